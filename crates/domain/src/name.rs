@@ -1,0 +1,167 @@
+//! Names of services, environments, stages and people, checked once at the edge.
+//!
+//! Invariant: a value of one of these types has passed its rule; nothing below the edge checks it again.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Longest name of a service, environment or stage: a DNS label, so that names can become host names.
+pub const MAX_NAME_LENGTH: usize = 63;
+/// Longest name of an actor: enough for an e-mail address or `user@host`.
+pub const MAX_ACTOR_LENGTH: usize = 128;
+
+/// Why a text is not a valid name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is not a valid {what} name: {why}")]
+pub struct NameError {
+    /// What the text was meant to name.
+    pub what: &'static str,
+    /// The text, cut to a printable length.
+    pub text: String,
+    /// The rule that it breaks.
+    pub why: &'static str,
+}
+
+fn label_problem(text: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty() {
+        Some("it is empty")
+    } else if text.len() > MAX_NAME_LENGTH {
+        Some("it is longer than 63 characters")
+    } else if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        Some("it must start with a letter from a to z")
+    } else if !text.chars().all(allowed) {
+        Some("only a-z, 0-9 and - are allowed")
+    } else if text.ends_with('-') {
+        Some("it must not end with -")
+    } else {
+        None
+    }
+}
+
+fn actor_problem(text: &str) -> Option<&'static str> {
+    if text.trim().is_empty() {
+        Some("it is empty")
+    } else if text.len() > MAX_ACTOR_LENGTH {
+        Some("it is longer than 128 bytes")
+    } else if text.chars().any(char::is_control) {
+        Some("it contains a control character")
+    } else {
+        None
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $problem:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Returns the name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                match $problem(text) {
+                    None => Ok(Self(text.into())),
+                    Some(why) => {
+                        Err(NameError { what: $what, text: text.chars().take(80).collect(), why })
+                    }
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a service, unique in a Lockstep installation.
+    ServiceName, "service", label_problem
+);
+name!(
+    /// The name of an environment, such as `production`.
+    EnvironmentName, "environment", label_problem
+);
+name!(
+    /// The name of a lifecycle stage, such as `pre-release`.
+    StageName, "stage", label_problem
+);
+name!(
+    /// Who did something: a person, a token, or `lockstep` itself.
+    Actor, "actor", actor_problem
+);
+
+impl Actor {
+    /// Returns the actor of everything that Lockstep does by itself.
+    #[must_use]
+    pub fn lockstep() -> Self {
+        Self("lockstep".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_rules_are_enforced() {
+        for good in ["a", "orders", "orders-2", &"a".repeat(63)] {
+            assert!(good.parse::<ServiceName>().is_ok(), "{good}");
+        }
+        for bad in ["", "2orders", "Orders", "or_ders", "orders-", "../x", "o s", &"a".repeat(64)] {
+            assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn error_names_the_rule() {
+        let error = "Orders".parse::<EnvironmentName>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`Orders` is not a valid environment name: it must start with a letter from a to z"
+        );
+    }
+
+    #[test]
+    fn serde_refuses_what_the_parser_refuses() {
+        assert!(serde_json::from_str::<ServiceName>("\"a b\"").is_err());
+        assert!(serde_json::from_str::<Actor>("\"ann@host\"").is_ok());
+    }
+}

@@ -1,0 +1,340 @@
+//! The compiled route table of an environment, and how a request finds its version in it.
+//!
+//! A table is complete: a gateway needs nothing else to serve. Choosing is a pure function of the table and the
+//! request's key, so every gateway gives the same client the same version with nothing shared.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instance::{Arm, ConfigRevision, InstanceId};
+use crate::name::{EnvironmentName, ServiceName};
+use crate::version::VersionNumber;
+
+/// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
+pub const ROUTE_TABLE_FORMAT: u32 = 1;
+/// All weights of a service's splits add up to this.
+pub const FULL_WEIGHT: u32 = 10_000;
+/// A path that begins with this and a service's name reaches that service: `/@payments/charges` asks payments for `/charges`.
+pub const SERVICE_PATH_PREFIX: &str = "/@";
+
+/// Where requests of one environment go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// [`ROUTE_TABLE_FORMAT`] of the program that wrote it.
+    pub format: u32,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// Grows with every table of the environment; receipts name it.
+    pub revision: u64,
+    /// The number of the baseline that is current.
+    pub baseline: u64,
+    /// Entry points, the most specific first.
+    pub routes: Vec<Route>,
+    /// What each service's requests are split over.
+    pub services: BTreeMap<ServiceName, ServiceRoutes>,
+}
+
+/// An entry point: requests that match go to the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// How requests are matched.
+    #[serde(flatten)]
+    pub rule: RouteRule,
+    /// Where they go.
+    pub service: ServiceName,
+}
+
+/// Which requests an entry point takes, as a version's manifest declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRule {
+    /// The host name without port, lower case; `None` matches every host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// A path prefix that ends at a segment: `/orders` matches `/orders` and `/orders/7`, not `/orders2`.
+    #[serde(default = "root_path")]
+    pub path: String,
+    /// Whether the prefix is taken off before the request goes on.
+    #[serde(default)]
+    pub prefix: PrefixHandling,
+}
+
+fn root_path() -> String {
+    "/".into()
+}
+
+/// What happens to the matched path prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrefixHandling {
+    /// The service sees the path as the client sent it.
+    #[default]
+    Keep,
+    /// The service sees the path without the prefix.
+    Strip,
+}
+
+/// The split of one service's requests over arms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRoutes {
+    /// Mixed into the client's key, so that each rollout begins with other clients.
+    pub salt: String,
+    /// The arms; weights add up to [`FULL_WEIGHT`]. The stable arm comes last, so that growing a candidate before it
+    /// moves only what is added.
+    pub splits: Vec<Split>,
+}
+
+/// One arm's share of a service's requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// The version.
+    pub version: VersionNumber,
+    /// Its configuration.
+    pub config: ConfigRevision,
+    /// Share of the clients in 1/10,000.
+    pub weight: u32,
+    /// Whether the arm is on trial.
+    pub role: SplitRole,
+    /// Instances that may be given requests.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Split {
+    /// Returns the arm of this split.
+    #[must_use]
+    pub fn arm(&self, service: &ServiceName) -> Arm {
+        Arm { service: service.clone(), version: self.version.clone(), config: self.config }
+    }
+}
+
+/// Whether an arm is trusted or on trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitRole {
+    /// Serves without conditions.
+    Stable,
+    /// On trial: a failed GET or HEAD without a body is asked again of the stable arm (and still counts as a failure).
+    Candidate,
+}
+
+/// An instance that takes requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// A request's way through the table: the service, and the path it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matched<'a> {
+    /// The service that answers.
+    pub service: &'a ServiceName,
+    /// How many bytes of the path are taken off; the rest begins with `/` or is empty.
+    pub strip: usize,
+}
+
+impl RouteTable {
+    /// Finds the service for a host (without port) and a path.
+    ///
+    /// `/@name` comes first, then the routes in their order; `None` when nothing matches.
+    #[must_use]
+    pub fn find(&self, host: Option<&str>, path: &str) -> Option<Matched<'_>> {
+        self.find_named(path).or_else(|| {
+            let route = self.routes.iter().find(|route| route.rule.matches(host, path))?;
+            let strip = match route.rule.prefix {
+                PrefixHandling::Keep => 0,
+                PrefixHandling::Strip => route.rule.path.trim_end_matches('/').len(),
+            };
+            Some(Matched { service: &route.service, strip })
+        })
+    }
+
+    fn find_named(&self, path: &str) -> Option<Matched<'_>> {
+        let rest = path.strip_prefix(SERVICE_PATH_PREFIX)?;
+        let name = rest.split('/').next()?;
+        let name: ServiceName = name.parse().ok()?;
+        let (service, _) = self.services.get_key_value(&name)?;
+        Some(Matched { service, strip: SERVICE_PATH_PREFIX.len() + service.as_str().len() })
+    }
+}
+
+impl RouteRule {
+    /// Tells whether a request to `host` (without port) and `path` is taken by this rule.
+    #[must_use]
+    pub fn matches(&self, host: Option<&str>, path: &str) -> bool {
+        let host_matches = self
+            .host
+            .as_deref()
+            .is_none_or(|wanted| host.is_some_and(|host| host.eq_ignore_ascii_case(wanted)));
+        host_matches && under(path, self.path.trim_end_matches('/'))
+    }
+
+    /// Orders rules so that the more specific one comes first: with a host before without, longer paths before shorter.
+    #[must_use]
+    pub fn specificity(&self) -> (bool, usize) {
+        (self.host.is_some(), self.path.trim_end_matches('/').len())
+    }
+}
+
+fn under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl ServiceRoutes {
+    /// Chooses the split for a client's key. The same key always gets the same split of the same table.
+    ///
+    /// Returns `None` only for a service without splits.
+    #[must_use]
+    pub fn choose(&self, key: &[u8]) -> Option<&Split> {
+        if let [only] = self.splits.as_slice() {
+            return Some(only);
+        }
+        let point = slot(&self.salt, key);
+        let mut end = 0;
+        self.splits
+            .iter()
+            .find(|split| {
+                end += split.weight;
+                point < end
+            })
+            .or(self.splits.last())
+    }
+
+    /// Returns the split that serves without conditions, the last one.
+    #[must_use]
+    pub fn stable(&self) -> Option<&Split> {
+        self.splits.iter().rev().find(|split| split.role == SplitRole::Stable)
+    }
+}
+
+/// Places a key on the line from 0 to [`FULL_WEIGHT`]: FNV-1a over salt, a zero byte and key, finished by
+/// `fmix64` of MurmurHash3. It is part of the format: every gateway of every release must agree on it.
+#[must_use]
+pub fn slot(salt: &str, key: &[u8]) -> u32 {
+    let bytes = salt.bytes().chain([0]).chain(key.iter().copied());
+    let mut hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    u32::try_from((u128::from(hash) * u128::from(FULL_WEIGHT)) >> 64)
+        .expect("the product's high word is below 10,000")
+}
+
+/// Requests and failures of one arm since a gateway started, as that gateway counted them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ArmTraffic {
+    /// Requests that were sent to the arm.
+    pub requests: u64,
+    /// Those that failed: a status of 500 or more, or no valid answer. A connection that could not be opened is not a request.
+    pub failures: u64,
+}
+
+/// What a gateway reports: which table it serves, and what it counted. Counters only grow while `gateway` stays the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayReceipt {
+    /// Identifies one run of one gateway process.
+    pub gateway: String,
+    /// The environment it serves.
+    pub environment: EnvironmentName,
+    /// The revision of the table it serves.
+    pub revision: u64,
+    /// Requests under way at each instance; instances without any may be missing.
+    pub in_flight: BTreeMap<InstanceId, u64>,
+    /// Counters of each arm.
+    pub traffic: Vec<(Arm, ArmTraffic)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(text: &str) -> ServiceName {
+        text.parse().unwrap()
+    }
+
+    fn splits(weights: &[u32]) -> ServiceRoutes {
+        let splits = weights
+            .iter()
+            .enumerate()
+            .map(|(index, &weight)| Split {
+                version: VersionNumber::new(1, index as u64, 0),
+                config: ConfigRevision(0),
+                weight,
+                role: SplitRole::Stable,
+                endpoints: Vec::new(),
+            })
+            .collect();
+        ServiceRoutes { salt: "orders@1.1.0".into(), splits }
+    }
+
+    fn table() -> RouteTable {
+        let rule = |host: Option<&str>, path: &str, prefix| RouteRule {
+            host: host.map(str::to_owned),
+            path: path.into(),
+            prefix,
+        };
+        RouteTable {
+            format: ROUTE_TABLE_FORMAT,
+            environment: "production".parse().unwrap(),
+            revision: 1,
+            baseline: 1,
+            routes: vec![
+                Route { rule: rule(Some("shop.test"), "/", PrefixHandling::Keep), service: name("web") },
+                Route { rule: rule(None, "/orders", PrefixHandling::Strip), service: name("orders") },
+            ],
+            services: BTreeMap::from([(name("orders"), splits(&[10_000])), (name("web"), splits(&[10_000]))]),
+        }
+    }
+
+    #[test]
+    fn routes_match_by_host_and_whole_segments() {
+        let table = table();
+        let find = |host, path| table.find(host, path).map(|m| (m.service.as_str().to_owned(), m.strip));
+        assert_eq!(find(Some("SHOP.test"), "/any"), Some(("web".into(), 0)));
+        assert_eq!(find(None, "/orders/7"), Some(("orders".into(), 7)));
+        assert_eq!(find(None, "/orders"), Some(("orders".into(), 7)));
+        assert_eq!(find(None, "/orders2"), None);
+        assert_eq!(find(Some("shop.test"), "/@orders/7"), Some(("orders".into(), 8)));
+        assert_eq!(find(None, "/@nobody/7"), None);
+    }
+
+    #[test]
+    fn slot_is_part_of_the_format() {
+        let slots = [slot("", b""), slot("orders@1.1.0", b"ann"), slot("orders@1.1.0", b"bob")];
+        assert_eq!(slots, [7_227, 8_268, 982]);
+    }
+
+    proptest! {
+        #[test]
+        fn growing_a_candidate_moves_only_what_is_added(key in "[a-z0-9]{1,20}", from in 0_u32..5_000, more in 0_u32..5_000) {
+            let before = splits(&[from, FULL_WEIGHT - from]);
+            let after = splits(&[from + more, FULL_WEIGHT - from - more]);
+            let old = before.choose(key.as_bytes()).unwrap().version.minor();
+            let new = after.choose(key.as_bytes()).unwrap().version.minor();
+            let point = slot(&before.salt, key.as_bytes());
+            prop_assert_eq!(old != new, point >= from && point < from + more);
+        }
+
+        #[test]
+        fn slots_lie_on_the_line(salt in ".{0,20}", key in prop::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert!(slot(&salt, &key) < FULL_WEIGHT);
+        }
+    }
+
+    #[test]
+    fn slots_are_even() {
+        let mut tenths = [0_u32; 10];
+        for n in 0..100_000_u32 {
+            tenths[(slot("orders@1.1.0", n.to_string().as_bytes()) / 1_000) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|&n| (9_600..10_400).contains(&n)), "{tenths:?}");
+    }
+}

@@ -1,0 +1,191 @@
+//! How a version is run: command, port, environment, health check, stop and restart. Data only; drivers carry it out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a driver must know to run one instance of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// Program and arguments, run without a shell, in the folder of the unpacked artifact.
+    pub command: Vec<String>,
+    /// Environment variables of the version itself; configuration of the environment overrides them.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+    /// The port the instance listens on.
+    #[serde(default)]
+    pub port: Port,
+    /// How to know that an instance can serve.
+    pub health: HealthCheck,
+    /// How to end an instance.
+    #[serde(default)]
+    pub stop: Stop,
+    /// What to do when the process ends by itself.
+    #[serde(default)]
+    pub restart: Restart,
+}
+
+/// The port of an instance. It is always handed over as `PORT`, and listening is on loopback unless the driver says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Port {
+    /// The driver picks a free one for each instance.
+    #[default]
+    Assigned,
+    /// Always this one: only one instance can run on a host at a time.
+    Fixed(u16),
+}
+
+/// A periodic check of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheck {
+    /// What is asked.
+    pub probe: Probe,
+    /// Time between two checks once the instance is healthy. Before that, checks follow each other faster.
+    #[serde(default = "default_interval_ms")]
+    pub interval_ms: u64,
+    /// A check that takes longer has failed.
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u64,
+    /// An instance that is not healthy this long after its start has failed.
+    #[serde(default = "default_start_timeout_ms")]
+    pub start_timeout_ms: u64,
+    /// Failed checks in a row after which a healthy instance is unhealthy.
+    #[serde(default = "default_unhealthy_after")]
+    pub unhealthy_after: u32,
+}
+
+impl HealthCheck {
+    /// Makes a check with default times.
+    #[must_use]
+    pub const fn new(probe: Probe) -> Self {
+        Self {
+            probe,
+            interval_ms: default_interval_ms(),
+            timeout_ms: default_timeout_ms(),
+            start_timeout_ms: default_start_timeout_ms(),
+            unhealthy_after: default_unhealthy_after(),
+        }
+    }
+}
+
+const fn default_interval_ms() -> u64 {
+    2_000
+}
+
+const fn default_timeout_ms() -> u64 {
+    1_000
+}
+
+const fn default_start_timeout_ms() -> u64 {
+    30_000
+}
+
+const fn default_unhealthy_after() -> u32 {
+    3
+}
+
+/// What a health check asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Probe {
+    /// `GET path` on the instance's port answers with a status from 200 to 399.
+    Http {
+        /// The path with its leading slash.
+        path: String,
+    },
+    /// A TCP connection to the instance's port is accepted.
+    Tcp,
+    /// A command, run like the instance itself, ends with exit code 0.
+    Command {
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+}
+
+/// How an instance is ended: a signal, a wait, then by force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// The first signal.
+    #[serde(default)]
+    pub signal: StopSignal,
+    /// After this time whatever is left of the process group is killed.
+    #[serde(default = "default_stop_timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: StopSignal::default(), timeout_ms: default_stop_timeout_ms() }
+    }
+}
+
+const fn default_stop_timeout_ms() -> u64 {
+    10_000
+}
+
+/// The signal that asks an instance to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StopSignal {
+    /// Terminate.
+    #[default]
+    #[serde(rename = "TERM")]
+    Term,
+    /// Interrupt.
+    #[serde(rename = "INT")]
+    Int,
+    /// Quit.
+    #[serde(rename = "QUIT")]
+    Quit,
+    /// Hang up.
+    #[serde(rename = "HUP")]
+    Hup,
+}
+
+/// What happens when an instance ends by itself: it is started again after a growing pause, a bounded number of times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// Restarts without a healthy period in between after which the instance has failed.
+    #[serde(default = "default_max_restarts")]
+    pub max_restarts: u32,
+    /// First pause; it doubles each time.
+    #[serde(default = "default_backoff_ms")]
+    pub backoff_ms: u64,
+    /// Longest pause.
+    #[serde(default = "default_max_backoff_ms")]
+    pub max_backoff_ms: u64,
+    /// An instance that was healthy for this long starts counting anew.
+    #[serde(default = "default_reset_after_ms")]
+    pub reset_after_ms: u64,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            max_restarts: default_max_restarts(),
+            backoff_ms: default_backoff_ms(),
+            max_backoff_ms: default_max_backoff_ms(),
+            reset_after_ms: default_reset_after_ms(),
+        }
+    }
+}
+
+const fn default_max_restarts() -> u32 {
+    5
+}
+
+const fn default_backoff_ms() -> u64 {
+    200
+}
+
+const fn default_max_backoff_ms() -> u64 {
+    30_000
+}
+
+const fn default_reset_after_ms() -> u64 {
+    60_000
+}
