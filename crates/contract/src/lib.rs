@@ -1,1 +1,100 @@
-//! Pure contract engine.
+//! Pure contract engine: bytes to contract, and the difference of two contracts in both directions.
+//!
+//! [`diff`] reads two [`Source`]s of one [`Kind`] and answers whether consumers of the old contract fit the new one
+//! ("may deploy"), whether consumers of the new one fit the old one ("may roll back"), which bump the change owes, and
+//! why, change by change. It does no I/O, keeps no clock and never panics on any input. What it cannot decide it
+//! reports as not checked; it never passes it as compatible.
+
+pub mod graphql;
+pub mod json_schema;
+mod model;
+pub mod openapi;
+mod options;
+pub mod protobuf;
+mod source;
+pub mod sql;
+
+pub use model::{
+    Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,
+    NotChecked, Report, Rule, Verdict,
+};
+pub use options::{MessageRole, Options, ProtobufPolicy, UnknownFields};
+pub use source::Source;
+
+/// All rules of all formats, in the order of formats.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    [openapi::RULES, protobuf::RULES, graphql::RULES, sql::RULES, json_schema::RULES].into_iter().flatten()
+}
+
+/// The rule with this id.
+#[must_use]
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    rules().find(|rule| rule.id == id)
+}
+
+/// Finds the format of a contract by its file names and content.
+#[must_use]
+pub fn detect(source: &Source) -> Option<Kind> {
+    if protobuf::detect(source) {
+        Some(Kind::Protobuf)
+    } else if graphql::detect(source) {
+        Some(Kind::GraphQl)
+    } else if sql::detect(source) {
+        Some(Kind::Sql)
+    } else if openapi::detect(source) {
+        Some(Kind::OpenApi)
+    } else if json_schema::detect(source) {
+        Some(Kind::JsonSchema)
+    } else {
+        None
+    }
+}
+
+/// Compares two contracts of the same format in both directions.
+///
+/// # Errors
+/// Everything that is wrong with either input, at once: a file that cannot be read as its format, a format that
+/// cannot be told, or two different formats.
+pub fn diff(old: &Source, new: &Source, options: &Options) -> Result<Report, Vec<InputError>> {
+    let kind = common_kind(old, new)?;
+    diff_as(kind, old, new, options)
+}
+
+/// Compares two contracts whose format is known.
+///
+/// # Errors
+/// Everything that is wrong with either input, at once.
+pub fn diff_as(kind: Kind, old: &Source, new: &Source, options: &Options) -> Result<Report, Vec<InputError>> {
+    let comparison = match kind {
+        Kind::OpenApi => openapi::compare(old, new, options),
+        Kind::Protobuf => protobuf::compare(old, new, options),
+        Kind::GraphQl => graphql::compare(old, new, options),
+        Kind::Sql => sql::compare(old, new, options),
+        Kind::JsonSchema => json_schema::compare(old, new, options),
+    }?;
+    let floor = if old.same_bytes(new) { Bump::None } else { Bump::Patch };
+    Ok(Report::judge(kind, comparison, floor, &options.acceptances, options.today))
+}
+
+fn common_kind(old: &Source, new: &Source) -> Result<Kind, Vec<InputError>> {
+    match (detect(old), detect(new)) {
+        (Some(old), Some(new)) if old == new => Ok(old),
+        (Some(one), Some(other)) => Err(vec![
+            InputError::new("", format!("the old contract is {one}, the new one is {other}"))
+                .with_hint("compare two contracts of the same format"),
+        ]),
+        (old_kind, new_kind) => {
+            let unknown = [(old, old_kind), (new, new_kind)].into_iter().filter(|(_, kind)| kind.is_none());
+            Err(unknown.map(|(source, _)| unknown_kind(source)).collect())
+        }
+    }
+}
+
+fn unknown_kind(source: &Source) -> InputError {
+    let file = source.entry().map(|(path, _)| path).or_else(|| source.files().next().map(|(path, _)| path));
+    InputError::new(
+        file.unwrap_or_default(),
+        "the format of this contract cannot be told from its name or content",
+    )
+    .with_hint("name the format, or check that the file is OpenAPI, Protobuf, GraphQL, SQL or JSON Schema")
+}
