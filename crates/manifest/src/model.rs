@@ -1,0 +1,119 @@
+//! A manifest as data: every default filled in, every time in milliseconds, every size in bytes.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::routes::RouteRule;
+use lockstep_domain::run::RunSpec;
+use lockstep_domain::{ServiceName, VersionRange};
+use serde::{Deserialize, Serialize};
+
+use crate::path::{Pattern, RelativePath};
+
+/// Longest time of all build steps together, unless the manifest says otherwise.
+pub const DEFAULT_BUILD_TIMEOUT_MS: u64 = 30 * 60 * 1_000;
+/// Longest time of one test suite, unless the manifest says otherwise.
+pub const DEFAULT_TEST_TIMEOUT_MS: u64 = 10 * 60 * 1_000;
+/// Most that one build may log, unless the manifest says otherwise: far more than a person reads.
+pub const DEFAULT_LOG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// Most that one build may write below its checkout, unless the manifest says otherwise.
+pub const DEFAULT_DISK_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
+/// What a service says about itself at one commit. All paths are relative to the folder of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The service.
+    pub name: ServiceName,
+    /// Who answers for it: a team or a person, in their own notation.
+    pub owner: Option<String>,
+    /// How its files come about.
+    pub build: Build,
+    /// What is run to find out whether it works, in this order.
+    pub tests: Vec<TestSuite>,
+    /// Which files make up the artifact.
+    pub package: Package,
+    /// How an instance is run.
+    pub run: RunSpec,
+    /// The services it calls, and the versions of them that it works with.
+    pub requires: BTreeMap<ServiceName, VersionRange>,
+    /// The requests from outside that it takes; none when only other services call it.
+    pub routes: Vec<RouteRule>,
+}
+
+/// How the files of a version come about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Programs that must be found, each in one of these versions.
+    pub tools: BTreeMap<String, VersionRange>,
+    /// Environment variables that must be set; they are handed to the steps and the tests.
+    pub variables: Vec<String>,
+    /// Environment variables that are handed over when they are set.
+    pub optional_variables: Vec<String>,
+    /// Environment variables with a fixed value.
+    pub env: BTreeMap<String, String>,
+    /// Commands, one after the other; the first that fails ends the build.
+    pub steps: Vec<Step>,
+    /// Longest time of all steps together.
+    pub timeout_ms: u64,
+    /// Most that steps and tests may log together.
+    pub log_limit_bytes: u64,
+    /// Most that steps and tests may write below the checkout.
+    pub disk_limit_bytes: u64,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            tools: BTreeMap::new(),
+            variables: Vec::new(),
+            optional_variables: Vec::new(),
+            env: BTreeMap::new(),
+            steps: Vec::new(),
+            timeout_ms: DEFAULT_BUILD_TIMEOUT_MS,
+            log_limit_bytes: DEFAULT_LOG_LIMIT_BYTES,
+            disk_limit_bytes: DEFAULT_DISK_LIMIT_BYTES,
+        }
+    }
+}
+
+/// One command of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Program and arguments, never empty, run without a shell.
+    pub command: Vec<String>,
+    /// Where it runs; `None` is the folder of the manifest.
+    pub folder: Option<RelativePath>,
+}
+
+/// A command that finds out whether a version works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestSuite {
+    /// What its result is evidence of.
+    pub kind: EvidenceKind,
+    /// Program and arguments, never empty, run without a shell. Exit code 0 means green.
+    pub command: Vec<String>,
+    /// Where it runs; `None` is the folder of the manifest.
+    pub folder: Option<RelativePath>,
+    /// The JUnit XML files that it writes, below the folder of the manifest; `None` when only the exit code speaks.
+    pub report: Option<Pattern>,
+    /// Longest time of the suite.
+    pub timeout_ms: u64,
+}
+
+/// Which files make up the artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// The folder that becomes the root of the artifact and that patterns are relative to; `None` is the folder of
+    /// the manifest.
+    pub root: Option<RelativePath>,
+    /// Files that belong to it, never empty.
+    pub include: Vec<Pattern>,
+    /// Files among these that do not.
+    pub exclude: Vec<Pattern>,
+}
+
+impl Default for Package {
+    fn default() -> Self {
+        Self { root: None, include: vec![Pattern::everything()], exclude: Vec::new() }
+    }
+}
