@@ -4,10 +4,18 @@
 //! Invariant: a [`Manifest`] is valid in itself; nothing that uses one checks it again.
 
 pub mod model;
+pub mod parse;
 pub mod path;
+pub mod problem;
+mod reader;
+pub mod render;
+mod value;
 
 pub use model::{Build, Manifest, Package, Step, TestSuite};
+pub use parse::{MAX_MANIFEST_BYTES, parse};
 pub use path::{PathError, Pattern, RelativePath, Selection};
+pub use problem::{MAX_PROBLEMS, Problem};
+pub use render::{Notes, render, render_with_notes};
 
 /// The file name of a manifest, in the root of a repository or in a folder of a monorepo.
 pub const MANIFEST_FILE: &str = "lockstep.toml";

@@ -1,0 +1,184 @@
+//! Reads `lockstep.toml`. Every problem is found in one pass and reported with its line, field and a hint.
+//!
+//! To add a field: read it in the function of its table, keep it in [`crate::model`], write it in [`crate::render`],
+//! and add it to the generator of the round-trip test there.
+
+mod build;
+mod field;
+mod run;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_domain::routes::{PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
+use lockstep_domain::run::RunSpec;
+use lockstep_domain::{ServiceName, VersionRange};
+use toml::de::DeTable;
+
+use crate::model::{Build, Manifest, Package};
+use crate::problem::Problem;
+use crate::reader::{Field, Sink, Table};
+use crate::value;
+
+/// Largest manifest that is read. A manifest of a real service has a few kilobytes.
+pub const MAX_MANIFEST_BYTES: usize = 1024 * 1024;
+
+/// Longest name of an owner.
+const MAX_OWNER_LENGTH: usize = 128;
+
+/// Reads a manifest. `file` is only named in problems.
+///
+/// # Errors
+/// All problems of the file, at most [`crate::MAX_PROBLEMS`], in its order; never an empty list.
+pub fn parse(text: &str, file: &str) -> Result<Manifest, Vec<Problem>> {
+    if text.len() > MAX_MANIFEST_BYTES {
+        return Err(vec![too_large(file, text.len())]);
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let sink = Sink::default();
+    errors.iter().for_each(|error| sink.syntax(error));
+    let manifest = manifest(Table::root(&sink, &document));
+    let problems = sink.into_problems(file, text);
+    match manifest {
+        Some(manifest) if problems.is_empty() => Ok(manifest),
+        _ => Err(problems),
+    }
+}
+
+fn too_large(file: &str, length: usize) -> Problem {
+    Problem {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        field: String::new(),
+        message: format!("the file has {length} bytes, and at most {MAX_MANIFEST_BYTES} are read"),
+        hint: Some("a manifest has a few lines; is this the right file?".into()),
+    }
+}
+
+fn manifest(root: Table<'_>) -> Option<Manifest> {
+    let name = root.require("name", "name = \"orders\"").and_then(|field| field.parse::<ServiceName>());
+    let owner = root.get("owner", "owner = \"team-orders\"").and_then(|field| owner(&field));
+    let build = root.table("build", "[build]").map_or_else(Build::default, build::build);
+    let tests = root.get("test", "[[test]]").map_or_else(Vec::new, |field| tables(&field, build::suite));
+    let package = package(&root, &build);
+    let requires = root.table("requires", "[requires]");
+    let requires = requires.map_or_else(BTreeMap::new, |table| requirements(&table, name.as_ref()));
+    let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| routes(&field));
+    let run = run_table(&root);
+    root.finish();
+    Some(Manifest { name: name?, owner, build, tests, package, run: run?, requires, routes })
+}
+
+fn run_table(root: &Table<'_>) -> Option<RunSpec> {
+    let field = root.require("run", "[run] with command = \"./bin/server\"")?;
+    run::run(field.table()?)
+}
+
+fn owner(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    if text.trim().is_empty() || text.len() > MAX_OWNER_LENGTH || text.chars().any(char::is_control) {
+        field.wrong("an owner has from 1 to 128 printable characters");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Reads each table of an array of tables; `None` where something in it is wrong.
+fn tables<T>(field: &Field<'_>, read: impl Fn(Table<'_>) -> Option<T>) -> Vec<T> {
+    field.list().unwrap_or_default().iter().filter_map(|element| read(element.table()?)).collect()
+}
+
+fn package(root: &Table<'_>, build: &Build) -> Package {
+    let example = "[package] with include = [\"target/release/orders\", \"config/**\"]";
+    let Some(table) = root.table("package", example) else {
+        if !build.steps.is_empty() {
+            root.missing("package", "a service that is built must say which files are its artifact", example);
+        }
+        return Package::default();
+    };
+    let include = table.require("include", "include = [\"dist/**\"]");
+    let package = Package {
+        root: table.get("root", "root = \"dist\"").and_then(|field| field.parse()),
+        include: include.as_ref().map_or_else(Vec::new, Field::parse_all),
+        exclude: table.get("exclude", "exclude = [\"**/*.map\"]").map_or_else(Vec::new, |f| f.parse_all()),
+    };
+    if let Some(include) = include
+        && include.as_list().is_some_and(|list| list.is_empty())
+    {
+        include.wrong("an artifact without files cannot be run");
+    }
+    table.finish();
+    package
+}
+
+fn requirements(table: &Table<'_>, own: Option<&ServiceName>) -> BTreeMap<ServiceName, VersionRange> {
+    let entries = table.entries("payments = \"^2.1\"");
+    entries.into_iter().filter_map(|(key, field)| requirement(key, &field, own)).collect()
+}
+
+fn requirement(
+    key: &str,
+    field: &Field<'_>,
+    own: Option<&ServiceName>,
+) -> Option<(ServiceName, VersionRange)> {
+    let range = match field.as_table() {
+        Some(table) => {
+            let range = table.require("version", "version = \"^2.1\"").and_then(|version| version.parse());
+            table.finish();
+            range
+        }
+        None => field.parse(),
+    };
+    let name = key.parse::<ServiceName>().map_err(|error| field.wrong_key(error)).ok()?;
+    if Some(&name) == own {
+        field.wrong_key("a service cannot require itself");
+    }
+    Some((name, range?))
+}
+
+fn routes(field: &Field<'_>) -> Vec<RouteRule> {
+    let mut taken = BTreeSet::new();
+    let mut read = |element: &Field<'_>| {
+        let rule = route(element.table()?)?;
+        if !taken.insert((rule.host.clone(), rule.path.clone())) {
+            element.wrong_because("the same host and path are already routed above", "remove one of them");
+        }
+        Some(rule)
+    };
+    let elements = field.list().unwrap_or_default();
+    elements.iter().filter_map(&mut read).collect()
+}
+
+fn route(table: Table<'_>) -> Option<RouteRule> {
+    let host = table.get("host", "host = \"shop.example\"").and_then(|field| host(&field));
+    let path = table.get("path", "path = \"/orders\"").map_or(Some("/".into()), |field| path(&field));
+    let strip = table.get("strip_prefix", "strip_prefix = true").and_then(|field| field.boolean());
+    table.finish();
+    let prefix = if strip == Some(true) { PrefixHandling::Strip } else { PrefixHandling::Keep };
+    Some(RouteRule { host, path: path?, prefix })
+}
+
+fn host(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let label = |label: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(allowed)
+    };
+    if text.len() > 253 || !text.split('.').all(label) {
+        field.wrong(format_args!("`{text}` is not a host name without scheme, port and path"));
+        return None;
+    }
+    Some(text.to_ascii_lowercase())
+}
+
+fn path(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    if text.starts_with(SERVICE_PATH_PREFIX) {
+        field.wrong("paths that begin with /@ are kept for calls between services");
+        return None;
+    }
+    value::route_path(text).map_err(|error| field.wrong(error)).ok()
+}
+
+#[cfg(test)]
+mod tests;

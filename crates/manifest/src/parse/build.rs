@@ -1,0 +1,93 @@
+//! `[build]` and `[[test]]`: how the files of a version come about, and what finds out whether it works.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::VersionRange;
+use lockstep_domain::evidence::EvidenceKind;
+
+use super::field::{command, duration, environment, size, variable_names};
+use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Step, TestSuite};
+use crate::reader::{Field, Table};
+
+pub(super) fn build(table: Table<'_>) -> Build {
+    let default = Build::default();
+    let variables = table.get("variables", "variables = [\"NPM_TOKEN\"]");
+    let optional = table.get("optional_variables", "optional_variables = [\"HTTP_PROXY\"]");
+    let build = Build {
+        tools: table.table("tools", "tools = { cargo = \">=1.80\" }").map_or(default.tools, |t| tools(&t)),
+        variables: variables.as_ref().map_or_else(Vec::new, variable_names),
+        optional_variables: optional.as_ref().map_or_else(Vec::new, variable_names),
+        env: table.table("env", "env = { CI = \"true\" }").map_or(default.env, |table| environment(&table)),
+        steps: table.get("steps", "steps = [\"cargo build --release\"]").map_or(default.steps, |f| steps(&f)),
+        timeout_ms: duration(&table, "timeout", "timeout = \"30m\"").unwrap_or(default.timeout_ms),
+        log_limit_bytes: size(&table, "log_limit", "log_limit = \"16MiB\"")
+            .unwrap_or(default.log_limit_bytes),
+        disk_limit_bytes: size(&table, "disk_limit", "disk_limit = \"4GiB\"")
+            .unwrap_or(default.disk_limit_bytes),
+    };
+    for field in [&variables, &optional].into_iter().flatten() {
+        refuse_doubles(field, &build);
+    }
+    table.finish();
+    build
+}
+
+/// A variable is either demanded, taken when it is there, or fixed.
+fn refuse_doubles(field: &Field<'_>, build: &Build) {
+    for element in field.as_list().unwrap_or_default() {
+        let Some(name) = element.as_text() else { continue };
+        let demanded = build.variables.iter().any(|other| other == name);
+        let taken = build.optional_variables.iter().any(|other| other == name);
+        if build.env.contains_key(name) || demanded && taken {
+            let message = format!("`{name}` is given in more than one way");
+            element.wrong_because(message, "keep one of variables, optional_variables and env");
+        }
+    }
+}
+
+fn tools(table: &Table<'_>) -> BTreeMap<String, VersionRange> {
+    let mut tools = BTreeMap::new();
+    for (name, field) in table.entries("cargo = \">=1.80\"") {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.+".contains(&b);
+        if name.is_empty() || name.len() > 64 || name.starts_with(['-', '.']) || !name.bytes().all(allowed) {
+            field.wrong_key("a tool is named by the program that is run, without a path");
+        }
+        if let Some(range) = field.parse() {
+            tools.insert(name.to_owned(), range);
+        }
+    }
+    tools
+}
+
+fn steps(field: &Field<'_>) -> Vec<Step> {
+    field.list().unwrap_or_default().iter().filter_map(step).collect()
+}
+
+fn step(field: &Field<'_>) -> Option<Step> {
+    let Some(table) = field.as_table() else {
+        return command(field).map(|command| Step { command, folder: None });
+    };
+    let run = table.require("run", "run = \"npm ci\"").and_then(|field| command(&field));
+    let folder = table.get("folder", "folder = \"web\"").and_then(|field| field.parse());
+    table.finish();
+    Some(Step { command: run?, folder })
+}
+
+pub(super) fn suite(table: Table<'_>) -> Option<TestSuite> {
+    let kind = table.require("kind", "kind = \"unit\"").and_then(|field| kind(&field));
+    let run = table.require("run", "run = \"cargo test\"").and_then(|field| command(&field));
+    let folder = table.get("folder", "folder = \"web\"").and_then(|field| field.parse());
+    let report = table.get("report", "report = \"target/junit.xml\"").and_then(|field| field.parse());
+    let timeout_ms = duration(&table, "timeout", "timeout = \"10m\"").unwrap_or(DEFAULT_TEST_TIMEOUT_MS);
+    table.finish();
+    Some(TestSuite { kind: kind?, command: run?, folder, report, timeout_ms })
+}
+
+fn kind(field: &Field<'_>) -> Option<EvidenceKind> {
+    let kind = field.parse::<EvidenceKind>()?;
+    if kind.as_str().starts_with("ran:") {
+        field.wrong(format_args!("`{kind}` is recorded by Lockstep itself"));
+        return None;
+    }
+    Some(kind)
+}

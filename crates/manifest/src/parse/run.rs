@@ -1,0 +1,132 @@
+//! `[run]`: how an instance is started, asked for its health, ended, and started again.
+
+use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
+
+use super::field::{command, duration, environment};
+use crate::reader::{Field, Table};
+use crate::value;
+
+/// More restarts without a healthy moment in between are a loop.
+const MAX_RESTARTS: u32 = 1_000;
+/// More failed checks in a row do not make a check surer.
+const MAX_UNHEALTHY_AFTER: u32 = 1_000;
+
+const PORT_EXAMPLE: &str =
+    "port = 8080; without it Lockstep picks a free one for each instance and gives it as PORT";
+const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
+
+pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
+    let run = table.require("command", "command = \"./bin/server\"").and_then(|field| command(&field));
+    let variables = table.table("env", "env = { LOG = \"info\" }");
+    let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
+    let health = table.table("health", HEALTH_EXAMPLE).and_then(health);
+    let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
+    let restart = table.table("restart", "restart = { max = 5 }").map(restart);
+    table.finish();
+    Some(RunSpec {
+        command: run?,
+        variables: variables.as_ref().map(environment).unwrap_or_default(),
+        port: port.map(Port::Fixed).unwrap_or_default(),
+        health: health.unwrap_or(HealthCheck::new(Probe::Tcp)),
+        stop: stop.unwrap_or_default(),
+        restart: restart.unwrap_or_default(),
+    })
+}
+
+fn health(table: Table<'_>) -> Option<HealthCheck> {
+    let default = HealthCheck::new(Probe::Tcp);
+    let check = HealthCheck {
+        probe: probe(&table).unwrap_or(Probe::Tcp),
+        interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(default.interval_ms),
+        timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(default.timeout_ms),
+        start_timeout_ms: duration(&table, "start_timeout", "start_timeout = \"30s\"")
+            .unwrap_or(default.start_timeout_ms),
+        unhealthy_after: table
+            .get("unhealthy_after", "unhealthy_after = 3")
+            .and_then(|field| field.integer(1..=MAX_UNHEALTHY_AFTER))
+            .unwrap_or(default.unhealthy_after),
+    };
+    table.finish();
+    Some(check)
+}
+
+/// Reads which one of http, tcp and command is asked.
+fn probe(table: &Table<'_>) -> Option<Probe> {
+    let http = table.get("http", HEALTH_EXAMPLE);
+    let tcp = table.get("tcp", "health = { tcp = true }");
+    let ask = table.get("command", "health = { command = \"./check\" }");
+    match (http, tcp, ask) {
+        (Some(field), None, None) => {
+            let path = value::url_path(field.text()?).map_err(|error| field.wrong(error)).ok()?;
+            Some(Probe::Http { path: path.to_owned() })
+        }
+        (None, Some(field), None) => {
+            if !field.boolean()? {
+                field.wrong("without a probe nobody knows when an instance can serve");
+            }
+            Some(Probe::Tcp)
+        }
+        (None, None, Some(field)) => Some(Probe::Command { command: command(&field)? }),
+        (None, None, None) => {
+            table.missing("http", "one of http, tcp and command says what is asked", HEALTH_EXAMPLE);
+            None
+        }
+        (first, second, third) => {
+            let extra = third.or(second).or(first)?;
+            extra.wrong_because("only one of http, tcp and command can be asked", "remove the others");
+            None
+        }
+    }
+}
+
+fn stop(table: Table<'_>) -> Stop {
+    let default = Stop::default();
+    let signal = table.get("signal", "signal = \"TERM\"").and_then(|field| signal(&field));
+    let timeout_ms = duration(&table, "timeout", "timeout = \"10s\"").unwrap_or(default.timeout_ms);
+    table.finish();
+    Stop { signal: signal.unwrap_or_default(), timeout_ms }
+}
+
+fn signal(field: &Field<'_>) -> Option<StopSignal> {
+    let text = field.text()?;
+    match text.strip_prefix("SIG").unwrap_or(text) {
+        "TERM" => Some(StopSignal::Term),
+        "INT" => Some(StopSignal::Int),
+        "QUIT" => Some(StopSignal::Quit),
+        "HUP" => Some(StopSignal::Hup),
+        "KILL" => {
+            let hint = "after `timeout` whatever is left is killed anyway; use TERM";
+            field.wrong_because("KILL gives no chance to finish requests", hint);
+            None
+        }
+        _ => {
+            field.wrong("the signal is one of TERM, INT, QUIT and HUP");
+            None
+        }
+    }
+}
+
+fn restart(table: Table<'_>) -> Restart {
+    let default = Restart::default();
+    let restart = Restart {
+        max_restarts: table
+            .get("max", "max = 5")
+            .and_then(|field| field.integer(0..=MAX_RESTARTS))
+            .unwrap_or(default.max_restarts),
+        backoff_ms: duration(&table, "backoff", "backoff = \"200ms\"").unwrap_or(default.backoff_ms),
+        max_backoff_ms: duration(&table, "max_backoff", "max_backoff = \"30s\"")
+            .unwrap_or(default.max_backoff_ms),
+        reset_after_ms: duration(&table, "reset_after", "reset_after = \"1m\"")
+            .unwrap_or(default.reset_after_ms),
+    };
+    if let Some(field) = table.get("backoff", "backoff = \"200ms\"")
+        && restart.backoff_ms > restart.max_backoff_ms
+    {
+        field.wrong_because(
+            "the first pause is longer than the longest",
+            "raise max_backoff or lower backoff",
+        );
+    }
+    table.finish();
+    restart
+}

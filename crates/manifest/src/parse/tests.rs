@@ -1,0 +1,309 @@
+//! The whole format, each kind of mistake with its message, and any text at all.
+
+use lockstep_domain::run::{HealthCheck, Port, Probe};
+use proptest::prelude::*;
+
+use super::*;
+
+const WHOLE: &str = r#"
+name = "orders"
+owner = "team-orders"
+
+[build]
+tools = { cargo = ">=1.80", node = "^20" }
+variables = ["NPM_TOKEN"]
+optional_variables = ["HTTP_PROXY"]
+env = { CI = "true" }
+steps = ["cargo build --release", ["sh", "-c", "a && b"], { run = "npm ci", folder = "web/" }]
+timeout = "10m"
+log_limit = "1MiB"
+disk_limit = "2GiB"
+
+[[test]]
+kind = "unit"
+run = "cargo test"
+report = "target/junit.xml"
+
+[[test]]
+kind = "load-24h"
+run = ["./load", "--hard"]
+folder = "bench"
+timeout = "1h"
+
+[package]
+root = "out"
+include = ["target/release/orders", "config/**"]
+exclude = ["**/*.map"]
+
+[run]
+command = "./target/release/orders"
+port = 8080
+env = { LOG = "info" }
+health = { http = "/health", interval = "5s", timeout = "500ms", start_timeout = "1m", unhealthy_after = 2 }
+stop = { signal = "SIGINT", timeout = "3s" }
+restart = { max = 7, backoff = "1s", max_backoff = "10s", reset_after = "2m" }
+
+[requires]
+payments = "^2.1"
+catalog = { version = ">=1, <3" }
+
+[[route]]
+host = "Shop.example"
+path = "/orders/"
+strip_prefix = true
+
+[[route]]
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = parse(text, "lockstep.toml").expect_err("it has problems");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+/// Returns the only problem of a sound manifest in which `from` is replaced.
+fn problem(from: &str, to: &str) -> String {
+    assert!(WHOLE.contains(from), "{from}");
+    let problems = problems(&WHOLE.replacen(from, to, 1));
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems[0].clone()
+}
+
+#[test]
+fn the_whole_format_is_read() {
+    let manifest = parse(WHOLE, "lockstep.toml").unwrap();
+    assert_eq!(manifest.owner.as_deref(), Some("team-orders"));
+    assert_eq!(manifest.build.steps[1].command, ["sh", "-c", "a && b"]);
+    assert_eq!(manifest.build.steps[2].folder.as_ref().unwrap().as_str(), "web");
+    assert_eq!((manifest.build.timeout_ms, manifest.build.disk_limit_bytes), (600_000, 2 << 30));
+    assert_eq!(manifest.tests[0].report.as_ref().unwrap().as_str(), "target/junit.xml");
+    assert_eq!(manifest.tests[1].timeout_ms, 3_600_000);
+    assert_eq!(manifest.run.port, Port::Fixed(8080));
+    assert_eq!(manifest.run.health.probe, Probe::Http { path: "/health".into() });
+    assert_eq!((manifest.run.stop.timeout_ms, manifest.run.restart.max_restarts), (3_000, 7));
+    assert_eq!(manifest.requires[&"catalog".parse().unwrap()], ">=1, <3".parse().unwrap());
+    let route = |n: usize| (manifest.routes[n].host.as_deref(), manifest.routes[n].path.as_str());
+    assert_eq!([route(0), route(1)], [(Some("shop.example"), "/orders"), (None, "/")]);
+}
+
+#[test]
+fn two_lines_are_enough() {
+    let manifest = parse("name = \"web\"\nrun.command = \"python3 server.py\"", "lockstep.toml").unwrap();
+    assert_eq!(manifest.run.command, ["python3", "server.py"]);
+    assert_eq!(manifest.run.health, HealthCheck::new(Probe::Tcp));
+    assert_eq!(manifest.package, Package::default());
+}
+
+#[test]
+fn each_mistake_has_its_line_field_and_hint() {
+    let cases = [
+        (
+            "name = \"orders\"",
+            "name = \"Orders\"",
+            "lockstep.toml:2:8: name: `Orders` is not a valid service name: it must start with a letter from a to z\n  \
+             hint: for example name = \"orders\"",
+        ),
+        ("owner =", "ownr =", "lockstep.toml:3:1: ownr: unknown field\n  hint: did you mean `owner`?"),
+        (
+            "node = \"^20\"",
+            "node = \"new\"",
+            "lockstep.toml:6:36: build.tools.node: `new` is not a version range: unexpected character 'n' while parsing \
+             major version number\n  hint: for example cargo = \">=1.80\"",
+        ),
+        (
+            "[\"NPM_TOKEN\"]",
+            "[\"NPM-TOKEN\"]",
+            "lockstep.toml:7:14: build.variables[0]: `NPM-TOKEN` is not the name of an environment variable\n  \
+             hint: for example variables = [\"NPM_TOKEN\"]",
+        ),
+        (
+            "[\"HTTP_PROXY\"]",
+            "[\"CI\"]",
+            "lockstep.toml:8:23: build.optional_variables[0]: `CI` is given in more than one way\n  \
+             hint: keep one of variables, optional_variables and env",
+        ),
+        (
+            "\"cargo build --release\"",
+            "\"cd web && npm ci\"",
+            "lockstep.toml:10:10: build.steps[0]: `&&` means something to a shell only, and commands are run without one\n  \
+             hint: write several steps, or ask for a shell: [\"sh\", \"-c\", \"...\"]; an array is taken word for word",
+        ),
+        (
+            "\"10m\"",
+            "\"10 minutes\"",
+            "lockstep.toml:11:11: build.timeout: `10 minutes` is not a duration\n  hint: for example timeout = \"30m\"",
+        ),
+        (
+            "\"2GiB\"",
+            "2",
+            "lockstep.toml:13:14: build.disk_limit: expected a string, found an integer\n  \
+             hint: for example disk_limit = \"4GiB\"",
+        ),
+        (
+            "kind = \"unit\"\n",
+            "",
+            "lockstep.toml:15:1: test[0].kind: `kind` is missing\n  hint: add kind = \"unit\"",
+        ),
+        (
+            "\"load-24h\"",
+            "\"ran:production\"",
+            "lockstep.toml:21:8: test[1].kind: `ran:production` is recorded by Lockstep itself\n  \
+             hint: for example kind = \"unit\"",
+        ),
+        (
+            "\"config/**\"",
+            "\"../config\"",
+            "lockstep.toml:28:37: package.include[1]: `../config` is not a pattern: `..` leads out of its folder\n  \
+             hint: for example include = [\"dist/**\"]",
+        ),
+        (
+            "[\"target/release/orders\", \"config/**\"]",
+            "[]",
+            "lockstep.toml:28:11: package.include: an artifact without files cannot be run\n  \
+             hint: for example include = [\"dist/**\"]",
+        ),
+        (
+            "port = 8080",
+            "port = 0",
+            "lockstep.toml:33:8: run.port: `0` is not between 1 and 65535\n  hint: for example port = 8080; \
+             without it Lockstep picks a free one for each instance and gives it as PORT",
+        ),
+        (
+            "LOG = \"info\"",
+            "PORT = \"80\"",
+            "lockstep.toml:34:16: run.env.PORT: `PORT` is set by Lockstep\n  hint: remove it and read what is given",
+        ),
+        (
+            "\"/health\"",
+            "\"health\"",
+            "lockstep.toml:35:19: run.health.http: `health` is not a path: it must start with /\n  \
+             hint: for example health = { http = \"/health\" }",
+        ),
+        (
+            "http = \"/health\",",
+            "http = \"/health\", tcp = true,",
+            "lockstep.toml:35:36: run.health.tcp: only one of http, tcp and command can be asked\n  \
+             hint: remove the others",
+        ),
+        (
+            "http = \"/health\",",
+            "",
+            "lockstep.toml:35:10: run.health.http: one of http, tcp and command says what is asked\n  \
+             hint: add health = { http = \"/health\" }",
+        ),
+        (
+            "\"SIGINT\"",
+            "\"KILL\"",
+            "lockstep.toml:36:19: run.stop.signal: KILL gives no chance to finish requests\n  \
+             hint: after `timeout` whatever is left is killed anyway; use TERM",
+        ),
+        (
+            "payments = \"^2.1\"",
+            "orders = \"^2.1\"",
+            "lockstep.toml:40:1: requires.orders: a service cannot require itself\n  \
+             hint: for example payments = \"^2.1\"",
+        ),
+        (
+            "catalog = { version",
+            "catalog = { verson",
+            "lockstep.toml:41:11: requires.catalog.version: `version` is missing\n  hint: add version = \"^2.1\"",
+        ),
+        (
+            "path = \"/orders/\"",
+            "path = \"/@orders\"",
+            "lockstep.toml:45:8: route[0].path: paths that begin with /@ are kept for calls between services\n  \
+             hint: for example path = \"/orders\"",
+        ),
+        (
+            "\n[[route]]\nhost",
+            "\n[[route]]\npath=\"/\"\n[[route]]\nhost",
+            "lockstep.toml:50:1: route[2]: the same host and path are already routed above\n  hint: remove one of them",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let all = problems(&WHOLE.replacen(from, to, 1));
+        assert_eq!(all.first().map(String::as_str), Some(expected), "{from} -> {to}: {all:#?}");
+    }
+}
+
+#[test]
+fn a_mistake_is_reported_once() {
+    assert!(problem("\"cargo test\"", "\"\"").contains("test[0].run: the command is empty"));
+    assert!(problem("\"./load\", ", "7, ").contains("test[1].run[0]: expected a string, found an integer"));
+    assert!(problem("exclude =", "excludes =").contains("package.excludes: unknown field"));
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
+    let text =
+        "nam = \"x\"\n[build]\ntimeout = \"1y\"\n[run]\nport = 70000\n[[route]]\nhost = \"http://x\"\n";
+    let fields: Vec<_> = parse(text, "f").unwrap_err().into_iter().map(|p| (p.line, p.field)).collect();
+    let expected = [
+        (1, "name"),
+        (1, "nam"),
+        (3, "build.timeout"),
+        (4, "run.command"),
+        (5, "run.port"),
+        (7, "route[0].host"),
+    ];
+    assert_eq!(fields, expected.map(|(line, field)| (line, field.to_owned())));
+}
+
+#[test]
+fn a_service_that_is_built_must_say_what_it_packages() {
+    let text = "name = \"a\"\nbuild.steps = [\"make\"]\nrun.command = \"./a\"";
+    assert!(
+        problems(text)[0].contains("package: a service that is built must say which files are its artifact")
+    );
+}
+
+#[test]
+fn broken_syntax_is_reported_with_its_line_and_without_what_follows_from_it() {
+    let text = "name = orders\n[run\ncommand = \"./a\"\nport = 0\n[build]\ntimeout = \"x\"\n";
+    assert_eq!(
+        problems(text),
+        [
+            "lockstep.toml:1:8: string values must be quoted, expected literal string\n  hint: write text as \"text\"",
+            "lockstep.toml:2:5: unclosed table, expected `]`",
+            "lockstep.toml:6:11: build.timeout: `x` is not a duration\n  hint: for example timeout = \"30m\"",
+        ]
+    );
+}
+
+#[test]
+fn reports_and_input_are_bounded() {
+    let many = "x = 1\n".repeat(1_000);
+    assert_eq!(problems(&many).len(), crate::MAX_PROBLEMS);
+    let large = "#".repeat(MAX_MANIFEST_BYTES + 1);
+    assert!(problems(&large)[0].contains("at most 1048576 are read"));
+    for deep in ["a.".repeat(400_000) + "a = 1", "a = ".to_owned() + &"[".repeat(900_000)] {
+        assert!(!problems(&deep).is_empty());
+    }
+}
+
+/// Lines of a sound manifest in any order, some of them damaged: closer to real mistakes than random text.
+fn shuffled() -> impl Strategy<Value = String> {
+    let lines: Vec<&str> = WHOLE.lines().collect();
+    let line = (prop::sample::select(lines), option_of_damage());
+    prop::collection::vec(line, 0..40).prop_map(|lines| {
+        let damaged = lines.into_iter().map(|(line, damage)| match damage {
+            Some((at, with)) => line.chars().take(at).chain(with.chars()).collect(),
+            None => line.to_owned(),
+        });
+        damaged.collect::<Vec<String>>().join("\n")
+    })
+}
+
+fn option_of_damage() -> impl Strategy<Value = Option<(usize, String)>> {
+    proptest::option::weighted(0.2, (0_usize..30, any::<String>()))
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_a_manifest_or_problems_with_places(text in prop_oneof![any::<String>(), shuffled()]) {
+        if let Err(problems) = parse(&text, "f") {
+            prop_assert!(!problems.is_empty());
+            let lines = text.matches('\n').count() + 1;
+            prop_assert!(problems.iter().all(|p| (1..=lines).contains(&p.line) && p.column >= 1));
+        }
+    }
+}

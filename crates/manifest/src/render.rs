@@ -1,0 +1,267 @@
+//! Writes a manifest as `lockstep.toml`: what differs from the defaults, in the order a person reads it, with notes.
+//!
+//! Invariant: `parse(render(m)) == m` for every manifest.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+use lockstep_domain::routes::{PrefixHandling, RouteRule};
+use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
+use toml::Value;
+
+use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
+use crate::path::Pattern;
+use crate::value::{split_command, write_duration, write_size};
+
+/// Comments above tables and fields, by their path: `build`, `run.port`.
+pub type Notes = BTreeMap<&'static str, String>;
+
+/// Writes a manifest.
+#[must_use]
+pub fn render(manifest: &Manifest) -> String {
+    render_with_notes(manifest, &Notes::new())
+}
+
+/// Writes a manifest with comments. A note on a field that is not written is left out.
+#[must_use]
+pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
+    let mut writer = Writer { out: String::new(), notes, table: "" };
+    writer.field("name", quoted(manifest.name.as_str()));
+    if let Some(owner) = &manifest.owner {
+        writer.field("owner", quoted(owner));
+    }
+    writer.build(&manifest.build);
+    manifest.tests.iter().for_each(|suite| writer.suite(suite));
+    writer.package(&manifest.package, &manifest.build);
+    writer.run(&manifest.run);
+    writer.requires(manifest);
+    manifest.routes.iter().for_each(|route| writer.route(route));
+    writer.out
+}
+
+struct Writer<'n> {
+    out: String,
+    notes: &'n Notes,
+    table: &'static str,
+}
+
+impl Writer<'_> {
+    fn note(&mut self, path: &str) {
+        for line in self.notes.get(path).into_iter().flat_map(|note| note.lines()) {
+            self.line(format_args!("# {line}"));
+        }
+    }
+
+    fn line(&mut self, line: impl Display) {
+        writeln!(self.out, "{line}").expect("writing to a String cannot fail");
+    }
+
+    fn table(&mut self, name: &'static str, header: &str) {
+        self.out.push('\n');
+        self.note(name);
+        self.line(header);
+        self.table = name;
+    }
+
+    fn field(&mut self, name: &str, value: impl Display) {
+        let path = if self.table.is_empty() { name.to_owned() } else { format!("{}.{name}", self.table) };
+        self.note(&path);
+        self.line(format_args!("{name} = {value}"));
+    }
+
+    fn build(&mut self, build: &Build) {
+        let default = Build::default();
+        if *build == default {
+            return;
+        }
+        self.table("build", "[build]");
+        if !build.tools.is_empty() {
+            self.field("tools", inline(build.tools.iter().map(|(k, v)| (k, quoted(&v.to_string())))));
+        }
+        if !build.variables.is_empty() {
+            self.field("variables", strings(&build.variables));
+        }
+        if !build.optional_variables.is_empty() {
+            self.field("optional_variables", strings(&build.optional_variables));
+        }
+        if !build.env.is_empty() {
+            self.field("env", environment(&build.env));
+        }
+        if !build.steps.is_empty() {
+            self.field("steps", list(build.steps.iter().map(step)));
+        }
+        if build.timeout_ms != default.timeout_ms {
+            self.field("timeout", duration(build.timeout_ms));
+        }
+        if build.log_limit_bytes != default.log_limit_bytes {
+            self.field("log_limit", quoted(&write_size(build.log_limit_bytes)));
+        }
+        if build.disk_limit_bytes != default.disk_limit_bytes {
+            self.field("disk_limit", quoted(&write_size(build.disk_limit_bytes)));
+        }
+    }
+
+    fn suite(&mut self, suite: &TestSuite) {
+        self.table("test", "[[test]]");
+        self.field("kind", quoted(suite.kind.as_str()));
+        self.field("run", command(&suite.command));
+        if let Some(folder) = &suite.folder {
+            self.field("folder", quoted(folder.as_str()));
+        }
+        if let Some(report) = &suite.report {
+            self.field("report", quoted(report.as_str()));
+        }
+        if suite.timeout_ms != DEFAULT_TEST_TIMEOUT_MS {
+            self.field("timeout", duration(suite.timeout_ms));
+        }
+    }
+
+    fn package(&mut self, package: &Package, build: &Build) {
+        if *package == Package::default() && build.steps.is_empty() {
+            return;
+        }
+        self.table("package", "[package]");
+        if let Some(root) = &package.root {
+            self.field("root", quoted(root.as_str()));
+        }
+        self.field("include", patterns(&package.include));
+        if !package.exclude.is_empty() {
+            self.field("exclude", patterns(&package.exclude));
+        }
+    }
+
+    fn run(&mut self, run: &RunSpec) {
+        self.table("run", "[run]");
+        self.field("command", command(&run.command));
+        if let Port::Fixed(port) = run.port {
+            self.field("port", port);
+        }
+        if !run.variables.is_empty() {
+            self.field("env", environment(&run.variables));
+        }
+        if run.health != HealthCheck::new(Probe::Tcp) {
+            self.field("health", health(&run.health));
+        }
+        if run.stop != Stop::default() {
+            self.field("stop", stop(&run.stop));
+        }
+        if run.restart != Restart::default() {
+            self.field("restart", restart(&run.restart));
+        }
+    }
+
+    fn requires(&mut self, manifest: &Manifest) {
+        if !manifest.requires.is_empty() {
+            self.table("requires", "[requires]");
+        }
+        for (service, range) in &manifest.requires {
+            self.field(service.as_str(), quoted(&range.to_string()));
+        }
+    }
+
+    fn route(&mut self, route: &RouteRule) {
+        self.table("route", "[[route]]");
+        if let Some(host) = &route.host {
+            self.field("host", quoted(host));
+        }
+        self.field("path", quoted(&route.path));
+        if route.prefix == PrefixHandling::Strip {
+            self.field("strip_prefix", true);
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn duration(ms: u64) -> String {
+    quoted(&write_duration(ms))
+}
+
+fn list(values: impl Iterator<Item = String>) -> String {
+    format!("[{}]", values.collect::<Vec<_>>().join(", "))
+}
+
+fn strings(texts: &[String]) -> String {
+    list(texts.iter().map(|text| quoted(text)))
+}
+
+fn patterns(patterns: &[Pattern]) -> String {
+    list(patterns.iter().map(|pattern| quoted(pattern.as_str())))
+}
+
+fn inline(fields: impl Iterator<Item = (impl AsRef<str>, String)>) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let fields = fields.map(|(key, value)| match key.as_ref() {
+        key if key.chars().all(bare) => format!("{key} = {value}"),
+        key => format!("{} = {value}", quoted(key)),
+    });
+    format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+}
+
+fn environment(variables: &BTreeMap<String, String>) -> String {
+    inline(variables.iter().map(|(name, value)| (name, quoted(value))))
+}
+
+/// Writes a command as a string where that reads back the same, else as an array.
+fn command(words: &[String]) -> String {
+    let joined = shlex::try_join(words.iter().map(String::as_str)).ok();
+    match joined.filter(|joined| split_command(joined).as_deref() == Ok(words)) {
+        Some(joined) => quoted(&joined),
+        None => strings(words),
+    }
+}
+
+fn step(step: &Step) -> String {
+    match &step.folder {
+        None => command(&step.command),
+        Some(folder) => {
+            inline([("run", command(&step.command)), ("folder", quoted(folder.as_str()))].into_iter())
+        }
+    }
+}
+
+fn health(health: &HealthCheck) -> String {
+    let default = HealthCheck::new(Probe::Tcp);
+    let mut fields = vec![match &health.probe {
+        Probe::Http { path } => ("http", quoted(path)),
+        Probe::Tcp => ("tcp", "true".into()),
+        Probe::Command { command: words } => ("command", command(words)),
+    }];
+    push_duration(&mut fields, "interval", health.interval_ms, default.interval_ms);
+    push_duration(&mut fields, "timeout", health.timeout_ms, default.timeout_ms);
+    push_duration(&mut fields, "start_timeout", health.start_timeout_ms, default.start_timeout_ms);
+    if health.unhealthy_after != default.unhealthy_after {
+        fields.push(("unhealthy_after", health.unhealthy_after.to_string()));
+    }
+    inline(fields.into_iter())
+}
+
+fn stop(stop: &Stop) -> String {
+    let signal = match stop.signal {
+        StopSignal::Term => "TERM",
+        StopSignal::Int => "INT",
+        StopSignal::Quit => "QUIT",
+        StopSignal::Hup => "HUP",
+    };
+    inline([("signal", quoted(signal)), ("timeout", duration(stop.timeout_ms))].into_iter())
+}
+
+fn restart(restart: &Restart) -> String {
+    let default = Restart::default();
+    let mut fields = vec![("max", restart.max_restarts.to_string())];
+    push_duration(&mut fields, "backoff", restart.backoff_ms, default.backoff_ms);
+    push_duration(&mut fields, "max_backoff", restart.max_backoff_ms, default.max_backoff_ms);
+    push_duration(&mut fields, "reset_after", restart.reset_after_ms, default.reset_after_ms);
+    inline(fields.into_iter())
+}
+
+fn push_duration(fields: &mut Vec<(&str, String)>, name: &'static str, ms: u64, default: u64) {
+    if ms != default {
+        fields.push((name, duration(ms)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Generated manifests, written and read back.
+
+use std::collections::BTreeSet;
+
+use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::{ServiceName, VersionRange};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::parse::parse;
+use crate::path::RelativePath;
+
+fn from_text<T>(pattern: &'static str) -> impl Strategy<Value = T>
+where
+    T: std::str::FromStr + std::fmt::Debug,
+    T::Err: std::fmt::Debug,
+{
+    pattern.prop_map(|text| text.parse().unwrap())
+}
+
+fn service() -> impl Strategy<Value = ServiceName> {
+    from_text("[a-z]([a-z0-9-]{0,8}[a-z0-9])?")
+}
+
+fn range() -> impl Strategy<Value = VersionRange> {
+    prop_oneof![from_text("[~^]?[0-9]\\.(0|[1-9][0-9]{0,2})"), from_text(">=1\\.[0-9], <2"), from_text("\\*")]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    any::<String>().prop_map(|text| text.replace('\0', ""))
+}
+
+fn words() -> impl Strategy<Value = Vec<String>> {
+    let word = prop_oneof![text(), "[a-z./-]{1,9}", Just("&&".to_owned()), "\\$[A-Z]{3}"];
+    let program =
+        prop_oneof!["\\./[a-z]{1,9}", Just("sh".to_owned()), text().prop_map(|text| format!("x{text}"))];
+    (program, vec(word, 0..4)).prop_map(|(program, rest)| std::iter::once(program).chain(rest).collect())
+}
+
+fn folder() -> impl Strategy<Value = Option<RelativePath>> {
+    option::of(from_text("[a-z]{1,6}(/[a-zé ]{1,6}){0,2}"))
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    prop_oneof![
+        Just(Pattern::everything()),
+        from_text("[a-z]{1,6}(/[a-z*?]{1,6}){0,2}"),
+        from_text("\\{a,b\\}/[a-z]{1,5}")
+    ]
+}
+
+fn duration_ms() -> impl Strategy<Value = u64> {
+    prop_oneof![1_u64..5_000, (1_u64..100).prop_map(|m| m * 60_000), 1..=crate::value::MAX_DURATION_MS]
+}
+
+fn variables() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[A-Z_][A-Z0-9_]{1,8}", text(), 0..3).prop_map(|mut variables| {
+        variables.retain(|name, _| name != "PORT" && name != "HOST" && !name.starts_with("LOCKSTEP_"));
+        variables
+    })
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::btree_set("[A-Z][A-Z0-9_]{0,8}", 0..3).prop_map(|set| set.into_iter().collect())
+}
+
+fn build() -> impl Strategy<Value = Build> {
+    let step = (words(), folder()).prop_map(|(command, folder)| Step { command, folder });
+    let parts = (
+        btree_map("[a-z0-9][a-z0-9.+_-]{0,8}", range(), 0..3),
+        names(),
+        names(),
+        variables(),
+        vec(step, 0..3),
+        (duration_ms(), duration_ms(), duration_ms()),
+    );
+    parts.prop_map(|(tools, mut variables, mut optional_variables, env, steps, limits)| {
+        variables.retain(|name| !env.contains_key(name));
+        optional_variables.retain(|name| !env.contains_key(name) && !variables.contains(name));
+        let (timeout_ms, log_limit_bytes, disk_limit_bytes) = limits;
+        Build {
+            tools,
+            variables,
+            optional_variables,
+            env,
+            steps,
+            timeout_ms,
+            log_limit_bytes,
+            disk_limit_bytes,
+        }
+    })
+}
+
+fn suite() -> impl Strategy<Value = TestSuite> {
+    let kind = from_text::<EvidenceKind>("[a-z][a-z0-9-]{0,8}");
+    (kind, words(), folder(), option::of(pattern()), duration_ms()).prop_map(
+        |(kind, command, folder, report, timeout_ms)| TestSuite { kind, command, folder, report, timeout_ms },
+    )
+}
+
+fn package() -> impl Strategy<Value = Package> {
+    (folder(), vec(pattern(), 1..3), vec(pattern(), 0..3)).prop_map(|(root, include, exclude)| Package {
+        root,
+        include,
+        exclude,
+    })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    prop_oneof![
+        Just(Probe::Tcp),
+        "/[a-z?=]{0,9}".prop_map(|path| Probe::Http { path }),
+        words().prop_map(|command| Probe::Command { command }),
+    ]
+}
+
+fn run() -> impl Strategy<Value = RunSpec> {
+    let health = (probe(), duration_ms(), duration_ms(), duration_ms(), 1_u32..9).prop_map(
+        |(probe, interval_ms, timeout_ms, start_timeout_ms, unhealthy_after)| HealthCheck {
+            probe,
+            interval_ms,
+            timeout_ms,
+            start_timeout_ms,
+            unhealthy_after,
+        },
+    );
+    let signal =
+        prop::sample::select(vec![StopSignal::Term, StopSignal::Int, StopSignal::Quit, StopSignal::Hup]);
+    let stop = (signal, duration_ms()).prop_map(|(signal, timeout_ms)| Stop { signal, timeout_ms });
+    let restart = (0_u32..9, duration_ms(), duration_ms(), duration_ms()).prop_map(
+        |(max_restarts, backoff_ms, more, reset_after_ms)| Restart {
+            max_restarts,
+            backoff_ms,
+            max_backoff_ms: backoff_ms.max(more),
+            reset_after_ms,
+        },
+    );
+    let port = prop_oneof![Just(Port::Assigned), (1_u16..).prop_map(Port::Fixed)];
+    (words(), variables(), port, health, stop, restart).prop_map(
+        |(command, variables, port, health, stop, restart)| RunSpec {
+            command,
+            variables,
+            port,
+            health,
+            stop,
+            restart,
+        },
+    )
+}
+
+fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
+    let path = prop_oneof![Just("/".to_owned()), "(/[a-z0-9_]{1,5}){1,3}"];
+    let prefix = prop_oneof![Just(PrefixHandling::Keep), Just(PrefixHandling::Strip)];
+    let route = (option::of("[a-z]{1,5}\\.[a-z]{2,5}"), path, prefix)
+        .prop_map(|(host, path, prefix)| RouteRule { host, path, prefix });
+    vec(route, 0..4).prop_map(|mut routes| {
+        let mut taken = BTreeSet::new();
+        routes.retain(|route| taken.insert((route.host.clone(), route.path.clone())));
+        routes
+    })
+}
+
+fn manifest() -> impl Strategy<Value = Manifest> {
+    let parts = (
+        service(),
+        option::of("[a-zé@ -]{1,20}".prop_filter("an owner is not blank", |owner| !owner.trim().is_empty())),
+        build(),
+        vec(suite(), 0..3),
+        package(),
+        run(),
+        btree_map(service(), range(), 0..4),
+        routes(),
+    );
+    parts.prop_map(|(name, owner, build, tests, package, run, mut requires, routes)| {
+        requires.remove(&name);
+        Manifest { name, owner, build, tests, package, run, requires, routes }
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_written_manifest_reads_back_the_same(manifest in manifest()) {
+        let text = render(&manifest);
+        let read = parse(&text, "lockstep.toml");
+        prop_assert_eq!(read.as_ref(), Ok(&manifest), "{}", text);
+    }
+
+    #[test]
+    fn notes_change_nothing(manifest in manifest(), note in "[ -~\n]{0,40}") {
+        let notes = ["name", "build", "build.tools", "test", "package.include", "run", "run.health", "route"];
+        let notes = notes.into_iter().map(|path| (path, note.clone())).collect();
+        let text = render_with_notes(&manifest, &notes);
+        prop_assert_eq!(parse(&text, "lockstep.toml"), Ok(manifest), "{}", text);
+    }
+}
+
+#[test]
+fn only_what_differs_from_the_defaults_is_written() {
+    let text = "name = \"orders\"\n\n[run]\ncommand = \"./orders\"\n";
+    assert_eq!(render(&parse(text, "lockstep.toml").unwrap()), text);
+}
