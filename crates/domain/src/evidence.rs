@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,8 +26,9 @@ pub struct EvidenceKindError {
 }
 
 /// What an evidence is about: `unit`, `integration`, `stress`, `security`, a team's own kind, or `ran:ENVIRONMENT`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct EvidenceKind(Arc<str>);
 
 impl EvidenceKind {
@@ -78,7 +80,7 @@ impl fmt::Display for EvidenceKind {
 }
 
 /// Whether an evidence speaks for the version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It does.
@@ -88,7 +90,7 @@ pub enum Outcome {
 }
 
 /// One finding about a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// What it is about.
     pub kind: EvidenceKind,
@@ -122,7 +124,7 @@ impl Evidence {
 }
 
 /// How many tests ended how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TestCounts {
     /// Succeeded.
     pub passed: u64,
@@ -135,7 +137,7 @@ pub struct TestCounts {
 }
 
 /// One failed test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TestFailure {
     /// Its name with its class or module.
     pub name: String,

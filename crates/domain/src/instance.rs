@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -13,7 +14,9 @@ use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
 /// The number of a configuration of a service in an environment; 0 is the empty configuration every service begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct ConfigRevision(pub u32);
 
@@ -24,7 +27,7 @@ impl fmt::Display for ConfigRevision {
 }
 
 /// A version of a service with one configuration: what instances are copies of and traffic is split over.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Arm {
     /// The service.
     pub service: ServiceName,
@@ -58,8 +61,9 @@ pub struct InstanceIdError {
 }
 
 /// The id of an instance: letters, digits, dots and hyphens, at most 250, so that it can name a folder.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct InstanceId(Arc<str>);
 
 impl InstanceId {
@@ -113,7 +117,7 @@ impl fmt::Debug for InstanceId {
 }
 
 /// What was last seen of an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
@@ -132,7 +136,7 @@ pub struct Instance {
 }
 
 /// How an instance is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum InstanceState {
     /// Started, and not yet healthy.

@@ -3,17 +3,39 @@
 //! Nothing here does I/O, asks a clock, draws a random number or is async: time and ids are arguments. The shells
 //! around it (store, runtime, gateway, control) carry no policy of their own.
 
+pub mod baseline;
+pub mod changelog;
+pub mod compat;
+pub mod compile;
 pub mod digest;
+pub mod environment;
+pub mod event;
 pub mod evidence;
 pub mod instance;
+pub mod intent;
+pub mod lifecycle;
 pub mod name;
+pub mod observed;
+pub mod operation;
+pub mod plan;
+pub mod reconcile;
 pub mod routes;
 pub mod run;
+pub mod service;
 pub mod time;
+pub mod verdict;
 pub mod version;
+pub mod world;
 
+pub use baseline::{Baseline, BaselineEntry, OperationId};
 pub use digest::Digest;
+pub use environment::Environment;
+pub use event::{Event, Recorded};
 pub use instance::{Arm, ConfigRevision, Instance, InstanceId, InstanceState};
+pub use intent::{Intent, Strategy};
 pub use name::{Actor, EnvironmentName, ServiceName, StageName};
+pub use operation::{Operation, Plan};
+pub use plan::plan;
 pub use time::Timestamp;
 pub use version::{VersionNumber, VersionRange, VersionRef};
+pub use world::World;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::{Arm, ConfigRevision, InstanceId};
@@ -20,7 +21,7 @@ pub const FULL_WEIGHT: u32 = 10_000;
 pub const SERVICE_PATH_PREFIX: &str = "/@";
 
 /// Where requests of one environment go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteTable {
     /// [`ROUTE_TABLE_FORMAT`] of the program that wrote it.
     pub format: u32,
@@ -37,7 +38,7 @@ pub struct RouteTable {
 }
 
 /// An entry point: requests that match go to the service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// How requests are matched.
     #[serde(flatten)]
@@ -47,7 +48,7 @@ pub struct Route {
 }
 
 /// Which requests an entry point takes, as a version's manifest declares it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteRule {
     /// The host name without port, lower case; `None` matches every host.
@@ -66,7 +67,7 @@ fn root_path() -> String {
 }
 
 /// What happens to the matched path prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PrefixHandling {
     /// The service sees the path as the client sent it.
@@ -77,7 +78,7 @@ pub enum PrefixHandling {
 }
 
 /// The split of one service's requests over arms.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceRoutes {
     /// Mixed into the client's key, so that each rollout begins with other clients.
     pub salt: String,
@@ -87,7 +88,7 @@ pub struct ServiceRoutes {
 }
 
 /// One arm's share of a service's requests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Split {
     /// The version.
     pub version: VersionNumber,
@@ -110,7 +111,7 @@ impl Split {
 }
 
 /// Whether an arm is trusted or on trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitRole {
     /// Serves without conditions.
@@ -120,7 +121,7 @@ pub enum SplitRole {
 }
 
 /// An instance that takes requests.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Endpoint {
     /// The instance.
     pub instance: InstanceId,
@@ -227,7 +228,7 @@ pub fn slot(salt: &str, key: &[u8]) -> u32 {
 }
 
 /// Requests and failures of one arm since a gateway started, as that gateway counted them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ArmTraffic {
     /// Requests that were sent to the arm.
     pub requests: u64,
@@ -236,7 +237,7 @@ pub struct ArmTraffic {
 }
 
 /// What a gateway reports: which table it serves, and what it counted. Counters only grow while `gateway` stays the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatewayReceipt {
     /// Identifies one run of one gateway process.
     pub gateway: String,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Everything a driver must know to run one instance of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
     /// Program and arguments, run without a shell, in the folder of the unpacked artifact.
@@ -27,7 +28,7 @@ pub struct RunSpec {
 }
 
 /// The port of an instance. It is always handed over as `PORT`, and listening is on loopback unless the driver says otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Port {
     /// The driver picks a free one for each instance.
@@ -38,7 +39,7 @@ pub enum Port {
 }
 
 /// A periodic check of an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
     /// What is asked.
@@ -88,7 +89,7 @@ const fn default_unhealthy_after() -> u32 {
 }
 
 /// What a health check asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Probe {
     /// `GET path` on the instance's port answers with a status from 200 to 399.
@@ -106,7 +107,7 @@ pub enum Probe {
 }
 
 /// How an instance is ended: a signal, a wait, then by force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// The first signal.
@@ -128,7 +129,7 @@ const fn default_stop_timeout_ms() -> u64 {
 }
 
 /// The signal that asks an instance to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum StopSignal {
     /// Terminate.
     #[default]
@@ -146,7 +147,7 @@ pub enum StopSignal {
 }
 
 /// What happens when an instance ends by itself: it is started again after a growing pause, a bounded number of times.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
     /// Restarts without a healthy period in between after which the instance has failed.

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use semver::{Comparator, Op, Prerelease};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -47,8 +48,9 @@ pub enum VersionError {
 }
 
 /// The number of a version, ordered by SemVer precedence.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct VersionNumber(semver::Version);
 
 impl VersionNumber {
@@ -148,8 +150,9 @@ impl fmt::Debug for VersionNumber {
 }
 
 /// A range of version numbers, in Cargo's notation (`^2.1`, `~1.4`, `>=1.2, <1.9`, `*`).
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct VersionRange(semver::VersionReq);
 
 impl VersionRange {
@@ -269,8 +272,9 @@ impl fmt::Debug for VersionRange {
 }
 
 /// One version of one service, written `orders@1.4.0`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct VersionRef {
     /// The service.
     pub service: ServiceName,

@@ -1,0 +1,139 @@
+//! Compiling routes: from an environment and what is seen of it to the complete table its gateways serve.
+
+use std::collections::BTreeMap;
+
+use crate::baseline::BaselineEntry;
+use crate::environment::Environment;
+use crate::instance::Arm;
+use crate::intent::Strategy;
+use crate::name::ServiceName;
+use crate::observed::{Observed, is_alive};
+use crate::operation::{Operation, Phase};
+use crate::routes::{
+    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
+};
+use crate::world::World;
+
+/// Compiles the table of an environment. Everything but `revision` follows from the other arguments.
+#[must_use]
+pub fn compile_routes(
+    world: &World,
+    environment: &Environment,
+    observed: &Observed,
+    revision: u64,
+) -> RouteTable {
+    let shares = shares(environment);
+    let services = shares
+        .iter()
+        .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed)))
+        .collect();
+    RouteTable {
+        format: ROUTE_TABLE_FORMAT,
+        environment: environment.name.clone(),
+        revision,
+        baseline: environment.baselines.current().number,
+        routes: entry_points(world, &shares),
+        services,
+    }
+}
+
+/// One arm's share of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Share {
+    entry: BaselineEntry,
+    weight: u32,
+    role: SplitRole,
+}
+
+/// The share of every arm. A stable arm comes last.
+fn shares(environment: &Environment) -> BTreeMap<ServiceName, Vec<Share>> {
+    let mut shares: BTreeMap<_, _> =
+        environment.entries().iter().map(|(service, entry)| (service.clone(), vec![whole(entry)])).collect();
+    for operation in environment.operation.iter() {
+        shift(&mut shares, operation);
+    }
+    shares
+}
+
+fn whole(entry: &BaselineEntry) -> Share {
+    Share { entry: entry.clone(), weight: FULL_WEIGHT, role: SplitRole::Stable }
+}
+
+fn shift(shares: &mut BTreeMap<ServiceName, Vec<Share>>, operation: &Operation) {
+    let (reached, step) = match operation.phase {
+        Phase::Shifted { wave, step, .. } => (wave, Some(step)),
+        Phase::Preparing { wave, .. } => (wave, None),
+        _ => return,
+    };
+    for (wave, moves) in operation.plan.waves.iter().enumerate() {
+        for part in moves {
+            let step = match (wave.cmp(&reached), step) {
+                (std::cmp::Ordering::Less, _) => operation.plan.strategy.steps().len() - 1,
+                (std::cmp::Ordering::Equal, Some(step)) => step,
+                _ => continue,
+            };
+            match &part.to {
+                None => shares.remove(&part.service),
+                Some(to) => {
+                    let watched = wave == reached && !matches!(operation.plan.strategy, Strategy::AllAtOnce);
+                    let weight =
+                        operation.plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
+                    shares.insert(part.service.clone(), split(part.from.as_ref(), to, weight, watched))
+                }
+            };
+        }
+    }
+}
+
+fn split(from: Option<&BaselineEntry>, to: &BaselineEntry, weight: u32, watched: bool) -> Vec<Share> {
+    match from {
+        // While it is watched the old arm stays in the table, at the end even with no share: a failed read of the new one is asked again there.
+        Some(from) if watched => vec![
+            Share { entry: to.clone(), weight, role: SplitRole::Candidate },
+            Share { entry: from.clone(), weight: FULL_WEIGHT - weight, role: SplitRole::Stable },
+        ],
+        _ => vec![whole(to)],
+    }
+}
+
+fn service_routes(service: &ServiceName, shares: &[Share], observed: &Observed) -> ServiceRoutes {
+    let salt = shares.first().map(|share| share.entry.arm(service).to_string()).unwrap_or_default();
+    let splits = shares
+        .iter()
+        .map(|share| Split {
+            version: share.entry.version.clone(),
+            config: share.entry.config,
+            weight: share.weight,
+            role: share.role,
+            endpoints: endpoints(&share.entry.arm(service), observed),
+        })
+        .collect();
+    ServiceRoutes { salt, splits }
+}
+
+/// The healthy instances; when there are none, all that run: an unhealthy answer is better than none.
+fn endpoints(arm: &Arm, observed: &Observed) -> Vec<Endpoint> {
+    let mut healthy: Vec<_> = observed.of(arm).filter(|instance| instance.state.is_healthy()).collect();
+    if healthy.is_empty() {
+        healthy = observed.of(arm).filter(|instance| is_alive(instance)).collect();
+    }
+    healthy.sort_by(|a, b| a.id.cmp(&b.id));
+    healthy
+        .into_iter()
+        .filter_map(|instance| Some(Endpoint { instance: instance.id.clone(), address: instance.address? }))
+        .collect()
+}
+
+/// The entry points of the arm with the largest share of each service, the most specific first.
+fn entry_points(world: &World, shares: &BTreeMap<ServiceName, Vec<Share>>) -> Vec<Route> {
+    let mut routes: Vec<_> = shares
+        .iter()
+        .filter_map(|(service, shares)| Some((service, shares.iter().max_by_key(|share| share.weight)?)))
+        .filter_map(|(service, share)| Some((service, world.find_version(service, &share.entry.version)?)))
+        .flat_map(|(service, version)| {
+            version.routes.iter().map(|rule| Route { rule: rule.clone(), service: service.clone() })
+        })
+        .collect();
+    routes.sort_by_key(|route| std::cmp::Reverse(route.rule.specificity()));
+    routes
+}

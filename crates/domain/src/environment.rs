@@ -1,0 +1,141 @@
+//! An environment: its settings, its line of baselines, its configurations, and the operation under way.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, Vector};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::{Baselines, Entries, OperationId};
+use crate::instance::{Arm, ConfigRevision};
+use crate::intent::{Configuration, Strategy};
+use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::operation::{Operation, Phase};
+use crate::time::Timestamp;
+use crate::version::VersionRef;
+
+/// What a person decides about an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvironmentSettings {
+    /// Versions are accepted from this stage on.
+    pub accepts_from: StageName,
+    /// The strategy of an operation that names none.
+    pub strategy: Strategy,
+    /// How long the old instances stay after a change, so that going back is a change of routes.
+    pub warm_ms: u64,
+    /// The port of its gateway on this host.
+    pub gateway_port: u16,
+}
+
+/// An environment as the journal tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// What a person decided about it.
+    pub settings: EnvironmentSettings,
+    /// The states it really ran.
+    pub baselines: Baselines,
+    /// Configurations by service; revision 1 is the first of a vector, revision 0 is the empty one.
+    pub configurations: OrdMap<ServiceName, Vector<Configuration>>,
+    /// How many instances of a service run, where it is not one.
+    pub replicas: OrdMap<ServiceName, u32>,
+    /// Versions that nothing brings here again until someone releases the hold.
+    pub holds: OrdMap<VersionRef, Hold>,
+    /// Arms that stay warm, until when.
+    pub warm: OrdMap<Arm, Timestamp>,
+    /// The operation under way.
+    pub operation: Option<Arc<Operation>>,
+    /// Operations that are over, oldest first.
+    pub operations: Vector<Arc<Operation>>,
+}
+
+/// Why a version must not come back by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hold {
+    /// What happened.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who went back from it.
+    pub by: Actor,
+}
+
+impl Environment {
+    /// Begins an environment that runs nothing.
+    #[must_use]
+    pub fn begin(name: EnvironmentName, settings: EnvironmentSettings, at: Timestamp) -> Self {
+        Self {
+            name,
+            settings,
+            baselines: Baselines::begin(at),
+            configurations: OrdMap::new(),
+            replicas: OrdMap::new(),
+            holds: OrdMap::new(),
+            warm: OrdMap::new(),
+            operation: None,
+            operations: Vector::new(),
+        }
+    }
+
+    /// Returns the set that is current.
+    #[must_use]
+    pub fn entries(&self) -> &Entries {
+        &self.baselines.current().entries
+    }
+
+    /// Returns how many instances of a service are wanted.
+    #[must_use]
+    pub fn replicas_of(&self, service: &ServiceName) -> u32 {
+        self.replicas.get(service).copied().unwrap_or(1)
+    }
+
+    /// Returns a configuration; `None` when the revision does not exist.
+    #[must_use]
+    pub fn configuration(&self, service: &ServiceName, revision: ConfigRevision) -> Option<Configuration> {
+        match usize::try_from(revision.0).ok()?.checked_sub(1) {
+            None => Some(Configuration::new()),
+            Some(index) => self.configurations.get(service)?.get(index).cloned(),
+        }
+    }
+
+    /// Returns the number of the newest configuration of a service.
+    #[must_use]
+    pub fn newest_configuration(&self, service: &ServiceName) -> ConfigRevision {
+        let count = self.configurations.get(service).map_or(0, Vector::len);
+        ConfigRevision(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the configuration a service is to run with next: what it runs with, or else the newest.
+    #[must_use]
+    pub fn configuration_in_force(&self, service: &ServiceName) -> ConfigRevision {
+        self.entries().get(service).map_or_else(|| self.newest_configuration(service), |entry| entry.config)
+    }
+
+    /// Finds an operation of this environment.
+    #[must_use]
+    pub fn find_operation(&self, id: OperationId) -> Option<&Arc<Operation>> {
+        let current = self.operation.as_ref().filter(|operation| operation.id == id);
+        current.or_else(|| {
+            let index = self.operations.binary_search_by_key(&id, |operation| operation.id).ok()?;
+            self.operations.get(index)
+        })
+    }
+
+    /// Tells whether instances of an arm may be kept although nothing asks for them.
+    #[must_use]
+    pub fn keeps_warm(&self, arm: &Arm, now: Timestamp) -> bool {
+        self.warm.get(arm).is_some_and(|&until| now < until)
+    }
+
+    /// Changes the phase of the operation under way. Folding only.
+    pub(crate) fn set_phase(&mut self, id: OperationId, phase: Phase) -> bool {
+        match &mut self.operation {
+            Some(operation) if operation.id == id => {
+                Arc::make_mut(operation).phase = phase;
+                true
+            }
+            _ => false,
+        }
+    }
+}

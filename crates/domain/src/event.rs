@@ -1,0 +1,207 @@
+//! Events: everything that the journal keeps. The state of the installation is the fold of them.
+//!
+//! Stored text must load for ever: fields are only added, with a default, and variants are never renamed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::OperationId;
+use crate::environment::{EnvironmentSettings, Hold};
+use crate::evidence::Evidence;
+use crate::lifecycle::Lifecycle;
+use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::operation::Operation;
+use crate::service::{Approval, Source, Version};
+use crate::time::Timestamp;
+use crate::version::VersionRef;
+
+/// An event at its place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Recorded {
+    /// Its sequence number, from 1.
+    pub seq: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub actor: Actor,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A lifecycle was defined, or defined anew.
+    LifecycleDefined {
+        /// Its name.
+        name: StageName,
+        /// Its stages.
+        lifecycle: Lifecycle,
+    },
+    /// An environment was created.
+    EnvironmentCreated {
+        /// Its name.
+        environment: EnvironmentName,
+        /// Its settings.
+        settings: EnvironmentSettings,
+    },
+    /// The settings of an environment were changed.
+    EnvironmentChanged {
+        /// Its name.
+        environment: EnvironmentName,
+        /// All its settings.
+        settings: EnvironmentSettings,
+    },
+    /// A service was registered, or its source, owner or lifecycle changed.
+    ServiceRegistered {
+        /// Its name.
+        service: ServiceName,
+        /// Where it comes from.
+        source: Source,
+        /// Who answers for it.
+        owner: Option<String>,
+        /// The name of its lifecycle.
+        lifecycle: StageName,
+    },
+    /// A version was cut.
+    VersionRecorded {
+        /// Whose.
+        service: ServiceName,
+        /// Everything about it.
+        version: Box<Version>,
+    },
+    /// Something was found out about a version.
+    EvidenceAdded {
+        /// Which.
+        version: VersionRef,
+        /// What.
+        evidence: Evidence,
+    },
+    /// Somebody approved a version for a stage.
+    Approved {
+        /// Which.
+        version: VersionRef,
+        /// The approval.
+        approval: Approval,
+    },
+    /// A version changed its stage.
+    StageChanged {
+        /// Which.
+        version: VersionRef,
+        /// The stage it left.
+        from: StageName,
+        /// The stage it entered.
+        to: StageName,
+        /// Why.
+        reason: String,
+    },
+    /// A change of an environment was decided.
+    OperationBegun {
+        /// The operation with its plan.
+        operation: Box<Operation>,
+    },
+    /// A wave is being prepared.
+    WavePrepared {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Index of the wave whose instances are made healthy now.
+        wave: usize,
+    },
+    /// A wave was given a share of the requests.
+    WaveShifted {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Index of the wave.
+        wave: usize,
+        /// Index of the strategy's step.
+        step: usize,
+        /// What allowed it.
+        reason: String,
+    },
+    /// An operation is taken back.
+    OperationReverting {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Why.
+        cause: String,
+    },
+    /// An operation is over and its target is the new baseline.
+    OperationDone {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// The number of the new baseline; the current one where nothing moved.
+        baseline: u64,
+    },
+    /// An operation is over and everything is as before it.
+    OperationReverted {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+    },
+    /// A version must not come back to an environment by itself.
+    HoldPlaced {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        version: VersionRef,
+        /// Why.
+        hold: Hold,
+    },
+    /// A hold was released.
+    HoldReleased {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        version: VersionRef,
+    },
+}
+
+impl Event {
+    /// Returns the environment it concerns, if any.
+    #[must_use]
+    pub fn environment(&self) -> Option<&EnvironmentName> {
+        match self {
+            Self::EnvironmentCreated { environment, .. }
+            | Self::EnvironmentChanged { environment, .. }
+            | Self::WavePrepared { environment, .. }
+            | Self::WaveShifted { environment, .. }
+            | Self::OperationReverting { environment, .. }
+            | Self::OperationDone { environment, .. }
+            | Self::OperationReverted { environment, .. }
+            | Self::HoldPlaced { environment, .. }
+            | Self::HoldReleased { environment, .. } => Some(environment),
+            Self::OperationBegun { operation } => Some(&operation.environment),
+            Self::LifecycleDefined { .. }
+            | Self::ServiceRegistered { .. }
+            | Self::VersionRecorded { .. }
+            | Self::EvidenceAdded { .. }
+            | Self::Approved { .. }
+            | Self::StageChanged { .. } => None,
+        }
+    }
+
+    /// Returns the operation it belongs to, if any.
+    #[must_use]
+    pub fn operation(&self) -> Option<OperationId> {
+        match self {
+            Self::OperationBegun { operation } => Some(operation.id),
+            Self::WavePrepared { operation, .. }
+            | Self::WaveShifted { operation, .. }
+            | Self::OperationReverting { operation, .. }
+            | Self::OperationDone { operation, .. }
+            | Self::OperationReverted { operation, .. } => Some(*operation),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Intents: what somebody wants of an environment, and the strategy by which it is carried out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{EnvironmentName, ServiceName};
+use crate::routes::FULL_WEIGHT;
+use crate::version::{VersionNumber, VersionRef};
+
+/// Most replicas of a service in an environment: a typing error must not start ten thousand processes.
+pub const MAX_REPLICAS: u32 = 200;
+/// Most steps of a canary.
+pub const MAX_CANARY_STEPS: usize = 20;
+/// Longest bake of a step: a week.
+pub const MAX_BAKE_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+
+/// What is wanted of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "intent", rename_all = "snake_case")]
+pub enum Intent {
+    /// Run these versions.
+    Deploy {
+        /// At most one of each service.
+        versions: Vec<VersionRef>,
+    },
+    /// Run what another environment runs.
+    Promote {
+        /// The environment that is copied.
+        from: EnvironmentName,
+        /// Only these services; empty for all.
+        #[serde(default)]
+        services: Vec<ServiceName>,
+    },
+    /// Take one service back to a version, with the configuration it last ran with here.
+    RollBackService {
+        /// The service.
+        service: ServiceName,
+        /// The version.
+        to: VersionNumber,
+    },
+    /// Take the whole environment back to a baseline.
+    RollBackEnvironment {
+        /// The baseline's number.
+        to: u64,
+    },
+    /// Go back to the baseline before the current one; while an operation is under way, take that back.
+    Undo,
+    /// Change the configuration of a service.
+    Configure {
+        /// The service.
+        service: ServiceName,
+        /// Variables to set.
+        #[serde(default)]
+        set: BTreeMap<String, ConfigValue>,
+        /// Variables to remove.
+        #[serde(default)]
+        unset: Vec<String>,
+    },
+    /// Change how many instances of a service run.
+    Scale {
+        /// The service.
+        service: ServiceName,
+        /// How many.
+        replicas: u32,
+    },
+    /// Take services out of the environment.
+    Remove {
+        /// Which.
+        services: Vec<ServiceName>,
+    },
+}
+
+impl fmt::Display for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deploy { versions } => write!(f, "deploy {}", join(versions)),
+            Self::Promote { from, services } if services.is_empty() => write!(f, "promote from {from}"),
+            Self::Promote { from, services } => write!(f, "promote {} from {from}", join(services)),
+            Self::RollBackService { service, to } => write!(f, "roll back {service} to {to}"),
+            Self::RollBackEnvironment { to } => write!(f, "roll back to baseline {to}"),
+            Self::Undo => f.write_str("undo"),
+            Self::Configure { service, set, unset } => {
+                let keys: Vec<_> = set.keys().chain(unset).map(String::as_str).collect();
+                write!(f, "configure {service}: {}", keys.join(", "))
+            }
+            Self::Scale { service, replicas } => write!(f, "scale {service} to {replicas}"),
+            Self::Remove { services } => write!(f, "remove {}", join(services)),
+        }
+    }
+}
+
+/// Joins things with spaces, for messages.
+pub(crate) fn join<T: fmt::Display>(things: &[T]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The value of a configuration variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigValue {
+    /// Kept in the journal and shown to everybody who may look.
+    Plain(String),
+    /// The name of a value in the secret store. The value itself is never journaled, logged or shown.
+    Secret(String),
+}
+
+/// The variables of one configuration.
+pub type Configuration = BTreeMap<String, ConfigValue>;
+
+/// How new instances take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "strategy", rename_all = "snake_case")]
+pub enum Strategy {
+    /// Wave by wave, each switched as soon as its instances are healthy.
+    AllAtOnce,
+    /// A whole second set is made healthy first; then everything switches, and is watched for a while.
+    BlueGreen {
+        /// How long it is watched.
+        bake_ms: u64,
+        /// What share of failures takes it back.
+        #[serde(default)]
+        bound: FailureBound,
+    },
+    /// A growing share of the clients, watched at each step.
+    Canary {
+        /// Shares and times; the last share is everything.
+        steps: Vec<Step>,
+        /// What share of failures takes it back.
+        #[serde(default)]
+        bound: FailureBound,
+    },
+}
+
+/// A step of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// Share of the clients in 1/10,000.
+    pub weight: u32,
+    /// How long it is watched before the next step.
+    pub bake_ms: u64,
+}
+
+/// The share of failed requests that takes a rollout back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FailureBound {
+    /// More than this many failures in 10,000 requests are too many.
+    pub max_failures_in_10000: u32,
+    /// Before this many requests no step is passed; 0 lets time alone decide, and says that nothing was proven.
+    pub min_requests: u64,
+}
+
+impl Default for FailureBound {
+    fn default() -> Self {
+        Self { max_failures_in_10000: 100, min_requests: 0 }
+    }
+}
+
+/// A problem with a strategy, for the person who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StrategyError {
+    /// No steps, or too many.
+    #[error("a canary needs 1 to {MAX_CANARY_STEPS} steps, not {0}")]
+    StepCount(usize),
+    /// The shares do not grow to everything.
+    #[error("the shares of a canary must grow from above 0 % to 100 %")]
+    Shares,
+    /// A bake that nobody waits for.
+    #[error("a bake of more than a week")]
+    Bake,
+}
+
+impl Strategy {
+    /// Makes a canary of percentages, each watched for the same time.
+    #[must_use]
+    pub fn canary(percents: &[u32], bake_ms: u64) -> Self {
+        let steps =
+            percents.iter().map(|&percent| Step { weight: percent.saturating_mul(100), bake_ms }).collect();
+        Self::Canary { steps, bound: FailureBound::default() }
+    }
+
+    /// Returns the shares of a new arm over time; the last is everything.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        match self {
+            Self::AllAtOnce => vec![Step { weight: FULL_WEIGHT, bake_ms: 0 }],
+            Self::BlueGreen { bake_ms, .. } => vec![Step { weight: FULL_WEIGHT, bake_ms: *bake_ms }],
+            Self::Canary { steps, .. } => steps.clone(),
+        }
+    }
+
+    /// Returns the bound at which a rollout is taken back; `None` where nothing is watched.
+    #[must_use]
+    pub const fn bound(&self) -> Option<FailureBound> {
+        match self {
+            Self::AllAtOnce => None,
+            Self::BlueGreen { bound, .. } | Self::Canary { bound, .. } => Some(*bound),
+        }
+    }
+
+    /// Checks the rules that the type does not carry.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self) -> Result<(), StrategyError> {
+        let steps = self.steps();
+        if steps.is_empty() || steps.len() > MAX_CANARY_STEPS {
+            return Err(StrategyError::StepCount(steps.len()));
+        }
+        let grows = steps.windows(2).all(|pair| pair[0].weight < pair[1].weight);
+        let ends = steps.last().is_some_and(|step| step.weight == FULL_WEIGHT);
+        if !grows || !ends || steps[0].weight == 0 {
+            return Err(StrategyError::Shares);
+        }
+        if steps.iter().any(|step| step.bake_ms > MAX_BAKE_MS) {
+            return Err(StrategyError::Bake);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllAtOnce => f.write_str("all at once"),
+            Self::BlueGreen { bake_ms, .. } => write!(f, "blue-green, watched for {bake_ms} ms"),
+            Self::Canary { steps, .. } => {
+                f.write_str("canary")?;
+                for step in steps {
+                    write!(f, " {}%/{}ms", f64::from(step.weight) / 100.0, step.bake_ms)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_are_checked() {
+        assert_eq!(Strategy::canary(&[5, 25, 100], 10).check(), Ok(()));
+        assert_eq!(Strategy::canary(&[], 10).check(), Err(StrategyError::StepCount(0)));
+        assert_eq!(Strategy::canary(&[50, 20, 100], 10).check(), Err(StrategyError::Shares));
+        assert_eq!(Strategy::canary(&[50], 10).check(), Err(StrategyError::Shares));
+        assert_eq!(Strategy::canary(&[100], u64::MAX).check(), Err(StrategyError::Bake));
+        assert_eq!(Strategy::AllAtOnce.check(), Ok(()));
+    }
+}

@@ -1,0 +1,64 @@
+//! What is seen of an environment at one moment. The other half of every decision: the world says what should be.
+
+use std::collections::BTreeMap;
+
+use crate::instance::{Arm, Instance, InstanceId};
+use crate::routes::ArmTraffic;
+use crate::time::Timestamp;
+
+/// What is seen of one environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Its instances, whatever their state.
+    pub instances: Vec<Instance>,
+    /// Requests under way at instances.
+    pub in_flight: BTreeMap<InstanceId, u64>,
+    /// Since when every gateway serves a table that does not name the instance. Missing while some gateway may still send requests.
+    pub unrouted_since: BTreeMap<InstanceId, Timestamp>,
+    /// Whether every gateway serves the table that the present state compiles to.
+    pub tables: Tables,
+    /// Requests of each arm since [`Observed::counting_since`].
+    pub traffic: BTreeMap<Arm, ArmTraffic>,
+    /// When the counting began: at the last change of weights, or later when the server was started anew.
+    pub counting_since: Timestamp,
+}
+
+/// Whether every gateway serves the newest table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tables {
+    /// They do.
+    Applied,
+    /// Some gateway has not said so yet.
+    #[default]
+    Pending,
+}
+
+impl Observed {
+    /// Goes through the instances of an arm.
+    pub fn of<'a>(&'a self, arm: &'a Arm) -> impl Iterator<Item = &'a Instance> {
+        self.instances.iter().filter(move |instance| instance.arm == *arm)
+    }
+
+    /// Counts the healthy instances of an arm.
+    #[must_use]
+    pub fn healthy(&self, arm: &Arm) -> u32 {
+        count(self.of(arm).filter(|instance| instance.state.is_healthy()))
+    }
+
+    /// Counts the instances of an arm that run or are on their way.
+    #[must_use]
+    pub fn alive(&self, arm: &Arm) -> u32 {
+        count(self.of(arm).filter(|instance| is_alive(instance)))
+    }
+}
+
+/// Tells whether an instance runs or is on its way, and was not asked to end.
+#[must_use]
+pub fn is_alive(instance: &Instance) -> bool {
+    use crate::instance::InstanceState as State;
+    matches!(instance.state, State::Starting | State::Healthy | State::Unhealthy { .. })
+}
+
+fn count<'a>(instances: impl Iterator<Item = &'a Instance>) -> u32 {
+    u32::try_from(instances.count()).unwrap_or(u32::MAX)
+}

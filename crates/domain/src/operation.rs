@@ -1,0 +1,273 @@
+//! Operations: one recorded change of an environment, its plan, and how far it has come.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::{BaselineEntry, Entries, OperationId};
+use crate::instance::{Arm, ConfigRevision};
+use crate::intent::{Configuration, Intent, Strategy};
+use crate::name::{Actor, EnvironmentName, ServiceName};
+use crate::time::Timestamp;
+use crate::version::VersionRange;
+
+/// One recorded change of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Operation {
+    /// Its number.
+    pub id: OperationId,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// Who wanted it.
+    pub actor: Actor,
+    /// What was wanted.
+    pub intent: Intent,
+    /// Why, in the actor's words.
+    #[serde(default)]
+    pub reason: String,
+    /// How it is carried out.
+    pub plan: Plan,
+    /// When it was decided.
+    pub begun: Timestamp,
+    /// How far it has come.
+    pub phase: Phase,
+}
+
+/// How an intent is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// The baseline it starts from.
+    pub parent: u64,
+    /// The set it leads to.
+    #[schemars(with = "std::collections::BTreeMap<ServiceName, BaselineEntry>")]
+    pub target: Entries,
+    /// How new instances take over.
+    pub strategy: Strategy,
+    /// Moves in their order; those of one wave switch together.
+    pub waves: Vec<Vec<Move>>,
+    /// A configuration that is recorded with the operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<NewConfiguration>,
+    /// A replica count that is recorded with the operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<NewReplicas>,
+    /// Services whose present version is held once the operation is done, because it goes back from it.
+    #[serde(default)]
+    pub holds: Vec<ServiceName>,
+    /// What a person should know before saying yes.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Goes through all moves in their order.
+    pub fn moves(&self) -> impl Iterator<Item = &Move> {
+        self.waves.iter().flatten()
+    }
+
+    /// Finds the move of a service and its wave.
+    #[must_use]
+    pub fn move_of(&self, service: &ServiceName) -> Option<(usize, &Move)> {
+        self.waves.iter().enumerate().find_map(|(wave, moves)| {
+            moves.iter().find(|candidate| candidate.service == *service).map(|found| (wave, found))
+        })
+    }
+}
+
+/// The change of one service within a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Move {
+    /// The service.
+    pub service: ServiceName,
+    /// What it runs now; `None` when it is not there yet.
+    pub from: Option<BaselineEntry>,
+    /// What it will run; `None` when it is taken away.
+    pub to: Option<BaselineEntry>,
+    /// Whether the target still runs.
+    pub readiness: Readiness,
+    /// Why it moves, and why at this place.
+    pub reasons: Vec<Reason>,
+}
+
+impl Move {
+    /// Returns the arm it comes from.
+    #[must_use]
+    pub fn from_arm(&self) -> Option<Arm> {
+        self.from.as_ref().map(|entry| entry.arm(&self.service))
+    }
+
+    /// Returns the arm it leads to.
+    #[must_use]
+    pub fn to_arm(&self) -> Option<Arm> {
+        self.to.as_ref().map(|entry| entry.arm(&self.service))
+    }
+}
+
+/// Whether the target of a move still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// Instances are kept warm: the move is a change of routes.
+    Warm,
+    /// Instances are started from the artifact first.
+    Cold,
+}
+
+/// Why a service moves, or why at its place in the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// It was asked for.
+    Asked,
+    /// The environment that is promoted runs it.
+    RunsIn {
+        /// That environment.
+        environment: EnvironmentName,
+        /// Its baseline.
+        baseline: u64,
+    },
+    /// The baseline that is gone back to has it.
+    InBaseline {
+        /// The baseline.
+        baseline: u64,
+    },
+    /// Its configuration changes.
+    Configured {
+        /// The new revision.
+        revision: ConfigRevision,
+    },
+    /// It goes after a provider, because it needs the provider's new version.
+    NeedsNew {
+        /// The provider.
+        provider: ServiceName,
+        /// What it needs.
+        range: VersionRange,
+    },
+    /// It goes before a provider, because its old version does not work with the provider's new one.
+    OldNeeds {
+        /// The provider.
+        provider: ServiceName,
+        /// What its old version needs.
+        range: VersionRange,
+    },
+    /// Nothing forces the order; providers go first when going forward.
+    ProviderFirst {
+        /// A consumer that goes later.
+        consumer: ServiceName,
+    },
+    /// Nothing forces the order; consumers go first when going back.
+    ConsumerFirst {
+        /// A provider that goes later.
+        provider: ServiceName,
+    },
+    /// Neither order works: they switch at one point in time.
+    Together {
+        /// The others.
+        services: Vec<ServiceName>,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("asked for"),
+            Self::RunsIn { environment, baseline } => {
+                write!(f, "runs in {environment} (baseline {baseline})")
+            }
+            Self::InBaseline { baseline } => write!(f, "baseline {baseline} has it"),
+            Self::Configured { revision } => write!(f, "configuration changes to {revision}"),
+            Self::NeedsNew { provider, range } => {
+                write!(f, "after {provider}: its new version needs {provider} {range}")
+            }
+            Self::OldNeeds { provider, range } => {
+                write!(f, "before {provider}: its old version needs {provider} {range}")
+            }
+            Self::ProviderFirst { consumer } => write!(f, "before its consumer {consumer}: providers first"),
+            Self::ConsumerFirst { provider } => write!(f, "before its provider {provider}: consumers first"),
+            Self::Together { services } => {
+                write!(f, "at the same moment as {}: neither order works", crate::intent::join(services))
+            }
+        }
+    }
+}
+
+/// A configuration that an operation records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewConfiguration {
+    /// Whose.
+    pub service: ServiceName,
+    /// Its number.
+    pub revision: ConfigRevision,
+    /// All variables, not only the changed ones.
+    pub values: Configuration,
+}
+
+/// A replica count that an operation records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NewReplicas {
+    /// Whose.
+    pub service: ServiceName,
+    /// How many.
+    pub replicas: u32,
+}
+
+/// How far an operation has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// The instances of a wave are being made healthy.
+    Preparing {
+        /// Index of the wave.
+        wave: usize,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A wave has a share of the requests.
+    Shifted {
+        /// Index of the wave.
+        wave: usize,
+        /// Index of the strategy's step.
+        step: usize,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It is being taken back.
+    Reverting {
+        /// Why.
+        cause: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It is over, and its target is a baseline.
+    Done {
+        /// The baseline.
+        baseline: u64,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// It is over, and its parent is still the baseline.
+    Reverted {
+        /// Why.
+        cause: String,
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+impl Phase {
+    /// Tells whether nothing more will happen.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Reverted { .. })
+    }
+
+    /// Returns the point where the operation ended.
+    #[must_use]
+    pub const fn settled_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Done { at, .. } | Self::Reverted { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Planning: from an intent to the moves that carry it out, or to every reason why not.
+//!
+//! `plan` is a function of its arguments. It never begins anything; `--dry-run` shows what it returns.
+
+mod check;
+pub mod order;
+mod refusal;
+mod resolve;
+
+use crate::baseline::{EntryChange, difference};
+use crate::environment::Environment;
+use crate::intent::{Intent, Strategy};
+use crate::name::{EnvironmentName, ServiceName};
+use crate::operation::{Move, Plan, Readiness, Reason};
+use crate::time::Timestamp;
+use crate::world::World;
+
+use order::{Direction, order};
+pub use refusal::Refusal;
+use resolve::Resolved;
+
+/// Plans an intent for an environment.
+///
+/// `strategy` overrides the environment's own when going forward; going back is always all at once.
+///
+/// # Errors
+/// Every refusal that can be found, not only the first.
+pub fn plan(
+    world: &World,
+    environment: &EnvironmentName,
+    intent: &Intent,
+    strategy: Option<&Strategy>,
+    now: Timestamp,
+) -> Result<Plan, Vec<Refusal>> {
+    let Some(environment) = world.environment(environment) else {
+        return Err(vec![Refusal::NoEnvironment(environment.clone())]);
+    };
+    let mut refusals = busy(environment);
+    let resolved = match resolve::resolve(world, environment, intent) {
+        Ok(resolved) => resolved,
+        Err(more) => {
+            refusals.extend(more);
+            return Err(refusals);
+        }
+    };
+    let changes = difference(environment.entries(), &resolved.target);
+    if changes.is_empty() && resolved.configuration.is_none() && resolved.replicas.is_none() {
+        refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
+        return Err(refusals);
+    }
+    let strategy = choose_strategy(environment, &resolved, strategy);
+    refusals.extend(strategy.check().err().map(Refusal::from));
+    refusals.extend(check::check(world, environment, &resolved, &changes, now));
+    if refusals.is_empty() {
+        Ok(assemble(world, environment, resolved, &changes, strategy, now))
+    } else {
+        Err(refusals)
+    }
+}
+
+fn busy(environment: &Environment) -> Vec<Refusal> {
+    let refusal = environment.operation.as_ref().map(|operation| Refusal::Busy {
+        environment: environment.name.clone(),
+        operation: operation.id,
+        intent: operation.intent.to_string(),
+    });
+    refusal.into_iter().collect()
+}
+
+fn choose_strategy(environment: &Environment, resolved: &Resolved, asked: Option<&Strategy>) -> Strategy {
+    match resolved.direction {
+        Direction::Back => Strategy::AllAtOnce,
+        Direction::Forward => asked.unwrap_or(&environment.settings.strategy).clone(),
+    }
+}
+
+fn assemble(
+    world: &World,
+    environment: &Environment,
+    resolved: Resolved,
+    changes: &[EntryChange],
+    strategy: Strategy,
+    now: Timestamp,
+) -> Plan {
+    let start = environment.entries();
+    let mut order = order(world, start, &resolved.target, changes, resolved.direction);
+    let waves = order.waves.iter().map(|wave| {
+        wave.iter()
+            .filter_map(|service| changes.iter().find(|change| change.service == *service))
+            .map(|change| {
+                let why = resolved.reasons.get(&change.service).cloned().unwrap_or(Reason::Asked);
+                let place = order.reasons.remove(&change.service).unwrap_or_default();
+                make_move(environment, change, why, place, now)
+            })
+            .collect()
+    });
+    let waves = waves.collect();
+    let holds = match resolved.direction {
+        Direction::Back => held_after(changes, world),
+        Direction::Forward => Vec::new(),
+    };
+    Plan {
+        parent: environment.baselines.current().number,
+        warnings: check::warnings(world, environment, changes, resolved.direction),
+        target: resolved.target,
+        strategy,
+        waves,
+        configuration: resolved.configuration,
+        replicas: resolved.replicas,
+        holds,
+    }
+}
+
+fn make_move(
+    environment: &Environment,
+    change: &EntryChange,
+    why: Reason,
+    place: Vec<Reason>,
+    now: Timestamp,
+) -> Move {
+    let arm = change.to.as_ref().map(|entry| entry.arm(&change.service));
+    let warm = arm.is_none_or(|arm| environment.keeps_warm(&arm, now));
+    Move {
+        service: change.service.clone(),
+        from: change.from.clone(),
+        to: change.to.clone(),
+        readiness: if warm { Readiness::Warm } else { Readiness::Cold },
+        reasons: std::iter::once(why).chain(place).collect(),
+    }
+}
+
+/// A service that goes back from one version to a lower one leaves a version that must not come again by itself.
+fn held_after(changes: &[EntryChange], world: &World) -> Vec<ServiceName> {
+    changes
+        .iter()
+        .filter(|change| match (&change.from, &change.to) {
+            (Some(from), Some(to)) => {
+                from.version != to.version && recorded_before(world, change, &to.version, &from.version)
+            }
+            _ => false,
+        })
+        .map(|change| change.service.clone())
+        .collect()
+}
+
+fn recorded_before(
+    world: &World,
+    change: &EntryChange,
+    earlier: &crate::version::VersionNumber,
+    later: &crate::version::VersionNumber,
+) -> bool {
+    let recorded = |number| world.find_version(&change.service, number).map(|version| version.recorded);
+    recorded(earlier) <= recorded(later)
+}

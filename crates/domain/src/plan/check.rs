@@ -1,0 +1,195 @@
+//! Checks of a resolved intent: stages, holds, requirements, entry points, ports. All findings at once.
+
+use crate::baseline::EntryChange;
+use crate::compat::unmet_in;
+use crate::environment::Environment;
+use crate::lifecycle::Availability;
+use crate::name::ServiceName;
+use crate::plan::order::Direction;
+use crate::plan::refusal::Refusal;
+use crate::plan::resolve::Resolved;
+use crate::run::Port;
+use crate::service::Version;
+use crate::time::Timestamp;
+use crate::version::VersionRef;
+use crate::world::World;
+
+pub(crate) fn check(
+    world: &World,
+    environment: &Environment,
+    resolved: &Resolved,
+    changes: &[EntryChange],
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for change in changes.iter().filter(|change| version_changes(change)) {
+        let Some(reference) = target(change) else { continue };
+        refusals.extend(held(environment, &reference, resolved.direction));
+        if !ran_here(environment, &reference) || resolved.direction == Direction::Forward {
+            refusals.extend(stage(world, environment, &reference, now));
+        }
+    }
+    refusals.extend(requirements(world, environment, resolved));
+    refusals.extend(routes(world, resolved));
+    refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, change)));
+    if let Some(new) = &resolved.replicas
+        && let Some(entry) = environment.entries().get(&new.service)
+        && new.replicas > 1
+    {
+        let reference = entry.arm(&new.service).version_ref();
+        refusals.extend(port_refusal(world, &reference, "only one instance can run on this host"));
+    }
+    refusals
+}
+
+fn version_changes(change: &EntryChange) -> bool {
+    change.from.as_ref().map(|entry| &entry.version) != change.to.as_ref().map(|entry| &entry.version)
+}
+
+fn target(change: &EntryChange) -> Option<VersionRef> {
+    Some(change.to.as_ref()?.arm(&change.service).version_ref())
+}
+
+fn ran_here(environment: &Environment, reference: &VersionRef) -> bool {
+    environment.baselines.newest_first().any(|baseline| {
+        baseline.entries.get(&reference.service).is_some_and(|entry| entry.version == reference.version)
+    })
+}
+
+/// Going back names its target itself, so only going forward is stopped by a hold.
+fn held(environment: &Environment, reference: &VersionRef, direction: Direction) -> Option<Refusal> {
+    let hold = environment.holds.get(reference).filter(|_| direction == Direction::Forward)?;
+    Some(Refusal::Held {
+        version: reference.clone(),
+        environment: environment.name.clone(),
+        reason: hold.reason.clone(),
+    })
+}
+
+fn stage(
+    world: &World,
+    environment: &Environment,
+    reference: &VersionRef,
+    now: Timestamp,
+) -> Option<Refusal> {
+    let version = world.version(reference)?;
+    let lifecycle = world.lifecycle_of(&reference.service);
+    let accepts_from = &environment.settings.accepts_from;
+    let Some(first) = lifecycle.position(accepts_from) else {
+        return Some(Refusal::StageUnknown {
+            environment: environment.name.clone(),
+            accepts_from: accepts_from.clone(),
+            service: reference.service.clone(),
+        });
+    };
+    let present = lifecycle.position(&version.stage);
+    let ended = present.is_some_and(|index| lifecycle.stages[index].availability == Availability::Ended);
+    if ended {
+        return Some(Refusal::StageEnded { version: reference.clone(), stage: version.stage.clone() });
+    }
+    if present.is_some_and(|present| present >= first) {
+        return None;
+    }
+    let next = lifecycle.after(&version.stage);
+    let gates = next.map(|next| lifecycle.closed_gates(version, next, now)).unwrap_or_default();
+    Some(Refusal::StageTooEarly {
+        version: reference.clone(),
+        stage: version.stage.clone(),
+        environment: environment.name.clone(),
+        accepts_from: accepts_from.clone(),
+        gates,
+    })
+}
+
+/// Only requirements that this plan breaks: one that was unmet before must not keep anybody from going back.
+fn requirements(world: &World, environment: &Environment, resolved: &Resolved) -> Vec<Refusal> {
+    let before = unmet_in(world, environment.entries());
+    unmet_in(world, &resolved.target)
+        .into_iter()
+        .filter(|unmet| !before.contains(unmet))
+        .map(|unmet| Refusal::Unmet {
+            consumer: VersionRef { service: unmet.consumer, version: unmet.consumer_version },
+            provider: unmet.provider,
+            range: unmet.range,
+            found: unmet.found,
+        })
+        .collect()
+}
+
+fn routes(world: &World, resolved: &Resolved) -> Vec<Refusal> {
+    let mut taken: Vec<(String, ServiceName)> = Vec::new();
+    let mut refusals = Vec::new();
+    for (service, entry) in &resolved.target {
+        let version = world.find_version(service, &entry.version);
+        for rule in version.into_iter().flat_map(|version| &version.routes) {
+            let route = format!("{}{}", rule.host.as_deref().unwrap_or("*"), rule.path);
+            match taken.iter().find(|(other, _)| *other == route) {
+                Some((_, first)) if first != service => refusals.push(Refusal::RouteTaken {
+                    first: first.clone(),
+                    second: service.clone(),
+                    route,
+                }),
+                _ => taken.push((route, service.clone())),
+            }
+        }
+    }
+    refusals
+}
+
+fn fixed_port(world: &World, environment: &Environment, change: &EntryChange) -> Option<Refusal> {
+    let reference = target(change)?;
+    if change.from.is_some() && port_of(world, &reference) == port_of(world, &from(change)?) {
+        return port_refusal(world, &reference, "it cannot run beside the one that it takes over from");
+    }
+    if environment.replicas_of(&change.service) > 1 {
+        return port_refusal(world, &reference, "only one instance can run on this host");
+    }
+    None
+}
+
+fn from(change: &EntryChange) -> Option<VersionRef> {
+    Some(change.from.as_ref()?.arm(&change.service).version_ref())
+}
+
+fn port_of(world: &World, reference: &VersionRef) -> Option<u16> {
+    match world.version(reference)?.run.port {
+        Port::Fixed(port) => Some(port),
+        Port::Assigned => None,
+    }
+}
+
+fn port_refusal(world: &World, reference: &VersionRef, why: &'static str) -> Option<Refusal> {
+    let port = port_of(world, reference)?;
+    Some(Refusal::FixedPort { version: reference.clone(), port, why })
+}
+
+/// Things that do not forbid a plan and that a person wants to know.
+pub(crate) fn warnings(
+    world: &World,
+    environment: &Environment,
+    changes: &[EntryChange],
+    direction: Direction,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for reference in changes.iter().filter(|change| version_changes(change)).filter_map(target) {
+        let Some(version) = world.version(&reference) else { continue };
+        warnings.extend(version_warnings(environment, &reference, version, direction));
+    }
+    warnings
+}
+
+fn version_warnings(
+    environment: &Environment,
+    reference: &VersionRef,
+    version: &Version,
+    direction: Direction,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(hold) = environment.holds.get(reference).filter(|_| direction == Direction::Back) {
+        warnings.push(format!("`{reference}` is held here: {}", hold.reason));
+    }
+    if direction == Direction::Forward && version.evidence.is_empty() {
+        warnings.push(format!("`{reference}` was never tested"));
+    }
+    warnings
+}

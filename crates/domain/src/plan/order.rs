@@ -1,0 +1,223 @@
+//! The order of moves: a sequence in which every intermediate state works.
+//!
+//! Start and goal each work as a whole, and each service moves once. For a consumer `c` of a provider `p`, both moving:
+//! if new `c` does not work with old `p`, `p` goes first; if old `c` does not work with new `p`, `c` goes first. A safe
+//! sequence exists exactly when this digraph has no cycle; the services of a cycle switch together
+//! (`docs/design/planning.md`). Where nothing forces an order, providers go first when going forward and consumers first
+//! when going back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::baseline::{Entries, EntryChange};
+use crate::compat::{providers, unmet};
+use crate::name::ServiceName;
+use crate::operation::Reason;
+use crate::world::World;
+
+/// Which way an operation goes: it decides the order where nothing else does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To newer versions: providers first.
+    Forward,
+    /// Back: consumers first.
+    Back,
+}
+
+/// The services that move, in waves, with the reasons for each one's place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Services of one wave switch together; between waves everything works.
+    pub waves: Vec<Vec<ServiceName>>,
+    /// Why a service is where it is.
+    pub reasons: BTreeMap<ServiceName, Vec<Reason>>,
+}
+
+/// `first` must or should move before `second`.
+#[derive(Debug, Clone)]
+struct Arc {
+    first: ServiceName,
+    second: ServiceName,
+    on: ServiceName,
+    reason: Reason,
+}
+
+/// Orders the changed services. Costs pairs x (services + pairs) steps: milliseconds for a thousand services.
+#[must_use]
+pub fn order(
+    world: &World,
+    start: &Entries,
+    goal: &Entries,
+    changes: &[EntryChange],
+    direction: Direction,
+) -> Order {
+    let moving: BTreeSet<_> = changes.iter().map(|change| change.service.clone()).collect();
+    let pairs = pairs(world, start, goal, &moving);
+    let mut arcs: Vec<Arc> = pairs
+        .iter()
+        .flat_map(|(consumer, provider)| forced(world, start, goal, consumer, provider))
+        .collect();
+    let groups = groups(&moving, &arcs);
+    let mut graph = Graph::of(&groups, &arcs);
+    for (consumer, provider) in &pairs {
+        let arc = preferred(consumer, provider, direction);
+        let (first, second) = (groups[&arc.first], groups[&arc.second]);
+        if first != second && !graph.reach(second)[first] {
+            graph.add(first, second);
+            arcs.push(arc);
+        }
+    }
+    Order { waves: waves(&groups, &graph), reasons: reasons(&groups, &arcs) }
+}
+
+/// Every pair of a moving consumer and a moving provider, in the start or in the goal.
+fn pairs(
+    world: &World,
+    start: &Entries,
+    goal: &Entries,
+    moving: &BTreeSet<ServiceName>,
+) -> BTreeSet<(ServiceName, ServiceName)> {
+    let mut pairs = BTreeSet::new();
+    for consumer in moving {
+        for entry in [start, goal].into_iter().filter_map(|entries| entries.get(consumer)) {
+            for (provider, _) in
+                providers(world, consumer, entry).filter(|(p, _)| moving.contains(*p) && *p != consumer)
+            {
+                pairs.insert((consumer.clone(), provider.clone()));
+            }
+        }
+    }
+    pairs
+}
+
+fn forced(
+    world: &World,
+    start: &Entries,
+    goal: &Entries,
+    consumer: &ServiceName,
+    provider: &ServiceName,
+) -> Vec<Arc> {
+    let broken =
+        |of: &Entries, by: &Entries| unmet(world, (consumer, of.get(consumer)), (provider, by.get(provider)));
+    let mut arcs = Vec::new();
+    if let Some(unmet) = broken(goal, start) {
+        arcs.push(Arc {
+            first: provider.clone(),
+            second: consumer.clone(),
+            on: consumer.clone(),
+            reason: Reason::NeedsNew { provider: provider.clone(), range: unmet.range },
+        });
+    }
+    // A start that is broken already cannot be kept working by any order.
+    if broken(start, start).is_none()
+        && let Some(unmet) = broken(start, goal)
+    {
+        arcs.push(Arc {
+            first: consumer.clone(),
+            second: provider.clone(),
+            on: consumer.clone(),
+            reason: Reason::OldNeeds { provider: provider.clone(), range: unmet.range },
+        });
+    }
+    arcs
+}
+
+fn preferred(consumer: &ServiceName, provider: &ServiceName, direction: Direction) -> Arc {
+    match direction {
+        Direction::Forward => Arc {
+            first: provider.clone(),
+            second: consumer.clone(),
+            on: provider.clone(),
+            reason: Reason::ProviderFirst { consumer: consumer.clone() },
+        },
+        Direction::Back => Arc {
+            first: consumer.clone(),
+            second: provider.clone(),
+            on: consumer.clone(),
+            reason: Reason::ConsumerFirst { provider: provider.clone() },
+        },
+    }
+}
+
+/// Numbers the strongly connected components: services that reach each other switch together.
+fn groups(moving: &BTreeSet<ServiceName>, arcs: &[Arc]) -> BTreeMap<ServiceName, usize> {
+    let alone: BTreeMap<_, _> =
+        moving.iter().cloned().enumerate().map(|(index, name)| (name, index)).collect();
+    let graph = Graph::of(&alone, arcs);
+    let reach: Vec<_> = (0..graph.next.len()).map(|node| graph.reach(node)).collect();
+    let together = |node: usize| (0..reach.len()).find(|&other| reach[node][other] && reach[other][node]);
+    alone.into_iter().map(|(name, node)| (name, together(node).unwrap_or(node))).collect()
+}
+
+/// Which group directly precedes which.
+struct Graph {
+    next: Vec<BTreeSet<usize>>,
+}
+
+impl Graph {
+    fn of(groups: &BTreeMap<ServiceName, usize>, arcs: &[Arc]) -> Self {
+        let mut graph = Self { next: vec![BTreeSet::new(); groups.len()] };
+        for arc in arcs {
+            graph.add(groups[&arc.first], groups[&arc.second]);
+        }
+        graph
+    }
+
+    fn add(&mut self, first: usize, second: usize) {
+        if first != second {
+            self.next[first].insert(second);
+        }
+    }
+
+    /// Tells which nodes a node leads to, itself included.
+    fn reach(&self, node: usize) -> Vec<bool> {
+        let mut seen = vec![false; self.next.len()];
+        let mut open = vec![node];
+        seen[node] = true;
+        while let Some(node) = open.pop() {
+            for &next in self.next[node].iter().filter(|&&next| !std::mem::replace(&mut seen[next], true)) {
+                open.push(next);
+            }
+        }
+        seen
+    }
+}
+
+/// Puts each group into the earliest wave that all arcs allow.
+fn waves(groups: &BTreeMap<ServiceName, usize>, graph: &Graph) -> Vec<Vec<ServiceName>> {
+    let mut level = vec![0; graph.next.len()];
+    // Longest path by relaxation: without cycles between groups it is stable after as many rounds as there are groups.
+    for _ in 0..level.len() {
+        let before = level.clone();
+        for (first, nexts) in graph.next.iter().enumerate() {
+            for &second in nexts {
+                level[second] = level[second].max(level[first] + 1);
+            }
+        }
+        if level == before {
+            break;
+        }
+    }
+    let mut waves: BTreeMap<usize, Vec<ServiceName>> = BTreeMap::new();
+    for (service, &group) in groups {
+        waves.entry(level[group]).or_default().push(service.clone());
+    }
+    waves.into_values().collect()
+}
+
+fn reasons(groups: &BTreeMap<ServiceName, usize>, arcs: &[Arc]) -> BTreeMap<ServiceName, Vec<Reason>> {
+    let mut reasons: BTreeMap<ServiceName, Vec<Reason>> = BTreeMap::new();
+    for arc in arcs {
+        reasons.entry(arc.on.clone()).or_default().push(arc.reason.clone());
+    }
+    for (service, group) in groups {
+        let others: Vec<_> = groups
+            .iter()
+            .filter(|(other, g)| *g == group && *other != service)
+            .map(|(other, _)| other.clone())
+            .collect();
+        if !others.is_empty() {
+            reasons.entry(service.clone()).or_default().push(Reason::Together { services: others });
+        }
+    }
+    reasons
+}

@@ -1,0 +1,227 @@
+//! Refusals: why an intent cannot be carried out. Typed; their words are made here and nowhere else.
+
+use thiserror::Error;
+
+use crate::baseline::OperationId;
+use crate::intent::{MAX_REPLICAS, StrategyError};
+use crate::lifecycle::ClosedGate;
+use crate::name::{EnvironmentName, ServiceName, StageName};
+use crate::version::{VersionNumber, VersionRange, VersionRef};
+
+/// One reason why an intent cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The environment does not exist.
+    #[error("there is no environment `{0}`")]
+    NoEnvironment(EnvironmentName),
+    /// The service does not exist.
+    #[error("there is no service `{0}`")]
+    NoService(ServiceName),
+    /// The version was never released.
+    #[error("there is no version `{version}`{}", newest.as_ref().map(|n| format!("; the newest is {n}")).unwrap_or_default())]
+    NoVersion {
+        /// What was asked for.
+        version: VersionRef,
+        /// The newest version there is.
+        newest: Option<VersionNumber>,
+    },
+    /// The baseline does not exist.
+    #[error("environment `{environment}` has no baseline {baseline}; the newest is {newest}")]
+    NoBaseline {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What was asked for.
+        baseline: u64,
+        /// The newest one.
+        newest: u64,
+    },
+    /// The service does not run there.
+    #[error("`{service}` does not run in `{environment}`")]
+    NotRunning {
+        /// The service.
+        service: ServiceName,
+        /// The environment.
+        environment: EnvironmentName,
+    },
+    /// Another operation is under way.
+    #[error("operation {operation} ({intent}) is under way in `{environment}`")]
+    Busy {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        operation: OperationId,
+        /// What it does.
+        intent: String,
+    },
+    /// Everything is already as wanted.
+    #[error("`{environment}` runs this already; nothing would change")]
+    NothingToDo {
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// There is nothing before the current baseline.
+    #[error("`{environment}` is at its first baseline; there is nothing to undo")]
+    NothingToUndo {
+        /// Where.
+        environment: EnvironmentName,
+    },
+    /// A service is named twice.
+    #[error("`{0}` is named more than once")]
+    NamedTwice(ServiceName),
+    /// The version's stage is not accepted yet.
+    #[error(
+        "`{version}` is in stage {stage}; `{environment}` accepts versions from {accepts_from} on{}",
+        closed(gates)
+    )]
+    StageTooEarly {
+        /// Which.
+        version: VersionRef,
+        /// Its stage.
+        stage: StageName,
+        /// Where.
+        environment: EnvironmentName,
+        /// The first stage that is accepted.
+        accepts_from: StageName,
+        /// What keeps it from its next stage.
+        gates: Vec<ClosedGate>,
+    },
+    /// The version's life is over.
+    #[error("`{version}` is {stage}: it is not deployed any more")]
+    StageEnded {
+        /// Which.
+        version: VersionRef,
+        /// Its stage.
+        stage: StageName,
+    },
+    /// The environment asks for a stage that the service's lifecycle does not have.
+    #[error(
+        "`{environment}` accepts versions from stage {accepts_from} on, which the lifecycle of `{service}` does not have"
+    )]
+    StageUnknown {
+        /// Where.
+        environment: EnvironmentName,
+        /// The first stage that is accepted.
+        accepts_from: StageName,
+        /// Whose lifecycle.
+        service: ServiceName,
+    },
+    /// The version is held.
+    #[error("`{version}` is held in `{environment}`: {reason}")]
+    Held {
+        /// Which.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// Why.
+        reason: String,
+    },
+    /// A requirement would be left unmet.
+    #[error("`{consumer}` requires {provider} {range}, and {} would be there", found.as_ref().map_or("none".to_owned(), ToString::to_string))]
+    Unmet {
+        /// Who requires.
+        consumer: VersionRef,
+        /// What.
+        provider: ServiceName,
+        /// In which versions.
+        range: VersionRange,
+        /// What would be there.
+        found: Option<VersionNumber>,
+    },
+    /// Two services want the same entry point.
+    #[error("`{first}` and `{second}` both want the route {route}")]
+    RouteTaken {
+        /// One.
+        first: ServiceName,
+        /// The other.
+        second: ServiceName,
+        /// Host and path.
+        route: String,
+    },
+    /// A version with a fixed port cannot run beside another instance.
+    #[error("`{version}` always listens on port {port}, so {why}")]
+    FixedPort {
+        /// Which.
+        version: VersionRef,
+        /// Its port.
+        port: u16,
+        /// What is impossible.
+        why: &'static str,
+    },
+    /// The replica count is out of bounds.
+    #[error("{0} replicas: 1 to {MAX_REPLICAS} are possible")]
+    Replicas(u32),
+    /// A variable that is to be removed is not set.
+    #[error("variable `{key}` of `{service}` is not set")]
+    NotSet {
+        /// Whose.
+        service: ServiceName,
+        /// Which.
+        key: String,
+    },
+    /// A variable's name is not usable.
+    #[error(
+        "`{0}` is not a variable name: letters, digits and _ are allowed, and PORT, HOST and LOCKSTEP_* are set by Lockstep"
+    )]
+    VariableName(String),
+    /// The strategy is not usable.
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
+    /// The environment that is promoted runs nothing.
+    #[error("`{0}` runs nothing that could be promoted")]
+    NothingToPromote(EnvironmentName),
+    /// An environment is promoted to itself.
+    #[error("`{0}` cannot be promoted to itself")]
+    SameEnvironment(EnvironmentName),
+}
+
+fn closed(gates: &[ClosedGate]) -> String {
+    if gates.is_empty() {
+        return String::new();
+    }
+    let words: Vec<_> = gates.iter().map(ToString::to_string).collect();
+    format!(" ({})", words.join("; "))
+}
+
+impl Refusal {
+    /// Returns the command that helps, or shows more.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoEnvironment(_) => Some("lockstep environments".into()),
+            Self::NoService(_) => Some("lockstep services".into()),
+            Self::NoVersion { version, .. } => Some(format!("lockstep show {}", version.service)),
+            Self::NoBaseline { environment, .. } => Some(format!("lockstep history {environment}")),
+            Self::NotRunning { environment, .. } | Self::NothingToDo { environment } => {
+                Some(format!("lockstep status {environment}"))
+            }
+            Self::NothingToUndo { environment } => Some(format!("lockstep history {environment}")),
+            Self::Busy { environment, operation, .. } => Some(format!(
+                "wait for it with `lockstep watch {operation}`, or take it back with `lockstep undo {environment}`"
+            )),
+            Self::StageTooEarly { version, accepts_from, .. } => Some(format!(
+                "lockstep show {version}, or move it by hand: lockstep stage {version} {accepts_from}"
+            )),
+            Self::StageEnded { version, .. } => Some(format!("lockstep show {}", version.service)),
+            Self::StageUnknown { environment, .. } => {
+                Some(format!("lockstep environment set {environment} --accepts-from STAGE"))
+            }
+            Self::Held { version, environment, .. } => {
+                Some(format!("lockstep hold release {version} --env {environment}"))
+            }
+            Self::Unmet { provider, range, .. } => {
+                Some(format!("deploy {provider} {range} in the same operation: lockstep show {provider}"))
+            }
+            Self::FixedPort { .. } => {
+                Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
+            }
+            Self::NotSet { service, .. } => Some(format!("lockstep config show {service}")),
+            Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
+            Self::RouteTaken { .. }
+            | Self::NamedTwice(_)
+            | Self::Replicas(_)
+            | Self::VariableName(_)
+            | Self::Strategy(_)
+            | Self::SameEnvironment(_) => None,
+        }
+    }
+}

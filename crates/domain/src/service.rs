@@ -1,0 +1,184 @@
+//! Services and their versions, as the journal tells them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::changelog::Changelog;
+use crate::digest::Digest;
+use crate::evidence::{Evidence, EvidenceKind, Outcome};
+use crate::name::{Actor, ServiceName, StageName};
+use crate::routes::RouteRule;
+use crate::run::RunSpec;
+use crate::time::Timestamp;
+use crate::version::{VersionNumber, VersionRange};
+
+/// A deployable unit with an owner, a repository and versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Where it comes from.
+    pub source: Source,
+    /// The team or person who answers for it.
+    pub owner: Option<String>,
+    /// The name of its lifecycle.
+    pub lifecycle: StageName,
+    /// When it was registered.
+    pub registered: Timestamp,
+    /// Its versions; none is ever taken away.
+    pub versions: OrdMap<VersionNumber, Arc<Version>>,
+}
+
+impl Service {
+    /// Returns the version with the highest precedence.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Arc<Version>> {
+        self.versions.get_max().map(|(_, version)| version)
+    }
+
+    /// Returns the version that was recorded last.
+    #[must_use]
+    pub fn latest_recorded(&self) -> Option<&Arc<Version>> {
+        self.versions.values().max_by_key(|version| (version.recorded, version.number.clone()))
+    }
+}
+
+/// Where a service's source lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// A path or URL of a git repository.
+    pub repository: String,
+    /// The folder of the service in it; empty for the whole repository.
+    #[serde(default)]
+    pub folder: String,
+}
+
+/// An immutable build of a service, with everything known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Version {
+    /// Its number.
+    pub number: VersionNumber,
+    /// The git commit it was built from.
+    pub commit: String,
+    /// The branch it was cut from.
+    pub branch: String,
+    /// The last stage it may enter; `None` for a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<StageName>,
+    /// The packaged files.
+    pub artifact: Artifact,
+    /// The build that made the artifact.
+    pub build: String,
+    /// What the artifact depends on: commit, manifest, tools. Equal keys give equal artifacts.
+    pub build_key: Digest,
+    /// Tools it was built with, by name.
+    pub tools: BTreeMap<String, String>,
+    /// How to run it.
+    pub run: RunSpec,
+    /// What it needs of other services.
+    pub requires: BTreeMap<ServiceName, VersionRange>,
+    /// Entry points it wants.
+    pub routes: Vec<RouteRule>,
+    /// What changed since the version before.
+    pub changelog: Changelog,
+    /// What a person wrote about it.
+    #[serde(default)]
+    pub notes: String,
+    /// Attached documents by kind (requirements, design, database, api, test-plan, deployment-plan, ...).
+    #[serde(default)]
+    pub documents: BTreeMap<String, Document>,
+    /// Who cut it.
+    pub recorded_by: Actor,
+    /// When.
+    pub recorded: Timestamp,
+    /// Its stage.
+    pub stage: StageName,
+    /// Since when.
+    pub stage_since: Timestamp,
+    /// Findings, oldest first.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    /// Approvals, oldest first.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
+}
+
+/// The packaged files of a version in the blob store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifact {
+    /// Digest of the archive.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A document attached to a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// The name of the file it came from.
+    pub file_name: String,
+    /// Its content in the blob store.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Somebody's yes to a version entering a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// Who.
+    pub by: Actor,
+    /// For which stage.
+    pub stage: StageName,
+    /// When.
+    pub at: Timestamp,
+    /// What they said to it.
+    #[serde(default)]
+    pub note: String,
+}
+
+impl Version {
+    /// Returns the newest evidence of a kind.
+    #[must_use]
+    pub fn newest_evidence(&self, kind: &EvidenceKind) -> Option<&Evidence> {
+        self.evidence.iter().rev().find(|evidence| evidence.kind == *kind)
+    }
+
+    /// Returns the kinds whose newest evidence is red.
+    #[must_use]
+    pub fn red_kinds(&self) -> BTreeSet<EvidenceKind> {
+        let is_red = |kind: &&EvidenceKind| {
+            self.newest_evidence(kind).is_some_and(|evidence| evidence.outcome == Outcome::Red)
+        };
+        self.evidence.iter().map(|evidence| &evidence.kind).filter(is_red).cloned().collect()
+    }
+
+    /// Counts the different people who approved a stage.
+    #[must_use]
+    pub fn approvals_of(&self, stage: &StageName) -> u32 {
+        let people: BTreeSet<_> = self
+            .approvals
+            .iter()
+            .filter(|approval| approval.stage == *stage)
+            .map(|approval| &approval.by)
+            .collect();
+        u32::try_from(people.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns every digest in the blob store that this version needs, with what it is.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<(Digest, String)> {
+        let artifact = [(self.artifact.digest, "artifact".to_owned())];
+        let documents =
+            self.documents.iter().map(|(kind, document)| (document.digest, format!("document {kind}")));
+        let reports = self
+            .evidence
+            .iter()
+            .filter_map(|evidence| Some((evidence.report?, format!("report {}", evidence.kind))));
+        artifact.into_iter().chain(documents).chain(reports).collect()
+    }
+}

@@ -1,0 +1,330 @@
+//! The world: the fold of all events. Cheap to clone, so readers hold a state of their own.
+//!
+//! Invariant: folding the same events gives the same world. An event that does not fit is an error and changes nothing.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::baseline::OperationId;
+use crate::environment::Environment;
+use crate::event::{Event, Recorded};
+use crate::evidence::Evidence;
+use crate::lifecycle::{Entry, Lifecycle};
+use crate::name::{EnvironmentName, ServiceName, StageName};
+use crate::operation::{Operation, Phase};
+use crate::service::{Service, Version};
+use crate::time::Timestamp;
+use crate::version::{VersionNumber, VersionRef};
+
+/// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
+pub const WORLD_FORMAT: u32 = 1;
+
+/// The name of the lifecycle of services that name none.
+pub const DEFAULT_LIFECYCLE: &str = "default";
+
+/// Everything that is known, at one place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct World {
+    /// The last event that is folded in; 0 before the first.
+    pub seq: u64,
+    /// When that event was recorded.
+    pub at: Timestamp,
+    /// Lifecycles by name.
+    pub lifecycles: OrdMap<StageName, Arc<Lifecycle>>,
+    /// Environments by name.
+    pub environments: OrdMap<EnvironmentName, Arc<Environment>>,
+    /// Services by name.
+    pub services: OrdMap<ServiceName, Arc<Service>>,
+    /// How many operations there have been.
+    pub operations: u64,
+}
+
+/// Why an event does not fit the world before it: the journal was not written by this program.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("record {seq} of the journal does not fit what comes before it: {why}")]
+pub struct FoldError {
+    /// The record.
+    pub seq: u64,
+    /// What does not fit.
+    pub why: String,
+}
+
+impl World {
+    /// Folds one event in.
+    ///
+    /// # Errors
+    /// When the event names something that does not exist or comes out of order. The world is as before then.
+    pub fn fold(&mut self, recorded: &Recorded) -> Result<(), FoldError> {
+        let fail = |why: String| FoldError { seq: recorded.seq, why };
+        if recorded.seq != self.seq + 1 {
+            return Err(fail(format!("record {} was expected", self.seq + 1)));
+        }
+        self.take(recorded).map_err(fail)?;
+        self.seq = recorded.seq;
+        self.at = self.at.max(recorded.at);
+        Ok(())
+    }
+
+    fn take(&mut self, recorded: &Recorded) -> Result<(), String> {
+        let at = recorded.at;
+        match &recorded.event {
+            Event::LifecycleDefined { name, lifecycle } => {
+                self.lifecycles.insert(name.clone(), Arc::new(lifecycle.clone()));
+                Ok(())
+            }
+            Event::EnvironmentCreated { environment, settings } => {
+                let created = Environment::begin(environment.clone(), settings.clone(), at);
+                self.environments.insert(environment.clone(), Arc::new(created));
+                Ok(())
+            }
+            Event::ServiceRegistered { service, source, owner, lifecycle } => {
+                let versions =
+                    self.services.get(service).map(|known| known.versions.clone()).unwrap_or_default();
+                let registered = self.services.get(service).map_or(at, |known| known.registered);
+                let service = Service {
+                    name: service.clone(),
+                    source: source.clone(),
+                    owner: owner.clone(),
+                    lifecycle: lifecycle.clone(),
+                    registered,
+                    versions,
+                };
+                self.services.insert(service.name.clone(), Arc::new(service));
+                Ok(())
+            }
+            Event::VersionRecorded { service, version } => self.record_version(service, version),
+            Event::EvidenceAdded { version, evidence } => self.with_version(version, |version| {
+                version.evidence.push(evidence.clone());
+            }),
+            Event::Approved { version, approval } => self.with_version(version, |version| {
+                version.approvals.push(approval.clone());
+            }),
+            Event::StageChanged { version, to, .. } => self.with_version(version, |version| {
+                version.stage = to.clone();
+                version.stage_since = at;
+            }),
+            Event::OperationBegun { operation } => self.begin(operation),
+            event => self.take_in_environment(event, at),
+        }
+    }
+
+    fn record_version(&mut self, service: &ServiceName, version: &Version) -> Result<(), String> {
+        let service = self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
+        if service.versions.contains_key(&version.number) {
+            return Err(format!("`{}@{}` is recorded already", service.name, version.number));
+        }
+        let service = Arc::make_mut(service);
+        service.versions.insert(version.number.clone(), Arc::new(version.clone()));
+        Ok(())
+    }
+
+    fn with_version(
+        &mut self,
+        reference: &VersionRef,
+        change: impl FnOnce(&mut Version),
+    ) -> Result<(), String> {
+        let missing = || format!("no version `{reference}`");
+        let service = self.services.get_mut(&reference.service).ok_or_else(missing)?;
+        let version = Arc::make_mut(service).versions.get_mut(&reference.version).ok_or_else(missing)?;
+        change(Arc::make_mut(version));
+        Ok(())
+    }
+
+    fn with_environment(
+        &mut self,
+        name: &EnvironmentName,
+        change: impl FnOnce(&mut Environment) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let environment =
+            self.environments.get_mut(name).ok_or_else(|| format!("no environment `{name}`"))?;
+        change(Arc::make_mut(environment))
+    }
+
+    fn begin(&mut self, operation: &Operation) -> Result<(), String> {
+        if operation.id.0 != self.operations + 1 {
+            return Err(format!("operation {} was expected, not {}", self.operations + 1, operation.id));
+        }
+        self.with_environment(&operation.environment, |environment| {
+            if let Some(busy) = &environment.operation {
+                return Err(format!("operation {} is under way", busy.id));
+            }
+            if let Some(new) = &operation.plan.configuration {
+                let revisions = environment.configurations.entry(new.service.clone()).or_default();
+                revisions.push_back(new.values.clone());
+            }
+            if let Some(new) = &operation.plan.replicas {
+                environment.replicas.insert(new.service.clone(), new.replicas);
+            }
+            environment.operation = Some(Arc::new(operation.clone()));
+            Ok(())
+        })?;
+        self.operations = operation.id.0;
+        Ok(())
+    }
+
+    fn take_in_environment(&mut self, event: &Event, at: Timestamp) -> Result<(), String> {
+        let Some(name) = event.environment() else { return Ok(()) };
+        self.with_environment(name, |environment| match event {
+            Event::EnvironmentChanged { settings, .. } => {
+                environment.settings = settings.clone();
+                Ok(())
+            }
+            Event::WavePrepared { operation, wave, .. } => {
+                advance(environment, *operation, Phase::Preparing { wave: *wave, since: at })
+            }
+            Event::WaveShifted { operation, wave, step, .. } => {
+                advance(environment, *operation, Phase::Shifted { wave: *wave, step: *step, since: at })
+            }
+            Event::OperationReverting { operation, cause, .. } => {
+                advance(environment, *operation, Phase::Reverting { cause: cause.clone(), since: at })
+            }
+            Event::OperationDone { operation, baseline, .. } => {
+                finish(environment, *operation, *baseline, at)
+            }
+            Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
+            Event::HoldPlaced { version, hold, .. } => {
+                environment.holds.insert(version.clone(), hold.clone());
+                Ok(())
+            }
+            Event::HoldReleased { version, .. } => {
+                environment.holds.remove(version);
+                Ok(())
+            }
+            _ => Ok(()),
+        })
+    }
+
+    /// Returns an environment.
+    #[must_use]
+    pub fn environment(&self, name: &EnvironmentName) -> Option<&Arc<Environment>> {
+        self.environments.get(name)
+    }
+
+    /// Returns a version.
+    #[must_use]
+    pub fn version(&self, reference: &VersionRef) -> Option<&Arc<Version>> {
+        self.find_version(&reference.service, &reference.version)
+    }
+
+    /// Returns a version by its parts.
+    #[must_use]
+    pub fn find_version(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Arc<Version>> {
+        self.services.get(service)?.versions.get(version)
+    }
+
+    /// Finds an operation of any environment.
+    #[must_use]
+    pub fn find_operation(&self, id: OperationId) -> Option<&Arc<Operation>> {
+        self.environments.values().find_map(|environment| environment.find_operation(id))
+    }
+
+    /// Returns the lifecycle of a service; the standard one where it was never defined.
+    #[must_use]
+    pub fn lifecycle_of(&self, service: &ServiceName) -> Arc<Lifecycle> {
+        let name = self.services.get(service).map(|service| &service.lifecycle);
+        name.and_then(|name| self.lifecycles.get(name))
+            .cloned()
+            .unwrap_or_else(|| Arc::new(Lifecycle::standard()))
+    }
+}
+
+fn advance(environment: &mut Environment, operation: OperationId, phase: Phase) -> Result<(), String> {
+    if environment.set_phase(operation, phase) {
+        Ok(())
+    } else {
+        Err(format!("operation {operation} is not under way in `{}`", environment.name))
+    }
+}
+
+/// Makes the target the current baseline and keeps what it came from warm.
+fn finish(
+    environment: &mut Environment,
+    id: OperationId,
+    baseline: u64,
+    at: Timestamp,
+) -> Result<(), String> {
+    let moves =
+        environment.operation.as_ref().is_some_and(|operation| operation.plan.moves().next().is_some());
+    let expected = environment.baselines.current().number + u64::from(moves);
+    if baseline != expected {
+        return Err(format!("baseline {expected} was expected, not {baseline}"));
+    }
+    advance(environment, id, Phase::Done { baseline, at })?;
+    let operation = environment.operation.take().expect("`advance` found the operation");
+    let until = at.plus_ms(environment.settings.warm_ms);
+    environment.warm =
+        environment.warm.iter().filter(|(_, end)| at < **end).map(|(a, t)| (a.clone(), *t)).collect();
+    for part in operation.plan.moves() {
+        if let Some(arm) = part.from_arm() {
+            environment.warm.insert(arm, until);
+        }
+        if let Some(arm) = part.to_arm() {
+            environment.warm.remove(&arm);
+        }
+    }
+    if moves {
+        environment.baselines.push(id, at, operation.plan.target.clone());
+    }
+    environment.operations.push_back(operation);
+    Ok(())
+}
+
+fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> Result<(), String> {
+    let cause = match environment.operation.as_ref().map(|operation| &operation.phase) {
+        Some(Phase::Reverting { cause, .. }) => cause.clone(),
+        _ => return Err(format!("operation {id} is not being taken back")),
+    };
+    advance(environment, id, Phase::Reverted { cause, at })?;
+    environment.operations.extend(environment.operation.take());
+    Ok(())
+}
+
+/// Returns the events that follow from what just happened to a version: it enters every stage whose gates are open and
+/// whose entry is automatic, or which this deployment opens.
+///
+/// `deployed_to` is the environment that an operation begins to bring it into.
+#[must_use]
+pub fn stage_events(
+    world: &World,
+    reference: &VersionRef,
+    deployed_to: Option<&EnvironmentName>,
+    now: Timestamp,
+) -> Vec<Event> {
+    let Some(version) = world.version(reference) else { return Vec::new() };
+    let lifecycle = world.lifecycle_of(&reference.service);
+    let mut version = Version::clone(version);
+    let mut events = Vec::new();
+    while let Some(next) = lifecycle.after(&version.stage) {
+        let reason = match (&next.entry, deployed_to) {
+            (Entry::Automatic, _) => "its gates are open".to_owned(),
+            (Entry::OnDeploy { environment }, Some(target)) if environment == target => {
+                format!("it goes to {target}")
+            }
+            _ => break,
+        };
+        if !lifecycle.closed_gates(&version, next, now).is_empty() {
+            break;
+        }
+        let from = std::mem::replace(&mut version.stage, next.name.clone());
+        version.stage_since = now;
+        events.push(Event::StageChanged { version: reference.clone(), from, to: next.name.clone(), reason });
+    }
+    events
+}
+
+/// Makes the evidence that the versions of an operation stayed in an environment.
+#[must_use]
+pub fn ran_evidence(operation: &Operation, at: Timestamp) -> Vec<Event> {
+    operation
+        .plan
+        .moves()
+        .filter_map(|part| Some(part.to_arm()?.version_ref()))
+        .map(|version| Event::EvidenceAdded {
+            version,
+            evidence: Evidence::ran_in(&operation.environment, at),
+        })
+        .collect()
+}
