@@ -1,0 +1,584 @@
+//! Wire types: what is asked and answered, where it is not a domain type already.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::environment::{EnvironmentSettings, Hold};
+use lockstep_domain::intent::Configuration;
+use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
+use lockstep_domain::routes::ArmTraffic;
+use lockstep_domain::service::{Source, Version};
+use lockstep_domain::{
+    Arm, BaselineEntry, ConfigRevision, Digest, EnvironmentName, Instance, Intent, Operation, OperationId,
+    Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber, VersionRef,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::problem::Problem;
+
+/// How the server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// The program's version.
+    pub version: String,
+    /// The last record of the journal.
+    pub journal_seq: u64,
+    /// Where data is kept.
+    pub data_folder: String,
+}
+
+/// A service is to be registered from its repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterService {
+    /// A path on the server's host or a URL of a git repository, and the folder of the service in it.
+    #[serde(flatten)]
+    pub source: Source,
+    /// The name of its lifecycle; the default one when it is missing.
+    #[serde(default)]
+    pub lifecycle: Option<StageName>,
+}
+
+/// A service with its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: ServiceName,
+    /// Where it comes from.
+    pub source: Source,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Its lifecycle.
+    pub lifecycle: StageName,
+    /// When it was registered.
+    pub registered: Timestamp,
+    /// Its versions, the newest first.
+    pub versions: Vec<VersionSummary>,
+}
+
+/// A version in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VersionSummary {
+    /// Its number.
+    pub number: VersionNumber,
+    /// Its stage.
+    pub stage: StageName,
+    /// The commit it was built from.
+    pub commit: String,
+    /// The branch it was cut from.
+    pub branch: String,
+    /// When it was cut.
+    pub recorded: Timestamp,
+    /// Where it runs now.
+    pub runs_in: Vec<EnvironmentName>,
+}
+
+/// A version with everything known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VersionView {
+    /// Whose.
+    pub service: ServiceName,
+    /// Everything recorded.
+    #[serde(flatten)]
+    pub version: Version,
+    /// Where it runs now.
+    pub runs_in: Vec<EnvironmentName>,
+    /// The next stage, and what keeps the version from it.
+    pub next_stage: Option<NextStage>,
+}
+
+/// The next stage of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NextStage {
+    /// Its name.
+    pub stage: StageName,
+    /// Gates that are closed.
+    pub closed: Vec<ClosedGate>,
+}
+
+/// Which number a release gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BumpChoice {
+    /// What the commits owe.
+    #[default]
+    Auto,
+    /// The next major number.
+    Major,
+    /// The next minor number.
+    Minor,
+    /// The next patch number.
+    Patch,
+}
+
+/// Whether the commit of a release is tagged in its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TagChoice {
+    /// It is not.
+    #[default]
+    None,
+    /// It is, as `service-version`, without overwriting anything.
+    Tag,
+}
+
+/// A version is to be cut.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// Branch, tag or commit; the repository's main branch when it is missing.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Which number it gets.
+    #[serde(default)]
+    pub bump: BumpChoice,
+    /// What a person wrote about it.
+    #[serde(default)]
+    pub notes: String,
+    /// Documents to attach.
+    #[serde(default)]
+    pub documents: Vec<DocumentUpload>,
+    /// Whether the commit is tagged.
+    #[serde(default)]
+    pub tag: TagChoice,
+}
+
+/// A document to attach to a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentUpload {
+    /// requirements, design, database, api, test-plan, deployment-plan, or a team's own kind.
+    pub kind: String,
+    /// The name of the file.
+    pub file_name: String,
+    /// Its text.
+    pub content: String,
+}
+
+/// How a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    /// It waits for another build of the same service.
+    Queued,
+    /// It runs.
+    Running,
+    /// It ended with a version.
+    Succeeded,
+    /// It ended without one; `problem` says why.
+    Failed,
+    /// Somebody ended it.
+    Cancelled,
+    /// The server ended while it ran.
+    Interrupted,
+}
+
+impl BuildState {
+    /// Tells whether nothing more will happen.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// A build: the way from a commit to a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildView {
+    /// Its id.
+    pub id: String,
+    /// Of which service.
+    pub service: ServiceName,
+    /// How it is.
+    pub state: BuildState,
+    /// What was asked to be built.
+    pub reference: String,
+    /// The commit that meant.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// The version it made.
+    #[serde(default)]
+    pub version: Option<VersionNumber>,
+    /// The earlier build whose result it used.
+    #[serde(default)]
+    pub reused: Option<String>,
+    /// The parts of it so far.
+    pub phases: Vec<BuildPhase>,
+    /// What a person should know.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Why it failed.
+    #[serde(default)]
+    pub problem: Option<Problem>,
+    /// Who started it.
+    pub actor: String,
+    /// When it was asked for.
+    pub requested: Timestamp,
+    /// When it ended.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+    /// Grows with every change of this view; the id of the event that carries it.
+    pub revision: u64,
+}
+
+/// One part of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildPhase {
+    /// check, build, test unit, package, record.
+    pub name: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took; missing while it runs.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+}
+
+/// A version is to enter a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageRequest {
+    /// Which stage.
+    pub stage: StageName,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Somebody approves a version for a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalRequest {
+    /// Which stage.
+    pub stage: StageName,
+    /// What they say to it.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// An environment is to be created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnvironment {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Its settings; missing ones get defaults.
+    #[serde(default)]
+    pub settings: SettingsChange,
+}
+
+/// Settings of an environment to change; missing ones stay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsChange {
+    /// The first stage that is accepted.
+    #[serde(default)]
+    pub accepts_from: Option<StageName>,
+    /// The strategy of an operation that names none.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
+    /// How long old instances stay.
+    #[serde(default)]
+    pub warm_ms: Option<u64>,
+    /// The port of its gateway.
+    #[serde(default)]
+    pub gateway_port: Option<u16>,
+}
+
+/// An environment in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvironmentSummary {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Its settings.
+    pub settings: EnvironmentSettings,
+    /// The current baseline.
+    pub baseline: u64,
+    /// How many services run there.
+    pub services: usize,
+    /// The operation under way.
+    pub operation: Option<OperationId>,
+}
+
+/// An environment with everything seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvironmentView {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Its settings.
+    pub settings: EnvironmentSettings,
+    /// The address of its gateway.
+    pub gateway: String,
+    /// The current baseline.
+    pub baseline: u64,
+    /// Since when it is current.
+    pub baseline_since: Timestamp,
+    /// What runs.
+    pub services: Vec<ServiceStatus>,
+    /// The operation under way.
+    pub operation: Option<Operation>,
+    /// Versions that nothing brings here by itself.
+    pub holds: Vec<HeldVersion>,
+    /// Gateways that serve it.
+    pub gateways: Vec<GatewayView>,
+}
+
+/// A service in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub service: ServiceName,
+    /// What the current baseline says.
+    pub entry: Option<BaselineEntry>,
+    /// How many instances are wanted.
+    pub replicas: u32,
+    /// Its instances, whatever version.
+    pub instances: Vec<Instance>,
+    /// The split of its requests, with what was counted.
+    pub arms: Vec<ArmStatus>,
+    /// Where it can go back to by a change of routes alone.
+    pub warm: Vec<WarmArm>,
+}
+
+/// An arm's share and counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArmStatus {
+    /// The arm.
+    pub arm: Arm,
+    /// Its share of the clients in 1/10,000.
+    pub weight: u32,
+    /// Requests since its gateways started.
+    pub traffic: ArmTraffic,
+}
+
+/// An arm that is kept for going back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WarmArm {
+    /// The arm.
+    pub arm: Arm,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// A version that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldVersion {
+    /// Which.
+    pub version: VersionRef,
+    /// Why.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
+
+/// A gateway that serves an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayView {
+    /// Identifies one run of one gateway process.
+    pub gateway: String,
+    /// The revision of the table it serves.
+    pub revision: u64,
+    /// When it last reported.
+    pub seen: Timestamp,
+}
+
+/// Whether an intent is carried out or only planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It is carried out.
+    #[default]
+    Execute,
+    /// Only the plan is answered; nothing is recorded.
+    DryRun,
+}
+
+/// What happens to holds that stand in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldHandling {
+    /// They refuse the intent.
+    #[default]
+    Respect,
+    /// Holds of the versions that are named are released with the operation.
+    Release,
+}
+
+/// An environment is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperationRequest {
+    /// What is wanted.
+    pub intent: Intent,
+    /// How new instances take over; the environment's own strategy when it is missing.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
+    /// Why, for the history.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether it is carried out.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What happens to holds that stand in the way.
+    #[serde(default)]
+    pub holds: HoldHandling,
+    /// Values of secret variables by their key, for a configuration. They go to the secret store and nowhere else.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// The plan of an intent, and the operation that carries it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperationAnswer {
+    /// How it is or would be carried out. Missing when an operation under way was taken back.
+    pub plan: Option<Plan>,
+    /// The operation; missing for a dry run.
+    pub operation: Option<Operation>,
+}
+
+/// A baseline with where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BaselineView {
+    /// Its number.
+    pub number: u64,
+    /// The one it was made from.
+    pub parent: Option<u64>,
+    /// When it became current.
+    pub at: Timestamp,
+    /// The operation that made it.
+    pub operation: Option<OperationId>,
+    /// Who wanted it.
+    pub actor: Option<String>,
+    /// What was wanted.
+    pub intent: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// What it runs.
+    pub entries: BTreeMap<ServiceName, BaselineEntry>,
+    /// What changed from the one it was made from.
+    pub changes: Vec<EntryChange>,
+}
+
+/// The history of an environment, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// States that really ran.
+    pub baselines: Vec<BaselineView>,
+    /// Operations that were taken back and made no baseline.
+    pub reverted: Vec<Operation>,
+}
+
+/// What differs between two baselines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BaselineDiff {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The one.
+    pub from: u64,
+    /// The other.
+    pub to: u64,
+    /// Services that differ.
+    pub services: Vec<ServiceDiff>,
+}
+
+/// One service that differs between two baselines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceDiff {
+    /// The entries.
+    #[serde(flatten)]
+    pub change: EntryChange,
+    /// Variables that differ, with their old and new value; secrets by name only.
+    pub variables: BTreeMap<String, VariableDiff>,
+}
+
+/// The two values of a variable; missing where it is not set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VariableDiff {
+    /// Before.
+    pub from: Option<String>,
+    /// After.
+    pub to: Option<String>,
+}
+
+/// The configurations of a service in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigurationView {
+    /// The service.
+    pub service: ServiceName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The revision that is in force.
+    pub current: ConfigRevision,
+    /// All revisions, from 1.
+    pub revisions: Vec<Configuration>,
+}
+
+/// What a check of the journal found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JournalReport {
+    /// Records that were checked.
+    pub records: u64,
+    /// The hash of the last one.
+    pub last_hash: Option<Digest>,
+    /// The first record that is not as it was written.
+    pub tampered: Option<TamperedRecord>,
+}
+
+/// A record that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TamperedRecord {
+    /// Its sequence number.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// Unused blobs are to be collected.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CollectRequest {
+    /// Whether it is done.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// What a collection of unused blobs takes and leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CollectReport {
+    /// Whether it was done.
+    pub mode: Mode,
+    /// What goes.
+    pub goes: Vec<CollectedBlob>,
+    /// What stays, and why.
+    pub stays: Vec<KeptBlob>,
+}
+
+/// A blob that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CollectedBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A blob that stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Why it stays.
+    pub reasons: Vec<String>,
+}
+
+/// A lifecycle with its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LifecycleView {
+    /// Its name.
+    pub name: StageName,
+    /// Its stages.
+    #[serde(flatten)]
+    pub lifecycle: Lifecycle,
+}
