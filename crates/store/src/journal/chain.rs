@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use super::record::{Fields, Head};
 
-/// How many numbers beyond its own are tried when looking for the place a record was written for (a few hundredths of a second).
-const PLACES_TRIED: u64 = 100_000;
+/// How many numbers beyond its own are tried when looking for the place a record was written for (milliseconds).
+const PLACES_TRIED: u64 = 10_000;
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

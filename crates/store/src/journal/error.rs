@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 use thiserror::Error;
 
 use super::chain::Tampered;
@@ -190,5 +190,8 @@ const FULL_HINT: &str = "free space on the disk of the data folder (`lockstep st
 
 /// Says whether the database found no space: nothing of the transaction is kept then.
 pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+    error.sqlite_error().is_some_and(|error| {
+        // The index of the write-ahead log is a file too; not being able to extend it has a code of its own.
+        error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+    })
 }

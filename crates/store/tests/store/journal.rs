@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::{Barrier, Mutex};
 
 use lockstep_domain::Timestamp;
@@ -12,25 +11,8 @@ use lockstep_store::journal::{
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
-use tempfile::TempDir;
 
-fn new(at: u64, event: &str) -> NewRecord {
-    NewRecord { at: Timestamp(at), actor: "ann".parse().unwrap(), event: event.to_owned() }
-}
-
-fn numbered(count: u64) -> Vec<NewRecord> {
-    (1..=count).map(|n| new(n, &format!(r#"{{"n":{n}}}"#))).collect()
-}
-
-fn folder_with(records: u64) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    Journal::open(folder.path()).unwrap().append(0, &numbered(records)).unwrap();
-    folder
-}
-
-fn sql(folder: &Path, statements: &str) {
-    Connection::open(folder.join("journal.db")).unwrap().execute_batch(statements).unwrap();
-}
+use crate::support::{folder_with, new, numbered, sql};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]

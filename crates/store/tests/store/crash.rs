@@ -1,0 +1,87 @@
+//! kill -9 at any moment: every acknowledged record is there, and nothing is half-written.
+//!
+//! The test binary runs itself again as the process that is killed.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lockstep_store::journal::Journal;
+
+use crate::support::numbered;
+
+/// Names the data folder to the child; without it the child's test is an ordinary, empty run.
+const FOLDER: &str = "LOCKSTEP_CRASH_FOLDER";
+const KILLS: u64 = 60;
+
+/// Appends batches of 1 to 5 records without end, a snapshot now and then, and says each batch's last number.
+fn append_for_ever(folder: &Path) {
+    let mut journal = Journal::open(folder).unwrap();
+    let mut output = std::io::stdout().lock();
+    loop {
+        let seq = journal.last().seq;
+        let last = journal.append(seq, &numbered(seq % 5 + 1)).unwrap().last().unwrap().seq;
+        if seq.is_multiple_of(7) {
+            journal.save_snapshot(last, 1, &seq.to_be_bytes()).unwrap();
+        }
+        writeln!(output, "acknowledged {last}").unwrap();
+    }
+}
+
+#[test]
+fn child_that_appends_until_it_is_killed() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        append_for_ever(Path::new(&folder));
+    }
+}
+
+fn start_child(folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::child_that_appends_until_it_is_killed", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills the child at a random moment after some acknowledgements; returns the last number it acknowledged.
+fn kill_at_random(mut child: Child, random: u64) -> u64 {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut acknowledged = || loop {
+        let line = lines.next()?.unwrap();
+        if let Some((_, seq)) = line.split_once("acknowledged ") {
+            return Some(seq.parse::<u64>().unwrap());
+        }
+    };
+    for _ in 0..=random % 8 {
+        acknowledged().expect("the child ended by itself");
+    }
+    // Spinning, not waiting: it picks the moment within a commit.
+    let moment = Instant::now() + Duration::from_micros(random / 8 % 4_000);
+    while Instant::now() < moment {
+        std::hint::spin_loop();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::iter::from_fn(acknowledged).last().unwrap_or(0)
+}
+
+#[test]
+fn acknowledged_records_survive_kill_9_at_random_moments() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut known = 0;
+    for kill in 0..KILLS {
+        let random = RandomState::new().hash_one(kill);
+        known = kill_at_random(start_child(folder.path()), random).max(known);
+        let before = Journal::open_read_only(folder.path()).unwrap().verify().unwrap();
+        assert!(before.records >= known, "kill {kill}: {known} acknowledged, {} there", before.records);
+        let journal = Journal::open(folder.path()).unwrap();
+        assert_eq!(journal.reader().verify().unwrap(), before);
+        assert_eq!(journal.last().seq, before.records);
+        journal.reader().latest_snapshot(1).unwrap();
+    }
+    assert!(known > KILLS, "the children appended");
+}
