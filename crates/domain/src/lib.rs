@@ -4,7 +4,9 @@
 //! around it (store, runtime, gateway, control) carry no policy of their own.
 
 pub mod baseline;
+pub mod branch;
 pub mod changelog;
+pub mod commits;
 pub mod compat;
 pub mod compile;
 pub mod digest;

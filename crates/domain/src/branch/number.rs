@@ -1,0 +1,164 @@
+//! The number that a branch's next version gets.
+
+use thiserror::Error;
+
+use super::{Cut, Label, Line, number_of};
+use crate::commits::Bump;
+use crate::version::{VersionError, VersionNumber};
+
+/// The release that a service without any starts with.
+const FIRST_RELEASE: VersionNumber = VersionNumber::new(1, 0, 0);
+/// What an explicit bump of a service without any release counts from.
+const BEFORE_ALL: VersionNumber = VersionNumber::new(0, 0, 0);
+
+/// The next number, and how it came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextNumber {
+    /// The number.
+    pub number: VersionNumber,
+    /// The release that it follows; the changelog is what happened since its commit.
+    pub follows: Option<VersionNumber>,
+    /// Set when the number grows less than the changes owe.
+    pub shortfall: Option<Shortfall>,
+}
+
+/// A number grows less than its changes owe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortfall {
+    /// What the changes owe.
+    pub owed: Bump,
+    /// By what the number grows.
+    pub given: Bump,
+}
+
+/// Why there is no next number.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NumberingError {
+    /// The branch leads to a release that exists.
+    #[error("branch `{branch}` leads to {number}, which is released already")]
+    Released {
+        /// The branch.
+        branch: String,
+        /// The release.
+        number: VersionNumber,
+    },
+    /// The bump leads out of the numbers of the branch.
+    #[error("branch `{branch}` cuts versions {line} only, and the demanded bump leads out of them")]
+    OutsideLine {
+        /// The branch.
+        branch: String,
+        /// Its numbers.
+        line: String,
+    },
+    /// A number cannot grow.
+    #[error("there is no number after {number}")]
+    Exhausted {
+        /// The number.
+        number: VersionNumber,
+    },
+    /// The number cannot be written.
+    #[error(transparent)]
+    Number(#[from] VersionError),
+}
+
+/// Returns the newest release of a line, or else the newest one below it.
+#[must_use]
+pub fn newest_release(existing: &[VersionNumber], line: Line) -> Option<&VersionNumber> {
+    let releases = || existing.iter().filter(|number| !number.is_pre_release());
+    let inside = releases().filter(|number| line.contains(number)).max();
+    let below = || releases().filter(|number| line.first().is_none_or(|first| **number < first)).max();
+    inside.or_else(below)
+}
+
+/// Finds the next number of a branch.
+///
+/// `existing` are all numbers ever given to the service, `owed` is what the commits since [`newest_release`] owe,
+/// and `wanted` is a bump that a person asked for. The first release is 1.0.0; a bump that a person asks for counts
+/// from 0.0.0 then. While the first number is 0, a breaking change owes the second number only.
+///
+/// # Errors
+/// When the branch leads to a release that exists, or the demanded bump leads out of its line.
+pub fn next_number(
+    existing: &[VersionNumber],
+    cut: &Cut,
+    owed: Bump,
+    wanted: Option<Bump>,
+) -> Result<NextNumber, NumberingError> {
+    let follows = newest_release(existing, cut.line);
+    let release = next_release(follows, cut, owed, wanted)?;
+    let shortfall = follows.and_then(|follows| shortfall(follows, &release, owed));
+    let number = match &cut.label {
+        None => release,
+        Some(label) => release.pre_release(label.as_str(), next_counter(existing, &release, label)?)?,
+    };
+    Ok(NextNumber { number, follows: follows.cloned(), shortfall })
+}
+
+/// Finds the release that the branch leads to next.
+fn next_release(
+    follows: Option<&VersionNumber>,
+    cut: &Cut,
+    owed: Bump,
+    wanted: Option<Bump>,
+) -> Result<VersionNumber, NumberingError> {
+    if let Some(first) = cut.line.first()
+        && !follows.is_some_and(|number| cut.line.contains(number))
+    {
+        return Ok(first);
+    }
+    let Some(follows) = follows else {
+        return wanted.map_or(Ok(FIRST_RELEASE), |wanted| grown(&BEFORE_ALL, wanted));
+    };
+    let largest = cut.line.largest_bump();
+    if largest == Bump::None {
+        return Err(NumberingError::Released { branch: cut.branch.clone(), number: follows.clone() });
+    }
+    if wanted.is_some_and(|wanted| wanted > largest) {
+        let line = cut.line.to_string();
+        return Err(NumberingError::OutsideLine { branch: cut.branch.clone(), line });
+    }
+    grown(follows, wanted.unwrap_or_else(|| softened(owed, follows)).min(largest))
+}
+
+/// While the first number is 0, nothing is promised: a breaking change owes the second number.
+fn softened(owed: Bump, follows: &VersionNumber) -> Bump {
+    if follows.major() == 0 { owed.min(Bump::Minor) } else { owed }
+}
+
+/// Makes a release number grow. A version needs a number of its own, so no bump counts as a patch.
+fn grown(number: &VersionNumber, bump: Bump) -> Result<VersionNumber, NumberingError> {
+    let next = |n: u64| n.checked_add(1).ok_or_else(|| NumberingError::Exhausted { number: number.clone() });
+    let (major, minor, patch) = (number.major(), number.minor(), number.patch());
+    Ok(match bump {
+        Bump::Major => VersionNumber::new(next(major)?, 0, 0),
+        Bump::Minor => VersionNumber::new(major, next(minor)?, 0),
+        Bump::Patch | Bump::None => VersionNumber::new(major, minor, next(patch)?),
+    })
+}
+
+fn shortfall(follows: &VersionNumber, release: &VersionNumber, owed: Bump) -> Option<Shortfall> {
+    let given = if release.major() > follows.major() {
+        Bump::Major
+    } else if release.minor() > follows.minor() {
+        Bump::Minor
+    } else {
+        Bump::Patch
+    };
+    let owed = softened(owed, follows);
+    (given < owed).then_some(Shortfall { owed, given })
+}
+
+/// Returns the counter after the highest of this release and label, from 1.
+fn next_counter(
+    existing: &[VersionNumber],
+    release: &VersionNumber,
+    label: &Label,
+) -> Result<u64, NumberingError> {
+    let counter = |number: &VersionNumber| {
+        let rest = number.pre().strip_prefix(label.as_str())?.strip_prefix('.')?;
+        number_of(rest.split('.').next()?)
+    };
+    let highest = existing.iter().filter(|number| number.release() == *release).filter_map(counter).max();
+    let next = highest.unwrap_or(0).checked_add(1);
+    next.ok_or_else(|| NumberingError::Exhausted { number: release.clone() })
+}

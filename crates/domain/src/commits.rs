@@ -1,0 +1,270 @@
+//! Conventional Commits: what a commit message says about a change, and the bump that it owes.
+//!
+//! Any text is accepted: what does not follow the convention counts as an ordinary change, because nobody knows what
+//! it does.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest text kept of a change, in characters; the commit has the rest.
+pub const MAX_CHANGE_TEXT: usize = 500;
+
+/// How much a version number must grow.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Bump {
+    /// Nothing that runs changed.
+    #[default]
+    None,
+    /// The third number: it does the same, better.
+    Patch,
+    /// The second number: it does more.
+    Minor,
+    /// The first number: something that worked with it may not any longer.
+    Major,
+}
+
+/// A commit as the repository has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Commit {
+    /// Its hash in hexadecimal.
+    pub id: String,
+    /// Its whole message: subject, body and footers.
+    pub message: String,
+}
+
+/// What a commit does, as its message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The kind of change.
+    pub kind: ChangeKind,
+    /// The part of the service it is about.
+    pub scope: Option<String>,
+    /// What it does, at most [`MAX_CHANGE_TEXT`] characters on one line.
+    pub text: String,
+    /// What no longer works as before, when it says that something does not.
+    pub breaking: Option<String>,
+}
+
+/// The kind of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// `feat`: it does more.
+    Feature,
+    /// `fix`: it does what it should.
+    Fix,
+    /// `perf`: it does it faster or with less.
+    Optimisation,
+    /// `docs`, `test`, `ci`, `chore`, `style`: nothing that runs changed.
+    Upkeep,
+    /// Two lines of development were joined; what came in has commits of its own.
+    Merge,
+    /// Everything else: `refactor`, `build`, reverts, and messages that follow no convention.
+    Other,
+}
+
+impl Commit {
+    /// Reads what the message says.
+    #[must_use]
+    pub fn change(&self) -> Change {
+        let subject = self.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let (kind, scope, breaks, text) = read_subject(subject);
+        let breaking = breaking_footer(&self.message).or_else(|| breaks.then(|| text.to_owned()));
+        Change {
+            kind,
+            scope: scope.map(one_line),
+            text: one_line(text),
+            breaking: breaking.as_deref().map(one_line),
+        }
+    }
+
+    /// Returns the commit that this one takes back, in the words of `git revert`.
+    fn reverted(&self) -> Option<&str> {
+        let (_, rest) = self.message.split_once("This reverts commit ")?;
+        let id = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?;
+        (id.len() >= 7).then_some(id)
+    }
+}
+
+impl Change {
+    /// Returns how much the number must grow for this change.
+    #[must_use]
+    pub const fn bump(&self) -> Bump {
+        match self.kind {
+            _ if self.breaking.is_some() => Bump::Major,
+            ChangeKind::Feature => Bump::Minor,
+            ChangeKind::Upkeep | ChangeKind::Merge => Bump::None,
+            ChangeKind::Fix | ChangeKind::Optimisation | ChangeKind::Other => Bump::Patch,
+        }
+    }
+}
+
+/// Returns the bump that commits owe together, oldest first.
+#[must_use]
+pub fn bump_owed(commits: &[Commit]) -> Bump {
+    standing(commits).iter().map(|commit| commit.change().bump()).max().unwrap_or_default()
+}
+
+/// Leaves out commits that a later one takes back, together with the one that does. The order stays.
+#[must_use]
+pub fn standing(commits: &[Commit]) -> Vec<&Commit> {
+    let mut gone = BTreeSet::new();
+    for (index, commit) in commits.iter().enumerate().rev() {
+        if gone.contains(&index) {
+            continue;
+        }
+        let Some(id) = commit.reverted() else { continue };
+        let earlier = commits[..index].iter().rposition(|other| other.id.starts_with(id));
+        if let Some(earlier) = earlier {
+            gone.extend([earlier, index]);
+        }
+    }
+    commits.iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, commit)| commit).collect()
+}
+
+/// Reads `type(scope)!: text`; a subject of another form is all text.
+fn read_subject(subject: &str) -> (ChangeKind, Option<&str>, bool, &str) {
+    if subject.starts_with("Merge ") {
+        return (ChangeKind::Merge, None, false, subject);
+    }
+    read_convention(subject).unwrap_or((ChangeKind::Other, None, false, subject))
+}
+
+fn read_convention(subject: &str) -> Option<(ChangeKind, Option<&str>, bool, &str)> {
+    let (head, text) = subject.split_once(':')?;
+    let (head, breaks) = head.strip_suffix('!').map_or((head, false), |head| (head, true));
+    let (word, scope) = match head.split_once('(') {
+        Some((word, scope)) => (word, Some(scope.strip_suffix(')')?.trim())),
+        None => (head, None),
+    };
+    let is_word =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let (kind, text) = (kind_of(word), text.trim());
+    (is_word && !text.is_empty()).then_some((kind, scope.filter(|scope| !scope.is_empty()), breaks, text))
+}
+
+fn kind_of(word: &str) -> ChangeKind {
+    match word.to_ascii_lowercase().as_str() {
+        "feat" | "feature" => ChangeKind::Feature,
+        "fix" | "bugfix" | "hotfix" => ChangeKind::Fix,
+        "perf" | "performance" => ChangeKind::Optimisation,
+        "docs" | "doc" | "test" | "tests" | "ci" | "chore" | "style" => ChangeKind::Upkeep,
+        "merge" => ChangeKind::Merge,
+        _ => ChangeKind::Other,
+    }
+}
+
+/// Finds `BREAKING CHANGE: text` below the subject, with the lines that go on from it.
+fn breaking_footer(message: &str) -> Option<String> {
+    let mut lines = message.lines().skip(1).map(str::trim);
+    let first = lines.find_map(|line| {
+        let token = ["BREAKING CHANGE:", "BREAKING-CHANGE:"];
+        token.iter().find_map(|token| line.strip_prefix(token))
+    })?;
+    let more = lines.take_while(|line| !line.is_empty() && !is_footer(line));
+    let text = std::iter::once(first.trim()).chain(more).collect::<Vec<_>>().join(" ");
+    Some(if text.is_empty() { "not described".to_owned() } else { text })
+}
+
+/// Tells whether a line is a footer such as `Reviewed-by: Z` or `Closes #3`.
+fn is_footer(line: &str) -> bool {
+    let token = |head: &str| !head.is_empty() && head.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    line.starts_with("BREAKING CHANGE:")
+        || line.split_once(": ").or_else(|| line.split_once(" #")).is_some_and(|(head, _)| token(head))
+}
+
+fn one_line(text: &str) -> String {
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(MAX_CHANGE_TEXT).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn commit(id: &str, message: &str) -> Commit {
+        Commit { id: id.repeat(8), message: message.into() }
+    }
+
+    fn read(message: &str) -> Change {
+        commit("a", message).change()
+    }
+
+    #[test]
+    fn subjects_are_read() {
+        let cases = [
+            ("feat: pay by card", ChangeKind::Feature, None, "pay by card"),
+            ("Fix(api): close the socket ", ChangeKind::Fix, Some("api"), "close the socket"),
+            ("perf(db):skip a scan", ChangeKind::Optimisation, Some("db"), "skip a scan"),
+            ("docs: typo", ChangeKind::Upkeep, None, "typo"),
+            ("refactor(): move", ChangeKind::Other, None, "move"),
+            ("Merge branch 'x' of y: z", ChangeKind::Merge, None, "Merge branch 'x' of y: z"),
+            ("Revert \"feat: x\"", ChangeKind::Other, None, "Revert \"feat: x\""),
+            ("see http://example.org", ChangeKind::Other, None, "see http://example.org"),
+            ("feat:", ChangeKind::Other, None, "feat:"),
+            ("\n\nhello\n", ChangeKind::Other, None, "hello"),
+            ("", ChangeKind::Other, None, ""),
+        ];
+        for (message, kind, scope, text) in cases {
+            let change = read(message);
+            let found = (change.kind, change.scope.as_deref(), change.text.as_str(), change.breaking);
+            assert_eq!(found, (kind, scope, text, None), "{message}");
+        }
+    }
+
+    #[test]
+    fn breaking_changes_are_found_by_mark_and_by_footer() {
+        let breaking = |message| read(message).breaking;
+        assert_eq!(breaking("feat(api)!: drop v1").as_deref(), Some("drop v1"));
+        assert_eq!(breaking("chore!: new floor").as_deref(), Some("new floor"));
+        let footer = "fix: x\n\nwhy\n\nBREAKING CHANGE: prices are in cents\nand never empty\nReviewed-by: Z";
+        assert_eq!(breaking(footer).as_deref(), Some("prices are in cents and never empty"));
+        assert_eq!(breaking("fix!: x\n\nBREAKING-CHANGE: y").as_deref(), Some("y"));
+        assert_eq!(breaking("fix: x\n\nBREAKING CHANGE:").as_deref(), Some("not described"));
+        assert_eq!(breaking("fix: a BREAKING CHANGE: is not here"), None);
+        assert_eq!(breaking("fix: x\n\nbreaking change: lower case"), None);
+    }
+
+    #[test]
+    fn the_largest_change_decides_the_bump() {
+        let owed = |messages: &[&str]| {
+            bump_owed(&messages.iter().map(|message| commit("a", message)).collect::<Vec<_>>())
+        };
+        assert_eq!(owed(&[]), Bump::None);
+        assert_eq!(owed(&["docs: x", "Merge branch 'y'"]), Bump::None);
+        assert_eq!(owed(&["docs: x", "whatever"]), Bump::Patch);
+        assert_eq!(owed(&["fix: x", "feat: y", "perf: z"]), Bump::Minor);
+        assert_eq!(owed(&["feat: y", "chore!: x"]), Bump::Major);
+    }
+
+    #[test]
+    fn what_was_taken_back_owes_nothing() {
+        let feature = commit("a", "feat!: x");
+        let back = commit("b", &format!("Revert \"feat!: x\"\n\nThis reverts commit {}.", feature.id));
+        let again = commit("c", &format!("Reapply \"feat!: x\"\n\nThis reverts commit {}.", back.id));
+        let fix = commit("d", "fix: y");
+        assert_eq!(bump_owed(&[feature.clone(), back.clone()]), Bump::None);
+        assert_eq!(bump_owed(&[feature.clone(), fix.clone(), back.clone()]), Bump::Patch);
+        assert_eq!(bump_owed(&[feature, back.clone(), again]), Bump::Major);
+        assert_eq!(bump_owed(&[back, fix]), Bump::Patch, "what it takes back is older than these commits");
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_is_read(message in any::<String>(), tail in "(feat|x)?(\\(.{0,5}\\))?!?:.{0,20}\n.{0,20}") {
+            for text in [format!("{message}{tail}"), format!("{tail}\nBREAKING CHANGE: {message}"), message] {
+                let change = read(&text);
+                prop_assert!(change.text.chars().count() <= MAX_CHANGE_TEXT);
+                prop_assert!(!change.text.contains(char::is_control));
+                prop_assert_eq!(change.bump() == Bump::Major, change.breaking.is_some());
+            }
+        }
+    }
+}
