@@ -1,0 +1,162 @@
+//! Messages: which fields meet which, what is gone and what is new.
+
+use super::{
+    compare::{Comparer, Difference, Purpose, Stream},
+    fields,
+    names::compare_reserved,
+    rules,
+    schema::{Cardinality, Field, MessageType},
+    witness::{self, Side},
+};
+
+/// Compares a pair of messages in one stream.
+pub(super) fn compare(
+    comparer: &mut Comparer<'_>,
+    name: &str,
+    pair: (&MessageType, &MessageType),
+    new_name: &str,
+    stream: Stream,
+) {
+    let (old, new) = pair;
+    for (number, before) in &old.fields {
+        match new.fields.get(number) {
+            Some(after) => fields::compare(comparer, (name, new_name), (before, after), stream),
+            None => removed(comparer, name, before, new, stream),
+        }
+    }
+    for after in new.fields.values().filter(|field| !old.fields.contains_key(&field.number)) {
+        added(comparer, name, after, old, stream);
+    }
+    compare_oneofs(comparer, name, pair, stream);
+    compare_nature(comparer, name, pair, stream);
+    let places = (&old.position, &new.position);
+    compare_reserved(
+        comparer,
+        name,
+        (&old.reserved, &new.reserved),
+        (&old.reserved_names, &new.reserved_names),
+        places,
+    );
+}
+
+/// Compares the extensions that both sides have; they are fields of the messages they extend.
+pub(super) fn compare_extensions(comparer: &mut Comparer<'_>) {
+    let new = comparer.new;
+    for (key, before) in &comparer.old.extensions {
+        if let Some(after) = new.extensions.get(key) {
+            fields::compare(comparer, (&key.0, &key.0), (before, after), Stream::Both);
+        }
+    }
+}
+
+fn compare_nature(
+    comparer: &mut Comparer<'_>,
+    name: &str,
+    (old, new): (&MessageType, &MessageType),
+    stream: Stream,
+) {
+    let mut report = |rule, message: String| {
+        let difference = Difference::new(rule, name, message);
+        comparer.report(difference.at(Some(&old.position), Some(&new.position)).on(stream));
+    };
+    if old.message_set != new.message_set {
+        report(&rules::MESSAGE_SET, format!("`{name}` began or ceased to use the message set encoding"));
+    }
+    if old.json_allowed && !new.json_allowed {
+        report(&rules::MESSAGE_JSON_FORMAT, format!("`{name}` no longer promises a JSON form"));
+    }
+    if new.deprecated && !old.deprecated {
+        report(&rules::DEPRECATED, format!("`{name}` is deprecated"));
+    }
+}
+
+fn removed(comparer: &mut Comparer<'_>, name: &str, before: &Field, new: &MessageType, stream: Stream) {
+    let place = format!("{name}.{}", before.name);
+    let gone = format!("field `{place}` ({}) is gone", before.number);
+    let promised = comparer.settings.purpose == Purpose::Deploy;
+    let shown = witness::sample(comparer.old, before)
+        .map(|sample| witness::field(Side::Old, name, before, &sample, "the new reader drops the value"));
+    let mut report = |rule, message: String, witness| {
+        let difference = Difference::new(rule, place.clone(), message);
+        comparer.report(difference.at(Some(&before.position), Some(&new.position)).on(stream).shown(witness));
+    };
+    if before.cardinality == Cardinality::Required && stream.new_writes() {
+        let outcome = "the old reader refuses the message: a required field is missing";
+        let message = format!("{gone}, and old readers require it");
+        report(&rules::REQUIRED_REMOVED, message, Some(witness::empty(Side::New, name, outcome)));
+    }
+    if promised && !new.reserved.contains(before.number) {
+        report(&rules::FIELD_REMOVED, format!("{gone} and its number is not reserved"), shown.clone());
+    } else if promised && !new.reserved_names.contains(&before.name) {
+        report(&rules::FIELD_NAME_FREE, format!("{gone} and its name is not reserved"), shown.clone());
+    }
+    report(&rules::FIELD_DROPPED, format!("{gone}; its readers find it unset"), shown.clone());
+    if comparer.readers_are_strict() && stream.old_writes() {
+        let message = format!("{gone}; a strict JSON reader refuses messages that carry it");
+        let difference = Difference::new(&rules::FIELD_UNKNOWN, place.clone(), message);
+        comparer.report(difference.at(Some(&before.position), Some(&new.position)).on(stream).shown(shown));
+    }
+}
+
+fn added(comparer: &mut Comparer<'_>, name: &str, after: &Field, old: &MessageType, stream: Stream) {
+    let place = format!("{name}.{}", after.name);
+    let mut report = |rule, message: String, witness| {
+        let difference = Difference::new(rule, place.clone(), message);
+        comparer.report(difference.at(Some(&old.position), Some(&after.position)).on(stream).shown(witness));
+    };
+    if after.cardinality == Cardinality::Required && stream.old_writes() {
+        let outcome = "the new reader refuses the message: a required field is missing";
+        let message = format!(
+            "field `{place}` ({}) was added and is required; old writers do not send it",
+            after.number
+        );
+        report(&rules::REQUIRED_ADDED, message, Some(witness::empty(Side::Old, name, outcome)));
+    } else {
+        report(&rules::FIELD_ADDED, format!("field `{place}` ({}) was added", after.number), None);
+    }
+    if comparer.readers_are_strict() && stream.new_writes() {
+        let shown = witness::sample(comparer.new, after).map(|sample| {
+            witness::field(Side::New, name, after, &sample, "a strict JSON reader refuses the message")
+        });
+        let message = format!("field `{place}` is sent to JSON readers that refuse what they do not know");
+        let difference = Difference::new(&rules::FIELD_UNKNOWN, place.clone(), message);
+        comparer.report(difference.at(Some(&old.position), Some(&after.position)).on(stream).shown(shown));
+    }
+}
+
+/// Compares how fields are grouped into oneofs: by their members, since the name of a oneof is never sent.
+fn compare_oneofs(
+    comparer: &mut Comparer<'_>,
+    name: &str,
+    (old, new): (&MessageType, &MessageType),
+    stream: Stream,
+) {
+    let both = |field: &&Field| new.fields.contains_key(&field.number);
+    for before in old.fields.values().filter(both) {
+        let Some(after) = new.fields.get(&before.number) else { continue };
+        let mates = |message: &MessageType, oneof: &Option<String>| -> Vec<i32> {
+            let shared = |field: &&Field| {
+                field.oneof == *oneof
+                    && old.fields.contains_key(&field.number)
+                    && new.fields.contains_key(&field.number)
+            };
+            message.fields.values().filter(shared).map(|field| field.number).collect()
+        };
+        let same = match (&before.oneof, &after.oneof) {
+            (None, None) => true,
+            (Some(_), Some(_)) => mates(old, &before.oneof) == mates(new, &after.oneof),
+            _ => false,
+        };
+        if same {
+            continue;
+        }
+        let word = |oneof: &Option<String>| {
+            oneof.as_ref().map_or("no oneof".to_owned(), |name| format!("oneof `{name}`"))
+        };
+        let place = format!("{name}.{}", before.name);
+        let message =
+            format!("field `{place}` is in {} instead of {}", word(&after.oneof), word(&before.oneof));
+        let difference = Difference::new(&rules::FIELD_ONEOF, place, message);
+        comparer.report(difference.at(Some(&before.position), Some(&after.position)).on(stream));
+    }
+}
