@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::OperationId;
+use crate::branch::BranchPolicy;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::lifecycle::Lifecycle;
@@ -39,6 +40,11 @@ pub enum Event {
         name: StageName,
         /// Its stages.
         lifecycle: Lifecycle,
+    },
+    /// It was said which branches may cut which versions.
+    BranchPolicyDefined {
+        /// The rules.
+        policy: BranchPolicy,
     },
     /// An environment was created.
     EnvironmentCreated {
@@ -183,6 +189,7 @@ impl Event {
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::LifecycleDefined { .. }
+            | Self::BranchPolicyDefined { .. }
             | Self::ServiceRegistered { .. }
             | Self::VersionRecorded { .. }
             | Self::EvidenceAdded { .. }

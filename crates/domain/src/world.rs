@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::baseline::OperationId;
+use crate::branch::BranchPolicy;
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
@@ -34,6 +35,9 @@ pub struct World {
     pub at: Timestamp,
     /// Lifecycles by name.
     pub lifecycles: OrdMap<StageName, Arc<Lifecycle>>,
+    /// Which branches may cut which versions.
+    #[serde(default)]
+    pub branches: Arc<BranchPolicy>,
     /// Environments by name.
     pub environments: OrdMap<EnvironmentName, Arc<Environment>>,
     /// Services by name.
@@ -73,6 +77,10 @@ impl World {
         match &recorded.event {
             Event::LifecycleDefined { name, lifecycle } => {
                 self.lifecycles.insert(name.clone(), Arc::new(lifecycle.clone()));
+                Ok(())
+            }
+            Event::BranchPolicyDefined { policy } => {
+                self.branches = Arc::new(policy.clone());
                 Ok(())
             }
             Event::EnvironmentCreated { environment, settings } => {
@@ -282,10 +290,32 @@ fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> R
     Ok(())
 }
 
-/// Returns the events that follow from what just happened to a version: it enters every stage whose gates are open and
-/// whose entry is automatic, or which this deployment opens.
-///
-/// `deployed_to` is the environment that an operation begins to bring it into.
+/// Returns what follows from an event that was just folded in. What follows has consequences of its own.
+#[must_use]
+pub fn consequences(world: &World, event: &Event, now: Timestamp) -> Vec<Event> {
+    match event {
+        Event::VersionRecorded { service, version } => {
+            let version = VersionRef { service: service.clone(), version: version.number.clone() };
+            stage_events(world, &version, None, now)
+        }
+        Event::EvidenceAdded { version, .. } | Event::Approved { version, .. } => {
+            stage_events(world, version, None, now)
+        }
+        Event::OperationBegun { operation } => operation
+            .plan
+            .moves()
+            .filter_map(|part| Some(part.to_arm()?.version_ref()))
+            .flat_map(|version| stage_events(world, &version, Some(&operation.environment), now))
+            .collect(),
+        Event::OperationDone { operation, .. } => {
+            world.find_operation(*operation).map(|operation| ran_evidence(operation, now)).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the stages that a version enters now: every next one whose gates are open and whose entry is automatic, or
+/// which the deployment to `deployed_to` opens.
 #[must_use]
 pub fn stage_events(
     world: &World,
@@ -316,8 +346,7 @@ pub fn stage_events(
 }
 
 /// Makes the evidence that the versions of an operation stayed in an environment.
-#[must_use]
-pub fn ran_evidence(operation: &Operation, at: Timestamp) -> Vec<Event> {
+fn ran_evidence(operation: &Operation, at: Timestamp) -> Vec<Event> {
     operation
         .plan
         .moves()

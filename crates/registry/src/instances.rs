@@ -1,0 +1,44 @@
+//! Since when instances are in their state, and since when nobody sends requests to them, by this server's own clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_domain::{Instance, InstanceId, InstanceState, Timestamp};
+
+/// What is remembered of the instances of an environment.
+#[derive(Debug, Default)]
+pub(crate) struct Instances {
+    seen: BTreeMap<InstanceId, (InstanceState, Timestamp)>,
+    unrouted: BTreeMap<InstanceId, Timestamp>,
+}
+
+impl Instances {
+    /// Sets every `since` by our clock: a supervisor's wall clock may have been set back in between.
+    pub(crate) fn restamp(&mut self, instances: &mut [Instance], now: Timestamp) {
+        let present: BTreeSet<_> = instances.iter().map(|instance| instance.id.clone()).collect();
+        self.seen.retain(|id, _| present.contains(id));
+        self.unrouted.retain(|id, _| present.contains(id));
+        for instance in instances {
+            let first_seen = instance.since.min(now);
+            let (state, since) =
+                self.seen.entry(instance.id.clone()).or_insert_with(|| (instance.state.clone(), first_seen));
+            if std::mem::discriminant(state) != std::mem::discriminant(&instance.state) {
+                *since = now;
+            }
+            *state = instance.state.clone();
+            instance.since = *since;
+        }
+    }
+
+    /// Notes which instances every gateway has stopped sending requests to.
+    pub(crate) fn note_routes(&mut self, routed: &BTreeSet<InstanceId>, now: Timestamp) {
+        self.unrouted.retain(|id, _| !routed.contains(id));
+        for id in self.seen.keys().filter(|id| !routed.contains(*id)) {
+            self.unrouted.entry(id.clone()).or_insert(now);
+        }
+    }
+
+    /// Returns since when nobody sends requests to the instances.
+    pub(crate) fn unrouted(&self) -> BTreeMap<InstanceId, Timestamp> {
+        self.unrouted.clone()
+    }
+}

@@ -1,0 +1,89 @@
+//! What is alive: instances and gateways of each environment, the table that was published to them, and what they count.
+//!
+//! It decides nothing. Nothing here is in the journal: after a restart it is seen anew.
+
+mod instances;
+mod live;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lockstep_domain::observed::Observed;
+use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::{EnvironmentName, Instance, OperationId, Timestamp};
+use tokio::sync::watch;
+
+use live::Live;
+pub use live::{GATEWAY_LEASE_MS, GatewaySeen, MAX_GATEWAYS};
+
+/// A part of a rollout during which requests are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CountingPeriod {
+    /// The operation.
+    pub operation: OperationId,
+    /// Its wave.
+    pub wave: usize,
+    /// The step of its strategy.
+    pub step: usize,
+}
+
+/// The live state of all environments.
+#[derive(Debug, Default)]
+pub struct Registry {
+    environments: Mutex<BTreeMap<EnvironmentName, Live>>,
+}
+
+impl Registry {
+    fn with<T>(&self, environment: &EnvironmentName, work: impl FnOnce(&mut Live) -> T) -> T {
+        let mut environments: MutexGuard<'_, _> =
+            self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        work(environments.entry(environment.clone()).or_default())
+    }
+
+    /// Takes in what drivers say of the instances of an environment, and returns what is observed as a whole.
+    pub fn observe(
+        &self,
+        environment: &EnvironmentName,
+        instances: Vec<Instance>,
+        now: Timestamp,
+    ) -> Observed {
+        self.with(environment, |live| live.observe(instances, now))
+    }
+
+    /// Publishes a table when it differs from the last one in more than its revision; returns it then.
+    pub fn publish(&self, table: RouteTable, now: Timestamp) -> Option<RouteTable> {
+        let environment = table.environment.clone();
+        self.with(&environment, |live| live.publish(table, now))
+    }
+
+    /// Takes in a gateway's receipt.
+    pub fn receive(&self, receipt: &GatewayReceipt, now: Timestamp) {
+        self.with(&receipt.environment, |live| live.receive(receipt, now));
+    }
+
+    /// Begins to count requests anew when the period changes.
+    pub fn count_for(&self, environment: &EnvironmentName, period: Option<CountingPeriod>, now: Timestamp) {
+        self.with(environment, |live| live.count_for(period, now));
+    }
+
+    /// Follows the published table of an environment.
+    #[must_use]
+    pub fn tables(&self, environment: &EnvironmentName) -> watch::Receiver<Option<RouteTable>> {
+        self.with(environment, |live| live.tables())
+    }
+
+    /// Returns the gateways that serve an environment, with the requests each arm has had since they started.
+    #[must_use]
+    pub fn gateways(&self, environment: &EnvironmentName, now: Timestamp) -> Vec<GatewaySeen> {
+        self.with(environment, |live| live.gateways(now))
+    }
+
+    /// Returns all requests that each arm has had.
+    #[must_use]
+    pub fn totals(&self, environment: &EnvironmentName) -> Totals {
+        self.with(environment, |live| live.totals())
+    }
+}
+
+pub use traffic::Totals;

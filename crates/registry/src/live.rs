@@ -1,0 +1,259 @@
+//! The live state of one environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_domain::observed::{Observed, Tables};
+use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::{Instance, InstanceId, Timestamp};
+use tokio::sync::watch;
+
+use crate::CountingPeriod;
+use crate::instances::Instances;
+use crate::traffic::{Totals, Traffic, since};
+
+/// A gateway that has not reported for this long is not waited for any more. It goes on serving its last table, and is
+/// counted again with its next receipt.
+pub const GATEWAY_LEASE_MS: u64 = 5_000;
+/// More gateways than this are not remembered at the same time; the one that was silent longest is forgotten.
+pub const MAX_GATEWAYS: usize = 1_000;
+
+/// A gateway as its last receipt shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySeen {
+    /// Identifies one run of one gateway process.
+    pub gateway: String,
+    /// The revision it serves.
+    pub revision: u64,
+    /// When it last reported.
+    pub seen: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Live {
+    published: watch::Sender<Option<RouteTable>>,
+    gateways: BTreeMap<String, GatewaySeen>,
+    in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
+    traffic: Traffic,
+    instances: Instances,
+    period: Option<CountingPeriod>,
+    counted_before: Totals,
+    counting_since: Timestamp,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            published: watch::Sender::new(None),
+            gateways: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            traffic: Traffic::default(),
+            instances: Instances::default(),
+            period: None,
+            counted_before: Totals::new(),
+            counting_since: Timestamp::default(),
+        }
+    }
+}
+
+impl Live {
+    pub(crate) fn observe(&mut self, mut instances: Vec<Instance>, now: Timestamp) -> Observed {
+        self.forget_silent(now);
+        self.instances.restamp(&mut instances, now);
+        let tables = self.applied();
+        if tables == Tables::Applied {
+            self.instances.note_routes(&self.routed(), now);
+        }
+        Observed {
+            instances,
+            in_flight: self.in_flight(),
+            unrouted_since: self.instances.unrouted(),
+            tables,
+            traffic: since(self.traffic.totals(), &self.counted_before),
+            counting_since: self.counting_since,
+        }
+    }
+
+    /// Revisions grow over restarts of the server too, because they are at least the time in milliseconds.
+    pub(crate) fn publish(&mut self, mut table: RouteTable, now: Timestamp) -> Option<RouteTable> {
+        let last = self.published.borrow().as_ref().map(|last| last.revision);
+        table.revision = last.unwrap_or(0);
+        if self.published.borrow().as_ref() == Some(&table) {
+            return None;
+        }
+        table.revision = now.0.max(table.revision + 1);
+        self.published.send_replace(Some(table.clone()));
+        Some(table)
+    }
+
+    pub(crate) fn receive(&mut self, receipt: &GatewayReceipt, now: Timestamp) {
+        if !self.gateways.contains_key(&receipt.gateway) && self.gateways.len() >= MAX_GATEWAYS {
+            let longest =
+                self.gateways.values().min_by_key(|gateway| gateway.seen).map(|g| g.gateway.clone());
+            longest.iter().for_each(|gateway| self.forget(gateway));
+        }
+        let seen = GatewaySeen { gateway: receipt.gateway.clone(), revision: receipt.revision, seen: now };
+        self.gateways.insert(receipt.gateway.clone(), seen);
+        self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
+        self.traffic.receive(receipt);
+    }
+
+    pub(crate) fn count_for(&mut self, period: Option<CountingPeriod>, now: Timestamp) {
+        if self.period != period {
+            self.period = period;
+            self.counted_before = self.traffic.totals();
+            self.counting_since = now;
+        }
+    }
+
+    pub(crate) fn tables(&self) -> watch::Receiver<Option<RouteTable>> {
+        self.published.subscribe()
+    }
+
+    pub(crate) fn gateways(&mut self, now: Timestamp) -> Vec<GatewaySeen> {
+        self.forget_silent(now);
+        self.gateways.values().cloned().collect()
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.traffic.totals()
+    }
+
+    fn forget_silent(&mut self, now: Timestamp) {
+        let silent: Vec<_> = self
+            .gateways
+            .values()
+            .filter(|gateway| now.since_ms(gateway.seen) > GATEWAY_LEASE_MS)
+            .map(|gateway| gateway.gateway.clone())
+            .collect();
+        silent.iter().for_each(|gateway| self.forget(gateway));
+    }
+
+    fn forget(&mut self, gateway: &str) {
+        self.gateways.remove(gateway);
+        self.in_flight.remove(gateway);
+        self.traffic.forget(gateway);
+    }
+
+    fn applied(&self) -> Tables {
+        let Some(revision) = self.published.borrow().as_ref().map(|table| table.revision) else {
+            return Tables::Pending;
+        };
+        match self.gateways.values().all(|gateway| gateway.revision >= revision) {
+            true => Tables::Applied,
+            false => Tables::Pending,
+        }
+    }
+
+    fn routed(&self) -> BTreeSet<InstanceId> {
+        let table = self.published.borrow();
+        let services = table.iter().flat_map(|table| table.services.values());
+        let endpoints = services.flat_map(|service| &service.splits).flat_map(|split| &split.endpoints);
+        endpoints.map(|endpoint| endpoint.instance.clone()).collect()
+    }
+
+    fn in_flight(&self) -> BTreeMap<InstanceId, u64> {
+        let mut sums = BTreeMap::new();
+        for (instance, requests) in self.in_flight.values().flatten() {
+            *sums.entry(instance.clone()).or_default() += requests;
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::routes::{ArmTraffic, ROUTE_TABLE_FORMAT};
+    use lockstep_domain::{Arm, ConfigRevision, InstanceState, VersionNumber};
+
+    use super::*;
+
+    fn table(baseline: u64) -> RouteTable {
+        RouteTable {
+            format: ROUTE_TABLE_FORMAT,
+            environment: "production".parse().unwrap(),
+            revision: 0,
+            baseline,
+            routes: vec![],
+            services: BTreeMap::new(),
+        }
+    }
+
+    fn arm() -> Arm {
+        Arm {
+            service: "orders".parse().unwrap(),
+            version: VersionNumber::new(1, 0, 0),
+            config: ConfigRevision(0),
+        }
+    }
+
+    fn receipt(gateway: &str, revision: u64, requests: u64) -> GatewayReceipt {
+        GatewayReceipt {
+            gateway: gateway.into(),
+            environment: "production".parse().unwrap(),
+            revision,
+            in_flight: BTreeMap::new(),
+            traffic: vec![(arm(), ArmTraffic { requests, failures: 1 })],
+        }
+    }
+
+    fn instance(state: InstanceState) -> Instance {
+        Instance {
+            id: "orders-1".parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            arm: arm(),
+            state,
+            address: None,
+            since: Timestamp(900),
+            restarts: 0,
+        }
+    }
+
+    #[test]
+    fn a_table_is_published_once_and_revisions_grow_over_restarts() {
+        let mut live = Live::default();
+        let first = live.publish(table(1), Timestamp(1_000)).unwrap();
+        assert_eq!(live.publish(table(1), Timestamp(2_000)), None);
+        let second = live.publish(table(2), Timestamp(1_000)).unwrap();
+        assert_eq!((first.revision, second.revision), (1_000, 1_001));
+        let restarted = Live::default().publish(table(2), Timestamp(3_000)).unwrap();
+        assert!(restarted.revision > second.revision);
+    }
+
+    #[test]
+    fn tables_are_applied_when_every_live_gateway_says_so() {
+        let mut live = Live::default();
+        let revision = live.publish(table(1), Timestamp(1_000)).unwrap().revision;
+        live.receive(&receipt("a", revision, 0), Timestamp(1_000));
+        live.receive(&receipt("b", revision - 1, 0), Timestamp(1_000));
+        assert_eq!(live.observe(vec![], Timestamp(1_001)).tables, Tables::Pending);
+        live.receive(&receipt("a", revision, 0), Timestamp(5_000));
+        let silent = Timestamp(1_001 + GATEWAY_LEASE_MS);
+        assert_eq!(live.observe(vec![], silent).tables, Tables::Applied);
+    }
+
+    #[test]
+    fn counting_begins_anew_with_the_period_and_survives_the_gateway() {
+        let mut live = Live::default();
+        live.receive(&receipt("a", 1, 10), Timestamp(1));
+        let period = CountingPeriod { operation: lockstep_domain::OperationId(1), wave: 0, step: 0 };
+        live.count_for(Some(period), Timestamp(2));
+        live.receive(&receipt("a", 1, 15), Timestamp(3));
+        let observed = live.observe(vec![], Timestamp(4));
+        assert_eq!(observed.traffic[&arm()], ArmTraffic { requests: 5, failures: 0 });
+        let later = live.observe(vec![], Timestamp(3 + GATEWAY_LEASE_MS + 1));
+        assert_eq!(later.traffic[&arm()], ArmTraffic { requests: 5, failures: 0 });
+        assert_eq!(later.counting_since, Timestamp(2));
+    }
+
+    #[test]
+    fn a_state_lasts_from_when_this_clock_saw_it() {
+        let mut live = Live::default();
+        live.publish(table(1), Timestamp(1_000));
+        let first = live.observe(vec![instance(InstanceState::Healthy)], Timestamp(1_000));
+        assert_eq!(first.instances[0].since, Timestamp(900));
+        assert_eq!(first.unrouted_since.len(), 1);
+        let failed = InstanceState::Failed { reason: "gone".into() };
+        let second = live.observe(vec![instance(failed)], Timestamp(1_500));
+        assert_eq!(second.instances[0].since, Timestamp(1_500));
+    }
+}

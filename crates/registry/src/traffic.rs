@@ -1,0 +1,59 @@
+//! Counters of requests by arm, summed over gateways that come and go.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::Arm;
+use lockstep_domain::routes::{ArmTraffic, GatewayReceipt};
+
+/// Requests by arm.
+pub type Totals = BTreeMap<Arm, ArmTraffic>;
+
+/// Sums what gateways count. What a gateway counted before it went stays counted.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    of_gateways: BTreeMap<String, Totals>,
+    of_former_gateways: Totals,
+}
+
+impl Traffic {
+    /// Takes in a receipt. Counters that went backwards are those of another run and are taken as they are.
+    pub(crate) fn receive(&mut self, receipt: &GatewayReceipt) {
+        let counted = receipt.traffic.iter().cloned().collect();
+        self.of_gateways.insert(receipt.gateway.clone(), counted);
+    }
+
+    /// Forgets a gateway, not what it counted.
+    pub(crate) fn forget(&mut self, gateway: &str) {
+        for (arm, traffic) in self.of_gateways.remove(gateway).unwrap_or_default() {
+            add(&mut self.of_former_gateways, &arm, traffic);
+        }
+    }
+
+    /// Returns the sums.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = self.of_former_gateways.clone();
+        for (arm, traffic) in self.of_gateways.values().flatten() {
+            add(&mut totals, arm, *traffic);
+        }
+        totals
+    }
+}
+
+fn add(totals: &mut Totals, arm: &Arm, traffic: ArmTraffic) {
+    let sum = totals.entry(arm.clone()).or_default();
+    sum.requests += traffic.requests;
+    sum.failures += traffic.failures;
+}
+
+/// Returns what was counted since an earlier moment.
+pub(crate) fn since(totals: Totals, earlier: &Totals) -> Totals {
+    totals
+        .into_iter()
+        .map(|(arm, traffic)| {
+            let before = earlier.get(&arm).copied().unwrap_or_default();
+            let requests = traffic.requests.saturating_sub(before.requests);
+            let failures = traffic.failures.saturating_sub(before.failures);
+            (arm, ArmTraffic { requests, failures })
+        })
+        .collect()
+}
