@@ -1,8 +1,10 @@
-//! What Lockstep keeps: the [`journal`] of everything that was decided.
+//! What Lockstep keeps: the [`journal`] of everything that was decided and the [`blobs`] that it names.
 //!
-//! It knows nothing of what is stored: an event is a line of JSON. Everything blocks; callers put it on a thread of
-//! their own.
+//! It knows nothing of what is stored: an event is a line of JSON, a blob is bytes. Everything blocks; callers put it
+//! on a thread of their own.
 
+pub mod blobs;
 pub mod journal;
 
+pub use blobs::{BlobError, Blobs};
 pub use journal::{AppendError, Journal, JournalError, JournalReader, NewRecord, Record};
