@@ -1,0 +1,217 @@
+//! Reading the head of an instance's answer, and writing it anew for the client.
+
+use bytes::BytesMut;
+use httparse::{Header, ParserConfig, Status as Parsed};
+use thiserror::Error;
+
+use crate::chunked::ChunkDecoder;
+use crate::field::{Field, members};
+use crate::framing::{Body, Recode};
+use crate::problem::Next;
+use crate::request::{MAX_HEAD, fields, parse_length};
+
+/// Why an answer cannot be passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum BadAnswer {
+    #[error("its head is not valid HTTP/1.1")]
+    Head,
+    #[error("its head is longer than {MAX_HEAD} bytes")]
+    TooLarge,
+    #[error("its length is given in two ways or not valid")]
+    Length,
+    #[error("its transfer encoding is not `chunked`")]
+    Encoding,
+    #[error("it switches protocols without being asked")]
+    Switch,
+}
+
+/// What was asked, as far as it decides how an answer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) is_head: bool,
+    pub(crate) websocket: bool,
+    /// Minor version of HTTP that the client speaks.
+    pub(crate) minor: u8,
+}
+
+/// The head of an answer; its status line and fields are written, [`AnswerHead::finish`] adds the rest.
+#[derive(Debug)]
+pub(crate) struct AnswerHead {
+    pub(crate) status: u16,
+    pub(crate) body: Body,
+    /// Whether the instance leaves the connection open.
+    pub(crate) reusable: bool,
+    /// How many bytes the head takes.
+    pub(crate) length: usize,
+}
+
+impl AnswerHead {
+    /// Tells whether another head follows this one.
+    pub(crate) fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    /// Tells whether the connection speaks another protocol from here on.
+    pub(crate) fn is_switch(&self) -> bool {
+        self.status == 101
+    }
+
+    /// Tells whether the arm failed.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.status >= 500
+    }
+
+    /// Tells how the body is framed for the client.
+    pub(crate) fn recode(&self, asked: Asked) -> Recode {
+        let open = matches!(self.body, Body::Chunked(_) | Body::UntilClose);
+        if open && asked.minor == 1 { Recode::Chunks } else { Recode::Plain }
+    }
+
+    /// Tells whether only the end of the connection ends the body for this client.
+    pub(crate) fn needs_close(&self, asked: Asked) -> bool {
+        asked.minor == 0 && matches!(self.body, Body::Chunked(_) | Body::UntilClose)
+    }
+
+    /// Writes what the gateway adds, and the end of the head.
+    pub(crate) fn finish(&self, output: &mut Vec<u8>, asked: Asked, next: Next, verdict: Verdict<'_>) {
+        let mut line =
+            |parts: &[&str]| parts.iter().for_each(|part| output.extend_from_slice(part.as_bytes()));
+        line(&["lockstep-version: ", verdict.version]);
+        if let Some(shielded) = verdict.shielded {
+            line(&["\r\nlockstep-shielded: ", shielded]);
+        }
+        if self.recode(asked) == Recode::Chunks {
+            line(&["\r\ntransfer-encoding: chunked"]);
+        }
+        match (self.is_switch(), next, asked.minor) {
+            (true, ..) => line(&["\r\nconnection: upgrade\r\nupgrade: websocket"]),
+            (false, Next::Close, _) => line(&["\r\nconnection: close"]),
+            (false, Next::Keep, 0) => line(&["\r\nconnection: keep-alive"]),
+            (false, Next::Keep, _) => {}
+        }
+        line(&["\r\n\r\n"]);
+    }
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verdict<'a> {
+    /// `orders@1.4.0`.
+    pub(crate) version: &'a str,
+    /// The version on trial that failed before.
+    pub(crate) shielded: Option<&'a str>,
+}
+
+/// Reads a head from the beginning of `input` and writes its status line and fields to `output`.
+///
+/// Returns `None` while the head is not complete. The bytes stay in `input`.
+pub(crate) fn read(
+    input: &BytesMut,
+    asked: Asked,
+    output: &mut Vec<u8>,
+) -> Result<Option<AnswerHead>, BadAnswer> {
+    let mut room = fields();
+    let mut raw = httparse::Response::new(&mut []);
+    let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut raw, input, &mut room)
+    {
+        Ok(Parsed::Complete(length)) if length <= MAX_HEAD => length,
+        Ok(Parsed::Partial) if input.len() < MAX_HEAD => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::TooLarge),
+        Err(_) => return Err(BadAnswer::Head),
+    };
+    let (Some(status), Some(minor)) = (raw.code, raw.version) else { return Err(BadAnswer::Head) };
+    if !(100..=999).contains(&status) {
+        return Err(BadAnswer::Head);
+    }
+    let facts = Facts::gather(raw.headers)?;
+    let body = facts.body(status, asked)?;
+    if status == 101 && !(asked.websocket && facts.websocket) {
+        return Err(BadAnswer::Switch);
+    }
+    output.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", raw.reason.unwrap_or_default()).as_bytes());
+    facts.write(raw.headers, status, output);
+    let reusable = !facts.close && (minor == 1 || facts.keep_alive) && !matches!(body, Body::UntilClose);
+    Ok(Some(AnswerHead { status, body, reusable, length }))
+}
+
+#[derive(Debug, Default)]
+struct Facts<'b> {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    websocket: bool,
+    dropped: Vec<&'b str>,
+}
+
+impl<'b> Facts<'b> {
+    fn gather(headers: &[Header<'b>]) -> Result<Self, BadAnswer> {
+        let mut facts = Self::default();
+        for header in headers {
+            match Field::of(header.name) {
+                Field::ContentLength => {
+                    let length = parse_length(header.value).ok_or(BadAnswer::Length)?;
+                    if facts.length.replace(length).is_some() {
+                        return Err(BadAnswer::Length);
+                    }
+                }
+                Field::TransferEncoding
+                    if facts.chunked || !header.value.eq_ignore_ascii_case(b"chunked") =>
+                {
+                    return Err(BadAnswer::Encoding);
+                }
+                Field::TransferEncoding => facts.chunked = true,
+                Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
+                Field::Connection => {
+                    facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"))
+                }
+                _ => {}
+            }
+        }
+        if facts.chunked && facts.length.is_some() {
+            return Err(BadAnswer::Length);
+        }
+        Ok(facts)
+    }
+
+    fn note_connection(&mut self, value: &'b str) {
+        for option in members(value) {
+            match option {
+                _ if option.eq_ignore_ascii_case("close") => self.close = true,
+                _ if option.eq_ignore_ascii_case("keep-alive") => self.keep_alive = true,
+                _ => self.dropped.push(option),
+            }
+        }
+    }
+
+    fn body(&self, status: u16, asked: Asked) -> Result<Body, BadAnswer> {
+        let bodiless = asked.is_head || status < 200 || status == 204 || status == 304;
+        Ok(match (bodiless, self.chunked, self.length) {
+            (true, ..) | (false, false, Some(0)) => Body::Done,
+            (false, true, _) => Body::Chunked(ChunkDecoder::default()),
+            (false, false, Some(length)) => Body::Length(length),
+            (false, false, None) => Body::UntilClose,
+        })
+    }
+
+    fn write(&self, headers: &[Header<'_>], status: u16, output: &mut Vec<u8>) {
+        for header in headers {
+            let kind = Field::of(header.name);
+            let passes = match kind {
+                Field::TransferEncoding
+                | Field::Connection
+                | Field::Upgrade
+                | Field::HopByHop
+                | Field::Verdict => false,
+                Field::ContentLength => status != 204,
+                _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(header.name)),
+            };
+            if passes {
+                output.extend_from_slice(header.name.as_bytes());
+                output.extend_from_slice(b": ");
+                output.extend_from_slice(header.value);
+                output.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}

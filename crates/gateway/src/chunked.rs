@@ -1,0 +1,215 @@
+//! Reads a chunked body as it arrives.
+//!
+//! It is strict where two programs could disagree: a chunk size is 1 to 16 hexadecimal digits, lines end with CR LF.
+//! Chunk extensions are dropped; trailers that frame or route a message are dropped too.
+
+use bytes::{Buf, BytesMut};
+use thiserror::Error;
+
+use crate::field::Field;
+use crate::framing::{Recode, put};
+
+/// Longest line with a chunk's size and extensions.
+const MAX_SIZE_LINE: usize = 1_024;
+/// Longest block of trailers.
+const MAX_TRAILERS: usize = 8 * 1_024;
+/// Trailer fields in a block.
+const MAX_TRAILER_FIELDS: usize = 32;
+
+/// Why a chunked body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum ChunkError {
+    #[error("the size of a chunk is not valid")]
+    Size,
+    #[error("a chunk does not end where its size says")]
+    End,
+    #[error("the trailers are not valid or longer than {MAX_TRAILERS} bytes")]
+    Trailers,
+}
+
+/// Reads a chunked body as it arrives.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkDecoder {
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+enum State {
+    #[default]
+    Size,
+    Data(u64),
+    End,
+    Trailers,
+    Done,
+}
+
+impl ChunkDecoder {
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Moves what has arrived from `input` to `output`, until more is needed or the body has ended.
+    pub(crate) fn decode(
+        &mut self,
+        input: &mut BytesMut,
+        output: &mut Vec<u8>,
+        recode: Recode,
+    ) -> Result<(), ChunkError> {
+        loop {
+            let next = match self.state {
+                State::Size => size_line(input)?,
+                State::Data(left) => data(left, input, output, recode),
+                State::End => end(input)?,
+                State::Trailers => trailers(input, output, recode)?,
+                State::Done => None,
+            };
+            match next {
+                Some(state) => self.state = state,
+                None => return Ok(()),
+            }
+            // What was read of a chunk is remembered even when the rest has not arrived.
+            if let (State::Data(_), true) = (self.state, input.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn size_line(input: &mut BytesMut) -> Result<Option<State>, ChunkError> {
+    let window = &input[..input.len().min(MAX_SIZE_LINE)];
+    let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
+        return if input.len() >= MAX_SIZE_LINE { Err(ChunkError::Size) } else { Ok(None) };
+    };
+    let size = window[..end].strip_suffix(b"\r").and_then(parse_size).ok_or(ChunkError::Size)?;
+    input.advance(end + 1);
+    Ok(Some(if size == 0 { State::Trailers } else { State::Data(size) }))
+}
+
+fn parse_size(line: &[u8]) -> Option<u64> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (size, extension) = line.split_at(digits);
+    let extension_follows = extension.is_empty() || matches!(extension[0], b';' | b' ' | b'\t');
+    let printable = extension.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+    if digits == 0 || digits > 16 || !extension_follows || !printable {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()
+}
+
+fn data(left: u64, input: &mut BytesMut, output: &mut Vec<u8>, recode: Recode) -> Option<State> {
+    if input.is_empty() {
+        return None;
+    }
+    let ready = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+    put(output, &input[..ready], recode);
+    input.advance(ready);
+    let left = left - ready as u64;
+    Some(if left == 0 { State::End } else { State::Data(left) })
+}
+
+fn end(input: &mut BytesMut) -> Result<Option<State>, ChunkError> {
+    match &input[..] {
+        [] | [b'\r'] => Ok(None),
+        [b'\r', b'\n', ..] => {
+            input.advance(2);
+            Ok(Some(State::Size))
+        }
+        _ => Err(ChunkError::End),
+    }
+}
+
+fn trailers(input: &mut BytesMut, output: &mut Vec<u8>, recode: Recode) -> Result<Option<State>, ChunkError> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
+    let length = match httparse::parse_headers(input, &mut fields) {
+        Ok(httparse::Status::Complete((length, fields))) if length <= MAX_TRAILERS => {
+            if recode == Recode::Chunks {
+                put_trailers(fields, output);
+            }
+            length
+        }
+        Ok(httparse::Status::Partial) if input.len() < MAX_TRAILERS => return Ok(None),
+        _ => return Err(ChunkError::Trailers),
+    };
+    input.advance(length);
+    Ok(Some(State::Done))
+}
+
+fn put_trailers(fields: &[httparse::Header<'_>], output: &mut Vec<u8>) {
+    output.extend_from_slice(b"0\r\n");
+    for field in fields.iter().filter(|field| Field::of(field.name) == Field::Other) {
+        output.extend_from_slice(field.name.as_bytes());
+        output.extend_from_slice(b": ");
+        output.extend_from_slice(field.value);
+        output.extend_from_slice(b"\r\n");
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(pieces: &[&[u8]], recode: Recode) -> Result<(Vec<u8>, bool, BytesMut), ChunkError> {
+        let (mut decoder, mut input, mut output) = (ChunkDecoder::default(), BytesMut::new(), Vec::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            decoder.decode(&mut input, &mut output, recode)?;
+        }
+        Ok((output, decoder.is_done(), input))
+    }
+
+    #[test]
+    fn extensions_and_framing_trailers_are_dropped_and_other_trailers_kept() {
+        let body = b"5;a=\"b\"\r\nhello\r\n0\r\nContent-Length: 3\r\nChecksum: x\r\n\r\nGET";
+        let (output, done, rest) = decode(&[body], Recode::Chunks).unwrap();
+        assert_eq!(output, b"5\r\nhello\r\n0\r\nChecksum: x\r\n\r\n");
+        assert!(done);
+        assert_eq!(&rest[..], b"GET");
+    }
+
+    #[test]
+    fn what_two_programs_could_read_differently_is_refused() {
+        for bad in [
+            "\r\n",
+            "5\nhello",
+            "0x5\r\n",
+            "+5\r\n",
+            "-1\r\n",
+            "5 \x01\r\n",
+            "11112222333344445\r\n",
+            "g\r\n",
+        ] {
+            assert_eq!(decode(&[bad.as_bytes()], Recode::Plain).unwrap_err(), ChunkError::Size, "{bad:?}");
+        }
+        assert_eq!(decode(&[b"2\r\nabc"], Recode::Plain).unwrap_err(), ChunkError::End);
+        assert_eq!(decode(&[b"0\r\nno colon\r\n\r\n"], Recode::Plain).unwrap_err(), ChunkError::Trailers);
+        assert_eq!(decode(&[&[b'1'; 2_000]], Recode::Plain).unwrap_err(), ChunkError::Size);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same_body(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
+            cut in 1_usize..7,
+        ) {
+            let mut wire = Vec::new();
+            chunks.iter().for_each(|chunk| put(&mut wire, chunk, Recode::Chunks));
+            wire.extend_from_slice(b"0\r\n\r\n");
+            let pieces: Vec<&[u8]> = wire.chunks(cut).collect();
+            let (plain, done, rest) = decode(&pieces, Recode::Plain).unwrap();
+            prop_assert!(done && rest.is_empty());
+            prop_assert_eq!(plain, chunks.concat());
+            let (again, _, _) = decode(&pieces, Recode::Chunks).unwrap();
+            let (plain, done, _) = decode(&[&again], Recode::Plain).unwrap();
+            prop_assert!(done);
+            prop_assert_eq!(plain, chunks.concat());
+        }
+
+        #[test]
+        fn no_input_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&[&bytes], Recode::Chunks);
+        }
+    }
+}

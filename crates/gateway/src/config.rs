@@ -1,0 +1,55 @@
+//! What a gateway is started with.
+
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+/// What a gateway is started with.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Identifies this run of this process in receipts; another run must have another id, since counters begin at 0.
+    pub id: String,
+    /// How many worker threads serve requests, each with its own listeners and connections.
+    pub workers: NonZeroUsize,
+    /// How long it waits for what.
+    pub timeouts: Timeouts,
+}
+
+impl GatewayConfig {
+    /// Makes a configuration with one worker per core and the default timeouts.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { id: id.into(), workers, timeouts: Timeouts::default() }
+    }
+}
+
+/// How long a gateway waits for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// For a connection to an instance.
+    pub connect: Duration,
+    /// From the end of a request to the head of its answer.
+    pub answer: Duration,
+    /// Between two pieces of a body in either direction.
+    pub stall: Duration,
+    /// For the next request on a connection of a client.
+    pub client_idle: Duration,
+    /// For the next request on a connection to an instance. Node.js closes idle connections after 5 s, so less than that.
+    pub upstream_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(15),
+            connect: Duration::from_secs(3),
+            answer: Duration::from_secs(60),
+            stall: Duration::from_secs(60),
+            client_idle: Duration::from_secs(75),
+            upstream_idle: Duration::from_secs(4),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A client's connection: one request after the other is read, routed and handed to an [`Exchange`].
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Buf;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Asked;
+use crate::balance::{Pick, pick};
+use crate::environment::Environment;
+use crate::exchange::{After, Exchange, Facts, Repeat};
+use crate::framing::Recode;
+use crate::problem::{Next, Problem, Status};
+use crate::request::{Onward, Request, fields};
+use crate::table::ServiceTargets;
+use crate::trace::{new_traceparent, trace_id};
+use crate::wire::Wire;
+use crate::worker::Worker;
+
+/// How often a request is routed again because the table changed under it.
+const MAX_TABLE_CHANGES: usize = 4;
+/// A buffer that grew beyond this is given back after the request that needed it.
+const KEPT_BUFFER: usize = 128 * 1_024;
+/// A body that arrived with its head and is no longer than this is sent with the head.
+const SENT_WITH_HEAD: u64 = 16 * 1_024;
+
+/// A client's connection.
+pub(crate) struct Connection {
+    client: Wire,
+    /// The client's address without port.
+    peer: String,
+    environment: Arc<Environment>,
+    worker: Arc<Worker>,
+    stop: CancellationToken,
+    /// The head for the instance, used again for each request.
+    head: Vec<u8>,
+    /// What goes to the client next, used again for each request.
+    output: Vec<u8>,
+    key: Vec<u8>,
+    traceparent: String,
+}
+
+/// What a client sent.
+enum Step {
+    Request(Box<Prepared>),
+    /// It gets this answer.
+    Refused(Refusal),
+    /// It left, or was idle for too long.
+    Closed,
+}
+
+struct Refusal {
+    problem: Problem,
+    is_head: bool,
+    next: Next,
+}
+
+/// A request that has a way.
+struct Prepared {
+    facts: Facts,
+    routed: Routed,
+}
+
+struct Routed {
+    service: Arc<ServiceTargets>,
+    pick: Pick,
+    strip: usize,
+}
+
+enum Waited {
+    Filled(usize),
+    Stopped,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        client: Wire,
+        peer: SocketAddr,
+        environment: Arc<Environment>,
+        worker: Arc<Worker>,
+        stop: CancellationToken,
+    ) -> Self {
+        let peer = peer.ip().to_canonical().to_string();
+        let (head, output, key, traceparent) = Default::default();
+        Self { client, peer, environment, worker, stop, head, output, key, traceparent }
+    }
+
+    /// Serves requests until the client leaves, does not follow the protocol, or the listener stops.
+    pub(crate) async fn serve(mut self) {
+        let stop = self.stop.clone();
+        let mut stopped = pin!(stop.cancelled());
+        loop {
+            let after = match self.next_request(stopped.as_mut()).await {
+                Step::Request(prepared) => self.exchange(*prepared).await,
+                Step::Refused(refusal) => self.refuse(&refusal).await,
+                Step::Closed => return,
+            };
+            match after {
+                After::Keep => self.tidy(),
+                After::Close => return,
+                After::Linger => return self.client.linger().await,
+            }
+        }
+    }
+
+    async fn next_request(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Step {
+        let mut began = None;
+        let mut line_ended = true;
+        loop {
+            self.skip_blank_lines();
+            if line_ended && !self.client.input.is_empty() {
+                match self.prepare() {
+                    Ok(Some(prepared)) => return Step::Request(prepared),
+                    Ok(None) => {}
+                    Err(refusal) => return Step::Refused(refusal),
+                }
+            }
+            let before = self.client.input.len();
+            match self.wait(&mut began, stopped.as_mut()).await {
+                Some(Waited::Filled(read)) if read > 0 => {}
+                Some(_) => return Step::Closed,
+                None if before == 0 => return Step::Closed,
+                None => return Step::Refused(too_slow()),
+            }
+            // Reading a head anew for each piece of a line would let a slow client cost much time.
+            line_ended = self.client.input[before..].contains(&b'\n');
+        }
+    }
+
+    /// Waits for more of a request; `None` when it took too long.
+    async fn wait(
+        &mut self,
+        began: &mut Option<Instant>,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Waited> {
+        let idle = self.client.input.is_empty();
+        let limit = if idle {
+            self.worker.timeouts.client_idle
+        } else {
+            let began = began.get_or_insert_with(Instant::now);
+            self.worker.timeouts.head.saturating_sub(began.elapsed())
+        };
+        let client = &mut self.client;
+        let filled = std::future::poll_fn(|cx| {
+            if let Poll::Ready(read) = client.poll_fill(cx) {
+                return Poll::Ready(Waited::Filled(read.unwrap_or(0)));
+            }
+            if idle && stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Waited::Stopped);
+            }
+            Poll::Pending
+        });
+        timeout(limit, filled).await.ok()
+    }
+
+    fn skip_blank_lines(&mut self) {
+        let blank = self.client.input.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count();
+        // RFC 9112 asks for patience with an empty line before a request.
+        self.client.input.advance(blank);
+    }
+
+    /// Reads a request, finds its way and writes its head for the instance.
+    fn prepare(&mut self) -> Result<Option<Box<Prepared>>, Refusal> {
+        let mut room = fields();
+        let read = Request::read(&self.client.input, &mut room);
+        let read = read.map_err(|problem| Refusal { problem, is_head: false, next: Next::Close })?;
+        let Some((length, request)) = read else { return Ok(None) };
+        self.traceparent.clear();
+        if !request.traced {
+            new_traceparent(&self.worker.random, &mut self.traceparent);
+        }
+        let made = trace_id(&self.traceparent).unwrap_or_default().as_bytes();
+        self.key.clear();
+        self.key.extend_from_slice(request.key.as_ref().map_or(made, |(_, key)| key));
+        let routed = self.route(&request);
+        self.head.clear();
+        if let Ok(routed) = &routed {
+            let new_traceparent = Some(self.traceparent.as_str()).filter(|it| !it.is_empty());
+            let onward = Onward { strip: routed.strip, client: &self.peer, key: &self.key, new_traceparent };
+            request.write(&mut self.head, &onward);
+        }
+        let facts = facts(request);
+        self.client.input.advance(length);
+        match routed {
+            Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
+            Err(problem) => Err(Refusal { problem, is_head: facts.asked.is_head, next: facts.next() }),
+        }
+    }
+
+    /// Puts a body that is already here behind the head: one send less, and the request can be sent again as a whole.
+    fn with_body(&mut self, mut facts: Facts, routed: Routed) -> Result<Prepared, Refusal> {
+        let here = match &facts.body {
+            crate::framing::Body::Length(length) => {
+                *length <= SENT_WITH_HEAD && *length <= self.client.input.len() as u64
+            }
+            _ => false,
+        };
+        if here {
+            let moved = facts.body.advance(&mut self.client.input, &mut self.head, Recode::Plain);
+            moved.map_err(|error| {
+                let problem = Problem::new(Status::BadRequest, "bad_body", error.to_string());
+                Refusal { problem, is_head: facts.asked.is_head, next: Next::Close }
+            })?;
+        }
+        Ok(Prepared { facts, routed })
+    }
+
+    fn route(&self, request: &Request<'_>) -> Result<Routed, Problem> {
+        let slot = self.environment.table(self.worker.index);
+        let mut service_name = None;
+        for _ in 0..MAX_TABLE_CHANGES {
+            let table = slot.load();
+            let Some(table) = table.as_ref() else { return Err(no_table()) };
+            let matched =
+                table.routes.find(request.host(), request.path()).ok_or_else(|| no_route(request))?;
+            let Some(service) = table.services.get(matched.service) else {
+                service_name = Some(matched.service.clone());
+                break;
+            };
+            let wanted = service.choose(&self.key).unwrap_or(0);
+            if let Some(pick) = pick(service, wanted, &[], &self.worker.random) {
+                return Ok(Routed { service: Arc::clone(service), pick, strip: matched.strip });
+            }
+            // Either there is none, or those there were have just left the table.
+            service_name = Some(matched.service.clone());
+        }
+        let name = service_name.map(|it| it.to_string()).unwrap_or_default();
+        let detail = format!("no instance of `{name}` takes requests");
+        Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
+    }
+
+    async fn exchange(&mut self, prepared: Prepared) -> After {
+        let Prepared { facts, routed } = prepared;
+        let exchange = Exchange {
+            client: &mut self.client,
+            output: &mut self.output,
+            head: &self.head,
+            worker: &self.worker,
+            table: self.environment.table(self.worker.index),
+            key: &self.key,
+            stop: &self.stop,
+            facts,
+            service: routed.service,
+            tried: Vec::new(),
+        };
+        exchange.run(routed.pick).await
+    }
+
+    async fn refuse(&mut self, refusal: &Refusal) -> After {
+        self.output.clear();
+        refusal.problem.write(&mut self.output, refusal.is_head, refusal.next);
+        let sent = self.client.send(&self.output, self.worker.timeouts.stall).await;
+        match (sent, refusal.next) {
+            (Err(_), _) => After::Close,
+            (Ok(()), Next::Keep) => After::Keep,
+            (Ok(()), Next::Close) => After::Linger,
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.output.clear();
+        for buffer in [&mut self.output, &mut self.head] {
+            if buffer.capacity() > KEPT_BUFFER {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+fn facts(request: Request<'_>) -> Facts {
+    let is_head = request.method == "HEAD";
+    let bodiless = request.body.is_done();
+    let repeat = match request.method {
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" => Repeat::Freely,
+        "PUT" | "DELETE" => Repeat::Freely,
+        _ => Repeat::IfUnsent,
+    };
+    Facts {
+        asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
+        repeat,
+        shieldable: bodiless && matches!(request.method, "GET" | "HEAD"),
+        recode: if matches!(request.body, crate::framing::Body::Chunked(_)) {
+            Recode::Chunks
+        } else {
+            Recode::Plain
+        },
+        expects_continue: request.expects_continue && request.minor == 1 && !bodiless,
+        persistent: request.persistent,
+        body: request.body,
+    }
+}
+
+fn too_slow() -> Refusal {
+    let problem = Problem::new(
+        Status::RequestTimeout,
+        "head_too_slow",
+        "the head of the request did not arrive in time",
+    );
+    Refusal { problem, is_head: false, next: Next::Close }
+}
+
+fn no_table() -> Problem {
+    Problem::new(Status::Unavailable, "no_table", "the gateway has no route table of this environment yet")
+        .hint("it gets one with the first deployment; see `lockstep status`")
+}
+
+fn no_route(request: &Request<'_>) -> Problem {
+    let path: String = request.path().chars().take(200).collect();
+    let detail = format!("no route takes `{path}` on host `{}`", request.host().unwrap_or_default());
+    Problem::new(Status::NotFound, "no_route", detail)
+        .hint("routes come from `[[routes]]` in lockstep.toml; every service is at `/@<service>/`")
+}

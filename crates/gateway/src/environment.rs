@@ -1,0 +1,186 @@
+//! One environment of a gateway: its table on every worker, its instances and its counters.
+//!
+//! Invariant: counters only grow, and an instance with requests under way is never forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRoutes, Split};
+use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
+
+use crate::endpoint::Endpoint;
+use crate::error::ApplyError;
+use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
+
+/// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
+const MAX_FORMER_ARMS: usize = 512;
+
+/// What became of a table that was given to a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// Every worker uses it for its next request.
+    Now,
+    /// It is not newer than the one that is served, and was ignored.
+    NotNewer {
+        /// The revision that is served.
+        serving: u64,
+    },
+}
+
+/// One environment of a gateway.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    name: EnvironmentName,
+    tables: Vec<ArcSwapOption<WorkerTable>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    revision: Option<u64>,
+    /// One view for each worker.
+    instances: BTreeMap<(InstanceId, SocketAddr), Vec<Arc<Endpoint>>>,
+    /// One tally for each worker.
+    tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
+}
+
+impl Environment {
+    pub(crate) fn new(name: EnvironmentName, workers: usize) -> Self {
+        let tables = (0..workers).map(|_| ArcSwapOption::empty()).collect();
+        Self { name, tables, state: Mutex::default() }
+    }
+
+    /// Returns where a worker finds its table.
+    pub(crate) fn table(&self, worker: usize) -> &ArcSwapOption<WorkerTable> {
+        &self.tables[worker]
+    }
+
+    /// Puts a table in place, then takes out the instances that it no longer names.
+    pub(crate) fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
+        check(&table)?;
+        let mut state = self.state();
+        if let Some(serving) = state.revision.filter(|&serving| serving >= table.revision) {
+            return Ok(Applied::NotNewer { serving });
+        }
+        let table = Arc::new(table);
+        state.meet(&table, self.tables.len());
+        for (worker, slot) in self.tables.iter().enumerate() {
+            slot.store(Some(Arc::new(state.compile(&table, worker))));
+        }
+        state.revision = Some(table.revision);
+        state.part(&table);
+        Ok(Applied::Now)
+    }
+
+    /// Returns what is served and what was counted.
+    pub(crate) fn receipt(&self, gateway: &str) -> GatewayReceipt {
+        let state = self.state();
+        let mut in_flight = BTreeMap::new();
+        for ((instance, _), views) in &state.instances {
+            let count: u64 = views.iter().map(|view| view.in_flight()).sum();
+            if count > 0 {
+                *in_flight.entry(instance.clone()).or_default() += count;
+            }
+        }
+        GatewayReceipt {
+            gateway: gateway.to_owned(),
+            environment: self.name.clone(),
+            revision: state.revision.unwrap_or(0),
+            in_flight,
+            traffic: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), sum(tallies))).collect(),
+        }
+    }
+
+    /// Closes connections to instances that were idle for longer than `limit`.
+    pub(crate) fn sweep(&self, limit: Duration) {
+        let views: Vec<Arc<Endpoint>> = self.state().instances.values().flatten().cloned().collect();
+        for view in views {
+            view.sweep(limit);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sum(tallies: &[Arc<Tally>]) -> ArmTraffic {
+    tallies.iter().map(|tally| tally.read()).fold(ArmTraffic::default(), |sum, one| ArmTraffic {
+        requests: sum.requests + one.requests,
+        failures: sum.failures + one.failures,
+    })
+}
+
+fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
+    table.services.iter().flat_map(|(name, routes)| routes.splits.iter().map(move |split| (name, split)))
+}
+
+impl State {
+    /// Makes views and tallies for what the table names, and takes former instances in again.
+    fn meet(&mut self, table: &RouteTable, workers: usize) {
+        for (service, split) in splits(table) {
+            self.tallies
+                .entry(split.arm(service))
+                .or_insert_with(|| (0..workers).map(|_| Arc::default()).collect());
+            for endpoint in &split.endpoints {
+                let key = (endpoint.instance.clone(), endpoint.address);
+                let make = || Arc::new(Endpoint::new(endpoint.address));
+                let views =
+                    self.instances.entry(key).or_insert_with(|| (0..workers).map(|_| make()).collect());
+                views.iter().for_each(|view| view.revive());
+            }
+        }
+    }
+
+    /// Takes out what the table does not name. Those with requests under way stay visible until the next table.
+    fn part(&mut self, table: &RouteTable) {
+        let named: BTreeSet<(&InstanceId, SocketAddr)> = splits(table)
+            .flat_map(|(_, split)| split.endpoints.iter().map(|it| (&it.instance, it.address)))
+            .collect();
+        self.instances.retain(|(instance, address), views| {
+            let stays = named.contains(&(instance, *address));
+            if !stays {
+                views.iter().for_each(|view| view.retire());
+            }
+            stays || views.iter().any(|view| view.in_flight() > 0)
+        });
+        let current: BTreeSet<Arm> = splits(table).map(|(service, split)| split.arm(service)).collect();
+        let excess = self.tallies.len().saturating_sub(current.len() + MAX_FORMER_ARMS);
+        let former: Vec<Arm> =
+            self.tallies.keys().filter(|&arm| !current.contains(arm)).take(excess).cloned().collect();
+        for arm in former {
+            self.tallies.remove(&arm);
+        }
+    }
+
+    fn compile(&self, table: &Arc<RouteTable>, worker: usize) -> WorkerTable {
+        let services = table
+            .services
+            .iter()
+            .map(|(name, routes)| (name.clone(), Arc::new(self.targets(name, routes, worker))))
+            .collect();
+        WorkerTable { routes: Arc::clone(table), services }
+    }
+
+    fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {
+        let targets = routes.splits.iter().map(|split| self.target(service, split, worker)).collect();
+        ServiceTargets { service: service.clone(), routes: routes.clone(), targets }
+    }
+
+    fn target(&self, service: &ServiceName, split: &Split, worker: usize) -> Target {
+        let arm = split.arm(service);
+        let view = |endpoint: &lockstep_domain::routes::Endpoint| {
+            let views = self.instances.get(&(endpoint.instance.clone(), endpoint.address));
+            views.map(|views| Arc::clone(&views[worker]))
+        };
+        Target {
+            label: arm.version_ref().to_string(),
+            role: split.role,
+            tally: self.tallies.get(&arm).map(|tallies| Arc::clone(&tallies[worker])).unwrap_or_default(),
+            endpoints: split.endpoints.iter().filter_map(view).collect(),
+        }
+    }
+}

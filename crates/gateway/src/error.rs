@@ -1,0 +1,74 @@
+//! Why a gateway refuses a table or cannot listen.
+
+use std::io;
+use std::net::SocketAddr;
+
+use lockstep_domain::EnvironmentName;
+use lockstep_domain::routes::ROUTE_TABLE_FORMAT;
+use thiserror::Error;
+
+/// Why a gateway did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The runtime of a worker could not be made.
+    #[error("cannot start worker {worker} of the gateway")]
+    Worker {
+        /// Its number.
+        worker: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a gateway does not listen on an address.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// Another program, or another environment of this one, listens there.
+    #[error("{address} for environment `{environment}` is in use by another listener")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+        /// The environment it was meant for.
+        environment: EnvironmentName,
+    },
+    /// The system refused.
+    #[error("cannot listen on {address} for environment `{environment}`")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The environment it was meant for.
+        environment: EnvironmentName,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a gateway refuses a table.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ApplyError {
+    /// The table was written by a newer program.
+    #[error(
+        "route table of `{environment}` has format {format}; this gateway reads up to {ROUTE_TABLE_FORMAT}, upgrade it first"
+    )]
+    NewerFormat {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The table's format.
+        format: u32,
+    },
+    /// The table contradicts itself.
+    #[error("route table {revision} of `{environment}` is not valid: {}", problems.join("; "))]
+    Invalid {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The table's revision.
+        revision: u64,
+        /// Everything that is wrong with it.
+        problems: Vec<String>,
+    },
+}

@@ -1,0 +1,166 @@
+//! The handle by which a program runs a gateway inside itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lockstep_domain::EnvironmentName;
+use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::GatewayConfig;
+use crate::environment::{Applied, Environment};
+use crate::error::{ApplyError, ListenError, StartError};
+use crate::listener;
+use crate::worker::Worker;
+
+/// How often idle connections to instances are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// However short connections may idle, looking costs.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
+
+/// A running gateway. Its methods may be called from any thread, inside a runtime or not, and none waits for requests.
+///
+/// Dropping it ends the workers and every connection; [`Gateway::shutdown`] lets requests finish.
+#[derive(Debug)]
+pub struct Gateway {
+    id: String,
+    workers: Vec<Arc<Worker>>,
+    state: Arc<Mutex<State>>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    environments: BTreeMap<EnvironmentName, Arc<Environment>>,
+    listeners: BTreeMap<(EnvironmentName, SocketAddr), CancellationToken>,
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gateway {
+    /// Starts the workers. Nothing is served before [`Gateway::listen`] and [`Gateway::apply`].
+    ///
+    /// # Errors
+    /// When the system gives no thread or no runtime.
+    pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
+        let GatewayConfig { id, workers, timeouts } = config;
+        let start =
+            |worker| Worker::start(worker, timeouts).map_err(|source| StartError::Worker { worker, source });
+        let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;
+        let gateway = Self { id, workers, state: Arc::default(), stop: CancellationToken::new() };
+        if let Some(first) = gateway.workers.first() {
+            let sweep = sweep(Arc::clone(&gateway.state), timeouts.upstream_idle);
+            first.runtime().spawn(sweep);
+        }
+        Ok(gateway)
+    }
+
+    /// Returns the id that receipts carry.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Listens for requests to an environment; port 0 takes any free port. Returns the address it listens on.
+    ///
+    /// An environment can have several addresses. Without a table it answers 503.
+    ///
+    /// # Errors
+    /// When the address is in use or the system refuses it.
+    pub fn listen(
+        &self,
+        environment: &EnvironmentName,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, ListenError> {
+        if self.stop.is_cancelled() {
+            return Err(ListenError::ShuttingDown);
+        }
+        let (actual, sockets) = listener::bind(environment, address, self.workers.len())?;
+        let served = self.environment(environment);
+        let stop = self.stop.child_token();
+        for (socket, worker) in sockets.into_iter().zip(&self.workers) {
+            let registered = {
+                let _runtime = worker.runtime().enter();
+                TcpListener::from_std(socket)
+            };
+            let socket = registered.map_err(|source| {
+                stop.cancel();
+                ListenError::Bind { address: actual, environment: environment.clone(), source }
+            })?;
+            worker.spawn(listener::accept(socket, Arc::clone(&served), Arc::clone(worker), stop.clone()));
+        }
+        lock(&self.state).listeners.insert((environment.clone(), actual), stop);
+        Ok(actual)
+    }
+
+    /// Stops listening on an address; requests under way finish, idle connections close. Returns whether it listened.
+    pub fn unlisten(&self, environment: &EnvironmentName, address: SocketAddr) -> bool {
+        let stop = lock(&self.state).listeners.remove(&(environment.clone(), address));
+        stop.inspect(CancellationToken::cancel).is_some()
+    }
+
+    /// Returns where the gateway listens.
+    #[must_use]
+    pub fn listening(&self) -> Vec<(EnvironmentName, SocketAddr)> {
+        lock(&self.state).listeners.keys().cloned().collect()
+    }
+
+    /// Puts a table in place. When this returns, every worker uses it for its next request, and a receipt shows every
+    /// request that still is under way at an instance the table does not name.
+    ///
+    /// # Errors
+    /// When the table has a newer format or contradicts itself; the table that was served stays.
+    pub fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
+        self.environment(&table.environment).apply(table)
+    }
+
+    /// Returns what is served for an environment and what was counted; revision 0 means no table.
+    #[must_use]
+    pub fn receipt(&self, environment: &EnvironmentName) -> GatewayReceipt {
+        self.environment(environment).receipt(&self.id)
+    }
+
+    /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers.
+    pub async fn shutdown(self, grace: Duration) {
+        self.stop.cancel();
+        let finish = async {
+            for worker in &self.workers {
+                worker.tasks.close();
+                worker.tasks.wait().await;
+            }
+        };
+        if tokio::time::timeout(grace, finish).await.is_err() {
+            tracing::warn!(
+                grace_ms = grace.as_millis(),
+                "requests were cut off at the end of the grace time"
+            );
+        }
+    }
+
+    fn environment(&self, name: &EnvironmentName) -> Arc<Environment> {
+        let mut state = lock(&self.state);
+        let make = || Arc::new(Environment::new(name.clone(), self.workers.len()));
+        Arc::clone(state.environments.entry(name.clone()).or_insert_with(make))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.workers.iter().for_each(|worker| worker.end());
+    }
+}
+
+async fn sweep(state: Arc<Mutex<State>>, limit: Duration) {
+    let mut ticks = tokio::time::interval(limit.clamp(SHORTEST_SWEEP, SWEEP_EVERY));
+    loop {
+        ticks.tick().await;
+        let environments: Vec<_> = lock(&state).environments.values().cloned().collect();
+        environments.iter().for_each(|environment| environment.sweep(limit));
+    }
+}

@@ -1,0 +1,147 @@
+//! The key that keeps a client on one version, and carrying it to the next hop in W3C `baggage`.
+//!
+//! A key is the same bytes wherever it is found: percent-encoding in baggage is taken off, so that a service that
+//! forwards `baggage` stays on the version that its client got by a cookie.
+
+use std::borrow::Cow;
+
+use crate::field::members;
+
+/// The member of `baggage` that carries the key.
+pub(crate) const BAGGAGE_MEMBER: &str = "lockstep.key";
+/// The cookie that carries the key.
+const COOKIE: &str = "lockstep_key";
+/// Longest key; more would not fit beside what others keep in baggage.
+pub(crate) const MAX_KEY_LENGTH: usize = 256;
+/// What every participant must pass on by the W3C recommendation; members beyond it are dropped.
+const MAX_BAGGAGE_LENGTH: usize = 8_192;
+/// What every participant must pass on by the W3C recommendation; members beyond it are dropped.
+const MAX_BAGGAGE_MEMBERS: usize = 64;
+
+/// Where a request carried its key, the first that is found in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum KeySource {
+    Baggage,
+    Cookie,
+    Header,
+    Trace,
+}
+
+/// Checks a key's length.
+pub(crate) fn valid(key: &[u8]) -> bool {
+    (1..=MAX_KEY_LENGTH).contains(&key.len())
+}
+
+/// Finds the key in a `baggage` header.
+pub(crate) fn in_baggage(value: &str) -> Option<Cow<'_, [u8]>> {
+    members(value).find_map(key_of_member)
+}
+
+fn key_of_member(member: &str) -> Option<Cow<'_, [u8]>> {
+    let (name, rest) = member.split_once('=')?;
+    if name.trim() != BAGGAGE_MEMBER {
+        return None;
+    }
+    let text = rest.split(';').next()?.trim();
+    let key = if text.contains('%') { Cow::Owned(decode(text)) } else { Cow::Borrowed(text.as_bytes()) };
+    valid(&key).then_some(key)
+}
+
+/// Finds the key in a `Cookie` header.
+pub(crate) fn in_cookie(value: &str) -> Option<&[u8]> {
+    value.split(';').find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        let value = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(value);
+        (name == COOKIE && valid(value.as_bytes())).then_some(value.as_bytes())
+    })
+}
+
+/// Writes a `baggage` value with the key first and then the members of `given`, as far as the limits allow.
+pub(crate) fn write_baggage<'a>(output: &mut Vec<u8>, key: &[u8], given: impl Iterator<Item = &'a str>) {
+    let start = output.len();
+    output.extend_from_slice(BAGGAGE_MEMBER.as_bytes());
+    output.push(b'=');
+    encode(output, key);
+    let others = given.flat_map(members).filter(|member| !is_ours(member));
+    for member in others.take(MAX_BAGGAGE_MEMBERS - 1) {
+        if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
+            break;
+        }
+        output.push(b',');
+        output.extend_from_slice(member.as_bytes());
+    }
+}
+
+fn is_ours(member: &str) -> bool {
+    member.split_once('=').is_some_and(|(name, _)| name.trim() == BAGGAGE_MEMBER)
+}
+
+fn encode(output: &mut Vec<u8>, key: &[u8]) {
+    for &byte in key {
+        // baggage-octet without the percent sign.
+        let plain =
+            matches!(byte, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
+        if plain {
+            output.push(byte);
+        } else {
+            output.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let (mut key, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        let byte = escaped
+            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        key.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn baggage(key: &[u8], given: &[&str]) -> String {
+        let mut output = Vec::new();
+        write_baggage(&mut output, key, given.iter().copied());
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn key_is_found_among_other_members() {
+        let found = in_baggage("a=1, lockstep.key = ann%20b ;p=1,c=2").unwrap();
+        assert_eq!(found.as_ref(), b"ann b");
+        assert!(in_baggage("lockstep.keys=1,lockstep.key=").is_none());
+        assert_eq!(in_cookie("a=1; lockstep_key=\"ann\""), Some(&b"ann"[..]));
+        assert_eq!(in_cookie("xlockstep_key=ann"), None);
+    }
+
+    #[test]
+    fn key_is_put_before_what_was_there_and_replaces_an_unusable_one() {
+        assert_eq!(baggage(b"ann b", &["a=1;p, b=2", "lockstep.key="]), "lockstep.key=ann%20b,a=1;p,b=2");
+    }
+
+    #[test]
+    fn baggage_stays_within_the_limits() {
+        let many = vec!["a=1"; 100];
+        assert_eq!(members(&baggage(b"k", &many)).count(), MAX_BAGGAGE_MEMBERS);
+        let long = format!("a={}", "x".repeat(5_000));
+        assert_eq!(members(&baggage(b"k", &[&long, &long])).count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_survives_the_way_through_baggage(key in prop::collection::vec(any::<u8>(), 1..MAX_KEY_LENGTH)) {
+            let text = baggage(&key, &[]);
+            prop_assert_eq!(in_baggage(&text).unwrap().as_ref(), &key[..]);
+        }
+    }
+}

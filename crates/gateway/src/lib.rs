@@ -1,0 +1,35 @@
+//! The gateway of Lockstep: an HTTP/1.1 proxy that serves the route table of an environment.
+//!
+//! It splits the requests of a service over its versions, keeps each client on one of them, balances over instances,
+//! and says in every answer which version served it. It decides nothing: tables come from outside, counters and
+//! receipts go back. It ends no TLS and speaks no HTTP/2 yet.
+//!
+//! Invariant: a worker thread shares nothing that it writes on the way of a request with another worker.
+
+mod answer;
+mod balance;
+mod chunked;
+mod config;
+mod connection;
+mod endpoint;
+mod environment;
+mod error;
+mod exchange;
+mod field;
+mod framing;
+mod gateway;
+mod key;
+mod listener;
+mod problem;
+mod random;
+mod relay;
+mod request;
+mod table;
+mod trace;
+mod wire;
+mod worker;
+
+pub use config::{GatewayConfig, Timeouts};
+pub use environment::Applied;
+pub use error::{ApplyError, ListenError, StartError};
+pub use gateway::Gateway;

@@ -1,0 +1,110 @@
+//! Listening: one socket for each worker on the same address, so that the kernel spreads connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_domain::EnvironmentName;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::Connection;
+use crate::environment::Environment;
+use crate::error::ListenError;
+use crate::wire::Wire;
+use crate::worker::Worker;
+
+/// Connections that wait in the kernel to be accepted; the kernel cuts it to its own limit.
+const BACKLOG: i32 = 4_096;
+/// How long accepting rests after an error such as too many open files: connections that end meanwhile make room.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes one socket for each worker.
+///
+/// Sockets that share an address never refuse each other, so another listener is found by a socket that does not share.
+pub(crate) fn bind(
+    environment: &EnvironmentName,
+    address: SocketAddr,
+    workers: usize,
+) -> Result<(SocketAddr, Vec<StdListener>), ListenError> {
+    let fail = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse { address, environment: environment.clone() },
+        _ => ListenError::Bind { address, environment: environment.clone(), source },
+    };
+    let probe = socket(address, Sharing::Alone).map_err(fail)?;
+    let actual = probe.local_addr().and_then(|it| it.as_socket().ok_or(io::ErrorKind::InvalidData.into()));
+    let actual = actual.map_err(fail)?;
+    drop(probe);
+    let share = || socket(actual, Sharing::Shared).map(StdListener::from);
+    let sockets = (0..workers).map(|_| share()).collect::<io::Result<Vec<_>>>().map_err(fail)?;
+    Ok((actual, sockets))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    Shared,
+}
+
+fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(sharing == Sharing::Shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    // Without this an address whose listener shares it would be found free.
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+/// Accepts connections of one worker until `stop`; those that wait in the kernel at that moment are still served.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    environment: Arc<Environment>,
+    worker: Arc<Worker>,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => serve(stream, peer, &environment, &worker, &stop).await,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    while let Some(Ok((stream, peer))) = accept_waiting(&listener).await {
+        serve(stream, peer, &environment, &worker, &stop).await;
+    }
+}
+
+async fn accept_waiting(listener: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    tokio::select! {
+        biased;
+        accepted = listener.accept() => Some(accepted),
+        () = std::future::ready(()) => None,
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    environment: &Arc<Environment>,
+    worker: &Arc<Worker>,
+    stop: &CancellationToken,
+) {
+    // The semaphore is never closed; without a permit nothing is served.
+    let Ok(permit) = Arc::clone(&worker.connections).acquire_owned().await else { return };
+    let connection =
+        Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());
+    worker.spawn(async move {
+        connection.serve().await;
+        drop(permit);
+    });
+}

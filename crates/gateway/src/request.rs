@@ -1,0 +1,422 @@
+//! Reading the head of a request strictly, and writing it anew for an instance.
+//!
+//! What is not clear is refused rather than repaired: a request that two programs could read differently is how one
+//! client's bytes end up in another's answer.
+
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+
+use httparse::{Header, ParserConfig, Status as Parsed};
+
+use crate::chunked::ChunkDecoder;
+use crate::field::{Field, members};
+use crate::framing::Body;
+use crate::key::{KeySource, in_baggage, in_cookie, valid, write_baggage};
+use crate::problem::{Problem, Status};
+use crate::trace::trace_id;
+
+/// Longest head of a request or an answer.
+pub(crate) const MAX_HEAD: usize = 32 * 1_024;
+/// Header fields in a head.
+pub(crate) const MAX_FIELDS: usize = 100;
+/// How often a request may pass a gateway before it is taken for a loop.
+const MAX_HOPS: usize = 16;
+/// The name under which the gateway adds itself to `via`.
+const PSEUDONYM: &str = "lockstep";
+
+/// Room for the header fields of one head.
+pub(crate) type Fields<'b> = [MaybeUninit<Header<'b>>; MAX_FIELDS];
+
+/// Makes room for the header fields of one head.
+pub(crate) const fn fields<'b>() -> Fields<'b> {
+    [const { MaybeUninit::uninit() }; MAX_FIELDS]
+}
+
+/// A request as its head describes it.
+#[derive(Debug)]
+pub(crate) struct Request<'b> {
+    pub(crate) method: &'b str,
+    /// The authority that was asked for, with its port.
+    pub(crate) authority: Option<&'b str>,
+    /// Path and query.
+    pub(crate) target: &'b str,
+    pub(crate) minor: u8,
+    pub(crate) body: Body,
+    /// Whether the client can use its connection again.
+    pub(crate) persistent: bool,
+    pub(crate) expects_continue: bool,
+    pub(crate) websocket: bool,
+    pub(crate) key: Option<(KeySource, Cow<'b, [u8]>)>,
+    pub(crate) traced: bool,
+    headers: &'b [Header<'b>],
+    kinds: [Field; MAX_FIELDS],
+    /// Fields that a `Connection` header takes off.
+    dropped: Vec<&'b str>,
+    seen: Seen,
+    length: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    transfer_encoding: bool,
+    upgrade_websocket: bool,
+    connection_upgrade: bool,
+    connection_close: bool,
+    connection_keep_alive: bool,
+    forwarded_proto: bool,
+    forwarded_host: bool,
+    hops: usize,
+}
+
+fn bad(detail: &'static str) -> Problem {
+    Problem::new(Status::BadRequest, "bad_request", detail)
+}
+
+impl<'b> Request<'b> {
+    /// Reads a head from the beginning of `bytes`; returns it with its length, or `None` while it is not complete.
+    pub(crate) fn read(
+        bytes: &'b [u8],
+        room: &'b mut Fields<'b>,
+    ) -> Result<Option<(usize, Request<'b>)>, Problem> {
+        let mut raw = httparse::Request::new(&mut []);
+        let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut raw, bytes, room);
+        let length = match parsed {
+            Ok(Parsed::Complete(length)) if length <= MAX_HEAD => length,
+            Ok(Parsed::Partial) if bytes.len() < MAX_HEAD => return Ok(None),
+            Ok(_) => return Err(too_large(bytes)),
+            Err(error) => return Err(refusal(error)),
+        };
+        let (Some(method), Some(target), Some(minor)) = (raw.method, raw.path, raw.version) else {
+            return Err(bad("the request line is not complete"));
+        };
+        let mut request = Self::new(method, target, minor, raw.headers)?;
+        for (index, header) in raw.headers.iter().enumerate() {
+            let kind = Field::of(header.name);
+            request.kinds[index] = kind;
+            request.note(kind, header.value)?;
+        }
+        request.settle()?;
+        Ok(Some((length, request)))
+    }
+
+    fn new(method: &'b str, target: &'b str, minor: u8, headers: &'b [Header<'b>]) -> Result<Self, Problem> {
+        let (authority, target) = split_target(method, target)?;
+        Ok(Self {
+            method,
+            authority,
+            target,
+            minor,
+            body: Body::Done,
+            persistent: false,
+            expects_continue: false,
+            websocket: false,
+            key: None,
+            traced: false,
+            headers,
+            kinds: [Field::Other; MAX_FIELDS],
+            dropped: Vec::new(),
+            seen: Seen::default(),
+            length: None,
+        })
+    }
+
+    fn note(&mut self, kind: Field, value: &'b [u8]) -> Result<(), Problem> {
+        // Fields that the gateway reads are texts; in all others any byte may stand.
+        let text = || {
+            std::str::from_utf8(value).map_err(|_| bad("a header field that routes or frames is not text"))
+        };
+        match kind {
+            Field::ContentLength => self.note_length(value)?,
+            Field::TransferEncoding => self.note_encoding(value)?,
+            Field::Connection => self.note_connection(text()?),
+            Field::Upgrade => self.seen.upgrade_websocket |= value.eq_ignore_ascii_case(b"websocket"),
+            Field::Expect if value.eq_ignore_ascii_case(b"100-continue") => self.expects_continue = true,
+            Field::Expect => {
+                return Err(Problem::new(
+                    Status::ExpectationFailed,
+                    "expectation_failed",
+                    "only `100-continue` is known",
+                ));
+            }
+            Field::Baggage => self.note_key(KeySource::Baggage, in_baggage(text().unwrap_or_default())),
+            Field::Cookie => {
+                self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed))
+            }
+            Field::Key => self.note_key(KeySource::Header, Some(Cow::Borrowed(value)).filter(|it| valid(it))),
+            Field::Traceparent => self.note_trace(text().unwrap_or_default())?,
+            Field::ForwardedProto => self.seen.forwarded_proto = true,
+            Field::ForwardedHost => self.seen.forwarded_host = true,
+            Field::Via => self.seen.hops += members(text()?).filter(|hop| hop.ends_with(PSEUDONYM)).count(),
+            Field::Host
+            | Field::HopByHop
+            | Field::ForwardedFor
+            | Field::Tracestate
+            | Field::Verdict
+            | Field::Other => {}
+        }
+        Ok(())
+    }
+
+    fn note_length(&mut self, value: &[u8]) -> Result<(), Problem> {
+        let length = parse_length(value).ok_or_else(|| bad("`content-length` is not a number"))?;
+        if self.length.replace(length).is_some() {
+            return Err(bad("`content-length` is given twice"));
+        }
+        Ok(())
+    }
+
+    fn note_encoding(&mut self, value: &[u8]) -> Result<(), Problem> {
+        if self.seen.transfer_encoding {
+            return Err(bad("`transfer-encoding` is given twice"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            let detail = "only the transfer encoding `chunked` is known";
+            return Err(Problem::new(Status::NotImplemented, "transfer_encoding", detail));
+        }
+        self.seen.transfer_encoding = true;
+        Ok(())
+    }
+
+    fn note_connection(&mut self, value: &'b str) {
+        for option in members(value) {
+            match option {
+                _ if option.eq_ignore_ascii_case("close") => self.seen.connection_close = true,
+                _ if option.eq_ignore_ascii_case("keep-alive") => self.seen.connection_keep_alive = true,
+                _ if option.eq_ignore_ascii_case("upgrade") => self.seen.connection_upgrade = true,
+                _ => self.dropped.push(option),
+            }
+        }
+    }
+
+    fn note_key(&mut self, source: KeySource, key: Option<Cow<'b, [u8]>>) {
+        let better = self.key.as_ref().is_none_or(|(known, _)| source < *known);
+        if let (Some(key), true) = (key, better) {
+            self.key = Some((source, key));
+        }
+    }
+
+    fn note_trace(&mut self, value: &'b str) -> Result<(), Problem> {
+        if let Some(id) = trace_id(value) {
+            if self.traced {
+                return Err(bad("`traceparent` is given twice"));
+            }
+            self.traced = true;
+            self.note_key(KeySource::Trace, Some(Cow::Borrowed(id.as_bytes())));
+        }
+        Ok(())
+    }
+
+    /// Draws the conclusions that need all fields.
+    fn settle(&mut self) -> Result<(), Problem> {
+        self.settle_authority()?;
+        self.body = match (self.seen.transfer_encoding, self.length) {
+            (true, Some(_)) => return Err(bad("both `content-length` and `transfer-encoding` are given")),
+            (true, None) if self.minor == 0 => return Err(bad("HTTP/1.0 knows no `transfer-encoding`")),
+            (true, None) => Body::Chunked(ChunkDecoder::default()),
+            (false, None | Some(0)) => Body::Done,
+            (false, Some(length)) => Body::Length(length),
+        };
+        let seen = &self.seen;
+        self.persistent = !seen.connection_close && (self.minor == 1 || seen.connection_keep_alive);
+        self.websocket = seen.upgrade_websocket
+            && seen.connection_upgrade
+            && self.minor == 1
+            && self.method == "GET"
+            && self.body.is_done();
+        if seen.hops >= MAX_HOPS {
+            let detail = format!("the request passed gateways {MAX_HOPS} times");
+            return Err(Problem::new(Status::LoopDetected, "loop", detail));
+        }
+        Ok(())
+    }
+
+    /// The authority of an absolute target wins over `Host`, as RFC 9112 wants it; `Host` is written anew.
+    fn settle_authority(&mut self) -> Result<(), Problem> {
+        let kinds = &self.kinds;
+        let mut hosts = self.headers.iter().zip(kinds).filter(|(_, kind)| **kind == Field::Host);
+        let host = hosts.next().map(|(header, _)| header.value);
+        if hosts.next().is_some() {
+            return Err(bad("`host` is given twice"));
+        }
+        if host.is_none() && self.minor == 1 {
+            return Err(bad("`host` is missing"));
+        }
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(b);
+        if host.is_some_and(|host| !host.iter().all(allowed))
+            || self.authority.is_some_and(|it| !it.bytes().all(|b| allowed(&b)))
+        {
+            return Err(bad("the host name is not valid"));
+        }
+        self.authority = self.authority.or(host.and_then(|host| std::str::from_utf8(host).ok()));
+        Ok(())
+    }
+
+    /// Returns the host name without its port.
+    pub(crate) fn host(&self) -> Option<&'b str> {
+        let authority = self.authority?;
+        let host = match authority.rfind(':') {
+            Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+            _ => authority,
+        };
+        Some(host).filter(|host| !host.is_empty())
+    }
+
+    /// Returns the path without the query.
+    pub(crate) fn path(&self) -> &'b str {
+        self.target.split('?').next().unwrap_or(self.target)
+    }
+
+    /// Writes the head for an instance.
+    pub(crate) fn write(&self, output: &mut Vec<u8>, onward: &Onward<'_>) {
+        let rest = &self.target[onward.strip..];
+        let slash = if rest.starts_with('/') || self.target == "*" { "" } else { "/" };
+        put(
+            output,
+            &[
+                self.method,
+                " ",
+                slash,
+                rest,
+                " HTTP/1.1\r\nhost: ",
+                self.authority.unwrap_or_default(),
+                "\r\n",
+            ],
+        );
+        for (header, &kind) in self.headers.iter().zip(&self.kinds) {
+            if self.passes(kind, header.name) {
+                put(output, &[header.name, ": "]);
+                output.extend_from_slice(header.value);
+                output.extend_from_slice(b"\r\n");
+            }
+        }
+        self.write_forwarded(output, onward.client);
+        output.extend_from_slice(b"baggage: ");
+        write_baggage(output, onward.key, self.values(Field::Baggage));
+        if let Some(traceparent) = onward.new_traceparent {
+            put(output, &["\r\ntraceparent: ", traceparent]);
+        }
+        output.extend_from_slice(self.framing().as_bytes());
+        if self.websocket {
+            output.extend_from_slice(b"\r\nconnection: upgrade\r\nupgrade: websocket");
+        }
+        output.extend_from_slice(b"\r\n\r\n");
+    }
+
+    fn framing(&self) -> Cow<'static, str> {
+        match (self.length, self.seen.transfer_encoding) {
+            (Some(length), _) => format!("\r\ncontent-length: {length}").into(),
+            (None, true) => "\r\ntransfer-encoding: chunked".into(),
+            (None, false) => "".into(),
+        }
+    }
+
+    fn write_forwarded(&self, output: &mut Vec<u8>, client: &str) {
+        output.extend_from_slice(b"x-forwarded-for: ");
+        self.write_list(output, Field::ForwardedFor);
+        put(output, &[client, "\r\nvia: "]);
+        self.write_list(output, Field::Via);
+        put(output, &["1.1 ", PSEUDONYM, "\r\n"]);
+        if !self.seen.forwarded_proto {
+            output.extend_from_slice(b"x-forwarded-proto: http\r\n");
+        }
+        if let (false, Some(authority)) = (self.seen.forwarded_host, self.authority) {
+            put(output, &["x-forwarded-host: ", authority, "\r\n"]);
+        }
+    }
+
+    /// Writes what was given of a list, so that one more member can follow.
+    fn write_list(&self, output: &mut Vec<u8>, kind: Field) {
+        for value in self.values(kind).filter(|value| !value.is_empty()) {
+            put(output, &[value, ", "]);
+        }
+    }
+
+    fn values(&self, kind: Field) -> impl Iterator<Item = &'b str> {
+        let given = self.headers.iter().zip(&self.kinds).filter(move |&(_, &it)| it == kind);
+        given.filter_map(|(header, _)| std::str::from_utf8(header.value).ok())
+    }
+
+    fn passes(&self, kind: Field, name: &str) -> bool {
+        let kept = match kind {
+            Field::Other | Field::Cookie | Field::Key | Field::ForwardedProto | Field::ForwardedHost => true,
+            // A tracestate belongs to its traceparent.
+            Field::Traceparent | Field::Tracestate => self.traced,
+            _ => false,
+        };
+        kept && !(kind.is_removable() && self.dropped.iter().any(|it| it.eq_ignore_ascii_case(name)))
+    }
+}
+
+/// What the head for an instance has that the client's had not.
+#[derive(Debug)]
+pub(crate) struct Onward<'a> {
+    /// How many bytes of the path are taken off.
+    pub(crate) strip: usize,
+    /// The client's address without port.
+    pub(crate) client: &'a str,
+    /// The key that goes into `baggage`.
+    pub(crate) key: &'a [u8],
+    /// For a request that came without a valid one.
+    pub(crate) new_traceparent: Option<&'a str>,
+}
+
+fn put(output: &mut Vec<u8>, texts: &[&str]) {
+    for text in texts {
+        output.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Reads a `content-length`: digits only, no sign, no list.
+pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
+fn split_target<'b>(method: &str, target: &'b str) -> Result<(Option<&'b str>, &'b str), Problem> {
+    if method == "CONNECT" {
+        let detail = "the gateway opens no tunnels";
+        return Err(Problem::new(Status::NotImplemented, "connect", detail));
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok((None, target));
+    }
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    });
+    let rest = rest.ok_or_else(|| bad("the target is neither a path nor an http address"))?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.is_empty() {
+        return Err(bad("the target names no host"));
+    }
+    Ok((Some(authority), if path.is_empty() { "/" } else { path }))
+}
+
+fn too_large(bytes: &[u8]) -> Problem {
+    if bytes[..bytes.len().min(MAX_HEAD)].contains(&b'\n') {
+        let detail = format!("the head is longer than {MAX_HEAD} bytes");
+        Problem::new(Status::FieldsTooLarge, "head_too_large", detail)
+    } else {
+        Problem::new(
+            Status::UriTooLong,
+            "uri_too_long",
+            format!("the request line is longer than {MAX_HEAD} bytes"),
+        )
+    }
+}
+
+fn refusal(error: httparse::Error) -> Problem {
+    match error {
+        httparse::Error::TooManyHeaders => {
+            let detail = format!("there are more than {MAX_FIELDS} header fields");
+            Problem::new(Status::FieldsTooLarge, "too_many_fields", detail)
+        }
+        httparse::Error::Version => Problem::new(
+            Status::VersionNotSupported,
+            "http_version",
+            "only HTTP/1.0 and HTTP/1.1 are spoken here",
+        ),
+        other => Problem::new(Status::BadRequest, "bad_request", format!("the head is not valid: {other}")),
+    }
+}

@@ -1,0 +1,123 @@
+//! A route table as one worker uses it: with its endpoints, counters and prepared texts in place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lockstep_domain::routes::{
+    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, SplitRole,
+};
+use lockstep_domain::{Arm, ServiceName};
+
+use crate::endpoint::Endpoint;
+use crate::error::ApplyError;
+
+/// A route table as one worker uses it.
+#[derive(Debug)]
+pub(crate) struct WorkerTable {
+    pub(crate) routes: Arc<RouteTable>,
+    pub(crate) services: BTreeMap<ServiceName, Arc<ServiceTargets>>,
+}
+
+/// Where the requests of one service can go.
+#[derive(Debug)]
+pub(crate) struct ServiceTargets {
+    pub(crate) service: ServiceName,
+    pub(crate) routes: ServiceRoutes,
+    /// In the order of `routes.splits`.
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One arm's part of a service.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// `orders@1.4.0`, as answers name it.
+    pub(crate) label: String,
+    pub(crate) role: SplitRole,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl ServiceTargets {
+    /// Chooses the arm for a client's key.
+    pub(crate) fn choose(&self, key: &[u8]) -> Option<usize> {
+        let chosen = self.routes.choose(key)?;
+        self.routes.splits.iter().position(|split| std::ptr::eq(split, chosen))
+    }
+
+    /// Tells whether a failure of this arm can be answered by the stable one.
+    pub(crate) fn shields(&self, target: usize) -> bool {
+        self.targets[target].role == SplitRole::Candidate && self.stable().is_some()
+    }
+
+    /// Returns the arm that serves without conditions.
+    pub(crate) fn stable(&self) -> Option<usize> {
+        self.targets.iter().rposition(|target| target.role == SplitRole::Stable)
+    }
+}
+
+/// One worker's counters of an arm; aligned so that no two workers write to one cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Tally {
+    requests: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// How a request ended for the arm that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Served,
+    Failed,
+}
+
+impl Tally {
+    /// Counts one request.
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a request as failed that was counted as served, because its answer broke off.
+    pub(crate) fn turned_bad(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns what was counted.
+    pub(crate) fn read(&self) -> ArmTraffic {
+        // Failures first: read in between, a request must not show as failed before it shows at all.
+        let failures = self.failures.load(Ordering::Relaxed);
+        ArmTraffic { requests: self.requests.load(Ordering::Relaxed), failures }
+    }
+}
+
+/// Checks that a table can be served, and names everything that is wrong with it.
+pub(crate) fn check(table: &RouteTable) -> Result<(), ApplyError> {
+    let environment = table.environment.clone();
+    if table.format > ROUTE_TABLE_FORMAT {
+        return Err(ApplyError::NewerFormat { environment, format: table.format });
+    }
+    let problems: Vec<String> =
+        table.services.iter().flat_map(|(name, routes)| service_problems(name, routes)).collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ApplyError::Invalid { environment, revision: table.revision, problems })
+    }
+}
+
+fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<String> {
+    let mut problems = Vec::new();
+    let sum: u64 = routes.splits.iter().map(|split| u64::from(split.weight)).sum();
+    if !routes.splits.is_empty() && sum != u64::from(FULL_WEIGHT) {
+        problems.push(format!("weights of `{name}` add up to {sum} instead of {FULL_WEIGHT}"));
+    }
+    let mut arms: Vec<Arm> = routes.splits.iter().map(|split| split.arm(name)).collect();
+    arms.sort();
+    for pair in arms.windows(2).filter(|pair| pair[0] == pair[1]) {
+        problems.push(format!("`{}` has two splits", pair[0]));
+    }
+    problems
+}

@@ -1,0 +1,155 @@
+//! One TCP connection and what was read from it but not used yet.
+
+use std::future::Future;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
+use tokio_util::io::poll_read_buf;
+
+/// Room that is made for a read of a head.
+const HEAD_ROOM: usize = 8 * 1_024;
+/// Room that is made for a read of a body.
+pub(crate) const BODY_ROOM: usize = 64 * 1_024;
+/// How much is read and thrown away from a client that still sends after its answer, so that it can read that answer.
+const LINGER_BYTES: usize = 256 * 1_024;
+/// How long a client may go on sending after its answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// After this long without traffic the other side is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// One TCP connection and what was read from it but not used yet.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: TcpStream,
+    pub(crate) input: BytesMut,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        // Without these two a connection still works, only slower or held longer.
+        let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        Self { stream, input: BytesMut::new() }
+    }
+
+    /// Reads what has arrived; 0 when the other side sends no more.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        poll_fill(&mut self.stream, &mut self.input, HEAD_ROOM, cx)
+    }
+
+    /// Sends all bytes.
+    pub(crate) async fn send(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
+        send(&mut self.stream, bytes, limit).await
+    }
+
+    /// Tells, by what the runtime knows, whether the connection is open and nothing was sent unasked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let nothing =
+            |result: io::Result<usize>| result.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock);
+        self.input.is_empty() && nothing(self.stream.try_read(&mut [0]))
+    }
+
+    /// Tells the same as [`Self::is_quiet`] by asking the system, which costs a call.
+    pub(crate) fn is_quiet_now(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Takes the connection apart, so that both directions can be used at once.
+    pub(crate) fn parts(&mut self) -> (ReadHalf<'_>, &mut BytesMut, WriteHalf<'_>) {
+        let (read, write) = self.stream.split();
+        (read, &mut self.input, write)
+    }
+
+    /// Returns the connection for another protocol.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Closes so that the client can read the answer although it has sent more than was read: closing with unread
+    /// bytes would reset the connection and destroy the answer on its way.
+    pub(crate) async fn linger(mut self) {
+        let drain = async {
+            self.stream.shutdown().await?;
+            let mut left = LINGER_BYTES;
+            while left > 0 {
+                self.input.clear();
+                let read = fill(&mut self.stream, &mut self.input, HEAD_ROOM).await?;
+                left = if read == 0 { 0 } else { left.saturating_sub(read) };
+            }
+            io::Result::Ok(())
+        };
+        // Whatever happens here, the connection is closed next.
+        let _ = timeout(LINGER, drain).await;
+    }
+}
+
+/// Reads what has arrived into `input`; 0 when the other side sends no more.
+pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    input: &mut BytesMut,
+    room: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    // A room that is half used is still worth a read; so a small request costs no allocation.
+    if input.capacity() - input.len() < room / 2 {
+        input.reserve(room);
+    }
+    let read = ready!(poll_read_buf(Pin::new(stream), cx, input))?;
+    Poll::Ready(Ok(read))
+}
+
+/// Reads what has arrived into `input`; 0 when the other side sends no more.
+pub(crate) fn fill<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    input: &mut BytesMut,
+    room: usize,
+) -> impl Future<Output = io::Result<usize>> {
+    std::future::poll_fn(move |cx| poll_fill(stream, input, room, cx))
+}
+
+/// Sends all bytes, unless the other side takes none for as long as `limit`.
+pub(crate) async fn send<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    bytes: &[u8],
+    limit: Duration,
+) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = timeout(limit, stream.write(rest)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+/// Copies both directions until both ends are done.
+pub(crate) async fn tunnel(client: &mut Wire, upstream: &mut Wire) -> io::Result<()> {
+    let (early_up, early_down) = (client.input.split(), upstream.input.split());
+    upstream.stream.write_all(&early_up).await?;
+    client.stream.write_all(&early_down).await?;
+    tokio::io::copy_bidirectional(client.stream(), upstream.stream()).await.map(|_| ())
+}
+
+/// Reads from a side that should send nothing but may send the next request early; ends when it has closed.
+///
+/// Stops reading at `limit` bytes, so that a client that sends requests faster than they are answered has to wait.
+pub(crate) async fn watch<R: AsyncRead + Unpin>(stream: &mut R, input: &mut BytesMut, limit: usize) {
+    while input.len() < limit {
+        if !matches!(fill(stream, input, HEAD_ROOM).await, Ok(read) if read > 0) {
+            return;
+        }
+    }
+    std::future::pending().await
+}

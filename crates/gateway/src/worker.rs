@@ -1,0 +1,63 @@
+//! A worker: one thread with its own runtime, on which everything about its connections happens.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Timeouts;
+use crate::random::Random;
+
+/// Connections of clients that a worker serves at once; more wait to be accepted. Each takes about 20 KiB and two files.
+pub(crate) const MAX_CONNECTIONS: usize = 16_384;
+
+/// What all connections of a worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) random: Random,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    runtime: Handle,
+    end: CancellationToken,
+}
+
+impl Worker {
+    /// Starts the thread. It ends when the worker is told to, or dropped.
+    pub(crate) fn start(index: usize, timeouts: Timeouts) -> io::Result<Arc<Self>> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let end = CancellationToken::new();
+        let worker = Self {
+            index,
+            timeouts,
+            random: Random::new(index),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            tasks: TaskTracker::new(),
+            runtime: runtime.handle().clone(),
+            end: end.clone(),
+        };
+        let run = move || runtime.block_on(end.cancelled());
+        thread::Builder::new().name(format!("gateway-{index}")).spawn(run)?;
+        Ok(Arc::new(worker))
+    }
+
+    /// Returns the runtime of the thread.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Runs a task on the worker's thread and counts it until it ends.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    /// Ends the thread, and with it every connection that is left.
+    pub(crate) fn end(&self) {
+        self.end.cancel();
+    }
+}
