@@ -1,0 +1,383 @@
+//! Runs instances on this host: each under a supervisor process that outlives the server.
+//!
+//! The driver keeps nothing of its own: folders below its root say what exists, supervisors say how it is. Opened anew
+//! after a crash it knows everything again, and replaces supervisors that have died. Invariant: what
+//! [`LocalDriver::watch`] shows of an instance was said by its supervisor, or is the beginning.
+
+mod follow;
+mod open;
+mod ports;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU16;
+use std::sync::{Arc, Mutex};
+
+use lockstep_domain::{Digest, Instance, InstanceId};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::folder::InstanceFolder;
+use crate::logs::reader::{Follow, LogReader};
+use crate::logs::{self, LogLimits};
+use crate::spec::{InstanceSpec, SpecFile};
+use crate::status::{Request, Status};
+use crate::unpack::{UnpackError, UnpackLimits, unpack};
+
+/// Where ports are taken from: below the range from which Linux gives ports to outgoing connections (32768 upwards),
+/// so that no connection can take the port of an instance while that is being started again.
+pub const PORTS: RangeInclusive<u16> = 20_000..=29_999;
+
+/// What starts a supervisor: a program with its first arguments. The folder of the instance is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupervisorCommand(pub Vec<OsString>);
+
+/// How a driver works.
+#[derive(Debug, Clone)]
+pub struct LocalDriverOptions {
+    /// What starts a supervisor.
+    pub supervisor: SupervisorCommand,
+    /// Where ports are taken from.
+    pub ports: RangeInclusive<u16>,
+    /// How much log of an instance is kept.
+    pub log: LogLimits,
+    /// How large an artifact may be.
+    pub unpack: UnpackLimits,
+}
+
+impl LocalDriverOptions {
+    /// Makes options with the defaults for everything but the supervisor.
+    #[must_use]
+    pub fn new(supervisor: SupervisorCommand) -> Self {
+        Self { supervisor, ports: PORTS, log: LogLimits::default(), unpack: UnpackLimits::default() }
+    }
+}
+
+/// Why a driver cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process works with this folder.
+    #[error("`{}` is in use by another server", root.display())]
+    InUse {
+        /// The folder of the driver.
+        root: PathBuf,
+    },
+    /// The folder cannot be used.
+    #[error("`{}` cannot be used for instances", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why an instance was not started. Nothing of it is left.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The command in the specification is empty.
+    #[error("the command of instance `{id}` is empty")]
+    EmptyCommand {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The id belongs to an instance that was started with something else.
+    #[error("instance `{id}` exists already with another specification")]
+    IdTaken {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The artifact is not on this host.
+    #[error("the artifact {} of instance `{id}` has not been unpacked on this host", release.short())]
+    ReleaseMissing {
+        /// The instance.
+        id: InstanceId,
+        /// The artifact.
+        release: Digest,
+    },
+    /// The port that the version always uses is not free.
+    #[error("{problem}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// Who holds it, as far as that can be found out.
+        problem: String,
+    },
+    /// No port is free.
+    #[error("no port from {} to {} is free", range.start(), range.end())]
+    NoFreePort {
+        /// Where ports are taken from.
+        range: RangeInclusive<u16>,
+    },
+    /// The folder of the instance cannot be made.
+    #[error("the folder of instance `{id}` cannot be written")]
+    Folder {
+        /// The instance.
+        id: InstanceId,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The supervisor cannot be started.
+    #[error("the supervisor of instance `{id}` cannot be started")]
+    Supervisor {
+        /// The instance.
+        id: InstanceId,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why an instance was not asked to end.
+#[derive(Debug, Error)]
+pub enum StopError {
+    /// There is no such instance.
+    #[error("there is no instance `{id}` on this host")]
+    Unknown {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The request cannot be recorded.
+    #[error("the request to stop instance `{id}` cannot be written")]
+    Mark {
+        /// The instance.
+        id: InstanceId,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why something was not removed.
+#[derive(Debug, Error)]
+pub enum RemoveError {
+    /// It is not over.
+    #[error("instance `{id}` has not ended; stop it first")]
+    Runs {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The folder cannot be removed.
+    #[error("`{}` cannot be removed", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// All instances of a driver by id, as they were last seen.
+pub type Instances = Arc<BTreeMap<InstanceId, Instance>>;
+
+/// Runs instances on this host.
+#[derive(Debug)]
+pub struct LocalDriver {
+    shared: Arc<Shared>,
+    /// Follows the supervisors; ends with the driver.
+    followers: Mutex<JoinSet<()>>,
+    /// Start one instance at a time: a port is free until it is written down.
+    starting: tokio::sync::Mutex<()>,
+    /// Held against another driver in the same folder.
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Shared {
+    root: PathBuf,
+    options: LocalDriverOptions,
+    instances: watch::Sender<Instances>,
+    next_port: AtomicU16,
+}
+
+impl LocalDriver {
+    /// Opens a driver with the default options; see [`LocalDriver::open_with`].
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be used.
+    pub async fn open(root: &Path, supervisor: SupervisorCommand) -> Result<Self, OpenError> {
+        Self::open_with(root, LocalDriverOptions::new(supervisor)).await
+    }
+
+    /// Starts an instance, or does nothing when exactly this one was started before. Its process is started by its
+    /// supervisor; follow [`LocalDriver::watch`] to see it become healthy.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started; nothing of it is left then.
+    pub async fn start(&self, spec: InstanceSpec) -> Result<(), StartError> {
+        let _one_at_a_time = self.starting.lock().await;
+        let folder = self.shared.folder(&spec.id);
+        if let Ok(existing) = folder.read_spec() {
+            let same = existing.is_for(&spec);
+            return if same { Ok(()) } else { Err(StartError::IdTaken { id: spec.id }) };
+        }
+        let file = self.shared.plan(spec)?;
+        let (id, shared) = (file.id.clone(), Arc::clone(&self.shared));
+        let instance = instance_of(&file, &Status::starting(logs::now()));
+        let connection = spawn_blocking(move || shared.create(&file)).await.unwrap_or_else(|error| {
+            Err(StartError::Supervisor { id: id.clone(), source: io::Error::other(error) })
+        })?;
+        self.shared.change(|all| all.insert(instance.id.clone(), instance.clone()));
+        self.follow(instance.id, Some(connection), None);
+        Ok(())
+    }
+
+    /// Asks an instance to end, and returns when that is recorded: it will end even when this process dies now.
+    /// Asking again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such instance, or the request cannot be recorded.
+    pub async fn stop(&self, id: &InstanceId) -> Result<(), StopError> {
+        match self.instance(id) {
+            None => return Err(StopError::Unknown { id: id.clone() }),
+            Some(instance) if instance.state.is_over() => return Ok(()),
+            Some(_) => {}
+        }
+        let folder = self.shared.folder(id);
+        let marked = spawn_blocking(move || folder.mark_stop().map(|()| ask_to_stop(&folder))).await;
+        marked
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|source| StopError::Mark { id: id.clone(), source })
+    }
+
+    /// Forgets an instance that is over, with its log. An instance that is not known counts as removed.
+    ///
+    /// # Errors
+    ///
+    /// When it still runs, or its folder cannot be removed.
+    pub async fn remove(&self, id: &InstanceId) -> Result<(), RemoveError> {
+        if self.instance(id).is_some_and(|instance| !instance.state.is_over()) {
+            return Err(RemoveError::Runs { id: id.clone() });
+        }
+        let folder = self.shared.folder(id);
+        let path = folder.path().to_owned();
+        let removed = spawn_blocking(move || folder.remove()).await.map_err(io::Error::other).flatten();
+        removed.map_err(|source| RemoveError::Folder { path, source })?;
+        self.shared.change(|all| all.remove(id));
+        Ok(())
+    }
+
+    /// Returns all instances as they were last seen, also those that are over.
+    #[must_use]
+    pub fn list(&self) -> Vec<Instance> {
+        self.shared.instances.borrow().values().cloned().collect()
+    }
+
+    /// Returns one instance as it was last seen.
+    #[must_use]
+    pub fn instance(&self, id: &InstanceId) -> Option<Instance> {
+        self.shared.instances.borrow().get(id).cloned()
+    }
+
+    /// Follows all instances. Changes that come faster than they are looked at are seen as one.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Instances> {
+        self.shared.instances.subscribe()
+    }
+
+    /// Reads the log of an instance from its beginning.
+    #[must_use]
+    pub fn log(&self, id: &InstanceId, follow: Follow) -> LogReader {
+        LogReader::new(self.shared.folder(id), follow)
+    }
+
+    /// Returns the folder that holds the log of an instance.
+    #[must_use]
+    pub fn log_path(&self, id: &InstanceId) -> PathBuf {
+        self.shared.folder(id).log()
+    }
+
+    /// Unpacks an artifact, unless that was done before. Its bytes have been checked against the digest by the caller.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what an artifact may be; nothing of it is left then.
+    pub async fn unpack(
+        &self,
+        release: Digest,
+        artifact: impl Read + Send + 'static,
+    ) -> Result<PathBuf, UnpackError> {
+        let (releases, limits) = (self.shared.releases(), self.shared.options.unpack);
+        let unpacked = spawn_blocking(move || unpack(artifact, &release, &releases, &limits)).await;
+        unpacked.unwrap_or_else(|error| Err(UnpackError::Read { source: io::Error::other(error) }))
+    }
+
+    /// Tells whether an artifact is unpacked on this host.
+    #[must_use]
+    pub fn is_unpacked(&self, release: &Digest) -> bool {
+        self.shared.release(release).is_dir()
+    }
+}
+
+impl Shared {
+    fn instances_folder(&self) -> PathBuf {
+        self.root.join("instances")
+    }
+
+    fn folder(&self, id: &InstanceId) -> InstanceFolder {
+        InstanceFolder::of(&self.instances_folder(), id)
+    }
+
+    fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+
+    fn release(&self, release: &Digest) -> PathBuf {
+        self.releases().join(release.to_string())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Instance>) -> T) {
+        self.instances.send_modify(|all| {
+            change(Arc::make_mut(all));
+        });
+    }
+
+    /// Chooses what the request leaves open.
+    fn plan(&self, spec: InstanceSpec) -> Result<SpecFile, StartError> {
+        if spec.run.command.is_empty() {
+            return Err(StartError::EmptyCommand { id: spec.id });
+        }
+        let release_folder = self.release(&spec.release);
+        if !release_folder.is_dir() {
+            return Err(StartError::ReleaseMissing { id: spec.id, release: spec.release });
+        }
+        let port = self.choose_port(spec.run.port)?;
+        Ok(SpecFile::new(spec, release_folder, port, self.options.log))
+    }
+
+    fn create(&self, file: &SpecFile) -> Result<follow::Connection, StartError> {
+        let folder = InstanceFolder::create(&self.instances_folder(), file)
+            .map_err(|source| StartError::Folder { id: file.id.clone(), source })?;
+        follow::launch(&folder, &self.options.supervisor).map_err(|source| {
+            let _ = folder.remove();
+            StartError::Supervisor { id: file.id.clone(), source }
+        })
+    }
+}
+
+/// Tells the supervisor to look at the stop mark. One that does not answer is dead or being started, and looks anyway.
+fn ask_to_stop(folder: &InstanceFolder) {
+    let request = serde_json::to_vec(&Request::Stop).unwrap_or_default();
+    let _ = folder.with_socket(|path| UnixStream::connect(path)?.write_all(&[&request[..], b"\n"].concat()));
+}
+
+fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
+    Instance {
+        id: spec.id.clone(),
+        environment: spec.environment.clone(),
+        arm: spec.arm.clone(),
+        state: status.state.clone(),
+        address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, spec.port))),
+        since: status.since,
+        restarts: status.restarts,
+    }
+}

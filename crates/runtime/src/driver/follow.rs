@@ -1,0 +1,172 @@
+//! Follows one supervisor: takes in what it says, and replaces it when it dies before its instance is over.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use lockstep_domain::{InstanceId, InstanceState};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::{LocalDriver, Shared, SupervisorCommand};
+use crate::folder::InstanceFolder;
+use crate::logs;
+use crate::status::{MAX_STATUS_BYTES, Status};
+
+/// Pause before a supervisor that died without a word is replaced; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Supervisors in a row that may die without a word before an instance that was never heard of counts as failed.
+const MAX_SILENT: u32 = 8;
+/// Most of what a supervisor has said about itself that is shown.
+const SHOWN_CHARACTERS: usize = 500;
+
+/// A connection to a supervisor, and the supervisor when it was started by this process.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: std::os::unix::net::UnixStream,
+    supervisor: Option<Child>,
+}
+
+/// Starts a supervisor, connected through its standard input.
+pub(super) fn launch(folder: &InstanceFolder, supervisor: &SupervisorCommand) -> io::Result<Connection> {
+    let (program, arguments) = supervisor
+        .0
+        .split_first()
+        .ok_or_else(|| io::Error::other("the command of the supervisor is empty"))?;
+    let (stream, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let errors = OpenOptions::new().append(true).create(true).open(folder.supervisor_log())?;
+    let mut command = Command::new(program);
+    command.args(arguments).arg(folder.path()).current_dir("/");
+    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(errors);
+    Ok(Connection { stream, supervisor: Some(command.spawn()?) })
+}
+
+fn connect(folder: &InstanceFolder) -> io::Result<Connection> {
+    let stream = folder.with_socket(|path| std::os::unix::net::UnixStream::connect(path))?;
+    Ok(Connection { stream, supervisor: None })
+}
+
+impl LocalDriver {
+    /// Follows an instance until it is over. `known` is let go when its supervisor has been heard.
+    pub(super) fn follow(
+        &self,
+        id: InstanceId,
+        connection: Option<Connection>,
+        known: Option<oneshot::Sender<()>>,
+    ) {
+        let follower =
+            Follower { folder: self.shared.folder(&id), shared: Arc::clone(&self.shared), id, known };
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        while followers.try_join_next().is_some() {}
+        followers.spawn(follower.run(connection));
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    folder: InstanceFolder,
+    id: InstanceId,
+    known: Option<oneshot::Sender<()>>,
+}
+
+impl Follower {
+    async fn run(mut self, mut first: Option<Connection>) {
+        let mut silent = 0_u32;
+        loop {
+            let connected = match first.take() {
+                Some(connection) => Ok(connection),
+                None => {
+                    connect(&self.folder).or_else(|_| launch(&self.folder, &self.shared.options.supervisor))
+                }
+            };
+            let heard = match connected {
+                Ok(connection) => self.listen(connection).await,
+                Err(error) => Err(error),
+            };
+            if self.is_over() {
+                return;
+            }
+            silent = if matches!(heard, Ok(true)) { 0 } else { silent.saturating_add(1) };
+            if silent > 0 {
+                self.report(silent, heard.err());
+                sleep(pause(silent)).await;
+            }
+        }
+    }
+
+    /// Takes in what a supervisor says until it is gone, and tells whether it said anything.
+    async fn listen(&mut self, connection: Connection) -> io::Result<bool> {
+        connection.stream.set_nonblocking(true)?;
+        let mut lines = BufReader::new(UnixStream::from_std(connection.stream)?);
+        let mut heard = false;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = (&mut lines).take(MAX_STATUS_BYTES).read_until(b'\n', &mut line).await;
+            let Ok(status) = serde_json::from_slice::<Status>(&line) else { break };
+            heard = true;
+            self.take_in(status);
+            if read.is_err() {
+                break;
+            }
+        }
+        drop(lines);
+        if let Some(mut supervisor) = connection.supervisor {
+            supervisor.wait().await?;
+        }
+        Ok(heard)
+    }
+
+    fn take_in(&mut self, status: Status) {
+        self.shared.change(|all| {
+            if let Some(instance) = all.get_mut(&self.id) {
+                instance.state = status.state;
+                instance.since = status.since;
+                instance.restarts = status.restarts;
+            }
+        });
+        self.known = None;
+    }
+
+    /// Tells whether there is nothing to follow any more. A supervisor may have said its last word only to the file.
+    fn is_over(&mut self) -> bool {
+        let known = self.shared.instances.borrow().get(&self.id).map(|instance| instance.state.is_over());
+        match known {
+            None | Some(true) => return true,
+            Some(false) => {}
+        }
+        match Status::read(&self.folder) {
+            Ok(Some(status)) if status.state.is_over() => {
+                self.take_in(status);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn report(&self, silent: u32, error: Option<io::Error>) {
+        let said = std::fs::read_to_string(self.folder.supervisor_log()).unwrap_or_default();
+        let said: String = said.lines().last().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        tracing::warn!(instance = %self.id, silent, error, said, "supervisor does not work");
+        if silent == MAX_SILENT && matches!(Status::read(&self.folder), Ok(None)) {
+            let reason = format!("its supervisor does not work: {said}{error}");
+            let mut status = Status::starting(logs::now());
+            status.state = InstanceState::Failed { reason };
+            // When it cannot be written either, the next attempt says the same.
+            let _ = status.write(&self.folder);
+        }
+    }
+}
+
+fn pause(silent: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1_u32.checked_shl(silent - 1).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+}

@@ -1,0 +1,135 @@
+//! Opens a driver: cleans up what was half-made, and takes over everything that runs.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU16;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockstep_domain::{Instance, InstanceId};
+use rustix::fs::FlockOperation;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+
+use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, instance_of};
+use crate::folder::InstanceFolder;
+use crate::status::Status;
+use crate::unpack;
+
+/// How long the supervisors of all instances together are waited for. One that says nothing in this time is followed
+/// like the others; until then its instance is shown as its file says.
+const KNOWN_AGAIN: Duration = Duration::from_secs(3);
+
+impl LocalDriver {
+    /// Opens the driver whose folder is `root`, and takes over what runs: without a restart, whoever started it. Must be
+    /// called in a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be used, or another driver uses it.
+    pub async fn open_with(root: &Path, options: LocalDriverOptions) -> Result<Self, OpenError> {
+        let path = root.to_owned();
+        let prepared = spawn_blocking(move || prepare(&path)).await;
+        let (root, lock, found) = prepared.unwrap_or_else(|error| {
+            Err(OpenError::Folder { path: root.to_owned(), source: io::Error::other(error) })
+        })?;
+        let instances: Instances =
+            Arc::new(found.iter().map(|instance| (instance.id.clone(), instance.clone())).collect());
+        let shared = Shared {
+            next_port: AtomicU16::new(any_port(&root, &options)),
+            root,
+            options,
+            instances: watch::Sender::new(instances),
+        };
+        let driver = Self {
+            shared: Arc::new(shared),
+            followers: Mutex::new(JoinSet::new()),
+            starting: tokio::sync::Mutex::new(()),
+            _lock: lock,
+        };
+        driver.follow_all(&found).await;
+        Ok(driver)
+    }
+
+    async fn follow_all(&self, found: &[Instance]) {
+        let mut waiting = Vec::new();
+        for instance in found.iter().filter(|instance| !instance.state.is_over()) {
+            let (known, is_known) = oneshot::channel();
+            self.follow(instance.id.clone(), None, Some(known));
+            waiting.push(is_known);
+        }
+        let all_known = async {
+            for is_known in waiting {
+                // An error says that the sender was let go, which is what is waited for.
+                let _ = is_known.await;
+            }
+        };
+        let _ = timeout(KNOWN_AGAIN, all_known).await;
+    }
+}
+
+/// Starts somewhere in the range, so that two drivers on one host seldom want the same port.
+fn any_port(root: &Path, options: &LocalDriverOptions) -> u16 {
+    let (first, last) = (*options.ports.start(), *options.ports.end());
+    let size = u64::from(last.saturating_sub(first)) + 1;
+    let offset = RandomState::new().hash_one(root) % size;
+    first.saturating_add(u16::try_from(offset).unwrap_or_default())
+}
+
+fn prepare(root: &Path) -> Result<(PathBuf, File, Vec<Instance>), OpenError> {
+    let explain = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Folder { path, source }
+    };
+    make_folder(root).map_err(explain(root))?;
+    let root = root.canonicalize().map_err(explain(root))?;
+    let lock = File::create(root.join("driver.lock")).map_err(explain(&root))?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse { root }),
+        Err(error) => return Err(explain(&root)(error.into())),
+    }
+    let (instances, releases) = (root.join("instances"), root.join("releases"));
+    for folder in [&instances, &releases] {
+        make_folder(folder).map_err(explain(folder))?;
+    }
+    unpack::remove_rests(&releases).map_err(explain(&releases))?;
+    let found = find_instances(&instances).map_err(explain(&instances))?;
+    Ok((root, lock, found))
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn find_instances(instances: &Path) -> io::Result<Vec<Instance>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(instances)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if InstanceFolder::is_rest(&name) {
+            fs::remove_dir_all(instances.join(&name))?;
+        } else if let Ok(id) = name.parse::<InstanceId>() {
+            match read_instance(&InstanceFolder::of(instances, &id)) {
+                Ok(instance) => found.push(instance),
+                Err(error) => {
+                    tracing::error!(instance = %id, %error, "instance cannot be read and is left alone");
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read_instance(folder: &InstanceFolder) -> io::Result<Instance> {
+    let spec = folder.read_spec()?;
+    let status = match Status::read(folder) {
+        // The supervisor makes it anew.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+        other => other?,
+    };
+    Ok(instance_of(&spec, &status.unwrap_or_else(|| Status::starting(crate::logs::now()))))
+}

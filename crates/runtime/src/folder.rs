@@ -1,0 +1,202 @@
+//! The folder of one instance: the only thing that a driver and a supervisor share.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `spec.json` | what to run; written once, before the folder gets its name; readable by the owner only |
+//! | `status.json` | what was last seen; replaced in one step |
+//! | `stop` | present when the instance has been asked to end |
+//! | `lock` | held with `flock` by the supervisor as long as it lives |
+//! | `control` | the supervisor's socket |
+//! | `stdout`, `stderr` | pipes with a name, into which the process writes |
+//! | `log/` | the log of the instance, see [`crate::logs`] |
+//! | `supervisor.log` | what the supervisor itself says when it cannot work |
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use lockstep_domain::InstanceId;
+use rustix::fs::{CWD, FileType, Mode};
+
+use crate::spec::{FORMAT, SpecFile};
+
+/// Longest `spec.json` that is read: far above any real configuration.
+const MAX_SPEC_BYTES: u64 = 16 * 1024 * 1024;
+/// Start of the name of a folder that is being made. An instance id cannot begin with a dot.
+const NEW_PREFIX: &str = ".new-";
+/// Start of the name of a folder that is being removed.
+const REMOVED_PREFIX: &str = ".removed-";
+
+/// The folder of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceFolder {
+    path: PathBuf,
+}
+
+impl InstanceFolder {
+    /// Names the folder at a path, which must be absolute and need not exist.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Names the folder of an instance below the folder of all instances.
+    #[must_use]
+    pub fn of(instances: &Path, id: &InstanceId) -> Self {
+        Self { path: instances.join(id.as_str()) }
+    }
+
+    /// Makes the folder with everything that a supervisor needs in it. It appears under its name when it is complete.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; nothing is left then.
+    pub fn create(instances: &Path, spec: &SpecFile) -> io::Result<Self> {
+        let new = Self { path: instances.join(format!("{NEW_PREFIX}{}", spec.id)) };
+        let folder = Self::of(instances, &spec.id);
+        let made = new.fill(spec).and_then(|()| fs::rename(&new.path, &folder.path));
+        if let Err(error) = made {
+            let _ = fs::remove_dir_all(&new.path);
+            return Err(error);
+        }
+        File::open(instances)?.sync_all()?;
+        Ok(folder)
+    }
+
+    fn fill(&self, spec: &SpecFile) -> io::Result<()> {
+        let _ = fs::remove_dir_all(&self.path);
+        DirBuilder::new().mode(0o700).create(&self.path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.spec())?;
+        file.write_all(&serde_json::to_vec(spec)?)?;
+        file.sync_all()?;
+        fs::create_dir(self.log())?;
+        for pipe in [self.stdout(), self.stderr()] {
+            rustix::fs::mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the folder: first its name, then what is in it, so that nothing half-removed has the name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let removed = self.path.with_file_name(format!("{REMOVED_PREFIX}{name}"));
+        match fs::rename(&self.path, &removed) {
+            Ok(()) => fs::remove_dir_all(removed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells whether a folder name is that of a folder half-made or half-removed.
+    #[must_use]
+    pub fn is_rest(name: &str) -> bool {
+        name.starts_with(NEW_PREFIX) || name.starts_with(REMOVED_PREFIX)
+    }
+
+    /// Reads `spec.json`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or has a format that this version does not know.
+    pub fn read_spec(&self) -> io::Result<SpecFile> {
+        let file = File::open(self.spec())?;
+        let spec: SpecFile =
+            serde_json::from_reader(io::Read::take(io::BufReader::new(file), MAX_SPEC_BYTES))?;
+        if spec.format == FORMAT {
+            Ok(spec)
+        } else {
+            let text = format!("format {} is newer than this program, which knows {FORMAT}", spec.format);
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+    }
+
+    /// Marks the instance as asked to end, durably.
+    ///
+    /// # Errors
+    ///
+    /// When the mark cannot be written.
+    pub fn mark_stop(&self) -> io::Result<()> {
+        File::create(self.stop_mark())?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Tells whether the instance has been asked to end.
+    #[must_use]
+    pub fn is_marked_stop(&self) -> bool {
+        self.stop_mark().exists()
+    }
+
+    /// Returns the path of the folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the path of `spec.json`.
+    #[must_use]
+    pub fn spec(&self) -> PathBuf {
+        self.path.join("spec.json")
+    }
+
+    /// Returns the path of `status.json`.
+    #[must_use]
+    pub fn status(&self) -> PathBuf {
+        self.path.join("status.json")
+    }
+
+    /// Returns the path under which the next `status.json` is written.
+    #[must_use]
+    pub fn next_status(&self) -> PathBuf {
+        self.path.join("status.json.next")
+    }
+
+    /// Returns the path of the supervisor's lock.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// Returns the path of the pipe for standard output.
+    #[must_use]
+    pub fn stdout(&self) -> PathBuf {
+        self.path.join("stdout")
+    }
+
+    /// Returns the path of the pipe for standard error.
+    #[must_use]
+    pub fn stderr(&self) -> PathBuf {
+        self.path.join("stderr")
+    }
+
+    /// Returns the path of the folder of the log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Returns the path of what the supervisor itself says.
+    #[must_use]
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.path.join("supervisor.log")
+    }
+
+    /// Calls `with` with a path of the supervisor's socket that is short enough for a socket address (108 bytes).
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be opened, or what `with` fails with.
+    pub fn with_socket<T>(&self, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        let folder = File::open(&self.path)?;
+        with(Path::new(&format!("/proc/self/fd/{}/control", folder.as_raw_fd())))
+    }
+
+    fn stop_mark(&self) -> PathBuf {
+        self.path.join("stop")
+    }
+}

@@ -1,0 +1,74 @@
+//! Ports of this host: whether one is free, and who holds it when it is not.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::{describe, every_pid};
+
+/// State `LISTEN` in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
+
+/// Tells whether an instance could listen on a port now.
+///
+/// # Errors
+///
+/// When it could not: says who holds the port as far as that can be found out.
+pub fn check_free(port: u16) -> Result<(), String> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(format!("port {port} is in use by {}", holder(port)))
+        }
+        Err(error) => Err(format!("port {port} cannot be listened on: {error}")),
+    }
+}
+
+fn holder(port: u16) -> String {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let inode = tables.iter().find_map(|table| listening_inode(table, port));
+    let pid = inode.and_then(|inode| every_pid().find(|pid| has_socket(*pid, inode)));
+    pid.map_or_else(|| "another process, which is not visible to this user".to_owned(), describe)
+}
+
+fn listening_inode(table: &str, port: u16) -> Option<u64> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, hex) = fields.get(1)?.rsplit_once(':')?;
+        let listens = u16::from_str_radix(hex, 16).ok()? == port && *fields.get(3)? == LISTEN;
+        if listens { fields.get(9)?.parse().ok() } else { None }
+    })
+}
+
+fn has_socket(pid: i32, inode: u64) -> bool {
+    let target = format!("socket:[{inode}]");
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries
+        .flatten()
+        .any(|entry| fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == target.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_process_that_holds_a_port() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = check_free(port).unwrap_err();
+        let me = format!("(pid {})", std::process::id());
+        assert!(error.contains(&format!("port {port} is in use by")) && error.contains(&me), "{error}");
+        drop(listener);
+        assert_eq!(check_free(port), Ok(()));
+    }
+
+    #[test]
+    fn finds_only_listening_sockets() {
+        let table = "  sl  local_address rem_address st ...\n\
+            0: 0100007F:4E21 0100007F:0001 01 0:0 00:0 0 0 0 111 1\n\
+            1: 0100007F:4E21 00000000:0000 0A 0:0 00:0 0 0 0 222 1\n";
+        assert_eq!(listening_inode(table, 20_001), Some(222));
+        assert_eq!(listening_inode(table, 20_002), None);
+        assert_eq!(listening_inode("head\ngarbage\n", 1), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! What an instance is to run: the request to a driver, and the file that a supervisor reads.
+//!
+//! Variables may hold secrets: they are stored in a file that only the owner can read, and never printed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use lockstep_domain::run::RunSpec;
+use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId};
+use serde::{Deserialize, Serialize};
+
+use crate::logs::LogLimits;
+
+/// The format of `spec.json` and `status.json` that this version writes, and the only one so far.
+pub const FORMAT: u32 = 1;
+
+/// What a driver is asked to start.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// The id, never used before on this driver.
+    pub id: InstanceId,
+    /// The environment that the instance belongs to.
+    pub environment: EnvironmentName,
+    /// What it is a copy of.
+    pub arm: Arm,
+    /// How the version is run.
+    pub run: RunSpec,
+    /// Resolved configuration; it overrides the variables in `run`. Values may be secret.
+    pub variables: BTreeMap<String, String>,
+    /// The artifact, already unpacked by this driver.
+    pub release: Digest,
+}
+
+impl fmt::Debug for InstanceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstanceSpec")
+            .field("id", &self.id)
+            .field("environment", &self.environment)
+            .field("arm", &self.arm)
+            .field("command", &self.run.command)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("release", &self.release)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The contents of `spec.json`: everything that a supervisor knows of its instance.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecFile {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The id.
+    pub id: InstanceId,
+    /// The environment that the instance belongs to.
+    pub environment: EnvironmentName,
+    /// What it is a copy of.
+    pub arm: Arm,
+    /// How the version is run.
+    pub run: RunSpec,
+    /// Resolved configuration; it overrides the variables in `run`.
+    pub variables: BTreeMap<String, String>,
+    /// The artifact.
+    pub release: Digest,
+    /// The folder of the unpacked artifact.
+    pub release_folder: PathBuf,
+    /// The port that the driver chose.
+    pub port: u16,
+    /// How much log is kept.
+    pub log: LogLimits,
+}
+
+impl SpecFile {
+    /// Makes the file of a request, with what the driver has chosen.
+    #[must_use]
+    pub fn new(spec: InstanceSpec, release_folder: PathBuf, port: u16, log: LogLimits) -> Self {
+        let InstanceSpec { id, environment, arm, run, variables, release } = spec;
+        Self { format: FORMAT, id, environment, arm, run, variables, release, release_folder, port, log }
+    }
+
+    /// Tells whether a request asks for what is already in this file.
+    #[must_use]
+    pub fn is_for(&self, spec: &InstanceSpec) -> bool {
+        self.id == spec.id
+            && self.environment == spec.environment
+            && self.arm == spec.arm
+            && self.run == spec.run
+            && self.variables == spec.variables
+            && self.release == spec.release
+    }
+
+    /// Returns every variable that the process gets from the version and its configuration, with port and host.
+    #[must_use]
+    pub fn process_variables(&self) -> BTreeMap<String, String> {
+        let mut all = self.run.variables.clone();
+        all.extend(self.variables.clone());
+        all.insert("PORT".to_owned(), self.port.to_string());
+        all.insert("HOST".to_owned(), "127.0.0.1".to_owned());
+        all.insert("LOCKSTEP_INSTANCE".to_owned(), self.id.to_string());
+        all
+    }
+}
+
+impl fmt::Debug for SpecFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpecFile")
+            .field("id", &self.id)
+            .field("arm", &self.arm)
+            .field("port", &self.port)
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as the first release wrote it. It must load for ever: supervisors outlive upgrades.
+    const FORMAT_1: &str = include_str!("../tests/formats/spec-1.json");
+
+    #[test]
+    fn loads_the_first_format() {
+        let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
+        assert_eq!(spec.port, 20_001);
+        assert_eq!(spec.arm.to_string(), "orders@1.4.0 (c2)");
+        assert_eq!(
+            serde_json::to_value(&spec).unwrap(),
+            serde_json::from_str::<serde_json::Value>(FORMAT_1).unwrap()
+        );
+    }
+
+    #[test]
+    fn debug_output_has_no_secret() {
+        let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
+        let request = InstanceSpec {
+            id: spec.id.clone(),
+            environment: spec.environment.clone(),
+            arm: spec.arm.clone(),
+            run: spec.run.clone(),
+            variables: spec.variables.clone(),
+            release: spec.release,
+        };
+        let printed = format!("{spec:?} {request:?}");
+        assert!(printed.contains("DATABASE_PASSWORD"), "{printed}");
+        assert!(!printed.contains("correct horse"), "{printed}");
+    }
+
+    #[test]
+    fn configuration_overrides_the_version_and_the_port_overrides_both() {
+        let mut spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
+        spec.run.variables =
+            [("LEVEL", "info"), ("PORT", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        spec.variables = [("LEVEL", "debug")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let variables = spec.process_variables();
+        assert_eq!(variables["LEVEL"], "debug");
+        assert_eq!(variables["PORT"], "20001");
+    }
+}

@@ -1,0 +1,97 @@
+//! What a supervisor tells of its instance: in `status.json`, and as a line on each connection to its socket.
+
+use std::fs;
+use std::io;
+
+use lockstep_domain::{InstanceState, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::folder::InstanceFolder;
+use crate::process::ProcessIdentity;
+
+/// Longest status that is read: the reason with a tail of the log is a few kilobytes.
+pub const MAX_STATUS_BYTES: u64 = 256 * 1024;
+
+/// What a supervisor knows of its instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`crate::spec::FORMAT`].
+    pub format: u32,
+    /// How the instance is.
+    #[serde(flatten)]
+    pub state: InstanceState,
+    /// Since when it is in this state.
+    pub since: Timestamp,
+    /// The main process, while there is one.
+    pub process: Option<ProcessIdentity>,
+    /// How often the process was started again.
+    pub restarts: u32,
+    /// How often it ended in a row without a healthy period.
+    pub ends_in_a_row: u32,
+    /// Whether the present process has been healthy.
+    pub was_ready: bool,
+}
+
+impl Status {
+    /// Returns the status of an instance whose process has not been started yet.
+    #[must_use]
+    pub const fn starting(since: Timestamp) -> Self {
+        Self {
+            format: crate::spec::FORMAT,
+            state: InstanceState::Starting,
+            since,
+            process: None,
+            restarts: 0,
+            ends_in_a_row: 0,
+            was_ready: false,
+        }
+    }
+
+    /// Reads the status of an instance, or `None` when no supervisor has written one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is not a status.
+    pub fn read(folder: &InstanceFolder) -> io::Result<Option<Self>> {
+        match fs::read(folder.status()) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the stored status of an instance in one step.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write(&self, folder: &InstanceFolder) -> io::Result<()> {
+        let next = folder.next_status();
+        fs::write(&next, serde_json::to_vec(self)?)?;
+        fs::rename(next, folder.status())
+    }
+}
+
+/// What may be asked of a supervisor: one JSON value a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Look at the stop mark in the folder again.
+    Stop,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_the_first_format() {
+        let text = include_str!("../tests/formats/status-1.json");
+        let status: Status = serde_json::from_str(text).unwrap();
+        assert_eq!(status.state, InstanceState::Unhealthy { reason: "no answer".to_owned() });
+        assert_eq!(
+            serde_json::to_value(&status).unwrap(),
+            serde_json::from_str::<serde_json::Value>(text).unwrap()
+        );
+    }
+}

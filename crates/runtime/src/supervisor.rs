@@ -1,0 +1,415 @@
+//! The supervisor of one instance: a small process of its own that starts the process, watches it, and outlives the server.
+//!
+//! It decides nothing: [`Machine`] does. It can be killed at any moment: the process goes on, and the next supervisor
+//! takes it over from `status.json`. Invariant: at most one supervisor of an instance works at a time, the holder of
+//! its lock.
+
+mod children;
+mod control;
+mod launch;
+mod output;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::mem::discriminant;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lockstep_domain::InstanceState;
+use rustix::fs::FlockOperation;
+use rustix::process::Pid;
+
+use self::children::{Child, Children, Exit};
+use self::control::Watchers;
+use self::output::{Log, Output};
+use crate::folder::InstanceFolder;
+use crate::logs::{self, LogWriter};
+use crate::machine::{Action, Input, Machine};
+use crate::process::{Belongings, ProcessIdentity, ports, wait_for};
+use crate::spec::SpecFile;
+use crate::status::Status;
+
+/// Exit code when another supervisor already works for the instance.
+pub const EXIT_ALREADY_SUPERVISED: u8 = 3;
+/// Events that wait for the main thread; who reports more waits too.
+const MAX_EVENTS: usize = 64;
+/// How often something is looked at when nothing is due: orphans are reaped, and a status that could not be written
+/// is written again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Lines of the log that are shown when an instance has failed.
+const SHOWN_LINES: usize = 10;
+/// Most characters of each of these lines.
+const SHOWN_CHARACTERS: usize = 300;
+
+/// What the other threads report. A number says which start of the process it is about.
+enum Event {
+    Ended(u64),
+    Checked(u64, Result<(), String>),
+    StopAsked,
+    Connected(UnixStream),
+}
+
+/// Runs the supervisor of the instance whose folder is the only argument, until the instance is over.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let (Some(folder), None) = (arguments.next(), arguments.next()) else {
+        eprintln!("a supervisor takes the folder of an instance, and nothing else");
+        return ExitCode::from(2);
+    };
+    match supervise(InstanceFolder::at(PathBuf::from(folder))) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("the supervisor cannot work: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(folder: InstanceFolder) -> io::Result<ExitCode> {
+    // Fails only for the leader of a process group, which a shell makes of it: then it is not started by a driver.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    std::env::set_current_dir("/")?;
+    let lock = File::create(folder.lock())?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(ExitCode::from(EXIT_ALREADY_SUPERVISED)),
+        Err(error) => return Err(error.into()),
+    }
+    let (sender, events) = sync_channel(MAX_EVENTS);
+    control::listen(&folder, sender.clone())?;
+    control::serve_standard_input(&sender)?;
+    Supervisor::open(folder, sender)?.run(&events);
+    drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Supervisor {
+    folder: Arc<InstanceFolder>,
+    spec: Arc<SpecFile>,
+    children: Arc<Children>,
+    events: SyncSender<Event>,
+    log: Log,
+    output: Output,
+    machine: Machine,
+    status: Status,
+    /// Whether `status.json` says what `status` says.
+    is_saved: bool,
+    watchers: Watchers,
+    process: Option<Process>,
+    /// Counts the starts of the process.
+    start: u64,
+    origin: Instant,
+}
+
+/// The main process of the instance.
+#[derive(Clone)]
+enum Process {
+    Child(Arc<Child>),
+    /// Started by an earlier supervisor.
+    Adopted(Pid, Arc<OwnedFd>),
+}
+
+impl Process {
+    fn pid(&self) -> Pid {
+        match self {
+            Self::Child(child) => child.pid,
+            Self::Adopted(pid, _) => *pid,
+        }
+    }
+
+    fn pidfd(&self) -> &OwnedFd {
+        match self {
+            Self::Child(child) => &child.pidfd,
+            Self::Adopted(_, pidfd) => pidfd,
+        }
+    }
+
+    /// Returns the process group to signal, while its id cannot belong to another one.
+    fn group(&self) -> Option<Pid> {
+        match self {
+            Self::Child(child) => Some(child.pid),
+            Self::Adopted(pid, _) => self.runs().then_some(*pid),
+        }
+    }
+
+    fn runs(&self) -> bool {
+        !matches!(wait_for(self.pidfd(), Some(Duration::ZERO)), Ok(true))
+    }
+}
+
+impl Supervisor {
+    fn open(folder: InstanceFolder, events: SyncSender<Event>) -> io::Result<Self> {
+        let spec = folder.read_spec()?;
+        let log = Log::new(LogWriter::new(folder.log(), spec.log));
+        let output = Output::start(&folder, log.clone())?;
+        let stored = match Status::read(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                // A power cut may have left half a file. What still runs is not known, so it has to go.
+                log.note(&format!("the stored status is unreadable and is made anew: {error}"));
+                Belongings { folder: folder.path(), group: None }.kill()?;
+                None
+            }
+            other => other?,
+        };
+        let is_saved = stored.is_some();
+        let status = stored.unwrap_or_else(|| Status::starting(logs::now()));
+        Ok(Self {
+            machine: Machine::resume(spec.run.clone(), &status, Duration::ZERO),
+            folder: Arc::new(folder),
+            spec: Arc::new(spec),
+            children: Arc::default(),
+            events,
+            log,
+            output,
+            status,
+            is_saved,
+            watchers: Watchers::default(),
+            process: None,
+            start: 0,
+            origin: Instant::now(),
+        })
+    }
+
+    fn run(mut self, events: &Receiver<Event>) {
+        self.take_over();
+        if self.folder.is_marked_stop() {
+            self.step(Input::StopAsked);
+        }
+        while !self.status.state.is_over() {
+            self.step(Input::Time);
+            match events.recv_timeout(self.pause()) {
+                Ok(event) => self.handle(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            self.children.reap();
+        }
+        // Who connected in the last moment learns the end from the file.
+        while !self.is_saved && self.folder.path().exists() {
+            thread::sleep(LONGEST_PAUSE);
+            self.save();
+        }
+    }
+
+    /// Goes on with what an earlier supervisor has left, or writes the first status.
+    fn take_over(&mut self) {
+        if !self.is_saved {
+            return self.save();
+        }
+        let Some(identity) = self.status.process.clone() else {
+            // Killed between a start and the note of it, an earlier supervisor may have left a process.
+            return self.clear(None);
+        };
+        let adopted = Pid::from_raw(identity.pid).zip(identity.open());
+        if let Some((pid, pidfd)) = adopted {
+            self.log.note(&format!("a new supervisor has taken over process {pid}"));
+            self.watch(Process::Adopted(pid, Arc::new(pidfd)));
+        } else if !self.status.state.is_over() {
+            self.clear(None);
+            self.ended(Exit::Unknown);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn pause(&self) -> Duration {
+        self.machine.next_due().map_or(LONGEST_PAUSE, |due| due.saturating_sub(self.now()).min(LONGEST_PAUSE))
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected(stream) => self.watchers.add(stream, &self.status),
+            Event::StopAsked => {
+                // Normally there already; so that a supervisor that is killed now does not forget it.
+                let _ = self.folder.mark_stop();
+                self.step(Input::StopAsked);
+            }
+            Event::Checked(start, result) if start == self.start => self.step(Input::Checked(result)),
+            Event::Ended(start) if start == self.start => self.reap_process(),
+            Event::Checked(..) | Event::Ended(_) => {}
+        }
+    }
+
+    /// Gives the machine what happened, does what it says, and tells the result.
+    fn step(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.machine.step(input, self.now()) {
+                inputs.extend(self.act(action));
+            }
+        }
+        self.publish();
+    }
+
+    fn act(&mut self, action: Action) -> Option<Input> {
+        match action {
+            Action::Spawn => return Some(self.spawn()),
+            Action::Check => return self.check(),
+            Action::Signal => self.signal(),
+            Action::Kill => self.clear(self.process.as_ref().and_then(Process::group)),
+        }
+        None
+    }
+
+    fn spawn(&mut self) -> Input {
+        let started = ports::check_free(self.spec.port)
+            .and_then(|()| launch::start(&self.folder, &self.spec, &self.children));
+        match started {
+            Ok(child) => {
+                self.log.note(&format!("started process {} on port {}", child.pid, self.spec.port));
+                self.status.process = ProcessIdentity::of(child.pid);
+                self.is_saved = false;
+                self.watch(Process::Child(Arc::new(child)));
+                Input::Started
+            }
+            Err(why) => {
+                self.log.note(&why);
+                self.clear(None);
+                Input::CannotStart(why)
+            }
+        }
+    }
+
+    /// Reports the end of the process as an event.
+    fn watch(&mut self, process: Process) {
+        self.start += 1;
+        let (watched, events, start) = (process.clone(), self.events.clone(), self.start);
+        self.process = Some(process);
+        let wait = move || {
+            let _ = wait_for(watched.pidfd(), None);
+            let _ = events.send(Event::Ended(start));
+        };
+        if let Err(error) = thread::Builder::new().name("watch".to_owned()).spawn(wait) {
+            // Without the thread an end is not noticed: better a clear failure than a silent one.
+            self.log.note(&format!("the process cannot be watched: {error}"));
+            self.clear(self.process.as_ref().and_then(Process::group));
+            self.reap_process();
+        }
+    }
+
+    fn check(&self) -> Option<Input> {
+        let (folder, spec, children) = (self.folder.clone(), self.spec.clone(), self.children.clone());
+        let (events, start) = (self.events.clone(), self.start);
+        let check = move || {
+            let result = launch::check(&folder, &spec, &children);
+            let _ = events.send(Event::Checked(start, result));
+        };
+        let started = thread::Builder::new().name("check".to_owned()).spawn(check);
+        started.err().map(|error| Input::Checked(Err(format!("the check cannot be started: {error}"))))
+    }
+
+    fn signal(&self) {
+        let Some(process) = self.process.as_ref().filter(|process| process.runs()) else { return };
+        let signal = launch::signal_of(self.spec.run.stop.signal);
+        self.log.note(&format!(
+            "asked process {} to end (signal {:?})",
+            process.pid(),
+            self.spec.run.stop.signal
+        ));
+        // A process that made itself the member of another group is asked alone.
+        if rustix::process::kill_process_group(process.pid(), signal).is_err() {
+            let _ = rustix::process::pidfd_send_signal(process.pidfd(), signal);
+        }
+    }
+
+    /// Kills whatever belongs to the instance.
+    fn clear(&self, group: Option<Pid>) {
+        if let Err(error) = (Belongings { folder: self.folder.path(), group }).kill() {
+            self.log.note(&error.to_string());
+        }
+        self.children.reap();
+    }
+
+    fn reap_process(&mut self) {
+        let Some(process) = self.process.take() else { return };
+        self.clear(process.group());
+        let exit = match &process {
+            Process::Child(child) => self.children.wait(child, Some(Duration::ZERO)),
+            Process::Adopted(..) => None,
+        };
+        self.ended(exit.unwrap_or(Exit::Unknown));
+    }
+
+    fn ended(&mut self, exit: Exit) {
+        self.output.settle();
+        self.log.note(&format!("the process ended with {exit}"));
+        self.status.process = None;
+        self.is_saved = false;
+        self.step(Input::Ended(exit.to_string()));
+    }
+
+    /// Stores and tells the status when it has changed.
+    fn publish(&mut self) {
+        let mut next = self.status.clone();
+        self.machine.save(&mut next);
+        let state = self.machine.state();
+        if state != without_log(&self.status.state) {
+            if discriminant(&state) != discriminant(&self.status.state) {
+                next.since = logs::now();
+            }
+            next.state = self.with_log(state);
+            self.log.note(&note_of(&next.state));
+        }
+        if next != self.status || !self.is_saved {
+            self.status = next;
+            self.save();
+            self.watchers.tell(&self.status);
+        }
+    }
+
+    fn save(&mut self) {
+        self.is_saved = self.status.write(&self.folder).is_ok();
+    }
+
+    /// Adds the last lines of the log to the reason of a failure.
+    fn with_log(&self, state: InstanceState) -> InstanceState {
+        let InstanceState::Failed { reason } = state else { return state };
+        let lines = logs::tail(&self.folder.log(), SHOWN_LINES * 2);
+        let own = lines.iter().filter(|line| line.split(' ').nth(1) != Some("lockstep"));
+        let mut last: Vec<String> = own.rev().take(SHOWN_LINES).map(|line| cut(line)).collect();
+        if last.is_empty() {
+            return InstanceState::Failed { reason };
+        }
+        last.reverse();
+        InstanceState::Failed { reason: format!("{reason}{LOG_FOLLOWS}{}", last.join("\n")) }
+    }
+}
+
+/// What stands between the reason of a failure and the lines of the log.
+const LOG_FOLLOWS: &str = "\nthe end of its log:\n";
+
+fn cut(line: &str) -> String {
+    line.chars().take(SHOWN_CHARACTERS).collect()
+}
+
+fn without_log(state: &InstanceState) -> InstanceState {
+    match state {
+        InstanceState::Failed { reason } => {
+            let reason = reason.split(LOG_FOLLOWS).next().unwrap_or_default().to_owned();
+            InstanceState::Failed { reason }
+        }
+        other => other.clone(),
+    }
+}
+
+fn note_of(state: &InstanceState) -> String {
+    match state {
+        InstanceState::Starting => "starting".to_owned(),
+        InstanceState::Healthy => "healthy".to_owned(),
+        InstanceState::Unhealthy { reason } => format!("unhealthy: {reason}"),
+        InstanceState::Stopping => "stopping".to_owned(),
+        InstanceState::Stopped => "stopped".to_owned(),
+        InstanceState::Failed { reason } => {
+            format!("failed: {}", reason.lines().next().unwrap_or_default())
+        }
+    }
+}
