@@ -1,0 +1,29 @@
+"""The catalog: what the shop sells, and for how much."""
+
+from service import Refused, serve
+
+PRICES_IN_CENTS = {"tea": 350, "coffee": 480, "honey": 720, "biscuits": 290}
+
+
+def item(key):
+    if key not in PRICES_IN_CENTS:
+        raise Refused(404, f"there is no item `{key}`")
+    return {"id": key, "price_cents": PRICES_IN_CENTS[key]}
+
+
+def listing(part):
+    return {"items": [item(key) for key in PRICES_IN_CENTS if part in key]}
+
+
+def answer(request):
+    if request.method != "GET":
+        raise Refused(405, "the catalog can only be read")
+    if request.path == "/items":
+        return 200, listing(request.query.get("q", ""))
+    if request.path.startswith("/items/"):
+        return 200, item(request.path.removeprefix("/items/"))
+    raise Refused(404, f"there is nothing at {request.path}")
+
+
+if __name__ == "__main__":
+    serve("catalog", answer)

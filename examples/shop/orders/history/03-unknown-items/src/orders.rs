@@ -1,0 +1,192 @@
+//! Orders: what was ordered, for how much, and who took part in it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::client::{Answer, Client};
+use crate::http::Message;
+use crate::json::{number, quoted, text};
+
+/// Orders that are remembered.
+const MAX_ORDERS: usize = 100;
+
+/// What is sent back.
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn error(status: u16, message: &str) -> Self {
+        Self { status, body: format!("{{\"error\":{}}}", quoted(message)) }
+    }
+}
+
+/// All orders of this instance.
+pub struct Orders {
+    pub served_by: String,
+    began: String,
+    count: AtomicU64,
+    placed: Mutex<VecDeque<String>>,
+}
+
+impl Orders {
+    pub fn new(served_by: String) -> Self {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let began = format!("{began:x}-{:x}", std::process::id());
+        Self { served_by, began, count: AtomicU64::new(0), placed: Mutex::default() }
+    }
+
+    /// Answers a request; calls to other services carry its baggage and trace.
+    pub fn answer(&self, request: &Message, catalog: &mut Client, payments: &mut Client) -> Reply {
+        let forwarded = forwarded(request);
+        let path = request.word(1).split('?').next().unwrap_or_default();
+        match (request.word(0), path) {
+            ("GET", "/health") => Reply { status: 200, body: "{\"status\":\"ok\"}".into() },
+            ("GET", "/orders") => self.list(limit(request.word(1))),
+            ("POST", "/orders") => self.place(&request.body, |call| match call {
+                Call::Price(path) => catalog.call("GET", path, &forwarded, ""),
+                Call::Charge(body) => payments.call("POST", "/charges", &forwarded, body),
+            }),
+            (_, path) => Reply::error(404, &format!("there is nothing at {path}")),
+        }
+    }
+
+    /// Lists the newest orders, the newest first.
+    fn list(&self, limit: usize) -> Reply {
+        let placed = self.placed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let orders = placed.iter().rev().take(limit).cloned().collect::<Vec<_>>().join(",");
+        Reply { status: 200, body: format!("{{\"orders\":[{orders}],\"chain\":[{}]}}", quoted(&self.served_by)) }
+    }
+
+    fn place(&self, body: &str, mut call: impl FnMut(Call<'_>) -> io::Result<Answer>) -> Reply {
+        let Some(item) = text(body, "item").filter(|item| is_item(item)) else {
+            return Reply::error(400, "say which item, as in {\"item\":\"tea\"}");
+        };
+        let priced = match call(Call::Price(&format!("/items/{item}"))) {
+            Ok(answer) if answer.status == 200 => answer,
+            Ok(answer) if answer.status == 404 => return Reply::error(422, &format!("there is no item {item}")),
+            other => return failed("the catalog", other),
+        };
+        let Some(cents) = number(&priced.body, "price_cents") else {
+            return Reply::error(502, "the catalog did not say a price");
+        };
+        let id = format!("o-{}-{}", self.began, self.count.fetch_add(1, Ordering::SeqCst) + 1);
+        let charged = match call(Call::Charge(&charge(&id, cents))) {
+            Ok(answer) if answer.status == 201 => answer,
+            other => return failed("payments", other),
+        };
+        self.keep(&id, item, cents);
+        let chain = [&self.served_by, &priced.served_by, &charged.served_by].map(|name| quoted(name)).join(",");
+        let order = order(&id, item, cents);
+        Reply { status: 201, body: format!("{{\"order\":{order},\"chain\":[{chain}]}}") }
+    }
+
+    fn keep(&self, id: &str, item: &str, cents: u64) {
+        let mut placed = self.placed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        placed.push_back(order(id, item, cents));
+        if placed.len() > MAX_ORDERS {
+            placed.pop_front();
+        }
+    }
+}
+
+/// Reads `limit` from the query of a path; without one everything is listed.
+fn limit(path: &str) -> usize {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let limit = query.split('&').find_map(|field| field.strip_prefix("limit="));
+    limit.and_then(|limit| limit.parse().ok()).unwrap_or(MAX_ORDERS)
+}
+
+/// What an order asks of other services.
+enum Call<'a> {
+    Price(&'a str),
+    Charge(&'a str),
+}
+
+/// Returns the header lines that every further call carries.
+fn forwarded(request: &Message) -> String {
+    let line = |name: &str| request.header(name).map(|value| format!("{name}: {value}\r\n"));
+    ["baggage", "traceparent"].iter().filter_map(|name| line(name)).collect()
+}
+
+fn is_item(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 40 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+fn order(id: &str, item: &str, cents: u64) -> String {
+    format!("{{\"id\":\"{id}\",\"item\":\"{item}\",\"price_cents\":{cents}}}")
+}
+
+fn charge(id: &str, cents: u64) -> String {
+    format!("{{\"order\":\"{id}\",\"amount\":\"{}.{:02}\"}}", cents / 100, cents % 100)
+}
+
+fn failed(who: &str, outcome: io::Result<Answer>) -> Reply {
+    match outcome {
+        Ok(answer) => Reply::error(502, &format!("{who} answered {}: {}", answer.status, answer.body)),
+        Err(error) => Reply::error(502, &format!("{who} did not answer: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str, served_by: &str) -> io::Result<Answer> {
+        Ok(Answer { status, body: body.into(), served_by: served_by.into() })
+    }
+
+    fn place(body: &str, price: u16) -> (Orders, Reply) {
+        let orders = Orders::new("orders@1.0.0".into());
+        let reply = orders.place(body, |call| match call {
+            Call::Price(path) => answer(price, "{\"price_cents\":350}", path),
+            Call::Charge(body) => answer(201, body, "payments@1.0.0"),
+        });
+        (orders, reply)
+    }
+
+    #[test]
+    fn an_order_is_priced_charged_and_remembered() {
+        let (orders, reply) = place("{\"item\":\"tea\"}", 200);
+        assert_eq!(reply.status, 201);
+        assert!(reply.body.ends_with("\"chain\":[\"orders@1.0.0\",\"/items/tea\",\"payments@1.0.0\"]}"));
+        assert!(orders.list(1).body.contains("\"item\":\"tea\",\"price_cents\":350"));
+    }
+
+    #[test]
+    fn what_is_no_order_is_refused() {
+        for body in ["", "{}", "{\"item\":\"../tea\"}", "{\"item\":7}"] {
+            assert_eq!(place(body, 200).1.status, 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_failure_of_the_catalog_is_passed_on() {
+        let (orders, reply) = place("{\"item\":\"tea\"}", 500);
+        assert_eq!(reply.status, 502);
+        assert!(orders.list(1).body.contains("\"orders\":[]"));
+    }
+
+    #[test]
+    fn amounts_have_two_digits_of_cents() {
+        assert_eq!(charge("o-1", 1_205), "{\"order\":\"o-1\",\"amount\":\"12.05\"}");
+    }
+
+    #[test]
+    fn the_newest_orders_come_first() {
+        let orders = Orders::new("orders@1.1.0".into());
+        ["tea", "honey", "coffee"].iter().for_each(|item| orders.keep("o", item, 1));
+        let body = orders.list(2).body;
+        assert!(body.find("coffee").unwrap() < body.find("honey").unwrap() && !body.contains("tea"));
+        assert_eq!([limit("/orders"), limit("/orders?limit=5"), limit("/orders?limit=x")], [100, 5, 100]);
+    }
+
+    #[test]
+    fn an_unknown_item_is_the_mistake_of_the_client() {
+        assert_eq!(place("{\"item\":\"gold\"}", 404).1.status, 422);
+    }
+}
