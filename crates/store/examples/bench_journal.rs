@@ -16,8 +16,10 @@ use lockstep_store::journal::{Journal, NewRecord};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// How long each kind of append is measured; long enough to even out the disk.
-const MEASURED: Duration = Duration::from_secs(3);
+/// The journal and the bare file take turns, so that a disk that others use slows both down alike.
+const TURNS: u32 = 10;
+/// How long a turn takes.
+const TURN: Duration = Duration::from_millis(300);
 /// The bytes of a record beside actor and event: two numbers and two hashes.
 const FIXED_BYTES: usize = 80;
 /// How many records lie after the snapshot in the start that uses one.
@@ -57,10 +59,17 @@ fn measure(folder: &Path, sizes: &[u64]) -> Outcome {
     println!("event: {} bytes of JSON\n", event(1).event.len());
     println!("{:<28} {:>14} {:>20} {:>7}", "durable appends", "events/s", "write+fdatasync/s", "ratio");
     for batch in [1, 100] {
-        let journal = appends(&folder.join(format!("append-{batch}")), batch)?;
-        let floor = bare_appends(&folder.join(format!("bare-{batch}")), batch)?;
-        let ratio = journal / floor;
-        println!("{:<28} {journal:>14.0} {floor:>20.0} {ratio:>7.2}", format!("batch of {batch}"));
+        let mut journal = Journal::open(&folder.join(format!("append-{batch}")))?;
+        let mut bare =
+            OpenOptions::new().append(true).create_new(true).open(folder.join(format!("bare-{batch}")))?;
+        let (mut appended, mut floor) = (Rate::default(), Rate::default());
+        for _ in 0..TURNS {
+            appended.add_turn(batch, |records| append(&mut journal, &records))?;
+            floor.add_turn(batch, |records| append_bare(&mut bare, &records))?;
+        }
+        let (appended, floor) = (appended.per_second(), floor.per_second());
+        let ratio = appended / floor;
+        println!("{:<28} {appended:>14.0} {floor:>20.0} {ratio:>7.2}", format!("batch of {batch}"));
     }
     println!(
         "\n{:<28} {:>14} {:>20} {:>12}",
@@ -76,33 +85,46 @@ fn measure(folder: &Path, sizes: &[u64]) -> Outcome {
     Ok(())
 }
 
-/// Returns how many events a second get durable in batches.
-fn appends(folder: &Path, batch: u64) -> Outcome<f64> {
-    let mut journal = Journal::open(folder)?;
-    let start = Instant::now();
-    while start.elapsed() < MEASURED {
-        let seq = journal.last().seq;
-        journal.append(seq, &events(seq + 1, batch))?;
+/// How many events took how long.
+#[derive(Default)]
+struct Rate {
+    events: u64,
+    elapsed: Duration,
+}
+
+impl Rate {
+    /// Appends batches for one turn.
+    fn add_turn(&mut self, batch: u64, mut append: impl FnMut(Vec<NewRecord>) -> Outcome) -> Outcome {
+        let start = Instant::now();
+        while start.elapsed() < TURN {
+            append(events(self.events + 1, batch))?;
+            self.events += batch;
+        }
+        self.elapsed += start.elapsed();
+        Ok(())
     }
-    Ok(journal.last().seq as f64 / start.elapsed().as_secs_f64())
+
+    fn per_second(&self) -> f64 {
+        self.events as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+fn append(journal: &mut Journal, records: &[NewRecord]) -> Outcome {
+    journal.append(journal.last().seq, records)?;
+    Ok(())
 }
 
 /// Does the least that makes the same bytes durable: appending to a file and `fdatasync`.
-fn bare_appends(path: &Path, batch: u64) -> Outcome<f64> {
-    let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
-    let (start, mut seq) = (Instant::now(), 0);
-    while start.elapsed() < MEASURED {
-        let mut bytes = Vec::new();
-        for new in events(seq + 1, batch) {
-            bytes.extend_from_slice(new.event.as_bytes());
-            bytes.extend_from_slice(new.actor.as_str().as_bytes());
-            bytes.extend_from_slice(&[0; FIXED_BYTES]);
-        }
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-        seq += batch;
+fn append_bare(file: &mut File, records: &[NewRecord]) -> Outcome {
+    let mut bytes = Vec::new();
+    for new in records {
+        bytes.extend_from_slice(new.event.as_bytes());
+        bytes.extend_from_slice(new.actor.as_str().as_bytes());
+        bytes.extend_from_slice(&[0; FIXED_BYTES]);
     }
-    Ok(seq as f64 / start.elapsed().as_secs_f64())
+    file.write_all(&bytes)?;
+    file.sync_data()?;
+    Ok(())
 }
 
 fn fill(folder: &Path, count: u64) -> Outcome {
@@ -156,7 +178,7 @@ fn events(first: u64, count: u64) -> Vec<NewRecord> {
 /// Makes an event of about 300 bytes that looks like those of a rollout.
 fn event(n: u64) -> NewRecord {
     let event = format!(
-        r#"{{"type":"instance-healthy","operation":{n},"environment":"production","service":"service-{}","version":"1.{}.{}","config_revision":{},"instance":"service-{}-{n}","reason":"health check /healthz answered 200 three times in a row after {} ms","address":"127.0.0.1:{}","weight_permille":{}}}"#,
+        r#"{{"type":"instance-healthy","operation":{n},"environment":"production","service":"service-{}","version":"1.{}.{}","config_revision":{},"instance":"service-{}-{n}","reason":"health check /healthz answered with status 200 three times in a row after {} ms","address":"127.0.0.1:{}","weight_permille":{}}}"#,
         n % 500,
         n % 40,
         n % 7,
