@@ -21,8 +21,10 @@ use std::io::{BufRead, Read, Write};
 use std::process::ExitCode;
 
 pub use self::client::{GuardCommand, GuardError};
+pub(crate) use self::mask::masked;
 pub use self::mask::{MASK, MIN_SECRET_LENGTH};
 pub use self::spec::{End, GuardReport, GuardSpec, Leftover};
+pub(crate) use self::sweep::MARK;
 
 /// Longest description of a command with its environment; Linux itself allows 2 MiB.
 const MAX_SPEC_BYTES: u64 = 4 * 1024 * 1024;

@@ -5,6 +5,35 @@
 //! brings a thread. Invariant: a build either gives a whole [`BuildOutput`] or a [`BuildFailure`] with its log kept.
 
 mod cancel;
+pub mod check;
+mod command;
+mod environment;
+mod failure;
+pub mod git;
 pub mod guard;
+pub mod history;
+pub mod junit;
+pub mod key;
+mod mirror;
+mod nearest;
+pub mod package;
+mod process;
+mod repository;
+mod request;
+mod run;
+mod suite;
+mod workplace;
 
 pub use cancel::CancelToken;
+pub use check::{CheckProblem, Checked};
+pub use failure::{BuildFailure, BuildFault};
+pub use git::CommitId;
+pub use history::RawCommit;
+pub use key::build_key;
+pub use mirror::Mirror;
+pub use package::{PackageManifest, PackagedArtifact, read_package_manifest};
+pub use process::CaptureError;
+pub use repository::{Reference, RepositoryLocation, SourceError, SourceFolder};
+pub use request::{BuildEvent, BuildRequest, Ending, HostEnvironment, Observer, Phase};
+pub use run::{BuildOutput, Prepared, make, prepare, run};
+pub use suite::SuiteOutcome;

@@ -84,6 +84,11 @@ impl Masker {
     }
 }
 
+/// Masks secrets in bytes that are there as a whole.
+pub(crate) fn masked(secrets: &[String], bytes: &[u8]) -> Vec<u8> {
+    Masker::new(secrets).mask(bytes, Last::Yes).0
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Last {
     Yes,

@@ -91,6 +91,12 @@ pub struct GuardReport {
 }
 
 impl GuardReport {
+    /// Tells whether the command ended by itself with exit code 0.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.end == End::Exited { code: 0 }
+    }
+
     pub(crate) const fn not_started(reason: String) -> Self {
         Self { end: End::NotStarted { reason }, duration_ms: 0, leftovers: Vec::new(), clean: true }
     }

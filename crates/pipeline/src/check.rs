@@ -1,0 +1,276 @@
+//! The first phase: is everything there that a build needs? All problems are reported at once, as data.
+
+mod tools;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use lockstep_domain::{Digest, Timestamp, VersionRange};
+use lockstep_manifest::{MANIFEST_FILE, Manifest};
+use sha2::{Digest as _, Sha256};
+
+pub use self::tools::ToolProblem;
+use crate::failure::BuildFault;
+use crate::git::{Answer, CommitId, Git, GitError};
+use crate::history::{ResolvedReference, parse_status};
+use crate::key::{BuildInputs, build_key};
+use crate::mirror::Mirror;
+use crate::request::{BuildRequest, HostEnvironment};
+use crate::workplace::Workplace;
+
+/// Most uncommitted files that are named.
+const MAX_NAMED_FILES: usize = 20;
+
+/// A commit that can be built.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its branch: the one that was asked for, or the one a tag or commit clearly belongs to.
+    pub branch: Option<String>,
+    /// When it was made.
+    pub committed: Timestamp,
+    /// What the service says about itself at this commit.
+    pub manifest: Manifest,
+    /// The tools that were found, with their versions.
+    pub tools: BTreeMap<String, String>,
+    /// What the artifact depends on; equal keys give equal artifacts.
+    pub key: Digest,
+    /// What a person should know although it stops nothing.
+    pub notes: Vec<String>,
+}
+
+/// One thing that stands in the way of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckProblem {
+    /// The work tree has changes that the build would not contain.
+    Uncommitted {
+        /// The first files, with git's letters.
+        files: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// The folder given as repository is inside one.
+    NotTheRoot {
+        /// The root of the repository.
+        root: String,
+    },
+    /// No branch, tag or commit has this name.
+    UnknownReference {
+        /// The name.
+        reference: String,
+        /// Similar names.
+        nearest: Vec<String>,
+    },
+    /// There is no manifest at the commit.
+    NoManifest {
+        /// Where it was looked for.
+        path: String,
+        /// The commit.
+        commit: String,
+    },
+    /// The manifest has a problem.
+    Manifest(lockstep_manifest::Problem),
+    /// A tool is not there, or not in a demanded version.
+    Tool {
+        /// The tool.
+        tool: String,
+        /// The demanded versions.
+        demanded: VersionRange,
+        /// What is wrong.
+        problem: ToolProblem,
+    },
+    /// A variable is not set.
+    MissingVariable {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for CheckProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uncommitted { files, count } => uncommitted_in_words(f, files, *count),
+            Self::NotTheRoot { root } => write!(
+                f,
+                "the folder is inside the repository `{root}`; name that as repository and the folder of the service in it"
+            ),
+            Self::UnknownReference { reference, nearest } => {
+                write!(f, "no branch, tag or commit is named `{reference}`")?;
+                if nearest.is_empty() { Ok(()) } else { write!(f, "; similar: `{}`", nearest.join("`, `")) }
+            }
+            Self::NoManifest { path, commit } => write!(
+                f,
+                "`{path}` does not exist at commit {commit}; write one with `lockstep init` and commit it"
+            ),
+            Self::Manifest(problem) => problem.fmt(f),
+            Self::Tool { tool, demanded, problem } => problem.describe(f, tool, demanded),
+            Self::MissingVariable { name } => {
+                write!(f, "the variable `{name}` is not set; set it in the environment of the server")
+            }
+        }
+    }
+}
+
+fn uncommitted_in_words(f: &mut fmt::Formatter<'_>, files: &[String], count: usize) -> fmt::Result {
+    let more = count - files.len().min(count);
+    write!(f, "the work tree has changes that the version would not contain: {}", files.join(", "))?;
+    if more > 0 {
+        write!(f, " and {more} more")?;
+    }
+    f.write_str("; commit or stash them, or list files that do not matter in .gitignore")
+}
+
+/// Looks at a local work tree before anything is fetched from it.
+pub(crate) fn work_tree(
+    request: &BuildRequest,
+    place: &Workplace<'_>,
+) -> Result<Vec<CheckProblem>, BuildFault> {
+    let Some(folder) = request.repository.local() else { return Ok(Vec::new()) };
+    let git = Git { folder, cancel: place.cancel };
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    match git.try_ask(&["rev-parse", "--show-toplevel"])? {
+        Answer::No { .. } => Ok(Vec::new()),
+        Answer::Yes(root) => {
+            let root = String::from_utf8_lossy(&root).trim_end().to_owned();
+            let mut problems = uncommitted(&git)?;
+            if folder.canonicalize().ok() != Path::new(&root).canonicalize().ok() {
+                problems.push(CheckProblem::NotTheRoot { root });
+            }
+            Ok(problems)
+        }
+    }
+}
+
+fn uncommitted(git: &Git<'_>) -> Result<Vec<CheckProblem>, GitError> {
+    let words = ["status", "--porcelain=v1", "-z", "--untracked-files=normal"];
+    let files = parse_status(&git.ask(&words)?);
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named =
+        files.iter().map(|(path, letters)| format!("{letters} {path}")).take(MAX_NAMED_FILES).collect();
+    Ok(vec![CheckProblem::Uncommitted { files: named, count: files.len() }])
+}
+
+/// Checks what the commit demands; `problems` are those found before.
+pub(crate) fn check(
+    request: &BuildRequest,
+    mirror: &Mirror,
+    place: &Workplace<'_>,
+    mut problems: Vec<CheckProblem>,
+) -> Result<Checked, BuildFault> {
+    let resolved = match mirror.resolve(request.reference.as_ref())? {
+        Ok(resolved) => resolved,
+        Err(unknown) => {
+            let (reference, nearest) = (unknown.reference, unknown.nearest);
+            problems.push(CheckProblem::UnknownReference { reference, nearest });
+            return Err(BuildFault::Problems(problems));
+        }
+    };
+    let Some((manifest, manifest_digest)) = manifest(request, mirror, &resolved.commit, &mut problems)?
+    else {
+        return Err(BuildFault::Problems(problems));
+    };
+    problems.extend(missing_variables(&manifest, &request.host));
+    let tools = found_tools(&manifest, request, place, &mut problems);
+    if place.cancel.is_cancelled() {
+        return Err(BuildFault::Cancelled);
+    }
+    if !problems.is_empty() {
+        return Err(BuildFault::Problems(problems));
+    }
+    checked(request, mirror, resolved, manifest, manifest_digest, tools)
+}
+
+fn manifest(
+    request: &BuildRequest,
+    mirror: &Mirror,
+    commit: &CommitId,
+    problems: &mut Vec<CheckProblem>,
+) -> Result<Option<(Manifest, Digest)>, GitError> {
+    let path = request.folder.file(MANIFEST_FILE);
+    let Some(bytes) = mirror.file(commit, &path)? else {
+        problems.push(CheckProblem::NoManifest { path, commit: commit.short().to_owned() });
+        return Ok(None);
+    };
+    let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
+    match lockstep_manifest::parse(&String::from_utf8_lossy(&bytes), &path) {
+        Ok(manifest) => Ok(Some((manifest, digest))),
+        Err(found) => {
+            problems.extend(found.into_iter().map(CheckProblem::Manifest));
+            Ok(None)
+        }
+    }
+}
+
+fn missing_variables(manifest: &Manifest, host: &HostEnvironment) -> Vec<CheckProblem> {
+    let missing = manifest.build.variables.iter().filter(|name| host.get(name).is_none());
+    missing.map(|name| CheckProblem::MissingVariable { name: name.clone() }).collect()
+}
+
+fn found_tools(
+    manifest: &Manifest,
+    request: &BuildRequest,
+    place: &Workplace<'_>,
+    problems: &mut Vec<CheckProblem>,
+) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let env = crate::environment::basic(&request.host, place);
+    for (tool, demanded) in &manifest.build.tools {
+        match tools::find(tool, demanded, &env, place) {
+            Ok(version) => {
+                found.insert(tool.clone(), version.to_string());
+            }
+            Err(problem) => {
+                problems.push(CheckProblem::Tool { tool: tool.clone(), demanded: demanded.clone(), problem });
+            }
+        }
+    }
+    found
+}
+
+fn checked(
+    request: &BuildRequest,
+    mirror: &Mirror,
+    resolved: ResolvedReference,
+    manifest: Manifest,
+    manifest_digest: Digest,
+    tools: BTreeMap<String, String>,
+) -> Result<Checked, BuildFault> {
+    let commit = resolved.commit;
+    let variables = crate::environment::named(&manifest, &request.host);
+    let key = build_key(&BuildInputs {
+        tree: &mirror.tree(&commit)?,
+        folder: &request.folder,
+        manifest: manifest_digest,
+        tools: &tools,
+        variables: &variables,
+    });
+    let seconds = mirror.commit_seconds(&commit)?;
+    Ok(Checked {
+        notes: notes(mirror, &commit, request)?,
+        branch: resolved.branch,
+        committed: Timestamp(seconds.saturating_mul(1_000)),
+        commit,
+        manifest,
+        tools,
+        key,
+    })
+}
+
+fn notes(mirror: &Mirror, commit: &CommitId, request: &BuildRequest) -> Result<Vec<String>, GitError> {
+    let mut notes = Vec::new();
+    if mirror.file(commit, ".gitmodules")?.is_some() {
+        notes.push(
+            "the repository has submodules, which are not fetched: their folders will be empty".to_owned(),
+        );
+    }
+    if request.repository.local().is_some_and(|folder| folder.join(".git/shallow").exists()) {
+        notes.push("the repository is a shallow clone: the changelog may be incomplete".to_owned());
+    }
+    Ok(notes)
+}

@@ -1,0 +1,233 @@
+//! Asks git. Every call has a bound in time and output, no terminal, no hooks, and no transport that runs commands.
+//!
+//! Nothing here changes a repository of the user's; fetching is in [`mirror`](crate::mirror).
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::cancel::CancelToken;
+use crate::process::{Bounds, CaptureError, Captured, capture};
+
+/// Longest time of one question to a local repository.
+const QUERY_TIME: Duration = Duration::from_secs(120);
+/// Longest answer: the history of a very long-lived service.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// Longest part of git's own words that an error repeats.
+const MAX_COMPLAINT: usize = 600;
+
+/// Variables of the server that git needs to reach a repository and to prove who it is.
+const PASSED_ON: [&str; 15] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "XDG_CONFIG_HOME",
+    "SSH_AUTH_SOCK",
+    "GIT_SSL_CAINFO",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "TMPDIR",
+];
+/// Settings that every call gets before its own arguments. Housekeeping stays in the foreground, so that nothing is left.
+const SETTINGS: [&str; 14] = [
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "protocol.ext.allow=never",
+    "-c",
+    "gc.autoDetach=false",
+    "-c",
+    "maintenance.autoDetach=false",
+    "-c",
+    "advice.detachedHead=false",
+    "-c",
+    "core.quotePath=false",
+];
+
+/// The id of a commit or tree: 40 or 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommitId(String);
+
+impl CommitId {
+    /// Returns the id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+/// A text that is not the id of a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is not the id of a commit: 40 or 64 hexadecimal digits are expected")]
+pub struct CommitIdError {
+    /// The text, cut to a printable length.
+    pub text: String,
+}
+
+impl FromStr for CommitId {
+    type Err = CommitIdError;
+
+    fn from_str(text: &str) -> Result<Self, CommitIdError> {
+        let digits = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        match text.len() {
+            40 | 64 if digits => Ok(Self(text.to_owned())),
+            _ => Err(CommitIdError { text: text.chars().take(80).collect() }),
+        }
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Why git gave no answer.
+#[derive(Debug, Error)]
+pub enum GitError {
+    /// Git could not be run.
+    #[error("`git {command}` failed")]
+    Run {
+        /// Its subcommand.
+        command: String,
+        /// The cause.
+        #[source]
+        source: CaptureError,
+    },
+    /// Git said no.
+    #[error("`git {command}` in `{}` failed: {complaint}", .folder.display())]
+    Refused {
+        /// Its subcommand.
+        command: String,
+        /// Where it was asked.
+        folder: PathBuf,
+        /// What it said.
+        complaint: String,
+    },
+    /// Git's answer cannot be understood.
+    #[error("the answer of `git {command}` cannot be understood")]
+    Answer {
+        /// Its subcommand.
+        command: String,
+    },
+}
+
+impl GitError {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Run { source: CaptureError::Cancelled, .. })
+    }
+}
+
+/// The environment of every call.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    let passed_on = PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let fixed = [
+        ("LANG", "C.UTF-8"),
+        ("LC_ALL", "C.UTF-8"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_OPTIONAL_LOCKS", "0"),
+        ("GIT_ALLOW_PROTOCOL", "https:ssh:file"),
+        ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+        ("GIT_NO_REPLACE_OBJECTS", "1"),
+        ("GIT_LITERAL_PATHSPECS", "1"),
+    ];
+    passed_on.chain(fixed.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
+/// The words of a call after `git`.
+pub(crate) fn arguments<'a>(folder: &Path, words: &[&'a OsStr]) -> Vec<std::ffi::OsString> {
+    let fixed = SETTINGS.iter().map(|word| OsStr::new(*word).to_owned());
+    let place = ["-C".into(), folder.as_os_str().to_owned()];
+    fixed.chain(place).chain(words.iter().map(|word| (*word).to_owned())).collect()
+}
+
+/// A repository that is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Git<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+/// What git answered.
+pub(crate) enum Answer {
+    Yes(Vec<u8>),
+    No { complaint: String },
+}
+
+impl Git<'_> {
+    /// Asks a question that may be answered with no.
+    pub(crate) fn try_ask(&self, words: &[&str]) -> Result<Answer, GitError> {
+        let words_os: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        let mut command = Command::new("git");
+        command.args(arguments(self.folder, &words_os)).env_clear().envs(environment());
+        let bounds = Bounds { time: QUERY_TIME, output_bytes: MAX_ANSWER_BYTES };
+        let Captured { status, stdout, stderr } = capture(command, bounds, self.cancel)
+            .map_err(|source| GitError::Run { command: subcommand(words), source })?;
+        Ok(if status.success() { Answer::Yes(stdout) } else { Answer::No { complaint: complaint(&stderr) } })
+    }
+
+    /// Asks a question to which no is an error.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<Vec<u8>, GitError> {
+        match self.try_ask(words)? {
+            Answer::Yes(output) => Ok(output),
+            Answer::No { complaint } => Err(GitError::Refused {
+                command: subcommand(words),
+                folder: self.folder.to_owned(),
+                complaint,
+            }),
+        }
+    }
+
+    /// Asks for one line of text.
+    pub(crate) fn ask_line(&self, words: &[&str]) -> Result<String, GitError> {
+        let text = String::from_utf8(self.ask(words)?);
+        text.map(|text| text.trim_end().to_owned()).map_err(|_| unintelligible(words))
+    }
+}
+
+pub(crate) fn unintelligible(words: &[&str]) -> GitError {
+    GitError::Answer { command: subcommand(words) }
+}
+
+fn subcommand(words: &[&str]) -> String {
+    words.first().copied().unwrap_or_default().to_owned()
+}
+
+fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text.trim().replace('\n', "; ");
+    if line.is_empty() { "it gave no reason".into() } else { line.chars().take(MAX_COMPLAINT).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_ids_are_hexadecimal() {
+        assert_eq!("0123456789ab".repeat(4)[..40].parse::<CommitId>().unwrap().short(), "0123456789ab");
+        for bad in ["", "main", &"g".repeat(40), &"a".repeat(41), "--output=x"] {
+            assert!(bad.parse::<CommitId>().is_err(), "{bad}");
+        }
+    }
+}

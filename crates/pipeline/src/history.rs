@@ -1,0 +1,213 @@
+//! Asks a mirror about its branches, tags and commits.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::git::{Answer, CommitId, Git, GitError, unintelligible};
+use crate::mirror::Mirror;
+use crate::nearest::nearest;
+use crate::repository::{Reference, SourceFolder};
+
+/// Most commits that are listed between two versions; a service that makes more of them is released too rarely to number
+/// it by its commits.
+pub const MAX_COMMITS: usize = 10_000;
+
+/// A commit as git knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawCommit {
+    /// Its id.
+    pub id: String,
+    /// The first line of its message.
+    pub subject: String,
+    /// The rest of its message.
+    pub body: String,
+    /// Who wrote it: name and address.
+    pub author: String,
+    /// When it was committed.
+    pub at: Timestamp,
+}
+
+/// What a reference means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedReference {
+    /// The commit.
+    pub commit: CommitId,
+    /// The branch: the one that was named, or for a tag or commit the default branch or the only branch that contains it.
+    pub branch: Option<String>,
+}
+
+/// What a reference does not mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownReference {
+    /// The reference.
+    pub reference: String,
+    /// Branches and tags with similar names.
+    pub nearest: Vec<String>,
+}
+
+/// A reference that was looked up.
+pub(crate) type Lookup = Result<ResolvedReference, UnknownReference>;
+
+impl Mirror {
+    /// Finds the commit and branch of a reference; without one, those of the repository's `HEAD`.
+    pub(crate) fn resolve(&self, reference: Option<&Reference>) -> Result<Lookup, GitError> {
+        let head = self.head()?;
+        let name = match (reference, &head) {
+            (Some(reference), _) => reference.as_str(),
+            (None, Head::Branch(branch)) => branch,
+            (None, Head::Detached(commit)) => commit.as_str(),
+            (None, Head::Nothing) => "HEAD",
+        };
+        if let Some(commit) = self.commit_of(&format!("refs/heads/{name}"))? {
+            return Ok(Ok(ResolvedReference { commit, branch: Some(name.to_owned()) }));
+        }
+        let looks_like_id = name.len() >= 4 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut commit = self.commit_of(&format!("refs/tags/{name}"))?;
+        if commit.is_none() && looks_like_id {
+            commit = self.commit_of(name)?;
+        }
+        match commit {
+            Some(commit) => {
+                let branch = self.branch_of(&commit, &head)?;
+                Ok(Ok(ResolvedReference { commit, branch }))
+            }
+            None => Ok(Err(self.unknown(name)?)),
+        }
+    }
+
+    /// Lists the commits that lead to `commit` and not to `since`, newest first, at most [`MAX_COMMITS`].
+    ///
+    /// Only commits that touch `folder` count. When `since` is not part of the repository any more, all commits count.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn log(
+        &self,
+        commit: &CommitId,
+        since: Option<&CommitId>,
+        folder: &SourceFolder,
+    ) -> Result<Vec<RawCommit>, GitError> {
+        let known = since.map(|since| self.commit_of(since.as_str())).transpose()?.flatten();
+        let range = known.map_or_else(|| commit.to_string(), |since| format!("{since}..{commit}"));
+        let limit = format!("--max-count={MAX_COMMITS}");
+        let mut words =
+            vec!["log", "-z", "--format=tformat:%H%x00%s%x00%b%x00%an <%ae>%x00%ct", &limit, &range, "--"];
+        if !folder.as_str().is_empty() {
+            words.push(folder.as_str());
+        }
+        let output = String::from_utf8_lossy(&self.git().ask(&words)?).into_owned();
+        let fields: Vec<&str> = output.split_terminator('\0').collect();
+        fields.chunks(5).map(|fields| raw_commit(fields).ok_or_else(|| unintelligible(&words))).collect()
+    }
+
+    /// Returns the id of everything in the repository at a commit.
+    pub(crate) fn tree(&self, commit: &CommitId) -> Result<CommitId, GitError> {
+        let words = ["rev-parse", "--verify", "--end-of-options", &format!("{commit}^{{tree}}")];
+        self.git().ask_line(&words)?.parse().map_err(|_| unintelligible(&words))
+    }
+
+    /// Returns when a commit was made, in seconds since 1970.
+    pub(crate) fn commit_seconds(&self, commit: &CommitId) -> Result<u64, GitError> {
+        let words = ["show", "--no-patch", "--format=%ct", commit.as_str(), "--"];
+        let seconds: i64 = self.git().ask_line(&words)?.parse().map_err(|_| unintelligible(&words))?;
+        Ok(u64::try_from(seconds).unwrap_or_default())
+    }
+
+    fn commit_of(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+        let name = format!("{name}^{{commit}}");
+        let words = ["rev-parse", "--verify", "--quiet", "--end-of-options", &name];
+        match self.git().try_ask(&words)? {
+            Answer::No { .. } => Ok(None),
+            Answer::Yes(output) => {
+                let text = String::from_utf8_lossy(&output);
+                text.trim().parse().map(Some).map_err(|_| unintelligible(&words))
+            }
+        }
+    }
+
+    /// Asks the repository itself, because a mirror does not follow a moved `HEAD`.
+    fn head(&self) -> Result<Head, GitError> {
+        let location = self.location().as_argument().to_string_lossy();
+        let answer = Git::ask(&self.git(), &["ls-remote", "--symref", "--", &location, "HEAD"])?;
+        let text = String::from_utf8_lossy(&answer);
+        let mut first = text.lines().map(|line| line.split_ascii_whitespace().next().unwrap_or_default());
+        let branch = text.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.split('\t').next());
+        Ok(match (branch, first.next().and_then(|word| word.parse().ok())) {
+            (Some(branch), _) => Head::Branch(branch.to_owned()),
+            (None, Some(commit)) => Head::Detached(commit),
+            (None, None) => Head::Nothing,
+        })
+    }
+
+    fn branch_of(&self, commit: &CommitId, head: &Head) -> Result<Option<String>, GitError> {
+        let contains = format!("--contains={commit}");
+        let names = self.names(&[contains.as_str(), "refs/heads"])?;
+        Ok(match head {
+            Head::Branch(default) if names.contains(default) => Some(default.clone()),
+            _ => <[String; 1]>::try_from(names).ok().map(|[only]| only),
+        })
+    }
+
+    fn unknown(&self, name: &str) -> Result<UnknownReference, GitError> {
+        let names = self.names(&["refs/heads", "refs/tags"])?;
+        let nearest = nearest(name, names.iter().map(String::as_str));
+        Ok(UnknownReference { reference: name.to_owned(), nearest })
+    }
+
+    fn names(&self, selection: &[&str]) -> Result<Vec<String>, GitError> {
+        let words = [&["for-each-ref", "--format=%(refname:lstrip=2)"], selection].concat();
+        let output = self.git().ask(&words)?;
+        Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
+    }
+}
+
+enum Head {
+    Branch(String),
+    Detached(CommitId),
+    Nothing,
+}
+
+fn raw_commit(fields: &[&str]) -> Option<RawCommit> {
+    let [id, subject, body, author, seconds] = fields else { return None };
+    let seconds: i64 = seconds.trim().parse().ok()?;
+    Some(RawCommit {
+        id: id.trim().to_owned(),
+        subject: (*subject).to_owned(),
+        body: body.trim_end().to_owned(),
+        author: (*author).to_owned(),
+        at: Timestamp(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000)),
+    })
+}
+
+/// Which files of a work tree are not committed, by path with git's two letters.
+pub(crate) type Uncommitted = BTreeMap<String, String>;
+
+/// Reads `git status --porcelain=v1 -z`.
+pub(crate) fn parse_status(output: &[u8]) -> Uncommitted {
+    let text = String::from_utf8_lossy(output);
+    let mut entries = text.split_terminator('\0');
+    let mut files = Uncommitted::new();
+    while let Some(entry) = entries.next() {
+        if let Some((letters, path)) = entry.split_at_checked(3) {
+            files.insert(path.to_owned(), letters.trim().to_owned());
+            if letters.starts_with(['R', 'C']) {
+                entries.next();
+            }
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_tells_renames_from_files() {
+        let files = parse_status(b" M a.txt\0R  new\0old\0?? dir/\0");
+        let expected = [("a.txt", "M"), ("dir/", "??"), ("new", "R")];
+        assert_eq!(files.iter().map(|(p, l)| (p.as_str(), l.as_str())).collect::<Vec<_>>(), expected);
+    }
+}

@@ -1,0 +1,207 @@
+//! Packages a folder as a reproducible `tar.zst`: the same files, commit and tools give the same bytes, wherever and whenever.
+//!
+//! Entries are sorted, belong to nobody (0:0), carry the commit's time and one of two modes. The first entry,
+//! `lockstep-package.json`, lists all files with their digests. The version number is not in the bytes, so that one build
+//! can be promoted from a release candidate to a release. Folders are not entries: unpacking makes them as files need them.
+//!
+//! This module does not unpack and does not store.
+
+mod contents;
+mod manifest;
+mod select;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lockstep_domain::{Digest, ServiceName};
+use lockstep_manifest::Package;
+use thiserror::Error;
+
+pub use self::contents::{Entry, EntryKind, Mode, PackageManifest};
+pub use self::manifest::{ManifestReadError, read_package_manifest};
+use crate::cancel::CancelToken;
+use crate::git::CommitId;
+
+/// The first entry of every package.
+pub const PACKAGE_MANIFEST_FILE: &str = "lockstep-package.json";
+/// The format of [`PackageManifest`]; a reader refuses higher numbers.
+pub const PACKAGE_FORMAT: u32 = 1;
+/// The level of compression. Part of the format: another level gives other bytes.
+pub const COMPRESSION_LEVEL: i32 = 6;
+
+/// What a package says about its origin. Everything here is part of its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFacts {
+    /// The service.
+    pub service: ServiceName,
+    /// The commit it was built from.
+    pub commit: CommitId,
+    /// The commit's time in seconds since 1970; every file gets it.
+    pub commit_seconds: u64,
+    /// The program that built it.
+    pub builder: String,
+    /// The tools it was built with, by name.
+    pub tools: BTreeMap<String, String>,
+}
+
+/// A finished package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackagedArtifact {
+    /// The file.
+    pub path: PathBuf,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Its list of files.
+    pub contents: PackageManifest,
+}
+
+/// One reason why files cannot be packaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackageProblem {
+    /// A pattern selects nothing.
+    NothingMatches {
+        /// The pattern.
+        pattern: String,
+        /// Names that are similar.
+        nearest: Vec<String>,
+    },
+    /// A link leads out of the package, or may do so once other links are followed.
+    LinkLeadsOut {
+        /// The link.
+        path: String,
+        /// Where it leads.
+        target: String,
+    },
+    /// Neither a file nor a link.
+    Special {
+        /// Its path.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A name that is not UTF-8.
+    NotUtf8 {
+        /// The name with replacement characters.
+        path: String,
+    },
+    /// A file has the name of the package's own list.
+    ReservedName,
+    /// More files than a package can have.
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for PackageProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingMatches { pattern, nearest } if nearest.is_empty() => {
+                write!(f, "package pattern `{pattern}` matches no file")
+            }
+            Self::NothingMatches { pattern, nearest } => {
+                write!(f, "package pattern `{pattern}` matches no file; similar: `{}`", nearest.join("`, `"))
+            }
+            Self::LinkLeadsOut { path, target } => {
+                write!(
+                    f,
+                    "the link `{path}` -> `{target}` leads out of the package; exclude it or copy its target"
+                )
+            }
+            Self::Special { path, what } => {
+                write!(f, "`{path}` is a {what}, which a package cannot hold; exclude it")
+            }
+            Self::NotUtf8 { path } => write!(f, "the name `{path}` is not UTF-8; rename or exclude it"),
+            Self::ReservedName => {
+                write!(
+                    f,
+                    "`{PACKAGE_MANIFEST_FILE}` is the name of the package's own list; rename or exclude it"
+                )
+            }
+            Self::TooMany { limit } => {
+                write!(f, "more than {limit} files are selected; exclude what is not needed")
+            }
+        }
+    }
+}
+
+/// Why a folder was not packaged. No file is left.
+#[derive(Debug, Error)]
+pub enum PackageError {
+    /// The selection has problems, all of them listed.
+    #[error("{} with the files of the package", plural(.0.len(), "problem"))]
+    Problems(Vec<PackageProblem>),
+    /// The patterns cannot be used together.
+    #[error("the patterns of the package cannot be used")]
+    Patterns(#[source] lockstep_manifest::PathError),
+    /// A file cannot be read or written.
+    #[error("`{}` cannot be {what}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A file changed while it was packaged.
+    #[error("`{path}` changed while it was packaged")]
+    Changed {
+        /// The file.
+        path: String,
+    },
+    /// Somebody cancelled.
+    #[error("packaging was cancelled")]
+    Cancelled,
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Packages what `package` selects below `root` into the file `output`, which exists afterwards only when all went well.
+///
+/// # Errors
+/// All problems of the selection at once, or the first file that cannot be read or written.
+pub fn package(
+    root: &Path,
+    package: &Package,
+    facts: &PackageFacts,
+    output: &Path,
+    cancel: &CancelToken,
+) -> Result<PackagedArtifact, PackageError> {
+    let selected = select::select(root, package)?;
+    let contents = contents::describe(root, &selected, facts, cancel)?;
+    let partial = output.with_added_extension("partial");
+    let written = write::write(root, &contents, facts.commit_seconds, &partial, cancel);
+    let finished = written.and_then(|written| {
+        std::fs::rename(&partial, output).map_err(|source| io_error(output, "written", source))?;
+        Ok(written)
+    });
+    match finished {
+        Ok((digest, bytes)) => Ok(PackagedArtifact { path: output.to_owned(), digest, bytes, contents }),
+        Err(error) => {
+            std::fs::remove_file(&partial).ok();
+            Err(error)
+        }
+    }
+}
+
+fn io_error(path: &Path, what: &'static str, source: io::Error) -> PackageError {
+    PackageError::Io { path: path.to_owned(), what, source }
+}
+
+/// Opens a file, but not through a link that has taken its place since it was selected.
+fn open_file(path: &Path) -> Result<File, PackageError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let opened = File::options().read(true).custom_flags(no_follow).open(path);
+    opened.map_err(|source| io_error(path, "read", source))
+}

@@ -1,0 +1,166 @@
+//! What a build is asked to do, and how it tells what it is doing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guard::GuardCommand;
+use crate::repository::{Reference, RepositoryLocation, SourceFolder};
+
+/// A build to be made.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The name of the build, for `lockstep logs BUILD`.
+    pub build: String,
+    /// Where the source comes from.
+    pub repository: RepositoryLocation,
+    /// The folder of the service in it.
+    pub folder: SourceFolder,
+    /// The branch, tag or commit; `None` is what the repository's `HEAD` points to.
+    pub reference: Option<Reference>,
+    /// The folder of this build alone: absolute, kept by the caller. See [`BuildOutput`](crate::BuildOutput) for what is in it.
+    pub work_folder: PathBuf,
+    /// The folder of all mirrors, shared by all builds.
+    pub mirror_folder: PathBuf,
+    /// How a guard is started.
+    pub guard: GuardCommand,
+    /// The variables that manifests can name, and where tools are found.
+    pub host: HostEnvironment,
+}
+
+/// The environment that builds can ask for, normally the server's.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct HostEnvironment(BTreeMap<String, String>);
+
+impl HostEnvironment {
+    /// Takes the environment of this process; values that are not UTF-8 count as not set.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Returns a variable; an empty one counts as not set, because that is what an unset secret of a CI system looks like.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+impl fmt::Debug for HostEnvironment {
+    /// Writes only the number of variables: their values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostEnvironment({} variables)", self.0.len())
+    }
+}
+
+/// A part of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The repository's mirror is brought up to date.
+    Fetch,
+    /// Manifest, tools, variables and work tree are checked.
+    Check,
+    /// The commit is checked out.
+    Checkout,
+    /// The manifest's steps run.
+    Build,
+    /// The manifest's test suites run.
+    Test,
+    /// The artifact is made.
+    Package,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fetch => "fetch",
+            Self::Check => "check",
+            Self::Checkout => "checkout",
+            Self::Build => "build",
+            Self::Test => "test",
+            Self::Package => "package",
+        })
+    }
+}
+
+/// How a phase or a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// As it should.
+    Good,
+    /// Not as it should.
+    Bad,
+}
+
+/// Something that a build tells while it runs. The log itself is a file that can be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum BuildEvent {
+    /// A phase began.
+    PhaseStarted {
+        /// The phase.
+        phase: Phase,
+    },
+    /// A phase ended.
+    PhaseEnded {
+        /// The phase.
+        phase: Phase,
+        /// How.
+        ending: Ending,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// A command of the manifest began.
+    CommandStarted {
+        /// The phase: build or test.
+        phase: Phase,
+        /// Its place among the commands of the phase, from 1.
+        number: usize,
+        /// How many commands the phase has.
+        count: usize,
+        /// The command, for people.
+        command: String,
+    },
+    /// A command of the manifest ended.
+    CommandEnded {
+        /// The phase: build or test.
+        phase: Phase,
+        /// Its place among the commands of the phase, from 1.
+        number: usize,
+        /// How.
+        ending: Ending,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// Something that a person should know although it stops nothing.
+    Note {
+        /// The sentence.
+        text: String,
+    },
+}
+
+/// Hears what a build tells.
+pub trait Observer {
+    /// Takes note of an event. It is called from the thread of the build and must not block for long.
+    fn event(&self, event: &BuildEvent);
+}
+
+impl<F: Fn(&BuildEvent)> Observer for F {
+    fn event(&self, event: &BuildEvent) {
+        self(event);
+    }
+}

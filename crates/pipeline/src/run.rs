@@ -1,0 +1,236 @@
+//! A build from start to end: the order of the phases, and what is left when one fails.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use lockstep_domain::evidence::Outcome;
+
+use crate::cancel::CancelToken;
+use crate::check::{self, CheckProblem, Checked};
+use crate::command::{Commands, Turn};
+use crate::failure::{BuildFailure, BuildFault, io_fault};
+use crate::mirror::{self, Mirror, Unfinished};
+use crate::package::{PackageError, PackageFacts, PackagedArtifact, package};
+use crate::request::{BuildEvent, BuildRequest, Ending, Observer, Phase};
+use crate::suite::{self, SuiteOutcome};
+use crate::workplace::Workplace;
+
+/// A commit that was fetched and checked, ready to be built.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What was checked.
+    pub checked: Checked,
+    /// The mirror it lies in, for questions about its history.
+    pub mirror: Mirror,
+}
+
+/// A build that went well. Of its folder, the log and the artifact remain.
+#[derive(Debug)]
+pub struct BuildOutput {
+    /// The artifact, a file in the build's folder.
+    pub artifact: PackagedArtifact,
+    /// The test suites in the order they ran, all green.
+    pub suites: Vec<SuiteOutcome>,
+    /// The log, a file in the build's folder.
+    pub log: PathBuf,
+}
+
+/// Runs all phases.
+///
+/// # Errors
+/// The first phase that fails, with its log kept.
+pub fn run(
+    request: &BuildRequest,
+    observer: &dyn Observer,
+    cancel: &CancelToken,
+) -> Result<(Prepared, BuildOutput), BuildFailure> {
+    let prepared = prepare(request, observer, cancel)?;
+    let output = make(request, &prepared, observer, cancel)?;
+    Ok((prepared, output))
+}
+
+/// Fetches and checks. The result's [`key`](Checked::key) tells whether an earlier build can be used again.
+///
+/// # Errors
+/// When the source cannot be fetched, or with all problems that the check found.
+pub fn prepare(
+    request: &BuildRequest,
+    observer: &dyn Observer,
+    cancel: &CancelToken,
+) -> Result<Prepared, BuildFailure> {
+    in_workplace(request, observer, cancel, Phase::Fetch, |build| {
+        let (mirror, problems) = build.phase(Phase::Fetch, |build| build.fetch())?;
+        let checked =
+            build.phase(Phase::Check, |build| check::check(request, &mirror, build.place, problems))?;
+        checked.notes.iter().for_each(|note| build.note(note));
+        Ok(Prepared { checked, mirror })
+    })
+}
+
+/// Checks out, builds, tests and packages.
+///
+/// # Errors
+/// The first phase that fails; neither a process nor an artifact is left then.
+pub fn make(
+    request: &BuildRequest,
+    prepared: &Prepared,
+    observer: &dyn Observer,
+    cancel: &CancelToken,
+) -> Result<BuildOutput, BuildFailure> {
+    in_workplace(request, observer, cancel, Phase::Checkout, |build| {
+        let checked = &prepared.checked;
+        build.phase(Phase::Checkout, |build| build.check_out(prepared))?;
+        let folder = build.place.source().join(request.folder.as_str());
+        let commands = Commands::new(request, checked, build.place, observer);
+        build.phase(Phase::Build, |_| commands.run_steps(&folder))?;
+        build.phase(Phase::Test, |build| build.test(checked, &folder, &commands))?;
+        let artifact = build.phase(Phase::Package, |build| build.package(checked, &folder))?;
+        Ok(BuildOutput { artifact, suites: std::mem::take(&mut build.suites), log: build.place.log() })
+    })
+}
+
+/// A build under way.
+struct Build<'a> {
+    request: &'a BuildRequest,
+    observer: &'a dyn Observer,
+    place: &'a Workplace<'a>,
+    phase: Phase,
+    suites: Vec<SuiteOutcome>,
+}
+
+/// Opens the build's folder, works in it, and leaves nothing there but what is kept.
+fn in_workplace<T>(
+    request: &BuildRequest,
+    observer: &dyn Observer,
+    cancel: &CancelToken,
+    first: Phase,
+    work: impl FnOnce(&mut Build<'_>) -> Result<T, BuildFault>,
+) -> Result<T, BuildFailure> {
+    let fail = |phase, fault, last_lines, suites| {
+        let log = request.work_folder.join("log");
+        BuildFailure { build: request.build.clone(), phase, fault, log, last_lines, suites }
+    };
+    let place = match Workplace::open(request, cancel) {
+        Ok(place) => place,
+        Err(fault) => return Err(fail(first, fault, Vec::new(), Vec::new())),
+    };
+    let mut build = Build { request, observer, place: &place, phase: first, suites: Vec::new() };
+    let result = work(&mut build).map_err(|fault| {
+        let failure = fail(build.phase, fault, place.last_lines(), std::mem::take(&mut build.suites));
+        place.say(&failure.to_string());
+        failure
+    });
+    place.remove_sources();
+    result
+}
+
+impl Build<'_> {
+    fn phase<T>(
+        &mut self,
+        phase: Phase,
+        work: impl FnOnce(&mut Self) -> Result<T, BuildFault>,
+    ) -> Result<T, BuildFault> {
+        self.phase = phase;
+        let started = Instant::now();
+        self.observer.event(&BuildEvent::PhaseStarted { phase });
+        let result = if self.place.cancel.is_cancelled() { Err(BuildFault::Cancelled) } else { work(self) };
+        let ending = if result.is_ok() { Ending::Good } else { Ending::Bad };
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.observer.event(&BuildEvent::PhaseEnded { phase, ending, duration_ms });
+        result
+    }
+
+    fn note(&self, text: &str) {
+        self.place.say(&format!("note: {text}"));
+        self.observer.event(&BuildEvent::Note { text: text.to_owned() });
+    }
+
+    /// Fetches, unless the given folder cannot be fetched from at all.
+    fn fetch(&self) -> Result<(Mirror, Vec<CheckProblem>), BuildFault> {
+        self.place.say(&format!("fetch {}", self.request.repository));
+        let problems = check::work_tree(self.request, self.place)?;
+        if problems.iter().any(|problem| matches!(problem, CheckProblem::NotTheRoot { .. })) {
+            return Err(BuildFault::Problems(problems));
+        }
+        let mirror = mirror::update(&self.request.repository, &self.request.mirror_folder, self.place)?;
+        Ok((mirror, problems))
+    }
+
+    /// Makes a clone that shares the mirror's objects, with exactly the commit's files in it.
+    fn check_out(&self, prepared: &Prepared) -> Result<(), BuildFault> {
+        let commit = &prepared.checked.commit;
+        self.place.say(&format!("checkout {commit}"));
+        let source = self.place.source();
+        fs::create_dir_all(&source).map_err(|error| io_fault(&source, "created", error))?;
+        let clone = ["clone", "--shared", "--no-checkout", "--quiet", "--"].map(OsStr::new);
+        let clone = [&clone[..], &[prepared.mirror.folder().as_os_str(), OsStr::new(".")]].concat();
+        let checkout = ["checkout", "--quiet", "--detach", commit.as_str()].map(OsStr::new);
+        for words in [&clone[..], &checkout[..]] {
+            mirror::run_git(self.place, &source, self.place.root(), words).map_err(
+                |problem| match problem {
+                    Unfinished::Fault(fault) => fault,
+                    Unfinished::Because(reason) => {
+                        BuildFault::Checkout { commit: commit.to_string(), reason }
+                    }
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Runs the suites in their order until one is red.
+    fn test(&mut self, checked: &Checked, folder: &Path, commands: &Commands<'_>) -> Result<(), BuildFault> {
+        let suites = &checked.manifest.tests;
+        for (index, suite) in suites.iter().enumerate() {
+            let turn = Turn { phase: Phase::Test, number: index + 1, count: suites.len() };
+            let outcome = suite::run(turn, suite, folder, commands)?;
+            let evidence = outcome.evidence.clone();
+            self.suites.push(outcome);
+            if evidence.outcome == Outcome::Red {
+                return Err(BuildFault::RedSuite {
+                    kind: suite.kind.to_string(),
+                    reason: suite::reason(&evidence),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn package(&self, checked: &Checked, folder: &Path) -> Result<PackagedArtifact, BuildFault> {
+        let root = match &checked.manifest.package.root {
+            Some(below) => folder.join(below.as_str()),
+            None => folder.to_owned(),
+        };
+        self.must_be_inside(&root)?;
+        let facts = PackageFacts {
+            service: checked.manifest.name.clone(),
+            commit: checked.commit.clone(),
+            commit_seconds: checked.committed.0 / 1_000,
+            builder: builder(),
+            tools: checked.tools.clone(),
+        };
+        let packaged =
+            package(&root, &checked.manifest.package, &facts, &self.place.artifact(), self.place.cancel);
+        packaged.map_err(|error| match error {
+            PackageError::Cancelled => BuildFault::Cancelled,
+            error => error.into(),
+        })
+    }
+
+    /// A build step could have put a link in the place of the folder.
+    fn must_be_inside(&self, root: &Path) -> Result<(), BuildFault> {
+        let real = |path: &Path| path.canonicalize().map_err(|error| io_fault(path, "packaged", error));
+        if real(root)?.starts_with(real(&self.place.source())?) {
+            return Ok(());
+        }
+        Err(io_fault(root, "packaged", io::Error::other("it leads out of the checkout")))
+    }
+}
+
+/// The program that builds, as it stands in packages: what it runs on decides what compilers make.
+fn builder() -> String {
+    format!("lockstep {} ({}-{})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS)
+}
