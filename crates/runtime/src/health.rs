@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longest status line that is read; real ones have less than 100 bytes.
 const MAX_STATUS_LINE: usize = 1024;
 /// Most bytes of an answer that are read after the status line, so that a service does not see its answer refused.
-const MAX_REST: u64 = 64 * 1024;
+const MAX_REST: usize = 64 * 1024;
 /// How long the rest is waited for: a service that ignores `Connection: close` must not delay the result.
 const REST_WAIT: Duration = Duration::from_millis(20);
 /// How much of an answer that is not HTTP is shown.
@@ -99,9 +99,15 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-fn drain(stream: TcpStream) {
-    if stream.set_read_timeout(Some(REST_WAIT)).is_ok() {
-        let _ = io::copy(&mut stream.take(MAX_REST), &mut io::sink());
+fn drain(mut stream: TcpStream) {
+    let deadline = Instant::now() + REST_WAIT;
+    let mut buffer = [0; 4096];
+    let mut left = MAX_REST;
+    while let (true, Ok(wait)) = (left > 0, remaining(deadline)) {
+        match stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(&mut buffer)) {
+            Ok(0) | Err(_) => return,
+            Ok(read) => left = left.saturating_sub(read),
+        }
     }
 }
 

@@ -51,10 +51,12 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or is not a status.
+    /// When the file cannot be read, or is not a status ([`io::ErrorKind::InvalidData`]).
     pub fn read(folder: &InstanceFolder) -> io::Result<Option<Self>> {
         match fs::read(folder.status()) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -208,7 +208,7 @@ fn unpack_into(artifact: impl Read, folder: &Path, limits: &UnpackLimits) -> Res
     let mut tree = Tree::new(limits.entries);
     check_first(archive.next()?, &mut archive, &mut tree, folder)?;
     while let Some(entry) = archive.next()? {
-        unpack_entry(entry, &mut archive, &mut tree, folder)?;
+        unpack_entry(&entry, &mut archive, &mut tree, folder)?;
     }
     make_links(&tree, folder)
 }
@@ -221,7 +221,7 @@ fn check_first(
 ) -> Result<(), UnpackError> {
     match first {
         Some(entry) if entry.path == Path::new(PACKAGE_FILE) && matches!(entry.kind, Kind::File { .. }) => {
-            unpack_entry(entry, archive, tree, folder)
+            unpack_entry(&entry, archive, tree, folder)
         }
         Some(entry) => Err(UnpackError::NotAPackage { found: entry.path.display().to_string() }),
         None => Err(UnpackError::NotAPackage { found: "nothing".to_owned() }),
@@ -229,7 +229,7 @@ fn check_first(
 }
 
 fn unpack_entry(
-    entry: Entry,
+    entry: &Entry,
     archive: &mut Archive<impl Read>,
     tree: &mut Tree,
     folder: &Path,

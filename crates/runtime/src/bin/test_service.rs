@@ -12,7 +12,8 @@
 //! | `stubborn` | passes SIGTERM by, together with what it starts |
 //! | `fork` | starts a process that starts a process in a session of its own |
 //! | `flood` | writes to its log as fast as it can |
-//! | `talk` | writes a numbered line to its log every few milliseconds |
+//! | `count=N` | writes so many numbered lines to its log before it listens |
+//! | `say=NAME` | writes to its log, and removes, what appears in the file that this variable names |
 //! | `hang` | does nothing but live |
 
 use std::env;
@@ -53,12 +54,15 @@ fn main() -> ExitCode {
     if has("flood") {
         thread::spawn(|| {
             loop {
-                println!("flood flood flood flood flood flood flood flood flood flood")
+                println!("flood flood flood flood flood flood flood flood flood flood");
             }
         });
     }
-    if has("talk") {
-        thread::spawn(talk);
+    if let Some(count) = modes.iter().find_map(|mode| mode.strip_prefix("count=")?.parse::<u64>().ok()) {
+        (0..count).for_each(|number| println!("line {number}"));
+    }
+    if let Some(path) = modes.iter().find_map(|mode| env::var(mode.strip_prefix("say=")?).ok()) {
+        thread::spawn(move || say(Path::new(&path)));
     }
     if has("hang") || has("deaf") {
         hang();
@@ -101,9 +105,14 @@ fn fork() {
     }
 }
 
-fn talk() {
-    for number in 0_u64.. {
-        println!("line {number}");
+fn say(path: &Path) {
+    loop {
+        if let Ok(text) = std::fs::read_to_string(path)
+            && !text.is_empty()
+        {
+            println!("{text}");
+            let _ = std::fs::remove_file(path);
+        }
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -115,7 +124,9 @@ fn serve(answer: Answer) -> ExitCode {
         return ExitCode::from(2);
     };
     println!("listens");
-    for stream in listener.incoming().flatten() {
+    for stream in listener.incoming() {
+        // A failed accept says that something is wrong with this host: the test had better see it.
+        let Ok(stream) = stream else { return ExitCode::FAILURE };
         thread::spawn(move || answer_one(stream, answer));
     }
     ExitCode::SUCCESS

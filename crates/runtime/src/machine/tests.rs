@@ -1,1 +1,252 @@
+//! The machine on an imagined clock, and against random histories.
 
+use lockstep_domain::Timestamp;
+use lockstep_domain::run::{HealthCheck, Probe, Restart, Stop};
+use proptest::prelude::*;
+
+use super::*;
+use crate::process::ProcessIdentity;
+
+fn run_spec() -> RunSpec {
+    RunSpec {
+        command: vec!["./orders".to_owned()],
+        variables: [].into(),
+        port: lockstep_domain::run::Port::Assigned,
+        health: HealthCheck {
+            interval_ms: 1_000,
+            start_timeout_ms: 5_000,
+            unhealthy_after: 3,
+            ..HealthCheck::new(Probe::Tcp)
+        },
+        stop: Stop { timeout_ms: 2_000, ..Stop::default() },
+        restart: Restart { max_restarts: 3, backoff_ms: 100, max_backoff_ms: 250, reset_after_ms: 10_000 },
+    }
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A machine whose process has started at 0.
+fn started() -> Machine {
+    let mut machine = Machine::new(run_spec());
+    assert_eq!(machine.step(Input::Time, ms(0)), [Action::Spawn]);
+    assert_eq!(machine.step(Input::Started, ms(0)), []);
+    machine
+}
+
+/// A machine that became healthy at 10.
+fn healthy() -> Machine {
+    let mut machine = started();
+    assert_eq!(machine.step(Input::Time, ms(10)), [Action::Check]);
+    assert_eq!(machine.step(Input::Checked(Ok(())), ms(10)), []);
+    assert_eq!(machine.state(), InstanceState::Healthy);
+    machine
+}
+
+fn fails(machine: &mut Machine, now: Duration) -> Vec<Action> {
+    machine.step(Input::Checked(Err("no answer".to_owned())), now)
+}
+
+fn ends(machine: &mut Machine, now: Duration) -> Vec<Action> {
+    machine.step(Input::Ended("exit code 3".to_owned()), now)
+}
+
+fn failed(reason: &str) -> InstanceState {
+    InstanceState::Failed { reason: reason.to_owned() }
+}
+
+#[test]
+fn checks_are_quick_until_the_first_success_and_then_regular() {
+    let mut machine = started();
+    let mut pauses = Vec::new();
+    let mut now = ms(0);
+    for _ in 0..12 {
+        let due = machine.next_due().unwrap();
+        pauses.push((due - now).as_millis());
+        now = due;
+        assert_eq!(machine.step(Input::Time, now), [Action::Check]);
+        assert_eq!(fails(&mut machine, now), []);
+    }
+    assert_eq!(pauses, [10, 15, 22, 33, 50, 75, 113, 170, 250, 250, 250, 250]);
+    machine.step(Input::Checked(Ok(())), now);
+    assert_eq!(machine.next_due(), Some(now + ms(1_000)));
+}
+
+#[test]
+fn a_process_that_is_not_healthy_in_time_is_ended_and_has_failed() {
+    let mut machine = started();
+    machine.step(Input::Time, ms(10));
+    fails(&mut machine, ms(10));
+    assert_eq!(machine.step(Input::Time, ms(5_000)), [Action::Signal]);
+    assert_eq!(machine.state(), InstanceState::Stopping);
+    ends(&mut machine, ms(5_001));
+    assert_eq!(machine.state(), failed("not healthy within 5000 ms: no answer"));
+}
+
+#[test]
+fn a_check_that_never_comes_back_does_not_hold_up_the_start_timeout() {
+    let mut machine = started();
+    assert_eq!(machine.step(Input::Time, ms(10)), [Action::Check]);
+    assert_eq!(machine.next_due(), Some(ms(5_000)));
+    assert_eq!(machine.step(Input::Time, ms(5_000)), [Action::Signal]);
+}
+
+#[test]
+fn only_so_many_failed_checks_in_a_row_make_it_unhealthy() {
+    let mut machine = healthy();
+    for now in [1_010, 2_010, 3_010, 4_010, 5_010] {
+        assert_eq!(machine.step(Input::Time, ms(now)), [Action::Check]);
+        fails(&mut machine, ms(now));
+        if now == 2_010 {
+            machine.step(Input::Checked(Ok(())), ms(now));
+        }
+        let expected = now == 5_010;
+        assert_eq!(matches!(machine.state(), InstanceState::Unhealthy { .. }), expected, "{now}");
+    }
+    machine.step(Input::Checked(Ok(())), ms(6_010));
+    assert_eq!(machine.state(), InstanceState::Healthy);
+}
+
+#[test]
+fn restarts_follow_each_other_after_growing_pauses_and_then_it_has_failed() {
+    let mut machine = started();
+    let mut now = ms(0);
+    for pause in [100, 200, 250] {
+        assert_eq!(ends(&mut machine, now), []);
+        assert_eq!(machine.next_due(), Some(now + ms(pause)));
+        now += ms(pause);
+        assert_eq!(machine.step(Input::Time, now), [Action::Spawn]);
+        machine.step(Input::Started, now);
+    }
+    ends(&mut machine, now);
+    assert_eq!(machine.state(), failed("ended 4 times in a row, the last time with exit code 3"));
+    assert_eq!(machine.restarts, 3);
+}
+
+#[test]
+fn a_long_healthy_time_makes_it_count_anew_and_a_short_one_does_not() {
+    for (lived, expected) in [(9_999, 2), (10_010, 1)] {
+        let mut machine = started();
+        ends(&mut machine, ms(0));
+        machine.step(Input::Time, ms(100));
+        machine.step(Input::Started, ms(100));
+        machine.step(Input::Time, ms(110));
+        machine.step(Input::Checked(Ok(())), ms(110));
+        ends(&mut machine, ms(100 + lived));
+        assert_eq!(machine.ends_in_a_row, expected, "{lived}");
+    }
+}
+
+#[test]
+fn a_stop_signals_and_kills_what_does_not_end_again_and_again() {
+    let mut machine = healthy();
+    assert_eq!(machine.step(Input::StopAsked, ms(100)), [Action::Signal]);
+    assert_eq!(machine.step(Input::StopAsked, ms(200)), []);
+    assert_eq!(machine.step(Input::Time, ms(2_099)), []);
+    assert_eq!(machine.step(Input::Time, ms(2_100)), [Action::Kill]);
+    assert_eq!(machine.step(Input::Time, ms(3_100)), [Action::Kill]);
+    ends(&mut machine, ms(3_101));
+    assert_eq!(machine.state(), InstanceState::Stopped);
+}
+
+#[test]
+fn a_stop_during_a_pause_ends_it_at_once() {
+    let mut machine = started();
+    ends(&mut machine, ms(0));
+    assert_eq!(machine.step(Input::StopAsked, ms(1)), []);
+    assert_eq!(machine.state(), InstanceState::Stopped);
+}
+
+#[test]
+fn what_cannot_be_started_has_failed() {
+    let mut machine = Machine::new(run_spec());
+    machine.step(Input::Time, ms(0));
+    machine.step(Input::CannotStart("no such file".to_owned()), ms(0));
+    assert_eq!(machine.state(), failed("no such file"));
+}
+
+fn left_with(state: InstanceState, was_ready: bool) -> Status {
+    let process = Some(ProcessIdentity { pid: 42, started: 1, boot: "b".to_owned() });
+    Status { state, process, was_ready, restarts: 2, ends_in_a_row: 2, ..Status::starting(Timestamp(0)) }
+}
+
+#[test]
+fn a_healthy_process_stays_healthy_when_another_supervisor_goes_on() {
+    let mut machine = Machine::resume(run_spec(), &left_with(InstanceState::Healthy, true), ms(0));
+    assert_eq!(machine.state(), InstanceState::Healthy);
+    assert_eq!(machine.step(Input::Time, ms(10)), [Action::Check]);
+    // No start timeout for what was healthy before.
+    assert_eq!(machine.step(Input::Time, ms(60_000)), []);
+}
+
+#[test]
+fn restarts_are_counted_across_supervisors() {
+    let mut machine = Machine::resume(run_spec(), &left_with(InstanceState::Starting, false), ms(0));
+    ends(&mut machine, ms(0));
+    assert_eq!((machine.restarts, machine.ends_in_a_row), (3, 3));
+    machine.step(Input::Time, ms(1_000));
+    machine.step(Input::Started, ms(1_000));
+    ends(&mut machine, ms(1_001));
+    assert!(machine.state().is_over());
+}
+
+#[test]
+fn what_is_over_stays_over() {
+    let over = Status { process: None, ..left_with(failed("x"), false) };
+    let mut machine = Machine::resume(run_spec(), &over, ms(0));
+    assert_eq!(machine.step(Input::Time, ms(9_999)), []);
+    assert_eq!(machine.state(), failed("x"));
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        4 => Just(Input::Time),
+        2 => Just(Input::Checked(Ok(()))),
+        2 => Just(Input::Checked(Err("no answer".to_owned()))),
+        2 => Just(Input::Ended("exit code 3".to_owned())),
+        1 => Just(Input::StopAsked),
+    ]
+}
+
+proptest! {
+    /// Never two processes, never an action for a process that is not there, no action after the end, and the number of
+    /// restarts is bounded.
+    #[test]
+    fn any_history_keeps_the_invariants(
+        history in proptest::collection::vec((any_input(), 0_u64..3_000), 1..200),
+    ) {
+        let mut machine = Machine::new(run_spec());
+        let (mut runs, mut checks, mut now, mut asked) = (false, false, ms(0), false);
+        for (input, pause) in history {
+            now += ms(pause);
+            match input {
+                Input::Ended(_) if !runs => continue,
+                Input::Checked(_) if !checks => continue,
+                Input::Ended(_) => (runs, checks) = (false, false),
+                Input::Checked(_) => checks = false,
+                _ => {}
+            }
+            asked |= input == Input::StopAsked;
+            let was_over = machine.state().is_over();
+            let mut inputs = vec![input];
+            while let Some(input) = inputs.pop() {
+                let actions = machine.step(input, now);
+                prop_assert!(actions.len() <= 2 && (!was_over || actions.is_empty()));
+                for action in actions {
+                    prop_assert_eq!(runs, action != Action::Spawn, "{:?}", action);
+                    checks |= action == Action::Check;
+                    if action == Action::Spawn {
+                        runs = true;
+                        inputs.push(Input::Started);
+                    }
+                }
+            }
+            let state = machine.state();
+            prop_assert!(!state.is_over() || !runs);
+            prop_assert!(!asked || matches!(state, InstanceState::Stopping) || state.is_over());
+            prop_assert!(machine.ends_in_a_row <= 4);
+            prop_assert!(state.is_over() || checks || machine.next_due().is_some());
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! The `tar` crate reads long names of any size into memory, and so could be made to take all of it; here each has a
 //! bound. Headers are its [`Header`].
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -161,7 +162,7 @@ impl<R: Read> Archive<R> {
                 b"path" => extensions.path = Some(value.to_vec()),
                 b"linkpath" => extensions.link = Some(value.to_vec()),
                 b"size" => {
-                    extensions.size = Some(number(value).ok_or_else(|| damaged("a size is not a number"))?)
+                    extensions.size = Some(number(value).ok_or_else(|| damaged("a size is not a number"))?);
                 }
                 _ if key.starts_with(b"GNU.sparse") => return Err(damaged("sparse files are not supported")),
                 _ => {}
@@ -176,7 +177,7 @@ impl<R: Read> Archive<R> {
         }
         let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let path = to_path(path)?;
-        let link = extensions.link.or_else(|| header.link_name_bytes().map(|bytes| bytes.into_owned()));
+        let link = extensions.link.or_else(|| header.link_name_bytes().map(Cow::into_owned));
         let link =
             || link.clone().map_or_else(|| Err(UnpackError::refused(&path, Problem::NotAPath)), to_path);
         let kind = match header.entry_type() {
