@@ -1,2 +1,47 @@
-//! Project automation: `cargo xtask --help` lists the commands.
-fn main() {}
+//! Project automation: `cargo xtask --help` lists the commands, each in a file of its own.
+//!
+//! How to add a command: make a file with an `Args` and a `run`, declare it below, add a variant and its arm.
+
+mod layers;
+mod lint;
+mod programs;
+mod purity;
+mod shell;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks and tests Lockstep", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check which crate may use which, and that the pure crates do no I/O
+    Layers(layers::Args),
+    /// Check format, lints, layers, and the licences and sources of dependencies
+    Lint(lint::Args),
+    /// Build the workspace and run everything that the project tests
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Layers(args) => layers::run(&args),
+        Command::Lint(args) => lint::run(&args),
+        Command::Test(args) => test::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The programs that the build and the tests need from the machine, and the Debian packages that have them.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::shell;
+
+/// A program and what it is needed for.
+struct Program {
+    name: &'static str,
+    package: &'static str,
+    needed_for: &'static str,
+}
+
+const NEEDED: [Program; 5] = [
+    Program { name: "cc", package: "build-essential", needed_for: "building SQLite and zstd" },
+    Program { name: "git", package: "git", needed_for: "checkouts, versions and changelogs" },
+    Program { name: "node", package: "nodejs", needed_for: "the sample service in JavaScript" },
+    Program { name: "python3", package: "python3", needed_for: "the sample service in Python" },
+    Program { name: "sh", package: "dash", needed_for: "build steps" },
+];
+
+/// Checks that every program is there. In continuous integration (`CI=true`) and as root, missing ones are installed;
+/// everywhere else they are only named.
+pub(crate) fn check() -> Result<()> {
+    let missing: Vec<&Program> = NEEDED.iter().filter(|program| !is_there(program.name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for program in &missing {
+        eprintln!("missing: `{}`, needed for {}", program.name, program.needed_for);
+    }
+    let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    if !may_install() {
+        bail!("programs are missing; on Debian: apt-get install {}", packages.join(" "));
+    }
+    install(&packages)?;
+    let still: Vec<&str> =
+        missing.iter().map(|program| program.name).filter(|name| !is_there(name)).collect();
+    ensure!(still.is_empty(), "still missing after installing: {}", still.join(", "));
+    Ok(())
+}
+
+/// Says whether a program is found on the search path.
+pub(crate) fn is_there(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+fn may_install() -> bool {
+    let continuous_integration = std::env::var("CI").is_ok_and(|value| value == "true");
+    continuous_integration && is_root() && is_there("apt-get")
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    Path::new("/proc/self").metadata().is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    for arguments in [vec!["update"], [&["install", "--yes", "--no-install-recommends"], packages].concat()] {
+        let mut command = Command::new("apt-get");
+        command.args(&arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        let (status, _) = shell::run(&mut command)?;
+        ensure!(status.success(), "apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_for_on_the_path() {
+        assert!(is_there("sh"));
+        assert!(!is_there("no-such-program-of-lockstep"));
+    }
+}
