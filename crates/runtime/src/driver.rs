@@ -10,7 +10,7 @@ mod ports;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -29,7 +29,7 @@ use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
-use crate::unpack::{UnpackError, UnpackLimits, unpack};
+use crate::unpack::{self, UnpackError, UnpackLimits};
 
 /// Where ports are taken from: below the range from which Linux gives ports to outgoing connections (32768 upwards),
 /// so that no connection can take the port of an instance while that is being started again.
@@ -162,6 +162,14 @@ pub enum RemoveError {
         /// The instance.
         id: InstanceId,
     },
+    /// An instance needs it.
+    #[error("the artifact {} is in use by instance `{id}`", release.short())]
+    ReleaseRuns {
+        /// The instance.
+        id: InstanceId,
+        /// The artifact.
+        release: Digest,
+    },
     /// The folder cannot be removed.
     #[error("`{}` cannot be removed", path.display())]
     Folder {
@@ -215,8 +223,7 @@ impl LocalDriver {
         let _one_at_a_time = self.starting.lock().await;
         let folder = self.shared.folder(&spec.id);
         if let Ok(existing) = folder.read_spec() {
-            let same = existing.is_for(&spec);
-            return if same { Ok(()) } else { Err(StartError::IdTaken { id: spec.id }) };
+            return self.start_again(&existing, &spec);
         }
         let file = self.shared.plan(spec)?;
         let (id, shared) = (file.id.clone(), Arc::clone(&self.shared));
@@ -226,6 +233,20 @@ impl LocalDriver {
         })?;
         self.shared.change(|all| all.insert(instance.id.clone(), instance.clone()));
         self.follow(instance.id, Some(connection), None);
+        Ok(())
+    }
+
+    /// Does nothing for an instance that is followed already. One that is not was left by a start that was given up
+    /// half-way.
+    fn start_again(&self, existing: &SpecFile, spec: &InstanceSpec) -> Result<(), StartError> {
+        if !existing.is_for(spec) {
+            return Err(StartError::IdTaken { id: spec.id.clone() });
+        }
+        if self.instance(&spec.id).is_none() {
+            let instance = instance_of(existing, &Status::starting(logs::now()));
+            self.shared.change(|all| all.insert(spec.id.clone(), instance));
+            self.follow(spec.id.clone(), None, None);
+        }
         Ok(())
     }
 
@@ -307,8 +328,41 @@ impl LocalDriver {
         artifact: impl Read + Send + 'static,
     ) -> Result<PathBuf, UnpackError> {
         let (releases, limits) = (self.shared.releases(), self.shared.options.unpack);
-        let unpacked = spawn_blocking(move || unpack(artifact, &release, &releases, &limits)).await;
+        let unpacked = spawn_blocking(move || unpack::unpack(artifact, &release, &releases, &limits)).await;
         unpacked.unwrap_or_else(|error| Err(UnpackError::Read { source: io::Error::other(error) }))
+    }
+
+    /// Returns the artifacts that are unpacked on this host.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub async fn releases(&self) -> io::Result<Vec<Digest>> {
+        let releases = self.shared.releases();
+        let names = spawn_blocking(move || -> io::Result<Vec<OsString>> {
+            fs::read_dir(releases)?.map(|entry| Ok(entry?.file_name())).collect()
+        });
+        let names = names.await.map_err(io::Error::other).flatten()?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+
+    /// Removes an unpacked artifact. One that is not there counts as removed.
+    ///
+    /// # Errors
+    ///
+    /// When an instance that is not over runs it, or its folder cannot be removed.
+    pub async fn remove_release(&self, release: &Digest) -> Result<(), RemoveError> {
+        let _no_start_meanwhile = self.starting.lock().await;
+        let uses = |instance: &Instance| {
+            let spec = self.shared.folder(&instance.id).read_spec();
+            !instance.state.is_over() && spec.is_ok_and(|spec| spec.release == *release)
+        };
+        if let Some(instance) = self.list().into_iter().find(uses) {
+            return Err(RemoveError::ReleaseRuns { id: instance.id, release: *release });
+        }
+        let (path, releases, digest) = (self.shared.release(release), self.shared.releases(), *release);
+        let removed = spawn_blocking(move || unpack::remove(&releases, &digest)).await;
+        removed.map_err(io::Error::other).flatten().map_err(|source| RemoveError::Folder { path, source })
     }
 
     /// Tells whether an artifact is unpacked on this host.

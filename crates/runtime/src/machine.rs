@@ -11,7 +11,8 @@ use lockstep_domain::run::RunSpec;
 
 use crate::status::Status;
 
-/// Pause before the first health check: a small program listens after a few milliseconds.
+/// Pause before the first health check, and the shortest between any two: a small program listens after a few
+/// milliseconds.
 const FIRST_CHECK: Duration = Duration::from_millis(10);
 /// Longest pause between two checks before the instance is healthy.
 const LONGEST_QUICK_CHECK: Duration = Duration::from_millis(250);
@@ -240,7 +241,7 @@ impl Machine {
     }
 
     fn checked(&mut self, result: Result<(), String>, now: Duration) {
-        let interval = Duration::from_millis(self.run.health.interval_ms);
+        let interval = Duration::from_millis(self.run.health.interval_ms).max(FIRST_CHECK);
         let Phase::Running(running) = &mut self.phase else { return };
         match result {
             Ok(()) => {
@@ -286,7 +287,7 @@ impl Running {
         if self.ready {
             return interval;
         }
-        self.quick = (self.quick * 3 / 2).min(LONGEST_QUICK_CHECK).min(interval.max(FIRST_CHECK));
+        self.quick = (self.quick * 3 / 2).min(LONGEST_QUICK_CHECK).min(interval);
         self.quick
     }
 }

@@ -1,11 +1,13 @@
 //! Processes as the kernel shows them: who is who, what belongs to an instance, and ending all of it.
 //!
 //! Process ids are reused. Invariant: a signal goes only to a process whose identity was checked while a handle to it
-//! (a pidfd) was held, or to the group of a process that cannot have been replaced because nobody has reaped it.
+//! (a pidfd) was held, or to the group of a process that has not been reaped, or was only a moment ago: ids are given
+//! out in a cycle, so that none comes back at once.
 
 pub mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,6 +25,15 @@ pub const MARKER: &str = "LOCKSTEP_INSTANCE_FOLDER";
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long one process is waited for before the others are looked at again.
 const KILL_ROUND: Duration = Duration::from_millis(50);
+
+/// Variables that supervisors and instances get from the environment of the server: what programs need to run at all,
+/// and nothing that could carry the server's own secrets.
+const HANDED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+
+/// Returns what is handed on of the environment of this process.
+pub fn handed_on() -> impl Iterator<Item = (&'static str, OsString)> {
+    HANDED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
+}
 
 /// A process, told apart from every other that had or will have the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

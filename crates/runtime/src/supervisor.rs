@@ -261,7 +261,7 @@ impl Supervisor {
     }
 
     fn spawn(&mut self) -> Input {
-        let started = ports::check_free(self.spec.port)
+        let started = ports::wait_free(self.spec.port)
             .and_then(|()| launch::start(&self.folder, &self.spec, &self.children));
         match started {
             Ok(child) => {

@@ -186,6 +186,20 @@ pub fn remove_rests(releases: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes an unpacked artifact: first its name, so that nothing half-removed has it.
+///
+/// # Errors
+///
+/// When it cannot be removed.
+pub fn remove(releases: &Path, release: &Digest) -> io::Result<()> {
+    let rest = releases.join(format!("{NEW_PREFIX}{release}"));
+    match fs::rename(releases.join(release.to_string()), &rest) {
+        Ok(()) => fs::remove_dir_all(rest),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes what was unpacked durable and gives it its name.
 fn publish(new: &Path, target: &Path, releases: &Path) -> io::Result<()> {
     // One call for all files: waiting for each of them would take seconds for a large artifact.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_domain::{InstanceId, InstanceState};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -17,14 +17,17 @@ use tokio::time::sleep;
 use super::{LocalDriver, Shared, SupervisorCommand};
 use crate::folder::InstanceFolder;
 use crate::logs;
+use crate::process::handed_on;
 use crate::status::{MAX_STATUS_BYTES, Status};
 
-/// Pause before a supervisor that died without a word is replaced; it doubles each time.
+/// A supervisor that lived so long did not die of its start; it is replaced at once.
+const STEADY: Duration = Duration::from_secs(1);
+/// Pause before a supervisor that did not live long is replaced; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Supervisors in a row that may die without a word before an instance that was never heard of counts as failed.
-const MAX_SILENT: u32 = 8;
+/// Supervisors in a row that may die young before an instance of which none has said a word counts as failed.
+const MAX_SHORT_LIVES: u32 = 8;
 /// Most of what a supervisor has said about itself that is shown.
 const SHOWN_CHARACTERS: usize = 500;
 
@@ -44,7 +47,7 @@ pub(super) fn launch(folder: &InstanceFolder, supervisor: &SupervisorCommand) ->
     let (stream, theirs) = std::os::unix::net::UnixStream::pair()?;
     let errors = OpenOptions::new().append(true).create(true).open(folder.supervisor_log())?;
     let mut command = Command::new(program);
-    command.args(arguments).arg(folder.path()).current_dir("/");
+    command.args(arguments).arg(folder.path()).current_dir("/").env_clear().envs(handed_on());
     command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(errors);
     Ok(Connection { stream, supervisor: Some(command.spawn()?) })
 }
@@ -79,8 +82,9 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, mut first: Option<Connection>) {
-        let mut silent = 0_u32;
+        let mut short_lives = 0_u32;
         loop {
+            let begin = Instant::now();
             let connected = match first.take() {
                 Some(connection) => Ok(connection),
                 None => {
@@ -94,10 +98,11 @@ impl Follower {
             if self.is_over() {
                 return;
             }
-            silent = if matches!(heard, Ok(true)) { 0 } else { silent.saturating_add(1) };
-            if silent > 0 {
-                self.report(silent, heard.err());
-                sleep(pause(silent)).await;
+            let is_steady = matches!(heard, Ok(true)) && begin.elapsed() > STEADY;
+            short_lives = if is_steady { 0 } else { short_lives.saturating_add(1) };
+            if short_lives > 0 {
+                self.report(short_lives, heard.err());
+                sleep(pause(short_lives)).await;
             }
         }
     }
@@ -152,12 +157,12 @@ impl Follower {
         }
     }
 
-    fn report(&self, silent: u32, error: Option<io::Error>) {
+    fn report(&self, short_lives: u32, error: Option<io::Error>) {
         let said = std::fs::read_to_string(self.folder.supervisor_log()).unwrap_or_default();
         let said: String = said.lines().last().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
         let error = error.map(|error| error.to_string()).unwrap_or_default();
-        tracing::warn!(instance = %self.id, silent, error, said, "supervisor does not work");
-        if silent == MAX_SILENT && matches!(Status::read(&self.folder), Ok(None)) {
+        tracing::warn!(instance = %self.id, short_lives, error, said, "supervisor ended before its instance");
+        if short_lives == MAX_SHORT_LIVES && matches!(Status::read(&self.folder), Ok(None)) {
             let reason = format!("its supervisor does not work: {said}{error}");
             let mut status = Status::starting(logs::now());
             status.state = InstanceState::Failed { reason };
@@ -167,6 +172,8 @@ impl Follower {
     }
 }
 
-fn pause(silent: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1_u32.checked_shl(silent - 1).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+fn pause(short_lives: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1_u32.checked_shl(short_lives.saturating_sub(1)).unwrap_or(u32::MAX))
+        .min(LONGEST_PAUSE)
 }

@@ -2,9 +2,15 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{describe, every_pid};
 
+/// How long a port may take to become free: many times what a new process needs to its exec.
+const FREE_PATIENCE: Duration = Duration::from_millis(200);
+/// Pause between two looks at a port.
+const FREE_PAUSE: Duration = Duration::from_millis(10);
 /// State `LISTEN` in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
@@ -20,6 +26,22 @@ pub fn check_free(port: u16) -> Result<(), String> {
             Err(format!("port {port} is in use by {}", holder(port)))
         }
         Err(error) => Err(format!("port {port} cannot be listened on: {error}")),
+    }
+}
+
+/// Waits a moment for a port to become free. Between its fork and its exec a new process holds the sockets of its
+/// parent, so that a port that was just looked at or given up may seem to be in use.
+///
+/// # Errors
+///
+/// When it does not become free, as [`check_free`].
+pub fn wait_free(port: u16) -> Result<(), String> {
+    let deadline = Instant::now() + FREE_PATIENCE;
+    loop {
+        match check_free(port) {
+            Err(_) if Instant::now() < deadline => thread::sleep(FREE_PAUSE),
+            result => return result,
+        }
     }
 }
 

@@ -14,12 +14,9 @@ use super::children::{Child, Children, Exit};
 use super::output::open_for_process;
 use crate::folder::InstanceFolder;
 use crate::health;
-use crate::process::MARKER;
+use crate::process::{MARKER, handed_on, wait_for};
 use crate::spec::SpecFile;
 
-/// Variables that are handed on from the environment of the supervisor: what programs need to run at all, and nothing
-/// that could carry the server's own secrets.
-const HANDED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 /// Most characters of the output of a health command that are shown.
 const SHOWN_BYTES: u64 = 500;
 
@@ -40,8 +37,7 @@ fn prepare(folder: &InstanceFolder, spec: &SpecFile, line: &[String]) -> io::Res
     let (program, arguments) = line.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
     let mut command = Command::new(resolve(&spec.release_folder, program));
     command.args(arguments).current_dir(&spec.release_folder).env_clear();
-    command.envs(HANDED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.envs(spec.process_variables()).env(MARKER, folder.path());
+    command.envs(handed_on()).envs(spec.process_variables()).env(MARKER, folder.path());
     command.stdin(Stdio::null()).process_group(0);
     Ok(command)
 }
@@ -75,16 +71,15 @@ fn check_by_command(
     let shown = line.join(" ");
     let explain = |error: io::Error| format!("`{shown}` cannot be started: {error}");
     let (child, output) = start_check(folder, spec, line, children).map_err(explain)?;
-    let exit = children.wait(&child, Some(timeout));
-    // Whatever the command has left behind has no business any more; its group exists as long as somebody is in it.
+    let in_time = matches!(wait_for(&child.pidfd, Some(timeout)), Ok(true));
+    // Whatever is left of the command has no business any more.
     let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
-    match exit {
-        Some(Exit::Code(0)) => Ok(()),
-        Some(exit) => Err(format!("`{shown}` ended with {exit}{}", said(&output))),
-        None => {
-            children.wait(&child, None);
+    match children.wait(&child, None) {
+        _ if !in_time => {
             Err(format!("`{shown}` took longer than {} ms{}", timeout.as_millis(), said(&output)))
         }
+        Some(Exit::Code(0)) => Ok(()),
+        exit => Err(format!("`{shown}` ended with {}{}", exit.unwrap_or(Exit::Unknown), said(&output))),
     }
 }
 

@@ -174,11 +174,9 @@ async fn a_fixed_port_in_use_is_refused_with_its_holder() {
 #[tokio::test]
 async fn instances_started_at_once_get_different_ports() {
     let fixture = Fixture::new().await;
-    let starts = (0..6).map(|_| fixture.start(fixture.spec(&[])));
-    let mut ids = Vec::new();
-    for start in starts {
-        ids.push(start.await);
-    }
+    let start = || fixture.start(fixture.spec(&[]));
+    let ids = tokio::join!(start(), start(), start(), start());
+    let ids = [ids.0, ids.1, ids.2, ids.3];
     let mut ports = Vec::new();
     for id in &ids {
         let instance = fixture.wait_until(id, |instance| instance.state.is_healthy()).await;
@@ -186,7 +184,7 @@ async fn instances_started_at_once_get_different_ports() {
     }
     ports.sort_unstable();
     ports.dedup();
-    assert_eq!(ports.len(), 6);
+    assert_eq!(ports.len(), ids.len());
     assert!(ports.iter().all(|port| (20_000..30_000).contains(port)));
 }
 
@@ -302,4 +300,18 @@ async fn the_log_is_followed_in_order_across_files_until_the_instance_is_over() 
     }
     assert!(last.ends_with("lockstep stopped"), "{last}");
     assert!(fixture.driver().log(&id, Follow::No).next_line().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_artifact_is_removed_only_when_nothing_runs_it() {
+    let fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    let [release] = fixture.driver().releases().await.unwrap()[..] else { panic!("there is one artifact") };
+    let error = fixture.driver().remove_release(&release).await.unwrap_err();
+    assert!(matches!(error, RemoveError::ReleaseRuns { id, .. } if id == instance.id));
+    fixture.stop(&instance.id).await;
+    fixture.driver().remove_release(&release).await.unwrap();
+    fixture.driver().remove_release(&release).await.unwrap();
+    assert!(!fixture.driver().is_unpacked(&release));
+    assert!(fixture.driver().releases().await.unwrap().is_empty());
 }

@@ -22,7 +22,7 @@ async fn instances_outlive_the_driver_and_are_adopted_without_a_restart() {
     fixture.driver = None;
     assert_eq!(pid_of(&before), pid);
     fixture.reopen().await;
-    assert_eq!(fixture.driver().list(), [before.clone()]);
+    assert_eq!(fixture.driver().instance(&before.id).as_ref(), Some(&before));
     assert_eq!((pid_of(&before), fixture.supervisors()), (pid, supervisors));
     fixture.stop(&before.id).await;
     assert!(fixture.processes().is_empty());
@@ -98,6 +98,7 @@ async fn a_killed_supervisor_is_replaced_and_its_process_goes_on() {
 #[tokio::test]
 async fn a_supervisor_killed_at_any_moment_of_a_start_leaves_one_healthy_process() {
     let fixture = Fixture::new().await;
+    // The pauses are the moments to be tried, not something that is waited for.
     for moment in 0..12 {
         let id = fixture.start(fixture.spec(&[])).await;
         tokio::time::sleep(Duration::from_millis(moment * 2)).await;
@@ -251,4 +252,16 @@ async fn a_supervisor_that_only_dies_fails_the_instance_with_what_it_said() {
     fixture.driver = Some(LocalDriver::open(fixture.root(), SupervisorCommand(words)).await.unwrap());
     let id = fixture.start(fixture.spec(&[])).await;
     assert_eq!(fixture.wait_failed(&id).await, "its supervisor does not work: no such luck");
+}
+
+#[tokio::test]
+async fn an_instance_that_was_only_written_down_is_started_after_opening() {
+    let mut fixture = Fixture::new().await;
+    fixture.driver = None;
+    let silent = SupervisorCommand(vec!["true".into()]);
+    fixture.driver = Some(LocalDriver::open(fixture.root(), silent).await.unwrap());
+    let id = fixture.start(fixture.spec(&[])).await;
+    fixture.reopen().await;
+    let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    assert_eq!(instance.restarts, 0);
 }
