@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lockstep_domain::ServiceName;
 use lockstep_manifest::{MANIFEST_FILE, Manifest, parse};
 
 fn manifests(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be listed").path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let own = files.into_iter().filter(|path| path.ends_with(MANIFEST_FILE));
     own.chain(folders.iter().flat_map(|folder| manifests(folder))).collect()
 }
 
 fn read(path: &Path) -> Manifest {
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(path).expect("the file can be read");
     parse(&text, &path.display().to_string()).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -24,7 +27,7 @@ fn every_manifest_of_the_shop_is_sound_and_requires_only_its_services() {
     let manifests: Vec<_> = manifests(&shop).iter().map(|path| read(path)).collect();
     let names: BTreeSet<_> = manifests.iter().map(|manifest| manifest.name.clone()).collect();
     assert_eq!(
-        names.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        names.iter().map(ServiceName::as_str).collect::<Vec<_>>(),
         ["catalog", "orders", "payments", "storefront"]
     );
     for manifest in &manifests {
