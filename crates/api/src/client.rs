@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
+use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::{
     EnvironmentName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionRef,
@@ -275,6 +276,16 @@ impl Client {
     /// Defines a lifecycle.
     pub fn define_lifecycle(&self, lifecycle: &LifecycleView) -> Answer<LifecycleView> {
         self.post("/lifecycles", lifecycle)
+    }
+
+    /// Shows which branches may cut which versions.
+    pub fn branch_policy(&self) -> Answer<BranchPolicy> {
+        self.get("/branches")
+    }
+
+    /// Defines which branches may cut which versions.
+    pub fn define_branch_policy(&self, policy: &BranchPolicy) -> Answer<BranchPolicy> {
+        self.post("/branches", policy)
     }
 
     /// Returns the OpenAPI document.

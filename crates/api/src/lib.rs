@@ -4,6 +4,7 @@
 //! endpoint is served and nothing else. Stored domain types appear on the wire as they are.
 
 pub mod client;
+pub mod endpoints;
 pub mod problem;
 pub mod types;
 

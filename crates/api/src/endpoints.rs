@@ -1,0 +1,405 @@
+//! Every endpoint as data, and the OpenAPI 3.1 document made of them.
+//!
+//! How to add an endpoint: 1. its types in `types.rs`; 2. a line in [`endpoints`]; 3. a handler in the server's router
+//! (a test there compares both); 4. a method of the client; 5. `cargo xtask openapi` writes the committed document anew.
+
+use lockstep_domain::branch::BranchPolicy;
+use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::{Operation, Recorded};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::PREFIX;
+use crate::problem::Problem;
+use crate::types::{
+    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
+    CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History, JournalReport, LifecycleView,
+    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange,
+    StageRequest, VersionView,
+};
+
+/// The methods that are used: one to look, one to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// Looks and changes nothing.
+    Get,
+    /// Changes something.
+    Post,
+}
+
+impl Method {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+        }
+    }
+}
+
+type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
+
+/// What an endpoint answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// A JSON document.
+    Json(MakeSchema),
+    /// Server-sent events whose data is a JSON document, with ids to resume from (`Last-Event-ID`).
+    Events(MakeSchema),
+    /// Lines of text, as long as there are more.
+    Lines,
+    /// A file.
+    Bytes,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Endpoint {
+    /// The method.
+    pub method: Method,
+    /// The path after [`PREFIX`], with `{parameters}`.
+    pub path: &'static str,
+    /// Its name, unique.
+    pub id: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    /// Parameters of the query, with what they mean.
+    pub query: &'static [(&'static str, &'static str)],
+    /// What it takes.
+    pub body: Option<MakeSchema>,
+    /// What it answers.
+    pub answer: Answer,
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+const fn get(path: &'static str, id: &'static str, summary: &'static str, answer: Answer) -> Endpoint {
+    Endpoint { method: Method::Get, path, id, summary, query: &[], body: None, answer }
+}
+
+const fn post(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    body: MakeSchema,
+    answer: Answer,
+) -> Endpoint {
+    Endpoint { method: Method::Post, path, id, summary, query: &[], body: Some(body), answer }
+}
+
+const FOLLOW: &[(&str, &str)] = &[("follow", "true: more is sent until what writes the log ends")];
+
+/// Lists every endpoint.
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    use Answer::{Bytes, Events, Json, Lines};
+    let query = |endpoint: Endpoint, query| Endpoint { query, ..endpoint };
+    vec![
+        get("/health", "health", "Says how the server is", Json(of::<Health>)),
+        get("/openapi.json", "openapi", "Returns this document", Json(of::<Value>)),
+        get("/services", "listServices", "Lists services with their versions", Json(of::<Vec<ServiceView>>)),
+        post(
+            "/services",
+            "registerService",
+            "Registers a service from its repository",
+            of::<RegisterService>,
+            Json(of::<ServiceView>),
+        ),
+        get("/services/{service}", "getService", "Shows a service", Json(of::<ServiceView>)),
+        post(
+            "/services/{service}/releases",
+            "release",
+            "Starts a release: check, build, test, package, record",
+            of::<ReleaseRequest>,
+            Json(of::<BuildView>),
+        ),
+        get(
+            "/services/{service}/versions/{version}",
+            "getVersion",
+            "Shows a version with everything known of it",
+            Json(of::<VersionView>),
+        ),
+        get(
+            "/services/{service}/versions/{version}/documents/{kind}",
+            "getDocument",
+            "Returns an attached document",
+            Bytes,
+        ),
+        post(
+            "/services/{service}/versions/{version}/stage",
+            "moveToStage",
+            "Moves a version to a stage by hand",
+            of::<StageRequest>,
+            Json(of::<VersionView>),
+        ),
+        post(
+            "/services/{service}/versions/{version}/approvals",
+            "approve",
+            "Approves a version for a stage",
+            of::<ApprovalRequest>,
+            Json(of::<VersionView>),
+        ),
+        get("/builds", "listBuilds", "Lists builds, the newest first", Json(of::<Vec<BuildView>>)),
+        get("/builds/{build}", "getBuild", "Shows a build", Json(of::<BuildView>)),
+        post(
+            "/builds/{build}/cancel",
+            "cancelBuild",
+            "Ends a build; it leaves no process behind",
+            of::<Map<String, Value>>,
+            Json(of::<BuildView>),
+        ),
+        query(get("/builds/{build}/log", "getBuildLog", "Returns the log of a build", Lines), FOLLOW),
+        get(
+            "/builds/{build}/events",
+            "watchBuild",
+            "Follows a build until it is over",
+            Events(of::<BuildView>),
+        ),
+        get("/environments", "listEnvironments", "Lists environments", Json(of::<Vec<EnvironmentSummary>>)),
+        post(
+            "/environments",
+            "createEnvironment",
+            "Creates an environment",
+            of::<CreateEnvironment>,
+            Json(of::<EnvironmentView>),
+        ),
+        get(
+            "/environments/{environment}",
+            "getEnvironment",
+            "Shows an environment with everything seen of it",
+            Json(of::<EnvironmentView>),
+        ),
+        post(
+            "/environments/{environment}/settings",
+            "changeEnvironment",
+            "Changes settings of an environment",
+            of::<SettingsChange>,
+            Json(of::<EnvironmentView>),
+        ),
+        get(
+            "/environments/{environment}/history",
+            "getHistory",
+            "Shows the states that really ran",
+            Json(of::<History>),
+        ),
+        query(
+            get(
+                "/environments/{environment}/diff",
+                "diffBaselines",
+                "Compares two baselines",
+                Json(of::<BaselineDiff>),
+            ),
+            &[("from", "the number of one baseline"), ("to", "the number of the other")],
+        ),
+        get(
+            "/environments/{environment}/configurations/{service}",
+            "getConfiguration",
+            "Shows the configurations of a service",
+            Json(of::<ConfigurationView>),
+        ),
+        post(
+            "/environments/{environment}/operations",
+            "operate",
+            "Plans an intent, or carries it out",
+            of::<OperationRequest>,
+            Json(of::<OperationAnswer>),
+        ),
+        post(
+            "/environments/{environment}/holds/{service}/{version}/release",
+            "releaseHold",
+            "Releases a hold",
+            of::<Map<String, Value>>,
+            Json(of::<EnvironmentView>),
+        ),
+        query(
+            get(
+                "/environments/{environment}/routes",
+                "getRoutes",
+                "Returns the route table; for gateways",
+                Json(of::<RouteTable>),
+            ),
+            &[
+                ("after", "answer only when the revision is higher, else 204"),
+                ("wait_ms", "how long to wait for that, at most 60000"),
+            ],
+        ),
+        post(
+            "/environments/{environment}/gateway-receipts",
+            "reportReceipt",
+            "Takes a gateway's receipt",
+            of::<GatewayReceipt>,
+            Json(of::<Map<String, Value>>),
+        ),
+        query(
+            get(
+                "/environments/{environment}/instances/{instance}/log",
+                "getInstanceLog",
+                "Returns the log of an instance",
+                Lines,
+            ),
+            FOLLOW,
+        ),
+        get(
+            "/operations",
+            "listOperations",
+            "Lists operations, the newest first",
+            Json(of::<Vec<Operation>>),
+        ),
+        get("/operations/{operation}", "getOperation", "Shows an operation", Json(of::<Operation>)),
+        get(
+            "/operations/{operation}/events",
+            "watchOperation",
+            "Follows an operation from its first event until it is over",
+            Events(of::<Recorded>),
+        ),
+        get(
+            "/journal/verify",
+            "verifyJournal",
+            "Checks every record of the journal",
+            Json(of::<JournalReport>),
+        ),
+        get("/journal/export", "exportJournal", "Returns the journal as JSON lines", Lines),
+        post(
+            "/store/collect",
+            "collect",
+            "Collects blobs that nothing needs",
+            of::<CollectRequest>,
+            Json(of::<CollectReport>),
+        ),
+        get("/lifecycles", "listLifecycles", "Lists lifecycles", Json(of::<Vec<LifecycleView>>)),
+        post(
+            "/lifecycles",
+            "defineLifecycle",
+            "Defines a lifecycle",
+            of::<LifecycleView>,
+            Json(of::<LifecycleView>),
+        ),
+        get(
+            "/branches",
+            "getBranchPolicy",
+            "Shows which branches may cut which versions",
+            Json(of::<BranchPolicy>),
+        ),
+        post(
+            "/branches",
+            "defineBranchPolicy",
+            "Defines which branches may cut which versions",
+            of::<BranchPolicy>,
+            Json(of::<BranchPolicy>),
+        ),
+    ]
+}
+
+/// Makes the OpenAPI 3.1 document.
+#[must_use]
+pub fn openapi() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let problem = of::<Problem>(&mut generator);
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in endpoints() {
+        let item = paths.entry(format!("{PREFIX}{}", endpoint.path)).or_insert_with(|| json!({}));
+        item[endpoint.method.key()] = operation(&endpoint, &mut generator, &problem);
+    }
+    let schemas: Map<String, Value> = generator.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Lockstep",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Version management for microservices. Errors are RFC 9457 problems with a code, a hint, and all problems at once.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
+        },
+        "servers": [{ "url": format!("http://{}", crate::DEFAULT_ADDRESS) }],
+        "security": [{}, { "token": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "Needed where the server listens beyond loopback." } }
+        }
+    })
+}
+
+fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator, problem: &Schema) -> Value {
+    let mut operation = json!({
+        "operationId": endpoint.id,
+        "summary": endpoint.summary,
+        "responses": {
+            "200": answer(endpoint, generator),
+            "default": {
+                "description": "What failed, why, and the command to run next",
+                "content": { crate::problem::PROBLEM_MEDIA_TYPE: { "schema": problem } }
+            }
+        }
+    });
+    let parameters: Vec<_> = parameters(endpoint).collect();
+    if !parameters.is_empty() {
+        operation["parameters"] = Value::Array(parameters);
+    }
+    if let Some(body) = endpoint.body {
+        let schema = body(generator);
+        operation["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+    }
+    operation
+}
+
+fn answer(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
+    let content = match endpoint.answer {
+        Answer::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
+        Answer::Events(schema) => json!({ "text/event-stream": { "schema": schema(generator) } }),
+        Answer::Lines => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        Answer::Bytes => json!({ "application/octet-stream": {} }),
+    };
+    json!({ "description": endpoint.summary, "content": content })
+}
+
+fn parameters(endpoint: &Endpoint) -> impl Iterator<Item = Value> {
+    let in_path = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = in_path
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    let in_query = endpoint.query.iter().map(|(name, meaning)| {
+        json!({ "name": name, "in": "query", "required": false, "description": meaning, "schema": { "type": "string" } })
+    });
+    in_path.chain(in_query)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn endpoints_have_names_of_their_own_and_places_of_their_own() {
+        let endpoints = endpoints();
+        let ids: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
+        let places: BTreeSet<_> = endpoints.iter().map(|endpoint| (endpoint.method, endpoint.path)).collect();
+        assert_eq!(ids.len(), endpoints.len());
+        assert_eq!(places.len(), endpoints.len());
+    }
+
+    #[test]
+    fn every_reference_of_the_document_leads_somewhere() {
+        let document = openapi();
+        let text = document.to_string();
+        let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
+        let mut count = 0;
+        for reference in references {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+            count += 1;
+        }
+        assert!(count > 50);
+    }
+
+    #[test]
+    fn the_committed_document_is_this_one() {
+        let committed = include_str!("../openapi.json");
+        let made = serde_json::to_string_pretty(&openapi()).unwrap() + "\n";
+        assert!(committed == made, "run `cargo xtask openapi` to write crates/api/openapi.json anew");
+    }
+}
