@@ -5,6 +5,10 @@
 //! why, change by change. It does no I/O, keeps no clock and never panics on any input. What it cannot decide it
 //! reports as not checked; it never passes it as compatible.
 
+mod document;
+mod draft;
+mod library;
+mod schema;
 pub mod graphql;
 pub mod json_schema;
 mod model;
@@ -18,12 +22,13 @@ pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,
     NotChecked, Report, Rule, Verdict,
 };
-pub use options::{MessageRole, Options, ProtobufPolicy, UnknownFields};
+pub use options::{MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields};
 pub use source::Source;
 
 /// All rules of all formats, in the order of formats.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    [openapi::RULES, protobuf::RULES, graphql::RULES, sql::RULES, json_schema::RULES].into_iter().flatten()
+    let others = [protobuf::RULES, graphql::RULES, sql::RULES].into_iter().flatten();
+    openapi::rules().chain(others).chain(json_schema::rules())
 }
 
 /// The rule with this id.

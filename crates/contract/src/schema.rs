@@ -1,0 +1,258 @@
+//! Schemas of both sides of a comparison in one representation, and the question whether one allows all that another does.
+//!
+//! OpenAPI 3.0, OpenAPI 3.1 and JSON Schema are lowered, on demand, into alternatives of [`facts`]; cycles end because
+//! schemas are numbers in an arena. Reading starts in [`lower`], comparing in [`relate`] and [`prove`], documents that
+//! show a difference come from [`sample`] and are checked by [`evaluate`]. Every step is bounded; where a bound is met the answer is
+//! "not decided", never "yes".
+
+mod evaluate;
+mod facts;
+mod format;
+mod identical;
+mod keywords;
+mod lower;
+mod meet;
+mod notes;
+mod number;
+mod pattern;
+mod prove;
+mod relate;
+pub(crate) mod report;
+pub(crate) mod rules;
+mod sample;
+mod violation;
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+pub(crate) use facts::NodeId;
+use facts::Facts;
+use pattern::Patterns;
+
+use crate::library::{BaseId, Library, Target, push_token};
+use crate::{Flow, UnknownFields};
+
+/// How deep schemas may be nested through references before a comparison gives up: a stack frame each.
+const MAX_NESTING: usize = 96;
+
+/// How many schemas one comparison may meet: the largest public documents have some hundred thousand.
+const MAX_NODES: usize = 1 << 21;
+
+/// The side of a comparison a document belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Old,
+    New,
+}
+
+/// What differs between the dialects that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// OpenAPI 3.0 and Swagger 2: `nullable`, and `$ref` stands alone.
+    OpenApi30,
+    /// OpenAPI 3.1 and later.
+    OpenApi31,
+    /// JSON Schema up to draft 7: `$ref` stands alone.
+    EarlyJsonSchema,
+    /// JSON Schema 2019-09 and later.
+    JsonSchema,
+}
+
+impl Dialect {
+    fn reference_stands_alone(self) -> bool {
+        matches!(self, Self::OpenApi30 | Self::EarlyJsonSchema)
+    }
+
+    fn is_openapi(self) -> bool {
+        matches!(self, Self::OpenApi30 | Self::OpenApi31)
+    }
+}
+
+/// A schema as written, with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Raw<'l> {
+    pub(crate) value: &'l Value,
+    pub(crate) side: Side,
+    pub(crate) document: usize,
+    pub(crate) pointer: Rc<str>,
+    base: BaseId,
+}
+
+#[derive(Debug, Clone)]
+enum Node<'l> {
+    Any,
+    Never,
+    Raw(Raw<'l>),
+    /// All of these schemas at once.
+    All(Rc<[NodeId]>),
+    /// One alternative by itself.
+    Facts(Rc<Facts>),
+}
+
+/// The arena of schemas of one comparison in one flow, and all that has been found out about them.
+pub(crate) struct Schemas<'l> {
+    old: &'l Library<'l>,
+    new: &'l Library<'l>,
+    dialects: [Dialect; 2],
+    flow: Flow,
+    unknown_fields: UnknownFields,
+    nodes: Vec<Node<'l>>,
+    by_value: HashMap<usize, NodeId>,
+    by_parts: HashMap<Rc<[NodeId]>, NodeId>,
+    tags: HashMap<(usize, usize), NodeId>,
+    alternatives: HashMap<NodeId, Rc<Vec<Facts>>>,
+    lowering: HashSet<NodeId>,
+    lowering_depth: usize,
+    patterns: Patterns,
+    identical: identical::Identical,
+    proofs: prove::Proofs,
+    strict_proofs: prove::Proofs,
+    strict: bool,
+}
+
+impl<'l> Schemas<'l> {
+    /// An empty arena for both sides.
+    pub(crate) fn new(
+        (old, new): (&'l Library<'l>, &'l Library<'l>),
+        dialects: [Dialect; 2],
+        flow: Flow,
+        unknown_fields: UnknownFields,
+    ) -> Self {
+        Self {
+            old,
+            new,
+            dialects,
+            flow,
+            unknown_fields,
+            nodes: vec![Node::Any, Node::Never],
+            by_value: HashMap::new(),
+            by_parts: HashMap::new(),
+            tags: HashMap::new(),
+            alternatives: HashMap::new(),
+            lowering: HashSet::new(),
+            lowering_depth: 0,
+            patterns: Patterns::default(),
+            identical: identical::Identical::default(),
+            proofs: prove::Proofs::default(),
+            strict_proofs: prove::Proofs::default(),
+            strict: false,
+        }
+    }
+
+    fn library(&self, side: Side) -> &'l Library<'l> {
+        match side {
+            Side::Old => self.old,
+            Side::New => self.new,
+        }
+    }
+
+    fn dialect(&self, side: Side) -> Dialect {
+        self.dialects[side as usize]
+    }
+
+    /// The schema at a place of a document.
+    pub(crate) fn schema(&mut self, side: Side, target: Target<'l>) -> NodeId {
+        let key = std::ptr::from_ref(target.value) as usize;
+        if let Some(known) = self.by_value.get(&key) {
+            return *known;
+        }
+        let Target { value, document, pointer, base } = target;
+        let node = match value {
+            Value::Bool(true) => return NodeId::ANY,
+            Value::Bool(false) => return NodeId::NEVER,
+            value => Node::Raw(Raw { value, side, document, pointer: pointer.into(), base }),
+        };
+        let id = self.push(node);
+        self.by_value.insert(key, id);
+        id
+    }
+
+    fn push(&mut self, node: Node<'l>) -> NodeId {
+        let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
+        self.nodes.push(node);
+        id
+    }
+
+    /// True when so many schemas were met that the comparison must end.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.nodes.len() > MAX_NODES
+    }
+
+    /// The schema that demands all of these.
+    fn all(&mut self, parts: impl IntoIterator<Item = NodeId>) -> NodeId {
+        let mut flat = Vec::new();
+        for part in parts {
+            match &self.nodes[part.0 as usize] {
+                Node::All(inner) => flat.extend_from_slice(inner),
+                Node::Any => {}
+                _ => flat.push(part),
+            }
+        }
+        flat.sort_unstable();
+        flat.dedup();
+        match flat.as_slice() {
+            [] => NodeId::ANY,
+            [only] => *only,
+            [first, ..] if *first == NodeId::NEVER => NodeId::NEVER,
+            _ => {
+                let key: Rc<[NodeId]> = flat.into();
+                if let Some(known) = self.by_parts.get(&key) {
+                    return *known;
+                }
+                let id = self.push(Node::All(Rc::clone(&key)));
+                self.by_parts.insert(key, id);
+                id
+            }
+        }
+    }
+
+    /// A schema that is one alternative.
+    fn of_facts(&mut self, facts: Facts) -> NodeId {
+        self.push(Node::Facts(Rc::new(facts)))
+    }
+
+    /// The schema as written, when the node is one; of several at once, the first.
+    pub(crate) fn raw(&self, id: NodeId) -> Option<&Raw<'l>> {
+        match &self.nodes[id.0 as usize] {
+            Node::Raw(raw) => Some(raw),
+            Node::All(parts) => parts.iter().find_map(|part| self.raw(*part)),
+            Node::Any | Node::Never | Node::Facts(_) => None,
+        }
+    }
+
+    /// The schema under a keyword of a schema, such as `["properties", "id"]`.
+    fn child(&mut self, raw: &Raw<'l>, value: &'l Value, tokens: &[&str]) -> NodeId {
+        let mut pointer = raw.pointer.to_string();
+        let mut base = raw.base;
+        let library = self.library(raw.side);
+        for token in tokens {
+            push_token(&mut pointer, token);
+            base = library.embedded_base(raw.document, &pointer).unwrap_or(base);
+        }
+        self.schema(raw.side, Target { value, document: raw.document, pointer, base })
+    }
+
+    /// What a `$ref` in this schema leads to.
+    fn follow(&mut self, raw: &Raw<'l>, reference: &str) -> Option<NodeId> {
+        let target = self.library(raw.side).resolve(raw.base, reference)?;
+        Some(self.schema(raw.side, target))
+    }
+
+    /// The keywords of a schema after following references that stand alone, for what is said about a schema and not in it.
+    fn keywords(&mut self, id: NodeId) -> Option<&'l Map<String, Value>> {
+        let mut at = id;
+        for _ in 0..MAX_NESTING {
+            let raw = self.raw(at)?.clone();
+            let map = raw.value.as_object()?;
+            match map.get("$ref").and_then(Value::as_str) {
+                Some(reference) if map.len() == 1 || self.dialect(raw.side).reference_stands_alone() => {
+                    at = self.follow(&raw, reference)?;
+                }
+                _ => return Some(map),
+            }
+        }
+        None
+    }
+}

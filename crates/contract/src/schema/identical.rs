@@ -1,0 +1,174 @@
+//! Whether two schemas are the same as written, everything they refer to included.
+//!
+//! This is what makes large documents cheap to compare, and what lets a demand that cannot be expressed be compared with
+//! itself. Answers are exact: a pair and all pairs it leads to are looked at once, then differences are carried back along the references.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::facts::NodeId;
+use super::{Dialect, Node, Raw, Schemas};
+
+/// Keywords that say nothing about which documents are allowed, nor about how they are treated.
+const ANNOTATIONS: &[&str] =
+    &["title", "description", "example", "examples", "externalDocs", "$comment", "summary", "xml"];
+
+/// Keywords whose value is a map from names to schemas.
+const MAPS: &[&str] = &["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+
+/// Keywords whose value is data and not schemas.
+const DATA: &[&str] = &["enum", "const", "default", "required", "type", "discriminator", "dependentRequired"];
+
+/// What is known about pairs of schemas.
+#[derive(Debug, Default)]
+pub(super) struct Identical {
+    known: HashMap<(NodeId, NodeId), bool>,
+}
+
+/// One pair on the way: whether it differs as written, and the pairs it refers to.
+struct Unit {
+    differs: bool,
+    refers_to: Vec<(NodeId, NodeId)>,
+}
+
+impl<'l> Schemas<'l> {
+    /// True when both schemas are the same as written, everything they refer to included.
+    pub(crate) fn are_identical(&mut self, one: NodeId, other: NodeId) -> bool {
+        if one == other {
+            return true;
+        }
+        if let Some(known) = self.identical.known.get(&(one, other)) {
+            return *known;
+        }
+        let parts = match (&self.nodes[one.0 as usize], &self.nodes[other.0 as usize]) {
+            (Node::Raw(_), Node::Raw(_)) => return self.settle_identity((one, other)),
+            (Node::All(one), Node::All(other)) if one.len() == other.len() => Some((one.clone(), other.clone())),
+            (Node::Facts(one), Node::Facts(other)) => return one == other,
+            _ => None,
+        };
+        parts.is_some_and(|(one, other)| one.iter().zip(other.iter()).all(|(one, other)| self.are_identical(*one, *other)))
+    }
+
+    fn settle_identity(&mut self, pair: (NodeId, NodeId)) -> bool {
+        let mut units: HashMap<(NodeId, NodeId), Unit> = HashMap::new();
+        let mut waiting = vec![pair];
+        while let Some(next) = waiting.pop() {
+            if units.contains_key(&next) || self.identical.known.contains_key(&next) {
+                continue;
+            }
+            let unit = self.look_at(next);
+            waiting.extend(unit.refers_to.iter().copied());
+            units.insert(next, unit);
+        }
+        let mut referrers: HashMap<(NodeId, NodeId), Vec<(NodeId, NodeId)>> = HashMap::new();
+        let mut differing: Vec<(NodeId, NodeId)> = Vec::new();
+        for (unit_pair, unit) in &units {
+            for target in &unit.refers_to {
+                referrers.entry(*target).or_default().push(*unit_pair);
+            }
+            let leads_to_known = unit.refers_to.iter().any(|target| self.identical.known.get(target) == Some(&false));
+            if unit.differs || leads_to_known {
+                differing.push(*unit_pair);
+            }
+        }
+        self.identical.known.extend(units.keys().map(|pair| (*pair, true)));
+        while let Some(next) = differing.pop() {
+            if self.identical.known.insert(next, false) == Some(true) {
+                differing.extend(referrers.get(&next).into_iter().flatten());
+            }
+        }
+        self.identical.known.get(&pair).copied().unwrap_or(false)
+    }
+
+    fn look_at(&mut self, (one, other): (NodeId, NodeId)) -> Unit {
+        let (Some(first), Some(second)) = (self.raw(one).cloned(), self.raw(other).cloned()) else {
+            return Unit { differs: one != other, refers_to: Vec::new() };
+        };
+        let mut refers_to = Vec::new();
+        let same = self.same_schema(&first, &second, first.value, second.value, &mut refers_to);
+        Unit { differs: !same, refers_to: if same { refers_to } else { Vec::new() } }
+    }
+
+    fn same_schema(
+        &mut self,
+        first: &Raw<'l>,
+        second: &Raw<'l>,
+        one: &'l Value,
+        other: &'l Value,
+        refers_to: &mut Vec<(NodeId, NodeId)>,
+    ) -> bool {
+        let (one, other) = match (one, other) {
+            (Value::Object(one), Value::Object(other)) => (one, other),
+            (Value::Array(one), Value::Array(other)) => {
+                return one.len() == other.len()
+                    && one.iter().zip(other).all(|(one, other)| self.same_schema(first, second, one, other, refers_to));
+            }
+            (one, other) => return one == other,
+        };
+        let is_root = first.value.as_object().is_some_and(|root| std::ptr::eq(root, one));
+        let nested_base = one.contains_key("$id") && !is_root;
+        if nested_base || self.reads_differently(first, second, one) || said(one).count() != said(other).count() {
+            return false;
+        }
+        for (key, value) in said(one) {
+            let Some(counterpart) = other.get(key) else { return false };
+            let same = match key.as_str() {
+                "$ref" | "$dynamicRef" | "$recursiveRef" => self.same_reference(first, second, value, counterpart, refers_to),
+                key if DATA.contains(&key) => value == counterpart,
+                key if MAPS.contains(&key) => match (value, counterpart) {
+                    (Value::Object(value), Value::Object(counterpart)) => {
+                        value.len() == counterpart.len()
+                            && value.iter().all(|(name, value)| {
+                                counterpart.get(name).is_some_and(|other| self.same_schema(first, second, value, other, refers_to))
+                            })
+                    }
+                    (value, counterpart) => value == counterpart,
+                },
+                _ => self.same_schema(first, second, value, counterpart, refers_to),
+            };
+            if !same {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn same_reference(
+        &mut self,
+        first: &Raw<'l>,
+        second: &Raw<'l>,
+        one: &Value,
+        other: &Value,
+        refers_to: &mut Vec<(NodeId, NodeId)>,
+    ) -> bool {
+        let (Some(one), Some(other)) = (one.as_str(), other.as_str()) else { return one == other };
+        match (self.follow(first, one), self.follow(second, other)) {
+            (Some(one), Some(other)) => {
+                refers_to.push((one, other));
+                true
+            }
+            (None, None) => one == other,
+            _ => false,
+        }
+    }
+
+    /// True when a schema object means different things in the dialects of both sides.
+    fn reads_differently(&self, first: &Raw<'l>, second: &Raw<'l>, map: &Map<String, Value>) -> bool {
+        let (one, other) = (self.dialect(first.side), self.dialect(second.side));
+        if one == other {
+            return false;
+        }
+        let old = |dialect: Dialect| dialect == Dialect::OpenApi30;
+        let nullable = old(one) != old(other) && (map.contains_key("nullable") || map.contains_key("x-nullable"));
+        nullable || (map.len() > 1 && map.contains_key("$ref")) || map.contains_key("discriminator")
+    }
+}
+
+/// The members of a schema object that say something.
+fn said(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    map.iter().filter(|(key, _)| {
+        let extension = key.starts_with("x-") && *key != "x-extensible-enum" && *key != "x-nullable";
+        !extension && !ANNOTATIONS.contains(&key.as_str())
+    })
+}

@@ -1,0 +1,352 @@
+//! From a schema as written to its alternatives: references followed, `allOf` merged, `anyOf`, `oneOf` and conditions spread out.
+
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+use super::facts::{Facts, NodeId, Type, Types};
+use super::{MAX_NESTING, Node, Raw, Schemas};
+
+/// How many alternatives a schema may have: real ones have up to some hundred variants, products of them explode.
+const MAX_ALTERNATIVES: usize = 512;
+
+/// How many alternatives of `anyOf` are spread into all their combinations, where what they evaluate matters.
+const MAX_COMBINED: usize = 4;
+
+/// Marks a product of alternatives that grew over the limit.
+struct TooMany;
+
+type Spread = Result<Vec<Facts>, TooMany>;
+
+impl<'l> Schemas<'l> {
+    /// The alternatives of a schema; none when nothing is allowed.
+    pub(super) fn alternatives(&mut self, id: NodeId) -> Rc<Vec<Facts>> {
+        if let Some(known) = self.alternatives.get(&id) {
+            return Rc::clone(known);
+        }
+        if self.lowering_depth >= MAX_NESTING || !self.lowering.insert(id) {
+            let reason = if self.lowering_depth >= MAX_NESTING { "nested too deeply" } else { "refers to itself" };
+            return Rc::new(vec![Facts::opaque(reason, id)]);
+        }
+        self.lowering_depth += 1;
+        let spread = self.lower(id).unwrap_or_else(|TooMany| vec![Facts::opaque("too many alternatives", id)]);
+        self.lowering_depth -= 1;
+        self.lowering.remove(&id);
+        let spread = Rc::new(spread);
+        self.alternatives.insert(id, Rc::clone(&spread));
+        spread
+    }
+
+    fn lower(&mut self, id: NodeId) -> Spread {
+        match self.nodes[id.0 as usize].clone() {
+            Node::Any => Ok(vec![Facts::any()]),
+            Node::Never => Ok(Vec::new()),
+            Node::Facts(facts) => Ok(vec![(*facts).clone()]),
+            Node::All(parts) => {
+                let mut spread = vec![Facts::any()];
+                for part in parts.iter() {
+                    spread = self.both(&spread, *part)?;
+                }
+                Ok(spread)
+            }
+            Node::Raw(raw) => match raw.value {
+                Value::Object(map) => self.lower_map(id, &raw, map),
+                _ => Ok(vec![Facts::opaque("not a schema", id)]),
+            },
+        }
+    }
+
+    fn lower_map(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+        if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+            let target = self.follow(raw, reference);
+            let referred = target.map_or_else(|| Rc::new(vec![unresolved(reference, id)]), |node| self.alternatives(node));
+            if map.len() == 1 || self.dialect(raw.side).reference_stands_alone() {
+                return Ok((*referred).clone());
+            }
+            let rest = self.lower_keywords(id, raw, map)?;
+            return self.product(&referred, &rest).map(|spread| self.close_unevaluated(id, raw, map, spread));
+        }
+        let spread = self.lower_keywords(id, raw, map)?;
+        Ok(self.close_unevaluated(id, raw, map, spread))
+    }
+
+    fn lower_keywords(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+        let mut own = self.own_facts(id, raw, map);
+        let mut spread = if own.settle() { vec![own] } else { Vec::new() };
+        for keyword in ["$dynamicRef", "$recursiveRef"] {
+            if let Some(reference) = map.get(keyword).and_then(Value::as_str) {
+                spread = self.dynamic(&spread, id, raw, reference)?;
+            }
+        }
+        for (index, part) in list(map, "allOf").iter().enumerate() {
+            let part = self.child(raw, part, &["allOf", &index.to_string()]);
+            spread = self.both(&spread, part)?;
+        }
+        spread = self.any_of(&spread, raw, map)?;
+        spread = self.one_of(&spread, raw, map)?;
+        if let Some(value) = map.get("not") {
+            let node = self.child(raw, value, &["not"]);
+            spread = self.without(&spread, node);
+        }
+        spread = self.condition(&spread, raw, map)?;
+        for keyword in ["dependentSchemas", "dependencies"] {
+            spread = self.dependent_schemas(&spread, raw, map, keyword)?;
+        }
+        Ok(spread)
+    }
+
+    fn dynamic(&mut self, spread: &[Facts], id: NodeId, raw: &Raw<'l>, reference: &str) -> Spread {
+        let name = reference.rsplit('#').next().unwrap_or_default();
+        let fixed = name.is_empty() || name.starts_with('/') || self.library(raw.side).is_only_anchor(name);
+        match self.follow(raw, reference).filter(|_| fixed) {
+            Some(target) => self.both(spread, target),
+            None => self.product(spread, &[Facts::opaque("`$dynamicRef` whose target depends on the caller", id)]),
+        }
+    }
+
+    fn any_of(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+        let variants = self.variants(raw, map, "anyOf");
+        if variants.is_empty() {
+            return Ok(spread.to_vec());
+        }
+        let evaluates = map.contains_key("unevaluatedProperties") || map.contains_key("unevaluatedItems");
+        if evaluates && variants.len() <= MAX_COMBINED {
+            return self.combinations(spread, &variants);
+        }
+        let mut union = Vec::new();
+        for variant in &variants {
+            for facts in self.alternatives(*variant).iter() {
+                let mut facts = facts.clone();
+                facts.loose |= variants.len() > 1;
+                facts.chosen.insert(0, *variant);
+                union.push(facts);
+            }
+        }
+        self.product(spread, &union)
+    }
+
+    /// Every way in which at least one variant holds and the others are known to hold or not.
+    fn combinations(&mut self, spread: &[Facts], variants: &[NodeId]) -> Spread {
+        let mut all = Vec::new();
+        for chosen in 1_u32..1 << variants.len() {
+            let mut facts = spread.to_vec();
+            for (index, variant) in variants.iter().enumerate() {
+                if chosen & (1 << index) == 0 {
+                    facts = self.without(&facts, *variant);
+                } else {
+                    facts = self.both(&facts, *variant)?;
+                }
+            }
+            all.extend(facts);
+        }
+        within_limit(all)
+    }
+
+    fn one_of(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+        let variants = self.variants(raw, map, "oneOf");
+        if variants.is_empty() {
+            return Ok(spread.to_vec());
+        }
+        let tagged = self.dialect(raw.side).is_openapi() && map.contains_key("discriminator");
+        let mut union = Vec::new();
+        for variant in &variants {
+            let others: Vec<NodeId> = variants.iter().copied().filter(|other| !tagged && other != variant).collect();
+            let twice = variants.iter().filter(|other| *other == variant).count() > 1;
+            if twice {
+                continue;
+            }
+            for facts in self.alternatives(*variant).iter() {
+                let mut facts = facts.clone();
+                facts.chosen.insert(0, *variant);
+                facts.excluded.extend_from_slice(&others);
+                facts.excluded.sort_unstable();
+                facts.excluded.dedup();
+                union.push(facts);
+            }
+            if union.len() > MAX_ALTERNATIVES {
+                return Err(TooMany);
+            }
+        }
+        self.product(spread, &union)
+    }
+
+    /// The alternatives under `anyOf` or `oneOf`; with a discriminator each also demands its names of it.
+    fn variants(&mut self, raw: &Raw<'l>, map: &'l Map<String, Value>, keyword: &str) -> Vec<NodeId> {
+        let tags = if self.dialect(raw.side).is_openapi() { map.get("discriminator") } else { None };
+        let values = list(map, keyword);
+        let mut variants = Vec::with_capacity(values.len());
+        for (index, value) in values.iter().enumerate() {
+            let variant = self.child(raw, value, &[keyword, &index.to_string()]);
+            let tag = tags.and_then(|tags| self.tag(raw, tags, value, index));
+            variants.push(tag.map_or(variant, |tag| self.all([variant, tag])));
+        }
+        variants
+    }
+
+    /// What a discriminator demands of the variant `value`: to be an object that names it.
+    fn tag(&mut self, raw: &Raw<'l>, discriminator: &'l Value, value: &'l Value, index: usize) -> Option<NodeId> {
+        let property = discriminator.get("propertyName")?.as_str()?;
+        let reference = value.get("$ref")?.as_str()?;
+        let key = (std::ptr::from_ref(discriminator) as usize, index);
+        if let Some(known) = self.tags.get(&key) {
+            return Some(*known);
+        }
+        let target = self.follow(raw, reference);
+        let mut names: Vec<Value> = Vec::new();
+        for (name, to) in discriminator.get("mapping").and_then(Value::as_object).into_iter().flatten() {
+            let to = to.as_str()?;
+            let by_name = reference.rsplit('/').next() == Some(to);
+            if by_name || to == reference || (target.is_some() && self.follow(raw, to) == target) {
+                names.push(name.clone().into());
+            }
+        }
+        if names.is_empty() {
+            names.push(reference.rsplit('/').next()?.trim_end_matches(".yaml").trim_end_matches(".json").into());
+        }
+        let named = Facts { types: Types::only(Type::String), values: Some(Rc::new(names)), ..Facts::any() };
+        let named = self.of_facts(named);
+        let mut facts = Facts { types: Types::only(Type::Object), ..Facts::any() };
+        let object = facts.object_mut();
+        object.required.insert(property.into());
+        object.properties.insert(property.into(), named);
+        let tag = self.of_facts(facts);
+        self.tags.insert(key, tag);
+        Some(tag)
+    }
+
+    fn condition(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+        let Some(condition) = map.get("if") else { return Ok(spread.to_vec()) };
+        if !map.contains_key("then") && !map.contains_key("else") {
+            return Ok(spread.to_vec());
+        }
+        let condition = self.child(raw, condition, &["if"]);
+        let branch = |schemas: &mut Self, keyword: &'static str| {
+            map.get(keyword).map_or(NodeId::ANY, |value| schemas.child(raw, value, &[keyword]))
+        };
+        let (then, otherwise) = (branch(self, "then"), branch(self, "else"));
+        let met = self.both(spread, condition)?;
+        let mut all = self.both(&met, then)?;
+        let unmet = self.without(spread, condition);
+        all.extend(self.both(&unmet, otherwise)?);
+        within_limit(all)
+    }
+
+    fn dependent_schemas(
+        &mut self,
+        spread: &[Facts],
+        raw: &Raw<'l>,
+        map: &'l Map<String, Value>,
+        keyword: &'static str,
+    ) -> Spread {
+        let mut spread = spread.to_vec();
+        for (name, value) in map.get(keyword).and_then(Value::as_object).into_iter().flatten() {
+            if !matches!(value, Value::Object(_) | Value::Bool(_)) {
+                continue;
+            }
+            let node = self.child(raw, value, &[keyword, name]);
+            let mut with = Facts { types: Types::only(Type::Object), ..Facts::any() };
+            with.object_mut().required.insert(name.as_str().into());
+            let mut without = Facts::any();
+            without.object_mut().properties.insert(name.as_str().into(), NodeId::NEVER);
+            let present = self.product(&spread, &[with])?;
+            let mut all = self.both(&present, node)?;
+            all.extend(self.product(&spread, &[without])?);
+            spread = within_limit(all)?;
+        }
+        Ok(spread)
+    }
+
+    /// The alternatives that do not meet `node`, with what can be said positively said so.
+    fn without(&mut self, spread: &[Facts], node: NodeId) -> Vec<Facts> {
+        let negated = self.negated(node);
+        let mut left = Vec::new();
+        for facts in spread {
+            match &negated {
+                Some(negated) => left.extend(self.meet(facts, negated)),
+                None => {
+                    let mut facts = facts.clone();
+                    facts.excluded.push(node);
+                    facts.excluded.sort_unstable();
+                    facts.excluded.dedup();
+                    left.extend(facts.settle().then_some(facts));
+                }
+            }
+        }
+        left
+    }
+
+    /// The opposite of very simple schemas: a set of types, or one required property.
+    fn negated(&mut self, node: NodeId) -> Option<Facts> {
+        let map = self.raw(node)?.value.as_object()?;
+        let (key, value) = map.iter().next().filter(|_| map.len() == 1)?;
+        match (key.as_str(), value) {
+            ("type", _) => {
+                let types = super::keywords::read_types(value)?.types_if_not_whole()?;
+                Some(Facts { types: Type::ALL.into_iter().fold(Types::ANY, |left, kind| if types.has(kind) { left.without(kind) } else { left }), ..Facts::any() })
+            }
+            ("required", Value::Array(names)) => {
+                let [Value::String(name)] = names.as_slice() else { return None };
+                let mut facts = Facts { types: Types::only(Type::Object), ..Facts::any() };
+                facts.object_mut().properties.insert(name.as_str().into(), NodeId::NEVER);
+                Some(facts)
+            }
+            _ => None,
+        }
+    }
+
+    /// Turns `unevaluatedProperties` and `unevaluatedItems` into the rest of each alternative, which by now knows all that is evaluated.
+    fn close_unevaluated(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>, mut spread: Vec<Facts>) -> Vec<Facts> {
+        if let Some(value) = map.get("unevaluatedProperties") {
+            let node = self.child(raw, value, &["unevaluatedProperties"]);
+            for facts in &mut spread {
+                if facts.loose {
+                    facts.opaque.extend(Facts::opaque("`unevaluatedProperties` over many `anyOf` schemas", id).opaque);
+                } else if facts.object.rest.is_none() {
+                    facts.object_mut().rest = Some(node);
+                }
+            }
+        }
+        if let Some(value) = map.get("unevaluatedItems") {
+            let node = self.child(raw, value, &["unevaluatedItems"]);
+            for facts in &mut spread {
+                if facts.loose || !facts.array.contains.is_empty() {
+                    facts.opaque.extend(Facts::opaque("`unevaluatedItems` over `anyOf` or `contains`", id).opaque);
+                } else if facts.array.rest.is_none() {
+                    facts.array.rest = Some(node);
+                }
+            }
+        }
+        spread.retain_mut(Facts::settle);
+        spread
+    }
+
+    fn both(&mut self, spread: &[Facts], node: NodeId) -> Spread {
+        let other = self.alternatives(node);
+        self.product(spread, &other)
+    }
+
+    fn product(&mut self, one: &[Facts], other: &[Facts]) -> Spread {
+        let mut met = Vec::new();
+        for first in one {
+            for second in other {
+                met.extend(self.meet(first, second));
+                if met.len() > MAX_ALTERNATIVES {
+                    return Err(TooMany);
+                }
+            }
+        }
+        Ok(met)
+    }
+}
+
+fn within_limit(spread: Vec<Facts>) -> Spread {
+    if spread.len() > MAX_ALTERNATIVES { Err(TooMany) } else { Ok(spread) }
+}
+
+fn unresolved(reference: &str, id: NodeId) -> Facts {
+    Facts::opaque(&format!("the reference `{reference}` leads to nothing that was given"), id)
+}
+
+fn list<'l>(map: &'l Map<String, Value>, keyword: &str) -> &'l [Value] {
+    map.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,114 @@
+//! Differences between two schemas that no document shows: properties that come and go, defaults, marks.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::Schemas;
+use super::facts::{Facts, NodeId, Type};
+
+/// What a note speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Topic {
+    PropertyAdded,
+    PropertyRemoved,
+    PropertyShown,
+    PropertyHidden,
+    Default,
+    Deprecated,
+    Undeprecated,
+    Discriminator,
+    ExtensibleValueRemoved,
+    ExtensibleValueAdded,
+}
+
+/// One difference between the old and the new form of a schema.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Note {
+    pub(super) topic: Topic,
+    pub(super) subject: Option<String>,
+    pub(super) old: String,
+    pub(super) new: String,
+}
+
+impl Note {
+    fn new(topic: Topic, subject: Option<&str>, old: impl Into<String>, new: impl Into<String>) -> Self {
+        Self { topic, subject: subject.map(str::to_owned), old: old.into(), new: new.into() }
+    }
+}
+
+/// The names of properties in all alternatives of a schema.
+#[derive(Default)]
+struct Names {
+    declared: BTreeSet<Rc<str>>,
+    hidden: BTreeSet<Rc<str>>,
+    is_object: bool,
+}
+
+impl Schemas<'_> {
+    /// The notes on a pair of schemas.
+    pub(super) fn notes(&mut self, old: NodeId, new: NodeId) -> Vec<Note> {
+        let mut notes = self.property_notes(old, new);
+        let (Some(old), Some(new)) = (self.keywords(old), self.keywords(new)) else { return notes };
+        let text = |value: Option<&Value>| value.map_or_else(|| "none".to_owned(), Value::to_string);
+        let (from, to) = (old.get("default"), new.get("default"));
+        if from != to {
+            notes.push(Note::new(Topic::Default, None, text(from), text(to)));
+        }
+        let is_deprecated = |value: Option<&Value>| value == Some(&Value::Bool(true));
+        match (is_deprecated(old.get("deprecated")), is_deprecated(new.get("deprecated"))) {
+            (false, true) => notes.push(Note::new(Topic::Deprecated, None, "in use", "deprecated")),
+            (true, false) => notes.push(Note::new(Topic::Undeprecated, None, "deprecated", "in use")),
+            _ => {}
+        }
+        let (from, to) = (old.get("discriminator"), new.get("discriminator"));
+        if from != to {
+            notes.push(Note::new(Topic::Discriminator, None, text(from), text(to)));
+        }
+        notes.extend(extensible_notes(old.get("x-extensible-enum"), new.get("x-extensible-enum")));
+        notes
+    }
+
+    fn property_notes(&mut self, old: NodeId, new: NodeId) -> Vec<Note> {
+        let (old, new) = (self.names(old), self.names(new));
+        let mut notes = Vec::new();
+        if !old.is_object || !new.is_object {
+            return notes;
+        }
+        for name in old.declared.difference(&new.declared) {
+            let topic = if new.hidden.contains(name) { Topic::PropertyHidden } else { Topic::PropertyRemoved };
+            notes.push(Note::new(topic, Some(name), "there", "not there"));
+        }
+        for name in new.declared.difference(&old.declared) {
+            let topic = if old.hidden.contains(name) { Topic::PropertyShown } else { Topic::PropertyAdded };
+            notes.push(Note::new(topic, Some(name), "not there", "there"));
+        }
+        notes
+    }
+
+    fn names(&mut self, id: NodeId) -> Names {
+        let mut names = Names::default();
+        let alternatives = self.alternatives(id);
+        let objects = alternatives.iter().filter(|facts: &&Facts| facts.types.has(Type::Object));
+        for facts in objects {
+            names.is_object = true;
+            let declared = facts.object.properties.iter().filter(|(_, node)| **node != NodeId::NEVER);
+            names.declared.extend(declared.map(|(name, _)| Rc::clone(name)));
+            names.hidden.extend(facts.object.hidden.iter().cloned());
+        }
+        names
+    }
+}
+
+/// Values of the widespread extension for lists that may grow: readers must take new ones, writers may not lose old ones.
+fn extensible_notes(old: Option<&Value>, new: Option<&Value>) -> Vec<Note> {
+    let (Some(Value::Array(old)), Some(Value::Array(new))) = (old, new) else { return Vec::new() };
+    let removed = old.iter().filter(|value| !new.contains(value));
+    let added = new.iter().filter(|value| !old.contains(value));
+    let note = |topic, value: &Value, old, new| Note::new(topic, Some(&value.to_string()), old, new);
+    removed
+        .map(|value| note(Topic::ExtensibleValueRemoved, value, "listed", "not listed"))
+        .chain(added.map(|value| note(Topic::ExtensibleValueAdded, value, "not listed", "listed")))
+        .collect()
+}

@@ -1,0 +1,202 @@
+//! Proofs: that one schema holds another, and that two have nothing in common. Without a proof the answer is "no".
+//!
+//! Recursion is by assumption: while a pair is being proved it may be used. Only proofs that need no open assumption are kept.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::evaluate::Truth;
+use super::facts::{Facts, NodeId, Type};
+use super::number;
+use super::relate::Relation;
+use super::{MAX_NESTING, Schemas};
+use crate::UnknownFields;
+
+/// How many pairs of schemas are looked at in one comparison.
+const MAX_PROOF_STEPS: usize = 1 << 18;
+
+/// How deep schemas are looked into to find that they have nothing in common.
+const MAX_APART_DEPTH: usize = 6;
+
+/// What has been proved so far.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    known: HashMap<(NodeId, NodeId), bool>,
+    open: HashMap<(NodeId, NodeId), usize>,
+    /// The outermost open pair that the current proof leans on.
+    leans_on: usize,
+    steps: usize,
+}
+
+impl Schemas<'_> {
+    /// True when it is proved that `holding` allows all that `held` does.
+    pub(crate) fn prove(&mut self, held: NodeId, holding: NodeId) -> bool {
+        if held == holding || holding == NodeId::ANY || held == NodeId::NEVER {
+            return true;
+        }
+        let pair = (held, holding);
+        if let Some(known) = self.proofs.known.get(&pair) {
+            return *known;
+        }
+        if let Some(depth) = self.proofs.open.get(&pair) {
+            self.proofs.leans_on = self.proofs.leans_on.min(*depth);
+            return true;
+        }
+        if self.are_identical(held, holding) {
+            return self.conclude(pair, true);
+        }
+        let depth = self.proofs.open.len();
+        self.proofs.steps += 1;
+        if depth >= MAX_NESTING || self.proofs.steps > MAX_PROOF_STEPS || self.is_exhausted() {
+            return false;
+        }
+        let outer = std::mem::replace(&mut self.proofs.leans_on, usize::MAX);
+        self.proofs.open.insert(pair, depth);
+        let holds = self.prove_alternatives(held, holding);
+        self.proofs.open.remove(&pair);
+        let leans_on = self.proofs.leans_on;
+        self.proofs.leans_on = outer;
+        if !holds || leans_on >= depth {
+            return self.conclude(pair, holds);
+        }
+        self.proofs.leans_on = outer.min(leans_on);
+        true
+    }
+
+    /// The same for every document, also those that writers are taken not to write.
+    pub(super) fn prove_strictly(&mut self, held: NodeId, holding: NodeId) -> bool {
+        if self.strict {
+            return self.prove(held, holding);
+        }
+        self.strict = true;
+        std::mem::swap(&mut self.proofs, &mut self.strict_proofs);
+        let holds = self.prove(held, holding);
+        std::mem::swap(&mut self.proofs, &mut self.strict_proofs);
+        self.strict = false;
+        holds
+    }
+
+    /// True when writers send only what their schema names.
+    pub(super) fn ignores_unknown_fields(&self) -> bool {
+        self.unknown_fields == UnknownFields::Ignored && !self.strict
+    }
+
+    fn conclude(&mut self, pair: (NodeId, NodeId), holds: bool) -> bool {
+        self.proofs.known.insert(pair, holds);
+        holds
+    }
+
+    fn prove_alternatives(&mut self, held: NodeId, holding: NodeId) -> bool {
+        let (narrow, wide) = (self.alternatives(held), self.alternatives(holding));
+        for kind in Type::ALL {
+            for facts in narrow.iter().filter(|facts| facts.types.has(kind)) {
+                if !self.prove_alternative(facts, &wide, kind, holding) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn prove_alternative(&mut self, held: &Facts, wide: &Rc<Vec<Facts>>, kind: Type, holding: NodeId) -> bool {
+        if let Some(values) = self.listed(held, kind) {
+            let all_allowed = values.iter().all(|value| {
+                self.meets(held, value) == Truth::No || self.allows(holding, value) == Truth::Yes
+            });
+            if all_allowed {
+                return true;
+            }
+        }
+        wide.iter().filter(|facts| facts.types.has(kind)).any(|facts| self.prove_facts(held, facts, kind))
+    }
+
+    /// True when it is proved that one alternative allows all documents of a type that another does.
+    pub(super) fn prove_facts(&mut self, held: &Facts, holding: &Facts, kind: Type) -> bool {
+        self.proofs.steps += 1;
+        if self.proofs.steps > MAX_PROOF_STEPS {
+            return false;
+        }
+        let mut relation = Relation::default();
+        self.relate_facts(held, holding, kind, &mut relation);
+        relation.violations.is_empty()
+            && relation.undecided.is_empty()
+            && relation.children.iter().all(|child| self.prove(child.held, child.holding))
+    }
+
+    /// True when it is proved that no document of the alternative, of this type, is allowed by the schema.
+    pub(super) fn is_apart(&mut self, held: &Facts, excluded: NodeId, kind: Type) -> bool {
+        if held.excluded.iter().any(|own| *own == excluded || self.prove_strictly(excluded, *own)) {
+            return true;
+        }
+        let alternatives = self.alternatives(excluded);
+        alternatives.iter().all(|facts| self.facts_apart(held, facts, kind, 0))
+    }
+
+    /// True when it is proved that two alternatives share no document of this type.
+    pub(super) fn are_disjoint(&mut self, one: &Facts, other: &Facts, kind: Type) -> bool {
+        self.facts_apart(one, other, kind, 0)
+    }
+
+    /// True when it is proved that two schemas share no document.
+    pub(super) fn nodes_apart(&mut self, one: NodeId, other: NodeId, depth: usize) -> bool {
+        if one == NodeId::NEVER || other == NodeId::NEVER {
+            return true;
+        }
+        if depth > MAX_APART_DEPTH || one == other || one == NodeId::ANY || other == NodeId::ANY {
+            return false;
+        }
+        let (first, second) = (self.alternatives(one), self.alternatives(other));
+        first.iter().all(|one| {
+            second.iter().all(|other| Type::ALL.into_iter().all(|kind| self.facts_apart(one, other, kind, depth + 1)))
+        })
+    }
+
+    fn facts_apart(&mut self, one: &Facts, other: &Facts, kind: Type, depth: usize) -> bool {
+        if !one.types.has(kind) || !other.types.has(kind) {
+            return true;
+        }
+        for (listed, free) in [(one, other), (other, one)] {
+            let Some(values) = self.listed(listed, kind) else { continue };
+            return values.iter().all(|value| self.meets(free, value) == Truth::No || self.meets(listed, value) == Truth::No);
+        }
+        match kind {
+            Type::Null | Type::Boolean => false,
+            Type::Number => numbers_apart(one, other),
+            Type::String => self.strings_apart(one, other),
+            Type::Array => self.arrays_apart(one, other, depth),
+            Type::Object => Self::sizes_apart(one, other) || self.properties_apart(one, other, depth),
+        }
+    }
+
+    fn strings_apart(&mut self, one: &Facts, other: &Facts) -> bool {
+        let (first, second) = (&one.string, &other.string);
+        let too_long = |short: Option<u64>, long: u64| short.is_some_and(|short| short < long);
+        too_long(first.max_length, second.min_length)
+            || too_long(second.max_length, first.min_length)
+            || first.patterns.iter().any(|one| second.patterns.iter().any(|other| self.patterns.disjoint(one, other)))
+    }
+
+    fn arrays_apart(&mut self, one: &Facts, other: &Facts, depth: usize) -> bool {
+        let (first, second) = (&one.array, &other.array);
+        let most = |array: &super::facts::ArrayFacts, least: u64| array.most().is_some_and(|most| most < least);
+        if most(first, second.min_items) || most(second, first.min_items) {
+            return true;
+        }
+        let certain = first.min_items.max(second.min_items).min(8);
+        (0..certain).any(|index| {
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            self.nodes_apart(first.item(index), second.item(index), depth)
+        })
+    }
+}
+
+fn numbers_apart(one: &Facts, other: &Facts) -> bool {
+    let below = |low: &Facts, high: &Facts| match (&low.number.upper, &high.number.lower) {
+        (Some(upper), Some(lower)) => {
+            let order = number::compare(&upper.value, &lower.value);
+            order.is_lt() || (order.is_eq() && (upper.exclusive || lower.exclusive))
+        }
+        _ => false,
+    };
+    below(one, other) || below(other, one)
+}

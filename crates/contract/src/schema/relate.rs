@@ -1,0 +1,315 @@
+//! What must hold for every document of one schema to be allowed by another, one level deep.
+//!
+//! [`Schemas::relation`] compares the alternatives of two schemas by type. Whatever a keyword of the holding schema
+//! demands and the held one does not is a [`Violation`]; what must hold of parts (properties, items) becomes a [`Child`].
+//! Invariant: when there is no violation and every child holds, the holding schema allows all that the held one does.
+
+mod arrays;
+mod objects;
+mod scalars;
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::evaluate::Truth;
+use super::facts::{Facts, NodeId, Type};
+use super::violation::{Aspect, Certainty, Violation};
+use super::Schemas;
+
+/// The most pairs of alternatives that are tried at one place.
+const MAX_PAIRS: usize = 1 << 12;
+
+/// From a document to a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    Property(Rc<str>),
+    Item(usize),
+    /// The document inside a string.
+    Content,
+}
+
+/// A part whose schemas must hold too.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Child {
+    pub(super) step: Step,
+    pub(super) held: NodeId,
+    pub(super) holding: NodeId,
+    pub(super) certainty: Certainty,
+}
+
+/// What must be shown for one schema to hold another.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Relation {
+    pub(super) violations: Vec<Violation>,
+    pub(super) children: Vec<Child>,
+    /// What could not be compared at all.
+    pub(super) undecided: Vec<String>,
+}
+
+impl Relation {
+    pub(super) fn add(&mut self, violation: Violation) {
+        self.violations.push(violation);
+    }
+
+    pub(super) fn child(&mut self, step: Step, held: NodeId, holding: NodeId) {
+        if held != holding && holding != NodeId::ANY && held != NodeId::NEVER {
+            self.children.push(Child { step, held, holding, certainty: Certainty::Surely });
+        }
+    }
+
+    fn soften(&mut self) {
+        self.violations.iter_mut().for_each(|violation| violation.certainty = Certainty::Perhaps);
+        self.children.iter_mut().for_each(|child| child.certainty = Certainty::Perhaps);
+    }
+
+    fn absorb(&mut self, other: Self) {
+        for violation in other.violations {
+            if !self.violations.contains(&violation) {
+                self.violations.push(violation);
+            }
+        }
+        for child in other.children {
+            if !self.children.contains(&child) {
+                self.children.push(child);
+            }
+        }
+        self.undecided.extend(other.undecided);
+    }
+}
+
+impl Schemas<'_> {
+    /// What must be shown for `holding` to allow every document of `held`.
+    pub(super) fn relation(&mut self, held: NodeId, holding: NodeId) -> Relation {
+        let (narrow, wide) = (self.alternatives(held), self.alternatives(holding));
+        let mut relation = Relation::default();
+        for kind in Type::ALL {
+            let narrow: Vec<&Facts> = narrow.iter().filter(|facts| facts.types.has(kind)).collect();
+            let wide: Vec<&Facts> = wide.iter().filter(|facts| facts.types.has(kind)).collect();
+            match (narrow.as_slice(), wide.as_slice()) {
+                ([], _) => {}
+                (narrow, []) => self.missing_type(narrow, kind, holding, &mut relation),
+                (narrow, wide) => {
+                    for facts in narrow {
+                        self.relate_alternative(facts, wide, kind, holding, &mut relation);
+                    }
+                }
+            }
+        }
+        relation
+    }
+
+    fn missing_type(&mut self, narrow: &[&Facts], kind: Type, holding: NodeId, relation: &mut Relation) {
+        let aspect = if kind == Type::Null { Aspect::Null } else { Aspect::Type };
+        let mut shown = Vec::new();
+        for facts in narrow {
+            let of_kind = Facts { types: super::facts::Types::only(kind), ..(*facts).clone() };
+            shown.extend(self.samples_of(&of_kind, 0, 2));
+        }
+        let allowed = self.type_names(holding);
+        let perhaps = shown.is_empty() && narrow.iter().all(|facts| !facts.opaque.is_empty());
+        let violation = Violation::new(aspect, kind.name(), allowed).about(kind.name()).shown_by(shown);
+        relation.add(if perhaps { violation.perhaps() } else { violation });
+    }
+
+    fn type_names(&mut self, id: NodeId) -> String {
+        let alternatives = self.alternatives(id);
+        let names: Vec<&str> = Type::ALL
+            .into_iter()
+            .filter(|kind| alternatives.iter().any(|facts| facts.types.has(*kind)))
+            .map(Type::name)
+            .collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(" or ") }
+    }
+
+    fn relate_alternative(
+        &mut self,
+        held: &Facts,
+        wide: &[&Facts],
+        kind: Type,
+        holding: NodeId,
+        relation: &mut Relation,
+    ) {
+        if let Some(values) = self.listed(held, kind) {
+            return self.relate_values(held, &values, wide, holding, relation);
+        }
+        if let [only] = wide {
+            return self.relate_facts(held, only, kind, relation);
+        }
+        if wide.len() <= MAX_PAIRS && wide.iter().any(|facts| self.prove_facts(held, facts, kind)) {
+            return;
+        }
+        let closest = self.closest(held, wide, kind);
+        let others_apart = wide.iter().enumerate().all(|(index, facts)| {
+            index == closest || self.are_disjoint(held, facts, kind)
+        });
+        let mut part = Relation::default();
+        self.relate_facts(held, wide[closest], kind, &mut part);
+        if !others_apart {
+            let shown = self.samples_of(held, 0, 8);
+            part.soften();
+            part.add(Violation::new(Aspect::Variant, self.name_of(held, kind), self.type_names(holding)).shown_by(shown).perhaps());
+        }
+        relation.absorb(part);
+    }
+
+    /// The finite list of values of this type, when there is one.
+    pub(super) fn listed(&mut self, facts: &Facts, kind: Type) -> Option<Vec<Value>> {
+        let values = match (&facts.values, kind) {
+            (Some(values), _) => values.iter().filter(|value| Type::of(value) == kind).cloned().collect(),
+            (None, Type::Null) => vec![Value::Null],
+            (None, Type::Boolean) => vec![Value::Bool(false), Value::Bool(true)],
+            (None, _) => return None,
+        };
+        Some(values)
+    }
+
+    fn relate_values(
+        &mut self,
+        held: &Facts,
+        values: &[Value],
+        wide: &[&Facts],
+        holding: NodeId,
+        relation: &mut Relation,
+    ) {
+        let listed = wide.iter().any(|facts| facts.values.is_some());
+        let texts: std::collections::HashSet<String> = match wide {
+            [only] if only.is_plain_list() => only.values.iter().flat_map(|values| values.iter()).map(Value::to_string).collect(),
+            _ => std::collections::HashSet::new(),
+        };
+        for value in values {
+            if texts.contains(&value.to_string()) {
+                continue;
+            }
+            let possible = self.meets(held, value);
+            if possible == Truth::No {
+                continue;
+            }
+            let aspect = if listed { Aspect::EnumValue } else { Aspect::Enum };
+            let violation = || Violation::new(aspect, value.to_string(), "not allowed").about(value.to_string()).shown_by([value.clone()]);
+            match self.allows(holding, value) {
+                Truth::Yes => {}
+                Truth::No if possible == Truth::Yes => relation.add(violation()),
+                Truth::No => relation.add(violation().perhaps()),
+                Truth::Unknown => {
+                    // The value alone cannot tell, but a holding alternative that makes no other demand than the held one can.
+                    let kind = Type::of(value);
+                    let proved = wide.iter().any(|facts| self.prove_demands(held, facts, kind));
+                    if !proved {
+                        relation.add(violation().perhaps());
+                    }
+                }
+            }
+        }
+    }
+
+    /// What one alternative must meet to be held by another, for documents of one type.
+    pub(super) fn relate_facts(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
+        if let Some(values) = &holding.values
+            && !held_by_list(held, values)
+        {
+            let strangers = self.stranger(held, kind);
+            let list = Value::Array(values.to_vec()).to_string();
+            relation.add(Violation::new(Aspect::Enum, kind.name(), list).shown_by(strangers));
+            return;
+        }
+        self.relate_demands(held, holding, kind, relation);
+    }
+
+    fn relate_demands(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
+        match kind {
+            Type::Null | Type::Boolean => {}
+            Type::Number => scalars::numbers(held, holding, relation),
+            Type::String => self.relate_strings(held, holding, relation),
+            Type::Array => self.relate_arrays(held, holding, relation),
+            Type::Object => self.relate_objects(held, holding, relation),
+        }
+        for excluded in &holding.excluded {
+            if !self.is_apart(held, *excluded, kind) {
+                let shown = self.samples(*excluded, 6);
+                let both = self.overlap(held, *excluded);
+                let name = self.describe(*excluded);
+                relation.add(Violation::new(Aspect::Exclusion, "allowed", name).shown_by(both).shown_by(shown).perhaps());
+            }
+        }
+        for opaque in &holding.opaque {
+            let known = held.opaque.iter().any(|other| {
+                other.reason == opaque.reason && self.are_identical(other.node, opaque.node)
+            });
+            if !known {
+                relation.undecided.push(opaque.reason.to_string());
+            }
+        }
+    }
+
+    fn prove_demands(&mut self, held: &Facts, holding: &Facts, kind: Type) -> bool {
+        let free = Facts { values: None, ..holding.clone() };
+        holding.values.is_none() && self.prove_facts(held, &free, kind)
+    }
+
+    /// Documents that both an alternative and a schema allow.
+    fn overlap(&mut self, held: &Facts, excluded: NodeId) -> Vec<Value> {
+        let mut found = Vec::new();
+        for facts in self.alternatives(excluded).iter() {
+            if let Some(both) = self.meet(held, facts) {
+                found.extend(self.samples_of(&both, 0, 4));
+            }
+        }
+        found
+    }
+
+    /// The alternative most likely meant by the same variant: the same names first, then the one with the least violations.
+    fn closest(&mut self, held: &Facts, wide: &[&Facts], kind: Type) -> usize {
+        let mut best = (usize::MAX, 0);
+        for (index, facts) in wide.iter().enumerate().take(MAX_PAIRS) {
+            let mut relation = Relation::default();
+            self.relate_facts(held, facts, kind, &mut relation);
+            let apart = if self.are_disjoint(held, facts, kind) { 1000 } else { 0 };
+            let named = if self.same_variant(held, facts) { 0 } else { 100 };
+            let score = apart + named + relation.violations.len() + relation.undecided.len();
+            if score < best.0 {
+                best = (score, index);
+            }
+        }
+        best.1
+    }
+
+    fn same_variant(&self, one: &Facts, other: &Facts) -> bool {
+        let names = |facts: &Facts| -> Vec<String> { facts.chosen.iter().filter_map(|id| self.variant_name(*id)).collect() };
+        let (one, other) = (names(one), names(other));
+        !one.is_empty() && one == other
+    }
+
+    /// The name by which people know a variant: what it refers to, its title, or its place.
+    fn variant_name(&self, id: NodeId) -> Option<String> {
+        let raw = self.raw(id)?;
+        let text = |key: &str| raw.value.get(key).and_then(Value::as_str);
+        let referred = text("$ref").and_then(|reference| reference.rsplit(['/', '#']).next());
+        Some(referred.or_else(|| text("title")).unwrap_or_else(|| raw.pointer.rsplit('/').next().unwrap_or("")).to_owned())
+    }
+
+    fn name_of(&self, facts: &Facts, kind: Type) -> String {
+        let named = facts.chosen.last().and_then(|id| self.variant_name(*id));
+        named.map_or_else(|| kind.name().to_owned(), |name| format!("`{name}`"))
+    }
+
+    /// A short text for a schema.
+    pub(super) fn describe(&self, id: NodeId) -> String {
+        match self.raw(id) {
+            Some(raw) => {
+                let text = raw.value.to_string();
+                let short: String = text.chars().take(120).collect();
+                if short.len() < text.len() { format!("{short}...") } else { short }
+            }
+            None if id == NodeId::ANY => "anything".to_owned(),
+            None => "nothing".to_owned(),
+        }
+    }
+}
+
+/// True when the held alternative can only be one of the listed values. Lists of it were handled value by value.
+fn held_by_list(held: &Facts, values: &[Value]) -> bool {
+    held.values.as_ref().is_some_and(|held| {
+        held.iter().all(|value| values.iter().any(|other| super::meet::same_value(value, other)))
+    })
+}

@@ -1,0 +1,361 @@
+//! Random schemas, small changes of schemas, and random documents near them, from a seed.
+
+use serde_json::{Map, Value, json};
+
+/// A small deterministic source of randomness, so that every failure can be run again by its seed.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).expect("below a usize")
+    }
+
+    /// True in `percent` of a hundred throws.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<'v, T>(&mut self, values: &'v [T]) -> &'v T {
+        &values[self.below(values.len())]
+    }
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const PATTERNS: [&str; 6] = ["^[a-c]+$", "^a", "b", "^[a-z]{1,3}$", "^.{2}$", "^x-"];
+
+/// A random schema.
+pub fn schema(dice: &mut Dice, depth: usize) -> Value {
+    match dice.below(if depth == 0 { 6 } else { 13 }) {
+        0 => string(dice),
+        1 => number(dice),
+        2 => json!({"type": "boolean"}),
+        3 => listed(dice),
+        4 => nullable(dice),
+        5 => if dice.chance(80) { string(dice) } else { json!(dice.chance(80)) },
+        6..=8 => object(dice, depth),
+        9 | 10 => array(dice, depth),
+        11 => {
+            let keyword = *dice.pick(&["anyOf", "oneOf", "allOf"]);
+            let count = 1 + dice.below(3);
+            let variants: Vec<Value> = (0..count).map(|_| schema(dice, depth - 1)).collect();
+            json!({keyword: variants})
+        }
+        _ => conditional(dice, depth),
+    }
+}
+
+fn string(dice: &mut Dice) -> Value {
+    let mut map = json!({"type": "string"});
+    if dice.chance(30) {
+        map["minLength"] = json!(dice.below(4));
+    }
+    if dice.chance(30) {
+        map["maxLength"] = json!(1 + dice.below(4));
+    }
+    if dice.chance(30) {
+        map["pattern"] = json!(dice.pick(&PATTERNS));
+    }
+    map
+}
+
+fn number(dice: &mut Dice) -> Value {
+    let mut map = json!({"type": dice.pick(&["integer", "number"])});
+    if dice.chance(30) {
+        map[*dice.pick(&["minimum", "exclusiveMinimum"])] = json!(dice.below(4));
+    }
+    if dice.chance(30) {
+        map[*dice.pick(&["maximum", "exclusiveMaximum"])] = json!(2 + dice.below(6));
+    }
+    if dice.chance(15) {
+        map["multipleOf"] = dice.pick(&[json!(2), json!(3), json!(0.5)]).clone();
+    }
+    map
+}
+
+fn listed(dice: &mut Dice) -> Value {
+    let values = [json!("a"), json!("b"), json!("ab"), json!(1), json!(2), json!(null), json!(true), json!({"a": 1})];
+    if dice.chance(25) {
+        return json!({"const": dice.pick(&values)});
+    }
+    let count = 1 + dice.below(4);
+    let chosen: Vec<Value> = (0..count).map(|_| dice.pick(&values).clone()).collect();
+    json!({"enum": chosen})
+}
+
+fn nullable(dice: &mut Dice) -> Value {
+    let kinds = ["string", "integer", "number", "boolean", "object", "array"];
+    json!({"type": [dice.pick(&kinds), "null"]})
+}
+
+fn object(dice: &mut Dice, depth: usize) -> Value {
+    let mut map = Map::new();
+    if dice.chance(85) {
+        map.insert("type".into(), json!("object"));
+    }
+    let mut properties = Map::new();
+    for name in NAMES {
+        if dice.chance(45) {
+            properties.insert(name.into(), schema(dice, depth - 1));
+        }
+    }
+    map.insert("properties".into(), properties.into());
+    if dice.chance(60) {
+        let required: Vec<&str> = NAMES.into_iter().filter(|_| dice.chance(30)).collect();
+        map.insert("required".into(), json!(required));
+    }
+    if dice.chance(35) {
+        let rest = if dice.chance(60) { json!(false) } else { schema(dice, depth - 1) };
+        map.insert(dice.pick(&["additionalProperties", "additionalProperties", "unevaluatedProperties"]).to_string(), rest);
+    }
+    if dice.chance(12) {
+        map.insert("patternProperties".into(), json!({*dice.pick(&PATTERNS): schema(dice, depth - 1)}));
+    }
+    if dice.chance(8) {
+        map.insert("propertyNames".into(), json!({"pattern": dice.pick(&PATTERNS)}));
+    }
+    if dice.chance(8) {
+        map.insert("minProperties".into(), json!(dice.below(3)));
+    }
+    if dice.chance(8) {
+        map.insert("maxProperties".into(), json!(1 + dice.below(3)));
+    }
+    if dice.chance(8) {
+        map.insert("dependentRequired".into(), json!({*dice.pick(&NAMES): [dice.pick(&NAMES)]}));
+    }
+    if dice.chance(6) {
+        map.insert("dependentSchemas".into(), json!({*dice.pick(&NAMES): schema(dice, depth - 1)}));
+    }
+    if dice.chance(10) {
+        let count = 1 + dice.below(2);
+        let keyword = *dice.pick(&["anyOf", "oneOf", "allOf"]);
+        let parts: Vec<Value> = (0..count).map(|_| object(dice, 1)).collect();
+        map.insert(keyword.into(), parts.into());
+    }
+    map.into()
+}
+
+fn array(dice: &mut Dice, depth: usize) -> Value {
+    let mut map = json!({"type": "array"});
+    if dice.chance(70) {
+        map["items"] = schema(dice, depth - 1);
+    }
+    if dice.chance(25) {
+        let count = 1 + dice.below(2);
+        map["prefixItems"] = (0..count).map(|_| schema(dice, depth - 1)).collect();
+    }
+    if dice.chance(25) {
+        map["minItems"] = json!(dice.below(3));
+    }
+    if dice.chance(25) {
+        map["maxItems"] = json!(1 + dice.below(3));
+    }
+    if dice.chance(15) {
+        map["uniqueItems"] = json!(true);
+    }
+    if dice.chance(12) {
+        map["contains"] = schema(dice, depth - 1);
+        if dice.chance(40) {
+            map["minContains"] = json!(dice.below(3));
+        }
+        if dice.chance(30) {
+            map["maxContains"] = json!(1 + dice.below(2));
+        }
+    }
+    if dice.chance(6) {
+        map["unevaluatedItems"] = json!(false);
+    }
+    map
+}
+
+fn conditional(dice: &mut Dice, depth: usize) -> Value {
+    if dice.chance(40) {
+        return json!({"not": schema(dice, depth - 1)});
+    }
+    json!({"if": schema(dice, depth - 1), "then": schema(dice, depth - 1), "else": schema(dice, depth - 1)})
+}
+
+/// A schema with one random part replaced, dropped or added.
+pub fn changed(dice: &mut Dice, schema_before: &Value) -> Value {
+    let mut after = schema_before.clone();
+    let mut places = Vec::new();
+    collect(&after, String::new(), &mut places);
+    let place = dice.pick(&places).clone();
+    let part = after.pointer_mut(&place).expect("collected");
+    match part {
+        Value::Object(map) if dice.chance(60) => edit(dice, map),
+        part => {
+            let depth = dice.below(3);
+            *part = schema(dice, depth);
+        }
+    }
+    after
+}
+
+fn edit(dice: &mut Dice, map: &mut Map<String, Value>) {
+    let keys: Vec<String> = map.keys().cloned().collect();
+    if !keys.is_empty() && dice.chance(40) {
+        map.remove(dice.pick(&keys));
+        return;
+    }
+    let other = match map.get("type").and_then(Value::as_str) {
+        Some("string") => string(dice),
+        Some("integer" | "number") => number(dice),
+        Some("array") => array(dice, 1),
+        _ => object(dice, 1),
+    };
+    if let Value::Object(other) = other {
+        let keys: Vec<String> = other.keys().cloned().collect();
+        let key = dice.pick(&keys);
+        map.insert(key.clone(), other[key].clone());
+    }
+}
+
+fn collect(value: &Value, pointer: String, places: &mut Vec<String>) {
+    let Value::Object(map) = value else { return };
+    for (keyword, child) in map {
+        let at = format!("{pointer}/{keyword}");
+        match (keyword.as_str(), child) {
+            ("properties" | "patternProperties" | "dependentSchemas", Value::Object(children)) => {
+                for (name, child) in children {
+                    collect(child, format!("{at}/{name}"), places);
+                }
+            }
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(children)) => {
+                for (index, child) in children.iter().enumerate() {
+                    collect(child, format!("{at}/{index}"), places);
+                }
+            }
+            (_, Value::Object(_)) => collect(child, at, places),
+            _ => {}
+        }
+    }
+    places.push(pointer);
+}
+
+/// A random document that a schema may allow: built along the schema, with some noise.
+pub fn document(dice: &mut Dice, schema: &Value, depth: usize) -> Value {
+    let Value::Object(map) = schema else { return noise(dice, depth) };
+    if depth == 0 || dice.chance(8) {
+        return noise(dice, depth.min(1));
+    }
+    if let Some(value) = map.get("const") {
+        return value.clone();
+    }
+    if let Some(values) = map.get("enum").and_then(Value::as_array).filter(|values| !values.is_empty()) {
+        return dice.pick(values).clone();
+    }
+    for keyword in ["anyOf", "oneOf", "allOf"] {
+        if let Some(parts) = map.get(keyword).and_then(Value::as_array).filter(|parts| !parts.is_empty()) {
+            let part = dice.pick(parts).clone();
+            let own = object_document(dice, map, depth);
+            let chosen = document(dice, &part, depth - 1);
+            return match (own, chosen) {
+                (Value::Object(mut own), Value::Object(chosen)) if map.contains_key("properties") => {
+                    own.extend(chosen);
+                    own.into()
+                }
+                (own, _) if map.contains_key("properties") => own,
+                (_, chosen) => chosen,
+            };
+        }
+    }
+    for keyword in ["then", "else", "if"] {
+        if let Some(part) = map.get(keyword).filter(|_| dice.chance(50)) {
+            return document(dice, part, depth - 1);
+        }
+    }
+    let kinds: Vec<&str> = match map.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ if map.contains_key("properties") => vec!["object"],
+        _ => return noise(dice, depth),
+    };
+    match *dice.pick(&kinds) {
+        "object" => object_document(dice, map, depth),
+        "array" => {
+            let count = dice.below(4);
+            (0..count)
+                .map(|index| {
+                    let prefix = map.get("prefixItems").and_then(|prefix| prefix.get(index));
+                    let any = Value::Bool(true);
+                    let item = prefix.or_else(|| map.get("items")).or_else(|| map.get("contains")).unwrap_or(&any).clone();
+                    document(dice, &item, depth - 1)
+                })
+                .collect()
+        }
+        "string" => text(dice),
+        "integer" => json!(dice.below(12)),
+        "number" => json!(dice.below(24) as f64 / 2.0),
+        "boolean" => json!(dice.chance(50)),
+        _ => Value::Null,
+    }
+}
+
+fn object_document(dice: &mut Dice, map: &Map<String, Value>, depth: usize) -> Value {
+    let empty = Map::new();
+    let properties = map.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    let required = map.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut document_map = Map::new();
+    for name in NAMES {
+        let needed = required.iter().any(|other| other == name);
+        let declared = properties.get(name);
+        let percent = match (needed, declared) {
+            (true, _) => 97,
+            (false, Some(_)) => 50,
+            (false, None) => 12,
+        };
+        if dice.chance(percent) {
+            let value = match declared {
+                Some(schema) => document(dice, schema, depth - 1),
+                None => match map.get("additionalProperties") {
+                    Some(rest) => document(dice, rest, depth - 1),
+                    None => noise(dice, 1),
+                },
+            };
+            document_map.insert(name.into(), value);
+        }
+    }
+    if dice.chance(10) {
+        document_map.insert(dice.pick(&["x-free", "ab", "zz", ""]).to_string(), noise(dice, 1));
+    }
+    document_map.into()
+}
+
+fn text(dice: &mut Dice) -> Value {
+    json!(dice.pick(&["", "a", "b", "ab", "abc", "abcd", "xy", "x-", "zzzzz", "c", "ba", "aaaaaa"]))
+}
+
+fn noise(dice: &mut Dice, depth: usize) -> Value {
+    match dice.below(if depth == 0 { 6 } else { 8 }) {
+        0 => Value::Null,
+        1 => json!(dice.chance(50)),
+        2 => json!(dice.below(10)),
+        3 => json!(dice.below(20) as f64 / 4.0),
+        4 | 5 => text(dice),
+        6 => {
+            let count = dice.below(3);
+            (0..count).map(|_| noise(dice, depth - 1)).collect()
+        }
+        _ => {
+            let mut map = Map::new();
+            for name in NAMES {
+                if dice.chance(25) {
+                    map.insert(name.into(), noise(dice, depth - 1));
+                }
+            }
+            map.into()
+        }
+    }
+}
