@@ -155,7 +155,7 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 }
 
 /// The words of a call after `git`.
-pub(crate) fn arguments<'a>(folder: &Path, words: &[&'a OsStr]) -> Vec<std::ffi::OsString> {
+pub(crate) fn arguments(folder: &Path, words: &[&OsStr]) -> Vec<std::ffi::OsString> {
     let fixed = SETTINGS.iter().map(|word| OsStr::new(*word).to_owned());
     let place = ["-C".into(), folder.as_os_str().to_owned()];
     fixed.chain(place).chain(words.iter().map(|word| (*word).to_owned())).collect()

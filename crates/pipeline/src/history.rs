@@ -34,7 +34,8 @@ pub struct RawCommit {
 pub struct ResolvedReference {
     /// The commit.
     pub commit: CommitId,
-    /// The branch: the one that was named, or for a tag or commit the default branch or the only branch that contains it.
+    /// The branch: the one that was named; for a tag or commit the only branch that contains it, or the default branch of
+    /// a repository that is not a folder of this machine.
     pub branch: Option<String>,
 }
 
@@ -144,9 +145,14 @@ impl Mirror {
     fn branch_of(&self, commit: &CommitId, head: &Head) -> Result<Option<String>, GitError> {
         let contains = format!("--contains={commit}");
         let names = self.names(&[contains.as_str(), "refs/heads"])?;
-        Ok(match head {
-            Head::Branch(default) if names.contains(default) => Some(default.clone()),
-            _ => <[String; 1]>::try_from(names).ok().map(|[only]| only),
+        let default = match head {
+            // The HEAD of a work tree is where somebody happens to work.
+            Head::Branch(branch) if self.location().local().is_none() => Some(branch),
+            _ => None,
+        };
+        Ok(match default.filter(|branch| names.contains(branch)) {
+            Some(branch) => Some(branch.clone()),
+            None => <[String; 1]>::try_from(names).ok().map(|[only]| only),
         })
     }
 

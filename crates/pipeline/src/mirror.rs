@@ -117,7 +117,8 @@ fn remove_stale_locks(folder: &Path) {
 
 fn fetch(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) -> Result<(), BuildFault> {
     let words = ["fetch", "--prune", "--no-progress", "--quiet", "origin"].map(OsStr::new);
-    run_git(place, folder, folder, &words).map_err(|reason| fetch_fault(location, reason))
+    run_git(place, folder, folder, location.password(), &words)
+        .map_err(|reason| fetch_fault(location, reason))
 }
 
 /// Clones beside the final name, so that a mirror is whole or not there.
@@ -127,7 +128,8 @@ fn clone(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) ->
     fs::create_dir_all(&partial).map_err(|source| io_fault(&partial, "created", source))?;
     let options = ["clone", "--mirror", "--no-progress", "--quiet", "--"].map(OsStr::new);
     let words = [&options[..], &[location.as_argument(), OsStr::new(".")]].concat();
-    let cloned = run_git(place, &partial, &partial, &words).map_err(|reason| fetch_fault(location, reason));
+    let cloned = run_git(place, &partial, &partial, location.password(), &words)
+        .map_err(|reason| fetch_fault(location, reason));
     let moved = cloned
         .and_then(|()| fs::rename(&partial, folder).map_err(|source| io_fault(folder, "created", source)));
     if moved.is_err() {
@@ -149,11 +151,12 @@ pub(crate) enum Unfinished {
     Because(String),
 }
 
-/// Runs git under the guard, with its words in the log; `disk` is what it fills.
+/// Runs git under the guard, with its words in the log; `disk` is what it fills, `secret` what the log must not show.
 pub(crate) fn run_git(
     place: &Workplace<'_>,
     folder: &Path,
     disk: &Path,
+    secret: Option<&str>,
     words: &[&OsStr],
 ) -> Result<(), Unfinished> {
     let utf8 = |word: std::ffi::OsString| {
@@ -168,7 +171,7 @@ pub(crate) fn run_git(
         command: std::iter::once("git".to_owned()).chain(arguments?).collect(),
         folder: folder.to_owned(),
         env,
-        secrets: Vec::new(),
+        secrets: secret.map(str::to_owned).into_iter().collect(),
         disk: Some(disk.to_owned()),
         bounds,
     };

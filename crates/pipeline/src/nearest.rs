@@ -13,16 +13,18 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a
     let mut ranked: Vec<(usize, &str)> = candidates
         .into_iter()
         .take(MAX_COMPARED)
-        .map(|candidate| {
-            (distance(&wanted, &candidate.chars().take(MAX_LENGTH).collect::<Vec<_>>()), candidate)
-        })
-        .filter(|(distance, candidate)| {
-            *distance < wanted.len().max(candidate.chars().count()).div_ceil(2).max(2)
-        })
+        .filter_map(|name| Some((similarity(&wanted, name)?, name)))
         .collect();
     ranked.sort_unstable();
     ranked.dedup();
     ranked.into_iter().take(MAX_OFFERED).map(|(_, candidate)| candidate.to_owned()).collect()
+}
+
+/// Returns the distance of two names unless it is more than half of the longer one.
+fn similarity(wanted: &[char], name: &str) -> Option<usize> {
+    let name: Vec<char> = name.chars().take(MAX_LENGTH).collect();
+    let distance = distance(wanted, &name);
+    (2 * distance <= wanted.len().max(name.len())).then_some(distance)
 }
 
 /// Levenshtein's distance: insertions, deletions and replacements.

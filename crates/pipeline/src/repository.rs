@@ -34,8 +34,11 @@ fn checked(what: &'static str, text: &str, problem: Option<&'static str>) -> Res
     } else {
         problem
     };
-    let text = || without_password(text).chars().take(80).collect();
-    general.map_or(Ok(()), |why| Err(SourceError { what, text: text(), why }))
+    general.map_or(Ok(()), |why| Err(refusal(what, text, why)))
+}
+
+fn refusal(what: &'static str, text: &str, why: &'static str) -> SourceError {
+    SourceError { what, text: without_password(text).chars().take(80).collect(), why }
 }
 
 /// Takes the user and password out of a URL, so that it can be shown.
@@ -67,6 +70,14 @@ impl RepositoryLocation {
         }
     }
 
+    /// Returns the part of a URL that no log may show.
+    pub(crate) fn password(&self) -> Option<&str> {
+        let Self::Remote(url) = self else { return None };
+        let (_, rest) = url.split_once("://")?;
+        let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+        user.split_once(':').map(|(_, password)| password)
+    }
+
     /// Returns the folder, when it is one of this machine.
     #[must_use]
     pub fn local(&self) -> Option<&Path> {
@@ -82,21 +93,18 @@ impl FromStr for RepositoryLocation {
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
         checked("git repository", text, None)?;
-        let fail = |why| checked("git repository", text, Some(why));
-        match text.split_once("://") {
+        let why = match text.split_once("://") {
             Some(("https" | "ssh", rest)) if rest.starts_with(['-', '/']) || rest.is_empty() => {
-                fail("the host is missing or would be taken for an option")?;
+                "the host is missing or would be taken for an option"
             }
             Some(("https" | "ssh" | "file", _)) => return Ok(Self::Remote(text.to_owned())),
-            Some(_) => fail("only https, ssh, file and folders of this machine are fetched")?,
+            Some(_) => "only https, ssh, file and folders of this machine are fetched",
             None if text.starts_with('/') => return Ok(Self::Local(text.into())),
-            None if text.contains("::") => fail("transport helpers could run commands")?,
+            None if text.contains("::") => "transport helpers could run commands",
             None if is_scp_like(text) => return Ok(Self::Remote(text.to_owned())),
-            None => {
-                fail("a folder must be an absolute path, and a URL begins with https://, ssh:// or file://")?
-            }
-        }
-        Err(SourceError { what: "git repository", text: String::new(), why: "it has an unknown form" })
+            None => "a folder must be an absolute path, and a URL begins with https://, ssh:// or file://",
+        };
+        Err(refusal("git repository", text, why))
     }
 }
 
@@ -244,6 +252,7 @@ mod tests {
     fn passwords_are_not_shown() {
         let location: RepositoryLocation = "https://ann:s3cret@example.com/x".parse().unwrap();
         assert_eq!(format!("{location} {location:?}"), "https://example.com/x https://example.com/x");
+        assert_eq!(location.password(), Some("s3cret"));
         let error = "http://ann:s3cret@example.com/x".parse::<RepositoryLocation>().unwrap_err();
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }

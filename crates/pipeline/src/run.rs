@@ -46,7 +46,7 @@ pub fn run(
     request: &BuildRequest,
     observer: &dyn Observer,
     cancel: &CancelToken,
-) -> Result<(Prepared, BuildOutput), BuildFailure> {
+) -> Result<(Prepared, BuildOutput), Box<BuildFailure>> {
     let prepared = prepare(request, observer, cancel)?;
     let output = make(request, &prepared, observer, cancel)?;
     Ok((prepared, output))
@@ -60,7 +60,7 @@ pub fn prepare(
     request: &BuildRequest,
     observer: &dyn Observer,
     cancel: &CancelToken,
-) -> Result<Prepared, BuildFailure> {
+) -> Result<Prepared, Box<BuildFailure>> {
     in_workplace(request, observer, cancel, Phase::Fetch, |build| {
         let (mirror, problems) = build.phase(Phase::Fetch, |build| build.fetch())?;
         let checked =
@@ -79,7 +79,7 @@ pub fn make(
     prepared: &Prepared,
     observer: &dyn Observer,
     cancel: &CancelToken,
-) -> Result<BuildOutput, BuildFailure> {
+) -> Result<BuildOutput, Box<BuildFailure>> {
     in_workplace(request, observer, cancel, Phase::Checkout, |build| {
         let checked = &prepared.checked;
         build.phase(Phase::Checkout, |build| build.check_out(prepared))?;
@@ -108,10 +108,10 @@ fn in_workplace<T>(
     cancel: &CancelToken,
     first: Phase,
     work: impl FnOnce(&mut Build<'_>) -> Result<T, BuildFault>,
-) -> Result<T, BuildFailure> {
+) -> Result<T, Box<BuildFailure>> {
     let fail = |phase, fault, last_lines, suites| {
         let log = request.work_folder.join("log");
-        BuildFailure { build: request.build.clone(), phase, fault, log, last_lines, suites }
+        Box::new(BuildFailure { build: request.build.clone(), phase, fault, log, last_lines, suites })
     };
     let place = match Workplace::open(request, cancel) {
         Ok(place) => place,
@@ -169,14 +169,14 @@ impl Build<'_> {
         let clone = [&clone[..], &[prepared.mirror.folder().as_os_str(), OsStr::new(".")]].concat();
         let checkout = ["checkout", "--quiet", "--detach", commit.as_str()].map(OsStr::new);
         for words in [&clone[..], &checkout[..]] {
-            mirror::run_git(self.place, &source, self.place.root(), words).map_err(
-                |problem| match problem {
+            mirror::run_git(self.place, &source, self.place.root(), None, words).map_err(|problem| {
+                match problem {
                     Unfinished::Fault(fault) => fault,
                     Unfinished::Because(reason) => {
                         BuildFault::Checkout { commit: commit.to_string(), reason }
                     }
-                },
-            )?;
+                }
+            })?;
         }
         Ok(())
     }

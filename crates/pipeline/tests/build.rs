@@ -1,5 +1,8 @@
 //! Whole builds: real git repositories, real commands, and everything that can go wrong with them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
+mod repository;
 mod support;
 
 use std::fs;
@@ -9,10 +12,11 @@ use std::time::{Duration, Instant};
 use lockstep_domain::evidence::Outcome;
 use lockstep_pipeline::guard::End;
 use lockstep_pipeline::{
-    BuildEvent, BuildFailure, BuildFault, BuildOutput, BuildRequest, CancelToken, CheckProblem, Ending,
-    HostEnvironment, Phase, Prepared, make, prepare, run,
+    BuildEvent, BuildFailure, BuildFault, BuildOutput, BuildRequest, CancelToken, Ending, HostEnvironment,
+    Phase, Prepared, make, prepare, run,
 };
-use support::{Repository, guard, processes_with, wait_until};
+use repository::Repository;
+use support::{guard, processes_with, wait_until};
 use tempfile::TempDir;
 
 /// The part of a manifest that every test needs.
@@ -58,16 +62,14 @@ impl Bench {
 
     /// A manifest with one test suite, a shell script.
     fn suite(script: &str, settings: &str) -> Self {
-        Self::new(&format!(
-            "[[test]]\nkind = \"unit\"\nrun = [\"sh\", \"-c\", '''{script}''']\n{settings}"
-        ))
+        Self::new(&format!("[[test]]\nkind = \"unit\"\nrun = [\"sh\", \"-c\", '''{script}''']\n{settings}"))
     }
 
-    fn run(&self) -> Result<(Prepared, BuildOutput), BuildFailure> {
+    fn run(&self) -> Result<(Prepared, BuildOutput), Box<BuildFailure>> {
         run(&self.request, &|_: &BuildEvent| {}, &self.cancel)
     }
 
-    fn failure(&self) -> BuildFailure {
+    fn failure(&self) -> Box<BuildFailure> {
         let failure = self.run().map(|(_, output)| output.artifact.path).unwrap_err();
         assert!(failure.log.exists() && !failure.hint().is_empty());
         self.nothing_is_left();
@@ -264,7 +266,8 @@ fn branches_tags_and_commits_are_resolved_after_new_pushes() {
 #[test]
 fn a_folder_of_a_monorepo_is_built_alone_but_its_key_knows_the_rest() {
     let mut bench = Bench::new("");
-    let manifest = format!("name = \"pay\"\n[build]\nsteps = [[\"cp\", \"../shared\", \"copy\"]]\n{PACKAGE}{RUN}");
+    let manifest =
+        format!("name = \"pay\"\n[build]\nsteps = [[\"cp\", \"../shared\", \"copy\"]]\n{PACKAGE}{RUN}");
     bench.repository.write("services/pay/lockstep.toml", &manifest);
     bench.repository.write("services/shared", "one");
     let first = bench.repository.commit("feat(pay): begin");
@@ -284,7 +287,7 @@ fn a_folder_of_a_monorepo_is_built_alone_but_its_key_knows_the_rest() {
 #[test]
 fn a_failing_step_says_which_how_and_its_last_lines() {
     let bench = Bench::new(
-        "[build]\nsteps = [[\"true\"], [\"sh\", \"-c\", \"echo compiling; echo no such file; exit 3\"], [\"true\"]]\n",
+        "[build]\nsteps = [[\"true\"], [\"sh\", \"-c\", \"echo compiling; echo no such file; exit 3\"], [\"true\"]]\n[package]\ninclude = [\"**\"]\n",
     );
     let failure = bench.failure();
     let text = failure.to_string();
@@ -329,7 +332,8 @@ fn a_daemon_of_a_step_is_killed_and_mentioned() {
 
 #[test]
 fn an_unknown_program_is_told_from_a_failing_one() {
-    let failure = Bench::new("[build]\nsteps = [\"no-such-compiler -x\"]\n[package]\ninclude = [\"**\"]\n").failure();
+    let failure =
+        Bench::new("[build]\nsteps = [\"no-such-compiler -x\"]\n[package]\ninclude = [\"**\"]\n").failure();
     let text = failure.to_string();
     assert!(text.ends_with("could not be started: the program `no-such-compiler` was not found"), "{text}");
 }

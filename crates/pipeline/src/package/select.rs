@@ -12,6 +12,8 @@ use crate::nearest::nearest;
 
 /// Most files of a package: ten times what a large Node service brings along.
 const MAX_FILES: usize = 500_000;
+/// Most names kept to find those similar to a pattern that matches nothing.
+const MAX_SEEN: usize = 20_000;
 /// Most problems that are reported: more than a person mends before trying again.
 const MAX_PROBLEMS: usize = 100;
 
@@ -40,6 +42,9 @@ pub(crate) fn select(root: &Path, package: &Package) -> Result<Vec<Selected>, Pa
             let entry = entry.map_err(|source| io_error(&path, "read", source))?;
             if let Some(below) = walk.visit(&folder, &entry)? {
                 folders.push(below);
+            }
+            if walk.selected.len() > MAX_FILES {
+                return Err(PackageError::Problems(vec![PackageProblem::TooMany { limit: MAX_FILES }]));
             }
         }
     }
@@ -92,7 +97,9 @@ impl Walk {
             self.problem(PackageProblem::NotUtf8 { path });
             return Ok(None);
         }
-        self.seen.push(path.clone());
+        if self.seen.len() < MAX_SEEN {
+            self.seen.push(path.clone());
+        }
         if kind.is_dir() {
             return Ok(Some(path));
         }
@@ -140,12 +147,11 @@ impl Walk {
     }
 
     fn finish(mut self) -> Result<Vec<Selected>, PackageError> {
-        if self.selected.len() > MAX_FILES {
-            self.problem(PackageProblem::TooMany { limit: MAX_FILES });
-        }
         let unmatched = self.patterns.iter().filter(|(_, _, matches)| *matches == Matches::Nothing);
         for (pattern, _, _) in unmatched {
-            let nearest = nearest(literal_part(pattern.as_str()), self.seen.iter().map(String::as_str));
+            let literal = literal_part(pattern.as_str());
+            let others = self.seen.iter().map(String::as_str).filter(|name| *name != literal);
+            let nearest = nearest(literal, others);
             self.problems.push(PackageProblem::NothingMatches { pattern: pattern.to_string(), nearest });
         }
         if !self.problems.is_empty() {
