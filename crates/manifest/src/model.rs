@@ -6,7 +6,7 @@ use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::RunSpec;
 use lockstep_domain::{ServiceName, VersionRange};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::path::{Pattern, RelativePath};
 
@@ -20,7 +20,9 @@ pub const DEFAULT_LOG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 pub const DEFAULT_DISK_LIMIT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// What a service says about itself at one commit. All paths are relative to the folder of the manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It is made by [`crate::parse()`] only; so it can be written as JSON, and not be read from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Manifest {
     /// The service.
     pub name: ServiceName,
@@ -41,7 +43,7 @@ pub struct Manifest {
 }
 
 /// How the files of a version come about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Build {
     /// Programs that must be found, each in one of these versions.
     pub tools: BTreeMap<String, VersionRange>,
@@ -77,7 +79,7 @@ impl Default for Build {
 }
 
 /// One command of a build.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// Program and arguments, never empty, run without a shell.
     pub command: Vec<String>,
@@ -86,7 +88,7 @@ pub struct Step {
 }
 
 /// A command that finds out whether a version works.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TestSuite {
     /// What its result is evidence of.
     pub kind: EvidenceKind,
@@ -101,7 +103,7 @@ pub struct TestSuite {
 }
 
 /// Which files make up the artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Package {
     /// The folder that becomes the root of the artifact and that patterns are relative to; `None` is the folder of
     /// the manifest.

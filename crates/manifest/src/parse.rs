@@ -15,7 +15,7 @@ use lockstep_domain::{ServiceName, VersionRange};
 use toml::de::DeTable;
 
 use crate::model::{Build, Manifest, Package};
-use crate::problem::Problem;
+use crate::problem::{MAX_PROBLEMS, Problem};
 use crate::reader::{Field, Sink, Table};
 use crate::value;
 
@@ -35,7 +35,7 @@ pub fn parse(text: &str, file: &str) -> Result<Manifest, Vec<Problem>> {
     }
     let (document, errors) = DeTable::parse_recoverable(text);
     let sink = Sink::default();
-    errors.iter().for_each(|error| sink.syntax(error));
+    errors.iter().take(MAX_PROBLEMS).for_each(|error| sink.syntax(error));
     let manifest = manifest(Table::root(&sink, &document));
     let problems = sink.into_problems(file, text);
     match manifest {

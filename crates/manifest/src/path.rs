@@ -31,6 +31,7 @@ impl PathError {
 }
 
 fn problem(text: &str) -> Option<&'static str> {
+    let path = simplified(text);
     if text.is_empty() {
         Some("it is empty")
     } else if text.len() > MAX_PATH_LENGTH {
@@ -41,20 +42,21 @@ fn problem(text: &str) -> Option<&'static str> {
         Some("folders are separated by /")
     } else if text.chars().any(char::is_control) {
         Some("it contains a control character")
-    } else if text.split('/').any(|part| part == "..") {
+    } else if path.split('/').any(|part| part == "..") {
         Some("`..` leads out of its folder")
+    } else if path != "." && path.split('/').any(|part| matches!(part, "" | ".")) {
+        Some("it has an empty part or `.` between its parts")
     } else {
         None
     }
 }
 
-/// Takes off what does not change the meaning: `./` in front and `/` at the end.
+/// Takes off what does not change the meaning, `./` in front and `/` at the end; the folder itself is `.`.
 fn simplified(text: &str) -> &str {
-    let mut rest = text;
-    while let Some(after) = rest.strip_prefix("./") {
-        rest = after.trim_start_matches('/');
+    match text.strip_prefix("./").unwrap_or(text).trim_end_matches('/') {
+        "" => ".",
+        path => path,
     }
-    rest.trim_end_matches('/')
 }
 
 /// A file or folder below another folder, such as `web/dist`.
@@ -76,10 +78,7 @@ impl FromStr for RelativePath {
     fn from_str(text: &str) -> Result<Self, PathError> {
         match problem(text) {
             Some(why) => Err(PathError::new("path", text, why)),
-            None => match simplified(text) {
-                "" => Ok(Self(".".into())),
-                path => Ok(Self(path.into())),
-            },
+            None => Ok(Self(simplified(text).into())),
         }
     }
 }
@@ -141,7 +140,7 @@ impl FromStr for Pattern {
             return Err(fail(why.into()));
         }
         let text = match simplified(text) {
-            "" | "." => "**",
+            "." => "**",
             path => path,
         };
         let build = |text: &str| glob(text).map_err(|e| fail(e.kind().to_string()));
@@ -226,7 +225,9 @@ mod tests {
 
     #[test]
     fn paths_cannot_leave_their_folder() {
-        for bad in ["", "/etc/passwd", "..", "a/../b", "a\\b", "a\nb", &"a".repeat(2_000)] {
+        for bad in
+            ["", "/etc/passwd", "..", "a/../b", "a\\b", "a\nb", "a//b", "a/./b", "a/.", &"a".repeat(2_000)]
+        {
             assert!(bad.parse::<RelativePath>().is_err(), "{bad}");
             assert!(bad.parse::<Pattern>().is_err(), "{bad}");
         }

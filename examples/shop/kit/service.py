@@ -45,11 +45,13 @@ class Handler(BaseHTTPRequestHandler):
             self.handle_one_request()
 
     def wait_for_request(self):
-        waited = 0.0
-        while waited < IDLE_SECONDS and not self.server.drained:
-            if select.select([self.connection], [], [], 0.1)[0]:
+        poller = select.poll()
+        poller.register(self.connection, select.POLLIN)
+        for _ in range(IDLE_SECONDS * 10):
+            if self.server.drained:
+                return False
+            if poller.poll(100):
                 return True
-            waited += 0.1
         return False
 
     def do_GET(self):
