@@ -31,20 +31,20 @@ const REMOVED_PREFIX: &str = ".removed-";
 
 /// The folder of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceFolder {
+pub(crate) struct InstanceFolder {
     path: PathBuf,
 }
 
 impl InstanceFolder {
     /// Names the folder at a path, which must be absolute and need not exist.
     #[must_use]
-    pub const fn at(path: PathBuf) -> Self {
+    pub(crate) const fn at(path: PathBuf) -> Self {
         Self { path }
     }
 
     /// Names the folder of an instance below the folder of all instances.
     #[must_use]
-    pub fn of(instances: &Path, id: &InstanceId) -> Self {
+    pub(crate) fn of(instances: &Path, id: &InstanceId) -> Self {
         Self { path: instances.join(id.as_str()) }
     }
 
@@ -53,7 +53,7 @@ impl InstanceFolder {
     /// # Errors
     ///
     /// When it cannot be written; nothing is left then.
-    pub fn create(instances: &Path, spec: &SpecFile) -> io::Result<Self> {
+    pub(crate) fn create(instances: &Path, spec: &SpecFile) -> io::Result<Self> {
         let new = Self { path: instances.join(format!("{NEW_PREFIX}{}", spec.id)) };
         let folder = Self::of(instances, &spec.id);
         let made = new.fill(spec).and_then(|()| fs::rename(&new.path, &folder.path));
@@ -83,7 +83,7 @@ impl InstanceFolder {
     /// # Errors
     ///
     /// When it cannot be removed.
-    pub fn remove(&self) -> io::Result<()> {
+    pub(crate) fn remove(&self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let removed = self.path.with_file_name(format!("{REMOVED_PREFIX}{name}"));
         match fs::rename(&self.path, &removed) {
@@ -95,7 +95,7 @@ impl InstanceFolder {
 
     /// Tells whether a folder name is that of a folder half-made or half-removed.
     #[must_use]
-    pub fn is_rest(name: &str) -> bool {
+    pub(crate) fn is_rest(name: &str) -> bool {
         name.starts_with(NEW_PREFIX) || name.starts_with(REMOVED_PREFIX)
     }
 
@@ -104,7 +104,7 @@ impl InstanceFolder {
     /// # Errors
     ///
     /// When it cannot be read or has a format that this version does not know.
-    pub fn read_spec(&self) -> io::Result<SpecFile> {
+    pub(crate) fn read_spec(&self) -> io::Result<SpecFile> {
         let file = File::open(self.spec())?;
         let spec: SpecFile =
             serde_json::from_reader(io::Read::take(io::BufReader::new(file), MAX_SPEC_BYTES))?;
@@ -121,68 +121,68 @@ impl InstanceFolder {
     /// # Errors
     ///
     /// When the mark cannot be written.
-    pub fn mark_stop(&self) -> io::Result<()> {
+    pub(crate) fn mark_stop(&self) -> io::Result<()> {
         File::create(self.stop_mark())?;
         File::open(&self.path)?.sync_all()
     }
 
     /// Tells whether the instance has been asked to end.
     #[must_use]
-    pub fn is_marked_stop(&self) -> bool {
+    pub(crate) fn is_marked_stop(&self) -> bool {
         self.stop_mark().exists()
     }
 
     /// Returns the path of the folder.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns the path of `spec.json`.
     #[must_use]
-    pub fn spec(&self) -> PathBuf {
+    pub(crate) fn spec(&self) -> PathBuf {
         self.path.join("spec.json")
     }
 
     /// Returns the path of `status.json`.
     #[must_use]
-    pub fn status(&self) -> PathBuf {
+    pub(crate) fn status(&self) -> PathBuf {
         self.path.join("status.json")
     }
 
     /// Returns the path under which the next `status.json` is written.
     #[must_use]
-    pub fn next_status(&self) -> PathBuf {
+    pub(crate) fn next_status(&self) -> PathBuf {
         self.path.join("status.json.next")
     }
 
     /// Returns the path of the supervisor's lock.
     #[must_use]
-    pub fn lock(&self) -> PathBuf {
+    pub(crate) fn lock(&self) -> PathBuf {
         self.path.join("lock")
     }
 
     /// Returns the path of the pipe for standard output.
     #[must_use]
-    pub fn stdout(&self) -> PathBuf {
+    pub(crate) fn stdout(&self) -> PathBuf {
         self.path.join("stdout")
     }
 
     /// Returns the path of the pipe for standard error.
     #[must_use]
-    pub fn stderr(&self) -> PathBuf {
+    pub(crate) fn stderr(&self) -> PathBuf {
         self.path.join("stderr")
     }
 
     /// Returns the path of the folder of the log.
     #[must_use]
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.path.join("log")
     }
 
     /// Returns the path of what the supervisor itself says.
     #[must_use]
-    pub fn supervisor_log(&self) -> PathBuf {
+    pub(crate) fn supervisor_log(&self) -> PathBuf {
         self.path.join("supervisor.log")
     }
 
@@ -191,7 +191,7 @@ impl InstanceFolder {
     /// # Errors
     ///
     /// When the folder cannot be opened, or what `with` fails with.
-    pub fn with_socket<T>(&self, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn with_socket<T>(&self, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let folder = File::open(&self.path)?;
         with(Path::new(&format!("/proc/self/fd/{}/control", folder.as_raw_fd())))
     }

@@ -21,7 +21,7 @@ const SHOWN_BYTES: usize = 40;
 /// # Errors
 ///
 /// Says what was answered instead, or why there was no answer.
-pub fn http(port: u16, path: &str, timeout: Duration) -> Result<(), String> {
+pub(crate) fn http(port: u16, path: &str, timeout: Duration) -> Result<(), String> {
     let line =
         ask(port, path, timeout).map_err(|error| explain(&format!("GET {path}"), port, timeout, &error))?;
     match status_of(&line) {
@@ -40,7 +40,7 @@ pub fn http(port: u16, path: &str, timeout: Duration) -> Result<(), String> {
 /// # Errors
 ///
 /// Says why the connection was not accepted.
-pub fn tcp(port: u16, timeout: Duration) -> Result<(), String> {
+pub(crate) fn tcp(port: u16, timeout: Duration) -> Result<(), String> {
     match TcpStream::connect_timeout(&address(port), timeout) {
         Ok(_) => Ok(()),
         Err(error) => Err(explain("a connection", port, timeout, &error)),

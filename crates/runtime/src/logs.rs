@@ -5,7 +5,7 @@
 //! [`LogLimits`] allow, whatever the process writes; what cannot be written is dropped, so that a full disk never
 //! blocks the process.
 
-pub mod reader;
+pub(crate) mod reader;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -16,7 +16,7 @@ use lockstep_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Longest line that is kept whole; a longer one is cut into several.
-pub const MAX_LINE_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_LINE_BYTES: usize = 16 * 1024;
 
 /// How much log of one instance is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Default for LogLimits {
 
 /// Where a line comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// Standard output of the process.
     Out,
     /// Standard error of the process.
@@ -61,7 +61,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Writes the log of one instance. Lines are in the files after [`LogWriter::flush`].
 #[derive(Debug)]
-pub struct LogWriter {
+pub(crate) struct LogWriter {
     folder: PathBuf,
     limits: LogLimits,
     file: Option<File>,
@@ -75,13 +75,13 @@ pub struct LogWriter {
 impl LogWriter {
     /// Opens the log in a folder and goes on where it ends.
     #[must_use]
-    pub const fn new(folder: PathBuf, limits: LogLimits) -> Self {
+    pub(crate) const fn new(folder: PathBuf, limits: LogLimits) -> Self {
         let buffer = Vec::new();
         Self { folder, limits, file: None, size: 0, buffer, buffered_lines: 0, dropped_lines: 0 }
     }
 
     /// Adds one line. When it cannot be written it is dropped, and counted.
-    pub fn line(&mut self, source: Source, text: &[u8]) {
+    pub(crate) fn line(&mut self, source: Source, text: &[u8]) {
         if self.dropped_lines > 0 && self.open().is_ok() {
             let note = format!("{} lines were lost because the log could not be written", self.dropped_lines);
             self.dropped_lines = 0;
@@ -91,7 +91,7 @@ impl LogWriter {
     }
 
     /// Writes what was added.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if !self.buffer.is_empty() && self.try_flush().is_err() {
             self.dropped_lines = self.dropped_lines.saturating_add(self.buffered_lines);
             self.file = None;
@@ -163,7 +163,7 @@ impl LogWriter {
 
 /// Returns the end of the log: at most so many lines, oldest first.
 #[must_use]
-pub fn tail(folder: &Path, lines: usize) -> Vec<String> {
+pub(crate) fn tail(folder: &Path, lines: usize) -> Vec<String> {
     let window = MAX_LINE_BYTES as u64 * 4;
     let read = || -> io::Result<String> {
         let mut file = File::open(current(folder))?;
@@ -180,7 +180,7 @@ pub fn tail(folder: &Path, lines: usize) -> Vec<String> {
 
 /// Returns the wall-clock time, for people to read; nothing is decided by it.
 #[must_use]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -21,7 +21,7 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
+pub(crate) enum Input {
     /// Time went on.
     Time,
     /// The process runs.
@@ -38,7 +38,7 @@ pub enum Input {
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Start the process, and report [`Input::Started`] or [`Input::CannotStart`].
     Spawn,
     /// Check the health, and report [`Input::Checked`].
@@ -51,7 +51,7 @@ pub enum Action {
 
 /// The life of one instance.
 #[derive(Debug, Clone)]
-pub struct Machine {
+pub(crate) struct Machine {
     run: RunSpec,
     phase: Phase,
     restarts: u32,
@@ -86,7 +86,7 @@ struct Running {
 impl Machine {
     /// Makes the machine of an instance that has never been started.
     #[must_use]
-    pub const fn new(run: RunSpec) -> Self {
+    pub(crate) const fn new(run: RunSpec) -> Self {
         let phase = Phase::Pausing { until: Duration::ZERO };
         Self { run, phase, restarts: 0, ends_in_a_row: 0, was_healthy: false, trouble: String::new() }
     }
@@ -94,7 +94,7 @@ impl Machine {
     /// Makes the machine of an instance that another supervisor has left with a status. A process named there is taken
     /// to be running; when it is not, [`Input::Ended`] must come next.
     #[must_use]
-    pub fn resume(run: RunSpec, status: &Status, now: Duration) -> Self {
+    pub(crate) fn resume(run: RunSpec, status: &Status, now: Duration) -> Self {
         let mut machine = Self::new(run);
         machine.restarts = status.restarts;
         machine.ends_in_a_row = status.ends_in_a_row;
@@ -113,7 +113,7 @@ impl Machine {
     }
 
     /// Takes what happened and returns what to do, in this order.
-    pub fn step(&mut self, input: Input, now: Duration) -> Vec<Action> {
+    pub(crate) fn step(&mut self, input: Input, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
             Input::Time => {}
@@ -129,7 +129,7 @@ impl Machine {
 
     /// Returns when [`Input::Time`] is needed at the latest.
     #[must_use]
-    pub fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Pausing { until } => Some(*until),
             Phase::Running(running) => {
@@ -143,7 +143,7 @@ impl Machine {
 
     /// Returns how the instance is.
     #[must_use]
-    pub fn state(&self) -> InstanceState {
+    pub(crate) fn state(&self) -> InstanceState {
         match &self.phase {
             Phase::Over(state) => state.clone(),
             Phase::Ending { .. } => InstanceState::Stopping,
@@ -154,7 +154,7 @@ impl Machine {
     }
 
     /// Writes what a later supervisor needs into a status.
-    pub fn save(&self, status: &mut Status) {
+    pub(crate) fn save(&self, status: &mut Status) {
         status.restarts = self.restarts;
         status.ends_in_a_row = self.ends_in_a_row;
         status.was_ready = matches!(&self.phase, Phase::Running(running) if running.ready);

@@ -4,7 +4,7 @@
 //! (a pidfd) was held, or to the group of a process that has not been reaped, or was only a moment ago: ids are given
 //! out in a cycle, so that none comes back at once.
 
-pub mod ports;
+pub(crate) mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
 /// The variable by which every process of an instance can be found: the path of the folder of the instance.
-pub const MARKER: &str = "LOCKSTEP_INSTANCE_FOLDER";
+pub(crate) const MARKER: &str = "LOCKSTEP_INSTANCE_FOLDER";
 /// How long everything of an instance may take to die of SIGKILL before that is reported: the kernel needs
 /// milliseconds, more only for processes stuck in a disk or network file system.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,32 +31,32 @@ const KILL_ROUND: Duration = Duration::from_millis(50);
 const HANDED_ON: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 /// Returns what is handed on of the environment of this process.
-pub fn handed_on() -> impl Iterator<Item = (&'static str, OsString)> {
+pub(crate) fn handed_on() -> impl Iterator<Item = (&'static str, OsString)> {
     HANDED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 /// A process, told apart from every other that had or will have the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessIdentity {
+pub(crate) struct ProcessIdentity {
     /// The id.
-    pub pid: i32,
+    pub(crate) pid: i32,
     /// When it started, in clock ticks after the boot.
-    pub started: u64,
+    pub(crate) started: u64,
     /// The id of the boot.
-    pub boot: String,
+    pub(crate) boot: String,
 }
 
 impl ProcessIdentity {
     /// Returns the identity of a process that runs, or is waiting to be reaped.
     #[must_use]
-    pub fn of(pid: Pid) -> Option<Self> {
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
         let stat = Stat::read(pid.as_raw_nonzero().get())?;
         Some(Self { pid: stat.pid, started: stat.started, boot: boot_id()? })
     }
 
     /// Opens a handle to the process when it still runs.
     #[must_use]
-    pub fn open(&self) -> Option<OwnedFd> {
+    pub(crate) fn open(&self) -> Option<OwnedFd> {
         let pid = Pid::from_raw(self.pid)?;
         let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
         let stat = Stat::read(self.pid)?;
@@ -111,18 +111,18 @@ impl Stat {
 
 /// Where to look for the processes of an instance.
 #[derive(Debug, Clone, Copy)]
-pub struct Belongings<'a> {
+pub(crate) struct Belongings<'a> {
     /// The folder of the instance, as it stands in [`MARKER`].
-    pub folder: &'a Path,
+    pub(crate) folder: &'a Path,
     /// The process group of the main process, while that one has not been reaped.
-    pub group: Option<Pid>,
+    pub(crate) group: Option<Pid>,
 }
 
 impl Belongings<'_> {
     /// Finds every process of the instance that runs, except this one: descendants of this process, members of the
     /// group, and whatever carries the marker.
     #[must_use]
-    pub fn find(&self) -> Vec<ProcessIdentity> {
+    pub(crate) fn find(&self) -> Vec<ProcessIdentity> {
         let Some(boot) = boot_id() else { return Vec::new() };
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         let group = self.group.map(|pid| pid.as_raw_nonzero().get());
@@ -143,7 +143,7 @@ impl Belongings<'_> {
     /// # Errors
     ///
     /// When some do not die in time; the error names them.
-    pub fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> io::Result<()> {
         let deadline = Instant::now() + KILL_DEADLINE;
         if let Some(group) = self.group {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
@@ -177,7 +177,7 @@ fn kill_each(processes: &[ProcessIdentity]) {
 /// # Errors
 ///
 /// When the kernel refuses to wait.
-pub fn wait_for(pidfd: &OwnedFd, limit: Option<Duration>) -> io::Result<bool> {
+pub(crate) fn wait_for(pidfd: &OwnedFd, limit: Option<Duration>) -> io::Result<bool> {
     let deadline = limit.map(|limit| Instant::now() + limit);
     loop {
         let timeout = deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));
@@ -223,7 +223,7 @@ fn carries(pid: i32, marker: &[u8]) -> bool {
 
 /// Returns the name of a process for people, such as `nginx (pid 42)`.
 #[must_use]
-pub fn describe(pid: i32) -> String {
+pub(crate) fn describe(pid: i32) -> String {
     match fs::read_to_string(format!("/proc/{pid}/comm")) {
         Ok(name) => format!("`{}` (pid {pid})", name.trim()),
         Err(_) => format!("pid {pid}"),

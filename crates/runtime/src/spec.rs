@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::logs::LogLimits;
 
 /// The format of `spec.json` and `status.json` that this version writes, and the only one so far.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// What a driver is asked to start.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,40 +47,40 @@ impl fmt::Debug for InstanceSpec {
 
 /// The contents of `spec.json`: everything that a supervisor knows of its instance.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpecFile {
+pub(crate) struct SpecFile {
     /// [`FORMAT`].
-    pub format: u32,
+    pub(crate) format: u32,
     /// The id.
-    pub id: InstanceId,
+    pub(crate) id: InstanceId,
     /// The environment that the instance belongs to.
-    pub environment: EnvironmentName,
+    pub(crate) environment: EnvironmentName,
     /// What it is a copy of.
-    pub arm: Arm,
+    pub(crate) arm: Arm,
     /// How the version is run.
-    pub run: RunSpec,
+    pub(crate) run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     /// The artifact.
-    pub release: Digest,
+    pub(crate) release: Digest,
     /// The folder of the unpacked artifact.
-    pub release_folder: PathBuf,
+    pub(crate) release_folder: PathBuf,
     /// The port that the driver chose.
-    pub port: u16,
+    pub(crate) port: u16,
     /// How much log is kept.
-    pub log: LogLimits,
+    pub(crate) log: LogLimits,
 }
 
 impl SpecFile {
     /// Makes the file of a request, with what the driver has chosen.
     #[must_use]
-    pub fn new(spec: InstanceSpec, release_folder: PathBuf, port: u16, log: LogLimits) -> Self {
+    pub(crate) fn new(spec: InstanceSpec, release_folder: PathBuf, port: u16, log: LogLimits) -> Self {
         let InstanceSpec { id, environment, arm, run, variables, release } = spec;
         Self { format: FORMAT, id, environment, arm, run, variables, release, release_folder, port, log }
     }
 
     /// Tells whether a request asks for what is already in this file.
     #[must_use]
-    pub fn is_for(&self, spec: &InstanceSpec) -> bool {
+    pub(crate) fn is_for(&self, spec: &InstanceSpec) -> bool {
         self.id == spec.id
             && self.environment == spec.environment
             && self.arm == spec.arm
@@ -91,7 +91,7 @@ impl SpecFile {
 
     /// Returns every variable that the process gets from the version and its configuration, with port and host.
     #[must_use]
-    pub fn process_variables(&self) -> BTreeMap<String, String> {
+    pub(crate) fn process_variables(&self) -> BTreeMap<String, String> {
         let mut all = self.run.variables.clone();
         all.extend(self.variables.clone());
         all.insert("PORT".to_owned(), self.port.to_string());

@@ -10,32 +10,32 @@ use crate::folder::InstanceFolder;
 use crate::process::ProcessIdentity;
 
 /// Longest status that is read: the reason with a tail of the log is a few kilobytes.
-pub const MAX_STATUS_BYTES: u64 = 256 * 1024;
+pub(crate) const MAX_STATUS_BYTES: u64 = 256 * 1024;
 
 /// What a supervisor knows of its instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// [`crate::spec::FORMAT`].
-    pub format: u32,
+    pub(crate) format: u32,
     /// How the instance is.
     #[serde(flatten)]
-    pub state: InstanceState,
+    pub(crate) state: InstanceState,
     /// Since when it is in this state.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// The main process, while there is one.
-    pub process: Option<ProcessIdentity>,
+    pub(crate) process: Option<ProcessIdentity>,
     /// How often the process was started again.
-    pub restarts: u32,
+    pub(crate) restarts: u32,
     /// How often it ended in a row without a healthy period.
-    pub ends_in_a_row: u32,
+    pub(crate) ends_in_a_row: u32,
     /// Whether the present process has been healthy.
-    pub was_ready: bool,
+    pub(crate) was_ready: bool,
 }
 
 impl Status {
     /// Returns the status of an instance whose process has not been started yet.
     #[must_use]
-    pub const fn starting(since: Timestamp) -> Self {
+    pub(crate) const fn starting(since: Timestamp) -> Self {
         Self {
             format: crate::spec::FORMAT,
             state: InstanceState::Starting,
@@ -52,7 +52,7 @@ impl Status {
     /// # Errors
     ///
     /// When the file cannot be read, or is not a status ([`io::ErrorKind::InvalidData`]).
-    pub fn read(folder: &InstanceFolder) -> io::Result<Option<Self>> {
+    pub(crate) fn read(folder: &InstanceFolder) -> io::Result<Option<Self>> {
         match fs::read(folder.status()) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
@@ -67,7 +67,7 @@ impl Status {
     /// # Errors
     ///
     /// When the file cannot be written.
-    pub fn write(&self, folder: &InstanceFolder) -> io::Result<()> {
+    pub(crate) fn write(&self, folder: &InstanceFolder) -> io::Result<()> {
         let next = folder.next_status();
         fs::write(&next, serde_json::to_vec(self)?)?;
         fs::rename(next, folder.status())
@@ -77,7 +77,7 @@ impl Status {
 /// What may be asked of a supervisor: one JSON value a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub(crate) enum Request {
     /// Look at the stop mark in the folder again.
     Stop,
 }

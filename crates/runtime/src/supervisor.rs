@@ -1,6 +1,6 @@
 //! The supervisor of one instance: a small process of its own that starts the process, watches it, and outlives the server.
 //!
-//! It decides nothing: [`Machine`] does. It can be killed at any moment: the process goes on, and the next supervisor
+//! It decides nothing: a pure state machine does. It can be killed at any moment: the process goes on, and the next supervisor
 //! takes it over from `status.json`. Invariant: at most one supervisor of an instance works at a time, the holder of
 //! its lock.
 
@@ -8,6 +8,7 @@ mod children;
 mod control;
 mod launch;
 mod output;
+mod wording;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -23,7 +24,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lockstep_domain::InstanceState;
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
 
@@ -44,11 +44,6 @@ const MAX_EVENTS: usize = 64;
 /// How often something is looked at when nothing is due: orphans are reaped, and a status that could not be written
 /// is written again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Lines of the log that are shown when an instance has failed.
-const SHOWN_LINES: usize = 10;
-/// Most characters of each of these lines.
-const SHOWN_CHARACTERS: usize = 300;
-
 /// What the other threads report. A number says which start of the process it is about.
 enum Event {
     Ended(u64),
@@ -150,15 +145,7 @@ impl Supervisor {
         let spec = folder.read_spec()?;
         let log = Log::new(LogWriter::new(folder.log(), spec.log));
         let output = Output::start(&folder, log.clone())?;
-        let stored = match Status::read(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                // A power cut may have left half a file. What still runs is not known, so it has to go.
-                log.note(&format!("the stored status is unreadable and is made anew: {error}"));
-                Belongings { folder: folder.path(), group: None }.kill()?;
-                None
-            }
-            other => other?,
-        };
+        let stored = read_status(&folder, &log)?;
         let is_saved = stored.is_some();
         let status = stored.unwrap_or_else(|| Status::starting(logs::now()));
         Ok(Self {
@@ -352,12 +339,12 @@ impl Supervisor {
         let mut next = self.status.clone();
         self.machine.save(&mut next);
         let state = self.machine.state();
-        if state != without_log(&self.status.state) {
+        if !self.status.state.is_over() && state != self.status.state {
             if discriminant(&state) != discriminant(&self.status.state) {
                 next.since = logs::now();
             }
-            next.state = self.with_log(state);
-            self.log.note(&note_of(&next.state));
+            self.log.note(&wording::note_of(&state));
+            next.state = wording::with_log(state, &self.folder.log());
         }
         if next != self.status || !self.is_saved {
             self.status = next;
@@ -369,47 +356,16 @@ impl Supervisor {
     fn save(&mut self) {
         self.is_saved = self.status.write(&self.folder).is_ok();
     }
-
-    /// Adds the last lines of the log to the reason of a failure.
-    fn with_log(&self, state: InstanceState) -> InstanceState {
-        let InstanceState::Failed { reason } = state else { return state };
-        let lines = logs::tail(&self.folder.log(), SHOWN_LINES * 2);
-        let own = lines.iter().filter(|line| line.split(' ').nth(1) != Some("lockstep"));
-        let mut last: Vec<String> = own.rev().take(SHOWN_LINES).map(|line| cut(line)).collect();
-        if last.is_empty() {
-            return InstanceState::Failed { reason };
-        }
-        last.reverse();
-        InstanceState::Failed { reason: format!("{reason}{LOG_FOLLOWS}{}", last.join("\n")) }
-    }
 }
 
-/// What stands between the reason of a failure and the lines of the log.
-const LOG_FOLLOWS: &str = "\nthe end of its log:\n";
-
-fn cut(line: &str) -> String {
-    line.chars().take(SHOWN_CHARACTERS).collect()
-}
-
-fn without_log(state: &InstanceState) -> InstanceState {
-    match state {
-        InstanceState::Failed { reason } => {
-            let reason = reason.split(LOG_FOLLOWS).next().unwrap_or_default().to_owned();
-            InstanceState::Failed { reason }
+fn read_status(folder: &InstanceFolder, log: &Log) -> io::Result<Option<Status>> {
+    match Status::read(folder) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            // A power cut may have left half a file. What still runs is not known, so it has to go.
+            log.note(&format!("the stored status is unreadable and is made anew: {error}"));
+            Belongings { folder: folder.path(), group: None }.kill()?;
+            Ok(None)
         }
-        other => other.clone(),
-    }
-}
-
-fn note_of(state: &InstanceState) -> String {
-    match state {
-        InstanceState::Starting => "starting".to_owned(),
-        InstanceState::Healthy => "healthy".to_owned(),
-        InstanceState::Unhealthy { reason } => format!("unhealthy: {reason}"),
-        InstanceState::Stopping => "stopping".to_owned(),
-        InstanceState::Stopped => "stopped".to_owned(),
-        InstanceState::Failed { reason } => {
-            format!("failed: {}", reason.lines().next().unwrap_or_default())
-        }
+        other => other,
     }
 }

@@ -176,7 +176,7 @@ pub fn unpack(
 /// # Errors
 ///
 /// When it cannot be removed.
-pub fn remove_rests(releases: &Path) -> io::Result<()> {
+pub(crate) fn remove_rests(releases: &Path) -> io::Result<()> {
     for entry in fs::read_dir(releases)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(NEW_PREFIX) {
@@ -191,7 +191,7 @@ pub fn remove_rests(releases: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// When it cannot be removed.
-pub fn remove(releases: &Path, release: &Digest) -> io::Result<()> {
+pub(crate) fn remove(releases: &Path, release: &Digest) -> io::Result<()> {
     let rest = releases.join(format!("{NEW_PREFIX}{release}"));
     match fs::rename(releases.join(release.to_string()), &rest) {
         Ok(()) => fs::remove_dir_all(rest),

@@ -19,7 +19,7 @@ const LISTEN: &str = "0A";
 /// # Errors
 ///
 /// When it could not: says who holds the port as far as that can be found out.
-pub fn check_free(port: u16) -> Result<(), String> {
+pub(crate) fn check_free(port: u16) -> Result<(), String> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -35,7 +35,7 @@ pub fn check_free(port: u16) -> Result<(), String> {
 /// # Errors
 ///
 /// When it does not become free, as [`check_free`].
-pub fn wait_free(port: u16) -> Result<(), String> {
+pub(crate) fn wait_free(port: u16) -> Result<(), String> {
     let deadline = Instant::now() + FREE_PATIENCE;
     loop {
         match check_free(port) {

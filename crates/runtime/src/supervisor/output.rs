@@ -40,10 +40,11 @@ impl Log {
         Self(Arc::new(Mutex::new(writer)))
     }
 
-    /// Writes what the supervisor did.
+    /// Writes what the supervisor did, as one line: texts from outside may have several.
     pub(super) fn note(&self, text: &str) {
+        let line = text.lines().collect::<Vec<_>>().join(" | ");
         let mut log = self.lock();
-        log.line(Source::Lockstep, text.as_bytes());
+        log.line(Source::Lockstep, line.as_bytes());
         log.flush();
     }
 

@@ -1,0 +1,128 @@
+//! Why a driver did not do something.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use lockstep_domain::{Digest, InstanceId};
+use thiserror::Error;
+
+/// Why a driver cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process works with this folder.
+    #[error("`{}` is in use by another server", root.display())]
+    InUse {
+        /// The folder of the driver.
+        root: PathBuf,
+    },
+    /// The folder cannot be used.
+    #[error("`{}` cannot be used for instances", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why an instance was not started. Nothing of it is left.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The command in the specification is empty.
+    #[error("the command of instance `{id}` is empty")]
+    EmptyCommand {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The id belongs to an instance that was started with something else.
+    #[error("instance `{id}` exists already with another specification")]
+    IdTaken {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The artifact is not on this host.
+    #[error("the artifact {} of instance `{id}` has not been unpacked on this host", release.short())]
+    ReleaseMissing {
+        /// The instance.
+        id: InstanceId,
+        /// The artifact.
+        release: Digest,
+    },
+    /// The port that the version always uses is not free.
+    #[error("{problem}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// Who holds it, as far as that can be found out.
+        problem: String,
+    },
+    /// No port is free.
+    #[error("no port from {} to {} is free", range.start(), range.end())]
+    NoFreePort {
+        /// Where ports are taken from.
+        range: RangeInclusive<u16>,
+    },
+    /// The folder of the instance cannot be made.
+    #[error("the folder of instance `{id}` cannot be written")]
+    Folder {
+        /// The instance.
+        id: InstanceId,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The supervisor cannot be started.
+    #[error("the supervisor of instance `{id}` cannot be started")]
+    Supervisor {
+        /// The instance.
+        id: InstanceId,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why an instance was not asked to end.
+#[derive(Debug, Error)]
+pub enum StopError {
+    /// There is no such instance.
+    #[error("there is no instance `{id}` on this host")]
+    Unknown {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// The request cannot be recorded.
+    #[error("the request to stop instance `{id}` cannot be written")]
+    Mark {
+        /// The instance.
+        id: InstanceId,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why something was not removed.
+#[derive(Debug, Error)]
+pub enum RemoveError {
+    /// It is not over.
+    #[error("instance `{id}` has not ended; stop it first")]
+    Runs {
+        /// The instance.
+        id: InstanceId,
+    },
+    /// An instance needs it.
+    #[error("the artifact {} is in use by instance `{id}`", release.short())]
+    ReleaseRuns {
+        /// The instance.
+        id: InstanceId,
+        /// The artifact.
+        release: Digest,
+    },
+    /// The folder cannot be removed.
+    #[error("`{}` cannot be removed", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
