@@ -272,13 +272,13 @@ fn broken_syntax_is_reported_with_its_line_and_without_what_follows_from_it() {
 #[test]
 fn reports_and_input_are_bounded() {
     let many = "x = 1\n".repeat(1_000);
-    assert_eq!(problems(&many).len(), crate::MAX_PROBLEMS);
+    assert_eq!(problems(&many).len(), MAX_PROBLEMS);
     let large = "#".repeat(MAX_MANIFEST_BYTES + 1);
     assert!(problems(&large)[0].contains("at most 1048576 are read"));
     let hostile =
         ["a.".repeat(400_000) + "a = 1", "a = ".to_owned() + &"[".repeat(900_000), "=\n".repeat(500_000)];
     for text in hostile {
-        assert!((1..=crate::MAX_PROBLEMS).contains(&problems(&text).len()));
+        assert!((1..=MAX_PROBLEMS).contains(&problems(&text).len()));
     }
 }
 
