@@ -18,6 +18,8 @@ use super::record::{GENESIS, Head};
 
 /// The format of the database that this program writes, kept in `user_version`.
 pub(crate) const FORMAT: u32 = 1;
+/// The write-ahead log shrinks to this after a large snapshot went through it; appends alone need a few mebibytes.
+const LOG_BYTES_KEPT: u32 = 64 << 20;
 /// How long to wait for a reader that recovers the write-ahead log; it needs milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -62,8 +64,11 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, JournalError> 
     .map_err(&failed)?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
     let format = known_format(&db, path)?;
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;")
-        .map_err(&failed)?;
+    db.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; \
+         PRAGMA journal_size_limit = {LOG_BYTES_KEPT};"
+    ))
+    .map_err(&failed)?;
     if format == 0 {
         create_schema(&mut db).map_err(&failed)?;
     }

@@ -5,7 +5,7 @@
 //! never ahead of it. Two slots in different disk sectors are written in turn, so that a torn write leaves the other.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -44,13 +44,13 @@ impl HeadFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(newest(&fs::read(path)?).map(|(slot, head)| (Self { file, next_slot: 1 - slot }, head)))
+        Ok(newest(&slots(&file)?).map(|(slot, head)| (Self { file, next_slot: 1 - slot }, head)))
     }
 
     /// Reads the newest head without opening the file for writing.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Head>> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(newest(&bytes).map(|(_, head)| head)),
+        match File::open(path) {
+            Ok(file) => Ok(newest(&slots(&file)?).map(|(_, head)| head)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -69,6 +69,12 @@ impl HeadFile {
     }
 }
 
+fn slots(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(2 * SLOT_BYTES);
+    file.take(2 * SLOT_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Writes a head as text with a check of its own, padded to a slot.
 fn slot(head: Head) -> Vec<u8> {
     let mut text = line(head);
@@ -85,7 +91,7 @@ fn line(head: Head) -> String {
 }
 
 fn newest(bytes: &[u8]) -> Option<(usize, Head)> {
-    let heads = bytes.chunks(SLOT_BYTES).take(2).map(parse).enumerate();
+    let heads = bytes.chunks(SLOT_BYTES).map(parse).enumerate();
     heads.filter_map(|(slot, head)| Some((slot, head?))).max_by_key(|(_, head)| head.seq)
 }
 

@@ -2,13 +2,15 @@
 //!
 //! The test binary runs itself again as the process that is killed.
 
+use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lockstep_store::journal::Journal;
+use lockstep_store::journal::{AppendError, Journal, JournalError, Tampered, Wrong};
+use proptest::prelude::*;
 
 use crate::support::numbered;
 
@@ -84,4 +86,87 @@ fn acknowledged_records_survive_kill_9_at_random_moments() {
         journal.reader().latest_snapshot(1).unwrap();
     }
     assert!(known > KILLS, "the children appended");
+}
+
+/// Appends until the disk fails, says what was acknowledged, and checks that nothing more is taken.
+fn append_until_failure(folder: &Path) {
+    let mut journal = Journal::open(folder).unwrap();
+    let failure = loop {
+        let seq = journal.last().seq;
+        match journal.append(seq, &numbered(5)) {
+            Ok(_) => println!("acknowledged {}", journal.last().seq),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failure, AppendError::Io { .. }), "{failure}");
+    let after = journal.append(journal.last().seq, &numbered(1)).unwrap_err();
+    assert!(matches!(after, AppendError::Closed { .. }), "{after}");
+    println!("closed");
+}
+
+#[test]
+fn child_that_appends_until_the_disk_fails() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        append_until_failure(Path::new(&folder));
+    }
+}
+
+#[test]
+fn failing_write_closes_the_journal_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // A limit of the size of files makes writes fail in a way that is not a full disk.
+    let output = Command::new("sh")
+        .args(["-c", r#"trap '' XFSZ; ulimit -f 400; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::child_that_appends_until_the_disk_fails", "--nocapture"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && text.contains("closed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let acknowledged: u64 =
+        text.lines().filter_map(|line| line.split_once("acknowledged ")?.1.parse().ok()).max().unwrap();
+    let mut journal = Journal::open(folder.path()).unwrap();
+    assert_eq!(journal.reader().verify().unwrap().records, acknowledged);
+    journal.append(acknowledged, &numbered(1)).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn lost_end_of_the_log_leaves_whole_batches_and_is_found_by_the_head(cut in any::<prop::sample::Index>()) {
+        const BATCH: u64 = 7;
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        for seq in (0..5).map(|batch| batch * BATCH) {
+            journal.append(seq, &numbered(BATCH)).unwrap();
+        }
+        // The files as they are on disk while the journal is open, the log without its end.
+        let (noted, lagging) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut log = fs::read(folder.path().join("journal.db-wal")).unwrap();
+        log.truncate(cut.index(log.len()));
+        for copy in [&noted, &lagging] {
+            fs::copy(folder.path().join("journal.db"), copy.path().join("journal.db")).unwrap();
+            fs::write(copy.path().join("journal.db-wal"), &log).unwrap();
+        }
+        fs::copy(folder.path().join("journal.head"), noted.path().join("journal.head")).unwrap();
+        let empty = tempfile::tempdir().unwrap();
+        drop(Journal::open(empty.path()).unwrap());
+        fs::copy(empty.path().join("journal.head"), lagging.path().join("journal.head")).unwrap();
+
+        let kept = Journal::open(lagging.path()).unwrap().reader().verify().unwrap().records;
+        prop_assert_eq!(kept % BATCH, 0);
+        match Journal::open(noted.path()) {
+            Ok(journal) => prop_assert_eq!(journal.last().seq, 5 * BATCH),
+            Err(JournalError::Tampered(Tampered { seq, wrong, .. })) => {
+                prop_assert_eq!((seq, wrong), (kept + 1, Wrong::Removed));
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
 }
