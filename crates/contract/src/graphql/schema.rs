@@ -1,0 +1,257 @@
+//! A GraphQL schema put together from definitions and extensions over any number of files.
+//!
+//! Names that are not defined are left as they are: partial schemas are compared as far as they go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{
+    ast::{Definition, TypeDefinition, TypeKind, TypeRef},
+    parser,
+};
+use crate::{InputError, Location, Source};
+
+/// Larger than any known schema in text form (the largest public ones are below 10 MB).
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Where an element is declared.
+#[derive(Debug, Clone)]
+pub(super) struct Position {
+    file: Rc<str>,
+    line: u32,
+}
+
+impl Position {
+    pub(super) fn new(file: &Rc<str>, line: u32) -> Self {
+        Self { file: file.clone(), line }
+    }
+
+    pub(super) fn location(&self) -> Location {
+        Location { file: self.file.to_string(), line: self.line }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Schema {
+    pub(super) types: BTreeMap<String, Type>,
+    pub(super) directives: BTreeMap<String, DirectiveType>,
+    /// Root types by kind of operation.
+    pub(super) roots: BTreeMap<String, Root>,
+}
+
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) of: String,
+    pub(super) position: Position,
+}
+
+#[derive(Debug)]
+pub(super) struct Type {
+    pub(super) kind: TypeKind,
+    pub(super) fields: BTreeMap<String, Field>,
+    pub(super) inputs: BTreeMap<String, Input>,
+    pub(super) values: BTreeMap<String, Value>,
+    pub(super) interfaces: BTreeSet<String>,
+    pub(super) members: BTreeSet<String>,
+    pub(super) one_of: bool,
+    pub(super) position: Position,
+}
+
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) arguments: BTreeMap<String, Input>,
+    pub(super) of: TypeRef,
+    pub(super) deprecated: bool,
+    pub(super) position: Position,
+}
+
+/// An argument or an input field.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) of: TypeRef,
+    pub(super) default: Option<String>,
+    pub(super) deprecated: bool,
+    pub(super) position: Position,
+}
+
+impl Input {
+    /// True when leaving it out is an error.
+    pub(super) fn is_required(&self) -> bool {
+        self.default.is_none() && self.of.wrappers.first() == Some(&super::ast::Wrapper::NonNull)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Value {
+    pub(super) deprecated: bool,
+    pub(super) position: Position,
+}
+
+#[derive(Debug)]
+pub(super) struct DirectiveType {
+    pub(super) arguments: BTreeMap<String, Input>,
+    pub(super) locations: BTreeSet<String>,
+    pub(super) repeatable: bool,
+    pub(super) position: Position,
+}
+
+/// Parses every file of a source.
+///
+/// # Errors
+/// Each file that is too large, not text, or not GraphQL, with its line.
+pub(super) fn definitions(source: &Source) -> Result<Vec<(Rc<str>, Definition)>, Vec<InputError>> {
+    let (mut all, mut errors, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (path, content) in source.files() {
+        bytes += content.len();
+        if bytes > MAX_BYTES {
+            errors.push(InputError::new(path, format!("more than {MAX_BYTES} bytes of GraphQL")));
+            break;
+        }
+        let file: Rc<str> = path.into();
+        match read(path, content) {
+            Ok(definitions) => {
+                all.extend(definitions.into_iter().map(|definition| (file.clone(), definition)))
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
+}
+
+fn read(path: &str, content: &[u8]) -> Result<Vec<Definition>, InputError> {
+    let text = std::str::from_utf8(content).map_err(|error| {
+        let before = &content[..error.valid_up_to()];
+        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
+        InputError::new(path, "not valid UTF-8").on_line(u32::try_from(newlines).unwrap_or(u32::MAX - 1) + 1)
+    })?;
+    parser::parse(text).map_err(|error| InputError::new(path, error.message).on_line(error.line))
+}
+
+/// Reads a source into a schema; operations and fragments in it are ignored.
+///
+/// # Errors
+/// All parse errors, and types or directives defined twice.
+pub(super) fn load(source: &Source) -> Result<Schema, Vec<InputError>> {
+    let mut builder = Builder::default();
+    let all = definitions(source)?;
+    let (extensions, first): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|(_, definition)| matches!(definition, Definition::Type(one) if one.extends));
+    for (file, definition) in first.into_iter().chain(extensions) {
+        builder.add(&file, definition);
+    }
+    builder.finish()
+}
+
+#[derive(Default)]
+struct Builder {
+    schema: Schema,
+    errors: Vec<InputError>,
+}
+
+impl Builder {
+    fn add(&mut self, file: &Rc<str>, definition: Definition) {
+        match definition {
+            Definition::Schema(roots) => {
+                for (kind, of, line) in roots {
+                    self.schema.roots.insert(kind, Root { of, position: Position::new(file, line) });
+                }
+            }
+            Definition::Type(definition) => self.add_type(file, definition),
+            Definition::Directive(definition) => {
+                let directive = DirectiveType {
+                    arguments: inputs(file, definition.arguments),
+                    locations: definition.locations.into_iter().collect(),
+                    repeatable: definition.repeatable,
+                    position: Position::new(file, definition.line),
+                };
+                if self.schema.directives.insert(definition.name.clone(), directive).is_some() {
+                    let message = format!("directive `@{}` is defined twice", definition.name);
+                    self.errors.push(InputError::new(&**file, message).on_line(definition.line));
+                }
+            }
+            Definition::Operation(_) | Definition::Fragment(_) => {}
+        }
+    }
+
+    fn add_type(&mut self, file: &Rc<str>, definition: TypeDefinition) {
+        let (name, line) = (definition.name.clone(), definition.line);
+        let known = self.schema.types.contains_key(&name);
+        if known && !definition.extends {
+            let message = format!("type `{name}` is defined twice");
+            self.errors.push(InputError::new(&**file, message).on_line(line));
+            return;
+        }
+        let kind = definition.kind;
+        let of = self.schema.types.entry(name).or_insert_with(|| Type {
+            kind,
+            fields: BTreeMap::new(),
+            inputs: BTreeMap::new(),
+            values: BTreeMap::new(),
+            interfaces: BTreeSet::new(),
+            members: BTreeSet::new(),
+            one_of: false,
+            position: Position::new(file, line),
+        });
+        if of.kind != kind {
+            let message = format!(
+                "`{}` is a {} and cannot be extended as a {}",
+                definition.name,
+                of.kind.name(),
+                kind.name()
+            );
+            self.errors.push(InputError::new(&**file, message).on_line(line));
+            return;
+        }
+        merge(of, file, definition);
+    }
+
+    fn finish(mut self) -> Result<Schema, Vec<InputError>> {
+        if self.schema.roots.is_empty() {
+            for (kind, name) in
+                [("query", "Query"), ("mutation", "Mutation"), ("subscription", "Subscription")]
+            {
+                if let Some(of) = self.schema.types.get(name).filter(|of| of.kind == TypeKind::Object) {
+                    let root = Root { of: name.to_owned(), position: of.position.clone() };
+                    self.schema.roots.insert(kind.to_owned(), root);
+                }
+            }
+        }
+        if self.errors.is_empty() { Ok(self.schema) } else { Err(self.errors) }
+    }
+}
+
+fn merge(of: &mut Type, file: &Rc<str>, definition: TypeDefinition) {
+    of.interfaces.extend(definition.interfaces);
+    of.members.extend(definition.members);
+    of.inputs.extend(inputs(file, definition.inputs));
+    of.one_of |= definition.directives.iter().any(|directive| directive.name == "oneOf");
+    for value in definition.values {
+        let position = Position::new(file, value.line);
+        of.values.insert(value.name, Value { deprecated: value.deprecated, position });
+    }
+    for field in definition.fields {
+        let declared = Field {
+            arguments: inputs(file, field.arguments),
+            of: field.of,
+            deprecated: field.deprecated,
+            position: Position::new(file, field.line),
+        };
+        of.fields.insert(field.name, declared);
+    }
+}
+
+fn inputs(file: &Rc<str>, values: Vec<super::ast::InputValue>) -> BTreeMap<String, Input> {
+    let lower = |value: super::ast::InputValue| {
+        let input = Input {
+            of: value.of,
+            default: value.default.map(|value| value.to_string()),
+            deprecated: value.deprecated,
+            position: Position::new(file, value.line),
+        };
+        (value.name, input)
+    };
+    values.into_iter().map(lower).collect()
+}

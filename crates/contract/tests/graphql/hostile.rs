@@ -1,0 +1,45 @@
+//! Input made to harm: every one ends in an error with its place, quickly.
+
+use lockstep_contract::{InputError, Kind, Options, Source, Verdict, diff_as};
+
+fn errors(text: impl Into<Vec<u8>>) -> Vec<InputError> {
+    let bad = Source::file("bad.graphql", text.into());
+    let good = Source::file("good.graphql", "type A { a: Int }".as_bytes());
+    diff_as(Kind::GraphQl, &good, &bad, &Options::default()).expect_err("the input is bad")
+}
+
+#[test]
+fn errors_name_file_and_line() {
+    let cases: &[(&[u8], &str)] = &[
+        (b"type A {\n a: }", "bad.graphql:2: expected a name, found `}`"),
+        (b"type A {\n a: Int", "bad.graphql:2: expected a name, found the end of the file"),
+        (b"\n\ntype A { a: \xff }", "bad.graphql:3: not valid UTF-8"),
+        (b"type A { a: Int } \n type A { b: Int }", "bad.graphql:2: type `A` is defined twice"),
+        (b"frobnicate", "bad.graphql:1: `frobnicate` begins no definition"),
+        (b"type A { a(x: String = \"b\n", "bad.graphql:1: a string has no end"),
+        (b"type A { a: Int; }", "bad.graphql:1: unexpected character ';'"),
+    ];
+    for (text, message) in cases {
+        assert_eq!(errors(*text)[0].to_string(), *message);
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let lists = format!("type A {{ a: {}Int{} }}", "[".repeat(100_000), "]".repeat(100_000));
+    let values = format!("type A {{ a(x: Int = {}1{}): Int }}", "[".repeat(100_000), "]".repeat(100_000));
+    let objects = format!("type A {{ a(x: In = {}1{}): Int }}", "{a: ".repeat(100_000), "}".repeat(100_000));
+    let selections = format!("{}a{}", "{ a ".repeat(100_000), "}".repeat(100_000));
+    for text in [lists, values, objects, selections] {
+        assert_eq!(errors(text)[0].message, "nested more than 100 levels deep");
+    }
+}
+
+#[test]
+fn inputs_that_contain_each_other_end() {
+    let old = "type Query { f(a: A!): Int } input A { b: B! } input B { a: A! }";
+    let new = "type Query { f(a: A!): Int } input A { b: B! } input B { a: A! c: Int! }";
+    let source = |text: &str| Source::file("a.graphql", text.as_bytes());
+    let report = diff_as(Kind::GraphQl, &source(old), &source(new), &Options::default()).expect("valid");
+    assert_eq!(report.verdict, Verdict::Breaking);
+}
