@@ -70,11 +70,6 @@ impl Wire {
         (read, &mut self.input, write)
     }
 
-    /// Returns the connection for another protocol.
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
-
     /// Closes so that the client can read the answer although it has sent more than was read: closing with unread
     /// bytes would reset the connection and destroy the answer on its way.
     pub(crate) async fn linger(mut self) {
@@ -134,12 +129,16 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Copies both directions until both ends are done.
+/// Copies both directions until one side closes, which ends the other as well.
 pub(crate) async fn tunnel(client: &mut Wire, upstream: &mut Wire) -> io::Result<()> {
-    let (early_up, early_down) = (client.input.split(), upstream.input.split());
-    upstream.stream.write_all(&early_up).await?;
-    client.stream.write_all(&early_down).await?;
-    tokio::io::copy_bidirectional(client.stream(), upstream.stream()).await.map(|_| ())
+    upstream.stream.write_all(&client.input.split()).await?;
+    client.stream.write_all(&upstream.input.split()).await?;
+    let (mut from_client, mut to_client) = client.stream.split();
+    let (mut from_upstream, mut to_upstream) = upstream.stream.split();
+    tokio::select! {
+        up = tokio::io::copy(&mut from_client, &mut to_upstream) => up.map(|_| ()),
+        down = tokio::io::copy(&mut from_upstream, &mut to_client) => down.map(|_| ()),
+    }
 }
 
 /// Reads from a side that should send nothing but may send the next request early; ends when it has closed.

@@ -1,0 +1,151 @@
+//! Following a server: its tables come here, receipts go back, and the last table outlives both.
+//!
+//! A follower decides nothing. When the server is gone the gateway serves on, and after a restart it begins with the
+//! tables on its disk.
+
+mod client;
+mod store;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_domain::EnvironmentName;
+use lockstep_domain::routes::RouteTable;
+use tokio_util::sync::CancellationToken;
+
+pub use client::{Server, ServerError};
+pub(crate) use store::read_table;
+pub use store::{StoreError, TableStore};
+
+use crate::environment::Applied;
+use crate::gateway::Gateway;
+use crate::random::Random;
+
+/// How long a server may hold a request for a table when nothing changes.
+const WAIT: Duration = Duration::from_secs(25);
+/// How often a receipt is sent; one more goes out after each change.
+const RECEIPT_EVERY: Duration = Duration::from_secs(1);
+/// The pause after the first failed request to the server; doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause: a server that comes back is found within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Follows a server for one environment until `stop`: applies and stores each new table, and sends receipts.
+pub async fn follow(
+    gateway: Arc<Gateway>,
+    environment: EnvironmentName,
+    server: Server,
+    store: TableStore,
+    stop: CancellationToken,
+) {
+    let changed = tokio::sync::Notify::new();
+    let tables = follow_tables(&gateway, &environment, &server, &store, &changed);
+    let receipts = send_receipts(&gateway, &environment, &server, &changed);
+    tokio::select! {
+        () = tables => {}
+        () = receipts => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn follow_tables(
+    gateway: &Gateway,
+    environment: &EnvironmentName,
+    server: &Server,
+    store: &TableStore,
+    changed: &tokio::sync::Notify,
+) {
+    let mut pauses = Pauses::new();
+    loop {
+        let after = gateway.receipt(environment).revision;
+        match server.table(environment, after, WAIT).await {
+            Ok(Some(table)) => match adopt(gateway, store, table) {
+                Adoption::Served => {
+                    changed.notify_one();
+                    pauses.reset(environment);
+                }
+                Adoption::NotServed => pauses.rest().await,
+            },
+            Ok(None) => pauses.reset(environment),
+            Err(error) => pauses.fail(environment, &error).await,
+        }
+    }
+}
+
+enum Adoption {
+    Served,
+    NotServed,
+}
+
+/// Applies a table, and stores it once it is served.
+fn adopt(gateway: &Gateway, store: &TableStore, table: RouteTable) -> Adoption {
+    let (environment, revision) = (table.environment.clone(), table.revision);
+    match gateway.apply(table.clone()) {
+        Ok(Applied::Now) => {
+            if let Err(error) = store.save(&table) {
+                tracing::error!(%environment, revision, error = &error as &dyn std::error::Error, "the table is served but not stored");
+            }
+            tracing::info!(%environment, revision, "table applied");
+            Adoption::Served
+        }
+        Ok(Applied::NotNewer { serving }) => {
+            tracing::debug!(%environment, revision, serving, "older table ignored");
+            Adoption::NotServed
+        }
+        Err(error) => {
+            tracing::error!(%environment, revision, %error, "table refused");
+            Adoption::NotServed
+        }
+    }
+}
+
+async fn send_receipts(
+    gateway: &Gateway,
+    environment: &EnvironmentName,
+    server: &Server,
+    changed: &tokio::sync::Notify,
+) {
+    loop {
+        // A receipt that was not taken is not repeated: the next one says the same and more.
+        if let Err(error) = server.send_receipt(&gateway.receipt(environment)).await {
+            tracing::debug!(%environment, error = &error as &dyn std::error::Error, "receipt not sent");
+        }
+        let _ = tokio::time::timeout(RECEIPT_EVERY, changed.notified()).await;
+    }
+}
+
+/// Growing pauses between attempts to reach a server, each drawn at random so that gateways do not come all at once.
+struct Pauses {
+    random: Random,
+    failures: u32,
+    since: Option<Instant>,
+}
+
+impl Pauses {
+    fn new() -> Self {
+        Self { random: Random::new(usize::MAX), failures: 0, since: None }
+    }
+
+    fn reset(&mut self, environment: &EnvironmentName) {
+        self.failures = 0;
+        if let Some(since) = self.since.take() {
+            tracing::info!(%environment, gone_ms = since.elapsed().as_millis(), "the server is back");
+        }
+    }
+
+    async fn fail(&mut self, environment: &EnvironmentName, error: &ServerError) {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            tracing::warn!(%environment, error = error as &dyn std::error::Error, "the server cannot be reached; serving the last table");
+        }
+        self.rest().await;
+    }
+
+    async fn rest(&mut self) {
+        let full = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        let half = full / 2;
+        let jitter = self.random.below(usize::try_from(half.as_millis()).unwrap_or(usize::MAX).max(1));
+        tokio::time::sleep(half + Duration::from_millis(jitter as u64)).await;
+    }
+}

@@ -1,0 +1,202 @@
+//! The last table of each environment on disk, so that a gateway can start without its server.
+//!
+//! Invariant: the file of an environment is always a whole table: it is written beside and renamed.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use lockstep_domain::EnvironmentName;
+use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Largest file that is read as a table: ten thousand instances take about 1 MiB.
+const MAX_TABLE: u64 = 64 * 1_024 * 1_024;
+
+/// Why a table could not be stored or read.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The file or its folder could not be written.
+    #[error("cannot write the route table `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file could not be read.
+    #[error("cannot read the route table `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is longer than any table.
+    #[error("`{}` has {length} bytes; a route table has at most {MAX_TABLE}", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// The file was written by a newer program.
+    #[error("`{}` has format {format}; this gateway reads up to {ROUTE_TABLE_FORMAT}, upgrade it first", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// The file is not a table.
+    #[error("`{}` is not a route table", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The file is the table of another environment.
+    #[error("`{}` is the table of `{found}`, not of `{expected}`", path.display())]
+    OtherEnvironment {
+        /// The file.
+        path: PathBuf,
+        /// The environment that was asked for.
+        expected: EnvironmentName,
+        /// The environment it names.
+        found: EnvironmentName,
+    },
+}
+
+/// A folder with the last table of each environment.
+#[derive(Debug, Clone)]
+pub struct TableStore {
+    folder: PathBuf,
+}
+
+/// What every format of a table has, read first so that a newer one is named as such.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+impl TableStore {
+    /// Uses this folder; it is made with the first table.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Returns the file of an environment.
+    #[must_use]
+    pub fn path(&self, environment: &EnvironmentName) -> PathBuf {
+        self.folder.join(format!("{environment}.routes.json"))
+    }
+
+    /// Stores a table in place of the one before; after a crash at any moment one of the two is there.
+    ///
+    /// # Errors
+    /// When the folder or the file cannot be written.
+    pub fn save(&self, table: &RouteTable) -> Result<(), StoreError> {
+        let path = self.path(&table.environment);
+        let beside = path.with_extension("new");
+        let write = || {
+            fs::create_dir_all(&self.folder)?;
+            let mut file = File::create(&beside)?;
+            file.write_all(&serde_json::to_vec(table)?)?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| StoreError::Write { path: path.clone(), source })
+    }
+
+    /// Reads the stored table of an environment; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not the table of this environment.
+    pub fn load(&self, environment: &EnvironmentName) -> Result<Option<RouteTable>, StoreError> {
+        let path = self.path(environment);
+        let table = match read_table(&path) {
+            Err(StoreError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        if table.environment == *environment {
+            Ok(Some(table))
+        } else {
+            let (expected, found) = (environment.clone(), table.environment);
+            Err(StoreError::OtherEnvironment { path, expected, found })
+        }
+    }
+}
+
+/// Reads a table from a file.
+///
+/// # Errors
+/// When the file cannot be read, is too long, or is not a table of a format that this program knows.
+pub(crate) fn read_table(path: &Path) -> Result<RouteTable, StoreError> {
+    let path_of = || path.to_path_buf();
+    let read = |source| StoreError::Read { path: path_of(), source };
+    let length = fs::metadata(path).map_err(read)?.len();
+    if length > MAX_TABLE {
+        return Err(StoreError::TooLong { path: path_of(), length });
+    }
+    let bytes = fs::read(path).map_err(read)?;
+    let parse = |source| StoreError::Parse { path: path_of(), source };
+    let Format { format } = serde_json::from_slice(&bytes).map_err(parse)?;
+    if format > ROUTE_TABLE_FORMAT {
+        return Err(StoreError::NewerFormat { path: path_of(), format });
+    }
+    serde_json::from_slice(&bytes).map_err(parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(environment: &str, revision: u64) -> RouteTable {
+        RouteTable {
+            format: ROUTE_TABLE_FORMAT,
+            environment: environment.parse().unwrap(),
+            revision,
+            baseline: 1,
+            routes: Vec::new(),
+            services: std::collections::BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_last_table_of_each_environment_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TableStore::new(folder.path().join("tables"));
+        let production = "production".parse().unwrap();
+        assert_eq!(store.load(&production).unwrap(), None);
+        for table in [table("production", 1), table("staging", 7), table("production", 2)] {
+            store.save(&table).unwrap();
+        }
+        assert_eq!(store.load(&production).unwrap(), Some(table("production", 2)));
+        assert_eq!(fs::read_dir(folder.path().join("tables")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_a_table_of_this_environment_is_refused_with_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TableStore::new(folder.path().to_path_buf());
+        let production = "production".parse().unwrap();
+        let path = store.path(&production);
+        let error_of = |text: &str| {
+            fs::write(&path, text).unwrap();
+            store.load(&production).unwrap_err().to_string()
+        };
+        assert!(error_of("{").ends_with("production.routes.json` is not a route table"));
+        assert!(error_of("{\"format\":2,\"new\":1}").contains("has format 2; this gateway reads up to 1"));
+        let other = serde_json::to_string(&table("staging", 1)).unwrap();
+        assert!(error_of(&other).ends_with("is the table of `staging`, not of `production`"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The gateway as a process of its own: it follows a server, or serves one table file.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lockstep_domain::EnvironmentName;
+use lockstep_domain::routes::RouteTable;
+use thiserror::Error;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::GatewayConfig;
+use crate::error::{ApplyError, ListenError, StartError};
+use crate::follow::{Server, StoreError, TableStore, follow, read_table};
+use crate::gateway::Gateway;
+
+/// How often a table file is looked at; `SIGHUP` makes it happen at once.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What a gateway of its own is started with.
+#[derive(Debug)]
+pub struct StandaloneConfig {
+    /// The gateway itself.
+    pub gateway: GatewayConfig,
+    /// Where its tables come from.
+    pub source: TableSource,
+    /// How long requests may take to finish after `SIGTERM` or `SIGINT`.
+    pub grace: Duration,
+}
+
+/// Where the tables of a gateway of its own come from.
+#[derive(Debug)]
+pub enum TableSource {
+    /// From a server; the last ones are kept on disk and served when it is gone.
+    Server {
+        /// The server.
+        server: Server,
+        /// Where the last tables are kept.
+        store: TableStore,
+        /// The environments it serves, and where it listens for each.
+        environments: Vec<(EnvironmentName, SocketAddr)>,
+    },
+    /// From a file that is read again when it changes.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where it listens.
+        listen: SocketAddr,
+    },
+}
+
+/// Why a gateway of its own did not start.
+#[derive(Debug, Error)]
+pub enum StandaloneError {
+    /// The runtime or a signal handler could not be made.
+    #[error("cannot prepare the process")]
+    Process(#[source] io::Error),
+    /// The workers did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The table file cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The table file is not valid.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// Runs a gateway until `SIGTERM` or `SIGINT`, then lets requests finish. `ready` is told where it listens.
+///
+/// # Errors
+/// When it cannot start. Afterwards it serves whatever happens to its server or file.
+pub fn run(
+    config: StandaloneConfig,
+    ready: impl FnOnce(&[(EnvironmentName, SocketAddr)]),
+) -> Result<(), StandaloneError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(StandaloneError::Process)?;
+    runtime.block_on(serve(config, ready))
+}
+
+async fn serve(
+    config: StandaloneConfig,
+    ready: impl FnOnce(&[(EnvironmentName, SocketAddr)]),
+) -> Result<(), StandaloneError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StandaloneError::Process)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StandaloneError::Process)?;
+    let gateway = Arc::new(Gateway::start(config.gateway)?);
+    let stop = CancellationToken::new();
+    let mut followers = Vec::new();
+    match config.source {
+        TableSource::Server { server, store, environments } => {
+            for (environment, address) in environments {
+                start_from_disk(&gateway, &store, &environment);
+                gateway.listen(&environment, address)?;
+                let follower =
+                    follow(Arc::clone(&gateway), environment, server.clone(), store.clone(), stop.clone());
+                followers.push(tokio::spawn(follower));
+            }
+        }
+        TableSource::File { path, listen } => {
+            let seen = modified(&path);
+            let table = read_table(&path)?;
+            let environment = table.environment.clone();
+            gateway.apply(table)?;
+            gateway.listen(&environment, listen)?;
+            let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;
+            let watch = watch_file(Arc::clone(&gateway), environment, path, seen, hangup, stop.clone());
+            followers.push(tokio::spawn(watch));
+        }
+    }
+    ready(&gateway.listening());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+    for follower in followers {
+        // A follower that panicked has been reported by the runtime; what matters here is that it has ended.
+        let _ = follower.await;
+    }
+    if let Some(gateway) = Arc::into_inner(gateway) {
+        gateway.shutdown(config.grace).await;
+    }
+    Ok(())
+}
+
+/// Serves the table from the last run until the server has a newer one.
+fn start_from_disk(gateway: &Gateway, store: &TableStore, environment: &EnvironmentName) {
+    let loaded = match store.load(environment) {
+        Ok(Some(table)) => table,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(%environment, error = &error as &dyn std::error::Error, "the stored table is not used");
+            return;
+        }
+    };
+    let revision = loaded.revision;
+    match gateway.apply(loaded) {
+        Ok(_) => tracing::info!(%environment, revision, "serving the stored table"),
+        Err(error) => tracing::error!(%environment, revision, %error, "the stored table is not used"),
+    }
+}
+
+async fn watch_file(
+    gateway: Arc<Gateway>,
+    environment: EnvironmentName,
+    path: PathBuf,
+    mut seen: Option<SystemTime>,
+    mut hangup: tokio::signal::unix::Signal,
+    stop: CancellationToken,
+) {
+    loop {
+        let told = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let now = modified(&path);
+        if told || now != seen {
+            seen = now;
+            reload(&gateway, &environment, &path);
+        }
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|it| it.modified()).ok()
+}
+
+/// Reads a table file again. Whoever edits a file by hand need not count: it gets the next revision if it has no higher.
+fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
+    let table = match read_table(path) {
+        Ok(table) if table.environment == *environment => table,
+        Ok(table) => {
+            let found = table.environment;
+            tracing::error!(path = %path.display(), %environment, %found, "the table is of another environment; serving the last one");
+            return;
+        }
+        Err(error) => {
+            tracing::error!(path = %path.display(), error = &error as &dyn std::error::Error, "serving the last table");
+            return;
+        }
+    };
+    let next = gateway.receipt(environment).revision + 1;
+    let table = RouteTable { revision: table.revision.max(next), ..table };
+    let revision = table.revision;
+    match gateway.apply(table) {
+        Ok(_) => tracing::info!(path = %path.display(), revision, "table applied"),
+        Err(error) => tracing::error!(path = %path.display(), %error, "serving the last table"),
+    }
+}
