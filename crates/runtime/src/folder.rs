@@ -24,10 +24,11 @@ use crate::spec::{FORMAT, SpecFile};
 
 /// Longest `spec.json` that is read: far above any real configuration.
 const MAX_SPEC_BYTES: u64 = 16 * 1024 * 1024;
-/// Start of the name of a folder that is being made. An instance id cannot begin with a dot.
+/// Start of the name of a folder that is being made. An instance id cannot begin with a dot, and the longest one has
+/// room for five more characters in a file name.
 const NEW_PREFIX: &str = ".new-";
 /// Start of the name of a folder that is being removed.
-const REMOVED_PREFIX: &str = ".removed-";
+const OLD_PREFIX: &str = ".old-";
 
 /// The folder of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl InstanceFolder {
     /// When it cannot be removed.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let removed = self.path.with_file_name(format!("{REMOVED_PREFIX}{name}"));
+        let removed = self.path.with_file_name(format!("{OLD_PREFIX}{name}"));
         match fs::rename(&self.path, &removed) {
             Ok(()) => fs::remove_dir_all(removed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -96,7 +97,7 @@ impl InstanceFolder {
     /// Tells whether a folder name is that of a folder half-made or half-removed.
     #[must_use]
     pub(crate) fn is_rest(name: &str) -> bool {
-        name.starts_with(NEW_PREFIX) || name.starts_with(REMOVED_PREFIX)
+        name.starts_with(NEW_PREFIX) || name.starts_with(OLD_PREFIX)
     }
 
     /// Reads `spec.json`.

@@ -14,8 +14,8 @@ use crate::status::Status;
 /// Pause before the first health check, and the shortest between any two: a small program listens after a few
 /// milliseconds.
 const FIRST_CHECK: Duration = Duration::from_millis(10);
-/// Longest pause between two checks before the instance is healthy.
-const LONGEST_QUICK_CHECK: Duration = Duration::from_millis(250);
+/// Longest pause between two checks before the instance is healthy: what it may be known later than it is.
+const LONGEST_QUICK_CHECK: Duration = Duration::from_millis(100);
 /// Pause between two attempts to kill what does not die: it is stuck in the kernel, and asking often does not help.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 

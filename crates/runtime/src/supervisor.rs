@@ -81,7 +81,7 @@ fn supervise(folder: InstanceFolder) -> io::Result<ExitCode> {
     let (sender, events) = sync_channel(MAX_EVENTS);
     control::listen(&folder, sender.clone())?;
     control::serve_standard_input(&sender)?;
-    Supervisor::open(folder, sender)?.run(&events);
+    Supervisor::open(folder, sender)?.run(&events)?;
     drop(lock);
     Ok(ExitCode::SUCCESS)
 }
@@ -165,8 +165,8 @@ impl Supervisor {
         })
     }
 
-    fn run(mut self, events: &Receiver<Event>) {
-        self.take_over();
+    fn run(mut self, events: &Receiver<Event>) -> io::Result<()> {
+        self.take_over()?;
         if self.folder.is_marked_stop() {
             self.step(Input::StopAsked);
         }
@@ -183,25 +183,29 @@ impl Supervisor {
             thread::sleep(LONGEST_PAUSE);
             self.save();
         }
+        Ok(())
     }
 
     /// Goes on with what an earlier supervisor has left, or writes the first status.
-    fn take_over(&mut self) {
+    fn take_over(&mut self) -> io::Result<()> {
         if !self.is_saved {
-            return self.save();
+            self.save();
+            return Ok(());
         }
         let Some(identity) = self.status.process.clone() else {
             // Killed between a start and the note of it, an earlier supervisor may have left a process.
-            return self.clear(None);
+            self.clear(None);
+            return Ok(());
         };
         let adopted = Pid::from_raw(identity.pid).zip(identity.open());
         if let Some((pid, pidfd)) = adopted {
             self.log.note(&format!("a new supervisor has taken over process {pid}"));
-            self.watch(Process::Adopted(pid, Arc::new(pidfd)));
+            self.watch(Process::Adopted(pid, Arc::new(pidfd)))?;
         } else if !self.status.state.is_over() {
             self.clear(None);
             self.ended(Exit::Unknown);
         }
+        Ok(())
     }
 
     fn now(&self) -> Duration {
@@ -248,16 +252,8 @@ impl Supervisor {
     }
 
     fn spawn(&mut self) -> Input {
-        let started = ports::wait_free(self.spec.port)
-            .and_then(|()| launch::start(&self.folder, &self.spec, &self.children));
-        match started {
-            Ok(child) => {
-                self.log.note(&format!("started process {} on port {}", child.pid, self.spec.port));
-                self.status.process = ProcessIdentity::of(child.pid);
-                self.is_saved = false;
-                self.watch(Process::Child(Arc::new(child)));
-                Input::Started
-            }
+        match self.try_spawn() {
+            Ok(()) => Input::Started,
             Err(why) => {
                 self.log.note(&why);
                 self.clear(None);
@@ -266,21 +262,27 @@ impl Supervisor {
         }
     }
 
+    fn try_spawn(&mut self) -> Result<(), String> {
+        ports::wait_free(self.spec.port)?;
+        let child = launch::start(&self.folder, &self.spec, &self.children)?;
+        self.log.note(&format!("started process {} on port {}", child.pid, self.spec.port));
+        self.status.process = ProcessIdentity::of(child.pid);
+        self.is_saved = false;
+        let watched = self.watch(Process::Child(Arc::new(child)));
+        watched.map_err(|error| format!("the process cannot be watched: {error}"))
+    }
+
     /// Reports the end of the process as an event.
-    fn watch(&mut self, process: Process) {
+    fn watch(&mut self, process: Process) -> io::Result<()> {
         self.start += 1;
         let (watched, events, start) = (process.clone(), self.events.clone(), self.start);
-        self.process = Some(process);
         let wait = move || {
             let _ = wait_for(watched.pidfd(), None);
             let _ = events.send(Event::Ended(start));
         };
-        if let Err(error) = thread::Builder::new().name("watch".to_owned()).spawn(wait) {
-            // Without the thread an end is not noticed: better a clear failure than a silent one.
-            self.log.note(&format!("the process cannot be watched: {error}"));
-            self.clear(self.process.as_ref().and_then(Process::group));
-            self.reap_process();
-        }
+        thread::Builder::new().name("watch".to_owned()).spawn(wait)?;
+        self.process = Some(process);
+        Ok(())
     }
 
     fn check(&self) -> Option<Input> {

@@ -68,7 +68,7 @@ fn checks_are_quick_until_the_first_success_and_then_regular() {
         assert_eq!(machine.step(Input::Time, now), [Action::Check]);
         assert_eq!(fails(&mut machine, now), []);
     }
-    assert_eq!(pauses, [10, 15, 22, 33, 50, 75, 113, 170, 250, 250, 250, 250]);
+    assert_eq!(pauses, [10, 15, 22, 33, 50, 75, 100, 100, 100, 100, 100, 100]);
     machine.step(Input::Checked(Ok(())), now);
     assert_eq!(machine.next_due(), Some(now + ms(1_000)));
 }

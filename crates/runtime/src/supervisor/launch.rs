@@ -17,6 +17,8 @@ use crate::health;
 use crate::process::{MARKER, handed_on, wait_for};
 use crate::spec::SpecFile;
 
+/// How long a killed command may take to end: more only when it is stuck in the kernel.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Most characters of the output of a health command that are shown.
 const SHOWN_BYTES: u64 = 500;
 
@@ -74,7 +76,7 @@ fn check_by_command(
     let in_time = matches!(wait_for(&child.pidfd, Some(timeout)), Ok(true));
     // Whatever is left of the command has no business any more.
     let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
-    match children.wait(&child, None) {
+    match children.wait(&child, Some(KILL_PATIENCE)) {
         _ if !in_time => {
             Err(format!("`{shown}` took longer than {} ms{}", timeout.as_millis(), said(&output)))
         }

@@ -315,3 +315,14 @@ async fn an_artifact_is_removed_only_when_nothing_runs_it() {
     assert!(!fixture.driver().is_unpacked(&release));
     assert!(fixture.driver().releases().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn the_longest_id_works() {
+    let fixture = Fixture::new().await;
+    let mut spec = fixture.spec(&[]);
+    spec.id = "a".repeat(250).parse().unwrap();
+    let id = fixture.start(spec).await;
+    fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    fixture.stop(&id).await;
+    fixture.driver().remove(&id).await.unwrap();
+}

@@ -200,8 +200,7 @@ async fn what_was_half_made_or_half_removed_is_gone_after_opening() {
     let mut fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&[]).await;
     fixture.driver = None;
-    let rests =
-        [".new-orders-9", ".removed-orders-8"].map(|name| fixture.root().join("instances").join(name));
+    let rests = [".new-orders-9", ".old-orders-8"].map(|name| fixture.root().join("instances").join(name));
     let unpacking = fixture.root().join("releases/.new-abc");
     for rest in rests.iter().chain([&unpacking]) {
         std::fs::create_dir_all(rest.join("log")).unwrap();
@@ -264,4 +263,22 @@ async fn an_instance_that_was_only_written_down_is_started_after_opening() {
     fixture.reopen().await;
     let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
     assert_eq!(instance.restarts, 0);
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_is_told_and_written_later() {
+    let fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    let folder = fixture.folder(&instance.id);
+    // As on a full disk: the next status has no place.
+    std::fs::create_dir(folder.join("status.json.next")).unwrap();
+    kill(pid_of(&instance));
+    let again = fixture
+        .wait_until(&instance.id, |instance| instance.restarts == 1 && instance.state.is_healthy())
+        .await;
+    let stored = || std::fs::read_to_string(folder.join("status.json")).unwrap();
+    assert!(stored().contains("\"restarts\":0"), "{}", stored());
+    std::fs::remove_dir(folder.join("status.json.next")).unwrap();
+    eventually("it is written", || stored().contains("\"restarts\":1")).await;
+    assert!(runs(pid_of(&again)));
 }
