@@ -1,1 +1,207 @@
-//! Use cases and reconcilers.
+//! Use cases and reconcilers: the only crate that joins journal, blobs, pipeline, runtime, registry and gateway.
+//!
+//! A file per noun. Policy lives in `lockstep-domain`: here a use case asks it, records the answer, and lets the
+//! reconciler of the environment carry it out.
+
+mod builds;
+mod clock;
+mod collect;
+mod environments;
+mod instances;
+mod ledger;
+mod operations;
+mod policies;
+mod random;
+mod reconciler;
+mod releases;
+mod secrets;
+mod services;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::{Actor, EnvironmentName, Instance, InstanceId};
+use lockstep_gateway::{Gateway, GatewayConfig};
+use lockstep_registry::Registry;
+use lockstep_runtime::{LocalDriver, SupervisorCommand};
+use lockstep_store::Blobs;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use builds::LogFollow;
+pub use ledger::{Ledger, LedgerError};
+
+use builds::Builds;
+use secrets::Secrets;
+
+/// How a control is opened.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Where everything is kept.
+    pub folder: PathBuf,
+    /// What starts a supervisor; the folder of the instance is added.
+    pub supervisor: Vec<OsString>,
+    /// What starts the guard of a build.
+    pub guard: Vec<OsString>,
+    /// Where the gateways of environments listen.
+    pub gateway_address: IpAddr,
+    /// The port of the first environment's gateway; the others follow. 0 takes free ports.
+    pub first_gateway_port: u16,
+}
+
+/// The port of the first environment's gateway when nothing else is said.
+pub const FIRST_GATEWAY_PORT: u16 = 8500;
+
+impl ControlConfig {
+    /// Makes a configuration with defaults for everything but the folder and the two commands.
+    #[must_use]
+    pub const fn new(folder: PathBuf, supervisor: Vec<OsString>, guard: Vec<OsString>) -> Self {
+        Self {
+            folder,
+            supervisor,
+            guard,
+            gateway_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            first_gateway_port: FIRST_GATEWAY_PORT,
+        }
+    }
+}
+
+/// Why a control cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The data folder cannot be used.
+    #[error("the data folder `{}` cannot be used", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The blobs cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] lockstep_store::BlobError),
+    /// Instances cannot be followed.
+    #[error(transparent)]
+    Runtime(#[from] lockstep_runtime::OpenError),
+    /// The gateway cannot be started.
+    #[error(transparent)]
+    Gateway(#[from] lockstep_gateway::StartError),
+    /// The standard environments cannot be recorded.
+    #[error("the first environments could not be recorded: {0}")]
+    FirstRun(Box<Problem>),
+}
+
+/// Everything a server does, without its HTTP face.
+#[derive(Debug)]
+pub struct Control {
+    config: ControlConfig,
+    ledger: Ledger,
+    blobs: Blobs,
+    secrets: Secrets,
+    builds: Builds,
+    registry: Registry,
+    driver: LocalDriver,
+    gateway: Gateway,
+    /// Instances that are being started or could not be, which the driver does not know.
+    launches: Mutex<BTreeMap<InstanceId, Instance>>,
+    /// Why an environment's gateway does not listen.
+    deaf: Mutex<BTreeMap<EnvironmentName, String>>,
+    wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Control {
+    /// Opens the data folder, adopts what runs, and begins to reconcile.
+    ///
+    /// # Errors
+    /// When the folder, the journal or the instances cannot be used.
+    pub async fn open(config: ControlConfig) -> Result<Arc<Self>, OpenError> {
+        let folder = config.folder.clone();
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Folder { path, source }
+        };
+        let ledger = Ledger::open(&folder)?;
+        let secrets_folder = folder.join("secrets");
+        let secrets = Secrets::open(&secrets_folder).map_err(failed(&secrets_folder))?;
+        let builds_folder = folder.join("builds");
+        let builds = Builds::open(&builds_folder, ledger.now()).map_err(failed(&builds_folder))?;
+        let blobs = Blobs::open(&folder)?;
+        let driver =
+            LocalDriver::open(&folder.join("runtime"), SupervisorCommand(config.supervisor.clone())).await?;
+        let id = random::random_hex(8).map_err(failed(&folder))?;
+        let gateway = Gateway::start(GatewayConfig::new(format!("server-{id}")))?;
+        let control = Arc::new(Self {
+            config,
+            ledger,
+            blobs,
+            secrets,
+            builds,
+            registry: Registry::default(),
+            driver,
+            gateway,
+            launches: Mutex::default(),
+            deaf: Mutex::default(),
+            wakes: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        control.first_run().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
+        control.start_reconcilers();
+        Ok(control)
+    }
+
+    /// Returns the journal and its world.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Returns the live instances and gateways.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Ends reconciling and builds. Instances go on running.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.builds.cancel_all();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Runs something under this control's supervision; it must end when the control closes.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+}
+
+/// A problem that is a fault of ours or of the machine, not of the person who asked.
+fn internal(error: impl std::fmt::Display) -> Problem {
+    Problem::new(ErrorCode::Internal, error.to_string())
+}
+
+fn not_found(what: impl std::fmt::Display, hint: &str) -> Problem {
+    Problem::new(ErrorCode::NotFound, what.to_string()).with_hint(hint)
+}
+
+/// Who Lockstep itself is in the journal.
+fn ourselves() -> Actor {
+    Actor::lockstep()
+}

@@ -43,6 +43,7 @@ pub struct Environment {
     /// Versions that nothing brings here again until someone releases the hold.
     pub holds: OrdMap<VersionRef, Hold>,
     /// Arms that stay warm, until when.
+    #[serde(with = "pairs")]
     pub warm: OrdMap<Arm, Timestamp>,
     /// The operation under way.
     pub operation: Option<Arc<Operation>>,
@@ -137,5 +138,28 @@ impl Environment {
             }
             _ => false,
         }
+    }
+}
+
+/// Stores a map whose keys are no text as a list of pairs.
+mod pairs {
+    use imbl::OrdMap;
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize as _, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Ord + Serialize, V: Serialize, S: Serializer>(
+        map: &OrdMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map.iter())
+    }
+
+    pub(super) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<OrdMap<K, V>, D::Error>
+    where
+        K: Ord + Clone + DeserializeOwned,
+        V: Clone + DeserializeOwned,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }

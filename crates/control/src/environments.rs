@@ -1,0 +1,371 @@
+//! Environments: creating them, their settings, and everything that is shown of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use lockstep_api::types::{
+    ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
+    EnvironmentView, GatewayView, HeldVersion, History, ServiceDiff, ServiceStatus, SettingsChange,
+    VariableDiff, WarmArm,
+};
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::baseline::{EntryChange, difference};
+use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::intent::{ConfigValue, Configuration};
+use lockstep_domain::operation::Phase;
+use lockstep_domain::routes::RouteTable;
+use lockstep_domain::{
+    Baseline, Environment, EnvironmentName, Event, Instance, ServiceName, StageName, Strategy, World,
+};
+
+use crate::{Control, internal, lock, not_found, ourselves};
+
+/// Most environments: each has a gateway port and a reconciler.
+pub(crate) const MAX_ENVIRONMENTS: usize = 100;
+/// How long old instances stay where nobody said otherwise.
+const WARM_MS: u64 = 30 * 60 * 1_000;
+/// Longest warm time.
+const MAX_WARM_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The canary of production where nobody said otherwise: shares in percent, and how long each is watched.
+const PRODUCTION_STEPS: ([u32; 4], u64) = ([5, 25, 50, 100], 30_000);
+/// Baselines and reverted operations that a history shows.
+const MAX_HISTORY: usize = 500;
+
+impl Control {
+    /// Records what every installation begins with: lifecycle, branch rules, development, staging and production.
+    pub(crate) fn first_run(self: &Arc<Self>) -> Result<(), Problem> {
+        if self.ledger.world().seq > 0 {
+            return Ok(());
+        }
+        let mut ports = BTreeSet::new();
+        let mut events = Self::first_run_events();
+        for (name, accepts_from) in
+            [("development", "created"), ("staging", "testing"), ("production", "pre-release")]
+        {
+            let port = self.free_port(&ports)?;
+            ports.insert(port);
+            let strategy = match name {
+                "production" => Strategy::canary(&PRODUCTION_STEPS.0, PRODUCTION_STEPS.1),
+                _ => Strategy::AllAtOnce,
+            };
+            let accepts_from = accepts_from.parse().map_err(internal)?;
+            let settings =
+                EnvironmentSettings { accepts_from, strategy, warm_ms: WARM_MS, gateway_port: port };
+            events.push(Event::EnvironmentCreated { environment: name.parse().map_err(internal)?, settings });
+        }
+        self.ledger.commit(&ourselves(), |_, _| Ok((events.clone(), ())))
+    }
+
+    /// Finds a port for a gateway: the first from the configured one on that nothing uses.
+    fn free_port(&self, taken: &BTreeSet<u16>) -> Result<u16, Problem> {
+        let world = self.ledger.world();
+        let used = |port: u16| {
+            taken.contains(&port) || world.environments.values().any(|e| e.settings.gateway_port == port)
+        };
+        let bind = |port: u16| TcpListener::bind((self.config.gateway_address, port));
+        if self.config.first_gateway_port == 0 {
+            let listener = bind(0).map_err(internal)?;
+            return Ok(listener.local_addr().map_err(internal)?.port());
+        }
+        (self.config.first_gateway_port..=u16::MAX)
+            .find(|&port| !used(port) && bind(port).is_ok())
+            .ok_or_else(|| Problem::new(ErrorCode::Unavailable, "no port is free for a gateway"))
+    }
+
+    /// Creates an environment.
+    ///
+    /// # Errors
+    /// When it exists, or its settings are not usable.
+    pub fn create_environment(
+        self: &Arc<Self>,
+        actor: &lockstep_domain::Actor,
+        request: &CreateEnvironment,
+    ) -> Result<EnvironmentView, Problem> {
+        let port = match request.settings.gateway_port {
+            Some(port) => port,
+            None => self.free_port(&BTreeSet::new())?,
+        };
+        let first_stage: StageName = "created".parse().map_err(internal)?;
+        let defaults = EnvironmentSettings {
+            accepts_from: first_stage,
+            strategy: Strategy::AllAtOnce,
+            warm_ms: WARM_MS,
+            gateway_port: port,
+        };
+        let settings = changed(&defaults, &request.settings);
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                if world.environments.contains_key(&request.name) {
+                    let detail = format!("environment `{}` exists already", request.name);
+                    return Err(Problem::new(ErrorCode::Conflict, detail));
+                }
+                if world.environments.len() >= MAX_ENVIRONMENTS {
+                    let detail = format!("there are {MAX_ENVIRONMENTS} environments already");
+                    return Err(Problem::new(ErrorCode::Refused, detail));
+                }
+                check_settings(world, &request.name, &settings)?;
+                let created = Event::EnvironmentCreated {
+                    environment: request.name.clone(),
+                    settings: settings.clone(),
+                };
+                Ok((vec![created], ()))
+            })
+        })?;
+        self.start_reconciler(request.name.clone());
+        self.environment(&request.name)
+    }
+
+    /// Changes settings of an environment.
+    ///
+    /// # Errors
+    /// When it does not exist, or the settings are not usable.
+    pub fn change_environment(
+        &self,
+        actor: &lockstep_domain::Actor,
+        name: &EnvironmentName,
+        change: &SettingsChange,
+    ) -> Result<EnvironmentView, Problem> {
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                let environment = find(world, name)?;
+                let settings = changed(&environment.settings, change);
+                check_settings(world, name, &settings)?;
+                Ok((vec![Event::EnvironmentChanged { environment: name.clone(), settings }], ()))
+            })
+        })?;
+        self.environment(name)
+    }
+
+    /// Lists environments.
+    #[must_use]
+    pub fn environments(&self) -> Vec<EnvironmentSummary> {
+        let world = self.ledger.world();
+        let summary = |environment: &Arc<Environment>| EnvironmentSummary {
+            name: environment.name.clone(),
+            settings: environment.settings.clone(),
+            baseline: environment.baselines.current().number,
+            services: environment.entries().len(),
+            operation: environment.operation.as_ref().map(|operation| operation.id),
+        };
+        world.environments.values().map(summary).collect()
+    }
+
+    /// Shows an environment with everything seen of it.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn environment(&self, name: &EnvironmentName) -> Result<EnvironmentView, Problem> {
+        let world = self.ledger.world();
+        let environment = find(&world, name)?;
+        let baseline = environment.baselines.current();
+        let deaf =
+            lock(&self.deaf).get(name).map(|why| format!(" (not listening: {why})")).unwrap_or_default();
+        let holds = environment.holds.iter();
+        Ok(EnvironmentView {
+            name: name.clone(),
+            settings: environment.settings.clone(),
+            gateway: format!("{}{deaf}", self.gateway_url(environment)),
+            baseline: baseline.number,
+            baseline_since: baseline.at,
+            services: self.service_statuses(environment),
+            operation: environment.operation.as_deref().cloned(),
+            holds: holds
+                .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
+                .collect(),
+            gateways: self.gateway_views(name),
+        })
+    }
+
+    fn gateway_views(&self, name: &EnvironmentName) -> Vec<GatewayView> {
+        let seen = self.registry.gateways(name, self.ledger.now()).into_iter();
+        seen.map(|seen| GatewayView { gateway: seen.gateway, revision: seen.revision, seen: seen.seen })
+            .collect()
+    }
+
+    fn service_statuses(&self, environment: &Environment) -> Vec<ServiceStatus> {
+        let instances = self.instances_of(&environment.name);
+        let table = self.registry.tables(&environment.name).borrow().clone();
+        let totals = self.registry.totals(&environment.name);
+        let running = instances.iter().map(|instance| instance.arm.service.clone());
+        let services: BTreeSet<_> = environment.entries().keys().cloned().chain(running).collect();
+        let arms = |service: &ServiceName| arms(service, table.as_ref(), &totals);
+        let now = self.ledger.now();
+        services
+            .into_iter()
+            .map(|service| ServiceStatus {
+                entry: environment.entries().get(&service).cloned(),
+                replicas: environment.replicas_of(&service),
+                instances: of_service(&instances, &service),
+                arms: arms(&service),
+                warm: environment
+                    .warm
+                    .iter()
+                    .filter(|(arm, until)| arm.service == service && now < **until)
+                    .map(|(arm, until)| WarmArm { arm: arm.clone(), until: *until })
+                    .collect(),
+                service,
+            })
+            .collect()
+    }
+
+    /// Shows the states an environment really ran, and what was taken back.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn history(&self, name: &EnvironmentName) -> Result<History, Problem> {
+        let world = self.ledger.world();
+        let environment = find(&world, name)?;
+        let baselines = environment.baselines.newest_first().take(MAX_HISTORY);
+        let reverted =
+            environment.operations.iter().rev().filter(|o| matches!(o.phase, Phase::Reverted { .. }));
+        Ok(History {
+            environment: name.clone(),
+            baselines: baselines.map(|baseline| baseline_view(environment, baseline)).collect(),
+            reverted: reverted.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
+        })
+    }
+
+    /// Compares two baselines.
+    ///
+    /// # Errors
+    /// When the environment or one of the baselines does not exist.
+    pub fn diff(&self, name: &EnvironmentName, from: u64, to: u64) -> Result<BaselineDiff, Problem> {
+        let world = self.ledger.world();
+        let environment = find(&world, name)?;
+        let get = |number| {
+            let hint = format!("lockstep history {name}");
+            let missing = || not_found(format!("`{name}` has no baseline {number}"), &hint);
+            environment.baselines.get(number).ok_or_else(missing)
+        };
+        let changes = difference(&get(from)?.entries, &get(to)?.entries);
+        let services = changes
+            .into_iter()
+            .map(|change| ServiceDiff { variables: variables(environment, &change), change });
+        Ok(BaselineDiff { environment: name.clone(), from, to, services: services.collect() })
+    }
+
+    /// Shows the configurations of a service.
+    ///
+    /// # Errors
+    /// When the environment or the service does not exist.
+    pub fn configuration(
+        &self,
+        name: &EnvironmentName,
+        service: &ServiceName,
+    ) -> Result<ConfigurationView, Problem> {
+        let world = self.ledger.world();
+        let environment = find(&world, name)?;
+        if !world.services.contains_key(service) {
+            return Err(not_found(format!("there is no service `{service}`"), "lockstep services"));
+        }
+        let revisions = environment.configurations.get(service);
+        Ok(ConfigurationView {
+            service: service.clone(),
+            environment: name.clone(),
+            current: environment.configuration_in_force(service),
+            revisions: revisions.map(|revisions| revisions.iter().cloned().collect()).unwrap_or_default(),
+        })
+    }
+}
+
+pub(crate) fn find<'a>(world: &'a World, name: &EnvironmentName) -> Result<&'a Arc<Environment>, Problem> {
+    let missing = || not_found(format!("there is no environment `{name}`"), "lockstep environments");
+    world.environment(name).ok_or_else(missing)
+}
+
+fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> EnvironmentSettings {
+    EnvironmentSettings {
+        accepts_from: change.accepts_from.clone().unwrap_or_else(|| settings.accepts_from.clone()),
+        strategy: change.strategy.clone().unwrap_or_else(|| settings.strategy.clone()),
+        warm_ms: change.warm_ms.unwrap_or(settings.warm_ms),
+        gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
+    }
+}
+
+fn check_settings(
+    world: &World,
+    name: &EnvironmentName,
+    settings: &EnvironmentSettings,
+) -> Result<(), Problem> {
+    let refuse = |detail: String| Err(Problem::new(ErrorCode::Refused, detail));
+    if let Err(error) = settings.strategy.check() {
+        return refuse(error.to_string());
+    }
+    if settings.warm_ms > MAX_WARM_MS {
+        return refuse("old instances cannot stay warm for more than 30 days".into());
+    }
+    if settings.gateway_port == 0 {
+        return refuse("port 0 is not a port".into());
+    }
+    let taken = world
+        .environments
+        .values()
+        .find(|other| other.name != *name && other.settings.gateway_port == settings.gateway_port);
+    if let Some(other) = taken {
+        return refuse(format!("port {} belongs to the gateway of `{}`", settings.gateway_port, other.name));
+    }
+    let known =
+        world.lifecycles.values().any(|lifecycle| lifecycle.position(&settings.accepts_from).is_some());
+    if known { Ok(()) } else { refuse(format!("no lifecycle has a stage `{}`", settings.accepts_from)) }
+}
+
+fn of_service(instances: &[Instance], service: &ServiceName) -> Vec<Instance> {
+    instances.iter().filter(|instance| instance.arm.service == *service).cloned().collect()
+}
+
+fn arms(
+    service: &ServiceName,
+    table: Option<&RouteTable>,
+    totals: &lockstep_registry::Totals,
+) -> Vec<ArmStatus> {
+    let routes = table.and_then(|table| table.services.get(service));
+    let splits = routes.map(|routes| routes.splits.as_slice()).unwrap_or_default();
+    splits
+        .iter()
+        .map(|split| {
+            let arm = split.arm(service);
+            ArmStatus { traffic: totals.get(&arm).copied().unwrap_or_default(), weight: split.weight, arm }
+        })
+        .collect()
+}
+
+fn baseline_view(environment: &Environment, baseline: &Baseline) -> BaselineView {
+    let operation = baseline.operation.and_then(|id| environment.find_operation(id));
+    let parent = baseline.parent.and_then(|number| environment.baselines.get(number));
+    let before = parent.map(|parent| parent.entries.clone()).unwrap_or_default();
+    BaselineView {
+        number: baseline.number,
+        parent: baseline.parent,
+        at: baseline.at,
+        operation: baseline.operation,
+        actor: operation.map(|operation| operation.actor.to_string()),
+        intent: operation.map(|operation| operation.intent.to_string()),
+        reason: operation.map(|operation| operation.reason.clone()).filter(|reason| !reason.is_empty()),
+        entries: baseline.entries.iter().map(|(service, entry)| (service.clone(), entry.clone())).collect(),
+        changes: difference(&before, &baseline.entries),
+    }
+}
+
+fn variables(environment: &Environment, change: &EntryChange) -> BTreeMap<String, VariableDiff> {
+    let of = |entry: &Option<lockstep_domain::BaselineEntry>| -> Configuration {
+        let revision = entry.as_ref().map(|entry| entry.config);
+        revision.and_then(|revision| environment.configuration(&change.service, revision)).unwrap_or_default()
+    };
+    let (from, to) = (of(&change.from), of(&change.to));
+    let keys: BTreeSet<_> = from.keys().chain(to.keys()).cloned().collect();
+    keys.into_iter()
+        .filter(|key| from.get(key) != to.get(key))
+        .map(|key| {
+            let diff = VariableDiff { from: from.get(&key).map(shown), to: to.get(&key).map(shown) };
+            (key, diff)
+        })
+        .collect()
+}
+
+fn shown(value: &ConfigValue) -> String {
+    match value {
+        ConfigValue::Plain(text) => text.clone(),
+        ConfigValue::Secret(name) => format!("(secret {})", name.chars().take(8).collect::<String>()),
+    }
+}

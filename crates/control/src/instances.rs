@@ -1,0 +1,205 @@
+//! Starting instances: artifact, variables, secrets, driver. And the listening of the environments' gateways.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockstep_api::Problem;
+use lockstep_domain::intent::ConfigValue;
+use lockstep_domain::routes::SERVICE_PATH_PREFIX;
+use lockstep_domain::service::Version;
+use lockstep_domain::{Arm, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState};
+use lockstep_runtime::{Follow, InstanceSpec, LogReader};
+
+use crate::random::random_hex;
+use crate::{Control, internal, lock, not_found};
+
+impl Control {
+    /// Begins to start an instance. How it goes shows in what is observed.
+    pub(crate) fn launch(self: &Arc<Self>, environment: &Environment, arm: &Arm) {
+        let id = match new_id(arm) {
+            Ok(id) => id,
+            Err(problem) => {
+                tracing::error!(%arm, %problem, "an instance could not be named");
+                return;
+            }
+        };
+        let instance = Instance {
+            id: id.clone(),
+            environment: environment.name.clone(),
+            arm: arm.clone(),
+            state: InstanceState::Starting,
+            address: None,
+            since: self.ledger.now(),
+            restarts: 0,
+        };
+        lock(&self.launches).insert(id.clone(), instance);
+        let (control, environment, arm) = (Arc::clone(self), environment.clone(), arm.clone());
+        self.spawn(async move {
+            if let Err(reason) = control.start(&environment, &arm, id.clone()).await {
+                tracing::warn!(instance = %id, reason, "an instance could not be started");
+                if let Some(launch) = lock(&control.launches).get_mut(&id) {
+                    launch.state = InstanceState::Failed { reason };
+                }
+            }
+            control.wake(&environment.name);
+        });
+    }
+
+    async fn start(&self, environment: &Environment, arm: &Arm, id: InstanceId) -> Result<(), String> {
+        let world = self.ledger.world();
+        let version = world.version(&arm.version_ref()).ok_or("the version is not known")?;
+        self.unpack(version.artifact.digest).await?;
+        let variables = self.variables(environment, arm, version, &id)?;
+        let spec = InstanceSpec {
+            id,
+            environment: environment.name.clone(),
+            arm: arm.clone(),
+            run: version.run.clone(),
+            variables,
+            release: version.artifact.digest,
+        };
+        self.driver.start(spec).await.map_err(|error| with_sources(&error))
+    }
+
+    /// Unpacks an artifact once. Its bytes are checked as a whole before the first of them is used.
+    async fn unpack(&self, digest: Digest) -> Result<(), String> {
+        if self.driver.is_unpacked(&digest) {
+            return Ok(());
+        }
+        let path = self.scratch(&format!("artifact-{}", digest.short()))?;
+        let copied = tokio::task::block_in_place(|| self.blobs.copy_verified_to(&digest, &path));
+        let unpacked = match copied {
+            Err(error) => Err(with_sources(&error)),
+            Ok(()) => match std::fs::File::open(&path) {
+                Err(error) => Err(error.to_string()),
+                Ok(file) => self.driver.unpack(digest, file).await.map_err(|error| with_sources(&error)),
+            },
+        };
+        // What is left over is cleaned at the next start; the artifact itself is in the blob store.
+        let _ = std::fs::remove_file(&path);
+        unpacked.map(|_| ())
+    }
+
+    fn scratch(&self, name: &str) -> Result<PathBuf, String> {
+        let folder = self.config.folder.join("scratch");
+        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let unique = random_hex(4).map_err(|error| error.to_string())?;
+        Ok(folder.join(format!("{name}-{unique}")))
+    }
+
+    /// The variables of an instance: the version's own, then the configuration, then the facts of where it runs.
+    fn variables(
+        &self,
+        environment: &Environment,
+        arm: &Arm,
+        version: &Version,
+        id: &InstanceId,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let mut variables = BTreeMap::new();
+        let configuration = environment.configuration(&arm.service, arm.config).unwrap_or_default();
+        for (key, value) in configuration {
+            let value = match value {
+                ConfigValue::Plain(text) => text,
+                ConfigValue::Secret(name) => self
+                    .secrets
+                    .get(&name)
+                    .map_err(|error| format!("the secret value of `{key}`: {error}"))?,
+            };
+            variables.insert(key, value);
+        }
+        let gateway = self.gateway_url(environment);
+        variables.extend([
+            ("LOCKSTEP_SERVICE".to_owned(), arm.service.to_string()),
+            ("LOCKSTEP_VERSION".to_owned(), arm.version.to_string()),
+            ("LOCKSTEP_ENVIRONMENT".to_owned(), environment.name.to_string()),
+            ("LOCKSTEP_INSTANCE".to_owned(), id.to_string()),
+            ("LOCKSTEP_GATEWAY".to_owned(), gateway.clone()),
+        ]);
+        for provider in version.requires.keys() {
+            let key = format!("LOCKSTEP_URL_{}", provider.as_str().to_uppercase().replace('-', "_"));
+            variables.insert(key, format!("{gateway}{SERVICE_PATH_PREFIX}{provider}"));
+        }
+        Ok(variables)
+    }
+
+    /// Returns the address of an environment's gateway as a URL.
+    pub(crate) fn gateway_url(&self, environment: &Environment) -> String {
+        format!("http://{}", self.gateway_socket(environment))
+    }
+
+    fn gateway_socket(&self, environment: &Environment) -> SocketAddr {
+        SocketAddr::new(self.config.gateway_address, environment.settings.gateway_port)
+    }
+
+    /// Makes the gateway of an environment listen where its settings say, and nowhere else.
+    pub(crate) fn keep_listening(&self, environment: &Environment) {
+        let wanted = self.gateway_socket(environment);
+        let listening = self.gateway.listening();
+        let mut of_environment = listening.iter().filter(|(name, _)| *name == environment.name);
+        if of_environment.any(|(_, address)| *address == wanted) {
+            return;
+        }
+        match self.gateway.listen(&environment.name, wanted) {
+            Ok(_) => {
+                for (_, old) in listening.iter().filter(|(name, _)| *name == environment.name) {
+                    self.gateway.unlisten(&environment.name, *old);
+                }
+                lock(&self.deaf).remove(&environment.name);
+                tracing::info!(environment = %environment.name, address = %wanted, "the gateway listens");
+            }
+            Err(error) => {
+                let text = with_sources(&error);
+                let before = lock(&self.deaf).insert(environment.name.clone(), text.clone());
+                if before.as_ref() != Some(&text) {
+                    tracing::error!(environment = %environment.name, error = text, "the gateway does not listen");
+                }
+            }
+        }
+    }
+
+    /// Forgets an instance that is over.
+    pub(crate) async fn forget_instance(&self, id: &InstanceId) {
+        lock(&self.launches).remove(id);
+        if let Err(error) = self.driver.remove(id).await {
+            tracing::warn!(instance = %id, %error, "what is left of an instance could not be removed");
+        }
+    }
+
+    /// Opens the log of an instance.
+    ///
+    /// # Errors
+    /// When there is no such instance in the environment.
+    pub fn instance_log(
+        &self,
+        environment: &EnvironmentName,
+        id: &InstanceId,
+        follow: Follow,
+    ) -> Result<LogReader, Problem> {
+        let known = self.driver.instance(id).is_some_and(|instance| instance.environment == *environment);
+        if known {
+            Ok(self.driver.log(id, follow))
+        } else {
+            let hint = format!("lockstep status {environment}");
+            Err(not_found(format!("`{environment}` has no instance `{id}`"), &hint))
+        }
+    }
+}
+
+fn new_id(arm: &Arm) -> Result<InstanceId, Problem> {
+    let unique = random_hex(3).map_err(internal)?;
+    format!("{}-{}-{}-{unique}", arm.service, arm.version, arm.config).parse().map_err(internal)
+}
+
+/// Writes an error with all its causes on one line.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

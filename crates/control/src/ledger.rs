@@ -1,0 +1,309 @@
+//! The ledger: the journal and the world that its events fold to, kept in step.
+//!
+//! Invariant: a world that readers see is the fold of records that are durable. Every change goes through
+//! [`Ledger::commit`], which decides on the newest world and appends by compare-and-swap.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::world::{FoldError, WORLD_FORMAT, consequences};
+use lockstep_domain::{Actor, Event, OperationId, Recorded, Timestamp, World};
+use lockstep_store::journal::{AppendError, Journal, JournalError, NewRecord, Record};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+/// A snapshot is kept after so many records, so that a start never folds many more than this.
+pub(crate) const SNAPSHOT_EVERY: u64 = 5_000;
+/// How often a decision is made anew when another server was quicker.
+const MAX_TRIES: u32 = 3;
+/// Records kept in memory for those who follow operations; older ones are read from the journal.
+const RECENT_RECORDS: usize = 10_000;
+/// A decision has at most so many consequences: every version of a large operation going through all stages.
+const MAX_EVENTS: usize = 9_000;
+
+/// Why the ledger cannot be opened.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The journal cannot be read, or is not as it was written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record is not an event of this program.
+    #[error(
+        "record {seq} of the journal is not an event that this program knows; was it written by a newer one?"
+    )]
+    Event {
+        /// The record.
+        seq: u64,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An event does not fit.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+}
+
+/// The journal and its world.
+#[derive(Debug)]
+pub struct Ledger {
+    folder: PathBuf,
+    clock: Clock,
+    world: watch::Sender<Arc<World>>,
+    writer: Mutex<Writer>,
+    recent: Mutex<VecDeque<Recorded>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    journal: Journal,
+    snapshot_seq: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    /// Opens the journal of a data folder and folds it, from the newest snapshot where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, was altered, or holds what this program does not know.
+    pub(crate) fn open(folder: &Path) -> Result<Self, LedgerError> {
+        let journal = Journal::open(folder)?;
+        let (mut world, snapshot_seq) = from_snapshot(&journal)?;
+        catch_up(&journal, &mut world)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            clock: Clock::starting_at(world.at),
+            world: watch::Sender::new(Arc::new(world)),
+            writer: Mutex::new(Writer { journal, snapshot_seq }),
+            recent: Mutex::default(),
+        })
+    }
+
+    /// Returns the newest world.
+    #[must_use]
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world.borrow())
+    }
+
+    /// Follows the world.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Arc<World>> {
+        self.world.subscribe()
+    }
+
+    /// Returns the time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Decides on the newest world and records what was decided with everything that follows from it, all or nothing.
+    ///
+    /// `decide` is asked again on a newer world when another server was quicker.
+    ///
+    /// # Errors
+    /// What `decide` says, or that nothing can be recorded at the moment. Nothing was recorded then.
+    pub fn commit<T>(
+        &self,
+        actor: &Actor,
+        mut decide: impl FnMut(&World, Timestamp) -> Result<(Vec<Event>, T), Problem>,
+    ) -> Result<T, Problem> {
+        let mut writer = lock(&self.writer);
+        for _ in 0..MAX_TRIES {
+            let world = self.world();
+            let now = self.clock.now();
+            let (events, answer) = decide(&world, now)?;
+            let (next, recorded) = fold_all(&world, events, actor, now)?;
+            match append(&mut writer.journal, world.seq, &recorded)? {
+                Appended::Yes => {
+                    self.publish(next, recorded);
+                    self.keep_snapshot(&mut writer);
+                    return Ok(answer);
+                }
+                Appended::OthersFirst => self.refresh(&writer.journal)?,
+            }
+        }
+        Err(Problem::new(ErrorCode::Conflict, "others changed the same thing again and again")
+            .with_hint("run the command again"))
+    }
+
+    /// Returns the recorded events of an operation after a sequence number.
+    ///
+    /// # Errors
+    /// When the journal has to be read for it and cannot be.
+    pub fn events_of(&self, operation: OperationId, after_seq: u64) -> Result<Vec<Recorded>, LedgerError> {
+        let wanted =
+            |recorded: &Recorded| recorded.seq > after_seq && recorded.event.operation() == Some(operation);
+        let recent = lock(&self.recent);
+        let begun = |recorded: &Recorded| {
+            recorded.seq <= after_seq.max(1)
+                || matches!(&recorded.event, Event::OperationBegun { operation: begun } if begun.id == operation)
+        };
+        if recent.iter().any(begun) {
+            return Ok(recent.iter().filter(|recorded| wanted(recorded)).cloned().collect());
+        }
+        drop(recent);
+        let mut events = Vec::new();
+        self.read_journal(after_seq, |recorded| {
+            if wanted(&recorded) {
+                events.push(recorded);
+            }
+        })?;
+        Ok(events)
+    }
+
+    /// Gives every event after a sequence number to `each`, from the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn read_journal(&self, after_seq: u64, mut each: impl FnMut(Recorded)) -> Result<(), LedgerError> {
+        let reader = Journal::open_read_only(&self.folder)?;
+        let mut failure = None;
+        reader.for_each_after(after_seq, |record| match event_of(&record) {
+            Ok(recorded) => {
+                each(recorded);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Returns the folder of the journal.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn publish(&self, world: World, recorded: Vec<Recorded>) {
+        let mut recent = lock(&self.recent);
+        recent.extend(recorded);
+        let excess = recent.len().saturating_sub(RECENT_RECORDS);
+        recent.drain(..excess);
+        drop(recent);
+        self.world.send_replace(Arc::new(world));
+    }
+
+    fn refresh(&self, journal: &Journal) -> Result<(), Problem> {
+        let mut world = World::clone(&self.world());
+        catch_up(journal, &mut world)
+            .map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+        self.world.send_replace(Arc::new(world));
+        Ok(())
+    }
+
+    /// A snapshot that cannot be kept costs time at the next start and nothing else.
+    fn keep_snapshot(&self, writer: &mut Writer) {
+        let world = self.world();
+        if world.seq < writer.snapshot_seq + SNAPSHOT_EVERY {
+            return;
+        }
+        let saved = serde_json::to_vec(&*world).map_err(|error| error.to_string()).and_then(|body| {
+            writer.journal.save_snapshot(world.seq, WORLD_FORMAT, &body).map_err(|error| error.to_string())
+        });
+        match saved {
+            Ok(()) => writer.snapshot_seq = world.seq,
+            Err(error) => {
+                tracing::warn!(error, seq = world.seq, "a snapshot could not be kept");
+                writer.snapshot_seq = world.seq;
+            }
+        }
+    }
+}
+
+fn from_snapshot(journal: &Journal) -> Result<(World, u64), LedgerError> {
+    let Some(snapshot) = journal.reader().latest_snapshot(WORLD_FORMAT)? else {
+        return Ok((World::default(), 0));
+    };
+    match serde_json::from_slice::<World>(&snapshot.body) {
+        Ok(world) if world.seq == snapshot.seq => Ok((world, snapshot.seq)),
+        _ => {
+            tracing::warn!(
+                seq = snapshot.seq,
+                "the snapshot is not readable; the journal is folded from its beginning"
+            );
+            Ok((World::default(), 0))
+        }
+    }
+}
+
+fn catch_up(journal: &Journal, world: &mut World) -> Result<(), LedgerError> {
+    let mut failure = None;
+    journal.reader().for_each_after(world.seq, |record| {
+        let folded = event_of(&record).and_then(|recorded| Ok(world.fold(&recorded)?));
+        match folded {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failure.map_or(Ok(()), Err)
+}
+
+fn event_of(record: &Record) -> Result<Recorded, LedgerError> {
+    let event = serde_json::from_str(&record.event)
+        .map_err(|source| LedgerError::Event { seq: record.seq, source })?;
+    Ok(Recorded { seq: record.seq, at: record.at, actor: record.actor.clone(), event })
+}
+
+/// Folds events and all that follows from them into a copy of the world.
+fn fold_all(
+    world: &World,
+    events: Vec<Event>,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<(World, Vec<Recorded>), Problem> {
+    let mut next = world.clone();
+    let mut recorded: Vec<Recorded> = Vec::new();
+    let mut open: VecDeque<_> = events.into_iter().map(|event| (actor.clone(), event)).collect();
+    while let Some((actor, event)) = open.pop_front() {
+        if recorded.len() >= MAX_EVENTS {
+            return Err(Problem::new(
+                ErrorCode::Refused,
+                format!("one change of more than {MAX_EVENTS} events"),
+            )
+            .with_hint("change fewer services at once"));
+        }
+        let one = Recorded { seq: next.seq + 1, at: now, actor, event };
+        next.fold(&one).map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+        let follow = consequences(&next, &one.event, now);
+        open.extend(follow.into_iter().map(|event| (Actor::lockstep(), event)));
+        recorded.push(one);
+    }
+    Ok((next, recorded))
+}
+
+enum Appended {
+    Yes,
+    OthersFirst,
+}
+
+fn append(journal: &mut Journal, seq: u64, recorded: &[Recorded]) -> Result<Appended, Problem> {
+    let batch: Result<Vec<_>, _> = recorded
+        .iter()
+        .map(|one| {
+            let event = serde_json::to_string(&one.event)?;
+            Ok(NewRecord { at: one.at, actor: one.actor.clone(), event })
+        })
+        .collect();
+    let batch =
+        batch.map_err(|error: serde_json::Error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+    match journal.append(seq, &batch) {
+        Ok(_) => Ok(Appended::Yes),
+        Err(AppendError::Conflict { .. }) => Ok(Appended::OthersFirst),
+        Err(error) => Err(Problem::new(ErrorCode::Unavailable, format!("nothing was changed: {error}"))
+            .with_hint(error.hint())),
+    }
+}

@@ -1,0 +1,284 @@
+//! Operations: planning intents, recording them, taking them back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
+use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::intent::ConfigValue;
+use lockstep_domain::operation::Phase;
+use lockstep_domain::plan::Refusal;
+use lockstep_domain::reconcile::revert;
+use lockstep_domain::{
+    Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World, plan,
+};
+
+use crate::secrets::MAX_SECRET_BYTES;
+use crate::{Control, internal, not_found};
+
+/// Longest reason of an operation.
+const MAX_REASON_BYTES: usize = 4_000;
+/// Operations that a list shows.
+const MAX_LISTED: usize = 200;
+
+impl Control {
+    /// Plans an intent, and carries it out unless only the plan is wanted. Returns when it is recorded; the
+    /// environment's reconciler does the rest.
+    ///
+    /// # Errors
+    /// All refusals at once, or that nothing can be recorded.
+    pub fn operate(
+        &self,
+        actor: &Actor,
+        environment: &EnvironmentName,
+        mut request: OperationRequest,
+    ) -> Result<OperationAnswer, Problem> {
+        check_request(&request)?;
+        if request.mode == Mode::DryRun {
+            note_secrets(&mut request.intent, &request.secrets, |_| Ok("not kept in a dry run".into()))?;
+            let world = self.ledger.world();
+            let (plan, _) = self.plan_with(&world, environment, &request, self.ledger.now())?;
+            return Ok(OperationAnswer { plan: Some(plan), operation: None });
+        }
+        if request.intent == Intent::Undo
+            && let Some(answer) = self.take_back(actor, environment, &request.reason)?
+        {
+            return Ok(answer);
+        }
+        let secrets = std::mem::take(&mut request.secrets);
+        note_secrets(&mut request.intent, &secrets, |value| self.secrets.put(value).map_err(internal))?;
+        let operation = tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, now| {
+                let (plan, released) = self.plan_with(world, environment, &request, now)?;
+                let operation = begin(world, actor, environment, &request, plan, now);
+                let begun = Event::OperationBegun { operation: Box::new(operation.clone()) };
+                let released = released
+                    .into_iter()
+                    .map(|version| Event::HoldReleased { environment: environment.clone(), version });
+                Ok((released.chain([begun]).collect(), operation))
+            })
+        })?;
+        Ok(OperationAnswer { plan: Some(operation.plan.clone()), operation: Some(operation) })
+    }
+
+    /// Plans on a world; returns the holds that are released with it.
+    fn plan_with(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        request: &OperationRequest,
+        now: Timestamp,
+    ) -> Result<(Plan, Vec<VersionRef>), Problem> {
+        let mut world = world.clone();
+        let released = match request.holds {
+            HoldHandling::Respect => Vec::new(),
+            HoldHandling::Release => release_all(&mut world, environment, &request.intent),
+        };
+        let plan = plan(&world, environment, &request.intent, request.strategy.as_ref(), now)
+            .map_err(|refusals| refused(&request.intent, environment, &refusals))?;
+        self.check_artifacts(&world, &plan)?;
+        Ok((plan, released))
+    }
+
+    /// An artifact that is gone would be noticed only when an instance starts, in the middle of the operation.
+    fn check_artifacts(&self, world: &World, plan: &Plan) -> Result<(), Problem> {
+        let missing: Vec<_> = plan
+            .moves()
+            .filter_map(|part| Some(part.to_arm()?.version_ref()))
+            .filter(|version| world.version(version).is_none_or(|v| !self.blobs.contains(&v.artifact.digest)))
+            .map(|version| ProblemPart {
+                detail: format!("the artifact of `{version}` is not in the blob store"),
+                hint: Some(format!("release the same commit again: lockstep release {}", version.service)),
+                ..ProblemPart::default()
+            })
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::Refused, "artifacts are missing").with_problems(missing))
+    }
+
+    /// Takes back the operation under way; `None` when there is none.
+    fn take_back(
+        &self,
+        actor: &Actor,
+        environment: &EnvironmentName,
+        reason: &str,
+    ) -> Result<Option<OperationAnswer>, Problem> {
+        let under_way = |world: &World| world.environment(environment).and_then(|e| e.operation.clone());
+        if under_way(&self.ledger.world()).is_none() {
+            return Ok(None);
+        }
+        let operation = tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| match under_way(world) {
+                None => Ok((Vec::new(), None)),
+                Some(operation) if matches!(operation.phase, Phase::Reverting { .. }) => Err(Problem::new(
+                    ErrorCode::Conflict,
+                    format!("operation {} is being taken back already", operation.id),
+                )
+                .with_hint(format!("lockstep watch {}", operation.id))),
+                Some(operation) => {
+                    let separator = if reason.is_empty() { "" } else { ": " };
+                    let cause = format!("{actor} took it back{separator}{reason}");
+                    Ok((vec![revert(&operation, cause)], Some(operation)))
+                }
+            })
+        })?;
+        Ok(operation.map(|operation| {
+            let operation = self.find_operation(operation.id).unwrap_or(operation);
+            OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) }
+        }))
+    }
+
+    fn find_operation(&self, id: OperationId) -> Option<Arc<Operation>> {
+        self.ledger.world().find_operation(id).cloned()
+    }
+
+    /// Returns an operation.
+    ///
+    /// # Errors
+    /// When there is none of that number.
+    pub fn operation(&self, id: OperationId) -> Result<Operation, Problem> {
+        let found = self.find_operation(id);
+        let missing = || not_found(format!("there is no operation {id}"), "lockstep operations");
+        found.map(|operation| Operation::clone(&operation)).ok_or_else(missing)
+    }
+
+    /// Lists the newest operations of all environments.
+    #[must_use]
+    pub fn operations(&self) -> Vec<Operation> {
+        let world = self.ledger.world();
+        let mut all: Vec<_> = world
+            .environments
+            .values()
+            .flat_map(|environment| {
+                let settled = environment.operations.iter().rev().take(MAX_LISTED);
+                environment.operation.iter().chain(settled).cloned().collect::<Vec<_>>()
+            })
+            .collect();
+        all.sort_by_key(|operation| std::cmp::Reverse(operation.id));
+        all.into_iter().take(MAX_LISTED).map(|operation| Operation::clone(&operation)).collect()
+    }
+
+    /// Releases a hold.
+    ///
+    /// # Errors
+    /// When the version is not held there.
+    pub fn release_hold(
+        &self,
+        actor: &Actor,
+        environment: &EnvironmentName,
+        version: &VersionRef,
+    ) -> Result<(), Problem> {
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                let held = world.environment(environment).is_some_and(|e| e.holds.contains_key(version));
+                if !held {
+                    let hint = format!("lockstep hold list {environment}");
+                    return Err(not_found(format!("`{version}` is not held in `{environment}`"), &hint));
+                }
+                let released =
+                    Event::HoldReleased { environment: environment.clone(), version: version.clone() };
+                Ok((vec![released], ()))
+            })
+        })
+    }
+}
+
+fn check_request(request: &OperationRequest) -> Result<(), Problem> {
+    if request.reason.len() > MAX_REASON_BYTES {
+        let detail = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
+        return Err(Problem::new(ErrorCode::BadRequest, detail));
+    }
+    let Intent::Configure { set, .. } = &request.intent else {
+        return if request.secrets.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::new(ErrorCode::BadRequest, "secrets go with a configuration only"))
+        };
+    };
+    if set.values().any(|value| matches!(value, ConfigValue::Secret(_))) {
+        return Err(Problem::new(ErrorCode::BadRequest, "values of secret variables are given in `secrets`"));
+    }
+    match request.secrets.iter().find(|(_, value)| value.len() > MAX_SECRET_BYTES || value.contains('\0')) {
+        Some((key, _)) => {
+            let detail = format!(
+                "the secret value of `{key}` is longer than {MAX_SECRET_BYTES} bytes or has a zero byte"
+            );
+            Err(Problem::new(ErrorCode::BadRequest, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Puts the names of secret values into a configuration in place of the values.
+fn note_secrets(
+    intent: &mut Intent,
+    secrets: &BTreeMap<String, String>,
+    mut keep: impl FnMut(&str) -> Result<String, Problem>,
+) -> Result<(), Problem> {
+    if let Intent::Configure { set, .. } = intent {
+        for (key, value) in secrets {
+            set.insert(key.clone(), ConfigValue::Secret(keep(value)?));
+        }
+    }
+    Ok(())
+}
+
+fn release_all(world: &mut World, environment: &EnvironmentName, intent: &Intent) -> Vec<VersionRef> {
+    let Some(environment) = world.environments.get_mut(environment) else { return Vec::new() };
+    let named = |version: &VersionRef| match intent {
+        Intent::Deploy { versions } => versions.contains(version),
+        Intent::Promote { services, .. } => services.is_empty() || services.contains(&version.service),
+        _ => false,
+    };
+    let released: Vec<_> = environment.holds.keys().filter(|version| named(version)).cloned().collect();
+    let holds = &mut Arc::make_mut(environment).holds;
+    for version in &released {
+        holds.remove(version);
+    }
+    released
+}
+
+fn begin(
+    world: &World,
+    actor: &Actor,
+    environment: &EnvironmentName,
+    request: &OperationRequest,
+    plan: Plan,
+    now: Timestamp,
+) -> Operation {
+    Operation {
+        id: OperationId(world.operations + 1),
+        environment: environment.clone(),
+        actor: actor.clone(),
+        intent: request.intent.clone(),
+        reason: request.reason.clone(),
+        plan,
+        begun: now,
+        phase: Phase::Preparing { wave: 0, since: now },
+    }
+}
+
+/// Makes a problem of refusals. The kind of the first one decides the code.
+fn refused(intent: &Intent, environment: &EnvironmentName, refusals: &[Refusal]) -> Problem {
+    let code = match refusals.first() {
+        Some(Refusal::Busy { .. }) => ErrorCode::Conflict,
+        Some(
+            Refusal::NoEnvironment(_)
+            | Refusal::NoService(_)
+            | Refusal::NoVersion { .. }
+            | Refusal::NoBaseline { .. },
+        ) => ErrorCode::NotFound,
+        _ => ErrorCode::Refused,
+    };
+    let parts = refusals
+        .iter()
+        .map(|refusal| ProblemPart {
+            detail: refusal.to_string(),
+            hint: refusal.hint(),
+            ..ProblemPart::default()
+        })
+        .collect();
+    Problem::new(code, format!("`{intent}` in `{environment}` is refused")).with_problems(parts)
+}

@@ -1,0 +1,183 @@
+//! The reconciler: carries out what the domain derives from (world, observed), until there is nothing left to do.
+//!
+//! One task an environment. It has no memory of its own: after a crash it goes on from the journal and what it sees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::compile::compile_routes;
+use lockstep_domain::observed::Observed;
+use lockstep_domain::operation::Phase;
+use lockstep_domain::reconcile::{Action, next_actions, next_look};
+use lockstep_domain::{Environment, EnvironmentName, Event, Instance, Timestamp};
+use lockstep_registry::CountingPeriod;
+use tokio::sync::Notify;
+
+use crate::{Control, lock, ourselves};
+
+/// Even if nothing seems to happen the reconciler looks again after this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// While requests are under way at an instance that is to stop, it looks this often.
+const DRAIN_PAUSE: Duration = Duration::from_millis(50);
+/// Steps in a row without a pause; more would mean that decisions undo each other.
+const MAX_STEPS: u32 = 1_000;
+
+/// What is to be done after a step.
+enum Next {
+    /// Something changed: look again at once.
+    Again,
+    /// Nothing is left to do until something changes or this time has passed.
+    Wait(Duration),
+}
+
+impl Control {
+    /// Starts the reconcilers of all environments, and of those that come later.
+    pub(crate) fn start_reconcilers(self: &Arc<Self>) {
+        for name in self.ledger.world().environments.keys() {
+            self.start_reconciler(name.clone());
+        }
+        let control = Arc::clone(self);
+        self.spawn(async move { control.advance_by_time().await });
+    }
+
+    pub(crate) fn start_reconciler(self: &Arc<Self>, name: EnvironmentName) {
+        let control = Arc::clone(self);
+        self.spawn(async move { control.reconcile(&name).await });
+    }
+
+    /// Wakes the reconciler of an environment.
+    pub fn wake(&self, environment: &EnvironmentName) {
+        self.wake_of(environment).notify_one();
+    }
+
+    fn wake_of(&self, environment: &EnvironmentName) -> Arc<Notify> {
+        Arc::clone(lock(&self.wakes).entry(environment.clone()).or_default())
+    }
+
+    async fn reconcile(self: Arc<Self>, name: &EnvironmentName) {
+        let mut world = self.ledger.follow();
+        let mut instances = self.driver.watch();
+        let wake = self.wake_of(name);
+        loop {
+            world.borrow_and_update();
+            instances.borrow_and_update();
+            let pause = self.settle(name).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = world.changed() => {}
+                _ = instances.changed() => {}
+                () = wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Takes steps until there is nothing to do; returns how long to wait.
+    async fn settle(self: &Arc<Self>, name: &EnvironmentName) -> Duration {
+        for _ in 0..MAX_STEPS {
+            match self.step(name).await {
+                Next::Again => {}
+                Next::Wait(pause) => return pause,
+            }
+        }
+        tracing::error!(environment = %name, "the reconciler does not come to rest");
+        LONGEST_PAUSE
+    }
+
+    async fn step(self: &Arc<Self>, name: &EnvironmentName) -> Next {
+        let world = self.ledger.world();
+        let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
+        self.keep_listening(environment);
+        let now = self.ledger.now();
+        self.registry.count_for(name, period(environment), now);
+        self.registry.receive(&self.gateway.receipt(name), now);
+        let observed = self.registry.observe(name, self.instances_of(name), now);
+        let table = compile_routes(&world, environment, &observed, 0);
+        if let Some(table) = self.registry.publish(table, now) {
+            if let Err(error) = self.gateway.apply(table) {
+                tracing::error!(environment = %name, %error, "a route table was not applied");
+                return Next::Wait(LONGEST_PAUSE);
+            }
+            return Next::Again;
+        }
+        let actions = next_actions(environment, &observed, now);
+        if self.act(environment, actions).await {
+            Next::Again
+        } else {
+            Next::Wait(pause(environment, &observed, now))
+        }
+    }
+
+    /// Carries out actions; tells whether the world changed.
+    async fn act(self: &Arc<Self>, environment: &Environment, actions: Vec<Action>) -> bool {
+        let mut changed = false;
+        for action in actions {
+            match action {
+                Action::Start { arm, count } => {
+                    for _ in 0..count {
+                        self.launch(environment, &arm);
+                    }
+                }
+                Action::Stop { instance } => {
+                    if let Err(error) = self.driver.stop(&instance).await {
+                        tracing::warn!(%instance, %error, "an instance could not be asked to end");
+                    }
+                }
+                Action::Remove { instance } => self.forget_instance(&instance).await,
+                Action::Record { events } => changed |= self.record(environment, events),
+            }
+        }
+        changed
+    }
+
+    /// Records progress, unless the operation has changed since it was decided.
+    fn record(&self, seen: &Environment, events: Vec<Event>) -> bool {
+        let recorded = tokio::task::block_in_place(|| {
+            self.ledger.commit(&ourselves(), |world, _| {
+                let newest =
+                    world.environment(&seen.name).and_then(|environment| environment.operation.clone());
+                if newest == seen.operation {
+                    Ok((events.clone(), ()))
+                } else {
+                    Err(Problem::new(ErrorCode::Conflict, "the operation has changed meanwhile"))
+                }
+            })
+        });
+        match recorded {
+            Ok(()) => true,
+            Err(problem) if problem.code == ErrorCode::Conflict => true,
+            Err(problem) => {
+                tracing::error!(environment = %seen.name, %problem, "progress could not be recorded");
+                false
+            }
+        }
+    }
+
+    /// Returns the instances of an environment: what the driver knows, and what is on its way to it.
+    pub(crate) fn instances_of(&self, name: &EnvironmentName) -> Vec<Instance> {
+        let mut launches = lock(&self.launches);
+        let known = self.driver.list();
+        launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));
+        let all = known.into_iter().chain(launches.values().cloned());
+        all.filter(|instance| instance.environment == *name).collect()
+    }
+}
+
+/// Requests are counted from the moment a step of a rollout begins.
+fn period(environment: &Environment) -> Option<CountingPeriod> {
+    let operation = environment.operation.as_ref()?;
+    match operation.phase {
+        Phase::Shifted { wave, step, .. } => Some(CountingPeriod { operation: operation.id, wave, step }),
+        _ => None,
+    }
+}
+
+fn pause(environment: &Environment, observed: &Observed, now: Timestamp) -> Duration {
+    let draining =
+        observed.unrouted_since.keys().any(|id| observed.in_flight.get(id).is_some_and(|&count| count > 0));
+    let watching = environment.operation.is_some();
+    let longest = if draining || watching { DRAIN_PAUSE } else { LONGEST_PAUSE };
+    let next = next_look(environment, observed, now).map(|at| Duration::from_millis(at.since_ms(now)));
+    next.map_or(longest, |next| next.clamp(Duration::from_millis(1), longest))
+}

@@ -1,0 +1,162 @@
+//! Services and versions: registering and showing them.
+
+use std::sync::Arc;
+
+use lockstep_api::types::{NextStage, ServiceView, VersionSummary, VersionView};
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::service::{Service, Source, Version};
+use lockstep_domain::world::DEFAULT_LIFECYCLE;
+use lockstep_domain::{Actor, EnvironmentName, Event, ServiceName, StageName, Timestamp, VersionRef, World};
+
+use crate::{Control, internal, not_found};
+
+/// Largest document that is shown.
+const MAX_DOCUMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Control {
+    /// Lists services.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceView> {
+        let world = self.ledger.world();
+        world.services.values().map(|service| view(&world, service)).collect()
+    }
+
+    /// Shows a service.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn service(&self, name: &ServiceName) -> Result<ServiceView, Problem> {
+        let world = self.ledger.world();
+        Ok(view(&world, find(&world, name)?))
+    }
+
+    /// Records a service under the name its manifest gives.
+    ///
+    /// # Errors
+    /// When the lifecycle does not exist, or the name belongs to another repository.
+    pub(crate) fn record_service(
+        &self,
+        actor: &Actor,
+        name: &ServiceName,
+        owner: Option<String>,
+        source: &Source,
+        lifecycle: Option<&StageName>,
+    ) -> Result<(), Problem> {
+        let default: StageName = DEFAULT_LIFECYCLE.parse().map_err(internal)?;
+        self.ledger.commit(actor, |world, _| {
+            let known = world.services.get(name);
+            let lifecycle =
+                lifecycle.cloned().or_else(|| known.map(|k| k.lifecycle.clone())).unwrap_or(default.clone());
+            if !world.lifecycles.contains_key(&lifecycle) {
+                return Err(not_found(
+                    format!("there is no lifecycle `{lifecycle}`"),
+                    "lockstep lifecycle list",
+                ));
+            }
+            let same =
+                known.is_some_and(|k| k.source == *source && k.owner == owner && k.lifecycle == lifecycle);
+            let registered = Event::ServiceRegistered {
+                service: name.clone(),
+                source: source.clone(),
+                owner: owner.clone(),
+                lifecycle,
+            };
+            Ok((if same { Vec::new() } else { vec![registered] }, ()))
+        })
+    }
+
+    /// Shows a version.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn version(&self, reference: &VersionRef) -> Result<VersionView, Problem> {
+        let world = self.ledger.world();
+        let version = find_version(&world, reference)?;
+        Ok(VersionView {
+            service: reference.service.clone(),
+            version: Version::clone(version),
+            runs_in: runs_in(&world, reference),
+            next_stage: next_stage(&world, reference, version, self.ledger.now()),
+        })
+    }
+
+    /// Returns a document of a version with the name of its file.
+    ///
+    /// # Errors
+    /// When the version or the document does not exist, or its content is damaged.
+    pub fn document(&self, reference: &VersionRef, kind: &str) -> Result<(String, Vec<u8>), Problem> {
+        let world = self.ledger.world();
+        let version = find_version(&world, reference)?;
+        let missing = || {
+            not_found(
+                format!("`{reference}` has no document `{kind}`"),
+                &format!("lockstep show {reference}"),
+            )
+        };
+        let document = version.documents.get(kind).ok_or_else(missing)?;
+        let bytes =
+            tokio::task::block_in_place(|| self.blobs.read_to_vec(&document.digest, MAX_DOCUMENT_BYTES));
+        let bytes = bytes.map_err(|error| {
+            Problem::new(ErrorCode::Internal, crate::instances::with_sources(&error)).with_hint(error.hint())
+        })?;
+        Ok((document.file_name.clone(), bytes))
+    }
+}
+
+pub(crate) fn find<'a>(world: &'a World, name: &ServiceName) -> Result<&'a Arc<Service>, Problem> {
+    let missing = || {
+        not_found(
+            format!("there is no service `{name}`"),
+            "lockstep services, or register it: lockstep service add PATH",
+        )
+    };
+    world.services.get(name).ok_or_else(missing)
+}
+
+fn find_version<'a>(world: &'a World, reference: &VersionRef) -> Result<&'a Arc<Version>, Problem> {
+    find(world, &reference.service)?;
+    let hint = format!("lockstep show {}", reference.service);
+    world.version(reference).ok_or_else(|| not_found(format!("there is no version `{reference}`"), &hint))
+}
+
+fn view(world: &World, service: &Service) -> ServiceView {
+    let summary = |version: &Arc<Version>| VersionSummary {
+        number: version.number.clone(),
+        stage: version.stage.clone(),
+        commit: version.commit.clone(),
+        branch: version.branch.clone(),
+        recorded: version.recorded,
+        runs_in: runs_in(
+            world,
+            &VersionRef { service: service.name.clone(), version: version.number.clone() },
+        ),
+    };
+    ServiceView {
+        name: service.name.clone(),
+        source: service.source.clone(),
+        owner: service.owner.clone(),
+        lifecycle: service.lifecycle.clone(),
+        registered: service.registered,
+        versions: service.versions.values().rev().map(summary).collect(),
+    }
+}
+
+fn runs_in(world: &World, reference: &VersionRef) -> Vec<EnvironmentName> {
+    world
+        .environments
+        .values()
+        .filter(|environment| {
+            environment
+                .entries()
+                .get(&reference.service)
+                .is_some_and(|entry| entry.version == reference.version)
+        })
+        .map(|environment| environment.name.clone())
+        .collect()
+}
+
+fn next_stage(world: &World, reference: &VersionRef, version: &Version, now: Timestamp) -> Option<NextStage> {
+    let lifecycle = world.lifecycle_of(&reference.service);
+    let next = lifecycle.after(&version.stage)?;
+    Some(NextStage { stage: next.name.clone(), closed: lifecycle.closed_gates(version, next, now) })
+}

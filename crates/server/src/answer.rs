@@ -1,0 +1,111 @@
+//! Answers: JSON, problems, and bodies that are read with problems of our own.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lockstep_api::problem::PROBLEM_MEDIA_TYPE;
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::Actor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a handler returns.
+pub(crate) type Answer<T> = Result<Json<T>, Failure>;
+
+/// A JSON document.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => Failure(Problem::new(ErrorCode::Internal, error.to_string())).into_response(),
+        }
+    }
+}
+
+/// A problem as an answer.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) Problem);
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, PROBLEM_MEDIA_TYPE)], body).into_response()
+    }
+}
+
+/// Makes a problem of a request that is not understood.
+pub(crate) fn bad_request(error: impl std::fmt::Display) -> Failure {
+    Failure(Problem::new(ErrorCode::BadRequest, error.to_string()))
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let code = match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+                _ => ErrorCode::BadRequest,
+            };
+            Failure(Problem::new(code, rejection.body_text()))
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| bad_request(format!("the body: {error}")))
+    }
+}
+
+/// Parameters of the path.
+#[derive(Debug)]
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(value) =
+            Path::from_request_parts(parts, state).await.map_err(|e| bad_request(e.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+/// Parameters of the query.
+#[derive(Debug)]
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Query(value) =
+            Query::from_request_parts(parts, state).await.map_err(|e| bad_request(e.body_text()))?;
+        Ok(Self(value))
+    }
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(crate) struct By(pub(crate) Actor);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let actor = parts.extensions.get::<Actor>().cloned();
+        actor.map(Self).ok_or_else(|| Failure(Problem::new(ErrorCode::Internal, "the actor was not noted")))
+    }
+}

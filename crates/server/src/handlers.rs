@@ -1,0 +1,262 @@
+//! Handlers: parse, one call, convert.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use lockstep_api::types::{
+    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
+    CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History, JournalReport, LifecycleView,
+    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange,
+    StageRequest, VersionView,
+};
+use lockstep_control::Control;
+use lockstep_domain::branch::BranchPolicy;
+use lockstep_domain::routes::GatewayReceipt;
+use lockstep_domain::{EnvironmentName, Operation, OperationId, ServiceName, VersionNumber, VersionRef};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::answer::{Answer, Asked, At, Body, By, Failure, Json, bad_request};
+
+pub(crate) type App = State<Arc<Control>>;
+
+/// Longest time that a gateway may wait for a new table in one request.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+pub(crate) async fn health(State(control): App) -> Json<Health> {
+    Json(Health {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        journal_seq: control.ledger().world().seq,
+        data_folder: control.ledger().folder().display().to_string(),
+    })
+}
+
+pub(crate) async fn openapi() -> Json<Value> {
+    Json(lockstep_api::endpoints::openapi())
+}
+
+pub(crate) async fn services(State(control): App) -> Json<Vec<ServiceView>> {
+    Json(control.services())
+}
+
+pub(crate) async fn register(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<RegisterService>,
+) -> Answer<ServiceView> {
+    Ok(Json(control.register(&actor, body).await?))
+}
+
+pub(crate) async fn service(State(control): App, At(name): At<ServiceName>) -> Answer<ServiceView> {
+    Ok(Json(control.service(&name)?))
+}
+
+pub(crate) async fn release(
+    State(control): App,
+    By(actor): By,
+    At(name): At<ServiceName>,
+    Body(body): Body<ReleaseRequest>,
+) -> Answer<BuildView> {
+    Ok(Json(control.release(&actor, &name, body)?))
+}
+
+pub(crate) async fn version(
+    State(control): App,
+    At((service, version)): At<(ServiceName, VersionNumber)>,
+) -> Answer<VersionView> {
+    Ok(Json(control.version(&VersionRef { service, version })?))
+}
+
+pub(crate) async fn document(
+    State(control): App,
+    At((service, version, kind)): At<(ServiceName, VersionNumber, String)>,
+) -> Result<Response, Failure> {
+    let (_, bytes) = control.document(&VersionRef { service, version }, &kind)?;
+    let headers =
+        [(header::CONTENT_TYPE, "application/octet-stream"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((headers, bytes).into_response())
+}
+
+pub(crate) async fn stage(
+    State(control): App,
+    By(actor): By,
+    At((service, version)): At<(ServiceName, VersionNumber)>,
+    Body(body): Body<StageRequest>,
+) -> Answer<VersionView> {
+    Ok(Json(control.move_to_stage(&actor, &VersionRef { service, version }, &body)?))
+}
+
+pub(crate) async fn approve(
+    State(control): App,
+    By(actor): By,
+    At((service, version)): At<(ServiceName, VersionNumber)>,
+    Body(body): Body<ApprovalRequest>,
+) -> Answer<VersionView> {
+    Ok(Json(control.approve(&actor, &VersionRef { service, version }, &body)?))
+}
+
+pub(crate) async fn builds(State(control): App) -> Json<Vec<BuildView>> {
+    Json(control.builds())
+}
+
+pub(crate) async fn build(State(control): App, At(id): At<String>) -> Answer<BuildView> {
+    Ok(Json(control.build(&id)?))
+}
+
+pub(crate) async fn cancel_build(State(control): App, At(id): At<String>) -> Answer<BuildView> {
+    Ok(Json(control.cancel_build(&id)?))
+}
+
+pub(crate) async fn environments(State(control): App) -> Json<Vec<EnvironmentSummary>> {
+    Json(control.environments())
+}
+
+pub(crate) async fn create_environment(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<CreateEnvironment>,
+) -> Answer<EnvironmentView> {
+    Ok(Json(control.create_environment(&actor, &body)?))
+}
+
+pub(crate) async fn environment(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+) -> Answer<EnvironmentView> {
+    Ok(Json(control.environment(&name)?))
+}
+
+pub(crate) async fn change_environment(
+    State(control): App,
+    By(actor): By,
+    At(name): At<EnvironmentName>,
+    Body(body): Body<SettingsChange>,
+) -> Answer<EnvironmentView> {
+    Ok(Json(control.change_environment(&actor, &name, &body)?))
+}
+
+pub(crate) async fn history(State(control): App, At(name): At<EnvironmentName>) -> Answer<History> {
+    Ok(Json(control.history(&name)?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Between {
+    from: u64,
+    to: u64,
+}
+
+pub(crate) async fn diff(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+    Asked(between): Asked<Between>,
+) -> Answer<BaselineDiff> {
+    Ok(Json(control.diff(&name, between.from, between.to)?))
+}
+
+pub(crate) async fn configuration(
+    State(control): App,
+    At((name, service)): At<(EnvironmentName, ServiceName)>,
+) -> Answer<ConfigurationView> {
+    Ok(Json(control.configuration(&name, &service)?))
+}
+
+pub(crate) async fn operate(
+    State(control): App,
+    By(actor): By,
+    At(name): At<EnvironmentName>,
+    Body(body): Body<OperationRequest>,
+) -> Answer<OperationAnswer> {
+    Ok(Json(control.operate(&actor, &name, body)?))
+}
+
+pub(crate) async fn release_hold(
+    State(control): App,
+    By(actor): By,
+    At((name, service, version)): At<(EnvironmentName, ServiceName, VersionNumber)>,
+) -> Answer<EnvironmentView> {
+    control.release_hold(&actor, &name, &VersionRef { service, version })?;
+    Ok(Json(control.environment(&name)?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct After {
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+/// Answers with a table that is newer than the one the gateway has, or with 204 when none comes in time.
+pub(crate) async fn routes(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+    Asked(after): Asked<After>,
+) -> Result<Response, Failure> {
+    control.environment(&name)?;
+    let mut tables = control.registry().tables(&name);
+    let wait = Duration::from_millis(after.wait_ms).min(MAX_WAIT);
+    let newer = tables.wait_for(|table| {
+        table.as_ref().is_some_and(|table| after.after.is_none_or(|known| table.revision > known))
+    });
+    match tokio::time::timeout(wait, newer).await {
+        Ok(Ok(table)) => Ok(Json(table.clone()).into_response()),
+        _ => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+pub(crate) async fn receipt(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+    Body(receipt): Body<GatewayReceipt>,
+) -> Answer<Map<String, Value>> {
+    if receipt.environment != name {
+        return Err(bad_request(format!("the receipt is for `{}`, not for `{name}`", receipt.environment)));
+    }
+    control.environment(&name)?;
+    control.registry().receive(&receipt, control.ledger().now());
+    control.wake(&name);
+    Ok(Json(Map::new()))
+}
+
+pub(crate) async fn operations(State(control): App) -> Json<Vec<Operation>> {
+    Json(control.operations())
+}
+
+pub(crate) async fn operation(State(control): App, At(id): At<OperationId>) -> Answer<Operation> {
+    Ok(Json(control.operation(id)?))
+}
+
+pub(crate) async fn verify_journal(State(control): App) -> Answer<JournalReport> {
+    Ok(Json(tokio::task::block_in_place(|| control.verify_journal())?))
+}
+
+pub(crate) async fn collect(State(control): App, Body(body): Body<CollectRequest>) -> Answer<CollectReport> {
+    Ok(Json(tokio::task::block_in_place(|| control.collect(&body))?))
+}
+
+pub(crate) async fn lifecycles(State(control): App) -> Json<Vec<LifecycleView>> {
+    Json(control.lifecycles())
+}
+
+pub(crate) async fn define_lifecycle(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<LifecycleView>,
+) -> Answer<LifecycleView> {
+    Ok(Json(control.define_lifecycle(&actor, body)?))
+}
+
+pub(crate) async fn branches(State(control): App) -> Json<BranchPolicy> {
+    Json(control.branch_policy())
+}
+
+pub(crate) async fn define_branches(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<BranchPolicy>,
+) -> Answer<BranchPolicy> {
+    Ok(Json(control.define_branch_policy(&actor, body)?))
+}

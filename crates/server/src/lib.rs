@@ -1,0 +1,142 @@
+//! The HTTP face of Lockstep: routing, authentication, handlers, server-sent events, start and stop.
+//!
+//! A handler parses, calls one use case of `lockstep-control`, and converts the answer; it decides nothing.
+
+mod access;
+mod answer;
+mod handlers;
+mod lines;
+mod router;
+mod watch;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, OpenError};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use access::Access;
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Where it listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The token that every request must carry. Needed for any address beyond loopback.
+    pub token: Option<String>,
+    /// What starts a supervisor; the folder of an instance is added.
+    pub supervisor: Vec<OsString>,
+    /// What starts the guard of a build.
+    pub guard: Vec<OsString>,
+    /// Where the gateways of environments listen; loopback unless told otherwise.
+    pub gateway_address: IpAddr,
+    /// The port of the first environment's gateway; 0 takes free ones.
+    pub first_gateway_port: u16,
+}
+
+impl ServerConfig {
+    /// Makes a configuration that listens on loopback, with defaults for everything else.
+    #[must_use]
+    pub fn new(data: PathBuf, listen: SocketAddr, supervisor: Vec<OsString>, guard: Vec<OsString>) -> Self {
+        let gateway_address = IpAddr::from([127, 0, 0, 1]);
+        let first_gateway_port = FIRST_GATEWAY_PORT;
+        Self { data, listen, token: None, supervisor, guard, gateway_address, first_gateway_port }
+    }
+}
+
+/// Why a server does not run.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// It would be open to the network.
+    #[error("{0} is reachable from other hosts, so a token is needed")]
+    TokenNeeded(SocketAddr),
+    /// The token is too easy to guess.
+    #[error("the token has fewer than {} characters", access::MIN_TOKEN_LENGTH)]
+    WeakToken,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data folder, the journal or the instances cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The server stopped by itself.
+    #[error("the server stopped")]
+    Serve(#[source] std::io::Error),
+}
+
+impl ServerError {
+    /// Returns what to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::TokenNeeded(_) | Self::WeakToken => Some(
+                "set LOCKSTEP_TOKEN to a long random text, for example from `openssl rand -hex 32`".into(),
+            ),
+            Self::Listen { .. } => {
+                Some("another server may run there; choose another address with --listen".into())
+            }
+            Self::Open(OpenError::Ledger(_)) => Some("lockstep journal verify --data FOLDER".into()),
+            Self::Open(_) | Self::Serve(_) => None,
+        }
+    }
+}
+
+/// Runs a server until SIGTERM or SIGINT. `ready` is called with the address as soon as it answers.
+///
+/// Instances go on running when the server ends, however it ends.
+///
+/// # Errors
+/// When it cannot be started, or stops by itself.
+pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result<(), ServerError> {
+    let access = Access::new(config.listen, config.token.as_deref())?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| ServerError::Listen { address: config.listen, source })?;
+    let address = listener.local_addr().map_err(ServerError::Serve)?;
+    let control = Control::open(ControlConfig {
+        folder: config.data,
+        supervisor: config.supervisor,
+        guard: config.guard,
+        gateway_address: config.gateway_address,
+        first_gateway_port: config.first_gateway_port,
+    })
+    .await?;
+    let stop = CancellationToken::new();
+    let app = router::router(Arc::clone(&control), access, stop.clone());
+    tracing::info!(%address, "the server listens");
+    ready(address);
+    let ended = stop.clone();
+    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
+        wait_for_signal().await;
+        ended.cancel();
+    });
+    let result = served.await.map_err(ServerError::Serve);
+    control.close().await;
+    result
+}
+
+async fn wait_for_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("the server stops; instances go on running");
+}

@@ -1,0 +1,143 @@
+//! Logs and exports as streams of lines.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use lockstep_domain::{EnvironmentName, InstanceId};
+use lockstep_runtime::Follow;
+use serde::Deserialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc::Sender;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Asked, At, Failure};
+use crate::handlers::App;
+
+/// Chunks that may wait for a slow reader.
+const QUEUE: usize = 16;
+/// How much of a log is sent at once.
+const CHUNK: usize = 64 * 1024;
+/// How often a log that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Following {
+    #[serde(default)]
+    follow: bool,
+}
+
+type Chunks = Sender<io::Result<Bytes>>;
+
+pub(crate) async fn build_log(
+    State(control): App,
+    State(stop): State<CancellationToken>,
+    At(id): At<String>,
+    Asked(following): Asked<Following>,
+) -> Result<Response, Failure> {
+    let log = control.build_log(&id)?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
+    let over = move || !following.follow || log.view.borrow().state.is_over();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = send_file(log.path, over, sender) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(text(Body::from_stream(ReceiverStream::new(receiver))))
+}
+
+/// Sends a file that may still grow, until `over` says that it does not.
+async fn send_file(path: PathBuf, over: impl Fn() -> bool, sender: Chunks) {
+    let mut file = None;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        // Asked before reading: what was written before the end is read after it.
+        let last_round = over();
+        if file.is_none() {
+            file = tokio::fs::File::open(&path).await.ok();
+        }
+        while let Some(open) = &mut file {
+            match open.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    if sender.send(Ok(Bytes::copy_from_slice(&buffer[..count]))).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        if last_round {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = sender.closed() => return,
+        }
+    }
+}
+
+pub(crate) async fn instance_log(
+    State(control): App,
+    State(stop): State<CancellationToken>,
+    At((environment, id)): At<(EnvironmentName, InstanceId)>,
+    Asked(following): Asked<Following>,
+) -> Result<Response, Failure> {
+    let follow = if following.follow { Follow::Yes } else { Follow::No };
+    let mut log = control.instance_log(&environment, &id, follow)?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let send = async {
+            while let Ok(Some(mut line)) = log.next_line().await {
+                line.push('\n');
+                if sender.send(Ok::<_, io::Error>(Bytes::from(line))).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = send => {}
+            () = stop.cancelled() => {}
+            () = sender.closed() => {}
+        }
+    });
+    Ok(text(Body::from_stream(ReceiverStream::new(receiver))))
+}
+
+pub(crate) async fn export_journal(State(control): App) -> Response {
+    let (sender, receiver) = tokio::sync::mpsc::channel(QUEUE);
+    tokio::task::spawn_blocking(move || {
+        let writer = io::BufWriter::with_capacity(CHUNK, ChannelWriter(sender.clone()));
+        if let Err(problem) = control.export_journal(writer) {
+            // The stream breaks off, so that nobody takes a part for the whole.
+            let _ = sender.blocking_send(Err(io::Error::other(problem.to_string())));
+        }
+    });
+    text(Body::from_stream(ReceiverStream::new(receiver)))
+}
+
+struct ChannelWriter(Chunks);
+
+impl io::Write for ChannelWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn text(body: Body) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, body).into_response()
+}

@@ -1,0 +1,90 @@
+//! The router: every endpoint of `lockstep_api::endpoints` and nothing else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+use lockstep_api::{ErrorCode, MAX_REQUEST_BYTES, PREFIX, Problem};
+use lockstep_control::Control;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::{Access, guard};
+use crate::answer::Failure;
+use crate::watch::AppState;
+use crate::{handlers, lines, watch};
+
+/// Makes the whole application.
+pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
+    let routes = table().into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method));
+    Router::new()
+        .nest(PREFIX, routes)
+        .fallback(|| async { problem(ErrorCode::NotFound, "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async {
+            problem(ErrorCode::MethodNotAllowed, "GET looks, POST changes")
+        })
+        .layer(from_fn_with_state(access, guard))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .with_state(AppState { control, stop })
+}
+
+fn problem(code: ErrorCode, detail: &str) -> Response {
+    Failure(Problem::new(code, detail).with_hint("GET /api/v1/openapi.json describes every endpoint"))
+        .into_response()
+}
+
+fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
+    vec![
+        ("/health", get(handlers::health)),
+        ("/openapi.json", get(handlers::openapi)),
+        ("/services", get(handlers::services).post(handlers::register)),
+        ("/services/{service}", get(handlers::service)),
+        ("/services/{service}/releases", post(handlers::release)),
+        ("/services/{service}/versions/{version}", get(handlers::version)),
+        ("/services/{service}/versions/{version}/documents/{kind}", get(handlers::document)),
+        ("/services/{service}/versions/{version}/stage", post(handlers::stage)),
+        ("/services/{service}/versions/{version}/approvals", post(handlers::approve)),
+        ("/builds", get(handlers::builds)),
+        ("/builds/{build}", get(handlers::build)),
+        ("/builds/{build}/cancel", post(handlers::cancel_build)),
+        ("/builds/{build}/log", get(lines::build_log)),
+        ("/builds/{build}/events", get(watch::build)),
+        ("/environments", get(handlers::environments).post(handlers::create_environment)),
+        ("/environments/{environment}", get(handlers::environment)),
+        ("/environments/{environment}/settings", post(handlers::change_environment)),
+        ("/environments/{environment}/history", get(handlers::history)),
+        ("/environments/{environment}/diff", get(handlers::diff)),
+        ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),
+        ("/environments/{environment}/operations", post(handlers::operate)),
+        ("/environments/{environment}/holds/{service}/{version}/release", post(handlers::release_hold)),
+        ("/environments/{environment}/routes", get(handlers::routes)),
+        ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
+        ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
+        ("/operations", get(handlers::operations)),
+        ("/operations/{operation}", get(handlers::operation)),
+        ("/operations/{operation}/events", get(watch::operation)),
+        ("/journal/verify", get(handlers::verify_journal)),
+        ("/journal/export", get(lines::export_journal)),
+        ("/store/collect", post(handlers::collect)),
+        ("/lifecycles", get(handlers::lifecycles).post(handlers::define_lifecycle)),
+        ("/branches", get(handlers::branches).post(handlers::define_branches)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lockstep_api::endpoints::endpoints;
+
+    use super::*;
+
+    #[test]
+    fn the_router_serves_what_the_document_says() {
+        let documented: BTreeSet<_> = endpoints().iter().map(|endpoint| endpoint.path).collect();
+        let served: BTreeSet<_> = table().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(documented, served);
+    }
+}
