@@ -102,10 +102,10 @@ impl BlobReader {
 
     fn compare(&self) -> Result<(), BlobError> {
         let found = Digest::from_bytes(self.hasher.clone().finalize().into());
-        match found == self.digest {
-            true => Ok(()),
-            false => Err(BlobError::Damaged { digest: self.digest, found, path: self.move_away() }),
+        if found != self.digest {
+            return Err(BlobError::Damaged { digest: self.digest, found, path: self.move_away() });
         }
+        Ok(())
     }
 
     /// Moves the damaged file out of the way, so that it is never read again and can be looked at; returns where it is.

@@ -133,10 +133,10 @@ fn create_private(path: &Path) -> Result<(), JournalError> {
 fn known_format(db: &Connection, path: &Path) -> Result<u32, JournalError> {
     let found: u32 =
         db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(JournalError::database(path))?;
-    match found > FORMAT {
-        true => Err(JournalError::NewerFormat { path: path.to_owned(), found }),
-        false => Ok(found),
+    if found > FORMAT {
+        return Err(JournalError::NewerFormat { path: path.to_owned(), found });
     }
+    Ok(found)
 }
 
 fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {

@@ -117,9 +117,9 @@ impl JournalError {
     }
 
     pub(crate) fn database(path: &Path) -> impl Fn(rusqlite::Error) -> Self + '_ {
-        |source| match is_full(&source) {
-            true => Self::Full { path: path.to_owned() },
-            false => Self::Database { path: path.to_owned(), source },
+        |source| {
+            let path = path.to_owned();
+            if is_full(&source) { Self::Full { path } } else { Self::Database { path, source } }
         }
     }
 }

@@ -4,12 +4,12 @@
 //! of records is passed over with a warning, and the records are folded from the beginning.
 
 use lockstep_domain::Digest;
-use rusqlite::{Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, ToSql, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
 use super::database;
 use super::error::JournalError;
-use super::{Journal, JournalReader};
+use super::{Journal, JournalReader, Writable};
 
 /// Largest snapshot in bytes before compression: SQLite's own bound for one value is 1,000,000,000.
 pub const MAX_SNAPSHOT_BYTES: usize = 900_000_000;
@@ -31,7 +31,8 @@ impl Journal {
     /// Stores the state after record `seq`; of the snapshots, the two newest are kept.
     ///
     /// # Errors
-    /// When `seq` is not in the journal, the body is larger than [`MAX_SNAPSHOT_BYTES`], or the disk is full or fails.
+    /// When `seq` is not in the journal, the body is larger than [`MAX_SNAPSHOT_BYTES`], or the disk is full or
+    /// fails; after a failure the journal takes nothing more, as with [`Self::append`].
     pub fn save_snapshot(&mut self, seq: u64, format: u32, body: &[u8]) -> Result<(), JournalError> {
         if body.len() > MAX_SNAPSHOT_BYTES {
             return Err(JournalError::SnapshotTooLarge { bytes: body.len(), limit: MAX_SNAPSHOT_BYTES });
@@ -42,26 +43,13 @@ impl Journal {
             database::hash_at(db, path, seq)?.ok_or_else(|| failed(rusqlite::Error::QueryReturnedNoRows))?;
         let digest = digest_of(seq, hash, format, body);
         let compressed = zstd::bulk::compress(body, LEVEL).map_err(JournalError::file(path))?;
-        let mut write = || {
-            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO snapshot VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    seq.cast_signed(),
-                    hash.as_bytes(),
-                    format,
-                    body.len() as i64,
-                    compressed,
-                    digest.as_bytes()
-                ],
-            )?;
-            transaction.execute(
-                "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?1)",
-                [SNAPSHOTS_KEPT],
-            )?;
-            transaction.commit()
-        };
-        write().map_err(failed)?;
+        let bytes = body.len() as i64;
+        let row = params![seq.cast_signed(), hash.as_bytes(), format, bytes, compressed, digest.as_bytes()];
+        let written = insert(db, row).map_err(failed);
+        if matches!(written, Err(JournalError::Database { .. })) {
+            self.writable = Writable::NotAfterFailure;
+        }
+        written?;
         self.sync_head();
         Ok(())
     }
@@ -103,11 +91,21 @@ impl JournalReader {
         let compressed = row.get_ref(4).map_err(words)?.as_blob().map_err(|error| error.to_string())?;
         let body = zstd::bulk::decompress(compressed, bytes)
             .map_err(|error| format!("snapshot {seq} cannot be decompressed: {error}"))?;
-        match digest_of(seq, hash, format, &body) == digest {
-            true => Ok(Snapshot { seq, body }),
-            false => Err(format!("snapshot {seq} does not have the digest {digest}")),
+        if digest_of(seq, hash, format, &body) != digest {
+            return Err(format!("snapshot {seq} does not have the digest {digest}"));
         }
+        Ok(Snapshot { seq, body })
     }
+}
+
+fn insert(db: &mut Connection, row: &[&dyn ToSql]) -> rusqlite::Result<()> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("INSERT OR REPLACE INTO snapshot VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row)?;
+    transaction.execute(
+        "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?1)",
+        [SNAPSHOTS_KEPT],
+    )?;
+    transaction.commit()
 }
 
 fn digest_of(seq: u64, hash: Digest, format: u32, body: &[u8]) -> Digest {
