@@ -27,6 +27,10 @@ const NEW_PREFIX: &str = ".new-";
 /// Largest window that a compressed stream may ask for, as a power of two: 128 MiB, what `zstd` itself accepts.
 const MAX_WINDOW_LOG: u32 = 27;
 
+/// Most files and folders that are made durable one by one. For more it is faster to write out the whole file system,
+/// which has to wait for what other programs have written too.
+const SYNCED_ONE_BY_ONE: usize = 64;
+
 /// How large an artifact may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnpackLimits {
@@ -166,7 +170,8 @@ pub fn unpack(
         move |source| UnpackError::Write { path, source }
     };
     let new = tempfile::Builder::new().prefix(NEW_PREFIX).tempdir_in(releases).map_err(writing(releases))?;
-    unpack_into(artifact, new.path(), limits)?;
+    let tree = unpack_into(artifact, new.path(), limits)?;
+    make_durable(&tree, new.path()).map_err(writing(new.path()))?;
     publish(new.path(), &target, releases).map_err(writing(&target))?;
     Ok(target)
 }
@@ -200,10 +205,19 @@ pub(crate) fn remove(releases: &Path, release: &Digest) -> io::Result<()> {
     }
 }
 
-/// Makes what was unpacked durable and gives it its name.
+/// Waits until what was unpacked is on the disk.
+fn make_durable(tree: &Tree, folder: &Path) -> io::Result<()> {
+    if tree.len() > SYNCED_ONE_BY_ONE {
+        return rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from);
+    }
+    for path in tree.files_and_folders() {
+        File::open(folder.join(path))?.sync_all()?;
+    }
+    File::open(folder)?.sync_all()
+}
+
+/// Gives what was unpacked its name.
 fn publish(new: &Path, target: &Path, releases: &Path) -> io::Result<()> {
-    // One call for all files: waiting for each of them would take seconds for a large artifact.
-    rustix::fs::syncfs(File::open(new)?)?;
     match fs::rename(new, target) {
         Ok(()) => {}
         // Somebody else was faster, with the same bytes.
@@ -213,7 +227,7 @@ fn publish(new: &Path, target: &Path, releases: &Path) -> io::Result<()> {
     File::open(releases)?.sync_all()
 }
 
-fn unpack_into(artifact: impl Read, folder: &Path, limits: &UnpackLimits) -> Result<(), UnpackError> {
+fn unpack_into(artifact: impl Read, folder: &Path, limits: &UnpackLimits) -> Result<Tree, UnpackError> {
     let (input, count) = Counted::new(artifact);
     let read = |source| UnpackError::Read { source };
     let mut decoder = zstd::Decoder::new(input).map_err(read)?;
@@ -224,7 +238,8 @@ fn unpack_into(artifact: impl Read, folder: &Path, limits: &UnpackLimits) -> Res
     while let Some(entry) = archive.next()? {
         unpack_entry(&entry, &mut archive, &mut tree, folder)?;
     }
-    make_links(&tree, folder)
+    make_links(&tree, folder)?;
+    Ok(tree)
 }
 
 fn check_first(

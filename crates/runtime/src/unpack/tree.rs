@@ -81,6 +81,16 @@ impl Tree {
         })
     }
 
+    /// Returns how many names there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns the names that are not symbolic links.
+    pub(super) fn files_and_folders(&self) -> impl Iterator<Item = &Path> {
+        self.nodes.iter().filter(|(_, node)| !matches!(node, Node::Link(_))).map(|(path, _)| path.as_path())
+    }
+
     /// Follows a link as the kernel would, through further links, and refuses it when it ever leaves the tree.
     pub(super) fn check_link(&self, link: &Path) -> Result<(), Problem> {
         let mut at = PathBuf::new();
