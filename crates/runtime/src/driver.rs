@@ -157,10 +157,16 @@ impl LocalDriver {
     ///
     /// When it still runs, or its folder cannot be removed.
     pub async fn remove(&self, id: &InstanceId) -> Result<(), RemoveError> {
-        if self.instance(id).is_some_and(|instance| !instance.state.is_over()) {
+        let _no_start_meanwhile = self.starting.lock().await;
+        let folder = self.shared.folder(id);
+        let is_over = match self.instance(id) {
+            Some(instance) => instance.state.is_over(),
+            // A start that was given up half-way may have left something that runs.
+            None => !folder.path().exists() || folder.is_over(),
+        };
+        if !is_over {
             return Err(RemoveError::Runs { id: id.clone() });
         }
-        let folder = self.shared.folder(id);
         let path = folder.path().to_owned();
         let removed = spawn_blocking(move || folder.remove()).await.map_err(io::Error::other).flatten();
         removed.map_err(|source| RemoveError::Folder { path, source })?;

@@ -21,6 +21,7 @@ use lockstep_domain::InstanceId;
 use rustix::fs::{CWD, FileType, Mode};
 
 use crate::spec::{FORMAT, SpecFile};
+use crate::status::Status;
 
 /// Longest `spec.json` that is read: far above any real configuration.
 const MAX_SPEC_BYTES: u64 = 16 * 1024 * 1024;
@@ -131,6 +132,11 @@ impl InstanceFolder {
     #[must_use]
     pub(crate) fn is_marked_stop(&self) -> bool {
         self.stop_mark().exists()
+    }
+
+    /// Tells whether the instance has ended for good, as far as its supervisor has written it down.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(Status::read(self), Ok(Some(status)) if status.state.is_over())
     }
 
     /// Returns the path of the folder.

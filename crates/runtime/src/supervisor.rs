@@ -257,6 +257,7 @@ impl Supervisor {
             Err(why) => {
                 self.log.note(&why);
                 self.clear(None);
+                (self.process, self.status.process) = (None, None);
                 Input::CannotStart(why)
             }
         }
@@ -299,11 +300,8 @@ impl Supervisor {
     fn signal(&self) {
         let Some(process) = self.process.as_ref().filter(|process| process.runs()) else { return };
         let signal = launch::signal_of(self.spec.run.stop.signal);
-        self.log.note(&format!(
-            "asked process {} to end (signal {:?})",
-            process.pid(),
-            self.spec.run.stop.signal
-        ));
+        let name = format!("{:?}", self.spec.run.stop.signal).to_uppercase();
+        self.log.note(&format!("asked process {} to end with SIG{name}", process.pid()));
         // A process that made itself the member of another group is asked alone.
         if rustix::process::kill_process_group(process.pid(), signal).is_err() {
             let _ = rustix::process::pidfd_send_signal(process.pidfd(), signal);

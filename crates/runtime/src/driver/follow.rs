@@ -162,7 +162,7 @@ impl Follower {
         let said: String = said.lines().last().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
         let error = error.map(|error| error.to_string()).unwrap_or_default();
         tracing::warn!(instance = %self.id, short_lives, error, said, "supervisor ended before its instance");
-        if short_lives == MAX_SHORT_LIVES && matches!(Status::read(&self.folder), Ok(None)) {
+        if short_lives >= MAX_SHORT_LIVES && matches!(Status::read(&self.folder), Ok(None)) {
             let reason = format!("its supervisor does not work: {said}{error}");
             let mut status = Status::starting(logs::now());
             status.state = InstanceState::Failed { reason };

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lockstep_domain::{Instance, InstanceState};
-use lockstep_runtime::{LocalDriver, OpenError, StartError, SupervisorCommand};
+use lockstep_runtime::{LocalDriver, OpenError, RemoveError, StartError, SupervisorCommand};
 use rustix::process::{Pid, Signal, getsid};
 
 use crate::fixture::{Fixture, eventually, get, kill, open, pid_of, runs, signal};
@@ -281,4 +281,18 @@ async fn a_status_that_cannot_be_written_is_told_and_written_later() {
     std::fs::remove_dir(folder.join("status.json.next")).unwrap();
     eventually("it is written", || stored().contains("\"restarts\":1")).await;
     assert!(runs(pid_of(&again)));
+}
+
+#[tokio::test]
+async fn a_start_given_up_half_way_is_taken_up_by_the_next_and_never_removed_while_it_runs() {
+    let fixture = Fixture::new().await;
+    let spec = fixture.spec(&[]);
+    let given_up = tokio::time::timeout(Duration::ZERO, fixture.driver().start(spec.clone())).await;
+    assert!(given_up.is_err() && fixture.driver().list().is_empty());
+    eventually("it was written down all the same", || fixture.folder(&spec.id).exists()).await;
+    assert!(matches!(fixture.driver().remove(&spec.id).await, Err(RemoveError::Runs { .. })));
+    let id = fixture.start(spec).await;
+    fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    assert_eq!(fixture.processes().len(), 1);
+    fixture.stop(&id).await;
 }
