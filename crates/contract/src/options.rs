@@ -19,6 +19,19 @@ pub struct Options {
     pub today: Option<Date>,
     /// GraphQL operations that consumers are known to send; when given, only what they use can break.
     pub graphql_operations: Option<Source>,
+    /// The dialect of SQL migrations; guessed from their text when not given.
+    pub sql_dialect: Option<SqlDialect>,
+}
+
+/// The dialects of SQL whose migrations are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SqlDialect {
+    /// PostgreSQL.
+    PostgreSql,
+    /// MySQL and MariaDB.
+    MySql,
+    /// SQLite.
+    Sqlite,
 }
 
 /// How Protobuf messages travel, and so what may change.

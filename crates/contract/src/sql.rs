@@ -1,22 +1,120 @@
-//! The sql format.
+//! SQL contracts: folders of migrations, run into a schema.
+//!
+//! The contract is what the running version of the code reads and writes. Both answers are about that version on the
+//! new schema: while the new version is rolled out, and when the old one comes back (schemas do not go down). What
+//! cannot be parsed, or whose effect is not modelled (triggers, functions), is not checked.
 
-use crate::{Comparison, Findings, InputError, NotChecked, Options, Rule, Source};
+mod compare;
+mod dialect;
+mod migrations;
+mod replay;
+mod rules;
+mod split;
+mod state;
+mod types;
+mod witness;
 
-/// The rules of this format.
-pub static RULES: &[Rule] = &[];
+use compare::Purpose;
+pub use migrations::{Class, Migration, classify};
+use migrations::{File, Run, is_numbered, is_sql, natural, read, run};
+pub use rules::RULES;
+
+use crate::{Change, Comparison, Findings, InputError, Location, NotChecked, Options, Source, SqlDialect};
 
 /// True when the source looks like this format.
-pub(crate) fn detect(_source: &Source) -> bool {
-    false
+pub(crate) fn detect(source: &Source) -> bool {
+    source.files().any(|(path, _)| is_sql(path))
 }
 
 /// Compares two contracts of this format in both directions.
-pub(crate) fn compare(
-    _old: &Source,
-    _new: &Source,
-    _options: &Options,
-) -> Result<Comparison, Vec<InputError>> {
-    let nothing = NotChecked { place: String::new(), reason: "format not read".into(), old: None, new: None };
-    let findings = Findings { changes: Vec::new(), not_checked: vec![nothing] };
-    Ok(Comparison { deploy: findings.clone(), roll_back: findings })
+pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
+    let dialect = options.sql_dialect.unwrap_or_else(|| dialect::guess([old, new]));
+    let (old, new) = match (read(old, dialect), read(new, dialect)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (old, new) => return Err([old.err(), new.err()].into_iter().flatten().flatten().collect()),
+    };
+    let (before, after) = (run(&old, dialect), run(&new, dialect));
+    let mut deploy = judge(&before, &after, dialect, Purpose::Deploy);
+    deploy.changes.extend(history(&old, &new));
+    Ok(Comparison { deploy, roll_back: judge(&before, &after, dialect, Purpose::RollBack) })
+}
+
+fn judge(before: &Run, after: &Run, dialect: SqlDialect, purpose: Purpose) -> Findings {
+    let mut findings = compare::schemas(&before.database, &after.database, dialect, purpose);
+    for (location, word) in after.data.iter().filter(|step| !before.data.contains(step)) {
+        let message = format!("{word} changes rows under the running version");
+        let change = Change::new(&rules::DATA_CHANGED, location.to_string(), message);
+        findings.changes.push(change.at(None, Some(location.clone())));
+    }
+    findings.not_checked.extend(not_understood(before, after));
+    findings
+}
+
+/// What only one side could not understand; the same statement on both sides has the same effect.
+fn not_understood(before: &Run, after: &Run) -> Vec<NotChecked> {
+    let shared = |one: &migrations::Unknown, others: &[migrations::Unknown]| {
+        others.iter().any(|other| {
+            let same_text = match (&one.statement, &other.statement) {
+                (Some(one), Some(other)) => one.same_as(other),
+                _ => false,
+            };
+            same_text && one.location.file == other.location.file
+        })
+    };
+    let note = |one: &migrations::Unknown, old: Option<Location>, new: Option<Location>| NotChecked {
+        place: one.location.to_string(),
+        reason: one.reason.clone(),
+        old,
+        new,
+    };
+    let old_only = before.unknown.iter().filter(|one| !shared(one, &after.unknown));
+    let new_only = after.unknown.iter().filter(|one| !shared(one, &before.unknown));
+    let old_only = old_only.map(|one| note(one, Some(one.location.clone()), None));
+    old_only.chain(new_only.map(|one| note(one, None, Some(one.location.clone())))).collect()
+}
+
+/// Finds released migrations that changed, went, or came late. Files without a number are not history.
+fn history(old: &[File], new: &[File]) -> Vec<Change> {
+    let numbered = |file: &&File| is_numbered(&file.name);
+    let mut changes = Vec::new();
+    for before in old.iter().filter(numbered) {
+        let at = |line| Some(Location { file: before.name.to_string(), line });
+        match new.iter().find(|after| after.name == before.name) {
+            Some(after) => {
+                if let Some(line) = first_difference(&before.text, &after.text) {
+                    let message = format!("released migration `{}` has another text", before.name);
+                    let change = Change::new(&rules::HISTORY_ALTERED, &*before.name, message);
+                    changes.push(change.at(at(line), at(line)));
+                }
+            }
+            None => {
+                let message = format!("released migration `{}` is gone", before.name);
+                changes.push(Change::new(&rules::HISTORY_REMOVED, &*before.name, message).at(at(1), None));
+            }
+        }
+    }
+    let Some(last) = old.iter().rfind(|file| is_numbered(&file.name)) else { return changes };
+    let added =
+        new.iter().filter(numbered).filter(|after| !old.iter().any(|before| before.name == after.name));
+    for late in added.filter(|after| natural(&after.name, &last.name).is_lt()) {
+        let message =
+            format!("new migration `{}` stands before `{}`, which is released", late.name, last.name);
+        let location = Location { file: late.name.to_string(), line: 1 };
+        changes
+            .push(Change::new(&rules::HISTORY_OUT_OF_ORDER, &*late.name, message).at(None, Some(location)));
+    }
+    changes
+}
+
+/// Finds the first line that differs; white space at the end of lines does not count.
+fn first_difference(before: &str, after: &str) -> Option<u32> {
+    let (mut before, mut after) = (before.trim_end().lines(), after.trim_end().lines());
+    for line in 1.. {
+        match (before.next(), after.next()) {
+            (None, None) => return None,
+            (Some(a), Some(b)) if a.trim_end() == b.trim_end() => {}
+            _ => return Some(line),
+        }
+    }
+    None
 }

@@ -1,0 +1,436 @@
+//! Compares two schemas from the side of code that was built for the old one.
+//!
+//! The code reads and writes what the old schema had; the database has the new schema, both while the new version is
+//! rolled out and after it has gone back. The difference between the two is time: when the old version comes back, the
+//! new one has written rows, so what merely may be read becomes what is read.
+
+use crate::{Bump, Change, Findings, Level, NotChecked, Rule, SqlDialect};
+
+use super::{
+    replay::enum_name,
+    rules,
+    state::{Column, Constraint, ConstraintRule, Database, Position, Table, View},
+    types::{Family, Relation},
+    witness,
+};
+
+/// When the old version meets the new schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// While the new version is rolled out beside it.
+    Deploy,
+    /// When it comes back, after the new version has written rows.
+    RollBack,
+}
+
+struct Comparer<'a> {
+    old: &'a Database,
+    new: &'a Database,
+    dialect: SqlDialect,
+    purpose: Purpose,
+    findings: Findings,
+}
+
+/// Compares two schemas.
+pub(super) fn schemas(old: &Database, new: &Database, dialect: SqlDialect, purpose: Purpose) -> Findings {
+    let mut comparer = Comparer { old, new, dialect, purpose, findings: Findings::default() };
+    comparer.tables();
+    comparer.enums();
+    comparer.views();
+    comparer.findings
+}
+
+/// Says whether a change of this rule destroys values that nothing brings back.
+pub(super) fn loses_data(rule: &Rule) -> bool {
+    let losing = [&rules::TABLE_DROPPED, &rules::COLUMN_DROPPED, &rules::TYPE_NARROWED, &rules::TYPE_CHANGED];
+    losing.iter().any(|one| one.id == rule.id) || rule.id == rules::ENUM_VALUE_ADDED.id
+}
+
+impl Comparer<'_> {
+    fn report(
+        &mut self,
+        rule: &'static Rule,
+        place: &str,
+        message: String,
+        (old, new): (Option<&Position>, Option<&Position>),
+        shown: Option<serde_json::Value>,
+    ) {
+        let change = Change::new(rule, place, message)
+            .at(old.map(Position::location), new.map(Position::location))
+            .with_witness(shown);
+        self.findings.changes.push(change);
+    }
+
+    /// Reports what hurts only once rows of the new version exist.
+    fn report_read(
+        &mut self,
+        rule: &'static Rule,
+        place: &str,
+        message: String,
+        at: (Option<&Position>, Option<&Position>),
+    ) {
+        self.report(rule, place, message, at, None);
+        if self.purpose == Purpose::RollBack
+            && let Some(change) = self.findings.changes.last_mut()
+        {
+            change.level = Level::Error;
+            change.bump = Bump::Major;
+        }
+    }
+
+    fn tables(&mut self) {
+        let (old, new) = (self.old, self.new);
+        for (name, before) in &old.tables {
+            match new.tables.get(name) {
+                Some(after) => self.table(name, before, after),
+                // A view under the old name answers for the table.
+                None if new.views.contains_key(name) => {
+                    let reason =
+                        "the table is a view now; what it shows and takes is not compared".to_owned();
+                    let after = new.views.get(name).map(|view| view.position.location());
+                    let old = Some(before.position.location());
+                    self.findings.not_checked.push(NotChecked {
+                        place: name.clone(),
+                        reason,
+                        old,
+                        new: after,
+                    });
+                }
+                None => self.table_gone(name, before),
+            }
+        }
+        for (name, after) in new.tables.iter().filter(|(name, _)| !old.tables.contains_key(*name)) {
+            let message = format!("table `{name}` was added");
+            self.report(&rules::TABLE_ADDED, name, message, (None, Some(&after.position)), None);
+        }
+    }
+
+    fn table_gone(&mut self, name: &str, before: &Table) {
+        let shown = witness::select(name, before);
+        let renamed = self.new.renamed.get(name).filter(|to| self.new.tables.contains_key(*to));
+        let after = renamed.and_then(|to| self.new.tables.get(to)).map(|table| &table.position);
+        let (rule, message) = match renamed {
+            Some(to) => (&rules::TABLE_RENAMED, format!("table `{name}` is called `{to}` now")),
+            None => (&rules::TABLE_DROPPED, format!("table `{name}` is gone")),
+        };
+        self.report(rule, name, message, (Some(&before.position), after), shown);
+    }
+
+    fn table(&mut self, name: &str, before: &Table, after: &Table) {
+        for (column, old) in &before.columns {
+            match after.columns.get(column) {
+                Some(new) => self.column(name, column, (before, after), (old, new)),
+                None => self.column_gone(name, column, (before, after), old),
+            }
+        }
+        for (column, new) in after.columns.iter().filter(|(column, _)| !before.columns.contains_key(*column))
+        {
+            if new.former_names.iter().any(|former| before.columns.contains_key(former)) {
+                continue;
+            }
+            let place = format!("{name}.{column}");
+            let at = (None, Some(&new.position));
+            if new.may_be_left_out() {
+                self.report(&rules::COLUMN_ADDED, &place, format!("column `{place}` was added"), at, None);
+            } else {
+                let message = format!("column `{place}` was added; every row must give it");
+                let shown = witness::insert(name, before, &[], "the new column has no value");
+                self.report(&rules::COLUMN_REQUIRED, &place, message, at, shown);
+            }
+        }
+        self.constraints(name, before, after);
+    }
+
+    fn column_gone(&mut self, name: &str, column: &str, (before, after): (&Table, &Table), old: &Column) {
+        let place = format!("{name}.{column}");
+        let shown = witness::select_column(name, column, "there is no such column");
+        let heir = after
+            .columns
+            .iter()
+            .find(|(other, new)| new.former_names.contains(column) && !before.columns.contains_key(*other));
+        match heir {
+            Some((other, new)) => {
+                let message = format!("column `{place}` is called `{other}` now");
+                self.report(
+                    &rules::COLUMN_RENAMED,
+                    &place,
+                    message,
+                    (Some(&old.position), Some(&new.position)),
+                    shown,
+                );
+            }
+            None => {
+                let message = format!("column `{place}` is gone");
+                let at = (Some(&old.position), Some(&after.position));
+                self.report(&rules::COLUMN_DROPPED, &place, message, at, shown);
+            }
+        }
+    }
+
+    fn column(&mut self, name: &str, column: &str, tables: (&Table, &Table), (old, new): (&Column, &Column)) {
+        let place = format!("{name}.{column}");
+        let at = (Some(&old.position), Some(&new.position));
+        self.column_type(name, column, tables, (old, new));
+        if new.computed && !old.computed {
+            let message = format!("column `{place}` is computed by the database now");
+            let shown =
+                witness::insert(name, tables.0, &[(column, None)], "a computed column takes no value");
+            self.report(&rules::COLUMN_COMPUTED, &place, message, at, shown);
+        }
+        if new.not_null && !old.not_null {
+            let message = format!("column `{place}` takes no null any more");
+            let shown =
+                witness::insert(name, tables.0, &[(column, Some("NULL"))], "the column must not be null");
+            self.report(&rules::NOT_NULL_ADDED, &place, message, at, shown);
+        } else if old.not_null && !new.not_null {
+            let message = format!("column `{place}` may be null now");
+            self.report_read(&rules::NOT_NULL_DROPPED, &place, message, at);
+        }
+        self.column_default(name, column, tables.0, (old, new));
+    }
+
+    fn column_default(&mut self, name: &str, column: &str, before: &Table, (old, new): (&Column, &Column)) {
+        let Some(was) = &old.default else { return };
+        let place = format!("{name}.{column}");
+        let at = (Some(&old.position), Some(&new.position));
+        match &new.default {
+            Some(is) if is == was => {}
+            None if new.not_null && old.not_null && !new.computed => {
+                let message = format!("column `{place}` has no default any more and must not be null");
+                let shown = witness::insert(name, before, &[], "the column has no value");
+                self.report(&rules::DEFAULT_REMOVED, &place, message, at, shown);
+            }
+            is => {
+                let now = is.as_deref().unwrap_or("NULL");
+                let message = format!("the default of column `{place}` is {now} instead of {was}");
+                self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
+            }
+        }
+    }
+
+    fn column_type(
+        &mut self,
+        name: &str,
+        column: &str,
+        tables: (&Table, &Table),
+        (old, new): (&Column, &Column),
+    ) {
+        let place = format!("{name}.{column}");
+        let at = (Some(&old.position), Some(&new.position));
+        let message = format!("column `{place}` is {} instead of {}", new.of.text, old.of.text);
+        match new.of.since(&old.of) {
+            Relation::Same => {}
+            _ if self.dialect == SqlDialect::Sqlite => {
+                self.report(&rules::AFFINITY_CHANGED, &place, message, at, None);
+            }
+            Relation::Wider if matches!(new.of.family, Family::Labels(_)) => {
+                self.report_read(&rules::ENUM_VALUE_ADDED, &place, message, at);
+            }
+            Relation::Wider => self.report(&rules::TYPE_WIDENED, &place, message, at, None),
+            Relation::Narrower => {
+                let shown = witness::too_large(name, tables.0, column, (&old.of, &new.of));
+                let labels = matches!(new.of.family, Family::Labels(_));
+                let rule = if labels { &rules::ENUM_VALUE_DROPPED } else { &rules::TYPE_NARROWED };
+                self.report(rule, &place, message, at, shown);
+            }
+            Relation::Other => self.report(&rules::TYPE_CHANGED, &place, message, at, None),
+        }
+    }
+
+    fn constraints(&mut self, name: &str, before: &Table, after: &Table) {
+        for new in &after.constraints {
+            if !before.constraints.iter().any(|old| old.demands_same(new)) {
+                self.constraint_added(name, before, after, new);
+            }
+        }
+        for old in &before.constraints {
+            let kept = after.constraints.iter().any(|new| new.demands_same(old));
+            let columns_gone = old
+                .columns
+                .iter()
+                .any(|column| before.columns.contains_key(column) && !after.columns.contains_key(column));
+            if !kept && !columns_gone {
+                self.constraint_removed(name, old);
+            }
+        }
+    }
+
+    fn constraint_added(&mut self, name: &str, before: &Table, after: &Table, new: &Constraint) {
+        let place = format!("{name}({})", new.columns.join(","));
+        let at = (None, Some(&new.position));
+        let columns = new.columns.join(", ");
+        // A new column that rows of the old version leave empty meets no demand, and breaks none.
+        let empty = |column: &String| {
+            !before.columns.contains_key(column)
+                && after
+                    .columns
+                    .get(column)
+                    .is_some_and(|column| column.default.is_none() && !column.not_null)
+        };
+        let spared = new.columns.iter().any(empty);
+        match &new.rule {
+            ConstraintRule::Index => {
+                self.report(
+                    &rules::INDEX_CHANGED,
+                    &place,
+                    format!("index on `{name}` ({columns}) was added"),
+                    at,
+                    None,
+                );
+            }
+            _ if spared => {
+                let message = format!("a demand on the new column of `{name}` ({columns}) was added");
+                self.report(&rules::COLUMN_ADDED, &place, message, at, None);
+            }
+            ConstraintRule::Unique(_) | ConstraintRule::PrimaryKey => {
+                let implied = before.constraints.iter().any(|old| {
+                    matches!(old.rule, ConstraintRule::Unique(None) | ConstraintRule::PrimaryKey)
+                        && old.columns.iter().all(|column| new.columns.contains(column))
+                });
+                if !implied {
+                    let message = format!("rows of `{name}` must be unique in ({columns})");
+                    let shown = witness::twice(name, before, &new.columns);
+                    self.report(&rules::UNIQUE_ADDED, &place, message, at, shown);
+                }
+            }
+            ConstraintRule::Check(condition) => {
+                let message = format!("rows of `{name}` must meet {condition}");
+                let shown = witness::against_check(name, before, &new.columns, condition);
+                self.report(&rules::CHECK_ADDED, &place, message, at, shown);
+            }
+            ConstraintRule::ForeignKey { table, .. } => {
+                let message = format!("rows of `{name}` must refer by ({columns}) to rows of `{table}`");
+                let shown = witness::without_parent(name, before, &new.columns);
+                self.report(&rules::FOREIGN_KEY_ADDED, &place, message, at, shown);
+            }
+        }
+    }
+
+    fn constraint_removed(&mut self, name: &str, old: &Constraint) {
+        let place = format!("{name}({})", old.columns.join(","));
+        let columns = old.columns.join(", ");
+        let (rule, message) = match &old.rule {
+            ConstraintRule::Index => {
+                (&rules::INDEX_CHANGED, format!("index on `{name}` ({columns}) was dropped"))
+            }
+            ConstraintRule::Unique(_) => {
+                (&rules::UNIQUE_REMOVED, format!("rows of `{name}` need not be unique in ({columns})"))
+            }
+            ConstraintRule::PrimaryKey => {
+                (&rules::PRIMARY_KEY_REMOVED, format!("({columns}) is no longer the primary key of `{name}`"))
+            }
+            ConstraintRule::Check(condition) => {
+                (&rules::CHECK_REMOVED, format!("rows of `{name}` need not meet {condition}"))
+            }
+            ConstraintRule::ForeignKey { table, .. } => (
+                &rules::FOREIGN_KEY_REMOVED,
+                format!("rows of `{name}` need not refer by ({columns}) to `{table}`"),
+            ),
+        };
+        self.report(rule, &place, message, (Some(&old.position), None), None);
+    }
+
+    /// Enums count where columns use them; one that no column uses hurts nobody.
+    fn enums(&mut self) {
+        let (old, new) = (self.old, self.new);
+        for (table, before) in &old.tables {
+            for (column, declared) in &before.columns {
+                let Some(name) = enum_name(self.dialect, &declared.of) else { continue };
+                let same_type = new.tables.get(table).and_then(|after| after.columns.get(column));
+                let same_type = same_type.is_some_and(|after| after.of.since(&declared.of) == Relation::Same);
+                let (Some(was), Some(is), true) = (old.enums.get(&name), new.enums.get(&name), same_type)
+                else {
+                    continue;
+                };
+                let at = (Some(&was.position), Some(&is.position));
+                for lost in was.labels.difference(&is.labels) {
+                    let message = format!("column `{table}.{column}` takes no '{lost}' any more");
+                    let literal = format!("'{lost}'");
+                    let shown = witness::insert(
+                        table,
+                        before,
+                        &[(column, Some(&literal))],
+                        "the enum has no such value",
+                    );
+                    self.report(
+                        &rules::ENUM_VALUE_DROPPED,
+                        &format!("{table}.{column}.{lost}"),
+                        message,
+                        at,
+                        shown,
+                    );
+                }
+                for gained in is.labels.difference(&was.labels) {
+                    let message = format!("column `{table}.{column}` may hold '{gained}'");
+                    self.report_read(
+                        &rules::ENUM_VALUE_ADDED,
+                        &format!("{table}.{column}.{gained}"),
+                        message,
+                        at,
+                    );
+                }
+            }
+        }
+    }
+
+    fn views(&mut self) {
+        let (old, new) = (self.old, self.new);
+        for (name, before) in &old.views {
+            match new.views.get(name) {
+                Some(after) if after.query == before.query => {}
+                Some(after) => self.view(name, before, after),
+                None if new.tables.contains_key(name) => {
+                    let reason = "the view is a table now; what it shows is not compared".to_owned();
+                    let at = Some(before.position.location());
+                    self.findings.not_checked.push(NotChecked {
+                        place: name.clone(),
+                        reason,
+                        old: at,
+                        new: None,
+                    });
+                }
+                None => {
+                    let shown = witness::select_from(name, "there is no such view");
+                    let message = format!("view `{name}` is gone");
+                    self.report(
+                        &rules::VIEW_DROPPED,
+                        name,
+                        message,
+                        (Some(&before.position), None),
+                        Some(shown),
+                    );
+                }
+            }
+        }
+        for (name, after) in new.views.iter().filter(|(name, _)| !old.views.contains_key(*name)) {
+            if !old.tables.contains_key(name) {
+                let message = format!("view `{name}` was added");
+                self.report(&rules::VIEW_ADDED, name, message, (None, Some(&after.position)), None);
+            }
+        }
+    }
+
+    fn view(&mut self, name: &str, before: &View, after: &View) {
+        let at = (Some(&before.position), Some(&after.position));
+        let (Some(was), Some(is)) = (&before.columns, &after.columns) else {
+            let reason = "the query of the view changed, and its columns cannot be told from it".to_owned();
+            let (old, new) = (Some(before.position.location()), Some(after.position.location()));
+            self.findings.not_checked.push(NotChecked { place: name.to_owned(), reason, old, new });
+            return;
+        };
+        for lost in was.difference(is) {
+            let place = format!("{name}.{lost}");
+            let shown = witness::select_column(name, lost, "the view shows no such column");
+            self.report(
+                &rules::VIEW_COLUMN_DROPPED,
+                &place,
+                format!("view `{name}` shows no `{lost}` any more"),
+                at,
+                shown,
+            );
+        }
+        if was.is_subset(is) {
+            self.report(&rules::VIEW_CHANGED, name, format!("view `{name}` has another query"), at, None);
+        }
+    }
+}

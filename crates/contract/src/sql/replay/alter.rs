@@ -1,0 +1,236 @@
+//! `ALTER`: tables and enums.
+
+use sqlparser::ast::{
+    AlterColumnOperation, AlterTable, AlterTableOperation, AlterType, AlterTypeOperation, ColumnOption,
+    DataType, Ident, RenameTableNameKind, TableConstraint,
+};
+
+use super::{Outcome, Refusal, Replay, create};
+use crate::sql::{
+    dialect::{fold, fold_name},
+    state::{ConstraintRule, Position, Table},
+    types::ColumnType,
+};
+
+impl Replay {
+    pub(super) fn alter_table(&mut self, position: &Position, alter: AlterTable) -> Outcome {
+        let mut name = fold_name(self.dialect, &alter.name);
+        if alter.if_exists && !self.database.tables.contains_key(&name) {
+            return Ok(());
+        }
+        for operation in alter.operations {
+            if let AlterTableOperation::RenameTable { table_name } = operation {
+                let (RenameTableNameKind::As(new) | RenameTableNameKind::To(new)) = table_name;
+                self.rename_table(&alter.name, &new)?;
+                name = fold_name(self.dialect, &new);
+                continue;
+            }
+            // The table is worked on beside the database, so that a refused operation leaves it as it was.
+            let mut table = self.table(&name)?.clone();
+            self.alter_one(&name, &mut table, position, operation)?;
+            self.database.tables.insert(name.clone(), table);
+        }
+        Ok(())
+    }
+
+    fn alter_one(
+        &self,
+        name: &str,
+        table: &mut Table,
+        position: &Position,
+        operation: AlterTableOperation,
+    ) -> Outcome {
+        use AlterTableOperation as Operation;
+        let folded = |ident: &Ident| fold(self.dialect, ident);
+        match operation {
+            Operation::AddColumn { column_def, if_not_exists, .. } => {
+                if if_not_exists && table.columns.contains_key(&folded(&column_def.name)) {
+                    return Ok(());
+                }
+                self.add_column(table, position, &column_def)
+            }
+            Operation::DropColumn { column_names, if_exists, .. } => {
+                column_names.iter().try_for_each(|column| drop_column(table, &folded(column), if_exists))
+            }
+            Operation::AddConstraint { constraint, .. } => self.attach(table, position, constraint),
+            Operation::DropConstraint { name: constraint, if_exists, .. } => {
+                drop_constraint(name, table, &folded(&constraint), if_exists)
+            }
+            Operation::DropForeignKey { name: constraint, .. }
+            | Operation::DropIndex { name: constraint } => {
+                drop_constraint(name, table, &folded(&constraint), false)
+            }
+            Operation::DropPrimaryKey { .. } => {
+                table.constraints.retain(|one| one.rule != ConstraintRule::PrimaryKey);
+                Ok(())
+            }
+            Operation::RenameColumn { old_column_name, new_column_name } => {
+                rename_column(table, position, &folded(&old_column_name), &folded(&new_column_name))
+            }
+            Operation::RenameConstraint { old_name, new_name } => {
+                let old = folded(&old_name);
+                for one in table.constraints.iter_mut().filter(|one| one.is_called(name, &old)) {
+                    one.name = Some(folded(&new_name));
+                }
+                Ok(())
+            }
+            Operation::ChangeColumn { old_name, new_name, data_type, options, .. } => {
+                let (old, new) = (folded(&old_name), folded(&new_name));
+                if old != new {
+                    rename_column(table, position, &old, &new)?;
+                }
+                self.redefine(table, position, (&new, &data_type), &options)
+            }
+            Operation::ModifyColumn { col_name, data_type, options, .. } => {
+                self.redefine(table, position, (&folded(&col_name), &data_type), &options)
+            }
+            Operation::AlterColumn { column_name, op } => {
+                self.alter_column(table, position, &folded(&column_name), op)
+            }
+            Operation::OwnerTo { .. }
+            | Operation::SetTblProperties { .. }
+            | Operation::SetLogged
+            | Operation::SetUnlogged
+            | Operation::ReplicaIdentity { .. }
+            | Operation::Algorithm { .. }
+            | Operation::Lock { .. }
+            | Operation::AutoIncrement { .. }
+            | Operation::ValidateConstraint { .. } => Ok(()),
+            other => Err(format!("the effect of `{other}` is not modelled")),
+        }
+    }
+
+    fn attach(&self, table: &mut Table, position: &Position, constraint: TableConstraint) -> Outcome {
+        // A constraint on an index that is there already takes over its columns.
+        let (using, rule) = match constraint {
+            TableConstraint::UniqueUsingIndex(using) => (using, ConstraintRule::Unique(None)),
+            TableConstraint::PrimaryKeyUsingIndex(using) => (using, ConstraintRule::PrimaryKey),
+            other => return self.add_constraint(table, position, other),
+        };
+        let index = fold(self.dialect, &using.index_name);
+        let one = table.constraints.iter_mut().find(|one| one.name.as_ref() == Some(&index));
+        let one = one.ok_or_else(|| format!("index `{index}` is not known"))?;
+        one.rule = rule;
+        one.position = position.clone();
+        Ok(())
+    }
+
+    /// MySQL states the whole column anew; its keys stay.
+    fn redefine(
+        &self,
+        table: &mut Table,
+        position: &Position,
+        (name, of): (&str, &DataType),
+        options: &[ColumnOption],
+    ) -> Outcome {
+        let former = column(table, name)?.former_names.clone();
+        self.define_column(table, position, (name, of), options.iter().map(|option| (None, option)))?;
+        let key = table.constraints.iter().any(|one| {
+            one.rule == ConstraintRule::PrimaryKey && one.columns.iter().any(|column| column == name)
+        });
+        let redefined = column(table, name)?;
+        redefined.former_names = former;
+        redefined.not_null |= key;
+        Ok(())
+    }
+
+    fn alter_column(
+        &self,
+        table: &mut Table,
+        position: &Position,
+        name: &str,
+        op: AlterColumnOperation,
+    ) -> Outcome {
+        let changed = column(table, name)?;
+        match op {
+            AlterColumnOperation::SetNotNull => changed.not_null = true,
+            AlterColumnOperation::DropNotNull => changed.not_null = false,
+            AlterColumnOperation::SetDefault { value } => changed.default = create::default(&value),
+            AlterColumnOperation::DropDefault => changed.default = None,
+            AlterColumnOperation::SetDataType { data_type, .. } => {
+                changed.of = ColumnType::new(self.dialect, &data_type);
+            }
+            AlterColumnOperation::AddGenerated { .. } => changed.default = Some("the next number".to_owned()),
+            other @ AlterColumnOperation::GenericOptions { .. } => {
+                return Err(format!("the effect of `{other}` is not modelled"));
+            }
+        }
+        changed.position = position.clone();
+        Ok(())
+    }
+
+    pub(super) fn alter_type(&mut self, position: &Position, alter: AlterType) -> Outcome {
+        let name = fold_name(self.dialect, &alter.name);
+        if let AlterTypeOperation::Rename(_) = alter.operation {
+            return Err("renaming a type is not modelled".to_owned());
+        }
+        let Some(declared) = self.enums().get_mut(&name) else {
+            return Err(format!("enum `{name}` is not known"));
+        };
+        match alter.operation {
+            AlterTypeOperation::AddValue(add) => drop(declared.labels.insert(add.value.value)),
+            AlterTypeOperation::RenameValue(rename) => {
+                declared.labels.remove(&rename.from.value);
+                declared.labels.insert(rename.to.value);
+            }
+            AlterTypeOperation::Rename(_) => {}
+        }
+        declared.position = position.clone();
+        Ok(())
+    }
+}
+
+fn column<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut crate::sql::state::Column, Refusal> {
+    table.columns.get_mut(name).ok_or_else(|| format!("column `{name}` is not known"))
+}
+
+fn drop_column(table: &mut Table, name: &str, if_exists: bool) -> Outcome {
+    if table.columns.remove(name).is_none() && !if_exists {
+        return Err(format!("column `{name}` is not known"));
+    }
+    table.constraints.retain(|one| !one.columns.iter().any(|column| column == name));
+    Ok(())
+}
+
+fn drop_constraint(table_name: &str, table: &mut Table, name: &str, if_exists: bool) -> Outcome {
+    let before = table.constraints.len();
+    table.constraints.retain(|one| !one.is_called(table_name, name));
+    if table.constraints.len() == before && !if_exists {
+        return Err(format!("constraint `{name}` is not known"));
+    }
+    Ok(())
+}
+
+fn rename_column(table: &mut Table, position: &Position, old: &str, new: &str) -> Outcome {
+    let Some(mut column) = table.columns.remove(old) else {
+        return Err(format!("column `{old}` is not known"));
+    };
+    column.former_names.insert(old.to_owned());
+    column.position = position.clone();
+    table.columns.insert(new.to_owned(), column);
+    for constraint in &mut table.constraints {
+        for name in constraint.columns.iter_mut().filter(|name| *name == old) {
+            new.clone_into(name);
+        }
+        if let ConstraintRule::Check(condition) = &mut constraint.rule {
+            *condition = renamed_in(condition, old, new);
+        }
+    }
+    Ok(())
+}
+
+/// Renames a column in a condition, word by word.
+fn renamed_in(condition: &str, old: &str, new: &str) -> String {
+    let mut renamed = String::with_capacity(condition.len());
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut rest = condition;
+    while let Some(start) = rest.find(is_word) {
+        let length = rest[start..].find(|letter| !is_word(letter)).unwrap_or(rest.len() - start);
+        let word = &rest[start..start + length];
+        renamed.push_str(&rest[..start]);
+        renamed.push_str(if word.eq_ignore_ascii_case(old) { new } else { word });
+        rest = &rest[start + length..];
+    }
+    renamed.push_str(rest);
+    renamed
+}

@@ -1,0 +1,292 @@
+//! `CREATE`: tables, indexes, views and enums.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlparser::ast::{
+    ColumnDef, ColumnOption, CreateIndex, CreateTable, CreateTableLikeKind, CreateView, DataType, Expr,
+    IndexColumn, ObjectName, SelectItem, SetExpr, TableConstraint, UserDefinedTypeRepresentation,
+};
+
+use super::{Outcome, Refusal, Replay};
+use crate::{
+    SqlDialect,
+    sql::{
+        dialect::{fold, fold_name},
+        state::{Column, Constraint, ConstraintRule, EnumType, Position, Table, View},
+        types::{ColumnType, Family},
+    },
+};
+
+impl Replay {
+    pub(super) fn create_table(&mut self, position: &Position, create: CreateTable) -> Outcome {
+        let name = fold_name(self.dialect, &create.name);
+        if create.temporary
+            || create.partition_of.is_some()
+            || self.database.tables.contains_key(&name) && create.if_not_exists
+        {
+            return Ok(());
+        }
+        if create.query.is_some() || create.inherits.is_some() {
+            return Err(format!("the columns of `{name}` come from a query or a parent and are not known"));
+        }
+        let mut table = match &create.like {
+            Some(CreateTableLikeKind::Plain(like) | CreateTableLikeKind::Parenthesized(like)) => {
+                let like = fold_name(self.dialect, &like.name);
+                self.table(&like)?.clone()
+            }
+            None => Table { columns: BTreeMap::new(), constraints: Vec::new(), position: position.clone() },
+        };
+        table.position = position.clone();
+        for column in &create.columns {
+            self.add_column(&mut table, position, column)?;
+        }
+        for constraint in create.constraints {
+            self.add_constraint(&mut table, position, constraint)?;
+        }
+        self.database.tables.insert(name, table);
+        Ok(())
+    }
+
+    /// Adds a column, and what its options demand, to a table.
+    pub(super) fn add_column(
+        &self,
+        table: &mut Table,
+        position: &Position,
+        definition: &ColumnDef,
+    ) -> Outcome {
+        let name = fold(self.dialect, &definition.name);
+        let options = definition.options.iter().map(|option| (option.name.as_ref(), &option.option));
+        self.define_column(table, position, (&name, &definition.data_type), options)
+    }
+
+    /// Makes a column what a type and options say, in place of what it was.
+    pub(super) fn define_column<'a>(
+        &self,
+        table: &mut Table,
+        position: &Position,
+        (name, of): (&str, &DataType),
+        options: impl Iterator<Item = (Option<&'a sqlparser::ast::Ident>, &'a ColumnOption)>,
+    ) -> Outcome {
+        let of = ColumnType::new(self.dialect, of);
+        let serial = of.is_serial();
+        let mut column = Column {
+            not_null: serial,
+            default: serial.then(|| "the next number".to_owned()),
+            of,
+            computed: false,
+            former_names: BTreeSet::new(),
+            position: position.clone(),
+        };
+        let mut demands = Vec::new();
+        for (constraint, option) in options {
+            if let Some(rule) = self.column_option(&mut column, option)? {
+                let constraint = constraint.map(|constraint| fold(self.dialect, constraint));
+                demands.push(Constraint {
+                    name: constraint,
+                    rule,
+                    columns: vec![name.to_owned()],
+                    position: position.clone(),
+                });
+            }
+        }
+        table.columns.insert(name.to_owned(), column);
+        for demand in demands {
+            self.demand(table, demand)?;
+        }
+        Ok(())
+    }
+
+    /// Applies one option of a column; what it demands of rows is returned.
+    fn column_option(
+        &self,
+        column: &mut Column,
+        option: &ColumnOption,
+    ) -> Result<Option<ConstraintRule>, Refusal> {
+        match option {
+            ColumnOption::Null => column.not_null = false,
+            ColumnOption::NotNull => column.not_null = true,
+            ColumnOption::Default(value) => column.default = default(value),
+            ColumnOption::PrimaryKey(_) => return Ok(Some(ConstraintRule::PrimaryKey)),
+            ColumnOption::Unique(_) => return Ok(Some(ConstraintRule::Unique(None))),
+            ColumnOption::Check(check) => return Ok(Some(ConstraintRule::Check(check.expr.to_string()))),
+            ColumnOption::ForeignKey(key) => {
+                let columns = key.referred_columns.iter().map(|one| fold(self.dialect, one)).collect();
+                let table = fold_name(self.dialect, &key.foreign_table);
+                return Ok(Some(ConstraintRule::ForeignKey { table, columns }));
+            }
+            ColumnOption::Generated { generation_expr: Some(_), .. } | ColumnOption::Alias(_) => {
+                column.computed = true
+            }
+            ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
+                column.default = Some("the next number".to_owned());
+                column.not_null = true;
+            }
+            ColumnOption::DialectSpecific(tokens) => {
+                let text: String = tokens.iter().map(ToString::to_string).collect();
+                if matches!(text.to_ascii_uppercase().as_str(), "AUTO_INCREMENT" | "AUTOINCREMENT") {
+                    column.default = Some("the next number".to_owned());
+                }
+            }
+            ColumnOption::CharacterSet(_)
+            | ColumnOption::Collation(_)
+            | ColumnOption::Comment(_)
+            | ColumnOption::OnUpdate(_)
+            | ColumnOption::OnConflict(_)
+            | ColumnOption::Srid(_) => {}
+            other => return Err(format!("the column option `{other}` is not modelled")),
+        }
+        Ok(None)
+    }
+
+    pub(super) fn add_constraint(
+        &self,
+        table: &mut Table,
+        position: &Position,
+        constraint: TableConstraint,
+    ) -> Outcome {
+        let names = |columns: &[IndexColumn]| self.index_columns(columns);
+        let (name, rule, columns) = match constraint {
+            TableConstraint::PrimaryKey(key) => (key.name, ConstraintRule::PrimaryKey, names(&key.columns)),
+            TableConstraint::Unique(unique) => {
+                (unique.name.or(unique.index_name), ConstraintRule::Unique(None), names(&unique.columns))
+            }
+            TableConstraint::ForeignKey(key) => {
+                let referred = key.referred_columns.iter().map(|one| fold(self.dialect, one)).collect();
+                let rule = ConstraintRule::ForeignKey {
+                    table: fold_name(self.dialect, &key.foreign_table),
+                    columns: referred,
+                };
+                let columns = key.columns.iter().map(|one| fold(self.dialect, one)).collect();
+                (key.name.or(key.index_name), rule, columns)
+            }
+            TableConstraint::Check(check) => {
+                let text = check.expr.to_string();
+                let columns = mentioned(table, &text);
+                (check.name, ConstraintRule::Check(text), columns)
+            }
+            TableConstraint::Index(index) => (index.name, ConstraintRule::Index, names(&index.columns)),
+            TableConstraint::FulltextOrSpatial(index) => {
+                (index.opt_index_name, ConstraintRule::Index, names(&index.columns))
+            }
+            other => return Err(format!("the constraint `{other}` is not modelled")),
+        };
+        let name = name.map(|name| fold(self.dialect, &name));
+        self.demand(table, Constraint { name, rule, columns, position: position.clone() })
+    }
+
+    fn demand(&self, table: &mut Table, constraint: Constraint) -> Outcome {
+        if constraint.rule == ConstraintRule::PrimaryKey {
+            for name in &constraint.columns {
+                let Some(column) = table.columns.get_mut(name) else { continue };
+                // A whole number as the only key of SQLite is its row number, which fills itself.
+                let row_number = self.dialect == SqlDialect::Sqlite && constraint.columns.len() == 1;
+                if row_number && column.of.text.eq_ignore_ascii_case("INTEGER") {
+                    column.default = Some("the next number".to_owned());
+                } else if self.dialect != SqlDialect::Sqlite {
+                    column.not_null = true;
+                }
+            }
+        }
+        table.constraints.push(constraint);
+        Ok(())
+    }
+
+    fn index_columns(&self, columns: &[IndexColumn]) -> Vec<String> {
+        let name = |column: &IndexColumn| match &column.column.expr {
+            Expr::Identifier(ident) => fold(self.dialect, ident),
+            other => other.to_string(),
+        };
+        columns.iter().map(name).collect()
+    }
+
+    pub(super) fn create_index(&mut self, position: &Position, create: CreateIndex) -> Outcome {
+        let table_name = fold_name(self.dialect, &create.table_name);
+        let columns = self.index_columns(&create.columns);
+        let name = create.name.as_ref().map(|name| fold_name(self.dialect, name));
+        let name = name.map(|name| name.rsplit('.').next().unwrap_or(&name).to_owned());
+        let rule = if create.unique {
+            ConstraintRule::Unique(create.predicate.map(|predicate| predicate.to_string()))
+        } else {
+            ConstraintRule::Index
+        };
+        let table = self.table(&table_name)?;
+        let exists = name
+            .as_ref()
+            .is_some_and(|name| table.constraints.iter().any(|one| one.name.as_ref() == Some(name)));
+        if !(exists && create.if_not_exists) {
+            table.constraints.push(Constraint { name, rule, columns, position: position.clone() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_view(&mut self, position: &Position, create: &CreateView) -> Outcome {
+        let name = fold_name(self.dialect, &create.name);
+        let exists = self.database.views.contains_key(&name);
+        if exists && create.if_not_exists {
+            return Ok(());
+        }
+        let columns = if create.columns.is_empty() {
+            self.shown_columns(&create.query.body)
+        } else {
+            Some(create.columns.iter().map(|column| fold(self.dialect, &column.name)).collect())
+        };
+        let view = View { query: create.query.to_string(), columns, position: position.clone() };
+        self.database.views.insert(name, view);
+        Ok(())
+    }
+
+    /// Finds the names that a query gives its columns, when each is written down.
+    fn shown_columns(&self, body: &SetExpr) -> Option<BTreeSet<String>> {
+        let SetExpr::Select(select) = body else { return None };
+        let name = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(ident))
+            | SelectItem::ExprWithAlias { alias: ident, .. } => Some(fold(self.dialect, ident)),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                Some(fold(self.dialect, parts.last()?))
+            }
+            _ => None,
+        };
+        select.projection.iter().map(name).collect()
+    }
+
+    pub(super) fn create_type(
+        &mut self,
+        position: &Position,
+        name: &ObjectName,
+        representation: Option<UserDefinedTypeRepresentation>,
+    ) -> Outcome {
+        let Some(UserDefinedTypeRepresentation::Enum { labels }) = representation else {
+            return Err("types other than enums are not modelled".to_owned());
+        };
+        let labels = labels.into_iter().map(|label| label.value).collect();
+        let name = fold_name(self.dialect, name);
+        self.enums().insert(name, EnumType { labels, position: position.clone() });
+        Ok(())
+    }
+}
+
+/// Gives a default as written; null is none.
+pub(super) fn default(value: &Expr) -> Option<String> {
+    let text = value.to_string();
+    (!text.eq_ignore_ascii_case("null")).then_some(text)
+}
+
+/// Finds the columns of a table that a condition names.
+pub(super) fn mentioned(table: &Table, condition: &str) -> Vec<String> {
+    let words: BTreeSet<String> = condition
+        .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .map(str::to_ascii_lowercase)
+        .collect();
+    table.columns.keys().filter(|name| words.contains(&name.to_ascii_lowercase())).cloned().collect()
+}
+
+/// Says whether a column's type is an enum known by its name, and which.
+pub(in crate::sql) fn enum_name(dialect: SqlDialect, of: &ColumnType) -> Option<String> {
+    let Family::Named(text) = &of.family else { return None };
+    let bare = if text.contains('"') || dialect != SqlDialect::PostgreSql {
+        text.replace('"', "")
+    } else {
+        text.to_ascii_lowercase()
+    };
+    Some(bare.strip_prefix("public.").map_or(bare.clone(), str::to_owned))
+}

@@ -1,0 +1,165 @@
+//! The rules of SQL migrations, as data.
+//!
+//! They speak of the version of the code that was built for the old schema and meets the new one: while the new
+//! version is rolled out beside it, and again when it comes back.
+
+use crate::{Bump, Flow, Kind, Level, Rule};
+
+macro_rules! rules {
+    ($($name:ident: $id:literal, $level:ident, $bump:ident, $summary:literal, $explanation:literal, $example:literal;)+) => {
+        $(
+            pub(super) static $name: Rule = Rule {
+                id: $id,
+                kind: Kind::Sql,
+                level: Level::$level,
+                flow: Flow::Storage,
+                bump: Bump::$bump,
+                summary: $summary,
+                explanation: $explanation,
+                example: $example,
+            };
+        )+
+
+        /// The rules of this format.
+        pub static RULES: &[Rule] = &[$($name),+];
+    };
+}
+
+rules! {
+    TABLE_DROPPED: "sql-table-dropped", Error, Major,
+        "a table is gone",
+        "The running version reads and writes it. Drop it only when no version that uses it can come back; its rows cannot.",
+        "DROP TABLE notes;";
+    TABLE_RENAMED: "sql-table-renamed", Error, Major,
+        "a table has another name",
+        "The running version asks for the old name. Create a view under the old name, or keep both until no old version runs.",
+        "ALTER TABLE notes RENAME TO remarks;";
+    TABLE_ADDED: "sql-table-added", Info, Minor,
+        "a table was added",
+        "The running version does not know it.",
+        "CREATE TABLE notes (id bigint PRIMARY KEY);";
+    COLUMN_DROPPED: "sql-column-dropped", Error, Major,
+        "a column is gone",
+        "Every statement of the running version that names it fails. Stop using it first, in a version of its own; its values cannot come back.",
+        "ALTER TABLE notes DROP COLUMN author;";
+    COLUMN_RENAMED: "sql-column-renamed", Error, Major,
+        "a column has another name",
+        "Every statement of the running version that names it fails. Add the new column, write both, and drop the old one later.",
+        "ALTER TABLE notes RENAME COLUMN author TO writer;";
+    COLUMN_ADDED: "sql-column-added", Info, Minor,
+        "a column was added that rows may leave out",
+        "The running version does not know it and need not.",
+        "ALTER TABLE notes ADD COLUMN colour text;";
+    COLUMN_REQUIRED: "sql-required-column-added", Error, Major,
+        "a column was added that every row must give",
+        "The running version does not give it, and its inserts fail. Give it a default, or let it be null until every writer gives it.",
+        "ALTER TABLE notes ADD COLUMN colour text NOT NULL;";
+    TYPE_NARROWED: "sql-column-type-narrowed", Error, Major,
+        "a column holds less than before",
+        "Values that the running version writes are refused or cut off, and rows that are too large may stop the migration.",
+        "ALTER TABLE notes ALTER COLUMN title TYPE varchar(20);";
+    TYPE_WIDENED: "sql-column-type-widened", Warning, Minor,
+        "a column holds more than before",
+        "What the running version writes fits. It may read a value that its own variables cannot hold.",
+        "ALTER TABLE notes ALTER COLUMN id TYPE bigint;";
+    TYPE_CHANGED: "sql-column-type-changed", Error, Major,
+        "a column holds values of another kind",
+        "The running version writes what is refused or converted, and reads what it does not expect. Add a new column instead.",
+        "ALTER TABLE notes ALTER COLUMN id TYPE uuid USING gen_random_uuid();";
+    AFFINITY_CHANGED: "sql-column-affinity-changed", Warning, Minor,
+        "a column of SQLite prefers another kind of value",
+        "SQLite stores any value in any column; what the running version writes may come back in another form.",
+        "total INTEGER -> total TEXT";
+    NOT_NULL_ADDED: "sql-not-null-added", Error, Major,
+        "a column no longer takes null",
+        "Rows of the running version with null, or without the column, are refused. Write the column in every row first.",
+        "ALTER TABLE notes ALTER COLUMN author SET NOT NULL;";
+    NOT_NULL_DROPPED: "sql-not-null-dropped", Warning, Minor,
+        "a column may be null now",
+        "What the running version writes fits. It may read a null that it never expected; once such rows exist, it cannot come back.",
+        "ALTER TABLE notes ALTER COLUMN author DROP NOT NULL;";
+    DEFAULT_REMOVED: "sql-default-removed", Error, Major,
+        "a column that must not be null lost its default",
+        "Inserts of the running version that leave the column out are refused.",
+        "ALTER TABLE notes ALTER COLUMN colour DROP DEFAULT;";
+    DEFAULT_CHANGED: "sql-default-changed", Warning, Minor,
+        "the default of a column changed",
+        "Rows that leave the column out mean something else than the running version supposes.",
+        "ALTER TABLE notes ALTER COLUMN colour SET DEFAULT 'red';";
+    COLUMN_COMPUTED: "sql-column-computed", Error, Major,
+        "a column is computed by the database now",
+        "The running version writes it and is refused.",
+        "total numeric GENERATED ALWAYS AS (price * amount) STORED";
+    UNIQUE_ADDED: "sql-unique-added", Error, Major,
+        "rows must be unique in columns where they need not have been",
+        "The running version may write equal values, and is refused; rows that are equal already stop the migration.",
+        "ALTER TABLE notes ADD UNIQUE (title);";
+    UNIQUE_REMOVED: "sql-unique-removed", Warning, Minor,
+        "rows need no longer be unique in some columns",
+        "The running version may meet several rows where it expects one, and an upsert that relies on the constraint fails.",
+        "ALTER TABLE notes DROP CONSTRAINT notes_title_key;";
+    CHECK_ADDED: "sql-check-added", Error, Major,
+        "rows must meet a condition that they need not have met",
+        "The running version may write rows that are refused now.",
+        "ALTER TABLE notes ADD CHECK (length(title) > 3);";
+    CHECK_REMOVED: "sql-check-removed", Info, Minor,
+        "rows need no longer meet a condition",
+        "What the running version writes fits. It may read rows that it never expected.",
+        "ALTER TABLE notes DROP CONSTRAINT notes_title_check;";
+    FOREIGN_KEY_ADDED: "sql-foreign-key-added", Error, Major,
+        "rows must refer to rows that exist",
+        "The running version may write references to rows that are not there, or delete rows that others refer to.",
+        "ALTER TABLE notes ADD FOREIGN KEY (author) REFERENCES people (id);";
+    FOREIGN_KEY_REMOVED: "sql-foreign-key-removed", Info, Minor,
+        "rows may refer to rows that do not exist",
+        "What the running version writes fits.",
+        "ALTER TABLE notes DROP CONSTRAINT notes_author_fkey;";
+    PRIMARY_KEY_REMOVED: "sql-primary-key-removed", Warning, Minor,
+        "a table has no longer the primary key it had",
+        "The running version may meet several rows where it expects one, and an upsert that relies on the key fails.",
+        "ALTER TABLE notes DROP CONSTRAINT notes_pkey;";
+    ENUM_VALUE_DROPPED: "sql-enum-value-dropped", Error, Major,
+        "an enum lost a value",
+        "The running version writes it and is refused.",
+        "ALTER TYPE colour RENAME VALUE 'red' TO 'crimson';";
+    ENUM_VALUE_ADDED: "sql-enum-value-added", Warning, Minor,
+        "an enum has one more value",
+        "The running version may read a value that it does not know; once such rows exist, it cannot come back.",
+        "ALTER TYPE colour ADD VALUE 'green';";
+    VIEW_DROPPED: "sql-view-dropped", Error, Major,
+        "a view is gone",
+        "The running version reads it.",
+        "DROP VIEW recent_notes;";
+    VIEW_COLUMN_DROPPED: "sql-view-column-dropped", Error, Major,
+        "a view shows a column no more",
+        "Queries of the running version that name it fail.",
+        "CREATE OR REPLACE VIEW recent_notes AS SELECT id FROM notes;";
+    VIEW_CHANGED: "sql-view-changed", Warning, Minor,
+        "a view shows the same columns from another query",
+        "The running version may read other rows than it expects.",
+        "CREATE OR REPLACE VIEW recent_notes AS SELECT id FROM notes WHERE old = 0;";
+    VIEW_ADDED: "sql-view-added", Info, Minor,
+        "a view was added",
+        "The running version does not know it.",
+        "CREATE VIEW recent_notes AS SELECT id FROM notes;";
+    INDEX_CHANGED: "sql-index-changed", Info, Patch,
+        "an index that forbids nothing was added or dropped",
+        "Only speed changes.",
+        "CREATE INDEX notes_author ON notes (author);";
+    DATA_CHANGED: "sql-data-changed", Warning, Minor,
+        "a migration changes rows",
+        "The running version may read values that it did not write. What rows held before is lost unless a backup has it.",
+        "UPDATE notes SET colour = 'red' WHERE colour IS NULL;";
+    HISTORY_ALTERED: "sql-history-altered", Error, Major,
+        "a released migration has another text",
+        "Databases that ran it will not run it again: they keep the old schema while new ones get the new one, and most tools refuse to start. Write a new migration.",
+        "0001_notes.sql: CREATE TABLE notes (id int) -> CREATE TABLE notes (id bigint)";
+    HISTORY_REMOVED: "sql-history-removed", Error, Major,
+        "a released migration is gone",
+        "Databases that ran it have what it made; new ones do not, and most tools refuse to start.",
+        "0001_notes.sql -> (nothing)";
+    HISTORY_OUT_OF_ORDER: "sql-history-out-of-order", Warning, Minor,
+        "a new migration stands before released ones",
+        "Databases that ran the later ones skip it, or run it in another order than new ones.",
+        "0003_x.sql -> 0002_y.sql, 0003_x.sql";
+}
