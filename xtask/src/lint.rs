@@ -35,7 +35,7 @@ fn layers_hold() -> bool {
 /// Checks licences, bans and sources by `deny.toml`. Advisories need the network and are checked elsewhere.
 fn dependencies_allowed() -> Result<bool> {
     if programs::is_there("cargo-deny") {
-        return succeeds(&mut cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]));
+        return succeeds(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]));
     }
     eprintln!(
         "not checked: licences and sources of dependencies; `cargo install --locked cargo-deny` makes it possible"
