@@ -163,7 +163,7 @@ impl<'b> Facts<'b> {
                 Field::TransferEncoding => facts.chunked = true,
                 Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
                 Field::Connection => {
-                    facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"))
+                    facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"));
                 }
                 _ => {}
             }

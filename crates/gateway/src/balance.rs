@@ -53,10 +53,11 @@ fn two_choices(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>], random: &Ra
     let second = (first + 1 + random.below(endpoints.len() - 1)) % endpoints.len();
     let (first, second) = (&endpoints[first], &endpoints[second]);
     let better = if second.in_flight() < first.in_flight() { second } else { first };
-    if !better.is_avoided() && !is_tried(better, tried) {
-        if let Some(lease) = better.lease() {
-            return Some(lease);
-        }
+    if !better.is_avoided()
+        && !is_tried(better, tried)
+        && let Some(lease) = better.lease()
+    {
+        return Some(lease);
     }
     let mut rest: Vec<_> = endpoints.iter().filter(|it| !is_tried(it, tried)).collect();
     rest.sort_by_key(|it| (it.is_avoided(), it.in_flight()));

@@ -59,7 +59,7 @@ async fn follow_tables(
     loop {
         let after = gateway.receipt(environment).revision;
         match server.table(environment, after, WAIT).await {
-            Ok(Some(table)) => match adopt(gateway, store, table) {
+            Ok(Some(table)) => match adopt(gateway, store, &table) {
                 Adoption::Served => {
                     changed.notify_one();
                     pauses.reset(environment);
@@ -78,11 +78,11 @@ enum Adoption {
 }
 
 /// Applies a table, and stores it once it is served.
-fn adopt(gateway: &Gateway, store: &TableStore, table: RouteTable) -> Adoption {
+fn adopt(gateway: &Gateway, store: &TableStore, table: &RouteTable) -> Adoption {
     let (environment, revision) = (table.environment.clone(), table.revision);
     match gateway.apply(table.clone()) {
         Ok(Applied::Now) => {
-            if let Err(error) = store.save(&table) {
+            if let Err(error) = store.save(table) {
                 tracing::error!(%environment, revision, error = &error as &dyn std::error::Error, "the table is served but not stored");
             }
             tracing::info!(%environment, revision, "table applied");

@@ -161,19 +161,19 @@ async fn read_head<R: AsyncRead + Unpin>(
 ) -> Result<AnswerHead, HearError> {
     let mut interim = 0;
     loop {
-        if !input.is_empty() {
-            if let Some(head) = answer::read(input, asked, output)? {
-                input.advance(head.length);
-                if !head.is_interim() {
-                    return Ok(head);
-                }
-                output.clear();
-                interim += 1;
-                if interim > MAX_INTERIM_HEADS {
-                    return Err(BadAnswer::Head.into());
-                }
-                continue;
+        if !input.is_empty()
+            && let Some(head) = answer::read(input, asked, output)?
+        {
+            input.advance(head.length);
+            if !head.is_interim() {
+                return Ok(head);
             }
+            output.clear();
+            interim += 1;
+            if interim > MAX_INTERIM_HEADS {
+                return Err(BadAnswer::Head.into());
+            }
+            continue;
         }
         match fill(upstream, input, BODY_ROOM / 4).await {
             Ok(read) if read > 0 => {}

@@ -140,7 +140,7 @@ impl<'b> Request<'b> {
             }
             Field::Baggage => self.note_key(KeySource::Baggage, in_baggage(text().unwrap_or_default())),
             Field::Cookie => {
-                self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed))
+                self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed));
             }
             Field::Key => self.note_key(KeySource::Header, Some(Cow::Borrowed(value)).filter(|it| valid(it))),
             Field::Traceparent => self.note_trace(text().unwrap_or_default())?,

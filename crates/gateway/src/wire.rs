@@ -150,5 +150,5 @@ pub(crate) async fn watch<R: AsyncRead + Unpin>(stream: &mut R, input: &mut Byte
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

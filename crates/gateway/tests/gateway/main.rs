@@ -1,5 +1,7 @@
 //! The gateway as its users meet it: real sockets on both sides, real instances, nothing mocked.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bodies;
 mod failures;
 mod hygiene;

@@ -1,0 +1,221 @@
+//! The gateway as a process that follows a server: tables come, receipts go, and the server may be gone.
+//!
+//! The server here is a real one on a real socket that speaks the two requests of the protocol.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod process;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lockstep_domain::routes::{
+    Endpoint, FULL_WEIGHT, GatewayReceipt, PrefixHandling, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable,
+    ServiceRoutes, Split, SplitRole,
+};
+use lockstep_domain::{ConfigRevision, EnvironmentName, VersionNumber};
+use lockstep_gateway::follow::{Server, TableStore, follow};
+use lockstep_gateway::{Gateway, GatewayConfig};
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn environment() -> EnvironmentName {
+    "production".parse().unwrap()
+}
+
+fn table(revision: u64, address: SocketAddr) -> RouteTable {
+    let endpoint = Endpoint { instance: "shop-1".parse().unwrap(), address };
+    let split = Split {
+        version: VersionNumber::new(1, 0, revision),
+        config: ConfigRevision(0),
+        weight: FULL_WEIGHT,
+        role: SplitRole::Stable,
+        endpoints: vec![endpoint],
+    };
+    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep };
+    RouteTable {
+        format: ROUTE_TABLE_FORMAT,
+        environment: environment(),
+        revision,
+        baseline: revision,
+        routes: vec![Route { rule, service: "shop".parse().unwrap() }],
+        services: BTreeMap::from([(
+            "shop".parse().unwrap(),
+            ServiceRoutes { salt: String::new(), splits: vec![split] },
+        )]),
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        thread::yield_now();
+    }
+}
+
+/// Reads a request: its first line, its token, its body.
+fn read_request(stream: &mut BufReader<TcpStream>) -> Option<(String, bool, Vec<u8>)> {
+    let (mut start, mut length, mut trusted) = (String::new(), 0, false);
+    stream.read_line(&mut start).ok().filter(|&read| read > 0)?;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        trusted |= line == "authorization: bearer secret";
+        length = line.strip_prefix("content-length: ").map_or(length, |it| it.parse().unwrap());
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some((start, trusted, body))
+}
+
+/// A server with one table that long-polls, and the receipts it got.
+struct FakeServer {
+    address: SocketAddr,
+    table: Arc<Mutex<Option<RouteTable>>>,
+    receipts: Arc<Mutex<Vec<GatewayReceipt>>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl FakeServer {
+    fn start(listener: TcpListener) -> Self {
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            table: Arc::default(),
+            receipts: Arc::default(),
+            stopped: Arc::default(),
+        };
+        let (table, receipts, stopped) =
+            (Arc::clone(&server.table), Arc::clone(&server.receipts), Arc::clone(&server.stopped));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (table, receipts, stopped) =
+                    (Arc::clone(&table), Arc::clone(&receipts), Arc::clone(&stopped));
+                thread::spawn(move || serve(stream.unwrap(), &table, &receipts, &stopped));
+            }
+        });
+        server
+    }
+
+    fn publish(&self, table: RouteTable) {
+        *self.table.lock().unwrap() = Some(table);
+    }
+
+    fn has_receipt_of(&self, revision: u64) -> bool {
+        self.receipts.lock().unwrap().iter().any(|receipt| receipt.revision == revision)
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        wait_until("the server is gone", || TcpStream::connect(self.address).is_err());
+    }
+}
+
+fn serve(
+    stream: TcpStream,
+    table: &Mutex<Option<RouteTable>>,
+    receipts: &Mutex<Vec<GatewayReceipt>>,
+    stopped: &AtomicBool,
+) {
+    let mut stream = BufReader::new(stream);
+    let Some((start, trusted, body)) = read_request(&mut stream) else { return };
+    assert!(trusted, "the token is missing");
+    let answer = if start.starts_with("POST /api/v1/environments/production/gateway-receipts ") {
+        receipts.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
+    } else {
+        let query = start.strip_prefix("GET /api/v1/environments/production/routes?after=").unwrap();
+        let after: u64 = query.split('&').next().unwrap().parse().unwrap();
+        match wait_for(table, after, stopped) {
+            Some(text) => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()),
+            None => return,
+        }
+    };
+    let _ = stream.get_mut().write_all(answer.as_bytes());
+}
+
+fn wait_for(table: &Mutex<Option<RouteTable>>, after: u64, stopped: &AtomicBool) -> Option<String> {
+    while !stopped.load(Ordering::SeqCst) {
+        if let Some(table) = table.lock().unwrap().as_ref().filter(|table| table.revision > after) {
+            return Some(serde_json::to_string(table).unwrap());
+        }
+        thread::yield_now();
+    }
+    None
+}
+
+/// An instance that says hello and hangs up.
+fn instance() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            if read_request(&mut stream).is_some() {
+                let _ = stream
+                    .get_mut()
+                    .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello");
+            }
+        }
+    });
+    address
+}
+
+/// Asks through the gateway; returns the version that answered.
+fn ask(address: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: any\r\nconnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let line = text.lines().find(|line| line.starts_with("lockstep-version: ") && text.ends_with("hello"))?;
+    Some(line.trim_start_matches("lockstep-version: ").to_owned())
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_follower_serves_new_tables_sends_receipts_and_outlives_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = TableStore::new(folder.path().to_path_buf());
+    let instance = instance();
+    let server = FakeServer::start(TcpListener::bind("127.0.0.1:0").unwrap());
+    let gateway = Arc::new(Gateway::start(GatewayConfig::new("run-1")).unwrap());
+    let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    let client = Server::new(&format!("http://{}", server.address), Some("secret")).unwrap();
+    let stop = CancellationToken::new();
+    let follower =
+        tokio::spawn(follow(Arc::clone(&gateway), environment(), client, store.clone(), stop.clone()));
+    let steps = thread::spawn(move || {
+        server.publish(table(1, instance));
+        wait_until("the first table is served", || ask(address).as_deref() == Some("shop@1.0.1"));
+        server.publish(table(2, instance));
+        wait_until("the second table is served", || ask(address).as_deref() == Some("shop@1.0.2"));
+        wait_until("its receipt has come", || server.has_receipt_of(2));
+        server.stop();
+        assert_eq!(ask(address).as_deref(), Some("shop@1.0.2"), "it serves without its server");
+        let again = FakeServer::start(TcpListener::bind(server.address).unwrap());
+        again.publish(table(3, instance));
+        wait_until("the server's next table is served", || ask(address).as_deref() == Some("shop@1.0.3"));
+        wait_until("its receipt has come", || again.has_receipt_of(3));
+        again.stop();
+    });
+    while !steps.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    steps.join().unwrap();
+    stop.cancel();
+    follower.await.unwrap();
+    assert_eq!(store.load(&environment()).unwrap().map(|table| table.revision), Some(3));
+}
