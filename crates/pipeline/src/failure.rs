@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::check::CheckProblem;
 use crate::git::GitError;
 use crate::guard::{End, GuardError};
-use crate::package::PackageError;
+use crate::package::{PackageError, counted};
 use crate::request::Phase;
 use crate::suite::SuiteOutcome;
 use crate::workplace::CommandBounds;
@@ -51,7 +51,7 @@ pub enum BuildFault {
         reason: String,
     },
     /// The check found problems, all of them listed.
-    #[error("{} must be mended before the build", problems_in_words(.0))]
+    #[error("{} must be mended before the build", counted(.0.len(), "problem"))]
     Problems(Vec<CheckProblem>),
     /// A build step failed.
     #[error("build step {number} of {count}, `{command}`, {reason}")]
@@ -98,13 +98,6 @@ pub enum BuildFault {
     /// Somebody cancelled.
     #[error("the build was cancelled")]
     Cancelled,
-}
-
-fn problems_in_words(problems: &[CheckProblem]) -> String {
-    match problems {
-        [one] => format!("1 problem ({one})"),
-        many => format!("{} problems", many.len()),
-    }
 }
 
 pub(crate) fn io_fault(path: &Path, what: &'static str, source: io::Error) -> BuildFault {
@@ -164,6 +157,7 @@ fn step_hint(end: &End, logs: &str) -> String {
         End::NotStarted { .. } => {
             "name the program under [build.tools] in lockstep.toml so that it is checked first".into()
         }
+        End::LogBroken { .. } => "make room on the disk of the server, then release again".into(),
         End::Exited { .. } | End::Signalled { .. } | End::Abandoned => format!("the whole log: `{logs}`"),
     }
 }
@@ -205,6 +199,7 @@ pub(crate) fn describe_end(end: &End, bounds: CommandBounds) -> String {
         End::NotStarted { reason } => format!("could not be started: {reason}"),
         End::TimedOut => format!("did not end within {} ms and was killed", bounds.time_ms),
         End::LogLimit => "logged more than its limit and was killed; the log up to here is kept".into(),
+        End::LogBroken { reason } => format!("was killed because its log could not be written: {reason}"),
         End::DiskLimit { bytes } => {
             format!(
                 "wrote {bytes} bytes, more than its disk limit of {} bytes, and was killed",

@@ -135,7 +135,7 @@ impl fmt::Display for PackageProblem {
 #[derive(Debug, Error)]
 pub enum PackageError {
     /// The selection has problems, all of them listed.
-    #[error("{} with the files of the package", plural(.0.len(), "problem"))]
+    #[error("{} with the files of the package", counted(.0.len(), "problem"))]
     Problems(Vec<PackageProblem>),
     /// The patterns cannot be used together.
     #[error("the patterns of the package cannot be used")]
@@ -162,7 +162,8 @@ pub enum PackageError {
     Cancelled,
 }
 
-fn plural(count: usize, noun: &str) -> String {
+/// Puts a number in front of a noun.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

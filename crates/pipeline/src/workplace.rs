@@ -142,6 +142,9 @@ impl<'a> Workplace<'a> {
         for leftover in &report.leftovers {
             self.say(&format!("{leftover} was still running and has been killed"));
         }
+        if !report.clean {
+            self.say("some of its processes could not be killed: the kernel holds them, see `ps`");
+        }
         match &report.end {
             End::Exited { .. } => {}
             end => self.say(&crate::failure::describe_end(end, bounds)),

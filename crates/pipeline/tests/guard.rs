@@ -82,6 +82,9 @@ fn environment_is_only_what_was_given() {
         run.log().lines().map(|line| line.split('=').next().unwrap().into()).collect();
     names.sort();
     assert_eq!(names, ["LOCKSTEP_BUILD", "PATH"]);
+    let run = Run::shell("wc -c < /proc/$PPID/environ");
+    run.run();
+    assert_eq!(run.log().trim(), "0", "the guard itself has nothing to read");
 }
 
 #[test]
@@ -119,6 +122,15 @@ fn a_flood_is_cut_and_its_beginning_stays() {
     assert_eq!(run.run().end, End::LogLimit);
     let log = run.log();
     assert!(log.len() == 10_000 && log.starts_with("first\ny\n"), "{}", log.len());
+    assert!(run.nothing_is_left());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_the_command() {
+    let mut run = Run::shell("echo first; exec sleep 1000");
+    run.spec.log = "/dev/full".into();
+    let End::LogBroken { reason } = run.run().end else { panic!() };
+    assert!(reason.starts_with("No space left on device"), "{reason}");
     assert!(run.nothing_is_left());
 }
 

@@ -74,11 +74,14 @@ impl GuardCommand {
     }
 
     /// Starts the guard in the server's session and group: it makes its own, which a group's leader could not.
+    ///
+    /// It gets no environment, because the command could read that of its guard.
     fn start(&self) -> Result<Child, GuardError> {
         let (program, arguments) =
             self.0.split_first().map_or((OsStr::new(""), &[][..]), |(p, a)| (p.as_os_str(), a));
         Command::new(program)
             .args(arguments)
+            .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -52,6 +52,11 @@ pub enum End {
     TimedOut,
     /// It logged more than its limit; what was logged before stays.
     LogLimit,
+    /// Its output could not be written into the log, for example because the disk is full.
+    LogBroken {
+        /// Why not.
+        reason: String,
+    },
     /// It wrote more than its disk limit.
     DiskLimit {
         /// Bytes seen below the folder when it was ended.

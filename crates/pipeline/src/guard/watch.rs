@@ -91,8 +91,8 @@ impl Watch {
             if events.server && server_is_gone() {
                 return Some(End::Abandoned);
             }
-            if events.output && self.read_output() == Room::Full {
-                return Some(End::LogLimit);
+            if let Some(end) = events.output.then(|| self.read_output()).flatten() {
+                return Some(end);
             }
             self.reap();
             if self.main_status.is_some() {
@@ -124,16 +124,17 @@ impl Watch {
         Ok(Events { server: ready(&fds[0]), output: fds.get(2).is_some_and(ready) })
     }
 
-    fn read_output(&mut self) -> Room {
-        let Some(output) = &mut self.output else { return Room::Left };
+    /// Copies some output into the log; tells why the command must be ended when the log takes no more.
+    fn read_output(&mut self) -> Option<End> {
+        let output = self.output.as_mut()?;
         let mut buffer = [0; READ_BYTES];
         match output.read(&mut buffer) {
             Ok(0) => self.output = None,
-            Ok(length) => return self.log.append(&buffer[..length]).unwrap_or(Room::Full),
+            Ok(length) => return refused(self.log.append(&buffer[..length])),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.output = None,
         }
-        Room::Left
+        None
     }
 
     fn reap(&mut self) {
@@ -143,15 +144,15 @@ impl Watch {
 
     /// Reads what the dead have left in the pipe, without waiting for one who took its end to another place.
     fn drain(&mut self) -> Option<End> {
-        let mut room = Room::Left;
         for _ in 0..MAX_DRAIN_BYTES / READ_BYTES {
-            if room == Room::Full || !self.output.as_ref().is_some_and(has_input) {
+            if !self.output.as_ref().is_some_and(has_input) {
                 break;
             }
-            room = self.read_output();
+            if let Some(end) = self.read_output() {
+                return Some(end);
+            }
         }
-        let rest = self.log.finish().unwrap_or(Room::Full);
-        [room, rest].contains(&Room::Full).then_some(End::LogLimit)
+        refused(self.log.finish())
     }
 
     fn ended(&self) -> End {
@@ -160,6 +161,15 @@ impl Watch {
             Some(signal) => End::Signalled { signal },
             None => End::Exited { code: status.and_then(WaitStatus::exit_status).unwrap_or(-1) },
         }
+    }
+}
+
+/// What it means when the log did not take everything.
+fn refused(written: io::Result<Room>) -> Option<End> {
+    match written {
+        Ok(Room::Left) => None,
+        Ok(Room::Full) => Some(End::LogLimit),
+        Err(error) => Some(End::LogBroken { reason: error.to_string() }),
     }
 }
 
