@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::mem::discriminant;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,6 +89,8 @@ fn supervise(folder: InstanceFolder) -> io::Result<ExitCode> {
 
 struct Supervisor {
     folder: Arc<InstanceFolder>,
+    /// The folder itself, whatever its name is now.
+    held: File,
     spec: Arc<SpecFile>,
     children: Arc<Children>,
     events: SyncSender<Event>,
@@ -150,6 +153,7 @@ impl Supervisor {
         let status = stored.unwrap_or_else(|| Status::starting(logs::now()));
         Ok(Self {
             machine: Machine::resume(spec.run.clone(), &status, Duration::ZERO),
+            held: File::open(folder.path())?,
             folder: Arc::new(folder),
             spec: Arc::new(spec),
             children: Arc::default(),
@@ -177,6 +181,10 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             self.children.reap();
+            if self.is_removed() {
+                // Nobody could ever find this instance again.
+                self.step(Input::StopAsked);
+            }
         }
         // Who connected in the last moment learns the end from the file.
         while !self.is_saved && self.folder.path().exists() {
@@ -184,6 +192,11 @@ impl Supervisor {
             self.save();
         }
         Ok(())
+    }
+
+    /// Tells whether the folder was removed, not just renamed or out of reach.
+    fn is_removed(&self) -> bool {
+        self.held.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     /// Goes on with what an earlier supervisor has left, or writes the first status.

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::task::Poll;
 use std::time::Duration;
 
 use lockstep_domain::{Instance, InstanceState};
@@ -287,12 +288,27 @@ async fn a_status_that_cannot_be_written_is_told_and_written_later() {
 async fn a_start_given_up_half_way_is_taken_up_by_the_next_and_never_removed_while_it_runs() {
     let fixture = Fixture::new().await;
     let spec = fixture.spec(&[]);
-    let given_up = tokio::time::timeout(Duration::ZERO, fixture.driver().start(spec.clone())).await;
-    assert!(given_up.is_err() && fixture.driver().list().is_empty());
+    {
+        let mut start = std::pin::pin!(fixture.driver().start(spec.clone()));
+        let begun = std::future::poll_fn(|context| Poll::Ready(start.as_mut().poll(context))).await;
+        assert!(begun.is_pending());
+    }
+    assert!(fixture.driver().list().is_empty());
     eventually("it was written down all the same", || fixture.folder(&spec.id).exists()).await;
     assert!(matches!(fixture.driver().remove(&spec.id).await, Err(RemoveError::Runs { .. })));
     let id = fixture.start(spec).await;
     fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
     assert_eq!(fixture.processes().len(), 1);
     fixture.stop(&id).await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_folder_is_deleted_ends_and_one_whose_folder_is_renamed_does_not() {
+    let fixture = Fixture::new().await;
+    let (deleted, renamed) = (fixture.start_healthy(&["fork"]).await, fixture.start_healthy(&[]).await);
+    let pid = pid_of(&renamed);
+    std::fs::rename(fixture.folder(&renamed.id), fixture.root().join("elsewhere")).unwrap();
+    std::fs::remove_dir_all(fixture.folder(&deleted.id)).unwrap();
+    fixture.wait_until(&deleted.id, |instance| instance.state == InstanceState::Stopped).await;
+    assert_eq!((fixture.processes(), pid_of(&renamed)), (vec![pid], pid));
 }
