@@ -1,0 +1,131 @@
+//! All commands as one tree, and the way from what was typed to an exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+use crate::context::{Context, Globals};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Format, Output};
+
+/// Version management for microservices: which version runs where, and the way forward and back.
+///
+/// Lockstep builds versions from git, brings whole sets of them into environments without breaking a call, and takes
+/// one service or the whole environment back to any earlier state.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lockstep",
+    version,
+    propagate_version = false,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  lockstep server
+  lockstep service add ../orders && lockstep release orders
+  lockstep deploy orders@1.4.0 --env staging && lockstep promote staging production
+  lockstep rollback orders --to 1.3.2 --env production
+
+Exit codes: lockstep help exit-codes"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(commands::check::Args),
+    Service(commands::service::Args),
+    Services(commands::services::Args),
+    Show(commands::show::Args),
+    Release(commands::release::Args),
+    Builds(commands::builds::Args),
+    Build(commands::build::Args),
+    Logs(commands::logs::Args),
+    Environments(commands::environments::Args),
+    Environment(commands::environment::Args),
+    Status(commands::status::Args),
+    Deploy(commands::deploy::Args),
+    Promote(commands::promote::Args),
+    Rollback(commands::rollback::Args),
+    Undo(commands::undo::Args),
+    Remove(commands::remove::Args),
+    Config(commands::config::Args),
+    Scale(commands::scale::Args),
+    Stage(commands::stage::Args),
+    Approve(commands::approve::Args),
+    Hold(commands::hold::Args),
+    History(commands::history::Args),
+    Diff(commands::diff::Args),
+    Operations(commands::operations::Args),
+    Watch(commands::watch::Args),
+    Journal(commands::journal::Args),
+    Store(commands::store::Args),
+    Lifecycle(commands::lifecycle::Args),
+    Openapi(commands::openapi::Args),
+    Completions(commands::completions::Args),
+    ExitCodes(commands::exit_codes::Args),
+    Reference(commands::reference::Args),
+}
+
+/// Reads the command line, runs the command, and shows why it failed.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = cli.globals.output();
+    match run(cli, &out) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            show(&failure, &out);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli, out: &Output) -> Result<(), Failure> {
+    let ctx = || Context::new(cli.globals.clone());
+    match cli.command {
+        Command::Check(args) => args.run(&ctx()?),
+        Command::Service(args) => args.run(&ctx()?),
+        Command::Services(args) => args.run(&ctx()?),
+        Command::Show(args) => args.run(&ctx()?),
+        Command::Release(args) => args.run(&ctx()?),
+        Command::Builds(args) => args.run(&ctx()?),
+        Command::Build(args) => args.run(&ctx()?),
+        Command::Logs(args) => args.run(&ctx()?),
+        Command::Environments(args) => args.run(&ctx()?),
+        Command::Environment(args) => args.run(&ctx()?),
+        Command::Status(args) => args.run(&ctx()?),
+        Command::Deploy(args) => args.run(&ctx()?),
+        Command::Promote(args) => args.run(&ctx()?),
+        Command::Rollback(args) => args.run(&ctx()?),
+        Command::Undo(args) => args.run(&ctx()?),
+        Command::Remove(args) => args.run(&ctx()?),
+        Command::Config(args) => args.run(&ctx()?),
+        Command::Scale(args) => args.run(&ctx()?),
+        Command::Stage(args) => args.run(&ctx()?),
+        Command::Approve(args) => args.run(&ctx()?),
+        Command::Hold(args) => args.run(&ctx()?),
+        Command::History(args) => args.run(&ctx()?),
+        Command::Diff(args) => args.run(&ctx()?),
+        Command::Operations(args) => args.run(&ctx()?),
+        Command::Watch(args) => args.run(&ctx()?),
+        Command::Journal(args) => args.run(&ctx()?),
+        Command::Store(args) => args.run(&ctx()?),
+        Command::Lifecycle(args) => args.run(&ctx()?),
+        Command::Openapi(args) => args.run(&ctx()?),
+        Command::Completions(args) => args.run(out),
+        Command::ExitCodes(args) => args.run(out),
+        Command::Reference(args) => args.run(out),
+    }
+}
+
+fn show(failure: &Failure, out: &Output) {
+    match out.format {
+        Format::Json => out.message(&serde_json::json!({ "error": failure }).to_string()),
+        Format::Text => out.message(failure.render(&out.message_style).trim_end()),
+    }
+}

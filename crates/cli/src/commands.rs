@@ -1,0 +1,37 @@
+//! The commands, a file each: `Args` says what is typed, `run` does it.
+//!
+//! To add a command: write its file, add it here and to `Command` in `app.rs`, give it a help paragraph and an example,
+//! and write the reference anew with `cargo run -p lockstep-cli -- reference > docs/reference/cli.md`.
+
+pub(crate) mod approve;
+pub(crate) mod build;
+pub(crate) mod builds;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod deploy;
+pub(crate) mod diff;
+pub(crate) mod environment;
+pub(crate) mod environments;
+pub(crate) mod exit_codes;
+pub(crate) mod history;
+pub(crate) mod hold;
+pub(crate) mod journal;
+pub(crate) mod lifecycle;
+pub(crate) mod logs;
+pub(crate) mod openapi;
+pub(crate) mod operations;
+pub(crate) mod promote;
+pub(crate) mod reference;
+pub(crate) mod release;
+pub(crate) mod remove;
+pub(crate) mod rollback;
+pub(crate) mod scale;
+pub(crate) mod service;
+pub(crate) mod services;
+pub(crate) mod show;
+pub(crate) mod stage;
+pub(crate) mod status;
+pub(crate) mod store;
+pub(crate) mod undo;
+pub(crate) mod watch;

@@ -1,0 +1,70 @@
+//! `lockstep check`: is the manifest right?
+
+use std::path::{Path, PathBuf};
+
+use lockstep_api::problem::ProblemPart;
+use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::style::Style;
+
+/// Checks a manifest without a server.
+///
+/// Reads lockstep.toml and names every problem at once, with its line, field and what to write instead.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep check\n  lockstep check services/orders")]
+pub(crate) struct Args {
+    /// The manifest, or the folder it is in.
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let file = if self.path.is_dir() { self.path.join(MANIFEST_FILE) } else { self.path };
+        let text = read(&file)?;
+        let shown = file.strip_prefix(".").unwrap_or(&file).display().to_string();
+        let manifest = parse(&text, &shown).map_err(|problems| {
+            let count = problems.len();
+            let plural = if count == 1 { "" } else { "s" };
+            Failure::usage(format!("{shown} has {count} problem{plural}"))
+                .problems(problems.into_iter().map(part).collect())
+        })?;
+        ctx.out.show(&manifest, |manifest, style| good_text(&shown, manifest, style))
+    }
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let fail = |error: std::io::Error| {
+        let failure = Failure::file("read", file, &error);
+        if error.kind() == std::io::ErrorKind::NotFound {
+            failure.hint("`lockstep init` writes a manifest by looking at the folder")
+        } else {
+            failure
+        }
+    };
+    let size = std::fs::metadata(file).map_err(fail)?.len();
+    if size > MAX_MANIFEST_BYTES as u64 {
+        return Err(Failure::usage(format!(
+            "`{}` has {size} bytes; a manifest has a few lines",
+            file.display()
+        )));
+    }
+    std::fs::read_to_string(file).map_err(fail)
+}
+
+fn part(problem: lockstep_manifest::Problem) -> ProblemPart {
+    let lockstep_manifest::Problem { file, line, field, message, hint, .. } = problem;
+    let field = Some(field).filter(|field| !field.is_empty());
+    ProblemPart { detail: message, file: Some(file), line: Some(line), field, hint }
+}
+
+fn good_text(file: &str, manifest: &Manifest, style: &Style) -> String {
+    let (steps, suites) = (manifest.build.steps.len(), manifest.tests.len());
+    let name = &manifest.name;
+    format!(
+        "{}: {file} describes service {name}: {steps} build steps, {suites} test suites\n",
+        style.good("done")
+    )
+}

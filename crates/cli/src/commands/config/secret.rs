@@ -1,0 +1,121 @@
+//! Values of secrets: from standard input, or typed on a terminal that does not show them.
+//!
+//! Invariant: a value is never written anywhere, and the terminal shows typing again however the command ends.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Read, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::failure::Failure;
+use crate::interrupt;
+
+/// Most bytes that are read; the server takes less.
+const MAX_INPUT_BYTES: u64 = 1024 * 1024;
+
+/// Reads the value of each key.
+pub(super) fn read_all(keys: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let values = if io::stdin().is_terminal() {
+        typed(keys)?
+    } else {
+        let mut input = String::new();
+        io::stdin()
+            .lock()
+            .take(MAX_INPUT_BYTES)
+            .read_to_string(&mut input)
+            .map_err(|error| unreadable(&error))?;
+        split(&input, keys)?
+    };
+    Ok(keys.iter().cloned().zip(values).collect())
+}
+
+/// One secret is all of the input without its last line break; several are a line each.
+fn split(input: &str, keys: &[String]) -> Result<Vec<String>, Failure> {
+    let values: Vec<_> = match keys {
+        [_] => vec![input.strip_suffix('\n').unwrap_or(input).to_owned()],
+        _ => input.lines().map(str::to_owned).collect(),
+    };
+    if values.len() != keys.len() {
+        let (lines, secrets) = (values.len(), keys.len());
+        return Err(Failure::usage(format!("standard input has {lines} lines for {secrets} secrets")));
+    }
+    match keys.iter().zip(&values).find(|(_, value)| value.is_empty()) {
+        Some((key, _)) => Err(Failure::usage(format!("the value of `{key}` is empty"))
+            .hint(format!("lockstep config set SERVICE --secret {key} < FILE"))),
+        None => Ok(values),
+    }
+}
+
+fn typed(keys: &[String]) -> Result<Vec<String>, Failure> {
+    let _hidden = Hidden::begin()?;
+    let mut lines = String::new();
+    for key in keys {
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "{key}: ").and_then(|()| err.flush());
+        let read = io::stdin().read_line(&mut lines);
+        let _ = writeln!(err);
+        read.map_err(|error| unreadable(&error))?;
+    }
+    split(&lines, keys)
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::usage("the value of a secret cannot be read").caused_by(error)
+}
+
+/// A terminal that does not show what is typed.
+struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    fn begin() -> Result<Self, Failure> {
+        let fail = |error: rustix::io::Errno| unreadable(&error.into());
+        let before = tcgetattr(io::stdin()).map_err(fail)?;
+        let again = before.clone();
+        interrupt::on_ctrl_c(move || show(&again))?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden).map_err(fail)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        show(&self.before);
+    }
+}
+
+fn show(before: &Termios) {
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn one_secret_may_have_several_lines() {
+        assert_eq!(split("a\nb\n", &keys(&["K"])), Ok(vec!["a\nb".to_owned()]));
+    }
+
+    #[test]
+    fn several_secrets_take_a_line_each() {
+        assert_eq!(split("a\nb\n", &keys(&["K", "L"])), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert!(split("a\n", &keys(&["K", "L"])).is_err());
+    }
+
+    #[test]
+    fn an_empty_secret_is_a_mistake() {
+        assert!(split("\n", &keys(&["K"])).is_err());
+        assert!(split("", &keys(&["K"])).is_err());
+    }
+}

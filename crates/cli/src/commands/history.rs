@@ -1,0 +1,82 @@
+//! `lockstep history`: the states an environment really ran.
+
+use std::cmp::Reverse;
+
+use lockstep_api::types::{BaselineView, History};
+use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::operation::Phase;
+use lockstep_domain::{Operation, Timestamp};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::operate::plan_text::entry;
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::select::EnvironmentArgument;
+
+/// Shows the history of an environment, newest first.
+///
+/// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
+/// back made no baseline and stand between them with their cause.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep history production\n  lockstep history production --limit 10")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    environment: EnvironmentArgument,
+    /// Show only the newest.
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let environment = self.environment.resolve(ctx)?;
+        let mut history = ctx.client.history(&environment)?;
+        let limit = self.limit.unwrap_or(usize::MAX);
+        history.baselines.truncate(limit);
+        ctx.out.show(&history, |history, style| render(history, limit, style))
+    }
+}
+
+fn render(history: &History, limit: usize, style: &Style) -> String {
+    let baselines = history.baselines.iter().map(|baseline| (baseline.at, baseline_row(baseline, style)));
+    let oldest = history.baselines.last().map_or(Timestamp(0), |baseline| baseline.at);
+    let reverted = history.reverted.iter().map(|operation| (operation.begun, reverted_row(operation, style)));
+    let mut rows: Vec<_> = baselines.chain(reverted.filter(|(at, _)| *at >= oldest)).collect();
+    rows.sort_by_key(|(at, _)| Reverse(*at));
+    let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]);
+    rows.into_iter().take(limit).for_each(|(_, row)| table.row(row));
+    table.render(style)
+}
+
+fn baseline_row(baseline: &BaselineView, style: &Style) -> [String; 6] {
+    let changes: Vec<_> = baseline.changes.iter().map(change).collect();
+    [
+        baseline.number.to_string(),
+        style.ago(baseline.at),
+        baseline.actor.clone().unwrap_or_default(),
+        baseline.intent.clone().unwrap_or_else(|| "the empty beginning".into()),
+        changes.join(", "),
+        baseline.reason.clone().unwrap_or_default(),
+    ]
+}
+
+fn reverted_row(operation: &Operation, style: &Style) -> [String; 6] {
+    let cause = match &operation.phase {
+        Phase::Reverted { cause, .. } | Phase::Reverting { cause, .. } => cause.as_str(),
+        _ => "",
+    };
+    [
+        "-".into(),
+        style.ago(operation.begun),
+        operation.actor.to_string(),
+        operation.intent.to_string(),
+        format!("taken back: {cause}"),
+        operation.reason.clone(),
+    ]
+}
+
+fn change(change: &EntryChange) -> String {
+    let EntryChange { service, from, to } = change;
+    format!("{service} {} -> {}", entry(from.as_ref()), entry(to.as_ref()))
+}

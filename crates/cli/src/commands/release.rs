@@ -1,0 +1,187 @@
+//! `lockstep release`: from a commit to a version.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use lockstep_api::types::{
+    BuildState, BuildView, BumpChoice, DocumentUpload, ReleaseRequest, TagChoice, VersionView,
+};
+use lockstep_domain::{ServiceName, VersionRef};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::follow::build::{Narrator, state_word, status, until_over};
+use crate::interrupt;
+use crate::output::Format;
+use crate::output::style::{Style, printable};
+use crate::output::times::took;
+use crate::parse::assignment::DocumentFile;
+use crate::progress::Progress;
+
+/// Largest file of notes or document that is sent.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Cuts a version.
+///
+/// Checks the configuration, builds a clean checkout, runs the test suites, packages the files reproducibly, and
+/// records the version with its evidence and changelog. The number follows from the commits since the last version
+/// unless --bump says otherwise. The same commit, manifest and tools reuse an earlier build.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep release orders
+  lockstep release orders --ref release/1.5 --tag
+  lockstep release orders --bump minor --notes notes.md --document design=docs/design.md")]
+pub(crate) struct Args {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    service: ServiceName,
+    /// Branch, tag or commit; the main branch when left out.
+    #[arg(long = "ref", value_name = "REF")]
+    reference: Option<String>,
+    /// Which number it gets.
+    #[arg(long, value_name = "BUMP", default_value = "auto")]
+    bump: Bump,
+    /// A file with what a person says about it.
+    #[arg(long, value_name = "FILE")]
+    notes: Option<PathBuf>,
+    /// A document to attach: requirements, design, database, api, test-plan, deployment-plan, or a kind of your own.
+    #[arg(long = "document", value_name = "KIND=FILE")]
+    documents: Vec<DocumentFile>,
+    /// Tag the commit in the repository as SERVICE-VERSION.
+    #[arg(long)]
+    tag: bool,
+    /// Return as soon as the build has begun.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Bump {
+    /// What the commits owe.
+    Auto,
+    /// The next major number.
+    Major,
+    /// The next minor number.
+    Minor,
+    /// The next patch number.
+    Patch,
+}
+
+impl From<Bump> for BumpChoice {
+    fn from(bump: Bump) -> Self {
+        match bump {
+            Bump::Auto => Self::Auto,
+            Bump::Major => Self::Major,
+            Bump::Minor => Self::Minor,
+            Bump::Patch => Self::Patch,
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let request = self.request()?;
+        let build = ctx.client.release(&self.service, &request)?;
+        if self.no_wait {
+            return ctx.out.show(&build, |build, _| begun_text(build));
+        }
+        let build = wait(ctx, &build)?;
+        if build.state != BuildState::Succeeded {
+            if ctx.out.format == Format::Json {
+                ctx.out.document(&build)?;
+            }
+            return Err(ended_badly(&build));
+        }
+        let version = made(ctx, &build)?;
+        ctx.out.show(&build, |build, style| released_text(build, version.as_ref(), style))
+    }
+
+    fn request(&self) -> Result<ReleaseRequest, Failure> {
+        let notes = self.notes.as_deref().map(read).transpose()?;
+        let documents = self.documents.iter().map(upload).collect::<Result<_, _>>()?;
+        Ok(ReleaseRequest {
+            reference: self.reference.clone(),
+            bump: self.bump.into(),
+            notes: notes.unwrap_or_default(),
+            documents,
+            tag: if self.tag { TagChoice::Tag } else { TagChoice::None },
+        })
+    }
+}
+
+fn upload(document: &DocumentFile) -> Result<DocumentUpload, Failure> {
+    let file_name = document.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(DocumentUpload { kind: document.kind.clone(), file_name, content: read(&document.path)? })
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let fail = |error: std::io::Error| Failure::file("read", path, &error);
+    let size = std::fs::metadata(path).map_err(fail)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(Failure::usage(format!(
+            "`{}` has {size} bytes, and at most {MAX_FILE_BYTES} are sent",
+            path.display()
+        )));
+    }
+    std::fs::read_to_string(path).map_err(fail)
+}
+
+fn begun_text(build: &BuildView) -> String {
+    let BuildView { id, service, reference, .. } = build;
+    format!("build {id} of {service} from {reference} began\nfollow it: lockstep logs {id} --follow\n")
+}
+
+fn wait(ctx: &Context, build: &BuildView) -> Result<BuildView, Failure> {
+    let (out, id) = (ctx.out.clone(), &build.id);
+    let text = format!(
+        "\nbuild {id} goes on without this command\n  look at it: lockstep build show {id}\n  end it:     lockstep build cancel {id}"
+    );
+    interrupt::on_ctrl_c(move || out.message(&text))?;
+    let progress = Progress::begin(&ctx.out);
+    progress.line(&format!("build {id} of {} from {}", build.service, build.reference));
+    let mut narrator = Narrator::new();
+    until_over(ctx, id, |view| {
+        narrator.news(view).iter().for_each(|line| progress.line(line));
+        progress.status(&status(view));
+    })
+}
+
+/// Makes the failure of a build that is over without a version.
+pub(crate) fn ended_badly(build: &BuildView) -> Failure {
+    let BuildView { id, service, problem, .. } = build;
+    let how = state_word(build.state);
+    Failure::ended_badly(format!("build {id} of {service} {how}"), problem.as_ref())
+        .or_hint(format!("lockstep logs {id}"))
+}
+
+fn made(ctx: &Context, build: &BuildView) -> Result<Option<VersionView>, Failure> {
+    let Some(number) = &build.version else { return Ok(None) };
+    let version = VersionRef { service: build.service.clone(), version: number.clone() };
+    Ok(Some(ctx.client.version(&version)?))
+}
+
+fn released_text(build: &BuildView, version: Option<&VersionView>, style: &Style) -> String {
+    let took = build
+        .ended
+        .map_or_else(String::new, |ended| format!(" after {}", took(ended.since_ms(build.requested))));
+    let Some(view) = version else {
+        return format!("{}: build {}{took}\n", style.good("done"), build.id);
+    };
+    let name = format!("{}@{}", view.service, view.version.number);
+    let mut text = format!("{}: {name}{took}\n", style.good("done"));
+    if let Some(earlier) = &build.reused {
+        let _ = writeln!(text, "  same commit, manifest and tools as build {earlier}: its artifact is used");
+    }
+    for evidence in &view.version.evidence {
+        let tests = evidence.tests;
+        let _ = writeln!(text, "  {}: {} passed, {} skipped", evidence.kind, tests.passed, tests.skipped);
+    }
+    for (heading, entries) in view.version.changelog.sections() {
+        for entry in entries {
+            let scope = entry.scope.as_ref().map(|scope| format!("{scope}: ")).unwrap_or_default();
+            let _ = writeln!(text, "  {}: {scope}{}", heading.to_lowercase(), printable(&entry.text));
+        }
+    }
+    let _ = writeln!(text, "next: lockstep deploy {name} --env ENV");
+    text
+}

@@ -1,0 +1,127 @@
+//! `lockstep service`: which services there are and where they come from.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_api::types::{RegisterService, ServiceView};
+use lockstep_domain::StageName;
+use lockstep_domain::service::Source;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::style::Style;
+
+/// Registers services.
+///
+/// A service is registered once, from the git repository that holds its lockstep.toml. Its name and owner come from
+/// that file.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep service add\n  lockstep service add ../orders")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: ServiceCommand,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum ServiceCommand {
+    Add(AddArgs),
+}
+
+/// Registers a service from its git repository.
+///
+/// The repository must hold a lockstep.toml at its root, or in the folder that is named. A path below a repository
+/// means that folder of it. Registering again changes where the service comes from.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep service add                                  the current folder
+  lockstep service add ../shop --folder services/orders one service of a monorepo
+  lockstep service add https://git.example.org/orders.git")]
+struct AddArgs {
+    /// The repository: a path on the server's host, or a URL.
+    #[arg(value_name = "PATH|URL", default_value = ".")]
+    repository: String,
+    /// The folder of the service in the repository.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<String>,
+    /// The lifecycle of its versions; the standard one when left out.
+    #[arg(long, value_name = "NAME")]
+    lifecycle: Option<StageName>,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let ServiceCommand::Add(args) = self.command;
+        let source = source(&args.repository, args.folder)?;
+        let view = ctx.client.register(&RegisterService { source, lifecycle: args.lifecycle })?;
+        ctx.out.show(&view, registered_text)
+    }
+}
+
+fn registered_text(view: &ServiceView, style: &Style) -> String {
+    let name = &view.name;
+    format!("{}: service {name} is registered\nnext: lockstep release {name}\n", style.good("done"))
+}
+
+/// Returns the repository as the server will find it.
+fn source(repository: &str, folder: Option<String>) -> Result<Source, Failure> {
+    if is_url(repository) {
+        return Ok(Source { repository: repository.to_owned(), folder: folder.unwrap_or_default() });
+    }
+    let path = match std::fs::canonicalize(repository) {
+        Ok(path) => path,
+        // The server may run on another host, where the path exists.
+        Err(_) if Path::new(repository).is_absolute() => PathBuf::from(repository),
+        Err(error) => return Err(Failure::file("find the repository", Path::new(repository), &error)),
+    };
+    let root = match folder {
+        Some(_) => None,
+        None => path.ancestors().find(|folder| folder.join(".git").exists()),
+    };
+    let below = root.and_then(|root| path.strip_prefix(root).ok());
+    let folder = folder.or_else(|| below?.to_str().map(str::to_owned)).unwrap_or_default();
+    let repository = text(root.unwrap_or(&path))?;
+    Ok(Source { repository, folder })
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    let not_text = || Failure::usage(format!("the path `{}` is not UTF-8", path.display()));
+    path.to_str().map(str::to_owned).ok_or_else(not_text)
+}
+
+/// Tells a URL or `user@host:path` from a path.
+fn is_url(text: &str) -> bool {
+    text.contains("://")
+        || text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_left_as_they_are() {
+        for url in ["https://git.example.org/a.git", "ssh://a/b", "git@example.org:team/a.git"] {
+            let found = source(url, None).unwrap();
+            assert_eq!((found.repository.as_str(), found.folder.as_str()), (url, ""));
+        }
+    }
+
+    #[test]
+    fn a_folder_below_a_repository_means_that_folder_of_it() {
+        let repository = tempfile::tempdir().unwrap();
+        let root = repository.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join(".git")).unwrap();
+        std::fs::create_dir_all(root.join("services/orders")).unwrap();
+        let found = source(root.join("services/orders").to_str().unwrap(), None).unwrap();
+        assert_eq!(found.repository, root.to_str().unwrap());
+        assert_eq!(found.folder, "services/orders");
+        assert_eq!(source(root.to_str().unwrap(), None).unwrap().folder, "");
+        let named = source(root.to_str().unwrap(), Some("x".into())).unwrap();
+        assert_eq!((named.repository.as_str(), named.folder.as_str()), (root.to_str().unwrap(), "x"));
+    }
+
+    #[test]
+    fn a_relative_path_that_does_not_exist_is_an_error_here() {
+        assert!(source("does/not/exist", None).is_err());
+        assert_eq!(source("/srv/on-the-server", None).unwrap().repository, "/srv/on-the-server");
+    }
+}

@@ -1,0 +1,116 @@
+//! A version for people.
+
+use std::fmt::Write as _;
+
+use lockstep_api::types::VersionView;
+use lockstep_domain::evidence::{Evidence, Outcome};
+use lockstep_domain::service::Version;
+
+use super::{join, short};
+use crate::output::style::{Style, printable};
+use crate::output::table::Table;
+use crate::output::times::took;
+
+/// Failures of one test suite that are shown; the build's log has all.
+const SHOWN_FAILURES: usize = 5;
+
+/// Writes everything known of a version.
+pub(super) fn render(view: &VersionView, style: &Style) -> String {
+    let version = &view.version;
+    let title = format!("{}@{}", view.service, version.number);
+    let mut text = format!("{}\n{}", style.strong(&title), facts(view, style));
+    section(&mut text, style, "evidence", &evidence(version, style));
+    section(&mut text, style, "approvals", &approvals(version, style));
+    section(&mut text, style, "requires", &requires(version, style));
+    section(&mut text, style, "documents", &documents(version, style));
+    section(&mut text, style, "notes", &indented(&version.notes));
+    section(&mut text, style, "changes", &indented(&version.changelog.to_markdown()));
+    text
+}
+
+fn section(text: &mut String, style: &Style, heading: &str, body: &str) {
+    if !body.is_empty() {
+        let _ = write!(text, "\n{}\n{body}", style.strong(heading));
+    }
+}
+
+fn indented(body: &str) -> String {
+    let lines = printable(body);
+    lines.lines().map(|line| if line.is_empty() { "\n".into() } else { format!("  {line}\n") }).collect()
+}
+
+fn facts(view: &VersionView, style: &Style) -> String {
+    let version = &view.version;
+    let mut table = Table::new(["", ""]).indented(2);
+    let stage = format!("{} (since {})", version.stage, style.ago(version.stage_since));
+    table.row(["stage".into(), stage]);
+    if let Some(next) = &view.next_stage {
+        let closed: Vec<_> = next.closed.iter().map(ToString::to_string).collect();
+        let closed = if closed.is_empty() { "nothing in the way".to_owned() } else { closed.join("; ") };
+        table.row(["next stage".into(), format!("{}: {closed}", next.stage)]);
+    }
+    table.row([
+        "runs in".into(),
+        if view.runs_in.is_empty() { "nothing".into() } else { join(&view.runs_in) },
+    ]);
+    table.row(["commit".into(), format!("{} on {}", short(&version.commit), version.branch)]);
+    table.row(["cut".into(), format!("{} by {}", style.ago(version.recorded), version.recorded_by)]);
+    table.row(["build".into(), version.build.clone()]);
+    table.row(["artifact".into(), format!("{} ({} bytes)", version.artifact.digest, version.artifact.bytes)]);
+    let tools: Vec<_> = version.tools.iter().map(|(tool, number)| format!("{tool} {number}")).collect();
+    if !tools.is_empty() {
+        table.row(["tools".into(), tools.join(", ")]);
+    }
+    table.render(style)
+}
+
+fn evidence(version: &Version, style: &Style) -> String {
+    let mut text = String::new();
+    for evidence in &version.evidence {
+        let word = match evidence.outcome {
+            Outcome::Green => style.good("green"),
+            Outcome::Red => style.bad("red"),
+        };
+        let counts = counts(evidence);
+        let _ = writeln!(text, "  {} {word}{counts}, {}", evidence.kind, style.ago(evidence.at));
+        for failure in evidence.failures.iter().take(SHOWN_FAILURES) {
+            let first = failure.message.lines().next().unwrap_or_default();
+            let _ = writeln!(text, "    {}: {}", printable(&failure.name), printable(first));
+        }
+    }
+    text
+}
+
+fn counts(evidence: &Evidence) -> String {
+    let tests = evidence.tests;
+    if tests.passed + tests.failed + tests.skipped == 0 {
+        return String::new();
+    }
+    let (passed, failed, skipped) = (tests.passed, tests.failed, tests.skipped);
+    format!(": {passed} passed, {failed} failed, {skipped} skipped in {}", took(tests.duration_ms))
+}
+
+fn approvals(version: &Version, style: &Style) -> String {
+    let mut table = Table::new(["", "", "", ""]).indented(2);
+    for approval in &version.approvals {
+        let note = approval.note.clone();
+        table.row([approval.stage.to_string(), approval.by.to_string(), style.ago(approval.at), note]);
+    }
+    table.render(style)
+}
+
+fn requires(version: &Version, style: &Style) -> String {
+    let mut table = Table::new(["", ""]).indented(2);
+    for (service, range) in &version.requires {
+        table.row([service.to_string(), range.to_string()]);
+    }
+    table.render(style)
+}
+
+fn documents(version: &Version, style: &Style) -> String {
+    let mut table = Table::new(["", "", ""]).indented(2);
+    for (kind, document) in &version.documents {
+        table.row([kind.clone(), document.file_name.clone(), format!("{} bytes", document.bytes)]);
+    }
+    table.render(style)
+}

@@ -1,0 +1,226 @@
+//! `lockstep status`: what runs where, right now.
+
+use std::fmt::Write as _;
+
+use lockstep_api::types::{EnvironmentView, ServiceStatus};
+use lockstep_domain::{Instance, InstanceState};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::operate::plan_text::entry;
+use crate::output::style::{Style, printable};
+use crate::output::table::Table;
+use crate::output::times::until;
+use crate::parse::share::percent;
+use crate::select::EnvironmentArgument;
+
+/// Shows what runs, right now.
+///
+/// Shows the baseline of an environment, every service with its version, instances, share of the requests and
+/// failures, where it can go back to at once, the operation under way, and holds. Without an environment, all of them.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lockstep status\n  lockstep status production\n  lockstep status production --json"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    environment: EnvironmentArgument,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        if let Some(name) = self.environment.given() {
+            return ctx.out.show(&ctx.client.environment(name)?, render);
+        }
+        let summaries = ctx.client.environments()?;
+        let views: Result<Vec<_>, _> =
+            summaries.iter().map(|summary| ctx.client.environment(&summary.name)).collect();
+        ctx.out.show(&views?, |views, style| match views.as_slice() {
+            [] => "there is no environment yet; create one: lockstep environment create NAME\n".to_owned(),
+            views => views.iter().map(|view| render(view, style)).collect::<Vec<_>>().join("\n"),
+        })
+    }
+}
+
+fn render(view: &EnvironmentView, style: &Style) -> String {
+    let title = style.strong(view.name.as_str());
+    let mut text = format!("{title}  baseline {}, {}", view.baseline, style.ago(view.baseline_since));
+    let _ = writeln!(text, ", gateway {}", printable(&view.gateway));
+    if let Some(operation) = &view.operation {
+        let under_way = style.warn("under way:");
+        let (id, intent) = (operation.id, printable(&operation.intent.to_string()).into_owned());
+        let _ = writeln!(text, "  {under_way} operation {id}, {intent} (lockstep watch {id})");
+    }
+    text.push_str(&services(&view.services, style));
+    text.push_str(&instances(&view.services, style));
+    for held in &view.holds {
+        let reason = printable(&held.hold.reason).into_owned();
+        let _ = writeln!(text, "  held: {} {}: {reason}", held.version, style.ago(held.hold.since));
+    }
+    text
+}
+
+fn services(services: &[ServiceStatus], style: &Style) -> String {
+    if services.is_empty() {
+        return "  nothing runs here\n".to_owned();
+    }
+    let mut table =
+        Table::new(["SERVICE", "VERSION", "HEALTHY", "REQUESTS", "FAILED", "BACK AT ONCE TO"]).indented(2);
+    for service in services {
+        table.row([
+            service.service.to_string(),
+            version(service),
+            healthy(service),
+            service.arms.iter().map(|arm| arm.traffic.requests).sum::<u64>().to_string(),
+            service.arms.iter().map(|arm| arm.traffic.failures).sum::<u64>().to_string(),
+            warm(service, style),
+        ]);
+    }
+    table.render(style)
+}
+
+/// Returns the version in the baseline, and the shares of the arms while there are several.
+fn version(service: &ServiceStatus) -> String {
+    let shared: Vec<_> = service.arms.iter().filter(|arm| arm.weight > 0).collect();
+    match shared.as_slice() {
+        [] | [_] => entry(service.entry.as_ref()),
+        arms => {
+            let shares = arms.iter().map(|arm| format!("{} {}", arm.arm.version, percent(arm.weight)));
+            shares.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Counts healthy instances of the arms that have requests.
+fn healthy(service: &ServiceStatus) -> String {
+    let serves = |instance: &&Instance| {
+        let arm = service.arms.iter().find(|status| status.arm == instance.arm);
+        instance.state.is_healthy() && arm.is_none_or(|arm| arm.weight > 0) && !is_warm(service, instance)
+    };
+    format!("{} of {}", service.instances.iter().filter(serves).count(), service.replicas)
+}
+
+fn is_warm(service: &ServiceStatus, instance: &Instance) -> bool {
+    service.warm.iter().any(|warm| warm.arm == instance.arm)
+}
+
+fn warm(service: &ServiceStatus, style: &Style) -> String {
+    let warm = service.warm.iter().map(|warm| {
+        let config = if warm.arm.config.0 > 0 { format!(" ({})", warm.arm.config) } else { String::new() };
+        format!("{}{config} {}", warm.arm.version, until(style.now(), warm.until))
+    });
+    warm.collect::<Vec<_>>().join(", ")
+}
+
+fn instances(services: &[ServiceStatus], style: &Style) -> String {
+    let mut table = Table::new(["INSTANCE", "STATE", "ADDRESS", "SINCE", "RESTARTS"]).indented(2);
+    for instance in services.iter().flat_map(|service| &service.instances) {
+        table.row([
+            instance.id.to_string(),
+            state(&instance.state),
+            instance.address.map_or_else(String::new, |address| address.to_string()),
+            style.ago(instance.since),
+            instance.restarts.to_string(),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { table.render(style) }
+}
+
+fn state(state: &InstanceState) -> String {
+    match state {
+        InstanceState::Starting => "starting".into(),
+        InstanceState::Healthy => "healthy".into(),
+        InstanceState::Unhealthy { reason } => format!("unhealthy: {}", first_line(reason)),
+        InstanceState::Stopping => "stopping".into(),
+        InstanceState::Stopped => "stopped".into(),
+        InstanceState::Failed { reason } => format!("failed: {}", first_line(reason)),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_api::types::{ArmStatus, HeldVersion, WarmArm};
+    use lockstep_domain::environment::{EnvironmentSettings, Hold};
+    use lockstep_domain::routes::ArmTraffic;
+    use lockstep_domain::{Arm, BaselineEntry, ConfigRevision, Strategy, Timestamp, VersionNumber};
+
+    use super::*;
+
+    fn arm(minor: u64) -> Arm {
+        let service = "orders".parse().unwrap();
+        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+    }
+
+    fn instance(id: &str, minor: u64, state: InstanceState) -> Instance {
+        Instance {
+            id: id.parse().unwrap(),
+            environment: "production".parse().unwrap(),
+            arm: arm(minor),
+            state,
+            address: Some("127.0.0.1:4000".parse().unwrap()),
+            since: Timestamp(0),
+            restarts: 0,
+        }
+    }
+
+    fn view(weights: [u32; 2]) -> EnvironmentView {
+        let status = |minor, weight| ArmStatus {
+            arm: arm(minor),
+            weight,
+            traffic: ArmTraffic { requests: 10, failures: 1 },
+        };
+        let service = ServiceStatus {
+            service: "orders".parse().unwrap(),
+            entry: Some(BaselineEntry { version: VersionNumber::new(1, 4, 0), config: ConfigRevision(0) }),
+            replicas: 1,
+            instances: vec![
+                instance("orders-1.4.0-a", 4, InstanceState::Healthy),
+                instance("orders-1.3.0-b", 3, InstanceState::Failed { reason: "exit 1\nlog".into() }),
+            ],
+            arms: vec![status(3, weights[0]), status(4, weights[1])],
+            warm: vec![WarmArm { arm: arm(3), until: Timestamp(90_000) }],
+        };
+        let hold = Hold { reason: "rolled back".into(), since: Timestamp(0), by: "ann".parse().unwrap() };
+        EnvironmentView {
+            name: "production".parse().unwrap(),
+            settings: EnvironmentSettings {
+                accepts_from: "created".parse().unwrap(),
+                strategy: Strategy::AllAtOnce,
+                warm_ms: 0,
+                gateway_port: 1,
+            },
+            gateway: "http://127.0.0.1:8500".into(),
+            baseline: 18,
+            baseline_since: Timestamp(0),
+            services: vec![service],
+            operation: None,
+            holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
+            gateways: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_environment_is_shown_with_everything_a_person_asks_at_night() {
+        let text = render(&view([0, 10_000]), &Style::at(Timestamp(30_000)));
+        assert_eq!(
+            text,
+            "production  baseline 18, 30 s ago, gateway http://127.0.0.1:8500\n  \
+             SERVICE  VERSION  HEALTHY  REQUESTS  FAILED  BACK AT ONCE TO\n  \
+             orders   1.4.0    1 of 1   20        2       1.3.0 for 1 min\n  \
+             INSTANCE        STATE           ADDRESS         SINCE     RESTARTS\n  \
+             orders-1.4.0-a  healthy         127.0.0.1:4000  30 s ago  0\n  \
+             orders-1.3.0-b  failed: exit 1  127.0.0.1:4000  30 s ago  0\n  \
+             held: orders@1.5.0 30 s ago: rolled back\n"
+        );
+    }
+
+    #[test]
+    fn a_split_is_shown_with_its_shares() {
+        let text = render(&view([500, 9_500]), &Style::plain());
+        assert!(text.contains("1.3.0 5 %, 1.4.0 95 %"), "{text}");
+    }
+}

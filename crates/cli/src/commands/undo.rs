@@ -1,0 +1,28 @@
+//! `lockstep undo`: back to the baseline before.
+
+use lockstep_domain::Intent;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::operate::ChangeOptions;
+use crate::select::EnvironmentArgument;
+
+/// Goes back to the baseline before the current one.
+///
+/// While an operation is under way, it takes that back instead. Undoing is a change like any other: it makes a new
+/// baseline and shows in the history.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep undo production\n  lockstep undo production --dry-run")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    environment: EnvironmentArgument,
+    #[command(flatten)]
+    change: ChangeOptions,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let environment = self.environment.resolve(ctx)?;
+        self.change.change(environment, Intent::Undo).run(ctx)
+    }
+}

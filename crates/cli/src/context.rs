@@ -1,0 +1,95 @@
+//! What every command is given: the options that all of them know, the server, and where to write.
+
+use lockstep_api::Client;
+use lockstep_domain::Actor;
+
+use crate::failure::Failure;
+use crate::output::{ColorChoice, Format, Output};
+use crate::parse::server_url::ServerUrl;
+
+/// Names the actor instead of `user@host`.
+const ACTOR_VARIABLE: &str = "LOCKSTEP_ACTOR";
+
+/// Options that every command knows.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// The server to ask.
+    #[arg(
+        long,
+        global = true,
+        env = "LOCKSTEP_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8470"
+    )]
+    pub(crate) server: ServerUrl,
+    /// The token of the server, where it wants one. Better set in the environment, where other users cannot see it.
+    #[arg(long, global = true, env = "LOCKSTEP_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Write JSON to standard output: one document, or one a line for streams.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+    /// Say more: the server that is asked, and by whom.
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+impl Globals {
+    /// Makes the output of the command.
+    pub(crate) fn output(&self) -> Output {
+        Output::new(if self.json { Format::Json } else { Format::Text }, self.color)
+    }
+}
+
+/// What every command is given.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The server.
+    pub(crate) client: Client,
+    /// Where to write.
+    pub(crate) out: Output,
+    /// The options that every command knows.
+    pub(crate) globals: Globals,
+}
+
+impl Context {
+    /// Makes the context of a command. Nothing is asked of the server yet.
+    pub(crate) fn new(globals: Globals) -> Result<Self, Failure> {
+        let actor = actor()?;
+        let out = globals.output();
+        if globals.verbose {
+            out.message(&format!("asking {} as {actor}", globals.server));
+        }
+        let client = Client::new(globals.server.as_str(), globals.token.clone(), actor.as_str());
+        Ok(Self { client, out, globals })
+    }
+}
+
+/// Returns who acts: what the variable says, or else `user@host`.
+fn actor() -> Result<Actor, Failure> {
+    let text = match std::env::var(ACTOR_VARIABLE) {
+        Ok(text) if !text.is_empty() => text,
+        _ => user_at_host(),
+    };
+    let actor: Actor = text.parse().map_err(|error| {
+        Failure::usage(format!("{error}"))
+            .hint(format!("set {ACTOR_VARIABLE} to a name such as ann@example.org"))
+    })?;
+    if actor.as_str().is_ascii() {
+        Ok(actor)
+    } else {
+        Err(Failure::usage(format!("the actor `{actor}` has characters beyond ASCII"))
+            .hint(format!("set {ACTOR_VARIABLE} to a name such as ann@example.org")))
+    }
+}
+
+fn user_at_host() -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER").or_else(|| variable("LOGNAME"));
+    let user = user.unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()));
+    let system = rustix::system::uname();
+    format!("{user}@{}", system.nodename().to_string_lossy())
+}

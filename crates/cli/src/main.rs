@@ -1,0 +1,31 @@
+//! `lockstep`: the command line, the server, the gateway, and the two small processes that the server starts.
+//!
+//! Invariant: commands learn and change things through the API of a server and in no other way; only `init`, `check`,
+//! and `journal verify` on a folder or file work without one.
+
+mod app;
+mod commands;
+mod context;
+mod exit;
+mod failure;
+mod follow;
+mod interrupt;
+mod operate;
+mod output;
+mod parse;
+mod progress;
+mod reference;
+mod select;
+
+use std::ffi::OsStr;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // One of each runs for every instance and every command of a build, so they start before anything else is set up.
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
+        Some("guard") => lockstep_pipeline::guard::main(),
+        _ => app::main(),
+    }
+}

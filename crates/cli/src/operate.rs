@@ -1,0 +1,160 @@
+//! What all commands that change an environment share: their options, asking the server, waiting, and the last words.
+
+pub(crate) mod outcome;
+pub(crate) mod plan_text;
+pub(crate) mod strategy;
+
+use std::collections::BTreeMap;
+
+use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
+use lockstep_domain::operation::Phase;
+use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Strategy};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::follow::operation::{awaits, describe, until_over};
+use crate::interrupt;
+use crate::output::Format;
+use crate::progress::Progress;
+
+/// Options of every command that changes an environment.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ChangeOptions {
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Show exactly what would be done, and do nothing.
+    #[arg(long, conflicts_with = "no_wait")]
+    dry_run: bool,
+    /// Return as soon as the operation is recorded.
+    #[arg(long)]
+    no_wait: bool,
+    /// Release holds of the versions that are named.
+    #[arg(long)]
+    release_holds: bool,
+}
+
+/// A change of an environment, ready to be asked for.
+pub(crate) struct Change {
+    environment: EnvironmentName,
+    request: OperationRequest,
+    no_wait: bool,
+}
+
+impl ChangeOptions {
+    /// Makes a change out of an intent.
+    pub(crate) fn change(&self, environment: EnvironmentName, intent: Intent) -> Change {
+        let request = OperationRequest {
+            intent,
+            strategy: None,
+            reason: self.reason.clone(),
+            mode: if self.dry_run { Mode::DryRun } else { Mode::Execute },
+            holds: if self.release_holds { HoldHandling::Release } else { HoldHandling::Respect },
+            secrets: BTreeMap::new(),
+        };
+        Change { environment, request, no_wait: self.no_wait }
+    }
+}
+
+impl Change {
+    /// Sets how new instances take over.
+    #[must_use]
+    pub(crate) fn strategy(mut self, strategy: Option<Strategy>) -> Self {
+        self.request.strategy = strategy;
+        self
+    }
+
+    /// Sets values of secret variables.
+    #[must_use]
+    pub(crate) fn secrets(mut self, secrets: BTreeMap<String, String>) -> Self {
+        self.request.secrets = secrets;
+        self
+    }
+
+    /// Asks for the change, waits for its end unless told otherwise, and says what became of it.
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let answer = ctx.client.operate(&self.environment, &self.request)?;
+        let Some(operation) = answer.operation.clone() else {
+            return ctx.out.show(&answer, |answer, style| match &answer.plan {
+                Some(plan) => plan_text::render(plan, &self.environment, &self.request.intent, style),
+                None => "nothing would be done\n".to_owned(),
+            });
+        };
+        if self.no_wait {
+            return ctx.out.show(&answer, |_, _| begun_text(&operation));
+        }
+        warn(ctx, answer.plan.as_ref());
+        let operation = wait(ctx, &operation)?;
+        let awaited = if answer.plan.is_some() { Awaited::Done } else { Awaited::TakenBack };
+        finish(ctx, OperationAnswer { operation: Some(operation.clone()), ..answer }, &operation, awaited)
+    }
+}
+
+/// Which end of an operation is the good one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// Its target is live.
+    Done,
+    /// Everything is as before it: it was under way and `undo` took it back.
+    TakenBack,
+}
+
+fn warn(ctx: &Context, plan: Option<&Plan>) {
+    if ctx.out.format == Format::Text {
+        let warnings = plan.map_or(&[][..], |plan| &plan.warnings);
+        let label = ctx.out.message_style.warn("warning:");
+        warnings.iter().for_each(|warning| ctx.out.message(&format!("{label} {warning}")));
+    }
+}
+
+fn begun_text(operation: &Operation) -> String {
+    let Operation { id, environment, intent, .. } = operation;
+    format!("operation {id} on {environment} began: {intent}\nfollow it: lockstep watch {id}\n")
+}
+
+/// Waits for an operation with its progress on standard error.
+fn wait(ctx: &Context, operation: &Operation) -> Result<Operation, Failure> {
+    explain_ctrl_c(ctx, operation.id, &operation.environment)?;
+    let progress = Progress::begin(&ctx.out);
+    until_over(ctx, operation.id, |recorded| {
+        if let Some(line) = describe(&recorded.event, &operation.plan) {
+            progress.line(&line);
+        }
+        if let Some(status) = awaits(&recorded.event, &operation.plan) {
+            progress.status(&status);
+        }
+    })
+}
+
+/// From now on Ctrl-C says that the operation goes on without the command.
+pub(crate) fn explain_ctrl_c(
+    ctx: &Context,
+    id: OperationId,
+    environment: &EnvironmentName,
+) -> Result<(), Failure> {
+    let out = ctx.out.clone();
+    let text = format!(
+        "\noperation {id} goes on without this command\n  follow it:    lockstep watch {id}\n  take it back: lockstep undo {environment}"
+    );
+    interrupt::on_ctrl_c(move || out.message(&text))
+}
+
+fn finish(
+    ctx: &Context,
+    answer: OperationAnswer,
+    operation: &Operation,
+    awaited: Awaited,
+) -> Result<(), Failure> {
+    match (&operation.phase, awaited) {
+        (Phase::Reverted { .. }, Awaited::TakenBack) => {
+            ctx.out.show(&answer, |_, style| outcome::taken_back_text(operation, style))
+        }
+        (Phase::Reverted { .. }, Awaited::Done) => {
+            if ctx.out.format == Format::Json {
+                ctx.out.document(&answer)?;
+            }
+            Err(outcome::taken_back(operation))
+        }
+        _ => ctx.out.show(&answer, |_, style| outcome::done_text(operation, style)),
+    }
+}

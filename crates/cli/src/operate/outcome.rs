@@ -1,0 +1,78 @@
+//! The last words of an operation: what is live now, how long it took, how to go back.
+
+use std::fmt::Write as _;
+
+use lockstep_domain::operation::Phase;
+use lockstep_domain::{Intent, Operation};
+
+use super::plan_text::{entry, moves_table};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::style::Style;
+use crate::output::times;
+
+/// Says what is live after an operation that is done, and how to go back.
+pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
+    let Operation { environment, plan, .. } = operation;
+    let Phase::Done { baseline, .. } = operation.phase else {
+        return taken_back_text(operation, style);
+    };
+    let took = took(operation);
+    let mut text = format!("{}: {environment} is at baseline {baseline}{took}\n", style.good("done"));
+    text.push_str(&moves_table(plan.moves(), style));
+    if let Some(scaled) = &plan.replicas {
+        let plural = if scaled.replicas == 1 { "" } else { "s" };
+        let _ = writeln!(text, "  {} has {} instance{plural}", scaled.service, scaled.replicas);
+    }
+    for service in &plan.holds {
+        let from = plan.move_of(service).and_then(|(_, step)| step.from.as_ref());
+        let _ = writeln!(text, "  held: {service}@{}", entry(from));
+    }
+    if baseline != plan.parent {
+        let _ = writeln!(text, "go back: {}", way_back(operation));
+    }
+    text
+}
+
+/// After going back, "undo" would read as going back further; so the baseline is named.
+fn way_back(operation: &Operation) -> String {
+    let Operation { environment, intent, plan, .. } = operation;
+    match intent {
+        Intent::Undo | Intent::RollBackEnvironment { .. } | Intent::RollBackService { .. } => {
+            format!("lockstep rollback {environment} --to {}", plan.parent)
+        }
+        _ => format!("lockstep undo {environment}"),
+    }
+}
+
+/// Says that everything is as before an operation, where that was wanted.
+pub(crate) fn taken_back_text(operation: &Operation, style: &Style) -> String {
+    let Operation { id, environment, plan, .. } = operation;
+    format!(
+        "{}: operation {id} was taken back; {environment} is still at baseline {}{}\n",
+        style.good("done"),
+        plan.parent,
+        took(operation)
+    )
+}
+
+/// Makes the failure of an operation that was taken back.
+pub(crate) fn taken_back(operation: &Operation) -> Failure {
+    let Operation { id, environment, intent, plan, phase, .. } = operation;
+    let cause = match phase {
+        Phase::Reverted { cause, .. } | Phase::Reverting { cause, .. } => cause.as_str(),
+        _ => "",
+    };
+    let detail = format!(
+        "operation {id} ({intent}) was taken back: {cause}; {environment} is still at baseline {}",
+        plan.parent
+    );
+    Failure::new(Exit::EndedBadly, detail).hint(format!(
+        "`lockstep watch {id}` shows what happened, `lockstep status {environment}` what runs now"
+    ))
+}
+
+fn took(operation: &Operation) -> String {
+    let settled = operation.phase.settled_at();
+    settled.map_or_else(String::new, |at| format!(" after {}", times::took(at.since_ms(operation.begun))))
+}

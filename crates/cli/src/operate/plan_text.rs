@@ -1,0 +1,141 @@
+//! Plans for people: waves, moves, every reason.
+
+use std::fmt::Write as _;
+
+use lockstep_domain::operation::{Move, Readiness};
+use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy};
+
+use crate::output::style::{Style, printable};
+use crate::output::table::Table;
+use crate::output::times::exact;
+use crate::parse::share::percent;
+
+/// Writes a plan that was asked for with `--dry-run`.
+pub(crate) fn render(plan: &Plan, environment: &EnvironmentName, intent: &Intent, style: &Style) -> String {
+    let title = format!("plan for {environment}: {intent}");
+    let mut text = format!("{}\n", style.strong(&printable(&title)));
+    let _ = writeln!(text, "from baseline {}, {}", plan.parent, strategy(&plan.strategy));
+    for (index, wave) in plan.waves.iter().enumerate() {
+        let _ = writeln!(text, "wave {} of {}", index + 1, plan.waves.len());
+        wave.iter().for_each(|step| text.push_str(&move_text(step)));
+    }
+    if plan.waves.is_empty() {
+        text.push_str("nothing moves\n");
+    }
+    write_records(&mut text, plan);
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "{} {}", style.warn("warning:"), printable(warning));
+    }
+    text.push_str("nothing was changed: this is a dry run\n");
+    text
+}
+
+fn write_records(text: &mut String, plan: &Plan) {
+    if let Some(new) = &plan.configuration {
+        let keys: Vec<_> = new.values.keys().map(String::as_str).collect();
+        let keys = printable(&keys.join(", ")).into_owned();
+        let _ = writeln!(text, "configuration {} of {}: {keys}", new.revision, new.service);
+    }
+    if let Some(new) = &plan.replicas {
+        let _ = writeln!(text, "instances of {}: {}", new.service, new.replicas);
+    }
+    for service in &plan.holds {
+        let from = plan.move_of(service).and_then(|(_, step)| step.from.as_ref());
+        let _ = writeln!(text, "held afterwards: {service}@{}", entry(from));
+    }
+}
+
+fn move_text(step: &Move) -> String {
+    let Move { service, from, to, .. } = step;
+    let readiness = match (to, step.readiness) {
+        (None, _) => "",
+        (_, Readiness::Warm) => "  (warm: only routes change)",
+        (_, Readiness::Cold) => "  (cold: instances are started)",
+    };
+    let mut text = format!("  {service} {} -> {}{readiness}\n", entry(from.as_ref()), entry(to.as_ref()));
+    for reason in &step.reasons {
+        let _ = writeln!(text, "      {reason}");
+    }
+    text
+}
+
+/// Writes the moves of an operation as a table: service, from, to.
+pub(crate) fn moves_table<'a>(moves: impl Iterator<Item = &'a Move>, style: &Style) -> String {
+    let mut table = Table::new(["", "", "", ""]).indented(2);
+    for step in moves {
+        let (from, to) = (entry(step.from.as_ref()), entry(step.to.as_ref()));
+        table.row([step.service.to_string(), from, "->".into(), to]);
+    }
+    table.render(style)
+}
+
+/// Writes an entry of a baseline, or that there is none.
+pub(crate) fn entry(entry: Option<&BaselineEntry>) -> String {
+    entry.map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+/// Writes a strategy with its times as they are typed.
+pub(crate) fn strategy(strategy: &Strategy) -> String {
+    let bound = strategy.bound().map_or_else(String::new, |bound| {
+        let share = percent(bound.max_failures_in_10000);
+        match bound.min_requests {
+            0 => format!(", back above {share} failures"),
+            count => format!(", back above {share} failures, at least {count} requests a step"),
+        }
+    });
+    match strategy {
+        Strategy::AllAtOnce => "all at once".to_owned(),
+        Strategy::BlueGreen { bake_ms, .. } => format!("blue-green, watched for {}{bound}", exact(*bake_ms)),
+        Strategy::Canary { steps, .. } => {
+            let steps =
+                steps.iter().map(|step| format!("{} for {}", percent(step.weight), exact(step.bake_ms)));
+            format!("canary: {}{bound}", steps.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::operation::Reason;
+    use lockstep_domain::{ConfigRevision, VersionNumber};
+
+    use super::*;
+
+    fn at(minor: u64, config: u32) -> BaselineEntry {
+        BaselineEntry { version: VersionNumber::new(1, minor, 0), config: ConfigRevision(config) }
+    }
+
+    fn step(service: &str, readiness: Readiness, reasons: Vec<Reason>) -> Move {
+        let service = service.parse().unwrap();
+        Move { service, from: Some(at(3, 0)), to: Some(at(4, 2)), readiness, reasons }
+    }
+
+    #[test]
+    fn a_plan_shows_waves_moves_and_every_reason() {
+        let consumer = Reason::ProviderFirst { consumer: "orders".parse().unwrap() };
+        let plan = Plan {
+            parent: 17,
+            target: lockstep_domain::baseline::Entries::new(),
+            strategy: Strategy::canary(&[5, 100], 30_000),
+            waves: vec![
+                vec![step("payments", Readiness::Cold, vec![Reason::Asked, consumer])],
+                vec![step("orders", Readiness::Warm, vec![Reason::Asked])],
+            ],
+            configuration: None,
+            replicas: None,
+            holds: vec!["orders".parse().unwrap()],
+            warnings: vec!["nobody looks".into()],
+        };
+        let intent = Intent::Deploy { versions: vec!["orders@1.4.0".parse().unwrap()] };
+        let text = render(&plan, &"production".parse().unwrap(), &intent, &Style::plain());
+        assert_eq!(
+            text,
+            "plan for production: deploy orders@1.4.0\n\
+             from baseline 17, canary: 5 % for 30s, 100 % for 30s, back above 1 % failures\n\
+             wave 1 of 2\n  payments 1.3.0 -> 1.4.0 (c2)  (cold: instances are started)\n      asked for\n      \
+             before its consumer orders: providers first\n\
+             wave 2 of 2\n  orders 1.3.0 -> 1.4.0 (c2)  (warm: only routes change)\n      asked for\n\
+             held afterwards: orders@1.3.0\nwarning: nobody looks\nnothing was changed: this is a dry run\n"
+        );
+    }
+}

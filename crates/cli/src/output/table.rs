@@ -1,0 +1,98 @@
+//! Aligned columns, readable without colour and without lines.
+
+use super::style::{Style, printable};
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// Rows under a heading.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    heading: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+    indent: usize,
+}
+
+impl Table {
+    /// Makes a table; without headings when all of them are empty.
+    pub(crate) fn new<const N: usize>(heading: [&'static str; N]) -> Self {
+        Self { heading: heading.into(), rows: Vec::new(), indent: 0 }
+    }
+
+    /// Moves the whole table to the right.
+    #[must_use]
+    pub(crate) const fn indented(mut self, spaces: usize) -> Self {
+        self.indent = spaces;
+        self
+    }
+
+    /// Adds a row.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        let one_line = |cell: String| printable(&cell).replace(['\n', '\t'], " ");
+        self.rows.push(cells.into_iter().map(one_line).collect());
+    }
+
+    /// Tells whether there is no row.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Writes the table, every line with its break.
+    pub(crate) fn render(&self, style: &Style) -> String {
+        let widths = self.widths();
+        let mut text = String::new();
+        if self.heading.iter().any(|heading| !heading.is_empty()) {
+            let cells: Vec<_> = self.heading.iter().map(|heading| (*heading).to_owned()).collect();
+            let line = self.line(&cells, &widths);
+            text.push_str(&style.strong(&line));
+            text.push('\n');
+        }
+        for row in &self.rows {
+            text.push_str(&self.line(row, &widths));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let width = |column: usize, heading: &&str| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).chain([heading.chars().count()]).max().unwrap_or(0)
+        };
+        self.heading.iter().enumerate().map(|(column, heading)| width(column, heading)).collect()
+    }
+
+    fn line(&self, cells: &[String], widths: &[usize]) -> String {
+        let padded = cells.iter().zip(widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        let joined = padded.collect::<Vec<_>>().join(GAP);
+        format!("{}{}", " ".repeat(self.indent), joined.trim_end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_trailing_space() {
+        let mut table = Table::new(["SERVICE", "VERSION", ""]).indented(2);
+        table.row(["orders".into(), "1.10.0".into(), String::new()]);
+        table.row(["web".into(), "2.0.0".into(), "warm".into()]);
+        assert_eq!(
+            table.render(&Style::plain()),
+            "  SERVICE  VERSION\n  orders   1.10.0\n  web      2.0.0    warm\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_is_always_one_line(cells in prop::collection::vec(any::<[String; 2]>(), 0..5)) {
+            let mut table = Table::new(["A", "B"]);
+            let count = cells.len();
+            cells.into_iter().for_each(|row| table.row(row));
+            prop_assert_eq!(table.render(&Style::plain()).matches('\n').count(), count + 1);
+        }
+    }
+}
