@@ -15,6 +15,7 @@ mod model;
 pub mod openapi;
 mod options;
 pub mod protobuf;
+pub mod render;
 mod source;
 pub mod sql;
 

@@ -1,26 +1,195 @@
-//! The openapi format.
+//! OpenAPI 3.0, 3.1 and 3.2, and Swagger 2, as contracts between a provider and its consumers.
+//!
+//! Operations are matched by method and path; what they say beside schemas is compared here, schemas by
+//! [`crate::schema`]. Requests are written by consumers and read by the provider, responses the other way round; in callbacks
+//! and webhooks both are reversed.
 
+mod body;
+mod callbacks;
+mod cursor;
+mod operations;
+mod parameters;
+mod responses;
 pub(crate) mod rules;
+mod security;
 
-use crate::{Comparison, Findings, InputError, NotChecked, Options, Rule, Source};
+use serde_json::Value;
+
+use crate::document::may_be_document;
+use crate::draft::{Draft, DraftNotChecked, Drafts, Findings, Spot};
+use crate::library::{Library, load_both};
+use crate::schema::report::{Demand, Site};
+use crate::schema::rules::{ASPECTS, TOPICS};
+use crate::schema::{Dialect, Schemas, Side, report};
+use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
+use cursor::Cursor;
 
 /// The rules of this format.
 pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
-    std::iter::empty()
+    rules::OPERATIONS.iter().copied().chain(ASPECTS).chain(TOPICS)
 }
 
-/// True when the source looks like this format.
-pub(crate) fn detect(_source: &Source) -> bool {
-    false
+/// True when the entry is a document that says which OpenAPI or Swagger it is.
+pub(crate) fn detect(source: &Source) -> bool {
+    let Some((path, bytes)) = source.entry() else { return false };
+    if !may_be_document(path, bytes) && !path.is_empty() && path.contains('.') {
+        return false;
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('{') {
+        return declares_version(text);
+    }
+    text.lines().any(|line| {
+        let line = line.trim_start_matches(['"', '\'']);
+        line.starts_with("openapi") || line.starts_with("swagger")
+    })
+}
+
+/// True when the root of a JSON document has the key, found without building the document.
+fn declares_version(text: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Root {
+        openapi: Option<serde::de::IgnoredAny>,
+        swagger: Option<serde::de::IgnoredAny>,
+    }
+    let named = text.contains("\"openapi\"") || text.contains("\"swagger\"");
+    let root = if named { serde_json::from_str::<Root>(text).ok() } else { None };
+    root.map_or(named, |root| root.openapi.is_some() || root.swagger.is_some())
 }
 
 /// Compares two contracts of this format in both directions.
-pub(crate) fn compare(
-    _old: &Source,
-    _new: &Source,
-    _options: &Options,
-) -> Result<Comparison, Vec<InputError>> {
-    let nothing = NotChecked { place: String::new(), reason: "format not read".into(), old: None, new: None };
-    let findings = Findings { changes: Vec::new(), not_checked: vec![nothing] };
-    Ok(Comparison { deploy: findings.clone(), roll_back: findings })
+pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
+    let (old, new) = load_both(old, new)?;
+    let dialects = match (dialect(&old), dialect(&new)) {
+        (Ok(old), Ok(new)) => [old, new],
+        (old, new) => return Err([old.err(), new.err()].into_iter().flatten().collect()),
+    };
+    let engine = |flow| Schemas::new((&old, &new), dialects, flow, options.unknown_fields);
+    let mut request = engine(Flow::Request);
+    let mut response = engine(Flow::Response);
+    let mut drafts = Drafts::default();
+    let mut uses = Uses::default();
+    let sides = [Cursor::root(&old, Side::Old), Cursor::root(&new, Side::New)];
+    Comparer { request: &mut request, response: &mut response, uses: Some(&mut uses), findings: &mut drafts.deploy, options }
+        .contract(&sides[0], &sides[1]);
+    Comparer { request: &mut request, response: &mut response, uses: None, findings: &mut drafts.roll_back, options }
+        .contract(&sides[1], &sides[0]);
+    report::compare(&mut request, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
+    report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
+    Ok(drafts.locate(&old, &new))
+}
+
+fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
+    let root = library.entry().value;
+    let version = match (root.get("openapi"), root.get("swagger")) {
+        (Some(version), _) | (None, Some(version)) => version.as_str().map_or_else(|| version.to_string(), str::to_owned),
+        (None, None) => String::new(),
+    };
+    if !root.is_object() {
+        return Err(InputError::new(&library.document(0).file, "the document is not a mapping").on_line(1));
+    }
+    if version.starts_with("3.0") || version.starts_with("2.") || version == "3" || version == "2" {
+        Ok(Dialect::OpenApi30)
+    } else if version.starts_with("3.") {
+        Ok(Dialect::OpenApi31)
+    } else {
+        let line = library.document(0).lines(["/openapi"]).first().copied().unwrap_or(1);
+        let message = format!("`{version}` is not a version of OpenAPI that is read");
+        Err(InputError::new(&library.document(0).file, message).on_line(line).with_hint("use 2.0, 3.0, 3.1 or 3.2"))
+    }
+}
+
+/// The uses of schemas found on the way, by flow.
+#[derive(Default)]
+struct Uses {
+    request: Vec<Site>,
+    response: Vec<Site>,
+}
+
+/// One direction of a comparison. Uses of schemas are collected in the first direction only: schemas are compared both ways at once.
+struct Comparer<'c, 'l> {
+    request: &'c mut Schemas<'l>,
+    response: &'c mut Schemas<'l>,
+    uses: Option<&'c mut Uses>,
+    findings: &'c mut Findings,
+    options: &'c Options,
+}
+
+/// An operation on both sides, or what it is compared as.
+struct Pair<'p, 'l> {
+    old: &'p Cursor<'l>,
+    new: &'p Cursor<'l>,
+}
+
+/// Where a schema is used: what a person and a witness need to know.
+struct Use {
+    flow: Flow,
+    label: String,
+    envelope: Vec<(&'static str, Value)>,
+    slot: &'static str,
+}
+
+impl<'l> Comparer<'_, 'l> {
+    /// Files a change; `place` is told of the new side where it is there.
+    fn change(&mut self, rule: &'static Rule, place: &Cursor<'l>, message: String, old: Option<Spot>, new: Option<Spot>) {
+        let change = Change::new(rule, place.spot().place, message);
+        self.findings.changes.push(Draft { change, old, new });
+    }
+
+    /// Files a change about something on both sides.
+    fn changed(&mut self, rule: &'static Rule, pair: &Pair<'_, 'l>, message: String) {
+        self.change(rule, pair.new, message, Some(pair.old.spot()), Some(pair.new.spot()));
+    }
+
+    /// Files a change about something that is gone; `from` is what it was taken from.
+    fn removed(&mut self, rule: &'static Rule, gone: &Cursor<'l>, from: &Cursor<'l>, message: String) {
+        self.change(rule, gone, message, Some(gone.spot()), Some(from.spot()));
+    }
+
+    /// Files a change about something new; `to` is what it was added to.
+    fn added(&mut self, rule: &'static Rule, new: &Cursor<'l>, to: &Cursor<'l>, message: String) {
+        self.change(rule, new, message, Some(to.spot()), Some(new.spot()));
+    }
+
+    fn not_checked(&mut self, pair: &Pair<'_, 'l>, reason: String) {
+        let (old, new) = (pair.old.spot(), pair.new.spot());
+        let place = new.place.clone();
+        self.findings.not_checked.push(DraftNotChecked { place, reason, old: Some(old), new: Some(new) });
+    }
+
+    /// Remembers that a schema is used; a missing schema allows everything. `owners` are what the schemas stand in.
+    fn schema_use(&mut self, owners: &Pair<'_, 'l>, (old, new): (Option<Cursor<'l>>, Option<Cursor<'l>>), used: Use) {
+        let Some(uses) = &mut self.uses else { return };
+        let (schemas, sites) = match used.flow {
+            Flow::Request => (&mut *self.request, &mut uses.request),
+            _ => (&mut *self.response, &mut uses.response),
+        };
+        let mut node = |cursor: &Option<Cursor<'l>>| {
+            cursor.as_ref().map_or(crate::schema::NodeId::ANY, |cursor| schemas.schema(cursor.side, cursor.target.clone()))
+        };
+        let (old_node, new_node) = (node(&old), node(&new));
+        if schemas.are_identical(old_node, new_node) {
+            return;
+        }
+        let new_node = if used.slot == "value" { schemas.read_from_text(old_node, new_node) } else { new_node };
+        let (old_spot, new_spot) = (owners.old.spot(), owners.new.spot());
+        sites.push(Site {
+            old: old_node,
+            new: new_node,
+            label: used.label,
+            place: new_spot.place.clone(),
+            old_spot: Some(old_spot),
+            new_spot: Some(new_spot),
+            envelope: used.envelope.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            slot: Some(used.slot),
+        });
+    }
+
+    /// True when two values are the same as written, everything they refer to included.
+    fn is_same(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) -> bool {
+        let old = self.request.schema(old.side, old.target.clone());
+        let new = self.request.schema(new.side, new.target.clone());
+        self.request.are_identical(old, new)
+    }
 }

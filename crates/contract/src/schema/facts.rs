@@ -94,10 +94,6 @@ impl Types {
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = Type> {
-        Type::ALL.into_iter().filter(move |kind| self.has(*kind))
-    }
 }
 
 /// One end of a range of numbers.

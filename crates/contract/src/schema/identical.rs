@@ -14,8 +14,21 @@ use super::{Dialect, Node, Raw, Schemas};
 const ANNOTATIONS: &[&str] =
     &["title", "description", "example", "examples", "externalDocs", "$comment", "summary", "xml"];
 
-/// Keywords whose value is a map from names to schemas.
-const MAPS: &[&str] = &["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+/// Keywords whose value is a map from names to schemas or other parts of a contract.
+const MAPS: &[&str] = &[
+    "properties",
+    "patternProperties",
+    "$defs",
+    "definitions",
+    "dependentSchemas",
+    "headers",
+    "content",
+    "callbacks",
+    "responses",
+    "links",
+    "encoding",
+    "variables",
+];
 
 /// Keywords whose value is data and not schemas.
 const DATA: &[&str] = &["enum", "const", "default", "required", "type", "discriminator", "dependentRequired"];
@@ -168,7 +181,7 @@ impl<'l> Schemas<'l> {
 /// The members of a schema object that say something.
 fn said(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
     map.iter().filter(|(key, _)| {
-        let extension = key.starts_with("x-") && *key != "x-extensible-enum" && *key != "x-nullable";
+        let extension = key.starts_with("x-") && !["x-extensible-enum", "x-nullable", "x-sunset"].contains(&key.as_str());
         !extension && !ANNOTATIONS.contains(&key.as_str())
     })
 }

@@ -224,7 +224,8 @@ impl Reporter<'_, '_> {
 
     fn note(&self, graph: &Graph, pair: usize, path: &Path, note: &Note) -> Draft {
         let mut rule = of_topic(note.topic, self.flow);
-        let in_parameter = self.flow == Flow::Request && self.sites[path.sites[0]].slot == Some("parameter");
+        let changed_value = note.old != "none" && note.new != "none";
+        let in_parameter = self.flow == Flow::Request && self.sites[path.sites[0]].slot == Some("value") && changed_value;
         let (place, old, new) = self.place(graph, pair, path, note.subject.as_deref());
         if in_parameter && note.topic == super::notes::Topic::Default {
             rule = crate::openapi::rules::PARAMETER_DEFAULT_CHANGED;

@@ -34,38 +34,6 @@ pub(crate) enum Aspect {
     Exclusion,
 }
 
-impl Aspect {
-    pub(crate) const ALL: [Self; 27] = [
-        Self::Type,
-        Self::Null,
-        Self::EnumValue,
-        Self::Enum,
-        Self::Minimum,
-        Self::Maximum,
-        Self::MultipleOf,
-        Self::MinLength,
-        Self::MaxLength,
-        Self::Pattern,
-        Self::Format,
-        Self::Content,
-        Self::MinItems,
-        Self::MaxItems,
-        Self::UniqueItems,
-        Self::Items,
-        Self::Contains,
-        Self::MinProperties,
-        Self::MaxProperties,
-        Self::NewRequiredProperty,
-        Self::RequiredProperty,
-        Self::ClosedProperty,
-        Self::AdditionalProperties,
-        Self::PropertyNames,
-        Self::DependentRequired,
-        Self::Variant,
-        Self::Exclusion,
-    ];
-}
-
 /// How sure a violation is without a witness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Certainty {

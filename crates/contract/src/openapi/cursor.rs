@@ -1,0 +1,85 @@
+//! Walking an OpenAPI document: a value with its place, with references followed.
+
+use serde_json::Value;
+
+use crate::draft::Spot;
+use crate::library::{Library, Target, push_token};
+use crate::schema::Side;
+
+/// How many references are followed one after another before a chain is taken for a cycle.
+const MAX_CHAIN: usize = 32;
+
+/// A value in one of the documents of one side.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor<'l> {
+    pub(super) library: &'l Library<'l>,
+    pub(super) side: Side,
+    pub(super) target: Target<'l>,
+}
+
+impl<'l> Cursor<'l> {
+    /// The whole contract.
+    pub(super) fn root(library: &'l Library<'l>, side: Side) -> Self {
+        Self { library, side, target: library.entry() }
+    }
+
+    pub(super) fn value(&self) -> &'l Value {
+        self.target.value
+    }
+
+    /// The value under a key as it stands, without following references.
+    pub(super) fn direct(&self, key: &str) -> Option<Self> {
+        let value = match self.target.value {
+            Value::Object(map) => map.get(key)?,
+            Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+        let mut pointer = String::with_capacity(self.target.pointer.len() + key.len() + 1);
+        pointer.push_str(&self.target.pointer);
+        push_token(&mut pointer, key);
+        let Target { document, base, .. } = self.target;
+        Some(Self { target: Target { value, document, pointer, base }, ..self.clone() })
+    }
+
+    /// The value under a key, with references followed.
+    pub(super) fn get(&self, key: &str) -> Option<Self> {
+        self.direct(key).map(Self::followed)
+    }
+
+    /// What a chain of references leads to; itself when it leads nowhere.
+    pub(super) fn followed(self) -> Self {
+        let mut at = self;
+        for _ in 0..MAX_CHAIN {
+            let reference = at.target.value.get("$ref").and_then(Value::as_str);
+            match reference.and_then(|reference| at.library.resolve(at.target.base, reference)) {
+                Some(target) => at = Self { target, ..at },
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// The members of a map that are not extensions, with references followed.
+    pub(super) fn entries(&self) -> Vec<(&'l str, Self)> {
+        let map = self.target.value.as_object().into_iter().flatten();
+        map.filter_map(|(key, _)| Some((key.as_str(), self.get(key)?))).collect()
+    }
+
+    /// The items of a list, with references followed.
+    pub(super) fn items(&self) -> Vec<Self> {
+        let count = self.target.value.as_array().map_or(0, Vec::len);
+        (0..count).filter_map(|index| self.get(&index.to_string())).collect()
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'l str> {
+        self.target.value.get(key).and_then(Value::as_str)
+    }
+
+    pub(super) fn is_true(&self, key: &str) -> bool {
+        self.target.value.get(key) == Some(&Value::Bool(true))
+    }
+
+    pub(super) fn spot(&self) -> Spot {
+        Spot::new(self.library, self.target.document, self.target.pointer.clone())
+    }
+}

@@ -1,0 +1,215 @@
+//! Paths and operations: which are there, and what is said of each beside its parameters, body and responses.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde_json::Value;
+
+use super::cursor::Cursor;
+use super::{Comparer, Pair, rules};
+
+/// The methods a path may have, as written in a document.
+pub(super) const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
+
+/// An operation with what it inherits.
+pub(super) struct Operation<'o, 'l> {
+    pub(super) method: String,
+    pub(super) path: &'o str,
+    pub(super) item: &'o Cursor<'l>,
+    pub(super) root: &'o Cursor<'l>,
+    pub(super) cursor: Cursor<'l>,
+}
+
+impl Operation<'_, '_> {
+    /// `GET /pets`.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// What tells a witness which operation it is about.
+    pub(super) fn envelope(&self) -> Vec<(&'static str, Value)> {
+        vec![("method", self.method.clone().into()), ("path", self.path.into())]
+    }
+}
+
+impl<'l> Comparer<'_, 'l> {
+    /// Compares two whole contracts.
+    pub(super) fn contract(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
+        self.security_schemes(old, new);
+        self.servers(&Pair { old, new });
+        self.paths(old, new);
+        self.webhooks(old, new);
+    }
+
+    fn paths(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
+        let (old_paths, new_paths) = (entries(old, "paths"), entries(new, "paths"));
+        let matched = match_paths(&old_paths, &new_paths);
+        let security_same = old.value().get("security") == new.value().get("security");
+        for (index, (path, item)) in old_paths.iter().enumerate() {
+            match matched[index].map(|other| &new_paths[other]) {
+                Some((new_path, new_item)) if path != new_path || !security_same || !self.is_same(item, new_item) => {
+                    self.path((path, item, old), (new_path, new_item, new));
+                }
+                Some(_) => {}
+                None => {
+                    for operation in operations(path, item, old) {
+                        self.operation_removed(&operation, new);
+                    }
+                }
+            }
+        }
+        for (index, (path, item)) in new_paths.iter().enumerate() {
+            if !matched.contains(&Some(index)) {
+                for operation in operations(path, item, new) {
+                    self.added(&rules::OPERATION_ADDED, &operation.cursor, old, format!("{} is new", operation.name()));
+                }
+            }
+        }
+    }
+
+    fn path(&mut self, old: (&str, &Cursor<'l>, &Cursor<'l>), new: (&str, &Cursor<'l>, &Cursor<'l>)) {
+        let old_operations = operations(old.0, old.1, old.2);
+        let new_operations = operations(new.0, new.1, new.2);
+        let find = |wanted: &Operation<'_, 'l>, among: &[Operation<'_, 'l>]| {
+            among.iter().position(|operation| operation.method == wanted.method)
+        };
+        for operation in &old_operations {
+            match find(operation, &new_operations) {
+                Some(index) => self.operation(operation, &new_operations[index]),
+                None => self.operation_removed(operation, new.1),
+            }
+        }
+        for operation in &new_operations {
+            if find(operation, &old_operations).is_none() {
+                self.added(&rules::OPERATION_ADDED, &operation.cursor, old.1, format!("{} is new", operation.name()));
+            }
+        }
+        self.servers(&Pair { old: old.1, new: new.1 });
+    }
+
+    fn operation(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        self.security(old, new);
+        self.parameters(old, new);
+        if self.is_same(&old.cursor, &new.cursor) {
+            return;
+        }
+        self.said_of_operation(old, new);
+        self.request_body(old, new);
+        self.responses(old, new);
+        self.callbacks(old, new);
+        self.servers(&Pair { old: &old.cursor, new: &new.cursor });
+    }
+
+    fn operation_removed(&mut self, operation: &Operation<'_, 'l>, from: &Cursor<'l>) {
+        let name = operation.name();
+        let sunset = sunset(&operation.cursor);
+        let over = operation.cursor.is_true("deprecated")
+            && sunset.zip(self.options.today).is_some_and(|(sunset, today)| sunset <= today);
+        if over {
+            self.removed(&rules::OPERATION_REMOVED_AFTER_SUNSET, &operation.cursor, from, format!("{name} is gone after its sunset"));
+        } else {
+            let message = format!("{name} is gone: consumers that call it get an error");
+            self.removed(&rules::OPERATION_REMOVED, &operation.cursor, from, message);
+            if let Some(draft) = self.findings.changes.last_mut() {
+                draft.change.witness = Some(operation.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+            }
+        }
+    }
+
+    fn said_of_operation(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let name = new.name();
+        match (pair.old.is_true("deprecated"), pair.new.is_true("deprecated")) {
+            (false, true) => {
+                let end = sunset(pair.new).map_or_else(|| "no sunset is named".to_owned(), |day| format!("its sunset is {day}"));
+                self.changed(&rules::OPERATION_DEPRECATED, &pair, format!("{name} is deprecated; {end}"));
+            }
+            (true, false) => self.changed(&rules::OPERATION_UNDEPRECATED, &pair, format!("{name} is no longer deprecated")),
+            _ => {}
+        }
+        if let (Some(from), Some(to)) = (sunset(pair.old), sunset(pair.new))
+            && to < from
+        {
+            self.changed(&rules::SUNSET_MOVED_FORWARD, &pair, format!("{name} ends on {to}, not on {from}"));
+        }
+        let (from, to) = (pair.old.text("operationId"), pair.new.text("operationId"));
+        if from != to {
+            let text = |id: Option<&str>| id.map_or_else(|| "none".to_owned(), |id| format!("`{id}`"));
+            self.changed(&rules::OPERATION_ID_CHANGED, &pair, format!("the id of {name} is {}, not {}", text(to), text(from)));
+        }
+        if pair.old.value().get("tags") != pair.new.value().get("tags") {
+            self.changed(&rules::TAGS_CHANGED, &pair, format!("{name} has other tags"));
+        }
+    }
+
+    /// Servers named at the root, a path or an operation.
+    pub(super) fn servers(&mut self, pair: &Pair<'_, 'l>) {
+        let urls = |cursor: &Cursor<'l>| -> Vec<&'l str> {
+            cursor.direct("servers").map_or_else(Vec::new, |servers| {
+                servers.value().as_array().into_iter().flatten().filter_map(|server| server.get("url")?.as_str()).collect()
+            })
+        };
+        let (old, new) = (urls(pair.old), urls(pair.new));
+        for url in old.iter().filter(|url| !new.contains(url)) {
+            self.changed(&rules::SERVER_REMOVED, pair, format!("the server `{url}` is no longer named"));
+        }
+        for url in new.iter().filter(|url| !old.contains(url)) {
+            self.changed(&rules::SERVER_ADDED, pair, format!("the server `{url}` is named"));
+        }
+    }
+}
+
+/// The members of a map of the contract.
+pub(super) fn entries<'l>(root: &Cursor<'l>, key: &str) -> Vec<(&'l str, Cursor<'l>)> {
+    let entries = root.get(key).map(|map| map.entries()).unwrap_or_default();
+    entries.into_iter().filter(|(name, _)| !name.starts_with("x-")).collect()
+}
+
+/// The operations of a path.
+pub(super) fn operations<'o, 'l>(path: &'o str, item: &'o Cursor<'l>, root: &'o Cursor<'l>) -> Vec<Operation<'o, 'l>> {
+    let named = METHODS.iter().filter_map(|method| Some((method.to_uppercase(), item.get(method)?)));
+    let additional = item.get("additionalOperations").map(|map| map.entries()).unwrap_or_default();
+    let additional = additional.into_iter().map(|(method, cursor)| (method.to_owned(), cursor));
+    named.chain(additional).map(|(method, cursor)| Operation { method, path, item, root, cursor }).collect()
+}
+
+/// For every old path the new one that means the same: by its text, else by its shape without names.
+fn match_paths(old: &[(&str, Cursor<'_>)], new: &[(&str, Cursor<'_>)]) -> Vec<Option<usize>> {
+    let exact: BTreeMap<&str, usize> = new.iter().enumerate().map(|(index, (path, _))| (*path, index)).collect();
+    let known: std::collections::BTreeSet<&str> = old.iter().map(|(path, _)| *path).collect();
+    let free = new.iter().enumerate().filter(|(_, (path, _))| !known.contains(path));
+    let by_shape: BTreeMap<String, usize> = free.map(|(index, (path, _))| (shape(path), index)).collect();
+    old.iter().map(|(path, _)| exact.get(path).or_else(|| by_shape.get(&shape(path))).copied()).collect()
+}
+
+/// A path with its parameters unnamed.
+fn shape(path: &str) -> String {
+    let mut shape = String::with_capacity(path.len());
+    let mut inside = false;
+    for character in path.chars() {
+        match character {
+            '{' => {
+                inside = true;
+                shape.push('{');
+            }
+            '}' => {
+                inside = false;
+                shape.push('}');
+            }
+            character if !inside => shape.push(character),
+            _ => {}
+        }
+    }
+    shape
+}
+
+/// The names of the parameters in a path, in order.
+pub(super) fn path_names(path: &str) -> Vec<&str> {
+    path.split('{').skip(1).filter_map(|part| part.split('}').next()).collect()
+}
+
+/// The day after which an operation may be gone, from the widespread extension.
+fn sunset(operation: &Cursor<'_>) -> Option<Date> {
+    let text = operation.text("x-sunset")?;
+    text.get(..10)?.parse().ok()
+}

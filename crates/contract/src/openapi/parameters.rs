@@ -1,0 +1,158 @@
+//! Parameters of operations: which there are, whether they must be sent, how they are written.
+
+use serde_json::Value;
+
+use super::cursor::Cursor;
+use super::operations::{Operation, path_names};
+use super::{Comparer, Pair, Use, rules};
+use crate::Flow;
+
+/// A parameter of an operation, its own or its path's.
+struct Parameter<'l> {
+    place: &'l str,
+    name: &'l str,
+    cursor: Cursor<'l>,
+}
+
+impl<'l> Parameter<'l> {
+    fn is_required(&self) -> bool {
+        self.place == "path" || self.cursor.is_true("required")
+    }
+
+    fn label(&self, operation: &str) -> String {
+        format!("the {} parameter `{}` of {operation}", self.place, self.name)
+    }
+
+    /// How the value is written: the style with its defaults filled in, and for what follows a media type, that.
+    fn style(&self) -> (String, bool) {
+        if let Some(format) = self.cursor.text("collectionFormat") {
+            return (format.to_owned(), false);
+        }
+        let usual = if matches!(self.place, "query" | "cookie") { "form" } else { "simple" };
+        let style = self.cursor.text("style").unwrap_or(usual);
+        let explode = self.cursor.value().get("explode").and_then(Value::as_bool).unwrap_or(style == "form");
+        (style.to_owned(), explode)
+    }
+
+    /// The schema of the value, under `schema`, under its media type, or, in Swagger 2, the parameter itself.
+    fn schema(&self) -> Option<Cursor<'l>> {
+        let content = || self.cursor.get("content")?.entries().into_iter().next()?.1.direct("schema");
+        let own = || self.cursor.value().get("type").map(|_| self.cursor.clone());
+        self.cursor.direct("schema").or_else(content).or_else(own)
+    }
+
+    fn media_type(&self) -> Option<&'l str> {
+        self.cursor.value().get("content")?.as_object()?.keys().next().map(String::as_str)
+    }
+}
+
+impl<'l> Comparer<'_, 'l> {
+    pub(super) fn parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        let (before, after) = (parameters(old), parameters(new));
+        for parameter in &before {
+            match counterpart(parameter, old, &after, new) {
+                Some(index) => self.parameter(parameter, &after[index], new),
+                None => {
+                    let message = format!("{} is no longer described", parameter.label(&new.name()));
+                    self.removed(&rules::PARAMETER_REMOVED, &parameter.cursor, &new.cursor, message);
+                }
+            }
+        }
+        for parameter in &after {
+            if counterpart(parameter, new, &before, old).is_none() {
+                let label = parameter.label(&new.name());
+                if parameter.is_required() {
+                    let message = format!("{label} is new and required: consumers that do not send it are refused");
+                    self.added(&rules::REQUIRED_PARAMETER_ADDED, &parameter.cursor, &old.cursor, message);
+                    if let Some(draft) = self.findings.changes.last_mut() {
+                        draft.change.witness = Some(old.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+                    }
+                } else {
+                    self.added(&rules::PARAMETER_ADDED, &parameter.cursor, &old.cursor, format!("{label} is new"));
+                }
+            }
+        }
+    }
+
+    fn parameter(&mut self, old: &Parameter<'l>, new: &Parameter<'l>, operation: &Operation<'_, 'l>) {
+        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let label = new.label(&operation.name());
+        if old.name != new.name && old.place == "path" {
+            self.changed(&rules::PATH_PARAMETER_RENAMED, &pair, format!("{label} was named `{}`", old.name));
+        }
+        match (old.is_required(), new.is_required()) {
+            (false, true) => {
+                let message = format!("{label} is required: consumers that leave it out are refused");
+                self.changed(&rules::PARAMETER_BECAME_REQUIRED, &pair, message);
+            }
+            (true, false) => self.changed(&rules::PARAMETER_BECAME_OPTIONAL, &pair, format!("{label} is optional")),
+            _ => {}
+        }
+        self.parameter_style(old, new, &pair, &label);
+        let mut envelope = operation.envelope();
+        envelope.extend([("in", new.place.into()), ("name", new.name.into())]);
+        self.schema_use(&pair, (old.schema(), new.schema()), Use { flow: Flow::Request, label, envelope, slot: "value" });
+    }
+
+    fn parameter_style(&mut self, old: &Parameter<'l>, new: &Parameter<'l>, pair: &Pair<'_, 'l>, label: &str) {
+        let (before, after) = (old.media_type(), new.media_type());
+        let ((style, explode), (new_style, new_explode)) = (old.style(), new.style());
+        let many = self.is_composite(old) || self.is_composite(new);
+        let simple_same = matches!((style.as_str(), new_style.as_str()), ("form" | "simple", "form" | "simple"));
+        let styles_differ = if many { style != new_style || explode != new_explode } else { style != new_style && !simple_same };
+        if before != after || (before.is_none() && styles_differ) {
+            let text = |media_type: Option<&str>, style: &str, explode: bool| {
+                media_type.map_or_else(|| format!("{style}, explode {explode}"), str::to_owned)
+            };
+            let (from, to) = (text(before, &style, explode), text(after, &new_style, new_explode));
+            self.changed(&rules::PARAMETER_STYLE_CHANGED, pair, format!("{label} is written as {to}, not as {from}"));
+        }
+        let reserved = |parameter: &Parameter<'l>| parameter.cursor.is_true("allowReserved");
+        if reserved(old) && !reserved(new) {
+            self.changed(&rules::PARAMETER_STYLE_CHANGED, pair, format!("{label} may no longer hold reserved characters"));
+        }
+    }
+
+    /// True when the value may be an array or an object, which are written in different ways.
+    fn is_composite(&mut self, parameter: &Parameter<'l>) -> bool {
+        let Some(schema) = parameter.schema() else { return false };
+        let node = self.request.schema(schema.side, schema.target);
+        self.request.allows_composites(node)
+    }
+}
+
+/// The parameters of an operation and those of its path that it does not replace.
+fn parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
+    let mut found: Vec<Parameter<'l>> = Vec::new();
+    for owner in [&operation.cursor, operation.item] {
+        let list = owner.get("parameters").map(|list| list.items()).unwrap_or_default();
+        for cursor in list {
+            let (Some(place), Some(name)) = (cursor.text("in"), cursor.text("name")) else { continue };
+            let ignored = place == "header" && ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str());
+            let known = found.iter().any(|other| other.place == place && other.name == name);
+            if !known && !ignored && place != "body" && place != "formData" {
+                found.push(Parameter { place, name, cursor });
+            }
+        }
+    }
+    found
+}
+
+/// The same parameter on the other side: by name, in a path by position.
+fn counterpart(
+    parameter: &Parameter<'_>,
+    own: &Operation<'_, '_>,
+    others: &[Parameter<'_>],
+    other: &Operation<'_, '_>,
+) -> Option<usize> {
+    let position = path_names(own.path).iter().position(|name| *name == parameter.name);
+    let renamed = position.and_then(|position| path_names(other.path).get(position).copied());
+    others.iter().position(|candidate| {
+        candidate.place == parameter.place
+            && match parameter.place {
+                "header" => candidate.name.eq_ignore_ascii_case(parameter.name),
+                "path" => candidate.name == renamed.unwrap_or(parameter.name),
+                _ => candidate.name == parameter.name,
+            }
+    })
+}

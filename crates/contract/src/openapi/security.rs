@@ -1,0 +1,104 @@
+//! Authentication: who may call an operation, and what the schemes mean.
+//!
+//! A requirement is a list of alternatives, each a set of schemes with scopes. A consumer that met one of the old
+//! alternatives must meet one of the new ones with the credentials it has. Newly required authentication breaks everybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::cursor::Cursor;
+use super::operations::Operation;
+use super::{Comparer, Pair, rules};
+
+/// The schemes one alternative needs, with their scopes.
+type Alternative<'l> = BTreeMap<&'l str, BTreeSet<&'l str>>;
+
+impl<'l> Comparer<'_, 'l> {
+    pub(super) fn security(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        let (before, after) = (requirement(old), requirement(new));
+        if before == after {
+            return;
+        }
+        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let name = new.name();
+        for alternative in &before {
+            if !after.iter().any(|other| is_met_by(other, alternative)) {
+                let by_name = after.iter().any(|other| other.keys().all(|scheme| alternative.contains_key(scheme)));
+                let wanted = after.iter().map(describe).collect::<Vec<_>>().join(" or ");
+                let message = format!("{name} needs {wanted}; {} was enough", describe(alternative));
+                let rule = if by_name { &rules::SECURITY_SCOPE_ADDED } else { &rules::SECURITY_ADDED };
+                self.changed(rule, &pair, message);
+                if let Some(draft) = self.findings.changes.last_mut() {
+                    let witness = old.envelope().into_iter().map(|(key, value)| (key.to_owned(), value));
+                    let credentials = ("credentials".to_owned(), serde_json::json!(alternative));
+                    draft.change.witness = Some(witness.chain([credentials]).collect());
+                }
+            }
+        }
+        for alternative in after.iter().filter(|other| !before.iter().any(|alternative| is_met_by(alternative, other))) {
+            self.changed(&rules::SECURITY_WIDENED, &pair, format!("{name} accepts {}", describe(alternative)));
+        }
+    }
+
+    /// Compares the schemes that both contracts define.
+    pub(super) fn security_schemes(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
+        let (before, after) = (schemes(old), schemes(new));
+        for (name, scheme) in &before {
+            let Some(other) = after.iter().find(|(other, _)| other == name).map(|(_, cursor)| cursor) else { continue };
+            self.security_scheme(name, &Pair { old: scheme, new: other });
+        }
+    }
+
+    fn security_scheme(&mut self, name: &str, pair: &Pair<'_, 'l>) {
+        const USE: [&str; 4] = ["type", "in", "name", "scheme"];
+        const DETAILS: [&str; 8] =
+            ["flows", "flow", "authorizationUrl", "tokenUrl", "scopes", "openIdConnectUrl", "bearerFormat", "oauth2MetadataUrl"];
+        let differs = |key: &&str| {
+            let text = |cursor: &Cursor<'l>| cursor.value().get(*key).map(|value| value.to_string().to_ascii_lowercase());
+            text(pair.old) != text(pair.new)
+        };
+        for key in USE.iter().filter(|key| differs(key)) {
+            let text = |cursor: &Cursor<'l>| cursor.value().get(*key).map_or_else(|| "none".to_owned(), Value::to_string);
+            let message = format!("`{key}` of the security scheme `{name}` is {}, not {}", text(pair.new), text(pair.old));
+            self.changed(&rules::SECURITY_SCHEME_CHANGED, pair, message);
+        }
+        if DETAILS.iter().any(|key| differs(&key)) {
+            self.changed(&rules::SECURITY_SCHEME_DETAILS, pair, format!("the security scheme `{name}` has other details"));
+        }
+    }
+}
+
+/// What an operation needs, its own or the contract's; nothing needed is one empty alternative.
+fn requirement<'l>(operation: &Operation<'_, 'l>) -> BTreeSet<Alternative<'l>> {
+    let own = operation.cursor.value().get("security");
+    let list = own.or_else(|| operation.root.value().get("security")).and_then(Value::as_array);
+    let alternatives: BTreeSet<Alternative<'l>> = list.into_iter().flatten().filter_map(alternative).collect();
+    if alternatives.is_empty() { BTreeSet::from([Alternative::new()]) } else { alternatives }
+}
+
+fn alternative(value: &Value) -> Option<Alternative<'_>> {
+    let schemes = value.as_object()?.iter();
+    Some(schemes.map(|(name, scopes)| (name.as_str(), scopes.as_array().into_iter().flatten().filter_map(Value::as_str).collect())).collect())
+}
+
+/// True when credentials for `held` are enough for `needed`.
+fn is_met_by(needed: &Alternative<'_>, held: &Alternative<'_>) -> bool {
+    needed.iter().all(|(scheme, scopes)| held.get(scheme).is_some_and(|own| scopes.is_subset(own)))
+}
+
+fn describe(alternative: &Alternative<'_>) -> String {
+    if alternative.is_empty() {
+        return "no authentication".to_owned();
+    }
+    let parts = alternative.iter().map(|(scheme, scopes)| {
+        let scopes: Vec<&str> = scopes.iter().copied().collect();
+        if scopes.is_empty() { format!("`{scheme}`") } else { format!("`{scheme}` with {}", scopes.join(", ")) }
+    });
+    parts.collect::<Vec<_>>().join(" and ")
+}
+
+fn schemes<'l>(root: &Cursor<'l>) -> Vec<(&'l str, Cursor<'l>)> {
+    let components = root.get("components").and_then(|components| components.get("securitySchemes"));
+    components.or_else(|| root.get("securityDefinitions")).map(|map| map.entries()).unwrap_or_default()
+}

@@ -1,0 +1,165 @@
+//! Schemas in requests and responses: direction, witnesses, places.
+
+use lockstep_contract::{Level, Location, Source, Verdict, diff, diff_as, Kind, Options};
+use serde_json::{Value, json};
+
+use super::support::{assert_found, diff as compare, ids, with_answer, with_body};
+
+fn request(old: Value, new: Value) -> lockstep_contract::Report {
+    compare(&with_body(&old), &with_body(&new))
+}
+
+fn response(old: Value, new: Value) -> lockstep_contract::Report {
+    compare(&with_answer(&old), &with_answer(&new))
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+#[test]
+fn an_enum_value_breaks_only_where_it_is_read() {
+    let (few, many) = (json!({"enum": ["a", "b"]}), json!({"enum": ["a", "b", "c"]}));
+    assert_found(&request(many.clone(), few.clone()), Verdict::Breaking, "request-enum-value-removed");
+    assert_found(&request(few.clone(), many.clone()), Verdict::Compatible, "request-enum-value-added");
+    assert_found(&response(few.clone(), many.clone()), Verdict::Breaking, "response-enum-value-added");
+    assert_found(&response(many, few), Verdict::Compatible, "response-enum-value-removed");
+}
+
+#[test]
+fn a_witness_is_a_whole_request() {
+    let report = request(object(json!({"id": {"type": "string"}}), &[]), object(json!({"id": {"type": "string"}}), &["id"]));
+    assert_found(&report, Verdict::Breaking, "request-property-became-required");
+    let expected = json!({"method": "POST", "path": "/pets", "content_type": "application/json", "body": {}});
+    assert_eq!(report.changes[0].witness, Some(expected));
+    assert_eq!(report.changes[0].place, "/paths/~1pets/post/requestBody/content/application~1json/schema/properties/id");
+}
+
+#[test]
+fn optional_additions_break_nobody_and_removals_warn() {
+    let (less, more) = (object(json!({"a": {"type": "string"}}), &[]), object(json!({"a": {"type": "string"}, "b": {"type": "integer"}}), &[]));
+    assert_found(&request(less.clone(), more.clone()), Verdict::Compatible, "request-property-added");
+    assert_found(&response(less.clone(), more.clone()), Verdict::Compatible, "response-property-added");
+    let removed = request(more, less);
+    assert_found(&removed, Verdict::Compatible, "request-property-removed");
+    assert_eq!(removed.changes[0].level, Level::Warning);
+}
+
+#[test]
+fn a_property_of_a_closed_request_may_not_go() {
+    let closed = |properties: Value| json!({"type": "object", "properties": properties, "additionalProperties": false});
+    let report = request(closed(json!({"a": {"type": "string"}, "b": {"type": "integer"}})), closed(json!({"a": {"type": "string"}})));
+    assert_found(&report, Verdict::Breaking, "request-property-forbidden");
+}
+
+#[test]
+fn read_only_properties_do_not_travel_in_requests() {
+    let id = |required: &[&str]| object(json!({"id": {"type": "string", "readOnly": true}}), required);
+    assert_eq!(request(id(&[]), id(&["id"])).verdict, Verdict::Compatible);
+    assert_found(&response(id(&["id"]), id(&[])), Verdict::Breaking, "response-property-became-optional");
+}
+
+#[test]
+fn a_change_in_a_shared_schema_is_told_once_with_its_uses() {
+    let document = |maximum: u64| {
+        let content = json!({"application/json": {"schema": {"$ref": "#/components/schemas/A"}}});
+        let operation = json!({"requestBody": {"content": content}, "responses": {"200": {"description": "d"}}});
+        json!({"openapi": "3.0.0", "info": {}, "paths": {"/a": {"post": operation}, "/b": {"post": operation}, "/c": {"put": operation}},
+            "components": {"schemas": {"A": {"type": "object", "properties": {"n": {"type": "integer", "maximum": maximum}}}}}})
+    };
+    let report = compare(&document(10), &document(5));
+    assert_eq!(ids(&report), ["request-maximum-lowered"]);
+    assert_eq!(report.changes[0].place, "/components/schemas/A/properties/n");
+    assert!(report.changes[0].message.contains("and 1 more"), "{}", report.changes[0].message);
+}
+
+#[test]
+fn discriminated_variants_are_compared_with_their_namesakes() {
+    let document = |cat: Value, names: &[&str]| {
+        let variants: Vec<Value> = names.iter().map(|name| json!({"$ref": format!("#/components/schemas/{name}")})).collect();
+        let mut document = with_answer(&json!({"oneOf": variants, "discriminator": {"propertyName": "kind"}}));
+        document["components"] = json!({"schemas": {
+            "Cat": {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string"}, "lives": cat}},
+            "Dog": {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string"}}},
+        }});
+        document
+    };
+    let integer = || json!({"type": "integer"});
+    let widened = compare(&document(integer(), &["Cat", "Dog"]), &document(json!({"type": ["integer", "null"]}), &["Cat", "Dog"]));
+    assert_found(&widened, Verdict::Breaking, "response-became-nullable");
+    assert_eq!(widened.changes[0].place, "/components/schemas/Cat/properties/lives");
+    let added = compare(&document(integer(), &["Cat"]), &document(integer(), &["Cat", "Dog"]));
+    assert_eq!(added.verdict, Verdict::Breaking, "{added:#?}");
+    let reversed = compare(&document(integer(), &["Cat", "Dog"]), &document(integer(), &["Dog", "Cat"]));
+    assert_eq!(reversed.verdict, Verdict::Compatible);
+}
+
+#[test]
+fn nullable_of_3_0_is_the_null_type_of_3_1() {
+    let mut old = with_answer(&json!({"type": "string", "nullable": true}));
+    old["openapi"] = "3.0.3".into();
+    let new = with_answer(&json!({"type": ["string", "null"]}));
+    let any_of = with_answer(&json!({"anyOf": [{"type": "null"}, {"type": "string"}]}));
+    for new in [new, any_of] {
+        let report = compare(&old, &new);
+        assert!(report.changes.is_empty() && report.may_deploy && report.may_roll_back, "{report:#?}");
+    }
+}
+
+#[test]
+fn recursive_schemas_are_compared_to_the_end() {
+    let document = |maximum: u64| {
+        let mut document = with_body(&json!({"$ref": "#/components/schemas/Node"}));
+        document["components"] = json!({"schemas": {"Node": {"type": "object", "properties": {
+            "value": {"type": "integer", "maximum": maximum},
+            "children": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}}}}}});
+        document
+    };
+    let report = compare(&document(10), &document(9));
+    assert_eq!(ids(&report), ["request-maximum-lowered"]);
+    assert_eq!(report.changes[0].witness.as_ref().map(|witness| &witness["body"]), Some(&json!({"value": 10})));
+}
+
+#[test]
+fn what_cannot_be_compared_is_not_checked_and_never_compatible() {
+    let hard = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    let report = request(hard("^(?!a)x$"), hard("^(?!b)y$"));
+    assert_ne!(report.verdict, Verdict::Compatible, "{report:#?}");
+    let same = request(hard("^(?!a)x$"), hard("^(?!a)x$"));
+    assert_eq!(same.verdict, Verdict::Compatible);
+    let lost = request(json!({"$ref": "https://example.com/a"}), json!({"$ref": "https://example.com/b"}));
+    assert_eq!(lost.verdict, Verdict::NotChecked);
+    assert!(!lost.may_deploy);
+}
+
+#[test]
+fn places_have_file_and_line_in_yaml_over_several_files() {
+    let entry = |version: &str| format!("openapi: {version}\ninfo: {{}}\npaths:\n  /a:\n    post:\n      requestBody:\n        content:\n          application/json:\n            schema:\n              $ref: 'schemas/a.yaml#/A'\n      responses:\n        '200': {{description: ok}}\n");
+    let part = |maximum: u64| format!("A:\n  type: object\n  properties:\n    n:\n      type: integer\n      maximum: {maximum}\n");
+    let source = |maximum: u64| Source::file("api/openapi.yaml", entry("3.0.0").into_bytes()).with_file("api/schemas/a.yaml", part(maximum).into_bytes());
+    let report = diff(&source(10), &source(5), &Options::default()).expect("valid");
+    assert_eq!(report.kind, Kind::OpenApi);
+    assert_eq!(report.changes[0].place, "api/schemas/a.yaml#/A/properties/n");
+    assert_eq!(report.changes[0].new, Some(Location { file: "api/schemas/a.yaml".into(), line: 4 }));
+    let inlined = entry("3.0.0").replace("$ref: 'schemas/a.yaml#/A'", "{type: object, properties: {n: {type: integer, maximum: 10}}}");
+    let inlined = Source::file("openapi.yaml", inlined.into_bytes());
+    let same = diff_as(Kind::OpenApi, &source(10), &inlined, &Options::default()).expect("valid");
+    assert!(same.changes.is_empty(), "{same:#?}");
+}
+
+#[test]
+fn the_report_serialises_to_the_promised_shape() {
+    let report = request(json!({"maxLength": 9, "type": "string"}), json!({"maxLength": 8, "type": "string"}));
+    let value = serde_json::to_value(&report).expect("serialisable");
+    let keys: Vec<&str> = value.as_object().expect("object").keys().map(String::as_str).collect();
+    let mut expected = ["verdict", "bump", "may_deploy", "may_roll_back", "kind", "changes", "not_checked"];
+    let mut found = keys.clone();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(value["verdict"], "breaking");
+    assert_eq!(value["kind"], "openapi");
+    let mut change: Vec<&str> = value["changes"][0].as_object().expect("object").keys().map(String::as_str).collect();
+    change.sort_unstable();
+    assert_eq!(change, ["flow", "level", "message", "new", "old", "place", "rule", "witness"]);
+}
