@@ -14,7 +14,15 @@ pub(crate) struct Pick {
     pub(crate) lease: Lease,
 }
 
-/// Picks an instance of the arm `wanted`; when none is left there, of the stable arm, then of any other.
+impl Pick {
+    /// Tells whether connections to the instance could be opened lately.
+    fn is_good(&self) -> bool {
+        !self.lease.endpoint().is_avoided()
+    }
+}
+
+/// Picks an instance of the arm `wanted`; when none is left there or all refused connections just now, of the stable
+/// arm, then of any other.
 ///
 /// Instances in `tried` are passed over. Returns `None` when there is no other instance.
 pub(crate) fn pick(
@@ -23,13 +31,15 @@ pub(crate) fn pick(
     tried: &[Arc<Endpoint>],
     random: &Random,
 ) -> Option<Pick> {
-    pick_in(service, wanted, tried, random).or_else(|| {
-        let stable = service.stable();
-        let others =
-            (0..service.targets.len()).rev().filter(|&index| index != wanted && Some(index) != stable);
-        let order = stable.filter(|&index| index != wanted).into_iter().chain(others);
-        order.into_iter().find_map(|target| pick_in(service, target, tried, random))
-    })
+    let own = pick_in(service, wanted, tried, random);
+    if own.as_ref().is_some_and(Pick::is_good) {
+        return own;
+    }
+    let stable = service.stable();
+    let others = (0..service.targets.len()).rev().filter(|&index| Some(index) != stable);
+    let mut order = stable.into_iter().chain(others).filter(|&index| index != wanted);
+    let fits = |pick: &Pick| own.is_none() || pick.is_good();
+    order.find_map(|target| pick_in(service, target, tried, random).filter(fits)).or(own)
 }
 
 /// Picks an instance of exactly this arm.

@@ -263,7 +263,7 @@ impl Connection {
     }
 
     fn tidy(&mut self) {
-        self.output.clear();
+        self.client.tidy();
         for buffer in [&mut self.output, &mut self.head] {
             if buffer.capacity() > KEPT_BUFFER {
                 *buffer = Vec::new();

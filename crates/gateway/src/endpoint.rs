@@ -107,7 +107,8 @@ impl Endpoint {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, wire: Wire) {
+    pub(crate) fn keep(&self, mut wire: Wire) {
+        wire.tidy();
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.retired.load(Ordering::SeqCst) {
             idle.push(Idle { wire, since: Instant::now() });

@@ -125,8 +125,8 @@ impl Gateway {
         self.environment(environment).receipt(&self.id)
     }
 
-    /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers.
-    pub async fn shutdown(self, grace: Duration) {
+    /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers. Final.
+    pub async fn shutdown(&self, grace: Duration) {
         self.stop.cancel();
         let finish = async {
             for worker in &self.workers {
@@ -135,11 +135,9 @@ impl Gateway {
             }
         };
         if tokio::time::timeout(grace, finish).await.is_err() {
-            tracing::warn!(
-                grace_ms = grace.as_millis(),
-                "requests were cut off at the end of the grace time"
-            );
+            tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
+        self.workers.iter().for_each(|worker| worker.end());
     }
 
     fn environment(&self, name: &EnvironmentName) -> Arc<Environment> {

@@ -47,6 +47,7 @@ pub(crate) struct Request<'b> {
     pub(crate) expects_continue: bool,
     pub(crate) websocket: bool,
     pub(crate) key: Option<(KeySource, Cow<'b, [u8]>)>,
+    /// Whether it came with one valid `traceparent`.
     pub(crate) traced: bool,
     headers: &'b [Header<'b>],
     kinds: [Field; MAX_FIELDS],
@@ -66,6 +67,7 @@ struct Seen {
     forwarded_proto: bool,
     forwarded_host: bool,
     hops: usize,
+    traces: usize,
 }
 
 fn bad(detail: &'static str) -> Problem {
@@ -143,7 +145,7 @@ impl<'b> Request<'b> {
                 self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed));
             }
             Field::Key => self.note_key(KeySource::Header, Some(Cow::Borrowed(value)).filter(|it| valid(it))),
-            Field::Traceparent => self.note_trace(text().unwrap_or_default())?,
+            Field::Traceparent => self.note_trace(text().unwrap_or_default()),
             Field::ForwardedProto => self.seen.forwarded_proto = true,
             Field::ForwardedHost => self.seen.forwarded_host = true,
             Field::Via => self.seen.hops += members(text()?).filter(|hop| hop.ends_with(PSEUDONYM)).count(),
@@ -195,20 +197,25 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn note_trace(&mut self, value: &'b str) -> Result<(), Problem> {
-        if let Some(id) = trace_id(value) {
-            if self.traced {
-                return Err(bad("`traceparent` is given twice"));
-            }
-            self.traced = true;
-            self.note_key(KeySource::Trace, Some(Cow::Borrowed(id.as_bytes())));
+    fn note_trace(&mut self, value: &'b str) {
+        self.seen.traces += 1;
+        let id = trace_id(value);
+        self.traced = id.is_some();
+        self.note_key(KeySource::Trace, id.map(|id| Cow::Borrowed(id.as_bytes())));
+    }
+
+    /// Whoever gets two traces begins a new one, as W3C wants it.
+    fn settle_trace(&mut self) {
+        self.traced &= self.seen.traces == 1;
+        if !self.traced {
+            self.key.take_if(|(source, _)| *source == KeySource::Trace);
         }
-        Ok(())
     }
 
     /// Draws the conclusions that need all fields.
     fn settle(&mut self) -> Result<(), Problem> {
         self.settle_authority()?;
+        self.settle_trace();
         self.body = match (self.seen.transfer_encoding, self.length) {
             (true, Some(_)) => return Err(bad("both `content-length` and `transfer-encoding` are given")),
             (true, None) if self.minor == 0 => return Err(bad("HTTP/1.0 knows no `transfer-encoding`")),

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::RouteTable;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,8 +83,18 @@ pub fn run(
     config: StandaloneConfig,
     ready: impl FnOnce(&[(EnvironmentName, SocketAddr)]),
 ) -> Result<(), StandaloneError> {
+    raise_file_limit();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(StandaloneError::Process)?;
     runtime.block_on(serve(config, ready))
+}
+
+/// Each request under way takes two files; what a process is given by default is too few for a gateway.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files stays low");
+    }
 }
 
 async fn serve(
@@ -105,7 +117,7 @@ async fn serve(
             }
         }
         TableSource::File { path, listen } => {
-            let seen = modified(&path);
+            let seen = stamp(&path);
             let table = read_table(&path)?;
             let environment = table.environment.clone();
             gateway.apply(table)?;
@@ -125,9 +137,7 @@ async fn serve(
         // A follower that panicked has been reported by the runtime; what matters here is that it has ended.
         let _ = follower.await;
     }
-    if let Some(gateway) = Arc::into_inner(gateway) {
-        gateway.shutdown(config.grace).await;
-    }
+    gateway.shutdown(config.grace).await;
     Ok(())
 }
 
@@ -152,7 +162,7 @@ async fn watch_file(
     gateway: Arc<Gateway>,
     environment: EnvironmentName,
     path: PathBuf,
-    mut seen: Option<SystemTime>,
+    mut seen: Option<Stamp>,
     mut hangup: tokio::signal::unix::Signal,
     stop: CancellationToken,
 ) {
@@ -162,7 +172,7 @@ async fn watch_file(
             _ = hangup.recv() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
-        let now = modified(&path);
+        let now = stamp(&path);
         if told || now != seen {
             seen = now;
             reload(&gateway, &environment, &path);
@@ -170,8 +180,12 @@ async fn watch_file(
     }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|it| it.modified()).ok()
+/// What tells one state of a file from the next. The time alone does not: two changes can fall into one tick of it.
+type Stamp = (SystemTime, u64, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 /// Reads a table file again. Whoever edits a file by hand need not count: it gets the next revision if it has no higher.

@@ -15,6 +15,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::io::poll_read_buf;
 
+/// A buffer that grew beyond this is given back while the connection has nothing to do.
+const KEPT_ROOM: usize = 32 * 1_024;
 /// Room that is made for a read of a head.
 const HEAD_ROOM: usize = 8 * 1_024;
 /// Room that is made for a read of a body.
@@ -49,6 +51,13 @@ impl Wire {
     /// Sends all bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8], limit: Duration) -> io::Result<()> {
         send(&mut self.stream, bytes, limit).await
+    }
+
+    /// Gives back a buffer that a large body made grow.
+    pub(crate) fn tidy(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > KEPT_ROOM {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Tells, by what the runtime knows, whether the connection is open and nothing was sent unasked.

@@ -179,7 +179,7 @@ fn an_answer_that_breaks_off_is_cut_for_the_client_and_counts_as_a_failure() {
     let running = Running::start(&[stable(0, &[("half", half.address)])]);
     assert!(running.client().get("/", "k").is_err());
     assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (1, 1));
-    assert_eq!(running.in_flight(), 0);
+    wait_until("nothing is under way", || running.in_flight() == 0);
 }
 
 #[test]

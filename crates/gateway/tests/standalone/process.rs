@@ -38,7 +38,7 @@ fn gateway_process() {
 struct Process {
     child: Child,
     /// Open until the process has ended, or it could not write any more.
-    output: BufReader<ChildStdout>,
+    _output: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
@@ -54,18 +54,23 @@ impl Process {
         let mut lines = output.by_ref().lines().map_while(Result::ok);
         let line = lines.find(|line| line.starts_with("listening on ")).unwrap();
         let address = line.trim_start_matches("listening on ").parse().unwrap();
-        Self { child, output, address }
+        Self { child, _output: output, address }
     }
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn end(mut self) -> ExitStatus {
+    fn end(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        let status = self.child.wait().unwrap();
-        drop(self.output);
-        status
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -79,7 +84,7 @@ fn a_table_file_is_served_and_read_again_when_it_changes_and_a_broken_one_is_not
     };
     let instance = instance();
     write(serde_json::to_string(&table(1, instance)).unwrap());
-    let process = Process::start(&path);
+    let mut process = Process::start(&path);
     assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.1"));
     write("{".into());
     process.signal(Signal::HUP);
@@ -97,7 +102,7 @@ fn a_restarted_gateway_serves_the_stored_table_without_a_server() {
     assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.7"));
     process.child.kill().unwrap();
     process.child.wait().unwrap();
-    let process = Process::start(folder.path());
+    let mut process = Process::start(folder.path());
     assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.7"));
     assert!(process.end().success());
 }
