@@ -1,6 +1,6 @@
 //! Asks git. Every call has a bound in time and output, no terminal, no hooks, and no transport that runs commands.
 //!
-//! Nothing here changes a repository of the user's; fetching is in [`mirror`](crate::mirror).
+//! Nothing here changes a repository of the user's; fetching is the mirror's affair.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
