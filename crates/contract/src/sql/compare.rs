@@ -259,15 +259,7 @@ impl Comparer<'_> {
         let place = format!("{name}({})", new.columns.join(","));
         let at = (None, Some(&new.position));
         let columns = new.columns.join(", ");
-        // A new column that rows of the old version leave empty meets no demand, and breaks none.
-        let empty = |column: &String| {
-            !before.columns.contains_key(column)
-                && after
-                    .columns
-                    .get(column)
-                    .is_some_and(|column| column.default.is_none() && !column.not_null)
-        };
-        let spared = new.columns.iter().any(empty);
+        let spared = is_spared(before, after, new);
         match &new.rule {
             ConstraintRule::Index => {
                 self.report(
@@ -431,6 +423,23 @@ impl Comparer<'_> {
         }
         if was.is_subset(is) {
             self.report(&rules::VIEW_CHANGED, name, format!("view `{name}` has another query"), at, None);
+        }
+    }
+}
+
+/// Says whether rows that leave new columns out meet a new demand on them: empty values meet any, counted ones are
+/// unique, and a default that the new schema accepts for the rows it has it accepts for more.
+fn is_spared(before: &Table, after: &Table, demand: &Constraint) -> bool {
+    let is_new = |name: &String| !before.columns.contains_key(name);
+    let left_out = |name: &String| after.columns.get(name).filter(|_| is_new(name));
+    let all_new = !demand.columns.is_empty() && demand.columns.iter().all(is_new);
+    match demand.rule {
+        ConstraintRule::Unique(_) | ConstraintRule::PrimaryKey => {
+            demand.columns.iter().filter_map(left_out).any(Column::is_distinct_when_left_out)
+        }
+        _ => {
+            let is_empty = |column: &Column| column.default.is_none() && !column.not_null;
+            all_new || demand.columns.iter().filter_map(left_out).any(is_empty)
         }
     }
 }

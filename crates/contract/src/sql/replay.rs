@@ -60,9 +60,13 @@ impl Replay {
     pub(super) fn run(&mut self, file: &Rc<str>, statement: &Statement) -> Effect {
         let position = Position { file: file.clone(), line: statement.line };
         match statement.word(0).as_str() {
-            "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "TRUNCATE" | "COPY" | "LOAD" => {
+            "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "TRUNCATE" | "COPY" | "LOAD" | "WITH" => {
                 Effect::Data
             }
+            "SET" if moves_search_path(statement) => {
+                Effect::Unknown("names without a schema mean other objects from here on".to_owned())
+            }
+            "SELECT" if is_setting(statement) => Effect::Schema,
             "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "SET" | "RESET"
             | "USE" | "PRAGMA" | "ANALYZE" | "VACUUM" | "COMMENT" | "GRANT" | "LOCK" | "UNLOCK"
             | "REINDEX" | "CLUSTER" | "OPTIMIZE" | "NOTIFY" | "SHOW" | "REFRESH" => Effect::Schema,
@@ -99,8 +103,8 @@ impl Replay {
 
     fn apply(&mut self, position: &Position, parsed: Parsed) -> Outcome {
         match parsed {
-            Parsed::CreateTable(create) => self.create_table(position, *Box::new(create)),
-            Parsed::CreateIndex(create) => self.create_index(position, create),
+            Parsed::CreateTable(create) => self.create_table(position, &create),
+            Parsed::CreateIndex(create) => self.create_index(position, &create),
             Parsed::CreateView(create) => self.create_view(position, &create),
             Parsed::CreateType { name, representation } => self.create_type(position, &name, representation),
             Parsed::CreateDomain(_) => Err("domains are not modelled".to_owned()),
@@ -215,6 +219,19 @@ fn is_operator(token: &sqlparser::tokenizer::Token) -> bool {
         Token::Whitespace(_) | Token::SemiColon | Token::EOF => false,
         _ => true,
     }
+}
+
+/// Says whether names without a schema are looked up elsewhere from here on.
+fn moves_search_path(statement: &Statement) -> bool {
+    let usual = ["SEARCH_PATH", "TO", "PUBLIC", "PG_CATALOG", "LOCAL", "SESSION", ""];
+    let words = || (1..statement.tokens.len()).map(|index| statement.word(index));
+    words().any(|word| word == "SEARCH_PATH") && words().any(|word| !usual.contains(&word.as_str()))
+}
+
+/// Says whether a query only sets a sequence or a parameter, as dumps do.
+fn is_setting(statement: &Statement) -> bool {
+    let name = if statement.word(1) == "PG_CATALOG" { statement.word(3) } else { statement.word(1) };
+    matches!(name.as_str(), "SETVAL" | "SET_CONFIG")
 }
 
 /// Says whether a statement makes or tunes what no reader or writer of rows meets.

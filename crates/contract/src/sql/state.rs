@@ -23,6 +23,9 @@ impl Position {
     }
 }
 
+/// The default of a column that the database counts up.
+pub(super) const NEXT_NUMBER: &str = "the next number";
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Database {
     pub(super) tables: BTreeMap<String, Table>,
@@ -55,6 +58,14 @@ impl Column {
     /// Says whether a row may leave the column out.
     pub(super) fn may_be_left_out(&self) -> bool {
         !self.not_null || self.default.is_some() || self.computed
+    }
+
+    /// Says whether rows that leave the column out differ in it, or are empty there.
+    pub(super) fn is_distinct_when_left_out(&self) -> bool {
+        match self.default.as_deref() {
+            None => !self.not_null,
+            Some(default) => default == NEXT_NUMBER || default.to_ascii_lowercase().contains("uuid"),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use super::{Outcome, Refusal, Replay, create};
 use crate::sql::{
     dialect::{fold, fold_name},
-    state::{ConstraintRule, Position, Table},
+    state::{ConstraintRule, NEXT_NUMBER, Position, Table},
     types::ColumnType,
 };
 
@@ -150,7 +150,7 @@ impl Replay {
             AlterColumnOperation::SetDataType { data_type, .. } => {
                 changed.of = ColumnType::new(self.dialect, &data_type);
             }
-            AlterColumnOperation::AddGenerated { .. } => changed.default = Some("the next number".to_owned()),
+            AlterColumnOperation::AddGenerated { .. } => changed.default = Some(NEXT_NUMBER.to_owned()),
             other @ AlterColumnOperation::GenericOptions { .. } => {
                 return Err(format!("the effect of `{other}` is not modelled"));
             }

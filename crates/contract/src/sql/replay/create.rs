@@ -12,13 +12,13 @@ use crate::{
     SqlDialect,
     sql::{
         dialect::{fold, fold_name},
-        state::{Column, Constraint, ConstraintRule, EnumType, Position, Table, View},
+        state::{Column, Constraint, ConstraintRule, EnumType, NEXT_NUMBER, Position, Table, View},
         types::{ColumnType, Family},
     },
 };
 
 impl Replay {
-    pub(super) fn create_table(&mut self, position: &Position, create: CreateTable) -> Outcome {
+    pub(super) fn create_table(&mut self, position: &Position, create: &CreateTable) -> Outcome {
         let name = fold_name(self.dialect, &create.name);
         if create.temporary
             || create.partition_of.is_some()
@@ -40,8 +40,8 @@ impl Replay {
         for column in &create.columns {
             self.add_column(&mut table, position, column)?;
         }
-        for constraint in create.constraints {
-            self.add_constraint(&mut table, position, constraint)?;
+        for constraint in &create.constraints {
+            self.add_constraint(&mut table, position, constraint.clone())?;
         }
         self.database.tables.insert(name, table);
         Ok(())
@@ -71,7 +71,7 @@ impl Replay {
         let serial = of.is_serial();
         let mut column = Column {
             not_null: serial,
-            default: serial.then(|| "the next number".to_owned()),
+            default: serial.then(|| NEXT_NUMBER.to_owned()),
             of,
             computed: false,
             former_names: BTreeSet::new(),
@@ -118,13 +118,13 @@ impl Replay {
                 column.computed = true
             }
             ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
-                column.default = Some("the next number".to_owned());
+                column.default = Some(NEXT_NUMBER.to_owned());
                 column.not_null = true;
             }
             ColumnOption::DialectSpecific(tokens) => {
                 let text: String = tokens.iter().map(ToString::to_string).collect();
                 if matches!(text.to_ascii_uppercase().as_str(), "AUTO_INCREMENT" | "AUTOINCREMENT") {
-                    column.default = Some("the next number".to_owned());
+                    column.default = Some(NEXT_NUMBER.to_owned());
                 }
             }
             ColumnOption::CharacterSet(_)
@@ -181,7 +181,7 @@ impl Replay {
                 // A whole number as the only key of SQLite is its row number, which fills itself.
                 let row_number = self.dialect == SqlDialect::Sqlite && constraint.columns.len() == 1;
                 if row_number && column.of.text.eq_ignore_ascii_case("INTEGER") {
-                    column.default = Some("the next number".to_owned());
+                    column.default = Some(NEXT_NUMBER.to_owned());
                 } else if self.dialect != SqlDialect::Sqlite {
                     column.not_null = true;
                 }
@@ -199,13 +199,13 @@ impl Replay {
         columns.iter().map(name).collect()
     }
 
-    pub(super) fn create_index(&mut self, position: &Position, create: CreateIndex) -> Outcome {
+    pub(super) fn create_index(&mut self, position: &Position, create: &CreateIndex) -> Outcome {
         let table_name = fold_name(self.dialect, &create.table_name);
         let columns = self.index_columns(&create.columns);
         let name = create.name.as_ref().map(|name| fold_name(self.dialect, name));
         let name = name.map(|name| name.rsplit('.').next().unwrap_or(&name).to_owned());
         let rule = if create.unique {
-            ConstraintRule::Unique(create.predicate.map(|predicate| predicate.to_string()))
+            ConstraintRule::Unique(create.predicate.as_ref().map(ToString::to_string))
         } else {
             ConstraintRule::Index
         };

@@ -1,0 +1,58 @@
+//! Migrations by class, and whether they can be undone.
+
+use lockstep_contract::{
+    Source, SqlDialect,
+    sql::{Class, Migration, classify},
+};
+
+fn classified(files: &[(&str, &str)]) -> Vec<Migration> {
+    let source = Source::tree(files.iter().map(|(name, text)| (*name, text.as_bytes())));
+    classify(&source, Some(SqlDialect::PostgreSql)).expect("valid")
+}
+
+#[test]
+fn each_migration_has_its_class_and_its_way_back() {
+    let found = classified(&[
+        (
+            "01_make.up.sql",
+            "CREATE TABLE a (b bigint, c text); CREATE TYPE e AS ENUM ('x'); CREATE TABLE d (f e);",
+        ),
+        ("01_make.down.sql", "DROP TABLE a;"),
+        ("02_fill.sql", "INSERT INTO a VALUES (1);"),
+        ("03_move.sql", "UPDATE a SET b = 2;\n-- migrate:down\nUPDATE a SET b = 1;"),
+        ("04_demand.sql", "ALTER TABLE a ALTER COLUMN b SET NOT NULL;"),
+        ("05_drop.sql", "ALTER TABLE a DROP COLUMN c;"),
+        ("06_enum.sql", "ALTER TYPE e ADD VALUE 'y';"),
+        (
+            "07_rebuild.sql",
+            "CREATE TABLE n (b bigint NOT NULL); INSERT INTO n SELECT b FROM a; DROP TABLE a; ALTER TABLE n RENAME TO a;",
+        ),
+        ("10_late.sql", "CREATE INDEX ON a (b);"),
+    ]);
+    let facts: Vec<_> = found
+        .iter()
+        .map(|one| (one.file.as_str(), one.class, one.one_way.is_empty(), one.has_way_back))
+        .collect();
+    assert_eq!(
+        facts,
+        [
+            ("01_make.up.sql", Class::Expand, true, true),
+            ("02_fill.sql", Class::Data, true, false),
+            ("03_move.sql", Class::Data, false, true),
+            ("04_demand.sql", Class::Contract, true, false),
+            ("05_drop.sql", Class::Contract, false, false),
+            ("06_enum.sql", Class::Expand, false, false),
+            ("07_rebuild.sql", Class::Data, true, false),
+            ("10_late.sql", Class::Expand, true, false),
+        ]
+    );
+    assert_eq!(found[4].one_way, ["column `a.c` is gone"]);
+    assert_eq!(found[2].one_way, ["UPDATE at 03_move.sql:1 changes rows whose former values are lost"]);
+}
+
+#[test]
+fn what_is_not_understood_is_named() {
+    let found = classified(&[("1.sql", "CREATE TABLE a (b int);\nDO $$ BEGIN END $$;")]);
+    assert_eq!(found[0].not_understood.len(), 1);
+    assert_eq!(found[0].not_understood[0].0.to_string(), "1.sql:2");
+}

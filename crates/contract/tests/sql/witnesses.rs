@@ -1,0 +1,138 @@
+//! Every witness in the dialect of SQLite, run on a real SQLite: it works on the old schema and fails on the new one.
+
+use lockstep_contract::{Level, SqlDialect};
+use rusqlite::Connection;
+
+use super::migrated;
+
+/// Rebuilds the table `a`, as SQLite needs for most changes.
+fn rebuilt(columns: &str) -> String {
+    format!("CREATE TABLE new_a ({columns}); DROP TABLE a; ALTER TABLE new_a RENAME TO a;")
+}
+
+fn run(schema: &[&str], statements: &[&str]) -> Result<(), rusqlite::Error> {
+    let database = Connection::open_in_memory()?;
+    database.execute_batch("PRAGMA foreign_keys = ON")?;
+    for migration in schema {
+        database.execute_batch(migration).expect("migrations of the test are valid");
+    }
+    statements.iter().try_for_each(|statement| database.execute_batch(statement))
+}
+
+#[test]
+fn witnesses_work_before_and_fail_after() {
+    const A: &str =
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int, d int NOT NULL DEFAULT 7);";
+    let others = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE VIEW v AS SELECT id, b FROM a;";
+    let cases = [
+        (A, "DROP TABLE a".to_owned()),
+        (A, "ALTER TABLE a RENAME TO z".to_owned()),
+        (A, "ALTER TABLE a DROP COLUMN c".to_owned()),
+        (A, "ALTER TABLE a RENAME COLUMN c TO e".to_owned()),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int, d int NOT NULL DEFAULT 7, e int NOT NULL",
+            ),
+        ),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int NOT NULL, d int NOT NULL DEFAULT 7",
+            ),
+        ),
+        (A, rebuilt("id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int, d int NOT NULL")),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int GENERATED ALWAYS AS (id) VIRTUAL, d int NOT NULL DEFAULT 7",
+            ),
+        ),
+        (A, "CREATE UNIQUE INDEX u ON a (b)".to_owned()),
+        (A, "CREATE UNIQUE INDEX u ON a (c, b)".to_owned()),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int CHECK (c > 3), d int NOT NULL DEFAULT 7",
+            ),
+        ),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL CHECK (b IN ('x', 'y')), c int, d int NOT NULL DEFAULT 7",
+            ),
+        ),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int, d int NOT NULL DEFAULT 7 CHECK (d <= 100)",
+            ),
+        ),
+        (
+            A,
+            rebuilt(
+                "id INTEGER PRIMARY KEY, b varchar(10) NOT NULL, c int REFERENCES p (id), d int NOT NULL DEFAULT 7",
+            ),
+        ),
+        ("CREATE TABLE a (\"order\" int, \"a b\" int);", "ALTER TABLE a DROP COLUMN \"a b\"".to_owned()),
+        ("CREATE TABLE a (b int);", "CREATE UNIQUE INDEX u ON a (b)".to_owned()),
+        ("CREATE TABLE a (k int PRIMARY KEY, b int);", rebuilt("k int PRIMARY KEY, b int UNIQUE")),
+        (
+            "CREATE TABLE a (id int); CREATE VIEW w AS SELECT id, id AS e FROM a;",
+            "DROP VIEW w; CREATE VIEW w AS SELECT id FROM a".to_owned(),
+        ),
+        ("CREATE TABLE a (id int); CREATE VIEW w AS SELECT id, id AS e FROM a;", "DROP VIEW w".to_owned()),
+    ];
+    let mut shown = 0;
+    for (before, migration) in &cases {
+        let needs_view = *before == A && migration.starts_with("CREATE UNIQUE");
+        let before = if needs_view {
+            format!("{before} {others}")
+        } else {
+            format!("{before} CREATE TABLE p (id INTEGER PRIMARY KEY);")
+        };
+        let report = migrated(SqlDialect::Sqlite, &before, migration);
+        assert_eq!(report.not_checked, [], "{migration}");
+        let broken: Vec<_> = report.changes.iter().filter(|change| change.level == Level::Error).collect();
+        assert!(!broken.is_empty(), "{migration} breaks");
+        for change in broken {
+            let witness = change
+                .witness
+                .as_ref()
+                .unwrap_or_else(|| panic!("{migration}: {} has a witness", change.rule.id));
+            let statements: Vec<&str> = witness["statements"]
+                .as_array()
+                .expect("statements")
+                .iter()
+                .filter_map(|one| one.as_str())
+                .collect();
+            run(&[&before], &statements)
+                .unwrap_or_else(|error| panic!("{migration}: {statements:?} fails before: {error}"));
+            assert!(
+                run(&[&before, migration], &statements).is_err(),
+                "{migration}: {statements:?} works after"
+            );
+            shown += 1;
+        }
+    }
+    assert!(shown >= cases.len());
+}
+
+#[test]
+fn compatible_migrations_let_old_statements_work() {
+    let before = "CREATE TABLE a (id INTEGER PRIMARY KEY, b text NOT NULL);";
+    let statements =
+        ["INSERT INTO a (b) VALUES ('x')", "INSERT INTO a (id, b) VALUES (9, 'x')", "SELECT id, b FROM a"];
+    for migration in [
+        "ALTER TABLE a ADD COLUMN c int",
+        "ALTER TABLE a ADD COLUMN c int NOT NULL DEFAULT 1",
+        "ALTER TABLE a ADD COLUMN c int REFERENCES a (id)",
+        "CREATE INDEX i ON a (b)",
+        "ALTER TABLE a ADD COLUMN c text; CREATE UNIQUE INDEX u ON a (c)",
+        "ALTER TABLE a ADD COLUMN c int CHECK (c > 3)",
+        "CREATE TABLE d (a_id int REFERENCES a (id))",
+    ] {
+        assert!(migrated(SqlDialect::Sqlite, before, migration).may_deploy, "{migration}");
+        run(&[before, migration], &statements).unwrap_or_else(|error| panic!("{migration}: {error}"));
+    }
+}
