@@ -7,11 +7,11 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Buf;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Asked;
 use crate::balance::{Pick, pick};
+use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Exchange, Facts, Repeat};
 use crate::framing::Recode;
@@ -32,6 +32,7 @@ const SENT_WITH_HEAD: u64 = 16 * 1_024;
 /// A client's connection.
 pub(crate) struct Connection {
     client: Wire,
+    deadline: Deadline,
     /// The client's address without port.
     peer: String,
     environment: Arc<Environment>,
@@ -86,8 +87,9 @@ impl Connection {
         stop: CancellationToken,
     ) -> Self {
         let peer = peer.ip().to_canonical().to_string();
+        let deadline = Deadline::after(worker.timeouts.client_idle);
         let (head, output, key, traceparent) = Default::default();
-        Self { client, peer, environment, worker, stop, head, output, key, traceparent }
+        Self { client, deadline, peer, environment, worker, stop, head, output, key, traceparent }
     }
 
     /// Serves requests until the client leaves, does not follow the protocol, or the listener stops.
@@ -139,23 +141,22 @@ impl Connection {
         mut stopped: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Waited> {
         let idle = self.client.input.is_empty();
-        let limit = if idle {
-            self.worker.timeouts.client_idle
+        self.deadline.set(if idle {
+            Instant::now() + self.worker.timeouts.client_idle
         } else {
-            let began = began.get_or_insert_with(Instant::now);
-            self.worker.timeouts.head.saturating_sub(began.elapsed())
-        };
-        let client = &mut self.client;
+            *began.get_or_insert_with(Instant::now) + self.worker.timeouts.head
+        });
+        let (client, deadline) = (&mut self.client, &mut self.deadline);
         let filled = std::future::poll_fn(|cx| {
             if let Poll::Ready(read) = client.poll_fill(cx) {
-                return Poll::Ready(Waited::Filled(read.unwrap_or(0)));
+                return Poll::Ready(Some(Waited::Filled(read.unwrap_or(0))));
             }
             if idle && stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Waited::Stopped);
+                return Poll::Ready(Some(Waited::Stopped));
             }
-            Poll::Pending
+            deadline.poll(cx).map(|()| None)
         });
-        timeout(limit, filled).await.ok()
+        filled.await
     }
 
     fn skip_blank_lines(&mut self) {
@@ -238,6 +239,7 @@ impl Connection {
         let Prepared { facts, routed } = prepared;
         let exchange = Exchange {
             client: &mut self.client,
+            deadline: &mut self.deadline,
             output: &mut self.output,
             head: &self.head,
             worker: &self.worker,

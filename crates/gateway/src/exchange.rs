@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{AnswerHead, Asked, Verdict};
 use crate::balance::{Pick, pick, pick_in};
 use crate::config::Timeouts;
+use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::framing::{Body, Recode};
 use crate::problem::{Next, Problem, Status};
-use crate::relay::{ClientEnd, Flow, HearError, RelayError, Upload, client_side, hear, relay};
+use crate::relay::{ClientEnd, Flow, HearError, Limit, RelayError, Upload, client_side, hear, relay};
 use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
 use crate::wire::{Wire, tunnel};
 use crate::worker::Worker;
@@ -72,6 +73,7 @@ pub(crate) enum After {
 /// One request and its answer.
 pub(crate) struct Exchange<'c> {
     pub(crate) client: &'c mut Wire,
+    pub(crate) deadline: &'c mut Deadline,
     pub(crate) output: &'c mut Vec<u8>,
     /// The head for the instance, with the body behind it when that was short and there.
     pub(crate) head: &'c [u8],
@@ -300,7 +302,7 @@ impl Exchange<'_> {
         let (body, recode) = (&mut self.facts.body, self.facts.recode);
         let side = client_side(from_client, client_input, (body, recode), to_upstream, &upload, stall);
         let mut side = pin!(side);
-        let limit = (&upload, answer);
+        let limit = Limit { upload: &upload, answer, deadline: self.deadline };
         let head = hear(side.as_mut(), &mut from_upstream, input, self.output, asked, limit).await?;
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));

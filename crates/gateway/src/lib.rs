@@ -11,6 +11,7 @@ mod balance;
 mod chunked;
 mod config;
 mod connection;
+mod deadline;
 mod endpoint;
 mod environment;
 mod error;

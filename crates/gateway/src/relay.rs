@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::answer::{self, AnswerHead, Asked, BadAnswer};
 use crate::chunked::ChunkError;
+use crate::deadline::Deadline;
 use crate::framing::{Body, Recode};
 use crate::wire::{BODY_ROOM, fill, send, watch};
 
@@ -124,30 +125,34 @@ pub(crate) enum HearError {
     Client(ClientEnd),
 }
 
-/// Hears the head of the answer; the limit runs from the end of the request.
+/// How long an answer may take from the end of the request, wherever that lies.
+pub(crate) struct Limit<'a> {
+    pub(crate) upload: &'a Upload,
+    pub(crate) answer: Duration,
+    pub(crate) deadline: &'a mut Deadline,
+}
+
+/// Hears the head of the answer.
 pub(crate) async fn hear<R: AsyncRead + Unpin>(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
     upstream: &mut R,
     input: &mut BytesMut,
     output: &mut Vec<u8>,
     asked: Asked,
-    (upload, limit): (&Upload, Duration),
+    limit: Limit<'_>,
 ) -> Result<AnswerHead, HearError> {
     let mut head = pin!(read_head(upstream, input, output, asked));
-    let begun = upload.ended().unwrap_or_else(Instant::now);
-    let mut timer = pin!(sleep_until((begun + limit).into()));
     loop {
+        // While the body is on its way only its stalling is limited.
+        limit.deadline.set(limit.upload.ended().unwrap_or_else(Instant::now) + limit.answer);
         tokio::select! {
             biased;
             head = &mut head => return head,
             end = &mut client_side => return Err(HearError::Client(end)),
-            () = &mut timer => {
-                // While the body is on its way only its stalling is limited.
-                let deadline = upload.ended().unwrap_or_else(Instant::now) + limit;
-                if deadline <= Instant::now() {
+            () = limit.deadline.passed() => {
+                if limit.upload.ended().is_some_and(|ended| ended.elapsed() >= limit.answer) {
                     return Err(HearError::Silent);
                 }
-                timer.as_mut().reset(deadline.into());
             }
         }
     }

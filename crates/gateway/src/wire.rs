@@ -1,6 +1,6 @@
 //! One TCP connection and what was read from it but not used yet.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -118,7 +118,7 @@ pub(crate) fn fill<R: AsyncRead + Unpin>(
     input: &mut BytesMut,
     room: usize,
 ) -> impl Future<Output = io::Result<usize>> {
-    std::future::poll_fn(move |cx| poll_fill(stream, input, room, cx))
+    poll_fn(move |cx| poll_fill(stream, input, room, cx))
 }
 
 /// Sends all bytes, unless the other side takes none for as long as `limit`.
@@ -129,7 +129,14 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let written = timeout(limit, stream.write(rest)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        // There is nearly always room, and then no timer is needed.
+        let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, rest))).await;
+        let written = match at_once {
+            Poll::Ready(written) => written?,
+            Poll::Pending => {
+                timeout(limit, stream.write(rest)).await.map_err(|_| io::ErrorKind::TimedOut)??
+            }
+        };
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
