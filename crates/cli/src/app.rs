@@ -38,6 +38,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Server(commands::server::Args),
+    Gateway(commands::gateway::Args),
+    Init(commands::init::Args),
     Check(commands::check::Args),
     Service(commands::service::Args),
     Services(commands::services::Args),
@@ -66,6 +69,7 @@ enum Command {
     Journal(commands::journal::Args),
     Store(commands::store::Args),
     Lifecycle(commands::lifecycle::Args),
+    Branches(commands::branches::Args),
     Openapi(commands::openapi::Args),
     Completions(commands::completions::Args),
     ExitCodes(commands::exit_codes::Args),
@@ -88,6 +92,9 @@ pub(crate) fn main() -> ExitCode {
 fn run(cli: Cli, out: &Output) -> Result<(), Failure> {
     let ctx = || Context::new(cli.globals.clone());
     match cli.command {
+        Command::Server(args) => args.run(&cli.globals, out),
+        Command::Gateway(args) => args.run(&cli.globals, out),
+        Command::Init(args) => args.run(&ctx()?),
         Command::Check(args) => args.run(&ctx()?),
         Command::Service(args) => args.run(&ctx()?),
         Command::Services(args) => args.run(&ctx()?),
@@ -116,6 +123,7 @@ fn run(cli: Cli, out: &Output) -> Result<(), Failure> {
         Command::Journal(args) => args.run(&ctx()?),
         Command::Store(args) => args.run(&ctx()?),
         Command::Lifecycle(args) => args.run(&ctx()?),
+        Command::Branches(args) => args.run(&ctx()?),
         Command::Openapi(args) => args.run(&ctx()?),
         Command::Completions(args) => args.run(out),
         Command::ExitCodes(args) => args.run(out),

@@ -4,6 +4,7 @@
 //! and write the reference anew with `cargo run -p lockstep-cli -- reference > docs/reference/cli.md`.
 
 pub(crate) mod approve;
+pub(crate) mod branches;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod check;
@@ -14,8 +15,10 @@ pub(crate) mod diff;
 pub(crate) mod environment;
 pub(crate) mod environments;
 pub(crate) mod exit_codes;
+pub(crate) mod gateway;
 pub(crate) mod history;
 pub(crate) mod hold;
+pub(crate) mod init;
 pub(crate) mod journal;
 pub(crate) mod lifecycle;
 pub(crate) mod logs;
@@ -27,6 +30,7 @@ pub(crate) mod release;
 pub(crate) mod remove;
 pub(crate) mod rollback;
 pub(crate) mod scale;
+pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod services;
 pub(crate) mod show;

@@ -9,6 +9,7 @@ mod context;
 mod exit;
 mod failure;
 mod follow;
+mod input;
 mod interrupt;
 mod operate;
 mod output;

@@ -23,8 +23,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let file = if self.path.is_dir() { self.path.join(MANIFEST_FILE) } else { self.path };
-        let text = read(&file)?;
-        let shown = file.strip_prefix(".").unwrap_or(&file).display().to_string();
+        let file = file.strip_prefix(".").unwrap_or(&file);
+        let text = read(file)?;
+        let shown = file.display().to_string();
         let manifest = parse(&text, &shown).map_err(|problems| {
             let count = problems.len();
             let plural = if count == 1 { "" } else { "s" };

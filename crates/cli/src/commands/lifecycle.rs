@@ -9,11 +9,9 @@ use lockstep_domain::lifecycle::{Availability, Entry, Gate, Lifecycle, Stage};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::input;
 use crate::output::style::Style;
 use crate::output::times::exact;
-
-/// Largest file with a lifecycle that is read.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Lists and defines lifecycles.
 ///
@@ -81,20 +79,7 @@ impl Args {
 
 impl DefineArgs {
     fn read(&self) -> Result<Lifecycle, Failure> {
-        let fail = |error: std::io::Error| Failure::file("read", &self.file, &error);
-        if std::fs::metadata(&self.file).map_err(fail)?.len() > MAX_FILE_BYTES {
-            return Err(Failure::usage(format!(
-                "`{}` has more than {MAX_FILE_BYTES} bytes",
-                self.file.display()
-            )));
-        }
-        let text = std::fs::read_to_string(&self.file).map_err(fail)?;
-        let not_understood = |error: serde_json::Error| {
-            let place = format!("{}:{}", self.file.display(), error.line());
-            Failure::usage(format!("{place}: the lifecycle is not understood: {error}"))
-                .hint("`lockstep lifecycle list --json` shows one to begin with")
-        };
-        let lifecycle: Lifecycle = serde_json::from_str(&text).map_err(not_understood)?;
+        let lifecycle: Lifecycle = input::json(&self.file, "lockstep lifecycle list --json")?;
         lifecycle.check().map_err(|errors| {
             let part = |error: &dyn std::error::Error| lockstep_api::problem::ProblemPart {
                 detail: error.to_string(),

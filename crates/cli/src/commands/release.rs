@@ -1,7 +1,7 @@
 //! `lockstep release`: from a commit to a version.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lockstep_api::types::{
     BuildState, BuildView, BumpChoice, DocumentUpload, ReleaseRequest, TagChoice, VersionView,
@@ -11,15 +11,12 @@ use lockstep_domain::{ServiceName, VersionRef};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::follow::build::{Narrator, state_word, status, until_over};
-use crate::interrupt;
 use crate::output::Format;
 use crate::output::style::{Style, printable};
 use crate::output::times::took;
 use crate::parse::assignment::DocumentFile;
 use crate::progress::Progress;
-
-/// Largest file of notes or document that is sent.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+use crate::{input, interrupt};
 
 /// Cuts a version.
 ///
@@ -97,7 +94,7 @@ impl Args {
     }
 
     fn request(&self) -> Result<ReleaseRequest, Failure> {
-        let notes = self.notes.as_deref().map(read).transpose()?;
+        let notes = self.notes.as_deref().map(input::text).transpose()?;
         let documents = self.documents.iter().map(upload).collect::<Result<_, _>>()?;
         Ok(ReleaseRequest {
             reference: self.reference.clone(),
@@ -111,19 +108,7 @@ impl Args {
 
 fn upload(document: &DocumentFile) -> Result<DocumentUpload, Failure> {
     let file_name = document.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(DocumentUpload { kind: document.kind.clone(), file_name, content: read(&document.path)? })
-}
-
-fn read(path: &Path) -> Result<String, Failure> {
-    let fail = |error: std::io::Error| Failure::file("read", path, &error);
-    let size = std::fs::metadata(path).map_err(fail)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(Failure::usage(format!(
-            "`{}` has {size} bytes, and at most {MAX_FILE_BYTES} are sent",
-            path.display()
-        )));
-    }
-    std::fs::read_to_string(path).map_err(fail)
+    Ok(DocumentUpload { kind: document.kind.clone(), file_name, content: input::text(&document.path)? })
 }
 
 fn begun_text(build: &BuildView) -> String {

@@ -44,3 +44,70 @@ fn write_times(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lockstep_api::types;
+    use lockstep_domain::Recorded;
+    use schemars::{Schema, schema_for};
+
+    use super::*;
+
+    /// Everything that commands write as JSON, apart from what they put together themselves.
+    fn schemas() -> Vec<Schema> {
+        vec![
+            schema_for!(types::ServiceView),
+            schema_for!(types::VersionView),
+            schema_for!(types::BuildView),
+            schema_for!(types::EnvironmentSummary),
+            schema_for!(types::EnvironmentView),
+            schema_for!(types::OperationAnswer),
+            schema_for!(types::History),
+            schema_for!(types::BaselineDiff),
+            schema_for!(types::ConfigurationView),
+            schema_for!(types::JournalReport),
+            schema_for!(types::CollectReport),
+            schema_for!(types::LifecycleView),
+            schema_for!(Recorded),
+        ]
+    }
+
+    /// Finds the names of fields, and whether each is a point in time.
+    fn fields(schema: &Value, found: &mut BTreeSet<(String, bool)>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                found.insert((name.clone(), property.to_string().contains("$defs/Timestamp")));
+            }
+        }
+        match schema {
+            Value::Object(parts) => parts.values().for_each(|part| fields(part, found)),
+            Value::Array(parts) => parts.iter().for_each(|part| fields(part, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_list_of_time_fields_is_what_the_schemas_say() {
+        let mut found = BTreeSet::new();
+        schemas().iter().for_each(|schema| fields(schema.as_value(), &mut found));
+        let times: BTreeSet<_> =
+            found.iter().filter(|(_, is_time)| *is_time).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(times, BTreeSet::from(TIME_FIELDS));
+        let also_else: Vec<_> =
+            times.iter().filter(|name| found.contains(&((**name).to_owned(), false))).collect();
+        assert_eq!(also_else, Vec::<&&str>::new(), "a name must mean a time everywhere or nowhere");
+    }
+
+    #[test]
+    fn only_times_are_rewritten() {
+        let value = serde_json::json!({ "at": 1_000, "count": 1_000, "list": [{ "since": 0, "values": { "at": { "plain": "1" } } }] });
+        let expected = serde_json::json!({
+            "at": "1970-01-01T00:00:01.000Z",
+            "count": 1_000,
+            "list": [{ "since": "1970-01-01T00:00:00.000Z", "values": { "at": { "plain": "1" } } }],
+        });
+        assert_eq!(readable(&value).unwrap(), expected);
+    }
+}

@@ -1,0 +1,93 @@
+//! `lockstep gateway`: a gateway as a process of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lockstep_domain::EnvironmentName;
+use lockstep_gateway::GatewayConfig;
+use lockstep_gateway::follow::{Server, TableStore};
+use lockstep_gateway::standalone::{self, StandaloneConfig, StandaloneError, TableSource};
+
+use super::server::start_logging;
+use crate::context::Globals;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// How long requests may take to finish when the gateway ends.
+const GRACE: Duration = Duration::from_secs(30);
+/// Where it listens when nothing is said.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Runs a gateway alone.
+///
+/// It follows a server for one environment and keeps the last route table on disk, so that it goes on serving, and even
+/// starts, while the server is gone. With --table it serves a file, read again when it changes, and needs no server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep gateway --env production --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
+  lockstep gateway --server http://10.0.0.5:8470 --env production --data tables
+  lockstep gateway --table routes.json --listen 127.0.0.1:8080")]
+pub(crate) struct Args {
+    /// The environment it serves.
+    #[arg(long = "env", value_name = "ENV", required_unless_present = "table")]
+    environment: Option<EnvironmentName>,
+    /// Where the last route tables are kept.
+    #[arg(long, value_name = "DIR", required_unless_present = "table")]
+    data: Option<PathBuf>,
+    /// Serve this route table, without a server.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["environment", "data"])]
+    table: Option<PathBuf>,
+    /// Where it listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+}
+
+impl Args {
+    pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
+        let source = self.source(globals)?;
+        start_logging(globals.verbose);
+        let config = StandaloneConfig { gateway: GatewayConfig::new(run_id()), source, grace: GRACE };
+        standalone::run(config, |listening| {
+            for (environment, address) in listening {
+                out.message(&format!("lockstep gateway of {environment} listens on http://{address}"));
+            }
+        })
+        .map_err(|error| failure(&error))
+    }
+
+    fn source(self, globals: &Globals) -> Result<TableSource, Failure> {
+        let listen = self.listen;
+        match (self.table, self.environment, self.data) {
+            (Some(path), ..) => Ok(TableSource::File { path, listen }),
+            (None, Some(environment), Some(data)) => {
+                let server = Server::new(globals.server.as_str(), globals.token.as_deref())
+                    .map_err(|error| Failure::usage(error.to_string()))?;
+                let environments = vec![(environment, listen)];
+                Ok(TableSource::Server { server, store: TableStore::new(data), environments })
+            }
+            _ => Err(Failure::usage("a gateway needs --env and --data, or --table")),
+        }
+    }
+}
+
+/// Identifies this run: counters begin at 0 with each, so no two may have the same id.
+fn run_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}-{}", std::process::id(), since.as_nanos())
+}
+
+fn failure(error: &StandaloneError) -> Failure {
+    let exit = match error {
+        StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
+        StandaloneError::Listen(_) => Exit::Conflict,
+        StandaloneError::Store(_) | StandaloneError::Apply(_) => Exit::Usage,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match std::error::Error::source(error) {
+        Some(source) => failure.caused_by(source),
+        None => failure,
+    }
+}

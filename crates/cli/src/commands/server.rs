@@ -1,0 +1,104 @@
+//! `lockstep server`: the program that everything else asks.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use lockstep_server::{ServerConfig, ServerError};
+
+use crate::context::Globals;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Runs the server.
+///
+/// It keeps the journal, builds versions, starts and watches instances, and runs the gateway of each environment inside
+/// the same process. It needs no other software. When it ends, however it ends, instances go on serving; started again,
+/// it adopts them. On any address beyond loopback it demands a token, taken from LOCKSTEP_TOKEN.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep server
+  lockstep server --data /var/lib/lockstep --listen 127.0.0.1:8470
+  LOCKSTEP_TOKEN=$(openssl rand -hex 32) lockstep server --listen 0.0.0.0:8470 --gateway-address 0.0.0.0")]
+pub(crate) struct Args {
+    /// Where everything is kept [default: ~/.local/share/lockstep].
+    #[arg(long, value_name = "DIR", env = "LOCKSTEP_DATA")]
+    data: Option<PathBuf>,
+    /// Where it listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8470")]
+    listen: SocketAddr,
+    /// The address on which the gateways of environments listen.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    gateway_address: IpAddr,
+    /// The port of the first environment's gateway; the others follow, and 0 takes free ones [default: 8500].
+    #[arg(long, value_name = "PORT")]
+    first_gateway_port: Option<u16>,
+}
+
+impl Args {
+    pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
+        let config = self.config(globals.token.clone())?;
+        start_logging(globals.verbose);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::new(Exit::Internal, "the system gives no threads").caused_by(&error))?;
+        let data = config.data.display().to_string();
+        let ready = |address: SocketAddr| {
+            out.message(&format!("lockstep server listens on http://{address}, data in {data}"));
+        };
+        runtime.block_on(lockstep_server::run(config, ready)).map_err(failure)
+    }
+
+    fn config(self, token: Option<String>) -> Result<ServerConfig, Failure> {
+        let data = self.data.or_else(default_data).ok_or_else(|| {
+            Failure::usage("there is no home folder to keep data in").hint("lockstep server --data DIR")
+        })?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::new(Exit::Internal, "the path of this program cannot be found").caused_by(&error)
+        })?;
+        let helper = |name: &str| vec![program.clone().into_os_string(), OsString::from(name)];
+        let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
+        Ok(ServerConfig {
+            token: token.filter(|token| !token.is_empty()),
+            gateway_address: self.gateway_address,
+            first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
+            ..usual
+        })
+    }
+}
+
+/// Returns the folder that the XDG rules give to data of this user.
+fn default_data() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let base = folder("XDG_DATA_HOME").or_else(|| Some(folder("HOME")?.join(".local/share")));
+    base.map(|base| base.join("lockstep"))
+}
+
+/// Writes what happens to standard error: warnings and changes, and everything with `--verbose`.
+pub(super) fn start_logging(verbose: bool) {
+    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let usual = tracing_subscriber::EnvFilter::builder().with_default_directive(level.into());
+    let filter = usual.with_env_var("LOCKSTEP_LOG").from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Fails only where logging was started before, and then it works.
+    let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
+}
+
+fn failure(error: ServerError) -> Failure {
+    let exit = match &error {
+        ServerError::TokenNeeded(_) | ServerError::WeakToken => Exit::Usage,
+        ServerError::Listen { .. } => Exit::Conflict,
+        ServerError::Open(_) | ServerError::Serve(_) => Exit::Internal,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    let failure = match std::error::Error::source(&error) {
+        Some(source) => failure.caused_by(source),
+        None => failure,
+    };
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
