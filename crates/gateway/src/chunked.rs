@@ -67,10 +67,6 @@ impl ChunkDecoder {
                 Some(state) => self.state = state,
                 None => return Ok(()),
             }
-            // What was read of a chunk is remembered even when the rest has not arrived.
-            if let (State::Data(_), true) = (self.state, input.is_empty()) {
-                return Ok(());
-            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::balance::{Pick, pick};
 use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Exchange, Facts, Repeat};
-use crate::framing::Recode;
+use crate::framing::{Body, Recode};
 use crate::problem::{Next, Problem, Status};
 use crate::request::{Onward, Request, fields};
 use crate::table::ServiceTargets;
@@ -195,13 +195,9 @@ impl Connection {
 
     /// Puts a body that is already here behind the head: one send less, and the request can be sent again as a whole.
     fn with_body(&mut self, mut facts: Facts, routed: Routed) -> Result<Prepared, Refusal> {
-        let here = match &facts.body {
-            crate::framing::Body::Length(length) => {
-                *length <= SENT_WITH_HEAD && *length <= self.client.input.len() as u64
-            }
-            _ => false,
-        };
-        if here {
+        let here = self.client.input.len() as u64;
+        let is_here = matches!(facts.body, Body::Length(length) if length <= here.min(SENT_WITH_HEAD));
+        if is_here {
             let moved = facts.body.advance(&mut self.client.input, &mut self.head, Recode::Plain);
             moved.map_err(|error| {
                 let problem = Problem::new(Status::BadRequest, "bad_body", error.to_string());
@@ -277,20 +273,12 @@ impl Connection {
 fn facts(request: Request<'_>) -> Facts {
     let is_head = request.method == "HEAD";
     let bodiless = request.body.is_done();
-    let repeat = match request.method {
-        "GET" | "HEAD" | "OPTIONS" | "TRACE" => Repeat::Freely,
-        "PUT" | "DELETE" => Repeat::Freely,
-        _ => Repeat::IfUnsent,
-    };
+    let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
     Facts {
         asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
-        repeat,
+        repeat: if idempotent { Repeat::Freely } else { Repeat::IfUnsent },
         shieldable: bodiless && matches!(request.method, "GET" | "HEAD"),
-        recode: if matches!(request.body, crate::framing::Body::Chunked(_)) {
-            Recode::Chunks
-        } else {
-            Recode::Plain
-        },
+        recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
         expects_continue: request.expects_continue && request.minor == 1 && !bodiless,
         persistent: request.persistent,
         body: request.body,

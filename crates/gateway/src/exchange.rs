@@ -3,6 +3,8 @@
 //! Invariant: each request that reached an arm is counted once for that arm, and nothing is sent twice unless the
 //! method allows it or the instance cannot have begun to work on it.
 
+mod facts;
+
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -25,50 +27,12 @@ use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
 use crate::wire::{Wire, tunnel};
 use crate::worker::Worker;
 
+pub(crate) use facts::{After, Facts, Repeat};
+
 /// Instances that one request tries before it is given up.
 const MAX_TRIES: usize = 4;
 /// A client that leaves after waiting this long for an answer was failed by the arm; one that leaves earlier was not.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// What is known of a request once its head has been written for the instance.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) asked: Asked,
-    pub(crate) repeat: Repeat,
-    /// Whether the stable arm may be asked when the arm on trial fails.
-    pub(crate) shieldable: bool,
-    pub(crate) body: Body,
-    pub(crate) recode: Recode,
-    pub(crate) expects_continue: bool,
-    pub(crate) persistent: bool,
-}
-
-/// When a request may be sent again after it might have reached an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Its method is idempotent.
-    Freely,
-    /// Only when the instance cannot have seen it.
-    IfUnsent,
-}
-
-impl Facts {
-    /// Tells what happens to the connection if the request is answered now.
-    pub(crate) fn next(&self) -> Next {
-        if self.persistent && self.body.is_done() { Next::Keep } else { Next::Close }
-    }
-}
-
-/// What happens to the client's connection after a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum After {
-    /// The next request may come.
-    Keep,
-    /// It is closed at once.
-    Close,
-    /// It is closed once the client had a chance to read the answer.
-    Linger,
-}
 
 /// One request and its answer.
 pub(crate) struct Exchange<'c> {

@@ -1,0 +1,45 @@
+//! What is known of a request once its head has been written for the instance, and what happens after it.
+
+use crate::answer::Asked;
+use crate::framing::{Body, Recode};
+use crate::problem::Next;
+
+/// What is known of a request once its head has been written for the instance.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) asked: Asked,
+    pub(crate) repeat: Repeat,
+    /// Whether the stable arm may be asked when the arm on trial fails.
+    pub(crate) shieldable: bool,
+    pub(crate) body: Body,
+    pub(crate) recode: Recode,
+    pub(crate) expects_continue: bool,
+    pub(crate) persistent: bool,
+}
+
+/// When a request may be sent again after it might have reached an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Its method is idempotent.
+    Freely,
+    /// Only when the instance cannot have seen it.
+    IfUnsent,
+}
+
+impl Facts {
+    /// Tells what happens to the connection if the request is answered now.
+    pub(crate) fn next(&self) -> Next {
+        if self.persistent && self.body.is_done() { Next::Keep } else { Next::Close }
+    }
+}
+
+/// What happens to the client's connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    Keep,
+    /// It is closed at once.
+    Close,
+    /// It is closed once the client had a chance to read the answer.
+    Linger,
+}
