@@ -3,7 +3,8 @@
 #[path = "commands/fake.rs"]
 mod fake;
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use fake::{FakeServer, Reply};
 use serde_json::{Value, json};
@@ -238,6 +239,37 @@ fn waiting_survives_a_stream_that_breaks_and_tells_nothing_twice() {
     assert_eq!(code(&output), 0, "{}", err(&output));
     assert_eq!(err(&output).matches("preparing orders@1.4.0").count(), 1, "{}", err(&output));
     assert_eq!(server.count(EVENTS), 3);
+}
+
+#[test]
+fn ctrl_c_while_waiting_says_that_the_operation_goes_on() {
+    let server = FakeServer::start(vec![
+        (OPERATE, Reply::json(200, &json!({ "plan": plan(), "operation": preparing() }))),
+        (EVENTS, Reply::events_without_end(&events())),
+    ]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .args(DEPLOY)
+        .env_clear()
+        .env("LOCKSTEP_SERVER", server.url())
+        .env("USER", "ann")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("5 % of requests")), "the command waits");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let rest: Vec<_> = lines.collect();
+    assert_eq!(
+        rest,
+        [
+            "",
+            "operation 12 goes on without this command",
+            "  follow it:    lockstep watch 12",
+            "  take it back: lockstep undo production",
+        ]
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
@@ -525,8 +557,8 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         .env_clear()
         .env("LOCKSTEP_SERVER", server.url())
         .env("USER", "ann")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());

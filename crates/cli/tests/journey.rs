@@ -11,7 +11,7 @@ owner = "team-hello"
 
 [[test]]
 kind = "unit"
-command = "python3 -m py_compile service.py"
+run = "python3 -m py_compile service.py"
 
 [run]
 command = "python3 service.py"
@@ -119,5 +119,5 @@ fn a_version_goes_from_git_to_production_and_back() {
 
     // What does not exist is told apart from what is wrong.
     place.fail(&["show", "hello@9.9.9"], 4);
-    place.fail(&["rollback", "production", "--to", "99"], 3);
+    place.fail(&["rollback", "production", "--to", "99"], 4);
 }

@@ -158,8 +158,11 @@ fn released_text(build: &BuildView, version: Option<&VersionView>, style: &Style
         let _ = writeln!(text, "  same commit, manifest and tools as build {earlier}: its artifact is used");
     }
     for evidence in &view.version.evidence {
-        let tests = evidence.tests;
-        let _ = writeln!(text, "  {}: {} passed, {} skipped", evidence.kind, tests.passed, tests.skipped);
+        let (passed, skipped) = (evidence.tests.passed, evidence.tests.skipped);
+        let _ = match passed + skipped {
+            0 => writeln!(text, "  {}: green", evidence.kind),
+            _ => writeln!(text, "  {}: green, {passed} passed, {skipped} skipped", evidence.kind),
+        };
     }
     for (heading, entries) in view.version.changelog.sections() {
         for entry in entries {

@@ -24,7 +24,7 @@ fn render(services: &[ServiceView], style: &Style) -> String {
     if services.is_empty() {
         return "there is no service yet; register one: lockstep service add PATH\n".to_owned();
     }
-    let mut table = Table::new(["SERVICE", "NEWEST", "STAGE", "RELEASED", "OWNER"]);
+    let mut table = Table::new(["SERVICE", "NEWEST", "STAGE", "CUT", "OWNER"]);
     for service in services {
         let newest = service.versions.first();
         table.row([

@@ -91,13 +91,14 @@ fn version(service: &ServiceStatus) -> String {
     }
 }
 
-/// Counts healthy instances of the arms that have requests.
+/// Counts healthy instances of the arms that have requests, and how many are wanted of them.
 fn healthy(service: &ServiceStatus) -> String {
     let serves = |instance: &&Instance| {
         let arm = service.arms.iter().find(|status| status.arm == instance.arm);
         instance.state.is_healthy() && arm.is_none_or(|arm| arm.weight > 0) && !is_warm(service, instance)
     };
-    format!("{} of {}", service.instances.iter().filter(serves).count(), service.replicas)
+    let arms = service.arms.iter().filter(|arm| arm.weight > 0).count().max(1);
+    format!("{} of {}", service.instances.iter().filter(serves).count(), service.replicas as usize * arms)
 }
 
 fn is_warm(service: &ServiceStatus, instance: &Instance) -> bool {

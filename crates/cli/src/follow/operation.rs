@@ -61,6 +61,7 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
 /// Says what an operation is waiting for after an event; `None` where nothing changed about that.
 pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
     match event {
+        Event::OperationBegun { .. } => Some(format!("waiting until healthy: {}", targets(plan, 0))),
         Event::WavePrepared { wave, .. } => Some(format!("waiting until healthy: {}", targets(plan, *wave))),
         Event::WaveShifted { step, .. } => {
             let step = *plan.strategy.steps().get(*step)?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{Intent, Operation};
 
-use super::plan_text::{entry, moves_table};
+use super::plan_text::{held, moves_table};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::style::Style;
@@ -24,9 +24,8 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
         let plural = if scaled.replicas == 1 { "" } else { "s" };
         let _ = writeln!(text, "  {} has {} instance{plural}", scaled.service, scaled.replicas);
     }
-    for service in &plan.holds {
-        let from = plan.move_of(service).and_then(|(_, step)| step.from.as_ref());
-        let _ = writeln!(text, "  held: {service}@{}", entry(from));
+    for held in held(plan) {
+        let _ = writeln!(text, "  held: {held}");
     }
     if baseline != plan.parent {
         let _ = writeln!(text, "go back: {}", way_back(operation));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use lockstep_domain::operation::{Move, Readiness};
-use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy};
+use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
 
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
@@ -39,10 +39,14 @@ fn write_records(text: &mut String, plan: &Plan) {
     if let Some(new) = &plan.replicas {
         let _ = writeln!(text, "instances of {}: {}", new.service, new.replicas);
     }
-    for service in &plan.holds {
-        let from = plan.move_of(service).and_then(|(_, step)| step.from.as_ref());
-        let _ = writeln!(text, "held afterwards: {service}@{}", entry(from));
+    for held in held(plan) {
+        let _ = writeln!(text, "held afterwards: {held}");
     }
+}
+
+/// Returns the versions that are held once a plan is carried out, because it goes back from them.
+pub(super) fn held(plan: &Plan) -> impl Iterator<Item = VersionRef> {
+    plan.holds.iter().filter_map(|service| Some(plan.move_of(service)?.1.from_arm()?.version_ref()))
 }
 
 fn move_text(step: &Move) -> String {

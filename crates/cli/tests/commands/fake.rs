@@ -9,100 +9,126 @@ use serde_json::Value;
 
 /// An answer.
 #[derive(Clone)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// Status, content type, body.
     Answer(u16, &'static str, Vec<u8>),
+    /// A stream of events that goes on after these.
+    Open(Vec<u8>),
     /// The connection is closed without one.
     Hangup,
 }
 
 impl Reply {
-    pub fn json(status: u16, body: &Value) -> Self {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::Answer(status, "application/json", body.to_string().into_bytes())
     }
 
-    pub fn text(status: u16, body: &str) -> Self {
+    pub(crate) fn text(status: u16, body: &str) -> Self {
         Self::Answer(status, "text/plain", body.as_bytes().to_vec())
     }
 
-    pub fn events(events: &[Value]) -> Self {
-        let body: String = events.iter().map(|event| format!("id: 1\ndata: {event}\n\n")).collect();
-        Self::Answer(200, "text/event-stream", body.into_bytes())
+    pub(crate) fn events(events: &[Value]) -> Self {
+        Self::Answer(200, "text/event-stream", stream_of(events))
     }
+
+    pub(crate) fn events_without_end(events: &[Value]) -> Self {
+        Self::Open(stream_of(events))
+    }
+}
+
+fn stream_of(events: &[Value]) -> Vec<u8> {
+    events.iter().flat_map(|event| format!("id: 1\ndata: {event}\n\n").into_bytes()).collect()
 }
 
 /// A request that was made.
 #[derive(Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     line: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
 
 impl Asked {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("the body is JSON")
     }
 }
 
 type Replies = Vec<(&'static str, Reply)>;
 
-pub struct FakeServer {
+pub(crate) struct FakeServer {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl FakeServer {
-    pub fn start(replies: Replies) -> Self {
+    pub(crate) fn start(replies: Replies) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (replies, record) = (Arc::new(Mutex::new(replies)), Arc::clone(&asked));
         thread::spawn(move || {
+            let mut open = Vec::new();
             for stream in listener.incoming().flatten() {
                 // A client that went away is none of our business.
-                let _ = serve(&stream, &replies, &record);
+                if serve(&stream, &replies, &record).is_ok_and(|state| state == State::Open) {
+                    open.push(stream);
+                }
             }
         });
         Self { address, asked }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn asked(&self, line: &str) -> Asked {
+    pub(crate) fn asked(&self, line: &str) -> Asked {
         let asked = self.asked.lock().unwrap();
         let found = asked.iter().find(|asked| asked.line == line);
         found.unwrap_or_else(|| panic!("{line} was not asked")).clone()
     }
 
-    pub fn count(&self, line: &str) -> usize {
+    pub(crate) fn count(&self, line: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| asked.line == line).count()
     }
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Open,
+    Over,
 }
 
 fn serve(
     mut stream: &TcpStream,
     replies: &Mutex<Replies>,
     record: &Mutex<Vec<Asked>>,
-) -> std::io::Result<()> {
+) -> std::io::Result<State> {
     let asked = read(stream)?;
     let reply = next(&mut replies.lock().unwrap(), &asked.line);
     record.lock().unwrap().push(asked);
-    if let Reply::Answer(status, kind, body) = reply {
-        let length = body.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-        )?;
-        stream.write_all(&body)?;
+    match reply {
+        Reply::Answer(status, kind, body) => {
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            )?;
+            stream.write_all(&body)?;
+            Ok(State::Over)
+        }
+        Reply::Open(body) => {
+            write!(stream, "HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")?;
+            stream.write_all(&body)?;
+            Ok(State::Open)
+        }
+        Reply::Hangup => Ok(State::Over),
     }
-    Ok(())
 }
 
 /// Takes the first reply for a request, unless it is the only one left for it.

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
     repository: String,
     server: Child,
@@ -18,7 +18,7 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repository = folder.path().join("hello").to_str().unwrap().to_owned();
         fs::create_dir(&repository).unwrap();
@@ -27,42 +27,42 @@ impl Place {
         Self { folder, repository, server, url }
     }
 
-    pub fn repository(&self) -> &str {
+    pub(crate) fn repository(&self) -> &str {
         &self.repository
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
-    pub fn data(&self) -> String {
+    pub(crate) fn data(&self) -> String {
         self.path("data")
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(Path::new(&self.repository).join(name), text).unwrap();
     }
 
-    pub fn commit(&self, message: &str) {
+    pub(crate) fn commit(&self, message: &str) {
         git(&self.repository, &["add", "--all"]);
         git(&self.repository, &["commit", "--quiet", "--message", message]);
     }
 
     /// Runs a command that must succeed, and returns what it wrote to standard output.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         let (code, out, err) = self.ended(arguments);
         assert_eq!(code, 0, "lockstep {}\n{out}\n{err}", arguments.join(" "));
         out
     }
 
     /// Runs a command that must end with an exit code, and returns what it wrote to standard error.
-    pub fn fail(&self, arguments: &[&str], expected: i32) -> String {
+    pub(crate) fn fail(&self, arguments: &[&str], expected: i32) -> String {
         let (code, out, err) = self.ended(arguments);
         assert_eq!(code, expected, "lockstep {}\n{out}\n{err}", arguments.join(" "));
         err
     }
 
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let out = self.run(&[arguments, &["--json"]].concat());
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
     }
@@ -80,7 +80,7 @@ impl Place {
     }
 
     /// Asks for /hello through the gateway of an environment.
-    pub fn get(&self, environment: &str) -> String {
+    pub(crate) fn get(&self, environment: &str) -> String {
         let view = self.json(&["status", environment]);
         let gateway = view["gateway"].as_str().unwrap();
         let address = gateway.trim_start_matches("http://").trim_end_matches('/');

@@ -66,7 +66,7 @@ fn facts(view: &VersionView, style: &Style) -> String {
 
 fn evidence(version: &Version, style: &Style) -> String {
     let mut text = String::new();
-    for evidence in &version.evidence {
+    for evidence in version.evidence.iter().filter(|found| is_newest(version, found)) {
         let word = match evidence.outcome {
             Outcome::Green => style.good("green"),
             Outcome::Red => style.bad("red"),
@@ -79,6 +79,11 @@ fn evidence(version: &Version, style: &Style) -> String {
         }
     }
     text
+}
+
+/// Only the newest finding of a kind counts for the gates; the JSON form has all.
+fn is_newest(version: &Version, evidence: &Evidence) -> bool {
+    version.newest_evidence(&evidence.kind).is_some_and(|newest| std::ptr::eq(newest, evidence))
 }
 
 fn counts(evidence: &Evidence) -> String {
