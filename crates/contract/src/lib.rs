@@ -18,6 +18,7 @@ pub mod protobuf;
 pub mod render;
 mod source;
 pub mod sql;
+mod text;
 
 pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,

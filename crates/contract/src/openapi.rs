@@ -35,7 +35,7 @@ pub(crate) fn detect(source: &Source) -> bool {
     if !may_be_document(path, bytes) && !path.is_empty() && path.contains('.') {
         return false;
     }
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') {
         return declares_version(text);

@@ -35,7 +35,7 @@ use crate::library::{BaseId, Library, Target, push_token};
 use crate::{Flow, UnknownFields};
 
 /// How deep schemas may be nested through references before a comparison gives up: a stack frame each.
-const MAX_NESTING: usize = 96;
+const MAX_NESTING: usize = 64;
 
 /// How many schemas one comparison may meet: the largest public documents have some hundred thousand.
 const MAX_NODES: usize = 1 << 21;

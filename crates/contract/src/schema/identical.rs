@@ -161,7 +161,8 @@ impl<'l> Schemas<'l> {
                 refers_to.push((one, other));
                 true
             }
-            (None, None) => one == other,
+            // What was not given may differ, unless both name one document of the world or nothing in their own.
+            (None, None) => one == other && (one.contains("://") || one.starts_with("urn:") || one.starts_with('#')),
             _ => false,
         }
     }

@@ -83,12 +83,13 @@ impl Schemas<'_> {
     pub(super) fn relation(&mut self, held: NodeId, holding: NodeId) -> Relation {
         let (narrow, wide) = (self.alternatives(held), self.alternatives(holding));
         let mut relation = Relation::default();
+        let mut missing: Vec<(Type, Facts)> = Vec::new();
         for kind in Type::ALL {
             let narrow: Vec<&Facts> = narrow.iter().filter(|facts| facts.types.has(kind)).collect();
             let wide: Vec<&Facts> = wide.iter().filter(|facts| facts.types.has(kind)).collect();
             match (narrow.as_slice(), wide.as_slice()) {
                 ([], _) => {}
-                (narrow, []) => self.missing_type(narrow, kind, holding, &mut relation),
+                (narrow, []) => missing.extend(narrow.iter().map(|facts| (kind, (*facts).clone()))),
                 (narrow, wide) => {
                     for facts in narrow {
                         self.relate_alternative(facts, wide, kind, holding, &mut relation);
@@ -96,20 +97,28 @@ impl Schemas<'_> {
                 }
             }
         }
+        if !missing.is_empty() {
+            let violation = self.missing_types(&missing, holding);
+            relation.add(violation);
+        }
         relation
     }
 
-    fn missing_type(&mut self, narrow: &[&Facts], kind: Type, holding: NodeId, relation: &mut Relation) {
-        let aspect = if kind == Type::Null { Aspect::Null } else { Aspect::Type };
+    /// The violation for types that the holding schema does not allow at all.
+    fn missing_types(&mut self, missing: &[(Type, Facts)], holding: NodeId) -> Violation {
+        let mut names: Vec<&str> = missing.iter().map(|(kind, _)| kind.name()).collect();
+        names.dedup();
+        let aspect = if names == [Type::Null.name()] { Aspect::Null } else { Aspect::Type };
         let mut shown = Vec::new();
-        for facts in narrow {
-            let of_kind = Facts { types: super::facts::Types::only(kind), ..(*facts).clone() };
+        for (kind, facts) in missing {
+            let of_kind = Facts { types: super::facts::Types::only(*kind), ..facts.clone() };
             shown.extend(self.samples_of(&of_kind, 0, 2));
         }
         let allowed = self.type_names(holding);
-        let perhaps = shown.is_empty() && narrow.iter().all(|facts| !facts.opaque.is_empty());
-        let violation = Violation::new(aspect, kind.name(), allowed).about(kind.name()).shown_by(shown);
-        relation.add(if perhaps { violation.perhaps() } else { violation });
+        let perhaps = shown.is_empty() && missing.iter().all(|(_, facts)| !facts.opaque.is_empty());
+        let names = names.join(" or ");
+        let violation = Violation::new(aspect, names.clone(), allowed).about(names).shown_by(shown);
+        if perhaps { violation.perhaps() } else { violation }
     }
 
     fn type_names(&mut self, id: NodeId) -> String {

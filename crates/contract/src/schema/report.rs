@@ -14,15 +14,18 @@ use super::facts::NodeId;
 use super::notes::Note;
 use super::relate::Step;
 use super::rules::{Move, of_aspect, of_topic};
-use super::violation::{Certainty, Violation};
+use super::violation::{Aspect, Certainty, Violation};
 use super::{Schemas, Side};
 use crate::draft::{Draft, DraftNotChecked, Drafts, Spot};
 use crate::library::push_token;
-use crate::{Change, Flow, Level};
+use crate::{Bump, Change, Flow, Level};
 use graph::{Graph, Path};
 
 /// How many uses of a schema are named in a message.
 const NAMED_SITES: usize = 2;
+
+/// How deep a witness is nested: values are dropped and written by recursion, and nobody reads deeper ones.
+const MAX_WITNESS_DEPTH: usize = 48;
 
 /// A use of a schema on both sides.
 #[derive(Debug, Clone)]
@@ -149,6 +152,9 @@ impl Reporter<'_, '_> {
 
     /// The whole document around a fragment, checked against both schemas in use.
     fn embed(&mut self, graph: &Graph, path: &Path, fragment: &Value) -> Option<Value> {
+        if path.steps.len() > MAX_WITNESS_DEPTH {
+            return None;
+        }
         let mut value = fragment.clone();
         for (parent, step) in path.steps.iter().rev() {
             value = self.schemas.embed(graph.nodes(*parent).0, step, &value)?;
@@ -187,10 +193,7 @@ impl Reporter<'_, '_> {
         };
         let detail = detail(violation.subject.as_deref(), from, to);
         let message = format!("{}: {detail}; {}", rule.summary, self.uses(path));
-        let (level, bump) = match role {
-            Role::Breaks => (Level::Error, crate::Bump::Major),
-            Role::Told => (Level::Info, crate::Bump::Minor),
-        };
+        let (level, bump) = weight(role, violation.aspect, self.flow);
         let (place, old, new) = self.place(graph, pair, path, violation.subject.as_deref());
         let change = Change::new(rule, place, message).in_flow(self.flow).weighing(level, bump).with_witness(witness);
         Draft { change, old, new }
@@ -276,6 +279,16 @@ impl Reporter<'_, '_> {
             push_token(&mut pointer, name);
         }
         Some(Spot::new(self.schemas.library(side), raw.document, pointer))
+    }
+}
+
+/// What a difference weighs. Readers of responses hardly ever match what they get against its pattern, so a pattern that
+/// allows more is a warning there.
+fn weight(role: Role, aspect: Aspect, flow: Flow) -> (Level, Bump) {
+    match (role, aspect, flow) {
+        (Role::Told, ..) => (Level::Info, Bump::Minor),
+        (Role::Breaks, Aspect::Pattern, Flow::Response) => (Level::Warning, Bump::Minor),
+        (Role::Breaks, ..) => (Level::Error, Bump::Major),
     }
 }
 

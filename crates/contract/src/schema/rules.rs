@@ -27,7 +27,7 @@ macro_rules! rule {
 }
 
 macro_rules! aspect_rules {
-    ($($aspect:ident: $narrowed:literal, $narrow_text:literal; $widened:literal, $wide_text:literal; $before:literal, $after:literal;)+) => {
+    ($($aspect:ident: $narrowed:literal, $narrow_text:literal; $widened:literal, $wide_text:literal; $before:literal, $after:literal; $level:ident $bump:ident;)+) => {
         /// The rules about schemas in requests and responses, four for every aspect.
         pub(crate) static ASPECTS: &[Rule] = &[$(
             rule!(OpenApi, Request, Error, Major, concat!("request-", $narrowed), concat!("in a request, ", $narrow_text),
@@ -39,7 +39,7 @@ macro_rules! aspect_rules {
             rule!(OpenApi, Response, Info, Minor, concat!("response-", $narrowed), concat!("in a response, ", $narrow_text),
                 concat!("In a response, ", $narrow_text, ". The provider promises more than before, so nobody breaks; consumers that rely on it cannot go back to the old provider."),
                 concat!("before: ", $before, "\nafter:  ", $after)),
-            rule!(OpenApi, Response, Error, Major, concat!("response-", $widened), concat!("in a response, ", $wide_text),
+            rule!(OpenApi, Response, $level, $bump, concat!("response-", $widened), concat!("in a response, ", $wide_text),
                 concat!("In a response, ", $wide_text, ". The provider may now answer what a consumer of the old contract does not expect. Teach the consumers first, or offer a new operation."),
                 concat!("before: ", $after, "\nafter:  ", $before)),
         )+];
@@ -60,33 +60,33 @@ macro_rules! aspect_rules {
 }
 
 aspect_rules! {
-    Type: "type-narrowed", "a type is no longer allowed"; "type-widened", "another type is allowed"; "type: [string, integer]", "type: string";
-    Null: "became-not-nullable", "`null` is no longer allowed"; "became-nullable", "`null` is allowed"; "type: [string, 'null']", "type: string";
-    EnumValue: "enum-value-removed", "a value of an enum is no longer allowed"; "enum-value-added", "an enum has another value"; "enum: [new, paid]", "enum: [new]";
-    Enum: "became-enum", "only listed values are allowed"; "no-longer-enum", "not only listed values are allowed"; "type: string", "enum: [new, paid]";
-    Minimum: "minimum-raised", "the minimum is higher"; "minimum-lowered", "the minimum is lower"; "minimum: 1", "minimum: 5";
-    Maximum: "maximum-lowered", "the maximum is lower"; "maximum-raised", "the maximum is higher"; "maximum: 100", "maximum: 50";
-    MultipleOf: "multiple-of-narrowed", "numbers must be multiples of more"; "multiple-of-widened", "numbers may be multiples of less"; "multipleOf: 5", "multipleOf: 10";
-    MinLength: "min-length-raised", "strings must be longer"; "min-length-lowered", "strings may be shorter"; "minLength: 1", "minLength: 5";
-    MaxLength: "max-length-lowered", "strings must be shorter"; "max-length-raised", "strings may be longer"; "maxLength: 100", "maxLength: 50";
-    Pattern: "pattern-narrowed", "a pattern allows less"; "pattern-widened", "a pattern allows more"; "pattern: '^[a-z]+$'", "pattern: '^[a-f]+$'";
-    Format: "format-narrowed", "a format allows less"; "format-widened", "a format allows more"; "type: string", "type: string, format: uuid";
-    Content: "content-changed", "strings hold another encoding or media type"; "content-changed-back", "strings held another encoding or media type"; "contentEncoding: base64", "contentEncoding: base32";
-    MinItems: "min-items-raised", "arrays must be longer"; "min-items-lowered", "arrays may be shorter"; "minItems: 0", "minItems: 1";
-    MaxItems: "max-items-lowered", "arrays must be shorter"; "max-items-raised", "arrays may be longer"; "maxItems: 100", "maxItems: 10";
-    UniqueItems: "unique-items-required", "items must be unique"; "unique-items-lifted", "items may repeat"; "uniqueItems: false", "uniqueItems: true";
-    Items: "items-closed", "items at a position are no longer allowed"; "items-opened", "items at a position are allowed"; "prefixItems: [{}], items: {}", "prefixItems: [{}], items: false";
-    Contains: "contains-narrowed", "`contains` demands more"; "contains-widened", "`contains` demands less"; "minContains: 1", "minContains: 2";
-    MinProperties: "min-properties-raised", "objects must have more properties"; "min-properties-lowered", "objects may have fewer properties"; "minProperties: 0", "minProperties: 1";
-    MaxProperties: "max-properties-lowered", "objects must have fewer properties"; "max-properties-raised", "objects may have more properties"; "maxProperties: 10", "maxProperties: 5";
-    NewRequiredProperty: "required-property-added", "a property that was unknown is required"; "required-property-removed", "a property that was always there is gone"; "properties: {}", "properties: {id: {}}, required: [id]";
-    RequiredProperty: "property-became-required", "an optional property is required"; "property-became-optional", "a required property is optional"; "required: []", "required: [id]";
-    ClosedProperty: "property-forbidden", "a property is gone from a closed object"; "property-allowed", "a closed object has another property"; "properties: {a: {}, b: {}}, additionalProperties: false", "properties: {a: {}}, additionalProperties: false";
-    AdditionalProperties: "additional-properties-forbidden", "other properties than the named ones are forbidden"; "additional-properties-allowed", "other properties than the named ones are allowed"; "additionalProperties: true", "additionalProperties: false";
-    PropertyNames: "property-names-narrowed", "names of properties are restricted"; "property-names-widened", "names of properties are less restricted"; "propertyNames: {}", "propertyNames: {pattern: '^[a-z]+$'}";
-    DependentRequired: "dependent-required-added", "a property requires others"; "dependent-required-removed", "a property no longer requires others"; "dependentRequired: {}", "dependentRequired: {card: [address]}";
-    Variant: "variant-removed", "a variant is no longer allowed"; "variant-added", "another variant is allowed"; "oneOf: [Cat, Dog]", "oneOf: [Cat]";
-    Exclusion: "exclusion-added", "documents that match another schema are excluded"; "exclusion-removed", "documents that match another schema are no longer excluded"; "type: string", "type: string, not: {const: root}";
+    Type: "type-narrowed", "a type is no longer allowed"; "type-widened", "another type is allowed"; "type: [string, integer]", "type: string"; Error Major;
+    Null: "became-not-nullable", "`null` is no longer allowed"; "became-nullable", "`null` is allowed"; "type: [string, 'null']", "type: string"; Error Major;
+    EnumValue: "enum-value-removed", "a value of an enum is no longer allowed"; "enum-value-added", "an enum has another value"; "enum: [new, paid]", "enum: [new]"; Error Major;
+    Enum: "became-enum", "only listed values are allowed"; "no-longer-enum", "not only listed values are allowed"; "type: string", "enum: [new, paid]"; Error Major;
+    Minimum: "minimum-raised", "the minimum is higher"; "minimum-lowered", "the minimum is lower"; "minimum: 1", "minimum: 5"; Error Major;
+    Maximum: "maximum-lowered", "the maximum is lower"; "maximum-raised", "the maximum is higher"; "maximum: 100", "maximum: 50"; Error Major;
+    MultipleOf: "multiple-of-narrowed", "numbers must be multiples of more"; "multiple-of-widened", "numbers may be multiples of less"; "multipleOf: 5", "multipleOf: 10"; Error Major;
+    MinLength: "min-length-raised", "strings must be longer"; "min-length-lowered", "strings may be shorter"; "minLength: 1", "minLength: 5"; Error Major;
+    MaxLength: "max-length-lowered", "strings must be shorter"; "max-length-raised", "strings may be longer"; "maxLength: 100", "maxLength: 50"; Error Major;
+    Pattern: "pattern-narrowed", "a pattern allows less"; "pattern-widened", "a pattern allows more"; "pattern: '^[a-z]+$'", "pattern: '^[a-f]+$'"; Warning Minor;
+    Format: "format-narrowed", "a format allows less"; "format-widened", "a format allows more"; "type: string", "type: string, format: uuid"; Error Major;
+    Content: "content-changed", "strings hold another encoding or media type"; "content-changed-back", "strings held another encoding or media type"; "contentEncoding: base64", "contentEncoding: base32"; Error Major;
+    MinItems: "min-items-raised", "arrays must be longer"; "min-items-lowered", "arrays may be shorter"; "minItems: 0", "minItems: 1"; Error Major;
+    MaxItems: "max-items-lowered", "arrays must be shorter"; "max-items-raised", "arrays may be longer"; "maxItems: 100", "maxItems: 10"; Error Major;
+    UniqueItems: "unique-items-required", "items must be unique"; "unique-items-lifted", "items may repeat"; "uniqueItems: false", "uniqueItems: true"; Error Major;
+    Items: "items-closed", "items at a position are no longer allowed"; "items-opened", "items at a position are allowed"; "prefixItems: [{}], items: {}", "prefixItems: [{}], items: false"; Error Major;
+    Contains: "contains-narrowed", "`contains` demands more"; "contains-widened", "`contains` demands less"; "minContains: 1", "minContains: 2"; Error Major;
+    MinProperties: "min-properties-raised", "objects must have more properties"; "min-properties-lowered", "objects may have fewer properties"; "minProperties: 0", "minProperties: 1"; Error Major;
+    MaxProperties: "max-properties-lowered", "objects must have fewer properties"; "max-properties-raised", "objects may have more properties"; "maxProperties: 10", "maxProperties: 5"; Error Major;
+    NewRequiredProperty: "required-property-added", "a property that was unknown is required"; "required-property-removed", "a property that was always there is gone"; "properties: {}", "properties: {id: {}}, required: [id]"; Error Major;
+    RequiredProperty: "property-became-required", "an optional property is required"; "property-became-optional", "a required property is optional"; "required: []", "required: [id]"; Error Major;
+    ClosedProperty: "property-forbidden", "a property is gone from a closed object"; "property-allowed", "a closed object has another property"; "properties: {a: {}, b: {}}, additionalProperties: false", "properties: {a: {}}, additionalProperties: false"; Error Major;
+    AdditionalProperties: "additional-properties-forbidden", "other properties than the named ones are forbidden"; "additional-properties-allowed", "other properties than the named ones are allowed"; "additionalProperties: true", "additionalProperties: false"; Error Major;
+    PropertyNames: "property-names-narrowed", "names of properties are restricted"; "property-names-widened", "names of properties are less restricted"; "propertyNames: {}", "propertyNames: {pattern: '^[a-z]+$'}"; Error Major;
+    DependentRequired: "dependent-required-added", "a property requires others"; "dependent-required-removed", "a property no longer requires others"; "dependentRequired: {}", "dependentRequired: {card: [address]}"; Error Major;
+    Variant: "variant-removed", "a variant is no longer allowed"; "variant-added", "another variant is allowed"; "oneOf: [Cat, Dog]", "oneOf: [Cat]"; Error Major;
+    Exclusion: "exclusion-added", "documents that match another schema are excluded"; "exclusion-removed", "documents that match another schema are no longer excluded"; "type: string", "type: string, not: {const: root}"; Error Major;
 }
 
 macro_rules! topic_rules {

@@ -223,6 +223,7 @@ fn edit(dice: &mut Dice, map: &mut Map<String, Value>) {
 }
 
 fn collect(value: &Value, pointer: String, places: &mut Vec<String>) {
+    places.push(pointer.clone());
     let Value::Object(map) = value else { return };
     for (keyword, child) in map {
         let at = format!("{pointer}/{keyword}");
@@ -241,7 +242,6 @@ fn collect(value: &Value, pointer: String, places: &mut Vec<String>) {
             _ => {}
         }
     }
-    places.push(pointer);
 }
 
 /// A random document that a schema may allow: built along the schema, with some noise.

@@ -59,10 +59,11 @@ impl Schemas<'_> {
     fn relate_required(&mut self, held: &Facts, wanted: &ObjectFacts, name: &Rc<str>, relation: &mut Relation) {
         let own = &*held.object;
         let implied = own.required.iter().any(|present| own.dependent.get(present).is_some_and(|needed| needed.contains(name)));
-        if implied {
+        // A property that no longer travels at all is told of by a note: it is usually the description that was wrong.
+        if implied || own.hidden.contains(name) {
             return;
         }
-        let declared = own.properties.contains_key(name) || own.hidden.contains(name);
+        let declared = own.properties.contains_key(name);
         let aspect = if declared || !wanted.properties.contains_key(name) { Aspect::RequiredProperty } else { Aspect::NewRequiredProperty };
         let shown = self.object_with(own, None, 0).map(Value::Object);
         let fewest = shown.into_iter().filter(|value| value.get(&**name).is_none());
@@ -95,10 +96,12 @@ impl Schemas<'_> {
         relation.add(Violation::new(Aspect::DependentRequired, "optional", missing.join(", ")).about(&**name).shown_by(shown));
     }
 
-    /// True when writers of the held side know nothing of a property, and so do not send it by the policy in force.
+    /// True when writers of the held side know nothing of a property, and so do not send it by the policy in force. Of an
+    /// object that describes no property at all anything may be sent.
     fn is_unwritten(&self, own: &ObjectFacts, name: &Rc<str>) -> bool {
         let undeclared = !own.properties.contains_key(name) && !own.required.contains(name) && own.patterns.is_empty();
-        undeclared && own.is_open() && (own.hidden.contains(name) || self.ignores_unknown_fields())
+        let described = !own.properties.is_empty() && self.ignores_unknown_fields();
+        undeclared && own.is_open() && (own.hidden.contains(name) || described)
     }
 
     fn relate_named(&mut self, held: &Facts, holding: &Facts, relation: &mut Relation) {

@@ -19,7 +19,7 @@ pub(super) fn numbers(held: &Facts, holding: &Facts, relation: &mut Relation) {
         (Aspect::Minimum, held.number.lower.as_ref(), holding.number.lower.as_ref(), Ordering::Less, Rounding::Up),
         (Aspect::Maximum, held.number.upper.as_ref(), holding.number.upper.as_ref(), Ordering::Greater, Rounding::Down),
     ];
-    let shown = || number_candidates(held).into_iter().chain(number_candidates(holding));
+    let shown = || number_candidates(holding).into_iter().chain(number_candidates(held));
     let whole = is_whole(held);
     for (aspect, from, to, outside, rounding) in ends {
         let Some(to) = to else { continue };
