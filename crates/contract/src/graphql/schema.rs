@@ -11,7 +11,7 @@ use super::{
     ast::{Definition, TypeDefinition, TypeKind, TypeRef},
     parser,
 };
-use crate::{InputError, Location, Source};
+use crate::{InputError, Location, Source, text::utf8};
 
 /// Larger than any known schema in text form (the largest public ones are below 10 MB).
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -112,7 +112,7 @@ pub(super) fn definitions(source: &Source) -> Result<Vec<(Rc<str>, Definition)>,
         let file: Rc<str> = path.into();
         match read(path, content) {
             Ok(definitions) => {
-                all.extend(definitions.into_iter().map(|definition| (file.clone(), definition)))
+                all.extend(definitions.into_iter().map(|definition| (file.clone(), definition)));
             }
             Err(error) => errors.push(error),
         }
@@ -121,11 +121,7 @@ pub(super) fn definitions(source: &Source) -> Result<Vec<(Rc<str>, Definition)>,
 }
 
 fn read(path: &str, content: &[u8]) -> Result<Vec<Definition>, InputError> {
-    let text = std::str::from_utf8(content).map_err(|error| {
-        let before = &content[..error.valid_up_to()];
-        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        InputError::new(path, "not valid UTF-8").on_line(u32::try_from(newlines).unwrap_or(u32::MAX - 1) + 1)
-    })?;
+    let text = utf8(path, content)?;
     parser::parse(text).map_err(|error| InputError::new(path, error.message).on_line(error.line))
 }
 

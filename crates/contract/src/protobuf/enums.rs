@@ -22,16 +22,7 @@ pub(super) fn compare(comparer: &mut Comparer<'_>, name: &str, pair: (&EnumType,
         added(comparer, name, (*number, values), old, stream);
     }
     compare_nature(comparer, name, pair, stream);
-    if comparer.settings.purpose == Purpose::Deploy {
-        let places = (&old.position, &new.position);
-        compare_reserved(
-            comparer,
-            name,
-            (&old.reserved, &new.reserved),
-            (&old.reserved_names, &new.reserved_names),
-            places,
-        );
-    }
+    compare_reserved(comparer, name, old.reservations(), new.reservations());
 }
 
 fn compare_nature(

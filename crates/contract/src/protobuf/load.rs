@@ -17,7 +17,10 @@ use super::{
     scan::{self, Scan},
     schema::{Position, Schema},
 };
-use crate::{InputError, Source};
+use crate::{
+    InputError, Source,
+    text::{line_at, utf8},
+};
 
 /// More bytes than any known public API has in `.proto` files, a hundred times over.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -108,9 +111,28 @@ fn lowering_error(error: &LowerError) -> InputError {
 
 /// True for the files that come with every compiler.
 fn is_well_known(path: &str) -> bool {
-    DescriptorPool::global()
-        .files()
-        .any(|file| path.strip_suffix(file.name()).is_some_and(|root| root.is_empty() || root.ends_with('/')))
+    path.contains("google/protobuf/")
+        && DescriptorPool::global().files().any(|file| {
+            path.strip_suffix(file.name()).is_some_and(|root| root.is_empty() || root.ends_with('/'))
+        })
+}
+
+/// Gives the well-known files that others import, directly or not, in order of their own imports.
+fn well_known_imports<'a>(files: impl Iterator<Item = &'a FileDescriptorProto>) -> Vec<FileDescriptorProto> {
+    let mut waiting: Vec<String> = files.flat_map(|file| &file.dependency).cloned().collect();
+    if waiting.is_empty() {
+        return Vec::new();
+    }
+    let all = DescriptorPool::global();
+    let mut needed = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        let Some(file) = all.get_file_by_name(&name) else { continue };
+        if needed.insert(name) {
+            waiting.extend(file.file_descriptor_proto().dependency.iter().cloned());
+        }
+    }
+    let files = all.files().filter(|file| needed.contains(file.name()));
+    files.map(|file| file.file_descriptor_proto().clone()).collect()
 }
 
 /// The parsed files of one tree, before they are linked.
@@ -143,8 +165,13 @@ fn load_texts(texts: &BTreeMap<&str, &[u8]>) -> Result<Schema, Vec<InputError>> 
 }
 
 fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
-    let mut pool = DescriptorPool::global();
+    let mut pool = DescriptorPool::new();
     let mut errors = Vec::new();
+    for file in well_known_imports(tree.parsed.values()) {
+        if let Err(error) = pool.add_file_descriptor_proto(file) {
+            errors.push(InputError::new("", error.to_string()));
+        }
+    }
     for name in tree.missing.keys() {
         let stand_in = FileDescriptorProto { name: Some(name.clone()), ..FileDescriptorProto::default() };
         if let Err(error) = pool.add_file_descriptor_proto(stand_in) {
@@ -173,13 +200,9 @@ fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
 
 impl Tree {
     fn parse(&mut self, path: &str, bytes: &[u8]) {
-        let text = match std::str::from_utf8(bytes) {
+        let text = match utf8(path, bytes) {
             Ok(text) => text,
-            Err(error) => {
-                let line = scan::line_at(bytes, error.valid_up_to());
-                self.errors.push(InputError::new(path, "not valid UTF-8").on_line(line));
-                return;
-            }
+            Err(error) => return self.errors.push(error),
         };
         match scan::scan(text) {
             Scan::Edition { line, edition } => {
@@ -205,7 +228,7 @@ impl Tree {
             Err(error) => {
                 let input = InputError::new(path, error.to_string());
                 self.errors.push(match error.span() {
-                    Some(span) => input.on_line(scan::line_at(text.as_bytes(), span.start)),
+                    Some(span) => input.on_line(line_at(text.as_bytes(), span.start)),
                     None => input,
                 });
             }

@@ -29,14 +29,7 @@ pub(super) fn compare(
     }
     compare_oneofs(comparer, name, pair, stream);
     compare_nature(comparer, name, pair, stream);
-    let places = (&old.position, &new.position);
-    compare_reserved(
-        comparer,
-        name,
-        (&old.reserved, &new.reserved),
-        (&old.reserved_names, &new.reserved_names),
-        places,
-    );
+    compare_reserved(comparer, name, old.reservations(), new.reservations());
 }
 
 /// Compares the extensions that both sides have; they are fields of the messages they extend.

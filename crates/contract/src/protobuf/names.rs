@@ -2,13 +2,11 @@
 //!
 //! Nothing here changes a byte on the wire; almost all of it counts under the `source` policy only.
 
-use std::collections::BTreeSet;
-
 use super::{
     compare::{Comparer, Difference, Purpose},
     descriptor::FileOptions,
     rules,
-    schema::{FileFacts, MessageType, Position, Ranges, Schema},
+    schema::{FileFacts, MessageType, Position, Reservations, Schema},
 };
 
 /// Compares everything that is known by name.
@@ -194,21 +192,20 @@ fn compare_extension_names(comparer: &mut Comparer<'_>) {
 pub(super) fn compare_reserved(
     comparer: &mut Comparer<'_>,
     name: &str,
-    (old, new): (&Ranges, &Ranges),
-    (old_names, new_names): (&BTreeSet<String>, &BTreeSet<String>),
-    (before, after): (&Position, &Position),
+    old: Reservations<'_>,
+    new: Reservations<'_>,
 ) {
     if comparer.settings.purpose != Purpose::Deploy {
         return;
     }
-    if let Some((start, end)) = old.first_missing_in(new) {
-        let message = format!("numbers {start} to {end} of `{name}` are no longer reserved");
-        let difference = Difference::new(&rules::RESERVED_REMOVED, name, message);
-        comparer.report(difference.at(Some(before), Some(after)));
+    let mut report = |place: String, message: String| {
+        let difference = Difference::new(&rules::RESERVED_REMOVED, place, message);
+        comparer.report(difference.at(Some(old.position), Some(new.position)));
+    };
+    if let Some((start, end)) = old.numbers.first_missing_in(new.numbers) {
+        report(name.to_owned(), format!("numbers {start} to {end} of `{name}` are no longer reserved"));
     }
-    for lost in old_names.difference(new_names) {
-        let message = format!("name `{lost}` of `{name}` is no longer reserved");
-        let difference = Difference::new(&rules::RESERVED_REMOVED, format!("{name}.{lost}"), message);
-        comparer.report(difference.at(Some(before), Some(after)));
+    for lost in old.names.difference(new.names) {
+        report(format!("{name}.{lost}"), format!("name `{lost}` of `{name}` is no longer reserved"));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! It knows strings and comments and nothing else of the language.
 
+use crate::text::line_at;
+
 /// Messages nest at most 32 deep in protobuf; option values seldom more than ten.
 pub(super) const MAX_DEPTH: usize = 100;
 
@@ -45,13 +47,6 @@ pub(super) fn scan(text: &str) -> Scan {
         }
     }
     Scan::Plain
-}
-
-/// Gives the line, from 1, that holds the byte at an offset.
-pub(super) fn line_at(bytes: &[u8], offset: usize) -> u32 {
-    let before = &bytes[..offset.min(bytes.len())];
-    let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-    u32::try_from(newlines).unwrap_or(u32::MAX - 1) + 1
 }
 
 fn comment_length(rest: &[u8]) -> Option<usize> {

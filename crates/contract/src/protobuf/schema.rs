@@ -57,6 +57,26 @@ pub(super) struct MessageType {
     pub(super) position: Position,
 }
 
+/// What a message or an enum keeps from being used again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reservations<'a> {
+    pub(super) numbers: &'a Ranges,
+    pub(super) names: &'a BTreeSet<String>,
+    pub(super) position: &'a Position,
+}
+
+impl MessageType {
+    pub(super) fn reservations(&self) -> Reservations<'_> {
+        Reservations { numbers: &self.reserved, names: &self.reserved_names, position: &self.position }
+    }
+}
+
+impl EnumType {
+    pub(super) fn reservations(&self) -> Reservations<'_> {
+        Reservations { numbers: &self.reserved, names: &self.reserved_names, position: &self.position }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: String,

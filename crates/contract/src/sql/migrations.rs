@@ -12,7 +12,7 @@ use super::{
     split::{self, Statement},
     state::Database,
 };
-use crate::{InputError, Level, Location, Source, SqlDialect};
+use crate::{InputError, Level, Location, Source, SqlDialect, text::utf8};
 
 /// Far above the largest known folder of migrations.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -80,13 +80,9 @@ pub(super) fn read(source: &Source, dialect: SqlDialect) -> Result<Vec<File>, Ve
             errors.push(InputError::new(path, format!("more than {MAX_BYTES} bytes of SQL")));
             break;
         }
-        match std::str::from_utf8(content) {
+        match utf8(path, content) {
             Ok(text) => files.push(part(source, path, text, dialect)),
-            Err(error) => {
-                let newlines = content[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-                let line = u32::try_from(newlines).unwrap_or(u32::MAX - 1) + 1;
-                errors.push(InputError::new(path, "not valid UTF-8").on_line(line));
-            }
+            Err(error) => errors.push(error),
         }
     }
     if files.is_empty() && errors.is_empty() && source.files().next().is_some() {

@@ -45,25 +45,24 @@ pub(super) fn insert(
 
 /// Shows two rows that are equal in some columns, and differ in whatever must differ.
 pub(super) fn twice(table: &str, before: &Table, columns: &[String]) -> Option<Value> {
-    let values: Vec<(&str, String)> = columns
-        .iter()
-        .map(|column| Some((column.as_str(), plain(before.columns.get(column)?, 0)?)))
-        .collect::<Option<_>>()?;
-    let wanted: Vec<(&str, Option<&str>)> =
-        values.iter().map(|(column, value)| (*column, Some(value.as_str()))).collect();
+    let values = plain_values(before, columns)?;
+    let wanted = borrowed(&values);
     let rows = [row(table, before, &wanted, 0)?, row(table, before, &wanted, 1)?];
     Some(json!({ "statements": rows, "outcome": "the second row is not unique" }))
 }
 
 /// Shows a row whose reference leads nowhere.
 pub(super) fn without_parent(table: &str, before: &Table, columns: &[String]) -> Option<Value> {
-    let values: Vec<(&str, String)> = columns
-        .iter()
-        .map(|column| Some((column.as_str(), plain(before.columns.get(column)?, 0)?)))
-        .collect::<Option<_>>()?;
-    let wanted: Vec<(&str, Option<&str>)> =
-        values.iter().map(|(column, value)| (*column, Some(value.as_str()))).collect();
-    insert(table, before, &wanted, "there is no row it refers to")
+    let values = plain_values(before, columns)?;
+    insert(table, before, &borrowed(&values), "there is no row it refers to")
+}
+
+fn plain_values<'a>(before: &Table, columns: &'a [String]) -> Option<Vec<(&'a str, String)>> {
+    columns.iter().map(|column| Some((column.as_str(), plain(before.columns.get(column)?, 0)?))).collect()
+}
+
+fn borrowed<'a>(values: &'a [(&str, String)]) -> Vec<(&'a str, Option<&'a str>)> {
+    values.iter().map(|(column, value)| (*column, Some(value.as_str()))).collect()
 }
 
 /// Shows a value that the old type held and the new one does not.

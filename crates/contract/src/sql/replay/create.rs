@@ -115,7 +115,7 @@ impl Replay {
                 return Ok(Some(ConstraintRule::ForeignKey { table, columns }));
             }
             ColumnOption::Generated { generation_expr: Some(_), .. } | ColumnOption::Alias(_) => {
-                column.computed = true
+                column.computed = true;
             }
             ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
                 column.default = Some(NEXT_NUMBER.to_owned());
