@@ -169,6 +169,10 @@ impl Build {
         if self.view.borrow().state.is_over() {
             return;
         }
+        // The sources and temporary files of a build; its guard has ended every process of it.
+        for rest in ["source", "tmp"] {
+            let _ = fs::remove_dir_all(self.folder.join(rest));
+        }
         let problem =
             Problem::new(ErrorCode::Internal, "the server ended while the build ran; nothing was released")
                 .with_hint(format!("lockstep release {}", self.view.borrow().service));

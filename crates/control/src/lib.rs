@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 pub use builds::LogFollow;
 pub use ledger::{Ledger, LedgerError};
+pub use lockstep_runtime::Follow;
 
 use builds::Builds;
 use secrets::Secrets;

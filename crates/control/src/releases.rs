@@ -10,7 +10,7 @@ use lockstep_api::types::{
     TagChoice,
 };
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
-use lockstep_domain::branch::{Cut, NextNumber, next_number};
+use lockstep_domain::branch::{Cut, NextNumber, newest_release, next_number};
 use lockstep_domain::changelog::Changelog;
 use lockstep_domain::commits::{Bump, Commit, bump_owed};
 use lockstep_domain::evidence::Evidence;
@@ -370,10 +370,10 @@ fn released_already<'a>(service: &'a Service, checked: &Checked, cut: &Cut) -> O
 fn note_shortfall(build: &Build, next: &NextNumber) {
     if let Some(shortfall) = next.shortfall {
         let text = format!(
-            "{} grows by {:?}, but its commits owe {:?}: consumers may break",
+            "{} is a {} step, but its commits owe a {} one: consumers may break",
             next.number, shortfall.given, shortfall.owed
         );
-        build.change(|view| view.warnings.push(text.to_lowercase()));
+        build.change(|view| view.warnings.push(text));
     }
 }
 

@@ -49,7 +49,7 @@ struct Share {
 fn shares(environment: &Environment) -> BTreeMap<ServiceName, Vec<Share>> {
     let mut shares: BTreeMap<_, _> =
         environment.entries().iter().map(|(service, entry)| (service.clone(), vec![whole(entry)])).collect();
-    for operation in environment.operation.iter() {
+    if let Some(operation) = &environment.operation {
         shift(&mut shares, operation);
     }
     shares
@@ -66,9 +66,10 @@ fn shift(shares: &mut BTreeMap<ServiceName, Vec<Share>>, operation: &Operation) 
         _ => return,
     };
     for (wave, moves) in operation.plan.waves.iter().enumerate() {
+        let steps = operation.plan.steps_of(wave);
         for part in moves {
             let step = match (wave.cmp(&reached), step) {
-                (std::cmp::Ordering::Less, _) => operation.plan.strategy.steps().len() - 1,
+                (std::cmp::Ordering::Less, _) => steps.len().saturating_sub(1),
                 (std::cmp::Ordering::Equal, Some(step)) => step,
                 _ => continue,
             };
@@ -76,8 +77,7 @@ fn shift(shares: &mut BTreeMap<ServiceName, Vec<Share>>, operation: &Operation) 
                 None => shares.remove(&part.service),
                 Some(to) => {
                     let watched = wave == reached && !matches!(operation.plan.strategy, Strategy::AllAtOnce);
-                    let weight =
-                        operation.plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
+                    let weight = steps.get(step).map_or(FULL_WEIGHT, |step| step.weight);
                     shares.insert(part.service.clone(), split(part.from.as_ref(), to, weight, watched))
                 }
             };

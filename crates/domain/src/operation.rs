@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
 use crate::instance::{Arm, ConfigRevision};
-use crate::intent::{Configuration, Intent, Strategy};
+use crate::intent::{Configuration, Intent, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
 use crate::time::Timestamp;
 use crate::version::VersionRange;
@@ -64,6 +64,15 @@ impl Plan {
     /// Goes through all moves in their order.
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.waves.iter().flatten()
+    }
+
+    /// Returns the shares over time of the new arms of a wave. Where nothing is taken over there is nothing to compare
+    /// with, and no client to move little by little.
+    #[must_use]
+    pub fn steps_of(&self, wave: usize) -> Vec<Step> {
+        let moves = self.waves.get(wave).map(Vec::as_slice).unwrap_or_default();
+        let takes_over = moves.iter().any(|part| part.from.is_some() && part.to.is_some());
+        if takes_over { self.strategy.steps() } else { Strategy::AllAtOnce.steps() }
     }
 
     /// Finds the move of a service and its wave.

@@ -67,8 +67,8 @@ pub fn next_actions(environment: &Environment, observed: &Observed, now: Timesta
 #[must_use]
 pub fn next_look(environment: &Environment, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let bake = environment.operation.as_ref().and_then(|operation| match operation.phase {
-        Phase::Shifted { step, since, .. } => {
-            let step = operation.plan.strategy.steps().get(step).copied()?;
+        Phase::Shifted { wave, step, since } => {
+            let step = operation.plan.steps_of(wave).get(step).copied()?;
             Some(since.max(observed.counting_since).plus_ms(step.bake_ms))
         }
         _ => None,
@@ -99,9 +99,9 @@ fn wanted(environment: &Environment) -> BTreeMap<Arm, u32> {
 
 /// The moves whose targets should run by now.
 fn prepared(operation: &Operation) -> Vec<&Move> {
-    let reached = match operation.phase {
-        Phase::Preparing { wave, .. } | Phase::Shifted { wave, .. } => wave,
-        _ => return Vec::new(),
+    let (Phase::Preparing { wave: reached, .. } | Phase::Shifted { wave: reached, .. }) = operation.phase
+    else {
+        return Vec::new();
     };
     let upfront = match operation.plan.strategy {
         Strategy::BlueGreen { .. } => true,
@@ -125,10 +125,12 @@ fn starts(
         let last_failure = failed.map(|instance| instance.since).max();
         let pausing = last_failure.is_some_and(|at| now < at.plus_ms(REPLACE_PAUSE_MS));
         let on_trial =
-            !environment.entries().get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == *arm);
+            environment.entries().get(&arm.service).is_none_or(|entry| entry.arm(&arm.service) != *arm);
         let count = count.saturating_sub(observed.alive(arm));
-        // A failure on trial takes the operation back; it is not tried again.
-        let hold_back = pausing || (on_trial && last_failure.is_some_and(|at| after_begin(environment, at)));
+        // A failure on trial takes the operation back; it is not tried again. One that ends without being asked fails next.
+        let ending = observed.of(arm).any(|instance| instance.state == InstanceState::Stopping);
+        let failed = last_failure.is_some_and(|at| after_begin(environment, at));
+        let hold_back = pausing || (on_trial && (failed || ending));
         (count > 0 && !hold_back).then(|| Action::Start { arm: arm.clone(), count })
     };
     wanted.iter().filter_map(missing).collect()
@@ -235,7 +237,7 @@ struct At {
 
 fn watch(environment: &Environment, operation: &Operation, observed: &Observed, at: At) -> Vec<Event> {
     let moves = operation.plan.waves.get(at.wave).map(Vec::as_slice).unwrap_or_default();
-    let steps = operation.plan.strategy.steps();
+    let steps = operation.plan.steps_of(at.wave);
     let Some(step) = steps.get(at.step) else { return done(environment, operation) };
     let mut reasons = Vec::new();
     let mut waiting = observed.tables == Tables::Pending;

@@ -115,7 +115,7 @@ fn promote(
                 resolved.set(service, entry, Reason::RunsIn { environment: from.clone(), baseline });
             }
             None => {
-                refusals.push(Refusal::NotRunning { service: service.clone(), environment: from.clone() })
+                refusals.push(Refusal::NotRunning { service: service.clone(), environment: from.clone() });
             }
         }
     }

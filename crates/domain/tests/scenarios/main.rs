@@ -1,0 +1,7 @@
+//! Planning and rollouts on a simulated clock with a simulated fleet.
+
+#![expect(clippy::unwrap_used, reason = "a value that is not there is a failed test")]
+
+mod planning;
+mod rollout;
+mod simulation;

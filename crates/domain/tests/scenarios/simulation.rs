@@ -1,0 +1,280 @@
+//! A world made by events, and a fleet that does what it is told, on a simulated clock.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::changelog::Changelog;
+use lockstep_domain::compile::compile_routes;
+use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
+use lockstep_domain::lifecycle::Lifecycle;
+use lockstep_domain::observed::{Observed, Tables};
+use lockstep_domain::operation::Phase;
+use lockstep_domain::plan::Refusal;
+use lockstep_domain::reconcile::{Action, next_actions};
+use lockstep_domain::routes::{ArmTraffic, RouteTable};
+use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop};
+use lockstep_domain::service::{Artifact, Source, Version};
+use lockstep_domain::world::consequences;
+use lockstep_domain::{
+    Actor, Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, InstanceState, Intent,
+    Operation, OperationId, Plan, Recorded, ServiceName, Strategy, Timestamp, World, plan,
+};
+
+/// A world, a fleet and a clock.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) now: Timestamp,
+    pub(crate) instances: Vec<Instance>,
+    /// Requests and failures of each arm since the present step began.
+    pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
+    /// Arms whose instances never become healthy.
+    pub(crate) broken: Vec<String>,
+    /// Every event, as text, for comparing.
+    pub(crate) log: Vec<Recorded>,
+    started: u32,
+}
+
+pub(crate) fn environment(name: &str) -> EnvironmentName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn service(name: &str) -> ServiceName {
+    name.parse().unwrap()
+}
+
+/// Reads `orders@1.2.0`.
+pub(crate) fn deploy(versions: &[&str]) -> Intent {
+    Intent::Deploy { versions: versions.iter().map(|text| text.parse().unwrap()).collect() }
+}
+
+impl Stage {
+    /// Begins with the standard lifecycle and three environments.
+    pub(crate) fn new() -> Self {
+        let mut stage = Self {
+            world: World::default(),
+            now: Timestamp(1_000_000),
+            instances: Vec::new(),
+            traffic: BTreeMap::new(),
+            broken: Vec::new(),
+            log: Vec::new(),
+            started: 0,
+        };
+        stage.record(Event::LifecycleDefined {
+            name: "default".parse().unwrap(),
+            lifecycle: Lifecycle::standard(),
+        });
+        for (name, accepts_from) in
+            [("development", "created"), ("staging", "testing"), ("production", "pre-release")]
+        {
+            let settings = EnvironmentSettings {
+                accepts_from: accepts_from.parse().unwrap(),
+                strategy: Strategy::AllAtOnce,
+                warm_ms: 60_000,
+                gateway_port: 8500,
+            };
+            stage.record(Event::EnvironmentCreated { environment: environment(name), settings });
+        }
+        stage
+    }
+
+    /// Records an event and everything that follows from it, like the ledger does.
+    pub(crate) fn record(&mut self, event: Event) {
+        let mut open = vec![event];
+        while !open.is_empty() {
+            let event = open.remove(0);
+            let recorded =
+                Recorded { seq: self.world.seq + 1, at: self.now, actor: "ann".parse().unwrap(), event };
+            self.world.fold(&recorded).unwrap();
+            open.extend(consequences(&self.world, &recorded.event, self.now));
+            self.log.push(recorded);
+        }
+    }
+
+    /// Records `orders@1.2.0` that requires e.g. `payments ^2.1`, with green unit tests.
+    pub(crate) fn release(&mut self, version: &str, requires: &[(&str, &str)]) {
+        self.release_with(version, requires, |_| {});
+    }
+
+    pub(crate) fn release_with(
+        &mut self,
+        version: &str,
+        requires: &[(&str, &str)],
+        change: impl FnOnce(&mut Version),
+    ) {
+        let reference: lockstep_domain::VersionRef = version.parse().unwrap();
+        if !self.world.services.contains_key(&reference.service) {
+            self.record(Event::ServiceRegistered {
+                service: reference.service.clone(),
+                source: Source { repository: "/src".into(), folder: String::new() },
+                owner: None,
+                lifecycle: "default".parse().unwrap(),
+            });
+        }
+        let mut version = bare_version(&reference, self.now);
+        version.requires =
+            requires.iter().map(|(name, range)| (service(name), range.parse().unwrap())).collect();
+        change(&mut version);
+        self.record(Event::VersionRecorded { service: reference.service, version: Box::new(version) });
+    }
+
+    pub(crate) fn env(&self, name: &str) -> &Environment {
+        self.world.environment(&environment(name)).unwrap()
+    }
+
+    pub(crate) fn plan(
+        &self,
+        name: &str,
+        intent: &Intent,
+        strategy: Option<&Strategy>,
+    ) -> Result<Plan, Vec<Refusal>> {
+        plan(&self.world, &environment(name), intent, strategy, self.now)
+    }
+
+    /// Plans and begins an operation.
+    pub(crate) fn begin(&mut self, name: &str, intent: &Intent, strategy: Option<&Strategy>) -> OperationId {
+        let plan = self.plan(name, intent, strategy).unwrap_or_else(|refusals| panic!("{refusals:?}"));
+        let operation = Operation {
+            id: OperationId(self.world.operations + 1),
+            environment: environment(name),
+            actor: "ann".parse().unwrap(),
+            intent: intent.clone(),
+            reason: String::new(),
+            plan,
+            begun: self.now,
+            phase: Phase::Preparing { wave: 0, since: self.now },
+        };
+        let id = operation.id;
+        self.traffic.clear();
+        self.record(Event::OperationBegun { operation: Box::new(operation) });
+        id
+    }
+
+    /// Begins an operation and lets everything happen until it is settled.
+    pub(crate) fn run(&mut self, name: &str, intent: &Intent, strategy: Option<&Strategy>) -> Phase {
+        let id = self.begin(name, intent, strategy);
+        for _ in 0..10_000 {
+            if self.world.find_operation(id).unwrap().phase.is_settled() {
+                return self.world.find_operation(id).unwrap().phase.clone();
+            }
+            self.step(name);
+        }
+        panic!("operation {id} does not settle: {:?}", self.world.find_operation(id).unwrap().phase);
+    }
+
+    pub(crate) fn observed(&self, name: &str) -> Observed {
+        let table = self.table_of(name, Observed { instances: self.in_env(name), ..Observed::default() });
+        let routed: Vec<_> = table
+            .services
+            .values()
+            .flat_map(|routes| &routes.splits)
+            .flat_map(|split| &split.endpoints)
+            .map(|endpoint| endpoint.instance.clone())
+            .collect();
+        let instances = self.in_env(name);
+        let unrouted = instances.iter().filter(|instance| !routed.contains(&instance.id));
+        Observed {
+            unrouted_since: unrouted.map(|instance| (instance.id.clone(), self.now)).collect(),
+            instances,
+            in_flight: BTreeMap::new(),
+            tables: Tables::Applied,
+            traffic: self.traffic.clone(),
+            counting_since: Timestamp(0),
+        }
+    }
+
+    pub(crate) fn table(&self, name: &str) -> RouteTable {
+        self.table_of(name, self.observed(name))
+    }
+
+    fn table_of(&self, name: &str, observed: Observed) -> RouteTable {
+        compile_routes(&self.world, self.env(name), &observed, 1)
+    }
+
+    fn in_env(&self, name: &str) -> Vec<Instance> {
+        self.instances.iter().filter(|instance| instance.environment == environment(name)).cloned().collect()
+    }
+
+    /// Lets 10 ms pass, carries out what the reconciler wants, and makes started instances healthy.
+    pub(crate) fn step(&mut self, name: &str) {
+        self.now = self.now.plus_ms(10);
+        let actions = next_actions(self.env(name), &self.observed(name), self.now);
+        for action in actions {
+            match action {
+                Action::Start { arm, count } => (0..count).for_each(|_| self.start(name, &arm)),
+                Action::Stop { instance } => {
+                    let now = self.now;
+                    let found = self.instances.iter_mut().find(|candidate| candidate.id == instance).unwrap();
+                    (found.state, found.since) = (InstanceState::Stopped, now);
+                }
+                Action::Remove { instance } => self.instances.retain(|candidate| candidate.id != instance),
+                Action::Record { events } => events.into_iter().for_each(|event| {
+                    if matches!(event, Event::WaveShifted { .. }) {
+                        self.traffic.clear();
+                    }
+                    self.record(event);
+                }),
+            }
+        }
+    }
+
+    fn start(&mut self, name: &str, arm: &Arm) {
+        self.started += 1;
+        let broken = self.broken.contains(&arm.version_ref().to_string());
+        let reason = "never answered its health check".to_owned();
+        let id: InstanceId = format!("{}-{}-{}", arm.service, arm.version, self.started).parse().unwrap();
+        self.instances.push(Instance {
+            id,
+            environment: environment(name),
+            arm: arm.clone(),
+            state: if broken { InstanceState::Failed { reason } } else { InstanceState::Healthy },
+            address: Some(format!("127.0.0.1:{}", 20_000 + self.started).parse().unwrap()),
+            since: self.now,
+            restarts: 0,
+        });
+    }
+
+    /// Writes the current set as `orders@1.0.0 payments@2.0.0`.
+    pub(crate) fn runs(&self, name: &str) -> String {
+        let entries = self.env(name).entries().iter();
+        entries.map(|(service, entry)| format!("{service}@{entry}")).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Version {
+    Version {
+        number: reference.version.clone(),
+        commit: "c0ffee".into(),
+        branch: "main".into(),
+        reach: None,
+        artifact: Artifact { digest: Digest::from_bytes([1; 32]), bytes: 1 },
+        build: "b1".into(),
+        build_key: Digest::from_bytes([2; 32]),
+        tools: BTreeMap::new(),
+        run: RunSpec {
+            command: vec!["./serve".into()],
+            variables: BTreeMap::new(),
+            port: Port::Assigned,
+            health: HealthCheck::new(Probe::Tcp),
+            stop: Stop::default(),
+            restart: Restart::default(),
+        },
+        requires: BTreeMap::new(),
+        routes: Vec::new(),
+        changelog: Changelog::default(),
+        notes: String::new(),
+        documents: BTreeMap::new(),
+        recorded_by: Actor::lockstep(),
+        recorded: now,
+        stage: "created".parse().unwrap(),
+        stage_since: now,
+        evidence: vec![Evidence {
+            kind: "unit".parse().unwrap(),
+            outcome: Outcome::Green,
+            at: now,
+            tests: TestCounts { passed: 3, ..TestCounts::default() },
+            failures: Vec::new(),
+            report: None,
+        }],
+        approvals: Vec::new(),
+    }
+}
