@@ -2,8 +2,15 @@
 //!
 //! How to add a command: make a file with an `Args` and a `run`, declare it below, add a variant and its arm.
 
+mod bench;
+mod demo;
+mod http;
+mod installation;
 mod layers;
 mod lint;
+mod load;
+mod openapi;
+mod processes;
 mod programs;
 mod purity;
 mod shell;
@@ -15,7 +22,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Checks and tests Lockstep", disable_help_subcommand = true)]
+#[command(
+    name = "cargo xtask",
+    about = "Checks, tests, shows and measures Lockstep",
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -23,18 +34,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what Lockstep promises, and print it as tables
+    Bench(bench::Args),
+    /// Take four services through their lives while a client calls
+    Demo(demo::Args),
     /// Check which crate may use which, and that the pure crates do no I/O
     Layers(layers::Args),
     /// Check format, lints, layers, and the licences and sources of dependencies
     Lint(lint::Args),
+    /// Write the OpenAPI document from the table of endpoints
+    Openapi(openapi::Args),
     /// Build the workspace and run everything that the project tests
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Layers(args) => layers::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Openapi(args) => openapi::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match done {

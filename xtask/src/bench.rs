@@ -1,0 +1,60 @@
+//! `cargo xtask bench`: the figures that Lockstep promises, measured on this machine and printed as tables.
+
+mod machine;
+mod rollback;
+mod service;
+
+use anyhow::{Result, ensure};
+
+use crate::shell;
+use crate::workspace::cargo;
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// What is measured
+    #[arg(value_enum, default_value = "all")]
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Durable appends a second, and starting with many events
+    Journal,
+    /// Packaging beside tar and zstd
+    Package,
+    /// CPU time a request beside nginx and HAProxy
+    Gateway,
+    /// Going back while warm, under 2,000 requests a second
+    Rollback,
+    /// Everything
+    All,
+}
+
+/// A benchmark that a crate brings along as an example.
+struct Example {
+    what: What,
+    package: &'static str,
+    name: &'static str,
+}
+
+const EXAMPLES: [Example; 3] = [
+    Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
+    Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
+    Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
+];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    println!("{}", machine::describe());
+    for example in EXAMPLES.iter().filter(|example| args.what == What::All || args.what == example.what) {
+        println!("\n== {} ==", example.name.trim_start_matches("bench_"));
+        let arguments =
+            ["run", "--quiet", "--release", "--package", example.package, "--example", example.name];
+        let (status, _) = shell::run(&mut cargo(&arguments))?;
+        ensure!(status.success(), "{} failed", example.name);
+    }
+    if matches!(args.what, What::All | What::Rollback) {
+        println!("\n== rollback ==");
+        rollback::run()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask demo`: the whole life of four services, through the command line that everybody uses, while a client calls.
+//!
+//! The demonstration runs in a process group of its own, on a lifeline to the command that was typed: however that ends
+//! (Ctrl-C, a closed terminal, `kill -9`), the demonstration notices, ends what it started and removes its folder.
+
+mod checks;
+mod lifeline;
+mod rollbacks;
+mod shop;
+mod story;
+mod summary;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::installation::{self, Installation, Profile};
+use crate::programs;
+
+use story::Story;
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// End everything afterwards; without it the shop stays open until Ctrl-C or the end of input
+    #[arg(long)]
+    once: bool,
+    /// Use this program instead of building one
+    #[arg(long, value_name = "PATH")]
+    lockstep: Option<PathBuf>,
+    /// The process that does it, on a lifeline to the command that was typed
+    #[arg(long, hide = true)]
+    on_lifeline: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if !args.on_lifeline {
+        return lifeline::hold(args.once, args.lockstep.as_deref());
+    }
+    let folder = installation::temporary_folder("demo")?;
+    let lifeline = lifeline::Lifeline::watch(folder.clone());
+    let result = demonstrate(args, folder.clone(), &lifeline);
+    if result.is_err() {
+        installation::remove_folder(&folder)?;
+    }
+    result
+}
+
+/// The services of the shop need cargo beside what building Lockstep needs; a toolchain without cargo on the path is
+/// possible, since this was started by a cargo.
+fn check_programs() -> Result<()> {
+    programs::check()?;
+    if !programs::is_there("cargo") {
+        bail!("`cargo` is not on the path, and a service in Rust needs it; on Debian: apt-get install cargo");
+    }
+    Ok(())
+}
+
+fn demonstrate(args: &Args, folder: PathBuf, lifeline: &lifeline::Lifeline) -> Result<()> {
+    check_programs()?;
+    let program = match &args.lockstep {
+        Some(program) => program.canonicalize()?,
+        None => installation::build(Profile::Development)?,
+    };
+    let mut story = Story::begin(Installation::new(program, folder)?)?;
+    story.tell()?;
+    let summary = story.summary();
+    print!("{summary}");
+    if !args.once {
+        story.invite()?;
+        lifeline.wait_for_the_end();
+    }
+    story.end()?;
+    summary.verdict()
+}

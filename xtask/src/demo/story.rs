@@ -1,0 +1,400 @@
+//! The demonstration, chapter by chapter. Each chapter does something, shows it, and checks that it is so.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::installation::{Installation, Show};
+use crate::load::{Kind, Load, Pace, Target};
+use crate::processes::{self, Signal};
+
+use super::checks::{self, expect_greeting, expect_versions, wait_until};
+use super::rollbacks::timed;
+use super::shop::{Repository, SERVICES};
+use super::summary::{Summary, time};
+
+/// What customers do in the shop.
+const SHOPPING: &[Kind] = &[
+    Kind { weight: 8, method: "GET", path: "/items", body: "", expected: 200 },
+    Kind { weight: 4, method: "GET", path: "/", body: "", expected: 200 },
+    Kind { weight: 4, method: "GET", path: "/items/tea", body: "", expected: 200 },
+    Kind { weight: 2, method: "GET", path: "/orders?limit=5", body: "", expected: 200 },
+    Kind { weight: 2, method: "POST", path: "/orders", body: r#"{"item":"tea"}"#, expected: 201 },
+];
+/// What customers do that needs no call from one service to another.
+const LOOKING: &[Kind] = &[
+    Kind { weight: 2, method: "GET", path: "/items", body: "", expected: 200 },
+    Kind { weight: 1, method: "GET", path: "/items/tea", body: "", expected: 200 },
+    Kind { weight: 1, method: "GET", path: "/orders?limit=5", body: "", expected: 200 },
+];
+/// How busy the shop is: most customers keep their connection, some come anew each time.
+const PACE: Pace = Pace { kept: 6, fresh: 2, requests_per_second: 160 };
+/// How many requests the shop serves while the server is gone.
+const WITHOUT_SERVER: usize = 200;
+/// The lines of a release that are shown: its number, its tests, its changes.
+const OF_A_RELEASE: Show = Show::Result(4);
+
+/// What runs in production at the three points of the story.
+const OPENING: [(&str, &str); 4] =
+    [("catalog", "1.0.0"), ("orders", "1.0.0"), ("payments", "1.0.0"), ("storefront", "1.1.0")];
+const UPGRADED: [(&str, &str); 4] =
+    [("catalog", "1.2.0"), ("orders", "1.2.0"), ("payments", "2.0.0"), ("storefront", "1.1.2")];
+
+/// Everything that the demonstration has in hand.
+pub(super) struct Story {
+    installation: Installation,
+    repositories: Vec<Repository>,
+    gateway: SocketAddr,
+    load: Option<Load>,
+    summary: Summary,
+    chapter: u32,
+    began: Instant,
+}
+
+impl Story {
+    /// Starts the server.
+    pub(super) fn begin(mut installation: Installation) -> Result<Self> {
+        println!("\nA server in {}", installation.folder().display());
+        installation.start_server()?;
+        let gateway = checks::gateway(&installation, "production")?;
+        Ok(Self {
+            installation,
+            repositories: Vec::new(),
+            gateway,
+            load: None,
+            summary: Summary::default(),
+            chapter: 0,
+            began: Instant::now(),
+        })
+    }
+
+    /// Tells all chapters.
+    pub(super) fn tell(&mut self) -> Result<()> {
+        self.register()?;
+        self.release()?;
+        self.release_from_branches()?;
+        self.open_the_shop()?;
+        self.upgrade()?;
+        self.configure()?;
+        self.meet_a_bad_version()?;
+        self.roll_back_services()?;
+        self.roll_back_the_environment()?;
+        self.look_back()?;
+        self.lose_the_server()?;
+        self.close_the_shop()
+    }
+
+    /// Returns what it came to.
+    pub(super) fn summary(&self) -> Summary {
+        Summary { elapsed: self.began.elapsed(), ..self.summary.clone() }
+    }
+
+    /// Says what a person can try while everything runs.
+    pub(super) fn invite(&self) -> Result<()> {
+        println!("\n== The shop stays open until Ctrl-C or Enter ==");
+        println!("  the shop window   http://{}/", self.gateway);
+        println!("  the server        http://{}", self.installation.server());
+        println!("  to try: export LOCKSTEP_SERVER=http://{}", self.installation.server());
+        for command in ["status", "history production", "rollback production --to 2", "undo production"] {
+            println!("    {} {command}", self.installation.program().display());
+        }
+        Ok(())
+    }
+
+    /// Takes everything down and removes it.
+    pub(super) fn end(mut self) -> Result<()> {
+        self.load = None;
+        println!("\n== The end ==");
+        for environment in ["production", "staging"] {
+            let services = SERVICES.map(|(service, _)| service);
+            let arguments = [&["remove"], &services[..], &["--env", environment]].concat();
+            self.installation.run(&arguments, Show::Result(1))?;
+        }
+        self.installation.remove()?;
+        println!("  everything is stopped and removed");
+        Ok(())
+    }
+
+    fn heading(&mut self, title: &str) {
+        self.chapter += 1;
+        println!("\n== {}. {title} ==", self.chapter);
+    }
+
+    fn load(&self) -> Result<&Load> {
+        self.load.as_ref().context("the client has not begun yet")
+    }
+
+    /// Checks that no customer has seen a failure, and says how many there were.
+    fn expect_no_failures(&self) -> Result<()> {
+        let load = self.load()?;
+        load.settle()?;
+        let totals = load.totals();
+        println!("  the client so far: {} requests, {} failed", totals.requests, totals.failed);
+        ensure!(totals.failed == 0, "{} requests failed:\n  {}", totals.failed, load.failures().join("\n  "));
+        Ok(())
+    }
+
+    fn expect_production(&self, versions: &[(&str, &str)]) -> Result<()> {
+        expect_versions(&self.installation, "production", self.gateway, versions)
+    }
+
+    fn register(&mut self) -> Result<()> {
+        self.heading("Four services from four git repositories");
+        let below = self.installation.folder().join("repositories");
+        for (name, _) in SERVICES {
+            let repository = Repository::begin(name, &below)?;
+            let path = format!("repositories/{name}");
+            self.installation.run(&["service", "add", &path], Show::Result(1))?;
+            self.repositories.push(repository);
+        }
+        self.summary.services = self.repositories.len();
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<()> {
+        self.heading("Every commit of their histories becomes a version");
+        for repository in &mut self.repositories {
+            self.installation.run(&["release", repository.name], OF_A_RELEASE)?;
+            while let Some(commit) = repository.grow()? {
+                println!("$ git am {commit}");
+                self.installation.run(&["release", repository.name], OF_A_RELEASE)?;
+            }
+        }
+        for (name, expected) in SERVICES {
+            let mut found = checks::released(&self.installation, name)?;
+            found.sort();
+            ensure!(found == *expected, "`{name}` has versions {found:?} instead of {expected:?}");
+            self.summary.versions += found.len();
+        }
+        println!("The same commit is not released twice:");
+        let again = self.installation.run_refused(&["release", "catalog"], &[1, 3])?;
+        ensure!(again.says("nothing to release"), "a second release was refused for another reason");
+        Ok(())
+    }
+
+    fn release_from_branches(&mut self) -> Result<()> {
+        self.heading("The branch decides what kind of version it is");
+        let storefront = self.repositories.iter().find(|repository| repository.name == "storefront");
+        let storefront = storefront.context("there is no storefront")?;
+        println!("$ git branch release/1.2");
+        storefront.git(["branch", "release/1.2"])?;
+        let arguments = ["release", "storefront", "--ref", "release/1.2"];
+        let candidate = self.installation.run(&arguments, OF_A_RELEASE)?;
+        ensure!(candidate.says("storefront@1.2.0-rc.1"), "the release branch cut no candidate");
+        ensure!(candidate.says("same commit"), "the build of the same commit was not used again");
+        println!(
+            "$ git switch --create feature/wish-list && git commit --allow-empty --message 'feat: a wish list'"
+        );
+        storefront.git(["switch", "--quiet", "--create", "feature/wish-list"])?;
+        storefront.git(["commit", "--quiet", "--allow-empty", "--message", "feat: a wish list"])?;
+        let arguments = ["release", "storefront", "--ref", "feature/wish-list"];
+        let feature = self.installation.run(&arguments, OF_A_RELEASE)?;
+        ensure!(feature.says("storefront@1.2.0-wish-list.1"), "the feature branch cut no feature version");
+        storefront.git(["switch", "--quiet", "main"])?;
+        self.summary.versions += 2;
+        println!("A feature version does not get beyond development:");
+        let arguments = ["deploy", "storefront@1.2.0-wish-list.1", "--env", "staging"];
+        self.installation.run_refused(&arguments, &[3])?;
+        Ok(())
+    }
+
+    fn open_the_shop(&mut self) -> Result<()> {
+        self.heading("The first versions go to staging, and from there to production");
+        self.deploy_to_staging(&OPENING)?;
+        self.installation.run(&["promote", "staging", "production", "--dry-run"], Show::All)?;
+        let arguments = ["promote", "staging", "production", "--strategy", "all-at-once"];
+        self.installation.run(&arguments, Show::All)?;
+        self.expect_production(&OPENING)?;
+        self.heading("Customers come, and from now on no request may fail");
+        self.load = Some(Load::start(Target { address: self.gateway, kinds: SHOPPING }, PACE));
+        let Pace { kept, fresh, requests_per_second } = PACE;
+        println!(
+            "  {requests_per_second} requests a second to http://{}: {kept} customers keep their",
+            self.gateway
+        );
+        println!("  connection, {fresh} open a new one for each request");
+        self.expect_no_failures()
+    }
+
+    fn deploy_to_staging(&self, versions: &[(&str, &str)]) -> Result<()> {
+        let versions: Vec<_> =
+            versions.iter().map(|(service, version)| format!("{service}@{version}")).collect();
+        let mut arguments = vec!["deploy"];
+        arguments.extend(versions.iter().map(String::as_str));
+        arguments.extend(["--env", "staging"]);
+        self.installation.run(&arguments, Show::Result(6))?;
+        Ok(())
+    }
+
+    fn upgrade(&mut self) -> Result<()> {
+        self.heading(
+            "All four move up: a canary of 10, 50 and 100 % of the customers, in an order that always works",
+        );
+        // Old instances end soon, so that later there is something that is not warm any more.
+        self.installation.run(&["environment", "set", "production", "--warm", "2s"], Show::Result(1))?;
+        self.deploy_to_staging(&UPGRADED)?;
+        let begin = Instant::now();
+        let arguments = ["promote", "staging", "production", "--strategy", "canary"];
+        self.installation
+            .run(&[&arguments[..], &["--steps", "10,50,100", "--bake", "2s"]].concat(), Show::All)?;
+        self.expect_production(&UPGRADED)?;
+        println!("  who answered meanwhile:");
+        for (version, count) in self.load()?.answers_after(begin) {
+            println!("    {version:<20} {count:>6}");
+        }
+        println!("Going back alone would break a requirement, so it is refused with the reason:");
+        let arguments = ["rollback", "orders", "--to", "1.1.1", "--env", "production"];
+        self.installation.run_refused(&arguments, &[3])?;
+        self.expect_no_failures()
+    }
+
+    fn configure(&mut self) -> Result<()> {
+        self.heading("A change of configuration is a change like any other");
+        self.installation.run(&["environment", "set", "production", "--warm", "30m"], Show::Result(1))?;
+        expect_greeting(self.gateway, "Welcome")?;
+        let arguments = ["config", "set", "storefront", "GREETING=Good morning", "--env", "production"];
+        self.installation.run(&[&arguments[..], &["--strategy", "all-at-once"]].concat(), Show::All)?;
+        expect_greeting(self.gateway, "Good morning")?;
+        self.expect_no_failures()
+    }
+
+    fn meet_a_bad_version(&mut self) -> Result<()> {
+        self.heading("catalog 1.3.0 is bad, and neither its tests nor its health check know");
+        self.deploy_to_staging(&[("catalog", "1.3.0")])?;
+        let before = checks::baseline(&self.installation, "production")?;
+        let canary =
+            ["promote", "staging", "production", "catalog", "--strategy", "canary", "--steps", "10,50,100"];
+        let canary = [&canary[..], &["--bake", "3s", "--min-requests", "20"]].concat();
+        let begin = Instant::now();
+        self.installation.run_refused(&canary, &[1])?;
+        self.summary.bad_version = begin.elapsed();
+        println!("  it went back by itself after {}", time(self.summary.bad_version));
+        let after = checks::baseline(&self.installation, "production")?;
+        ensure!(before == after, "the bad version made baseline {after} out of {before}");
+        self.installation.run(&["hold", "list", "production"], Show::All)?;
+        let held = checks::held(&self.installation, "production")?;
+        ensure!(held == ["catalog@1.3.0"], "held is {held:?}, not catalog@1.3.0");
+        println!("It does not come again by itself:");
+        self.installation.run_refused(&canary, &[3])?;
+        let shielded = self.load()?.totals_after(begin).shielded;
+        println!(
+            "  {shielded} times the gateway asked the old version again, and the customer noticed nothing"
+        );
+        ensure!(shielded > 0, "no customer met the bad version");
+        self.expect_production(&UPGRADED)?;
+        self.expect_no_failures()?;
+        println!("The next version mends it:");
+        self.deploy_to_staging(&[("catalog", "1.3.1")])?;
+        let arguments = ["promote", "staging", "production", "catalog", "--steps", "50,100", "--bake", "1s"];
+        self.installation.run(&arguments, Show::All)?;
+        self.expect_production(&with_catalog("1.3.1"))?;
+        self.expect_no_failures()
+    }
+
+    /// Goes back, and keeps how long it took.
+    fn go_back(&mut self, what: &str, arguments: &[&str], old: &[&str]) -> Result<()> {
+        let rollback = timed(&self.installation, self.load()?, what, arguments, old)?;
+        self.summary.rollbacks.push(rollback);
+        Ok(())
+    }
+
+    fn roll_back_services(&mut self) -> Result<()> {
+        self.heading(
+            "One service goes back: to a version that is still warm, and to one that has to be started",
+        );
+        let to = |version| ["rollback", "catalog", "--to", version, "--env", "production"];
+        self.go_back("catalog 1.3.1 to 1.2.0", &to("1.2.0"), &["catalog@1.3.1"])?;
+        self.expect_production(&UPGRADED)?;
+        self.go_back("catalog 1.2.0 to 1.0.0", &to("1.0.0"), &["catalog@1.2.0"])?;
+        self.expect_production(&with_catalog("1.0.0"))?;
+        let ways: Vec<_> = self.summary.rollbacks.iter().map(|way| way.readiness.as_str()).collect();
+        ensure!(ways == ["warm", "cold"], "the targets were {ways:?}, not warm and cold");
+        self.expect_no_failures()
+    }
+
+    fn roll_back_the_environment(&mut self) -> Result<()> {
+        self.heading("The whole environment goes back, with its configuration");
+        self.installation.run(&["history", "production"], Show::All)?;
+        let old = ["orders@1.2.0", "storefront@1.1.2"];
+        self.go_back("production to baseline 1", &["rollback", "production", "--to", "1"], &old)?;
+        self.expect_production(&OPENING)?;
+        expect_greeting(self.gateway, "Welcome")?;
+        println!("Undone, it is as before:");
+        let old = ["orders@1.0.0", "storefront@1.1.0"];
+        self.go_back("undo", &["undo", "production"], &old)?;
+        self.expect_production(&with_catalog("1.0.0"))?;
+        expect_greeting(self.gateway, "Good morning")?;
+        println!("And on to the best state there was:");
+        self.go_back(
+            "production to baseline 4",
+            &["rollback", "production", "--to", "4"],
+            &["catalog@1.0.0"],
+        )?;
+        self.expect_production(&with_catalog("1.3.1"))?;
+        expect_greeting(self.gateway, "Good morning")?;
+        self.expect_no_failures()
+    }
+
+    fn look_back(&mut self) -> Result<()> {
+        self.heading("What happened, and that the record of it is whole");
+        for arguments in [
+            &["history", "production"][..],
+            &["diff", "production", "1", "4"],
+            &["status", "production"],
+            &["show", "catalog@1.3.1"],
+            &["journal", "verify"],
+        ] {
+            self.installation.run(arguments, Show::All)?;
+        }
+        let baseline = checks::baseline(&self.installation, "production")?;
+        ensure!(baseline == 9, "production is at baseline {baseline} instead of 9");
+        Ok(())
+    }
+
+    fn lose_the_server(&mut self) -> Result<()> {
+        self.heading("The server is killed: instances and a gateway of its own go on");
+        let (listen, data) = (self.installation.spare(), self.installation.folder().join("gateway"));
+        let (listening, data) = (listen.to_string(), data.display().to_string());
+        let arguments = ["gateway", "--env", "production", "--listen", &listening, "--data", &data];
+        let mut alone = self.installation.spawn(&arguments)?;
+        wait_until("the gateway", || {
+            Ok(checks::visit(listen, "/items").is_ok_and(|answer| answer.status == 200))
+        })?;
+        self.load()?.redirect(Target { address: listen, kinds: LOOKING })?;
+        let before = checks::instances(&self.installation, "production")?;
+        self.installation.kill_server()?;
+        let killed = Instant::now();
+        let load = self.load()?;
+        wait_until("requests without a server", || Ok(load.totals_after(killed).requests >= WITHOUT_SERVER))?;
+        println!("  {} requests were served without a server", load.totals_after(killed).requests);
+        self.installation.start_server()?;
+        wait_until("the instances to be adopted", || {
+            Ok(checks::instances(&self.installation, "production")? == before)
+        })?;
+        println!("  all {} instances of production were adopted, none was restarted", before.len());
+        self.expect_production(&with_catalog("1.3.1"))?;
+        self.load()?.redirect(Target { address: self.gateway, kinds: SHOPPING })?;
+        processes::signal(&[alone.id()], Signal::Terminate)?;
+        alone.wait()?;
+        self.expect_no_failures()
+    }
+
+    fn close_the_shop(&mut self) -> Result<()> {
+        // Some time with everything as it is, so that what comes late is seen.
+        let since = Instant::now();
+        let load = self.load()?;
+        wait_until("requests after the last change", || {
+            Ok(load.totals_after(since).requests >= WITHOUT_SERVER
+                || since.elapsed() > Duration::from_secs(10))
+        })?;
+        self.expect_no_failures()?;
+        self.summary.totals = self.load()?.totals();
+        Ok(())
+    }
+}
+
+/// What runs in production with another version of the catalog.
+fn with_catalog(version: &'static str) -> [(&'static str, &'static str); 4] {
+    UPGRADED.map(|(service, upgraded)| (service, if service == "catalog" { version } else { upgraded }))
+}

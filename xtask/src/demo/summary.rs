@@ -1,0 +1,133 @@
+//! What the demonstration came to, in words and as a verdict.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::load::Totals;
+
+/// The fewest versions that must have been built.
+const VERSIONS: usize = 12;
+/// The fewest rollbacks that must have been timed: a service warm and cold, the environment, and the way back.
+const ROLLBACKS: usize = 4;
+
+/// One way back and how long it took.
+#[derive(Debug, Clone)]
+pub(super) struct Rollback {
+    /// What went back.
+    pub(super) what: String,
+    /// Whether everything it needed still ran.
+    pub(super) readiness: String,
+    /// From typing the command to its end.
+    pub(super) command: Duration,
+    /// From the moment the server took the call to the last answer of a version that was left.
+    pub(super) last_old_answer: Option<Duration>,
+}
+
+/// What the demonstration came to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Summary {
+    /// Services that were registered.
+    pub(super) services: usize,
+    /// Versions that were built.
+    pub(super) versions: usize,
+    /// What the client saw.
+    pub(super) totals: Totals,
+    /// Ways back.
+    pub(super) rollbacks: Vec<Rollback>,
+    /// How long the bad version had a share of the requests before it went back by itself.
+    pub(super) bad_version: Duration,
+    /// How long everything took.
+    pub(super) elapsed: Duration,
+}
+
+impl Summary {
+    /// Says whether everything is as it must be.
+    pub(super) fn verdict(&self) -> Result<()> {
+        let Totals { requests, failed, .. } = self.totals;
+        ensure!(failed == 0, "{failed} of {requests} requests failed");
+        ensure!(requests > 0, "the client made no request");
+        ensure!(self.versions >= VERSIONS, "only {} versions were built", self.versions);
+        ensure!(self.rollbacks.len() >= ROLLBACKS, "only {} rollbacks were made", self.rollbacks.len());
+        Ok(())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Totals { requests, failed, shielded } = self.totals;
+        writeln!(f, "\n== Summary ==")?;
+        writeln!(f, "services            {}", self.services)?;
+        writeln!(f, "versions built      {}", self.versions)?;
+        writeln!(f, "requests made       {requests}")?;
+        writeln!(f, "requests failed     {failed}")?;
+        writeln!(f, "answers replaced    {shielded} bad answers of a version on trial")?;
+        writeln!(f, "bad version         went back by itself after {}", time(self.bad_version))?;
+        writeln!(
+            f,
+            "\n{:<34} {:<8} {:>12} {:>22}",
+            "rollback", "target", "command", "last old answer after"
+        )?;
+        for rollback in &self.rollbacks {
+            let Rollback { what, readiness, command, last_old_answer } = rollback;
+            let last = last_old_answer.map_or_else(|| "none came".to_owned(), time);
+            writeln!(f, "{what:<34} {readiness:<8} {:>12} {last:>22}", time(*command))?;
+        }
+        writeln!(
+            f,
+            "\n\"command\" is from typing it to its end; \"last old answer\" is from the moment the server took the"
+        )?;
+        writeln!(f, "call until the client had the last answer of a version that was left.")?;
+        writeln!(f, "everything took {}", time(self.elapsed))
+    }
+}
+
+/// Writes a duration as people say it.
+pub(super) fn time(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        seconds @ 1..60 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Summary {
+        let rollback = Rollback {
+            what: "catalog to 1.0.0".into(),
+            readiness: "warm".into(),
+            command: Duration::from_millis(40),
+            last_old_answer: None,
+        };
+        Summary {
+            services: 4,
+            versions: 20,
+            totals: Totals { requests: 9_000, failed: 0, shielded: 3 },
+            rollbacks: vec![rollback; 4],
+            bad_version: Duration::from_millis(1_250),
+            elapsed: Duration::from_secs(125),
+        }
+    }
+
+    #[test]
+    fn one_failed_request_or_one_missing_step_is_a_bad_end() {
+        assert!(good().verdict().is_ok());
+        let failed = Summary { totals: Totals { requests: 9_000, failed: 1, shielded: 0 }, ..good() };
+        assert!(failed.verdict().is_err());
+        assert!(Summary { versions: 11, ..good() }.verdict().is_err());
+        assert!(Summary { rollbacks: Vec::new(), ..good() }.verdict().is_err());
+        assert!(Summary { totals: Totals::default(), ..good() }.verdict().is_err());
+    }
+
+    #[test]
+    fn everything_that_counts_is_said() {
+        let text = good().to_string();
+        for part in ["versions built      20", "requests failed     0", "40 ms", "1.2 s", "2 min 5 s"] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+    }
+}
