@@ -86,7 +86,8 @@ impl Change {
         warn(ctx, answer.plan.as_ref());
         let operation = wait(ctx, &operation)?;
         let awaited = if answer.plan.is_some() { Awaited::Done } else { Awaited::TakenBack };
-        finish(ctx, OperationAnswer { operation: Some(operation.clone()), ..answer }, &operation, awaited)
+        let answer = OperationAnswer { operation: Some(operation.clone()), ..answer };
+        finish(ctx, &answer, &operation, awaited)
     }
 }
 
@@ -141,20 +142,20 @@ pub(crate) fn explain_ctrl_c(
 
 fn finish(
     ctx: &Context,
-    answer: OperationAnswer,
+    answer: &OperationAnswer,
     operation: &Operation,
     awaited: Awaited,
 ) -> Result<(), Failure> {
     match (&operation.phase, awaited) {
         (Phase::Reverted { .. }, Awaited::TakenBack) => {
-            ctx.out.show(&answer, |_, style| outcome::taken_back_text(operation, style))
+            ctx.out.show(answer, |_, style| outcome::taken_back_text(operation, style))
         }
         (Phase::Reverted { .. }, Awaited::Done) => {
             if ctx.out.format == Format::Json {
-                ctx.out.document(&answer)?;
+                ctx.out.document(answer)?;
             }
             Err(outcome::taken_back(operation))
         }
-        _ => ctx.out.show(&answer, |_, style| outcome::done_text(operation, style)),
+        _ => ctx.out.show(answer, |_, style| outcome::done_text(operation, style)),
     }
 }

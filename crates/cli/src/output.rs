@@ -79,14 +79,16 @@ impl Output {
         render: impl FnOnce(&T, &Style) -> String,
     ) -> Result<(), Failure> {
         match self.format {
-            Format::Json => self.write(&format!("{}\n", json::readable(value).map_err(not_json)?)),
+            Format::Json => {
+                self.write(&format!("{}\n", json::readable(value).map_err(|error| not_json(&error))?))
+            }
             Format::Text => self.text(&render(value, &self.style)),
         }
     }
 
     /// Writes a value as a JSON document, whatever the format.
     pub(crate) fn document<T: Serialize>(&self, value: &T) -> Result<(), Failure> {
-        let value = json::readable(value).map_err(not_json)?;
+        let value = json::readable(value).map_err(|error| not_json(&error))?;
         self.write(&format!("{value:#}\n"))
     }
 
@@ -135,6 +137,6 @@ pub(crate) fn cut_off(error: &io::Error) -> Failure {
     Failure::new(Exit::Unreachable, "the server stopped in the middle of its answer").caused_by(error)
 }
 
-fn not_json(error: serde_json::Error) -> Failure {
+fn not_json(error: &serde_json::Error) -> Failure {
     Failure::new(Exit::Internal, format!("the answer cannot be written as JSON: {error}"))
 }

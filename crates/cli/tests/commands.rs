@@ -1,5 +1,7 @@
 //! The real binary against a server that gives fixed answers: output, exit codes, JSON, and what is asked.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 #[path = "commands/fake.rs"]
 mod fake;
 

@@ -1,5 +1,7 @@
 //! The whole life of a version with the real binary: a real server, a real git repository, real instances, real requests.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 #[path = "journey/place.rs"]
 mod place;
 

@@ -48,7 +48,7 @@ impl Args {
         let ready = |address: SocketAddr| {
             out.message(&format!("lockstep server listens on http://{address}, data in {data}"));
         };
-        runtime.block_on(lockstep_server::run(config, ready)).map_err(failure)
+        runtime.block_on(lockstep_server::run(config, ready)).map_err(|error| failure(&error))
     }
 
     fn config(self, token: Option<String>) -> Result<ServerConfig, Failure> {
@@ -86,14 +86,14 @@ pub(super) fn start_logging(verbose: bool) {
     let _ = log.with_ansi(std::io::stderr().is_terminal()).try_init();
 }
 
-fn failure(error: ServerError) -> Failure {
-    let exit = match &error {
+fn failure(error: &ServerError) -> Failure {
+    let exit = match error {
         ServerError::TokenNeeded(_) | ServerError::WeakToken => Exit::Usage,
         ServerError::Listen { .. } => Exit::Conflict,
         ServerError::Open(_) | ServerError::Serve(_) => Exit::Internal,
     };
     let failure = Failure::new(exit, error.to_string());
-    let failure = match std::error::Error::source(&error) {
+    let failure = match std::error::Error::source(error) {
         Some(source) => failure.caused_by(source),
         None => failure,
     };

@@ -93,6 +93,9 @@ fn version(service: &ServiceStatus) -> String {
 
 /// Counts healthy instances of the arms that have requests, and how many are wanted of them.
 fn healthy(service: &ServiceStatus) -> String {
+    if service.entry.is_none() && service.arms.is_empty() {
+        return "-".to_owned();
+    }
     let serves = |instance: &&Instance| {
         let arm = service.arms.iter().find(|status| status.arm == instance.arm);
         instance.state.is_healthy() && arm.is_none_or(|arm| arm.weight > 0) && !is_warm(service, instance)
@@ -115,7 +118,8 @@ fn warm(service: &ServiceStatus, style: &Style) -> String {
 
 fn instances(services: &[ServiceStatus], style: &Style) -> String {
     let mut table = Table::new(["INSTANCE", "STATE", "ADDRESS", "SINCE", "RESTARTS"]).indented(2);
-    for instance in services.iter().flat_map(|service| &service.instances) {
+    let all = services.iter().flat_map(|service| &service.instances);
+    for instance in all.filter(|instance| instance.state != InstanceState::Stopped) {
         table.row([
             instance.id.to_string(),
             state(&instance.state),

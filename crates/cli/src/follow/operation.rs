@@ -1,6 +1,7 @@
 //! Waiting for an operation, and its events in words.
 
 use lockstep_domain::operation::Move;
+use lockstep_domain::routes::FULL_WEIGHT;
 use lockstep_domain::{Event, Operation, OperationId, Plan, Recorded};
 
 use super::Patience;
@@ -42,14 +43,8 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             Some(format!("  {}: preparing {}", wave_of(*wave), targets(plan, *wave)))
         }
         Event::WaveShifted { wave, step, reason, .. } => {
-            let share = plan.strategy.steps().get(*step).map_or(0, |step| step.weight);
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-            Some(format!(
-                "  {}: {} of requests to {}{why}",
-                wave_of(*wave),
-                percent(share),
-                targets(plan, *wave)
-            ))
+            Some(format!("  {}: {}{why}", wave_of(*wave), shift(plan, *wave, *step)))
         }
         Event::OperationReverting { cause, .. } => Some(format!("  taking it back: {cause}")),
         Event::HoldPlaced { version, hold, .. } => Some(format!("  {version} is held: {}", hold.reason)),
@@ -76,15 +71,73 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
     }
 }
 
-fn targets(plan: &Plan, wave: usize) -> String {
-    let moves = plan.waves.get(wave).map_or(&[][..], Vec::as_slice);
-    let names: Vec<_> = moves.iter().map(target).collect();
-    names.join(", ")
+/// Says what part of the requests goes where once a wave has shifted.
+fn shift(plan: &Plan, wave: usize, step: usize) -> String {
+    let share = plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
+    let taken_away: Vec<_> = moves(plan, wave).iter().filter(|step| step.to.is_none()).collect();
+    let names: Vec<_> = taken_away.iter().map(|step| step.service.as_str()).collect();
+    match (targets(plan, wave), names.join(", ")) {
+        (to, away) if away.is_empty() => format!("{} of requests to {to}", percent(share)),
+        (to, away) if to.is_empty() => format!("no more requests to {away}"),
+        (to, away) => format!("{} of requests to {to}, none to {away}", percent(share)),
+    }
 }
 
-fn target(step: &Move) -> String {
-    match step.to_arm() {
-        Some(arm) => arm.to_string(),
-        None => format!("no {}", step.service),
+/// Names what the instances of a wave are copies of.
+fn targets(plan: &Plan, wave: usize) -> String {
+    let arms = moves(plan, wave).iter().filter_map(Move::to_arm).map(|arm| arm.to_string());
+    arms.collect::<Vec<_>>().join(", ")
+}
+
+fn moves(plan: &Plan, wave: usize) -> &[Move] {
+    plan.waves.get(wave).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::baseline::{BaselineEntry, Entries};
+    use lockstep_domain::operation::Readiness;
+    use lockstep_domain::{ConfigRevision, Strategy, VersionNumber};
+
+    use super::*;
+
+    fn plan(moves: &[(&str, Option<u64>)]) -> Plan {
+        let at =
+            |minor| BaselineEntry { version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) };
+        let step = |&(service, to): &(&str, Option<u64>)| Move {
+            service: service.parse().unwrap(),
+            from: Some(at(0)),
+            to: to.map(at),
+            readiness: Readiness::Warm,
+            reasons: Vec::new(),
+        };
+        Plan {
+            parent: 1,
+            target: Entries::new(),
+            strategy: Strategy::canary(&[5, 100], 1_000),
+            waves: vec![moves.iter().map(step).collect()],
+            configuration: None,
+            replicas: None,
+            holds: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_shift_says_what_goes_where_and_what_ends() {
+        assert_eq!(shift(&plan(&[("orders", Some(2))]), 0, 0), "5 % of requests to orders@1.2.0");
+        assert_eq!(shift(&plan(&[("orders", None)]), 0, 1), "no more requests to orders");
+        let both = plan(&[("orders", None), ("web", Some(1))]);
+        assert_eq!(shift(&both, 0, 1), "100 % of requests to web@1.1.0, none to orders");
+    }
+
+    #[test]
+    fn an_event_beyond_the_plan_is_told_without_panic() {
+        let event = Event::WavePrepared {
+            operation: OperationId(1),
+            environment: "production".parse().unwrap(),
+            wave: 7,
+        };
+        assert_eq!(describe(&event, &plan(&[])).unwrap(), "  wave 8 of 8: preparing ");
     }
 }
