@@ -19,7 +19,7 @@ use crate::answer::{self, AnswerHead, Asked, BadAnswer};
 use crate::chunked::ChunkError;
 use crate::deadline::Deadline;
 use crate::framing::{Body, Recode};
-use crate::wire::{BODY_ROOM, fill, send, watch};
+use crate::wire::{ANSWER_ROOM, BODY_ROOM, fill, send, watch};
 
 /// Bytes of further requests that are read while one is answered.
 const MAX_READ_AHEAD: usize = 16 * 1_024;
@@ -180,7 +180,7 @@ async fn read_head<R: AsyncRead + Unpin>(
             }
             continue;
         }
-        match fill(upstream, input, BODY_ROOM / 4).await {
+        match fill(upstream, input, ANSWER_ROOM).await {
             Ok(read) if read > 0 => {}
             _ if input.is_empty() && interim == 0 => return Err(HearError::Closed),
             _ => return Err(HearError::Cut),

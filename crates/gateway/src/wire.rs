@@ -16,9 +16,11 @@ use tokio::time::timeout;
 use tokio_util::io::poll_read_buf;
 
 /// A buffer that grew beyond this is given back while the connection has nothing to do.
-const KEPT_ROOM: usize = 32 * 1_024;
+const KEPT_ROOM: usize = 2 * ANSWER_ROOM;
 /// Room that is made for a read of a head.
 const HEAD_ROOM: usize = 8 * 1_024;
+/// Room that is made for the beginning of an answer: most answers fit in as a whole, and are read and sent at once.
+pub(crate) const ANSWER_ROOM: usize = 32 * 1_024;
 /// Room that is made for a read of a body.
 pub(crate) const BODY_ROOM: usize = 64 * 1_024;
 /// How much is read and thrown away from a client that still sends after its answer, so that it can read that answer.
