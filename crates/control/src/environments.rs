@@ -41,7 +41,7 @@ impl Control {
         let mut ports = BTreeSet::new();
         let mut events = Self::first_run_events();
         for (name, accepts_from) in
-            [("development", "created"), ("staging", "testing"), ("production", "pre-release")]
+            [("development", "created"), ("staging", "testing"), ("production", "production-validation")]
         {
             let port = self.free_port(&ports)?;
             ports.insert(port);

@@ -1,7 +1,7 @@
 //! Starting instances: artifact, variables, secrets, driver. And the listening of the environments' gateways.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +14,9 @@ use lockstep_runtime::{Follow, InstanceSpec, LogReader};
 
 use crate::random::random_hex;
 use crate::{Control, internal, lock, not_found};
+
+/// Where artifacts lie while they are unpacked; emptied at every start.
+pub(crate) const SCRATCH: &str = "scratch";
 
 impl Control {
     /// Begins to start an instance. How it goes shows in what is observed.
@@ -83,7 +86,7 @@ impl Control {
     }
 
     fn scratch(&self, name: &str) -> Result<PathBuf, String> {
-        let folder = self.config.folder.join("scratch");
+        let folder = self.config.folder.join(SCRATCH);
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let unique = random_hex(4).map_err(|error| error.to_string())?;
         Ok(folder.join(format!("{name}-{unique}")))
@@ -126,7 +129,15 @@ impl Control {
 
     /// Returns the address of an environment's gateway as a URL.
     pub(crate) fn gateway_url(&self, environment: &Environment) -> String {
-        format!("http://{}", self.gateway_socket(environment))
+        let mut address = self.gateway_socket(environment);
+        if address.ip().is_unspecified() {
+            // Listening everywhere includes loopback, which is where instances of this host find it.
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{address}")
     }
 
     fn gateway_socket(&self, environment: &Environment) -> SocketAddr {

@@ -138,6 +138,8 @@ impl Control {
             move |source| OpenError::Folder { path, source }
         };
         let ledger = Ledger::open(&folder)?;
+        // What is left of an interrupted unpacking; it may not exist.
+        let _ = std::fs::remove_dir_all(folder.join(instances::SCRATCH));
         let secrets_folder = folder.join("secrets");
         let secrets = Secrets::open(&secrets_folder).map_err(failed(&secrets_folder))?;
         let builds_folder = folder.join("builds");

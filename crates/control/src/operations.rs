@@ -35,6 +35,9 @@ impl Control {
     ) -> Result<OperationAnswer, Problem> {
         check_request(&request)?;
         if request.mode == Mode::DryRun {
+            if let Some(operation) = self.under_way(environment).filter(|_| request.intent == Intent::Undo) {
+                return Ok(OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) });
+            }
             note_secrets(&mut request.intent, &request.secrets, |_| Ok("not kept in a dry run".into()))?;
             let world = self.ledger.world();
             let (plan, _) = self.plan_with(&world, environment, &request, self.ledger.now())?;
@@ -46,6 +49,10 @@ impl Control {
             return Ok(answer);
         }
         let secrets = std::mem::take(&mut request.secrets);
+        // A refused intent leaves no secret value behind.
+        let mut rehearsal = request.clone();
+        note_secrets(&mut rehearsal.intent, &secrets, |_| Ok(String::new()))?;
+        self.plan_with(&self.ledger.world(), environment, &rehearsal, self.ledger.now())?;
         note_secrets(&mut request.intent, &secrets, |value| self.secrets.put(value).map_err(internal))?;
         let operation = tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
@@ -106,7 +113,7 @@ impl Control {
         reason: &str,
     ) -> Result<Option<OperationAnswer>, Problem> {
         let under_way = |world: &World| world.environment(environment).and_then(|e| e.operation.clone());
-        if under_way(&self.ledger.world()).is_none() {
+        if self.under_way(environment).is_none() {
             return Ok(None);
         }
         let operation = tokio::task::block_in_place(|| {
@@ -128,6 +135,10 @@ impl Control {
             let operation = self.find_operation(operation.id).unwrap_or(operation);
             OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) }
         }))
+    }
+
+    fn under_way(&self, environment: &EnvironmentName) -> Option<Arc<Operation>> {
+        self.ledger.world().environment(environment)?.operation.clone()
     }
 
     fn find_operation(&self, id: OperationId) -> Option<Arc<Operation>> {

@@ -125,20 +125,20 @@ impl Control {
                     }
                 }
                 Action::Remove { instance } => self.forget_instance(&instance).await,
-                Action::Record { events } => changed |= self.record(environment, events),
+                Action::Record { events } => changed |= self.record(environment, &events),
             }
         }
         changed
     }
 
     /// Records progress, unless the operation has changed since it was decided.
-    fn record(&self, seen: &Environment, events: Vec<Event>) -> bool {
+    fn record(&self, seen: &Environment, events: &[Event]) -> bool {
         let recorded = tokio::task::block_in_place(|| {
             self.ledger.commit(&ourselves(), |world, _| {
                 let newest =
                     world.environment(&seen.name).and_then(|environment| environment.operation.clone());
                 if newest == seen.operation {
-                    Ok((events.clone(), ()))
+                    Ok((events.to_vec(), ()))
                 } else {
                     Err(Problem::new(ErrorCode::Conflict, "the operation has changed meanwhile"))
                 }

@@ -56,7 +56,7 @@ impl Control {
             control.record_service(
                 &actor,
                 &manifest.name,
-                manifest.owner,
+                manifest.owner.as_deref(),
                 &source,
                 request.lifecycle.as_ref(),
             )?;
@@ -129,7 +129,7 @@ impl Control {
                 build.end(BuildState::Succeeded, None, now);
             }
             Err(problem) if build.cancel.is_cancelled() => {
-                build.end(BuildState::Cancelled, Some(problem), now)
+                build.end(BuildState::Cancelled, Some(problem), now);
             }
             Err(problem) => build.end(BuildState::Failed, Some(problem), now),
         }
@@ -319,12 +319,10 @@ fn number(
     let cut = world
         .branches
         .resolve(branch)
-        .map_err(|error| refuse(error.to_string()).with_hint("lockstep branches"))?;
+        .map_err(|error| refuse(error.to_string()).with_hint("lockstep branches show"))?;
     let existing: Vec<_> = service.versions.keys().cloned().collect();
     let wanted = wanted(choice);
-    let first =
-        next_number(&existing, &cut, Bump::None, wanted).map_err(|error| refuse(error.to_string()))?;
-    let follows = first.follows.as_ref().and_then(|number| service.versions.get(number));
+    let follows = newest_release(&existing, cut.line).and_then(|number| service.versions.get(number));
     let since = follows.map(|version| version.commit.parse()).transpose().map_err(internal)?;
     let log = mirror
         .log(&checked.commit, since.as_ref(), folder)

@@ -38,7 +38,7 @@ impl Control {
         &self,
         actor: &Actor,
         name: &ServiceName,
-        owner: Option<String>,
+        owner: Option<&str>,
         source: &Source,
         lifecycle: Option<&StageName>,
     ) -> Result<(), Problem> {
@@ -53,12 +53,24 @@ impl Control {
                     "lockstep lifecycle list",
                 ));
             }
-            let same =
-                known.is_some_and(|k| k.source == *source && k.owner == owner && k.lifecycle == lifecycle);
+            let stages = &world.lifecycles[&lifecycle];
+            let stranded = known.iter().flat_map(|known| known.versions.values());
+            if let Some(version) =
+                stranded.into_iter().find(|version| stages.position(&version.stage).is_none())
+            {
+                let detail = format!(
+                    "`{name}@{}` is in stage {}, which lifecycle `{lifecycle}` does not have",
+                    version.number, version.stage
+                );
+                return Err(Problem::new(ErrorCode::Refused, detail).with_hint("lockstep lifecycle list"));
+            }
+            let same = known.is_some_and(|k| {
+                k.source == *source && k.owner.as_deref() == owner && k.lifecycle == lifecycle
+            });
             let registered = Event::ServiceRegistered {
                 service: name.clone(),
                 source: source.clone(),
-                owner: owner.clone(),
+                owner: owner.map(str::to_owned),
                 lifecycle,
             };
             Ok((if same { Vec::new() } else { vec![registered] }, ()))

@@ -25,7 +25,7 @@ pub fn compile_routes(
     let shares = shares(environment);
     let services = shares
         .iter()
-        .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed)))
+        .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed, environment)))
         .collect();
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
@@ -96,8 +96,12 @@ fn split(from: Option<&BaselineEntry>, to: &BaselineEntry, weight: u32, watched:
     }
 }
 
-fn service_routes(service: &ServiceName, shares: &[Share], observed: &Observed) -> ServiceRoutes {
-    let salt = shares.first().map(|share| share.entry.arm(service).to_string()).unwrap_or_default();
+fn service_routes(
+    service: &ServiceName,
+    shares: &[Share],
+    observed: &Observed,
+    environment: &Environment,
+) -> ServiceRoutes {
     let splits = shares
         .iter()
         .map(|share| Split {
@@ -108,7 +112,13 @@ fn service_routes(service: &ServiceName, shares: &[Share], observed: &Observed) 
             endpoints: endpoints(&share.entry.arm(service), observed),
         })
         .collect();
-    ServiceRoutes { salt, splits }
+    ServiceRoutes { salt: salt(environment), splits }
+}
+
+/// Each rollout begins with other clients, and the services of a wave with the same ones: a client that is given the
+/// new version of one is given the new version of all.
+fn salt(environment: &Environment) -> String {
+    environment.operation.as_ref().map(|operation| format!("operation {}", operation.id)).unwrap_or_default()
 }
 
 /// The healthy instances; when there are none, all that run: an unhealthy answer is better than none.

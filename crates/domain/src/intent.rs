@@ -73,6 +73,20 @@ pub enum Intent {
     },
 }
 
+impl Intent {
+    /// Tells whether it takes something back.
+    #[must_use]
+    pub const fn goes_back(&self) -> bool {
+        matches!(
+            self,
+            Self::RollBackService { .. }
+                | Self::RollBackEnvironment { .. }
+                | Self::Undo
+                | Self::Remove { .. }
+        )
+    }
+}
+
 impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -219,6 +219,8 @@ pub struct NewReplicas {
     pub service: ServiceName,
     /// How many.
     pub replicas: u32,
+    /// How many it was before, for taking it back.
+    pub before: u32,
 }
 
 /// How far an operation has come.

@@ -106,7 +106,7 @@ fn prepared(operation: &Operation) -> Vec<&Move> {
     let upfront = match operation.plan.strategy {
         Strategy::BlueGreen { .. } => true,
         // Going back prepares everything first, so that the whole chain switches at once.
-        Strategy::AllAtOnce => !operation.plan.holds.is_empty(),
+        Strategy::AllAtOnce => operation.intent.goes_back(),
         Strategy::Canary { .. } => false,
     };
     let waves = operation.plan.waves.iter().enumerate();
@@ -198,7 +198,12 @@ fn progress(
 }
 
 fn prepare(environment: &Environment, operation: &Operation, wave: usize, observed: &Observed) -> Vec<Event> {
-    let targets: Vec<_> = prepared(operation).into_iter().filter_map(Move::to_arm).collect();
+    let scaled = operation
+        .plan
+        .replicas
+        .iter()
+        .filter_map(|new| environment.entries().get(&new.service).map(|entry| entry.arm(&new.service)));
+    let targets: Vec<_> = prepared(operation).into_iter().filter_map(Move::to_arm).chain(scaled).collect();
     if let Some(cause) = targets.iter().find_map(|arm| failure(operation, observed, arm)) {
         return vec![revert(operation, cause)];
     }

@@ -83,6 +83,9 @@ impl World {
                 self.branches = Arc::new(policy.clone());
                 Ok(())
             }
+            Event::EnvironmentCreated { environment, .. } if self.environments.contains_key(environment) => {
+                Err(format!("environment `{environment}` exists already"))
+            }
             Event::EnvironmentCreated { environment, settings } => {
                 let created = Environment::begin(environment.clone(), settings.clone(), at);
                 self.environments.insert(environment.clone(), Arc::new(created));
@@ -158,6 +161,13 @@ impl World {
         self.with_environment(&operation.environment, |environment| {
             if let Some(busy) = &environment.operation {
                 return Err(format!("operation {} is under way", busy.id));
+            }
+            let current = environment.baselines.current().number;
+            if operation.plan.parent != current {
+                return Err(format!(
+                    "the plan starts from baseline {}, not from {current}",
+                    operation.plan.parent
+                ));
             }
             if let Some(new) = &operation.plan.configuration {
                 let revisions = environment.configurations.entry(new.service.clone()).or_default();
@@ -286,6 +296,10 @@ fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> R
         _ => return Err(format!("operation {id} is not being taken back")),
     };
     advance(environment, id, Phase::Reverted { cause, at })?;
+    let replicas = environment.operation.as_ref().and_then(|operation| operation.plan.replicas.clone());
+    if let Some(new) = replicas {
+        environment.replicas.insert(new.service, new.before);
+    }
     environment.operations.extend(environment.operation.take());
     Ok(())
 }

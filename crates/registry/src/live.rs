@@ -128,10 +128,10 @@ impl Live {
         silent.iter().for_each(|gateway| self.forget(gateway));
     }
 
+    /// What it counted stays: it may only have been silent for a while, and go on with the same counters.
     fn forget(&mut self, gateway: &str) {
         self.gateways.remove(gateway);
         self.in_flight.remove(gateway);
-        self.traffic.forget(gateway);
     }
 
     fn applied(&self) -> Tables {
@@ -243,6 +243,10 @@ mod tests {
         let later = live.observe(vec![], Timestamp(3 + GATEWAY_LEASE_MS + 1));
         assert_eq!(later.traffic[&arm()], ArmTraffic { requests: 5, failures: 0 });
         assert_eq!(later.counting_since, Timestamp(2));
+        // It was only silent: nothing is counted twice when it reports again.
+        live.receive(&receipt("a", 1, 16), Timestamp(9_000));
+        let back = live.observe(vec![], Timestamp(9_001));
+        assert_eq!(back.traffic[&arm()], ArmTraffic { requests: 6, failures: 0 });
     }
 
     #[test]

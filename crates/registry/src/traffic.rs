@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use lockstep_domain::Arm;
 use lockstep_domain::routes::{ArmTraffic, GatewayReceipt};
 
+/// Runs of gateways whose counters are kept apart: far more than there are at a time.
+const MAX_COUNTED: usize = 4_000;
+
 /// Requests by arm.
 pub type Totals = BTreeMap<Arm, ArmTraffic>;
 
@@ -16,14 +19,20 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Takes in a receipt. Counters that went backwards are those of another run and are taken as they are.
+    /// Takes in a receipt; each run of a gateway counts from 0 under an id of its own.
     pub(crate) fn receive(&mut self, receipt: &GatewayReceipt) {
+        if !self.of_gateways.contains_key(&receipt.gateway)
+            && self.of_gateways.len() >= MAX_COUNTED
+            && let Some(any) = self.of_gateways.keys().next().cloned()
+        {
+            self.fold(&any);
+        }
         let counted = receipt.traffic.iter().cloned().collect();
         self.of_gateways.insert(receipt.gateway.clone(), counted);
     }
 
     /// Forgets a gateway, not what it counted.
-    pub(crate) fn forget(&mut self, gateway: &str) {
+    fn fold(&mut self, gateway: &str) {
         for (arm, traffic) in self.of_gateways.remove(gateway).unwrap_or_default() {
             add(&mut self.of_former_gateways, &arm, traffic);
         }

@@ -3,6 +3,7 @@
 use crate::baseline::EntryChange;
 use crate::compat::unmet_in;
 use crate::environment::Environment;
+use crate::event::Event;
 use crate::lifecycle::Availability;
 use crate::name::ServiceName;
 use crate::plan::order::Direction;
@@ -12,7 +13,7 @@ use crate::run::Port;
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::version::VersionRef;
-use crate::world::World;
+use crate::world::{World, stage_events};
 
 pub(crate) fn check(
     world: &World,
@@ -82,7 +83,13 @@ fn stage(
             service: reference.service.clone(),
         });
     };
-    let present = lifecycle.position(&version.stage);
+    // The stage it would be in by going there.
+    let entered = stage_events(world, reference, Some(&environment.name), now);
+    let entered = entered.iter().rev().find_map(|event| match event {
+        Event::StageChanged { to, .. } => lifecycle.position(to),
+        _ => None,
+    });
+    let present = entered.or_else(|| lifecycle.position(&version.stage));
     let ended = present.is_some_and(|index| lifecycle.stages[index].availability == Availability::Ended);
     if ended {
         return Some(Refusal::StageEnded { version: reference.clone(), stage: version.stage.clone() });

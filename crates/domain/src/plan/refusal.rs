@@ -214,7 +214,7 @@ impl Refusal {
             Self::FixedPort { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }
-            Self::NotSet { service, .. } => Some(format!("lockstep config show {service}")),
+            Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
             Self::RouteTaken { .. }
             | Self::NamedTwice(_)

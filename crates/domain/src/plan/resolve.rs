@@ -231,8 +231,9 @@ fn scale(environment: &Environment, service: &ServiceName, replicas: u32) -> Res
         return Err(refusals);
     }
     let mut resolved = Resolved::new(environment, Direction::Forward);
-    if environment.replicas_of(service) != replicas {
-        resolved.replicas = Some(NewReplicas { service: service.clone(), replicas });
+    let before = environment.replicas_of(service);
+    if before != replicas {
+        resolved.replicas = Some(NewReplicas { service: service.clone(), replicas, before });
     }
     Ok(resolved)
 }

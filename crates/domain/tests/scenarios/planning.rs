@@ -76,7 +76,7 @@ fn a_version_must_have_reached_the_stage_that_the_environment_accepts() {
     assert_eq!(
         words(&refusals),
         [
-            "`payments@2.0.0` is in stage testing; `production` accepts versions from pre-release on (evidence `ran:staging` is missing)"
+            "`payments@2.0.0` is in stage testing; `production` accepts versions from production-validation on (evidence `ran:staging` is missing)"
         ]
     );
     stage.run("staging", &deploy(&["payments@2.0.0"]), None);

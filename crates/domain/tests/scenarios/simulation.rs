@@ -64,7 +64,7 @@ impl Stage {
             lifecycle: Lifecycle::standard(),
         });
         for (name, accepts_from) in
-            [("development", "created"), ("staging", "testing"), ("production", "pre-release")]
+            [("development", "created"), ("staging", "testing"), ("production", "production-validation")]
         {
             let settings = EnvironmentSettings {
                 accepts_from: accepts_from.parse().unwrap(),
@@ -162,7 +162,7 @@ impl Stage {
     }
 
     pub(crate) fn observed(&self, name: &str) -> Observed {
-        let table = self.table_of(name, Observed { instances: self.in_env(name), ..Observed::default() });
+        let table = self.table_of(name, &Observed { instances: self.in_env(name), ..Observed::default() });
         let routed: Vec<_> = table
             .services
             .values()
@@ -183,11 +183,11 @@ impl Stage {
     }
 
     pub(crate) fn table(&self, name: &str) -> RouteTable {
-        self.table_of(name, self.observed(name))
+        self.table_of(name, &self.observed(name))
     }
 
-    fn table_of(&self, name: &str, observed: Observed) -> RouteTable {
-        compile_routes(&self.world, self.env(name), &observed, 1)
+    fn table_of(&self, name: &str, observed: &Observed) -> RouteTable {
+        compile_routes(&self.world, self.env(name), observed, 1)
     }
 
     fn in_env(&self, name: &str) -> Vec<Instance> {
