@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
-#[path = "journey/place.rs"]
 mod place;
 
 use place::Place;

@@ -1,0 +1,111 @@
+//! What is asked of the server for what was typed.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::fake::{FakeServer, Reply};
+use crate::fixtures::{DEPLOY, OPERATE, deploying, done, plan, preparing, summary};
+use crate::{code, err, lockstep, out};
+
+#[test]
+fn a_dry_run_shows_the_plan_with_every_reason_and_asks_for_nothing_else() {
+    let server =
+        FakeServer::start(vec![(OPERATE, Reply::json(200, &json!({ "plan": plan(), "operation": null })))]);
+    let output =
+        lockstep(&server.url(), &[&DEPLOY[..], &["--dry-run", "--steps", "5,100", "--bake", "1s"]].concat());
+    assert_eq!(
+        out(&output),
+        "plan for production: deploy orders@1.4.0\n\
+         from baseline 17, canary: 5 % for 1s, 100 % for 1s, back above 1 % failures\n\
+         wave 1 of 1\n  orders 1.3.2 -> 1.4.0  (cold: instances are started)\n      asked for\n\
+         warning: no requests were seen yet\nnothing was changed: this is a dry run\n"
+    );
+    assert_eq!(code(&output), 0);
+    let asked = server.asked(OPERATE).json();
+    assert_eq!(asked["mode"], "dry_run");
+    let weights: Vec<_> =
+        asked["strategy"]["steps"].as_array().unwrap().iter().map(|step| &step["weight"]).collect();
+    assert_eq!(weights, [500, 10_000]);
+}
+
+#[test]
+fn rollback_tells_a_baseline_from_a_version() {
+    let cases: [(&[&str], Value); 2] = [
+        (&["rollback", "production", "--to", "17"], json!({ "intent": "roll_back_environment", "to": 17 })),
+        (
+            &["rollback", "orders", "--to", "1.3.2", "--env", "production"],
+            json!({ "intent": "roll_back_service", "service": "orders", "to": "1.3.2" }),
+        ),
+    ];
+    for (arguments, intent) in cases {
+        let server = deploying(&done());
+        assert_eq!(code(&lockstep(&server.url(), arguments)), 0);
+        assert_eq!(server.asked(OPERATE).json()["intent"], intent);
+    }
+    let two = lockstep("http://127.0.0.1:9", &["rollback", "production", "--to", "17", "--env", "staging"]);
+    assert_eq!(code(&two), 2);
+    assert!(err(&two).contains("two are named: `production` and `staging`"), "{}", err(&two));
+}
+
+#[test]
+fn the_only_environment_in_use_may_be_left_out() {
+    let answer = Reply::json(200, &json!({ "plan": plan(), "operation": preparing() }));
+    let server = FakeServer::start(vec![
+        (
+            "GET /api/v1/environments",
+            Reply::json(200, &json!([summary("development", 0), summary("production", 2)])),
+        ),
+        (OPERATE, answer),
+    ]);
+    assert_eq!(code(&lockstep(&server.url(), &["scale", "orders", "3", "--no-wait"])), 0);
+    assert_eq!(
+        server.asked(OPERATE).json()["intent"],
+        json!({ "intent": "scale", "service": "orders", "replicas": 3 })
+    );
+
+    let server = FakeServer::start(vec![(
+        "GET /api/v1/environments",
+        Reply::json(200, &json!([summary("staging", 1), summary("production", 2)])),
+    )]);
+    let output = lockstep(&server.url(), &["undo"]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(
+        err(&output),
+        "error: which environment? there are staging, production\nhint: add --env staging\n"
+    );
+}
+
+#[test]
+fn a_secret_is_read_from_standard_input_and_is_shown_nowhere() {
+    let server = deploying(&done());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .args([
+            "config",
+            "set",
+            "orders",
+            "MODE=fast",
+            "--secret",
+            "API_KEY",
+            "--unset",
+            "OLD",
+            "--env",
+            "production",
+        ])
+        .env_clear()
+        .env("LOCKSTEP_SERVER", server.url())
+        .env("USER", "ann")
+        .stdin(std::fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let asked = server.asked(OPERATE);
+    assert_eq!(asked.json()["secrets"], json!({ "API_KEY": "hunter2" }));
+    assert_eq!(asked.json()["intent"]["set"], json!({ "MODE": { "plain": "fast" } }));
+    assert_eq!(asked.json()["intent"]["unset"], json!(["OLD"]));
+    assert!(asked.header("lockstep-actor").unwrap().starts_with("ann@"));
+    assert!(!(out(&output) + &err(&output)).contains("hunter2"));
+}
