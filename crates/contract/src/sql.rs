@@ -14,6 +14,8 @@ mod state;
 mod types;
 mod witness;
 
+use std::collections::{HashMap, HashSet};
+
 use compare::Purpose;
 pub use migrations::{Class, Migration, classify};
 use migrations::{File, Run, is_numbered, is_sql, natural, read, run};
@@ -41,7 +43,8 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
 
 fn judge(before: &Run, after: &Run, dialect: SqlDialect, purpose: Purpose) -> Findings {
     let mut findings = compare::schemas(&before.database, &after.database, dialect, purpose);
-    for (location, word) in after.data.iter().filter(|step| !before.data.contains(step)) {
+    let known: HashSet<&(Location, String)> = before.data.iter().collect();
+    for (location, word) in after.data.iter().filter(|step| !known.contains(step)) {
         let message = format!("{word} changes rows under the running version");
         let change = Change::new(&rules::DATA_CHANGED, location.to_string(), message);
         findings.changes.push(change.at(None, Some(location.clone())));
@@ -52,14 +55,12 @@ fn judge(before: &Run, after: &Run, dialect: SqlDialect, purpose: Purpose) -> Fi
 
 /// What only one side could not understand; the same statement on both sides has the same effect.
 fn not_understood(before: &Run, after: &Run) -> Vec<NotChecked> {
-    let shared = |one: &migrations::Unknown, others: &[migrations::Unknown]| {
-        others.iter().any(|other| {
-            let same_text = match (&one.statement, &other.statement) {
-                (Some(one), Some(other)) => one.same_as(other),
-                _ => false,
-            };
-            same_text && one.location.file == other.location.file
-        })
+    let places = |run: &'_ Run| -> HashSet<(String, String)> {
+        run.unknown.iter().map(|one| (one.location.file.clone(), one.essence.clone())).collect()
+    };
+    let (old_places, new_places) = (places(before), places(after));
+    let shared = |one: &migrations::Unknown, others: &HashSet<(String, String)>| {
+        others.contains(&(one.location.file.clone(), one.essence.clone()))
     };
     let note = |one: &migrations::Unknown, old: Option<Location>, new: Option<Location>| NotChecked {
         place: one.location.to_string(),
@@ -67,8 +68,8 @@ fn not_understood(before: &Run, after: &Run) -> Vec<NotChecked> {
         old,
         new,
     };
-    let old_only = before.unknown.iter().filter(|one| !shared(one, &after.unknown));
-    let new_only = after.unknown.iter().filter(|one| !shared(one, &before.unknown));
+    let old_only = before.unknown.iter().filter(|one| !shared(one, &new_places));
+    let new_only = after.unknown.iter().filter(|one| !shared(one, &old_places));
     let old_only = old_only.map(|one| note(one, Some(one.location.clone()), None));
     old_only.chain(new_only.map(|one| note(one, None, Some(one.location.clone())))).collect()
 }
@@ -76,10 +77,14 @@ fn not_understood(before: &Run, after: &Run) -> Vec<NotChecked> {
 /// Finds released migrations that changed, went, or came late. Files without a number are not history.
 fn history(old: &[File], new: &[File]) -> Vec<Change> {
     let numbered = |file: &&File| is_numbered(&file.name);
+    let by_name = |files: &'_ [File]| -> HashMap<String, usize> {
+        files.iter().enumerate().map(|(index, file)| (file.name.to_string(), index)).collect()
+    };
+    let (old_names, new_names) = (by_name(old), by_name(new));
     let mut changes = Vec::new();
     for before in old.iter().filter(numbered) {
         let at = |line| Some(Location { file: before.name.to_string(), line });
-        match new.iter().find(|after| after.name == before.name) {
+        match new_names.get(&*before.name).map(|index| &new[*index]) {
             Some(after) => {
                 if let Some(line) = first_difference(&before.text, &after.text) {
                     let message = format!("released migration `{}` has another text", before.name);
@@ -94,8 +99,7 @@ fn history(old: &[File], new: &[File]) -> Vec<Change> {
         }
     }
     let Some(last) = old.iter().rfind(|file| is_numbered(&file.name)) else { return changes };
-    let added =
-        new.iter().filter(numbered).filter(|after| !old.iter().any(|before| before.name == after.name));
+    let added = new.iter().filter(numbered).filter(|after| !old_names.contains_key(&*after.name));
     for late in added.filter(|after| natural(&after.name, &last.name).is_lt()) {
         let message =
             format!("new migration `{}` stands before `{}`, which is released", late.name, last.name);

@@ -12,7 +12,7 @@ use super::{
     inputs, rules,
     schema::{DirectiveType, Field, Position, Schema, Type},
     usage::{Use, Uses},
-    witness,
+    witness::{self, Ways},
 };
 use crate::{Bump, Change, Findings, Level, Rule};
 
@@ -20,6 +20,7 @@ use crate::{Bump, Change, Findings, Level, Rule};
 pub(super) struct Comparer<'a> {
     pub(super) old: &'a Schema,
     pub(super) new: &'a Schema,
+    pub(super) ways: &'a Ways<'a>,
     uses: Option<&'a Uses>,
     written: BTreeSet<&'a str>,
     read: BTreeSet<&'a str>,
@@ -63,7 +64,8 @@ impl<'a> Difference<'a> {
 /// Compares two schemas in one direction.
 pub(super) fn compare(old: &Schema, new: &Schema, uses: Option<&Uses>) -> Findings {
     let (written, read) = positions(old);
-    let mut comparer = Comparer { old, new, uses, written, read, findings: Findings::default() };
+    let ways = Ways::new(old);
+    let mut comparer = Comparer { old, new, ways: &ways, uses, written, read, findings: Findings::default() };
     comparer.roots();
     for (name, before) in &old.types {
         match new.types.get(name) {
@@ -175,7 +177,7 @@ impl Comparer<'_> {
                 None => {
                     let message = format!("field `{place}` is gone");
                     let shown =
-                        witness::selection(self.old, name, field, None, "the new schema has no such field");
+                        witness::selection(self.ways, name, field, None, "the new schema has no such field");
                     let difference = Difference::new(&rules::FIELD_REMOVED, place, message);
                     let difference = difference.at(Some(&old.position), Some(&after.position));
                     self.report(difference.hurting([used]).shown(shown));
@@ -197,7 +199,7 @@ impl Comparer<'_> {
             let safe = promises_more(&old.of, &new.of);
             let rule = if safe { &rules::FIELD_TYPE_NARROWED } else { &rules::FIELD_TYPE };
             let shown =
-                (!safe).then(|| witness::response(self.old, name, field, (&old.of, &new.of))).flatten();
+                (!safe).then(|| witness::response(self.ways, name, field, (&old.of, &new.of))).flatten();
             let difference =
                 Difference::new(rule, &place, message).at(Some(&old.position), Some(&new.position));
             self.report(difference.hurting([used]).shown(shown));
@@ -215,7 +217,7 @@ impl Comparer<'_> {
     fn interfaces(&mut self, name: &str, before: &Type, after: &Type) {
         for lost in before.interfaces.difference(&after.interfaces) {
             let message = format!("`{name}` no longer implements `{lost}`");
-            let shown = witness::spread(self.old, lost, name, "the fragment can never match");
+            let shown = witness::spread(self.ways, lost, name, "the fragment can never match");
             let difference = Difference::new(&rules::INTERFACE_REMOVED, format!("{name}/{lost}"), message);
             let difference = difference.at(Some(&before.position), Some(&after.position));
             let used = [Use::Condition(name.to_owned()), Use::Condition(lost.clone())];
@@ -231,7 +233,7 @@ impl Comparer<'_> {
     fn members(&mut self, name: &str, before: &Type, after: &Type) {
         for lost in before.members.difference(&after.members) {
             let message = format!("`{lost}` is no longer a member of union `{name}`");
-            let shown = witness::spread(self.old, name, lost, "the fragment can never match");
+            let shown = witness::spread(self.ways, name, lost, "the fragment can never match");
             let difference = Difference::new(&rules::MEMBER_REMOVED, format!("{name}/{lost}"), message);
             let difference = difference.at(Some(&before.position), Some(&after.position));
             self.report(difference.hurting([Use::Condition(lost.clone())]).shown(shown));
@@ -261,7 +263,7 @@ impl Comparer<'_> {
                     } else {
                         (&rules::VALUE_UNWRITTEN, "only responses carried it")
                     };
-                    let shown = written.then(|| witness::enum_value(self.old, name, value)).flatten();
+                    let shown = written.then(|| witness::enum_value(self.ways, name, value)).flatten();
                     let difference =
                         Difference::new(rule, &place, format!("value `{place}` is gone; {whom}"));
                     let difference = difference.at(Some(&old.position), Some(&after.position));

@@ -67,7 +67,7 @@ pub(super) fn compare_arguments(
     old: &Field,
     new: &Field,
 ) {
-    let schema = comparer.old;
+    let ways = comparer.ways;
     for name in names(&old.arguments, &new.arguments) {
         let with = old.arguments.get(name).map(|_| name);
         let place = Place {
@@ -75,7 +75,7 @@ pub(super) fn compare_arguments(
             place: format!("{of}.{field}.{name}"),
             own: Use::Argument(of.to_owned(), field.to_owned(), name.to_owned()),
             holder: Use::Field(of.to_owned(), field.to_owned()),
-            shown: &|outcome| witness::selection(schema, of, field, with, outcome),
+            shown: &|outcome| witness::selection(ways, of, field, with, outcome),
         };
         compare(comparer, &place, old.arguments.get(name), new.arguments.get(name));
     }
@@ -83,7 +83,7 @@ pub(super) fn compare_arguments(
 
 /// Compares the fields of an input object.
 pub(super) fn compare_object(comparer: &mut Comparer<'_>, of: &str, old: &Type, new: &Type) {
-    let schema = comparer.old;
+    let ways = comparer.ways;
     for name in names(&old.inputs, &new.inputs) {
         let with = old.inputs.get(name).map(|_| name);
         let place = Place {
@@ -91,7 +91,7 @@ pub(super) fn compare_object(comparer: &mut Comparer<'_>, of: &str, old: &Type, 
             place: format!("{of}.{name}"),
             own: Use::InputField(of.to_owned(), name.to_owned()),
             holder: Use::Type(of.to_owned()),
-            shown: &|outcome| witness::input(schema, of, with, outcome),
+            shown: &|outcome| witness::input(ways, of, with, outcome),
         };
         compare(comparer, &place, old.inputs.get(name), new.inputs.get(name));
     }

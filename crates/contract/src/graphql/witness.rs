@@ -14,23 +14,27 @@ use super::{
 
 /// Input objects may contain each other; real ones are filled within a few levels.
 const MAX_VALUE_DEPTH: usize = 8;
+/// Values in one operation; more of them show nothing to a person.
+const MAX_VALUES: usize = 100;
+/// A longer way shows nothing to a person; a fragment stands in for it.
+const MAX_WAY: usize = 30;
 
 /// Shows an operation that selects a field, with one argument that it need not have given.
 pub(super) fn selection(
-    schema: &Schema,
+    ways: &Ways<'_>,
     of: &str,
     field: &str,
     argument: Option<&str>,
     outcome: &str,
 ) -> Option<Value> {
-    let declared = schema.types.get(of)?.fields.get(field)?;
-    let inner = call(schema, field, declared, argument, None)?;
-    Some(json!({ "operation": operation(schema, of, &inner)?, "outcome": outcome }))
+    let declared = ways.schema.types.get(of)?.fields.get(field)?;
+    let inner = call(ways.schema, field, declared, argument, None)?;
+    Some(json!({ "operation": operation(ways, of, &inner)?, "outcome": outcome }))
 }
 
 /// Shows an operation whose answer is of a type that the consumer does not expect.
 pub(super) fn response(
-    schema: &Schema,
+    ways: &Ways<'_>,
     of: &str,
     field: &str,
     (old, new): (&TypeRef, &TypeRef),
@@ -40,39 +44,33 @@ pub(super) fn response(
     } else {
         format!("`{field}` comes as `{new}` where `{old}` is expected")
     };
-    selection(schema, of, field, None, &outcome)
+    selection(ways, of, field, None, &outcome)
 }
 
 /// Shows an operation with a fragment that used to match.
-pub(super) fn spread(schema: &Schema, of: &str, on: &str, outcome: &str) -> Option<Value> {
+pub(super) fn spread(ways: &Ways<'_>, of: &str, on: &str, outcome: &str) -> Option<Value> {
     let inner = format!("... on {on} {{ __typename }}");
-    Some(json!({ "operation": operation(schema, of, &inner)?, "outcome": outcome }))
+    Some(json!({ "operation": operation(ways, of, &inner)?, "outcome": outcome }))
 }
 
 /// Shows an operation that passes an enum value.
-pub(super) fn enum_value(schema: &Schema, of: &str, value: &str) -> Option<Value> {
-    through_argument(schema, of, value, "the new schema knows no such value")
+pub(super) fn enum_value(ways: &Ways<'_>, of: &str, value: &str) -> Option<Value> {
+    through_argument(ways, of, value, "the new schema knows no such value")
 }
 
 /// Shows an operation that passes an input object, with one field that it need not have given.
-pub(super) fn input(schema: &Schema, of: &str, with: Option<&str>, outcome: &str) -> Option<Value> {
-    let text = object(schema, of, with, 0)?;
-    through_argument(schema, of, &text, outcome)
+pub(super) fn input(ways: &Ways<'_>, of: &str, with: Option<&str>, outcome: &str) -> Option<Value> {
+    let text = object(ways.schema, of, with, 0, &mut { MAX_VALUES })?;
+    through_argument(ways, of, &text, outcome)
 }
 
 /// Finds an argument of a type and passes a value through it.
-fn through_argument(schema: &Schema, of: &str, value: &str, outcome: &str) -> Option<Value> {
-    for (name, holder) in &schema.types {
-        for (field, declared) in &holder.fields {
-            let Some((argument, input)) = declared.arguments.iter().find(|(_, input)| input.of.name == of)
-            else {
-                continue;
-            };
-            let inner = call(schema, field, declared, None, Some((argument, &wrapped(&input.of, value))))?;
-            return Some(json!({ "operation": operation(schema, name, &inner)?, "outcome": outcome }));
-        }
-    }
-    None
+fn through_argument(ways: &Ways<'_>, of: &str, value: &str, outcome: &str) -> Option<Value> {
+    let (holder, field, argument) = *ways.takers.get(of)?;
+    let declared = ways.schema.types.get(holder)?.fields.get(field)?;
+    let value = wrapped(&declared.arguments.get(argument)?.of, value);
+    let inner = call(ways.schema, field, declared, None, Some((argument, &value)))?;
+    Some(json!({ "operation": operation(ways, holder, &inner)?, "outcome": outcome }))
 }
 
 /// Puts a value into as many lists as its type has.
@@ -90,11 +88,12 @@ fn call(
     fixed: Option<(&str, &str)>,
 ) -> Option<String> {
     let mut arguments = Vec::new();
+    let mut budget = MAX_VALUES;
     for (argument, input) in &field.arguments {
         match fixed {
             Some((which, value)) if which == argument => arguments.push(format!("{argument}: {value}")),
             _ if input.is_required() || extra == Some(argument.as_str()) => {
-                arguments.push(format!("{argument}: {}", sample(schema, &input.of, 0)?));
+                arguments.push(format!("{argument}: {}", sample(schema, &input.of, 0, &mut budget)?));
             }
             _ => {}
         }
@@ -108,7 +107,8 @@ fn call(
 }
 
 /// Writes the plainest value of a type.
-fn sample(schema: &Schema, of: &TypeRef, depth: usize) -> Option<String> {
+fn sample(schema: &Schema, of: &TypeRef, depth: usize, budget: &mut usize) -> Option<String> {
+    *budget = budget.checked_sub(1)?;
     if depth > MAX_VALUE_DEPTH {
         return None;
     }
@@ -122,14 +122,20 @@ fn sample(schema: &Schema, of: &TypeRef, depth: usize) -> Option<String> {
         "String" | "ID" => "\"a\"".to_owned(),
         name => match schema.types.get(name)?.kind {
             TypeKind::Enum => schema.types.get(name)?.values.keys().next()?.clone(),
-            TypeKind::Input => object(schema, name, None, depth)?,
+            TypeKind::Input => object(schema, name, None, depth, budget)?,
             TypeKind::Scalar => "\"a\"".to_owned(),
             TypeKind::Object | TypeKind::Interface | TypeKind::Union => return None,
         },
     })
 }
 
-fn object(schema: &Schema, name: &str, with: Option<&str>, depth: usize) -> Option<String> {
+fn object(
+    schema: &Schema,
+    name: &str,
+    with: Option<&str>,
+    depth: usize,
+    budget: &mut usize,
+) -> Option<String> {
     let of = schema.types.get(name)?;
     let asked = |field: &str, input: &Input| {
         let only = of.one_of && with.is_none() && of.inputs.keys().next().is_some_and(|first| first == field);
@@ -137,22 +143,22 @@ fn object(schema: &Schema, name: &str, with: Option<&str>, depth: usize) -> Opti
     };
     let mut fields = Vec::new();
     for (field, input) in of.inputs.iter().filter(|(field, input)| asked(field, input)) {
-        fields.push(format!("{field}: {}", sample(schema, &input.of, depth + 1)?));
+        fields.push(format!("{field}: {}", sample(schema, &input.of, depth + 1, budget)?));
     }
     Some(format!("{{{}}}", fields.join(", ")))
 }
 
 /// Leads from a root to a type and puts a selection there.
-fn operation(schema: &Schema, of: &str, inner: &str) -> Option<String> {
-    let Some((kind, way)) = way_to(schema, of) else {
+fn operation(ways: &Ways<'_>, of: &str, inner: &str) -> Option<String> {
+    let Some((kind, way)) = ways.to(of) else {
         return Some(format!("fragment Witness on {of} {{ {inner} }}"));
     };
     let mut text = inner.to_owned();
     for step in way.iter().rev() {
         text = match step {
             Step::Field(holder, name) => {
-                let field = schema.types.get(*holder)?.fields.get(*name)?;
-                let call = call(schema, name, field, None, None)?;
+                let field = ways.schema.types.get(*holder)?.fields.get(*name)?;
+                let call = call(ways.schema, name, field, None, None)?;
                 let head = call.strip_suffix(" { __typename }").unwrap_or(&call).to_owned();
                 format!("{head} {{ {text} }}")
             }
@@ -170,47 +176,91 @@ enum Step<'a> {
     Narrow(&'a str),
 }
 
-/// Finds the shortest way from a root to a type, breadth first.
-fn way_to<'a>(schema: &'a Schema, goal: &str) -> Option<(&'a str, Vec<Step<'a>>)> {
-    for (kind, root) in &schema.roots {
-        let mut came: BTreeMap<&str, (&str, Step<'a>)> = BTreeMap::new();
-        let mut waiting = VecDeque::from([root.of.as_str()]);
-        while let Some(at) = waiting.pop_front() {
-            if at == goal {
-                return Some((kind, retrace(&came, &root.of, at)));
+/// How each type is reached and passed, found once for a schema.
+#[derive(Debug)]
+pub(super) struct Ways<'a> {
+    schema: &'a Schema,
+    /// The kind of operation that reaches a type first, and the last step of the shortest way.
+    came: BTreeMap<&'a str, (&'a str, Option<(&'a str, Step<'a>)>)>,
+    /// A type, field and argument that take a value of a type.
+    takers: BTreeMap<&'a str, (&'a str, &'a str, &'a str)>,
+}
+
+impl<'a> Ways<'a> {
+    /// Walks a schema from its roots, breadth first.
+    pub(super) fn new(schema: &'a Schema) -> Self {
+        let implementors = implementors(schema);
+        let mut came = BTreeMap::new();
+        for (kind, root) in &schema.roots {
+            let mut waiting = VecDeque::new();
+            if !came.contains_key(root.of.as_str()) {
+                came.insert(root.of.as_str(), (kind.as_str(), None));
+                waiting.push_back(root.of.as_str());
             }
-            for (next, step) in steps(schema, at) {
-                if next != root.of && !came.contains_key(next) {
-                    came.insert(next, (at, step));
-                    waiting.push_back(next);
+            while let Some(at) = waiting.pop_front() {
+                for (next, step) in steps(schema, &implementors, at) {
+                    if !came.contains_key(next) {
+                        came.insert(next, (kind.as_str(), Some((at, step))));
+                        waiting.push_back(next);
+                    }
                 }
             }
         }
+        Self { schema, came, takers: takers(schema) }
     }
-    None
+
+    /// Gives the kind of operation and the steps that lead to a type.
+    fn to(&self, goal: &str) -> Option<(&'a str, Vec<Step<'a>>)> {
+        let mut way = Vec::new();
+        let (kind, mut last) = *self.came.get(goal)?;
+        while let Some((from, step)) = last {
+            if way.len() == MAX_WAY {
+                return None;
+            }
+            way.push(step);
+            last = self.came.get(from)?.1;
+        }
+        way.reverse();
+        Some((kind, way))
+    }
 }
 
-fn steps<'a>(schema: &'a Schema, at: &'a str) -> Vec<(&'a str, Step<'a>)> {
+fn takers(schema: &Schema) -> BTreeMap<&str, (&str, &str, &str)> {
+    let mut takers = BTreeMap::new();
+    for (holder, of) in &schema.types {
+        for (field, declared) in &of.fields {
+            for (argument, input) in &declared.arguments {
+                takers.entry(input.of.name.as_str()).or_insert((
+                    holder.as_str(),
+                    field.as_str(),
+                    argument.as_str(),
+                ));
+            }
+        }
+    }
+    takers
+}
+
+fn implementors(schema: &Schema) -> BTreeMap<&str, Vec<&str>> {
+    let mut implementors: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, of) in &schema.types {
+        for interface in &of.interfaces {
+            implementors.entry(interface).or_default().push(name);
+        }
+    }
+    implementors
+}
+
+fn steps<'a>(
+    schema: &'a Schema,
+    implementors: &BTreeMap<&str, Vec<&'a str>>,
+    at: &'a str,
+) -> Vec<(&'a str, Step<'a>)> {
     let Some(of) = schema.types.get(at) else { return Vec::new() };
-    let composite = |name: &&str| schema.types.contains_key(*name);
     let fields = of.fields.iter().map(|(name, field)| (field.of.name.as_str(), Step::Field(at, name)));
-    let mut steps: Vec<_> = fields.filter(|(next, _)| composite(next)).collect();
+    let mut steps: Vec<_> = fields.filter(|(next, _)| schema.types.contains_key(*next)).collect();
     steps.extend(of.members.iter().map(|member| (member.as_str(), Step::Narrow(member))));
-    if of.kind == TypeKind::Interface {
-        let types = schema.types.iter().filter(|(_, one)| one.interfaces.contains(at));
-        steps.extend(types.map(|(name, _)| (name.as_str(), Step::Narrow(name))));
-    }
+    let narrower = implementors.get(at).into_iter().flatten();
+    steps.extend(narrower.map(|name| (*name, Step::Narrow(name))));
     steps
-}
-
-fn retrace<'a>(came: &BTreeMap<&str, (&'a str, Step<'a>)>, root: &str, goal: &str) -> Vec<Step<'a>> {
-    let mut way = Vec::new();
-    let mut at = goal;
-    while at != root {
-        let Some((from, step)) = came.get(at) else { break };
-        way.push(*step);
-        at = from;
-    }
-    way.reverse();
-    way
 }

@@ -85,8 +85,10 @@ impl<'a> FileLowering<'a> {
     fn new(file: &'a FileProto, name: &'a Rc<str>, syntax: Syntax, schema: &'a mut Schema) -> Self {
         let locations = file.source_code_info.as_ref().map_or(&[][..], |info| &info.location);
         let line = |span: &[i32]| span.first().and_then(|line| u32::try_from(*line).ok());
+        // An element's path has an even length; odd ones are of its name, number or type.
         let lines = locations
             .iter()
+            .filter(|location| location.path.len() % 2 == 0)
             .filter_map(|location| Some((location.path.as_slice(), line(&location.span)?.saturating_add(1))))
             .collect();
         Self { file, name, syntax, lines, schema }

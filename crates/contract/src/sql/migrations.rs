@@ -155,7 +155,7 @@ pub(super) fn natural(a: &str, b: &str) -> Ordering {
 /// A folder that has been run.
 pub(super) struct Run {
     pub(super) database: Database,
-    /// What was not understood: file, line, the statement when it could be parted, and why.
+    /// What was not understood.
     pub(super) unknown: Vec<Unknown>,
     /// Where rows change.
     pub(super) data: Vec<(Location, String)>,
@@ -164,7 +164,8 @@ pub(super) struct Run {
 #[derive(Debug, Clone)]
 pub(super) struct Unknown {
     pub(super) location: Location,
-    pub(super) statement: Option<Statement>,
+    /// What stands there: the same on both sides has the same effect on both.
+    pub(super) essence: String,
     pub(super) reason: String,
 }
 
@@ -187,17 +188,16 @@ fn run_file(
     let location = |line| Location { file: file.name.to_string(), line };
     if let Some((line, reason)) = &file.broken {
         let reason = format!("the file cannot be parted into statements: {reason}");
-        unknown.push(Unknown { location: location(*line), statement: None, reason });
+        unknown.push(Unknown { location: location(*line), essence: file.text.clone(), reason });
     }
     for statement in &file.statements {
         match replay.run(&file.name, statement) {
             Effect::Schema => {}
             Effect::Data => data.push((location(statement.line), statement.word(0))),
             Effect::Unknown(reason) => {
-                let statement_text = Some(statement.clone());
                 unknown.push(Unknown {
                     location: location(statement.line),
-                    statement: statement_text,
+                    essence: statement.essence(),
                     reason,
                 });
             }

@@ -21,12 +21,9 @@ impl Statement {
         self.tokens.get(index).and_then(bare_word).unwrap_or_default()
     }
 
-    /// Says whether two statements are the same but for layout and comments.
-    pub(super) fn same_as(&self, other: &Self) -> bool {
-        let tokens = |statement: &Self| {
-            statement.tokens.iter().map(|token| token.token.to_string()).collect::<Vec<_>>()
-        };
-        tokens(self) == tokens(other)
+    /// Gives the statement's text without layout and comments: the same for statements that do the same.
+    pub(super) fn essence(&self) -> String {
+        self.tokens.iter().map(|token| token.token.to_string()).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -43,3 +43,26 @@ fn inputs_that_contain_each_other_end() {
     let report = diff_as(Kind::GraphQl, &source(old), &source(new), &Options::default()).expect("valid");
     assert_eq!(report.verdict, Verdict::Breaking);
 }
+
+#[test]
+fn witnesses_of_a_vast_schema_stay_small() {
+    let inputs = (0..7).map(|level| {
+        let fields: Vec<String> = (0..40).map(|field| format!("f{field}: L{}!", level + 1)).collect();
+        format!("input L{level} {{ {} }}", fields.join(" "))
+    });
+    let chain = (0..3_000).map(|index| format!("type T{index} {{ next: T{} gone: Int }}", index + 1));
+    let rest = "type Query { start: T0 deep(l: L0!): Int } input L7 { a: Int } type T3000 { gone: Int }";
+    let old: String = inputs.chain(chain).chain([rest.to_owned()]).collect::<Vec<_>>().join("\n");
+    let new =
+        old.replace("gone: Int", "").replace("deep(l: L0!): Int", "").replace("type T3000 { }", "type T3000");
+    let source = |text: &str| Source::file("a.graphql", text.as_bytes());
+    let report = diff_as(Kind::GraphQl, &source(&old), &source(&new), &Options::default()).expect("valid");
+    assert_eq!(report.verdict, Verdict::Breaking);
+    let longest = report
+        .changes
+        .iter()
+        .filter_map(|change| change.witness.as_ref())
+        .map(|one| one.to_string().len())
+        .max();
+    assert!(longest.is_some_and(|length| length < 2_000), "{longest:?}");
+}

@@ -71,3 +71,18 @@ fn a_million_rows_are_data_and_not_a_tree() {
     let report = migrated(SqlDialect::PostgreSql, A, &format!("INSERT INTO a VALUES {rows}(1);"));
     assert_eq!(report.verdict, Verdict::Compatible);
 }
+
+#[test]
+fn many_statements_that_are_not_understood_are_matched_quickly() {
+    let before: String = (0..20_000).map(|index| format!("FROBNICATE {index};\n")).collect();
+    let report = migrated(SqlDialect::PostgreSql, &before, A);
+    assert_eq!((report.verdict, report.not_checked.len()), (Verdict::Compatible, 0));
+}
+
+#[test]
+fn many_changes_of_one_table_are_replayed_quickly() {
+    let columns: String =
+        (0..5_000).map(|index| format!("ALTER TABLE a ADD COLUMN c{index} int;\n")).collect();
+    let report = migrated(SqlDialect::PostgreSql, A, &columns);
+    assert_eq!((report.verdict, report.changes.len()), (Verdict::Compatible, 5_000));
+}

@@ -25,10 +25,12 @@ impl Replay {
                 name = fold_name(self.dialect, &new);
                 continue;
             }
-            // The table is worked on beside the database, so that a refused operation leaves it as it was.
-            let mut table = self.table(&name)?.clone();
-            self.alter_one(&name, &mut table, position, operation)?;
+            let Some(mut table) = self.database.tables.remove(&name) else {
+                return Err(format!("table `{name}` is not known"));
+            };
+            let outcome = self.alter_one(&name, &mut table, position, operation);
             self.database.tables.insert(name.clone(), table);
+            outcome?;
         }
         Ok(())
     }
