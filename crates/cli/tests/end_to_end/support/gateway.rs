@@ -1,0 +1,53 @@
+//! A gateway as a process of its own, which can be killed and started again where it was.
+
+use std::process::{Child, Command, Stdio};
+
+use super::announced;
+use super::place::{ENVIRONMENT, Place};
+
+pub(crate) struct StandaloneGateway {
+    process: Child,
+    address: String,
+    data: String,
+    server: String,
+}
+
+impl StandaloneGateway {
+    /// Starts a gateway that follows the server of a place.
+    pub(crate) fn follow(place: &Place) -> Self {
+        let (data, server) = (place.path("gateway"), place.url());
+        let (process, address) = start("127.0.0.1:0", &data, &server);
+        Self { process, address, data, server }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) fn start_again(&mut self) {
+        (self.process, _) = start(&self.address, &self.data, &self.server);
+    }
+}
+
+impl Drop for StandaloneGateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn start(listen: &str, data: &str, server: &str) -> (Child, String) {
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .args(["gateway", "--env", ENVIRONMENT, "--listen", listen, "--data", data, "--server", server])
+        .env_remove("LOCKSTEP_TOKEN")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = announced(gateway.stderr.take().unwrap(), "gateway");
+    (gateway, address.unwrap_or_else(|log| panic!("the gateway did not start:\n{log}")))
+}

@@ -1,0 +1,171 @@
+//! A temporary folder with a server that can be killed and started again where it was.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::repository::Repository;
+use super::{announced, eventually, get, processes};
+
+/// The environment that all tests use: it accepts every version.
+pub(crate) const ENVIRONMENT: &str = "development";
+
+pub(crate) struct Place {
+    folder: TempDir,
+    server: Child,
+    address: String,
+}
+
+impl Place {
+    /// Starts a server with a fresh data folder.
+    pub(crate) fn begin() -> Self {
+        Self::begin_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts a server with its data folder in a given one.
+    pub(crate) fn begin_in(folder: TempDir) -> Self {
+        let (server, address) = start_server(folder.path(), "127.0.0.1:0")
+            .unwrap_or_else(|failed| panic!("the server did not start:\n{}", failed.log));
+        Self { folder, server, address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn data(&self) -> String {
+        self.path("data")
+    }
+
+    pub(crate) fn repository(&self, name: &str) -> Repository {
+        Repository::begin(self.folder.path().join(name))
+    }
+
+    pub(crate) fn kill_server(&mut self) {
+        self.server.kill().unwrap();
+        self.server.wait().unwrap();
+    }
+
+    /// Ends the server in the ordinary way.
+    pub(crate) fn stop_server(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.server);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.server.wait().unwrap();
+    }
+
+    pub(crate) fn start_server(&mut self) {
+        (self.server, _) = start_server(self.folder.path(), &self.address)
+            .unwrap_or_else(|failed| panic!("the server did not start again:\n{}", failed.log));
+    }
+
+    /// Starts a server that must not start; returns its exit code and what it said.
+    pub(crate) fn refused_server(&self) -> (i32, String) {
+        let failed = start_server(self.folder.path(), &self.address).err().expect("it must not start");
+        (failed.code, failed.log)
+    }
+
+    /// Runs a command that must succeed, and returns what it wrote to standard output.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.ended(arguments);
+        assert_eq!(code, 0, "lockstep {}\n{out}\n{err}", arguments.join(" "));
+        out
+    }
+
+    /// Runs a command that must end with an exit code, and returns what it wrote to standard error.
+    pub(crate) fn fail(&self, arguments: &[&str], expected: i32) -> String {
+        let (code, out, err) = self.ended(arguments);
+        assert_eq!(code, expected, "lockstep {}\n{out}\n{err}", arguments.join(" "));
+        err
+    }
+
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let out = self.run(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+    }
+
+    fn ended(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Makes a command that asks this server.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command.args(arguments).env_remove("LOCKSTEP_TOKEN");
+        command.env("LOCKSTEP_SERVER", self.url()).env("LOCKSTEP_ACTOR", "ann@example.org");
+        command
+    }
+
+    /// Cuts a version of a service; returns it as `service@number`.
+    pub(crate) fn release(&self, service: &str) -> String {
+        let build = self.json(&["release", service]);
+        format!("{service}@{}", build["version"].as_str().unwrap())
+    }
+
+    /// Registers a repository with one commit and cuts its first version.
+    pub(crate) fn first_release(&self, repository: &Repository, service: &str) -> String {
+        repository.commit("feat: begin");
+        self.run(&["service", "add", repository.folder()]);
+        self.release(service)
+    }
+
+    /// Begins to deploy versions all at once or with more options, and returns the number of the operation.
+    pub(crate) fn begin_operation(&self, arguments: &[&str]) -> u64 {
+        let answer = self.json(&[arguments, &["--no-wait"]].concat());
+        answer["operation"]["id"].as_u64().unwrap()
+    }
+
+    /// Waits until an operation is over; returns its last phase.
+    pub(crate) fn settled(&self, operation: u64) -> Value {
+        eventually("the operation settles", || {
+            let all = self.json(&["operations"]);
+            let all = all.as_array().unwrap();
+            let phase = &all.iter().find(|one| one["id"] == operation).unwrap()["phase"];
+            matches!(phase["phase"].as_str(), Some("done" | "reverted")).then(|| phase.clone())
+        })
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        self.json(&["status", ENVIRONMENT])
+    }
+
+    /// Asks for a path through the gateway that runs inside the server.
+    pub(crate) fn ask(&self, path: &str) -> (u16, String) {
+        let status = self.status();
+        get(status["gateway"].as_str().unwrap().trim_start_matches("http://"), path, 0).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        processes::end_all(self.folder.path().to_str().unwrap());
+    }
+}
+
+struct NotStarted {
+    code: i32,
+    log: String,
+}
+
+fn start_server(folder: &Path, listen: &str) -> Result<(Child, String), NotStarted> {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        .args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"])
+        .arg(folder.join("data"))
+        .env_remove("LOCKSTEP_TOKEN")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    match announced(server.stderr.take().unwrap(), "server") {
+        Ok(address) => Ok((server, address)),
+        Err(log) => Err(NotStarted { code: server.wait().unwrap().code().unwrap(), log }),
+    }
+}
