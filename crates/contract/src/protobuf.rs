@@ -9,6 +9,7 @@ mod descriptor;
 mod enums;
 mod features;
 mod fields;
+mod lines;
 mod load;
 mod lower;
 mod messages;

@@ -176,12 +176,15 @@ enum Step<'a> {
     Narrow(&'a str),
 }
 
+/// The kind of operation that reaches a type first, and where its last step came from; a root has none.
+type Arrival<'a> = (&'a str, Option<(&'a str, Step<'a>)>);
+
 /// How each type is reached and passed, found once for a schema.
 #[derive(Debug)]
 pub(super) struct Ways<'a> {
     schema: &'a Schema,
-    /// The kind of operation that reaches a type first, and the last step of the shortest way.
-    came: BTreeMap<&'a str, (&'a str, Option<(&'a str, Step<'a>)>)>,
+    /// The last step of the shortest way to each type.
+    came: BTreeMap<&'a str, Arrival<'a>>,
     /// A type, field and argument that take a value of a type.
     takers: BTreeMap<&'a str, (&'a str, &'a str, &'a str)>,
 }

@@ -12,6 +12,7 @@ use prost_reflect::prost_types::FileDescriptorProto;
 
 use super::{
     descriptor::FileSet,
+    lines::Lines,
     lower::{LowerError, lower},
     options::keep_plain_options,
     scan::{self, Scan},
@@ -26,6 +27,9 @@ use crate::{
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The largest public tree (all Google APIs) has about 6,000 files.
 const MAX_FILES: usize = 20_000;
+
+/// The field of a file descriptor that holds imports, a step of source paths.
+const FILE_DEPENDENCY: i32 = 3;
 
 /// Names that people give to descriptor sets.
 const SET_ENDINGS: [&str; 6] = [".binpb", ".protoset", ".desc", ".fds", ".pb", ".descriptor"];
@@ -95,7 +99,11 @@ fn load_set(path: &str, bytes: &[u8]) -> Result<Schema, Vec<InputError>> {
                 .with_hint("make it with protoc --include_imports --descriptor_set_out"),
         ]
     })?;
-    lower(&set, |name| !is_well_known(name)).map_err(|error| {
+    let lines = set.file.iter().map(|file| {
+        let locations = file.source_code_info.iter().flat_map(|info| &info.location);
+        (file.name.clone(), Lines::of(locations.map(|one| (one.path.as_slice(), one.span.as_slice()))))
+    });
+    lower(&set, &lines.collect(), |name| !is_well_known(name)).map_err(|error| {
         vec![lowering_error(&error).with_hint("make the descriptor set with --include_imports")]
     })
 }
@@ -139,6 +147,7 @@ fn well_known_imports<'a>(files: impl Iterator<Item = &'a FileDescriptorProto>) 
 #[derive(Default)]
 struct Tree {
     parsed: BTreeMap<String, FileDescriptorProto>,
+    lines: BTreeMap<String, Lines>,
     left_out: BTreeMap<String, (Option<u32>, String)>,
     /// Imports that are not given: often files of custom options, which no one misses.
     missing: BTreeMap<String, InputError>,
@@ -182,9 +191,9 @@ fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
         let Some(file) = tree.parsed.remove(path) else { continue };
         if let Err(error) = pool.add_file_descriptor_proto(file) {
             let input = InputError::new(error.file().unwrap_or(path), error.to_string());
-            let line = error.line().and_then(|line| u32::try_from(line).ok());
+            let line = tree.lines.get(path).and_then(|lines| lines.nearest(error.path()?));
             errors.push(match line {
-                Some(line) => input.on_line(line.saturating_add(1)),
+                Some(line) => input.on_line(line),
                 None => input,
             });
         }
@@ -195,7 +204,7 @@ fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
     let set = FileSet::decode(pool.encode_to_vec().as_slice())
         .map_err(|error| vec![InputError::new("", format!("the linked files nest too deeply: {error}"))])?;
     let given: BTreeSet<&str> = order.iter().map(String::as_str).collect();
-    lower(&set, |name| given.contains(name)).map_err(|error| vec![lowering_error(&error)])
+    lower(&set, &tree.lines, |name| given.contains(name)).map_err(|error| vec![lowering_error(&error)])
 }
 
 impl Tree {
@@ -223,6 +232,10 @@ impl Tree {
         match protox_parse::parse(path, text) {
             Ok(mut file) => {
                 keep_plain_options(&mut file);
+                // Positions are most of a file's weight; the linker need not carry them.
+                let info = file.source_code_info.take().unwrap_or_default();
+                let locations = info.location.iter().map(|one| (one.path.as_slice(), one.span.as_slice()));
+                self.lines.insert(path.to_owned(), Lines::of(locations));
                 self.parsed.insert(path.to_owned(), file);
             }
             Err(error) => {
@@ -243,8 +256,8 @@ impl Tree {
         }
         let global = DescriptorPool::global();
         for (path, file) in &mut self.parsed {
-            let lines = import_lines(file);
-            for (index, import) in file.dependency.iter_mut().enumerate() {
+            let lines = self.lines.get(path);
+            for (index, import) in (0..).zip(&mut file.dependency) {
                 if global.get_file_by_name(import).is_some() {
                     continue;
                 }
@@ -255,8 +268,8 @@ impl Tree {
                             path.clone(),
                             format!("import `{import}` is not in the contract"),
                         );
-                        let error = match lines.get(&index) {
-                            Some(line) => error.on_line(*line),
+                        let error = match lines.and_then(|lines| lines.get(&[FILE_DEPENDENCY, index])) {
+                            Some(line) => error.on_line(line),
                             None => error,
                         };
                         let error = error.with_hint("give the folder that holds all imported files");
@@ -314,20 +327,6 @@ impl Tree {
         self.parsed.remove(path);
         true
     }
-}
-
-fn import_lines(file: &FileDescriptorProto) -> BTreeMap<usize, u32> {
-    const FILE_DEPENDENCY: i32 = 3;
-    let locations = file.source_code_info.iter().flat_map(|info| &info.location);
-    locations
-        .filter_map(|location| match location.path.as_slice() {
-            [FILE_DEPENDENCY, index] => {
-                let line = u32::try_from(*location.span.first()?).ok()?;
-                Some((usize::try_from(*index).ok()?, line.saturating_add(1)))
-            }
-            _ => None,
-        })
-        .collect()
 }
 
 /// Finds the file an import means: the exact path, or the one whose path ends in it and shares most with the importer.

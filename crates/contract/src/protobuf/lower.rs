@@ -3,13 +3,14 @@
 //! It resolves features, oneofs, maps and positions, and proves that every referenced type exists. It does not judge.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
 use super::{
     descriptor::{EnumProto, FileProto, FileSet, MessageProto, RangeProto, ServiceProto},
     features::{Features, Syntax},
+    lines::Lines,
     schema::{
         Cardinality, EnumType, EnumValue, FileFacts, Kind, MessageType, Method, Position, Ranges, Schema,
         Service,
@@ -57,12 +58,19 @@ impl LowerError {
 }
 
 /// Lowers all files; `given` says which of them the caller owns (the others are the well-known ones).
-pub(super) fn lower(set: &FileSet, given: impl Fn(&str) -> bool) -> Result<Schema, LowerError> {
+pub(super) fn lower(
+    set: &FileSet,
+    lines: &BTreeMap<String, Lines>,
+    given: impl Fn(&str) -> bool,
+) -> Result<Schema, LowerError> {
     let mut schema = Schema::default();
     for file in &set.file {
         let name: Rc<str> = file.name.as_str().into();
         match Syntax::of(file) {
-            Ok(syntax) => FileLowering::new(file, &name, syntax, &mut schema).run(given(&name))?,
+            Ok(syntax) => {
+                let lines = lines.get(&file.name);
+                FileLowering { file, name: &name, syntax, lines, schema: &mut schema }.run(given(&name))?;
+            }
             Err(unknown) => {
                 let position = Position { file: name, line: None };
                 schema.not_checked.push((position, format!("{unknown} is not known")));
@@ -77,23 +85,11 @@ struct FileLowering<'a> {
     file: &'a FileProto,
     name: &'a Rc<str>,
     syntax: Syntax,
-    lines: HashMap<&'a [i32], u32>,
+    lines: Option<&'a Lines>,
     schema: &'a mut Schema,
 }
 
 impl<'a> FileLowering<'a> {
-    fn new(file: &'a FileProto, name: &'a Rc<str>, syntax: Syntax, schema: &'a mut Schema) -> Self {
-        let locations = file.source_code_info.as_ref().map_or(&[][..], |info| &info.location);
-        let line = |span: &[i32]| span.first().and_then(|line| u32::try_from(*line).ok());
-        // An element's path has an even length; odd ones are of its name, number or type.
-        let lines = locations
-            .iter()
-            .filter(|location| location.path.len() % 2 == 0)
-            .filter_map(|location| Some((location.path.as_slice(), line(&location.span)?.saturating_add(1))))
-            .collect();
-        Self { file, name, syntax, lines, schema }
-    }
-
     fn run(mut self, given: bool) -> Result<(), LowerError> {
         let file = self.file;
         let features = Features::of_file(self.syntax, file.options.as_ref());
@@ -142,7 +138,7 @@ impl<'a> FileLowering<'a> {
     }
 
     fn position(&self, path: &[i32]) -> Position {
-        Position { file: self.name.clone(), line: self.lines.get(path).copied() }
+        Position { file: self.name.clone(), line: self.lines.and_then(|lines| lines.get(path)) }
     }
 
     fn message(

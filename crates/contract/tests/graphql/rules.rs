@@ -150,7 +150,10 @@ fn requests_shown_as_witness_were_valid_and_are_refused() {
             if operation.starts_with("fragment") {
                 continue;
             }
-            let check = |schema| ExecutableDocument::parse_and_validate(schema, operation, "witness.graphql");
+            let check = |schema| {
+                let parsed = ExecutableDocument::parse_and_validate(schema, operation, "witness.graphql");
+                parsed.map(drop).map_err(|refused| refused.to_string())
+            };
             if let Err(refused) = check(&old) {
                 panic!("{}: the old schema refuses {operation}: {refused}", pair.rule);
             }
