@@ -48,6 +48,20 @@ pub enum LedgerError {
     Fold(#[from] FoldError),
 }
 
+impl LedgerError {
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        use JournalError::{Database, Schema, Tampered};
+        match self {
+            Self::Journal(Tampered(_) | Schema { .. } | Database { .. })
+            | Self::Event { .. }
+            | Self::Fold(_) => "lockstep journal verify --data FOLDER",
+            Self::Journal(error) => error.hint(),
+        }
+    }
+}
+
 /// The journal and its world.
 #[derive(Debug)]
 pub struct Ledger {

@@ -7,6 +7,7 @@ mod builds;
 mod clock;
 mod collect;
 mod environments;
+mod gateways;
 mod instances;
 mod ledger;
 mod operations;
@@ -39,6 +40,7 @@ pub use ledger::{Ledger, LedgerError};
 pub use lockstep_runtime::Follow;
 
 use builds::Builds;
+use gateways::KnownGateways;
 use secrets::Secrets;
 
 /// How a control is opened.
@@ -113,6 +115,7 @@ pub struct Control {
     registry: Registry,
     driver: LocalDriver,
     gateway: Gateway,
+    known_gateways: KnownGateways,
     /// Instances that are being started or could not be, which the driver does not know.
     launches: Mutex<BTreeMap<InstanceId, Instance>>,
     /// Why an environment's gateway does not listen.
@@ -149,15 +152,20 @@ impl Control {
             LocalDriver::open(&folder.join("runtime"), SupervisorCommand(config.supervisor.clone())).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;
         let gateway = Gateway::start(GatewayConfig::new(format!("server-{id}")))?;
+        let gateways_file = folder.join("gateways.json");
+        let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;
+        let registry = Registry::default();
+        known_gateways.expected().iter().for_each(|receipt| registry.receive(receipt, ledger.now()));
         let control = Arc::new(Self {
             config,
             ledger,
             blobs,
             secrets,
             builds,
-            registry: Registry::default(),
+            registry,
             driver,
             gateway,
+            known_gateways,
             launches: Mutex::default(),
             deaf: Mutex::default(),
             wakes: Mutex::default(),

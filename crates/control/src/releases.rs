@@ -77,8 +77,9 @@ impl Control {
         })?;
         lockstep_manifest::parse(&text, MANIFEST).map_err(|problems| {
             let parts = problems.into_iter().map(manifest_part).collect();
-            Problem::new(ErrorCode::Refused, format!("`{}` is not valid", path.display()))
+            Problem::new(ErrorCode::BadRequest, format!("`{}` is not valid", path.display()))
                 .with_problems(parts)
+                .with_hint(format!("lockstep check {}", folder.display()))
         })
     }
 

@@ -216,8 +216,7 @@ pub(crate) async fn receipt(
         return Err(bad_request(format!("the receipt is for `{}`, not for `{name}`", receipt.environment)));
     }
     control.environment(&name)?;
-    control.registry().receive(&receipt, control.ledger().now());
-    control.wake(&name);
+    control.receive(&receipt);
     Ok(Json(Map::new()))
 }
 

@@ -88,7 +88,7 @@ impl ServerError {
             Self::Listen { .. } => {
                 Some("another server may run there; choose another address with --listen".into())
             }
-            Self::Open(OpenError::Ledger(_)) => Some("lockstep journal verify --data FOLDER".into()),
+            Self::Open(OpenError::Ledger(error)) => Some(error.hint().into()),
             Self::Open(_) | Self::Serve(_) => None,
         }
     }
