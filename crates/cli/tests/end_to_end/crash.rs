@@ -268,7 +268,8 @@ fn a_server_killed_during_a_build_leaves_no_process_and_the_build_can_be_repeate
     let (obstacle, begun) = (place.path("obstacle"), place.path("begun"));
     fs::write(&obstacle, "").unwrap();
     let step = format!("touch {begun}; test ! -e {obstacle} || exec sleep 10000");
-    let build = format!("[build]\nsteps = [[\"sh\", \"-c\", \"{step}\"]]\n[package]\ninclude = [\"service.py\"]");
+    let build =
+        format!("[build]\nsteps = [[\"sh\", \"-c\", \"{step}\"]]\n[package]\ninclude = [\"service.py\"]");
     let repository = place.repository("store");
     repository.write("lockstep.toml", &manifest("store", "", &build));
     repository.write("service.py", &service("one"));
@@ -278,7 +279,9 @@ fn a_server_killed_during_a_build_leaves_no_process_and_the_build_can_be_repeate
     eventually("the step runs", || fs::exists(&begun).unwrap().then_some(()));
 
     place.kill_server();
-    eventually("no process of the build is left", || processes::of_folder(&place.data()).is_empty().then_some(()));
+    eventually("no process of the build is left", || {
+        processes::of_folder(&place.data()).is_empty().then_some(())
+    });
     place.start_server();
 
     let view = place.json(&["build", "show", &id]);

@@ -14,6 +14,7 @@ pub(crate) const ENVIRONMENT: &str = "development";
 
 pub(crate) struct Place {
     folder: TempDir,
+    token: Option<&'static str>,
     server: Child,
     address: String,
 }
@@ -26,9 +27,18 @@ impl Place {
 
     /// Starts a server with its data folder in a given one.
     pub(crate) fn begin_in(folder: TempDir) -> Self {
-        let (server, address) = start_server(folder.path(), "127.0.0.1:0")
+        Self::start(folder, None)
+    }
+
+    /// Starts a server that demands a token; the commands of the place have it.
+    pub(crate) fn begin_with_token(token: &'static str) -> Self {
+        Self::start(tempfile::tempdir().unwrap(), Some(token))
+    }
+
+    fn start(folder: TempDir, token: Option<&'static str>) -> Self {
+        let (server, address) = start_server(folder.path(), "127.0.0.1:0", token)
             .unwrap_or_else(|failed| panic!("the server did not start:\n{}", failed.log));
-        Self { folder, server, address }
+        Self { folder, token, server, address }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -60,13 +70,14 @@ impl Place {
     }
 
     pub(crate) fn start_server(&mut self) {
-        (self.server, _) = start_server(self.folder.path(), &self.address)
+        (self.server, _) = start_server(self.folder.path(), &self.address, self.token)
             .unwrap_or_else(|failed| panic!("the server did not start again:\n{}", failed.log));
     }
 
     /// Starts a server that must not start; returns its exit code and what it said.
     pub(crate) fn refused_server(&self) -> (i32, String) {
-        let failed = start_server(self.folder.path(), &self.address).err().expect("it must not start");
+        let failed =
+            start_server(self.folder.path(), &self.address, self.token).err().expect("it must not start");
         (failed.code, failed.log)
     }
 
@@ -99,6 +110,7 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
         command.args(arguments).env_remove("LOCKSTEP_TOKEN");
+        self.token.map(|token| command.env("LOCKSTEP_TOKEN", token));
         command.env("LOCKSTEP_SERVER", self.url()).env("LOCKSTEP_ACTOR", "ann@example.org");
         command
     }
@@ -156,14 +168,12 @@ struct NotStarted {
     log: String,
 }
 
-fn start_server(folder: &Path, listen: &str) -> Result<(Child, String), NotStarted> {
-    let mut server = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-        .args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"])
-        .arg(folder.join("data"))
-        .env_remove("LOCKSTEP_TOKEN")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn start_server(folder: &Path, listen: &str, token: Option<&str>) -> Result<(Child, String), NotStarted> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+    command.args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"]);
+    command.arg(folder.join("data")).env_remove("LOCKSTEP_TOKEN");
+    token.map(|token| command.env("LOCKSTEP_TOKEN", token));
+    let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
     match announced(server.stderr.take().unwrap(), "server") {
         Ok(address) => Ok((server, address)),
         Err(log) => Err(NotStarted { code: server.wait().unwrap().code().unwrap(), log }),

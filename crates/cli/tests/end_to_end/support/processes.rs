@@ -55,7 +55,10 @@ pub(crate) fn of_folder(folder: &str) -> Vec<Pid> {
         let says = |file| read(*process, file).is_some_and(|text| text.contains(folder));
         says("cmdline") || says("environ") || works_in(*process, folder)
     };
-    all().filter(|process| process.as_raw_nonzero().get().unsigned_abs() != std::process::id()).filter(names).collect()
+    all()
+        .filter(|process| process.as_raw_nonzero().get().unsigned_abs() != std::process::id())
+        .filter(names)
+        .collect()
 }
 
 /// Ends everything that has to do with a folder.
@@ -70,7 +73,8 @@ pub(crate) fn end_all(folder: &str) {
 
 fn all() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
+    let numbers =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
     numbers.filter(|process| is_alive(*process))
 }
 
