@@ -110,6 +110,9 @@ impl Replay {
             Parsed::CreateDomain(_) => Err("domains are not modelled".to_owned()),
             Parsed::AlterTable(alter) => self.alter_table(position, alter),
             Parsed::AlterType(alter) => self.alter_type(position, alter),
+            Parsed::Drop { object_type: ObjectType::Type, cascade: true, .. } => {
+                Err("which columns fall with a type is not modelled".to_owned())
+            }
             Parsed::Drop { object_type, if_exists, names, table, .. } => names
                 .iter()
                 .try_for_each(|name| self.drop_object(object_type, name, if_exists, table.as_ref())),
@@ -140,7 +143,6 @@ impl Replay {
             ObjectType::View | ObjectType::MaterializedView => self.database.views.remove(&name).is_some(),
             ObjectType::Type => self.database.enums.remove(&name).is_some(),
             ObjectType::Index => self.drop_index(&name, table),
-            ObjectType::Sequence => true,
             _ => return Err("the effect of dropping this is not modelled".to_owned()),
         };
         if known || if_exists { Ok(()) } else { Err(format!("`{name}` is not known")) }
@@ -236,21 +238,14 @@ fn is_setting(statement: &Statement) -> bool {
 
 /// Says whether a statement makes or tunes what no reader or writer of rows meets.
 fn is_tuning(statement: &Statement) -> bool {
-    const TUNING: [&str; 10] = [
-        "EXTENSION",
-        "SCHEMA",
-        "SEQUENCE",
-        "DATABASE",
-        "COLLATION",
-        "STATISTICS",
-        "ROLE",
-        "USER",
-        "PUBLICATION",
-        "TABLESPACE",
-    ];
+    const TUNED: [&str; 8] =
+        ["EXTENSION", "SEQUENCE", "DATABASE", "COLLATION", "STATISTICS", "ROLE", "USER", "PUBLICATION"];
     let second = statement.word(1);
-    let create_or_alter = matches!(statement.word(0).as_str(), "CREATE" | "ALTER");
-    create_or_alter && TUNING.contains(&second.as_str())
-        || statement.word(0) == "DROP"
-            && matches!(second.as_str(), "EXTENSION" | "STATISTICS" | "ROLE" | "USER")
+    let tuned = TUNED.contains(&second.as_str());
+    match statement.word(0).as_str() {
+        "CREATE" => tuned || matches!(second.as_str(), "SCHEMA" | "TABLESPACE"),
+        "ALTER" => tuned,
+        "DROP" => second == "STATISTICS",
+        _ => false,
+    }
 }

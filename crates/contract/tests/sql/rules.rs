@@ -197,6 +197,10 @@ fn what_is_not_understood_is_not_checked_with_its_place() {
         "\nCREATE TABLE copy AS SELECT * FROM notes",
         "\nREVOKE ALL ON notes FROM app",
         "\nSET search_path TO other",
+        "\nDROP SEQUENCE numbers",
+        "\nDROP TYPE colour CASCADE",
+        "\nDROP EXTENSION citext CASCADE",
+        "\nALTER SCHEMA public RENAME TO private",
     ];
     for migration in cases {
         let report = migrated(PostgreSql, NOTES, migration);
