@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::support::callers::Callers;
 use super::support::gateway::StandaloneGateway;
 use super::support::place::{ENVIRONMENT, Place};
-use super::support::repository::{Repository, manifest, service};
+use super::support::repository::{Repository, manifest, misbehaving, service};
 use super::support::{eventually, get, processes};
 
 const SERVICES: [&str; 2] = ["store", "web"];
@@ -29,6 +29,7 @@ const CANARY: [&str; 4] = ["--steps", "50,100", "--bake", "150ms"];
 
 struct Fleet {
     place: Place,
+    repositories: [Repository; 2],
     gateway: StandaloneGateway,
     callers: Callers,
     /// The first and the second version of the services.
@@ -57,7 +58,7 @@ impl Fleet {
             });
         }
         let callers = Callers::begin(gateway.address(), PATHS);
-        Self { place, gateway, callers, versions: [first, [store, web]], seen: BTreeMap::new() }
+        Self { place, repositories, gateway, callers, versions: [first, [store, web]], seen: BTreeMap::new() }
     }
 
     /// Begins to go forward to the second versions by a canary.
@@ -126,8 +127,13 @@ impl Fleet {
         }
     }
 
-    /// Waits until an operation is over and exactly what should run runs.
+    /// Waits until an operation is done and exactly what should run runs.
     fn comes_to_rest(&mut self, operation: u64, point: &str) {
+        self.ends(operation, "done", point);
+    }
+
+    /// Waits until an operation has ended in one way and exactly what should run runs.
+    fn ends(&mut self, operation: u64, how: &str, point: &str) {
         let phase = self.place.settled(operation);
         let data = self.place.data();
         eventually("exactly the wanted instances run", || {
@@ -139,7 +145,7 @@ impl Fleet {
         self.note_processes();
         let failures = self.callers.failures();
         assert!(failures.is_empty(), "{point}: {} requests failed: {failures:#?}", failures.len());
-        assert_eq!(phase["phase"], "done", "{point}: {phase}");
+        assert_eq!(phase["phase"], how, "{point}: {phase}");
         assert!(self.place.run(&["journal", "verify"]).contains("as they were written"));
     }
 
@@ -258,6 +264,27 @@ fn instances_survive_the_death_of_everything_of_ours() {
             fleet.callers.wait_for(SERVED_MEANWHILE);
             fleet.place.start_server();
         });
+    }
+    fleet.end();
+}
+
+#[test]
+fn a_server_killed_while_a_bad_version_is_taken_back_takes_it_back_all_the_same() {
+    let mut fleet = Fleet::begin();
+    let store = &fleet.repositories[0];
+    store.write("service.py", &misbehaving("three", "pass", "if self.path == '/store': status = 500"));
+    store.commit("feat: fail");
+    let bad = fleet.place.release("store");
+    // Gateways report every second, so that is how long it takes to see that requests fail.
+    let deploy =
+        ["deploy", &bad, "--env", ENVIRONMENT, "--release-holds", "--steps", "50,100", "--bake", "5s"];
+    // Begun, shifted, being taken back, taken back.
+    for records in 1..=4 {
+        let operation = fleet.place.begin_operation(&deploy);
+        fleet.wait_for_records(operation, records);
+        fleet.kill_server_and_start_it_again();
+        fleet.ends(operation, "reverted", &format!("after record {records} of a bad version"));
+        assert!(fleet.place.run(&["hold", "list", ENVIRONMENT]).contains(&bad));
     }
     fleet.end();
 }

@@ -3,6 +3,8 @@
 //! All of it with the real binary, real git repositories, real instances, real sockets. One target, so that it is linked
 //! once and its support is shared.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 mod bad_input;
 mod crash;
 mod support;

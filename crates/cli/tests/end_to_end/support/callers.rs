@@ -31,7 +31,7 @@ impl Callers {
         let (address, counts) = (address.to_owned(), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             for (key, path) in (0..).zip(paths.iter().cycle()) {
-                counts.note(path, get(&address, path, key));
+                counts.note(path, &get(&address, path, key));
                 if stopped.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
@@ -78,7 +78,7 @@ impl Drop for Callers {
 }
 
 impl Seen {
-    fn note(&self, path: &str, answer: Result<(u16, String), String>) {
+    fn note(&self, path: &str, answer: &Result<(u16, String), String>) {
         if !matches!(answer, Ok((200, _))) {
             self.failures.lock().unwrap().push(format!("{path}: {answer:?}"));
         }

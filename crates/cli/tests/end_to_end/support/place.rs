@@ -77,7 +77,7 @@ impl Place {
     /// Starts a server that must not start; returns its exit code and what it said.
     pub(crate) fn refused_server(&self) -> (i32, String) {
         let failed =
-            start_server(self.folder.path(), &self.address, self.token).err().expect("it must not start");
+            start_server(self.folder.path(), &self.address, self.token).expect_err("it must not start");
         (failed.code, failed.log)
     }
 
