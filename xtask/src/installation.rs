@@ -23,7 +23,7 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// How long one question to the server may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
-/// How long instances have to end after their folder is gone.
+/// How long a folder may refuse to be emptied.
 const END_PATIENCE: Duration = Duration::from_secs(15);
 /// Lines of the server's log that are shown when something fails.
 const LOG_TAIL: usize = 25;
@@ -274,20 +274,27 @@ pub(crate) fn temporary_folder(purpose: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Removes the folder of an installation, which also ends its instances, and waits until they are gone.
+/// Removes the folder of an installation, which ends its instances, and waits until all its processes are gone.
 pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
+    empty(folder)?;
+    processes::end_all_of(folder, Duration::ZERO)?;
+    // A server that was still there may have made a folder anew.
+    empty(folder)
+}
+
+fn empty(folder: &Path) -> Result<()> {
     let begin = Instant::now();
     // What still runs may write a file while the folder is being emptied.
     while let Err(error) = fs::remove_dir_all(folder) {
         if !folder.exists() {
-            break;
+            return Ok(());
         }
         if begin.elapsed() > END_PATIENCE {
             return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
         }
         thread::sleep(ASK_EVERY);
     }
-    processes::end_all_of(folder, END_PATIENCE)
+    Ok(())
 }
 
 /// Writes arguments as they would be typed.

@@ -20,7 +20,7 @@ const LARGEST_LAG: Duration = Duration::from_secs(1);
 /// Failures whose words are kept; the others are only counted.
 const KEPT_FAILURES: usize = 20;
 /// How many different customers there are. Each always carries the same key.
-const KEYS: usize = 200;
+const KEYS: u64 = 200;
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy)]
@@ -247,7 +247,7 @@ impl Worker {
     fn call(&self, turn: usize, connection: &mut Option<(SocketAddr, Connection)>) {
         let target = *lock(&self.shared.target);
         let kind = kind(target.kinds, turn);
-        let key = format!("x-lockstep-key: customer-{}", (turn * 11 + self.index) % KEYS);
+        let key = format!("x-lockstep-key: customer-{}", customer(turn, self.index));
         let close: &[&str] = if self.keeps { &[&key] } else { &[&key, "connection: close"] };
         let request = request(kind.method, kind.path, target.address, close, kind.body);
         let kept = connection
@@ -289,6 +289,12 @@ impl Worker {
             failures.push(format!("{} {}: {why}", kind.method, kind.path));
         }
     }
+}
+
+/// Chooses the customer of a turn, so that every customer sends every kind of request (a Fibonacci hash).
+fn customer(turn: usize, worker: usize) -> u64 {
+    let mixed = ((turn * 64 + worker) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) % KEYS
 }
 
 /// Chooses the kind of a turn: all kinds come in turn, as often as they weigh.
@@ -346,6 +352,15 @@ mod tests {
     fn kinds_come_as_often_as_they_weigh() {
         let bad = (0..40).filter(|&turn| kind(KINDS, turn).path == "/bad").count();
         assert_eq!(bad, 10);
+    }
+
+    #[test]
+    fn every_customer_sends_every_kind() {
+        for remainder in 0..4 {
+            let turns = (0..8_000).filter(|turn| turn % 4 == remainder);
+            let customers: std::collections::BTreeSet<_> = turns.map(|turn| customer(turn, 1)).collect();
+            assert_eq!(customers.len() as u64, KEYS);
+        }
     }
 
     #[test]

@@ -236,8 +236,10 @@ impl Story {
         self.deploy_to_staging(&UPGRADED)?;
         let begin = Instant::now();
         let arguments = ["promote", "staging", "production", "--strategy", "canary"];
-        self.installation
-            .run(&[&arguments[..], &["--steps", "10,50,100", "--bake", "2s"]].concat(), Show::All)?;
+        self.installation.run(
+            &[&arguments[..], &["--steps", "10,50,100", "--bake", "2s", "--min-requests", "3"]].concat(),
+            Show::All,
+        )?;
         self.expect_production(&UPGRADED)?;
         println!("  who answered meanwhile:");
         for (version, count) in self.load()?.answers_after(begin) {
@@ -267,7 +269,8 @@ impl Story {
             ["promote", "staging", "production", "catalog", "--strategy", "canary", "--steps", "10,50,100"];
         let canary = [&canary[..], &["--bake", "3s", "--min-requests", "20"]].concat();
         let begin = Instant::now();
-        self.installation.run_refused(&canary, &[1])?;
+        let refused = self.installation.run_refused(&canary, &[1])?;
+        ensure!(refused.says("requests failed"), "it went back for another reason than its requests");
         self.summary.bad_version = begin.elapsed();
         println!("  it went back by itself after {}", time(self.summary.bad_version));
         let after = checks::baseline(&self.installation, "production")?;
