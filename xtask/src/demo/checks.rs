@@ -120,16 +120,17 @@ pub(super) fn released(installation: &Installation, service: &str) -> Result<Vec
     Ok(versions.iter().filter_map(|version| version["number"].as_str().map(str::to_owned)).collect())
 }
 
-/// Returns the instances of an environment with what they are: those that serve, with their restarts.
+/// Returns the instances of an environment that serve or could at once, with where they are and how often they restarted.
 pub(super) fn instances(installation: &Installation, environment: &str) -> Result<BTreeMap<String, String>> {
     let status = installation.json(&["status", environment])?;
     let services = status["services"].as_array().into_iter().flatten();
     let all = services.flat_map(|service| service["instances"].as_array().into_iter().flatten());
+    let healthy = all.filter(|instance| instance["state"]["state"] == "healthy");
     let shown = |instance: &Value| {
-        let [state, address, restarts] = ["state", "address", "restarts"].map(|field| &instance[field]);
-        Some((instance["id"].as_str()?.to_owned(), format!("{state} at {address}, {restarts} restarts")))
+        let [address, restarts] = ["address", "restarts"].map(|field| &instance[field]);
+        Some((instance["id"].as_str()?.to_owned(), format!("at {address}, {restarts} restarts")))
     };
-    Ok(all.filter_map(shown).collect())
+    Ok(healthy.filter_map(shown).collect())
 }
 
 /// Waits until something is so.

@@ -366,6 +366,7 @@ impl Story {
         })?;
         self.load()?.redirect(Target { address: listen, kinds: LOOKING })?;
         let before = checks::instances(&self.installation, "production")?;
+        ensure!(before.len() >= SERVICES.len(), "only {} instances of production are healthy", before.len());
         self.installation.kill_server()?;
         let killed = Instant::now();
         let load = self.load()?;
