@@ -15,20 +15,34 @@ fn main() {
     let old = document(operations);
     let mut changed = old.clone();
     for index in (0..operations).step_by(100) {
-        changed["components"]["schemas"][format!("Model{index}")]["properties"]["count"]["maximum"] = json!(7);
+        changed["components"]["schemas"][format!("Model{index}")]["properties"]["count"]["maximum"] =
+            json!(7);
     }
     let mut described = old.clone();
     for index in 0..operations {
-        described["components"]["schemas"][format!("Model{index}")]["properties"]["count"]["maximum"] = json!(1000 + index);
+        described["components"]["schemas"][format!("Model{index}")]["properties"]["count"]["maximum"] =
+            json!(1000 + index);
     }
     let old = old.to_string();
     let floor = fastest(|| drop((parse(&old), parse(&old))));
-    println!("{operations} operations, {:.1} MB; serde_json parse of both: {floor:.1?}", old.len() as f64 / 1e6);
-    for (name, new) in [("the same", old.clone()), ("1 % of schemas changed", changed.to_string()), ("every schema changed", described.to_string())] {
+    println!(
+        "{operations} operations, {:.1} MB; serde_json parse of both: {floor:.1?}",
+        old.len() as f64 / 1e6
+    );
+    for (name, new) in [
+        ("the same", old.clone()),
+        ("1 % of schemas changed", changed.to_string()),
+        ("every schema changed", described.to_string()),
+    ] {
         let (old, new) = (source(&old), source(&new));
         let mut changes = 0;
-        let time = fastest(|| changes = diff_as(Kind::OpenApi, &old, &new, &Options::default()).expect("valid").changes.len());
-        println!("{name}: {time:.1?}, {:.2} times the parse, {changes} changes", time.as_secs_f64() / floor.as_secs_f64());
+        let time = fastest(|| {
+            changes = diff_as(Kind::OpenApi, &old, &new, &Options::default()).expect("valid").changes.len()
+        });
+        println!(
+            "{name}: {time:.1?}, {:.2} times the parse, {changes} changes",
+            time.as_secs_f64() / floor.as_secs_f64()
+        );
     }
     small_contracts();
 }
@@ -86,11 +100,20 @@ fn document(operations: usize) -> Value {
         }}));
         let mut properties = Map::new();
         for number in 0..14 {
-            properties.insert(format!("field{number}"), json!({"type": "string", "description": "what the field holds ".repeat(4), "maxLength": 100}));
+            properties.insert(
+                format!("field{number}"),
+                json!({"type": "string", "description": "what the field holds ".repeat(4), "maxLength": 100}),
+            );
         }
         properties.insert("count".into(), json!({"type": "integer", "maximum": 100}));
-        properties.insert("next".into(), json!({"$ref": format!("#/components/schemas/Model{}", (index + 1) % operations.max(1))}));
-        schemas.insert(format!("Model{index}"), json!({"type": "object", "required": ["field0"], "properties": properties}));
+        properties.insert(
+            "next".into(),
+            json!({"$ref": format!("#/components/schemas/Model{}", (index + 1) % operations.max(1))}),
+        );
+        schemas.insert(
+            format!("Model{index}"),
+            json!({"type": "object", "required": ["field0"], "properties": properties}),
+        );
     }
     json!({"openapi": "3.0.3", "info": {"title": "large", "version": "1"}, "paths": paths, "components": {"schemas": schemas}})
 }

@@ -81,12 +81,15 @@ fn source(folder: &Path, file: &str) -> Result<Source, String> {
 
 fn walk(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.flat_map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path()] }).collect()
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { vec![entry.path()] })
+        .collect()
 }
 
 fn summary(report: &Report) -> String {
     let changes = report.changes.iter().filter(|change| change.level != Level::Info);
-    let changes: Vec<String> = changes.map(|change| format!("{} {}: {}", change.level, change.rule.id, change.message)).collect();
+    let changes: Vec<String> =
+        changes.map(|change| format!("{} {}: {}", change.level, change.rule.id, change.message)).collect();
     let open: Vec<&str> = report.not_checked.iter().map(|open| open.reason.as_str()).collect();
     format!("{} [{}] not checked {open:?}", report.verdict, changes.join(" | "))
 }

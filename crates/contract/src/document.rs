@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn json_places_have_the_line_of_their_key() {
         let text = "{\n \"a\": {\n  \"b/c\": [1,\n 2, {\"d\": \"}\\\"\"}]},\n \"e\": 1\n}";
-        assert_eq!(lines("a.json", text, &["", "/a", "/a/b~1c/1", "/a/b~1c/2/d", "/e", "/a/x"]), [1, 2, 4, 4, 5, 2]);
+        assert_eq!(
+            lines("a.json", text, &["", "/a", "/a/b~1c/1", "/a/b~1c/2/d", "/e", "/a/x"]),
+            [1, 2, 4, 4, 5, 2]
+        );
     }
 
     #[test]
@@ -160,7 +163,14 @@ mod tests {
             ("a.yaml", b"a: 1\nb: \xff\n".to_vec(), 2),
             ("a.yaml", b"a: &x\n  b: *x\n".to_vec(), 2),
             ("a.json", "[".repeat(10_000).into_bytes(), 1),
-            ("a.yaml", (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>().into_bytes(), 129),
+            (
+                "a.yaml",
+                (0..10_000)
+                    .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+                    .collect::<String>()
+                    .into_bytes(),
+                129,
+            ),
         ];
         for (file, bytes, line) in cases {
             let error = Document::parse(file, &bytes).expect_err("bad input");

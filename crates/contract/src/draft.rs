@@ -18,7 +18,11 @@ pub(crate) struct Spot {
 
 impl Spot {
     pub(crate) fn new(library: &Library<'_>, document: usize, pointer: String) -> Self {
-        let place = if document == 0 { pointer.clone() } else { format!("{}#{pointer}", library.document(document).file) };
+        let place = if document == 0 {
+            pointer.clone()
+        } else {
+            format!("{}#{pointer}", library.document(document).file)
+        };
         Self { document, pointer, place }
     }
 }
@@ -63,7 +67,9 @@ impl Drafts {
             changes: findings
                 .changes
                 .into_iter()
-                .map(|draft| draft.change.at(old_lines.locate(old, draft.old), new_lines.locate(new, draft.new)))
+                .map(|draft| {
+                    draft.change.at(old_lines.locate(old, draft.old), new_lines.locate(new, draft.new))
+                })
                 .collect(),
             not_checked: findings
                 .not_checked

@@ -20,10 +20,28 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
 /// True when the source looks like a JSON Schema: a document whose root has keywords of one.
 pub(crate) fn detect(source: &Source) -> bool {
     const KEYWORDS: [&str; 18] = [
-        "$schema", "$id", "$ref", "$defs", "definitions", "type", "properties", "allOf", "anyOf", "oneOf", "enum", "const", "not",
-        "if", "items", "pattern", "required", "additionalProperties",
+        "$schema",
+        "$id",
+        "$ref",
+        "$defs",
+        "definitions",
+        "type",
+        "properties",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "enum",
+        "const",
+        "not",
+        "if",
+        "items",
+        "pattern",
+        "required",
+        "additionalProperties",
     ];
-    let Some((path, bytes)) = source.entry().filter(|(path, bytes)| may_be_document(path, bytes)) else { return false };
+    let Some((path, bytes)) = source.entry().filter(|(path, bytes)| may_be_document(path, bytes)) else {
+        return false;
+    };
     match crate::document::Document::parse(path, bytes) {
         Ok(document) => match &document.value {
             Value::Bool(_) => true,
@@ -37,7 +55,7 @@ pub(crate) fn detect(source: &Source) -> bool {
 /// Compares two schemas in both directions.
 pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
     let (old, new) = crate::library::load_both(old, new)?;
-    let dialects = [dialect(&old.entry().value), dialect(&new.entry().value)];
+    let dialects = [dialect(old.entry().value), dialect(new.entry().value)];
     let mut schemas = Schemas::new((&old, &new), dialects, Flow::Message, options.unknown_fields);
     let site = Site {
         old: schemas.schema(Side::Old, old.entry()),
@@ -60,6 +78,8 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
 
 fn dialect(root: &Value) -> Dialect {
     let declared = root.get("$schema").and_then(Value::as_str).unwrap_or_default();
-    let early = ["draft-03", "draft-04", "draft-05", "draft-06", "draft-07"].iter().any(|draft| declared.contains(draft));
+    let early = ["draft-03", "draft-04", "draft-05", "draft-06", "draft-07"]
+        .iter()
+        .any(|draft| declared.contains(draft));
     if early { Dialect::EarlyJsonSchema } else { Dialect::JsonSchema }
 }

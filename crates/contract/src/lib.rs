@@ -7,15 +7,15 @@
 
 mod document;
 mod draft;
-mod library;
-mod schema;
 pub mod graphql;
 pub mod json_schema;
+mod library;
 mod model;
 pub mod openapi;
 mod options;
 pub mod protobuf;
 pub mod render;
+mod schema;
 mod source;
 pub mod sql;
 mod text;

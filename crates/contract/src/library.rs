@@ -81,7 +81,8 @@ impl<'a> Library<'a> {
         let index = self.documents.len();
         let uri = uri::of_file(&document.file);
         let base = self.new_base(uri.clone(), index, String::new());
-        let mut survey = Survey { index, file: uri, follow, ids: document.has_ids(), needed: Vec::new(), library: self };
+        let mut survey =
+            Survey { index, file: uri, follow, ids: document.has_ids(), needed: Vec::new(), library: self };
         if survey.follow || survey.ids {
             survey.walk(&document.value, base, &mut String::new());
         }
@@ -193,7 +194,12 @@ impl Survey<'_, '_> {
                     self.need(base, reference);
                 }
                 if let (true, Some(mapping)) = (self.follow, value.pointer("/discriminator/mapping")) {
-                    mapping.as_object().into_iter().flatten().filter_map(|(_, to)| to.as_str()).for_each(|to| self.need(base, to));
+                    mapping
+                        .as_object()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|(_, to)| to.as_str())
+                        .for_each(|to| self.need(base, to));
                 }
                 for (key, child) in map {
                     self.descend(key, child, base, pointer);
@@ -221,10 +227,14 @@ impl Survey<'_, '_> {
     fn identify(&mut self, map: &serde_json::Map<String, Value>, base: BaseId, pointer: &str) -> BaseId {
         let text = |key: &str| map.get(key).and_then(Value::as_str);
         let mut base = base;
-        match text("$id").or_else(|| text("id").filter(|id| map.contains_key("$schema") && id.contains(':'))) {
+        match text("$id").or_else(|| text("id").filter(|id| map.contains_key("$schema") && id.contains(':')))
+        {
             Some(id) if id.starts_with('#') => self.anchor(base, &id[1..], pointer),
             Some(id) => {
-                let uri = uri::resolve(&self.library.bases[base.0 as usize].uri, id.split('#').next().unwrap_or(id));
+                let uri = uri::resolve(
+                    &self.library.bases[base.0 as usize].uri,
+                    id.split('#').next().unwrap_or(id),
+                );
                 base = self.library.new_base(uri, self.index, pointer.to_owned());
                 self.library.embedded.insert((self.index, pointer.to_owned()), base);
             }
@@ -253,7 +263,10 @@ impl Survey<'_, '_> {
 }
 
 /// Reads both sides of a comparison and reports what is wrong with either.
-pub(crate) fn load_both<'a>(old: &'a Source, new: &'a Source) -> Result<(Library<'a>, Library<'a>), Vec<InputError>> {
+pub(crate) fn load_both<'a>(
+    old: &'a Source,
+    new: &'a Source,
+) -> Result<(Library<'a>, Library<'a>), Vec<InputError>> {
     match (Library::load(old), Library::load(new)) {
         (Ok(old), Ok(new)) => Ok((old, new)),
         (old, new) => Err([old.err(), new.err()].into_iter().flatten().flatten().collect()),

@@ -71,10 +71,22 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
     let mut drafts = Drafts::default();
     let mut uses = Uses::default();
     let sides = [Cursor::root(&old, Side::Old), Cursor::root(&new, Side::New)];
-    Comparer { request: &mut request, response: &mut response, uses: Some(&mut uses), findings: &mut drafts.deploy, options }
-        .contract(&sides[0], &sides[1]);
-    Comparer { request: &mut request, response: &mut response, uses: None, findings: &mut drafts.roll_back, options }
-        .contract(&sides[1], &sides[0]);
+    Comparer {
+        request: &mut request,
+        response: &mut response,
+        uses: Some(&mut uses),
+        findings: &mut drafts.deploy,
+        options,
+    }
+    .contract(&sides[0], &sides[1]);
+    Comparer {
+        request: &mut request,
+        response: &mut response,
+        uses: None,
+        findings: &mut drafts.roll_back,
+        options,
+    }
+    .contract(&sides[1], &sides[0]);
     report::compare(&mut request, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
     report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
     Ok(drafts.locate(&old, &new))
@@ -83,7 +95,9 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
 fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
     let root = library.entry().value;
     let version = match (root.get("openapi"), root.get("swagger")) {
-        (Some(version), _) | (None, Some(version)) => version.as_str().map_or_else(|| version.to_string(), str::to_owned),
+        (Some(version), _) | (None, Some(version)) => {
+            version.as_str().map_or_else(|| version.to_string(), str::to_owned)
+        }
         (None, None) => String::new(),
     };
     if !root.is_object() {
@@ -96,7 +110,9 @@ fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
     } else {
         let line = library.document(0).lines(["/openapi"]).first().copied().unwrap_or(1);
         let message = format!("`{version}` is not a version of OpenAPI that is read");
-        Err(InputError::new(&library.document(0).file, message).on_line(line).with_hint("use 2.0, 3.0, 3.1 or 3.2"))
+        Err(InputError::new(&library.document(0).file, message)
+            .on_line(line)
+            .with_hint("use 2.0, 3.0, 3.1 or 3.2"))
     }
 }
 
@@ -132,7 +148,14 @@ struct Use {
 
 impl<'l> Comparer<'_, 'l> {
     /// Files a change; `place` is told of the new side where it is there.
-    fn change(&mut self, rule: &'static Rule, place: &Cursor<'l>, message: String, old: Option<Spot>, new: Option<Spot>) {
+    fn change(
+        &mut self,
+        rule: &'static Rule,
+        place: &Cursor<'l>,
+        message: String,
+        old: Option<Spot>,
+        new: Option<Spot>,
+    ) {
         let change = Change::new(rule, place.spot().place, message);
         self.findings.changes.push(Draft { change, old, new });
     }
@@ -159,20 +182,28 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     /// Remembers that a schema is used; a missing schema allows everything. `owners` are what the schemas stand in.
-    fn schema_use(&mut self, owners: &Pair<'_, 'l>, (old, new): (Option<Cursor<'l>>, Option<Cursor<'l>>), used: Use) {
+    fn schema_use(
+        &mut self,
+        owners: &Pair<'_, 'l>,
+        (old, new): (Option<Cursor<'l>>, Option<Cursor<'l>>),
+        used: Use,
+    ) {
         let Some(uses) = &mut self.uses else { return };
         let (schemas, sites) = match used.flow {
             Flow::Request => (&mut *self.request, &mut uses.request),
             _ => (&mut *self.response, &mut uses.response),
         };
         let mut node = |cursor: &Option<Cursor<'l>>| {
-            cursor.as_ref().map_or(crate::schema::NodeId::ANY, |cursor| schemas.schema(cursor.side, cursor.target.clone()))
+            cursor.as_ref().map_or(crate::schema::NodeId::ANY, |cursor| {
+                schemas.schema(cursor.side, cursor.target.clone())
+            })
         };
         let (old_node, new_node) = (node(&old), node(&new));
         if schemas.are_identical(old_node, new_node) {
             return;
         }
-        let new_node = if used.slot == "value" { schemas.read_from_text(old_node, new_node) } else { new_node };
+        let new_node =
+            if used.slot == "value" { schemas.read_from_text(old_node, new_node) } else { new_node };
         let (old_spot, new_spot) = (owners.old.spot(), owners.new.spot());
         sites.push(Site {
             old: old_node,

@@ -41,7 +41,8 @@ mod tests {
 
     fn report() -> Report {
         let old = r#"{"type": "object", "properties": {"n": {"maximum": 10, "type": "integer"}}}"#;
-        let new = "{\"type\": \"object\",\n \"properties\": {\"n\": {\"maximum\": 5, \"type\": \"integer\"}}}";
+        let new =
+            "{\"type\": \"object\",\n \"properties\": {\"n\": {\"maximum\": 5, \"type\": \"integer\"}}}";
         let source = |text: &str| Source::file("a|b.json", text.as_bytes());
         diff_as(Kind::JsonSchema, &source(old), &source(new), &Options::default()).expect("valid input")
     }
@@ -50,7 +51,8 @@ mod tests {
     fn text_names_the_rule_the_place_and_the_witness() {
         let text = text(&report());
         assert!(text.starts_with("breaking: 1 breaking of 1 changes"), "{text}");
-        for part in ["error", "message-maximum-lowered", "a|b.json:2", "/properties/n", "witness: {\"n\":6}"] {
+        for part in ["error", "message-maximum-lowered", "a|b.json:2", "/properties/n", "witness: {\"n\":6}"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -91,6 +91,55 @@ enum Node<'l> {
     Facts(Rc<Facts>),
 }
 
+/// How many alternatives are compared in one comparison of contracts: real ones need some thousand.
+const MAX_PROOF_WORK: usize = 1 << 18;
+
+/// How many values are tried against schemas in one comparison, for witnesses and listed values.
+const MAX_TRIALS: usize = 1 << 21;
+
+/// How many samples are made in one comparison.
+const MAX_SAMPLES_MADE: usize = 1 << 18;
+
+/// How many samples are made for one pair of schemas, so that a hard one does not take the witnesses of the others.
+const MAX_SAMPLES_HERE: usize = 1 << 11;
+
+/// What a comparison has done so far; past a limit nothing more is proved and no more witnesses are looked for.
+#[derive(Debug, Default)]
+struct Work {
+    proofs: usize,
+    trials: usize,
+    samples: usize,
+    samples_here: usize,
+    /// True while only an answer is wanted and no document that shows it.
+    without_samples: bool,
+}
+
+impl Work {
+    /// Counts one step of a proof; false when no more may be made.
+    fn prove(&mut self) -> bool {
+        self.proofs += 1;
+        self.proofs <= MAX_PROOF_WORK
+    }
+
+    /// Counts one value tried; false when no more may be.
+    fn try_value(&mut self) -> bool {
+        self.trials += 1;
+        self.trials <= MAX_TRIALS
+    }
+
+    /// Counts one sample made; false when no more may be.
+    fn sample(&mut self) -> bool {
+        self.samples += 1;
+        self.samples_here += 1;
+        !self.without_samples && self.samples <= MAX_SAMPLES_MADE && self.samples_here <= MAX_SAMPLES_HERE
+    }
+
+    /// Begins the work on another pair.
+    fn begin(&mut self) {
+        self.samples_here = 0;
+    }
+}
+
 /// The arena of schemas of one comparison in one flow, and all that has been found out about them.
 pub(crate) struct Schemas<'l> {
     old: &'l Library<'l>,
@@ -107,6 +156,7 @@ pub(crate) struct Schemas<'l> {
     lowering_depth: usize,
     patterns: Patterns,
     identical: identical::Identical,
+    work: Work,
     proofs: prove::Proofs,
     strict_proofs: prove::Proofs,
     strict: bool,
@@ -135,6 +185,7 @@ impl<'l> Schemas<'l> {
             lowering_depth: 0,
             patterns: Patterns::default(),
             identical: identical::Identical::default(),
+            work: Work::default(),
             proofs: prove::Proofs::default(),
             strict_proofs: prove::Proofs::default(),
             strict: false,
@@ -143,7 +194,9 @@ impl<'l> Schemas<'l> {
 
     /// True when the schema allows arrays or objects.
     pub(crate) fn allows_composites(&mut self, id: NodeId) -> bool {
-        self.alternatives(id).iter().any(|facts| facts.types.has(Type::Array) || facts.types.has(Type::Object))
+        self.alternatives(id)
+            .iter()
+            .any(|facts| facts.types.has(Type::Array) || facts.types.has(Type::Object))
     }
 
     /// The schema of a value that travels as text: a string of any kind then also reads what numbers and booleans are written as.
@@ -196,7 +249,7 @@ impl<'l> Schemas<'l> {
 
     /// True when so many schemas were met that the comparison must end.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.nodes.len() > MAX_NODES
+        self.nodes.len() > MAX_NODES || self.work.proofs > MAX_PROOF_WORK
     }
 
     /// The schema that demands all of these.

@@ -54,7 +54,10 @@ fn check(seed: u64, dice: &mut Dice, (old, new): (&Value, &Value), verdict: Verd
         let candidate = document(dice, if round % 3 == 0 { new } else { old }, 4);
         if before.is_valid(&candidate) && !after.is_valid(&candidate) {
             let flagged = verdict != Verdict::Compatible;
-            assert!(flagged, "seed {seed}: {candidate} was allowed and is not, but nothing was found between\n{old}\n{new}");
+            assert!(
+                flagged,
+                "seed {seed}: {candidate} was allowed and is not, but nothing was found between\n{old}\n{new}"
+            );
         }
     }
 }
@@ -68,12 +71,18 @@ fn no_document_contradicts_a_verdict() {
         let (mut dice, old, new) = pair(seed);
         let report = compare(&old, &new);
         tally[report.verdict as usize] += 1;
-        silent += report.changes.iter().filter(|change| change.level == Level::Error && change.witness.is_none()).count();
+        silent += report
+            .changes
+            .iter()
+            .filter(|change| change.level == Level::Error && change.witness.is_none())
+            .count();
         check(seed, &mut dice, (&old, &new), report.verdict, &report.changes);
         check(seed, &mut dice, (&new, &old), report.roll_back.verdict(), &report.roll_back.changes);
     }
     let [compatible, breaking, undecided] = tally;
-    println!("{cases} pairs: {compatible} compatible, {breaking} breaking ({silent} errors without a witness), {undecided} not decided");
+    println!(
+        "{cases} pairs: {compatible} compatible, {breaking} breaking ({silent} errors without a witness), {undecided} not decided"
+    );
     assert!(undecided * 4 < tally.iter().sum::<usize>(), "most pairs are decided: {undecided} are not");
 }
 

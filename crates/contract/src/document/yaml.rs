@@ -84,19 +84,27 @@ impl Builder {
                     return self.key(&text, style, span.start).map(|()| Progress::More);
                 }
                 let core = tag.as_ref().is_none_or(|tag| tag.suffix != "str");
-                let value = if style == ScalarStyle::Plain && core { plain(&text) } else { text.into_owned().into() };
+                let value =
+                    if style == ScalarStyle::Plain && core { plain(&text) } else { text.into_owned().into() };
                 self.add(Counted { value, nodes: 1 }, anchor, span.start)?;
             }
-            Event::SequenceStart(anchor, _) => self.open(Container::Sequence(Vec::new()), anchor, span.start)?,
+            Event::SequenceStart(anchor, _) => {
+                self.open(Container::Sequence(Vec::new()), anchor, span.start)?
+            }
             Event::MappingStart(anchor, _) => {
-                self.open(Container::Mapping { map: Map::new(), key: None, merged: Vec::new() }, anchor, span.start)?;
+                self.open(
+                    Container::Mapping { map: Map::new(), key: None, merged: Vec::new() },
+                    anchor,
+                    span.start,
+                )?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span.start)?,
             Event::Alias(anchor) => {
                 let nodes = self.anchors.get(&anchor).map_or(0, |node| node.nodes);
                 self.copy(nodes, span.start)?;
                 let copy = self.anchors.get(&anchor).cloned();
-                let copy = copy.ok_or_else(|| Error::new("an alias to a node that contains it", span.start))?;
+                let copy =
+                    copy.ok_or_else(|| Error::new("an alias to a node that contains it", span.start))?;
                 self.add(copy, 0, span.start)?;
             }
             Event::DocumentEnd => return Ok(Progress::Done),
@@ -212,7 +220,8 @@ fn number(text: &str) -> Option<Number> {
         return u64::from_str_radix(digits, 8).ok().map(Number::from);
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let starts = unsigned.strip_prefix('.').unwrap_or(unsigned).starts_with(|first: char| first.is_ascii_digit());
+    let starts =
+        unsigned.strip_prefix('.').unwrap_or(unsigned).starts_with(|first: char| first.is_ascii_digit());
     let allowed = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
     if !starts || !unsigned.bytes().all(allowed) {
         return None;

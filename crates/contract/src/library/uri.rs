@@ -34,7 +34,8 @@ fn merge(path: &str, reference: &str) -> String {
         return path.to_owned();
     }
     let folder = path.rfind('/').map_or("/", |end| &path[..=end]);
-    let joined = if reference.starts_with('/') { reference.to_owned() } else { format!("{folder}{reference}") };
+    let joined =
+        if reference.starts_with('/') { reference.to_owned() } else { format!("{folder}{reference}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in joined.split('/') {
         match part {

@@ -27,7 +27,12 @@ impl<'l> Comparer<'_, 'l> {
         match (body(old), body(new)) {
             (None, None) => {}
             (Some(before), None) => {
-                self.removed(&rules::BODY_REMOVED, &before.cursor, &new.cursor, format!("the body of {name} is gone"));
+                self.removed(
+                    &rules::BODY_REMOVED,
+                    &before.cursor,
+                    &new.cursor,
+                    format!("the body of {name} is gone"),
+                );
             }
             (None, Some(after)) if after.required => {
                 let message = format!("{name} requires a body: consumers that send none are refused");
@@ -48,7 +53,9 @@ impl<'l> Comparer<'_, 'l> {
                 let message = format!("the body of {name} is required: consumers that send none are refused");
                 self.changed(&rules::BODY_BECAME_REQUIRED, &pair, message);
             }
-            (true, false) => self.changed(&rules::BODY_BECAME_OPTIONAL, &pair, format!("the body of {name} is optional")),
+            (true, false) => {
+                self.changed(&rules::BODY_BECAME_OPTIONAL, &pair, format!("the body of {name} is optional"))
+            }
             _ => {}
         }
         for media_type in &old.media_types {
@@ -56,34 +63,58 @@ impl<'l> Comparer<'_, 'l> {
                 Some(other) => self.request_media_type(media_type, other, operation),
                 None => {
                     let message = format!("the body of {name} may no longer be {}", media_type.name);
-                    self.removed(&rules::REQUEST_MEDIA_TYPE_REMOVED, &media_type.cursor, &new.cursor, message);
+                    self.removed(
+                        &rules::REQUEST_MEDIA_TYPE_REMOVED,
+                        &media_type.cursor,
+                        &new.cursor,
+                        message,
+                    );
                 }
             }
         }
-        for media_type in new.media_types.iter().filter(|media_type| covering(media_type, &old.media_types).is_none()) {
+        for media_type in
+            new.media_types.iter().filter(|media_type| covering(media_type, &old.media_types).is_none())
+        {
             let message = format!("the body of {name} may be {}", media_type.name);
             self.added(&rules::REQUEST_MEDIA_TYPE_ADDED, &media_type.cursor, &old.cursor, message);
         }
     }
 
-    fn request_media_type(&mut self, old: &MediaType<'l>, new: &MediaType<'l>, operation: &Operation<'_, 'l>) {
+    fn request_media_type(
+        &mut self,
+        old: &MediaType<'l>,
+        new: &MediaType<'l>,
+        operation: &Operation<'_, 'l>,
+    ) {
         let pair = Pair { old: &old.cursor, new: &new.cursor };
         self.encodings(&pair, &operation.name());
         let mut envelope = operation.envelope();
         envelope.push(("content_type", old.name.clone().into()));
         let label = format!("the body of {}", operation.name());
-        self.schema_use(&pair, (schema(&old.cursor), schema(&new.cursor)), Use { flow: Flow::Request, label, envelope, slot: "body" });
+        self.schema_use(
+            &pair,
+            (schema(&old.cursor), schema(&new.cursor)),
+            Use { flow: Flow::Request, label, envelope, slot: "body" },
+        );
     }
 
     fn encodings(&mut self, pair: &Pair<'_, 'l>, name: &str) {
         let empty = serde_json::Map::new();
-        let map = |cursor: &Cursor<'l>| cursor.value().get("encoding").and_then(Value::as_object).unwrap_or(&empty).clone();
+        let map = |cursor: &Cursor<'l>| {
+            cursor.value().get("encoding").and_then(Value::as_object).unwrap_or(&empty).clone()
+        };
         let (old, new) = (map(pair.old), map(pair.new));
         for (part, before) in &old {
             let after = new.get(part);
-            let differs = ["contentType", "style", "explode"].iter().any(|key| before.get(*key) != after.and_then(|after| after.get(*key)));
+            let differs = ["contentType", "style", "explode"]
+                .iter()
+                .any(|key| before.get(*key) != after.and_then(|after| after.get(*key)));
             if differs {
-                self.changed(&rules::REQUEST_ENCODING_CHANGED, pair, format!("the part `{part}` of the body of {name} is encoded differently"));
+                self.changed(
+                    &rules::REQUEST_ENCODING_CHANGED,
+                    pair,
+                    format!("the part `{part}` of the body of {name} is encoded differently"),
+                );
             }
         }
         if pair.old.value().get("itemSchema") != pair.new.value().get("itemSchema") {
@@ -98,7 +129,10 @@ pub(super) fn schema<'l>(media_type: &Cursor<'l>) -> Option<Cursor<'l>> {
 }
 
 /// The media type among `others` that covers this one: the same, or a range around it.
-pub(super) fn covering<'m, 'l>(media_type: &MediaType<'l>, others: &'m [MediaType<'l>]) -> Option<&'m MediaType<'l>> {
+pub(super) fn covering<'m, 'l>(
+    media_type: &MediaType<'l>,
+    others: &'m [MediaType<'l>],
+) -> Option<&'m MediaType<'l>> {
     let kind = media_type.name.split('/').next().unwrap_or_default();
     let ranges = [media_type.name.clone(), format!("{kind}/*"), "*/*".to_owned()];
     ranges.iter().find_map(|range| others.iter().find(|other| other.name == *range))
@@ -115,7 +149,8 @@ fn normal_name(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let mut parts = lower.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_owned();
-    let mut parameters: Vec<&str> = parts.filter(|part| !part.starts_with("charset=utf-8") && !part.is_empty()).collect();
+    let mut parameters: Vec<&str> =
+        parts.filter(|part| !part.starts_with("charset=utf-8") && !part.is_empty()).collect();
     parameters.sort_unstable();
     std::iter::once(kind.as_str()).chain(parameters).collect::<Vec<_>>().join(";")
 }
@@ -135,7 +170,8 @@ fn body<'l>(operation: &Operation<'_, 'l>) -> Option<Body<'l>> {
 
 /// The media types that Swagger 2 names for an operation or the whole contract.
 pub(super) fn consumed(operation: &Operation<'_, '_>, key: &str) -> Vec<String> {
-    let named = [&operation.cursor, operation.root].into_iter().find_map(|owner| owner.value().get(key)?.as_array());
+    let named =
+        [&operation.cursor, operation.root].into_iter().find_map(|owner| owner.value().get(key)?.as_array());
     let names: Vec<String> = named.into_iter().flatten().filter_map(Value::as_str).map(normal_name).collect();
     if names.is_empty() { vec!["application/json".to_owned()] } else { names }
 }

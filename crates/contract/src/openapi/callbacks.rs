@@ -15,22 +15,40 @@ impl<'l> Comparer<'_, 'l> {
     /// The callbacks of an operation: by name, then by the expression that says where the call goes.
     pub(super) fn callbacks(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
         let calls = |operation: &Operation<'_, 'l>| -> Vec<(&'l str, Cursor<'l>)> {
-            entries(&operation.cursor, "callbacks").into_iter().flat_map(|(_, callback)| callback.entries()).collect()
+            entries(&operation.cursor, "callbacks")
+                .into_iter()
+                .flat_map(|(_, callback)| callback.entries())
+                .collect()
         };
         self.calls(&calls(old), &calls(new), &Pair { old: &old.cursor, new: &new.cursor });
     }
 
-    fn calls(&mut self, before: &[(&'l str, Cursor<'l>)], after: &[(&'l str, Cursor<'l>)], owners: &Pair<'_, 'l>) {
+    fn calls(
+        &mut self,
+        before: &[(&'l str, Cursor<'l>)],
+        after: &[(&'l str, Cursor<'l>)],
+        owners: &Pair<'_, 'l>,
+    ) {
         for (name, item) in before {
             let other = after.iter().find(|(other, _)| other == name).map(|(_, item)| item);
             match other {
                 Some(other) if self.is_same(item, other) => {}
                 Some(other) => self.call_item(name, item, other, owners),
-                None => self.removed(&rules::WEBHOOK_REMOVED, item, owners.new, format!("the call `{name}` to consumers is gone")),
+                None => self.removed(
+                    &rules::WEBHOOK_REMOVED,
+                    item,
+                    owners.new,
+                    format!("the call `{name}` to consumers is gone"),
+                ),
             }
         }
         for (name, item) in after.iter().filter(|(name, _)| !before.iter().any(|(other, _)| other == name)) {
-            self.added(&rules::WEBHOOK_ADDED, item, owners.old, format!("the call `{name}` to consumers is new"));
+            self.added(
+                &rules::WEBHOOK_ADDED,
+                item,
+                owners.old,
+                format!("the call `{name}` to consumers is new"),
+            );
         }
     }
 
@@ -45,8 +63,15 @@ impl<'l> Comparer<'_, 'l> {
                 }
             }
         }
-        for operation in after.iter().filter(|other| !before.iter().any(|operation| operation.method == other.method)) {
-            self.added(&rules::WEBHOOK_ADDED, &operation.cursor, old, format!("the call {} to consumers is new", operation.name()));
+        for operation in
+            after.iter().filter(|other| !before.iter().any(|operation| operation.method == other.method))
+        {
+            self.added(
+                &rules::WEBHOOK_ADDED,
+                &operation.cursor,
+                old,
+                format!("the call {} to consumers is new", operation.name()),
+            );
         }
     }
 
@@ -57,11 +82,19 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     fn call_parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
-        let list = |operation: &Operation<'_, 'l>| operation.cursor.get("parameters").map(|list| list.items()).unwrap_or_default();
+        let list = |operation: &Operation<'_, 'l>| {
+            operation.cursor.get("parameters").map(|list| list.items()).unwrap_or_default()
+        };
         let (before, after) = (list(old), list(new));
         for parameter in &before {
-            let same = |other: &&Cursor<'l>| other.text("in") == parameter.text("in") && other.text("name") == parameter.text("name");
-            let label = format!("the parameter `{}` of the call {}", parameter.text("name").unwrap_or_default(), new.name());
+            let same = |other: &&Cursor<'l>| {
+                other.text("in") == parameter.text("in") && other.text("name") == parameter.text("name")
+            };
+            let label = format!(
+                "the parameter `{}` of the call {}",
+                parameter.text("name").unwrap_or_default(),
+                new.name()
+            );
             match after.iter().find(same) {
                 Some(other) => {
                     let pair = Pair { old: parameter, new: other };
@@ -72,7 +105,12 @@ impl<'l> Comparer<'_, 'l> {
                     self.schema_use(&pair, (parameter.direct("schema"), other.direct("schema")), used);
                 }
                 None if parameter.is_true("required") => {
-                    self.removed(&rules::WEBHOOK_INPUT_REDUCED, parameter, &new.cursor, format!("{label} is gone"));
+                    self.removed(
+                        &rules::WEBHOOK_INPUT_REDUCED,
+                        parameter,
+                        &new.cursor,
+                        format!("{label} is gone"),
+                    );
                 }
                 None => {}
             }
@@ -83,12 +121,21 @@ impl<'l> Comparer<'_, 'l> {
         let Some(before) = old.cursor.get("requestBody") else { return };
         let name = new.name();
         let Some(after) = new.cursor.get("requestBody") else {
-            self.removed(&rules::WEBHOOK_INPUT_REDUCED, &before, &new.cursor, format!("the body of the call {name} is gone"));
+            self.removed(
+                &rules::WEBHOOK_INPUT_REDUCED,
+                &before,
+                &new.cursor,
+                format!("the body of the call {name} is gone"),
+            );
             return;
         };
         let pair = Pair { old: &before, new: &after };
         if before.is_true("required") && !after.is_true("required") {
-            self.changed(&rules::WEBHOOK_INPUT_REDUCED, &pair, format!("the body of the call {name} may be missing"));
+            self.changed(
+                &rules::WEBHOOK_INPUT_REDUCED,
+                &pair,
+                format!("the body of the call {name} may be missing"),
+            );
         }
         let known = media_types(&before);
         for media_type in media_types(&after) {

@@ -9,7 +9,8 @@ use super::cursor::Cursor;
 use super::{Comparer, Pair, rules};
 
 /// The methods a path may have, as written in a document.
-pub(super) const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
+pub(super) const METHODS: [&str; 9] =
+    ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
 
 /// An operation with what it inherits.
 pub(super) struct Operation<'o, 'l> {
@@ -47,7 +48,9 @@ impl<'l> Comparer<'_, 'l> {
         let security_same = old.value().get("security") == new.value().get("security");
         for (index, (path, item)) in old_paths.iter().enumerate() {
             match matched[index].map(|other| &new_paths[other]) {
-                Some((new_path, new_item)) if path != new_path || !security_same || !self.is_same(item, new_item) => {
+                Some((new_path, new_item))
+                    if path != new_path || !security_same || !self.is_same(item, new_item) =>
+                {
                     self.path((path, item, old), (new_path, new_item, new));
                 }
                 Some(_) => {}
@@ -61,7 +64,12 @@ impl<'l> Comparer<'_, 'l> {
         for (index, (path, item)) in new_paths.iter().enumerate() {
             if !matched.contains(&Some(index)) {
                 for operation in operations(path, item, new) {
-                    self.added(&rules::OPERATION_ADDED, &operation.cursor, old, format!("{} is new", operation.name()));
+                    self.added(
+                        &rules::OPERATION_ADDED,
+                        &operation.cursor,
+                        old,
+                        format!("{} is new", operation.name()),
+                    );
                 }
             }
         }
@@ -81,7 +89,12 @@ impl<'l> Comparer<'_, 'l> {
         }
         for operation in &new_operations {
             if find(operation, &old_operations).is_none() {
-                self.added(&rules::OPERATION_ADDED, &operation.cursor, old.1, format!("{} is new", operation.name()));
+                self.added(
+                    &rules::OPERATION_ADDED,
+                    &operation.cursor,
+                    old.1,
+                    format!("{} is new", operation.name()),
+                );
             }
         }
         self.servers(&Pair { old: old.1, new: new.1 });
@@ -106,12 +119,19 @@ impl<'l> Comparer<'_, 'l> {
         let over = operation.cursor.is_true("deprecated")
             && sunset.zip(self.options.today).is_some_and(|(sunset, today)| sunset <= today);
         if over {
-            self.removed(&rules::OPERATION_REMOVED_AFTER_SUNSET, &operation.cursor, from, format!("{name} is gone after its sunset"));
+            self.removed(
+                &rules::OPERATION_REMOVED_AFTER_SUNSET,
+                &operation.cursor,
+                from,
+                format!("{name} is gone after its sunset"),
+            );
         } else {
             let message = format!("{name} is gone: consumers that call it get an error");
             self.removed(&rules::OPERATION_REMOVED, &operation.cursor, from, message);
             if let Some(draft) = self.findings.changes.last_mut() {
-                draft.change.witness = Some(operation.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+                draft.change.witness = Some(
+                    operation.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+                );
             }
         }
     }
@@ -121,10 +141,13 @@ impl<'l> Comparer<'_, 'l> {
         let name = new.name();
         match (pair.old.is_true("deprecated"), pair.new.is_true("deprecated")) {
             (false, true) => {
-                let end = sunset(pair.new).map_or_else(|| "no sunset is named".to_owned(), |day| format!("its sunset is {day}"));
+                let end = sunset(pair.new)
+                    .map_or_else(|| "no sunset is named".to_owned(), |day| format!("its sunset is {day}"));
                 self.changed(&rules::OPERATION_DEPRECATED, &pair, format!("{name} is deprecated; {end}"));
             }
-            (true, false) => self.changed(&rules::OPERATION_UNDEPRECATED, &pair, format!("{name} is no longer deprecated")),
+            (true, false) => {
+                self.changed(&rules::OPERATION_UNDEPRECATED, &pair, format!("{name} is no longer deprecated"))
+            }
             _ => {}
         }
         if let (Some(from), Some(to)) = (sunset(pair.old), sunset(pair.new))
@@ -135,7 +158,11 @@ impl<'l> Comparer<'_, 'l> {
         let (from, to) = (pair.old.text("operationId"), pair.new.text("operationId"));
         if from != to {
             let text = |id: Option<&str>| id.map_or_else(|| "none".to_owned(), |id| format!("`{id}`"));
-            self.changed(&rules::OPERATION_ID_CHANGED, &pair, format!("the id of {name} is {}, not {}", text(to), text(from)));
+            self.changed(
+                &rules::OPERATION_ID_CHANGED,
+                &pair,
+                format!("the id of {name} is {}, not {}", text(to), text(from)),
+            );
         }
         if pair.old.value().get("tags") != pair.new.value().get("tags") {
             self.changed(&rules::TAGS_CHANGED, &pair, format!("{name} has other tags"));
@@ -146,7 +173,13 @@ impl<'l> Comparer<'_, 'l> {
     pub(super) fn servers(&mut self, pair: &Pair<'_, 'l>) {
         let urls = |cursor: &Cursor<'l>| -> Vec<&'l str> {
             cursor.direct("servers").map_or_else(Vec::new, |servers| {
-                servers.value().as_array().into_iter().flatten().filter_map(|server| server.get("url")?.as_str()).collect()
+                servers
+                    .value()
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|server| server.get("url")?.as_str())
+                    .collect()
             })
         };
         let (old, new) = (urls(pair.old), urls(pair.new));
@@ -166,7 +199,11 @@ pub(super) fn entries<'l>(root: &Cursor<'l>, key: &str) -> Vec<(&'l str, Cursor<
 }
 
 /// The operations of a path.
-pub(super) fn operations<'o, 'l>(path: &'o str, item: &'o Cursor<'l>, root: &'o Cursor<'l>) -> Vec<Operation<'o, 'l>> {
+pub(super) fn operations<'o, 'l>(
+    path: &'o str,
+    item: &'o Cursor<'l>,
+    root: &'o Cursor<'l>,
+) -> Vec<Operation<'o, 'l>> {
     let named = METHODS.iter().filter_map(|method| Some((method.to_uppercase(), item.get(method)?)));
     let additional = item.get("additionalOperations").map(|map| map.entries()).unwrap_or_default();
     let additional = additional.into_iter().map(|(method, cursor)| (method.to_owned(), cursor));
@@ -175,7 +212,8 @@ pub(super) fn operations<'o, 'l>(path: &'o str, item: &'o Cursor<'l>, root: &'o 
 
 /// For every old path the new one that means the same: by its text, else by its shape without names.
 fn match_paths(old: &[(&str, Cursor<'_>)], new: &[(&str, Cursor<'_>)]) -> Vec<Option<usize>> {
-    let exact: BTreeMap<&str, usize> = new.iter().enumerate().map(|(index, (path, _))| (*path, index)).collect();
+    let exact: BTreeMap<&str, usize> =
+        new.iter().enumerate().map(|(index, (path, _))| (*path, index)).collect();
     let known: std::collections::BTreeSet<&str> = old.iter().map(|(path, _)| *path).collect();
     let free = new.iter().enumerate().filter(|(_, (path, _))| !known.contains(path));
     let by_shape: BTreeMap<String, usize> = free.map(|(index, (path, _))| (shape(path), index)).collect();

@@ -62,13 +62,21 @@ impl<'l> Comparer<'_, 'l> {
             if counterpart(parameter, new, &before, old).is_none() {
                 let label = parameter.label(&new.name());
                 if parameter.is_required() {
-                    let message = format!("{label} is new and required: consumers that do not send it are refused");
+                    let message =
+                        format!("{label} is new and required: consumers that do not send it are refused");
                     self.added(&rules::REQUIRED_PARAMETER_ADDED, &parameter.cursor, &old.cursor, message);
                     if let Some(draft) = self.findings.changes.last_mut() {
-                        draft.change.witness = Some(old.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+                        draft.change.witness = Some(
+                            old.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+                        );
                     }
                 } else {
-                    self.added(&rules::PARAMETER_ADDED, &parameter.cursor, &old.cursor, format!("{label} is new"));
+                    self.added(
+                        &rules::PARAMETER_ADDED,
+                        &parameter.cursor,
+                        &old.cursor,
+                        format!("{label} is new"),
+                    );
                 }
             }
         }
@@ -85,31 +93,56 @@ impl<'l> Comparer<'_, 'l> {
                 let message = format!("{label} is required: consumers that leave it out are refused");
                 self.changed(&rules::PARAMETER_BECAME_REQUIRED, &pair, message);
             }
-            (true, false) => self.changed(&rules::PARAMETER_BECAME_OPTIONAL, &pair, format!("{label} is optional")),
+            (true, false) => {
+                self.changed(&rules::PARAMETER_BECAME_OPTIONAL, &pair, format!("{label} is optional"))
+            }
             _ => {}
         }
         self.parameter_style(old, new, &pair, &label);
         let mut envelope = operation.envelope();
         envelope.extend([("in", new.place.into()), ("name", new.name.into())]);
-        self.schema_use(&pair, (old.schema(), new.schema()), Use { flow: Flow::Request, label, envelope, slot: "value" });
+        self.schema_use(
+            &pair,
+            (old.schema(), new.schema()),
+            Use { flow: Flow::Request, label, envelope, slot: "value" },
+        );
     }
 
-    fn parameter_style(&mut self, old: &Parameter<'l>, new: &Parameter<'l>, pair: &Pair<'_, 'l>, label: &str) {
+    fn parameter_style(
+        &mut self,
+        old: &Parameter<'l>,
+        new: &Parameter<'l>,
+        pair: &Pair<'_, 'l>,
+        label: &str,
+    ) {
         let (before, after) = (old.media_type(), new.media_type());
         let ((style, explode), (new_style, new_explode)) = (old.style(), new.style());
         let many = self.is_composite(old) || self.is_composite(new);
-        let simple_same = matches!((style.as_str(), new_style.as_str()), ("form" | "simple", "form" | "simple"));
-        let styles_differ = if many { style != new_style || explode != new_explode } else { style != new_style && !simple_same };
+        let simple_same =
+            matches!((style.as_str(), new_style.as_str()), ("form" | "simple", "form" | "simple"));
+        let styles_differ = if many {
+            style != new_style || explode != new_explode
+        } else {
+            style != new_style && !simple_same
+        };
         if before != after || (before.is_none() && styles_differ) {
             let text = |media_type: Option<&str>, style: &str, explode: bool| {
                 media_type.map_or_else(|| format!("{style}, explode {explode}"), str::to_owned)
             };
             let (from, to) = (text(before, &style, explode), text(after, &new_style, new_explode));
-            self.changed(&rules::PARAMETER_STYLE_CHANGED, pair, format!("{label} is written as {to}, not as {from}"));
+            self.changed(
+                &rules::PARAMETER_STYLE_CHANGED,
+                pair,
+                format!("{label} is written as {to}, not as {from}"),
+            );
         }
         let reserved = |parameter: &Parameter<'l>| parameter.cursor.is_true("allowReserved");
         if reserved(old) && !reserved(new) {
-            self.changed(&rules::PARAMETER_STYLE_CHANGED, pair, format!("{label} may no longer hold reserved characters"));
+            self.changed(
+                &rules::PARAMETER_STYLE_CHANGED,
+                pair,
+                format!("{label} may no longer hold reserved characters"),
+            );
         }
     }
 
@@ -128,7 +161,8 @@ fn parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
         let list = owner.get("parameters").map(|list| list.items()).unwrap_or_default();
         for cursor in list {
             let (Some(place), Some(name)) = (cursor.text("in"), cursor.text("name")) else { continue };
-            let ignored = place == "header" && ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str());
+            let ignored = place == "header"
+                && ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str());
             let known = found.iter().any(|other| other.place == place && other.name == name);
             if !known && !ignored && place != "body" && place != "formData" {
                 found.push(Parameter { place, name, cursor });

@@ -24,7 +24,8 @@ impl<'l> Comparer<'_, 'l> {
         let name = new.name();
         for alternative in &before {
             if !after.iter().any(|other| is_met_by(other, alternative)) {
-                let by_name = after.iter().any(|other| other.keys().all(|scheme| alternative.contains_key(scheme)));
+                let by_name =
+                    after.iter().any(|other| other.keys().all(|scheme| alternative.contains_key(scheme)));
                 let wanted = after.iter().map(describe).collect::<Vec<_>>().join(" or ");
                 let message = format!("{name} needs {wanted}; {} was enough", describe(alternative));
                 let rule = if by_name { &rules::SECURITY_SCOPE_ADDED } else { &rules::SECURITY_ADDED };
@@ -36,8 +37,14 @@ impl<'l> Comparer<'_, 'l> {
                 }
             }
         }
-        for alternative in after.iter().filter(|other| !before.iter().any(|alternative| is_met_by(alternative, other))) {
-            self.changed(&rules::SECURITY_WIDENED, &pair, format!("{name} accepts {}", describe(alternative)));
+        for alternative in
+            after.iter().filter(|other| !before.iter().any(|alternative| is_met_by(alternative, other)))
+        {
+            self.changed(
+                &rules::SECURITY_WIDENED,
+                &pair,
+                format!("{name} accepts {}", describe(alternative)),
+            );
         }
     }
 
@@ -45,26 +52,48 @@ impl<'l> Comparer<'_, 'l> {
     pub(super) fn security_schemes(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
         let (before, after) = (schemes(old), schemes(new));
         for (name, scheme) in &before {
-            let Some(other) = after.iter().find(|(other, _)| other == name).map(|(_, cursor)| cursor) else { continue };
+            let Some(other) = after.iter().find(|(other, _)| other == name).map(|(_, cursor)| cursor) else {
+                continue;
+            };
             self.security_scheme(name, &Pair { old: scheme, new: other });
         }
     }
 
     fn security_scheme(&mut self, name: &str, pair: &Pair<'_, 'l>) {
         const USE: [&str; 4] = ["type", "in", "name", "scheme"];
-        const DETAILS: [&str; 8] =
-            ["flows", "flow", "authorizationUrl", "tokenUrl", "scopes", "openIdConnectUrl", "bearerFormat", "oauth2MetadataUrl"];
+        const DETAILS: [&str; 8] = [
+            "flows",
+            "flow",
+            "authorizationUrl",
+            "tokenUrl",
+            "scopes",
+            "openIdConnectUrl",
+            "bearerFormat",
+            "oauth2MetadataUrl",
+        ];
         let differs = |key: &&str| {
-            let text = |cursor: &Cursor<'l>| cursor.value().get(*key).map(|value| value.to_string().to_ascii_lowercase());
+            let text = |cursor: &Cursor<'l>| {
+                cursor.value().get(*key).map(|value| value.to_string().to_ascii_lowercase())
+            };
             text(pair.old) != text(pair.new)
         };
         for key in USE.iter().filter(|key| differs(key)) {
-            let text = |cursor: &Cursor<'l>| cursor.value().get(*key).map_or_else(|| "none".to_owned(), Value::to_string);
-            let message = format!("`{key}` of the security scheme `{name}` is {}, not {}", text(pair.new), text(pair.old));
+            let text = |cursor: &Cursor<'l>| {
+                cursor.value().get(*key).map_or_else(|| "none".to_owned(), Value::to_string)
+            };
+            let message = format!(
+                "`{key}` of the security scheme `{name}` is {}, not {}",
+                text(pair.new),
+                text(pair.old)
+            );
             self.changed(&rules::SECURITY_SCHEME_CHANGED, pair, message);
         }
-        if DETAILS.iter().any(|key| differs(&key)) {
-            self.changed(&rules::SECURITY_SCHEME_DETAILS, pair, format!("the security scheme `{name}` has other details"));
+        if DETAILS.iter().any(|key| differs(key)) {
+            self.changed(
+                &rules::SECURITY_SCHEME_DETAILS,
+                pair,
+                format!("the security scheme `{name}` has other details"),
+            );
         }
     }
 }
@@ -73,13 +102,20 @@ impl<'l> Comparer<'_, 'l> {
 fn requirement<'l>(operation: &Operation<'_, 'l>) -> BTreeSet<Alternative<'l>> {
     let own = operation.cursor.value().get("security");
     let list = own.or_else(|| operation.root.value().get("security")).and_then(Value::as_array);
-    let alternatives: BTreeSet<Alternative<'l>> = list.into_iter().flatten().filter_map(alternative).collect();
+    let alternatives: BTreeSet<Alternative<'l>> =
+        list.into_iter().flatten().filter_map(alternative).collect();
     if alternatives.is_empty() { BTreeSet::from([Alternative::new()]) } else { alternatives }
 }
 
 fn alternative(value: &Value) -> Option<Alternative<'_>> {
     let schemes = value.as_object()?.iter();
-    Some(schemes.map(|(name, scopes)| (name.as_str(), scopes.as_array().into_iter().flatten().filter_map(Value::as_str).collect())).collect())
+    Some(
+        schemes
+            .map(|(name, scopes)| {
+                (name.as_str(), scopes.as_array().into_iter().flatten().filter_map(Value::as_str).collect())
+            })
+            .collect(),
+    )
 }
 
 /// True when credentials for `held` are enough for `needed`.
@@ -93,7 +129,11 @@ fn describe(alternative: &Alternative<'_>) -> String {
     }
     let parts = alternative.iter().map(|(scheme, scopes)| {
         let scopes: Vec<&str> = scopes.iter().copied().collect();
-        if scopes.is_empty() { format!("`{scheme}`") } else { format!("`{scheme}` with {}", scopes.join(", ")) }
+        if scopes.is_empty() {
+            format!("`{scheme}`")
+        } else {
+            format!("`{scheme}` with {}", scopes.join(", "))
+        }
     });
     parts.collect::<Vec<_>>().join(" and ")
 }

@@ -21,14 +21,22 @@ pub fn markdown(report: &Report) -> String {
         let at = location(change).map(|at| format!(" ({at})")).unwrap_or_default();
         let accepted = if change.accepted.is_some() { " (accepted)" } else { "" };
         let place = cell(&format!("`{}`{at}", change.place));
-        let _ = writeln!(out, "| {}{accepted} | `{}` | {} | {place} | {} |", change.level, change.rule.id, change.flow, cell(&change.message));
+        let _ = writeln!(
+            out,
+            "| {}{accepted} | `{}` | {} | {place} | {} |",
+            change.level,
+            change.rule.id,
+            change.flow,
+            cell(&change.message)
+        );
     }
     for open in &report.not_checked {
         let _ = writeln!(out, "\n- not checked: {} at `{}`", open.reason, open.place);
     }
     for change in report.changes.iter().filter(|change| change.breaks()) {
         if let Some(witness) = &change.witness {
-            let _ = writeln!(out, "\nWas fine, fails now (`{}`):\n\n```json\n{witness:#}\n```", change.rule.id);
+            let _ =
+                writeln!(out, "\nWas fine, fails now (`{}`):\n\n```json\n{witness:#}\n```", change.rule.id);
         }
     }
     out

@@ -58,7 +58,7 @@ impl Schemas<'_> {
         if id == NodeId::ANY {
             return Truth::Yes;
         }
-        if depth > MAX_NESTING {
+        if depth > MAX_NESTING || !self.work.try_value() {
             return Truth::Unknown;
         }
         let alternatives = self.alternatives(id);
@@ -79,7 +79,8 @@ impl Schemas<'_> {
     }
 
     fn meets_at(&mut self, facts: &Facts, value: &Value, depth: usize) -> Truth {
-        let listed = facts.values.as_ref().is_none_or(|values| values.iter().any(|listed| same_value(listed, value)));
+        let listed =
+            facts.values.as_ref().is_none_or(|values| values.iter().any(|listed| same_value(listed, value)));
         if !facts.types.has(Type::of(value)) || !listed {
             return Truth::No;
         }
@@ -118,7 +119,8 @@ impl Schemas<'_> {
             && truth != Truth::No
         {
             let content = serde_json::from_str::<Value>(text).ok();
-            truth = truth.and(content.map_or(Truth::Unknown, |content| self.allows_at(schema, &content, depth + 1)));
+            truth = truth
+                .and(content.map_or(Truth::Unknown, |content| self.allows_at(schema, &content, depth + 1)));
         }
         truth
     }
@@ -143,7 +145,8 @@ impl Schemas<'_> {
             truth = all!(truth, self.allows_at(array.item(index), item, depth + 1));
         }
         for contains in &array.contains {
-            let found: Vec<Truth> = items.iter().map(|item| self.allows_at(contains.node, item, depth + 1)).collect();
+            let found: Vec<Truth> =
+                items.iter().map(|item| self.allows_at(contains.node, item, depth + 1)).collect();
             let sure = found.iter().filter(|truth| **truth == Truth::Yes).count() as u64;
             let possible = found.iter().filter(|truth| **truth != Truth::No).count() as u64;
             let enough = within(sure >= contains.min, possible >= contains.min);

@@ -281,7 +281,13 @@ impl Facts {
 
     /// True when being listed is all that is demanded.
     pub(super) fn is_plain_list(&self) -> bool {
-        let free = Self { types: self.types, values: self.values.clone(), chosen: self.chosen.clone(), loose: self.loose, ..Self::any() };
+        let free = Self {
+            types: self.types,
+            values: self.values.clone(),
+            chosen: self.chosen.clone(),
+            loose: self.loose,
+            ..Self::any()
+        };
         self.values.is_some() && *self == free
     }
 
@@ -297,7 +303,9 @@ impl Facts {
             self.types = self.types.and(kinds);
             if values.iter().any(|value| !self.types.has(Type::of(value))) {
                 let types = self.types;
-                self.values = Some(Rc::new(values.iter().filter(|value| types.has(Type::of(value))).cloned().collect()));
+                self.values = Some(Rc::new(
+                    values.iter().filter(|value| types.has(Type::of(value))).cloned().collect(),
+                ));
             }
         }
         let empty = [

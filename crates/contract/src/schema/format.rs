@@ -15,10 +15,18 @@ struct Known {
 
 const KNOWN: &[Known] = &[
     Known { name: "date", pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", sample: "2024-02-29" },
-    Known { name: "date-time", pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)$", sample: "2024-02-29T12:00:00Z" },
+    Known {
+        name: "date-time",
+        pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)$",
+        sample: "2024-02-29T12:00:00Z",
+    },
     Known { name: "time", pattern: "^[0-9]{2}:[0-9]{2}:[0-9.]+([Zz]|[+-][0-9:]+)?$", sample: "12:00:00Z" },
     Known { name: "duration", pattern: "^P[0-9A-Z.,]+$", sample: "P1D" },
-    Known { name: "uuid", pattern: "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$", sample: "2f1c1f4e-6a39-4d9b-8a41-0c5f3d2b7a10" },
+    Known {
+        name: "uuid",
+        pattern: "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$",
+        sample: "2f1c1f4e-6a39-4d9b-8a41-0c5f3d2b7a10",
+    },
     Known { name: "ipv4", pattern: "^[0-9]{1,3}(\\.[0-9]{1,3}){3}$", sample: "192.0.2.1" },
     Known { name: "ipv6", pattern: "^[0-9a-fA-F:.]+$", sample: "2001:db8::1" },
     Known { name: "email", pattern: "@", sample: "a@example.com" },

@@ -56,11 +56,15 @@ impl<'l> Schemas<'l> {
         }
         let parts = match (&self.nodes[one.0 as usize], &self.nodes[other.0 as usize]) {
             (Node::Raw(_), Node::Raw(_)) => return self.settle_identity((one, other)),
-            (Node::All(one), Node::All(other)) if one.len() == other.len() => Some((one.clone(), other.clone())),
+            (Node::All(one), Node::All(other)) if one.len() == other.len() => {
+                Some((one.clone(), other.clone()))
+            }
             (Node::Facts(one), Node::Facts(other)) => return one == other,
             _ => None,
         };
-        parts.is_some_and(|(one, other)| one.iter().zip(other.iter()).all(|(one, other)| self.are_identical(*one, *other)))
+        parts.is_some_and(|(one, other)| {
+            one.iter().zip(other.iter()).all(|(one, other)| self.are_identical(*one, *other))
+        })
     }
 
     fn settle_identity(&mut self, pair: (NodeId, NodeId)) -> bool {
@@ -80,7 +84,8 @@ impl<'l> Schemas<'l> {
             for target in &unit.refers_to {
                 referrers.entry(*target).or_default().push(*unit_pair);
             }
-            let leads_to_known = unit.refers_to.iter().any(|target| self.identical.known.get(target) == Some(&false));
+            let leads_to_known =
+                unit.refers_to.iter().any(|target| self.identical.known.get(target) == Some(&false));
             if unit.differs || leads_to_known {
                 differing.push(*unit_pair);
             }
@@ -115,25 +120,35 @@ impl<'l> Schemas<'l> {
             (Value::Object(one), Value::Object(other)) => (one, other),
             (Value::Array(one), Value::Array(other)) => {
                 return one.len() == other.len()
-                    && one.iter().zip(other).all(|(one, other)| self.same_schema(first, second, one, other, refers_to));
+                    && one
+                        .iter()
+                        .zip(other)
+                        .all(|(one, other)| self.same_schema(first, second, one, other, refers_to));
             }
             (one, other) => return one == other,
         };
         let is_root = first.value.as_object().is_some_and(|root| std::ptr::eq(root, one));
         let nested_base = one.contains_key("$id") && !is_root;
-        if nested_base || self.reads_differently(first, second, one) || said(one).count() != said(other).count() {
+        if nested_base
+            || self.reads_differently(first, second, one)
+            || said(one).count() != said(other).count()
+        {
             return false;
         }
         for (key, value) in said(one) {
             let Some(counterpart) = other.get(key) else { return false };
             let same = match key.as_str() {
-                "$ref" | "$dynamicRef" | "$recursiveRef" => self.same_reference(first, second, value, counterpart, refers_to),
+                "$ref" | "$dynamicRef" | "$recursiveRef" => {
+                    self.same_reference(first, second, value, counterpart, refers_to)
+                }
                 key if DATA.contains(&key) => value == counterpart,
                 key if MAPS.contains(&key) => match (value, counterpart) {
                     (Value::Object(value), Value::Object(counterpart)) => {
                         value.len() == counterpart.len()
                             && value.iter().all(|(name, value)| {
-                                counterpart.get(name).is_some_and(|other| self.same_schema(first, second, value, other, refers_to))
+                                counterpart.get(name).is_some_and(|other| {
+                                    self.same_schema(first, second, value, other, refers_to)
+                                })
                             })
                     }
                     (value, counterpart) => value == counterpart,
@@ -162,7 +177,9 @@ impl<'l> Schemas<'l> {
                 true
             }
             // What was not given may differ, unless both name one document of the world or nothing in their own.
-            (None, None) => one == other && (one.contains("://") || one.starts_with("urn:") || one.starts_with('#')),
+            (None, None) => {
+                one == other && (one.contains("://") || one.starts_with("urn:") || one.starts_with('#'))
+            }
             _ => false,
         }
     }
@@ -174,7 +191,8 @@ impl<'l> Schemas<'l> {
             return false;
         }
         let old = |dialect: Dialect| dialect == Dialect::OpenApi30;
-        let nullable = old(one) != old(other) && (map.contains_key("nullable") || map.contains_key("x-nullable"));
+        let nullable =
+            old(one) != old(other) && (map.contains_key("nullable") || map.contains_key("x-nullable"));
         nullable || (map.len() > 1 && map.contains_key("$ref")) || map.contains_key("discriminator")
     }
 }
@@ -182,7 +200,8 @@ impl<'l> Schemas<'l> {
 /// The members of a schema object that say something.
 fn said(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
     map.iter().filter(|(key, _)| {
-        let extension = key.starts_with("x-") && !["x-extensible-enum", "x-nullable", "x-sunset"].contains(&key.as_str());
+        let extension =
+            key.starts_with("x-") && !["x-extensible-enum", "x-nullable", "x-sunset"].contains(&key.as_str());
         !extension && !ANNOTATIONS.contains(&key.as_str())
     })
 }

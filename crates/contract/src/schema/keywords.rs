@@ -30,7 +30,8 @@ pub(super) fn read_types(value: &Value) -> Option<TypeWords> {
         Value::Array(names) => names.iter().map(Value::as_str).collect::<Option<_>>()?,
         _ => return None,
     };
-    let whole = if names.contains(&"integer") && !names.contains(&"number") { Whole::Integer } else { Whole::Any };
+    let whole =
+        if names.contains(&"integer") && !names.contains(&"number") { Whole::Integer } else { Whole::Any };
     let mut types = Types::NONE;
     for name in names {
         types = types.with(match name {
@@ -55,11 +56,14 @@ impl<'l> Schemas<'l> {
         read_values(&mut reader, &mut facts);
         read_numbers(&mut reader, &mut facts);
         read_strings(&mut reader, &mut facts);
-        facts.string.content.schema = map.get("contentSchema").map(|value| self.child(raw, value, &["contentSchema"]));
+        facts.string.content.schema =
+            map.get("contentSchema").map(|value| self.child(raw, value, &["contentSchema"]));
         self.read_items(&mut reader, &mut facts, raw);
         self.read_properties(&mut reader, &mut facts, raw);
         for keyword in reader.wrong {
-            facts.opaque.extend(Facts::opaque(&format!("the value of `{keyword}` is not one it may have"), id).opaque);
+            facts.opaque.extend(
+                Facts::opaque(&format!("the value of `{keyword}` is not one it may have"), id).opaque,
+            );
         }
         facts
     }
@@ -102,7 +106,8 @@ impl<'l> Schemas<'l> {
             "discriminator",
         ];
         let map = reader.map;
-        let forbidden = self.unknown_fields == crate::UnknownFields::Forbidden && map.contains_key("properties");
+        let forbidden =
+            self.unknown_fields == crate::UnknownFields::Forbidden && map.contains_key("properties");
         if !KEYWORDS.iter().any(|keyword| map.contains_key(*keyword)) {
             return;
         }
@@ -125,7 +130,8 @@ impl<'l> Schemas<'l> {
             let node = self.child(raw, value, &["patternProperties", pattern]);
             object.patterns.insert(pattern.as_str().into(), node);
         }
-        object.rest = map.get("additionalProperties").map(|value| self.child(raw, value, &["additionalProperties"]));
+        object.rest =
+            map.get("additionalProperties").map(|value| self.child(raw, value, &["additionalProperties"]));
         if forbidden && object.rest.is_none() {
             object.rest = Some(NodeId::NEVER);
         }
@@ -191,7 +197,11 @@ impl<'l> Reader<'l> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked before the cast")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked before the cast"
+)]
 fn count(value: &Value) -> Option<u64> {
     let whole = |value: &f64| value.fract() == 0.0 && (0.0..9e15).contains(value);
     value.as_u64().or_else(|| value.as_f64().filter(whole).map(|value| value as u64))
@@ -201,7 +211,8 @@ fn read_type(reader: &mut Reader<'_>, facts: &mut Facts, dialect: Dialect) {
     let Some(words) = reader.read("type", read_types) else { return };
     facts.types = words.types;
     facts.number.whole = words.whole;
-    let nullable = ["nullable", "x-nullable"].iter().any(|key| reader.map.get(*key) == Some(&Value::Bool(true)));
+    let nullable =
+        ["nullable", "x-nullable"].iter().any(|key| reader.map.get(*key) == Some(&Value::Bool(true)));
     if nullable && dialect == Dialect::OpenApi30 {
         facts.types = facts.types.with(Type::Null);
     }
@@ -229,7 +240,11 @@ fn read_numbers(reader: &mut Reader<'_>, facts: &mut Facts) {
             Some(Value::Bool(exclusive)) => loose.map(|bound| Bound { exclusive: *exclusive, ..bound }),
             _ => {
                 let strict = reader.number(exclusive).map(|value| Bound { value, exclusive: true });
-                let wins = if inclusive == "minimum" { std::cmp::Ordering::Greater } else { std::cmp::Ordering::Less };
+                let wins = if inclusive == "minimum" {
+                    std::cmp::Ordering::Greater
+                } else {
+                    std::cmp::Ordering::Less
+                };
                 super::meet::tighter(strict.as_ref(), loose.as_ref(), wins)
             }
         }

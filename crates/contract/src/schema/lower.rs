@@ -25,11 +25,13 @@ impl<'l> Schemas<'l> {
             return Rc::clone(known);
         }
         if self.lowering_depth >= MAX_NESTING || !self.lowering.insert(id) {
-            let reason = if self.lowering_depth >= MAX_NESTING { "nested too deeply" } else { "refers to itself" };
+            let reason =
+                if self.lowering_depth >= MAX_NESTING { "nested too deeply" } else { "refers to itself" };
             return Rc::new(vec![Facts::opaque(reason, id)]);
         }
         self.lowering_depth += 1;
-        let spread = self.lower(id).unwrap_or_else(|TooMany| vec![Facts::opaque("too many alternatives", id)]);
+        let spread =
+            self.lower(id).unwrap_or_else(|TooMany| vec![Facts::opaque("too many alternatives", id)]);
         self.lowering_depth -= 1;
         self.lowering.remove(&id);
         let spread = Rc::new(spread);
@@ -59,7 +61,8 @@ impl<'l> Schemas<'l> {
     fn lower_map(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
         if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
             let target = self.follow(raw, reference);
-            let referred = target.map_or_else(|| Rc::new(vec![unresolved(reference, id)]), |node| self.alternatives(node));
+            let referred = target
+                .map_or_else(|| Rc::new(vec![unresolved(reference, id)]), |node| self.alternatives(node));
             if map.len() == 1 || self.dialect(raw.side).reference_stands_alone() {
                 return Ok((*referred).clone());
             }
@@ -100,7 +103,9 @@ impl<'l> Schemas<'l> {
         let fixed = name.is_empty() || name.starts_with('/') || self.library(raw.side).is_only_anchor(name);
         match self.follow(raw, reference).filter(|_| fixed) {
             Some(target) => self.both(spread, target),
-            None => self.product(spread, &[Facts::opaque("`$dynamicRef` whose target depends on the caller", id)]),
+            None => {
+                self.product(spread, &[Facts::opaque("`$dynamicRef` whose target depends on the caller", id)])
+            }
         }
     }
 
@@ -150,7 +155,8 @@ impl<'l> Schemas<'l> {
         let tagged = self.dialect(raw.side).is_openapi() && map.contains_key("discriminator");
         let mut union = Vec::new();
         for variant in &variants {
-            let others: Vec<NodeId> = variants.iter().copied().filter(|other| !tagged && other != variant).collect();
+            let others: Vec<NodeId> =
+                variants.iter().copied().filter(|other| !tagged && other != variant).collect();
             let twice = variants.iter().filter(|other| *other == variant).count() > 1;
             if twice {
                 continue;
@@ -184,7 +190,13 @@ impl<'l> Schemas<'l> {
     }
 
     /// What a discriminator demands of the variant `value`: to be an object that names it.
-    fn tag(&mut self, raw: &Raw<'l>, discriminator: &'l Value, value: &'l Value, index: usize) -> Option<NodeId> {
+    fn tag(
+        &mut self,
+        raw: &Raw<'l>,
+        discriminator: &'l Value,
+        value: &'l Value,
+        index: usize,
+    ) -> Option<NodeId> {
         let property = discriminator.get("propertyName")?.as_str()?;
         let reference = value.get("$ref")?.as_str()?;
         let key = (std::ptr::from_ref(discriminator) as usize, index);
@@ -201,7 +213,9 @@ impl<'l> Schemas<'l> {
             }
         }
         if names.is_empty() {
-            names.push(reference.rsplit('/').next()?.trim_end_matches(".yaml").trim_end_matches(".json").into());
+            names.push(
+                reference.rsplit('/').next()?.trim_end_matches(".yaml").trim_end_matches(".json").into(),
+            );
         }
         let named = Facts { types: Types::only(Type::String), values: Some(Rc::new(names)), ..Facts::any() };
         let named = self.of_facts(named);
@@ -282,7 +296,12 @@ impl<'l> Schemas<'l> {
         match (key.as_str(), value) {
             ("type", _) => {
                 let types = super::keywords::read_types(value)?.types_if_not_whole()?;
-                Some(Facts { types: Type::ALL.into_iter().fold(Types::ANY, |left, kind| if types.has(kind) { left.without(kind) } else { left }), ..Facts::any() })
+                Some(Facts {
+                    types: Type::ALL.into_iter().fold(Types::ANY, |left, kind| {
+                        if types.has(kind) { left.without(kind) } else { left }
+                    }),
+                    ..Facts::any()
+                })
             }
             ("required", Value::Array(names)) => {
                 let [Value::String(name)] = names.as_slice() else { return None };
@@ -295,12 +314,20 @@ impl<'l> Schemas<'l> {
     }
 
     /// Turns `unevaluatedProperties` and `unevaluatedItems` into the rest of each alternative, which by now knows all that is evaluated.
-    fn close_unevaluated(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>, mut spread: Vec<Facts>) -> Vec<Facts> {
+    fn close_unevaluated(
+        &mut self,
+        id: NodeId,
+        raw: &Raw<'l>,
+        map: &'l Map<String, Value>,
+        mut spread: Vec<Facts>,
+    ) -> Vec<Facts> {
         if let Some(value) = map.get("unevaluatedProperties") {
             let node = self.child(raw, value, &["unevaluatedProperties"]);
             for facts in &mut spread {
                 if facts.loose {
-                    facts.opaque.extend(Facts::opaque("`unevaluatedProperties` over many `anyOf` schemas", id).opaque);
+                    facts.opaque.extend(
+                        Facts::opaque("`unevaluatedProperties` over many `anyOf` schemas", id).opaque,
+                    );
                 } else if facts.object.rest.is_none() {
                     facts.object_mut().rest = Some(node);
                 }
@@ -310,7 +337,9 @@ impl<'l> Schemas<'l> {
             let node = self.child(raw, value, &["unevaluatedItems"]);
             for facts in &mut spread {
                 if facts.loose || !facts.array.contains.is_empty() {
-                    facts.opaque.extend(Facts::opaque("`unevaluatedItems` over `anyOf` or `contains`", id).opaque);
+                    facts
+                        .opaque
+                        .extend(Facts::opaque("`unevaluatedItems` over `anyOf` or `contains`", id).opaque);
                 } else if facts.array.rest.is_none() {
                     facts.array.rest = Some(node);
                 }

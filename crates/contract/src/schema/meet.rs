@@ -5,7 +5,9 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::Schemas;
-use super::facts::{ArrayFacts, Bound, Contains, Content, Facts, NodeId, NumberFacts, ObjectFacts, StringFacts, Whole};
+use super::facts::{
+    ArrayFacts, Bound, Contains, Content, Facts, NodeId, NumberFacts, ObjectFacts, StringFacts, Whole,
+};
 use super::number;
 
 impl Schemas<'_> {
@@ -160,7 +162,11 @@ pub(super) fn same_value(one: &Value, other: &Value) -> bool {
 }
 
 fn meet_numbers(one: &NumberFacts, other: &NumberFacts) -> NumberFacts {
-    let whole = if one.whole == Whole::Integer || other.whole == Whole::Integer { Whole::Integer } else { Whole::Any };
+    let whole = if one.whole == Whole::Integer || other.whole == Whole::Integer {
+        Whole::Integer
+    } else {
+        Whole::Any
+    };
     let mut multiples = one.multiples.clone();
     multiples.extend(other.multiples.iter().filter(|step| !one.multiples.contains(step)).cloned());
     NumberFacts {

@@ -77,7 +77,8 @@ impl Schemas<'_> {
             return notes;
         }
         for name in old.declared.difference(&new.declared) {
-            let topic = if new.hidden.contains(name) { Topic::PropertyHidden } else { Topic::PropertyRemoved };
+            let topic =
+                if new.hidden.contains(name) { Topic::PropertyHidden } else { Topic::PropertyRemoved };
             notes.push(Note::new(topic, Some(name), "there", "not there"));
         }
         for name in new.declared.difference(&old.declared) {

@@ -39,5 +39,9 @@ pub(super) fn is_multiple(number: f64, step: f64) -> bool {
 /// A JSON number from a double, whole where it is whole.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked before the cast")]
 pub(super) fn from_double(value: f64) -> Option<Number> {
-    if value.fract() == 0.0 && value.abs() < 9e15 { Some(Number::from(value as i64)) } else { Number::from_f64(value) }
+    if value.fract() == 0.0 && value.abs() < 9e15 {
+        Some(Number::from(value as i64))
+    } else {
+        Number::from_f64(value)
+    }
 }

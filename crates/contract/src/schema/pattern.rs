@@ -59,13 +59,11 @@ impl Patterns {
             return known.clone();
         }
         let answer = match (self.compile(narrow), self.compile(wide)) {
-            (Some(narrow), Some(wide)) => {
-                match search(&[&narrow, &wide], |found| found[0] && !found[1], 0) {
-                    Found::Text(text) => Inclusion::No(text),
-                    Found::Nothing => Inclusion::Yes,
-                    Found::TooMuch => Inclusion::Unknown,
-                }
-            }
+            (Some(narrow), Some(wide)) => match search(&[&narrow, &wide], |found| found[0] && !found[1], 0) {
+                Found::Text(text) => Inclusion::No(text),
+                Found::Nothing => Inclusion::Yes,
+                Found::TooMuch => Inclusion::Unknown,
+            },
             _ => Inclusion::Unknown,
         };
         self.included.insert(key, answer.clone());
@@ -79,7 +77,12 @@ impl Patterns {
     }
 
     /// The shortest string of at least `min_length` characters that all of `wanted` match and `unwanted` does not.
-    pub(super) fn sample(&mut self, wanted: &[Rc<str>], unwanted: Option<&Rc<str>>, min_length: u64) -> Option<String> {
+    pub(super) fn sample(
+        &mut self,
+        wanted: &[Rc<str>],
+        unwanted: Option<&Rc<str>>,
+        min_length: u64,
+    ) -> Option<String> {
         let min_length = usize::try_from(min_length).ok().filter(|length| *length <= MAX_STEPS)?;
         let mut automata = Vec::new();
         for pattern in wanted.iter().chain(unwanted) {
@@ -87,7 +90,9 @@ impl Patterns {
         }
         let automata: Vec<&Dfa> = automata.iter().map(|dfa| &**dfa).collect();
         let count = wanted.len();
-        let fits = |found: &[bool]| found[..count].iter().all(|found| *found) && !found[count..].iter().any(|found| *found);
+        let fits = |found: &[bool]| {
+            found[..count].iter().all(|found| *found) && !found[count..].iter().any(|found| *found)
+        };
         match search(&automata, fits, min_length) {
             Found::Text(text) => Some(text),
             Found::Nothing | Found::TooMuch => None,
@@ -97,7 +102,8 @@ impl Patterns {
     /// Whether some string of at least `min_length` characters matches all patterns; `None` when it cannot be told.
     pub(super) fn reach(&mut self, patterns: &[Rc<str>], min_length: u64) -> Option<bool> {
         let min_length = usize::try_from(min_length).ok().filter(|length| *length <= MAX_STEPS)?;
-        let automata: Vec<Rc<Dfa>> = patterns.iter().map(|pattern| self.compile(pattern)).collect::<Option<_>>()?;
+        let automata: Vec<Rc<Dfa>> =
+            patterns.iter().map(|pattern| self.compile(pattern)).collect::<Option<_>>()?;
         let automata: Vec<&Dfa> = automata.iter().map(|dfa| &**dfa).collect();
         match search(&automata, |found| found.iter().all(|found| *found), min_length) {
             Found::Text(_) => Some(true),
@@ -118,7 +124,10 @@ impl Patterns {
 
 /// True for the usual ways to write a pattern that any string matches.
 pub(super) fn matches_everything(pattern: &str) -> bool {
-    matches!(pattern, "" | ".*" | "^" | "$" | "^.*" | ".*$" | "^.*$" | "(.*)" | "^(.*)$" | "[\\s\\S]*" | "^[\\s\\S]*$")
+    matches!(
+        pattern,
+        "" | ".*" | "^" | "$" | "^.*" | ".*$" | "^.*$" | "(.*)" | "^(.*)$" | "[\\s\\S]*" | "^[\\s\\S]*$"
+    )
 }
 
 fn build(pattern: &str) -> Option<Dfa> {
@@ -213,7 +222,8 @@ fn search(automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) 
     while let Some((index, utf8)) = waiting.pop_front() {
         let visit = nodes[index].clone();
         if utf8 == Utf8::START && visit.length >= min_length {
-            let found: Vec<bool> = automata.iter().zip(&visit.states).map(|(dfa, state)| accepts(dfa, *state)).collect();
+            let found: Vec<bool> =
+                automata.iter().zip(&visit.states).map(|(dfa, state)| accepts(dfa, *state)).collect();
             if fits(&found) {
                 return spell(&nodes, index);
             }
@@ -221,7 +231,8 @@ fn search(automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) 
         let mut last = None;
         for byte in preferred_bytes() {
             let Some(next) = utf8.after(byte) else { continue };
-            let states: Vec<_> = automata.iter().zip(&visit.states).map(|(dfa, at)| dfa.next_state(*at, byte)).collect();
+            let states: Vec<_> =
+                automata.iter().zip(&visit.states).map(|(dfa, at)| dfa.next_state(*at, byte)).collect();
             if last.as_ref() == Some(&(states.clone(), next)) {
                 continue;
             }

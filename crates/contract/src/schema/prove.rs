@@ -12,11 +12,8 @@ use super::relate::Relation;
 use super::{MAX_NESTING, Schemas};
 use crate::UnknownFields;
 
-/// How many pairs of schemas are looked at in one comparison.
-const MAX_PROOF_STEPS: usize = 1 << 18;
-
 /// How deep schemas are looked into to find that they have nothing in common.
-const MAX_APART_DEPTH: usize = 6;
+const MAX_APART_DEPTH: usize = 4;
 
 /// What has been proved so far.
 #[derive(Debug, Default)]
@@ -25,7 +22,8 @@ pub(super) struct Proofs {
     open: HashMap<(NodeId, NodeId), usize>,
     /// The outermost open pair that the current proof leans on.
     leans_on: usize,
-    steps: usize,
+    /// Pairs that are known to share no document, and those known not to be shown so.
+    apart: HashMap<(NodeId, NodeId), bool>,
 }
 
 impl Schemas<'_> {
@@ -46,8 +44,7 @@ impl Schemas<'_> {
             return self.conclude(pair, true);
         }
         let depth = self.proofs.open.len();
-        self.proofs.steps += 1;
-        if depth >= MAX_NESTING || self.proofs.steps > MAX_PROOF_STEPS || self.is_exhausted() {
+        if depth >= MAX_NESTING || self.is_exhausted() {
             return false;
         }
         let outer = std::mem::replace(&mut self.proofs.leans_on, usize::MAX);
@@ -98,7 +95,13 @@ impl Schemas<'_> {
         true
     }
 
-    fn prove_alternative(&mut self, held: &Facts, wide: &Rc<Vec<Facts>>, kind: Type, holding: NodeId) -> bool {
+    fn prove_alternative(
+        &mut self,
+        held: &Facts,
+        wide: &Rc<Vec<Facts>>,
+        kind: Type,
+        holding: NodeId,
+    ) -> bool {
         if let Some(values) = self.listed(held, kind) {
             let all_allowed = values.iter().all(|value| {
                 self.meets(held, value) == Truth::No || self.allows(holding, value) == Truth::Yes
@@ -112,24 +115,24 @@ impl Schemas<'_> {
 
     /// True when it is proved that one alternative allows all documents of a type that another does.
     pub(super) fn prove_facts(&mut self, held: &Facts, holding: &Facts, kind: Type) -> bool {
-        self.proofs.steps += 1;
-        if self.proofs.steps > MAX_PROOF_STEPS {
-            return false;
-        }
         let mut relation = Relation::default();
+        let outer = std::mem::replace(&mut self.work.without_samples, true);
         self.relate_facts(held, holding, kind, &mut relation);
+        self.work.without_samples = outer;
         relation.violations.is_empty()
             && relation.undecided.is_empty()
             && relation.children.iter().all(|child| self.prove(child.held, child.holding))
+            && holding.excluded.iter().all(|excluded| self.is_apart(held, *excluded, kind))
     }
 
     /// True when it is proved that no document of the alternative, of this type, is allowed by the schema.
     pub(super) fn is_apart(&mut self, held: &Facts, excluded: NodeId, kind: Type) -> bool {
-        if held.excluded.iter().any(|own| *own == excluded || self.prove_strictly(excluded, *own)) {
+        if held.excluded.iter().any(|own| *own == excluded || self.are_identical(*own, excluded)) {
             return true;
         }
         let alternatives = self.alternatives(excluded);
         alternatives.iter().all(|facts| self.facts_apart(held, facts, kind, 0))
+            || held.excluded.iter().any(|own| self.prove_strictly(excluded, *own))
     }
 
     /// True when it is proved that two alternatives share no document of this type.
@@ -145,19 +148,34 @@ impl Schemas<'_> {
         if depth > MAX_APART_DEPTH || one == other || one == NodeId::ANY || other == NodeId::ANY {
             return false;
         }
+        if let Some(known) = self.proofs.apart.get(&(one, other)) {
+            return *known;
+        }
         let (first, second) = (self.alternatives(one), self.alternatives(other));
-        first.iter().all(|one| {
-            second.iter().all(|other| Type::ALL.into_iter().all(|kind| self.facts_apart(one, other, kind, depth + 1)))
-        })
+        let apart = first.iter().all(|one| {
+            second
+                .iter()
+                .all(|other| Type::ALL.into_iter().all(|kind| self.facts_apart(one, other, kind, depth + 1)))
+        });
+        // A "no" from deep inside may only be for lack of depth.
+        if apart || depth <= 1 {
+            self.proofs.apart.insert((one, other), apart);
+        }
+        apart
     }
 
     fn facts_apart(&mut self, one: &Facts, other: &Facts, kind: Type, depth: usize) -> bool {
         if !one.types.has(kind) || !other.types.has(kind) {
             return true;
         }
+        if !self.work.prove() {
+            return false;
+        }
         for (listed, free) in [(one, other), (other, one)] {
             let Some(values) = self.listed(listed, kind) else { continue };
-            return values.iter().all(|value| self.meets(free, value) == Truth::No || self.meets(listed, value) == Truth::No);
+            return values
+                .iter()
+                .all(|value| self.meets(free, value) == Truth::No || self.meets(listed, value) == Truth::No);
         }
         match kind {
             Type::Null | Type::Boolean => false,
@@ -173,12 +191,16 @@ impl Schemas<'_> {
         let too_long = |short: Option<u64>, long: u64| short.is_some_and(|short| short < long);
         too_long(first.max_length, second.min_length)
             || too_long(second.max_length, first.min_length)
-            || first.patterns.iter().any(|one| second.patterns.iter().any(|other| self.patterns.disjoint(one, other)))
+            || first
+                .patterns
+                .iter()
+                .any(|one| second.patterns.iter().any(|other| self.patterns.disjoint(one, other)))
     }
 
     fn arrays_apart(&mut self, one: &Facts, other: &Facts, depth: usize) -> bool {
         let (first, second) = (&one.array, &other.array);
-        let most = |array: &super::facts::ArrayFacts, least: u64| array.most().is_some_and(|most| most < least);
+        let most =
+            |array: &super::facts::ArrayFacts, least: u64| array.most().is_some_and(|most| most < least);
         if most(first, second.min_items) || most(second, first.min_items) {
             return true;
         }

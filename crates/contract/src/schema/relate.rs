@@ -12,13 +12,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::Schemas;
 use super::evaluate::Truth;
 use super::facts::{Facts, NodeId, Type};
 use super::violation::{Aspect, Certainty, Violation};
-use super::Schemas;
-
-/// The most pairs of alternatives that are tried at one place.
-const MAX_PAIRS: usize = 1 << 12;
 
 /// From a document to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +78,7 @@ impl Relation {
 impl Schemas<'_> {
     /// What must be shown for `holding` to allow every document of `held`.
     pub(super) fn relation(&mut self, held: NodeId, holding: NodeId) -> Relation {
+        self.work.begin();
         let (narrow, wide) = (self.alternatives(held), self.alternatives(holding));
         let mut relation = Relation::default();
         let mut missing: Vec<(Type, Facts)> = Vec::new();
@@ -143,21 +141,32 @@ impl Schemas<'_> {
             return self.relate_values(held, &values, wide, holding, relation);
         }
         if let [only] = wide {
-            return self.relate_facts(held, only, kind, relation);
+            self.relate_facts(held, only, kind, relation);
+            return self.relate_excluded(held, only, kind, relation);
         }
-        if wide.len() <= MAX_PAIRS && wide.iter().any(|facts| self.prove_facts(held, facts, kind)) {
+        let named = wide.iter().position(|facts| self.same_variant(held, facts));
+        let others =
+            wide.iter().enumerate().filter(|(index, _)| Some(*index) != named).map(|(_, facts)| *facts);
+        let mut order = named.map(|index| wide[index]).into_iter().chain(others);
+        if order.any(|facts| self.prove_facts(held, facts, kind)) {
             return;
         }
-        let closest = self.closest(held, wide, kind);
-        let others_apart = wide.iter().enumerate().all(|(index, facts)| {
-            index == closest || self.are_disjoint(held, facts, kind)
-        });
+        let closest = named.unwrap_or_else(|| self.closest(held, wide, kind));
+        let others_apart = wide
+            .iter()
+            .enumerate()
+            .all(|(index, facts)| index == closest || self.are_disjoint(held, facts, kind));
         let mut part = Relation::default();
         self.relate_facts(held, wide[closest], kind, &mut part);
+        self.relate_excluded(held, wide[closest], kind, &mut part);
         if !others_apart {
             let shown = self.samples_of(held, 0, 8);
             part.soften();
-            part.add(Violation::new(Aspect::Variant, self.name_of(held, kind), self.type_names(holding)).shown_by(shown).perhaps());
+            part.add(
+                Violation::new(Aspect::Variant, self.name_of(held, kind), self.type_names(holding))
+                    .shown_by(shown)
+                    .perhaps(),
+            );
         }
         relation.absorb(part);
     }
@@ -183,7 +192,9 @@ impl Schemas<'_> {
     ) {
         let listed = wide.iter().any(|facts| facts.values.is_some());
         let texts: std::collections::HashSet<String> = match wide {
-            [only] if only.is_plain_list() => only.values.iter().flat_map(|values| values.iter()).map(Value::to_string).collect(),
+            [only] if only.is_plain_list() => {
+                only.values.iter().flat_map(|values| values.iter()).map(Value::to_string).collect()
+            }
             _ => std::collections::HashSet::new(),
         };
         for value in values {
@@ -195,7 +206,11 @@ impl Schemas<'_> {
                 continue;
             }
             let aspect = if listed { Aspect::EnumValue } else { Aspect::Enum };
-            let violation = || Violation::new(aspect, value.to_string(), "not allowed").about(value.to_string()).shown_by([value.clone()]);
+            let violation = || {
+                Violation::new(aspect, value.to_string(), "not allowed")
+                    .about(value.to_string())
+                    .shown_by([value.clone()])
+            };
             match self.allows(holding, value) {
                 Truth::Yes => {}
                 Truth::No if possible == Truth::Yes => relation.add(violation()),
@@ -213,7 +228,13 @@ impl Schemas<'_> {
     }
 
     /// What one alternative must meet to be held by another, for documents of one type.
-    pub(super) fn relate_facts(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
+    pub(super) fn relate_facts(
+        &mut self,
+        held: &Facts,
+        holding: &Facts,
+        kind: Type,
+        relation: &mut Relation,
+    ) {
         if let Some(values) = &holding.values
             && !held_by_list(held, values)
         {
@@ -225,7 +246,29 @@ impl Schemas<'_> {
         self.relate_demands(held, holding, kind, relation);
     }
 
+    /// The schemas that a holding alternative excludes and the held one may meet.
+    fn relate_excluded(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
+        for excluded in &holding.excluded {
+            if !self.is_apart(held, *excluded, kind) {
+                let shown = self.samples(*excluded, 6);
+                let both = self.overlap(held, *excluded);
+                let name = self.describe(*excluded);
+                relation.add(
+                    Violation::new(Aspect::Exclusion, "allowed", name)
+                        .shown_by(both)
+                        .shown_by(shown)
+                        .perhaps(),
+                );
+            }
+        }
+    }
+
+    /// Everything but what is excluded.
     fn relate_demands(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
+        if !self.work.prove() {
+            relation.undecided.push("there is too much to compare".to_owned());
+            return;
+        }
         match kind {
             Type::Null | Type::Boolean => {}
             Type::Number => scalars::numbers(held, holding, relation),
@@ -233,18 +276,11 @@ impl Schemas<'_> {
             Type::Array => self.relate_arrays(held, holding, relation),
             Type::Object => self.relate_objects(held, holding, relation),
         }
-        for excluded in &holding.excluded {
-            if !self.is_apart(held, *excluded, kind) {
-                let shown = self.samples(*excluded, 6);
-                let both = self.overlap(held, *excluded);
-                let name = self.describe(*excluded);
-                relation.add(Violation::new(Aspect::Exclusion, "allowed", name).shown_by(both).shown_by(shown).perhaps());
-            }
-        }
         for opaque in &holding.opaque {
-            let known = held.opaque.iter().any(|other| {
-                other.reason == opaque.reason && self.are_identical(other.node, opaque.node)
-            });
+            let known = held
+                .opaque
+                .iter()
+                .any(|other| other.reason == opaque.reason && self.are_identical(other.node, opaque.node));
             if !known {
                 relation.undecided.push(opaque.reason.to_string());
             }
@@ -267,15 +303,16 @@ impl Schemas<'_> {
         found
     }
 
-    /// The alternative most likely meant by the same variant: the same names first, then the one with the least violations.
+    /// The alternative with the least violations, among those that share documents first.
     fn closest(&mut self, held: &Facts, wide: &[&Facts], kind: Type) -> usize {
         let mut best = (usize::MAX, 0);
-        for (index, facts) in wide.iter().enumerate().take(MAX_PAIRS) {
+        for (index, facts) in wide.iter().enumerate() {
             let mut relation = Relation::default();
+            let outer = std::mem::replace(&mut self.work.without_samples, true);
             self.relate_facts(held, facts, kind, &mut relation);
+            self.work.without_samples = outer;
             let apart = if self.are_disjoint(held, facts, kind) { 1000 } else { 0 };
-            let named = if self.same_variant(held, facts) { 0 } else { 100 };
-            let score = apart + named + relation.violations.len() + relation.undecided.len();
+            let score = apart + relation.violations.len() + relation.undecided.len();
             if score < best.0 {
                 best = (score, index);
             }
@@ -284,7 +321,9 @@ impl Schemas<'_> {
     }
 
     fn same_variant(&self, one: &Facts, other: &Facts) -> bool {
-        let names = |facts: &Facts| -> Vec<String> { facts.chosen.iter().filter_map(|id| self.variant_name(*id)).collect() };
+        let names = |facts: &Facts| -> Vec<String> {
+            facts.chosen.iter().filter_map(|id| self.variant_name(*id)).collect()
+        };
         let (one, other) = (names(one), names(other));
         !one.is_empty() && one == other
     }
@@ -294,7 +333,12 @@ impl Schemas<'_> {
         let raw = self.raw(id)?;
         let text = |key: &str| raw.value.get(key).and_then(Value::as_str);
         let referred = text("$ref").and_then(|reference| reference.rsplit(['/', '#']).next());
-        Some(referred.or_else(|| text("title")).unwrap_or_else(|| raw.pointer.rsplit('/').next().unwrap_or("")).to_owned())
+        Some(
+            referred
+                .or_else(|| text("title"))
+                .unwrap_or_else(|| raw.pointer.rsplit('/').next().unwrap_or(""))
+                .to_owned(),
+        )
     }
 
     fn name_of(&self, facts: &Facts, kind: Type) -> String {
@@ -305,11 +349,7 @@ impl Schemas<'_> {
     /// A short text for a schema.
     pub(super) fn describe(&self, id: NodeId) -> String {
         match self.raw(id) {
-            Some(raw) => {
-                let text = raw.value.to_string();
-                let short: String = text.chars().take(120).collect();
-                if short.len() < text.len() { format!("{short}...") } else { short }
-            }
+            Some(raw) => format!("the schema at {}", raw.pointer),
             None if id == NodeId::ANY => "anything".to_owned(),
             None => "nothing".to_owned(),
         }

@@ -78,7 +78,13 @@ enum Role {
 
 /// Compares the schemas of all sites of one flow and files what differs. `demand` says which failure breaks somebody when
 /// going from old to new.
-pub(crate) fn compare(schemas: &mut Schemas<'_>, flow: Flow, demand: Demand, sites: &[Site], drafts: &mut Drafts) {
+pub(crate) fn compare(
+    schemas: &mut Schemas<'_>,
+    flow: Flow,
+    demand: Demand,
+    sites: &[Site],
+    drafts: &mut Drafts,
+) {
     let breaking = Graph::explore(schemas, sites, demand);
     let told = Graph::explore(schemas, sites, demand.reversed());
     let mut reporter = Reporter { schemas, flow, sites };
@@ -122,11 +128,19 @@ impl Reporter<'_, '_> {
     }
 
     /// Looks for a document that shows the violation, first at its own place, then at the use of the schema.
-    fn judge(&mut self, graph: &Graph, pair: usize, path: &Path, violation: &Violation, role: Role) -> Verdict {
+    fn judge(
+        &mut self,
+        graph: &Graph,
+        pair: usize,
+        path: &Path,
+        violation: &Violation,
+        role: Role,
+    ) -> Verdict {
         let certain = path.certainty == Certainty::Surely && violation.certainty == Certainty::Surely;
         if certain && role == Role::Told {
             return Verdict::Differs(None);
         }
+        self.schemas.work.begin();
         let (held, holding) = graph.nodes(pair);
         let fragment = self.fragment(held, holding, violation);
         let whole = fragment.as_ref().and_then(|fragment| self.embed(graph, path, fragment));
@@ -160,7 +174,8 @@ impl Reporter<'_, '_> {
             value = self.schemas.embed(graph.nodes(*parent).0, step, &value)?;
         }
         let (held, holding) = graph.nodes(path.root);
-        let shows = self.schemas.allows(held, &value) == Truth::Yes && self.schemas.allows(holding, &value) == Truth::No;
+        let shows = self.schemas.allows(held, &value) == Truth::Yes
+            && self.schemas.allows(holding, &value) == Truth::No;
         shows.then_some(value)
     }
 
@@ -195,7 +210,8 @@ impl Reporter<'_, '_> {
         let message = format!("{}: {detail}; {}", rule.summary, self.uses(path));
         let (level, bump) = weight(role, violation.aspect, self.flow);
         let (place, old, new) = self.place(graph, pair, path, violation.subject.as_deref());
-        let change = Change::new(rule, place, message).in_flow(self.flow).weighing(level, bump).with_witness(witness);
+        let change =
+            Change::new(rule, place, message).in_flow(self.flow).weighing(level, bump).with_witness(witness);
         Draft { change, old, new }
     }
 
@@ -203,7 +219,10 @@ impl Reporter<'_, '_> {
         let rule = of_aspect(violation.aspect, self.flow, Move::Narrowed);
         let what = rule.id.split_once('-').map_or(rule.id, |(_, what)| what);
         let detail = detail(violation.subject.as_deref(), &violation.held, &violation.holding);
-        format!("{}: no proof that all stays allowed and no counter example ({detail})", what.replace('-', " "))
+        format!(
+            "{}: no proof that all stays allowed and no counter example ({detail})",
+            what.replace('-', " ")
+        )
     }
 
     fn not_checked(&self, graph: &Graph, pair: usize, path: &Path, reason: String) -> DraftNotChecked {
@@ -218,7 +237,10 @@ impl Reporter<'_, '_> {
             let relation = graph.relation(pair);
             let subjects: Vec<&str> =
                 relation.violations.iter().filter_map(|violation| violation.subject.as_deref()).collect();
-            for note in notes.into_iter().filter(|note| note.subject.as_deref().is_none_or(|name| !subjects.contains(&name))) {
+            for note in notes
+                .into_iter()
+                .filter(|note| note.subject.as_deref().is_none_or(|name| !subjects.contains(&name)))
+            {
                 let Some(path) = graph.path(pair) else { continue };
                 drafts.changes.push(self.note(graph, pair, &path, &note));
             }
@@ -228,17 +250,24 @@ impl Reporter<'_, '_> {
     fn note(&self, graph: &Graph, pair: usize, path: &Path, note: &Note) -> Draft {
         let mut rule = of_topic(note.topic, self.flow);
         let changed_value = note.old != "none" && note.new != "none";
-        let in_parameter = self.flow == Flow::Request && self.sites[path.sites[0]].slot == Some("value") && changed_value;
+        let in_parameter =
+            self.flow == Flow::Request && self.sites[path.sites[0]].slot == Some("value") && changed_value;
         let (place, old, new) = self.place(graph, pair, path, note.subject.as_deref());
         if in_parameter && note.topic == super::notes::Topic::Default {
             rule = crate::openapi::rules::PARAMETER_DEFAULT_CHANGED;
         }
-        let message = format!("{}: {}; {}", rule.summary, detail(note.subject.as_deref(), &note.old, &note.new), self.uses(path));
+        let message = format!(
+            "{}: {}; {}",
+            rule.summary,
+            detail(note.subject.as_deref(), &note.old, &note.new),
+            self.uses(path)
+        );
         Draft { change: Change::new(rule, place, message).in_flow(self.flow), old, new }
     }
 
     fn uses(&self, path: &Path) -> String {
-        let labels: Vec<&str> = path.sites.iter().take(NAMED_SITES).map(|site| self.sites[*site].label.as_str()).collect();
+        let labels: Vec<&str> =
+            path.sites.iter().take(NAMED_SITES).map(|site| self.sites[*site].label.as_str()).collect();
         let more = path.sites.len().saturating_sub(NAMED_SITES);
         if more == 0 { labels.join(" and ") } else { format!("{} and {more} more", labels.join(", ")) }
     }
@@ -256,7 +285,9 @@ impl Reporter<'_, '_> {
         let spot = |side: Side| {
             pairs.iter().rev().find_map(|pair| {
                 let (held, holding) = graph.nodes(*pair);
-                [held, holding].into_iter().find_map(|node| self.spot(node, side, subject.filter(|_| *pair == pairs[pairs.len() - 1])))
+                [held, holding].into_iter().find_map(|node| {
+                    self.spot(node, side, subject.filter(|_| *pair == pairs[pairs.len() - 1]))
+                })
             })
         };
         let old = spot(Side::Old).or_else(|| site.old_spot.clone());
@@ -265,7 +296,8 @@ impl Reporter<'_, '_> {
             let (held, holding) = graph.nodes(pair);
             [held, holding].into_iter().find_map(|node| self.spot(node, side, subject))
         };
-        let place = exact(Side::New).or_else(|| exact(Side::Old)).or_else(|| new.clone()).or_else(|| old.clone());
+        let place =
+            exact(Side::New).or_else(|| exact(Side::Old)).or_else(|| new.clone()).or_else(|| old.clone());
         let place = place.map_or_else(|| site.place.clone(), |spot| spot.place);
         (place, old, new)
     }
@@ -273,7 +305,8 @@ impl Reporter<'_, '_> {
     fn spot(&self, node: NodeId, side: Side, subject: Option<&str>) -> Option<Spot> {
         let raw = self.schemas.raw(node).filter(|raw| raw.side == side)?;
         let mut pointer = raw.pointer.to_string();
-        let property = subject.filter(|name| raw.value.get("properties").is_some_and(|map| map.get(name).is_some()));
+        let property =
+            subject.filter(|name| raw.value.get("properties").is_some_and(|map| map.get(name).is_some()));
         if let Some(name) = property {
             push_token(&mut pointer, "properties");
             push_token(&mut pointer, name);
@@ -299,7 +332,11 @@ enum Verdict {
 
 fn detail(subject: Option<&str>, from: &str, to: &str) -> String {
     let short = |text: &str| -> String {
-        if text.chars().count() > 160 { text.chars().take(157).chain("...".chars()).collect() } else { text.to_owned() }
+        if text.chars().count() > 160 {
+            text.chars().take(157).chain("...".chars()).collect()
+        } else {
+            text.to_owned()
+        }
     };
     match subject {
         Some(subject) => format!("`{}`: {} before, {} now", short(subject), short(from), short(to)),

@@ -13,7 +13,7 @@ use super::relate::Step;
 use super::{Schemas, format, number};
 
 /// How deep samples nest: required recursion deeper than this has no finite sample.
-const MAX_SAMPLE_DEPTH: usize = 12;
+const MAX_SAMPLE_DEPTH: usize = 8;
 
 /// The longest string and array that is written out in a sample.
 pub(super) const MAX_SAMPLE_LENGTH: u64 = 2048;
@@ -34,7 +34,7 @@ impl Schemas<'_> {
 
     fn samples_at(&mut self, id: NodeId, depth: usize, count: usize) -> Vec<Value> {
         let mut found: Vec<Value> = Vec::new();
-        if depth > MAX_SAMPLE_DEPTH {
+        if depth > MAX_SAMPLE_DEPTH || !self.work.sample() {
             return found;
         }
         let alternatives = self.alternatives(id);
@@ -53,6 +53,9 @@ impl Schemas<'_> {
 
     /// Documents that one alternative allows, of each type.
     pub(super) fn samples_of(&mut self, facts: &Facts, depth: usize, count: usize) -> Vec<Value> {
+        if !self.work.sample() {
+            return Vec::new();
+        }
         if let Some(values) = &facts.values {
             let values: Vec<Value> = values.iter().take(MAX_SAMPLES.max(count)).cloned().collect();
             return values.into_iter().filter(|value| self.meets(facts, value) != Truth::No).collect();
@@ -69,6 +72,9 @@ impl Schemas<'_> {
 
     /// Values of one type that probably meet the facts.
     pub(super) fn candidates(&mut self, facts: &Facts, kind: Type, depth: usize, count: usize) -> Vec<Value> {
+        if !self.work.sample() {
+            return Vec::new();
+        }
         match kind {
             Type::Null => vec![Value::Null],
             Type::Boolean => vec![Value::Bool(true), Value::Bool(false)],
@@ -111,6 +117,9 @@ impl Schemas<'_> {
     /// An array of exactly `length` items.
     pub(super) fn array_of(&mut self, facts: &Facts, length: u64, depth: usize) -> Option<Value> {
         let length = usize::try_from(length).ok().filter(|length| *length as u64 <= MAX_SAMPLE_LENGTH)?;
+        if !self.work.sample() {
+            return None;
+        }
         let array = &facts.array;
         let mut wanted: Vec<NodeId> = Vec::new();
         for contains in &array.contains {
@@ -132,7 +141,9 @@ impl Schemas<'_> {
         let Some(smallest) = self.object_with(&facts.object, None, depth) else { return Vec::new() };
         let mut found = vec![Value::Object(smallest.clone())];
         let optional: Vec<Rc<str>> = facts.object.properties.keys().cloned().collect();
-        for name in optional.into_iter().filter(|name| !smallest.contains_key(&**name)).take(count.saturating_sub(1)) {
+        for name in
+            optional.into_iter().filter(|name| !smallest.contains_key(&**name)).take(count.saturating_sub(1))
+        {
             let node = self.property(&facts.object, &name);
             if let Some(value) = self.samples_at(node, depth + 1, 1).pop() {
                 found.extend(self.object_with(&facts.object, Some((&name, value)), depth).map(Value::Object));
@@ -148,6 +159,9 @@ impl Schemas<'_> {
         given: Option<(&str, Value)>,
         depth: usize,
     ) -> Option<Map<String, Value>> {
+        if !self.work.sample() {
+            return None;
+        }
         let mut map = Map::new();
         map.extend(given.map(|(name, value)| (name.to_owned(), value)));
         let mut due: Vec<Rc<str>> = object.required.iter().cloned().collect();
@@ -166,7 +180,13 @@ impl Schemas<'_> {
     }
 
     /// Adds properties until there are `least`.
-    pub(super) fn fill(&mut self, object: &ObjectFacts, map: &mut Map<String, Value>, least: u64, depth: usize) {
+    pub(super) fn fill(
+        &mut self,
+        object: &ObjectFacts,
+        map: &mut Map<String, Value>,
+        least: u64,
+        depth: usize,
+    ) {
         let declared: Vec<Rc<str>> = object.properties.keys().cloned().collect();
         let extra = (0..least.min(MAX_SAMPLE_LENGTH)).map(|index| Rc::from(format!("extra{index}")));
         let mut patterned = Vec::new();
@@ -243,7 +263,8 @@ pub(super) fn number_candidates(facts: &Facts) -> Vec<Value> {
             found.extend([base, base + step, base - step]);
         }
     }
-    let mut values: Vec<Value> = demands.lower.iter().chain(&demands.upper).map(|bound| Value::Number(bound.value.clone())).collect();
+    let mut values: Vec<Value> =
+        demands.lower.iter().chain(&demands.upper).map(|bound| Value::Number(bound.value.clone())).collect();
     values.extend(found.into_iter().filter_map(number::from_double).map(Value::Number));
     if demands.whole == Whole::Integer {
         values.retain(|value| value.as_number().is_some_and(number::is_whole));

@@ -1,6 +1,6 @@
 //! What must not change a verdict, with generated schemas: the way a contract is written.
 
-use lockstep_contract::{Report, Source, Verdict, diff_as, Kind, Options};
+use lockstep_contract::{Kind, Options, Report, Source, Verdict, diff_as};
 use serde_json::{Map, Value, json};
 
 use super::support::{diff, with_answer, with_body};
@@ -29,7 +29,10 @@ fn answers(report: &Report) -> (Verdict, bool, bool) {
 /// The document with every schema of its operations moved to the components.
 fn referred(document: &Value) -> Value {
     let mut document = document.clone();
-    let pointers = ["/paths/~1pets/post/requestBody/content/application~1json/schema", "/paths/~1pets/post/responses/200/content/application~1json/schema"];
+    let pointers = [
+        "/paths/~1pets/post/requestBody/content/application~1json/schema",
+        "/paths/~1pets/post/responses/200/content/application~1json/schema",
+    ];
     for pointer in pointers {
         if let Some(part) = document.pointer_mut(pointer) {
             let moved = std::mem::replace(part, json!({"$ref": "#/components/schemas/Moved"}));
@@ -41,7 +44,9 @@ fn referred(document: &Value) -> Value {
 
 fn reordered(value: &Value) -> Value {
     match value {
-        Value::Object(map) => map.iter().rev().map(|(key, value)| (key.clone(), reordered(value))).collect::<Map<_, _>>().into(),
+        Value::Object(map) => {
+            map.iter().rev().map(|(key, value)| (key.clone(), reordered(value))).collect::<Map<_, _>>().into()
+        }
         Value::Array(items) => items.iter().map(reordered).collect(),
         other => other.clone(),
     }
@@ -54,7 +59,9 @@ fn the_way_a_contract_is_written_does_not_change_the_verdict() {
         for wrap in [with_body, with_answer] {
             let (before, after) = (wrap(&old), wrap(&new));
             let expected = answers(&diff(&before, &after));
-            let same = |other: &Report, what: &str| assert_eq!(answers(other), expected, "seed {seed}, {what}: {old}\n{new}");
+            let same = |other: &Report, what: &str| {
+                assert_eq!(answers(other), expected, "seed {seed}, {what}: {old}\n{new}")
+            };
             same(&diff(&reordered(&before), &reordered(&after)), "key order");
             same(&diff(&referred(&before), &referred(&after)), "references");
             let flattened = wrap(&json!({"allOf": [new]}));
@@ -80,10 +87,18 @@ fn a_contract_is_compatible_with_itself_and_safety_carries_over() {
         let newest = changed(&mut dice, &new);
         let [first, second, third] = [&old, &new, &newest].map(with_body);
         let itself = diff(&first, &first);
-        assert!(itself.changes.is_empty() && itself.not_checked.is_empty() && itself.may_roll_back, "seed {seed}: {old}");
+        assert!(
+            itself.changes.is_empty() && itself.not_checked.is_empty() && itself.may_roll_back,
+            "seed {seed}: {old}"
+        );
         if diff(&first, &second).may_deploy && diff(&second, &third).may_deploy {
             let whole = diff(&first, &third);
-            assert_ne!(whole.verdict, Verdict::Breaking, "seed {seed}: {old}\n{new}\n{newest}\n{:#?}", whole.changes);
+            assert_ne!(
+                whole.verdict,
+                Verdict::Breaking,
+                "seed {seed}: {old}\n{new}\n{newest}\n{:#?}",
+                whole.changes
+            );
         }
     }
 }
@@ -92,17 +107,28 @@ fn a_contract_is_compatible_with_itself_and_safety_carries_over() {
 fn upgrading_from_3_0_to_3_1_changes_nothing() {
     let cases = [
         (json!({"type": "string", "nullable": true}), json!({"type": ["string", "null"]})),
-        (json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true}), json!({"type": "integer", "exclusiveMinimum": 1})),
-        (json!({"type": "number", "maximum": 1, "exclusiveMaximum": false}), json!({"type": "number", "maximum": 1})),
-        (json!({"nullable": true, "type": "object", "properties": {"a": {"type": "string"}}}),
-         json!({"oneOf": [{"type": "null"}, {"type": "object", "properties": {"a": {"type": "string"}}}]})),
+        (
+            json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true}),
+            json!({"type": "integer", "exclusiveMinimum": 1}),
+        ),
+        (
+            json!({"type": "number", "maximum": 1, "exclusiveMaximum": false}),
+            json!({"type": "number", "maximum": 1}),
+        ),
+        (
+            json!({"nullable": true, "type": "object", "properties": {"a": {"type": "string"}}}),
+            json!({"oneOf": [{"type": "null"}, {"type": "object", "properties": {"a": {"type": "string"}}}]}),
+        ),
     ];
     for (old, new) in cases {
         for wrap in [with_body, with_answer] {
             let mut before = wrap(&old);
             before["openapi"] = "3.0.3".into();
             let report = diff(&before, &wrap(&new));
-            assert!(report.may_deploy && report.may_roll_back && report.changes.is_empty(), "{old}: {report:#?}");
+            assert!(
+                report.may_deploy && report.may_roll_back && report.changes.is_empty(),
+                "{old}: {report:#?}"
+            );
         }
     }
 }

@@ -34,7 +34,11 @@ fn a_deprecated_operation_may_go_after_its_sunset() {
     let new = json!({"openapi": "3.1.0", "info": {}, "paths": {}});
     let on = |day: &str| Options { today: Some(day.parse().expect("date")), ..Options::default() };
     assert_found(&diff_with(&old, &new, &on("2025-06-29")), Verdict::Breaking, "operation-removed");
-    assert_found(&diff_with(&old, &new, &on("2025-07-01")), Verdict::Compatible, "operation-removed-after-sunset");
+    assert_found(
+        &diff_with(&old, &new, &on("2025-07-01")),
+        Verdict::Compatible,
+        "operation-removed-after-sunset",
+    );
 }
 
 #[test]
@@ -53,27 +57,42 @@ fn an_accepted_break_stays_listed_and_no_longer_counts() {
     let report = diff_with(&old, &new, &accept("2025-01-10"));
     assert_found(&report, Verdict::Compatible, "operation-removed");
     assert_eq!(report.bump, Bump::Minor);
-    assert_eq!(report.changes[0].accepted.as_ref().map(|accepted| accepted.reason.as_str()), Some("nobody calls it"));
+    assert_eq!(
+        report.changes[0].accepted.as_ref().map(|accepted| accepted.reason.as_str()),
+        Some("nobody calls it")
+    );
     assert_eq!(diff_with(&old, &new, &accept("2025-01-09")).verdict, Verdict::Breaking);
 }
 
 #[test]
 fn a_renamed_path_parameter_is_the_same_path() {
-    let path = |path: &str, name: &str| json!({"openapi": "3.0.0", "info": {}, "paths": {path: {"get": {
+    let path = |path: &str, name: &str| {
+        json!({"openapi": "3.0.0", "info": {}, "paths": {path: {"get": {
         "parameters": [{"name": name, "in": "path", "required": true, "schema": {"type": "string"}}],
-        "responses": {"200": {"description": "ok"}}}}}});
+        "responses": {"200": {"description": "ok"}}}}}})
+    };
     let report = diff(&path("/pets/{id}", "id"), &path("/pets/{petId}", "petId"));
     assert_eq!(ids(&report), ["path-parameter-renamed"]);
 }
 
 #[test]
 fn parameters_break_when_they_demand_more() {
-    let limit = |required: bool, schema: Value| with_parameter(json!({"name": "limit", "in": "query", "required": required, "schema": schema}));
+    let limit = |required: bool, schema: Value| {
+        with_parameter(json!({"name": "limit", "in": "query", "required": required, "schema": schema}))
+    };
     let integer = || json!({"type": "integer"});
     let none = operation(json!({}));
-    assert_found(&diff(&none, &limit(true, integer())), Verdict::Breaking, "required-request-parameter-added");
+    assert_found(
+        &diff(&none, &limit(true, integer())),
+        Verdict::Breaking,
+        "required-request-parameter-added",
+    );
     assert_found(&diff(&none, &limit(false, integer())), Verdict::Compatible, "request-parameter-added");
-    assert_found(&diff(&limit(false, integer()), &limit(true, integer())), Verdict::Breaking, "request-parameter-became-required");
+    assert_found(
+        &diff(&limit(false, integer()), &limit(true, integer())),
+        Verdict::Breaking,
+        "request-parameter-became-required",
+    );
     assert_found(&diff(&limit(false, integer()), &none), Verdict::Compatible, "request-parameter-removed");
     let bounded = limit(false, json!({"type": "integer", "maximum": 10}));
     let report = diff(&limit(false, integer()), &bounded);
@@ -92,8 +111,14 @@ fn a_number_in_a_query_may_become_free_text_but_not_the_other_way() {
 
 #[test]
 fn the_way_a_list_is_written_matters_and_a_single_value_does_not() {
-    let of = |kind: &str, explode: bool| with_parameter(json!({"name": "q", "in": "query", "explode": explode, "schema": {"type": kind}}));
-    assert_found(&diff(&of("array", true), &of("array", false)), Verdict::Breaking, "request-parameter-style-changed");
+    let of = |kind: &str, explode: bool| {
+        with_parameter(json!({"name": "q", "in": "query", "explode": explode, "schema": {"type": kind}}))
+    };
+    assert_found(
+        &diff(&of("array", true), &of("array", false)),
+        Verdict::Breaking,
+        "request-parameter-style-changed",
+    );
     assert_eq!(diff(&of("string", true), &of("string", false)).verdict, Verdict::Compatible);
 }
 
@@ -126,40 +151,72 @@ fn security_of_the_whole_contract_counts_for_operations_without_their_own() {
 #[test]
 fn statuses_are_matched_by_number_range_and_default() {
     let answers = |statuses: &[&str]| {
-        let responses: Value = statuses.iter().map(|status| ((*status).to_owned(), json!({"description": "d"}))).collect();
+        let responses: Value =
+            statuses.iter().map(|status| ((*status).to_owned(), json!({"description": "d"}))).collect();
         with_operation(&json!({"responses": responses}))
     };
-    assert_found(&diff(&answers(&["200", "404"]), &answers(&["404"])), Verdict::Breaking, "response-success-status-removed");
-    assert_found(&diff(&answers(&["200", "404"]), &answers(&["200"])), Verdict::Compatible, "response-status-removed");
-    assert!(diff(&answers(&["200", "4XX"]), &answers(&["200", "404"])).changes.iter().all(|change| change.level != Level::Error));
+    assert_found(
+        &diff(&answers(&["200", "404"]), &answers(&["404"])),
+        Verdict::Breaking,
+        "response-success-status-removed",
+    );
+    assert_found(
+        &diff(&answers(&["200", "404"]), &answers(&["200"])),
+        Verdict::Compatible,
+        "response-status-removed",
+    );
+    assert!(
+        diff(&answers(&["200", "4XX"]), &answers(&["200", "404"]))
+            .changes
+            .iter()
+            .all(|change| change.level != Level::Error)
+    );
     assert!(diff(&answers(&["200", "default"]), &answers(&["200", "503", "default"])).changes.is_empty());
 }
 
 #[test]
 fn a_header_that_was_sure_may_not_go() {
-    let with = |headers: Value| with_operation(&json!({"responses": {"200": {"description": "d", "headers": headers}}}));
+    let with = |headers: Value| {
+        with_operation(&json!({"responses": {"200": {"description": "d", "headers": headers}}}))
+    };
     let sure = with(json!({"Location": {"required": true, "schema": {"type": "string"}}}));
     assert_found(&diff(&sure, &with(json!({}))), Verdict::Breaking, "required-response-header-removed");
-    assert_found(&diff(&sure, &with(json!({"location": {"schema": {"type": "string"}}}))), Verdict::Breaking, "response-header-became-optional");
+    assert_found(
+        &diff(&sure, &with(json!({"location": {"schema": {"type": "string"}}}))),
+        Verdict::Breaking,
+        "response-header-became-optional",
+    );
 }
 
 #[test]
 fn webhooks_are_judged_the_other_way_round() {
-    let hook = |schema: Value, required: bool| json!({"openapi": "3.1.0", "info": {}, "webhooks": {"paid": {"post": {
+    let hook = |schema: Value, required: bool| {
+        json!({"openapi": "3.1.0", "info": {}, "webhooks": {"paid": {"post": {
         "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}},
-        "responses": {"200": {"description": "ok"}}}}}});
+        "responses": {"200": {"description": "ok"}}}}}})
+    };
     let (narrow, wide) = (json!({"enum": ["a"]}), json!({"enum": ["a", "b"]}));
-    assert_found(&diff(&hook(narrow.clone(), true), &hook(wide.clone(), true)), Verdict::Breaking, "response-enum-value-added");
+    assert_found(
+        &diff(&hook(narrow.clone(), true), &hook(wide.clone(), true)),
+        Verdict::Breaking,
+        "response-enum-value-added",
+    );
     assert_eq!(diff(&hook(wide, true), &hook(narrow.clone(), true)).verdict, Verdict::Compatible);
-    assert_found(&diff(&hook(narrow.clone(), true), &hook(narrow, false)), Verdict::Breaking, "webhook-input-reduced");
+    assert_found(
+        &diff(&hook(narrow.clone(), true), &hook(narrow, false)),
+        Verdict::Breaking,
+        "webhook-input-reduced",
+    );
 }
 
 #[test]
 fn swagger_2_bodies_and_responses_are_read() {
-    let document = |maximum: u64| json!({"swagger": "2.0", "info": {}, "paths": {"/a": {"post": {
+    let document = |maximum: u64| {
+        json!({"swagger": "2.0", "info": {}, "paths": {"/a": {"post": {
         "parameters": [{"in": "body", "name": "body", "schema": {"$ref": "#/definitions/A"}}],
         "responses": {"200": {"description": "ok", "schema": {"$ref": "#/definitions/A"}}}}}},
-        "definitions": {"A": {"type": "object", "properties": {"n": {"type": "integer", "maximum": maximum}}}}});
+        "definitions": {"A": {"type": "object", "properties": {"n": {"type": "integer", "maximum": maximum}}}}})
+    };
     assert_found(&diff(&document(10), &document(5)), Verdict::Breaking, "request-maximum-lowered");
     assert_found(&diff(&document(5), &document(10)), Verdict::Breaking, "response-maximum-raised");
 }
@@ -171,5 +228,9 @@ fn rules_have_unique_ids_and_say_why() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), rules.len());
-    assert!(rules.iter().all(|rule| !rule.summary.is_empty() && !rule.explanation.is_empty() && !rule.example.is_empty()));
+    assert!(
+        rules
+            .iter()
+            .all(|rule| !rule.summary.is_empty() && !rule.explanation.is_empty() && !rule.example.is_empty())
+    );
 }

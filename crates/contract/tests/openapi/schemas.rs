@@ -1,6 +1,6 @@
 //! Schemas in requests and responses: direction, witnesses, places.
 
-use lockstep_contract::{Level, Location, Source, Verdict, diff, diff_as, Kind, Options};
+use lockstep_contract::{Kind, Level, Location, Options, Source, Verdict, diff, diff_as};
 use serde_json::{Value, json};
 
 use super::support::{assert_found, diff as compare, ids, with_answer, with_body};
@@ -28,16 +28,25 @@ fn an_enum_value_breaks_only_where_it_is_read() {
 
 #[test]
 fn a_witness_is_a_whole_request() {
-    let report = request(object(json!({"id": {"type": "string"}}), &[]), object(json!({"id": {"type": "string"}}), &["id"]));
+    let report = request(
+        object(json!({"id": {"type": "string"}}), &[]),
+        object(json!({"id": {"type": "string"}}), &["id"]),
+    );
     assert_found(&report, Verdict::Breaking, "request-property-became-required");
     let expected = json!({"method": "POST", "path": "/pets", "content_type": "application/json", "body": {}});
     assert_eq!(report.changes[0].witness, Some(expected));
-    assert_eq!(report.changes[0].place, "/paths/~1pets/post/requestBody/content/application~1json/schema/properties/id");
+    assert_eq!(
+        report.changes[0].place,
+        "/paths/~1pets/post/requestBody/content/application~1json/schema/properties/id"
+    );
 }
 
 #[test]
 fn optional_additions_break_nobody_and_removals_warn() {
-    let (less, more) = (object(json!({"a": {"type": "string"}}), &[]), object(json!({"a": {"type": "string"}, "b": {"type": "integer"}}), &[]));
+    let (less, more) = (
+        object(json!({"a": {"type": "string"}}), &[]),
+        object(json!({"a": {"type": "string"}, "b": {"type": "integer"}}), &[]),
+    );
     assert_found(&request(less.clone(), more.clone()), Verdict::Compatible, "request-property-added");
     assert_found(&response(less.clone(), more.clone()), Verdict::Compatible, "response-property-added");
     let removed = request(more, less);
@@ -48,7 +57,10 @@ fn optional_additions_break_nobody_and_removals_warn() {
 #[test]
 fn a_property_of_a_closed_request_may_not_go() {
     let closed = |properties: Value| json!({"type": "object", "properties": properties, "additionalProperties": false});
-    let report = request(closed(json!({"a": {"type": "string"}, "b": {"type": "integer"}})), closed(json!({"a": {"type": "string"}})));
+    let report = request(
+        closed(json!({"a": {"type": "string"}, "b": {"type": "integer"}})),
+        closed(json!({"a": {"type": "string"}})),
+    );
     assert_found(&report, Verdict::Breaking, "request-property-forbidden");
 }
 
@@ -63,7 +75,8 @@ fn read_only_properties_do_not_travel_in_requests() {
 fn a_change_in_a_shared_schema_is_told_once_with_its_uses() {
     let document = |maximum: u64| {
         let content = json!({"application/json": {"schema": {"$ref": "#/components/schemas/A"}}});
-        let operation = json!({"requestBody": {"content": content}, "responses": {"200": {"description": "d"}}});
+        let operation =
+            json!({"requestBody": {"content": content}, "responses": {"200": {"description": "d"}}});
         json!({"openapi": "3.0.0", "info": {}, "paths": {"/a": {"post": operation}, "/b": {"post": operation}, "/c": {"put": operation}},
             "components": {"schemas": {"A": {"type": "object", "properties": {"n": {"type": "integer", "maximum": maximum}}}}}})
     };
@@ -76,8 +89,10 @@ fn a_change_in_a_shared_schema_is_told_once_with_its_uses() {
 #[test]
 fn discriminated_variants_are_compared_with_their_namesakes() {
     let document = |cat: Value, names: &[&str]| {
-        let variants: Vec<Value> = names.iter().map(|name| json!({"$ref": format!("#/components/schemas/{name}")})).collect();
-        let mut document = with_answer(&json!({"oneOf": variants, "discriminator": {"propertyName": "kind"}}));
+        let variants: Vec<Value> =
+            names.iter().map(|name| json!({"$ref": format!("#/components/schemas/{name}")})).collect();
+        let mut document =
+            with_answer(&json!({"oneOf": variants, "discriminator": {"propertyName": "kind"}}));
         document["components"] = json!({"schemas": {
             "Cat": {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string"}, "lives": cat}},
             "Dog": {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string"}}},
@@ -85,7 +100,10 @@ fn discriminated_variants_are_compared_with_their_namesakes() {
         document
     };
     let integer = || json!({"type": "integer"});
-    let widened = compare(&document(integer(), &["Cat", "Dog"]), &document(json!({"type": ["integer", "null"]}), &["Cat", "Dog"]));
+    let widened = compare(
+        &document(integer(), &["Cat", "Dog"]),
+        &document(json!({"type": ["integer", "null"]}), &["Cat", "Dog"]),
+    );
     assert_found(&widened, Verdict::Breaking, "response-became-nullable");
     assert_eq!(widened.changes[0].place, "/components/schemas/Cat/properties/lives");
     let added = compare(&document(integer(), &["Cat"]), &document(integer(), &["Cat", "Dog"]));
@@ -117,7 +135,10 @@ fn recursive_schemas_are_compared_to_the_end() {
     };
     let report = compare(&document(10), &document(9));
     assert_eq!(ids(&report), ["request-maximum-lowered"]);
-    assert_eq!(report.changes[0].witness.as_ref().map(|witness| &witness["body"]), Some(&json!({"value": 10})));
+    assert_eq!(
+        report.changes[0].witness.as_ref().map(|witness| &witness["body"]),
+        Some(&json!({"value": 10}))
+    );
 }
 
 #[test]
@@ -134,14 +155,26 @@ fn what_cannot_be_compared_is_not_checked_and_never_compatible() {
 
 #[test]
 fn places_have_file_and_line_in_yaml_over_several_files() {
-    let entry = |version: &str| format!("openapi: {version}\ninfo: {{}}\npaths:\n  /a:\n    post:\n      requestBody:\n        content:\n          application/json:\n            schema:\n              $ref: 'schemas/a.yaml#/A'\n      responses:\n        '200': {{description: ok}}\n");
-    let part = |maximum: u64| format!("A:\n  type: object\n  properties:\n    n:\n      type: integer\n      maximum: {maximum}\n");
-    let source = |maximum: u64| Source::file("api/openapi.yaml", entry("3.0.0").into_bytes()).with_file("api/schemas/a.yaml", part(maximum).into_bytes());
+    let entry = |version: &str| {
+        format!(
+            "openapi: {version}\ninfo: {{}}\npaths:\n  /a:\n    post:\n      requestBody:\n        content:\n          application/json:\n            schema:\n              $ref: 'schemas/a.yaml#/A'\n      responses:\n        '200': {{description: ok}}\n"
+        )
+    };
+    let part = |maximum: u64| {
+        format!("A:\n  type: object\n  properties:\n    n:\n      type: integer\n      maximum: {maximum}\n")
+    };
+    let source = |maximum: u64| {
+        Source::file("api/openapi.yaml", entry("3.0.0").into_bytes())
+            .with_file("api/schemas/a.yaml", part(maximum).into_bytes())
+    };
     let report = diff(&source(10), &source(5), &Options::default()).expect("valid");
     assert_eq!(report.kind, Kind::OpenApi);
     assert_eq!(report.changes[0].place, "api/schemas/a.yaml#/A/properties/n");
     assert_eq!(report.changes[0].new, Some(Location { file: "api/schemas/a.yaml".into(), line: 4 }));
-    let inlined = entry("3.0.0").replace("$ref: 'schemas/a.yaml#/A'", "{type: object, properties: {n: {type: integer, maximum: 10}}}");
+    let inlined = entry("3.0.0").replace(
+        "$ref: 'schemas/a.yaml#/A'",
+        "{type: object, properties: {n: {type: integer, maximum: 10}}}",
+    );
     let inlined = Source::file("openapi.yaml", inlined.into_bytes());
     let same = diff_as(Kind::OpenApi, &source(10), &inlined, &Options::default()).expect("valid");
     assert!(same.changes.is_empty(), "{same:#?}");
@@ -149,7 +182,8 @@ fn places_have_file_and_line_in_yaml_over_several_files() {
 
 #[test]
 fn the_report_serialises_to_the_promised_shape() {
-    let report = request(json!({"maxLength": 9, "type": "string"}), json!({"maxLength": 8, "type": "string"}));
+    let report =
+        request(json!({"maxLength": 9, "type": "string"}), json!({"maxLength": 8, "type": "string"}));
     let value = serde_json::to_value(&report).expect("serialisable");
     let keys: Vec<&str> = value.as_object().expect("object").keys().map(String::as_str).collect();
     let mut expected = ["verdict", "bump", "may_deploy", "may_roll_back", "kind", "changes", "not_checked"];
@@ -159,7 +193,8 @@ fn the_report_serialises_to_the_promised_shape() {
     assert_eq!(found, expected);
     assert_eq!(value["verdict"], "breaking");
     assert_eq!(value["kind"], "openapi");
-    let mut change: Vec<&str> = value["changes"][0].as_object().expect("object").keys().map(String::as_str).collect();
+    let mut change: Vec<&str> =
+        value["changes"][0].as_object().expect("object").keys().map(String::as_str).collect();
     change.sort_unstable();
     assert_eq!(change, ["flow", "level", "message", "new", "old", "place", "rule", "witness"]);
 }

@@ -18,7 +18,9 @@ pub(crate) fn with_body(schema: &Value) -> Value {
 
 /// A document whose operation answers with this schema.
 pub(crate) fn with_answer(schema: &Value) -> Value {
-    with_operation(&json!({"responses": {"200": {"description": "ok", "content": {"application/json": {"schema": schema}}}}}))
+    with_operation(
+        &json!({"responses": {"200": {"description": "ok", "content": {"application/json": {"schema": schema}}}}}),
+    )
 }
 
 pub(crate) fn source(document: &Value) -> Source {

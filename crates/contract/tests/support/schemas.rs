@@ -43,7 +43,13 @@ pub fn schema(dice: &mut Dice, depth: usize) -> Value {
         2 => json!({"type": "boolean"}),
         3 => listed(dice),
         4 => nullable(dice),
-        5 => if dice.chance(80) { string(dice) } else { json!(dice.chance(80)) },
+        5 => {
+            if dice.chance(80) {
+                string(dice)
+            } else {
+                json!(dice.chance(80))
+            }
+        }
         6..=8 => object(dice, depth),
         9 | 10 => array(dice, depth),
         11 => {
@@ -85,7 +91,8 @@ fn number(dice: &mut Dice) -> Value {
 }
 
 fn listed(dice: &mut Dice) -> Value {
-    let values = [json!("a"), json!("b"), json!("ab"), json!(1), json!(2), json!(null), json!(true), json!({"a": 1})];
+    let values =
+        [json!("a"), json!("b"), json!("ab"), json!(1), json!(2), json!(null), json!(true), json!({"a": 1})];
     if dice.chance(25) {
         return json!({"const": dice.pick(&values)});
     }
@@ -117,7 +124,10 @@ fn object(dice: &mut Dice, depth: usize) -> Value {
     }
     if dice.chance(35) {
         let rest = if dice.chance(60) { json!(false) } else { schema(dice, depth - 1) };
-        map.insert(dice.pick(&["additionalProperties", "additionalProperties", "unevaluatedProperties"]).to_string(), rest);
+        map.insert(
+            dice.pick(&["additionalProperties", "additionalProperties", "unevaluatedProperties"]).to_string(),
+            rest,
+        );
     }
     if dice.chance(12) {
         map.insert("patternProperties".into(), json!({*dice.pick(&PATTERNS): schema(dice, depth - 1)}));
@@ -238,7 +248,18 @@ fn collect(value: &Value, pointer: String, places: &mut Vec<String>) {
                     collect(child, format!("{at}/{index}"), places);
                 }
             }
-            (_, Value::Object(_)) => collect(child, at, places),
+            (
+                "items"
+                | "additionalProperties"
+                | "unevaluatedProperties"
+                | "propertyNames"
+                | "contains"
+                | "not"
+                | "if"
+                | "then"
+                | "else",
+                Value::Object(_),
+            ) => collect(child, at, places),
             _ => {}
         }
     }
@@ -290,7 +311,11 @@ pub fn document(dice: &mut Dice, schema: &Value, depth: usize) -> Value {
                 .map(|index| {
                     let prefix = map.get("prefixItems").and_then(|prefix| prefix.get(index));
                     let any = Value::Bool(true);
-                    let item = prefix.or_else(|| map.get("items")).or_else(|| map.get("contains")).unwrap_or(&any).clone();
+                    let item = prefix
+                        .or_else(|| map.get("items"))
+                        .or_else(|| map.get("contains"))
+                        .unwrap_or(&any)
+                        .clone();
                     document(dice, &item, depth - 1)
                 })
                 .collect()

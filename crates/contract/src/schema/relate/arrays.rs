@@ -16,7 +16,10 @@ impl Schemas<'_> {
         let least = own.least();
         if wanted.min_items > least {
             let shown = self.array_of(held, own.min_items, 0);
-            relation.add(Violation::new(Aspect::MinItems, own.min_items.to_string(), wanted.min_items.to_string()).shown_by(shown));
+            relation.add(
+                Violation::new(Aspect::MinItems, own.min_items.to_string(), wanted.min_items.to_string())
+                    .shown_by(shown),
+            );
         }
         if let Some(most) = wanted.max_items
             && own.most().is_none_or(|own| own > most)
@@ -54,7 +57,11 @@ impl Schemas<'_> {
         let (item, wanted) = (held.array.item(index), holding.array.item(index));
         if self.alternatives(wanted).is_empty() && !self.alternatives(item).is_empty() {
             let shown = self.array_of(held, (index as u64 + 1).max(held.array.min_items), 0);
-            relation.add(Violation::new(Aspect::Items, "items allowed", "no items allowed").about(index.to_string()).shown_by(shown));
+            relation.add(
+                Violation::new(Aspect::Items, "items allowed", "no items allowed")
+                    .about(index.to_string())
+                    .shown_by(shown),
+            );
         } else {
             relation.child(Step::Item(index), item, wanted);
         }
@@ -71,7 +78,11 @@ impl Schemas<'_> {
 
     fn relate_contains(&mut self, held: &Facts, wanted: &Contains, relation: &mut Relation) {
         let enough = wanted.min == 0
-            || held.array.contains.iter().any(|own| own.min >= wanted.min && self.prove(own.node, wanted.node))
+            || held
+                .array
+                .contains
+                .iter()
+                .any(|own| own.min >= wanted.min && self.prove(own.node, wanted.node))
             || (held.array.min_items >= wanted.min && self.all_items_within(&held.array, wanted));
         let few = wanted.max.is_none_or(|max| {
             held.array.most().is_some_and(|most| most <= max)
@@ -92,7 +103,8 @@ impl Schemas<'_> {
             Some(Contains { min, max: Some(max), .. }) => format!("{min} to {max}"),
             Some(Contains { min, max: None, .. }) => format!("at least {min}"),
         };
-        let violation = Violation::new(Aspect::Contains, limits(held.array.contains.first()), limits(Some(wanted)));
+        let violation =
+            Violation::new(Aspect::Contains, limits(held.array.contains.first()), limits(Some(wanted)));
         relation.add(violation.shown_by(shown).perhaps());
     }
 

@@ -14,8 +14,15 @@ use super::{Relation, Step};
 impl Schemas<'_> {
     pub(super) fn relate_objects(&mut self, held: &Facts, holding: &Facts, relation: &mut Relation) {
         let (own, wanted) = (&*held.object, &*holding.object);
-        if let Some(pattern) = own.patterns.keys().chain(wanted.patterns.keys()).find(|pattern| self.patterns.matches(pattern, "").is_none()) {
-            relation.undecided.push(format!("properties by the pattern `{pattern}`, which cannot be run in bounded time"));
+        if let Some(pattern) = own
+            .patterns
+            .keys()
+            .chain(wanted.patterns.keys())
+            .find(|pattern| self.patterns.matches(pattern, "").is_none())
+        {
+            relation
+                .undecided
+                .push(format!("properties by the pattern `{pattern}`, which cannot be run in bounded time"));
         }
         self.relate_counts(held, wanted, relation);
         for name in wanted.required.difference(&own.required) {
@@ -36,7 +43,10 @@ impl Schemas<'_> {
         let own = &*held.object;
         if wanted.min > own.min.max(own.required.len() as u64) {
             let shown = self.object_with(own, None, 0).map(Value::Object);
-            relation.add(Violation::new(Aspect::MinProperties, own.min.to_string(), wanted.min.to_string()).shown_by(shown));
+            relation.add(
+                Violation::new(Aspect::MinProperties, own.min.to_string(), wanted.min.to_string())
+                    .shown_by(shown),
+            );
         }
         let Some(most) = wanted.max else { return };
         if own.max.is_some_and(|own| own <= most) || self.closed_size(own).is_some_and(|size| size <= most) {
@@ -47,7 +57,9 @@ impl Schemas<'_> {
             self.fill(own, map, most.saturating_add(1), 0);
         }
         let own = own.max.map_or_else(|| "none".to_owned(), |own| own.to_string());
-        relation.add(Violation::new(Aspect::MaxProperties, own, most.to_string()).shown_by(shown.map(Value::Object)));
+        relation.add(
+            Violation::new(Aspect::MaxProperties, own, most.to_string()).shown_by(shown.map(Value::Object)),
+        );
     }
 
     /// How many properties an object can have at most, when no other than the named ones are allowed.
@@ -56,15 +68,28 @@ impl Schemas<'_> {
         closed.then(|| object.properties.values().filter(|node| **node != NodeId::NEVER).count() as u64)
     }
 
-    fn relate_required(&mut self, held: &Facts, wanted: &ObjectFacts, name: &Rc<str>, relation: &mut Relation) {
+    fn relate_required(
+        &mut self,
+        held: &Facts,
+        wanted: &ObjectFacts,
+        name: &Rc<str>,
+        relation: &mut Relation,
+    ) {
         let own = &*held.object;
-        let implied = own.required.iter().any(|present| own.dependent.get(present).is_some_and(|needed| needed.contains(name)));
+        let implied = own
+            .required
+            .iter()
+            .any(|present| own.dependent.get(present).is_some_and(|needed| needed.contains(name)));
         // A property that no longer travels at all is told of by a note: it is usually the description that was wrong.
         if implied || own.hidden.contains(name) {
             return;
         }
         let declared = own.properties.contains_key(name);
-        let aspect = if declared || !wanted.properties.contains_key(name) { Aspect::RequiredProperty } else { Aspect::NewRequiredProperty };
+        let aspect = if declared || !wanted.properties.contains_key(name) {
+            Aspect::RequiredProperty
+        } else {
+            Aspect::NewRequiredProperty
+        };
         let shown = self.object_with(own, None, 0).map(Value::Object);
         let fewest = shown.into_iter().filter(|value| value.get(&**name).is_none());
         relation.add(Violation::new(aspect, "optional", "required").about(&**name).shown_by(fewest));
@@ -85,7 +110,9 @@ impl Schemas<'_> {
         let own_needed = own.dependent.get(name);
         let missing: Vec<&str> = wanted.dependent[name]
             .iter()
-            .filter(|other| !own.required.contains(*other) && own_needed.is_none_or(|own| !own.contains(*other)))
+            .filter(|other| {
+                !own.required.contains(*other) && own_needed.is_none_or(|own| !own.contains(*other))
+            })
             .map(|other| &**other)
             .collect();
         if missing.is_empty() || (self.is_unwritten(own, name) && wanted.properties.contains_key(name)) {
@@ -93,13 +120,18 @@ impl Schemas<'_> {
         }
         let given = self.sample(node).map(|value| (&**name, value));
         let shown = given.and_then(|given| self.object_with(own, Some(given), 0)).map(Value::Object);
-        relation.add(Violation::new(Aspect::DependentRequired, "optional", missing.join(", ")).about(&**name).shown_by(shown));
+        relation.add(
+            Violation::new(Aspect::DependentRequired, "optional", missing.join(", "))
+                .about(&**name)
+                .shown_by(shown),
+        );
     }
 
     /// True when writers of the held side know nothing of a property, and so do not send it by the policy in force. Of an
     /// object that describes no property at all anything may be sent.
     fn is_unwritten(&self, own: &ObjectFacts, name: &Rc<str>) -> bool {
-        let undeclared = !own.properties.contains_key(name) && !own.required.contains(name) && own.patterns.is_empty();
+        let undeclared =
+            !own.properties.contains_key(name) && !own.required.contains(name) && own.patterns.is_empty();
         let described = !own.properties.is_empty() && self.ignores_unknown_fields();
         undeclared && own.is_open() && (own.hidden.contains(name) || described)
     }
@@ -120,7 +152,11 @@ impl Schemas<'_> {
             } else if !self.alternatives(from).is_empty() && !wanted.hidden.contains(name) {
                 let given = self.sample(from).map(|value| (&**name, value));
                 let shown = given.and_then(|given| self.object_with(own, Some(given), 0)).map(Value::Object);
-                relation.add(Violation::new(Aspect::ClosedProperty, "allowed", "forbidden").about(&**name).shown_by(shown));
+                relation.add(
+                    Violation::new(Aspect::ClosedProperty, "allowed", "forbidden")
+                        .about(&**name)
+                        .shown_by(shown),
+                );
             }
         }
     }
@@ -139,7 +175,8 @@ impl Schemas<'_> {
             }
         }
         for (pattern, from) in &own.patterns {
-            let covered = wanted.patterns.keys().any(|wide| self.patterns.include(wide, pattern) == Inclusion::Yes);
+            let covered =
+                wanted.patterns.keys().any(|wide| self.patterns.include(wide, pattern) == Inclusion::Yes);
             if !covered {
                 self.relate_matching(pattern, *from, wanted.rest(), relation);
             }
@@ -164,7 +201,8 @@ impl Schemas<'_> {
         if self.alternatives(to).is_empty() {
             let given = self.sample(from).map(|value| (&*name, value));
             let shown = given.and_then(|given| self.object_with(own, Some(given), 0)).map(Value::Object);
-            relation.add(Violation::new(Aspect::AdditionalProperties, "allowed", "forbidden").shown_by(shown));
+            relation
+                .add(Violation::new(Aspect::AdditionalProperties, "allowed", "forbidden").shown_by(shown));
         } else {
             relation.child(Step::Property(name), from, to);
         }
@@ -175,10 +213,14 @@ impl Schemas<'_> {
         let taken = |schemas: &mut Self, name: &str| {
             [own, wanted].into_iter().any(|object| {
                 object.properties.contains_key(name)
-                    || object.patterns.keys().any(|pattern| schemas.patterns.matches(pattern, name) != Some(false))
+                    || object
+                        .patterns
+                        .keys()
+                        .any(|pattern| schemas.patterns.matches(pattern, name) != Some(false))
             })
         };
-        let mut candidates = ["additional", "other", "zz", "0", "_", "extra-property", "a b", "Z9"].into_iter();
+        let mut candidates =
+            ["additional", "other", "zz", "0", "_", "extra-property", "a b", "Z9"].into_iter();
         let free = candidates.find(|name| !taken(self, name) && self.name_fits(own, name));
         free.unwrap_or("additional").into()
     }
@@ -195,7 +237,8 @@ impl Schemas<'_> {
         let mut shown = Vec::new();
         let mut unmet = false;
         for (name, node) in &own.properties {
-            if self.alternatives(*node).is_empty() || self.allows(wanted, &Value::from(&**name)) == Truth::Yes {
+            if self.alternatives(*node).is_empty() || self.allows(wanted, &Value::from(&**name)) == Truth::Yes
+            {
                 continue;
             }
             unmet = true;
@@ -208,7 +251,15 @@ impl Schemas<'_> {
         }
         if !closed {
             let rest = self.sample(own.rest()).unwrap_or(Value::Null);
-            for name in ["additional", "", "0", "A", "a b", "-", "a-name-that-is-longer-than-most-names-of-properties-are"] {
+            for name in [
+                "additional",
+                "",
+                "0",
+                "A",
+                "a b",
+                "-",
+                "a-name-that-is-longer-than-most-names-of-properties-are",
+            ] {
                 shown.extend(self.object_with(own, Some((name, rest.clone())), 0).map(Value::Object));
             }
         }
@@ -229,6 +280,7 @@ impl Schemas<'_> {
     pub(in super::super) fn sizes_apart(one: &Facts, other: &Facts) -> bool {
         debug_assert!(one.types.has(Type::Object) || other.types.has(Type::Object), "asked of objects");
         let least = |facts: &Facts| facts.object.min.max(facts.object.required.len() as u64);
-        one.object.max.is_some_and(|max| max < least(other)) || other.object.max.is_some_and(|max| max < least(one))
+        one.object.max.is_some_and(|max| max < least(other))
+            || other.object.max.is_some_and(|max| max < least(one))
     }
 }

@@ -16,8 +16,20 @@ use crate::schema::NodeId;
 /// What the range, the steps and the format of numbers demand.
 pub(super) fn numbers(held: &Facts, holding: &Facts, relation: &mut Relation) {
     let ends = [
-        (Aspect::Minimum, held.number.lower.as_ref(), holding.number.lower.as_ref(), Ordering::Less, Rounding::Up),
-        (Aspect::Maximum, held.number.upper.as_ref(), holding.number.upper.as_ref(), Ordering::Greater, Rounding::Down),
+        (
+            Aspect::Minimum,
+            held.number.lower.as_ref(),
+            holding.number.lower.as_ref(),
+            Ordering::Less,
+            Rounding::Up,
+        ),
+        (
+            Aspect::Maximum,
+            held.number.upper.as_ref(),
+            holding.number.upper.as_ref(),
+            Ordering::Greater,
+            Rounding::Down,
+        ),
     ];
     let shown = || number_candidates(holding).into_iter().chain(number_candidates(held));
     let whole = is_whole(held);
@@ -25,7 +37,9 @@ pub(super) fn numbers(held: &Facts, holding: &Facts, relation: &mut Relation) {
         let Some(to) = to else { continue };
         let beyond = match from {
             None => true,
-            Some(from) => is_beyond(&inclusive(from, whole, rounding), &inclusive(to, whole, rounding), outside),
+            Some(from) => {
+                is_beyond(&inclusive(from, whole, rounding), &inclusive(to, whole, rounding), outside)
+            }
         };
         if beyond {
             relation.add(Violation::new(aspect, bound_text(from), bound_text(Some(to))).shown_by(shown()));
@@ -65,7 +79,9 @@ fn inclusive(bound: &Bound, whole: bool, rounding: Rounding) -> Bound {
         Rounding::Up => value + shift,
         Rounding::Down => value - shift,
     });
-    let exact = exact.and_then(|value| i64::try_from(value).ok().map(Number::from).or_else(|| u64::try_from(value).ok().map(Number::from)));
+    let exact = exact.and_then(|value| {
+        i64::try_from(value).ok().map(Number::from).or_else(|| u64::try_from(value).ok().map(Number::from))
+    });
     let rounded = exact.or_else(|| {
         let value = number::double(&bound.value);
         let rounded = match rounding {
@@ -112,7 +128,9 @@ fn numeric_formats(held: &Facts, holding: &Facts, relation: &mut Relation) {
 
 fn in_range(held: &Facts, format: &str) -> bool {
     let (Some(lower), Some(upper)) = (&held.number.lower, &held.number.upper) else { return false };
-    is_whole(held) && format::fits(format, &lower.value) && format::fits(format, &upper.value)
+    is_whole(held)
+        && format::fits(format, &lower.value)
+        && format::fits(format, &upper.value)
         && format::range(format).is_some()
         && number::integer(&lower.value).is_some()
         && number::integer(&upper.value).is_some()
@@ -123,7 +141,10 @@ impl Schemas<'_> {
         let (own, wanted) = (&held.string, &holding.string);
         if wanted.min_length > own.min_length && !self.patterns_demand(held, wanted.min_length) {
             let shown = self.texts_of_length(held, own.min_length);
-            relation.add(Violation::new(Aspect::MinLength, own.min_length.to_string(), wanted.min_length.to_string()).shown_by(shown));
+            relation.add(
+                Violation::new(Aspect::MinLength, own.min_length.to_string(), wanted.min_length.to_string())
+                    .shown_by(shown),
+            );
         }
         if let Some(most) = wanted.max_length
             && own.max_length.is_none_or(|own| own > most)
@@ -153,7 +174,7 @@ impl Schemas<'_> {
 
     /// Strings of about this length that the alternative may allow.
     fn texts_of_length(&mut self, facts: &Facts, length: u64) -> Vec<Value> {
-        if length > MAX_SAMPLE_LENGTH * 8 {
+        if length > MAX_SAMPLE_LENGTH * 8 || !self.work.sample() {
             return Vec::new();
         }
         let patterns: Vec<Rc<str>> = facts.string.patterns.iter().cloned().collect();
@@ -182,11 +203,14 @@ impl Schemas<'_> {
             if included {
                 continue;
             }
-            shown.extend(self.patterns.sample(&own, Some(wanted), held.string.min_length));
+            if self.work.sample() {
+                shown.extend(self.patterns.sample(&own, Some(wanted), held.string.min_length));
+            }
             shown.extend(held.formats.iter().filter_map(|format| format::sample(format)).map(str::to_owned));
             shown.extend(["a", "", "0", " ", "!", "aaaaaaaa"].map(str::to_owned));
             let text = if own.is_empty() { "none".to_owned() } else { own.join(" and ") };
-            let violation = Violation::new(Aspect::Pattern, text, wanted.to_string()).shown_by(shown.into_iter().map(Value::String));
+            let violation = Violation::new(Aspect::Pattern, text, wanted.to_string())
+                .shown_by(shown.into_iter().map(Value::String));
             // Without a counter example nobody knows whether patterns that cannot be compared differ in what they allow.
             relation.add(if unknown || own.len() > 1 { violation.perhaps() } else { violation });
         }
@@ -208,7 +232,10 @@ impl Schemas<'_> {
 
 fn relate_content(held: &Facts, holding: &Facts, relation: &mut Relation) {
     let (own, wanted) = (&held.string.content, &holding.string.content);
-    let pairs = [("contentEncoding", &own.encoding, &wanted.encoding), ("contentMediaType", &own.media_type, &wanted.media_type)];
+    let pairs = [
+        ("contentEncoding", &own.encoding, &wanted.encoding),
+        ("contentMediaType", &own.media_type, &wanted.media_type),
+    ];
     for (keyword, own, wanted) in pairs {
         if own != wanted {
             let text = |value: &Option<Rc<str>>| value.as_deref().unwrap_or("none").to_owned();

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::super::Schemas;
 use super::super::facts::NodeId;
 use super::super::relate::{Relation, Step};
 use super::super::violation::Certainty;
-use super::super::Schemas;
 use super::{Demand, Shared, Site, Steps};
 
 /// How many pairs are walked back over to find the uses of one.
