@@ -37,7 +37,7 @@ fn main() {
         let (old, new) = (source(&old), source(&new));
         let mut changes = 0;
         let time = fastest(|| {
-            changes = diff_as(Kind::OpenApi, &old, &new, &Options::default()).expect("valid").changes.len()
+            changes = diff_as(Kind::OpenApi, &old, &new, &Options::default()).expect("valid").changes.len();
         });
         println!(
             "{name}: {time:.1?}, {:.2} times the parse, {changes} changes",

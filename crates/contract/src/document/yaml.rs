@@ -89,7 +89,7 @@ impl Builder {
                 self.add(Counted { value, nodes: 1 }, anchor, span.start)?;
             }
             Event::SequenceStart(anchor, _) => {
-                self.open(Container::Sequence(Vec::new()), anchor, span.start)?
+                self.open(Container::Sequence(Vec::new()), anchor, span.start)?;
             }
             Event::MappingStart(anchor, _) => {
                 self.open(

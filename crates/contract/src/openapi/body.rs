@@ -54,7 +54,7 @@ impl<'l> Comparer<'_, 'l> {
                 self.changed(&rules::BODY_BECAME_REQUIRED, &pair, message);
             }
             (true, false) => {
-                self.changed(&rules::BODY_BECAME_OPTIONAL, &pair, format!("the body of {name} is optional"))
+                self.changed(&rules::BODY_BECAME_OPTIONAL, &pair, format!("the body of {name} is optional"));
             }
             _ => {}
         }

@@ -146,7 +146,11 @@ impl<'l> Comparer<'_, 'l> {
                 self.changed(&rules::OPERATION_DEPRECATED, &pair, format!("{name} is deprecated; {end}"));
             }
             (true, false) => {
-                self.changed(&rules::OPERATION_UNDEPRECATED, &pair, format!("{name} is no longer deprecated"))
+                self.changed(
+                    &rules::OPERATION_UNDEPRECATED,
+                    &pair,
+                    format!("{name} is no longer deprecated"),
+                );
             }
             _ => {}
         }

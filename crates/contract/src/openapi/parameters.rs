@@ -94,7 +94,7 @@ impl<'l> Comparer<'_, 'l> {
                 self.changed(&rules::PARAMETER_BECAME_REQUIRED, &pair, message);
             }
             (true, false) => {
-                self.changed(&rules::PARAMETER_BECAME_OPTIONAL, &pair, format!("{label} is optional"))
+                self.changed(&rules::PARAMETER_BECAME_OPTIONAL, &pair, format!("{label} is optional"));
             }
             _ => {}
         }

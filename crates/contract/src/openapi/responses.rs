@@ -106,7 +106,7 @@ impl<'l> Comparer<'_, 'l> {
             let label = format!("the header `{name}` of the {status} response of {}", operation.name());
             match find(name, &new) {
                 Some(after) => {
-                    self.header(&Pair { old: before, new: &after }, name, label, status, operation)
+                    self.header(&Pair { old: before, new: &after }, name, label, status, operation);
                 }
                 None => {
                     let rule = if before.is_true("required") {

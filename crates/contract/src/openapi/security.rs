@@ -88,7 +88,7 @@ impl<'l> Comparer<'_, 'l> {
             );
             self.changed(&rules::SECURITY_SCHEME_CHANGED, pair, message);
         }
-        if DETAILS.iter().any(|key| differs(key)) {
+        if DETAILS.iter().any(differs) {
             self.changed(
                 &rules::SECURITY_SCHEME_DETAILS,
                 pair,

@@ -114,14 +114,14 @@ impl Reporter<'_, '_> {
                     }
                     (Verdict::Unknown, Role::Breaks) => {
                         let reason = self.undecided_text(violation);
-                        drafts.not_checked.push(self.not_checked(graph, pair, &path, reason));
+                        drafts.not_checked.push(self.not_checked(graph, pair, &path, &reason));
                     }
                     (Verdict::Unknown, Role::Told) => {}
                 }
             }
             if role == Role::Breaks {
                 for reason in &relation.undecided {
-                    drafts.not_checked.push(self.not_checked(graph, pair, &path, reason.clone()));
+                    drafts.not_checked.push(self.not_checked(graph, pair, &path, reason));
                 }
             }
         }
@@ -225,7 +225,7 @@ impl Reporter<'_, '_> {
         )
     }
 
-    fn not_checked(&self, graph: &Graph, pair: usize, path: &Path, reason: String) -> DraftNotChecked {
+    fn not_checked(&self, graph: &Graph, pair: usize, path: &Path, reason: &str) -> DraftNotChecked {
         let (place, old, new) = self.place(graph, pair, path, None);
         DraftNotChecked { place, reason: format!("{reason}; {}", self.uses(path)), old, new }
     }

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 use super::support::{diff, with_answer, with_body};
 
 #[path = "../support/schemas.rs"]
-#[expect(dead_code, reason = "documents are made for the oracle only")]
 mod schemas;
 use schemas::{Dice, changed, schema};
 
@@ -60,7 +59,7 @@ fn the_way_a_contract_is_written_does_not_change_the_verdict() {
             let (before, after) = (wrap(&old), wrap(&new));
             let expected = answers(&diff(&before, &after));
             let same = |other: &Report, what: &str| {
-                assert_eq!(answers(other), expected, "seed {seed}, {what}: {old}\n{new}")
+                assert_eq!(answers(other), expected, "seed {seed}, {what}: {old}\n{new}");
             };
             same(&diff(&reordered(&before), &reordered(&after)), "key order");
             same(&diff(&referred(&before), &referred(&after)), "references");

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 /// A small deterministic source of randomness, so that every failure can be run again by its seed.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
     }
 
@@ -18,16 +18,16 @@ impl Dice {
     }
 
     /// A number below `limit`.
-    pub fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % limit as u64).expect("below a usize")
     }
 
     /// True in `percent` of a hundred throws.
-    pub fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    pub fn pick<'v, T>(&mut self, values: &'v [T]) -> &'v T {
+    pub(crate) fn pick<'v, T>(&mut self, values: &'v [T]) -> &'v T {
         &values[self.below(values.len())]
     }
 }
@@ -36,7 +36,7 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const PATTERNS: [&str; 6] = ["^[a-c]+$", "^a", "b", "^[a-z]{1,3}$", "^.{2}$", "^x-"];
 
 /// A random schema.
-pub fn schema(dice: &mut Dice, depth: usize) -> Value {
+pub(crate) fn schema(dice: &mut Dice, depth: usize) -> Value {
     match dice.below(if depth == 0 { 6 } else { 13 }) {
         0 => string(dice),
         1 => number(dice),
@@ -197,10 +197,10 @@ fn conditional(dice: &mut Dice, depth: usize) -> Value {
 }
 
 /// A schema with one random part replaced, dropped or added.
-pub fn changed(dice: &mut Dice, schema_before: &Value) -> Value {
+pub(crate) fn changed(dice: &mut Dice, schema_before: &Value) -> Value {
     let mut after = schema_before.clone();
     let mut places = Vec::new();
-    collect(&after, String::new(), &mut places);
+    collect(&after, "", &mut places);
     let place = dice.pick(&places).clone();
     let part = after.pointer_mut(&place).expect("collected");
     match part {
@@ -232,20 +232,20 @@ fn edit(dice: &mut Dice, map: &mut Map<String, Value>) {
     }
 }
 
-fn collect(value: &Value, pointer: String, places: &mut Vec<String>) {
-    places.push(pointer.clone());
+fn collect(value: &Value, pointer: &str, places: &mut Vec<String>) {
+    places.push(pointer.to_owned());
     let Value::Object(map) = value else { return };
     for (keyword, child) in map {
         let at = format!("{pointer}/{keyword}");
         match (keyword.as_str(), child) {
             ("properties" | "patternProperties" | "dependentSchemas", Value::Object(children)) => {
                 for (name, child) in children {
-                    collect(child, format!("{at}/{name}"), places);
+                    collect(child, &format!("{at}/{name}"), places);
                 }
             }
             ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(children)) => {
                 for (index, child) in children.iter().enumerate() {
-                    collect(child, format!("{at}/{index}"), places);
+                    collect(child, &format!("{at}/{index}"), places);
                 }
             }
             (
@@ -259,14 +259,14 @@ fn collect(value: &Value, pointer: String, places: &mut Vec<String>) {
                 | "then"
                 | "else",
                 Value::Object(_),
-            ) => collect(child, at, places),
+            ) => collect(child, &at, places),
             _ => {}
         }
     }
 }
 
 /// A random document that a schema may allow: built along the schema, with some noise.
-pub fn document(dice: &mut Dice, schema: &Value, depth: usize) -> Value {
+pub(crate) fn document(dice: &mut Dice, schema: &Value, depth: usize) -> Value {
     let Value::Object(map) = schema else { return noise(dice, depth) };
     if depth == 0 || dice.chance(8) {
         return noise(dice, depth.min(1));
