@@ -3,11 +3,14 @@
 //! `LOCKSTEP_CONTRACT_CASES` sets how many pairs of schemas are tried (the default keeps a test run short) and
 //! `LOCKSTEP_CONTRACT_SEED` where to start.
 
+#[path = "support/documents.rs"]
+mod documents;
 #[path = "support/schemas.rs"]
 mod schemas;
 
+use documents::document;
 use lockstep_contract::{Change, Kind, Level, Options, Report, Source, UnknownFields, Verdict, diff_as};
-use schemas::{Dice, changed, document, schema};
+use schemas::{Dice, changed, schema};
 use serde_json::Value;
 
 /// Documents tried for every pair of schemas.
