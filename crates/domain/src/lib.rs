@@ -9,6 +9,7 @@ pub mod changelog;
 pub mod commits;
 pub mod compat;
 pub mod compile;
+pub mod contract;
 pub mod digest;
 pub mod environment;
 pub mod event;

@@ -150,15 +150,23 @@ pub enum Reason {
     NeedsNew {
         /// The provider.
         provider: ServiceName,
-        /// What it needs.
-        range: VersionRange,
+        /// Which versions it declares to need.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        range: Option<VersionRange>,
+        /// What the provider's old version lacks, when contracts tell.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        because: String,
     },
     /// It goes before a provider, because its old version does not work with the provider's new one.
     OldNeeds {
         /// The provider.
         provider: ServiceName,
-        /// What its old version needs.
-        range: VersionRange,
+        /// Which versions its old version declares to need.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        range: Option<VersionRange>,
+        /// What breaks with the provider's new version, when contracts tell.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        because: String,
     },
     /// Nothing forces the order; providers go first when going forward.
     ProviderFirst {
@@ -177,6 +185,15 @@ pub enum Reason {
     },
 }
 
+/// Writes a range with a space in front, or nothing.
+struct Spaced<'a>(Option<&'a VersionRange>);
+
+impl fmt::Display for Spaced<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |range| write!(f, " {range}"))
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,11 +203,23 @@ impl fmt::Display for Reason {
             }
             Self::InBaseline { baseline } => write!(f, "baseline {baseline} has it"),
             Self::Configured { revision } => write!(f, "configuration changes to {revision}"),
-            Self::NeedsNew { provider, range } => {
-                write!(f, "after {provider}: its new version needs {provider} {range}")
+            Self::NeedsNew { provider, because, .. } if !because.is_empty() => {
+                write!(
+                    f,
+                    "after {provider}: its new version does not work with the old {provider}: {because}"
+                )
             }
-            Self::OldNeeds { provider, range } => {
-                write!(f, "before {provider}: its old version needs {provider} {range}")
+            Self::OldNeeds { provider, because, .. } if !because.is_empty() => {
+                write!(
+                    f,
+                    "before {provider}: its old version does not work with the new {provider}: {because}"
+                )
+            }
+            Self::NeedsNew { provider, range, .. } => {
+                write!(f, "after {provider}: its new version needs {provider}{}", Spaced(range.as_ref()))
+            }
+            Self::OldNeeds { provider, range, .. } => {
+                write!(f, "before {provider}: its old version needs {provider}{}", Spaced(range.as_ref()))
             }
             Self::ProviderFirst { consumer } => write!(f, "before its consumer {consumer}: providers first"),
             Self::ConsumerFirst { provider } => write!(f, "before its provider {provider}: consumers first"),

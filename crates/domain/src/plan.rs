@@ -8,6 +8,7 @@ mod refusal;
 mod resolve;
 
 use crate::baseline::{EntryChange, difference};
+use crate::compat::Relation;
 use crate::environment::Environment;
 use crate::intent::{Intent, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
@@ -21,17 +22,19 @@ use resolve::Resolved;
 
 /// Plans an intent for an environment.
 ///
-/// `strategy` overrides the environment's own when going forward; going back is always all at once.
+/// `strategy` overrides the environment's own when going forward; going back is always all at once. Which versions work
+/// together is asked of the relation.
 ///
 /// # Errors
 /// Every refusal that can be found, not only the first.
 pub fn plan(
-    world: &World,
+    relation: Relation<'_>,
     environment: &EnvironmentName,
     intent: &Intent,
     strategy: Option<&Strategy>,
     now: Timestamp,
 ) -> Result<Plan, Vec<Refusal>> {
+    let world = relation.world;
     let Some(environment) = world.environment(environment) else {
         return Err(vec![Refusal::NoEnvironment(environment.clone())]);
     };
@@ -50,9 +53,9 @@ pub fn plan(
     }
     let strategy = choose_strategy(environment, &resolved, strategy);
     refusals.extend(strategy.check().err().map(Refusal::from));
-    refusals.extend(check::check(world, environment, &resolved, &changes, now));
+    refusals.extend(check::check(relation, environment, &resolved, &changes, now));
     if refusals.is_empty() {
-        Ok(assemble(world, environment, resolved, &changes, strategy, now))
+        Ok(assemble(relation, environment, resolved, &changes, strategy, now))
     } else {
         Err(refusals)
     }
@@ -75,7 +78,7 @@ fn choose_strategy(environment: &Environment, resolved: &Resolved, asked: Option
 }
 
 fn assemble(
-    world: &World,
+    relation: Relation<'_>,
     environment: &Environment,
     resolved: Resolved,
     changes: &[EntryChange],
@@ -83,7 +86,7 @@ fn assemble(
     now: Timestamp,
 ) -> Plan {
     let start = environment.entries();
-    let mut order = order(world, start, &resolved.target, changes, resolved.direction);
+    let mut order = order(relation, start, &resolved.target, changes, resolved.direction);
     let waves = order.waves.iter().map(|wave| {
         wave.iter()
             .filter_map(|service| changes.iter().find(|change| change.service == *service))
@@ -96,12 +99,12 @@ fn assemble(
     });
     let waves = waves.collect();
     let holds = match resolved.direction {
-        Direction::Back => held_after(changes, world),
+        Direction::Back => held_after(changes, relation.world),
         Direction::Forward => Vec::new(),
     };
     Plan {
         parent: environment.baselines.current().number,
-        warnings: check::warnings(world, environment, changes, resolved.direction),
+        warnings: check::warnings(relation, environment, &resolved.target, changes, resolved.direction),
         target: resolved.target,
         strategy,
         waves,

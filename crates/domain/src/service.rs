@@ -8,13 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::changelog::Changelog;
+use crate::contract::{ContractKind, OfferedContract, Requirement};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::name::{Actor, ServiceName, StageName};
 use crate::routes::RouteRule;
 use crate::run::RunSpec;
 use crate::time::Timestamp;
-use crate::version::{VersionNumber, VersionRange};
+use crate::version::VersionNumber;
 
 /// A deployable unit with an owner, a repository and versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +81,10 @@ pub struct Version {
     /// How to run it.
     pub run: RunSpec,
     /// What it needs of other services.
-    pub requires: BTreeMap<ServiceName, VersionRange>,
+    pub requires: BTreeMap<ServiceName, Requirement>,
+    /// What it offers to others, and what its database looks like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contracts: Vec<OfferedContract>,
     /// Entry points it wants.
     pub routes: Vec<RouteRule>,
     /// What changed since the version before.
@@ -179,6 +183,19 @@ impl Version {
             .evidence
             .iter()
             .filter_map(|evidence| Some((evidence.report?, format!("report {}", evidence.kind))));
-        artifact.into_iter().chain(documents).chain(reports).collect()
+        let offered = self.contracts.iter().flat_map(|contract| {
+            let reports = contract.findings.iter();
+            let reports =
+                reports.map(|finding| (finding.report, format!("comparison with {}", finding.against)));
+            std::iter::once((contract.digest, format!("contract {}", contract.name))).chain(reports)
+        });
+        let used = self.requires.values().filter_map(|requirement| requirement.contract.as_ref());
+        let used = used.map(|contract| (contract.digest, format!("contract {}", contract.name)));
+        artifact.into_iter().chain(documents).chain(reports).chain(offered).chain(used).collect()
+    }
+
+    /// Returns the contracts of a kind.
+    pub fn contracts_of(&self, kind: ContractKind) -> impl Iterator<Item = &OfferedContract> {
+        self.contracts.iter().filter(move |contract| contract.kind == kind)
     }
 }

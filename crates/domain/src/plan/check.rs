@@ -1,7 +1,8 @@
 //! Checks of a resolved intent: stages, holds, requirements, entry points, ports. All findings at once.
 
-use crate::baseline::EntryChange;
-use crate::compat::unmet_in;
+use crate::baseline::{Entries, EntryChange};
+use crate::compat::Relation;
+use crate::contract::Verdict;
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::lifecycle::Availability;
@@ -16,12 +17,13 @@ use crate::version::VersionRef;
 use crate::world::{World, stage_events};
 
 pub(crate) fn check(
-    world: &World,
+    relation: Relation<'_>,
     environment: &Environment,
     resolved: &Resolved,
     changes: &[EntryChange],
     now: Timestamp,
 ) -> Vec<Refusal> {
+    let world = relation.world;
     let mut refusals = Vec::new();
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };
@@ -30,7 +32,7 @@ pub(crate) fn check(
             refusals.extend(stage(world, environment, &reference, now));
         }
     }
-    refusals.extend(requirements(world, environment, resolved));
+    refusals.extend(requirements(relation, environment, resolved));
     refusals.extend(routes(world, resolved));
     refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, change)));
     if let Some(new) = &resolved.replicas
@@ -109,17 +111,13 @@ fn stage(
 }
 
 /// Only requirements that this plan breaks: one that was unmet before must not keep anybody from going back.
-fn requirements(world: &World, environment: &Environment, resolved: &Resolved) -> Vec<Refusal> {
-    let before = unmet_in(world, environment.entries());
-    unmet_in(world, &resolved.target)
+fn requirements(relation: Relation<'_>, environment: &Environment, resolved: &Resolved) -> Vec<Refusal> {
+    let before = relation.unmet_in(environment.entries());
+    relation
+        .unmet_in(&resolved.target)
         .into_iter()
         .filter(|unmet| !before.contains(unmet))
-        .map(|unmet| Refusal::Unmet {
-            consumer: VersionRef { service: unmet.consumer, version: unmet.consumer_version },
-            provider: unmet.provider,
-            range: unmet.range,
-            found: unmet.found,
-        })
+        .map(|unmet| Refusal::Unmet(Box::new(unmet)))
         .collect()
 }
 
@@ -172,17 +170,57 @@ fn port_refusal(world: &World, reference: &VersionRef, why: &'static str) -> Opt
 
 /// Things that do not forbid a plan and that a person wants to know.
 pub(crate) fn warnings(
-    world: &World,
+    relation: Relation<'_>,
     environment: &Environment,
+    goal: &Entries,
     changes: &[EntryChange],
     direction: Direction,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    for reference in changes.iter().filter(|change| version_changes(change)).filter_map(target) {
-        let Some(version) = world.version(&reference) else { continue };
+    for change in changes.iter().filter(|change| version_changes(change)) {
+        let Some(reference) = target(change) else { continue };
+        let Some(version) = relation.world.version(&reference) else { continue };
         warnings.extend(version_warnings(environment, &reference, version, direction));
+        let left = from(change).and_then(|left| relation.world.version(&left));
+        warnings.extend(
+            left.and_then(|left| database_warning(relation, &reference.service, left, version, direction)),
+        );
     }
+    warnings.extend(promised(relation, environment, goal));
     warnings
+}
+
+/// Migrations are run by the service, not by Lockstep, and may not have run here; so this warns and forbids nothing.
+fn database_warning(
+    relation: Relation<'_>,
+    service: &ServiceName,
+    left: &Version,
+    version: &Version,
+    direction: Direction,
+) -> Option<String> {
+    let answer = relation.database(left, version)?;
+    let why = answer.reasons.first().map(String::as_str).unwrap_or_default();
+    let (newer, older, when) = match direction {
+        Direction::Forward => (&version.number, &left.number, "while both run"),
+        Direction::Back => (&left.number, &version.number, "which stays when code goes back"),
+    };
+    let schema = format!("the database as {service} {newer} leaves it, {when}");
+    match answer.verdict {
+        Verdict::Compatible => None,
+        Verdict::Breaking => Some(format!("{older} does not work on {schema}: {why}")),
+        Verdict::NotChecked => Some(format!("whether {older} works on {schema}, was not checked: {why}")),
+    }
+}
+
+/// What the goal relies on although it is not proved, and what is here does not.
+fn promised(relation: Relation<'_>, environment: &Environment, goal: &Entries) -> Vec<String> {
+    let before = relation.promised_in(environment.entries());
+    let new = relation.promised_in(goal).into_iter().filter(|promise| !before.contains(promise));
+    new.map(|(consumer, provider, why)| {
+        let why = why.first().map(String::as_str).unwrap_or_default();
+        format!("`{consumer}` is only promised to work with `{provider}`, not proved: {why}")
+    })
+    .collect()
 }
 
 fn version_warnings(

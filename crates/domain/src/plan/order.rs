@@ -9,10 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Entries, EntryChange};
-use crate::compat::{providers, unmet};
+use crate::compat::{Basis, Relation, Unmet};
 use crate::name::ServiceName;
 use crate::operation::Reason;
-use crate::world::World;
 
 /// Which way an operation goes: it decides the order where nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,17 +43,17 @@ struct Arc {
 /// Orders the changed services. Costs pairs x (services + pairs) steps: milliseconds for a thousand services.
 #[must_use]
 pub fn order(
-    world: &World,
+    relation: Relation<'_>,
     start: &Entries,
     goal: &Entries,
     changes: &[EntryChange],
     direction: Direction,
 ) -> Order {
     let moving: BTreeSet<_> = changes.iter().map(|change| change.service.clone()).collect();
-    let pairs = pairs(world, start, goal, &moving);
+    let pairs = pairs(relation, start, goal, &moving);
     let mut arcs: Vec<Arc> = pairs
         .iter()
-        .flat_map(|(consumer, provider)| forced(world, start, goal, consumer, provider))
+        .flat_map(|(consumer, provider)| forced(relation, start, goal, consumer, provider))
         .collect();
     let groups = groups(&moving, &arcs);
     let mut graph = Graph::of(&groups, &arcs);
@@ -71,7 +70,7 @@ pub fn order(
 
 /// Every pair of a moving consumer and a moving provider, in the start or in the goal.
 fn pairs(
-    world: &World,
+    relation: Relation<'_>,
     start: &Entries,
     goal: &Entries,
     moving: &BTreeSet<ServiceName>,
@@ -79,9 +78,8 @@ fn pairs(
     let mut pairs = BTreeSet::new();
     for consumer in moving {
         for entry in [start, goal].into_iter().filter_map(|entries| entries.get(consumer)) {
-            for (provider, _) in
-                providers(world, consumer, entry).filter(|(p, _)| moving.contains(*p) && *p != consumer)
-            {
+            let providers = relation.providers(consumer, entry).map(|(provider, _)| provider);
+            for provider in providers.filter(|provider| moving.contains(*provider) && *provider != consumer) {
                 pairs.insert((consumer.clone(), provider.clone()));
             }
         }
@@ -90,21 +88,26 @@ fn pairs(
 }
 
 fn forced(
-    world: &World,
+    relation: Relation<'_>,
     start: &Entries,
     goal: &Entries,
     consumer: &ServiceName,
     provider: &ServiceName,
 ) -> Vec<Arc> {
-    let broken =
-        |of: &Entries, by: &Entries| unmet(world, (consumer, of.get(consumer)), (provider, by.get(provider)));
+    let broken = |of: &Entries, by: &Entries| {
+        relation.unmet((consumer, of.get(consumer)), (provider, by.get(provider)))
+    };
     let mut arcs = Vec::new();
     if let Some(unmet) = broken(goal, start) {
         arcs.push(Arc {
             first: provider.clone(),
             second: consumer.clone(),
             on: consumer.clone(),
-            reason: Reason::NeedsNew { provider: provider.clone(), range: unmet.range },
+            reason: Reason::NeedsNew {
+                provider: provider.clone(),
+                range: unmet.requirement.range.clone(),
+                because: because(&unmet),
+            },
         });
     }
     // A start that is broken already cannot be kept working by any order.
@@ -115,10 +118,22 @@ fn forced(
             first: consumer.clone(),
             second: provider.clone(),
             on: consumer.clone(),
-            reason: Reason::OldNeeds { provider: provider.clone(), range: unmet.range },
+            reason: Reason::OldNeeds {
+                provider: provider.clone(),
+                range: unmet.requirement.range.clone(),
+                because: because(&unmet),
+            },
         });
     }
     arcs
+}
+
+/// Why a pair does not work, when contracts tell; a range speaks for itself.
+fn because(unmet: &Unmet) -> String {
+    match unmet.basis {
+        Basis::Contract => unmet.reasons.first().cloned().unwrap_or_default(),
+        Basis::Range => String::new(),
+    }
 }
 
 fn preferred(consumer: &ServiceName, provider: &ServiceName, direction: Direction) -> Arc {

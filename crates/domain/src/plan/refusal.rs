@@ -3,10 +3,12 @@
 use thiserror::Error;
 
 use crate::baseline::OperationId;
+use crate::compat::{Basis, Unmet};
+use crate::contract::Verdict;
 use crate::intent::{MAX_REPLICAS, StrategyError};
 use crate::lifecycle::ClosedGate;
 use crate::name::{EnvironmentName, ServiceName, StageName};
-use crate::version::{VersionNumber, VersionRange, VersionRef};
+use crate::version::{VersionNumber, VersionRef};
 
 /// One reason why an intent cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -116,17 +118,8 @@ pub enum Refusal {
         reason: String,
     },
     /// A requirement would be left unmet.
-    #[error("`{consumer}` requires {provider} {range}, and {} would be there", found.as_ref().map_or("none".to_owned(), ToString::to_string))]
-    Unmet {
-        /// Who requires.
-        consumer: VersionRef,
-        /// What.
-        provider: ServiceName,
-        /// In which versions.
-        range: VersionRange,
-        /// What would be there.
-        found: Option<VersionNumber>,
-    },
+    #[error("{}", unmet_words(.0))]
+    Unmet(Box<Unmet>),
     /// Two services want the same entry point.
     #[error("`{first}` and `{second}` both want the route {route}")]
     RouteTaken {
@@ -182,6 +175,31 @@ fn closed(gates: &[ClosedGate]) -> String {
     format!(" ({})", words.join("; "))
 }
 
+fn unmet_words(unmet: &Unmet) -> String {
+    let Unmet { consumer, provider, requirement, found, verdict, basis, reasons } = unmet;
+    let Some(found) = found else {
+        return format!("`{consumer}` requires {provider} {requirement}, and none would be there");
+    };
+    match (verdict, basis, reasons.as_slice()) {
+        (Verdict::NotChecked, _, [why, ..]) => {
+            format!("whether `{consumer}` works with {provider} {found} is not known: {why}")
+        }
+        (_, Basis::Contract, [first, more @ ..]) => {
+            let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
+            format!("`{consumer}` does not work with {provider} {found}: {first}{more}")
+        }
+        _ => format!("`{consumer}` requires {provider} {requirement}, and {found} would be there"),
+    }
+}
+
+fn unmet_hint(unmet: &Unmet) -> String {
+    let Unmet { consumer, provider, requirement, .. } = unmet;
+    match &requirement.range {
+        Some(range) => format!("deploy {provider} {range} in the same operation: lockstep show {provider}"),
+        None => format!("choose versions that fit: lockstep compat {} {provider}", consumer.service),
+    }
+}
+
 impl Refusal {
     /// Returns the command that helps, or shows more.
     #[must_use]
@@ -208,9 +226,7 @@ impl Refusal {
             Self::Held { version, environment, .. } => {
                 Some(format!("lockstep hold release {version} --env {environment}"))
             }
-            Self::Unmet { provider, range, .. } => {
-                Some(format!("deploy {provider} {range} in the same operation: lockstep show {provider}"))
-            }
+            Self::Unmet(unmet) => Some(unmet_hint(unmet)),
             Self::FixedPort { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }

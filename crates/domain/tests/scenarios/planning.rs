@@ -220,7 +220,7 @@ proptest! {
             for part in wave {
                 entries.insert(part.service.clone(), part.to.clone().unwrap());
             }
-            prop_assert_eq!(lockstep_domain::compat::unmet_in(&stage.world, &entries), vec![]);
+            prop_assert_eq!(stage.relation().unmet_in(&entries), vec![]);
         }
         prop_assert_eq!(entries, plan.target);
     }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::compatibility::Shapes;
 use lockstep_domain::changelog::Changelog;
+use lockstep_domain::compat::Relation;
 use lockstep_domain::compile::compile_routes;
+use lockstep_domain::contract::Requirement;
 use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
 use lockstep_domain::lifecycle::Lifecycle;
@@ -23,6 +26,7 @@ use lockstep_domain::{
 /// A world, a fleet and a clock.
 pub(crate) struct Stage {
     pub(crate) world: World,
+    pub(crate) contracts: Shapes,
     pub(crate) now: Timestamp,
     pub(crate) instances: Vec<Instance>,
     /// Requests and failures of each arm since the present step began.
@@ -58,6 +62,7 @@ impl Stage {
             broken: Vec::new(),
             log: Vec::new(),
             started: 0,
+            contracts: Shapes::default(),
         };
         stage.record(Event::LifecycleDefined {
             name: "default".parse().unwrap(),
@@ -111,10 +116,16 @@ impl Stage {
             });
         }
         let mut version = bare_version(&reference, self.now);
-        version.requires =
-            requires.iter().map(|(name, range)| (service(name), range.parse().unwrap())).collect();
+        version.requires = requires
+            .iter()
+            .map(|(name, range)| (service(name), Requirement::of_range(range.parse().unwrap())))
+            .collect();
         change(&mut version);
         self.record(Event::VersionRecorded { service: reference.service, version: Box::new(version) });
+    }
+
+    pub(crate) fn relation(&self) -> Relation<'_> {
+        Relation { world: &self.world, contracts: &self.contracts }
     }
 
     pub(crate) fn env(&self, name: &str) -> &Environment {
@@ -127,7 +138,7 @@ impl Stage {
         intent: &Intent,
         strategy: Option<&Strategy>,
     ) -> Result<Plan, Vec<Refusal>> {
-        plan(&self.world, &environment(name), intent, strategy, self.now)
+        plan(self.relation(), &environment(name), intent, strategy, self.now)
     }
 
     /// Plans and begins an operation.
@@ -259,6 +270,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             restart: Restart::default(),
         },
         requires: BTreeMap::new(),
+        contracts: Vec::new(),
         routes: Vec::new(),
         changelog: Changelog::default(),
         notes: String::new(),

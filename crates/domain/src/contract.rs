@@ -1,0 +1,376 @@
+//! Contracts as the world knows them: snapshots by digest, what a consumer was built against, and what comparing found.
+//!
+//! Reading and comparing contracts is the work of `lockstep-contract`; planning asks through [`Contracts`]. A snapshot
+//! is a file in the blob store that holds all files of a contract and how it is to be compared, so equal digests mean
+//! equal contracts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::commits::Bump;
+use crate::digest::Digest;
+use crate::version::{VersionNumber, VersionRange};
+
+/// Longest name of an operation of a contract.
+pub const MAX_OPERATION_LENGTH: usize = 512;
+/// Reasons that are kept of one answer; the first is what people read.
+pub const MAX_REASONS: usize = 20;
+
+macro_rules! words {
+    ($(#[$meta:meta])* $type:ident, $what:literal { $($(#[$variant_meta:meta])* $variant:ident => $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum $type { $($(#[$variant_meta])* #[serde(rename = $word)] $variant),+ }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used in files, in JSON and on the command line.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = WordError;
+
+            fn from_str(text: &str) -> Result<Self, WordError> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or_else(|| WordError {
+                    text: text.chars().take(80).collect(),
+                    what: $what,
+                    known: Self::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+
+/// Why a text is none of the words that are known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is not {what}: {known} are known")]
+pub struct WordError {
+    /// The text, cut to a printable length.
+    pub text: String,
+    /// What it was meant to be.
+    pub what: &'static str,
+    /// The words.
+    pub known: String,
+}
+
+words! {
+    /// The format of a contract.
+    ContractKind, "a kind of contract" {
+        /// OpenAPI 3 or Swagger 2: HTTP operations.
+        OpenApi => "openapi",
+        /// `.proto` files: messages and services.
+        Protobuf => "protobuf",
+        /// A GraphQL schema in SDL.
+        GraphQl => "graphql",
+        /// Migrations of a database.
+        Sql => "sql",
+        /// JSON Schema of messages.
+        JsonSchema => "json_schema",
+    }
+}
+
+words! {
+    /// How Protobuf messages travel, and so what may change.
+    ProtobufPolicy, "a policy" {
+        /// Only the binary encoding: names may change, numbers and wire types may not.
+        Wire => "wire",
+        /// The binary and the JSON encoding: JSON names may not change either.
+        Json => "json",
+        /// Generated source code: nothing that changes the generated names and types.
+        Source => "source",
+    }
+}
+
+words! {
+    /// What a reader of JSON does with a property that its schema does not name.
+    UnknownFields, "a way to treat unknown fields" {
+        /// Writers send only what their schema names, unless it describes the rest; so naming one more optional
+        /// property breaks nobody.
+        Ignored => "ignored",
+        /// Writers may send anything their schema does not forbid; naming a property that was free before narrows it.
+        Validated => "validated",
+        /// Readers reject what their schema does not name, as if every object said `additionalProperties: false`.
+        Forbidden => "forbidden",
+    }
+}
+
+words! {
+    /// Which end of a topic the owner of a message contract is.
+    MessageRole, "a role" {
+        /// The owner reads: messages of the old schema must be accepted by the new one.
+        Reader => "reader",
+        /// The owner writes: messages of the new schema must be accepted by the old one.
+        Writer => "writer",
+    }
+}
+
+words! {
+    /// The dialects of SQL whose migrations are read.
+    SqlDialect, "a dialect" {
+        /// PostgreSQL.
+        PostgreSql => "postgresql",
+        /// MySQL and MariaDB.
+        MySql => "mysql",
+        /// SQLite.
+        Sqlite => "sqlite",
+    }
+}
+
+words! {
+    /// The answer to "does every consumer of one contract fit another?".
+    Verdict, "a verdict" {
+        /// Proved: nobody breaks.
+        Compatible => "compatible",
+        /// Proved: somebody breaks.
+        Breaking => "breaking",
+        /// Neither: the report says what could not be decided.
+        NotChecked => "not_checked",
+    }
+}
+
+/// How a contract is to be compared, where its format leaves a choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContractSettings {
+    /// For Protobuf; only the wire counts when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ProtobufPolicy>,
+    /// For OpenAPI and JSON Schema; ignored when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_fields: Option<UnknownFields>,
+    /// For JSON Schema; the reader when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<MessageRole>,
+    /// For SQL; guessed from the migrations when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<SqlDialect>,
+}
+
+/// A contract that a version offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OfferedContract {
+    /// Its format.
+    pub kind: ContractKind,
+    /// Where it came from: the path in the repository, or the command that printed it.
+    pub name: String,
+    /// Its snapshot in the blob store.
+    pub digest: Digest,
+    /// The size of the snapshot.
+    pub bytes: u64,
+    /// What comparing it with other versions of the service found when the version was recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// What comparing a contract with that of another version of the same service found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// The other, older version.
+    pub against: VersionNumber,
+    /// Whether its consumers fit this one.
+    pub verdict: Verdict,
+    /// What the change owes.
+    pub bump: Bump,
+    /// True when no consumer of the older version breaks on this one.
+    pub may_deploy: bool,
+    /// True when no consumer of this one breaks on the older version.
+    pub may_roll_back: bool,
+    /// The worst changes and what was not decided, in words, at most [`MAX_REASONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The whole report in the blob store.
+    pub report: Digest,
+}
+
+/// What a version needs of another service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "RequirementForm", into = "RequirementForm")]
+#[schemars(with = "RequirementForm")]
+pub struct Requirement {
+    /// The versions it works with, as people say; what counts where contracts cannot tell.
+    pub range: Option<VersionRange>,
+    /// The contract it was built against.
+    pub contract: Option<UsedContract>,
+    /// The operations of it that it calls; all when there are none.
+    pub operations: Vec<String>,
+}
+
+/// The contract of a provider that a consumer was built against.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct UsedContract {
+    /// Its format.
+    pub kind: ContractKind,
+    /// Where it came from: the path in the consumer's repository, or the version of the provider.
+    pub name: String,
+    /// Its snapshot in the blob store.
+    pub digest: Digest,
+    /// The size of the snapshot.
+    pub bytes: u64,
+}
+
+impl Requirement {
+    /// A requirement of a range of versions and nothing else.
+    #[must_use]
+    pub const fn of_range(range: VersionRange) -> Self {
+        Self { range: Some(range), contract: None, operations: Vec::new() }
+    }
+}
+
+impl fmt::Display for Requirement {
+    /// Writes the range, or what else is needed: `^2.1`, `POST /charges`, `clients/payments.yaml`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.range, self.operations.as_slice(), &self.contract) {
+            (Some(range), ..) => fmt::Display::fmt(range, f),
+            (None, [], Some(contract)) => f.write_str(&contract.name),
+            (None, [], None) => f.write_str("*"),
+            (None, operations, _) => f.write_str(&operations.join(", ")),
+        }
+    }
+}
+
+/// Requirements as they are stored: a range alone is a string, as it always was.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum RequirementForm {
+    Range(VersionRange),
+    Whole {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<VersionRange>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contract: Option<UsedContract>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        operations: Vec<String>,
+    },
+}
+
+impl From<RequirementForm> for Requirement {
+    fn from(form: RequirementForm) -> Self {
+        match form {
+            RequirementForm::Range(range) => Self::of_range(range),
+            RequirementForm::Whole { version, contract, operations } => {
+                Self { range: version, contract, operations }
+            }
+        }
+    }
+}
+
+impl From<Requirement> for RequirementForm {
+    fn from(requirement: Requirement) -> Self {
+        match requirement {
+            Requirement { range: Some(range), contract: None, operations } if operations.is_empty() => {
+                Self::Range(range)
+            }
+            Requirement { range, contract, operations } => {
+                Self::Whole { version: range, contract, operations }
+            }
+        }
+    }
+}
+
+/// The answer to whether one side of a contract fits the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    /// Whether it does.
+    pub verdict: Verdict,
+    /// What breaks, or what could not be decided, the worst first, at most [`MAX_REASONS`].
+    pub reasons: Vec<String>,
+}
+
+impl Answer {
+    /// It fits.
+    #[must_use]
+    pub const fn compatible() -> Self {
+        Self { verdict: Verdict::Compatible, reasons: Vec::new() }
+    }
+
+    /// It cannot be told, for one reason.
+    #[must_use]
+    pub fn not_checked(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::NotChecked, reasons: vec![reason.into()] }
+    }
+}
+
+/// Compares contracts by their snapshots. The same digests give the same answers.
+pub trait Contracts {
+    /// Tells whether what a consumer uses of `used` is offered by `offered`, which is of the same kind.
+    fn fit(&self, used: &UsedContract, operations: &[String], offered: &OfferedContract) -> Answer;
+
+    /// Tells whether the `older` version of a service works on the schema that the `newer` one leaves behind.
+    fn database(&self, older: &OfferedContract, newer: &OfferedContract, way: DatabaseWay) -> Answer;
+}
+
+/// When an older version meets the database of a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DatabaseWay {
+    /// It still runs while the newer one is rolled out beside it.
+    Beside,
+    /// It comes back and meets what the newer one has written.
+    After,
+}
+
+/// Compares nothing: every contract is left unchecked, so ranges decide.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoContracts;
+
+impl Contracts for NoContracts {
+    fn fit(&self, _: &UsedContract, _: &[String], _: &OfferedContract) -> Answer {
+        Answer::not_checked("contracts are not compared here")
+    }
+
+    fn database(&self, _: &OfferedContract, _: &OfferedContract, _: DatabaseWay) -> Answer {
+        Answer::not_checked("contracts are not compared here")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_alone_is_stored_as_it_always_was() {
+        let requirement = Requirement::of_range("^2.1".parse().unwrap());
+        let stored = serde_json::to_string(&requirement).unwrap();
+        assert_eq!(stored, "\"^2.1\"");
+        assert_eq!(serde_json::from_str::<Requirement>(&stored).unwrap(), requirement);
+    }
+
+    #[test]
+    fn a_whole_requirement_round_trips() {
+        let contract = UsedContract {
+            kind: ContractKind::OpenApi,
+            name: "clients/payments.yaml".into(),
+            digest: Digest::from_bytes([7; 32]),
+            bytes: 10,
+        };
+        let requirement =
+            Requirement { range: None, contract: Some(contract), operations: vec!["POST /charges".into()] };
+        let stored = serde_json::to_string(&requirement).unwrap();
+        assert_eq!(serde_json::from_str::<Requirement>(&stored).unwrap(), requirement);
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_written_and_others_name_what_is_known() {
+        for kind in ContractKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        let error = "sqlserver".parse::<SqlDialect>().unwrap_err();
+        assert_eq!(error.to_string(), "`sqlserver` is not a dialect: postgresql, mysql, sqlite are known");
+    }
+}

@@ -1,0 +1,177 @@
+//! What contracts change about plans: the answers of a comparison are invented here, what follows from them is not.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::contract::{
+    Answer, ContractKind, Contracts, DatabaseWay, OfferedContract, Requirement, UsedContract, Verdict,
+};
+use lockstep_domain::service::Version;
+use lockstep_domain::{Digest, Intent};
+
+use crate::simulation::{Stage, deploy, service};
+
+/// Contracts by one number: the same numbers fit, others as it is said here, and else it is not known.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes(BTreeMap<(u8, u8), Answer>);
+
+impl Shapes {
+    fn answer(&self, one: Digest, other: Digest) -> Answer {
+        let (one, other) = (one.as_bytes()[0], other.as_bytes()[0]);
+        match self.0.get(&(one, other)) {
+            Some(answer) => answer.clone(),
+            None if one == other => Answer::compatible(),
+            None => Answer::not_checked("`$dynamicRef` is not followed"),
+        }
+    }
+}
+
+impl Contracts for Shapes {
+    fn fit(&self, used: &UsedContract, _: &[String], offered: &OfferedContract) -> Answer {
+        self.answer(used.digest, offered.digest)
+    }
+
+    fn database(&self, older: &OfferedContract, newer: &OfferedContract, _: DatabaseWay) -> Answer {
+        self.answer(older.digest, newer.digest)
+    }
+}
+
+fn breaks(reason: &str) -> Answer {
+    Answer { verdict: Verdict::Breaking, reasons: vec![reason.into()] }
+}
+
+fn shape(number: u8) -> Digest {
+    Digest::from_bytes([number; 32])
+}
+
+fn offers(kind: ContractKind, number: u8) -> impl FnOnce(&mut Version) {
+    move |version| {
+        version.contracts = vec![OfferedContract {
+            kind,
+            name: "contract".into(),
+            digest: shape(number),
+            bytes: 1,
+            findings: Vec::new(),
+        }];
+    }
+}
+
+fn built_against(provider: &str, number: u8, range: Option<&str>) -> impl FnOnce(&mut Version) {
+    let provider = service(provider);
+    let requirement = Requirement {
+        range: range.map(|range| range.parse().unwrap()),
+        contract: Some(UsedContract {
+            kind: ContractKind::OpenApi,
+            name: "clients/api.yaml".into(),
+            digest: shape(number),
+            bytes: 1,
+        }),
+        operations: Vec::new(),
+    };
+    move |version| drop(version.requires.insert(provider, requirement))
+}
+
+/// `payments` 1 and 2 with contracts 1 and 2; `orders` 1 and 2 built against one each.
+fn shop(first: Answer, back: Answer, range: Option<&'static str>) -> Stage {
+    let mut stage = Stage::new();
+    stage.contracts.0.extend([((1, 2), first), ((2, 1), back)]);
+    for number in [1, 2] {
+        let version = format!("payments@{number}.0.0");
+        stage.release_with(&version, &[], offers(ContractKind::OpenApi, number));
+        let version = format!("orders@{number}.0.0");
+        stage.release_with(&version, &[], built_against("payments", number, range));
+    }
+    stage.run("staging", &deploy(&["orders@1.0.0", "payments@1.0.0"]), None);
+    stage
+}
+
+fn refusals(stage: &Stage, intent: &Intent) -> Vec<String> {
+    match stage.plan("staging", intent, None) {
+        Ok(_) => Vec::new(),
+        Err(refusals) => refusals.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_break_that_contracts_prove_is_refused_whatever_the_range_promises() {
+    let stage = shop(breaks("POST /charges needs `cents`"), Answer::compatible(), Some(">=1"));
+    assert_eq!(
+        refusals(&stage, &deploy(&["payments@2.0.0"])),
+        ["`orders@1.0.0` does not work with payments 2.0.0: POST /charges needs `cents`"]
+    );
+}
+
+#[test]
+fn a_fit_that_contracts_prove_is_planned_although_the_range_ends_before() {
+    let stage = shop(Answer::compatible(), Answer::compatible(), Some("^1"));
+    assert_eq!(refusals(&stage, &deploy(&["payments@2.0.0"])), [""; 0]);
+}
+
+#[test]
+fn what_is_not_checked_needs_a_promise_and_is_told() {
+    let unknown = || Answer::not_checked("`not` is not decided");
+    let alone = shop(unknown(), Answer::compatible(), None);
+    let refused = refusals(&alone, &deploy(&["payments@2.0.0"]));
+    assert_eq!(
+        refused,
+        ["whether `orders@1.0.0` works with payments 2.0.0 is not known: `not` is not decided"]
+    );
+    let promised = shop(unknown(), Answer::compatible(), Some(">=1"));
+    let plan = promised.plan("staging", &deploy(&["payments@2.0.0"]), None).unwrap();
+    assert_eq!(
+        plan.warnings,
+        ["`orders@1.0.0` is only promised to work with `payments@2.0.0`, not proved: `not` is not decided"]
+    );
+    let excluded = shop(unknown(), Answer::compatible(), Some("^1"));
+    let refused = refusals(&excluded, &deploy(&["payments@2.0.0"]));
+    assert_eq!(refused, ["`orders@1.0.0` requires payments ^1, and 2.0.0 would be there"]);
+}
+
+#[test]
+fn contracts_decide_the_order_and_say_why() {
+    let both = deploy(&["orders@2.0.0", "payments@2.0.0"]);
+    // The new consumer also works with the old provider, the old consumer not with the new one.
+    let stage = shop(breaks("`amount` is gone"), Answer::compatible(), None);
+    let plan = stage.plan("staging", &both, None).unwrap();
+    let order: Vec<_> = plan.moves().map(|part| part.service.to_string()).collect();
+    assert_eq!(order, ["orders", "payments"]);
+    let reasons: Vec<_> = plan.moves().flat_map(|part| &part.reasons).map(ToString::to_string).collect();
+    let expected = "before payments: its old version does not work with the new payments: `amount` is gone";
+    assert!(reasons.iter().any(|reason| reason == expected), "{reasons:?}");
+    // Neither half works with the other's old half: they switch at one point in time.
+    let stage = shop(breaks("`amount` is gone"), breaks("`cents` is not there"), None);
+    assert_eq!(stage.plan("staging", &both, None).unwrap().waves.len(), 1);
+}
+
+#[test]
+fn a_provider_without_a_contract_is_left_to_the_range() {
+    let mut stage = shop(Answer::compatible(), Answer::compatible(), Some("^1"));
+    stage.release("payments@3.0.0", &[]);
+    let refused = refusals(&stage, &deploy(&["payments@3.0.0"]));
+    assert_eq!(refused, ["`orders@1.0.0` requires payments ^1, and 3.0.0 would be there"]);
+    let mut stage = shop(Answer::compatible(), Answer::compatible(), None);
+    stage.release("payments@3.0.0", &[]);
+    let refused = refusals(&stage, &deploy(&["payments@3.0.0"]));
+    assert_eq!(
+        refused,
+        ["whether `orders@1.0.0` works with payments 3.0.0 is not known: 3.0.0 has no openapi contract"]
+    );
+}
+
+#[test]
+fn going_back_over_a_one_way_migration_warns() {
+    let mut stage = Stage::new();
+    stage.contracts.0.insert((1, 2), breaks("column `notes` is gone"));
+    for number in [1, 2] {
+        let version = format!("orders@{number}.0.0");
+        stage.release_with(&version, &[], offers(ContractKind::Sql, number));
+        stage.run("staging", &deploy(&[&version]), None);
+    }
+    let back = Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() };
+    let plan = stage.plan("staging", &back, None).unwrap();
+    assert_eq!(
+        plan.warnings,
+        [
+            "1.0.0 does not work on the database as orders 2.0.0 leaves it, which stays when code goes back: column `notes` is gone"
+        ]
+    );
+}
