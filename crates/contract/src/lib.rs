@@ -14,8 +14,10 @@ mod model;
 pub mod openapi;
 mod options;
 pub mod protobuf;
+mod references;
 pub mod render;
 mod schema;
+mod snapshot;
 mod source;
 pub mod sql;
 mod text;
@@ -25,6 +27,8 @@ pub use model::{
     NotChecked, Report, Rule, Verdict,
 };
 pub use options::{MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields};
+pub use references::references;
+pub use snapshot::{Snapshot, SnapshotError};
 pub use source::Source;
 
 /// All rules of all formats, in the order of formats.

@@ -7,23 +7,10 @@
 use std::fmt;
 
 use jiff::civil::Date;
+pub use lockstep_domain::commits::Bump;
+pub use lockstep_domain::contract::{ContractKind as Kind, Verdict};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
-
-/// The format of a contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// An OpenAPI document.
-    OpenApi,
-    /// A tree of `.proto` files or a descriptor set.
-    Protobuf,
-    /// A GraphQL schema in SDL.
-    GraphQl,
-    /// A folder of SQL migrations.
-    Sql,
-    /// A JSON Schema, the contract of a message.
-    JsonSchema,
-}
 
 /// How much a change hurts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,31 +34,6 @@ pub enum Flow {
     Message,
     /// Rows in a database.
     Storage,
-}
-
-/// The part of the version number a change owes; the larger is the greater.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Bump {
-    /// The contracts are the same, byte for byte.
-    #[default]
-    None,
-    /// The contracts differ without changing what is offered.
-    Patch,
-    /// Something was added, or taken away without breaking anybody by the letter.
-    Minor,
-    /// A consumer breaks.
-    Major,
-}
-
-/// The answer to "does every consumer of the old contract fit the new one?".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// Proved: nobody breaks.
-    Compatible,
-    /// Proved: somebody breaks.
-    Breaking,
-    /// Neither: the report says what could not be decided.
-    NotChecked,
 }
 
 macro_rules! words {
@@ -98,11 +60,8 @@ macro_rules! words {
     };
 }
 
-words!(Kind { OpenApi => "openapi", Protobuf => "protobuf", GraphQl => "graphql", Sql => "sql", JsonSchema => "json_schema" });
 words!(Level { Info => "info", Warning => "warning", Error => "error" });
 words!(Flow { Request => "request", Response => "response", Message => "message", Storage => "storage" });
-words!(Bump { None => "none", Patch => "patch", Minor => "minor", Major => "major" });
-words!(Verdict { Compatible => "compatible", Breaking => "breaking", NotChecked => "not_checked" });
 
 /// One kind of change a format knows, as data: what `contract rules` lists and explains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,6 +1,8 @@
 //! What the caller decides about a comparison. Every field has a default that suits most teams.
 
 use jiff::civil::Date;
+use lockstep_domain::contract::ContractSettings;
+pub use lockstep_domain::contract::{MessageRole, ProtobufPolicy, SqlDialect, UnknownFields};
 
 use crate::{Acceptance, Source};
 
@@ -23,48 +25,15 @@ pub struct Options {
     pub sql_dialect: Option<SqlDialect>,
 }
 
-/// The dialects of SQL whose migrations are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SqlDialect {
-    /// PostgreSQL.
-    PostgreSql,
-    /// MySQL and MariaDB.
-    MySql,
-    /// SQLite.
-    Sqlite,
-}
-
-/// How Protobuf messages travel, and so what may change.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum ProtobufPolicy {
-    /// Only the binary encoding: names may change, numbers and wire types may not.
-    #[default]
-    Wire,
-    /// The binary and the JSON encoding: JSON names may not change either.
-    Json,
-    /// Generated source code: nothing that changes the generated names and types.
-    Source,
-}
-
-/// What a reader of JSON does with a property that its schema does not name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum UnknownFields {
-    /// Writers send only what their schema names, unless it describes the rest; so naming one more optional property
-    /// breaks nobody.
-    #[default]
-    Ignored,
-    /// Writers may send anything their schema does not forbid; naming a property that was free before narrows it.
-    Validated,
-    /// Readers reject what their schema does not name, as if every object said `additionalProperties: false`.
-    Forbidden,
-}
-
-/// Which end of a topic the owner of a message contract is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum MessageRole {
-    /// The owner reads: messages of the old schema must be accepted by the new one.
-    #[default]
-    Reader,
-    /// The owner writes: messages of the new schema must be accepted by the old one.
-    Writer,
+impl From<ContractSettings> for Options {
+    /// Takes what a manifest says about a contract, and the defaults for the rest.
+    fn from(settings: ContractSettings) -> Self {
+        Self {
+            protobuf: settings.policy.unwrap_or_default(),
+            unknown_fields: settings.unknown_fields.unwrap_or_default(),
+            message_role: settings.role.unwrap_or_default(),
+            sql_dialect: settings.dialect,
+            ..Self::default()
+        }
+    }
 }

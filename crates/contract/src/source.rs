@@ -25,6 +25,18 @@ impl Source {
         Self { files, entry: None }
     }
 
+    /// The same files with one to start from, when it is among them.
+    #[must_use]
+    pub fn starting_in(mut self, path: &str) -> Self {
+        self.entry = Some(normalise(path)).filter(|path| self.files.contains_key(path));
+        self
+    }
+
+    /// The path of the file that was named to start from.
+    pub(crate) fn start(&self) -> Option<&str> {
+        self.entry.as_deref()
+    }
+
     /// Adds a file that others may refer to.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Self {

@@ -86,9 +86,11 @@ words! {
 }
 
 words! {
+    #[derive(Default)]
     /// How Protobuf messages travel, and so what may change.
     ProtobufPolicy, "a policy" {
         /// Only the binary encoding: names may change, numbers and wire types may not.
+        #[default]
         Wire => "wire",
         /// The binary and the JSON encoding: JSON names may not change either.
         Json => "json",
@@ -98,10 +100,12 @@ words! {
 }
 
 words! {
+    #[derive(Default)]
     /// What a reader of JSON does with a property that its schema does not name.
     UnknownFields, "a way to treat unknown fields" {
         /// Writers send only what their schema names, unless it describes the rest; so naming one more optional
         /// property breaks nobody.
+        #[default]
         Ignored => "ignored",
         /// Writers may send anything their schema does not forbid; naming a property that was free before narrows it.
         Validated => "validated",
@@ -111,9 +115,11 @@ words! {
 }
 
 words! {
+    #[derive(Default)]
     /// Which end of a topic the owner of a message contract is.
     MessageRole, "a role" {
         /// The owner reads: messages of the old schema must be accepted by the new one.
+        #[default]
         Reader => "reader",
         /// The owner writes: messages of the new schema must be accepted by the old one.
         Writer => "writer",

@@ -117,7 +117,18 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
     let stop = Stop::default();
     let run = RunSpec { command, variables, port: Port::Assigned, health, stop, restart: Restart::default() };
     let (requires, routes) = (BTreeMap::new(), vec![route]);
-    let manifest = Manifest { name, owner: None, build, tests, package, run, requires, routes };
+    let manifest = Manifest {
+        name,
+        owner: None,
+        build,
+        tests,
+        package,
+        run,
+        requires,
+        contracts: Vec::new(),
+        accepts: Vec::new(),
+        routes,
+    };
     Proposal { text: render_with_notes(&manifest, &notes(sign)), assumptions }
 }
 

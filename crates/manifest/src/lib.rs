@@ -12,7 +12,9 @@ mod reader;
 pub mod render;
 mod value;
 
-pub use model::{Build, Manifest, Package, Step, TestSuite};
+pub use model::{
+    AcceptedBreak, Build, ContractOrigin, ContractSource, Manifest, Package, Requirement, Step, TestSuite,
+};
 pub use parse::{MAX_MANIFEST_BYTES, parse};
 pub use path::{PathError, Pattern, RelativePath, Selection};
 pub use problem::{MAX_PROBLEMS, Problem};

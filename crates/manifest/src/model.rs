@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::RunSpec;
@@ -36,10 +37,59 @@ pub struct Manifest {
     pub package: Package,
     /// How an instance is run.
     pub run: RunSpec,
-    /// The services it calls, and the versions of them that it works with.
-    pub requires: BTreeMap<ServiceName, VersionRange>,
+    /// The services it calls, and what of them it works with.
+    pub requires: BTreeMap<ServiceName, Requirement>,
+    /// The contracts it offers.
+    pub contracts: Vec<ContractSource>,
+    /// Breaks of its contracts that the team has agreed to.
+    pub accepts: Vec<AcceptedBreak>,
     /// The requests from outside that it takes; none when only other services call it.
     pub routes: Vec<RouteRule>,
+}
+
+/// What is needed of another service; at least one field says something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Requirement {
+    /// The versions of it that it works with.
+    pub range: Option<VersionRange>,
+    /// The contract of it that this one was built against: a file or a folder.
+    pub contract: Option<RelativePath>,
+    /// The operations of it that are called; all when there are none.
+    pub operations: Vec<String>,
+}
+
+/// A contract that the service offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContractSource {
+    /// Its format.
+    pub kind: ContractKind,
+    /// Where it comes from.
+    pub origin: ContractOrigin,
+    /// How it is compared.
+    pub settings: ContractSettings,
+}
+
+/// Where a contract comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContractOrigin {
+    /// A file or a folder in the checkout, when it has been built.
+    Path(RelativePath),
+    /// A command that prints it, run in the folder of the manifest after the build; never empty, without a shell.
+    Command(Vec<String>),
+}
+
+/// A break that the team has agreed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AcceptedBreak {
+    /// The id of the rule.
+    pub rule: String,
+    /// The place of the change, as the comparison names it.
+    pub place: String,
+    /// Why it is accepted.
+    pub reason: String,
+    /// The last day on which it counts, as `2027-01-31`.
+    pub until: Option<String>,
 }
 
 /// How the files of a version come about.

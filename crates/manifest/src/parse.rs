@@ -4,17 +4,18 @@
 //! and add it to the generator of the round-trip test there.
 
 mod build;
+mod contract;
 mod field;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_domain::ServiceName;
 use lockstep_domain::routes::{PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
 use lockstep_domain::run::RunSpec;
-use lockstep_domain::{ServiceName, VersionRange};
 use toml::de::DeTable;
 
-use crate::model::{Build, Manifest, Package};
+use crate::model::{Build, Manifest, Package, Requirement};
 use crate::problem::{MAX_PROBLEMS, Problem};
 use crate::reader::{Field, Sink, Table};
 use crate::value;
@@ -64,9 +65,22 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let requires = root.table("requires", "[requires]");
     let requires = requires.map_or_else(BTreeMap::new, |table| requirements(&table, name.as_ref()));
     let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| routes(&field));
+    let (contracts, accepts) =
+        root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
     let run = run_table(&root);
     root.finish();
-    Some(Manifest { name: name?, owner, build, tests, package, run: run?, requires, routes })
+    Some(Manifest {
+        name: name?,
+        owner,
+        build,
+        tests,
+        package,
+        run: run?,
+        requires,
+        contracts,
+        accepts,
+        routes,
+    })
 }
 
 fn run_table(root: &Table<'_>) -> Option<RunSpec> {
@@ -111,7 +125,7 @@ fn package(root: &Table<'_>, build: &Build) -> Package {
     package
 }
 
-fn requirements(table: &Table<'_>, own: Option<&ServiceName>) -> BTreeMap<ServiceName, VersionRange> {
+fn requirements(table: &Table<'_>, own: Option<&ServiceName>) -> BTreeMap<ServiceName, Requirement> {
     let entries = table.entries("payments = \"^2.1\"");
     entries.into_iter().filter_map(|(key, field)| requirement(key, &field, own)).collect()
 }
@@ -120,20 +134,16 @@ fn requirement(
     key: &str,
     field: &Field<'_>,
     own: Option<&ServiceName>,
-) -> Option<(ServiceName, VersionRange)> {
-    let range = match field.as_table() {
-        Some(table) => {
-            let range = table.require("version", "version = \"^2.1\"").and_then(|version| version.parse());
-            table.finish();
-            range
-        }
-        None => field.parse(),
+) -> Option<(ServiceName, Requirement)> {
+    let requirement = match field.as_table() {
+        Some(table) => contract::requirement(table),
+        None => field.parse().map(|range| Requirement { range: Some(range), ..Requirement::default() }),
     };
     let name = key.parse::<ServiceName>().map_err(|error| field.wrong_key(error)).ok()?;
     if Some(&name) == own {
         field.wrong_key("a service cannot require itself");
     }
-    Some((name, range?))
+    Some((name, requirement?))
 }
 
 fn routes(field: &Field<'_>) -> Vec<RouteRule> {

@@ -262,6 +262,24 @@ impl<'a> Field<'a> {
         self.or_wrong(self.value.as_bool(), "true or false")
     }
 
+    /// Returns a calendar day, as a date or as a string like `2027-01-31`.
+    pub(crate) fn day(&self) -> Option<String> {
+        let text = match self.value {
+            DeValue::Datetime(date) => Some(date.to_string()),
+            _ => self.as_text().map(str::to_owned),
+        };
+        let text = self.or_wrong(text, "a date")?;
+        let date = text
+            .parse::<toml::value::Datetime>()
+            .ok()
+            .filter(|date| date.date.is_some() && date.time.is_none() && date.offset.is_none());
+        if date.is_none() {
+            let shown: String = text.chars().take(80).collect();
+            self.wrong(format_args!("`{shown}` is not a day"));
+        }
+        date.map(|date| date.to_string())
+    }
+
     /// Returns an integer from `range`.
     pub(crate) fn integer<T>(&self, range: RangeInclusive<T>) -> Option<T>
     where

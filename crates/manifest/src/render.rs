@@ -5,11 +5,15 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
+use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
 use toml::Value;
 
-use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
+use crate::model::{
+    AcceptedBreak, Build, ContractOrigin, ContractSource, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package,
+    Requirement, Step, TestSuite,
+};
 use crate::path::Pattern;
 use crate::value::{split_command, write_duration, write_size};
 
@@ -35,6 +39,8 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     writer.package(&manifest.package, &manifest.build);
     writer.run(&manifest.run);
     writer.requires(manifest);
+    writer.contracts(&manifest.contracts);
+    manifest.accepts.iter().for_each(|accepted| writer.accept(accepted));
     manifest.routes.iter().for_each(|route| writer.route(route));
     writer.out
 }
@@ -154,8 +160,32 @@ impl Writer<'_> {
         if !manifest.requires.is_empty() {
             self.table("requires", "[requires]");
         }
-        for (service, range) in &manifest.requires {
-            self.field(service.as_str(), quoted(&range.to_string()));
+        for (service, requirement) in &manifest.requires {
+            self.field(service.as_str(), needed(requirement));
+        }
+    }
+
+    fn contracts(&mut self, contracts: &[ContractSource]) {
+        if !contracts.is_empty() {
+            self.table("contract", "[contract]");
+        }
+        for kind in ContractKind::ALL {
+            let of_kind = contracts.iter().filter(|contract| contract.kind == *kind).map(contract_source);
+            match of_kind.collect::<Vec<_>>().as_slice() {
+                [] => {}
+                [only] => self.field(kind.as_str(), only),
+                several => self.field(kind.as_str(), list(several.iter().cloned())),
+            }
+        }
+    }
+
+    fn accept(&mut self, accepted: &AcceptedBreak) {
+        self.table("contract.accept", "[[contract.accept]]");
+        self.field("rule", quoted(&accepted.rule));
+        self.field("place", quoted(&accepted.place));
+        self.field("reason", quoted(&accepted.reason));
+        if let Some(until) = &accepted.until {
+            self.field("until", until);
         }
     }
 
@@ -169,6 +199,35 @@ impl Writer<'_> {
             self.field("strip_prefix", true);
         }
     }
+}
+
+fn needed(requirement: &Requirement) -> String {
+    let Requirement { range, contract, operations } = requirement;
+    if let (Some(range), None, []) = (range, contract, operations.as_slice()) {
+        return quoted(&range.to_string());
+    }
+    let version = range.as_ref().map(|range| ("version", quoted(&range.to_string())));
+    let contract = contract.as_ref().map(|path| ("contract", quoted(path.as_str())));
+    let operations = (!operations.is_empty()).then(|| ("operations", strings(operations)));
+    inline([version, contract, operations].into_iter().flatten())
+}
+
+fn contract_source(contract: &ContractSource) -> String {
+    let ContractSettings { policy, unknown_fields, role, dialect } = contract.settings;
+    let origin = match &contract.origin {
+        ContractOrigin::Path(path) if contract.settings == ContractSettings::default() => {
+            return quoted(path.as_str());
+        }
+        ContractOrigin::Path(path) => ("path", quoted(path.as_str())),
+        ContractOrigin::Command(words) => ("command", command(words)),
+    };
+    let settings = [
+        policy.map(|policy| ("policy", quoted(policy.as_str()))),
+        unknown_fields.map(|fields| ("unknown_fields", quoted(fields.as_str()))),
+        role.map(|role| ("role", quoted(role.as_str()))),
+        dialect.map(|dialect| ("dialect", quoted(dialect.as_str()))),
+    ];
+    inline(std::iter::once(origin).chain(settings.into_iter().flatten()))
 }
 
 fn quoted(text: &str) -> String {

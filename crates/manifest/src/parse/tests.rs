@@ -1,9 +1,11 @@
 //! The whole format, each kind of mistake with its message, and any text at all.
 
+use lockstep_domain::contract::{SqlDialect, UnknownFields};
 use lockstep_domain::run::{HealthCheck, Port, Probe};
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::ContractOrigin;
 
 const WHOLE: &str = r#"
 name = "orders"
@@ -46,6 +48,18 @@ restart = { max = 7, backoff = "1s", max_backoff = "10s", reset_after = "2m" }
 [requires]
 payments = "^2.1"
 catalog = { version = ">=1, <3" }
+ledger = { contract = "clients/ledger.yaml", operations = ["POST /entries"] }
+
+[contract]
+openapi = ["api/public.yaml", { path = "api/admin.yaml", unknown_fields = "forbidden" }]
+sql = { path = "migrations", dialect = "sqlite" }
+graphql = { command = "./print-schema" }
+
+[[contract.accept]]
+rule = "request-body-removed"
+place = "/paths/~1old/post"
+reason = "nobody calls it"
+until = 2027-01-31
 
 [[route]]
 host = "Shop.example"
@@ -80,7 +94,16 @@ fn the_whole_format_is_read() {
     assert_eq!(manifest.run.port, Port::Fixed(8080));
     assert_eq!(manifest.run.health.probe, Probe::Http { path: "/health".into() });
     assert_eq!((manifest.run.stop.timeout_ms, manifest.run.restart.max_restarts), (3_000, 7));
-    assert_eq!(manifest.requires[&"catalog".parse().unwrap()], ">=1, <3".parse().unwrap());
+    assert_eq!(manifest.requires[&"catalog".parse().unwrap()].range, ">=1, <3".parse().ok());
+    let ledger = &manifest.requires[&"ledger".parse().unwrap()];
+    assert_eq!(ledger.contract.as_ref().unwrap().as_str(), "clients/ledger.yaml");
+    assert_eq!((ledger.range.is_none(), ledger.operations.as_slice()), (true, &["POST /entries".into()][..]));
+    let words: Vec<_> = manifest.contracts.iter().map(|contract| contract.kind.as_str()).collect();
+    assert_eq!(words, ["openapi", "openapi", "graphql", "sql"]);
+    assert_eq!(manifest.contracts[1].settings.unknown_fields, Some(UnknownFields::Forbidden));
+    assert_eq!(manifest.contracts[2].origin, ContractOrigin::Command(vec!["./print-schema".into()]));
+    assert_eq!(manifest.contracts[3].settings.dialect, Some(SqlDialect::Sqlite));
+    assert_eq!(manifest.accepts[0].until.as_deref(), Some("2027-01-31"));
     let route = |n: usize| (manifest.routes[n].host.as_deref(), manifest.routes[n].path.as_str());
     assert_eq!([route(0), route(1)], [(Some("shop.example"), "/orders"), (None, "/")]);
 }
@@ -205,18 +228,51 @@ fn each_mistake_has_its_line_field_and_hint() {
         (
             "catalog = { version",
             "catalog = { verson",
-            "lockstep.toml:41:11: requires.catalog.version: `version` is missing\n  hint: add version = \"^2.1\"",
+            "lockstep.toml:41:11: requires.catalog.version: `version`, `contract` or `operations` is missing\n  hint: add version = \"^2.1\"",
+        ),
+        (
+            "[\"POST /entries\"]",
+            "[]",
+            "lockstep.toml:42:59: requires.ledger.operations: from 1 to 1000 operations are named; all count when there is no list\n  \
+             hint: for example operations = [\"POST /charges\"]",
+        ),
+        (
+            "dialect = \"sqlite\"",
+            "dialect = \"sqlserver\"",
+            "lockstep.toml:46:40: contract.sql.dialect: `sqlserver` is not a dialect: postgresql, mysql, sqlite are known\n  \
+             hint: for example dialect = \"postgresql\"",
+        ),
+        (
+            "dialect = \"sqlite\"",
+            "policy = \"wire\"",
+            "lockstep.toml:46:30: contract.sql.policy: unknown field\n  hint: known here: path, command, dialect",
+        ),
+        (
+            "{ command = \"./print-schema\" }",
+            "{ command = \"./print-schema\", path = \"a\" }",
+            "lockstep.toml:47:23: contract.graphql.command: a contract is either a path or what a command prints\n  \
+             hint: remove one of them",
+        ),
+        (
+            "api/admin.yaml\", unknown_fields = \"forbidden\"",
+            "api/public.yaml\"",
+            "lockstep.toml:45:31: contract.openapi[1]: the same contract is named above\n  hint: remove one of them",
+        ),
+        (
+            "2027-01-31",
+            "\"soon\"",
+            "lockstep.toml:53:9: contract.accept[0].until: `soon` is not a day\n  hint: for example until = 2027-01-31",
         ),
         (
             "path = \"/orders/\"",
             "path = \"/@orders\"",
-            "lockstep.toml:45:8: route[0].path: paths that begin with /@ are kept for calls between services\n  \
+            "lockstep.toml:57:8: route[0].path: paths that begin with /@ are kept for calls between services\n  \
              hint: for example path = \"/orders\"",
         ),
         (
             "\n[[route]]\nhost",
             "\n[[route]]\npath=\"/\"\n[[route]]\nhost",
-            "lockstep.toml:50:1: route[2]: the same host and path are already routed above\n  hint: remove one of them",
+            "lockstep.toml:62:1: route[2]: the same host and path are already routed above\n  hint: remove one of them",
         ),
     ];
     for (from, to, expected) in cases {

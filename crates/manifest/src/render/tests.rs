@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lockstep_domain::contract::{MessageRole, ProtobufPolicy, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
@@ -39,8 +40,12 @@ fn words() -> impl Strategy<Value = Vec<String>> {
     (program, vec(word, 0..4)).prop_map(|(program, rest)| std::iter::once(program).chain(rest).collect())
 }
 
+fn path() -> impl Strategy<Value = RelativePath> {
+    from_text("[a-z]{1,6}(/[a-zé ]{1,6}){0,2}")
+}
+
 fn folder() -> impl Strategy<Value = Option<RelativePath>> {
-    option::of(from_text("[a-z]{1,6}(/[a-zé ]{1,6}){0,2}"))
+    option::of(path())
 }
 
 fn pattern() -> impl Strategy<Value = Pattern> {
@@ -162,6 +167,53 @@ fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
     })
 }
 
+fn requirement() -> impl Strategy<Value = Requirement> {
+    (option::of(range()), option::of(path()), vec("[A-Z]{3,5} /[a-z{}]{1,8}", 0..3))
+        .prop_filter("it needs something", |(range, contract, operations)| {
+            range.is_some() || contract.is_some() || !operations.is_empty()
+        })
+        .prop_map(|(range, contract, mut operations)| {
+            operations.sort();
+            operations.dedup();
+            Requirement { range, contract, operations }
+        })
+}
+
+fn contract() -> impl Strategy<Value = ContractSource> {
+    let origin =
+        prop_oneof![path().prop_map(ContractOrigin::Path), words().prop_map(ContractOrigin::Command),];
+    let settings = (
+        option::of(prop::sample::select(ProtobufPolicy::ALL)),
+        option::of(prop::sample::select(UnknownFields::ALL)),
+        option::of(prop::sample::select(MessageRole::ALL)),
+        option::of(prop::sample::select(SqlDialect::ALL)),
+    );
+    (prop::sample::select(ContractKind::ALL), origin, settings).prop_map(
+        |(kind, origin, (policy, unknown_fields, role, dialect))| {
+            let settings = ContractSettings {
+                policy: policy.filter(|_| kind == ContractKind::Protobuf),
+                unknown_fields: unknown_fields
+                    .filter(|_| matches!(kind, ContractKind::OpenApi | ContractKind::JsonSchema)),
+                role: role.filter(|_| kind == ContractKind::JsonSchema),
+                dialect: dialect.filter(|_| kind == ContractKind::Sql),
+            };
+            ContractSource { kind, origin, settings }
+        },
+    )
+}
+
+fn accepted() -> impl Strategy<Value = AcceptedBreak> {
+    let until = option::of((2000_u32..2100, 1_u32..13, 1_u32..29));
+    ("[a-z]{1,6}(-[a-z]{1,6}){0,2}", "/[ -~]{1,12}", "[ -~]{0,8}[a-z]", until).prop_map(
+        |(rule, place, reason, until)| AcceptedBreak {
+            rule,
+            place,
+            reason,
+            until: until.map(|(year, month, day)| format!("{year:04}-{month:02}-{day:02}")),
+        },
+    )
+}
+
 fn manifest() -> impl Strategy<Value = Manifest> {
     let parts = (
         service(),
@@ -170,13 +222,20 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         vec(suite(), 0..3),
         package(),
         run(),
-        btree_map(service(), range(), 0..4),
+        btree_map(service(), requirement(), 0..4),
+        (vec(contract(), 0..5), vec(accepted(), 0..3)),
         routes(),
     );
-    parts.prop_map(|(name, owner, build, tests, package, run, mut requires, routes)| {
-        requires.remove(&name);
-        Manifest { name, owner, build, tests, package, run, requires, routes }
-    })
+    parts.prop_map(
+        |(name, owner, build, tests, package, run, mut requires, (mut contracts, accepts), routes)| {
+            requires.remove(&name);
+            // Written by kind, and each origin once.
+            contracts.sort_by_key(|contract| contract.kind);
+            let mut taken = BTreeSet::new();
+            contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
+            Manifest { name, owner, build, tests, package, run, requires, contracts, accepts, routes }
+        },
+    )
 }
 
 proptest! {
