@@ -12,8 +12,10 @@ mod parser;
 mod rules;
 mod schema;
 mod usage;
+mod whole;
 mod witness;
 
+use compare::Unused;
 pub use rules::RULES;
 use schema::{Schema, definitions, load};
 use usage::Uses;
@@ -28,21 +30,60 @@ pub(crate) fn detect(source: &Source) -> bool {
     source.files().any(|(path, _)| ENDINGS.iter().any(|ending| path.ends_with(ending)))
 }
 
+/// A contract that has been read.
+pub(crate) type Contract = Schema;
+
+/// Reads a contract of this format.
+pub(crate) fn read(source: &Source) -> Result<Contract, Vec<InputError>> {
+    load(source)
+}
+
+/// Lists the operations of a contract: the fields of its root types, as `Query.order`.
+pub(crate) fn operations(contract: &Contract) -> Vec<String> {
+    let fields = contract.roots.values().filter_map(|root| Some((root, contract.types.get(&root.of)?)));
+    fields.flat_map(|(root, of)| of.fields.keys().map(|field| format!("{}.{field}", root.of))).collect()
+}
+
 /// Compares two contracts of this format in both directions.
-pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
-    let operations = options.graphql_operations.as_ref().map(definitions).transpose();
-    let (old, new, operations) = match (load(old), load(new), operations) {
-        (Ok(old), Ok(new), Ok(operations)) => (old, new, operations),
-        (old, new, operations) => {
-            let errors = [old.err(), new.err(), operations.err()];
-            return Err(errors.into_iter().flatten().flatten().collect());
+///
+/// # Errors
+/// What is wrong with the operations of consumers in the options.
+pub(crate) fn compare(
+    old: &Contract,
+    new: &Contract,
+    options: &Options,
+) -> Result<Comparison, Vec<InputError>> {
+    let documents = options.graphql_operations.as_ref().map(definitions).transpose()?;
+    let uses = |schema: &Schema| documents.as_ref().map(|documents| Uses::of(schema, documents));
+    let (old_uses, new_uses) = (uses(old), uses(new));
+    let mut deploy = compare::compare(old, new, old_uses.as_ref(), Unused::Warning);
+    note_unknown(&mut deploy, old_uses.as_ref());
+    Ok(Comparison { deploy, roll_back: compare::compare(new, old, new_uses.as_ref(), Unused::Warning) })
+}
+
+/// Compares what the named root fields of the old contract, and the operations in the options, use of it, from old to
+/// new only.
+///
+/// # Errors
+/// What is wrong with the operations of consumers in the options.
+pub(crate) fn fit(
+    used: &Contract,
+    operations: &[String],
+    offered: &Contract,
+    options: &Options,
+) -> Result<Findings, Vec<InputError>> {
+    let documents = options.graphql_operations.as_ref().map(definitions).transpose()?;
+    let uses = match (operations, documents) {
+        ([], None) => None,
+        (fields, documents) => {
+            let mut uses = Uses::of(used, &documents.unwrap_or_default());
+            uses.add_fields(used, fields);
+            Some(uses)
         }
     };
-    let uses = |schema: &Schema| operations.as_ref().map(|documents| Uses::of(schema, documents));
-    let (old_uses, new_uses) = (uses(&old), uses(&new));
-    let mut deploy = compare::compare(&old, &new, old_uses.as_ref());
-    note_unknown(&mut deploy, old_uses.as_ref());
-    Ok(Comparison { deploy, roll_back: compare::compare(&new, &old, new_uses.as_ref()) })
+    let mut findings = compare::compare(used, offered, uses.as_ref(), Unused::LeftOut);
+    note_unknown(&mut findings, uses.as_ref());
+    Ok(findings)
 }
 
 /// An operation that was not made for the old schema proves nothing about it.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::document::may_be_document;
 use crate::draft::{Drafts, Spot};
+use crate::library::Library;
 use crate::schema::report::{Demand, Site};
 use crate::schema::rules::{MESSAGE_ASPECTS, MESSAGE_TOPICS};
 use crate::schema::{Dialect, Schemas, Side, report};
@@ -52,18 +53,22 @@ pub(crate) fn detect(source: &Source) -> bool {
     }
 }
 
+/// Reads a contract of this format.
+pub(crate) fn read(source: &Source) -> Result<Library<'_>, Vec<InputError>> {
+    Library::load(source)
+}
+
 /// Compares two schemas in both directions.
-pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
-    let (old, new) = crate::library::load_both(old, new)?;
+pub(crate) fn compare(old: &Library<'_>, new: &Library<'_>, options: &Options) -> Comparison {
     let dialects = [dialect(old.entry().value), dialect(new.entry().value)];
-    let mut schemas = Schemas::new((&old, &new), dialects, Flow::Message, options.unknown_fields);
+    let mut schemas = Schemas::new((old, new), dialects, Flow::Message, options.unknown_fields);
     let site = Site {
         old: schemas.schema(Side::Old, old.entry()),
         new: schemas.schema(Side::New, new.entry()),
         label: "the message".to_owned(),
         place: String::new(),
-        old_spot: Some(Spot::new(&old, 0, String::new())),
-        new_spot: Some(Spot::new(&new, 0, String::new())),
+        old_spot: Some(Spot::new(old, 0, String::new())),
+        new_spot: Some(Spot::new(new, 0, String::new())),
         envelope: Map::new(),
         slot: None,
     };
@@ -73,7 +78,7 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
     };
     let mut drafts = Drafts::default();
     report::compare(&mut schemas, Flow::Message, demand, &[site], &mut drafts);
-    Ok(drafts.locate(&old, &new))
+    drafts.locate(old, new)
 }
 
 fn dialect(root: &Value) -> Dialect {

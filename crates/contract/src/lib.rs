@@ -2,8 +2,9 @@
 //!
 //! [`diff`] reads two [`Source`]s of one [`Kind`] and answers whether consumers of the old contract fit the new one
 //! ("may deploy"), whether consumers of the new one fit the old one ("may roll back"), which bump the change owes, and
-//! why, change by change. It does no I/O, keeps no clock and never panics on any input. What it cannot decide it
-//! reports as not checked; it never passes it as compatible.
+//! why, change by change. [`fit`] answers the first for one consumer that uses some operations only. The crate does no
+//! I/O, keeps no clock and never panics on any input. What it cannot decide it reports as not checked; it never passes it
+//! as compatible.
 
 mod document;
 mod draft;
@@ -13,6 +14,7 @@ mod library;
 mod model;
 pub mod openapi;
 mod options;
+mod parsed;
 pub mod protobuf;
 mod references;
 pub mod render;
@@ -21,15 +23,21 @@ mod snapshot;
 mod source;
 pub mod sql;
 mod text;
+mod uses;
 
 pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,
     NotChecked, Report, Rule, Verdict,
 };
 pub use options::{MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields};
+use parsed::different_kinds;
+pub use parsed::{Parsed, diff_parsed};
 pub use references::references;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use source::Source;
+pub use uses::{
+    Fit, UnknownOperation, check, fit, fit_as, fit_parsed, operations, operations_parsed, unknown_operations,
+};
 
 /// All rules of all formats, in the order of formats.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
@@ -76,24 +84,14 @@ pub fn diff(old: &Source, new: &Source, options: &Options) -> Result<Report, Vec
 /// # Errors
 /// Everything that is wrong with either input, at once.
 pub fn diff_as(kind: Kind, old: &Source, new: &Source, options: &Options) -> Result<Report, Vec<InputError>> {
-    let comparison = match kind {
-        Kind::OpenApi => openapi::compare(old, new, options),
-        Kind::Protobuf => protobuf::compare(old, new, options),
-        Kind::GraphQl => graphql::compare(old, new, options),
-        Kind::Sql => sql::compare(old, new, options),
-        Kind::JsonSchema => json_schema::compare(old, new, options),
-    }?;
-    let floor = if old.same_bytes(new) { Bump::None } else { Bump::Patch };
-    Ok(Report::judge(kind, comparison, floor, &options.acceptances, options.today))
+    let (old, new) = Parsed::read_both(kind, old, new)?;
+    diff_parsed(&old, &new, options)
 }
 
 fn common_kind(old: &Source, new: &Source) -> Result<Kind, Vec<InputError>> {
     match (detect(old), detect(new)) {
         (Some(old), Some(new)) if old == new => Ok(old),
-        (Some(one), Some(other)) => Err(vec![
-            InputError::new("", format!("the old contract is {one}, the new one is {other}"))
-                .with_hint("compare two contracts of the same format"),
-        ]),
+        (Some(one), Some(other)) => Err(vec![different_kinds(one, other)]),
         (old_kind, new_kind) => {
             let unknown = [(old, old_kind), (new, new_kind)].into_iter().filter(|(_, kind)| kind.is_none());
             Err(unknown.map(|(source, _)| unknown_kind(source)).collect())

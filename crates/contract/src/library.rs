@@ -273,14 +273,3 @@ impl Survey<'_, '_> {
         }
     }
 }
-
-/// Reads both sides of a comparison and reports what is wrong with either.
-pub(crate) fn load_both<'a>(
-    old: &'a Source,
-    new: &'a Source,
-) -> Result<(Library<'a>, Library<'a>), Vec<InputError>> {
-    match (Library::load(old), Library::load(new)) {
-        (Ok(old), Ok(new)) => Ok((old, new)),
-        (old, new) => Err([old.err(), new.err()].into_iter().flatten().flatten().collect()),
-    }
-}

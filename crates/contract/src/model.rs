@@ -244,7 +244,7 @@ impl Findings {
         }
     }
 
-    fn settle(mut self, acceptances: &[Acceptance], today: Option<Date>) -> Self {
+    pub(crate) fn settle(mut self, acceptances: &[Acceptance], today: Option<Date>) -> Self {
         for change in self.changes.iter_mut().filter(|change| change.level == Level::Error) {
             change.accepted = acceptances
                 .iter()

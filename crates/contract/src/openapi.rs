@@ -12,17 +12,19 @@ mod parameters;
 mod responses;
 pub(crate) mod rules;
 mod security;
+mod selection;
 
 use serde_json::Value;
 
 use crate::document::may_be_document;
 use crate::draft::{Draft, DraftNotChecked, Drafts, Findings, Spot};
-use crate::library::{Library, load_both};
+use crate::library::Library;
 use crate::schema::report::{Demand, Site};
 use crate::schema::rules::{ASPECTS, TOPICS};
 use crate::schema::{Dialect, Schemas, Side, report};
 use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
 use cursor::Cursor;
+use selection::Selection;
 
 /// The rules of this format.
 pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
@@ -58,38 +60,96 @@ fn declares_version(text: &str) -> bool {
     root.map_or(named, |root| root.openapi.is_some() || root.swagger.is_some())
 }
 
+/// A contract that has been read.
+#[derive(Debug)]
+pub(crate) struct Contract<'a> {
+    library: Library<'a>,
+    dialect: Dialect,
+}
+
+/// Reads a contract of this format.
+pub(crate) fn read(source: &Source) -> Result<Contract<'_>, Vec<InputError>> {
+    let library = Library::load(source)?;
+    let dialect = dialect(&library).map_err(|error| vec![error])?;
+    Ok(Contract { library, dialect })
+}
+
+/// Lists the operations of a contract, as `POST /charges`; webhooks as `WEBHOOK paid`.
+pub(crate) fn operations(contract: &Contract<'_>) -> Vec<String> {
+    selection::names(&Cursor::root(&contract.library, Side::Old))
+}
+
+/// What two names of one operation have in common: the method in capitals, and the path without names of parameters.
+pub(crate) fn key(operation: &str) -> String {
+    selection::key(operation)
+}
+
 /// Compares two contracts of this format in both directions.
-pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
-    let (old, new) = load_both(old, new)?;
-    let dialects = match (dialect(&old), dialect(&new)) {
-        (Ok(old), Ok(new)) => [old, new],
-        (old, new) => return Err([old.err(), new.err()].into_iter().flatten().collect()),
+pub(crate) fn compare(old: &Contract<'_>, new: &Contract<'_>, options: &Options) -> Comparison {
+    compare_in(old, new, options, Directions::Both)
+}
+
+/// Compares what the named operations of the old contract, or all, are in the new one, from old to new only.
+pub(crate) fn fit(
+    used: &Contract<'_>,
+    operations: &[String],
+    offered: &Contract<'_>,
+    options: &Options,
+) -> crate::Findings {
+    let root = Cursor::root(&used.library, Side::Old);
+    let selection = (!operations.is_empty()).then(|| Selection::of(&root, operations));
+    compare_in(used, offered, options, Directions::OldToNew(selection.as_ref())).deploy
+}
+
+/// Which answers are wanted.
+#[derive(Clone, Copy)]
+enum Directions<'s> {
+    Both,
+    /// Only what this selection holds; everything when there is none.
+    OldToNew(Option<&'s Selection>),
+}
+
+fn compare_in(
+    old: &Contract<'_>,
+    new: &Contract<'_>,
+    options: &Options,
+    directions: Directions<'_>,
+) -> Comparison {
+    let selection = match directions {
+        Directions::Both => None,
+        Directions::OldToNew(selection) => selection,
     };
-    let engine = |flow| Schemas::new((&old, &new), dialects, flow, options.unknown_fields);
+    let dialects = [old.dialect, new.dialect];
+    let (old, new) = (&old.library, &new.library);
+    let engine = |flow| Schemas::new((old, new), dialects, flow, options.unknown_fields);
     let mut request = engine(Flow::Request);
     let mut response = engine(Flow::Response);
     let mut drafts = Drafts::default();
     let mut uses = Uses::default();
-    let sides = [Cursor::root(&old, Side::Old), Cursor::root(&new, Side::New)];
+    let sides = [Cursor::root(old, Side::Old), Cursor::root(new, Side::New)];
     Comparer {
         request: &mut request,
         response: &mut response,
         uses: Some(&mut uses),
         findings: &mut drafts.deploy,
         options,
+        selection,
     }
     .contract(&sides[0], &sides[1]);
-    Comparer {
-        request: &mut request,
-        response: &mut response,
-        uses: None,
-        findings: &mut drafts.roll_back,
-        options,
+    if matches!(directions, Directions::Both) {
+        Comparer {
+            request: &mut request,
+            response: &mut response,
+            uses: None,
+            findings: &mut drafts.roll_back,
+            options,
+            selection: None,
+        }
+        .contract(&sides[1], &sides[0]);
     }
-    .contract(&sides[1], &sides[0]);
     report::compare(&mut request, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
     report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
-    Ok(drafts.locate(&old, &new))
+    drafts.locate(old, new)
 }
 
 fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
@@ -130,6 +190,8 @@ struct Comparer<'c, 'l> {
     uses: Option<&'c mut Uses>,
     findings: &'c mut Findings,
     options: &'c Options,
+    /// The operations of the old side that count; all when there is none.
+    selection: Option<&'c Selection>,
 }
 
 /// An operation on both sides, or what it is compared as.

@@ -21,29 +21,58 @@ mod schema;
 mod services;
 mod witness;
 
+use std::collections::BTreeSet;
+
 use compare::{Purpose, Settings};
 pub use rules::RULES;
 
-use crate::{Comparison, InputError, Options, Source};
+use crate::{Comparison, Findings, InputError, Options, Source};
 
 /// True when the source looks like this format.
 pub(crate) fn detect(source: &Source) -> bool {
     load::looks_like_protobuf(source)
 }
 
+/// A contract that has been read.
+pub(crate) type Contract = schema::Schema;
+
+/// Reads a contract of this format.
+pub(crate) fn read(source: &Source) -> Result<Contract, Vec<InputError>> {
+    load::load(source)
+}
+
+/// Lists the operations of a contract, as `payments.v1.Payments/Charge`.
+pub(crate) fn operations(contract: &Contract) -> Vec<String> {
+    let methods = contract.services.iter().flat_map(|(service, one)| {
+        one.methods.keys().map(move |method| services::operation(service, method))
+    });
+    methods.collect()
+}
+
+/// What two names of one RPC have in common: `/a.B/C`, `a.B/C` and `a.B.C` are the same.
+pub(crate) fn key(operation: &str) -> String {
+    let name = operation.trim().trim_start_matches('/');
+    match (name.contains('/'), name.rsplit_once('.')) {
+        (false, Some((service, method))) => services::operation(service, method),
+        _ => name.to_owned(),
+    }
+}
+
 /// Compares two contracts of this format in both directions.
-pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
-    let (old, new) = match (load::load(old), load::load(new)) {
-        (Ok(old), Ok(new)) => (old, new),
-        (old, new) => {
-            let errors = [old.err(), new.err()];
-            return Err(errors.into_iter().flatten().flatten().collect());
-        }
-    };
-    let settings =
-        |purpose| Settings { policy: options.protobuf, unknown_fields: options.unknown_fields, purpose };
-    Ok(Comparison {
-        deploy: compare::compare(&old, &new, settings(Purpose::Deploy)),
-        roll_back: compare::compare(&new, &old, settings(Purpose::RollBack)),
-    })
+pub(crate) fn compare(old: &Contract, new: &Contract, options: &Options) -> Comparison {
+    Comparison {
+        deploy: compare::compare(old, new, settings(options, Purpose::Deploy), None),
+        roll_back: compare::compare(new, old, settings(options, Purpose::RollBack), None),
+    }
+}
+
+/// Compares what the named RPCs of the old contract, or all of it, are in the new one, from old to new only.
+pub(crate) fn fit(used: &Contract, operations: &[String], offered: &Contract, options: &Options) -> Findings {
+    let keys: BTreeSet<String> = operations.iter().map(|operation| key(operation)).collect();
+    let selection = Some(&keys).filter(|keys| !keys.is_empty());
+    compare::compare(used, offered, settings(options, Purpose::Deploy), selection)
+}
+
+fn settings(options: &Options, purpose: Purpose) -> Settings {
+    Settings { policy: options.protobuf, unknown_fields: options.unknown_fields, purpose }
 }

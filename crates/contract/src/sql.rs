@@ -28,6 +28,11 @@ pub(crate) fn detect(source: &Source) -> bool {
     source.files().any(|(path, _)| is_sql(path))
 }
 
+/// Reads a contract of this format by itself; in a comparison, both sides have a say in its dialect.
+pub(crate) fn check(source: &Source) -> Result<(), Vec<InputError>> {
+    read(source, dialect::guess([source])).map(drop)
+}
+
 /// Compares two contracts of this format in both directions.
 pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<Comparison, Vec<InputError>> {
     let dialect = options.sql_dialect.unwrap_or_else(|| dialect::guess([old, new]));

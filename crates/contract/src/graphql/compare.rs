@@ -22,9 +22,19 @@ pub(super) struct Comparer<'a> {
     pub(super) new: &'a Schema,
     pub(super) ways: &'a Ways<'a>,
     uses: Option<&'a Uses>,
+    unused: Unused,
     written: BTreeSet<&'a str>,
     read: BTreeSet<&'a str>,
     findings: Findings,
+}
+
+/// What becomes of a difference that no known operation meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unused {
+    /// It is a warning at most.
+    Warning,
+    /// It is nobody's concern.
+    LeftOut,
 }
 
 /// One difference on its way into the findings.
@@ -62,10 +72,11 @@ impl<'a> Difference<'a> {
 }
 
 /// Compares two schemas in one direction.
-pub(super) fn compare(old: &Schema, new: &Schema, uses: Option<&Uses>) -> Findings {
+pub(super) fn compare(old: &Schema, new: &Schema, uses: Option<&Uses>, unused: Unused) -> Findings {
     let (written, read) = positions(old);
     let ways = Ways::new(old);
-    let mut comparer = Comparer { old, new, ways: &ways, uses, written, read, findings: Findings::default() };
+    let findings = Findings::default();
+    let mut comparer = Comparer { old, new, ways: &ways, uses, unused, written, read, findings };
     comparer.roots();
     for (name, before) in &old.types {
         match new.types.get(name) {
@@ -103,6 +114,9 @@ impl Comparer<'_> {
         let Difference { rule, place, mut message, old, new, hurts, witness } = difference;
         let unused =
             self.uses.is_some_and(|uses| !hurts.is_empty() && !hurts.iter().any(|one| uses.contains(one)));
+        if self.unused == Unused::LeftOut && (unused || hurts.is_empty() && self.is_far(rule, &place)) {
+            return;
+        }
         let (level, bump) = if unused && rule.level == Level::Error {
             message.push_str("; no known operation uses it");
             (Level::Warning, Bump::Minor)
@@ -114,6 +128,13 @@ impl Comparer<'_> {
             .weighing(level, bump)
             .with_witness(witness);
         self.findings.changes.push(change);
+    }
+
+    /// True when a difference that hurts nobody is not even about a type that an operation meets.
+    fn is_far(&self, rule: &Rule, place: &str) -> bool {
+        let of = place.split(['.', '/']).next().unwrap_or_default();
+        let meets = |uses: &Uses| rule.level > Level::Info && uses.contains(&Use::Type(of.to_owned()));
+        self.uses.is_some_and(|uses| !meets(uses))
     }
 
     fn roots(&mut self) {

@@ -34,7 +34,7 @@ impl Position {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Schema {
+pub(crate) struct Schema {
     pub(super) types: BTreeMap<String, Type>,
     pub(super) directives: BTreeMap<String, DirectiveType>,
     /// Root types by kind of operation.

@@ -43,6 +43,11 @@ impl Uses {
         self.uses.contains(one)
     }
 
+    /// Adds a use.
+    pub(super) fn add(&mut self, one: Use) {
+        self.uses.insert(one);
+    }
+
     /// Follows every operation through a schema.
     pub(super) fn of(schema: &Schema, documents: &[(Rc<str>, Definition)]) -> Self {
         let fragments = documents
@@ -101,7 +106,7 @@ impl<'a> Walk<'a> {
     }
 
     fn used(&mut self, one: Use) {
-        self.uses.uses.insert(one);
+        self.uses.add(one);
     }
 
     fn condition(&mut self, on: &str) {
@@ -189,22 +194,7 @@ impl<'a> Walk<'a> {
 
     /// A variable may hold any value of its type.
     fn whole_input(&mut self, of: &str) {
-        let mut waiting = vec![of.to_owned()];
-        let mut seen = HashSet::new();
-        while let Some(name) = waiting.pop() {
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            self.used(Use::Type(name.clone()));
-            let Some(of) = self.schema.types.get(&name) else { continue };
-            for value in of.values.keys() {
-                self.used(Use::Value(name.clone(), value.clone()));
-            }
-            for (field, input) in &of.inputs {
-                self.used(Use::InputField(name.clone(), field.clone()));
-                waiting.push(input.of.name.clone());
-            }
-        }
+        self.uses.add_input(self.schema, of);
     }
 
     fn directives(&mut self, directives: &[Directive]) {

@@ -8,7 +8,11 @@ use crate::Flow;
 
 impl<'l> Comparer<'_, 'l> {
     pub(super) fn webhooks(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
-        let (before, after) = (entries(old, "webhooks"), entries(new, "webhooks"));
+        let (mut before, mut after) = (entries(old, "webhooks"), entries(new, "webhooks"));
+        if let Some(selection) = self.selection {
+            before.retain(|(name, _)| selection.holds_webhook(name));
+            after.retain(|(name, _)| before.iter().any(|(other, _)| other == name));
+        }
         self.calls(&before, &after, &Pair { old, new });
     }
 

@@ -55,7 +55,7 @@ impl<'l> Comparer<'_, 'l> {
                 }
                 Some(_) => {}
                 None => {
-                    for operation in operations(path, item, old) {
+                    for operation in self.selected(operations(path, item, old)) {
                         self.operation_removed(&operation, new);
                     }
                 }
@@ -64,19 +64,14 @@ impl<'l> Comparer<'_, 'l> {
         for (index, (path, item)) in new_paths.iter().enumerate() {
             if !matched.contains(&Some(index)) {
                 for operation in operations(path, item, new) {
-                    self.added(
-                        &rules::OPERATION_ADDED,
-                        &operation.cursor,
-                        old,
-                        format!("{} is new", operation.name()),
-                    );
+                    self.operation_added(&operation, old);
                 }
             }
         }
     }
 
     fn path(&mut self, old: (&str, &Cursor<'l>, &Cursor<'l>), new: (&str, &Cursor<'l>, &Cursor<'l>)) {
-        let old_operations = operations(old.0, old.1, old.2);
+        let old_operations = self.selected(operations(old.0, old.1, old.2));
         let new_operations = operations(new.0, new.1, new.2);
         let find = |wanted: &Operation<'_, 'l>, among: &[Operation<'_, 'l>]| {
             among.iter().position(|operation| operation.method == wanted.method)
@@ -89,15 +84,26 @@ impl<'l> Comparer<'_, 'l> {
         }
         for operation in &new_operations {
             if find(operation, &old_operations).is_none() {
-                self.added(
-                    &rules::OPERATION_ADDED,
-                    &operation.cursor,
-                    old.1,
-                    format!("{} is new", operation.name()),
-                );
+                self.operation_added(operation, old.1);
             }
         }
-        self.servers(&Pair { old: old.1, new: new.1 });
+        if !old_operations.is_empty() {
+            self.servers(&Pair { old: old.1, new: new.1 });
+        }
+    }
+
+    /// The operations that count.
+    fn selected<'o>(&self, mut operations: Vec<Operation<'o, 'l>>) -> Vec<Operation<'o, 'l>> {
+        operations.retain(|operation| self.selection.is_none_or(|selection| selection.holds(operation)));
+        operations
+    }
+
+    /// Files an operation that is new; whoever uses only some operations of the old contract uses none of these.
+    fn operation_added(&mut self, operation: &Operation<'_, 'l>, to: &Cursor<'l>) {
+        if self.selection.is_none() {
+            let message = format!("{} is new", operation.name());
+            self.added(&rules::OPERATION_ADDED, &operation.cursor, to, message);
+        }
     }
 
     fn operation(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
@@ -225,7 +231,7 @@ fn match_paths(old: &[(&str, Cursor<'_>)], new: &[(&str, Cursor<'_>)]) -> Vec<Op
 }
 
 /// A path with its parameters unnamed.
-fn shape(path: &str) -> String {
+pub(super) fn shape(path: &str) -> String {
     let mut shape = String::with_capacity(path.len());
     let mut inside = false;
     for character in path.chars() {

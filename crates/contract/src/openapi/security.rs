@@ -12,7 +12,7 @@ use super::operations::Operation;
 use super::{Comparer, Pair, rules};
 
 /// The schemes one alternative needs, with their scopes.
-type Alternative<'l> = BTreeMap<&'l str, BTreeSet<&'l str>>;
+pub(super) type Alternative<'l> = BTreeMap<&'l str, BTreeSet<&'l str>>;
 
 impl<'l> Comparer<'_, 'l> {
     pub(super) fn security(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
@@ -48,10 +48,12 @@ impl<'l> Comparer<'_, 'l> {
         }
     }
 
-    /// Compares the schemes that both contracts define.
+    /// Compares the schemes that both contracts define and operations that count need.
     pub(super) fn security_schemes(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
         let (before, after) = (schemes(old), schemes(new));
-        for (name, scheme) in &before {
+        let selection = self.selection;
+        let counts = |name: &str| selection.is_none_or(|selection| selection.needs_scheme(name));
+        for (name, scheme) in before.iter().filter(|(name, _)| counts(name)) {
             let Some(other) = after.iter().find(|(other, _)| other == name).map(|(_, cursor)| cursor) else {
                 continue;
             };
@@ -99,7 +101,7 @@ impl<'l> Comparer<'_, 'l> {
 }
 
 /// What an operation needs, its own or the contract's; nothing needed is one empty alternative.
-fn requirement<'l>(operation: &Operation<'_, 'l>) -> BTreeSet<Alternative<'l>> {
+pub(super) fn requirement<'l>(operation: &Operation<'_, 'l>) -> BTreeSet<Alternative<'l>> {
     let own = operation.cursor.value().get("security");
     let list = own.or_else(|| operation.root.value().get("security")).and_then(Value::as_array);
     let alternatives: BTreeSet<Alternative<'l>> =

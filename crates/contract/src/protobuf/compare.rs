@@ -4,14 +4,14 @@
 //! are called. Types that no RPC reaches are paired by name, in the `message` flow: nobody knows who writes them, so
 //! both directions count. Invariant: each pair of types is visited once per stream, so recursion ends.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
 use super::{
     enums, messages, names,
     rules::PolicyRule,
-    schema::{Position, Schema},
+    schema::{Position, Schema, Service},
     services,
     witness::Side,
 };
@@ -117,6 +117,8 @@ pub(super) struct Comparer<'a> {
     pub(super) old: &'a Schema,
     pub(super) new: &'a Schema,
     pub(super) settings: Settings,
+    /// The RPCs of the old side that count; all when there is none.
+    pub(super) selection: Option<&'a BTreeSet<String>>,
     visited: HashSet<Pair>,
     waiting: Vec<Pair>,
     reported: HashSet<(&'static str, String)>,
@@ -124,11 +126,17 @@ pub(super) struct Comparer<'a> {
 }
 
 /// Compares two schemas in one direction.
-pub(super) fn compare(old: &Schema, new: &Schema, settings: Settings) -> Findings {
+pub(super) fn compare(
+    old: &Schema,
+    new: &Schema,
+    settings: Settings,
+    selection: Option<&BTreeSet<String>>,
+) -> Findings {
     let mut comparer = Comparer {
         old,
         new,
         settings,
+        selection,
         visited: HashSet::new(),
         waiting: Vec::new(),
         reported: HashSet::new(),
@@ -136,8 +144,10 @@ pub(super) fn compare(old: &Schema, new: &Schema, settings: Settings) -> Finding
     };
     services::compare(&mut comparer);
     comparer.visit_waiting();
-    comparer.pair_what_no_rpc_reaches();
-    comparer.visit_waiting();
+    if selection.is_none() {
+        comparer.pair_what_no_rpc_reaches();
+        comparer.visit_waiting();
+    }
     messages::compare_extensions(&mut comparer);
     comparer.visit_waiting();
     names::compare(&mut comparer);
@@ -183,19 +193,39 @@ impl Comparer<'_> {
     }
 
     fn pair_what_no_rpc_reaches(&mut self) {
-        let (mut messages, mut enums) = (HashSet::new(), HashSet::new());
-        for pair in &self.visited {
-            match pair {
-                Pair::Messages(old, ..) => messages.insert(old.clone()),
-                Pair::Enums(old, ..) => enums.insert(old.clone()),
-            };
-        }
-        for name in self.old.messages.keys().filter(|name| !messages.contains(*name)) {
+        let reached = self.reached();
+        for name in self.old.messages.keys().filter(|name| !reached.contains(*name)) {
             self.pair_messages(name, name, Stream::Both);
         }
-        for name in self.old.enums.keys().filter(|name| !enums.contains(*name)) {
+        for name in self.old.enums.keys().filter(|name| !reached.contains(*name)) {
             self.pair_enums(name, name, Stream::Both);
         }
+    }
+
+    /// The old types of all pairs so far.
+    fn reached(&self) -> HashSet<String> {
+        let names = self.visited.iter().map(|pair| match pair {
+            Pair::Messages(old, ..) | Pair::Enums(old, ..) => old.clone(),
+        });
+        names.collect()
+    }
+
+    /// The old types and services that count, when not all do.
+    pub(super) fn used_names(&self) -> Option<HashSet<String>> {
+        self.selection?;
+        let used = |(name, service): &(&String, &Service)| self.uses_any_of(name, service);
+        let services = self.old.services.iter().filter(used).map(|(name, _)| name.clone());
+        Some(self.reached().into_iter().chain(services).collect())
+    }
+
+    /// True when the RPC counts.
+    pub(super) fn uses_method(&self, service: &str, method: &str) -> bool {
+        self.selection.is_none_or(|selection| selection.contains(&services::operation(service, method)))
+    }
+
+    /// True when the service, or any of its RPCs, counts.
+    pub(super) fn uses_any_of(&self, name: &str, service: &Service) -> bool {
+        self.selection.is_none() || service.methods.keys().any(|method| self.uses_method(name, method))
     }
 
     /// True when what the new side lacks may stand in a file that could not be checked.

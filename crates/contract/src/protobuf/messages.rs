@@ -32,10 +32,12 @@ pub(super) fn compare(
     compare_reserved(comparer, name, old.reservations(), new.reservations());
 }
 
-/// Compares the extensions that both sides have; they are fields of the messages they extend.
+/// Compares the extensions of used messages that both sides have; they are fields of the messages they extend.
 pub(super) fn compare_extensions(comparer: &mut Comparer<'_>) {
     let new = comparer.new;
-    for (key, before) in &comparer.old.extensions {
+    let used = comparer.used_names();
+    let counts = |extended: &String| used.as_ref().is_none_or(|used| used.contains(extended));
+    for (key, before) in comparer.old.extensions.iter().filter(|(key, _)| counts(&key.0)) {
         if let Some(after) = new.extensions.get(key) {
             fields::compare(comparer, (&key.0, &key.0), (before, after), Stream::Both);
         }

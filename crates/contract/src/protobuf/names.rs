@@ -2,6 +2,8 @@
 //!
 //! Nothing here changes a byte on the wire; almost all of it counts under the `source` policy only.
 
+use std::{collections::HashSet, rc::Rc};
+
 use super::{
     compare::{Comparer, Difference, Purpose},
     descriptor::FileOptions,
@@ -11,20 +13,46 @@ use super::{
 
 /// Compares everything that is known by name.
 pub(super) fn compare(comparer: &mut Comparer<'_>) {
-    compare_files(comparer);
-    compare_types(comparer);
-    compare_messages(comparer);
-    compare_extension_names(comparer);
+    let used = Used::of(comparer);
+    compare_files(comparer, &used);
+    compare_types(comparer, &used);
+    compare_messages(comparer, &used);
+    compare_extension_names(comparer, &used);
 }
 
-fn compare_files(comparer: &mut Comparer<'_>) {
+/// The old types and services that count, and the files that declare them; everything when nothing was selected.
+struct Used(Option<(HashSet<String>, HashSet<Rc<str>>)>);
+
+impl Used {
+    fn of(comparer: &Comparer<'_>) -> Self {
+        let Some(names) = comparer.used_names() else { return Self(None) };
+        let old = comparer.old;
+        let position = |name: &String| {
+            let message = old.messages.get(name).map(|one| &one.position);
+            let declared = message.or_else(|| old.enums.get(name).map(|one| &one.position));
+            declared.or_else(|| old.services.get(name).map(|one| &one.position))
+        };
+        let files = names.iter().filter_map(position).map(|position| position.file.clone()).collect();
+        Self(Some((names, files)))
+    }
+
+    fn name(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|(names, _)| names.contains(name))
+    }
+
+    fn file(&self, file: &str) -> bool {
+        self.0.as_ref().is_none_or(|(_, files)| files.contains(file))
+    }
+}
+
+fn compare_files(comparer: &mut Comparer<'_>, used: &Used) {
     let old: Vec<_> = comparer.old.files.iter().filter(|(_, file)| file.given).collect();
     let new: Vec<_> = comparer.new.files.iter().filter(|(_, file)| file.given).collect();
     if let ([(name, before)], [(_, after)]) = (old.as_slice(), new.as_slice()) {
         compare_file(comparer, name, before, after);
         return;
     }
-    for (name, before) in old {
+    for (name, before) in old.into_iter().filter(|(name, _)| used.file(name)) {
         match comparer.new.files.get(name) {
             Some(after) => compare_file(comparer, name, before, after),
             None if comparer.absence_proves_nothing() => {}
@@ -98,7 +126,7 @@ fn options_of(old: &FileOptions, new: &FileOptions) -> Vec<(&'static str, String
     all
 }
 
-fn compare_types(comparer: &mut Comparer<'_>) {
+fn compare_types(comparer: &mut Comparer<'_>, used: &Used) {
     let (old, new) = (comparer.old, comparer.new);
     let messages = old.messages.iter().filter(|(_, message)| !message.map_entry);
     let positions = messages.map(|(name, message)| {
@@ -112,7 +140,7 @@ fn compare_types(comparer: &mut Comparer<'_>) {
         Some(("service", name, &one.position, Some(&new.services.get(name)?.position)))
     });
     for (what, name, before, after) in positions.chain(enums).chain(services) {
-        if !is_given(old, before) {
+        if !used.name(name) || !is_given(old, before) {
             continue;
         }
         match after {
@@ -140,9 +168,10 @@ fn moved(comparer: &Comparer<'_>, before: &Position, after: &Position) -> bool {
     before.file != after.file && !(single(comparer.old) && single(comparer.new))
 }
 
-fn compare_messages(comparer: &mut Comparer<'_>) {
+fn compare_messages(comparer: &mut Comparer<'_>, used: &Used) {
     let new = comparer.new;
-    for (name, old) in comparer.old.messages.iter().filter(|(_, message)| !message.map_entry) {
+    let counts = |(name, message): &(&String, &MessageType)| !message.map_entry && used.name(name);
+    for (name, old) in comparer.old.messages.iter().filter(counts) {
         let Some(now) = new.messages.get(name) else { continue };
         compare_oneof_names(comparer, name, old, now);
         if !old.no_standard_accessor && now.no_standard_accessor {
@@ -166,10 +195,10 @@ fn compare_oneof_names(comparer: &mut Comparer<'_>, name: &str, old: &MessageTyp
     }
 }
 
-fn compare_extension_names(comparer: &mut Comparer<'_>) {
+fn compare_extension_names(comparer: &mut Comparer<'_>, used: &Used) {
     let new = comparer.new;
     for ((extended, number), before) in &comparer.old.extensions {
-        if !is_given(comparer.old, &before.position) {
+        if !used.name(extended) || !is_given(comparer.old, &before.position) {
             continue;
         }
         match new.extensions.get(&(extended.clone(), *number)) {

@@ -22,7 +22,7 @@ pub(super) struct Position {
 
 /// All files of one side of a comparison.
 #[derive(Debug, Default)]
-pub(super) struct Schema {
+pub(crate) struct Schema {
     pub(super) files: BTreeMap<Rc<str>, FileFacts>,
     pub(super) messages: BTreeMap<String, MessageType>,
     pub(super) enums: BTreeMap<String, EnumType>,

@@ -9,15 +9,23 @@ use super::{
     witness,
 };
 
+/// An RPC as gRPC names it.
+pub(super) fn operation(service: &str, method: &str) -> String {
+    format!("{service}/{method}")
+}
+
 /// Compares all services, and pairs the types of their RPCs.
 pub(super) fn compare(comparer: &mut Comparer<'_>) {
     let (old, new) = (comparer.old, comparer.new);
     for (name, before) in &old.services {
         match new.services.get(name) {
             Some(after) => compare_methods(comparer, name, before, after),
-            None if comparer.absence_proves_nothing() => {}
+            None if comparer.absence_proves_nothing() || !comparer.uses_any_of(name, before) => {}
             None => removed(comparer, name, before),
         }
+    }
+    if comparer.selection.is_some() {
+        return;
     }
     for (name, after) in new.services.iter().filter(|(name, _)| !old.services.contains_key(*name)) {
         if old.not_checked.is_empty() {
@@ -30,7 +38,7 @@ pub(super) fn compare(comparer: &mut Comparer<'_>) {
 }
 
 fn removed(comparer: &mut Comparer<'_>, name: &str, before: &Service) {
-    let method = before.methods.keys().next();
+    let method = before.methods.keys().find(|method| comparer.uses_method(name, method));
     let witness = method.map(|method| witness::call(name, method, "the call fails with UNIMPLEMENTED"));
     let message = format!("service `{name}` is gone: consumers that call it fail");
     let difference = Difference::new(&rules::SERVICE_REMOVED, name, message).at(Some(&before.position), None);
@@ -39,6 +47,9 @@ fn removed(comparer: &mut Comparer<'_>, name: &str, before: &Service) {
 
 fn compare_methods(comparer: &mut Comparer<'_>, service: &str, before: &Service, after: &Service) {
     for (name, old) in &before.methods {
+        if !comparer.uses_method(service, name) {
+            continue;
+        }
         let place = format!("{service}.{name}");
         match after.methods.get(name) {
             Some(new) => compare_method(comparer, &place, old, new),
@@ -50,6 +61,9 @@ fn compare_methods(comparer: &mut Comparer<'_>, service: &str, before: &Service,
                     .report(difference.at(Some(&old.position), Some(&after.position)).shown(Some(witness)));
             }
         }
+    }
+    if comparer.selection.is_some() {
+        return;
     }
     for (name, new) in after.methods.iter().filter(|(name, _)| !before.methods.contains_key(*name)) {
         let place = format!("{service}.{name}");

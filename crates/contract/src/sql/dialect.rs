@@ -35,7 +35,7 @@ const MARKS: [(SqlDialect, &[&str]); 3] = [
 ];
 
 /// Guesses the dialect of two sources together; without any mark it is PostgreSQL.
-pub(super) fn guess(sources: [&Source; 2]) -> SqlDialect {
+pub(super) fn guess<const N: usize>(sources: [&Source; N]) -> SqlDialect {
     let mut points = [0_usize; 3];
     for (_, content) in sources.into_iter().flat_map(Source::files) {
         let text = String::from_utf8_lossy(content).to_ascii_lowercase();
