@@ -8,6 +8,7 @@
 
 mod document;
 mod draft;
+mod files;
 pub mod graphql;
 pub mod json_schema;
 mod library;
@@ -16,7 +17,6 @@ pub mod openapi;
 mod options;
 mod parsed;
 pub mod protobuf;
-mod references;
 pub mod render;
 mod schema;
 mod snapshot;
@@ -25,6 +25,7 @@ pub mod sql;
 mod text;
 mod uses;
 
+pub use files::{Files, MAX_BYTES, MAX_FILES, read_files};
 pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,
     NotChecked, Report, Rule, Verdict,
@@ -32,7 +33,6 @@ pub use model::{
 pub use options::{MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields};
 use parsed::different_kinds;
 pub use parsed::{Parsed, diff_parsed};
-pub use references::references;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use source::Source;
 pub use uses::{

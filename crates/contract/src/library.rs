@@ -49,7 +49,13 @@ impl<'a> Library<'a> {
         let Some((path, bytes)) = source.entry() else {
             return Err(vec![InputError::new("", "no file to start from").with_hint("name one file")]);
         };
-        let mut library = Self::empty();
+        let mut library = Self {
+            documents: Vec::new(),
+            bases: Vec::new(),
+            by_uri: HashMap::new(),
+            anchors: HashMap::new(),
+            embedded: HashMap::new(),
+        };
         let mut errors = Vec::new();
         let mut seen = HashSet::from([path.to_owned()]);
         let mut waiting = vec![(path.to_owned(), bytes)];
@@ -68,24 +74,6 @@ impl<'a> Library<'a> {
             }
         }
         if errors.is_empty() { Ok(library) } else { Err(errors) }
-    }
-
-    /// Lists the paths of the files that a document may refer to, each once.
-    pub(crate) fn needed_by(document: Document<'a>) -> Vec<String> {
-        let mut needed = Self::empty().add(document, true);
-        needed.sort();
-        needed.dedup();
-        needed
-    }
-
-    fn empty() -> Self {
-        Self {
-            documents: Vec::new(),
-            bases: Vec::new(),
-            by_uri: HashMap::new(),
-            anchors: HashMap::new(),
-            embedded: HashMap::new(),
-        }
     }
 
     /// Adds a document and returns the paths of the files it may refer to.

@@ -6,6 +6,7 @@
 mod builds;
 mod clock;
 mod collect;
+mod contracts;
 mod environments;
 mod gateways;
 mod instances;
@@ -111,6 +112,8 @@ pub struct Control {
     ledger: Ledger,
     blobs: Blobs,
     secrets: Secrets,
+    /// Answers about pairs of contracts.
+    compared: contracts::Memory,
     builds: Builds,
     registry: Registry,
     driver: LocalDriver,
@@ -161,6 +164,7 @@ impl Control {
             ledger,
             blobs,
             secrets,
+            compared: contracts::Memory::default(),
             builds,
             registry,
             driver,

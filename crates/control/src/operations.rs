@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::compat::Relation;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::Refusal;
@@ -81,8 +82,14 @@ impl Control {
             HoldHandling::Respect => Vec::new(),
             HoldHandling::Release => release_all(&mut world, environment, &request.intent),
         };
-        let plan = plan(&world, environment, &request.intent, request.strategy.as_ref(), now)
-            .map_err(|refusals| refused(&request.intent, environment, &refusals))?;
+        let plan = plan(
+            Relation { world: &world, contracts: &self.stored_contracts() },
+            environment,
+            &request.intent,
+            request.strategy.as_ref(),
+            now,
+        )
+        .map_err(|refusals| refused(&request.intent, environment, &refusals))?;
         self.check_artifacts(&world, &plan)?;
         Ok((plan, released))
     }

@@ -1,27 +1,32 @@
 //! Releases: from a commit to a recorded version, through the pipeline.
 
+mod gate;
+mod number;
+mod problems;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use lockstep_api::types::{
-    BuildState, BuildView, BumpChoice, DocumentUpload, RegisterService, ReleaseRequest, ServiceView,
-    TagChoice,
+    BuildState, BuildView, DocumentUpload, RegisterService, ReleaseRequest, ServiceView, TagChoice,
 };
-use lockstep_api::{ErrorCode, Problem, ProblemPart};
-use lockstep_domain::branch::{Cut, NextNumber, newest_release, next_number};
-use lockstep_domain::changelog::Changelog;
-use lockstep_domain::commits::{Bump, Commit, bump_owed};
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::branch::NextNumber;
 use lockstep_domain::evidence::Evidence;
 use lockstep_domain::service::{Artifact, Document, Service, Source, Version};
 use lockstep_domain::{Actor, Event, ServiceName, StageName, Timestamp, VersionNumber, World};
 use lockstep_manifest::Manifest;
 use lockstep_pipeline::guard::GuardCommand;
 use lockstep_pipeline::{
-    BuildEvent, BuildFailure, BuildFault, BuildRequest, CheckProblem, Checked, HostEnvironment, Mirror,
-    Prepared, SourceFolder,
+    BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, SourceFolder, TakenContract,
 };
+
+use gate::Decided;
+use number::Standing;
+use problems::{failure_problem, manifest_part};
 
 use crate::builds::Build;
 use crate::instances::with_sources;
@@ -31,10 +36,6 @@ use crate::{Control, internal, not_found, services};
 const MAX_DOCUMENTS: usize = 50;
 /// Longest notes of a version.
 const MAX_NOTES_BYTES: usize = 256 * 1024;
-/// Lines of the log that an error shows.
-const SHOWN_LINES: usize = 12;
-/// Failed tests that an error shows.
-const SHOWN_FAILURES: usize = 10;
 /// What the manifest is called.
 const MANIFEST: &str = "lockstep.toml";
 
@@ -161,30 +162,35 @@ impl Control {
             return Err(Problem::new(ErrorCode::Refused, detail)
                 .with_hint("register it anew: lockstep service add PATH"));
         }
-        let numbered = number(&world, service, checked, &prepared.mirror, &asked.folder, request.bump)?;
-        note_shortfall(build, &numbered.next);
-        let built = match self.reusable(service, checked) {
+        let standing = Standing::of(&world, service, checked, &prepared.mirror, &asked.folder, request.bump)?;
+        let decide =
+            |contracts: &Contracts| self.decide(&world, service, &checked.manifest, &standing, contracts);
+        let (built, decided) = match self.reusable(service, checked) {
             Some(earlier) => {
                 build.change(|view| view.reused = Some(earlier.build.clone()));
-                Built { artifact: earlier.artifact.clone(), evidence: test_evidence(&earlier) }
+                let decided = decide(&self.contracts_of(&earlier)?)?;
+                (Built { artifact: earlier.artifact.clone(), evidence: test_evidence(&earlier) }, decided)
             }
-            None => self.build_artifact(build, &asked, &prepared)?,
+            None => self.build_artifact(build, &asked, &prepared, &decide)?,
         };
+        note_shortfall(build, &decided.next);
+        build.change(|view| view.warnings.extend(decided.warnings.iter().cloned()));
         build.begin_phase("record", self.ledger.now());
         let documents = self.keep_documents(&request.documents)?;
         let version = Version {
-            number: numbered.next.number.clone(),
+            number: decided.next.number.clone(),
             commit: checked.commit.to_string(),
-            branch: numbered.cut.branch.clone(),
-            reach: numbered.cut.reach.clone(),
+            branch: standing.cut.branch.clone(),
+            reach: standing.cut.reach.clone(),
             artifact: built.artifact,
             build: build.id.clone(),
             build_key: checked.key,
             tools: checked.tools.clone(),
             run: checked.manifest.run.clone(),
-            requires: checked.manifest.requires.clone(),
+            requires: decided.requires,
+            contracts: decided.contracts,
             routes: checked.manifest.routes.clone(),
-            changelog: numbered.changelog,
+            changelog: standing.changelog,
             notes: request.notes.clone(),
             documents,
             recorded_by: actor.clone(),
@@ -222,10 +228,20 @@ impl Control {
         build: &Build,
         asked: &BuildRequest,
         prepared: &Prepared,
-    ) -> Result<Built, Problem> {
+        decide: &dyn Fn(&Contracts) -> Result<Decided, Problem>,
+    ) -> Result<(Built, Decided), Problem> {
         let observer = |event: &BuildEvent| self.observe_build(build, event);
-        let output = lockstep_pipeline::make(asked, prepared, &observer, &build.cancel)
-            .map_err(|f| failure_problem(&f))?;
+        let decision = RefCell::new(None);
+        let accept = |contracts: &Contracts| {
+            let decided = decide(contracts);
+            let answer = decided.as_ref().map(|_| ()).map_err(|problem| problem.detail.clone());
+            decision.replace(Some(decided));
+            answer
+        };
+        let made = lockstep_pipeline::make(asked, prepared, &accept, &observer, &build.cancel);
+        let decided = decision.into_inner().transpose()?;
+        let output = made.map_err(|failure| failure_problem(&failure))?;
+        let decided = decided.ok_or_else(|| internal("the contracts were not read"))?;
         let stored =
             self.blobs.put_file(&output.artifact.path).map_err(|error| internal(with_sources(&error)))?;
         if stored.digest != output.artifact.digest {
@@ -239,7 +255,25 @@ impl Control {
             }
         }
         let evidence = output.suites.into_iter().map(|suite| suite.evidence).collect();
-        Ok(Built { artifact: Artifact { digest: stored.digest, bytes: output.artifact.bytes }, evidence })
+        let artifact = Artifact { digest: stored.digest, bytes: output.artifact.bytes };
+        Ok((Built { artifact, evidence }, decided))
+    }
+
+    /// The contracts of a version of the same content.
+    fn contracts_of(&self, version: &Version) -> Result<Contracts, Problem> {
+        let taken = |name: &str, digest| {
+            let snapshot = self.stored_contracts().snapshot(&digest).map_err(internal)?;
+            Ok(TakenContract { name: name.to_owned(), snapshot })
+        };
+        let offered = version.contracts.iter().map(|contract| taken(&contract.name, contract.digest));
+        let used = version.requires.iter().filter_map(|(provider, needed)| {
+            let contract = needed.contract.as_ref()?;
+            Some(taken(&contract.name, contract.digest).map(|taken| (provider.clone(), taken)))
+        });
+        Ok(Contracts {
+            offered: offered.collect::<Result<_, Problem>>()?,
+            used: used.collect::<Result<_, Problem>>()?,
+        })
     }
 
     fn keep_documents(&self, uploads: &[DocumentUpload]) -> Result<BTreeMap<String, Document>, Problem> {
@@ -292,88 +326,6 @@ impl Control {
 struct Built {
     artifact: Artifact,
     evidence: Vec<Evidence>,
-}
-
-struct Numbered {
-    cut: Cut,
-    next: NextNumber,
-    changelog: Changelog,
-}
-
-/// Decides the number of a version by its branch, the versions before it and the commits since.
-fn number(
-    world: &World,
-    service: &Service,
-    checked: &Checked,
-    mirror: &Mirror,
-    folder: &SourceFolder,
-    choice: BumpChoice,
-) -> Result<Numbered, Problem> {
-    let refuse = |detail: String| Problem::new(ErrorCode::Refused, detail);
-    let branch = checked.branch.as_deref().ok_or_else(|| {
-        refuse(format!(
-            "commit {} belongs to no single branch, and the branch decides the number",
-            checked.commit.short()
-        ))
-        .with_hint("name a branch with --ref")
-    })?;
-    let cut = world
-        .branches
-        .resolve(branch)
-        .map_err(|error| refuse(error.to_string()).with_hint("lockstep branches show"))?;
-    let existing: Vec<_> = service.versions.keys().cloned().collect();
-    let wanted = wanted(choice);
-    let follows = newest_release(&existing, cut.line).and_then(|number| service.versions.get(number));
-    let since = follows.map(|version| version.commit.parse()).transpose().map_err(internal)?;
-    let log = mirror
-        .log(&checked.commit, since.as_ref(), folder)
-        .map_err(|error| internal(with_sources(&error)))?;
-    let mut commits: Vec<_> = log
-        .into_iter()
-        .map(|raw| Commit { id: raw.id, message: format!("{}\n\n{}", raw.subject, raw.body) })
-        .collect();
-    commits.reverse();
-    if let Some(version) = released_already(service, checked, &cut).filter(|_| wanted.is_none()) {
-        let detail = format!(
-            "nothing to release: commit {} is `{}@{}` already",
-            checked.commit.short(),
-            service.name,
-            version.number
-        );
-        return Err(refuse(detail).with_hint(format!("lockstep show {}@{}", service.name, version.number)));
-    }
-    let next = next_number(&existing, &cut, bump_owed(&commits), wanted)
-        .map_err(|error| refuse(error.to_string()))?;
-    Ok(Numbered { cut, next, changelog: Changelog::of(&commits) })
-}
-
-const fn wanted(choice: BumpChoice) -> Option<Bump> {
-    match choice {
-        BumpChoice::Auto => None,
-        BumpChoice::Major => Some(Bump::Major),
-        BumpChoice::Minor => Some(Bump::Minor),
-        BumpChoice::Patch => Some(Bump::Patch),
-    }
-}
-
-/// Finds a version of the same commit that was cut in the same way.
-fn released_already<'a>(service: &'a Service, checked: &Checked, cut: &Cut) -> Option<&'a Arc<Version>> {
-    let label = |version: &Version| version.number.pre().split('.').next().unwrap_or_default().to_owned();
-    let wanted = cut.label.as_ref().map(ToString::to_string).unwrap_or_default();
-    service
-        .versions
-        .values()
-        .find(|version| version.commit == checked.commit.as_str() && label(version) == wanted)
-}
-
-fn note_shortfall(build: &Build, next: &NextNumber) {
-    if let Some(shortfall) = next.shortfall {
-        let text = format!(
-            "{} is a {} step, but its commits owe a {} one: consumers may break",
-            next.number, shortfall.given, shortfall.owed
-        );
-        build.change(|view| view.warnings.push(text));
-    }
 }
 
 /// The evidence that belongs to the artifact, not to what happened to the earlier version.
@@ -456,57 +408,12 @@ fn tag(build: &Build, service: &Service, version: &Version) {
     }
 }
 
-fn failure_problem(failure: &BuildFailure) -> Problem {
-    let code = match &failure.fault {
-        BuildFault::Io { .. } | BuildFault::Guard(_) => ErrorCode::Internal,
-        _ => ErrorCode::Refused,
-    };
-    let parts = match &failure.fault {
-        BuildFault::Problems(problems) => problems.iter().map(check_part).collect(),
-        BuildFault::RedSuite { .. } => failed_tests(failure),
-        BuildFault::Cancelled => Vec::new(),
-        _ => last_lines(failure),
-    };
-    let detail = match &failure.fault {
-        BuildFault::Problems(problems) => format!("{} problems stand in the way", problems.len()),
-        _ => failure.to_string(),
-    };
-    Problem::new(code, detail).with_problems(parts).with_hint(failure.hint())
-}
-
-fn check_part(problem: &CheckProblem) -> ProblemPart {
-    match problem {
-        CheckProblem::Manifest(problem) => manifest_part(problem.clone()),
-        other => ProblemPart { detail: other.to_string(), ..ProblemPart::default() },
+fn note_shortfall(build: &Build, next: &NextNumber) {
+    if let Some(shortfall) = next.shortfall {
+        let text = format!(
+            "{} is a {} step, but its commits owe a {} one: consumers may break",
+            next.number, shortfall.given, shortfall.owed
+        );
+        build.change(|view| view.warnings.push(text));
     }
-}
-
-fn manifest_part(problem: lockstep_manifest::Problem) -> ProblemPart {
-    ProblemPart {
-        detail: problem.message,
-        file: Some(problem.file),
-        line: Some(problem.line),
-        field: Some(problem.field).filter(|field| !field.is_empty()),
-        hint: problem.hint,
-    }
-}
-
-fn failed_tests(failure: &BuildFailure) -> Vec<ProblemPart> {
-    let failures = failure.suites.iter().flat_map(|suite| &suite.evidence.failures);
-    failures
-        .take(SHOWN_FAILURES)
-        .map(|test| ProblemPart {
-            detail: format!("{}: {}", test.name, test.message),
-            ..ProblemPart::default()
-        })
-        .collect()
-}
-
-fn last_lines(failure: &BuildFailure) -> Vec<ProblemPart> {
-    if failure.last_lines.is_empty() {
-        return Vec::new();
-    }
-    let from = failure.last_lines.len().saturating_sub(SHOWN_LINES);
-    let detail = format!("the log ends with:\n      {}", failure.last_lines[from..].join("\n      "));
-    vec![ProblemPart { detail, ..ProblemPart::default() }]
 }

@@ -73,6 +73,18 @@ impl<'a> Commands<'a> {
         folder: PathBuf,
         bounds: CommandBounds,
     ) -> Result<GuardReport, BuildFault> {
+        self.run_into(turn, command, folder, bounds, None)
+    }
+
+    /// Runs one command like [`Self::run`], with its standard output in a file in place of the log.
+    pub(crate) fn run_into(
+        &self,
+        turn: Turn,
+        command: &[String],
+        folder: PathBuf,
+        bounds: CommandBounds,
+        output: Option<PathBuf>,
+    ) -> Result<GuardReport, BuildFault> {
         let Turn { phase, number, count } = turn;
         let text = command_text(command);
         self.place.say(&format!("{phase} {number}/{count}: {text}"));
@@ -82,6 +94,7 @@ impl<'a> Commands<'a> {
             folder,
             env: self.env.clone(),
             secrets: self.secrets.clone(),
+            output,
             disk: None,
             bounds,
         });

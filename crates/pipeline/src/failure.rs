@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::check::CheckProblem;
+use crate::contract::ContractProblem;
 use crate::git::GitError;
 use crate::guard::{End, GuardError};
 use crate::package::{PackageError, counted};
@@ -67,6 +68,12 @@ pub enum BuildFault {
         /// How it ended, in words.
         reason: String,
     },
+    /// Contracts cannot be read.
+    #[error("{} cannot be read", counted(.0.len(), "contract"))]
+    Contracts(Vec<ContractProblem>),
+    /// Whoever asked for the build does not want it with these contracts, and says why.
+    #[error("{0}")]
+    Unwanted(String),
     /// A test suite is red.
     #[error("test suite `{kind}` is red: {reason}")]
     RedSuite {
@@ -129,6 +136,9 @@ impl BuildFailure {
             }
             BuildFault::Problems(_) => "mend all of these, commit, and release again".into(),
             BuildFault::Step { end, .. } => step_hint(end, &logs),
+            BuildFault::Contracts(_) => {
+                "mend them or [contract] in lockstep.toml, commit, and release again".into()
+            }
             BuildFault::RedSuite { .. } => {
                 format!("mend the tests or the code and commit; the whole log: `{logs}`")
             }
@@ -137,6 +147,7 @@ impl BuildFailure {
             }
             BuildFault::Cancelled => "release again when you are ready".into(),
             BuildFault::Checkout { .. }
+            | BuildFault::Unwanted(_)
             | BuildFault::Package(_)
             | BuildFault::Git(_)
             | BuildFault::Guard(_)
@@ -173,6 +184,9 @@ impl fmt::Display for BuildFailure {
         }
         match &self.fault {
             BuildFault::Problems(problems) => {
+                problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+            BuildFault::Contracts(problems) => {
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
             BuildFault::Package(PackageError::Problems(problems)) => {

@@ -1,4 +1,4 @@
-//! From a commit to an artifact: check, build, test, package.
+//! From a commit to an artifact: check, build, read contracts, test, package.
 //!
 //! This crate runs other people's commands, so each of them runs under a [`guard`] with bounds and leaves no process behind.
 //! It does not number versions, record anything, or decide what may be released. Everything is blocking; the caller
@@ -7,6 +7,7 @@
 mod cancel;
 pub mod check;
 mod command;
+mod contract;
 mod environment;
 mod failure;
 pub mod git;
@@ -26,6 +27,7 @@ mod workplace;
 
 pub use cancel::CancelToken;
 pub use check::{CheckProblem, Checked};
+pub use contract::{ContractProblem, Contracts, TakenContract};
 pub use failure::{BuildFailure, BuildFault};
 pub use git::CommitId;
 pub use history::RawCommit;

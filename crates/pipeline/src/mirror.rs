@@ -172,6 +172,7 @@ pub(crate) fn run_git(
         folder: folder.to_owned(),
         env,
         secrets: secret.map(str::to_owned).into_iter().collect(),
+        output: None,
         disk: Some(disk.to_owned()),
         bounds,
     };

@@ -77,6 +77,8 @@ pub enum Phase {
     Checkout,
     /// The manifest's steps run.
     Build,
+    /// The contracts are read.
+    Contract,
     /// The manifest's test suites run.
     Test,
     /// The artifact is made.
@@ -90,6 +92,7 @@ impl fmt::Display for Phase {
             Self::Check => "check",
             Self::Checkout => "checkout",
             Self::Build => "build",
+            Self::Contract => "contract",
             Self::Test => "test",
             Self::Package => "package",
         })

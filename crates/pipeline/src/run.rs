@@ -11,6 +11,7 @@ use lockstep_domain::evidence::Outcome;
 use crate::cancel::CancelToken;
 use crate::check::{self, CheckProblem, Checked};
 use crate::command::{Commands, Turn};
+use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
 use crate::mirror::{self, Mirror, Unfinished};
 use crate::package::{PackageError, PackageFacts, PackagedArtifact, package};
@@ -32,6 +33,8 @@ pub struct Prepared {
 pub struct BuildOutput {
     /// The artifact, a file in the build's folder.
     pub artifact: PackagedArtifact,
+    /// The contracts as they are at the commit.
+    pub contracts: Contracts,
     /// The test suites in the order they ran, all green.
     pub suites: Vec<SuiteOutcome>,
     /// The log, a file in the build's folder.
@@ -48,7 +51,7 @@ pub fn run(
     cancel: &CancelToken,
 ) -> Result<(Prepared, BuildOutput), Box<BuildFailure>> {
     let prepared = prepare(request, observer, cancel)?;
-    let output = make(request, &prepared, observer, cancel)?;
+    let output = make(request, &prepared, &|_| Ok(()), observer, cancel)?;
     Ok((prepared, output))
 }
 
@@ -70,13 +73,17 @@ pub fn prepare(
     })
 }
 
-/// Checks out, builds, tests and packages.
+/// Checks out, builds, reads contracts, tests and packages.
+///
+/// `accept` is asked as soon as the contracts are known, before anything that takes long: before the build when all of
+/// them are files of the commit. What it says against them ends the build.
 ///
 /// # Errors
 /// The first phase that fails; neither a process nor an artifact is left then.
 pub fn make(
     request: &BuildRequest,
     prepared: &Prepared,
+    accept: &dyn Fn(&Contracts) -> Result<(), String>,
     observer: &dyn Observer,
     cancel: &CancelToken,
 ) -> Result<BuildOutput, Box<BuildFailure>> {
@@ -85,10 +92,24 @@ pub fn make(
         build.phase(Phase::Checkout, |build| build.check_out(prepared))?;
         let folder = build.place.source().join(request.folder.as_str());
         let commands = Commands::new(request, checked, build.place, observer);
+        let taking = Taking { checked, folder: &folder, commands: &commands, place: build.place };
+        let mut contracts = None;
+        if taking.needs_no_build() {
+            contracts = Some(build.phase(Phase::Contract, |_| taking.take(accept))?);
+        }
         build.phase(Phase::Build, |_| commands.run_steps(&folder))?;
+        let contracts = match contracts {
+            Some(contracts) => contracts,
+            None => build.phase(Phase::Contract, |_| taking.take(accept))?,
+        };
         build.phase(Phase::Test, |build| build.test(checked, &folder, &commands))?;
         let artifact = build.phase(Phase::Package, |build| build.package(checked, &folder))?;
-        Ok(BuildOutput { artifact, suites: std::mem::take(&mut build.suites), log: build.place.log() })
+        Ok(BuildOutput {
+            artifact,
+            contracts,
+            suites: std::mem::take(&mut build.suites),
+            log: build.place.log(),
+        })
     })
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct GuardedCommand {
     pub(crate) folder: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) secrets: Vec<String>,
+    /// The file that takes the standard output in place of the log.
+    pub(crate) output: Option<PathBuf>,
     /// The folder whose size is bounded; `None` is the build's.
     pub(crate) disk: Option<PathBuf>,
     pub(crate) bounds: CommandBounds,
@@ -131,6 +133,7 @@ impl<'a> Workplace<'a> {
             disk: command.disk.unwrap_or_else(|| self.root().to_owned()),
             disk_limit_bytes: bounds.disk_bytes,
             time_limit_ms: bounds.time_ms,
+            output: command.output,
             secrets: command.secrets,
         };
         let report = self.guard.run(&spec, self.cancel)?;

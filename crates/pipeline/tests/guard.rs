@@ -28,6 +28,7 @@ impl Run {
             ("LOCKSTEP_BUILD".to_owned(), folder.path().to_str().unwrap().to_owned()),
         ]);
         let spec = GuardSpec {
+            output: None,
             command: command.iter().map(ToString::to_string).collect(),
             folder: folder.path().to_owned(),
             env,

@@ -136,7 +136,10 @@ fn grown(number: &VersionNumber, bump: Bump) -> Result<VersionNumber, NumberingE
     })
 }
 
-fn shortfall(follows: &VersionNumber, release: &VersionNumber, owed: Bump) -> Option<Shortfall> {
+/// Tells whether a release number grows less over another than it owes. While the first number is 0, a breaking change
+/// owes the second one only.
+#[must_use]
+pub fn shortfall(follows: &VersionNumber, release: &VersionNumber, owed: Bump) -> Option<Shortfall> {
     let given = if release.major() > follows.major() {
         Bump::Major
     } else if release.minor() > follows.minor() {

@@ -25,6 +25,9 @@ pub struct GuardSpec {
     pub disk_limit_bytes: u64,
     /// Longest time of the command.
     pub time_limit_ms: u64,
+    /// The file that takes what the command writes to its standard output, in place of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<PathBuf>,
     /// Texts that the log must not show.
     pub secrets: Vec<String>,
 }

@@ -205,13 +205,17 @@ fn start_command(spec: &GuardSpec) -> Result<(PipeReader, Pid), String> {
     };
     let fail = |error: io::Error| start_problem(program, &spec.folder, &error);
     let (reader, writer) = io::pipe().map_err(fail)?;
+    let stdout = match &spec.output {
+        Some(path) => Stdio::from(File::create(path).map_err(fail)?),
+        None => Stdio::from(writer.try_clone().map_err(fail)?),
+    };
     let child = Command::new(program)
         .args(arguments)
         .current_dir(&spec.folder)
         .env_clear()
         .envs(&spec.env)
         .stdin(Stdio::null())
-        .stdout(writer.try_clone().map_err(fail)?)
+        .stdout(stdout)
         .stderr(writer)
         .process_group(0)
         .spawn()

@@ -1,0 +1,187 @@
+//! Contracts: compared for plans, releases and people, and what was compared is remembered.
+//!
+//! Equal digests give equal answers, so an answer is good for as long as the program runs.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use lockstep_contract::{Change, Fit, InputError, NotChecked, Options, Parsed, Snapshot, fit_parsed};
+use lockstep_domain::Digest;
+use lockstep_domain::contract::{
+    Answer, Contracts, DatabaseWay, MAX_REASONS, OfferedContract, UsedContract, Verdict,
+};
+use lockstep_store::Blobs;
+
+use crate::instances::with_sources;
+use crate::lock;
+
+/// Most answers that are remembered: a matrix of some hundred versions on both sides.
+const MAX_REMEMBERED: usize = 200_000;
+
+/// Largest snapshot that is read: as JSON, a contract may take twice its size.
+const MAX_SNAPSHOT_BYTES: u64 = 4 * lockstep_contract::MAX_BYTES as u64;
+
+/// Answers that were given.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<HashMap<Question, Answer>>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Question {
+    Fit { used: Digest, operations: Vec<String>, offered: Digest },
+    Database { older: Digest, newer: Digest, way: DatabaseWay },
+}
+
+impl Memory {
+    fn answer(&self, question: Question, make: impl FnOnce() -> Answer) -> Answer {
+        if let Some(known) = lock(&self.0).get(&question) {
+            return known.clone();
+        }
+        let answer = make();
+        let mut known = lock(&self.0);
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
+        }
+        known.insert(question, answer.clone());
+        answer
+    }
+
+    fn knows(&self, question: &Question) -> bool {
+        lock(&self.0).contains_key(question)
+    }
+}
+
+/// Contracts in the blob store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredContracts<'a> {
+    pub(crate) blobs: &'a Blobs,
+    pub(crate) memory: &'a Memory,
+}
+
+impl Contracts for StoredContracts<'_> {
+    fn fit(&self, used: &UsedContract, operations: &[String], offered: &OfferedContract) -> Answer {
+        if used.digest == offered.digest {
+            return Answer::compatible();
+        }
+        let question = fit_question(used, operations, offered);
+        self.memory.answer(question, || {
+            self.both(used.digest, offered.digest, |used, offered| fit(used, operations, offered))
+        })
+    }
+
+    fn database(&self, older: &OfferedContract, newer: &OfferedContract, way: DatabaseWay) -> Answer {
+        if older.digest == newer.digest {
+            return Answer::compatible();
+        }
+        let question = Question::Database { older: older.digest, newer: newer.digest, way };
+        self.memory.answer(question, || {
+            self.both(older.digest, newer.digest, |older, newer| database(older, newer, way))
+        })
+    }
+}
+
+impl StoredContracts<'_> {
+    /// Reads a snapshot.
+    pub(crate) fn snapshot(&self, digest: &Digest) -> Result<Snapshot, String> {
+        let bytes =
+            self.blobs.read_to_vec(digest, MAX_SNAPSHOT_BYTES).map_err(|error| with_sources(&error))?;
+        Snapshot::from_bytes(&bytes).map_err(|error| with_sources(&error))
+    }
+
+    fn both(
+        &self,
+        one: Digest,
+        other: Digest,
+        compare: impl FnOnce(&Snapshot, &Snapshot) -> Result<Answer, Vec<InputError>>,
+    ) -> Answer {
+        match (self.snapshot(&one), self.snapshot(&other)) {
+            (Ok(one), Ok(other)) => compare(&one, &other).unwrap_or_else(|errors| unreadable(&errors)),
+            (Err(why), _) | (_, Err(why)) => Answer::not_checked(why),
+        }
+    }
+
+    /// Finds the answers for all pairs at once, reading each contract once and not once a pair.
+    pub(crate) fn learn(&self, used: &[(&UsedContract, &[String])], offered: &[&OfferedContract]) {
+        let open: Vec<_> = used
+            .iter()
+            .flat_map(|(used, operations)| offered.iter().map(move |offered| (*used, *operations, *offered)))
+            .filter(|(used, operations, offered)| {
+                used.kind == offered.kind
+                    && used.digest != offered.digest
+                    && !self.memory.knows(&fit_question(used, operations, offered))
+            })
+            .collect();
+        let digests = open.iter().flat_map(|(used, _, offered)| [used.digest, offered.digest]);
+        let mut snapshots: HashMap<Digest, Snapshot> = HashMap::new();
+        for digest in digests {
+            if let std::collections::hash_map::Entry::Vacant(place) = snapshots.entry(digest)
+                && let Ok(snapshot) = self.snapshot(&digest)
+            {
+                place.insert(snapshot);
+            }
+        }
+        let parsed: HashMap<&Digest, Parsed<'_>> = snapshots
+            .iter()
+            .filter_map(|(digest, snapshot)| {
+                Some((digest, Parsed::read(&snapshot.source, snapshot.kind).ok()?))
+            })
+            .collect();
+        for (used, operations, offered) in open {
+            let (Some(one), Some(other)) = (parsed.get(&used.digest), parsed.get(&offered.digest)) else {
+                continue;
+            };
+            let options = Options::from(snapshots[&offered.digest].settings);
+            self.memory.answer(fit_question(used, operations, offered), || {
+                fit_parsed(one, operations, other, &options).map_or_else(|errors| unreadable(&errors), answer)
+            });
+        }
+    }
+}
+
+fn fit_question(used: &UsedContract, operations: &[String], offered: &OfferedContract) -> Question {
+    Question::Fit { used: used.digest, operations: operations.to_vec(), offered: offered.digest }
+}
+
+fn fit(used: &Snapshot, operations: &[String], offered: &Snapshot) -> Result<Answer, Vec<InputError>> {
+    let options = Options::from(offered.settings);
+    lockstep_contract::fit_as(offered.kind, &used.source, operations, &offered.source, &options).map(answer)
+}
+
+fn database(older: &Snapshot, newer: &Snapshot, way: DatabaseWay) -> Result<Answer, Vec<InputError>> {
+    let options = Options::from(newer.settings);
+    let report = lockstep_contract::diff_as(newer.kind, &older.source, &newer.source, &options)?;
+    Ok(match way {
+        DatabaseWay::Beside => {
+            Answer { verdict: report.verdict, reasons: reasons(&report.changes, &report.not_checked) }
+        }
+        DatabaseWay::After => Answer {
+            verdict: report.roll_back.verdict(),
+            reasons: reasons(&report.roll_back.changes, &report.roll_back.not_checked),
+        },
+    })
+}
+
+fn answer(fit: Fit) -> Answer {
+    Answer { verdict: fit.verdict, reasons: reasons(&fit.changes, &fit.not_checked) }
+}
+
+/// What breaks and what could not be decided, in words.
+pub(crate) fn reasons(changes: &[Change], not_checked: &[NotChecked]) -> Vec<String> {
+    let breaks = changes.iter().filter(|change| change.breaks()).map(|change| change.message.clone());
+    let open = not_checked.iter().map(|open| format!("{}: {}", open.place, open.reason));
+    breaks.chain(open).take(MAX_REASONS).collect()
+}
+
+/// A contract that was read when its version was recorded and is not any more: nothing can be said.
+fn unreadable(errors: &[InputError]) -> Answer {
+    Answer {
+        verdict: Verdict::NotChecked,
+        reasons: errors.iter().take(MAX_REASONS).map(ToString::to_string).collect(),
+    }
+}
+
+impl crate::Control {
+    /// The contracts in the blob store.
+    pub(crate) const fn stored_contracts(&self) -> StoredContracts<'_> {
+        StoredContracts { blobs: &self.blobs, memory: &self.compared }
+    }
+}
