@@ -9,6 +9,7 @@
 mod document;
 mod draft;
 mod files;
+mod gather;
 pub mod graphql;
 pub mod json_schema;
 mod library;

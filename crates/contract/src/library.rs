@@ -9,6 +9,7 @@ mod uri;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
+pub(crate) use uri::percent_decode;
 
 use crate::document::Document;
 use crate::{InputError, Source};
@@ -120,7 +121,7 @@ impl<'a> Library<'a> {
     pub(crate) fn resolve(&self, base: BaseId, reference: &str) -> Option<Target<'_>> {
         let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let base = if path.is_empty() { base } else { self.find(base, path)? };
-        let fragment = uri::percent_decode(fragment);
+        let fragment = percent_decode(fragment);
         let root = &self.bases[base.0 as usize];
         if fragment.is_empty() {
             return self.walk_to(root.document, root.pointer.clone(), base, "");

@@ -66,6 +66,12 @@ impl Source {
         self.files.iter().map(|(path, bytes)| (path.as_str(), &**bytes))
     }
 
+    /// The same files under other paths.
+    pub(crate) fn renamed(self, name: impl Fn(&str) -> String) -> Self {
+        let files = self.files.into_iter().map(|(path, bytes)| (name(&path), bytes)).collect();
+        Self { files, entry: self.entry.map(|path| name(&path)) }
+    }
+
     /// True when both sources hold the same bytes under the same paths.
     #[must_use]
     pub fn same_bytes(&self, other: &Self) -> bool {

@@ -57,7 +57,7 @@ fn has_scheme(reference: &str) -> bool {
 }
 
 /// Decodes `%XX`; what is not a valid escape stays as it is.
-pub(super) fn percent_decode(text: &str) -> String {
+pub(crate) fn percent_decode(text: &str) -> String {
     if !text.contains('%') {
         return text.to_owned();
     }
