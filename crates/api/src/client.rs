@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use lockstep_domain::branch::BranchPolicy;
+use lockstep_domain::contract::ContractKind;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::{
-    EnvironmentName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionRef,
+    EnvironmentName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber, VersionRef,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,10 +18,10 @@ use ureq::{Agent, Body};
 use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
-    CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History, JournalReport, LifecycleView,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange,
-    StageRequest, VersionView,
+    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
+    ConfigurationView, ContractView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
+    JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
+    ServiceView, SettingsChange, StageRequest, VersionView,
 };
 
 /// The largest answer that is read into memory.
@@ -115,6 +116,39 @@ impl Client {
     /// Returns a document of a version.
     pub fn document(&self, version: &VersionRef, kind: &str) -> Answer<Vec<u8>> {
         self.bytes(&format!("{}/documents/{}", version_path(version), encode(kind)))
+    }
+
+    /// Returns a contract of a version.
+    pub fn contract(
+        &self,
+        version: &VersionRef,
+        kind: ContractKind,
+        name: Option<&str>,
+    ) -> Answer<ContractView> {
+        let name = name.map(|name| format!("?name={}", encode(name))).unwrap_or_default();
+        self.get(&format!("{}/contracts/{kind}{name}", version_path(version)))
+    }
+
+    /// Judges the versions of two services with each other.
+    pub fn compat(&self, one: &ServiceName, other: &ServiceName) -> Answer<Vec<CompatMatrix>> {
+        self.get(&format!("/services/{one}/compat/{other}"))
+    }
+
+    /// Asks whether a version works with what an environment runs.
+    pub fn can_deploy(&self, environment: &EnvironmentName, version: &VersionRef) -> Answer<CompatAnswer> {
+        let VersionRef { service, version } = version;
+        self.get(&format!("/environments/{environment}/can-deploy/{service}/{version}"))
+    }
+
+    /// Asks whether an earlier version can come back to an environment.
+    pub fn can_roll_back(
+        &self,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        to: Option<&VersionNumber>,
+    ) -> Answer<CompatAnswer> {
+        let to = to.map(|version| format!("?to={}", encode(&version.to_string()))).unwrap_or_default();
+        self.get(&format!("/environments/{environment}/can-roll-back/{service}{to}"))
     }
 
     /// Moves a version to a stage.

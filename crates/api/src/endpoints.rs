@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
-    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
-    CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History, JournalReport, LifecycleView,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange,
-    StageRequest, VersionView,
+    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
+    ConfigurationView, ContractView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
+    JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
+    ServiceView, SettingsChange, StageRequest, VersionView,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -126,6 +126,21 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Returns an attached document",
             Bytes,
         ),
+        query(
+            get(
+                "/services/{service}/versions/{version}/contracts/{kind}",
+                "getContract",
+                "Returns a contract of a version with its files",
+                Json(of::<ContractView>),
+            ),
+            &[("name", "which one, where the version has several of the kind")],
+        ),
+        get(
+            "/services/{service}/compat/{other}",
+            "getCompatibility",
+            "Judges the versions of two services with each other, in each direction in which one requires the other",
+            Json(of::<Vec<CompatMatrix>>),
+        ),
         post(
             "/services/{service}/versions/{version}/stage",
             "moveToStage",
@@ -176,6 +191,21 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Changes settings of an environment",
             of::<SettingsChange>,
             Json(of::<EnvironmentView>),
+        ),
+        get(
+            "/environments/{environment}/can-deploy/{service}/{version}",
+            "canDeploy",
+            "Tells whether a version works with what the environment runs",
+            Json(of::<CompatAnswer>),
+        ),
+        query(
+            get(
+                "/environments/{environment}/can-roll-back/{service}",
+                "canRollBack",
+                "Tells whether an earlier version can come back to the environment",
+                Json(of::<CompatAnswer>),
+            ),
+            &[("to", "the version; the one that ran before when it is missing")],
         ),
         get(
             "/environments/{environment}/history",

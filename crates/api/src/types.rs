@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::compat::Pair;
+use lockstep_domain::contract::{ContractKind, ContractSettings, Verdict};
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::intent::Configuration;
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
@@ -101,7 +103,7 @@ pub struct NextStage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BumpChoice {
-    /// What the commits owe.
+    /// What its commits and contracts owe, whichever is more.
     #[default]
     Auto,
     /// The next major number.
@@ -231,6 +233,97 @@ pub struct BuildPhase {
     /// How long it took; missing while it runs.
     #[serde(default)]
     pub duration_ms: Option<u64>,
+}
+
+/// Which versions of a consumer work with which versions of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompatMatrix {
+    /// The service that requires the other.
+    pub consumer: ServiceName,
+    /// The other.
+    pub provider: ServiceName,
+    /// The versions of the provider, the newest first: the columns.
+    pub providers: Vec<VersionNumber>,
+    /// A row for each version of the consumer, the newest first.
+    pub rows: Vec<CompatRow>,
+}
+
+/// One version of a consumer and how it works with each version of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompatRow {
+    /// The version of the consumer.
+    pub version: VersionNumber,
+    /// What it requires of the provider; missing when it requires nothing.
+    pub requires: Option<String>,
+    /// The answer for each version of the provider, in their order; missing when it requires nothing.
+    pub cells: Vec<Option<Pair>>,
+}
+
+/// Whether a version works with what an environment runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompatAnswer {
+    /// Which.
+    pub version: VersionRef,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// The version of the service that runs there now.
+    pub live: Option<VersionNumber>,
+    /// The answer: one check that fails makes it breaking, one that could not be made leaves it not checked.
+    pub verdict: Verdict,
+    /// What was checked.
+    pub checks: Vec<CompatCheck>,
+    /// Whether the version that runs now could come back afterwards, as far as the database tells.
+    pub back: Option<CompatCheck>,
+}
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CompatCheck {
+    /// What the other is to the version.
+    pub relation: CompatRelation,
+    /// The other service; for a database the service itself.
+    pub service: ServiceName,
+    /// The version of it that runs there; missing when none does.
+    pub version: Option<VersionNumber>,
+    /// The answer.
+    #[serde(flatten)]
+    pub pair: Pair,
+}
+
+/// What another version is to the one that is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CompatRelation {
+    /// It is called by the version.
+    Provider,
+    /// It calls the version.
+    Consumer,
+    /// It shares the database with the version.
+    Database,
+}
+
+/// A contract of a version with its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContractView {
+    /// Its format.
+    pub kind: ContractKind,
+    /// Where it came from.
+    pub name: String,
+    /// The file it starts in; missing for a tree.
+    pub entry: Option<String>,
+    /// How it is compared.
+    pub settings: ContractSettings,
+    /// Its files.
+    pub files: Vec<ContractFile>,
+}
+
+/// One file of a contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContractFile {
+    /// Its path.
+    pub path: String,
+    /// Its content.
+    pub text: String,
 }
 
 /// A version is to enter a stage.

@@ -46,6 +46,11 @@ enum Command {
     Services(commands::services::Args),
     Show(commands::show::Args),
     Release(commands::release::Args),
+    Compat(commands::compat::Args),
+    #[command(name = "can-i-deploy")]
+    CanIDeploy(commands::can::DeployArgs),
+    #[command(name = "can-i-roll-back")]
+    CanIRollBack(commands::can::RollBackArgs),
     Builds(commands::builds::Args),
     Build(commands::build::Args),
     Logs(commands::logs::Args),
@@ -100,6 +105,9 @@ fn run(cli: Cli, out: &Output) -> Result<(), Failure> {
         Command::Services(args) => args.run(&ctx()?),
         Command::Show(args) => args.run(&ctx()?),
         Command::Release(args) => args.run(&ctx()?),
+        Command::Compat(args) => args.run(&ctx()?),
+        Command::CanIDeploy(args) => args.run(&ctx()?),
+        Command::CanIRollBack(args) => args.run(&ctx()?),
         Command::Builds(args) => args.run(&ctx()?),
         Command::Build(args) => args.run(&ctx()?),
         Command::Logs(args) => args.run(&ctx()?),

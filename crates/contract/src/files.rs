@@ -46,7 +46,12 @@ struct Reading<'f> {
 
 impl Reading<'_> {
     /// Every file of the kind below a folder.
-    fn tree(&mut self, folder: &str, listed: &[String], kind: Option<Kind>) -> Result<Source, Vec<InputError>> {
+    fn tree(
+        &mut self,
+        folder: &str,
+        listed: &[String],
+        kind: Option<Kind>,
+    ) -> Result<Source, Vec<InputError>> {
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for path in listed.iter().filter(|path| belongs(path, kind)) {
             match self.take(path) {

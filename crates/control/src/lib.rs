@@ -6,6 +6,7 @@
 mod builds;
 mod clock;
 mod collect;
+mod compat;
 mod contracts;
 mod environments;
 mod gateways;

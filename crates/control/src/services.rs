@@ -125,7 +125,10 @@ pub(crate) fn find<'a>(world: &'a World, name: &ServiceName) -> Result<&'a Arc<S
     world.services.get(name).ok_or_else(missing)
 }
 
-fn find_version<'a>(world: &'a World, reference: &VersionRef) -> Result<&'a Arc<Version>, Problem> {
+pub(crate) fn find_version<'a>(
+    world: &'a World,
+    reference: &VersionRef,
+) -> Result<&'a Arc<Version>, Problem> {
     find(world, &reference.service)?;
     let hint = format!("lockstep show {}", reference.service);
     world.version(reference).ok_or_else(|| not_found(format!("there is no version `{reference}`"), &hint))

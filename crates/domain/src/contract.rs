@@ -151,7 +151,7 @@ words! {
 }
 
 /// How a contract is to be compared, where its format leaves a choice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContractSettings {
     /// For Protobuf; only the wire counts when nothing is said.

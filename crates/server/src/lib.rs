@@ -4,6 +4,7 @@
 
 mod access;
 mod answer;
+mod compat;
 mod handlers;
 mod lines;
 mod router;

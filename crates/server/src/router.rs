@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
-use crate::{handlers, lines, watch};
+use crate::{compat, handlers, lines, watch};
 
 /// Makes the whole application.
 pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
@@ -44,6 +44,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/services/{service}/releases", post(handlers::release)),
         ("/services/{service}/versions/{version}", get(handlers::version)),
         ("/services/{service}/versions/{version}/documents/{kind}", get(handlers::document)),
+        ("/services/{service}/versions/{version}/contracts/{kind}", get(compat::contract)),
+        ("/services/{service}/compat/{other}", get(compat::compat)),
         ("/services/{service}/versions/{version}/stage", post(handlers::stage)),
         ("/services/{service}/versions/{version}/approvals", post(handlers::approve)),
         ("/builds", get(handlers::builds)),
@@ -54,6 +56,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments", get(handlers::environments).post(handlers::create_environment)),
         ("/environments/{environment}", get(handlers::environment)),
         ("/environments/{environment}/settings", post(handlers::change_environment)),
+        ("/environments/{environment}/can-deploy/{service}/{version}", get(compat::can_deploy)),
+        ("/environments/{environment}/can-roll-back/{service}", get(compat::can_roll_back)),
         ("/environments/{environment}/history", get(handlers::history)),
         ("/environments/{environment}/diff", get(handlers::diff)),
         ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),

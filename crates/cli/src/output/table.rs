@@ -69,6 +69,22 @@ impl Table {
     }
 }
 
+/// Writes a table whose number of columns is known only when it is written.
+pub(crate) fn wide(heading: &[String], rows: &[Vec<String>], style: &Style) -> String {
+    let all: Vec<&[String]> = std::iter::once(heading).chain(rows.iter().map(Vec::as_slice)).collect();
+    let width = |column: usize| {
+        all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let line = |row: &&[String]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+    };
+    let mut lines = all.iter().map(line);
+    let first = lines.next().map(|line| style.strong(&line)).unwrap_or_default();
+    std::iter::once(first).chain(lines).map(|line| line + "\n").collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

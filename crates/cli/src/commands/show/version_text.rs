@@ -22,6 +22,7 @@ pub(super) fn render(view: &VersionView, style: &Style) -> String {
     section(&mut text, style, "evidence", &evidence(version, style));
     section(&mut text, style, "approvals", &approvals(version, style));
     section(&mut text, style, "requires", &requires(version, style));
+    section(&mut text, style, "contracts", &contracts(version));
     section(&mut text, style, "documents", &documents(version, style));
     section(&mut text, style, "notes", &indented(&version.notes));
     section(&mut text, style, "changes", &indented(&version.changelog.to_markdown()));
@@ -105,11 +106,35 @@ fn approvals(version: &Version, style: &Style) -> String {
 }
 
 fn requires(version: &Version, style: &Style) -> String {
-    let mut table = Table::new(["", ""]).indented(2);
-    for (service, range) in &version.requires {
-        table.row([service.to_string(), range.to_string()]);
+    let mut table = Table::new(["", "", ""]).indented(2);
+    for (service, needed) in &version.requires {
+        let against = needed.contract.as_ref().map(|contract| format!("built against {}", contract.name));
+        table.row([service.to_string(), needed.to_string(), against.unwrap_or_default()]);
     }
     table.render(style)
+}
+
+fn contracts(version: &Version) -> String {
+    let mut text = String::new();
+    for contract in &version.contracts {
+        let _ = writeln!(text, "  {} {}", contract.kind, printable(&contract.name));
+        for finding in &contract.findings {
+            let may = |may: bool| if may { "yes" } else { "no" };
+            let _ = writeln!(
+                text,
+                "    since {}: {}, owes {}; may deploy: {}, may roll back: {}",
+                finding.against,
+                finding.verdict.as_str().replace('_', " "),
+                finding.bump,
+                may(finding.may_deploy),
+                may(finding.may_roll_back),
+            );
+            if let Some(reason) = finding.reasons.first() {
+                let _ = writeln!(text, "      {}", printable(reason));
+            }
+        }
+    }
+    text
 }
 
 fn documents(version: &Version, style: &Style) -> String {

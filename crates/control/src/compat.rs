@@ -1,0 +1,237 @@
+//! Compatibility for people: the matrix of two services, and whether a version may go to an environment or come back.
+
+use std::sync::Arc;
+
+use lockstep_api::types::{
+    CompatAnswer, CompatCheck, CompatMatrix, CompatRelation, CompatRow, ContractFile, ContractView,
+};
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::compat::{Basis, Pair, Relation, judge};
+use lockstep_domain::contract::{ContractKind, Requirement, Verdict};
+use lockstep_domain::service::{Service, Version};
+use lockstep_domain::{Environment, EnvironmentName, ServiceName, VersionNumber, VersionRef, World};
+
+use crate::{Control, environments, not_found, services};
+
+/// Most versions of each service in one matrix, the newest.
+const MAX_VERSIONS: usize = 200;
+
+impl Control {
+    /// Judges every version of one service with every version of another, in each direction in which one requires the
+    /// other.
+    ///
+    /// # Errors
+    /// When a service does not exist, or neither requires the other.
+    pub fn compat(&self, one: &ServiceName, other: &ServiceName) -> Result<Vec<CompatMatrix>, Problem> {
+        let world = self.ledger.world();
+        let (one, other) = (services::find(&world, one)?, services::find(&world, other)?);
+        let ways = if one.name == other.name { vec![(one, other)] } else { vec![(one, other), (other, one)] };
+        let matrices: Vec<_> =
+            ways.into_iter().filter_map(|(consumer, provider)| self.matrix(consumer, provider)).collect();
+        if matrices.is_empty() {
+            let detail = format!("neither of `{}` and `{}` requires the other", one.name, other.name);
+            return Err(Problem::new(ErrorCode::NotFound, detail)
+                .with_hint("say what a service needs of another under [requires] in its lockstep.toml"));
+        }
+        Ok(matrices)
+    }
+
+    fn matrix(&self, consumer: &Service, provider: &Service) -> Option<CompatMatrix> {
+        let newest = |service: &Service| -> Vec<Arc<Version>> {
+            service.versions.values().rev().take(MAX_VERSIONS).cloned().collect()
+        };
+        let (consumers, providers) = (newest(consumer), newest(provider));
+        let needs: Vec<Option<&Requirement>> =
+            consumers.iter().map(|version| version.requires.get(&provider.name)).collect();
+        if needs.iter().all(Option::is_none) {
+            return None;
+        }
+        let contracts = self.stored_contracts();
+        let used: Vec<_> = needs
+            .iter()
+            .flatten()
+            .filter_map(|needed| Some((needed.contract.as_ref()?, needed.operations.as_slice())))
+            .collect();
+        let offered: Vec<_> = providers.iter().flat_map(|version| &version.contracts).collect();
+        contracts.learn(&used, &offered);
+        let row = |(version, needed): (&Arc<Version>, &Option<&Requirement>)| CompatRow {
+            version: version.number.clone(),
+            requires: needed.map(ToString::to_string),
+            cells: providers
+                .iter()
+                .map(|provider| needed.map(|needed| judge(&contracts, needed, provider)))
+                .collect(),
+        };
+        Some(CompatMatrix {
+            consumer: consumer.name.clone(),
+            provider: provider.name.clone(),
+            providers: providers.iter().map(|version| version.number.clone()).collect(),
+            rows: consumers.iter().zip(&needs).map(row).collect(),
+        })
+    }
+
+    /// Tells whether a version works with what an environment runs: with its providers, its consumers, and its database.
+    ///
+    /// # Errors
+    /// When the version or the environment does not exist.
+    pub fn can_deploy(
+        &self,
+        environment: &EnvironmentName,
+        version: &VersionRef,
+    ) -> Result<CompatAnswer, Problem> {
+        let world = self.ledger.world();
+        self.can(&world, environments::find(&world, environment)?, version)
+    }
+
+    /// Tells whether a version can come back to an environment; without one, the version before the one that runs there.
+    ///
+    /// # Errors
+    /// When the version or the environment does not exist, or there is none to go back to.
+    pub fn can_roll_back(
+        &self,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        version: Option<&VersionNumber>,
+    ) -> Result<CompatAnswer, Problem> {
+        let world = self.ledger.world();
+        services::find(&world, service)?;
+        let environment = environments::find(&world, environment)?;
+        let version = match version {
+            Some(version) => version.clone(),
+            None => before(environment, service).ok_or_else(|| {
+                let detail = format!("`{}` never ran another version of `{service}`", environment.name);
+                not_found(detail, &format!("lockstep history {}", environment.name))
+            })?,
+        };
+        self.can(&world, environment, &VersionRef { service: service.clone(), version })
+    }
+
+    fn can(
+        &self,
+        world: &World,
+        environment: &Environment,
+        reference: &VersionRef,
+    ) -> Result<CompatAnswer, Problem> {
+        let version = services::find_version(world, reference)?;
+        let contracts = self.stored_contracts();
+        let relation = Relation { world, contracts: &contracts };
+        let running = |service: &ServiceName| {
+            let entry = environment.entries().get(service)?;
+            world.find_version(service, &entry.version)
+        };
+        let mut checks = Vec::new();
+        for (provider, needed) in &version.requires {
+            let found = running(provider);
+            let pair = found.map_or_else(nothing_there, |found| judge(&contracts, needed, found));
+            let other = found.map(|found| found.number.clone());
+            checks.push(check(CompatRelation::Provider, provider, other, pair));
+        }
+        for (consumer, entry) in environment.entries() {
+            let needed = world.find_version(consumer, &entry.version);
+            let needed = needed.and_then(|version| version.requires.get(&reference.service));
+            if let Some(needed) = needed.filter(|_| *consumer != reference.service) {
+                let pair = judge(&contracts, needed, version);
+                checks.push(check(CompatRelation::Consumer, consumer, Some(entry.version.clone()), pair));
+            }
+        }
+        let live = running(&reference.service).filter(|live| live.number != version.number);
+        let mut after = None;
+        if let Some(live) = live {
+            let database = |from: &Version, to: &Version| {
+                let answer = relation.database(from, to)?;
+                let pair = Pair {
+                    verdict: answer.verdict,
+                    basis: Basis::Contract,
+                    reasons: answer.reasons,
+                    promised: false,
+                };
+                Some(check(CompatRelation::Database, &reference.service, Some(live.number.clone()), pair))
+            };
+            checks.extend(database(live, version));
+            after = database(version, live);
+        }
+        Ok(CompatAnswer {
+            version: reference.clone(),
+            environment: environment.name.clone(),
+            live: running(&reference.service).map(|live| live.number.clone()),
+            verdict: worst(checks.iter().map(|check| check.pair.verdict)),
+            checks,
+            back: after,
+        })
+    }
+
+    /// Returns the files of a contract of a version.
+    ///
+    /// # Errors
+    /// When the version has no contract of this kind, or several and none of this name.
+    pub fn contract(
+        &self,
+        reference: &VersionRef,
+        kind: ContractKind,
+        name: Option<&str>,
+    ) -> Result<ContractView, Problem> {
+        let world = self.ledger.world();
+        let version = services::find_version(&world, reference)?;
+        let of_kind: Vec<_> = version.contracts_of(kind).collect();
+        let chosen = match (name, of_kind.as_slice()) {
+            (None, [only]) => Some(*only),
+            (None, _) => None,
+            (Some(name), all) => all.iter().copied().find(|contract| contract.name == name),
+        };
+        let Some(contract) = chosen else {
+            let names: Vec<_> = of_kind.iter().map(|contract| contract.name.as_str()).collect();
+            let detail = match names.as_slice() {
+                [] => format!("`{reference}` has no {kind} contract"),
+                names => format!("`{reference}` has {} {kind} contracts: {}", names.len(), names.join(", ")),
+            };
+            return Err(not_found(detail, &format!("lockstep show {reference}")));
+        };
+        let snapshot = self.stored_contracts().snapshot(&contract.digest).map_err(crate::internal)?;
+        let files = snapshot.source.files().map(|(path, bytes)| ContractFile {
+            path: path.to_owned(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        });
+        Ok(ContractView {
+            kind,
+            name: contract.name.clone(),
+            entry: snapshot.source.entry().map(|(path, _)| path.to_owned()),
+            settings: snapshot.settings,
+            files: files.collect(),
+        })
+    }
+}
+
+/// The version of a service that ran before the one that runs, and is another.
+fn before(environment: &Environment, service: &ServiceName) -> Option<VersionNumber> {
+    let live = environment.entries().get(service).map(|entry| &entry.version);
+    let mut earlier =
+        environment.baselines.newest_first().filter_map(|baseline| baseline.entries.get(service));
+    earlier.find(|entry| Some(&entry.version) != live).map(|entry| entry.version.clone())
+}
+
+fn check(
+    relation: CompatRelation,
+    service: &ServiceName,
+    version: Option<VersionNumber>,
+    pair: Pair,
+) -> CompatCheck {
+    CompatCheck { relation, service: service.clone(), version, pair }
+}
+
+fn nothing_there() -> Pair {
+    Pair {
+        verdict: Verdict::Breaking,
+        basis: Basis::Range,
+        reasons: vec!["it does not run there".into()],
+        promised: false,
+    }
+}
+
+/// One that breaks decides; else one that was not checked.
+fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    verdicts.fold(Verdict::Compatible, |worst, verdict| match (worst, verdict) {
+        (Verdict::Breaking, _) | (_, Verdict::Breaking) => Verdict::Breaking,
+        (Verdict::NotChecked, _) | (_, Verdict::NotChecked) => Verdict::NotChecked,
+        _ => Verdict::Compatible,
+    })
+}
