@@ -501,7 +501,8 @@ pub enum HoldHandling {
 pub struct OperationRequest {
     /// What is wanted.
     pub intent: Intent,
-    /// How new instances take over; the environment's own strategy when it is missing.
+    /// How new instances take over. When it is missing: the environment's own strategy, and all at once when going back.
+    /// Where services are only taken out it says nothing.
     #[serde(default)]
     pub strategy: Option<Strategy>,
     /// Why, for the history.

@@ -22,8 +22,8 @@ use resolve::Resolved;
 
 /// Plans an intent for an environment.
 ///
-/// `strategy` overrides the environment's own when going forward; going back is always all at once. Which versions work
-/// together is asked of the relation.
+/// `strategy` is the one that was asked for. Without one, going forward takes the environment's own, and going back is
+/// all at once, because who goes back is in a hurry. Which versions work together is asked of the relation.
 ///
 /// # Errors
 /// Every refusal that can be found, not only the first.
@@ -51,7 +51,7 @@ pub fn plan(
         refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
         return Err(refusals);
     }
-    let strategy = choose_strategy(environment, &resolved, strategy);
+    let strategy = choose_strategy(environment, resolved.direction, &changes, strategy);
     refusals.extend(strategy.check().err().map(Refusal::from));
     refusals.extend(check::check(relation, environment, &resolved, &changes, now));
     if refusals.is_empty() {
@@ -70,11 +70,19 @@ fn busy(environment: &Environment) -> Vec<Refusal> {
     refusal.into_iter().collect()
 }
 
-fn choose_strategy(environment: &Environment, resolved: &Resolved, asked: Option<&Strategy>) -> Strategy {
-    match resolved.direction {
-        Direction::Back => Strategy::AllAtOnce,
-        Direction::Forward => asked.unwrap_or(&environment.settings.strategy).clone(),
-    }
+fn choose_strategy(
+    environment: &Environment,
+    direction: Direction,
+    changes: &[EntryChange],
+    asked: Option<&Strategy>,
+) -> Strategy {
+    // Where services are only taken out, nothing takes over that a share of the clients could be given to.
+    let only_removes = direction == Direction::Back && changes.iter().all(|change| change.to.is_none());
+    let usual = match direction {
+        Direction::Back => &Strategy::AllAtOnce,
+        Direction::Forward => &environment.settings.strategy,
+    };
+    asked.filter(|_| !only_removes).unwrap_or(usual).clone()
 }
 
 fn assemble(

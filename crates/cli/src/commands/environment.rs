@@ -34,6 +34,7 @@ enum EnvironmentCommand {
 ///
 /// It begins with the empty baseline 0. Settings that are left out get defaults.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("strategy", |arg| arg.help("How new instances take over; all at once when left out")))]
 #[command(after_help = "Examples:
   lockstep environment create staging --accepts-from testing
   lockstep environment create production --strategy canary --steps 5,25,100 --bake 10m --warm 1h")]
@@ -49,6 +50,7 @@ struct CreateArgs {
 ///
 /// Settings that are left out stay as they are.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("strategy", |arg| arg.help("How new instances take over")))]
 #[command(after_help = "Examples:
   lockstep environment set production --warm 1h
   lockstep environment set production --strategy blue-green --bake 5m")]

@@ -13,11 +13,13 @@ use crate::select::EnvironmentOption;
 ///
 /// A version takes one service back to it, with the configuration it last ran with. A baseline number takes the whole
 /// environment back to what it was, configuration included. While the target is warm, only routes change. What is left
-/// is held: nothing automatic brings it again until the hold is released.
+/// is held: nothing automatic brings it again until the hold is released. It is all at once unless a strategy is named.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("strategy", |arg| arg.help("How the target takes over; all at once when left out")))]
 #[command(after_help = "Examples:
   lockstep rollback orders --to 1.3.2 --env production     one service to a version
   lockstep rollback production --to 17                     the environment to a baseline
+  lockstep rollback production --to 17 --strategy canary --bake 5m
   lockstep rollback production --to 17 --dry-run")]
 pub(crate) struct Args {
     /// A service (with a version) or an environment (with a baseline).

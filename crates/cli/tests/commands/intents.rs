@@ -49,6 +49,20 @@ fn rollback_tells_a_baseline_from_a_version() {
 }
 
 #[test]
+fn a_strategy_of_a_rollback_is_asked_for_and_none_is_made_up() {
+    let rollback = ["rollback", "orders", "--to", "1.3.2", "--env", "production"];
+    for (options, strategy) in
+        [(&[][..], Value::Null), (&["--strategy", "all-at-once"], json!("all_at_once"))]
+    {
+        let server = deploying(&done());
+        assert_eq!(code(&lockstep(&server.url(), &[&rollback[..], options].concat())), 0);
+        assert_eq!(server.asked(OPERATE).json()["strategy"]["strategy"], strategy);
+    }
+    let help = out(&lockstep("http://127.0.0.1:9", &["rollback", "--help"]));
+    assert!(help.contains("all at once when left out"), "{help}");
+}
+
+#[test]
 fn the_only_environment_in_use_may_be_left_out() {
     let answer = Reply::json(200, &json!({ "plan": plan(), "operation": preparing() }));
     let server = FakeServer::start(vec![

@@ -117,6 +117,30 @@ fn going_back_holds_the_version_until_someone_releases_it() {
 }
 
 #[test]
+fn going_back_is_all_at_once_unless_another_strategy_is_asked_for() {
+    let mut stage = shop();
+    stage.release("payments@2.1.0", &[]);
+    stage.run("staging", &deploy(&["payments@2.0.0"]), None);
+    stage.run("staging", &deploy(&["payments@2.1.0"]), None);
+    let canary = Strategy::canary(&[10, 100], 50);
+    let back = [
+        Intent::RollBackService { service: service("payments"), to: "2.0.0".parse().unwrap() },
+        Intent::RollBackEnvironment { to: 1 },
+        Intent::Undo,
+    ];
+    for intent in back {
+        assert_eq!(stage.plan("staging", &intent, None).unwrap().strategy, Strategy::AllAtOnce);
+        assert_eq!(stage.plan("staging", &intent, Some(&canary)).unwrap().strategy, canary);
+        let unusable = stage.plan("staging", &intent, Some(&Strategy::canary(&[50], 50))).unwrap_err();
+        assert!(matches!(unusable[..], [Refusal::Strategy(_)]), "{unusable:?}");
+    }
+    let out = [Intent::Remove { services: vec![service("payments")] }, Intent::RollBackEnvironment { to: 0 }];
+    for intent in out {
+        assert_eq!(stage.plan("staging", &intent, Some(&canary)).unwrap().strategy, Strategy::AllAtOnce);
+    }
+}
+
+#[test]
 fn going_back_restores_the_configuration_that_the_version_ran_with() {
     let mut stage = shop();
     let set = |value: &str| Intent::Configure {

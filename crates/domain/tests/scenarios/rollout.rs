@@ -101,6 +101,39 @@ fn a_canary_that_fails_goes_back_by_itself_and_is_held() {
 }
 
 #[test]
+fn going_back_by_canary_is_watched_like_going_forward() {
+    let mut stage = Stage::new();
+    stage.release("orders@1.1.0", &[]);
+    stage.release("orders@1.2.0", &[]);
+    stage.run("staging", &deploy(&["orders@1.1.0"]), None);
+    stage.run("staging", &deploy(&["orders@1.2.0"]), None);
+    let back = Intent::RollBackService { service: service("orders"), to: "1.1.0".parse().unwrap() };
+    let begin = |stage: &mut Stage| {
+        let id = stage.begin("staging", &back, Some(&canary(100)));
+        (0..3).for_each(|_| stage.step("staging"));
+        let candidate = ("1.1.0".to_owned(), 1_000, SplitRole::Candidate);
+        assert_eq!(weights(stage)[0], candidate);
+        id
+    };
+
+    let failing = begin(&mut stage);
+    serve(&mut stage, 50, 10);
+    (0..2).for_each(|_| stage.step("staging"));
+    let phase = stage.world.find_operation(failing).unwrap().phase.clone();
+    assert!(matches!(&phase, Phase::Reverted { cause, .. } if cause.contains("10 of 50")), "{phase:?}");
+    assert_eq!(stage.runs("staging"), "orders@1.2.0");
+
+    let passing = begin(&mut stage);
+    for _ in 0..60 {
+        serve(&mut stage, 50, 0);
+        stage.step("staging");
+    }
+    assert!(matches!(stage.world.find_operation(passing).unwrap().phase, Phase::Done { .. }));
+    assert_eq!(stage.runs("staging"), "orders@1.1.0");
+    assert!(stage.env("staging").holds.contains_key(&version("orders@1.2.0")));
+}
+
+#[test]
 fn a_version_that_never_becomes_healthy_is_never_given_a_request() {
     let mut stage = two_versions();
     stage.broken.push("orders@1.1.0".into());
