@@ -159,7 +159,9 @@ impl Control {
         let gateways_file = folder.join("gateways.json");
         let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;
         let registry = Registry::default();
-        known_gateways.expected().iter().for_each(|receipt| registry.receive(receipt, ledger.now()));
+        for (environment, gateway) in known_gateways.expected() {
+            registry.expect(&environment, &gateway, ledger.now());
+        }
         let control = Arc::new(Self {
             config,
             ledger,

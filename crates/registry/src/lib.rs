@@ -62,6 +62,11 @@ impl Registry {
         self.with(&receipt.environment, |live| live.receive(receipt, now));
     }
 
+    /// Waits for a gateway that has not reported yet, until its lease is over.
+    pub fn expect(&self, environment: &EnvironmentName, gateway: &str, now: Timestamp) {
+        self.with(environment, |live| live.expect(gateway, now));
+    }
+
     /// Begins to count requests anew when the period changes.
     pub fn count_for(&self, environment: &EnvironmentName, period: Option<CountingPeriod>, now: Timestamp) {
         self.with(environment, |live| live.count_for(period, now));

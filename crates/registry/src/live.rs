@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::CountingPeriod;
 use crate::instances::Instances;
-use crate::traffic::{Totals, Traffic, since};
+use crate::traffic::{Totals, Traffic, add, since};
 
 /// A gateway that has not reported for this long is not waited for any more. It goes on serving its last table, and is
 /// counted again with its next receipt.
@@ -86,15 +86,27 @@ impl Live {
     }
 
     pub(crate) fn receive(&mut self, receipt: &GatewayReceipt, now: Timestamp) {
-        if !self.gateways.contains_key(&receipt.gateway) && self.gateways.len() >= MAX_GATEWAYS {
+        self.note(&receipt.gateway, receipt.revision, now);
+        self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
+        // A gateway may have counted for days before this server first heard of it: none of that belongs to the period.
+        for (arm, traffic) in self.traffic.receive(receipt) {
+            add(&mut self.counted_before, &arm, traffic);
+        }
+    }
+
+    /// Waits for a gateway as if it had reported an older table. What it counts is not known until it reports.
+    pub(crate) fn expect(&mut self, gateway: &str, now: Timestamp) {
+        self.note(gateway, 0, now);
+    }
+
+    fn note(&mut self, gateway: &str, revision: u64, now: Timestamp) {
+        if !self.gateways.contains_key(gateway) && self.gateways.len() >= MAX_GATEWAYS {
             let longest =
                 self.gateways.values().min_by_key(|gateway| gateway.seen).map(|g| g.gateway.clone());
             longest.iter().for_each(|gateway| self.forget(gateway));
         }
-        let seen = GatewaySeen { gateway: receipt.gateway.clone(), revision: receipt.revision, seen: now };
-        self.gateways.insert(receipt.gateway.clone(), seen);
-        self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
-        self.traffic.receive(receipt);
+        let seen = GatewaySeen { gateway: gateway.to_owned(), revision, seen: now };
+        self.gateways.insert(gateway.to_owned(), seen);
     }
 
     pub(crate) fn count_for(&mut self, period: Option<CountingPeriod>, now: Timestamp) {
@@ -247,6 +259,34 @@ mod tests {
         live.receive(&receipt("a", 1, 16), Timestamp(9_000));
         let back = live.observe(vec![], Timestamp(9_001));
         assert_eq!(back.traffic[&arm()], ArmTraffic { requests: 6, failures: 0 });
+    }
+
+    #[test]
+    fn what_a_gateway_counted_before_it_was_heard_of_is_no_part_of_the_step() {
+        let mut live = Live::default();
+        // A server that was started anew in the middle of a canary: it waits for the gateway that it knew, and goes on with the step.
+        live.expect("a", Timestamp(1));
+        let period = CountingPeriod { operation: lockstep_domain::OperationId(1), wave: 0, step: 0 };
+        live.count_for(Some(period), Timestamp(2));
+        live.receive(&receipt("server", 1, 0), Timestamp(2));
+        live.receive(&receipt("a", 1, 1_000), Timestamp(3));
+        let first = live.observe(vec![], Timestamp(4));
+        assert_eq!(first.traffic[&arm()], ArmTraffic { requests: 0, failures: 0 });
+        live.receive(&receipt("a", 1, 1_010), Timestamp(5));
+        live.receive(&receipt("server", 1, 5), Timestamp(5));
+        let later = live.observe(vec![], Timestamp(6));
+        assert_eq!(later.traffic[&arm()], ArmTraffic { requests: 15, failures: 0 });
+        assert_eq!(live.totals()[&arm()].requests, 1_015);
+    }
+
+    #[test]
+    fn a_gateway_that_is_expected_is_waited_for() {
+        let mut live = Live::default();
+        live.expect("a", Timestamp(1_000));
+        let revision = live.publish(table(1), Timestamp(1_000)).unwrap().revision;
+        assert_eq!(live.observe(vec![], Timestamp(1_001)).tables, Tables::Pending);
+        live.receive(&receipt("a", revision, 0), Timestamp(1_002));
+        assert_eq!(live.observe(vec![], Timestamp(1_003)).tables, Tables::Applied);
     }
 
     #[test]

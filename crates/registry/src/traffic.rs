@@ -19,16 +19,19 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Takes in a receipt; each run of a gateway counts from 0 under an id of its own.
-    pub(crate) fn receive(&mut self, receipt: &GatewayReceipt) {
-        if !self.of_gateways.contains_key(&receipt.gateway)
+    /// Takes in a receipt; each run of a gateway counts from 0 under an id of its own. Returns what a gateway that is
+    /// new here had counted before anybody saw it.
+    pub(crate) fn receive(&mut self, receipt: &GatewayReceipt) -> Totals {
+        let is_new = !self.of_gateways.contains_key(&receipt.gateway);
+        if is_new
             && self.of_gateways.len() >= MAX_COUNTED
             && let Some(any) = self.of_gateways.keys().next().cloned()
         {
             self.fold(&any);
         }
-        let counted = receipt.traffic.iter().cloned().collect();
-        self.of_gateways.insert(receipt.gateway.clone(), counted);
+        let counted: Totals = receipt.traffic.iter().cloned().collect();
+        self.of_gateways.insert(receipt.gateway.clone(), counted.clone());
+        if is_new { counted } else { Totals::new() }
     }
 
     /// Forgets a gateway, not what it counted.
@@ -48,7 +51,8 @@ impl Traffic {
     }
 }
 
-fn add(totals: &mut Totals, arm: &Arm, traffic: ArmTraffic) {
+/// Adds to sums.
+pub(crate) fn add(totals: &mut Totals, arm: &Arm, traffic: ArmTraffic) {
     let sum = totals.entry(arm.clone()).or_default();
     sum.requests += traffic.requests;
     sum.failures += traffic.failures;
