@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use lockstep_store::JournalError;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -42,6 +44,22 @@ impl Exit {
         Self::Interrupted,
     ];
 
+    /// Returns how a command ends that cannot use a journal.
+    pub(crate) const fn of_journal(error: &JournalError) -> Self {
+        match error {
+            JournalError::Missing { .. } => Self::NotFound,
+            JournalError::InUse { .. } => Self::Conflict,
+            JournalError::Full { .. } => Self::Unreachable,
+            JournalError::HeadMissing { .. } | JournalError::Schema { .. } | JournalError::Tampered(_) => {
+                Self::EndedBadly
+            }
+            JournalError::File { .. }
+            | JournalError::NewerFormat { .. }
+            | JournalError::SnapshotTooLarge { .. }
+            | JournalError::Database { .. } => Self::Usage,
+        }
+    }
+
     /// Returns the number that the process ends with.
     pub(crate) const fn code(self) -> u8 {
         match self {
@@ -69,7 +87,9 @@ impl Exit {
             Self::Refused => "refused by a rule; every reason is listed and nothing was done",
             Self::NotFound => "something that was named does not exist",
             Self::Unreachable => "the server cannot be reached, or cannot record anything at the moment",
-            Self::Conflict => "something else is under way, or was quicker; try again",
+            Self::Conflict => {
+                "something else is under way, holds the folder or port, or was quicker; try again"
+            }
             Self::Unauthorized => "a valid token is needed, or the server allows this only from elsewhere",
             Self::Internal => "a fault of Lockstep, or an answer that is not understood",
             Self::Interrupted => {

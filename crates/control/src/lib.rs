@@ -40,6 +40,7 @@ use tokio_util::task::TaskTracker;
 pub use builds::LogFollow;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_runtime::Follow;
+pub use lockstep_store::JournalError;
 
 use builds::Builds;
 use gateways::KnownGateways;
@@ -104,6 +105,28 @@ pub enum OpenError {
     /// The standard environments cannot be recorded.
     #[error("the first environments could not be recorded: {0}")]
     FirstRun(Box<Problem>),
+}
+
+impl OpenError {
+    /// Says what to do next, where something helps.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Ledger(error) => Some(error.hint()),
+            Self::Blobs(error) => Some(error.hint()),
+            Self::Folder { .. } => Some("check that the user who runs Lockstep owns the data folder"),
+            Self::Runtime(_) | Self::Gateway(_) | Self::FirstRun(_) => None,
+        }
+    }
+
+    /// Returns what is wrong with the journal, when that is it.
+    #[must_use]
+    pub const fn journal(&self) -> Option<&JournalError> {
+        match self {
+            Self::Ledger(LedgerError::Journal(error)) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// Everything a server does, without its HTTP face.

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, OpenError};
+use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, OpenError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,8 +89,17 @@ impl ServerError {
             Self::Listen { .. } => {
                 Some("another server may run there; choose another address with --listen".into())
             }
-            Self::Open(OpenError::Ledger(error)) => Some(error.hint().into()),
-            Self::Open(_) | Self::Serve(_) => None,
+            Self::Open(error) => error.hint().map(Into::into),
+            Self::Serve(_) => None,
+        }
+    }
+
+    /// Returns what is wrong with the journal, when that is what keeps the server from running.
+    #[must_use]
+    pub const fn journal(&self) -> Option<&JournalError> {
+        match self {
+            Self::Open(error) => error.journal(),
+            _ => None,
         }
     }
 }

@@ -87,10 +87,11 @@ pub(super) fn start_logging(verbose: bool) {
 }
 
 fn failure(error: &ServerError) -> Failure {
-    let exit = match error {
-        ServerError::TokenNeeded(_) | ServerError::WeakToken => Exit::Usage,
-        ServerError::Listen { .. } => Exit::Conflict,
-        ServerError::Open(_) | ServerError::Serve(_) => Exit::Internal,
+    let exit = match (error, error.journal()) {
+        (_, Some(journal)) => Exit::of_journal(journal),
+        (ServerError::TokenNeeded(_) | ServerError::WeakToken, _) => Exit::Usage,
+        (ServerError::Listen { .. }, _) => Exit::Conflict,
+        (ServerError::Open(_) | ServerError::Serve(_), _) => Exit::Internal,
     };
     let failure = Failure::new(exit, error.to_string());
     let failure = match std::error::Error::source(error) {

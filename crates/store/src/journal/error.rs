@@ -93,7 +93,9 @@ impl JournalError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::File { .. } => "check that the user who runs Lockstep owns the data folder",
-            Self::InUse { .. } => "stop the other server, or give this one another data folder",
+            Self::InUse { .. } => {
+                "`lockstep status` asks the server that runs on it; stop that one first, or name another folder with --data"
+            }
             Self::Missing { .. } => {
                 "check the path of the data folder; `lockstep server` makes a new journal"
             }

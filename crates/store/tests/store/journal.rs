@@ -116,7 +116,11 @@ fn second_server_is_refused_while_readers_are_not() {
     assert!(
         matches!(&error, JournalError::InUse { holder, .. } if *holder == std::process::id().to_string())
     );
-    assert_eq!(error.hint(), "stop the other server, or give this one another data folder");
+    assert!(
+        error.hint().starts_with("`lockstep status` asks the server that runs on it"),
+        "{}",
+        error.hint()
+    );
     let reader = Journal::open_read_only(folder.path()).unwrap();
     journal.append(2, &numbered(1)).unwrap();
     assert_eq!(reader.verify().unwrap().records, 3);

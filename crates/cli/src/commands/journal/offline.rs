@@ -38,13 +38,8 @@ fn of_folder(verified: Result<Verified, JournalError>) -> Result<JournalReport, 
         Ok(verified) => Ok(whole(&verified)),
         Err(JournalError::Tampered(found)) => Ok(tampered(&found)),
         Err(error) => {
-            let exit = match error {
-                JournalError::Missing { .. } => Exit::NotFound,
-                JournalError::InUse { .. } => Exit::Conflict,
-                JournalError::HeadMissing { .. } | JournalError::Schema { .. } => Exit::EndedBadly,
-                _ => Exit::Usage,
-            };
-            Err(because(Failure::new(exit, error.to_string()), &error).hint(error.hint()))
+            let failure = Failure::new(Exit::of_journal(&error), error.to_string());
+            Err(because(failure, &error).hint(error.hint()))
         }
     }
 }
