@@ -11,8 +11,8 @@ use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::service::{Source, Version};
 use lockstep_domain::{
-    Arm, BaselineEntry, ConfigRevision, Digest, EnvironmentName, Instance, Intent, Operation, OperationId,
-    Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber, VersionRef,
+    Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, Instance, Intent, Operation,
+    OperationId, Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber, VersionRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -375,6 +375,10 @@ pub struct SettingsChange {
     /// The port of its gateway.
     #[serde(default)]
     pub gateway_port: Option<u16>,
+    /// Where instances that start from now on are told to call other services: `server` for the gateway inside the server,
+    /// or the URL of a gateway of its own.
+    #[serde(default)]
+    pub gateway_url: Option<CallAddress>,
 }
 
 /// An environment in a list.

@@ -83,8 +83,8 @@ fn ambiguous(environments: &[EnvironmentSummary]) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::Strategy;
     use lockstep_domain::environment::EnvironmentSettings;
+    use lockstep_domain::{CallAddress, Strategy};
 
     use super::*;
 
@@ -94,6 +94,7 @@ mod tests {
             strategy: Strategy::AllAtOnce,
             warm_ms: 0,
             gateway_port: 1,
+            gateway_url: CallAddress::Server,
         };
         let summary = |&(name, services): &(&str, usize)| EnvironmentSummary {
             name: name.parse().unwrap(),

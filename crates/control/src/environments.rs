@@ -16,7 +16,8 @@ use lockstep_domain::intent::{ConfigValue, Configuration};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::{
-    Baseline, Environment, EnvironmentName, Event, Instance, ServiceName, StageName, Strategy, World,
+    Baseline, CallAddress, Environment, EnvironmentName, Event, Instance, ServiceName, StageName, Strategy,
+    World,
 };
 
 use crate::{Control, internal, lock, not_found, ourselves};
@@ -50,8 +51,7 @@ impl Control {
                 _ => Strategy::AllAtOnce,
             };
             let accepts_from = accepts_from.parse().map_err(internal)?;
-            let settings =
-                EnvironmentSettings { accepts_from, strategy, warm_ms: WARM_MS, gateway_port: port };
+            let settings = standard_settings(accepts_from, strategy, port);
             events.push(Event::EnvironmentCreated { environment: name.parse().map_err(internal)?, settings });
         }
         self.ledger.commit(&ourselves(), |_, _| Ok((events.clone(), ())))
@@ -87,12 +87,7 @@ impl Control {
             None => self.free_port(&BTreeSet::new())?,
         };
         let first_stage: StageName = "created".parse().map_err(internal)?;
-        let defaults = EnvironmentSettings {
-            accepts_from: first_stage,
-            strategy: Strategy::AllAtOnce,
-            warm_ms: WARM_MS,
-            gateway_port: port,
-        };
+        let defaults = standard_settings(first_stage, Strategy::AllAtOnce, port);
         let settings = changed(&defaults, &request.settings);
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
@@ -274,12 +269,22 @@ pub(crate) fn find<'a>(world: &'a World, name: &EnvironmentName) -> Result<&'a A
     world.environment(name).ok_or_else(missing)
 }
 
+const fn standard_settings(
+    accepts_from: StageName,
+    strategy: Strategy,
+    gateway_port: u16,
+) -> EnvironmentSettings {
+    let gateway_url = CallAddress::Server;
+    EnvironmentSettings { accepts_from, strategy, warm_ms: WARM_MS, gateway_port, gateway_url }
+}
+
 fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> EnvironmentSettings {
     EnvironmentSettings {
         accepts_from: change.accepts_from.clone().unwrap_or_else(|| settings.accepts_from.clone()),
         strategy: change.strategy.clone().unwrap_or_else(|| settings.strategy.clone()),
         warm_ms: change.warm_ms.unwrap_or(settings.warm_ms),
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
+        gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
     }
 }
 

@@ -9,7 +9,9 @@ use lockstep_api::Problem;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::service::Version;
-use lockstep_domain::{Arm, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState};
+use lockstep_domain::{
+    Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState,
+};
 use lockstep_runtime::{Follow, InstanceSpec, LogReader};
 
 use crate::random::random_hex;
@@ -112,7 +114,7 @@ impl Control {
             };
             variables.insert(key, value);
         }
-        let gateway = self.gateway_url(environment);
+        let gateway = self.call_url(environment);
         variables.extend([
             ("LOCKSTEP_SERVICE".to_owned(), arm.service.to_string()),
             ("LOCKSTEP_VERSION".to_owned(), arm.version.to_string()),
@@ -127,7 +129,15 @@ impl Control {
         Ok(variables)
     }
 
-    /// Returns the address of an environment's gateway as a URL.
+    /// Returns where the instances of an environment call other services.
+    fn call_url(&self, environment: &Environment) -> String {
+        match &environment.settings.gateway_url {
+            CallAddress::Server => self.gateway_url(environment),
+            CallAddress::Elsewhere(url) => url.to_string(),
+        }
+    }
+
+    /// Returns the address of an environment's gateway inside this server as a URL.
     pub(crate) fn gateway_url(&self, environment: &Environment) -> String {
         let mut address = self.gateway_socket(environment);
         if address.ip().is_unspecified() {

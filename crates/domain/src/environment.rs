@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baselines, Entries, OperationId};
+use crate::call_address::CallAddress;
 use crate::instance::{Arm, ConfigRevision};
 use crate::intent::{Configuration, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
@@ -25,6 +26,9 @@ pub struct EnvironmentSettings {
     pub warm_ms: u64,
     /// The port of its gateway on this host.
     pub gateway_port: u16,
+    /// Where its instances are told to call other services.
+    #[serde(default, skip_serializing_if = "CallAddress::is_server")]
+    pub gateway_url: CallAddress,
 }
 
 /// An environment as the journal tells it.

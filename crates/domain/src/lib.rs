@@ -5,6 +5,7 @@
 
 pub mod baseline;
 pub mod branch;
+pub mod call_address;
 pub mod changelog;
 pub mod commits;
 pub mod compat;
@@ -31,6 +32,7 @@ pub mod version;
 pub mod world;
 
 pub use baseline::{Baseline, BaselineEntry, OperationId};
+pub use call_address::CallAddress;
 pub use digest::Digest;
 pub use environment::Environment;
 pub use event::{Event, Recorded};

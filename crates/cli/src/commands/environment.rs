@@ -1,7 +1,7 @@
 //! `lockstep environment`: create an environment, change its settings.
 
 use lockstep_api::types::{CreateEnvironment, EnvironmentView, SettingsChange};
-use lockstep_domain::{EnvironmentName, StageName};
+use lockstep_domain::{CallAddress, EnvironmentName, StageName};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -53,7 +53,8 @@ struct CreateArgs {
 #[command(mut_arg("strategy", |arg| arg.help("How new instances take over")))]
 #[command(after_help = "Examples:
   lockstep environment set production --warm 1h
-  lockstep environment set production --strategy blue-green --bake 5m")]
+  lockstep environment set production --strategy blue-green --bake 5m
+  lockstep environment set production --gateway-url http://127.0.0.1:8080")]
 struct SetArgs {
     /// Its name.
     #[arg(value_name = "NAME")]
@@ -73,6 +74,9 @@ struct SettingsOptions {
     /// The port of its gateway.
     #[arg(long, value_name = "PORT")]
     gateway_port: Option<u16>,
+    /// Where instances call other services: the URL of a gateway of its own, or `server` for the one inside the server.
+    #[arg(long, value_name = "URL")]
+    gateway_url: Option<CallAddress>,
     #[command(flatten)]
     strategy: StrategyOptions,
 }
@@ -84,6 +88,7 @@ impl SettingsOptions {
             strategy: self.strategy.strategy()?,
             warm_ms: self.warm,
             gateway_port: self.gateway_port,
+            gateway_url: self.gateway_url.clone(),
         })
     }
 }
@@ -108,6 +113,13 @@ impl Args {
     }
 }
 
+fn call_address(view: &EnvironmentView) -> String {
+    match &view.settings.gateway_url {
+        CallAddress::Server => "the gateway inside the server".to_owned(),
+        CallAddress::Elsewhere(url) => format!("{url}, from their next start on"),
+    }
+}
+
 fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     let settings = &view.settings;
     let mut table = Table::new(["", ""]).indented(2);
@@ -115,5 +127,6 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["strategy".into(), strategy(&settings.strategy)]);
     table.row(["warm".into(), exact(settings.warm_ms)]);
     table.row(["gateway".into(), view.gateway.clone()]);
+    table.row(["instances call".into(), call_address(view)]);
     format!("{}: environment {}\n{}", style.good("done"), view.name, table.render(style))
 }

@@ -151,7 +151,9 @@ mod tests {
     use lockstep_api::types::{ArmStatus, HeldVersion, WarmArm};
     use lockstep_domain::environment::{EnvironmentSettings, Hold};
     use lockstep_domain::routes::ArmTraffic;
-    use lockstep_domain::{Arm, BaselineEntry, ConfigRevision, Strategy, Timestamp, VersionNumber};
+    use lockstep_domain::{
+        Arm, BaselineEntry, CallAddress, ConfigRevision, Strategy, Timestamp, VersionNumber,
+    };
 
     use super::*;
 
@@ -197,6 +199,7 @@ mod tests {
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 0,
                 gateway_port: 1,
+                gateway_url: CallAddress::Server,
             },
             gateway: "http://127.0.0.1:8500".into(),
             baseline: 18,

@@ -6,5 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod bad_input;
+mod calls;
 mod crash;
 mod support;

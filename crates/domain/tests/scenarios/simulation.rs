@@ -19,8 +19,9 @@ use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
-    Actor, Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, InstanceState, Intent,
-    Operation, OperationId, Plan, Recorded, ServiceName, Strategy, Timestamp, World, plan,
+    Actor, Arm, CallAddress, Digest, Environment, EnvironmentName, Event, Instance, InstanceId,
+    InstanceState, Intent, Operation, OperationId, Plan, Recorded, ServiceName, Strategy, Timestamp, World,
+    plan,
 };
 
 /// A world, a fleet and a clock.
@@ -76,6 +77,7 @@ impl Stage {
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 60_000,
                 gateway_port: 8500,
+                gateway_url: CallAddress::Server,
             };
             stage.record(Event::EnvironmentCreated { environment: environment(name), settings });
         }
