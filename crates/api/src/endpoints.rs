@@ -293,7 +293,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         post(
             "/store/collect",
             "collect",
-            "Collects blobs that nothing needs",
+            "Collects blobs, unpacked artifacts and mirrors that nothing needs",
             of::<CollectRequest>,
             Json(of::<CollectReport>),
         ),

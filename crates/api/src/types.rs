@@ -631,7 +631,7 @@ pub struct TamperedRecord {
     pub what: String,
 }
 
-/// Unused blobs are to be collected.
+/// What nothing needs is to be collected.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectRequest {
@@ -640,15 +640,50 @@ pub struct CollectRequest {
     pub mode: Mode,
 }
 
-/// What a collection of unused blobs takes and leaves.
+/// What a collection takes and leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CollectReport {
     /// Whether it was done.
     pub mode: Mode,
-    /// What goes.
+    /// Blobs that go.
     pub goes: Vec<CollectedBlob>,
-    /// What stays, and why.
+    /// Blobs that stay, and why.
     pub stays: Vec<KeptBlob>,
+    /// Unpacked artifacts, by digest. One that goes is unpacked again when an instance needs it.
+    #[serde(default)]
+    pub releases: FolderReport,
+    /// Mirrors of repositories. One that goes is cloned again when a build needs it.
+    #[serde(default)]
+    pub mirrors: FolderReport,
+}
+
+/// Which folders go and which stay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FolderReport {
+    /// What goes.
+    pub goes: Vec<CollectedFolder>,
+    /// What stays, and why.
+    pub stays: Vec<KeptFolder>,
+}
+
+/// A folder that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CollectedFolder {
+    /// Its name.
+    pub name: String,
+    /// The size of its files.
+    pub bytes: u64,
+}
+
+/// A folder that stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptFolder {
+    /// Its name.
+    pub name: String,
+    /// The size of its files.
+    pub bytes: u64,
+    /// Why it stays.
+    pub reasons: Vec<String>,
 }
 
 /// A blob that goes.

@@ -1,4 +1,7 @@
-//! Collecting blobs that nothing needs. A version that any baseline names is never touched.
+//! Collecting what nothing needs. A version that any baseline names is never touched: its blobs stay, and what was made
+//! of them can be made again.
+
+mod folders;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,17 +21,17 @@ use crate::{Control, internal};
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
 impl Control {
-    /// Collects unused blobs, or says what would go and why the rest stays.
+    /// Collects unused blobs, unpacked artifacts and mirrors, or says what would go and why the rest stays.
     ///
     /// # Errors
-    /// When the blobs cannot be read or removed.
-    pub fn collect(&self, request: &CollectRequest) -> Result<CollectReport, Problem> {
+    /// When something cannot be read or removed; what was removed before stays removed.
+    pub async fn collect(&self, request: &CollectRequest) -> Result<CollectReport, Problem> {
         let keep = needed(&self.ledger.world());
         let mode = match request.mode {
             Mode::DryRun => GcMode::DryRun,
             Mode::Execute => GcMode::Collect,
         };
-        let report = self.blobs.gc(&keep, self.ledger.now(), GRACE, mode);
+        let report = tokio::task::block_in_place(|| self.blobs.gc(&keep, self.ledger.now(), GRACE, mode));
         let report = report.map_err(|error| {
             Problem::new(ErrorCode::Internal, with_sources(&error)).with_hint(error.hint())
         })?;
@@ -43,6 +46,8 @@ impl Control {
             stays: kept
                 .map(|blob| KeptBlob { digest: blob.digest, bytes: blob.bytes, reasons: blob.reasons })
                 .collect(),
+            releases: self.collect_releases(request.mode).await?,
+            mirrors: tokio::task::block_in_place(|| self.collect_mirrors(request.mode))?,
         })
     }
 

@@ -55,6 +55,7 @@ impl Control {
     async fn start(&self, environment: &Environment, arm: &Arm, id: InstanceId) -> Result<(), String> {
         let world = self.ledger.world();
         let version = world.version(&arm.version_ref()).ok_or("the version is not known")?;
+        let _not_removed_meanwhile = self.unpacked.read().await;
         self.unpack(version.artifact.digest).await?;
         let variables = self.variables(environment, arm, version, &id)?;
         let spec = InstanceSpec {

@@ -148,6 +148,8 @@ pub struct Control {
     /// Why an environment's gateway does not listen.
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
     wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
+    /// Shared from before an artifact is unpacked until its instance is known; held to remove an unpacked one.
+    unpacked: tokio::sync::RwLock<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -199,6 +201,7 @@ impl Control {
             launches: Mutex::default(),
             deaf: Mutex::default(),
             wakes: Mutex::default(),
+            unpacked: tokio::sync::RwLock::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });

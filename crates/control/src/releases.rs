@@ -300,6 +300,11 @@ impl Control {
         })
     }
 
+    /// Returns the folder of all mirrors.
+    pub(crate) fn mirrors(&self) -> std::io::Result<PathBuf> {
+        Ok(self.config.folder.canonicalize()?.join("mirrors"))
+    }
+
     fn build_request(
         &self,
         build: &str,
@@ -316,7 +321,7 @@ impl Control {
             folder,
             reference: reference.map(str::parse).transpose().map_err(bad)?,
             work_folder: work.canonicalize().map_err(internal)?,
-            mirror_folder: self.config.folder.canonicalize().map_err(internal)?.join("mirrors"),
+            mirror_folder: self.mirrors().map_err(internal)?,
             guard: GuardCommand(self.config.guard.clone()),
             host: HostEnvironment::of_this_process(),
         })

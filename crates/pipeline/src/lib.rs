@@ -32,7 +32,7 @@ pub use failure::{BuildFailure, BuildFault};
 pub use git::CommitId;
 pub use history::RawCommit;
 pub use key::build_key;
-pub use mirror::Mirror;
+pub use mirror::{Mirror, collect as mirrors};
 pub use package::{PackageManifest, PackagedArtifact, read_package_manifest};
 pub use process::CaptureError;
 pub use repository::{Reference, RepositoryLocation, SourceError, SourceFolder};

@@ -1,10 +1,14 @@
 //! A bare mirror of each repository, fetched once and then brought up to date; everything else is asked of the mirror.
 //!
-//! Invariant: only the holder of a mirror's lock changes it. So a lock of git's own that is found then is stale.
+//! Invariant: only the holder of a mirror's lock changes it. So a lock of git's own that is found then is stale. Who has a
+//! mirror shares the lock of its folder, so that it is not removed meanwhile.
+
+pub mod collect;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::Digest;
@@ -32,6 +36,8 @@ pub struct Mirror {
     folder: PathBuf,
     location: RepositoryLocation,
     cancel: CancelToken,
+    /// Shared with everybody who has the mirror.
+    _in_use: Arc<File>,
 }
 
 impl Mirror {
@@ -73,7 +79,16 @@ pub(crate) fn update(
     } else {
         clone(&folder, location, place)?;
     }
-    Ok(Mirror { folder, location: location.clone(), cancel: place.cancel.clone() })
+    let in_use = Arc::new(share(&folder)?);
+    Ok(Mirror { folder, location: location.clone(), cancel: place.cancel.clone(), _in_use: in_use })
+}
+
+/// Shares the lock of a mirror's folder. Only who holds the lock beside it locks out others, so this never waits.
+fn share(folder: &Path) -> Result<File, BuildFault> {
+    let failed = |source| io_fault(folder, "locked", source);
+    let file = File::open(folder).map_err(failed)?;
+    file.lock_shared().map_err(failed)?;
+    Ok(file)
 }
 
 /// A name that tells people what it is, and tells repositories apart.

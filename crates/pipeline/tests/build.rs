@@ -14,7 +14,7 @@ use lockstep_domain::evidence::Outcome;
 use lockstep_pipeline::guard::End;
 use lockstep_pipeline::{
     BuildEvent, BuildFailure, BuildFault, BuildOutput, BuildRequest, CancelToken, Contracts, Ending,
-    HostEnvironment, Phase, Prepared, make, prepare, run,
+    HostEnvironment, Phase, Prepared, make, mirrors, prepare, run,
 };
 use repository::Repository;
 use support::{guard, processes_with, wait_until};
@@ -379,6 +379,22 @@ fn two_builds_of_one_repository_share_its_mirror() {
     });
     let mirrors = fs::read_dir(&bench.request.mirror_folder).unwrap().count();
     assert_eq!(mirrors, 2, "one mirror and its lock");
+}
+
+#[test]
+fn a_mirror_is_not_removed_while_a_build_has_it_and_is_cloned_again_afterwards() {
+    let bench = Bench::new("");
+    let name = mirrors::name_of(&bench.request.repository);
+    let prepared = prepare(&bench.request, &|_: &BuildEvent| {}, &bench.cancel).unwrap();
+    let copy = prepared.clone();
+    drop(prepared);
+    let remove = || mirrors::remove(&bench.request.mirror_folder, &name).unwrap();
+    assert_eq!(remove(), mirrors::Removal::InUse);
+    make(&bench.request, &copy, &|_: &BuildEvent| {}, &bench.cancel).unwrap();
+    drop(copy);
+    assert_eq!(remove(), mirrors::Removal::Removed);
+    assert_eq!(mirrors::list(&bench.request.mirror_folder).unwrap(), []);
+    bench.run().unwrap();
 }
 
 #[test]

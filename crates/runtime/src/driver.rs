@@ -233,6 +233,12 @@ impl LocalDriver {
         Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
     }
 
+    /// Returns the folder of an unpacked artifact, whether it is there or not.
+    #[must_use]
+    pub fn release_path(&self, release: &Digest) -> PathBuf {
+        self.shared.release(release)
+    }
+
     /// Removes an unpacked artifact. One that is not there counts as removed.
     ///
     /// # Errors

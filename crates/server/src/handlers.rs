@@ -233,7 +233,7 @@ pub(crate) async fn verify_journal(State(control): App) -> Answer<JournalReport>
 }
 
 pub(crate) async fn collect(State(control): App, Body(body): Body<CollectRequest>) -> Answer<CollectReport> {
-    Ok(Json(tokio::task::block_in_place(|| control.collect(&body))?))
+    Ok(Json(control.collect(&body).await?))
 }
 
 pub(crate) async fn lifecycles(State(control): App) -> Json<Vec<LifecycleView>> {

@@ -7,5 +7,6 @@
 
 mod bad_input;
 mod calls;
+mod collect;
 mod crash;
 mod support;
