@@ -6,6 +6,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lockstep_domain::lifecycle::Lifecycle;
+use lockstep_domain::{Event, Timestamp};
+use lockstep_store::Journal;
+use lockstep_store::journal::NewRecord;
 use serde_json::Value;
 
 use super::support::callers::Callers;
@@ -139,6 +143,48 @@ fn a_version_that_dies_after_a_while_in_a_canary_is_taken_back_without_a_failed_
     assert_says(&taken_back, &["was taken back", &version, "still at baseline 1", "hint: "]);
     assert_says(&place.run(&["hold", "list", ENVIRONMENT]), &[&version]);
     assert!(callers.end() > 0);
+}
+
+#[test]
+fn a_version_that_answers_garbage_in_a_canary_is_taken_back_without_a_failed_request() {
+    let (place, repository) = serving();
+    let callers = Callers::begin(&gateway(&place), &["/store"]);
+    let garbage = "if self.path == '/store': self.wfile.write(b'\\x16\\x03\\x01 hello\\r\\n'); self.close_connection = True; return";
+    let broken = misbehaving("two", "pass", garbage);
+    let version = next_release(&place, &repository, &manifest("store", "", ""), &broken);
+    let taken_back = place.fail(&[&deploy(&version)[..], &CANARY].concat(), 1);
+    assert_says(&taken_back, &["was taken back", &version, "requests failed", "hint: "]);
+    assert_says(&place.run(&["hold", "list", ENVIRONMENT]), &[&version]);
+    assert!(callers.end() > 0);
+}
+
+#[test]
+fn a_clock_that_was_set_back_by_an_hour_holds_nothing_up_and_time_in_the_journal_never_goes_back() {
+    let (mut place, repository) = serving();
+    place.stop_server();
+    record_in_an_hour(&place.data());
+    place.start_server();
+    let version = next_release(&place, &repository, &manifest("store", "", ""), &service("two"));
+    place.run(&[&deploy(&version)[..], &CANARY].concat());
+    assert_eq!(place.ask("/store"), (200, "two".to_owned()));
+    let exported = place.run(&["journal", "export"]);
+    let record = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let times: Vec<_> = exported.lines().filter_map(|line| record(line)["at"].as_u64()).collect();
+    assert!(times.len() > 10 && times.is_sorted(), "{times:?}");
+}
+
+/// Appends a record as a server would whose clock is an hour ahead.
+fn record_in_an_hour(data: &str) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let later = u64::try_from(now.as_millis()).unwrap() + 60 * 60 * 1_000;
+    let event = Event::LifecycleDefined { name: "later".parse().unwrap(), lifecycle: Lifecycle::standard() };
+    let record = NewRecord {
+        at: Timestamp(later),
+        actor: "ann".parse().unwrap(),
+        event: serde_json::to_string(&event).unwrap(),
+    };
+    let mut journal = Journal::open(Path::new(data)).unwrap();
+    journal.append(journal.last().seq, &[record]).unwrap();
 }
 
 #[test]
