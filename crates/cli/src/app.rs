@@ -8,7 +8,7 @@ use crate::commands;
 use crate::context::{Context, Globals};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Format, Output};
+use crate::output::{ColorChoice, Format, Output};
 
 /// Version management for microservices: which version runs where, and the way forward and back.
 ///
@@ -27,7 +27,7 @@ use crate::output::{Format, Output};
   lockstep deploy orders@1.4.0 --env staging && lockstep promote staging production
   lockstep rollback orders --to 1.3.2 --env production
 
-Exit codes: lockstep help exit-codes"
+Exit codes: lockstep exit-codes"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -83,7 +83,10 @@ enum Command {
 
 /// Reads the command line, runs the command, and shows why it failed.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     let out = cli.globals.output();
     match run(cli, &out) {
         Ok(()) => Exit::Done.into(),
@@ -137,6 +140,21 @@ fn run(cli: Cli, out: &Output) -> Result<(), Failure> {
         Command::ExitCodes(args) => args.run(out),
         Command::Reference(args) => args.run(out),
     }
+}
+
+/// Shows what was wrong with the command line, or the help that was asked for. Nothing is parsed yet, so whether JSON is
+/// wanted is seen from the words.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|word| word == "--json");
+    if !error.use_stderr() || !wants_json {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let end = ["\n\nUsage:", "\n\nFor more"].iter().filter_map(|rest| text.find(rest)).min();
+    let detail = text[..end.unwrap_or(text.len())].trim_start_matches("error: ").trim();
+    let failure = Failure::usage(detail).hint("lockstep help COMMAND");
+    show(&failure, &Output::new(Format::Json, ColorChoice::Never));
+    failure.exit.into()
 }
 
 fn show(failure: &Failure, out: &Output) {

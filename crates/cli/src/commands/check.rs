@@ -62,10 +62,12 @@ fn part(problem: lockstep_manifest::Problem) -> ProblemPart {
 }
 
 fn good_text(file: &str, manifest: &Manifest, style: &Style) -> String {
-    let (steps, suites) = (manifest.build.steps.len(), manifest.tests.len());
+    let steps = counted(manifest.build.steps.len(), "build step");
+    let suites = counted(manifest.tests.len(), "test suite");
     let name = &manifest.name;
-    format!(
-        "{}: {file} describes service {name}: {steps} build steps, {suites} test suites\n",
-        style.good("done")
-    )
+    format!("{}: {file} describes service {name}: {steps}, {suites}\n", style.good("done"))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -46,6 +46,29 @@ fn every_part_of_a_refusal_is_shown_with_its_place() {
 }
 
 #[test]
+fn a_command_line_that_is_not_understood_is_told_in_json_to_who_asked_for_it() {
+    let output = lockstep("http://127.0.0.1:9", &["rollback", "orders", "--json"]);
+    assert_eq!((code(&output), out(&output).as_str()), (2, ""));
+    let told: serde_json::Value = serde_json::from_str(&err(&output)).unwrap();
+    assert_eq!(told["error"]["exit_code"], 2);
+    assert_eq!(
+        told["error"]["detail"],
+        "the following required arguments were not provided:\n  --to <VERSION|BASELINE>"
+    );
+    let output = lockstep("http://127.0.0.1:9", &["show", "Orders!@1", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&err(&output)).unwrap();
+    let detail = told["error"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("invalid value 'Orders!@1'") && !detail.contains("--help"), "{detail}");
+    // For people it stays as it is, and help is no failure.
+    assert!(
+        err(&lockstep("http://127.0.0.1:9", &["rollback", "orders"])).contains("Usage: lockstep rollback")
+    );
+    let help = lockstep("http://127.0.0.1:9", &["rollback", "--help", "--json"]);
+    assert_eq!(code(&help), 0);
+    assert!(out(&help).contains("Examples:"));
+}
+
+#[test]
 fn without_a_server_the_hint_is_to_start_one() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = lockstep(&format!("http://{free}"), &["services"]);

@@ -21,7 +21,9 @@ pub(super) fn failure_problem(failure: &BuildFailure) -> Problem {
         _ => last_lines(failure),
     };
     let detail = match &failure.fault {
+        BuildFault::Problems(problems) if problems.len() == 1 => "1 problem stands in the way".to_owned(),
         BuildFault::Problems(problems) => format!("{} problems stand in the way", problems.len()),
+        BuildFault::Contracts(problems) if problems.len() == 1 => "a contract cannot be used".to_owned(),
         BuildFault::Contracts(problems) => {
             format!("{} problems with contracts stand in the way", problems.len())
         }

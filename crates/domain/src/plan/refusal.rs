@@ -216,9 +216,11 @@ impl Refusal {
             Self::Busy { environment, operation, .. } => Some(format!(
                 "wait for it with `lockstep watch {operation}`, or take it back with `lockstep undo {environment}`"
             )),
-            Self::StageTooEarly { version, accepts_from, .. } => Some(format!(
-                "lockstep show {version}, or move it by hand: lockstep stage {version} {accepts_from}"
-            )),
+            // Nobody skips a gate, so by hand it moves only where none is closed.
+            Self::StageTooEarly { version, accepts_from, gates, .. } if gates.is_empty() => {
+                Some(format!("lockstep stage {version} {accepts_from} --reason TEXT"))
+            }
+            Self::StageTooEarly { version, .. } => Some(format!("lockstep show {version}")),
             Self::StageEnded { version, .. } => Some(format!("lockstep show {}", version.service)),
             Self::StageUnknown { environment, .. } => {
                 Some(format!("lockstep environment set {environment} --accepts-from STAGE"))
