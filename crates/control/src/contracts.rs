@@ -131,7 +131,8 @@ impl StoredContracts<'_> {
             };
             let options = Options::from(snapshots[&offered.digest].settings);
             self.memory.answer(fit_question(used, operations, offered), || {
-                fit_parsed(one, operations, other, &options).map_or_else(|errors| unreadable(&errors), answer)
+                fit_parsed(one, operations, other, &options)
+                    .map_or_else(|errors| unreadable(&errors), |fit| answer(&fit))
             });
         }
     }
@@ -143,7 +144,8 @@ fn fit_question(used: &UsedContract, operations: &[String], offered: &OfferedCon
 
 fn fit(used: &Snapshot, operations: &[String], offered: &Snapshot) -> Result<Answer, Vec<InputError>> {
     let options = Options::from(offered.settings);
-    lockstep_contract::fit_as(offered.kind, &used.source, operations, &offered.source, &options).map(answer)
+    lockstep_contract::fit_as(offered.kind, &used.source, operations, &offered.source, &options)
+        .map(|fit| answer(&fit))
 }
 
 fn database(older: &Snapshot, newer: &Snapshot, way: DatabaseWay) -> Result<Answer, Vec<InputError>> {
@@ -160,7 +162,7 @@ fn database(older: &Snapshot, newer: &Snapshot, way: DatabaseWay) -> Result<Answ
     })
 }
 
-fn answer(fit: Fit) -> Answer {
+fn answer(fit: &Fit) -> Answer {
     Answer { verdict: fit.verdict, reasons: reasons(&fit.changes, &fit.not_checked) }
 }
 

@@ -48,13 +48,13 @@ impl Args {
 
 fn render(report: &CollectReport, style: &Style) -> String {
     let mut table = Table::new(["WHAT", "NAME", "BYTES", "", "WHY"]);
-    report.goes.iter().for_each(|blob| goes(&mut table, "blob", &short(blob.digest), blob.bytes));
+    report.goes.iter().for_each(|blob| goes(&mut table, "blob", &short(&blob.digest), blob.bytes));
     report.releases.goes.iter().for_each(|it| goes(&mut table, "unpacked", &short(&it.name), it.bytes));
     report.mirrors.goes.iter().for_each(|it| goes(&mut table, "mirror", &it.name, it.bytes));
     let mut stays = |what: &str, name: &str, bytes: u64, reasons: &[String]| {
         table.row([what.into(), name.into(), bytes.to_string(), "stays".into(), reasons.join(", ")]);
     };
-    report.stays.iter().for_each(|blob| stays("blob", &short(blob.digest), blob.bytes, &blob.reasons));
+    report.stays.iter().for_each(|blob| stays("blob", &short(&blob.digest), blob.bytes, &blob.reasons));
     report.releases.stays.iter().for_each(|it| stays("unpacked", &short(&it.name), it.bytes, &it.reasons));
     report.mirrors.stays.iter().for_each(|it| stays("mirror", &it.name, it.bytes, &it.reasons));
     let mut text = if table.is_empty() { String::new() } else { table.render(style) };
@@ -86,7 +86,7 @@ fn summary(report: &CollectReport) -> String {
 }
 
 /// Returns the beginning of a digest.
-fn short(digest: impl ToString) -> String {
+fn short(digest: &impl ToString) -> String {
     digest.to_string().chars().take(SHORT_DIGEST).collect()
 }
 
