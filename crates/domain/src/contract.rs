@@ -200,8 +200,22 @@ pub struct Finding {
     /// The worst changes and what was not decided, in words, at most [`MAX_REASONS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// Breaks that the team had agreed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<AcceptedChange>,
     /// The whole report in the blob store.
     pub report: Digest,
+}
+
+/// A break that a team had agreed to when a version was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptedChange {
+    /// The id of the rule.
+    pub rule: String,
+    /// Where in the contract.
+    pub place: String,
+    /// Why they agreed.
+    pub reason: String,
 }
 
 /// What a version needs of another service.

@@ -390,7 +390,7 @@ fn a_mirror_is_not_removed_while_a_build_has_it_and_is_cloned_again_afterwards()
     drop(prepared);
     let remove = || mirrors::remove(&bench.request.mirror_folder, &name).unwrap();
     assert_eq!(remove(), mirrors::Removal::InUse);
-    make(&bench.request, &copy, &|_: &BuildEvent| {}, &bench.cancel).unwrap();
+    make(&bench.request, &copy, &|_| Ok(()), &|_: &BuildEvent| {}, &bench.cancel).unwrap();
     drop(copy);
     assert_eq!(remove(), mirrors::Removal::Removed);
     assert_eq!(mirrors::list(&bench.request.mirror_folder).unwrap(), []);

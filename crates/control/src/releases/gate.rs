@@ -8,7 +8,9 @@ use lockstep_contract::{Acceptance, Change, Options, Report};
 use lockstep_domain::branch::{Line, NextNumber, Shortfall, shortfall};
 use lockstep_domain::commits::Bump;
 use lockstep_domain::compat::{Basis, Pair, judge};
-use lockstep_domain::contract::{ContractKind, Finding, OfferedContract, Requirement, UsedContract, Verdict};
+use lockstep_domain::contract::{
+    AcceptedChange, ContractKind, Finding, OfferedContract, Requirement, UsedContract, Verdict,
+};
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{ServiceName, Timestamp, VersionNumber, VersionRef, World};
 use lockstep_manifest::{AcceptedBreak, Manifest};
@@ -153,6 +155,7 @@ impl Control {
                     may_deploy: report.may_deploy,
                     may_roll_back: report.may_roll_back,
                     reasons: reasons(&report.changes, &report.not_checked),
+                    accepted: report.changes.iter().filter_map(accepted_change).collect(),
                     report: stored.digest,
                 });
             }
@@ -422,6 +425,15 @@ fn acceptances(accepts: &[AcceptedBreak]) -> Result<Vec<Acceptance>, Problem> {
     accepts.iter().map(acceptance).collect()
 }
 
+fn accepted_change(change: &Change) -> Option<AcceptedChange> {
+    let accepted = change.accepted.as_ref()?;
+    Some(AcceptedChange {
+        rule: change.rule.id.to_owned(),
+        place: change.place.clone(),
+        reason: accepted.reason.clone(),
+    })
+}
+
 /// The day of a time, in UTC.
 fn day(now: Timestamp) -> Option<jiff::civil::Date> {
     let time = jiff::Timestamp::from_millisecond(i64::try_from(now.0).ok()?).ok()?;
@@ -451,7 +463,7 @@ fn worth_knowing(compared: &Compared) -> Vec<String> {
     });
     let accepted = compared.reports.iter().flat_map(|(_, report)| &report.changes).filter_map(|change| {
         let accepted = change.accepted.as_ref()?;
-        Some(format!("accepted: {} ({})", change.message, accepted.reason))
+        Some(format!("an accepted break since {against}: {} ({})", change.message, accepted.reason))
     });
     gone.chain(told).chain(accepted).collect()
 }
