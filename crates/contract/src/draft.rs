@@ -51,7 +51,15 @@ pub(crate) struct Findings {
     pub(crate) not_checked: Vec<DraftNotChecked>,
 }
 
-/// The findings of both directions.
+impl Findings {
+    /// Turns findings of new to old round, so that old is the old contract in both directions.
+    pub(crate) fn turn(&mut self) {
+        self.changes.iter_mut().for_each(|draft| std::mem::swap(&mut draft.old, &mut draft.new));
+        self.not_checked.iter_mut().for_each(|draft| std::mem::swap(&mut draft.old, &mut draft.new));
+    }
+}
+
+/// The findings of both directions; old is the old contract in both.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Drafts {
     pub(crate) deploy: Findings,

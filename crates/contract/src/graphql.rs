@@ -58,7 +58,8 @@ pub(crate) fn compare(
     let (old_uses, new_uses) = (uses(old), uses(new));
     let mut deploy = compare::compare(old, new, old_uses.as_ref(), Unused::Warning);
     note_unknown(&mut deploy, old_uses.as_ref());
-    Ok(Comparison { deploy, roll_back: compare::compare(new, old, new_uses.as_ref(), Unused::Warning) })
+    let roll_back = compare::compare(new, old, new_uses.as_ref(), Unused::Warning).turned();
+    Ok(Comparison { deploy, roll_back })
 }
 
 /// Compares what the named root fields of the old contract, and the operations in the options, use of it, from old to

@@ -244,6 +244,13 @@ impl Findings {
         }
     }
 
+    /// Findings of new to old, turned round so that old is the old contract.
+    pub(crate) fn turned(mut self) -> Self {
+        self.changes.iter_mut().for_each(|change| std::mem::swap(&mut change.old, &mut change.new));
+        self.not_checked.iter_mut().for_each(|open| std::mem::swap(&mut open.old, &mut open.new));
+        self
+    }
+
     pub(crate) fn settle(mut self, acceptances: &[Acceptance], today: Option<Date>) -> Self {
         for change in self.changes.iter_mut().filter(|change| change.level == Level::Error) {
             change.accepted = acceptances
@@ -265,7 +272,8 @@ impl Findings {
 pub struct Comparison {
     /// Old to new: may the new version be deployed among consumers of the old one?
     pub deploy: Findings,
-    /// New to old: may the old version come back among consumers of the new one?
+    /// New to old: may the old version come back among consumers of the new one? Places are told as in the other
+    /// direction: old is in the old contract.
     pub roll_back: Findings,
 }
 

@@ -146,6 +146,7 @@ fn compare_in(
             selection: None,
         }
         .contract(&sides[1], &sides[0]);
+        drafts.roll_back.turn();
     }
     report::compare(&mut request, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
     report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);

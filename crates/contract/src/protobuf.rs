@@ -62,7 +62,7 @@ pub(crate) fn key(operation: &str) -> String {
 pub(crate) fn compare(old: &Contract, new: &Contract, options: &Options) -> Comparison {
     Comparison {
         deploy: compare::compare(old, new, settings(options, Purpose::Deploy), None),
-        roll_back: compare::compare(new, old, settings(options, Purpose::RollBack), None),
+        roll_back: compare::compare(new, old, settings(options, Purpose::RollBack), None).turned(),
     }
 }
 
