@@ -3,14 +3,15 @@
 mod markdown;
 mod sarif;
 mod text;
+mod witness;
 
 pub use markdown::markdown;
 pub use sarif::sarif;
 pub use text::text;
 
-use crate::{Change, Report, Verdict};
+use crate::{Change, Flow, Report, Verdict};
 
-/// The first line of every form: the verdict in words.
+/// The first lines of every form: the verdict in words, and what it means for the version.
 fn headline(report: &Report) -> String {
     let verdict = match report.verdict {
         Verdict::Compatible => "compatible",
@@ -19,14 +20,25 @@ fn headline(report: &Report) -> String {
     };
     let breaks = report.changes.iter().filter(|change| change.breaks()).count();
     let answer = |may: bool| if may { "yes" } else { "no" };
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     format!(
-        "{verdict}: {breaks} breaking of {} changes, {} not checked; bump owed: {}; may deploy: {}; may roll back: {}",
-        report.changes.len(),
+        "{verdict}: {}, {breaks} breaking, {} not checked\nbump owed: {}; may deploy: {}; may roll back: {}",
+        count(report.changes.len(), "change"),
         report.not_checked.len(),
         report.bump,
         answer(report.may_deploy),
         answer(report.may_roll_back),
     )
+}
+
+/// Whom a change of its flow breaks.
+fn hurts(change: &Change) -> &'static str {
+    match change.flow {
+        Flow::Request => "consumers that send it",
+        Flow::Response => "consumers that receive it",
+        Flow::Message => "whoever reads what the other side writes",
+        Flow::Storage => "the version before, which still runs on the new schema",
+    }
 }
 
 /// Where a change is, in the contract that shows it best.
@@ -48,13 +60,23 @@ mod tests {
     }
 
     #[test]
-    fn text_names_the_rule_the_place_and_the_witness() {
-        let text = text(&report());
-        assert!(text.starts_with("breaking: 1 breaking of 1 changes"), "{text}");
-        for part in ["error", "message-maximum-lowered", "a|b.json:2", "/properties/n", "witness: {\"n\":6}"]
-        {
-            assert!(text.contains(part), "{part} in {text}");
-        }
+    fn text_says_what_breaks_whom_and_shows_it() {
+        assert_eq!(
+            text(&report()),
+            "breaking: 1 change, 1 breaking, 0 not checked
+bump owed: major; may deploy: no; may roll back: yes
+
+error: in a message, the maximum is lower: 10 before, 5 now; the message
+  where: a|b.json:2 /properties/n
+  hurts: whoever reads what the other side writes
+  why:   In a message, the maximum is lower. Messages of the old schema, those already stored
+         included, may no longer be accepted. When the owner of the schema writes, this is
+         harmless.
+  rule:  message-maximum-lowered
+  was fine, fails now:
+    {\"n\":6}
+"
+        );
     }
 
     #[test]
