@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     EndedBadly,
     /// It was not understood.
     Usage,
-    /// A rule refused it.
+    /// A rule refused it, or what was asked could not be decided.
     Refused,
     /// Something that was named does not exist.
     NotFound,
@@ -81,10 +81,12 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::EndedBadly => {
-                "carried out, and it ended badly: an operation was taken back, a build failed, a journal was tampered with"
+                "carried out, and it ended badly: an operation was taken back, a build failed, a journal was tampered with, a contract breaks its consumers"
             }
             Self::Usage => "not understood: a wrong argument, file or manifest; nothing was done",
-            Self::Refused => "refused by a rule; every reason is listed and nothing was done",
+            Self::Refused => {
+                "refused by a rule, or not decided between contracts; every reason is listed and nothing was done"
+            }
             Self::NotFound => "something that was named does not exist",
             Self::Unreachable => "the server cannot be reached, or cannot record anything at the moment",
             Self::Conflict => {

@@ -1,7 +1,7 @@
 //! `lockstep`: the command line, the server, the gateway, and the two small processes that the server starts.
 //!
 //! Invariant: commands learn and change things through the API of a server and in no other way; only `init`, `check`,
-//! and `journal verify` on a folder or file work without one.
+//! `contract`, and `journal verify` on a folder or file work without one.
 
 mod app;
 mod commands;

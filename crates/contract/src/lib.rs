@@ -52,6 +52,12 @@ pub fn rule(id: &str) -> Option<&'static Rule> {
     rules().find(|rule| rule.id == id)
 }
 
+/// The rule whose id is most like this one, when one is.
+#[must_use]
+pub fn rule_like(id: &str) -> Option<&'static Rule> {
+    uses::nearest(id, rules().map(|rule| rule.id)).and_then(rule)
+}
+
 /// Finds the format of a contract by its file names and content.
 #[must_use]
 pub fn detect(source: &Source) -> Option<Kind> {

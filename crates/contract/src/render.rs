@@ -67,7 +67,9 @@ mod tests {
 bump owed: major; may deploy: no; may roll back: yes
 
 error: in a message, the maximum is lower: 10 before, 5 now; the message
-  where: a|b.json:2 /properties/n
+  where: /properties/n
+  old:   a|b.json:1
+  new:   a|b.json:2
   hurts: whoever reads what the other side writes
   why:   In a message, the maximum is lower. Messages of the old schema, those already stored
          included, may no longer be accepted. When the owner of the schema writes, this is

@@ -120,7 +120,8 @@ pub fn unknown_operations(contract: &Parsed<'_>, names: &[String]) -> Vec<Unknow
     let known = operations_parsed(contract);
     let keys: HashSet<String> = known.iter().map(|name| key(kind, name)).collect();
     let unknown = names.iter().filter(|name| !keys.contains(&key(kind, name)));
-    unknown.map(|name| UnknownOperation { name: name.clone(), nearest: nearest(name, &known) }).collect()
+    let nearest = |name: &str| nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    unknown.map(|name| UnknownOperation { name: name.clone(), nearest: nearest(name) }).collect()
 }
 
 /// Checks that a contract can be read as a format.
@@ -162,10 +163,11 @@ fn key(kind: Kind, name: &str) -> String {
     }
 }
 
-fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let alike = known.iter().map(|other| (strsim::normalized_damerau_levenshtein(name, other), other));
+/// The name that is most like another, when one is like it at all.
+pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let alike = known.into_iter().map(|other| (strsim::normalized_damerau_levenshtein(name, other), other));
     let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, other)| other.clone())
+    best.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, other)| other)
 }
 
 fn unknown_operation(used: &Parsed<'_>, unknown: UnknownOperation) -> InputError {

@@ -29,8 +29,14 @@ pub fn text(report: &Report) -> String {
 fn write_error(out: &mut String, change: &Change) {
     let accepted = if change.accepted.is_some() { " (accepted)" } else { "" };
     let _ = writeln!(out, "\nerror{accepted}: {}", change.message);
-    let place = place(change.new.as_ref().or(change.old.as_ref()), &change.place);
-    let _ = writeln!(out, "  where: {place}");
+    if !change.place.is_empty() {
+        let _ = writeln!(out, "  where: {}", change.place);
+    }
+    for (side, at) in [("old:  ", &change.old), ("new:  ", &change.new)] {
+        if let Some(at) = at {
+            let _ = writeln!(out, "  {side} {at}");
+        }
+    }
     let _ = writeln!(out, "  hurts: {}", hurts(change));
     write_wrapped(out, "  why:   ", change.rule.explanation);
     let _ = writeln!(out, "  rule:  {}", change.rule.id);
