@@ -3,6 +3,7 @@
 //! How to add a command: make a file with an `Args` and a `run`, declare it below, add a variant and its arm.
 
 mod bench;
+mod conformance;
 mod demo;
 mod http;
 mod installation;
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// Measure what Lockstep promises, and print it as tables
     Bench(bench::Args),
+    /// Compare verdicts on contracts with those of well-known tools
+    Conformance(conformance::Args),
     /// Take four services through their lives while a client calls
     Demo(demo::Args),
     /// Check which crate may use which, and that the pure crates do no I/O
@@ -51,6 +54,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Layers(args) => layers::run(&args),
         Command::Lint(args) => lint::run(&args),

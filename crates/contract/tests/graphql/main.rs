@@ -1,6 +1,5 @@
-//! GraphQL contracts: every rule on a small pair, operations in use, properties, hostile input, and public cases.
+//! GraphQL contracts: every rule on a small pair, operations in use, properties, and hostile input.
 
-mod conformance;
 mod hostile;
 mod properties;
 mod rules;

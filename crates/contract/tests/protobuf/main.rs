@@ -1,6 +1,5 @@
-//! Protobuf contracts: every rule on a small pair, properties, hostile input, and agreement with public cases.
+//! Protobuf contracts: every rule on a small pair, properties, and hostile input.
 
-mod conformance;
 mod hostile;
 mod properties;
 mod rules;

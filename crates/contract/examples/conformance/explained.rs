@@ -1,0 +1,30 @@
+//! Differences in which we are right, each with its reason; `docs/design/contract-conformance.md` says more.
+
+/// Returns why a verdict may differ from the peer's: by format, and the name of the case with what it is judged by.
+pub(crate) fn why(format: &str, name: &str) -> Option<&'static str> {
+    let matches = |(of, begin, _): &&(&str, &str, &str)| *of == format && name.starts_with(begin);
+    EXPLAINED.iter().find(matches).map(|(_, _, why)| *why)
+}
+
+const SERVICE: &str = "a whole service is gone; calls to it fail, whatever the wire format";
+const EDITIONS: &str = "some files are editions in text, which are not checked";
+
+const ALL_OF: &str = "what was added to `allOf` refuses nothing that a consumer of the old contract sends";
+const ONE_OF: &str =
+    "the variants overlap, so one more of the same makes fewer documents match exactly one, not more";
+const MAXIMUM: &str = "`maximum` says nothing of an array";
+const PARAMETER: &str = "the pair has no parameter; its request body only widens";
+
+const EXPLAINED: &[(&str, &str, &str)] = &[
+    ("openapi", "TestBreaking_RequestPropertyAllOfAdded ", ALL_OF),
+    ("openapi", "TestRequestPropertyAllOfAdded ", ALL_OF),
+    ("openapi", "TestRequestPropertyAllOfAdded_WithSources_", ALL_OF),
+    ("openapi", "TestRequestPropertyAllOfAdded_AnnotationOnly_", ALL_OF),
+    ("openapi", "TestResponsePropertyOneOfAdded", ONE_OF),
+    ("openapi", "TestRequestParameterMaxDecreased ", MAXIMUM),
+    ("openapi", "TestListOfTypesUncoveredPaths ", PARAMETER),
+    ("protobuf", "breaking_ignore_unstable_packages_delete_file WIRE", SERVICE),
+    ("protobuf", "breaking_field_same_cpp_string_type ", EDITIONS),
+    ("protobuf", "breaking_enum_same_json_format WIRE", EDITIONS),
+    ("protobuf", "breaking_message_same_json_format WIRE", EDITIONS),
+];
