@@ -5,6 +5,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod fuzz;
 mod http;
 mod installation;
 mod layers;
@@ -41,6 +42,8 @@ enum Command {
     Conformance(conformance::Args),
     /// Take four services through their lives while a client calls
     Demo(demo::Args),
+    /// Try random documents against verdicts on contracts
+    Fuzz(fuzz::Args),
     /// Check which crate may use which, and that the pure crates do no I/O
     Layers(layers::Args),
     /// Check format, lints, layers, and the licences and sources of dependencies
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Layers(args) => layers::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Openapi(args) => openapi::run(&args),
