@@ -24,6 +24,8 @@ enum What {
     Package,
     /// CPU time a request beside nginx and HAProxy
     Gateway,
+    /// Reading and comparing contracts: a large one, small ones, a matrix of versions
+    Contract,
     /// Going back while warm, under 2,000 requests a second
     Rollback,
     /// Everything
@@ -37,10 +39,11 @@ struct Example {
     name: &'static str,
 }
 
-const EXAMPLES: [Example; 3] = [
+const EXAMPLES: [Example; 4] = [
     Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
     Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
     Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
+    Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract" },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
