@@ -19,7 +19,7 @@ use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, ContractView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
+    ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
     JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
     ServiceView, SettingsChange, StageRequest, VersionView,
 };
@@ -118,15 +118,10 @@ impl Client {
         self.bytes(&format!("{}/documents/{}", version_path(version), encode(kind)))
     }
 
-    /// Returns a contract of a version.
-    pub fn contract(
-        &self,
-        version: &VersionRef,
-        kind: ContractKind,
-        name: Option<&str>,
-    ) -> Answer<ContractView> {
+    /// Returns the snapshot of a contract of a version.
+    pub fn contract(&self, version: &VersionRef, kind: ContractKind, name: Option<&str>) -> Answer<Vec<u8>> {
         let name = name.map(|name| format!("?name={}", encode(name))).unwrap_or_default();
-        self.get(&format!("{}/contracts/{kind}{name}", version_path(version)))
+        self.bytes(&format!("{}/contracts/{kind}{name}", version_path(version)))
     }
 
     /// Judges the versions of two services with each other.

@@ -13,7 +13,7 @@ use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
     ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, ContractView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
+    ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
     JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
     ServiceView, SettingsChange, StageRequest, VersionView,
 };
@@ -130,8 +130,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             get(
                 "/services/{service}/versions/{version}/contracts/{kind}",
                 "getContract",
-                "Returns a contract of a version with its files",
-                Json(of::<ContractView>),
+                "Returns the snapshot of a contract of a version: JSON with its files and how it is compared",
+                Bytes,
             ),
             &[("name", "which one, where the version has several of the kind")],
         ),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::compat::Pair;
-use lockstep_domain::contract::{ContractKind, ContractSettings, Verdict};
+use lockstep_domain::contract::Verdict;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::intent::Configuration;
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
@@ -300,30 +300,6 @@ pub enum CompatRelation {
     Consumer,
     /// It shares the database with the version.
     Database,
-}
-
-/// A contract of a version with its files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ContractView {
-    /// Its format.
-    pub kind: ContractKind,
-    /// Where it came from.
-    pub name: String,
-    /// The file it starts in; missing for a tree.
-    pub entry: Option<String>,
-    /// How it is compared.
-    pub settings: ContractSettings,
-    /// Its files.
-    pub files: Vec<ContractFile>,
-}
-
-/// One file of a contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ContractFile {
-    /// Its path.
-    pub path: String,
-    /// Its content.
-    pub text: String,
 }
 
 /// A version is to enter a stage.

@@ -82,6 +82,18 @@ impl Failure {
         if self.hint.is_some() { self } else { self.hint(hint) }
     }
 
+    /// Makes it one of several problems; problems of its own are told in its words.
+    pub(crate) fn into_part(self) -> ProblemPart {
+        let parts = self.problems.iter().map(ToString::to_string);
+        let causes = self.causes.iter().cloned();
+        let detail = std::iter::once(self.detail.clone()).chain(parts).chain(causes);
+        ProblemPart {
+            detail: detail.collect::<Vec<_>>().join(": "),
+            hint: self.hint,
+            ..ProblemPart::default()
+        }
+    }
+
     /// Adds the single problems.
     #[must_use]
     pub(crate) fn problems(mut self, problems: Vec<ProblemPart>) -> Self {

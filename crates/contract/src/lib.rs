@@ -6,9 +6,9 @@
 //! I/O, keeps no clock and never panics on any input. What it cannot decide it reports as not checked; it never passes it
 //! as compatible.
 
+mod assemble;
 mod document;
 mod draft;
-mod files;
 mod gather;
 pub mod graphql;
 pub mod json_schema;
@@ -26,7 +26,7 @@ pub mod sql;
 mod text;
 mod uses;
 
-pub use files::{Files, MAX_BYTES, MAX_FILES, read_files};
+pub use assemble::{Files, assemble, is_wanted};
 pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,
     NotChecked, Report, Rule, Verdict,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use lockstep_api::types::{
-    CompatAnswer, CompatCheck, CompatMatrix, CompatRelation, CompatRow, ContractFile, ContractView,
-};
+use lockstep_api::types::{CompatAnswer, CompatCheck, CompatMatrix, CompatRelation, CompatRow};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compat::{Basis, Pair, Relation, judge};
 use lockstep_domain::contract::{ContractKind, Requirement, Verdict};
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{Environment, EnvironmentName, ServiceName, VersionNumber, VersionRef, World};
 
+use crate::contracts::MAX_SNAPSHOT_BYTES;
+use crate::instances::with_sources;
 use crate::{Control, environments, not_found, services};
 
 /// Most versions of each service in one matrix, the newest.
@@ -160,7 +160,7 @@ impl Control {
         })
     }
 
-    /// Returns the files of a contract of a version.
+    /// Returns the snapshot of a contract of a version.
     ///
     /// # Errors
     /// When the version has no contract of this kind, or several and none of this name.
@@ -169,7 +169,7 @@ impl Control {
         reference: &VersionRef,
         kind: ContractKind,
         name: Option<&str>,
-    ) -> Result<ContractView, Problem> {
+    ) -> Result<Vec<u8>, Problem> {
         let world = self.ledger.world();
         let version = services::find_version(&world, reference)?;
         let of_kind: Vec<_> = version.contracts_of(kind).collect();
@@ -186,18 +186,9 @@ impl Control {
             };
             return Err(not_found(detail, &format!("lockstep show {reference}")));
         };
-        let snapshot = self.stored_contracts().snapshot(&contract.digest).map_err(crate::internal)?;
-        let files = snapshot.source.files().map(|(path, bytes)| ContractFile {
-            path: path.to_owned(),
-            text: String::from_utf8_lossy(bytes).into_owned(),
-        });
-        Ok(ContractView {
-            kind,
-            name: contract.name.clone(),
-            entry: snapshot.source.entry().map(|(path, _)| path.to_owned()),
-            settings: snapshot.settings,
-            files: files.collect(),
-        })
+        self.blobs
+            .read_to_vec(&contract.digest, MAX_SNAPSHOT_BYTES)
+            .map_err(|error| crate::internal(with_sources(&error)).with_hint(error.hint()))
     }
 }
 

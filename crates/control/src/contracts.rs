@@ -18,8 +18,8 @@ use crate::lock;
 /// Most answers that are remembered: a matrix of some hundred versions on both sides.
 const MAX_REMEMBERED: usize = 200_000;
 
-/// Largest snapshot that is read: as JSON, a contract may take twice its size.
-const MAX_SNAPSHOT_BYTES: u64 = 4 * lockstep_contract::MAX_BYTES as u64;
+/// Largest snapshot that is read: a contract has at most 64 MiB, and as JSON it may take several times its size.
+pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Answers that were given.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use lockstep_contract::{Files, InputError, MAX_BYTES, Options, Parsed, Snapshot, Source, read_files};
+use lockstep_contract::{Files, InputError, Options, Parsed, Snapshot, Source, assemble, is_wanted};
 use lockstep_domain::ServiceName;
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_manifest::{ContractOrigin, ContractSource, RelativePath, Requirement};
@@ -21,6 +21,10 @@ use crate::guard::masked;
 use crate::request::Phase;
 use crate::workplace::Workplace;
 
+/// Most files of one contract.
+const MAX_FILES: usize = 10_000;
+/// Most bytes of one contract: as much as one document may have.
+const MAX_BYTES: usize = 64 << 20;
 /// Longest time of a command that prints a contract: it starts a program that was just built.
 const PRINT_TIME_MS: u64 = 5 * 60 * 1_000;
 /// Most entries looked at below one folder.
@@ -150,15 +154,15 @@ impl Taking<'_> {
         let files = self.files();
         let path = path.as_str();
         let messages = match kind {
-            ContractKind::JsonSchema => files.list(path, lockstep_contract::MAX_FILES),
+            ContractKind::JsonSchema => files.list(path),
             _ => Ok(None),
         };
         let Some(messages) = messages.map_err(|why| vec![InputError::new(path, why)])? else {
-            return Ok(vec![(path.to_owned(), read_files(&files, path, Some(kind))?)]);
+            return Ok(vec![(path.to_owned(), files.contract(path, Some(kind))?)]);
         };
         let schemas = messages.iter().filter(|path| path.ends_with(".json") || path.ends_with(".yaml"));
         let schemas: Vec<_> = schemas
-            .map(|path| Ok((path.clone(), read_files(&files, path, Some(kind))?)))
+            .map(|path| Ok((path.clone(), files.contract(path, Some(kind))?)))
             .collect::<Result<_, Vec<InputError>>>()?;
         if schemas.is_empty() {
             return Err(vec![InputError::new(path, "there is no JSON Schema in this folder")]);
@@ -198,7 +202,7 @@ impl Taking<'_> {
             let field = format!("requires.{provider}.contract");
             errors.into_iter().map(|error| ContractProblem { field: field.clone(), error }).collect()
         };
-        let source = read_files(&self.files(), path.as_str(), None).map_err(problem)?;
+        let source = self.files().contract(path.as_str(), None).map_err(problem)?;
         let kind = lockstep_contract::detect(&source).ok_or_else(|| {
             let error = InputError::new(path.as_str(), "the format of the contract cannot be told");
             problem(vec![error.with_hint("OpenAPI, .proto, GraphQL SDL and JSON Schema are known")])
@@ -275,13 +279,35 @@ impl Checkout<'_> {
             Err("it leads out of the service's folder".into())
         }
     }
-}
 
-impl Files for Checkout<'_> {
-    fn list(&self, folder: &str, limit: usize) -> Result<Option<Vec<String>>, String> {
+    /// Reads the contract at a path: a document with what it refers to, or what a folder holds of the kind. What a
+    /// document refers to and is not there is the comparison's to report.
+    fn contract(&self, path: &str, kind: Option<ContractKind>) -> Result<Source, Vec<InputError>> {
+        let mut room = Room { files: MAX_FILES, bytes: MAX_BYTES };
+        let Some(listed) = self.list(path).map_err(|why| vec![InputError::new(path, why)])? else {
+            let entry = self.read(path, &mut room).map_err(|error| vec![error])?;
+            let entry = entry.ok_or_else(|| vec![InputError::new(path, "there is no such file")])?;
+            return Source::gather(path, entry, |path| self.read(path, &mut room))
+                .map_err(|error| vec![error]);
+        };
+        let (mut files, mut errors) = (Files::new(), Vec::new());
+        for path in listed.into_iter().filter(|path| is_wanted(path)) {
+            match self.read(&path, &mut room) {
+                Ok(bytes) => files.extend(bytes.map(|bytes| (path, bytes))),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        assemble(files, kind).map_err(|why| vec![InputError::new(path, why)])
+    }
+
+    /// Lists the files below a folder, with their whole paths; `None` when it is none. Links are not followed.
+    fn list(&self, folder: &str) -> Result<Option<Vec<String>>, String> {
         let Some(root) = self.inside(folder)?.filter(|path| path.is_dir()) else { return Ok(None) };
         let mut found = Vec::new();
-        let mut open = vec![(root, folder.trim_end_matches('/').trim_start_matches("./").to_owned())];
+        let mut open = vec![(root, folder.trim_end_matches('/').to_owned())];
         let mut entries = 0;
         while let Some((place, name)) = open.pop() {
             for entry in fs::read_dir(&place).map_err(|error| error.to_string())? {
@@ -290,8 +316,8 @@ impl Files for Checkout<'_> {
                 let Ok(own) = entry.file_name().into_string() else { continue };
                 let path = if name == "." { own } else { format!("{name}/{own}") };
                 entries += 1;
-                if entries > MAX_ENTRIES || found.len() > limit {
-                    return Ok(Some(found));
+                if entries > MAX_ENTRIES {
+                    return Err(format!("there are more than {MAX_ENTRIES} files and folders in it"));
                 }
                 if kind.is_dir() {
                     open.push((entry.path(), path));
@@ -304,12 +330,31 @@ impl Files for Checkout<'_> {
         Ok(Some(found))
     }
 
-    fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, String> {
-        let Some(real) = self.inside(path)? else { return Ok(None) };
+    fn read(&self, path: &str, room: &mut Room) -> Result<Option<Vec<u8>>, InputError> {
+        let failed = |why: String| InputError::new(path, why);
+        let Some(real) = self.inside(path).map_err(failed)? else { return Ok(None) };
         if !real.is_file() {
-            return Err("it is not a file".into());
+            return Err(failed("it is not a file".into()));
         }
-        let bytes = File::open(&real).and_then(|file| read_limited(file, limit));
-        bytes.map(|bytes| Some(masked(self.secrets, &bytes))).map_err(|error| error.to_string())
+        let bytes = File::open(&real).and_then(|file| read_limited(file, room.bytes));
+        let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+        room.spend(bytes.len()).map_err(failed)?;
+        Ok(Some(masked(self.secrets, &bytes)))
+    }
+}
+
+/// What a contract may still have.
+struct Room {
+    files: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        let files = self.files.checked_sub(1);
+        self.files = files.ok_or_else(|| format!("the contract has more than {MAX_FILES} files"))?;
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or_else(|| format!("the contract has more than {} MiB", MAX_BYTES >> 20))?;
+        Ok(())
     }
 }

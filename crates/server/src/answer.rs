@@ -50,6 +50,13 @@ pub(crate) fn bad_request(error: impl std::fmt::Display) -> Failure {
     Failure(Problem::new(ErrorCode::BadRequest, error.to_string()))
 }
 
+/// A file as the answer; nothing may take it for a page.
+pub(crate) fn file(bytes: Vec<u8>) -> Response {
+    let headers =
+        [(header::CONTENT_TYPE, "application/octet-stream"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    (headers, bytes).into_response()
+}
+
 /// A JSON body.
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub(crate) T);

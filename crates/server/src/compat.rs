@@ -1,13 +1,14 @@
 //! Handlers about contracts and what works with what. Comparing contracts takes time, so it is done off the event loop.
 
 use axum::extract::State;
-use lockstep_api::types::{CompatAnswer, CompatMatrix, ContractView};
+use axum::response::Response;
+use lockstep_api::types::{CompatAnswer, CompatMatrix};
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber, VersionRef};
 use serde::Deserialize;
 use tokio::task::block_in_place;
 
-use crate::answer::{Answer, Asked, At, Json, bad_request};
+use crate::answer::{Answer, Asked, At, Failure, Json, bad_request, file};
 use crate::handlers::App;
 
 #[derive(Debug, Deserialize)]
@@ -19,10 +20,11 @@ pub(crate) async fn contract(
     State(control): App,
     At((service, version, kind)): At<(ServiceName, VersionNumber, String)>,
     Asked(Named { name }): Asked<Named>,
-) -> Answer<ContractView> {
+) -> Result<Response, Failure> {
     let kind: ContractKind = kind.parse().map_err(bad_request)?;
     let reference = VersionRef { service, version };
-    Ok(Json(block_in_place(|| control.contract(&reference, kind, name.as_deref()))?))
+    let bytes = block_in_place(|| control.contract(&reference, kind, name.as_deref()))?;
+    Ok(file(bytes))
 }
 
 pub(crate) async fn compat(

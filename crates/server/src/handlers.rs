@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
     ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
@@ -19,7 +19,7 @@ use lockstep_domain::{EnvironmentName, Operation, OperationId, ServiceName, Vers
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::{Answer, Asked, At, Body, By, Failure, Json, bad_request};
+use crate::answer::{Answer, Asked, At, Body, By, Failure, Json, bad_request, file};
 
 pub(crate) type App = State<Arc<Control>>;
 
@@ -75,9 +75,7 @@ pub(crate) async fn document(
     At((service, version, kind)): At<(ServiceName, VersionNumber, String)>,
 ) -> Result<Response, Failure> {
     let (_, bytes) = control.document(&VersionRef { service, version }, &kind)?;
-    let headers =
-        [(header::CONTENT_TYPE, "application/octet-stream"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    Ok((headers, bytes).into_response())
+    Ok(file(bytes))
 }
 
 pub(crate) async fn stage(

@@ -20,11 +20,9 @@ const MAX_REASONS: usize = 5;
 ///
 /// The version is checked with the services it calls, with the services that call it, and with the database that the
 /// running version uses; and whether the running version could come back afterwards. Stages and holds are not looked
-/// at: `lockstep deploy --dry-run` shows those.
+/// at: `lockstep deploy --dry-run` shows those. Ends with code 0 for yes, 1 for no, and 3 when it is not proved.
 #[derive(Debug, Clone, clap::Args)]
-#[command(
-    after_help = "Exit codes: 0 yes, 1 no, 3 not checked\n\nExamples:\n  lockstep can-i-deploy orders@1.5.0 --env production"
-)]
+#[command(after_help = "Examples:\n  lockstep can-i-deploy orders@1.5.0 --env production")]
 pub(crate) struct DeployArgs {
     /// The version.
     #[arg(value_name = "SERVICE@VERSION")]
@@ -43,10 +41,10 @@ impl DeployArgs {
 /// Asks whether an earlier version of a service can come back to an environment.
 ///
 /// The version is checked with what the environment runs now: the services it calls, the services that call it, and the
-/// database as the running version leaves it.
+/// database as the running version leaves it. Ends with code 0 for yes, 1 for no, and 3 when it is not proved.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 yes, 1 no, 3 not checked\n\nExamples:\n  lockstep can-i-roll-back orders --env production\n  lockstep can-i-roll-back orders@1.3.2 --env production"
+    after_help = "Examples:\n  lockstep can-i-roll-back orders --env production\n  lockstep can-i-roll-back orders@1.3.2 --env production"
 )]
 pub(crate) struct RollBackArgs {
     /// The service, or the version to go back to; the version that ran before when none is named.

@@ -2,7 +2,6 @@
 //!
 //! Works without a server, on files, folders and git revisions.
 
-mod assemble;
 mod budget;
 mod diff;
 mod files;

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::fake::{FakeServer, Reply};
 use crate::{code, err, out};
 
 const OPENAPI: &str = "openapi: 3.1.0
@@ -70,6 +71,8 @@ impl Place {
             .arg("contract")
             .args(arguments)
             .current_dir(self.path().join(folder))
+            // Nothing listens there: what is compared is on disk, or a test starts a server of its own.
+            .env("LOCKSTEP_SERVER", "http://127.0.0.1:1")
             .output()
             .expect("the binary starts")
     }
@@ -199,7 +202,7 @@ fn a_location_that_cannot_be_read_says_what_to_do() {
         ("--all:x", "unexpected argument"),
         ("main:api/none.yaml", "there is no `api/none.yaml` in revision `main`"),
         ("main:../x.yaml", "the path leads out of the repository"),
-        ("orders@1.4.0", "orders@1.4.0: contracts of released versions cannot be read yet"),
+        ("orders@1.4.0", "no Lockstep server answers at http://127.0.0.1:1"),
     ] {
         let output = place.diff(location, "api/openapi.yaml");
         assert_eq!(code(&output), 2, "{location}");
@@ -208,6 +211,25 @@ fn a_location_that_cannot_be_read_says_what_to_do() {
     let outside = Place::new(&[("a.yaml", OPENAPI)]);
     let output = outside.diff("main:a.yaml", "a.yaml");
     assert!(err(&output).contains("this folder is in no git repository"), "{}", err(&output));
+}
+
+#[test]
+fn the_contract_of_a_released_version_comes_from_the_server_with_its_settings() {
+    let place = Place::new(&[("new.proto", "syntax = \"proto3\";\nmessage A { int32 renamed = 1; }\n")]);
+    let files =
+        json!([{"path": "a.proto", "text": "syntax = \"proto3\";\nmessage A { int32 before = 1; }\n"}]);
+    let snapshot = json!({"format": 1, "kind": "protobuf", "settings": {"policy": "json"}, "entry": "a.proto", "files": files});
+    let server = FakeServer::start(vec![(
+        "GET /api/v1/services/orders/versions/1.4.0/contracts/protobuf",
+        Reply::json(200, &snapshot),
+    )]);
+    let arguments = ["diff", "orders@1.4.0", "new.proto", "--kind", "protobuf", "--server", &server.url()];
+    let output = place.run(&arguments);
+    // A renamed field breaks JSON, which the version says it speaks, and not the wire.
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    assert!(out(&output).contains("orders@1.4.0:a.proto:2"), "{}", out(&output));
+    let output = place.run(&[&arguments[..], &["--policy", "wire"]].concat());
+    assert_eq!(code(&output), 0, "{}", out(&output));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use lockstep_api::problem::ProblemPart;
 use lockstep_contract::{Kind, Options, Parsed, Report, Verdict, detect, diff_parsed, render};
+use lockstep_domain::contract::ContractSettings;
 
 use super::location::{Loaded, Location, Origin, show_places};
-use super::policy::{KindName, PolicyOptions};
+use super::policy::PolicyOptions;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -16,13 +17,15 @@ use crate::output::style::printable;
 /// Says what breaks consumers of the old contract, with the place and a request, answer, message or statement that was fine
 /// and now fails; which part of the version number must rise; and whether the new version may be deployed, and the old one
 /// come back. OLD and NEW are files, folders (a tree of .proto files, SQL migrations, an OpenAPI document in several
-/// files), or either of a git revision, as in main:api/openapi.yaml. Files that a contract refers to come along.
+/// files), either of a git revision, as in main:api/openapi.yaml, or the contract of a released version, as in orders@1.4.0.
+/// Files that a contract refers to come along.
 ///
 /// Ends with code 0 when the contracts are compatible, 1 when something breaks, 2 when one of them cannot be read, and 3 when
 /// something could not be checked.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep contract diff main:api/openapi.yaml api/openapi.yaml
+  lockstep contract diff orders@1.4.0 api/openapi.yaml
   lockstep contract diff v1.4.0:proto proto --policy source
   lockstep contract diff old/schema.graphql new/schema.graphql --operations clients/
   lockstep contract diff HEAD~1:migrations migrations --dialect postgresql --json
@@ -34,9 +37,9 @@ pub(super) struct Args {
     /// The contract that is to take its place.
     #[arg(value_name = "NEW")]
     new: String,
-    /// The format of both; found by itself when not given.
+    /// The format of both: openapi, protobuf, graphql, sql or json_schema; found by itself when not given.
     #[arg(long, value_name = "KIND")]
-    kind: Option<KindName>,
+    kind: Option<Kind>,
     /// How the report is written.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: ReportFormat,
@@ -60,9 +63,15 @@ impl Args {
         if ctx.out.format == Format::Json && format != ReportFormat::Text {
             return Err(Failure::usage("--json and --format exclude each other"));
         }
-        let kind = kind.map(Kind::from);
         let (old, new) = (Location::of(&old), Location::of(&new));
-        let (before, after, options) = load_all(&old, &new, policy, kind)?;
+        let (before, after) = load_both(ctx, &old, &new, kind)?;
+        let released = ContractSettings {
+            dialect: after.settings.dialect.or(before.settings.dialect),
+            policy: after.settings.policy.or(before.settings.policy),
+            unknown_fields: after.settings.unknown_fields.or(before.settings.unknown_fields),
+            role: after.settings.role.or(before.settings.role),
+        };
+        let options = policy.options(released).map_err(|problem| unreadable(vec![problem]))?;
         let mut report = compare(&before, &after, kind, &options)?;
         show_places(&mut report, &before.origin, &after.origin);
         write(ctx, &report, format)?;
@@ -70,17 +79,15 @@ impl Args {
     }
 }
 
-fn load_all(
+fn load_both(
+    ctx: &Context,
     old: &Location,
     new: &Location,
-    policy: PolicyOptions,
     kind: Option<Kind>,
-) -> Result<(Loaded, Loaded, Options), Failure> {
-    match (old.load(kind), new.load(kind), policy.options()) {
-        (Ok(old), Ok(new), Ok(options)) => Ok((old, new, options)),
-        (old, new, options) => {
-            Err(unreadable([old.err(), new.err(), options.err()].into_iter().flatten().collect()))
-        }
+) -> Result<(Loaded, Loaded), Failure> {
+    match (old.load(&ctx.client, kind), new.load(&ctx.client, kind)) {
+        (Ok(old), Ok(new)) => Ok((old, new)),
+        (old, new) => Err(unreadable([old.err(), new.err()].into_iter().flatten().collect())),
     }
 }
 

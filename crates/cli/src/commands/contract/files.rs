@@ -8,9 +8,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
-use lockstep_contract::{Kind, Source};
+use lockstep_contract::{Files, Kind, Source, assemble, is_wanted};
+use lockstep_domain::contract::ContractSettings;
 
-use super::assemble::{Files, assemble, is_wanted};
 use super::budget::{Budget, problem};
 use super::location::{Loaded, Origin};
 
@@ -26,7 +26,11 @@ pub(super) fn load(path: &Path, kind: Option<Kind>) -> Result<Loaded, ProblemPar
     if metadata.is_dir() {
         let files = walk(path, &mut Budget::new())?;
         let source = assemble(files, kind).map_err(|detail| problem(path.display().to_string(), detail))?;
-        return Ok(Loaded { source, origin: Origin::Folder(path.to_owned()) });
+        return Ok(Loaded {
+            source,
+            settings: ContractSettings::default(),
+            origin: Origin::Folder(path.to_owned()),
+        });
     }
     if metadata.is_file() { file(path) } else { stream(path) }
 }
@@ -35,7 +39,11 @@ pub(super) fn load(path: &Path, kind: Option<Kind>) -> Result<Loaded, ProblemPar
 fn stream(path: &Path) -> Result<Loaded, ProblemPart> {
     let shown = path.display().to_string();
     let bytes = read(path, &shown, &mut Budget::new())?;
-    Ok(Loaded { source: Source::file(shown, bytes), origin: Origin::AsNamed })
+    Ok(Loaded {
+        source: Source::file(shown, bytes),
+        settings: ContractSettings::default(),
+        origin: Origin::AsNamed,
+    })
 }
 
 fn file(path: &Path) -> Result<Loaded, ProblemPart> {
@@ -53,7 +61,11 @@ fn file(path: &Path) -> Result<Loaded, ProblemPart> {
             Path::new(path).canonicalize().is_ok_and(|real| real.starts_with(&root) && real.is_file());
         if inside { read(Path::new(path), path, &mut budget).map(Some) } else { Ok(None) }
     })?;
-    Ok(Loaded { source: source.told_from(root_text), origin: Origin::Folder(root) })
+    Ok(Loaded {
+        source: source.told_from(root_text),
+        settings: ContractSettings::default(),
+        origin: Origin::Folder(root),
+    })
 }
 
 /// The folder that references may not leave: the repository, or else the folder of the file.

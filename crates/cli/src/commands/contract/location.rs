@@ -3,11 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use lockstep_api::Client;
+use lockstep_api::client::ClientError;
 use lockstep_api::problem::ProblemPart;
-use lockstep_contract::{InputError, Kind, Report, Source};
+use lockstep_contract::{InputError, Kind, Report, Snapshot, Source};
 use lockstep_domain::VersionRef;
+use lockstep_domain::contract::{ContractSettings, OfferedContract};
 
 use super::{files, revision};
+use crate::failure::Failure;
 
 /// Where a contract is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,21 +40,44 @@ impl Location {
     }
 
     /// Reads the contract.
-    pub(super) fn load(&self, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
+    pub(super) fn load(&self, client: &Client, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
         match self {
             Self::Path(path) => files::load(path, kind),
             Self::Revision { revision, path } => revision::load(revision, path, kind),
-            Self::Version(version) => Err(ProblemPart {
-                hint: Some(
-                    "name a file, a folder, or a git revision such as `v1.4.0:api/openapi.yaml`".into(),
-                ),
-                detail: format!("{version}: contracts of released versions cannot be read yet"),
-                file: None,
-                line: None,
-                field: None,
-            }),
+            Self::Version(version) => released(client, version, kind),
         }
     }
+}
+
+/// Reads the contract of a released version from the server.
+fn released(client: &Client, version: &VersionRef, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
+    let said = |error: ClientError| Failure::from(error).into_part();
+    let kind = match kind {
+        Some(kind) => kind,
+        None => only_kind(version, &client.version(version).map_err(said)?.version.contracts)?,
+    };
+    let bytes = client.contract(version, kind, None).map_err(said)?;
+    let snapshot = Snapshot::from_bytes(&bytes).map_err(|error| part(format!("{version}: {error}"), None))?;
+    let origin = Origin::Revision(format!("{version}:"));
+    Ok(Loaded { source: snapshot.source, settings: snapshot.settings, origin })
+}
+
+fn only_kind(version: &VersionRef, contracts: &[OfferedContract]) -> Result<Kind, ProblemPart> {
+    let mut kinds: Vec<_> = contracts.iter().map(|contract| contract.kind).collect();
+    kinds.dedup();
+    match kinds.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(part(format!("{version} has no contract"), Some(format!("lockstep show {version}")))),
+        several => {
+            let words: Vec<_> = several.iter().map(|kind| kind.as_str()).collect();
+            let detail = format!("{version} has contracts of several formats: {}", words.join(", "));
+            Err(part(detail, Some("name one with --kind".into())))
+        }
+    }
+}
+
+fn part(detail: String, hint: Option<String>) -> ProblemPart {
+    ProblemPart { detail, hint, ..ProblemPart::default() }
 }
 
 impl fmt::Display for Location {
@@ -67,6 +94,8 @@ impl fmt::Display for Location {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) source: Source,
+    /// How the version that it was released with has it compared.
+    pub(super) settings: ContractSettings,
     pub(super) origin: Origin,
 }
 

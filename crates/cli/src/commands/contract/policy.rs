@@ -8,85 +8,30 @@ use lockstep_api::problem::ProblemPart;
 use lockstep_contract::{
     Acceptance, Kind, MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields, rule, rule_like,
 };
+use lockstep_domain::contract::ContractSettings;
 
 use super::files;
 
 /// Why a break counts as agreed to when only the command line says so.
 const REASON: &str = "accepted on the command line";
 
-/// A format, as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(super) enum KindName {
-    Openapi,
-    Protobuf,
-    Graphql,
-    Sql,
-    JsonSchema,
-}
-
-impl From<KindName> for Kind {
-    fn from(name: KindName) -> Self {
-        match name {
-            KindName::Openapi => Self::OpenApi,
-            KindName::Protobuf => Self::Protobuf,
-            KindName::Graphql => Self::GraphQl,
-            KindName::Sql => Self::Sql,
-            KindName::JsonSchema => Self::JsonSchema,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Policy {
-    /// Only the binary encoding.
-    Wire,
-    /// The binary and the JSON encoding.
-    Json,
-    /// Generated code too.
-    Source,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Unknown {
-    /// Readers ignore it.
-    Ignored,
-    /// Writers may send anything that is not forbidden.
-    Validated,
-    /// Readers refuse it.
-    Forbidden,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Role {
-    /// The owner reads what others write.
-    Reader,
-    /// The owner writes what others read.
-    Writer,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Dialect {
-    Postgresql,
-    Mysql,
-    Sqlite,
-}
-
 /// What is promised, as options of a command.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct PolicyOptions {
-    /// What Protobuf contracts promise: the binary encoding, JSON too, or generated code too.
-    #[arg(long, value_name = "POLICY", default_value = "wire")]
-    policy: Policy,
-    /// What readers of JSON do with fields that their schema does not name.
-    #[arg(long, value_name = "WHAT", default_value = "ignored")]
-    unknown_fields: Unknown,
-    /// Which end of a topic the owner of a JSON Schema is.
-    #[arg(long, value_name = "ROLE", default_value = "reader")]
-    role: Role,
-    /// The dialect of SQL migrations; guessed when not given.
+    /// What Protobuf contracts promise: wire (the binary encoding), json too, or source (generated code too); wire when
+    /// neither this nor a released version says it.
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<ProtobufPolicy>,
+    /// What readers of JSON do with fields that their schema does not name: ignored (when nothing says otherwise),
+    /// validated, or forbidden.
+    #[arg(long, value_name = "WHAT")]
+    unknown_fields: Option<UnknownFields>,
+    /// Which end of a topic the owner of a JSON Schema is: reader (when nothing says otherwise) or writer.
+    #[arg(long, value_name = "ROLE")]
+    role: Option<MessageRole>,
+    /// The dialect of SQL migrations: postgresql, mysql or sqlite; guessed when nothing says it.
     #[arg(long, value_name = "DIALECT")]
-    dialect: Option<Dialect>,
+    dialect: Option<SqlDialect>,
     /// GraphQL operations that consumers send, a file or a folder: only what they use can break.
     #[arg(long, value_name = "PATH")]
     operations: Option<PathBuf>,
@@ -118,8 +63,8 @@ impl FromStr for AcceptedBreak {
 }
 
 impl PolicyOptions {
-    /// Makes the options of a comparison, as of today.
-    pub(super) fn options(self) -> Result<Options, ProblemPart> {
+    /// Makes the options of a comparison, as of today. What is typed comes before what a released version says.
+    pub(super) fn options(self, released: ContractSettings) -> Result<Options, ProblemPart> {
         let operations = self.operations.map(|path| files::load(&path, Some(Kind::GraphQl))).transpose()?;
         let accept = |AcceptedBreak { rule, place }| Acceptance {
             rule,
@@ -127,29 +72,17 @@ impl PolicyOptions {
             reason: REASON.to_owned(),
             until: None,
         };
+        let settings = ContractSettings {
+            policy: self.policy.or(released.policy),
+            unknown_fields: self.unknown_fields.or(released.unknown_fields),
+            role: self.role.or(released.role),
+            dialect: self.dialect.or(released.dialect),
+        };
         Ok(Options {
-            protobuf: match self.policy {
-                Policy::Wire => ProtobufPolicy::Wire,
-                Policy::Json => ProtobufPolicy::Json,
-                Policy::Source => ProtobufPolicy::Source,
-            },
-            unknown_fields: match self.unknown_fields {
-                Unknown::Ignored => UnknownFields::Ignored,
-                Unknown::Validated => UnknownFields::Validated,
-                Unknown::Forbidden => UnknownFields::Forbidden,
-            },
-            message_role: match self.role {
-                Role::Reader => MessageRole::Reader,
-                Role::Writer => MessageRole::Writer,
-            },
-            sql_dialect: self.dialect.map(|dialect| match dialect {
-                Dialect::Postgresql => SqlDialect::PostgreSql,
-                Dialect::Mysql => SqlDialect::MySql,
-                Dialect::Sqlite => SqlDialect::Sqlite,
-            }),
             acceptances: self.accept.into_iter().map(accept).collect(),
             today: Some(jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).date()),
             graphql_operations: operations.map(|loaded| loaded.source),
+            ..Options::from(settings)
         })
     }
 }

@@ -4,9 +4,9 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use lockstep_api::problem::ProblemPart;
-use lockstep_contract::{Kind, Source};
+use lockstep_contract::{Files, Kind, Source, assemble, is_wanted};
+use lockstep_domain::contract::ContractSettings;
 
-use super::assemble::{Files, assemble, is_wanted};
 use super::budget::{Budget, problem};
 use super::location::{Loaded, Origin};
 
@@ -28,7 +28,11 @@ pub(super) fn load(revision: &str, path: &str, kind: Option<Kind>) -> Result<Loa
                 Some(Object::File(bytes)) => Ok(Some(bytes)),
                 _ => Ok(None),
             })?;
-            Ok(Loaded { source, origin: Origin::Revision(format!("{revision}:")) })
+            Ok(Loaded {
+                source,
+                settings: ContractSettings::default(),
+                origin: Origin::Revision(format!("{revision}:")),
+            })
         }
     }
 }
@@ -175,7 +179,11 @@ impl<'s> Tree<'s> {
             }
         }
         let source = assemble(files, kind).map_err(|detail| problem(self.shown, detail))?;
-        Ok(Loaded { source, origin: Origin::Revision(format!("{revision}:{below}")) })
+        Ok(Loaded {
+            source,
+            settings: ContractSettings::default(),
+            origin: Origin::Revision(format!("{revision}:{below}")),
+        })
     }
 
     /// The ordinary files below a folder that may be part of a contract; links are left out.

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use lockstep_contract::{Kind, Level, Rule, rule, rule_like, rules};
 
-use super::policy::KindName;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -42,7 +41,7 @@ or the place of a change may weigh it otherwise; the report says how. The id of 
 pub(super) struct Args {
     /// Only the rules of this format.
     #[arg(long, value_name = "KIND", conflicts_with = "explain")]
-    kind: Option<KindName>,
+    kind: Option<Kind>,
     /// Explain one rule.
     #[arg(long, value_name = "ID", conflicts_with = "markdown")]
     explain: Option<String>,
@@ -60,7 +59,7 @@ impl Args {
             let rule = rule(id).ok_or_else(|| unknown(id))?;
             return ctx.out.show(rule, explanation);
         }
-        let kind = self.kind.map(Kind::from);
+        let kind = self.kind;
         let list: Vec<&Rule> = rules().filter(|rule| kind.is_none_or(|kind| rule.kind == kind)).collect();
         if ctx.out.format == Format::Json {
             ctx.out.document(&list)
@@ -82,7 +81,7 @@ fn table(list: &[&Rule], style: &Style) -> String {
     let mut table = Table::new(["RULE", "KIND", "LEVEL", "BUMP", "FLOW", "WHAT"]);
     for rule in list {
         let words =
-            [rule.id, rule.kind.as_str(), rule.level.as_str(), rule.bump.as_str(), rule.flow.as_str()];
+            [rule.id, rule.kind.as_str(), rule.level.as_str(), &rule.bump.to_string(), rule.flow.as_str()];
         let [id, kind, level, bump, flow] = words.map(str::to_owned);
         table.row([id, kind, level, bump, flow, rule.summary.to_owned()]);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_contract::{Kind, Source, detect};
+use crate::{Kind, Source, detect};
 
 /// Names of files that contracts are made of, by the format they speak of; documents may be OpenAPI or JSON Schema.
 const FAMILIES: [(Family, &[&str]); 4] = [
@@ -21,10 +21,11 @@ enum Family {
 }
 
 /// The files of a folder, by their paths below it.
-pub(super) type Files = BTreeMap<String, Vec<u8>>;
+pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// True when a file may be part of a contract, by its name.
-pub(super) fn is_wanted(path: &str) -> bool {
+#[must_use]
+pub fn is_wanted(path: &str) -> bool {
     family(path).is_some()
 }
 
@@ -34,8 +35,11 @@ fn family(path: &str) -> Option<Family> {
     FAMILIES.iter().find(of).map(|(family, _)| *family)
 }
 
-/// Makes a contract of the files of a folder; the error says what to do.
-pub(super) fn assemble(files: Files, kind: Option<Kind>) -> Result<Source, String> {
+/// Makes a contract of the files of a folder: a tree of one format, or a document with all others beside it.
+///
+/// # Errors
+/// When the folder holds none, or leaves a choice; the text says what to do.
+pub fn assemble(files: Files, kind: Option<Kind>) -> Result<Source, String> {
     let mut families: BTreeMap<Family, Files> = BTreeMap::new();
     for (path, bytes) in files {
         if let Some(family) = family(&path) {
