@@ -19,13 +19,10 @@ use super::{Schemas, Side};
 use crate::draft::{Draft, DraftNotChecked, Drafts, Spot};
 use crate::library::push_token;
 use crate::{Bump, Change, Flow, Level};
-use graph::{Graph, Path};
+use graph::{Counted, Graph, Path, Reach};
 
 /// How many uses of a schema are named in a message.
 const NAMED_SITES: usize = 2;
-
-/// How deep a witness is nested: values are dropped and written by recursion, and nobody reads deeper ones.
-const MAX_WITNESS_DEPTH: usize = 48;
 
 /// A use of a schema on both sides.
 #[derive(Debug, Clone)]
@@ -166,7 +163,8 @@ impl Reporter<'_, '_> {
 
     /// The whole document around a fragment, checked against both schemas in use.
     fn embed(&mut self, graph: &Graph, path: &Path, fragment: &Value) -> Option<Value> {
-        if path.steps.len() > MAX_WITNESS_DEPTH {
+        // Values are dropped and written by recursion, and nobody reads deeper ones.
+        if path.reach == Reach::Nearest {
             return None;
         }
         let mut value = fragment.clone();
@@ -269,7 +267,12 @@ impl Reporter<'_, '_> {
         let labels: Vec<&str> =
             path.sites.iter().take(NAMED_SITES).map(|site| self.sites[*site].label.as_str()).collect();
         let more = path.sites.len().saturating_sub(NAMED_SITES);
-        if more == 0 { labels.join(" and ") } else { format!("{} and {more} more", labels.join(", ")) }
+        match (more, path.counted) {
+            (0, Counted::All) => labels.join(" and "),
+            (0, Counted::AtLeast) => format!("{} and more", labels.join(", ")),
+            (more, Counted::All) => format!("{} and {more} more", labels.join(", ")),
+            (more, Counted::AtLeast) => format!("{} and at least {more} more", labels.join(", ")),
+        }
     }
 
     /// The place of a pair, as the new document names it when it is there, with its spot in both documents.

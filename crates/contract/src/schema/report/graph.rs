@@ -1,6 +1,6 @@
 //! The pairs of schemas that must hold for all sites of a flow, each compared once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use super::super::Schemas;
 use super::super::facts::NodeId;
@@ -8,17 +8,21 @@ use super::super::relate::{Relation, Step};
 use super::super::violation::Certainty;
 use super::{Demand, Shared, Site, Steps};
 
-/// How many pairs are walked back over to find the uses of one.
-const MAX_WALK: usize = 20_000;
+/// How many pairs are walked back over to find the other uses of one: enough to name some and to count the usual few.
+const MAX_WALK: usize = 64;
 
 /// How many uses of one pair are counted.
 const MAX_SITES: usize = 1000;
+
+/// How many steps of a way down are kept: longer ones make no witness, and the nearest tell the place.
+const MAX_STEPS: usize = 48;
 
 /// Pairs of schemas, which part leads to which, and what each comparison found.
 pub(super) struct Graph {
     pub(super) demand: Demand,
     pairs: Vec<Pair>,
     index: HashMap<(NodeId, NodeId), usize>,
+    ways: Vec<Option<Way>>,
 }
 
 struct Pair {
@@ -26,26 +30,52 @@ struct Pair {
     holding: NodeId,
     identical: bool,
     relation: Shared<Relation>,
-    parents: Vec<(usize, Step, Certainty)>,
+    parts: Vec<(usize, Step, Certainty)>,
+    parents: Vec<usize>,
     sites: Vec<usize>,
+}
+
+/// The last step of a shortest way from a use to a pair.
+#[derive(Clone)]
+struct Way {
+    root: usize,
+    from: Option<(usize, Step)>,
+    certainty: Certainty,
 }
 
 /// The way from a use of a schema to a pair.
 pub(super) struct Path {
     /// The pair at the use.
     pub(super) root: usize,
-    /// From the use down: each pair, and the step taken from it.
+    /// From the use down: each pair, and the step taken from it; only the nearest ones when [`Path::reach`] says so.
     pub(super) steps: Steps,
-    /// All uses that lead here; the first is the one the steps start from.
+    pub(super) reach: Reach,
+    /// Uses that lead here; the first is the one the steps start from.
     pub(super) sites: Vec<usize>,
+    /// Whether `sites` are all uses.
+    pub(super) counted: Counted,
     /// Whether every step surely leads on.
     pub(super) certainty: Certainty,
+}
+
+/// Whether a path holds every step from the use down.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Whole,
+    Nearest,
+}
+
+/// Whether all uses were found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    All,
+    AtLeast,
 }
 
 impl Graph {
     /// Compares everything reached from the sites.
     pub(super) fn explore(schemas: &mut Schemas<'_>, sites: &[Site], demand: Demand) -> Self {
-        let mut graph = Self { demand, pairs: Vec::new(), index: HashMap::new() };
+        let mut graph = Self { demand, pairs: Vec::new(), index: HashMap::new(), ways: Vec::new() };
         let mut waiting = Vec::new();
         for (index, site) in sites.iter().enumerate() {
             let (held, holding) = match demand {
@@ -68,11 +98,15 @@ impl Graph {
             if !schemas.is_exhausted() {
                 for child in &relation.children {
                     let next = graph.pair(child.held, child.holding, &mut waiting);
-                    graph.pairs[next].parents.push((pair, child.step.clone(), child.certainty));
+                    if graph.pairs[next].parents.last() != Some(&pair) {
+                        graph.pairs[next].parents.push(pair);
+                    }
+                    graph.pairs[pair].parts.push((next, child.step.clone(), child.certainty));
                 }
             }
             graph.pairs[pair].relation = Shared::new(relation);
         }
+        graph.find_ways();
         graph
     }
 
@@ -83,8 +117,8 @@ impl Graph {
         let pair = self.pairs.len();
         self.index.insert((held, holding), pair);
         let relation = Shared::default();
-        let (parents, sites) = (Vec::new(), Vec::new());
-        self.pairs.push(Pair { held, holding, identical: false, relation, parents, sites });
+        let (parts, parents, sites) = (Vec::new(), Vec::new(), Vec::new());
+        self.pairs.push(Pair { held, holding, identical: false, relation, parts, parents, sites });
         waiting.push(pair);
         pair
     }
@@ -111,39 +145,71 @@ impl Graph {
         (0..self.pairs.len()).filter(|pair| !self.pairs[*pair].identical).collect()
     }
 
-    /// A way from a use to this pair: over sure steps when there is one, else over any.
-    pub(super) fn path(&self, pair: usize) -> Option<Path> {
-        self.path_over(pair, Certainty::Surely).or_else(|| self.path_over(pair, Certainty::Perhaps))
+    /// Finds a shortest way to every pair at once: over sure steps where there is one, else over any.
+    fn find_ways(&mut self) {
+        self.ways = vec![None; self.pairs.len()];
+        let mut reached: Vec<usize> = Vec::new();
+        for pair in (0..self.pairs.len()).filter(|pair| !self.pairs[*pair].sites.is_empty()) {
+            self.ways[pair] = Some(Way { root: pair, from: None, certainty: Certainty::Surely });
+            reached.push(pair);
+        }
+        for certainty in [Certainty::Surely, Certainty::Perhaps] {
+            let mut at = 0;
+            while let Some(pair) = reached.get(at).copied() {
+                self.step_from(pair, certainty, &mut reached);
+                at += 1;
+            }
+        }
     }
 
-    fn path_over(&self, pair: usize, certainty: Certainty) -> Option<Path> {
-        let mut towards: HashMap<usize, (usize, Step)> = HashMap::new();
-        let mut seen = HashSet::from([pair]);
-        let mut waiting = VecDeque::from([pair]);
-        let mut roots = Vec::new();
-        let mut sites = Vec::new();
-        while let Some(at) = waiting.pop_front() {
-            if !self.pairs[at].sites.is_empty() {
-                roots.push(at);
-                sites.extend_from_slice(&self.pairs[at].sites);
+    fn step_from(&mut self, pair: usize, certainty: Certainty, reached: &mut Vec<usize>) {
+        let Some(root) = self.ways[pair].as_ref().map(|way| way.root) else { return };
+        for (next, step, sure) in &self.pairs[pair].parts {
+            if *sure <= certainty && self.ways[*next].is_none() {
+                self.ways[*next] = Some(Way { root, from: Some((pair, step.clone())), certainty });
+                reached.push(*next);
             }
-            if seen.len() > MAX_WALK || sites.len() > MAX_SITES {
+        }
+    }
+
+    /// A way from a use to this pair.
+    pub(super) fn path(&self, pair: usize) -> Option<Path> {
+        let Way { root, certainty, .. } = self.ways[pair].clone()?;
+        let mut steps = Vec::new();
+        let mut at = pair;
+        while let Some((from, step)) = self.ways[at].as_ref().and_then(|way| way.from.as_ref()) {
+            if steps.len() >= MAX_STEPS {
                 break;
             }
-            for (parent, step, sure) in &self.pairs[at].parents {
-                if *sure <= certainty && seen.insert(*parent) {
-                    towards.insert(*parent, (at, step.clone()));
-                    waiting.push_back(*parent);
+            steps.push((*from, step.clone()));
+            at = *from;
+        }
+        steps.reverse();
+        let reach = if at == root { Reach::Whole } else { Reach::Nearest };
+        let (sites, counted) = self.uses(pair, root);
+        Some(Path { root, steps, reach, sites, counted, certainty })
+    }
+
+    /// The uses that lead to a pair, those of `root` first.
+    fn uses(&self, pair: usize, root: usize) -> (Vec<usize>, Counted) {
+        let mut seen = HashSet::from([pair]);
+        let mut waiting = vec![pair];
+        let mut sites: Vec<usize> = self.pairs[root].sites.iter().copied().take(MAX_SITES).collect();
+        let mut at = 0;
+        while let Some(pair) = waiting.get(at).copied() {
+            at += 1;
+            if pair != root {
+                sites.extend(self.pairs[pair].sites.iter().take(MAX_SITES));
+            }
+            for parent in &self.pairs[pair].parents {
+                if seen.len() >= MAX_WALK || sites.len() >= MAX_SITES {
+                    return (sites, Counted::AtLeast);
+                }
+                if seen.insert(*parent) {
+                    waiting.push(*parent);
                 }
             }
         }
-        let root = *roots.first()?;
-        let mut steps = Vec::new();
-        let mut at = root;
-        while let Some((next, step)) = towards.get(&at) {
-            steps.push((at, step.clone()));
-            at = *next;
-        }
-        Some(Path { root, steps, sites, certainty })
+        (sites, Counted::All)
     }
 }
