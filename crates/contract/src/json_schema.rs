@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::document::may_be_document;
 use crate::draft::{Drafts, Spot};
 use crate::library::Library;
-use crate::schema::report::{Demand, Site};
+use crate::schema::report::{Demand, Presence, Site};
 use crate::schema::rules::{MESSAGE_ASPECTS, MESSAGE_TOPICS};
 use crate::schema::{Dialect, Schemas, Side, report};
 use crate::{Comparison, Flow, InputError, MessageRole, Options, Rule, Source};
@@ -71,6 +71,7 @@ pub(crate) fn compare(old: &Library<'_>, new: &Library<'_>, options: &Options) -
         new_spot: Some(Spot::new(new, 0, String::new())),
         envelope: Map::new(),
         slot: None,
+        presence: Presence::Always,
     };
     let demand = match options.message_role {
         MessageRole::Reader => Demand::NewHoldsOld,

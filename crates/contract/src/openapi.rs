@@ -19,9 +19,9 @@ use serde_json::Value;
 use crate::document::may_be_document;
 use crate::draft::{Draft, DraftNotChecked, Drafts, Findings, Spot};
 use crate::library::Library;
-use crate::schema::report::{Demand, Site};
+use crate::schema::report::{Demand, Presence, Site};
 use crate::schema::rules::{ASPECTS, TOPICS};
-use crate::schema::{Dialect, Schemas, Side, report};
+use crate::schema::{Dialect, Medium, Schemas, Side, report};
 use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
 use cursor::Cursor;
 use selection::Selection;
@@ -123,12 +123,16 @@ fn compare_in(
     let (old, new) = (&old.library, &new.library);
     let engine = |flow| Schemas::new((old, new), dialects, flow, options.unknown_fields);
     let mut request = engine(Flow::Request);
+    let mut parameters = engine(Flow::Request).over(Medium::Text);
+    let mut headers = engine(Flow::Response).over(Medium::Text);
     let mut response = engine(Flow::Response);
     let mut drafts = Drafts::default();
     let mut uses = Uses::default();
     let sides = [Cursor::root(old, Side::Old), Cursor::root(new, Side::New)];
     Comparer {
         request: &mut request,
+        parameters: &mut parameters,
+        headers: &mut headers,
         response: &mut response,
         uses: Some(&mut uses),
         findings: &mut drafts.deploy,
@@ -139,6 +143,8 @@ fn compare_in(
     if matches!(directions, Directions::Both) {
         Comparer {
             request: &mut request,
+            parameters: &mut parameters,
+            headers: &mut headers,
             response: &mut response,
             uses: None,
             findings: &mut drafts.roll_back,
@@ -149,6 +155,8 @@ fn compare_in(
         drafts.roll_back.turn();
     }
     report::compare(&mut request, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
+    report::compare(&mut parameters, Flow::Request, Demand::NewHoldsOld, &uses.parameters, &mut drafts);
+    report::compare(&mut headers, Flow::Response, Demand::OldHoldsNew, &uses.headers, &mut drafts);
     report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
     drafts.locate(old, new)
 }
@@ -181,12 +189,16 @@ fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
 #[derive(Default)]
 struct Uses {
     request: Vec<Site>,
+    parameters: Vec<Site>,
+    headers: Vec<Site>,
     response: Vec<Site>,
 }
 
 /// One direction of a comparison. Uses of schemas are collected in the first direction only: schemas are compared both ways at once.
 struct Comparer<'c, 'l> {
     request: &'c mut Schemas<'l>,
+    parameters: &'c mut Schemas<'l>,
+    headers: &'c mut Schemas<'l>,
     response: &'c mut Schemas<'l>,
     uses: Option<&'c mut Uses>,
     findings: &'c mut Findings,
@@ -205,8 +217,23 @@ struct Pair<'p, 'l> {
 struct Use {
     flow: Flow,
     label: String,
+    medium: Medium,
     envelope: Vec<(&'static str, Value)>,
     slot: &'static str,
+    presence: Presence,
+}
+
+impl Use {
+    /// A body.
+    fn body(flow: Flow) -> Self {
+        let (label, envelope) = (String::new(), Vec::new());
+        Self { flow, medium: Medium::Json, label, envelope, slot: "body", presence: Presence::Always }
+    }
+
+    /// A value that travels as text.
+    fn text(flow: Flow) -> Self {
+        Self { medium: Medium::Text, slot: "content", ..Self::body(flow) }
+    }
 }
 
 impl<'l> Comparer<'_, 'l> {
@@ -252,9 +279,11 @@ impl<'l> Comparer<'_, 'l> {
         used: Use,
     ) {
         let Some(uses) = &mut self.uses else { return };
-        let (schemas, sites) = match used.flow {
-            Flow::Request => (&mut *self.request, &mut uses.request),
-            _ => (&mut *self.response, &mut uses.response),
+        let (schemas, sites) = match (used.flow, used.medium) {
+            (Flow::Request, Medium::Text) => (&mut *self.parameters, &mut uses.parameters),
+            (Flow::Request, Medium::Json) => (&mut *self.request, &mut uses.request),
+            (_, Medium::Text) => (&mut *self.headers, &mut uses.headers),
+            (_, Medium::Json) => (&mut *self.response, &mut uses.response),
         };
         let mut node = |cursor: &Option<Cursor<'l>>| {
             cursor.as_ref().map_or(crate::schema::NodeId::ANY, |cursor| {
@@ -265,8 +294,6 @@ impl<'l> Comparer<'_, 'l> {
         if schemas.are_identical(old_node, new_node) {
             return;
         }
-        let new_node =
-            if used.slot == "value" { schemas.read_from_text(old_node, new_node) } else { new_node };
         let (old_spot, new_spot) = (owners.old.spot(), owners.new.spot());
         sites.push(Site {
             old: old_node,
@@ -277,6 +304,7 @@ impl<'l> Comparer<'_, 'l> {
             new_spot: Some(new_spot),
             envelope: used.envelope.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             slot: Some(used.slot),
+            presence: used.presence,
         });
     }
 

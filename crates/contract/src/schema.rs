@@ -28,7 +28,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 pub(crate) use facts::NodeId;
-use facts::{Facts, Type, Types};
+use facts::{Facts, Type};
 use pattern::Patterns;
 
 use crate::library::{BaseId, Library, Target, push_token};
@@ -160,6 +160,15 @@ pub(crate) struct Schemas<'l> {
     proofs: prove::Proofs,
     strict_proofs: prove::Proofs,
     strict: bool,
+    medium: Medium,
+}
+
+/// How documents travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    Json,
+    /// In URLs and headers, where every number is text as well: free text reads it.
+    Text,
 }
 
 impl<'l> Schemas<'l> {
@@ -189,7 +198,14 @@ impl<'l> Schemas<'l> {
             proofs: prove::Proofs::default(),
             strict_proofs: prove::Proofs::default(),
             strict: false,
+            medium: Medium::Json,
         }
+    }
+
+    /// The same for documents that travel otherwise than as JSON.
+    pub(crate) fn over(mut self, medium: Medium) -> Self {
+        self.medium = medium;
+        self
     }
 
     /// True when the schema allows arrays or objects.
@@ -197,20 +213,6 @@ impl<'l> Schemas<'l> {
         self.alternatives(id)
             .iter()
             .any(|facts| facts.types.has(Type::Array) || facts.types.has(Type::Object))
-    }
-
-    /// The schema of a value that travels as text: a string of any kind then also reads what numbers and booleans are written as.
-    /// `written` is what the other side writes; it stays as it is when it writes strings itself.
-    pub(crate) fn read_from_text(&mut self, written: NodeId, read: NodeId) -> NodeId {
-        let free = Facts { types: Types::only(Type::String), ..Facts::any() };
-        let is_free = |facts: &Facts| Facts { chosen: Vec::new(), loose: false, ..facts.clone() } == free;
-        let reads_all = self.alternatives(read).iter().any(is_free);
-        let writes_text = self.alternatives(written).iter().any(|facts| facts.types.has(Type::String));
-        if !reads_all || writes_text || self.allows_composites(written) {
-            return read;
-        }
-        let scalars = Types::only(Type::String).with(Type::Number).with(Type::Boolean).with(Type::Null);
-        self.of_facts(Facts { types: scalars, ..Facts::any() })
     }
 
     fn library(&self, side: Side) -> &'l Library<'l> {

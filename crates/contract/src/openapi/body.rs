@@ -94,7 +94,7 @@ impl<'l> Comparer<'_, 'l> {
         self.schema_use(
             &pair,
             (schema(&old.cursor), schema(&new.cursor)),
-            Use { flow: Flow::Request, label, envelope, slot: "body" },
+            Use { label, envelope, ..Use::body(Flow::Request) },
         );
     }
 

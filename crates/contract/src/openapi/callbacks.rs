@@ -105,7 +105,7 @@ impl<'l> Comparer<'_, 'l> {
                     if parameter.is_true("required") && !other.is_true("required") {
                         self.changed(&rules::WEBHOOK_INPUT_REDUCED, &pair, format!("{label} may be missing"));
                     }
-                    let used = Use { flow: Flow::Response, label, envelope: new.envelope(), slot: "content" };
+                    let used = Use { label, envelope: new.envelope(), ..Use::text(Flow::Response) };
                     self.schema_use(&pair, (parameter.direct("schema"), other.direct("schema")), used);
                 }
                 None if parameter.is_true("required") => {
@@ -147,7 +147,7 @@ impl<'l> Comparer<'_, 'l> {
                 Some(other) => {
                     let pair = Pair { old: &other.cursor, new: &media_type.cursor };
                     let label = format!("the body of the call {name}");
-                    let used = Use { flow: Flow::Response, label, envelope: new.envelope(), slot: "body" };
+                    let used = Use { label, envelope: new.envelope(), ..Use::body(Flow::Response) };
                     self.schema_use(&pair, (schema(&other.cursor), schema(&media_type.cursor)), used);
                 }
                 None => {
@@ -172,7 +172,7 @@ impl<'l> Comparer<'_, 'l> {
                 if let Some(other) = covering(&media_type, &accepted) {
                     let pair = Pair { old: &media_type.cursor, new: &other.cursor };
                     let label = format!("the {status} answer to the call {}", new.name());
-                    let used = Use { flow: Flow::Request, label, envelope: new.envelope(), slot: "body" };
+                    let used = Use { label, envelope: new.envelope(), ..Use::body(Flow::Request) };
                     self.schema_use(&pair, (schema(&media_type.cursor), schema(&other.cursor)), used);
                 }
             }

@@ -160,11 +160,7 @@ impl<'l> Comparer<'_, 'l> {
             }
             _ => {}
         }
-        if let (Some(from), Some(to)) = (sunset(pair.old), sunset(pair.new))
-            && to < from
-        {
-            self.changed(&rules::SUNSET_MOVED_FORWARD, &pair, format!("{name} ends on {to}, not on {from}"));
-        }
+        self.sunsets(&pair, &name);
         let (from, to) = (pair.old.text("operationId"), pair.new.text("operationId"));
         if from != to {
             let text = |id: Option<&str>| id.map_or_else(|| "none".to_owned(), |id| format!("`{id}`"));
@@ -176,6 +172,23 @@ impl<'l> Comparer<'_, 'l> {
         }
         if pair.old.value().get("tags") != pair.new.value().get("tags") {
             self.changed(&rules::TAGS_CHANGED, &pair, format!("{name} has other tags"));
+        }
+    }
+
+    fn sunsets(&mut self, pair: &Pair<'_, 'l>, name: &str) {
+        match (sunset(pair.old), sunset(pair.new)) {
+            (Some(from), Some(to)) if to < from => {
+                let message = format!("{name} ends on {to}, not on {from}");
+                self.changed(&rules::SUNSET_MOVED_FORWARD, pair, message);
+            }
+            (Some(from), None) if pair.new.is_true("deprecated") => {
+                let message = format!("{name} was to end on {from}; no day is named any more");
+                self.changed(&rules::SUNSET_REMOVED, pair, message);
+            }
+            _ => {}
+        }
+        if let Some(text) = pair.new.value().get("x-sunset").filter(|_| sunset(pair.new).is_none()) {
+            self.not_checked(pair, format!("the sunset {text} is not a day"));
         }
     }
 

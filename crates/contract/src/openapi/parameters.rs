@@ -6,6 +6,8 @@ use super::cursor::Cursor;
 use super::operations::{Operation, path_names};
 use super::{Comparer, Pair, Use, rules};
 use crate::Flow;
+use crate::schema::Medium;
+use crate::schema::report::Presence;
 
 /// A parameter of an operation, its own or its path's.
 struct Parameter<'l> {
@@ -101,10 +103,13 @@ impl<'l> Comparer<'_, 'l> {
         self.parameter_style(old, new, &pair, &label);
         let mut envelope = operation.envelope();
         envelope.extend([("in", new.place.into()), ("name", new.name.into())]);
+        let medium = if new.media_type().is_some() { Medium::Json } else { Medium::Text };
+        let always = [old, new].iter().all(|side| side.cursor.is_true("required"));
+        let presence = if always { Presence::Always } else { Presence::Optional };
         self.schema_use(
             &pair,
             (old.schema(), new.schema()),
-            Use { flow: Flow::Request, label, envelope, slot: "value" },
+            Use { flow: Flow::Request, medium, label, envelope, slot: "value", presence },
         );
     }
 

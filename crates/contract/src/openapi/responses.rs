@@ -88,7 +88,7 @@ impl<'l> Comparer<'_, 'l> {
         self.schema_use(
             &pair,
             (schema(&old.cursor), schema(&new.cursor)),
-            Use { flow: Flow::Response, label, envelope, slot: "body" },
+            Use { label, envelope, ..Use::body(Flow::Response) },
         );
         if pair.old.value().get("itemSchema") != pair.new.value().get("itemSchema") {
             self.not_checked(&pair, "`itemSchema` of streams is not compared".to_owned());
@@ -144,7 +144,7 @@ impl<'l> Comparer<'_, 'l> {
         self.schema_use(
             pair,
             (schema(pair.old), schema(pair.new)),
-            Use { flow: Flow::Response, label, envelope, slot: "content" },
+            Use { label, envelope, ..Use::text(Flow::Response) },
         );
     }
 }

@@ -33,8 +33,11 @@ rules! {
     OPERATION_DEPRECATED: "operation-deprecated", Info, Minor, Request, "an operation is deprecated",
         "It still works. Consumers should move away from it before its sunset.", "deprecated: true";
     OPERATION_UNDEPRECATED: "operation-undeprecated", Info, Patch, Request, "an operation is no longer deprecated", "It stays.", "deprecated: false";
-    SUNSET_MOVED_FORWARD: "sunset-moved-forward", Warning, Minor, Request, "an operation ends earlier than announced",
-        "Consumers planned with the old date.", "before: x-sunset: '2026-12-31'\nafter:  x-sunset: '2026-06-30'";
+    SUNSET_REMOVED: "sunset-removed", Error, Major, Request, "the announced end of a deprecated operation is no longer named",
+        "The contract promised the operation until that day. Without a day consumers cannot plan, and nothing says that it will be there as long as they were told.",
+        "before: {deprecated: true, x-sunset: '2026-12-31'}\nafter:  {deprecated: true}";
+    SUNSET_MOVED_FORWARD: "sunset-moved-forward", Error, Major, Request, "an operation ends earlier than announced",
+        "The contract promised the operation until the old day, and consumers planned with it.", "before: x-sunset: '2026-12-31'\nafter:  x-sunset: '2026-06-30'";
     OPERATION_ID_CHANGED: "operation-id-changed", Info, Patch, Request, "an operation has another id",
         "Calls do not change; code generated from the contract does.", "operationId: listPets -> getPets";
     TAGS_CHANGED: "operation-tags-changed", Info, Patch, Request, "an operation has other tags", "Calls do not change; documents and generated code may be arranged differently.", "tags: [pets] -> [animals]";

@@ -81,7 +81,7 @@ impl Schemas<'_> {
     fn meets_at(&mut self, facts: &Facts, value: &Value, depth: usize) -> Truth {
         let listed =
             facts.values.as_ref().is_none_or(|values| values.iter().any(|listed| same_value(listed, value)));
-        if !facts.types.has(Type::of(value)) || !listed {
+        if !facts.reads(Type::of(value)) || !listed {
             return Truth::No;
         }
         let by_type = match value {
@@ -94,7 +94,8 @@ impl Schemas<'_> {
         if by_type == Truth::No {
             return Truth::No;
         }
-        let mut truth = if facts.opaque.is_empty() { by_type } else { Truth::Unknown };
+        let known = facts.unknown_demands(Type::of(value)).next().is_none();
+        let mut truth = if known { by_type } else { Truth::Unknown };
         for excluded in &facts.excluded {
             truth = truth.and(self.allows_at(*excluded, value, depth + 1).not());
             if truth == Truth::No {

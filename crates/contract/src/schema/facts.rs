@@ -87,6 +87,10 @@ impl Types {
         Self(self.0 & other.0)
     }
 
+    pub(super) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub(crate) fn has(self, kind: Type) -> bool {
         self.0 & kind.bit() != 0
     }
@@ -123,6 +127,10 @@ impl NumberFacts {
     pub(super) fn steps(&self) -> Vec<f64> {
         let whole = (self.whole == Whole::Integer).then_some(1.0);
         whole.into_iter().chain(self.multiples.iter().filter_map(Number::as_f64)).collect()
+    }
+
+    fn is_free(&self) -> bool {
+        self.lower.is_none() && self.upper.is_none() && self.multiples.is_empty()
     }
 
     fn is_empty(&self) -> bool {
@@ -209,6 +217,9 @@ pub(super) struct ObjectFacts {
     pub(super) dependent: BTreeMap<Rc<str>, BTreeSet<Rc<str>>>,
     /// Properties that do not travel in this flow, so that requiring them means nothing.
     pub(super) hidden: BTreeSet<Rc<str>>,
+    /// Properties that only a condition (`then`, `else`, `dependentSchemas`) speaks of: a rule about documents, and not
+    /// the naming of one more optional property.
+    pub(super) conditional: BTreeSet<Rc<str>>,
 }
 
 impl ObjectFacts {
@@ -235,12 +246,16 @@ pub(super) struct Opaque {
     pub(super) reason: Rc<str>,
     /// The schema that makes the demand.
     pub(super) node: NodeId,
+    /// The types it is made of.
+    pub(super) types: Types,
 }
 
 /// One alternative of a schema.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Facts {
     pub(super) types: Types,
+    /// Types that are not written but read: free text, where all is text, reads numbers as well.
+    pub(super) read_as_text: Types,
     pub(super) values: Option<Rc<Vec<Value>>>,
     pub(super) formats: BTreeSet<Rc<str>>,
     pub(super) number: NumberFacts,
@@ -254,6 +269,8 @@ pub(crate) struct Facts {
     pub(super) loose: bool,
     /// The alternatives of `oneOf` and `anyOf` that were chosen, outermost first.
     pub(super) chosen: Vec<NodeId>,
+    /// The other alternatives of a `oneOf` from which a discriminator tells the chosen one.
+    pub(super) told_apart: Vec<NodeId>,
 }
 
 impl Facts {
@@ -261,6 +278,7 @@ impl Facts {
     pub(super) fn any() -> Self {
         Self {
             types: Types::ANY,
+            read_as_text: Types::NONE,
             values: None,
             formats: BTreeSet::new(),
             number: NumberFacts { whole: Whole::Any, lower: None, upper: None, multiples: Vec::new() },
@@ -271,12 +289,25 @@ impl Facts {
             opaque: Vec::new(),
             loose: false,
             chosen: Vec::new(),
+            told_apart: Vec::new(),
         }
     }
 
     /// Facts that only an identical schema is known to meet.
     pub(super) fn opaque(reason: &str, node: NodeId) -> Self {
-        Self { opaque: vec![Opaque { reason: reason.into(), node }], ..Self::any() }
+        let mut facts = Self::any();
+        facts.demand_unknown(reason, node, Types::ANY);
+        facts
+    }
+
+    /// Adds a demand on values of some types that cannot be expressed.
+    pub(super) fn demand_unknown(&mut self, reason: &str, node: NodeId, types: Types) {
+        self.opaque.push(Opaque { reason: reason.into(), node, types });
+    }
+
+    /// The demands on values of a type that cannot be expressed.
+    pub(super) fn unknown_demands(&self, kind: Type) -> impl Iterator<Item = &Opaque> {
+        self.opaque.iter().filter(move |opaque| opaque.types.has(kind))
     }
 
     /// True when being listed is all that is demanded.
@@ -285,10 +316,29 @@ impl Facts {
             types: self.types,
             values: self.values.clone(),
             chosen: self.chosen.clone(),
+            told_apart: self.told_apart.clone(),
             loose: self.loose,
             ..Self::any()
         };
         self.values.is_some() && *self == free
+    }
+
+    /// True when values of a type are read.
+    pub(super) fn reads(&self, kind: Type) -> bool {
+        self.types.has(kind) || self.read_as_text.has(kind)
+    }
+
+    /// Lets free text read what is text as well when everything is: numbers and booleans.
+    pub(super) fn widen_text(&mut self) {
+        let is_free = self.types.has(Type::String)
+            && !self.types.has(Type::Number)
+            && self.values.is_none()
+            && self.formats.is_empty()
+            && self.string == StringFacts::default();
+        if is_free && self.number.is_free() {
+            self.read_as_text = Types::only(Type::Number).with(Type::Boolean);
+            self.number.whole = Whole::Any;
+        }
     }
 
     /// Facts that demand one thing of objects, so that objects may be cloned only when they are changed.
@@ -317,6 +367,6 @@ impl Facts {
         for (kind, _) in empty.into_iter().filter(|(_, empty)| *empty) {
             self.types = self.types.without(kind);
         }
-        !self.types.is_empty() && !self.excluded.contains(&NodeId::ANY)
+        !self.types.or(self.read_as_text).is_empty() && !self.excluded.contains(&NodeId::ANY)
     }
 }

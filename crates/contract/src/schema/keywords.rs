@@ -61,9 +61,8 @@ impl<'l> Schemas<'l> {
         self.read_items(&mut reader, &mut facts, raw);
         self.read_properties(&mut reader, &mut facts, raw);
         for keyword in reader.wrong {
-            facts.opaque.extend(
-                Facts::opaque(&format!("the value of `{keyword}` is not one it may have"), id).opaque,
-            );
+            let reason = format!("the value of `{keyword}` is not one it may have");
+            facts.demand_unknown(&reason, id, Types::ANY);
         }
         facts
     }

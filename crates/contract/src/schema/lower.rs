@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use super::facts::{Facts, NodeId, Type, Types};
-use super::{MAX_NESTING, Node, Raw, Schemas};
+use super::{MAX_NESTING, Medium, Node, Raw, Schemas};
 
 /// How many alternatives a schema may have: real ones have up to some hundred variants, products of them explode.
 const MAX_ALTERNATIVES: usize = 512;
@@ -75,6 +75,9 @@ impl<'l> Schemas<'l> {
 
     fn lower_keywords(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
         let mut own = self.own_facts(id, raw, map);
+        if self.medium == Medium::Text {
+            own.widen_text();
+        }
         let mut spread = if own.settle() { vec![own] } else { Vec::new() };
         for keyword in ["$dynamicRef", "$recursiveRef"] {
             if let Some(reference) = map.get(keyword).and_then(Value::as_str) {
@@ -152,11 +155,12 @@ impl<'l> Schemas<'l> {
         if variants.is_empty() {
             return Ok(spread.to_vec());
         }
-        let tagged = self.dialect(raw.side).is_openapi() && map.contains_key("discriminator");
+        let has_tags = self.dialect(raw.side).is_openapi() && map.contains_key("discriminator");
+        let tagged = if has_tags { self.tagged(raw, map, &variants) } else { Vec::new() };
         let mut union = Vec::new();
         for variant in &variants {
             let others: Vec<NodeId> =
-                variants.iter().copied().filter(|other| !tagged && other != variant).collect();
+                variants.iter().copied().filter(|other| !has_tags && other != variant).collect();
             let twice = variants.iter().filter(|other| *other == variant).count() > 1;
             if twice {
                 continue;
@@ -167,6 +171,9 @@ impl<'l> Schemas<'l> {
                 facts.excluded.extend_from_slice(&others);
                 facts.excluded.sort_unstable();
                 facts.excluded.dedup();
+                facts
+                    .told_apart
+                    .extend(tagged.iter().filter(|other| other.0 != *variant).map(|other| other.1));
                 union.push(facts);
             }
             if union.len() > MAX_ALTERNATIVES {
@@ -174,6 +181,18 @@ impl<'l> Schemas<'l> {
             }
         }
         self.product(spread, &union)
+    }
+
+    /// Variants that a discriminator tells apart, each with the schema it has without that.
+    fn tagged(
+        &mut self,
+        raw: &Raw<'l>,
+        map: &'l Map<String, Value>,
+        variants: &[NodeId],
+    ) -> Vec<(NodeId, NodeId)> {
+        let bare = list(map, "oneOf").iter().enumerate();
+        let bare = bare.map(|(index, value)| self.child(raw, value, &["oneOf", &index.to_string()]));
+        variants.iter().copied().zip(bare).collect()
     }
 
     /// The alternatives under `anyOf` or `oneOf`; with a discriminator each also demands its names of it.
@@ -239,9 +258,9 @@ impl<'l> Schemas<'l> {
         };
         let (then, otherwise) = (branch(self, "then"), branch(self, "else"));
         let met = self.both(spread, condition)?;
-        let mut all = self.both(&met, then)?;
+        let mut all = self.both_conditionally(&met, then)?;
         let unmet = self.without(spread, condition);
-        all.extend(self.both(&unmet, otherwise)?);
+        all.extend(self.both_conditionally(&unmet, otherwise)?);
         within_limit(all)
     }
 
@@ -263,7 +282,7 @@ impl<'l> Schemas<'l> {
             let mut without = Facts::any();
             without.object_mut().properties.insert(name.as_str().into(), NodeId::NEVER);
             let present = self.product(&spread, &[with])?;
-            let mut all = self.both(&present, node)?;
+            let mut all = self.both_conditionally(&present, node)?;
             all.extend(self.product(&spread, &[without])?);
             spread = within_limit(all)?;
         }
@@ -325,9 +344,8 @@ impl<'l> Schemas<'l> {
             let node = self.child(raw, value, &["unevaluatedProperties"]);
             for facts in &mut spread {
                 if facts.loose {
-                    facts.opaque.extend(
-                        Facts::opaque("`unevaluatedProperties` over many `anyOf` schemas", id).opaque,
-                    );
+                    let reason = "`unevaluatedProperties` over many `anyOf` schemas";
+                    facts.demand_unknown(reason, id, Types::only(Type::Object));
                 } else if facts.object.rest.is_none() {
                     facts.object_mut().rest = Some(node);
                 }
@@ -337,9 +355,8 @@ impl<'l> Schemas<'l> {
             let node = self.child(raw, value, &["unevaluatedItems"]);
             for facts in &mut spread {
                 if facts.loose || !facts.array.contains.is_empty() {
-                    facts
-                        .opaque
-                        .extend(Facts::opaque("`unevaluatedItems` over `anyOf` or `contains`", id).opaque);
+                    let reason = "`unevaluatedItems` over `anyOf` or `contains`";
+                    facts.demand_unknown(reason, id, Types::only(Type::Array));
                 } else if facts.array.rest.is_none() {
                     facts.array.rest = Some(node);
                 }
@@ -351,6 +368,16 @@ impl<'l> Schemas<'l> {
 
     fn both(&mut self, spread: &[Facts], node: NodeId) -> Spread {
         let other = self.alternatives(node);
+        self.product(spread, &other)
+    }
+
+    /// The same for a schema that a condition adds.
+    fn both_conditionally(&mut self, spread: &[Facts], node: NodeId) -> Spread {
+        let mut other = (*self.alternatives(node)).clone();
+        for facts in other.iter_mut().filter(|facts| !facts.object.properties.is_empty()) {
+            let object = facts.object_mut();
+            object.conditional.extend(object.properties.keys().cloned());
+        }
         self.product(spread, &other)
     }
 

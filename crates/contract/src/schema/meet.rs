@@ -6,19 +6,23 @@ use serde_json::Value;
 
 use super::Schemas;
 use super::facts::{
-    ArrayFacts, Bound, Contains, Content, Facts, NodeId, NumberFacts, ObjectFacts, StringFacts, Whole,
+    ArrayFacts, Bound, Contains, Content, Facts, NodeId, NumberFacts, ObjectFacts, StringFacts, Type, Types,
+    Whole,
 };
 use super::number;
 
 impl Schemas<'_> {
     /// The facts of both; `None` when nothing can meet them.
     pub(super) fn meet(&mut self, one: &Facts, other: &Facts) -> Option<Facts> {
-        let types = one.types.and(other.types);
-        if types.is_empty() {
+        let (text, other_text) = (one.read_as_text, other.read_as_text);
+        let types = one.types.and(other.types).or(text.and(other.types)).or(one.types.and(other_text));
+        let read_as_text = text.and(other_text);
+        if types.or(read_as_text).is_empty() {
             return None;
         }
         let mut facts = Facts {
             types,
+            read_as_text,
             values: meet_values(one.values.as_ref(), other.values.as_ref()),
             formats: one.formats.union(&other.formats).cloned().collect(),
             number: meet_numbers(&one.number, &other.number),
@@ -29,6 +33,7 @@ impl Schemas<'_> {
             opaque: one.opaque.iter().chain(&other.opaque).cloned().collect(),
             loose: one.loose || other.loose,
             chosen: one.chosen.iter().chain(&other.chosen).copied().collect(),
+            told_apart: union(&one.told_apart, &other.told_apart),
         };
         if *one.object == ObjectFacts::default() {
             facts.object = Rc::clone(&other.object);
@@ -37,7 +42,7 @@ impl Schemas<'_> {
             facts.object = Rc::new(object);
             if !exact {
                 let reason = "`patternProperties` and `additionalProperties` of several schemas at once";
-                facts.opaque.extend(Facts::opaque(reason, NodeId::ANY).opaque);
+                facts.demand_unknown(reason, NodeId::ANY, Types::only(Type::Object));
             }
         }
         facts.settle().then_some(facts)
@@ -86,6 +91,7 @@ impl Schemas<'_> {
             required: one.required.union(&other.required).cloned().collect(),
             hidden: one.hidden.union(&other.hidden).cloned().collect(),
             names: union(&one.names, &other.names),
+            conditional: conditional(one, other).chain(conditional(other, one)).cloned().collect(),
             dependent: one.dependent.clone(),
             ..ObjectFacts::default()
         };
@@ -134,6 +140,12 @@ impl Schemas<'_> {
             (declared, _) => self.all(declared.into_iter().chain(matched)),
         }
     }
+}
+
+/// The properties of one object that only a condition speaks of, in the other as well.
+fn conditional<'o>(one: &'o ObjectFacts, other: &'o ObjectFacts) -> impl Iterator<Item = &'o Rc<str>> {
+    let named = |name: &Rc<str>| other.properties.contains_key(name) && !other.conditional.contains(name);
+    one.conditional.iter().filter(move |name| !named(name))
 }
 
 fn meet_values(one: Option<&Rc<Vec<Value>>>, other: Option<&Rc<Vec<Value>>>) -> Option<Rc<Vec<Value>>> {

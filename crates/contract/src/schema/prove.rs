@@ -62,12 +62,17 @@ impl Schemas<'_> {
 
     /// The same for every document, also those that writers are taken not to write.
     pub(super) fn prove_strictly(&mut self, held: NodeId, holding: NodeId) -> bool {
+        self.strictly(|schemas| schemas.prove(held, holding))
+    }
+
+    /// Runs a proof in which writers may send all that their schema does not forbid.
+    pub(super) fn strictly(&mut self, proof: impl FnOnce(&mut Self) -> bool) -> bool {
         if self.strict {
-            return self.prove(held, holding);
+            return proof(self);
         }
         self.strict = true;
         std::mem::swap(&mut self.proofs, &mut self.strict_proofs);
-        let holds = self.prove(held, holding);
+        let holds = proof(self);
         std::mem::swap(&mut self.proofs, &mut self.strict_proofs);
         self.strict = false;
         holds
@@ -110,7 +115,17 @@ impl Schemas<'_> {
                 return true;
             }
         }
-        wide.iter().filter(|facts| facts.types.has(kind)).any(|facts| self.prove_facts(held, facts, kind))
+        let of_kind: Vec<&Facts> = wide.iter().filter(|facts| facts.reads(kind)).collect();
+        self.prove_split(held, &of_kind, kind, 0)
+    }
+
+    /// True when one alternative allows all of another, or several each allow a part of it.
+    fn prove_split(&mut self, held: &Facts, wide: &[&Facts], kind: Type, splits: usize) -> bool {
+        if wide.iter().any(|facts| self.prove_facts(held, facts, kind)) {
+            return true;
+        }
+        let parts = self.split(held, wide, splits);
+        parts.is_some_and(|parts| parts.iter().all(|part| self.prove_split(part, wide, kind, splits + 1)))
     }
 
     /// True when it is proved that one alternative allows all documents of a type that another does.
@@ -122,17 +137,41 @@ impl Schemas<'_> {
         relation.violations.is_empty()
             && relation.undecided.is_empty()
             && relation.children.iter().all(|child| self.prove(child.held, child.holding))
-            && holding.excluded.iter().all(|excluded| self.is_apart(held, *excluded, kind))
+            && holding.excluded.iter().all(|excluded| self.is_excluded(held, *excluded, kind))
+    }
+
+    /// True when what a holding alternative excludes is no new demand on a held one: no document is of both, or the held
+    /// side is a `oneOf` whose variants are not told apart, so that its "exactly one" cannot have been meant.
+    pub(super) fn is_excluded(&mut self, held: &Facts, excluded: NodeId, kind: Type) -> bool {
+        self.is_apart(held, excluded, kind)
+            || (kind == Type::Object && self.ignores_unknown_fields() && self.is_overlapped(held))
+    }
+
+    /// True when all objects of a variant that writers may send are also of a variant that excludes it.
+    fn is_overlapped(&mut self, held: &Facts) -> bool {
+        let bare = Facts { excluded: Vec::new(), ..held.clone() };
+        held.excluded.iter().chain(&held.told_apart).any(|own| {
+            let alternatives = self.alternatives(*own);
+            alternatives
+                .iter()
+                .any(|facts| facts.types.has(Type::Object) && self.prove_facts(&bare, facts, Type::Object))
+        })
     }
 
     /// True when it is proved that no document of the alternative, of this type, is allowed by the schema.
     pub(super) fn is_apart(&mut self, held: &Facts, excluded: NodeId, kind: Type) -> bool {
-        if held.excluded.iter().any(|own| *own == excluded || self.are_identical(*own, excluded)) {
+        let mut own = held.excluded.iter().chain(&held.told_apart);
+        if own.any(|own| *own == excluded || self.are_identical(*own, excluded)) {
             return true;
         }
         let alternatives = self.alternatives(excluded);
-        alternatives.iter().all(|facts| self.facts_apart(held, facts, kind, 0))
-            || held.excluded.iter().any(|own| self.prove_strictly(excluded, *own))
+        let requires_unwritten = |schemas: &Self, facts: &Facts| {
+            facts.object.required.iter().any(|name| schemas.is_unwritten(&held.object, name))
+        };
+        alternatives.iter().all(|facts| {
+            self.facts_apart(held, facts, kind, 0)
+                || (kind == Type::Object && requires_unwritten(self, facts))
+        }) || held.excluded.iter().chain(&held.told_apart).any(|own| self.prove_strictly(excluded, *own))
     }
 
     /// True when it is proved that two alternatives share no document of this type.
@@ -165,7 +204,7 @@ impl Schemas<'_> {
     }
 
     fn facts_apart(&mut self, one: &Facts, other: &Facts, kind: Type, depth: usize) -> bool {
-        if !one.types.has(kind) || !other.types.has(kind) {
+        if !one.reads(kind) || !other.reads(kind) {
             return true;
         }
         if !self.work.prove() {

@@ -7,6 +7,7 @@
 mod arrays;
 mod objects;
 mod scalars;
+mod variants;
 
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ use super::Schemas;
 use super::evaluate::Truth;
 use super::facts::{Facts, NodeId, Type};
 use super::violation::{Aspect, Certainty, Violation};
+use variants::{Counterpart, Wide};
 
 /// From a document to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -84,13 +86,14 @@ impl Schemas<'_> {
         let mut missing: Vec<(Type, Facts)> = Vec::new();
         for kind in Type::ALL {
             let narrow: Vec<&Facts> = narrow.iter().filter(|facts| facts.types.has(kind)).collect();
-            let wide: Vec<&Facts> = wide.iter().filter(|facts| facts.types.has(kind)).collect();
+            let wide: Vec<&Facts> = wide.iter().filter(|facts| facts.reads(kind)).collect();
             match (narrow.as_slice(), wide.as_slice()) {
                 ([], _) => {}
                 (narrow, []) => missing.extend(narrow.iter().map(|facts| (kind, (*facts).clone()))),
                 (narrow, wide) => {
-                    for facts in narrow {
-                        self.relate_alternative(facts, wide, kind, holding, &mut relation);
+                    let (wide, counterparts) = self.pair_variants(narrow, wide.to_vec(), kind, holding);
+                    for (facts, counterpart) in narrow.iter().zip(counterparts) {
+                        self.relate_alternative(facts, &wide, counterpart, 0, &mut relation);
                     }
                 }
             }
@@ -132,43 +135,27 @@ impl Schemas<'_> {
     fn relate_alternative(
         &mut self,
         held: &Facts,
-        wide: &[&Facts],
-        kind: Type,
-        holding: NodeId,
+        wide: &Wide<'_>,
+        counterpart: Counterpart,
+        splits: usize,
         relation: &mut Relation,
     ) {
-        if let Some(values) = self.listed(held, kind) {
-            return self.relate_values(held, &values, wide, holding, relation);
+        if let Some(values) = self.listed(held, wide.kind) {
+            return self.relate_values(held, &values, &wide.facts, wide.holding, relation);
         }
-        if let [only] = wide {
-            self.relate_facts(held, only, kind, relation);
-            return self.relate_excluded(held, only, kind, relation);
+        if let ([only], Counterpart::Any) = (wide.facts.as_slice(), counterpart) {
+            self.relate_facts(held, only, wide.kind, relation);
+            return self.relate_excluded(held, only, wide.kind, relation);
         }
-        let named = wide.iter().position(|facts| self.same_variant(held, facts));
-        let others =
-            wide.iter().enumerate().filter(|(index, _)| Some(*index) != named).map(|(_, facts)| *facts);
-        let mut order = named.map(|index| wide[index]).into_iter().chain(others);
-        if order.any(|facts| self.prove_facts(held, facts, kind)) {
+        let mut whole = Relation::default();
+        self.relate_variant(held, wide, counterpart, &mut whole);
+        if whole == Relation::default() {
             return;
         }
-        let closest = named.unwrap_or_else(|| self.closest(held, wide, kind));
-        let others_apart = wide
-            .iter()
-            .enumerate()
-            .all(|(index, facts)| index == closest || self.are_disjoint(held, facts, kind));
-        let mut part = Relation::default();
-        self.relate_facts(held, wide[closest], kind, &mut part);
-        self.relate_excluded(held, wide[closest], kind, &mut part);
-        if !others_apart {
-            let shown = self.samples_of(held, 0, 8);
-            part.soften();
-            part.add(
-                Violation::new(Aspect::Variant, self.name_of(held, kind), self.type_names(holding))
-                    .shown_by(shown)
-                    .perhaps(),
-            );
+        let Some(parts) = self.split(held, &wide.facts, splits) else { return relation.absorb(whole) };
+        for part in &parts {
+            self.relate_alternative(part, wide, counterpart, splits + 1, relation);
         }
-        relation.absorb(part);
     }
 
     /// The finite list of values of this type, when there is one.
@@ -190,6 +177,10 @@ impl Schemas<'_> {
         holding: NodeId,
         relation: &mut Relation,
     ) {
+        if let Some(reason) = self.unknown_to_all(held, wide) {
+            relation.undecided.push(reason);
+            return;
+        }
         let listed = wide.iter().any(|facts| facts.values.is_some());
         let texts: std::collections::HashSet<String> = match wide {
             [only] if only.is_plain_list() => {
@@ -227,6 +218,15 @@ impl Schemas<'_> {
         }
     }
 
+    /// The reason why no value can be judged, when every alternative of the holding side is not known.
+    fn unknown_to_all(&mut self, held: &Facts, wide: &[&Facts]) -> Option<String> {
+        let free = |facts: &Facts| Facts { opaque: Vec::new(), ..facts.clone() } == Facts::any();
+        let [only] = wide else { return None };
+        let [opaque] = only.opaque.as_slice() else { return None };
+        let known = held.opaque.iter().any(|other| self.are_identical(other.node, opaque.node));
+        (free(only) && !known).then(|| opaque.reason.to_string())
+    }
+
     /// What one alternative must meet to be held by another, for documents of one type.
     pub(super) fn relate_facts(
         &mut self,
@@ -249,7 +249,7 @@ impl Schemas<'_> {
     /// The schemas that a holding alternative excludes and the held one may meet.
     fn relate_excluded(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
         for excluded in &holding.excluded {
-            if !self.is_apart(held, *excluded, kind) {
+            if !self.is_excluded(held, *excluded, kind) {
                 let shown = self.samples(*excluded, 6);
                 let both = self.overlap(held, *excluded);
                 let name = self.describe(*excluded);
@@ -276,10 +276,9 @@ impl Schemas<'_> {
             Type::Array => self.relate_arrays(held, holding, relation),
             Type::Object => self.relate_objects(held, holding, relation),
         }
-        for opaque in &holding.opaque {
+        for opaque in holding.unknown_demands(kind) {
             let known = held
-                .opaque
-                .iter()
+                .unknown_demands(kind)
                 .any(|other| other.reason == opaque.reason && self.are_identical(other.node, opaque.node));
             if !known {
                 relation.undecided.push(opaque.reason.to_string());
@@ -301,49 +300,6 @@ impl Schemas<'_> {
             }
         }
         found
-    }
-
-    /// The alternative with the least violations, among those that share documents first.
-    fn closest(&mut self, held: &Facts, wide: &[&Facts], kind: Type) -> usize {
-        let mut best = (usize::MAX, 0);
-        for (index, facts) in wide.iter().enumerate() {
-            let mut relation = Relation::default();
-            let outer = std::mem::replace(&mut self.work.without_samples, true);
-            self.relate_facts(held, facts, kind, &mut relation);
-            self.work.without_samples = outer;
-            let apart = if self.are_disjoint(held, facts, kind) { 1000 } else { 0 };
-            let score = apart + relation.violations.len() + relation.undecided.len();
-            if score < best.0 {
-                best = (score, index);
-            }
-        }
-        best.1
-    }
-
-    fn same_variant(&self, one: &Facts, other: &Facts) -> bool {
-        let names = |facts: &Facts| -> Vec<String> {
-            facts.chosen.iter().filter_map(|id| self.variant_name(*id)).collect()
-        };
-        let (one, other) = (names(one), names(other));
-        !one.is_empty() && one == other
-    }
-
-    /// The name by which people know a variant: what it refers to, its title, or its place.
-    fn variant_name(&self, id: NodeId) -> Option<String> {
-        let raw = self.raw(id)?;
-        let text = |key: &str| raw.value.get(key).and_then(Value::as_str);
-        let referred = text("$ref").and_then(|reference| reference.rsplit(['/', '#']).next());
-        Some(
-            referred
-                .or_else(|| text("title"))
-                .unwrap_or_else(|| raw.pointer.rsplit('/').next().unwrap_or(""))
-                .to_owned(),
-        )
-    }
-
-    fn name_of(&self, facts: &Facts, kind: Type) -> String {
-        let named = facts.chosen.last().and_then(|id| self.variant_name(*id));
-        named.map_or_else(|| kind.name().to_owned(), |name| format!("`{name}`"))
     }
 
     /// A short text for a schema.

@@ -38,6 +38,14 @@ pub(crate) struct Site {
     /// What a witness is wrapped in, and under which key it goes; without a key it stands alone.
     pub(crate) envelope: Map<String, Value>,
     pub(crate) slot: Option<&'static str>,
+    pub(crate) presence: Presence,
+}
+
+/// Whether a value may be left out, so that its default counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Always,
+    Optional,
 }
 
 /// Which set must hold the other for nobody to break.
@@ -247,11 +255,10 @@ impl Reporter<'_, '_> {
 
     fn note(&self, graph: &Graph, pair: usize, path: &Path, note: &Note) -> Draft {
         let mut rule = of_topic(note.topic, self.flow);
-        let changed_value = note.old != "none" && note.new != "none";
-        let in_parameter =
-            self.flow == Flow::Request && self.sites[path.sites[0]].slot == Some("value") && changed_value;
         let (place, old, new) = self.place(graph, pair, path, note.subject.as_deref());
-        if in_parameter && note.topic == super::notes::Topic::Default {
+        let site = &self.sites[path.sites[0]];
+        let may_be_left_out = site.presence == Presence::Optional && path.steps.is_empty();
+        if may_be_left_out && note.topic == super::notes::Topic::Default {
             rule = crate::openapi::rules::PARAMETER_DEFAULT_CHANGED;
         }
         let message = format!(

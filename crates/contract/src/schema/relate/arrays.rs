@@ -105,7 +105,11 @@ impl Schemas<'_> {
         };
         let violation =
             Violation::new(Aspect::Contains, limits(held.array.contains.first()), limits(Some(wanted)));
-        relation.add(violation.shown_by(shown).perhaps());
+        let violation = violation.shown_by(shown);
+        let compared = held.array.contains.iter().any(|own| {
+            self.prove_strictly(own.node, wanted.node) && self.prove_strictly(wanted.node, own.node)
+        });
+        relation.add(if compared { violation } else { violation.perhaps() });
     }
 
     fn all_items_within(&mut self, array: &ArrayFacts, wanted: &Contains) -> bool {

@@ -129,7 +129,7 @@ impl Schemas<'_> {
 
     /// True when writers of the held side know nothing of a property, and so do not send it by the policy in force. Of an
     /// object that describes no property at all anything may be sent.
-    fn is_unwritten(&self, own: &ObjectFacts, name: &Rc<str>) -> bool {
+    pub(in super::super) fn is_unwritten(&self, own: &ObjectFacts, name: &Rc<str>) -> bool {
         let undeclared =
             !own.properties.contains_key(name) && !own.required.contains(name) && own.patterns.is_empty();
         let described = !own.properties.is_empty() && self.ignores_unknown_fields();
@@ -142,7 +142,7 @@ impl Schemas<'_> {
         names.sort_unstable();
         names.dedup();
         for name in names {
-            if self.is_unwritten(own, name) {
+            if self.is_unwritten(own, name) && !wanted.conditional.contains(name) {
                 continue;
             }
             let (from, to) = (self.property(own, name), self.property(wanted, name));
