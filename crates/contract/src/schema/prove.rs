@@ -160,18 +160,21 @@ impl Schemas<'_> {
 
     /// True when it is proved that no document of the alternative, of this type, is allowed by the schema.
     pub(super) fn is_apart(&mut self, held: &Facts, excluded: NodeId, kind: Type) -> bool {
-        let mut own = held.excluded.iter().chain(&held.told_apart);
-        if own.any(|own| *own == excluded || self.are_identical(*own, excluded)) {
+        if held.excluded.contains(&excluded) || held.told_apart.contains(&excluded) {
             return true;
         }
         let alternatives = self.alternatives(excluded);
         let requires_unwritten = |schemas: &Self, facts: &Facts| {
             facts.object.required.iter().any(|name| schemas.is_unwritten(&held.object, name))
         };
-        alternatives.iter().all(|facts| {
+        let is_apart = alternatives.iter().all(|facts| {
             self.facts_apart(held, facts, kind, 0)
                 || (kind == Type::Object && requires_unwritten(self, facts))
-        }) || held.excluded.iter().chain(&held.told_apart).any(|own| self.prove_strictly(excluded, *own))
+        });
+        let own = || held.excluded.iter().chain(&held.told_apart);
+        is_apart
+            || own().any(|own| self.are_identical(*own, excluded))
+            || own().any(|own| self.prove_strictly(excluded, *own))
     }
 
     /// True when it is proved that two alternatives share no document of this type.

@@ -4,6 +4,7 @@
 //! none of its properties. Nobody means that: a variant stands for the one with its name or its content, and for another
 //! only when that one names all its properties.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -251,13 +252,18 @@ impl Schemas<'_> {
             return Some([present, absent].iter().filter_map(|part| self.meet(held, part)).collect());
         }
         // A condition is excluded by one alternative and met by another of the same variant.
-        let is_condition = |facts: &Facts, node: &NodeId| {
-            wide.iter().any(|other| other.chosen == facts.chosen && !other.excluded.contains(node))
-        };
-        let excluded = wide.iter().flat_map(|facts| {
-            facts.excluded.iter().filter(|node| is_condition(facts, node) && !held.excluded.contains(node))
-        });
-        let excluded: Vec<NodeId> = excluded.copied().collect();
+        let mut excluded: Vec<NodeId> = Vec::new();
+        let mut variants: HashMap<&[NodeId], Vec<&Facts>> = HashMap::new();
+        wide.iter().for_each(|facts| variants.entry(&facts.chosen).or_default().push(facts));
+        for facts in wide.iter().filter(|facts| !facts.excluded.is_empty()) {
+            let others = &variants[facts.chosen.as_slice()];
+            if others.len() < 2 {
+                continue;
+            }
+            let is_condition = |node: &NodeId| others.iter().any(|other| !other.excluded.contains(node));
+            excluded.extend(facts.excluded.iter().filter(|node| is_condition(node)));
+        }
+        excluded.retain(|node| !held.excluded.contains(node));
         excluded.into_iter().find_map(|node| self.split_by(held, node))
     }
 
