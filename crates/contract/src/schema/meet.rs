@@ -110,8 +110,11 @@ impl Schemas<'_> {
             for (pattern, node) in &this.patterns {
                 let known = met.patterns.get(pattern).copied();
                 let rest = if that.patterns.contains_key(pattern) { NodeId::ANY } else { that.rest() };
-                exact &= rest == NodeId::ANY || that.patterns.is_empty();
-                let node = self.all([Some(*node), known, Some(rest)].into_iter().flatten());
+                // The rest of the other side is about names that it neither declares nor matches.
+                let is_rest = that.patterns.is_empty() && !self.matches_declared(pattern, that);
+                exact &= rest == NodeId::ANY || is_rest;
+                let rest = Some(rest).filter(|_| is_rest);
+                let node = self.all([Some(*node), known, rest].into_iter().flatten());
                 met.patterns.insert(Rc::clone(pattern), node);
             }
         }
@@ -120,6 +123,11 @@ impl Schemas<'_> {
             _ => Some(self.all([one.rest(), other.rest()])),
         };
         (met, exact)
+    }
+
+    /// True when a declared property may match the pattern.
+    fn matches_declared(&mut self, pattern: &Rc<str>, object: &ObjectFacts) -> bool {
+        object.properties.keys().any(|name| self.patterns.matches(pattern, name) != Some(false))
     }
 
     /// What an object demands of the property with this name.
