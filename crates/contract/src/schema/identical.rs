@@ -10,28 +10,35 @@ use serde_json::{Map, Value};
 use super::facts::NodeId;
 use super::{Dialect, Node, Raw, Schemas};
 
-/// Keywords that say nothing about which documents are allowed, nor about how they are treated.
-const ANNOTATIONS: &[&str] =
-    &["title", "description", "example", "examples", "externalDocs", "$comment", "summary", "xml"];
+/// What the value of a keyword is, for comparing it as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It says nothing about which documents are allowed, nor about how they are treated.
+    Annotation,
+    /// A map from names to schemas or other parts of a contract.
+    Map,
+    /// Data and not schemas.
+    Data,
+    Reference,
+    /// A schema, a list of schemas, or anything else.
+    Part,
+}
 
-/// Keywords whose value is a map from names to schemas or other parts of a contract.
-const MAPS: &[&str] = &[
-    "properties",
-    "patternProperties",
-    "$defs",
-    "definitions",
-    "dependentSchemas",
-    "headers",
-    "content",
-    "callbacks",
-    "responses",
-    "links",
-    "encoding",
-    "variables",
-];
-
-/// Keywords whose value is data and not schemas.
-const DATA: &[&str] = &["enum", "const", "default", "required", "type", "discriminator", "dependentRequired"];
+fn role(keyword: &str) -> Role {
+    match keyword {
+        "title" | "description" | "example" | "examples" | "externalDocs" | "$comment" | "summary"
+        | "xml" => Role::Annotation,
+        "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "headers"
+        | "content" | "callbacks" | "responses" | "links" | "encoding" | "variables" => Role::Map,
+        "enum" | "const" | "default" | "required" | "type" | "discriminator" | "dependentRequired" => {
+            Role::Data
+        }
+        "$ref" | "$dynamicRef" | "$recursiveRef" => Role::Reference,
+        "x-extensible-enum" | "x-nullable" | "x-sunset" => Role::Part,
+        extension if extension.starts_with("x-") => Role::Annotation,
+        _ => Role::Part,
+    }
+}
 
 /// What is known about pairs of schemas.
 #[derive(Debug, Default)]
@@ -51,6 +58,7 @@ impl<'l> Schemas<'l> {
         if one == other {
             return true;
         }
+        let (one, other) = (one.min(other), one.max(other));
         if let Some(known) = self.identical.known.get(&(one, other)) {
             return *known;
         }
@@ -129,37 +137,43 @@ impl<'l> Schemas<'l> {
         };
         let is_root = first.value.as_object().is_some_and(|root| std::ptr::eq(root, one));
         let nested_base = one.contains_key("$id") && !is_root;
-        if nested_base
-            || self.reads_differently(first, second, one)
-            || said(one).count() != said(other).count()
-        {
+        if nested_base || self.reads_differently(first, second, one) {
             return false;
         }
-        for (key, value) in said(one) {
-            let Some(counterpart) = other.get(key) else { return false };
-            let same = match key.as_str() {
-                "$ref" | "$dynamicRef" | "$recursiveRef" => {
-                    self.same_reference(first, second, value, counterpart, refers_to)
-                }
-                key if DATA.contains(&key) => value == counterpart,
-                key if MAPS.contains(&key) => match (value, counterpart) {
-                    (Value::Object(value), Value::Object(counterpart)) => {
-                        value.len() == counterpart.len()
-                            && value.iter().all(|(name, value)| {
-                                counterpart.get(name).is_some_and(|other| {
-                                    self.same_schema(first, second, value, other, refers_to)
-                                })
-                            })
-                    }
-                    (value, counterpart) => value == counterpart,
-                },
-                _ => self.same_schema(first, second, value, counterpart, refers_to),
+        let mut others = said(other);
+        for (key, role, value) in said(one) {
+            // Both sides are usually in the same order; where they are not, the keys are looked up.
+            let Some((other_key, _, next)) = others.next() else { return false };
+            let counterpart = if key == other_key { Some(next) } else { other.get(key) };
+            let Some(counterpart) = counterpart else { return false };
+            let same = match role {
+                Role::Reference => self.same_reference(first, second, value, counterpart, refers_to),
+                Role::Data | Role::Annotation => value == counterpart,
+                Role::Map => self.same_map(first, second, value, counterpart, refers_to),
+                Role::Part => self.same_schema(first, second, value, counterpart, refers_to),
             };
             if !same {
                 return false;
             }
         }
-        true
+        others.next().is_none()
+    }
+
+    fn same_map(
+        &mut self,
+        first: &Raw<'l>,
+        second: &Raw<'l>,
+        one: &'l Value,
+        other: &'l Value,
+        refers_to: &mut Vec<(NodeId, NodeId)>,
+    ) -> bool {
+        let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
+        one.len() == other.len()
+            && one.iter().zip(other).all(|((name, value), (other_name, next))| {
+                let counterpart = if name == other_name { Some(next) } else { other.get(name) };
+                counterpart
+                    .is_some_and(|counterpart| self.same_schema(first, second, value, counterpart, refers_to))
+            })
     }
 
     fn same_reference(
@@ -173,7 +187,7 @@ impl<'l> Schemas<'l> {
         let (Some(one), Some(other)) = (one.as_str(), other.as_str()) else { return one == other };
         match (self.follow(first, one), self.follow(second, other)) {
             (Some(one), Some(other)) => {
-                refers_to.push((one, other));
+                refers_to.push((one.min(other), one.max(other)));
                 true
             }
             // What was not given may differ, unless both name one document of the world or nothing in their own.
@@ -198,10 +212,7 @@ impl<'l> Schemas<'l> {
 }
 
 /// The members of a schema object that say something.
-fn said(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
-    map.iter().filter(|(key, _)| {
-        let extension =
-            key.starts_with("x-") && !["x-extensible-enum", "x-nullable", "x-sunset"].contains(&key.as_str());
-        !extension && !ANNOTATIONS.contains(&key.as_str())
-    })
+fn said(map: &Map<String, Value>) -> impl Iterator<Item = (&String, Role, &Value)> {
+    let members = map.iter().map(|(key, value)| (key, role(key), value));
+    members.filter(|(_, role, _)| *role != Role::Annotation)
 }

@@ -36,6 +36,11 @@ pub(super) fn is_multiple(number: f64, step: f64) -> bool {
     quotient.is_finite() && (quotient - quotient.round()).abs() <= 1e-9 * quotient.abs().max(1.0)
 }
 
+/// A JSON number from an integer, when it is one that JSON libraries hold exactly.
+pub(super) fn from_integer(value: i128) -> Option<Number> {
+    i64::try_from(value).ok().map(Number::from).or_else(|| u64::try_from(value).ok().map(Number::from))
+}
+
 /// A JSON number from a double, whole where it is whole.
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked before the cast")]
 pub(super) fn from_double(value: f64) -> Option<Number> {

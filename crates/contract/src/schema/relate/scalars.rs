@@ -79,9 +79,7 @@ fn inclusive(bound: &Bound, whole: bool, rounding: Rounding) -> Bound {
         Rounding::Up => value + shift,
         Rounding::Down => value - shift,
     });
-    let exact = exact.and_then(|value| {
-        i64::try_from(value).ok().map(Number::from).or_else(|| u64::try_from(value).ok().map(Number::from))
-    });
+    let exact = exact.and_then(number::from_integer);
     let rounded = exact.or_else(|| {
         let value = number::double(&bound.value);
         let rounded = match rounding {
@@ -120,7 +118,7 @@ fn numeric_formats(held: &Facts, holding: &Facts, relation: &mut Relation) {
         }
         let names: Vec<&str> = own().map(|name| &**name).collect();
         let shown = format::range(wanted).into_iter().flat_map(|(low, high)| [low - 1, high + 1]);
-        let shown = shown.filter_map(|value| i64::try_from(value).ok()).map(Value::from);
+        let shown = shown.filter_map(number::from_integer).map(Value::Number);
         let own = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         relation.add(Violation::new(Aspect::Format, own, wanted.to_string()).shown_by(shown));
     }
