@@ -65,10 +65,27 @@ impl Dialect {
         matches!(self, Self::OpenApi30 | Self::EarlyJsonSchema)
     }
 
+    /// False for keywords that the dialect does not have, so that they demand nothing.
+    fn has(self, keyword: &str) -> bool {
+        self != Self::EarlyJsonSchema || !LATER_KEYWORDS.contains(&keyword)
+    }
+
     fn is_openapi(self) -> bool {
         matches!(self, Self::OpenApi30 | Self::OpenApi31)
     }
 }
+
+/// Keywords that drafts up to 7 do not have.
+const LATER_KEYWORDS: [&str; 8] = [
+    "prefixItems",
+    "minContains",
+    "maxContains",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "dependentRequired",
+    "dependentSchemas",
+    "$dynamicRef",
+];
 
 /// A schema as written, with its place.
 #[derive(Debug, Clone)]
@@ -160,6 +177,8 @@ pub(crate) struct Schemas<'l> {
     proofs: prove::Proofs,
     strict_proofs: prove::Proofs,
     strict: bool,
+    /// True while it is asked whether two variants overlap.
+    is_asking_overlap: bool,
     medium: Medium,
 }
 
@@ -198,6 +217,7 @@ impl<'l> Schemas<'l> {
             proofs: prove::Proofs::default(),
             strict_proofs: prove::Proofs::default(),
             strict: false,
+            is_asking_overlap: false,
             medium: Medium::Json,
         }
     }

@@ -7,4 +7,5 @@ mod openapi {
     mod operations;
     mod schemas;
     mod support;
+    mod variants;
 }

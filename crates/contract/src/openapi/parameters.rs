@@ -141,13 +141,11 @@ impl<'l> Comparer<'_, 'l> {
                 format!("{label} is written as {to}, not as {from}"),
             );
         }
-        let reserved = |parameter: &Parameter<'l>| parameter.cursor.is_true("allowReserved");
-        if reserved(old) && !reserved(new) {
-            self.changed(
-                &rules::PARAMETER_STYLE_CHANGED,
-                pair,
-                format!("{label} may no longer hold reserved characters"),
-            );
+        for (flag, what) in [("allowReserved", "hold reserved characters"), ("allowEmptyValue", "be empty")] {
+            if old.cursor.is_true(flag) && !new.cursor.is_true(flag) {
+                let message = format!("{label} may no longer {what}");
+                self.changed(&rules::PARAMETER_STYLE_CHANGED, pair, message);
+            }
         }
     }
 

@@ -51,8 +51,9 @@ impl<'l> Schemas<'l> {
     /// The facts that the schema object states itself.
     pub(super) fn own_facts(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Facts {
         let mut facts = Facts::any();
-        let mut reader = Reader { map, wrong: Vec::new() };
-        read_type(&mut reader, &mut facts, self.dialect(raw.side));
+        let dialect = self.dialect(raw.side);
+        let mut reader = Reader { map, dialect, wrong: Vec::new() };
+        read_type(&mut reader, &mut facts, dialect);
         read_values(&mut reader, &mut facts);
         read_numbers(&mut reader, &mut facts);
         read_strings(&mut reader, &mut facts);
@@ -76,7 +77,7 @@ impl<'l> Schemas<'l> {
         let old_style = map.get("items").and_then(Value::as_array);
         let (keyword, prefix) = match old_style {
             Some(items) => ("items", Some(items)),
-            None => ("prefixItems", map.get("prefixItems").and_then(Value::as_array)),
+            None => ("prefixItems", reader.get("prefixItems").and_then(Value::as_array)),
         };
         for (index, value) in prefix.into_iter().flatten().enumerate() {
             let node = self.child(raw, value, &[keyword, &index.to_string()]);
@@ -138,7 +139,7 @@ impl<'l> Schemas<'l> {
             object.names.push(self.child(raw, value, &["propertyNames"]));
         }
         for keyword in ["dependentRequired", "dependencies"] {
-            for (name, needed) in map.get(keyword).and_then(Value::as_object).into_iter().flatten() {
+            for (name, needed) in reader.get(keyword).and_then(Value::as_object).into_iter().flatten() {
                 let needed = match needed {
                     Value::Array(needed) => needed.iter().filter_map(Value::as_str).map(Rc::from).collect(),
                     Value::String(needed) => BTreeSet::from([Rc::from(needed.as_str())]),
@@ -164,17 +165,23 @@ impl<'l> Schemas<'l> {
 /// Reads keywords and notes those whose value is of the wrong shape.
 struct Reader<'l> {
     map: &'l Map<String, Value>,
+    dialect: Dialect,
     wrong: Vec<&'static str>,
 }
 
 impl<'l> Reader<'l> {
     fn read<T>(&mut self, keyword: &'static str, read: impl FnOnce(&'l Value) -> Option<T>) -> Option<T> {
-        let value = self.map.get(keyword)?;
+        let value = self.get(keyword)?;
         let read = read(value);
         if read.is_none() {
             self.wrong.push(keyword);
         }
         read
+    }
+
+    /// The value of a keyword that the dialect has.
+    fn get(&self, keyword: &str) -> Option<&'l Value> {
+        self.map.get(keyword).filter(|_| self.dialect.has(keyword))
     }
 
     fn count(&mut self, keyword: &'static str) -> Option<u64> {

@@ -9,7 +9,7 @@ use super::evaluate::Truth;
 use super::facts::{Facts, NodeId, Type};
 use super::number;
 use super::relate::Relation;
-use super::{MAX_NESTING, Schemas};
+use super::{MAX_NESTING, Schemas, Side};
 use crate::UnknownFields;
 
 /// How deep schemas are looked into to find that they have nothing in common.
@@ -124,7 +124,7 @@ impl Schemas<'_> {
         if wide.iter().any(|facts| self.prove_facts(held, facts, kind)) {
             return true;
         }
-        let parts = self.split(held, wide, splits);
+        let parts = self.split(held, wide, kind, splits);
         parts.is_some_and(|parts| parts.iter().all(|part| self.prove_split(part, wide, kind, splits + 1)))
     }
 
@@ -137,25 +137,44 @@ impl Schemas<'_> {
         relation.violations.is_empty()
             && relation.undecided.is_empty()
             && relation.children.iter().all(|child| self.prove(child.held, child.holding))
-            && holding.excluded.iter().all(|excluded| self.is_excluded(held, *excluded, kind))
+            && holding.excluded.iter().all(|excluded| self.is_excluded(held, holding, *excluded, kind))
     }
 
     /// True when what a holding alternative excludes is no new demand on a held one: no document is of both, or the held
-    /// side is a `oneOf` whose variants are not told apart, so that its "exactly one" cannot have been meant.
-    pub(super) fn is_excluded(&mut self, held: &Facts, excluded: NodeId, kind: Type) -> bool {
-        self.is_apart(held, excluded, kind)
-            || (kind == Type::Object && self.ignores_unknown_fields() && self.is_overlapped(held))
+    /// side, or the old contract, is a `oneOf` whose variants are not told apart, so that "exactly one" was never meant.
+    pub(super) fn is_excluded(
+        &mut self,
+        held: &Facts,
+        holding: &Facts,
+        excluded: NodeId,
+        kind: Type,
+    ) -> bool {
+        if self.is_apart(held, excluded, kind) {
+            return true;
+        }
+        if kind != Type::Object || !self.ignores_unknown_fields() {
+            return false;
+        }
+        let is_old = self.raw(excluded).is_some_and(|raw| raw.side == Side::Old);
+        let own: Vec<NodeId> = held.excluded.iter().chain(&held.told_apart).copied().collect();
+        self.is_overlapped(held, &own) || (is_old && self.is_overlapped(holding, &[excluded]))
     }
 
-    /// True when all objects of a variant that writers may send are also of a variant that excludes it.
-    fn is_overlapped(&mut self, held: &Facts) -> bool {
-        let bare = Facts { excluded: Vec::new(), ..held.clone() };
-        held.excluded.iter().chain(&held.told_apart).any(|own| {
-            let alternatives = self.alternatives(*own);
+    /// True when all objects of a variant that writers may send are also of another one.
+    fn is_overlapped(&mut self, variant: &Facts, others: &[NodeId]) -> bool {
+        // A proof of this asks what is excluded again; schemas that exclude themselves would ask for ever.
+        if std::mem::replace(&mut self.is_asking_overlap, true) {
+            return false;
+        }
+        let bare = Facts { excluded: Vec::new(), ..variant.clone() };
+        let found = others.iter().any(|other| {
+            let alternatives = self.alternatives(*other);
             alternatives
                 .iter()
                 .any(|facts| facts.types.has(Type::Object) && self.prove_facts(&bare, facts, Type::Object))
-        })
+        });
+        self.is_asking_overlap = false;
+        found
     }
 
     /// True when it is proved that no document of the alternative, of this type, is allowed by the schema.

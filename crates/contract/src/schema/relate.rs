@@ -152,7 +152,9 @@ impl Schemas<'_> {
         if whole == Relation::default() {
             return;
         }
-        let Some(parts) = self.split(held, &wide.facts, splits) else { return relation.absorb(whole) };
+        let Some(parts) = self.split(held, &wide.facts, wide.kind, splits) else {
+            return relation.absorb(whole);
+        };
         for part in &parts {
             self.relate_alternative(part, wide, counterpart, splits + 1, relation);
         }
@@ -249,7 +251,7 @@ impl Schemas<'_> {
     /// The schemas that a holding alternative excludes and the held one may meet.
     fn relate_excluded(&mut self, held: &Facts, holding: &Facts, kind: Type, relation: &mut Relation) {
         for excluded in &holding.excluded {
-            if !self.is_excluded(held, *excluded, kind) {
+            if !self.is_excluded(held, holding, *excluded, kind) {
                 let shown = self.samples(*excluded, 6);
                 let both = self.overlap(held, *excluded);
                 let name = self.describe(*excluded);

@@ -14,6 +14,7 @@ use super::facts::NodeId;
 use super::notes::Note;
 use super::relate::Step;
 use super::rules::{Move, of_aspect, of_topic};
+use super::sample::Filling;
 use super::violation::{Aspect, Certainty, Violation};
 use super::{Schemas, Side};
 use crate::draft::{Draft, DraftNotChecked, Drafts, Spot};
@@ -175,14 +176,16 @@ impl Reporter<'_, '_> {
         if path.reach == Reach::Nearest {
             return None;
         }
-        let mut value = fragment.clone();
-        for (parent, step) in path.steps.iter().rev() {
-            value = self.schemas.embed(graph.nodes(*parent).0, step, &value)?;
-        }
         let (held, holding) = graph.nodes(path.root);
-        let shows = self.schemas.allows(held, &value) == Truth::Yes
-            && self.schemas.allows(holding, &value) == Truth::No;
-        shows.then_some(value)
+        [Filling::Least, Filling::All].into_iter().find_map(|filling| {
+            let mut value = fragment.clone();
+            for (parent, step) in path.steps.iter().rev() {
+                value = self.schemas.embed(graph.nodes(*parent).0, step, &value, filling)?;
+            }
+            let shows = self.schemas.allows(held, &value) == Truth::Yes
+                && self.schemas.allows(holding, &value) == Truth::No;
+            shows.then_some(value)
+        })
     }
 
     fn wrap(&self, path: &Path, value: Value) -> Value {

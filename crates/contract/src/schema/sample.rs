@@ -21,6 +21,15 @@ pub(super) const MAX_SAMPLE_LENGTH: u64 = 2048;
 /// How many samples of one alternative are tried.
 const MAX_SAMPLES: usize = 24;
 
+/// How many properties the objects around a fragment have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filling {
+    /// Those that are required.
+    Least,
+    /// All that are described, as conditions on others may ask for them.
+    All,
+}
+
 impl Schemas<'_> {
     /// A small document that the schema allows, when one is found.
     pub(crate) fn sample(&mut self, id: NodeId) -> Option<Value> {
@@ -207,12 +216,23 @@ impl Schemas<'_> {
     }
 
     /// A document of `id` that holds `value` where `step` leads.
-    pub(super) fn embed(&mut self, id: NodeId, step: &Step, value: &Value) -> Option<Value> {
+    pub(super) fn embed(
+        &mut self,
+        id: NodeId,
+        step: &Step,
+        value: &Value,
+        filling: Filling,
+    ) -> Option<Value> {
         let alternatives = self.alternatives(id);
         for facts in alternatives.iter() {
             let embedded = match step {
                 Step::Property(name) => {
-                    self.object_with(&facts.object, Some((name, value.clone())), 0).map(Value::Object)
+                    let mut map = self.object_with(&facts.object, Some((name, value.clone())), 0);
+                    if let (Some(map), Filling::All) = (&mut map, filling) {
+                        let most = facts.object.max.unwrap_or(MAX_SAMPLE_LENGTH);
+                        self.fill(&facts.object, map, most.min(facts.object.properties.len() as u64 + 1), 0);
+                    }
+                    map.map(Value::Object)
                 }
                 Step::Item(index) => self.array_holding(facts, *index, value),
                 Step::Content => Some(Value::String(value.to_string())),

@@ -110,6 +110,63 @@ fn a_number_in_a_query_may_become_free_text_but_not_the_other_way() {
 }
 
 #[test]
+fn numbers_are_text_at_any_depth_of_a_parameter_and_in_headers() {
+    let list = |kind: &str| {
+        with_parameter(
+            json!({"name": "q", "in": "query", "schema": {"type": "array", "items": {"type": kind}}}),
+        )
+    };
+    assert_eq!(diff(&list("integer"), &list("string")).verdict, Verdict::Compatible);
+    let filter = |kind: &str| {
+        let schema = json!({"type": "object", "properties": {"id": {"type": kind}}});
+        with_parameter(json!({"name": "q", "in": "query", "style": "deepObject", "schema": schema}))
+    };
+    assert_eq!(diff(&filter("number"), &filter("string")).verdict, Verdict::Compatible);
+    assert_found(&diff(&filter("string"), &filter("number")), Verdict::Breaking, "request-type-narrowed");
+    let encoded = |kind: &str| {
+        with_parameter(
+            json!({"name": "q", "in": "query", "content": {"application/json": {"schema": {"type": kind}}}}),
+        )
+    };
+    assert_found(&diff(&encoded("integer"), &encoded("string")), Verdict::Breaking, "request-type-narrowed");
+    let header = |kind: &str| {
+        with_operation(
+            &json!({"responses": {"200": {"description": "d", "headers": {"X-Count": {"schema": {"type": kind}}}}}}),
+        )
+    };
+    assert_eq!(diff(&header("string"), &header("integer")).verdict, Verdict::Compatible);
+    assert_found(&diff(&header("integer"), &header("string")), Verdict::Breaking, "response-type-widened");
+}
+
+#[test]
+fn a_default_counts_where_a_parameter_may_be_left_out() {
+    let limit = |required: bool, default: Option<u64>| {
+        let mut schema = json!({"type": "integer"});
+        if let Some(default) = default {
+            schema["default"] = json!(default);
+        }
+        with_parameter(json!({"name": "limit", "in": "query", "required": required, "schema": schema}))
+    };
+    for (old, new) in [(Some(20), Some(100)), (None, Some(20)), (Some(20), None)] {
+        let report = diff(&limit(false, old), &limit(false, new));
+        assert_found(&report, Verdict::Breaking, "request-parameter-default-changed");
+        assert_eq!(diff(&limit(true, old), &limit(true, new)).verdict, Verdict::Compatible);
+    }
+}
+
+#[test]
+fn a_promised_end_may_move_back_but_not_forward_or_away() {
+    let with = |sunset: Value| operation(json!({"deprecated": true, "x-sunset": sunset}));
+    let (early, late) = (with(json!("2029-01-01")), with(json!("2030-01-01")));
+    assert_eq!(diff(&early, &late).verdict, Verdict::Compatible);
+    assert_found(&diff(&late, &early), Verdict::Breaking, "sunset-moved-forward");
+    let unnamed = operation(json!({"deprecated": true}));
+    assert_found(&diff(&late, &unnamed), Verdict::Breaking, "sunset-removed");
+    assert_eq!(diff(&late, &operation(json!({}))).verdict, Verdict::Compatible);
+    assert_eq!(diff(&unnamed, &with(json!("soon"))).verdict, Verdict::NotChecked);
+}
+
+#[test]
 fn the_way_a_list_is_written_matters_and_a_single_value_does_not() {
     let of = |kind: &str, explode: bool| {
         with_parameter(json!({"name": "q", "in": "query", "explode": explode, "schema": {"type": kind}}))

@@ -154,6 +154,62 @@ fn what_cannot_be_compared_is_not_checked_and_never_compatible() {
 }
 
 #[test]
+fn conditions_are_rules_and_what_several_alternatives_allow_together_is_allowed() {
+    let old = object(json!({"name": {"type": "string"}}), &[]);
+    let mut ruled = old.clone();
+    ruled["dependentSchemas"] = json!({"name": {"properties": {"email": {"type": "string"}}}});
+    let report = request(old.clone(), ruled.clone());
+    assert_found(&report, Verdict::Breaking, "request-type-narrowed");
+    let body = &report.changes[0].witness.as_ref().expect("witness")["body"];
+    assert!(
+        jsonschema::draft202012::is_valid(&old, body) && !jsonschema::draft202012::is_valid(&ruled, body),
+        "{body}"
+    );
+    let mut idle = old.clone();
+    idle["if"] = json!({"properties": {"name": {"const": "x"}}});
+    idle["then"] = json!({"properties": {"name": {"maxLength": 3}}});
+    assert_eq!(request(old, idle).verdict, Verdict::Compatible);
+}
+
+#[test]
+fn what_cannot_be_expressed_of_arrays_says_nothing_about_objects() {
+    let with = |least: u64| {
+        json!({"type": "object", "contains": {"type": "string"}, "unevaluatedItems": {"minLength": least},
+            "properties": {"a": {"type": "string", "minLength": least}}})
+    };
+    assert_found(&request(with(1), with(2)), Verdict::Breaking, "request-min-length-raised");
+}
+
+#[test]
+fn limits_of_contains_are_compared_as_numbers() {
+    let with = |least: u64, most: u64| {
+        json!({"type": "array", "items": {"type": "string"}, "contains": {"type": "integer"},
+            "minContains": least, "maxContains": most})
+    };
+    assert_found(&request(with(1, 5), with(2, 6)), Verdict::Breaking, "request-contains-narrowed");
+    assert_found(&request(with(2, 6), with(1, 5)), Verdict::Breaking, "request-contains-narrowed");
+    assert_eq!(request(with(2, 5), with(1, 6)).verdict, Verdict::Compatible);
+}
+
+#[test]
+fn a_pattern_and_what_another_schema_says_of_the_rest_do_not_mix() {
+    let with = |kinds: Value| {
+        json!({"type": "object", "allOf": [
+            {"additionalProperties": {"const": "b"}, "properties": {"b": {"type": kinds}}},
+            {"patternProperties": {"b": {"type": "boolean"}}},
+        ]})
+    };
+    let (old, new) = (with(json!(["boolean", "null"])), with(json!("null")));
+    assert_ne!(request(old, new).verdict, Verdict::Compatible);
+}
+
+#[test]
+fn parting_objects_by_a_property_loses_no_text() {
+    let new = json!({"maxLength": 1, "anyOf": [{"dependentSchemas": {"c": {}}}, {}]});
+    assert_found(&request(json!({"type": "string"}), new), Verdict::Breaking, "request-max-length-lowered");
+}
+
+#[test]
 fn places_have_file_and_line_in_yaml_over_several_files() {
     let entry = |version: &str| {
         format!(

@@ -235,7 +235,9 @@ fn relate_content(held: &Facts, holding: &Facts, relation: &mut Relation) {
         ("contentMediaType", &own.media_type, &wanted.media_type),
     ];
     for (keyword, own, wanted) in pairs {
-        if own != wanted {
+        // Text that is encoded is other text; what it holds matters only to those who demand it.
+        let is_demand = wanted.is_some() || keyword == "contentEncoding";
+        if own != wanted && is_demand {
             let text = |value: &Option<Rc<str>>| value.as_deref().unwrap_or("none").to_owned();
             relation.add(Violation::new(Aspect::Content, text(own), text(wanted)).about(keyword));
         }

@@ -70,6 +70,22 @@ fn groups<'f>(alternatives: &[&'f Facts]) -> Vec<Group<'f>> {
     groups
 }
 
+/// The schemas that one alternative of a variant excludes and another meets.
+fn conditions(held: &Facts, wide: &[&Facts]) -> Vec<NodeId> {
+    let mut variants: HashMap<&[NodeId], Vec<&Facts>> = HashMap::new();
+    wide.iter().for_each(|facts| variants.entry(&facts.chosen).or_default().push(facts));
+    let mut found: Vec<NodeId> = Vec::new();
+    for facts in wide.iter().filter(|facts| !facts.excluded.is_empty()) {
+        let others = &variants[facts.chosen.as_slice()];
+        if others.len() > 1 {
+            let is_condition = |node: &NodeId| others.iter().any(|other| !other.excluded.contains(node));
+            found.extend(facts.excluded.iter().filter(|node| is_condition(node)));
+        }
+    }
+    found.retain(|node| !held.excluded.contains(node));
+    found
+}
+
 impl Schemas<'_> {
     /// Pairs the alternatives of one type on both sides; the second part tells every held one's counterpart.
     pub(super) fn pair_variants<'f>(
@@ -174,13 +190,13 @@ impl Schemas<'_> {
         let mut part = Relation::default();
         self.relate_facts(held, wide.facts[closest], wide.kind, &mut part);
         self.relate_excluded(held, wide.facts[closest], wide.kind, &mut part);
-        let is_meant = wide.is_union && self.ignores_unknown_fields() && counterpart != Counterpart::Missing;
-        if !others_apart && !is_meant {
+        let lenient = wide.is_union && self.ignores_unknown_fields();
+        let is_new = lenient && counterpart == Counterpart::Missing;
+        if is_new || !(others_apart || lenient) {
             let shown = self.samples_of(held, 0, 8);
             part.soften();
             let violation = self.variant(held, wide).shown_by(shown);
-            // No variant names all of this one's properties: by the policy in force it is another one.
-            let is_new = wide.is_union && self.ignores_unknown_fields();
+            // No variant names all of a new one's properties: by the policy in force it is another one.
             part.add(if is_new { violation } else { violation.perhaps() });
         }
         relation.absorb(part);
@@ -229,42 +245,39 @@ impl Schemas<'_> {
             && self.dialects.iter().all(|dialect| dialect.is_openapi())
     }
 
-    /// Parts the documents of an alternative where those of the holding side part: by whether a property is there, and by
-    /// schemas that one of them excludes. `None` when there is nothing to part.
+    /// Parts the documents of one type of an alternative where those of the holding side part: by whether a property is
+    /// there, and by schemas that one of them excludes. `None` when there is nothing to part.
     pub(in super::super) fn split(
         &mut self,
         held: &Facts,
         wide: &[&Facts],
+        kind: Type,
         splits: usize,
     ) -> Option<Vec<Facts>> {
         if splits >= MAX_SPLITS || wide.len() < 2 || !self.work.prove() {
             return None;
         }
+        let by_name = if kind == Type::Object { self.split_by_name(held, wide) } else { None };
+        let parts = by_name.or_else(|| {
+            let conditions = conditions(held, wide);
+            conditions.into_iter().find_map(|node| self.split_by(held, node))
+        })?;
+        Some(parts.into_iter().filter(|part| part.types.has(kind)).collect())
+    }
+
+    /// The objects of an alternative that have a property on which the holding side parts, and those that do not.
+    fn split_by_name(&mut self, held: &Facts, wide: &[&Facts]) -> Option<Vec<Facts>> {
+        let own = &held.object;
         let name = wide.iter().flat_map(|facts| &facts.object.properties).find_map(|(name, node)| {
-            let is_asked = *node == NodeId::NEVER && !held.object.required.contains(name);
-            (is_asked && held.object.properties.get(name) != Some(&NodeId::NEVER)).then(|| Rc::clone(name))
-        });
-        if let Some(name) = name {
-            let mut present = Facts { types: Types::only(Type::Object), ..Facts::any() };
-            present.object_mut().required.insert(Rc::clone(&name));
-            let mut absent = Facts { types: Types::only(Type::Object), ..Facts::any() };
-            absent.object_mut().properties.insert(name, NodeId::NEVER);
-            return Some([present, absent].iter().filter_map(|part| self.meet(held, part)).collect());
-        }
-        // A condition is excluded by one alternative and met by another of the same variant.
-        let mut excluded: Vec<NodeId> = Vec::new();
-        let mut variants: HashMap<&[NodeId], Vec<&Facts>> = HashMap::new();
-        wide.iter().for_each(|facts| variants.entry(&facts.chosen).or_default().push(facts));
-        for facts in wide.iter().filter(|facts| !facts.excluded.is_empty()) {
-            let others = &variants[facts.chosen.as_slice()];
-            if others.len() < 2 {
-                continue;
-            }
-            let is_condition = |node: &NodeId| others.iter().any(|other| !other.excluded.contains(node));
-            excluded.extend(facts.excluded.iter().filter(|node| is_condition(node)));
-        }
-        excluded.retain(|node| !held.excluded.contains(node));
-        excluded.into_iter().find_map(|node| self.split_by(held, node))
+            let is_asked = *node == NodeId::NEVER && !own.required.contains(name);
+            (is_asked && own.properties.get(name) != Some(&NodeId::NEVER)).then(|| Rc::clone(name))
+        })?;
+        let mut present = Facts { types: Types::only(Type::Object), ..Facts::any() };
+        present.object_mut().required.insert(Rc::clone(&name));
+        let mut absent = present.clone();
+        absent.object_mut().required.clear();
+        absent.object_mut().properties.insert(name, NodeId::NEVER);
+        Some([present, absent].iter().filter_map(|part| self.meet(held, part)).collect())
     }
 
     /// The documents of an alternative that a schema allows, and those it does not; `None` when either is all of them.
