@@ -120,6 +120,9 @@ const MAX_SAMPLES_MADE: usize = 1 << 18;
 /// How many samples are made for one pair of schemas, so that a hard one does not take the witnesses of the others.
 const MAX_SAMPLES_HERE: usize = 1 << 11;
 
+/// How many properties are merged for `allOf` in one comparison: real contracts need some hundred thousand.
+const MAX_MERGED: usize = 1 << 23;
+
 /// What a comparison has done so far; past a limit nothing more is proved and no more witnesses are looked for.
 #[derive(Debug, Default)]
 struct Work {
@@ -127,6 +130,7 @@ struct Work {
     trials: usize,
     samples: usize,
     samples_here: usize,
+    merged: usize,
     /// True while only an answer is wanted and no document that shows it.
     without_samples: bool,
 }
@@ -149,6 +153,18 @@ impl Work {
         self.samples += 1;
         self.samples_here += 1;
         !self.without_samples && self.samples <= MAX_SAMPLES_MADE && self.samples_here <= MAX_SAMPLES_HERE
+    }
+
+    /// Counts samples about to be made at once; false when no more may be.
+    fn add_samples(&mut self, count: usize) -> bool {
+        self.samples = self.samples.saturating_add(count);
+        self.samples <= MAX_SAMPLES_MADE
+    }
+
+    /// Counts properties about to be merged; false when no more may be.
+    fn merge(&mut self, properties: usize) -> bool {
+        self.merged = self.merged.saturating_add(properties);
+        self.merged <= MAX_MERGED
     }
 
     /// Begins the work on another pair.

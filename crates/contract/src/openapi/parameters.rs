@@ -1,5 +1,7 @@
 //! Parameters of operations: which there are, whether they must be sent, how they are written.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::cursor::Cursor;
@@ -51,17 +53,21 @@ impl<'l> Parameter<'l> {
 impl<'l> Comparer<'_, 'l> {
     pub(super) fn parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
         let (before, after) = (parameters(old), parameters(new));
-        for parameter in &before {
-            match counterpart(parameter, old, &after, new) {
-                Some(index) => self.parameter(parameter, &after[index], new),
+        let (own, others) = (identities(&before, old), identities(&after, new));
+        let by_identity: HashMap<&(String, String), usize> =
+            others.iter().enumerate().map(|(index, identity)| (identity, index)).collect();
+        for (parameter, identity) in before.iter().zip(&own) {
+            match by_identity.get(identity) {
+                Some(index) => self.parameter(parameter, &after[*index], new),
                 None => {
                     let message = format!("{} is no longer described", parameter.label(&new.name()));
                     self.removed(&rules::PARAMETER_REMOVED, &parameter.cursor, &new.cursor, message);
                 }
             }
         }
-        for parameter in &after {
-            if counterpart(parameter, new, &before, old).is_none() {
+        let known: HashSet<&(String, String)> = own.iter().collect();
+        for (parameter, identity) in after.iter().zip(&others) {
+            if !known.contains(identity) {
                 let label = parameter.label(&new.name());
                 if parameter.is_required() {
                     let message =
@@ -160,14 +166,14 @@ impl<'l> Comparer<'_, 'l> {
 /// The parameters of an operation and those of its path that it does not replace.
 fn parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
     let mut found: Vec<Parameter<'l>> = Vec::new();
+    let mut known: HashSet<(&str, &str)> = HashSet::new();
     for owner in [&operation.cursor, operation.item] {
         let list = owner.get("parameters").map(|list| list.items()).unwrap_or_default();
         for cursor in list {
             let (Some(place), Some(name)) = (cursor.text("in"), cursor.text("name")) else { continue };
             let ignored = place == "header"
                 && ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str());
-            let known = found.iter().any(|other| other.place == place && other.name == name);
-            if !known && !ignored && place != "body" && place != "formData" {
+            if !ignored && place != "body" && place != "formData" && known.insert((place, name)) {
                 found.push(Parameter { place, name, cursor });
             }
         }
@@ -175,21 +181,19 @@ fn parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
     found
 }
 
-/// The same parameter on the other side: by name, in a path by position.
-fn counterpart(
-    parameter: &Parameter<'_>,
-    own: &Operation<'_, '_>,
-    others: &[Parameter<'_>],
-    other: &Operation<'_, '_>,
-) -> Option<usize> {
-    let position = path_names(own.path).iter().position(|name| *name == parameter.name);
-    let renamed = position.and_then(|position| path_names(other.path).get(position).copied());
-    others.iter().position(|candidate| {
-        candidate.place == parameter.place
-            && match parameter.place {
-                "header" => candidate.name.eq_ignore_ascii_case(parameter.name),
-                "path" => candidate.name == renamed.unwrap_or(parameter.name),
-                _ => candidate.name == parameter.name,
-            }
-    })
+/// What the same parameter is found by: its name, in a path its position, in a header whatever its case.
+fn identity(parameter: &Parameter<'_>, positions: &HashMap<&str, usize>) -> (String, String) {
+    let name = match parameter.place {
+        "header" => parameter.name.to_ascii_lowercase(),
+        "path" => positions.get(parameter.name).map_or_else(|| parameter.name.to_owned(), usize::to_string),
+        _ => parameter.name.to_owned(),
+    };
+    (parameter.place.to_owned(), name)
+}
+
+/// The identities of all parameters of an operation, in their order.
+fn identities(parameters: &[Parameter<'_>], operation: &Operation<'_, '_>) -> Vec<(String, String)> {
+    let names = path_names(operation.path).into_iter().enumerate();
+    let positions: HashMap<&str, usize> = names.map(|(position, name)| (name, position)).collect();
+    parameters.iter().map(|parameter| identity(parameter, &positions)).collect()
 }

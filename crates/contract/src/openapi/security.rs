@@ -11,6 +11,9 @@ use super::cursor::Cursor;
 use super::operations::Operation;
 use super::{Comparer, Pair, rules};
 
+/// How many alternatives are compared each with each: real contracts have a handful.
+const MAX_ALTERNATIVES: usize = 128;
+
 /// The schemes one alternative needs, with their scopes.
 pub(super) type Alternative<'l> = BTreeMap<&'l str, BTreeSet<&'l str>>;
 
@@ -22,6 +25,10 @@ impl<'l> Comparer<'_, 'l> {
         }
         let pair = Pair { old: &old.cursor, new: &new.cursor };
         let name = new.name();
+        if before.len().max(after.len()) > MAX_ALTERNATIVES {
+            let reason = format!("more than {MAX_ALTERNATIVES} ways to authenticate");
+            return self.not_checked(&pair, reason);
+        }
         for alternative in &before {
             if !after.iter().any(|other| is_met_by(other, alternative)) {
                 let by_name =

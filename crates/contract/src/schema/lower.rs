@@ -255,6 +255,10 @@ impl<'l> Schemas<'l> {
         let mut met = Vec::new();
         for first in one {
             for second in other {
+                let properties = first.object.properties.len() + second.object.properties.len();
+                if !self.work.merge(properties) {
+                    return Err(TooMany);
+                }
                 met.extend(self.meet(first, second));
                 if met.len() > MAX_ALTERNATIVES {
                     return Err(TooMany);

@@ -20,6 +20,12 @@ const MAX_PATTERN_BYTES: usize = 4096;
 /// The most states visited in one walk over one or two automata.
 const MAX_STEPS: usize = 1 << 14;
 
+/// The most memory for all automata of one comparison.
+const MAX_BUILT_BYTES: usize = 1 << 26;
+
+/// The most states visited in all walks of one comparison.
+const MAX_VISITED: usize = 1 << 20;
+
 type Dfa = dense::DFA<Vec<u32>>;
 
 /// The patterns met so far, compiled once.
@@ -27,6 +33,10 @@ type Dfa = dense::DFA<Vec<u32>>;
 pub(super) struct Patterns {
     compiled: HashMap<Rc<str>, Option<Rc<Dfa>>>,
     included: HashMap<(Rc<str>, Rc<str>), Inclusion>,
+    /// Bytes of automata built, and those given up.
+    built: usize,
+    /// States visited in all walks.
+    visited: usize,
 }
 
 /// Whether every string of one pattern is one of another.
@@ -59,11 +69,13 @@ impl Patterns {
             return known.clone();
         }
         let answer = match (self.compile(narrow), self.compile(wide)) {
-            (Some(narrow), Some(wide)) => match search(&[&narrow, &wide], |found| found[0] && !found[1], 0) {
-                Found::Text(text) => Inclusion::No(text),
-                Found::Nothing => Inclusion::Yes,
-                Found::TooMuch => Inclusion::Unknown,
-            },
+            (Some(narrow), Some(wide)) => {
+                match self.search(&[&narrow, &wide], |found| found[0] && !found[1], 0) {
+                    Found::Text(text) => Inclusion::No(text),
+                    Found::Nothing => Inclusion::Yes,
+                    Found::TooMuch => Inclusion::Unknown,
+                }
+            }
             _ => Inclusion::Unknown,
         };
         self.included.insert(key, answer.clone());
@@ -73,7 +85,7 @@ impl Patterns {
     /// True when no string matches both patterns.
     pub(super) fn disjoint(&mut self, one: &Rc<str>, other: &Rc<str>) -> bool {
         let (Some(one), Some(other)) = (self.compile(one), self.compile(other)) else { return false };
-        search(&[&one, &other], |found| found[0] && found[1], 0) == Found::Nothing
+        self.search(&[&one, &other], |found| found[0] && found[1], 0) == Found::Nothing
     }
 
     /// The shortest string of at least `min_length` characters that all of `wanted` match and `unwanted` does not.
@@ -93,7 +105,7 @@ impl Patterns {
         let fits = |found: &[bool]| {
             found[..count].iter().all(|found| *found) && !found[count..].iter().any(|found| *found)
         };
-        match search(&automata, fits, min_length) {
+        match self.search(&automata, fits, min_length) {
             Found::Text(text) => Some(text),
             Found::Nothing | Found::TooMuch => None,
         }
@@ -105,18 +117,29 @@ impl Patterns {
         let automata: Vec<Rc<Dfa>> =
             patterns.iter().map(|pattern| self.compile(pattern)).collect::<Option<_>>()?;
         let automata: Vec<&Dfa> = automata.iter().map(|dfa| &**dfa).collect();
-        match search(&automata, |found| found.iter().all(|found| *found), min_length) {
+        match self.search(&automata, |found| found.iter().all(|found| *found), min_length) {
             Found::Text(_) => Some(true),
             Found::Nothing => Some(false),
             Found::TooMuch => None,
         }
     }
 
+    /// A walk that counts what it visits.
+    fn search(&mut self, automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) -> Found {
+        if self.visited > MAX_VISITED {
+            return Found::TooMuch;
+        }
+        let (found, visited) = search(automata, fits, min_length);
+        self.visited += visited;
+        found
+    }
+
     fn compile(&mut self, pattern: &Rc<str>) -> Option<Rc<Dfa>> {
         if let Some(known) = self.compiled.get(pattern) {
             return known.clone();
         }
-        let built = build(pattern).map(Rc::new);
+        let built = if self.built > MAX_BUILT_BYTES { None } else { build(pattern).map(Rc::new) };
+        self.built += built.as_ref().map_or(MAX_AUTOMATON_BYTES, |dfa| dfa.memory_usage());
         self.compiled.insert(Rc::clone(pattern), built.clone());
         built
     }
@@ -211,10 +234,11 @@ enum Found {
     TooMuch,
 }
 
-/// Finds the shortest text, by characters of a small alphabet first, on which the automata accept as `fits` asks.
-fn search(automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) -> Found {
+/// Finds the shortest text, by characters of a small alphabet first, on which the automata accept as `fits` asks, and tells
+/// how many states it visited.
+fn search(automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) -> (Found, usize) {
     let Some(start) = automata.iter().map(|dfa| begin(dfa)).collect::<Option<Vec<_>>>() else {
-        return Found::TooMuch;
+        return (Found::TooMuch, 0);
     };
     let mut nodes = vec![Visit { states: start.clone(), parent: usize::MAX, byte: 0, length: 0 }];
     let mut seen = HashSet::from([(start, 0_usize, 0_u8)]);
@@ -225,7 +249,7 @@ fn search(automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) 
             let found: Vec<bool> =
                 automata.iter().zip(&visit.states).map(|(dfa, state)| accepts(dfa, *state)).collect();
             if fits(&found) {
-                return spell(&nodes, index);
+                return (spell(&nodes, index), nodes.len());
             }
         }
         let mut last = None;
@@ -244,10 +268,10 @@ fn search(automata: &[&Dfa], fits: impl Fn(&[bool]) -> bool, min_length: usize) 
             }
         }
         if nodes.len() > MAX_STEPS {
-            return Found::TooMuch;
+            return (Found::TooMuch, nodes.len());
         }
     }
-    Found::Nothing
+    (Found::Nothing, nodes.len())
 }
 
 #[derive(Clone)]

@@ -18,6 +18,9 @@ const MAX_SAMPLE_DEPTH: usize = 8;
 /// The longest string and array that is written out in a sample.
 pub(super) const MAX_SAMPLE_LENGTH: u64 = 2048;
 
+/// How many of the described properties are looked at to fill an object.
+const MAX_FILLED: usize = 4096;
+
 /// How many samples of one alternative are tried.
 const MAX_SAMPLES: usize = 24;
 
@@ -149,7 +152,7 @@ impl Schemas<'_> {
     fn object_candidates(&mut self, facts: &Facts, depth: usize, count: usize) -> Vec<Value> {
         let Some(smallest) = self.object_with(&facts.object, None, depth) else { return Vec::new() };
         let mut found = vec![Value::Object(smallest.clone())];
-        let optional: Vec<Rc<str>> = facts.object.properties.keys().cloned().collect();
+        let optional: Vec<Rc<str>> = facts.object.properties.keys().take(MAX_FILLED).cloned().collect();
         for name in
             optional.into_iter().filter(|name| !smallest.contains_key(&**name)).take(count.saturating_sub(1))
         {
@@ -168,7 +171,7 @@ impl Schemas<'_> {
         given: Option<(&str, Value)>,
         depth: usize,
     ) -> Option<Map<String, Value>> {
-        if !self.work.sample() {
+        if !self.work.sample() || !self.work.add_samples(object.required.len()) {
             return None;
         }
         let mut map = Map::new();
@@ -196,7 +199,11 @@ impl Schemas<'_> {
         least: u64,
         depth: usize,
     ) {
-        let declared: Vec<Rc<str>> = object.properties.keys().cloned().collect();
+        if map.len() as u64 >= least {
+            return;
+        }
+        let wanted = usize::try_from(least).unwrap_or(usize::MAX).min(MAX_FILLED);
+        let declared: Vec<Rc<str>> = object.properties.keys().take(wanted).cloned().collect();
         let extra = (0..least.min(MAX_SAMPLE_LENGTH)).map(|index| Rc::from(format!("extra{index}")));
         let mut patterned = Vec::new();
         for pattern in object.patterns.keys() {

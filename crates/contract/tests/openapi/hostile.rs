@@ -179,3 +179,95 @@ fn keywords_of_the_wrong_shape_never_panic() {
         }
     }
 }
+
+#[test]
+fn wide_objects_unions_and_lists_are_compared_in_bounded_time() {
+    let numbered = |count: usize, part: &dyn Fn(usize) -> Value| -> Map<String, Value> {
+        (0..count).map(|index| (format!("p{index}"), part(index))).collect()
+    };
+    let object = |most: u64| json!({"type": "object", "properties": numbered(3000, &|_| json!({"type": "string", "maxLength": most}))});
+    let merged = |kind: &str| -> Value {
+        let parts: Vec<Value> = (0..600)
+            .map(|index| json!({"type": "object", "properties": {format!("p{index}"): {"type": kind}}}))
+            .collect();
+        json!({"allOf": parts})
+    };
+    let patterned = |kind: &str| {
+        let patterns: Map<String, Value> =
+            (0..300).map(|index| (format!("^x{index}-[a-z]{{1,50}}$"), json!({"type": kind}))).collect();
+        json!({"type": "object", "patternProperties": patterns})
+    };
+    within_patience(|| {
+        assert_eq!(compare(&with_body(&object(9)), &with_body(&object(8))).verdict, Verdict::Breaking);
+        assert_eq!(
+            compare(&with_body(&merged("string")), &with_body(&merged("integer"))).verdict,
+            Verdict::Breaking
+        );
+        let patterns = compare(&with_body(&patterned("string")), &with_body(&patterned("integer")));
+        assert_eq!(patterns.verdict, Verdict::NotChecked);
+    });
+}
+
+#[test]
+fn long_lists_of_parameters_and_ways_to_authenticate_are_bounded() {
+    let document = |kind: &str| {
+        let parameters: Vec<Value> = (0..2000)
+            .map(|index| json!({"name": format!("q{index}"), "in": "query", "schema": {"type": kind}}))
+            .collect();
+        super::support::with_operation(
+            &json!({"parameters": parameters, "responses": {"200": {"description": "ok"}}}),
+        )
+    };
+    let secured = |prefix: &str| {
+        let ways: Vec<Value> = (0..500).map(|index| json!({format!("{prefix}{index}"): []})).collect();
+        super::support::with_operation(
+            &json!({"security": ways, "responses": {"200": {"description": "ok"}}}),
+        )
+    };
+    within_patience(|| {
+        assert_eq!(compare(&document("string"), &document("integer")).verdict, Verdict::Breaking);
+        assert_eq!(compare(&secured("a"), &secured("b")).verdict, Verdict::NotChecked);
+    });
+}
+
+#[test]
+fn schemas_that_exclude_themselves_and_conditions_on_conditions_end() {
+    let nested = |name: &str| {
+        (0..40).fold(json!({}), |inner, _| {
+            json!({"if": {"properties": {"a": {"const": 1}}}, "then": inner, "else": {"required": [name]}})
+        })
+    };
+    let nots = |kind: &str| (0..60).fold(json!({"type": kind}), |inner, _| json!({"not": inner}));
+    within_patience(|| {
+        assert_ne!(compare(&with_body(&nested("b")), &with_body(&nested("c"))).verdict, Verdict::Compatible);
+        assert_ne!(
+            compare(&with_body(&nots("string")), &with_body(&nots("integer"))).verdict,
+            Verdict::Compatible
+        );
+    });
+}
+
+#[test]
+fn yaml_attacks_and_numbers_out_of_range_are_errors_with_their_line() {
+    let bomb = |levels: usize| -> String {
+        let level = |index: usize| {
+            let previous = format!("*l{index}");
+            format!("l{next}: &l{next} [{}]\n", [previous.as_str(); 9].join(","), next = index + 1)
+        };
+        (0..levels).map(level).fold("openapi: 3.0.0\nl0: &l0 [x]\n".to_owned(), |text, line| text + &line)
+    };
+    let cases = [
+        ("bomb.yaml", bomb(9), "aliases copy"),
+        ("flow.yaml", format!("openapi: 3.0.0\na: {}", "[".repeat(10_000)), "recursion"),
+        ("block.yaml", format!("openapi: 3.0.0\na:\n{}x", "- ".repeat(10_000)), "nested deeper"),
+        ("keys.yaml", "openapi: 3.0.0\npaths:\n  [1, 2]: x\n".to_owned(), "key"),
+        ("twice.yaml", "openapi: 3.0.0\npaths: {}\npaths: {}\n".to_owned(), "twice"),
+        ("huge.json", "{\"openapi\": \"3.0.0\",\n\"maximum\": 1e999}".to_owned(), "out of range"),
+    ];
+    for (file, text, expected) in cases {
+        let source = Source::file(file, text.into_bytes());
+        let errors = diff_as(Kind::OpenApi, &source, &source, &Options::default()).expect_err("bad input");
+        let told = errors.iter().all(|error| error.line.is_some() && error.message.contains(expected));
+        assert!(told, "{file}: {errors:?}");
+    }
+}

@@ -11,6 +11,9 @@ use super::super::pattern::Inclusion;
 use super::super::violation::{Aspect, Violation};
 use super::{Relation, Step};
 
+/// How many pairs of patterns of properties are compared for one pair of objects.
+const MAX_PATTERN_PAIRS: usize = 1 << 12;
+
 impl Schemas<'_> {
     pub(super) fn relate_objects(&mut self, held: &Facts, holding: &Facts, relation: &mut Relation) {
         let (own, wanted) = (&*held.object, &*holding.object);
@@ -162,6 +165,10 @@ impl Schemas<'_> {
     }
 
     fn relate_patterned(&mut self, own: &ObjectFacts, wanted: &ObjectFacts, relation: &mut Relation) {
+        if own.patterns.len().saturating_mul(wanted.patterns.len()) > MAX_PATTERN_PAIRS {
+            relation.undecided.push("more patterns of properties than are compared".to_owned());
+            return;
+        }
         for (pattern, to) in &wanted.patterns {
             if let Some(from) = own.patterns.get(pattern) {
                 self.relate_matching(pattern, *from, *to, relation);
