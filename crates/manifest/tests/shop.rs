@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::ServiceName;
-use lockstep_manifest::{MANIFEST_FILE, Manifest, parse};
+use lockstep_domain::contract::ContractKind;
+use lockstep_manifest::{ContractOrigin, MANIFEST_FILE, Manifest, parse};
 
 fn manifests(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
@@ -21,10 +22,13 @@ fn read(path: &Path) -> Manifest {
     parse(&text, &path.display().to_string()).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
+fn shop() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/shop")
+}
+
 #[test]
 fn every_manifest_of_the_shop_is_sound_and_requires_only_its_services() {
-    let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/shop");
-    let manifests: Vec<_> = manifests(&shop).iter().map(|path| read(path)).collect();
+    let manifests: Vec<_> = manifests(&shop()).iter().map(|path| read(path)).collect();
     let names: BTreeSet<_> = manifests.iter().map(|manifest| manifest.name.clone()).collect();
     assert_eq!(
         names.iter().map(ServiceName::as_str).collect::<Vec<_>>(),
@@ -33,4 +37,22 @@ fn every_manifest_of_the_shop_is_sound_and_requires_only_its_services() {
     for manifest in &manifests {
         assert!(manifest.requires.keys().all(|name| names.contains(name)), "{}", manifest.name);
     }
+}
+
+#[test]
+fn the_shop_has_contracts_of_three_kinds_and_all_that_are_named_are_there() {
+    let mut kinds = BTreeSet::new();
+    for path in manifests(&shop()) {
+        let (manifest, folder) = (read(&path), path.parent().expect("a file is in a folder"));
+        for contract in &manifest.contracts {
+            let ContractOrigin::Path(place) = &contract.origin else { panic!("{contract:?}") };
+            assert!(folder.join(place.as_str()).exists(), "{place:?} of {}", manifest.name);
+            kinds.insert(contract.kind);
+        }
+        for (provider, needed) in &manifest.requires {
+            let place = needed.contract.as_ref().expect("it says what it was built against");
+            assert!(folder.join(place.as_str()).is_file(), "{provider} as {} knows it", manifest.name);
+        }
+    }
+    assert_eq!(kinds, BTreeSet::from([ContractKind::OpenApi, ContractKind::Protobuf, ContractKind::Sql]));
 }

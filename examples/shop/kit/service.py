@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:
             traceback.print_exc()
             status, document = 500, {"error": f"{type(error).__name__}: {error}"}
-        self.send(status, {**document, "served_by": self.server.served_by})
+        self.send(status, document)
 
     do_POST = do_GET
 

@@ -3,9 +3,11 @@
 import os
 import re
 
+from ledger import Ledger
 from service import Refused, serve
 
 CURRENCY = os.environ.get("CURRENCY", "EUR")
+LEDGER = Ledger()
 
 
 def cents(body):
@@ -22,7 +24,7 @@ def order(body):
 
 
 def charge(body):
-    return {"order": order(body), "charged_cents": cents(body), "currency": CURRENCY}
+    return LEDGER.charge(order(body), cents(body), CURRENCY)
 
 
 def answer(request):

@@ -1,10 +1,21 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { window } from "./window.mjs";
 
 const documents = { catalog: { items: [{ id: "tea" }] }, orders: { orders: [{ id: "o-1" }] } };
-const call = async (service) => ({ document: documents[service], servedBy: `${service}@1.0.0` });
+const contract = (service) => JSON.parse(readFileSync(new URL(`clients/${service}.json`, import.meta.url)));
+
+// Answers as another service does, and only what its contract has.
+async function call(service, path) {
+  const [resource, query] = path.split("?");
+  const operation = contract(service).paths[resource]?.get;
+  assert.ok(operation, `GET ${path} is not in the contract of ${service}`);
+  const named = (operation.parameters ?? []).map((parameter) => parameter.name);
+  for (const name of new URLSearchParams(query).keys()) assert.ok(named.includes(name), `${service} does not take ${name}`);
+  return { document: documents[service], servedBy: `${service}@1.0.0` };
+}
 
 test("shows items, orders and who took part", async () => {
   const shown = await window("storefront@1.0.0", call);

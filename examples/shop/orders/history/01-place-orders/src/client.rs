@@ -44,7 +44,8 @@ impl Client {
         let Self { authority, prefix, .. } = self;
         let length = body.len();
         let request = format!(
-            "{method} {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n{forwarded}Content-Length: {length}\r\n\r\n{body}"
+            "{method} {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n{forwarded}\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
         );
         if let Some(connection) = self.connection.take() {
             match self.exchange(connection, &request) {

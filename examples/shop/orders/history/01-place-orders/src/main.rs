@@ -3,6 +3,8 @@
 #![deny(unsafe_code)]
 
 mod client;
+#[cfg(test)]
+mod contract;
 mod http;
 mod json;
 mod orders;

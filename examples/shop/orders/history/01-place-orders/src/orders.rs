@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +13,10 @@ use crate::json::{number, quoted, text};
 
 /// Orders that are remembered.
 const MAX_ORDERS: usize = 100;
+/// Prices that payments can charge.
+const CHARGEABLE_CENTS: RangeInclusive<u64> = 1..=99_999_999;
+/// The RPC of clients/catalog.proto, at the path that Twirp gives it.
+const GET_ITEM: &str = "/twirp/shop.catalog.v1.Catalog/GetItem";
 
 /// What is sent back.
 pub struct Reply {
@@ -48,7 +53,7 @@ impl Orders {
             ("GET", "/health") => Reply { status: 200, body: "{\"status\":\"ok\"}".into() },
             ("GET", "/orders") => self.list(),
             ("POST", "/orders") => self.place(&request.body, |call| match call {
-                Call::Price(path) => catalog.call("GET", path, &forwarded, ""),
+                Call::GetItem(message) => catalog.call("POST", GET_ITEM, &forwarded, message),
                 Call::Charge(body) => payments.call("POST", "/charges", &forwarded, body),
             }),
             (_, path) => Reply::error(404, &format!("there is nothing at {path}")),
@@ -65,12 +70,13 @@ impl Orders {
         let Some(item) = text(body, "item").filter(|item| is_item(item)) else {
             return Reply::error(400, "say which item, as in {\"item\":\"tea\"}");
         };
-        let priced = match call(Call::Price(&format!("/items/{item}"))) {
+        let priced = match call(Call::GetItem(&get_item(item))) {
             Ok(answer) if answer.status == 200 => answer,
             other => return failed("the catalog", other),
         };
-        let Some(cents) = number(&priced.body, "price_cents") else {
-            return Reply::error(502, "the catalog did not say a price");
+        let cents = number(&priced.body, "priceCents").filter(|cents| CHARGEABLE_CENTS.contains(cents));
+        let Some(cents) = cents else {
+            return Reply::error(502, "the catalog did not say a price that can be charged");
         };
         let id = format!("o-{}-{}", self.began, self.count.fetch_add(1, Ordering::SeqCst) + 1);
         let charged = match call(Call::Charge(&charge(&id, cents))) {
@@ -94,7 +100,7 @@ impl Orders {
 
 /// What an order asks of other services.
 enum Call<'a> {
-    Price(&'a str),
+    GetItem(&'a str),
     Charge(&'a str),
 }
 
@@ -112,6 +118,10 @@ fn order(id: &str, item: &str, cents: u64) -> String {
     format!("{{\"id\":\"{id}\",\"item\":\"{item}\",\"price_cents\":{cents}}}")
 }
 
+fn get_item(id: &str) -> String {
+    format!("{{\"id\":\"{id}\"}}")
+}
+
 fn charge(id: &str, cents: u64) -> String {
     format!("{{\"order\":\"{id}\",\"amount\":\"{}.{:02}\"}}", cents / 100, cents % 100)
 }
@@ -126,6 +136,15 @@ fn failed(who: &str, outcome: io::Result<Answer>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::OpenApi;
+
+    fn own() -> OpenApi {
+        OpenApi::read(include_str!("../api/openapi.json"))
+    }
+
+    fn payments() -> OpenApi {
+        OpenApi::read(include_str!("../clients/payments.json"))
+    }
 
     fn answer(status: u16, body: &str, served_by: &str) -> io::Result<Answer> {
         Ok(Answer { status, body: body.into(), served_by: served_by.into() })
@@ -134,9 +153,16 @@ mod tests {
     fn place(body: &str, price: u16) -> (Orders, Reply) {
         let orders = Orders::new("orders@1.0.0".into());
         let reply = orders.place(body, |call| match call {
-            Call::Price(path) => answer(price, "{\"price_cents\":350}", path),
-            Call::Charge(body) => answer(201, body, "payments@1.0.0"),
+            Call::GetItem(message) => {
+                assert_eq!(text(message, "id"), text(body, "item"));
+                answer(price, "{\"id\":\"tea\",\"priceCents\":350}", "catalog@1.0.0")
+            }
+            Call::Charge(body) => {
+                payments().check_request("post", "/charges", body);
+                answer(201, body, "payments@1.0.0")
+            }
         });
+        own().check_answer("post", "/orders", reply.status, &reply.body);
         (orders, reply)
     }
 
@@ -144,8 +170,10 @@ mod tests {
     fn an_order_is_priced_charged_and_remembered() {
         let (orders, reply) = place("{\"item\":\"tea\"}", 200);
         assert_eq!(reply.status, 201);
-        assert!(reply.body.ends_with("\"chain\":[\"orders@1.0.0\",\"/items/tea\",\"payments@1.0.0\"]}"));
-        assert!(orders.list().body.contains("\"item\":\"tea\",\"price_cents\":350"));
+        assert!(reply.body.ends_with("\"chain\":[\"orders@1.0.0\",\"catalog@1.0.0\",\"payments@1.0.0\"]}"));
+        let listed = orders.list();
+        assert!(listed.body.contains("\"item\":\"tea\",\"price_cents\":350"));
+        own().check_answer("get", "/orders", listed.status, &listed.body);
     }
 
     #[test]
@@ -160,6 +188,31 @@ mod tests {
         let (orders, reply) = place("{\"item\":\"tea\"}", 500);
         assert_eq!(reply.status, 502);
         assert!(orders.list().body.contains("\"orders\":[]"));
+    }
+
+    #[test]
+    fn the_catalog_is_asked_as_its_contract_says() {
+        let contract = include_str!("../clients/catalog.proto");
+        for line in [
+            "package shop.catalog.v1;",
+            "service Catalog {",
+            "rpc GetItem(GetItemRequest) returns (Item);",
+            "message GetItemRequest {\n  string id = 1;\n}",
+            "uint32 price_cents = 2;",
+        ] {
+            assert!(contract.contains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_price_that_cannot_be_charged_is_the_mistake_of_the_catalog() {
+        for price in ["0", "100000000", "\"3.50\""] {
+            let reply = Orders::new("orders@1.0.0".into()).place("{\"item\":\"tea\"}", |call| match call {
+                Call::GetItem(_) => answer(200, &format!("{{\"priceCents\":{price}}}"), "catalog@1.0.0"),
+                Call::Charge(body) => panic!("{body} was charged"),
+            });
+            assert_eq!(reply.status, 502, "{price}");
+        }
     }
 
     #[test]
