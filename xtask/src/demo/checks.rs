@@ -120,6 +120,31 @@ pub(super) fn released(installation: &Installation, service: &str) -> Result<Vec
     Ok(versions.iter().filter_map(|version| version["number"].as_str().map(str::to_owned)).collect())
 }
 
+/// The verdict on two versions, and what it rests on.
+type Cell = (String, String);
+
+/// Returns the answer for every version of a service with every version of another that it calls.
+pub(super) fn pairs(
+    installation: &Installation,
+    consumer: &str,
+    provider: &str,
+) -> Result<BTreeMap<(String, String), Cell>> {
+    let matrices = installation.json(&["compat", consumer, provider])?;
+    let matrix = &matrices[0];
+    ensure!(matrix["consumer"] == consumer && matrix["provider"] == provider, "the matrix is of others");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut found = BTreeMap::new();
+    for row in matrix["rows"].as_array().context("the matrix has no rows")? {
+        let providers = matrix["providers"].as_array().into_iter().flatten();
+        for (provider, cell) in providers.zip(row["cells"].as_array().into_iter().flatten()) {
+            let pair = (text(&row["version"]), text(provider));
+            found.insert(pair, (text(&cell["verdict"]), text(&cell["basis"])));
+        }
+    }
+    ensure!(!found.is_empty(), "the matrix is empty");
+    Ok(found)
+}
+
 /// Returns the instances of an environment that serve or could at once, with where they are and how often they restarted.
 pub(super) fn instances(installation: &Installation, environment: &str) -> Result<BTreeMap<String, String>> {
     let status = installation.json(&["status", environment])?;

@@ -52,13 +52,19 @@ impl Repository {
         Ok(())
     }
 
-    /// Adds the next commit of the history and returns its name; `None` when there is none.
-    pub(super) fn grow(&mut self) -> Result<Option<String>> {
-        let Some(patch) = self.history.get(self.next) else { return Ok(None) };
+    /// Returns how many commits of the history are still to come.
+    pub(super) fn commits_left(&self) -> usize {
+        self.history.len() - self.next
+    }
+
+    /// Adds the next commit of the history and returns its name.
+    pub(super) fn grow(&mut self) -> Result<String> {
+        let patch = self.history.get(self.next);
+        let patch = patch.with_context(|| format!("the history of `{}` is at its end", self.name))?;
         self.git([OsStr::new("am"), OsStr::new("--quiet"), patch.as_os_str()])?;
         let name = patch.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.next += 1;
-        Ok(Some(name))
+        Ok(name)
     }
 
     /// Runs git in the repository, untouched by how the person at this machine has set it up.

@@ -25,6 +25,15 @@ pub(super) struct Rollback {
     pub(super) last_old_answer: Option<Duration>,
 }
 
+/// Versions of a consumer with versions of its provider.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pairs {
+    /// All that were judged by their contracts.
+    pub(super) all: usize,
+    /// Those that work together.
+    pub(super) works: usize,
+}
+
 /// What the demonstration came to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Summary {
@@ -32,6 +41,10 @@ pub(super) struct Summary {
     pub(super) services: usize,
     /// Versions that were built.
     pub(super) versions: usize,
+    /// The number that was refused, and why.
+    pub(super) refused: Option<String>,
+    /// What contracts say about orders and payments.
+    pub(super) pairs: Pairs,
     /// What the client saw.
     pub(super) totals: Totals,
     /// Ways back.
@@ -49,6 +62,9 @@ impl Summary {
         ensure!(failed == 0, "{failed} of {requests} requests failed");
         ensure!(requests > 0, "the client made no request");
         ensure!(self.versions >= VERSIONS, "only {} versions were built", self.versions);
+        ensure!(self.refused.is_some(), "no number was refused");
+        let Pairs { all, works } = self.pairs;
+        ensure!(0 < works && works < all, "{works} of {all} pairs of versions work together");
         ensure!(self.rollbacks.len() >= ROLLBACKS, "only {} rollbacks were made", self.rollbacks.len());
         Ok(())
     }
@@ -60,6 +76,13 @@ impl fmt::Display for Summary {
         writeln!(f, "\n== Summary ==")?;
         writeln!(f, "services            {}", self.services)?;
         writeln!(f, "versions built      {}", self.versions)?;
+        let Pairs { all, works } = self.pairs;
+        writeln!(f, "number refused      {}", self.refused.as_deref().unwrap_or("none"))?;
+        writeln!(
+            f,
+            "pairs by contract   {all} of orders and payments: {works} work, {} do not",
+            all - works
+        )?;
         writeln!(f, "requests made       {requests}")?;
         writeln!(f, "requests failed     {failed}")?;
         writeln!(f, "answers replaced    {shielded} bad answers of a version on trial")?;
@@ -106,6 +129,8 @@ mod tests {
         Summary {
             services: 4,
             versions: 20,
+            refused: Some("payments 1.2.0: its contract owes a major step".into()),
+            pairs: Pairs { all: 16, works: 13 },
             totals: Totals { requests: 9_000, failed: 0, shielded: 3 },
             rollbacks: vec![rollback; 4],
             bad_version: Duration::from_millis(1_250),
@@ -121,12 +146,21 @@ mod tests {
         assert!(Summary { versions: 11, ..good() }.verdict().is_err());
         assert!(Summary { rollbacks: Vec::new(), ..good() }.verdict().is_err());
         assert!(Summary { totals: Totals::default(), ..good() }.verdict().is_err());
+        assert!(Summary { refused: None, ..good() }.verdict().is_err());
+        assert!(Summary { pairs: Pairs { all: 16, works: 16 }, ..good() }.verdict().is_err());
     }
 
     #[test]
     fn everything_that_counts_is_said() {
         let text = good().to_string();
-        for part in ["versions built      20", "requests failed     0", "40 ms", "1.2 s", "2 min 5 s"] {
+        for part in [
+            "versions built      20",
+            "requests failed     0",
+            "13 work, 3 do not",
+            "40 ms",
+            "1.2 s",
+            "2 min 5 s",
+        ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
     }

@@ -121,12 +121,9 @@ fn render(answer: &CompatAnswer, style: &Style) -> String {
         }
     }
     if let Some(back) = back {
-        let _ = writeln!(
-            text,
-            "  and back again: {} {}",
-            said(back.pair.verdict),
-            printable(&first_reason(back))
-        );
+        let line =
+            format!("  and back again: {}  {}", said(back.pair.verdict), printable(&first_reason(back)));
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use lockstep_api::types::VersionView;
+use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
 use lockstep_domain::service::Version;
 
@@ -120,12 +121,16 @@ fn contracts(version: &Version) -> String {
         let _ = writeln!(text, "  {} {}", contract.kind, printable(&contract.name));
         for finding in &contract.findings {
             let may = |may: bool| if may { "yes" } else { "no" };
+            let owed = match finding.bump {
+                Bump::None => "nothing".to_owned(),
+                bump => format!("a {bump} step"),
+            };
             let _ = writeln!(
                 text,
                 "    since {}: {}, owes {}; may deploy: {}, may roll back: {}",
                 finding.against,
                 finding.verdict.as_str().replace('_', " "),
-                finding.bump,
+                owed,
                 may(finding.may_deploy),
                 may(finding.may_roll_back),
             );
