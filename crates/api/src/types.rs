@@ -272,7 +272,8 @@ pub struct CompatAnswer {
     pub verdict: Verdict,
     /// What was checked.
     pub checks: Vec<CompatCheck>,
-    /// Whether the version that runs now could come back afterwards, as far as the database tells.
+    /// Whether the version that runs now could come back afterwards, as far as the database tells; only when the version is
+    /// newer, because an older one leaves the schema as it is.
     pub back: Option<CompatCheck>,
 }
 

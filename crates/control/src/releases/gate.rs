@@ -199,7 +199,7 @@ impl Control {
             )
         };
         let hint = format!(
-            "{place}; or accept each break by rule and place in [[contract.accept]] of lockstep.toml"
+            "{place}; or accept each break, with the reason, in [[contract.accept]] of lockstep.toml"
         );
         Problem::new(ErrorCode::Refused, detail).with_problems(parts).with_hint(hint)
     }
@@ -390,9 +390,10 @@ fn change_part(change: &Change) -> ProblemPart {
         format!("\n      for example {cut}{more}")
     });
     ProblemPart {
-        detail: format!("{} ({}){witness}", change.message, change.rule.id),
+        detail: format!("{}{witness}", change.message),
         file: location.map(|location| location.file.clone()),
         line: location.map(|location| location.line as usize),
+        hint: Some(format!("to accept it: rule = {:?}, place = {:?}", change.rule.id, change.place)),
         ..ProblemPart::default()
     }
 }

@@ -193,10 +193,13 @@ fn unmet_words(unmet: &Unmet) -> String {
 }
 
 fn unmet_hint(unmet: &Unmet) -> String {
-    let Unmet { consumer, provider, requirement, .. } = unmet;
-    match &requirement.range {
-        Some(range) => format!("deploy {provider} {range} in the same operation: lockstep show {provider}"),
-        None => format!("choose versions that fit: lockstep compat {} {provider}", consumer.service),
+    let Unmet { consumer, provider, requirement, basis, .. } = unmet;
+    match (&requirement.range, basis) {
+        (Some(range), Basis::Range) => {
+            format!("deploy {provider} {range} in the same operation: lockstep show {provider}")
+        }
+        // What contracts disprove, another version of the range may not mend.
+        _ => format!("choose versions that fit: lockstep compat {} {provider}", consumer.service),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::contract::{
     Answer, ContractKind, Contracts, DatabaseWay, OfferedContract, Requirement, UsedContract, Verdict,
 };
+use lockstep_domain::plan::Refusal;
 use lockstep_domain::service::Version;
 use lockstep_domain::{Digest, Intent};
 
@@ -98,6 +99,9 @@ fn a_break_that_contracts_prove_is_refused_whatever_the_range_promises() {
         refusals(&stage, &deploy(&["payments@2.0.0"])),
         ["`orders@1.0.0` does not work with payments 2.0.0: POST /charges needs `cents`"]
     );
+    let refused = stage.plan("staging", &deploy(&["payments@2.0.0"]), None).unwrap_err();
+    let hint = refused.iter().find_map(Refusal::hint);
+    assert_eq!(hint.as_deref(), Some("choose versions that fit: lockstep compat orders payments"));
 }
 
 #[test]
