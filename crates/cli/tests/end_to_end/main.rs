@@ -1,4 +1,4 @@
-//! What must not go wrong when something else does: kills at any point, and bad input of every kind.
+//! What must not go wrong when something else does: kills at any point, bad input of every kind, contracts that break.
 //!
 //! All of it with the real binary, real git repositories, real instances, real sockets. One target, so that it is linked
 //! once and its support is shared.
@@ -8,5 +8,6 @@
 mod bad_input;
 mod calls;
 mod collect;
+mod contracts;
 mod crash;
 mod support;

@@ -104,7 +104,14 @@ impl Place {
     }
 
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
-        let out = self.run(&[arguments, &["--json"]].concat());
+        self.json_ending(arguments, 0)
+    }
+
+    /// Runs a command that must end with an exit code, and returns the document that it wrote to standard output.
+    pub(crate) fn json_ending(&self, arguments: &[&str], expected: i32) -> Value {
+        let arguments = [arguments, &["--json"]].concat();
+        let (code, out, err) = self.ended(&arguments);
+        assert_eq!(code, expected, "lockstep {}\n{out}\n{err}", arguments.join(" "));
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
     }
 
