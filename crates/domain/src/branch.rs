@@ -15,7 +15,7 @@ use crate::version::VersionNumber;
 
 mod number;
 
-pub use number::{NextNumber, NumberingError, Shortfall, newest_release, next_number, shortfall};
+pub use number::{NextNumber, NumberingError, Shortfall, newest_release, next_number, shortfall, softened};
 
 /// Longest label made of a branch name.
 pub const MAX_LABEL_LENGTH: usize = 40;

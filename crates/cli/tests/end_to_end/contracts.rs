@@ -140,6 +140,38 @@ fn contracts_raise_the_number_that_commits_owe() {
 }
 
 #[test]
+fn below_one_a_break_owes_the_second_number_and_an_addition_is_nothing_to_accept() {
+    let place = Place::begin();
+    let payments = place.repository("payments");
+    payments.write("lockstep.toml", &manifest("payments", "", PAYMENTS));
+    payments.write("api/openapi.yaml", &charges(&["order"], ""));
+    payments.commit("feat: begin");
+    place.run(&["service", "add", payments.folder()]);
+    assert_eq!(place.json(&["release", "payments", "--bump", "minor"])["version"], "0.1.0");
+
+    payments.write("api/openapi.yaml", &charges(&["order"], REFUNDS));
+    payments.commit("feat: give money back");
+    let refused = place.fail(&["release", "payments", "--bump", "patch"], 1);
+    assert!(
+        refused.contains("0.1.1 would be too small a number") && refused.contains("POST /refunds"),
+        "{refused}"
+    );
+    assert!(refused.contains("--bump minor") && !refused.contains("accept"), "{refused}");
+    assert_eq!(place.release("payments"), "payments@0.2.0");
+
+    payments.write("api/openapi.yaml", &charges(&["order"], ""));
+    payments.commit("fix: tidy up");
+    let refused = place.fail(&["release", "payments", "--bump", "patch"], 1);
+    assert!(
+        refused.contains("its contracts owe a minor one") && refused.contains("to accept it"),
+        "{refused}"
+    );
+    let build = place.json(&["release", "payments"]);
+    assert_eq!(build["version"], "0.3.0", "{build:#}");
+    assert_eq!(build["warnings"][0], "0.3.0 is a minor step because of its contracts; its commits say patch");
+}
+
+#[test]
 fn a_contract_that_cannot_be_read_stops_the_release_with_file_and_line() {
     let shop = Shop::open();
     shop.payments.write("api/openapi.yaml", "openapi: 3.1.0\npaths:\n  /charges:\n    post: [\n");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_contract::{Acceptance, Change, Options, Report};
-use lockstep_domain::branch::{Line, NextNumber, Shortfall, shortfall};
+use lockstep_domain::branch::{Line, NextNumber, Shortfall, shortfall, softened};
 use lockstep_domain::commits::Bump;
 use lockstep_domain::compat::{Basis, Pair, judge};
 use lockstep_domain::contract::{
@@ -184,6 +184,11 @@ impl Control {
         );
         let changes = worst.reports.iter().flat_map(|(_, report)| &report.changes);
         let changes = changes.filter(|change| change.owed() >= owed);
+        let acceptable = if changes.clone().any(Change::breaks) {
+            "; or accept each break, with the reason, in [[contract.accept]] of lockstep.toml"
+        } else {
+            ""
+        };
         let mut parts: Vec<_> = changes.clone().take(SHOWN_BREAKS).map(change_part).collect();
         let more = changes.count().saturating_sub(SHOWN_BREAKS);
         if more > 0 {
@@ -198,9 +203,7 @@ impl Control {
                 standing.cut.branch
             )
         };
-        let hint = format!(
-            "{place}; or accept each break, with the reason, in [[contract.accept]] of lockstep.toml"
-        );
+        let hint = format!("{place}{acceptable}");
         Problem::new(ErrorCode::Refused, detail).with_problems(parts).with_hint(hint)
     }
 
@@ -393,7 +396,9 @@ fn change_part(change: &Change) -> ProblemPart {
         detail: format!("{}{witness}", change.message),
         file: location.map(|location| location.file.clone()),
         line: location.map(|location| location.line as usize),
-        hint: Some(format!("to accept it: rule = {:?}, place = {:?}", change.rule.id, change.place)),
+        hint: change
+            .breaks()
+            .then(|| format!("to accept it: rule = {:?}, place = {:?}", change.rule.id, change.place)),
         ..ProblemPart::default()
     }
 }
@@ -443,10 +448,10 @@ fn day(now: Timestamp) -> Option<jiff::civil::Date> {
 
 /// Says that contracts made the number larger than commits alone would have.
 fn raised(standing: &Standing, owed: Bump, number: &VersionNumber) -> Option<String> {
-    let by_contract = standing.wanted.is_none() && owed > standing.owed.max(Bump::Patch);
-    by_contract.then(|| {
-        format!("{number} is a {owed} step because of its contracts; its commits say {}", standing.owed)
-    })
+    let follows = standing.follows.as_ref()?;
+    let (owed, said) = (softened(owed, follows), softened(standing.owed, follows));
+    let by_contract = standing.wanted.is_none() && owed > said.max(Bump::Patch);
+    by_contract.then(|| format!("{number} is a {owed} step because of its contracts; its commits say {said}"))
 }
 
 /// What a person should know of a comparison although it stops nothing.

@@ -120,8 +120,10 @@ fn next_release(
     grown(follows, wanted.unwrap_or_else(|| softened(owed, follows)).min(largest))
 }
 
-/// While the first number is 0, nothing is promised: a breaking change owes the second number.
-fn softened(owed: Bump, follows: &VersionNumber) -> Bump {
+/// Returns what a bump means after a release: while the first number is 0, nothing is promised, and a breaking change owes
+/// the second number.
+#[must_use]
+pub fn softened(owed: Bump, follows: &VersionNumber) -> Bump {
     if follows.major() == 0 { owed.min(Bump::Minor) } else { owed }
 }
 
