@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries};
-use crate::contract::{Answer, ContractKind, Contracts, DatabaseWay, OfferedContract, Requirement, Verdict};
+use crate::contract::{
+    Answer, ContractKind, Contracts, DatabaseWay, OfferedContract, Requirement, UsedContract, Verdict,
+};
 use crate::name::ServiceName;
 use crate::service::Version;
 use crate::version::{VersionNumber, VersionRef};
@@ -92,13 +94,37 @@ fn compared(
         let why = (!requirement.operations.is_empty()).then(|| "no contract says what they take".to_owned());
         return Err(why);
     };
-    let fits = |offered: &OfferedContract| contracts.fit(used, &requirement.operations, offered);
-    let answers: Vec<Answer> = provider.contracts_of(used.kind).map(fits).collect();
-    let best = answers.iter().position(|answer| answer.verdict == Verdict::Compatible);
-    let same_name = || provider.contracts_of(used.kind).position(|offered| offered.name == used.name);
-    let index = best.or_else(same_name).unwrap_or(0);
-    let missing = || Some(format!("{} has no {} contract", provider.number, used.kind));
-    answers.into_iter().nth(index).ok_or_else(missing)
+    let offered: Vec<_> = provider.contracts_of(used.kind).collect();
+    let fit = |offered: &OfferedContract| contracts.fit(used, &requirement.operations, offered);
+    match (offered.as_slice(), meant(used, &offered)) {
+        ([], _) => Err(Some(format!("{} has no {} contract", provider.number, used.kind))),
+        (_, Some(meant)) => Ok(fit(meant)),
+        (several, None) => Ok(agreed(several.iter().map(|offered| fit(offered)).collect(), provider)),
+    }
+}
+
+/// The contract that a consumer means: the only one, or else the only one with the same name or the same file name.
+fn meant<'o>(used: &UsedContract, offered: &[&'o OfferedContract]) -> Option<&'o OfferedContract> {
+    let file = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+    let only = |same: &dyn Fn(&OfferedContract) -> bool| {
+        let mut found = offered.iter().filter(|offered| same(offered));
+        found.next().filter(|_| found.next().is_none()).copied()
+    };
+    only(&|_| true)
+        .or_else(|| only(&|offered| offered.name == used.name))
+        .or_else(|| only(&|offered| file(&offered.name) == file(&used.name)))
+}
+
+/// The answer where any of several contracts may be meant: what all of them say, and nothing where they differ.
+fn agreed(answers: Vec<Answer>, provider: &Version) -> Answer {
+    let first = answers.first().map(|answer| answer.verdict);
+    if answers.iter().all(|answer| Some(answer.verdict) == first) {
+        return answers.into_iter().next().unwrap_or_else(Answer::compatible);
+    }
+    Answer::not_checked(format!(
+        "{} has several contracts of this kind, and which one is used cannot be told",
+        provider.number
+    ))
 }
 
 fn by_range(requirement: &Requirement, promised: Option<bool>, why: Vec<String>) -> Pair {
@@ -199,28 +225,57 @@ impl<'a> Relation<'a> {
         promised
     }
 
-    /// Judges the move of a service between two versions by what they do to its database; `None` when neither has one.
+    /// Judges the move of a service between two versions by what they do to its database; `None` when the older one has
+    /// none.
     ///
-    /// The schema of the newer version stays, whichever way the move goes, so the question is always about the older one.
+    /// The schema of the version with the higher number stays, whichever way the move goes, so the question is always
+    /// about the other one.
     #[must_use]
-    pub fn database(self, from: &Version, to: &Version) -> Option<Answer> {
-        let forward = (from.recorded, &from.number) <= (to.recorded, &to.number);
-        let (older, newer, way) = match forward {
-            true => (from, to, DatabaseWay::Beside),
-            false => (to, from, DatabaseWay::After),
+    pub fn database(self, from: &Version, to: &Version) -> Option<DatabaseAnswer> {
+        let (older, newer, way) = if from.number <= to.number {
+            (from, to, DatabaseWay::Beside)
+        } else {
+            (to, from, DatabaseWay::After)
         };
+        let before: Vec<_> = older.contracts_of(ContractKind::Sql).collect();
         let after: Vec<_> = newer.contracts_of(ContractKind::Sql).collect();
-        let answers = older.contracts_of(ContractKind::Sql).map(|before| {
-            let same = after.iter().find(|other| other.name == before.name);
-            match same.or(after.first()) {
-                Some(after) => self.contracts.database(before, after, way),
-                None => Answer::not_checked(format!("{} has no sql contract", newer.number)),
-            }
+        let answers = before.iter().map(|one| match counterpart(one, &before, &after) {
+            Some(other) => self.contracts.database(one, other, way),
+            None => Answer::not_checked(format!("{} has no migrations in {}", newer.number, one.name)),
         });
-        answers.max_by_key(|answer| match answer.verdict {
+        let answer = answers.max_by_key(|answer| match answer.verdict {
             Verdict::Compatible => 0,
             Verdict::NotChecked => 1,
             Verdict::Breaking => 2,
-        })
+        })?;
+        Some(DatabaseAnswer { older: older.number.clone(), newer: newer.number.clone(), way, answer })
     }
+}
+
+/// Whether the older of two versions works on the schema that the newer one leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseAnswer {
+    /// The older version.
+    pub older: VersionNumber,
+    /// The newer version, whose schema it is.
+    pub newer: VersionNumber,
+    /// When the older version meets it.
+    pub way: DatabaseWay,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// Finds what became of a contract in a later version: the contract of the same name, or the only one of the kind when it
+/// was the only one before. `before` and `after` are the contracts of its kind.
+#[must_use]
+pub fn counterpart<'a>(
+    one: &OfferedContract,
+    before: &[&OfferedContract],
+    after: &[&'a OfferedContract],
+) -> Option<&'a OfferedContract> {
+    let named = after.iter().find(|other| other.name == one.name).copied();
+    named.or_else(|| match (before, after) {
+        ([_], [only]) => Some(*only),
+        _ => None,
+    })
 }

@@ -168,6 +168,20 @@ pub struct ContractSettings {
     pub dialect: Option<SqlDialect>,
 }
 
+impl ContractSettings {
+    /// Joins the settings of two sides of a comparison: the stricter promise counts, so that nobody gets away with a break
+    /// by promising less in the same step. Where the newer side says nothing, the older one speaks.
+    #[must_use]
+    pub fn with_older(self, older: Self) -> Self {
+        Self {
+            policy: self.policy.max(older.policy),
+            unknown_fields: self.unknown_fields.max(older.unknown_fields),
+            role: self.role.or(older.role),
+            dialect: self.dialect.or(older.dialect),
+        }
+    }
+}
+
 /// A contract that a version offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OfferedContract {
@@ -236,8 +250,11 @@ pub struct Requirement {
 pub struct UsedContract {
     /// Its format.
     pub kind: ContractKind,
-    /// Where it came from: the path in the consumer's repository, or the version of the provider.
+    /// Where it came from: the path in the consumer's repository, or else the name that the provider gives it.
     pub name: String,
+    /// The version of the provider that it was taken from, when the consumer has no copy of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionNumber>,
     /// Its snapshot in the blob store.
     pub digest: Digest,
     /// The size of the snapshot.
@@ -344,20 +361,6 @@ pub enum DatabaseWay {
     After,
 }
 
-/// Compares nothing: every contract is left unchecked, so ranges decide.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoContracts;
-
-impl Contracts for NoContracts {
-    fn fit(&self, _: &UsedContract, _: &[String], _: &OfferedContract) -> Answer {
-        Answer::not_checked("contracts are not compared here")
-    }
-
-    fn database(&self, _: &OfferedContract, _: &OfferedContract, _: DatabaseWay) -> Answer {
-        Answer::not_checked("contracts are not compared here")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +378,7 @@ mod tests {
         let contract = UsedContract {
             kind: ContractKind::OpenApi,
             name: "clients/payments.yaml".into(),
+            version: None,
             digest: Digest::from_bytes([7; 32]),
             bytes: 10,
         };
@@ -392,5 +396,12 @@ mod tests {
         }
         let error = "sqlserver".parse::<SqlDialect>().unwrap_err();
         assert_eq!(error.to_string(), "`sqlserver` is not a dialect: postgresql, mysql, sqlite are known");
+    }
+
+    #[test]
+    fn the_stricter_of_two_promises_counts() {
+        let of = |policy| ContractSettings { policy, ..ContractSettings::default() };
+        let (json, wire) = (of(Some(ProtobufPolicy::Json)), of(Some(ProtobufPolicy::Wire)));
+        assert_eq!([wire.with_older(json), json.with_older(wire), of(None).with_older(json)], [json; 3]);
     }
 }

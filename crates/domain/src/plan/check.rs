@@ -1,8 +1,8 @@
 //! Checks of a resolved intent: stages, holds, requirements, entry points, ports. All findings at once.
 
 use crate::baseline::{Entries, EntryChange};
-use crate::compat::Relation;
-use crate::contract::Verdict;
+use crate::compat::{DatabaseAnswer, Relation};
+use crate::contract::{DatabaseWay, Verdict};
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::lifecycle::Availability;
@@ -182,9 +182,7 @@ pub(crate) fn warnings(
         let Some(version) = relation.world.version(&reference) else { continue };
         warnings.extend(version_warnings(environment, &reference, version, direction));
         let left = from(change).and_then(|left| relation.world.version(&left));
-        warnings.extend(
-            left.and_then(|left| database_warning(relation, &reference.service, left, version, direction)),
-        );
+        warnings.extend(left.and_then(|left| database_warning(relation, &reference.service, left, version)));
     }
     warnings.extend(promised(relation, environment, goal));
     warnings
@@ -196,13 +194,12 @@ fn database_warning(
     service: &ServiceName,
     left: &Version,
     version: &Version,
-    direction: Direction,
 ) -> Option<String> {
-    let answer = relation.database(left, version)?;
+    let DatabaseAnswer { older, newer, way, answer } = relation.database(left, version)?;
     let why = answer.reasons.first().map(String::as_str).unwrap_or_default();
-    let (newer, older, when) = match direction {
-        Direction::Forward => (&version.number, &left.number, "while both run"),
-        Direction::Back => (&left.number, &version.number, "which stays when code goes back"),
+    let when = match way {
+        DatabaseWay::Beside => "while both run",
+        DatabaseWay::After => "which stays when code goes back",
     };
     let schema = format!("the database as {service} {newer} leaves it, {when}");
     match answer.verdict {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Entries, EntryChange};
 use crate::compat::{Basis, Relation, Unmet};
+use crate::contract::Verdict;
 use crate::name::ServiceName;
 use crate::operation::Reason;
 
@@ -128,11 +129,11 @@ fn forced(
     arcs
 }
 
-/// Why a pair does not work, when contracts tell; a range speaks for itself.
+/// Why a pair does not work, when contracts tell; a range speaks for itself, and what was not checked is no reason.
 fn because(unmet: &Unmet) -> String {
-    match unmet.basis {
-        Basis::Contract => unmet.reasons.first().cloned().unwrap_or_default(),
-        Basis::Range => String::new(),
+    match (unmet.basis, unmet.verdict) {
+        (Basis::Contract, Verdict::Breaking) => unmet.reasons.first().cloned().unwrap_or_default(),
+        _ => String::new(),
     }
 }
 

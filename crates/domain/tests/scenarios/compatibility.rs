@@ -31,8 +31,11 @@ impl Contracts for Shapes {
         self.answer(used.digest, offered.digest)
     }
 
-    fn database(&self, older: &OfferedContract, newer: &OfferedContract, _: DatabaseWay) -> Answer {
-        self.answer(older.digest, newer.digest)
+    /// What breaks only after the newer one has written is told when it is asked about that.
+    fn database(&self, older: &OfferedContract, newer: &OfferedContract, way: DatabaseWay) -> Answer {
+        let answer = self.answer(older.digest, newer.digest);
+        let only_after = answer.reasons.first().is_some_and(|reason| reason.contains("new rows"));
+        if only_after && way == DatabaseWay::Beside { Answer::compatible() } else { answer }
     }
 }
 
@@ -63,6 +66,7 @@ fn built_against(provider: &str, number: u8, range: Option<&str>) -> impl FnOnce
         contract: Some(UsedContract {
             kind: ContractKind::OpenApi,
             name: "clients/api.yaml".into(),
+            version: None,
             digest: shape(number),
             bytes: 1,
         }),
@@ -161,21 +165,69 @@ fn a_provider_without_a_contract_is_left_to_the_range() {
     );
 }
 
+/// `orders` 1 and 2 with schemas 1 and 2, and 1.0.1, cut after 2 with the schema of 1; 2 runs in staging.
+fn with_database(reason: &str) -> Stage {
+    let mut stage = Stage::new();
+    stage.contracts.0.insert((1, 2), breaks(reason));
+    for (version, schema) in [("orders@1.0.0", 1), ("orders@2.0.0", 2), ("orders@1.0.1", 1)] {
+        stage.release_with(version, &[], offers(ContractKind::Sql, schema));
+    }
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &deploy(&["orders@2.0.0"]), None);
+    stage
+}
+
 #[test]
 fn going_back_over_a_one_way_migration_warns() {
-    let mut stage = Stage::new();
-    stage.contracts.0.insert((1, 2), breaks("column `notes` is gone"));
-    for number in [1, 2] {
-        let version = format!("orders@{number}.0.0");
-        stage.release_with(&version, &[], offers(ContractKind::Sql, number));
-        stage.run("staging", &deploy(&[&version]), None);
-    }
+    let stage = with_database("column `notes` is gone");
+    let expected = "1.0.0 does not work on the database as orders 2.0.0 leaves it, which stays when code goes back: column `notes` is gone";
     let back = Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() };
-    let plan = stage.plan("staging", &back, None).unwrap();
+    assert_eq!(stage.plan("staging", &back, None).unwrap().warnings, [expected]);
+    // A version of an older line, cut later and deployed, goes back as well.
+    let plan = stage.plan("staging", &deploy(&["orders@1.0.1"]), None).unwrap();
+    assert_eq!(plan.warnings, [expected.replace("1.0.0 does", "1.0.1 does")]);
+}
+
+#[test]
+fn what_hurts_only_after_new_rows_does_not_warn_going_forward() {
+    let mut stage = with_database("new rows are null");
+    let back = Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() };
+    assert_eq!(stage.plan("staging", &back, None).unwrap().warnings.len(), 1);
+    stage.run("staging", &back, None);
+    let plan = stage.plan("staging", &Intent::RollBackEnvironment { to: 2 }, None).unwrap();
+    assert!(!plan.warnings.iter().any(|warning| warning.contains("database")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn of_several_contracts_the_one_that_is_meant_counts() {
+    let several = |first: u8, second: u8| {
+        move |version: &mut Version| {
+            version.contracts = [("events/api.yaml", first), ("events/other.yaml", second)]
+                .map(|(name, number)| OfferedContract {
+                    kind: ContractKind::OpenApi,
+                    name: name.into(),
+                    digest: shape(number),
+                    bytes: 1,
+                    findings: Vec::new(),
+                })
+                .into();
+        }
+    };
+    let mut stage = shop(breaks("`id` is a number"), Answer::compatible(), None);
+    // The consumer's copy has the file name of the first; that the second fits does not help.
+    stage.release_with("payments@3.0.0", &[], several(2, 1));
+    let refused = refusals(&stage, &deploy(&["payments@3.0.0"]));
+    assert_eq!(refused, ["`orders@1.0.0` does not work with payments 3.0.0: `id` is a number"]);
+    // Where none has its name, both must fit.
+    stage.release_with("payments@4.0.0", &[], |version| {
+        several(2, 1)(version);
+        version.contracts[0].name = "events/third.yaml".into();
+    });
+    let refused = refusals(&stage, &deploy(&["payments@4.0.0"]));
     assert_eq!(
-        plan.warnings,
+        refused,
         [
-            "1.0.0 does not work on the database as orders 2.0.0 leaves it, which stays when code goes back: column `notes` is gone"
+            "whether `orders@1.0.0` works with payments 4.0.0 is not known: 4.0.0 has several contracts of this kind, and which one is used cannot be told"
         ]
     );
 }
