@@ -79,7 +79,9 @@ impl Reference {
             Self::Beside(path) if path.starts_with('/') => vec![normalise(path)],
             Self::Beside(path) => {
                 let folder = from.rfind('/').map_or("", |end| &from[..=end]);
-                vec![normalise(&format!("{folder}{path}"))]
+                let joined = format!("{folder}{path}");
+                // What leads out above the first folder is elsewhere, not another file of the same name here.
+                if leads_out(&joined) { Vec::new() } else { vec![normalise(&joined)] }
             }
             Self::BelowAny(path) => {
                 let below = folders.map(|folder| format!("{folder}{path}"));
@@ -88,6 +90,20 @@ impl Reference {
             }
         }
     }
+}
+
+/// True when a relative path climbs above where it begins.
+fn leads_out(path: &str) -> bool {
+    let mut depth = 0_usize;
+    for part in path.split(['/', '\\']) {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    false
 }
 
 fn references(path: &str, bytes: &[u8]) -> BTreeSet<Reference> {
@@ -222,5 +238,17 @@ mod tests {
     fn an_error_of_reading_ends_it() {
         let result = Source::gather("a.json", &br#"{"$ref": "b.json"}"#[..], |path| Err(path.to_owned()));
         assert_eq!(result, Err("b.json".to_owned()));
+    }
+
+    #[test]
+    fn a_reference_that_leads_out_is_no_file_of_the_same_name_here() {
+        let mut asked = Vec::new();
+        let document = r#"{"a": {"$ref": "../../common.json"}, "b": {"$ref": "../common.json"}}"#;
+        let gathered = Source::gather("api/a.json", document.as_bytes(), |path| {
+            asked.push(path.to_owned());
+            Ok::<_, ()>(None)
+        });
+        assert!(gathered.is_ok());
+        assert_eq!(asked, ["common.json"]);
     }
 }

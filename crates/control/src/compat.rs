@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockstep_api::types::{CompatAnswer, CompatCheck, CompatMatrix, CompatRelation, CompatRow};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compat::{Basis, Pair, Relation, judge};
-use lockstep_domain::contract::{ContractKind, Requirement, Verdict};
+use lockstep_domain::contract::{Answer, ContractKind, DatabaseWay, Requirement, Verdict};
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{Environment, EnvironmentName, ServiceName, VersionNumber, VersionRef, World};
 
@@ -14,7 +14,9 @@ use crate::instances::with_sources;
 use crate::{Control, environments, not_found, services};
 
 /// Most versions of each service in one matrix, the newest.
-const MAX_VERSIONS: usize = 200;
+const MAX_VERSIONS: usize = 100;
+/// Most reasons of one cell: ten thousand cells are sent at once.
+const MAX_CELL_REASONS: usize = 3;
 
 impl Control {
     /// Judges every version of one service with every version of another, in each direction in which one requires the
@@ -59,7 +61,11 @@ impl Control {
             requires: needed.map(ToString::to_string),
             cells: providers
                 .iter()
-                .map(|provider| needed.map(|needed| judge(&contracts, needed, provider)))
+                .map(|provider| {
+                    let mut pair = judge(&contracts, (*needed)?, provider);
+                    pair.reasons.truncate(MAX_CELL_REASONS);
+                    Some(pair)
+                })
                 .collect(),
         };
         Some(CompatMatrix {
@@ -137,20 +143,16 @@ impl Control {
         let live = running(&reference.service).filter(|live| live.number != version.number);
         let mut after = None;
         if let Some(live) = live {
-            let database = |from: &Version, to: &Version| {
-                let answer = relation.database(from, to)?;
-                let pair = Pair {
-                    verdict: answer.verdict,
-                    basis: Basis::Contract,
-                    reasons: answer.reasons,
-                    promised: false,
-                };
-                Some(check(CompatRelation::Database, &reference.service, Some(live.number.clone()), pair))
+            let database = relation.database(live, version).map(|found| (found.way, found.answer));
+            let about_database = |answer: Answer| {
+                let Answer { verdict, reasons } = answer;
+                let pair = Pair { verdict, basis: Basis::Contract, reasons, promised: false };
+                check(CompatRelation::Database, &reference.service, Some(live.number.clone()), pair)
             };
-            checks.extend(database(live, version));
+            checks.extend(database.map(|(_, answer)| about_database(answer)));
             // An older version leaves the schema as it is, so the one that runs now can always come back to it.
-            let is_newer = (version.recorded, &version.number) > (live.recorded, &live.number);
-            after = is_newer.then(|| database(version, live)).flatten();
+            let back = relation.database(version, live).filter(|found| found.way == DatabaseWay::After);
+            after = back.map(|found| about_database(found.answer));
         }
         Ok(CompatAnswer {
             version: reference.clone(),

@@ -1,6 +1,6 @@
 //! Contracts: compared for plans, releases and people, and what was compared is remembered.
 //!
-//! Equal digests give equal answers, so an answer is good for as long as the program runs.
+//! Equal digests give equal answers, so an answer that came from comparing is good for as long as the program runs.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -23,7 +23,11 @@ pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Answers that were given.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<HashMap<Question, Answer>>);
+pub(crate) struct Memory {
+    answers: Mutex<HashMap<Question, Answer>>,
+    /// Held while many contracts are in memory at once.
+    turn: Mutex<()>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
@@ -32,21 +36,30 @@ enum Question {
 }
 
 impl Memory {
-    fn answer(&self, question: Question, make: impl FnOnce() -> Answer) -> Answer {
-        if let Some(known) = lock(&self.0).get(&question) {
+    /// Returns what is known, or finds it out. What keeps contracts from being read may pass, so it is not remembered.
+    fn answer(&self, question: Question, make: impl FnOnce() -> Result<Answer, String>) -> Answer {
+        if let Some(known) = lock(&self.answers).get(&question) {
             return known.clone();
         }
-        let answer = make();
-        let mut known = lock(&self.0);
+        match make() {
+            Ok(answer) => {
+                self.learn(question, answer.clone());
+                answer
+            }
+            Err(why) => Answer::not_checked(why),
+        }
+    }
+
+    fn learn(&self, question: Question, answer: Answer) {
+        let mut known = lock(&self.answers);
         if known.len() >= MAX_REMEMBERED {
             known.clear();
         }
-        known.insert(question, answer.clone());
-        answer
+        known.insert(question, answer);
     }
 
     fn knows(&self, question: &Question) -> bool {
-        lock(&self.0).contains_key(question)
+        lock(&self.answers).contains_key(question)
     }
 }
 
@@ -92,15 +105,14 @@ impl StoredContracts<'_> {
         one: Digest,
         other: Digest,
         compare: impl FnOnce(&Snapshot, &Snapshot) -> Result<Answer, Vec<InputError>>,
-    ) -> Answer {
-        match (self.snapshot(&one), self.snapshot(&other)) {
-            (Ok(one), Ok(other)) => compare(&one, &other).unwrap_or_else(|errors| unreadable(&errors)),
-            (Err(why), _) | (_, Err(why)) => Answer::not_checked(why),
-        }
+    ) -> Result<Answer, String> {
+        let (one, other) = (self.snapshot(&one)?, self.snapshot(&other)?);
+        Ok(compare(&one, &other).unwrap_or_else(|errors| unreadable(&errors)))
     }
 
     /// Finds the answers for all pairs at once, reading each contract once and not once a pair.
     pub(crate) fn learn(&self, used: &[(&UsedContract, &[String])], offered: &[&OfferedContract]) {
+        let _turn = lock(&self.memory.turn);
         let open: Vec<_> = used
             .iter()
             .flat_map(|(used, operations)| offered.iter().map(move |offered| (*used, *operations, *offered)))
@@ -130,10 +142,9 @@ impl StoredContracts<'_> {
                 continue;
             };
             let options = Options::from(snapshots[&offered.digest].settings);
-            self.memory.answer(fit_question(used, operations, offered), || {
-                fit_parsed(one, operations, other, &options)
-                    .map_or_else(|errors| unreadable(&errors), |fit| answer(&fit))
-            });
+            let answer = fit_parsed(one, operations, other, &options);
+            let answer = answer.map_or_else(|errors| unreadable(&errors), |fit| answer_of(&fit));
+            self.memory.learn(fit_question(used, operations, offered), answer);
         }
     }
 }
@@ -145,11 +156,11 @@ fn fit_question(used: &UsedContract, operations: &[String], offered: &OfferedCon
 fn fit(used: &Snapshot, operations: &[String], offered: &Snapshot) -> Result<Answer, Vec<InputError>> {
     let options = Options::from(offered.settings);
     lockstep_contract::fit_as(offered.kind, &used.source, operations, &offered.source, &options)
-        .map(|fit| answer(&fit))
+        .map(|fit| answer_of(&fit))
 }
 
 fn database(older: &Snapshot, newer: &Snapshot, way: DatabaseWay) -> Result<Answer, Vec<InputError>> {
-    let options = Options::from(newer.settings);
+    let options = Options::from(newer.settings.with_older(older.settings));
     let report = lockstep_contract::diff_as(newer.kind, &older.source, &newer.source, &options)?;
     Ok(match way {
         DatabaseWay::Beside => {
@@ -162,7 +173,7 @@ fn database(older: &Snapshot, newer: &Snapshot, way: DatabaseWay) -> Result<Answ
     })
 }
 
-fn answer(fit: &Fit) -> Answer {
+fn answer_of(fit: &Fit) -> Answer {
     Answer { verdict: fit.verdict, reasons: reasons(&fit.changes, &fit.not_checked) }
 }
 

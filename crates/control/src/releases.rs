@@ -1,11 +1,13 @@
 //! Releases: from a commit to a recorded version, through the pipeline.
 
 mod gate;
+mod needs;
 mod number;
 mod problems;
+mod refusal;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -177,6 +179,10 @@ impl Control {
         build.change(|view| view.warnings.extend(decided.warnings.iter().cloned()));
         build.begin_phase("record", self.ledger.now());
         let documents = self.keep_documents(&request.documents)?;
+        // A build may take longer than what nobody names yet stays in the store.
+        for blob in &decided.blobs {
+            self.blobs.put(blob.as_slice()).map_err(|error| internal(with_sources(&error)))?;
+        }
         let version = Version {
             number: decided.next.number.clone(),
             commit: checked.commit.to_string(),
@@ -190,7 +196,7 @@ impl Control {
             requires: decided.requires,
             contracts: decided.contracts,
             routes: checked.manifest.routes.clone(),
-            changelog: standing.changelog,
+            changelog: standing.changelog.clone(),
             notes: request.notes.clone(),
             documents,
             recorded_by: actor.clone(),
@@ -200,7 +206,7 @@ impl Control {
             evidence: built.evidence,
             approvals: Vec::new(),
         };
-        self.record_version(actor, name, &version)?;
+        self.record_version(actor, name, &version, &standing, &decided.compared)?;
         if request.tag == TagChoice::Tag {
             tag(build, service, &version);
         }
@@ -218,7 +224,8 @@ impl Control {
     /// Finds a version of the same commit, manifest and tools whose artifact is still there.
     fn reusable(&self, service: &Service, checked: &Checked) -> Option<Arc<Version>> {
         let same = |version: &&Arc<Version>| {
-            version.build_key == checked.key && self.blobs.contains(&version.artifact.digest)
+            version.build_key == checked.key
+                && version.blobs().iter().all(|(digest, _)| self.blobs.contains(digest))
         };
         service.versions.values().find(same).cloned()
     }
@@ -287,9 +294,26 @@ impl Control {
         uploads.iter().map(keep).collect()
     }
 
-    fn record_version(&self, actor: &Actor, name: &ServiceName, version: &Version) -> Result<(), Problem> {
+    fn record_version(
+        &self,
+        actor: &Actor,
+        name: &ServiceName,
+        version: &Version,
+        standing: &Standing,
+        compared: &BTreeSet<VersionNumber>,
+    ) -> Result<(), Problem> {
         self.ledger.commit(actor, |world, now| {
             let service = services::find(world, name)?;
+            let earlier = gate::earlier(world, service, standing.follows.as_ref());
+            let missed =
+                |other: &&Arc<Version>| other.number < version.number && !compared.contains(&other.number);
+            if let Some(other) = earlier.iter().find(missed) {
+                let detail = format!(
+                    "`{name}@{}` went live meanwhile, and {} was not compared with it",
+                    other.number, version.number
+                );
+                return Err(Problem::new(ErrorCode::Conflict, detail).with_hint("release again"));
+            }
             if service.versions.contains_key(&version.number) {
                 let detail = format!("`{name}@{}` was released meanwhile", version.number);
                 return Err(Problem::new(ErrorCode::Conflict, detail).with_hint("release again"));

@@ -274,8 +274,9 @@ pub fn counterpart<'a>(
     after: &[&'a OfferedContract],
 ) -> Option<&'a OfferedContract> {
     let named = after.iter().find(|other| other.name == one.name).copied();
-    named.or_else(|| match (before, after) {
+    match (before, after) {
+        _ if named.is_some() => named,
         ([_], [only]) => Some(*only),
         _ => None,
-    })
+    }
 }

@@ -1,18 +1,22 @@
 //! Reads the contracts of a checkout: those that the service offers, and those of others that it was built against.
 //!
 //! Comparing them is not done here. Invariant: what is returned can be read as its format, and no file outside the
-//! checkout is ever read.
+//! service's folder in the checkout is ever read; a reference that leads out of it is left unresolved.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use lockstep_contract::{Files, InputError, Options, Parsed, Snapshot, Source, assemble, is_wanted};
+use lockstep_contract::{
+    Files, InputError, Parsed, Snapshot, Source, assemble, is_wanted, unknown_operations,
+};
 use lockstep_domain::ServiceName;
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_manifest::{ContractOrigin, ContractSource, RelativePath, Requirement};
+use rustix::fs::OFlags;
 
 use crate::check::Checked;
 use crate::command::{Commands, Turn, command_text};
@@ -160,7 +164,8 @@ impl Taking<'_> {
         let Some(messages) = messages.map_err(|why| vec![InputError::new(path, why)])? else {
             return Ok(vec![(path.to_owned(), files.contract(path, Some(kind))?)]);
         };
-        let schemas = messages.iter().filter(|path| path.ends_with(".json") || path.ends_with(".yaml"));
+        let endings = [".json", ".yaml", ".yml", ".jsonschema"];
+        let schemas = messages.iter().filter(|path| endings.iter().any(|ending| path.ends_with(ending)));
         let schemas: Vec<_> = schemas
             .map(|path| Ok((path.clone(), files.contract(path, Some(kind))?)))
             .collect::<Result<_, Vec<InputError>>>()?;
@@ -177,7 +182,8 @@ impl Taking<'_> {
         command: &[String],
         kind: ContractKind,
     ) -> Result<Result<Source, InputError>, BuildFault> {
-        let output = self.place.temporary().join(format!("contract-{}", turn.number));
+        let output = self.place.root().join(format!("contract-{}", turn.number));
+        remove(&output).map_err(|error| io_fault(&output, "removed", error))?;
         let bounds = self.commands.bounds(PRINT_TIME_MS);
         let report =
             self.commands.run_into(turn, command, self.folder.to_owned(), bounds, Some(output.clone()))?;
@@ -186,8 +192,9 @@ impl Taking<'_> {
             let why = format!("the command {}", describe_end(&report.end, bounds));
             return Ok(Err(InputError::new(name, why)));
         }
-        let limited = File::open(&output).and_then(|file| read_limited(file, MAX_BYTES));
+        let limited = open_regular(&output).and_then(|file| read_limited(file, MAX_BYTES));
         let bytes = limited.map_err(|error| io_fault(&output, "read", error))?;
+        remove(&output).map_err(|error| io_fault(&output, "removed", error))?;
         if bytes.len() > MAX_BYTES {
             let why = format!("the command printed more than {} MiB", MAX_BYTES >> 20);
             return Ok(Err(InputError::new(name, why)));
@@ -220,12 +227,17 @@ impl Taking<'_> {
 /// Checks that a contract can be read and has these operations.
 fn check(kind: ContractKind, source: &Source, operations: &[String]) -> Result<(), Vec<InputError>> {
     let parsed = Parsed::read(source, kind)?;
-    match operations {
-        [] => Ok(()),
-        operations => {
-            lockstep_contract::fit_parsed(&parsed, operations, &parsed, &Options::default()).map(drop)
+    let file = source.entry().map(|(path, _)| path).unwrap_or_default();
+    let unknown = unknown_operations(&parsed, operations).into_iter().map(|unknown| {
+        let error =
+            InputError::new(file, format!("there is no operation `{}` in this contract", unknown.name));
+        match unknown.nearest {
+            Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
+            None => error.with_hint("name an operation as the contract does"),
         }
-    }
+    });
+    let unknown: Vec<_> = unknown.collect();
+    if unknown.is_empty() { Ok(()) } else { Err(unknown) }
 }
 
 /// All results, or all problems.
@@ -248,6 +260,21 @@ const fn printed_name(kind: ContractKind) -> &'static str {
         ContractKind::GraphQl => "schema.graphql",
         ContractKind::Sql => "schema.sql",
         ContractKind::JsonSchema => "schema.json",
+    }
+}
+
+/// Opens a file and nothing else: a command may have put a link or a pipe in its place.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file any more")) }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -287,8 +314,8 @@ impl Checkout<'_> {
         let Some(listed) = self.list(path).map_err(|why| vec![InputError::new(path, why)])? else {
             let entry = self.read(path, &mut room).map_err(|error| vec![error])?;
             let entry = entry.ok_or_else(|| vec![InputError::new(path, "there is no such file")])?;
-            return Source::gather(path, entry, |path| self.read(path, &mut room))
-                .map_err(|error| vec![error]);
+            let source = Source::gather(path, entry, |path| self.read_referred(path, &mut room));
+            return source.map_err(|error| vec![error]);
         };
         let (mut files, mut errors) = (Files::new(), Vec::new());
         for path in listed.into_iter().filter(|path| is_wanted(path)) {
@@ -328,6 +355,15 @@ impl Checkout<'_> {
         }
         found.sort();
         Ok(Some(found))
+    }
+
+    /// Reads a file that a document seems to refer to. It may be nothing but data that looks like a reference, so what is no
+    /// file of the service is not there.
+    fn read_referred(&self, path: &str, room: &mut Room) -> Result<Option<Vec<u8>>, InputError> {
+        match self.inside(path) {
+            Ok(Some(real)) if real.is_file() => self.read(path, room),
+            _ => Ok(None),
+        }
     }
 
     fn read(&self, path: &str, room: &mut Room) -> Result<Option<Vec<u8>>, InputError> {

@@ -167,7 +167,8 @@ pub(crate) async fn operate(
     At(name): At<EnvironmentName>,
     Body(body): Body<OperationRequest>,
 ) -> Answer<OperationAnswer> {
-    Ok(Json(control.operate(&actor, &name, body)?))
+    // Planning may compare contracts, which takes time.
+    Ok(Json(tokio::task::block_in_place(|| control.operate(&actor, &name, body))?))
 }
 
 pub(crate) async fn release_hold(

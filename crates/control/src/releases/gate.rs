@@ -5,26 +5,27 @@ use std::sync::Arc;
 
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_contract::{Acceptance, Change, Options, Report};
-use lockstep_domain::branch::{Line, NextNumber, Shortfall, shortfall, softened};
+use lockstep_domain::branch::{NextNumber, shortfall, softened};
 use lockstep_domain::commits::Bump;
-use lockstep_domain::compat::{Basis, Pair, judge};
-use lockstep_domain::contract::{
-    AcceptedChange, ContractKind, Finding, OfferedContract, Requirement, UsedContract, Verdict,
-};
+use lockstep_domain::compat::counterpart;
+use lockstep_domain::contract::{AcceptedChange, Finding, OfferedContract, Requirement, Verdict};
 use lockstep_domain::service::{Service, Version};
-use lockstep_domain::{ServiceName, Timestamp, VersionNumber, VersionRef, World};
+use lockstep_domain::{ServiceName, Timestamp, VersionNumber, World};
 use lockstep_manifest::{AcceptedBreak, Manifest};
 use lockstep_pipeline::{Contracts, TakenContract};
 
 use super::number::{Standing, number};
-use crate::contracts::reasons;
+use crate::contracts::{MAX_SNAPSHOT_BYTES, reasons};
 use crate::instances::with_sources;
 use crate::{Control, internal};
 
-/// Breaks that a refusal shows; `lockstep contract diff` shows all.
-const SHOWN_BREAKS: usize = 20;
-/// Longest witness that is shown, in characters.
-const SHOWN_WITNESS: usize = 400;
+/// Most contracts of one version: a folder of message schemas makes one each.
+const MAX_CONTRACTS: usize = 200;
+/// Most accepted breaks that are recorded with one comparison; the report has all.
+const MAX_ACCEPTED: usize = 50;
+/// Most reasons that are recorded with one comparison, and the longest, in characters; the report has all.
+const KEPT_REASONS: usize = 5;
+const MAX_REASON_LENGTH: usize = 500;
 
 /// What the gate decided about a release.
 #[derive(Debug)]
@@ -33,15 +34,19 @@ pub(super) struct Decided {
     pub(super) contracts: Vec<OfferedContract>,
     pub(super) requires: BTreeMap<ServiceName, Requirement>,
     pub(super) warnings: Vec<String>,
+    /// The versions that were compared.
+    pub(super) compared: BTreeSet<VersionNumber>,
+    /// Everything that was put into the blob store for it.
+    pub(super) blobs: Vec<Vec<u8>>,
 }
 
 /// The comparison with one earlier version.
-struct Compared {
-    version: Arc<Version>,
+pub(super) struct Compared {
+    pub(super) version: Arc<Version>,
     /// The index of the offered contract, and what comparing it found.
-    reports: Vec<(usize, Report)>,
-    /// Contracts that the earlier version has and the new one has not.
-    gone: Vec<String>,
+    pub(super) reports: Vec<(usize, Report)>,
+    /// What could not be compared, and why.
+    left_out: Vec<String>,
 }
 
 impl Compared {
@@ -51,9 +56,10 @@ impl Compared {
 }
 
 /// An offered contract with its place in the blob store.
-struct Kept {
+pub(super) struct Kept {
     taken: TakenContract,
-    offered: OfferedContract,
+    pub(super) offered: OfferedContract,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Control {
@@ -66,19 +72,25 @@ impl Control {
         standing: &Standing,
         contracts: &Contracts,
     ) -> Result<Decided, Problem> {
+        if contracts.offered.len() > MAX_CONTRACTS {
+            let detail = format!("more than {MAX_CONTRACTS} contracts");
+            return Err(Problem::new(ErrorCode::Refused, detail).with_hint("name those that others rely on"));
+        }
         let now = self.ledger.now();
         let kept = contracts.offered.iter().map(|taken| self.keep(taken)).collect::<Result<Vec<_>, _>>()?;
         let acceptances = acceptances(&manifest.accepts)?;
         let mut compared = Vec::new();
         for version in earlier(world, service, standing.follows.as_ref()) {
-            compared.push(self.compare(&version, &kept, &acceptances, now)?);
+            compared.push(self.compare(&version, &kept, &acceptances, now));
         }
         let owed = compared.iter().filter(|one| Some(&one.version.number) == standing.follows.as_ref());
         let owed = owed.map(Compared::owed).max().unwrap_or_default();
         let next = number(standing, owed)?;
+        // What is live may be newer, when an older line is kept up; nothing is owed to it.
+        compared.retain(|one| one.version.number < next.number);
         let short: Vec<_> = compared
             .iter()
-            .filter(|one| !one.version.number.is_pre_release() && one.version.number < next.number)
+            .filter(|one| !one.version.number.is_pre_release())
             .filter_map(|one| {
                 Some((one, shortfall(&one.version.number, &next.number.release(), one.owed())?))
             })
@@ -86,15 +98,23 @@ impl Control {
         if !short.is_empty() {
             return Err(self.too_small(world, service, &next.number, standing, &short, &kept));
         }
-        let (requires, mut warnings) = self.requirements(world, manifest, contracts)?;
+        let mut blobs: Vec<_> = kept.iter().map(|kept| kept.bytes.clone()).collect();
+        let (requires, mut warnings) = self.requirements(world, manifest, contracts, &mut blobs)?;
         warnings.extend(raised(standing, owed, &next.number));
         warnings.extend(compared.iter().flat_map(worth_knowing));
-        let contracts = self.with_findings(kept, &compared)?;
-        Ok(Decided { next, contracts, requires, warnings })
+        let contracts = self.with_findings(kept, &compared, &mut blobs)?;
+        let compared = compared.into_iter().map(|one| one.version.number.clone()).collect();
+        Ok(Decided { next, contracts, requires, warnings, compared, blobs })
     }
 
-    fn keep(&self, taken: &TakenContract) -> Result<Kept, Problem> {
+    /// Puts a contract into the blob store.
+    pub(super) fn keep(&self, taken: &TakenContract) -> Result<Kept, Problem> {
         let bytes = taken.snapshot.to_bytes();
+        if bytes.len() as u64 > MAX_SNAPSHOT_BYTES {
+            let detail = format!("the contract {} has {} bytes as a snapshot", taken.name, bytes.len());
+            return Err(Problem::new(ErrorCode::Refused, detail)
+                .with_hint(format!("at most {MAX_SNAPSHOT_BYTES} are kept; split the contract")));
+        }
         let stored = self.blobs.put(bytes.as_slice()).map_err(|error| internal(with_sources(&error)))?;
         let offered = OfferedContract {
             kind: taken.snapshot.kind,
@@ -103,304 +123,110 @@ impl Control {
             bytes: bytes.len() as u64,
             findings: Vec::new(),
         };
-        Ok(Kept { taken: taken.clone(), offered })
+        Ok(Kept { taken: taken.clone(), offered, bytes })
     }
 
+    /// Compares with an earlier version. What cannot be compared is said, and never keeps anybody from releasing.
     fn compare(
         &self,
         version: &Arc<Version>,
         kept: &[Kept],
         acceptances: &[Acceptance],
         now: Timestamp,
-    ) -> Result<Compared, Problem> {
-        let mut compared = Compared { version: Arc::clone(version), reports: Vec::new(), gone: Vec::new() };
+    ) -> Compared {
+        let mut compared =
+            Compared { version: Arc::clone(version), reports: Vec::new(), left_out: Vec::new() };
         for before in &version.contracts {
-            let Some(index) = counterpart(before, &version.contracts, kept) else {
-                compared.gone.push(before.name.clone());
+            let of_kind: Vec<_> = version.contracts_of(before.kind).collect();
+            let new: Vec<_> = kept.iter().map(|kept| &kept.offered).collect();
+            let new_of_kind: Vec<_> =
+                new.iter().copied().filter(|offered| offered.kind == before.kind).collect();
+            let index = counterpart(before, &of_kind, &new_of_kind)
+                .and_then(|found| new.iter().position(|offered| std::ptr::eq(*offered, found)));
+            let Some(index) = index else {
+                compared.left_out.push(format!("{} is gone", before.name));
                 continue;
             };
-            let snapshot = self.stored_contracts().snapshot(&before.digest).map_err(internal)?;
-            let taken = &kept[index].taken.snapshot;
-            let options = Options {
-                acceptances: acceptances.to_vec(),
-                today: day(now),
-                ..Options::from(taken.settings)
-            };
-            let report = lockstep_contract::diff_as(taken.kind, &snapshot.source, &taken.source, &options);
-            let report = report.map_err(|errors| {
-                let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                internal(format!(
-                    "the contracts of {} cannot be compared: {}",
-                    version.number,
-                    words.join("; ")
-                ))
-            })?;
-            compared.reports.push((index, report));
+            match self.report(before, &kept[index].taken, acceptances, now) {
+                Ok(report) => compared.reports.push((index, report)),
+                Err(why) => compared.left_out.push(format!("{}: {why}", before.name)),
+            }
         }
-        Ok(compared)
+        compared
+    }
+
+    fn report(
+        &self,
+        before: &OfferedContract,
+        taken: &TakenContract,
+        acceptances: &[Acceptance],
+        now: Timestamp,
+    ) -> Result<Report, String> {
+        let older = self.stored_contracts().snapshot(&before.digest)?;
+        let newer = &taken.snapshot;
+        let role = |snapshot: &lockstep_contract::Snapshot| snapshot.settings.role.unwrap_or_default();
+        if role(&older) != role(newer) {
+            return Err(format!(
+                "it was the contract of a {}, and is that of a {}",
+                role(&older),
+                role(newer)
+            ));
+        }
+        let options = Options {
+            acceptances: acceptances.to_vec(),
+            today: day(now),
+            ..Options::from(newer.settings.with_older(older.settings))
+        };
+        lockstep_contract::diff_as(newer.kind, &older.source, &newer.source, &options).map_err(|errors| {
+            let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            words.join("; ")
+        })
     }
 
     /// Keeps the reports and writes down what they found.
-    fn with_findings(&self, kept: Vec<Kept>, compared: &[Compared]) -> Result<Vec<OfferedContract>, Problem> {
+    fn with_findings(
+        &self,
+        kept: Vec<Kept>,
+        compared: &[Compared],
+        blobs: &mut Vec<Vec<u8>>,
+    ) -> Result<Vec<OfferedContract>, Problem> {
         let mut contracts: Vec<_> = kept.into_iter().map(|kept| kept.offered).collect();
         for one in compared {
             for (index, report) in &one.reports {
                 let body = serde_json::to_vec(report).map_err(internal)?;
                 let stored =
                     self.blobs.put(body.as_slice()).map_err(|error| internal(with_sources(&error)))?;
+                blobs.push(body);
                 contracts[*index].findings.push(Finding {
                     against: one.version.number.clone(),
                     verdict: report.verdict,
                     bump: report.bump,
                     may_deploy: report.may_deploy,
                     may_roll_back: report.may_roll_back,
-                    reasons: reasons(&report.changes, &report.not_checked),
-                    accepted: report.changes.iter().filter_map(accepted_change).collect(),
+                    reasons: kept_reasons(report),
+                    accepted: report.changes.iter().filter_map(accepted_change).take(MAX_ACCEPTED).collect(),
                     report: stored.digest,
                 });
             }
         }
         Ok(contracts)
     }
-
-    fn too_small(
-        &self,
-        world: &World,
-        service: &Service,
-        number: &VersionNumber,
-        standing: &Standing,
-        short: &[(&Compared, Shortfall)],
-        kept: &[Kept],
-    ) -> Problem {
-        let (worst, Shortfall { owed, given }) = short
-            .iter()
-            .max_by_key(|(one, shortfall)| (shortfall.owed, one.version.number.clone()))
-            .map(|(one, shortfall)| (*one, *shortfall))
-            .expect("it is called with at least one");
-        let against = &worst.version.number;
-        let detail = format!(
-            "{} {number} would be too small a number: it is a {given} step from {against}, and its contracts owe a {owed} one",
-            service.name
-        );
-        let changes = worst.reports.iter().flat_map(|(_, report)| &report.changes);
-        let changes = changes.filter(|change| change.owed() >= owed);
-        let acceptable = if changes.clone().any(Change::breaks) {
-            "; or accept each break, with the reason, in [[contract.accept]] of lockstep.toml"
-        } else {
-            ""
-        };
-        let mut parts: Vec<_> = changes.clone().take(SHOWN_BREAKS).map(change_part).collect();
-        let more = changes.count().saturating_sub(SHOWN_BREAKS);
-        if more > 0 {
-            parts.push(ProblemPart { detail: format!("and {more} more"), ..ProblemPart::default() });
-        }
-        parts.extend(self.hurt(world, service, number, kept));
-        let place = if standing.cut.line == Line::Free {
-            format!("release it as what it is: lockstep release {} --bump {owed}", service.name)
-        } else {
-            format!(
-                "release it from another branch than `{}`, which is bound to its numbers",
-                standing.cut.branch
-            )
-        };
-        let hint = format!("{place}{acceptable}");
-        Problem::new(ErrorCode::Refused, detail).with_problems(parts).with_hint(hint)
-    }
-
-    /// Who would be hurt: live and newest versions of consumers that would take the number and do not fit.
-    fn hurt(
-        &self,
-        world: &World,
-        service: &Service,
-        number: &VersionNumber,
-        kept: &[Kept],
-    ) -> Vec<ProblemPart> {
-        let Some(like) = service.newest() else { return Vec::new() };
-        let mut imagined = Version::clone(like);
-        imagined.number = number.clone();
-        imagined.contracts = kept.iter().map(|kept| kept.offered.clone()).collect();
-        let mut parts = Vec::new();
-        for (consumer, version, live) in consumers(world, service) {
-            let Some(requirement) = version.requires.get(&service.name) else { continue };
-            let pair = judge(&self.stored_contracts(), requirement, &imagined);
-            let place = if live.is_empty() { String::new() } else { format!(" in {}", live.join(" and ")) };
-            if let Some(why) = hurt_by(&pair, requirement) {
-                parts.push(ProblemPart {
-                    detail: format!("`{consumer}`{place} {why}"),
-                    ..ProblemPart::default()
-                });
-            }
-        }
-        parts
-    }
-
-    /// What the version needs of others, with the contracts it was built against in the blob store.
-    fn requirements(
-        &self,
-        world: &World,
-        manifest: &Manifest,
-        contracts: &Contracts,
-    ) -> Result<(BTreeMap<ServiceName, Requirement>, Vec<String>), Problem> {
-        let (mut requires, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for (provider, needed) in &manifest.requires {
-            let mut requirement = Requirement {
-                range: needed.range.clone(),
-                contract: None,
-                operations: needed.operations.clone(),
-            };
-            match contracts.used.get(provider) {
-                Some(taken) => {
-                    let kept = self.keep(taken)?.offered;
-                    let OfferedContract { kind, name, digest, bytes, .. } = kept;
-                    requirement.contract = Some(UsedContract { kind, name, digest, bytes });
-                }
-                None if !needed.operations.is_empty() => {
-                    match self.contract_with(world, provider, &requirement) {
-                        Ok(Some(contract)) => requirement.contract = Some(contract),
-                        Ok(None) => warnings.push(format!(
-                            "what it needs of {provider} cannot be checked: no version of it that fits has a contract"
-                        )),
-                        Err(problems) => wrong.extend(problems),
-                    }
-                }
-                None => {}
-            }
-            requires.insert(provider.clone(), requirement);
-        }
-        if wrong.is_empty() {
-            return Ok((requires, warnings));
-        }
-        let detail = "operations of other services are named that they do not offer";
-        Err(Problem::new(ErrorCode::Refused, detail)
-            .with_problems(wrong)
-            .with_hint("mend [requires] in lockstep.toml, commit, and release again"))
-    }
-
-    /// The contract that operations mean when no file says it: that of the newest version of the provider that fits.
-    fn contract_with(
-        &self,
-        world: &World,
-        provider: &ServiceName,
-        requirement: &Requirement,
-    ) -> Result<Option<UsedContract>, Vec<ProblemPart>> {
-        let versions = world.services.get(provider).map(|service| &service.versions);
-        let fits = |version: &&Arc<Version>| {
-            requirement.range.as_ref().is_none_or(|range| range.contains(&version.number))
-                && version.contracts.iter().any(|contract| contract.kind != ContractKind::Sql)
-        };
-        let newest = versions.into_iter().flat_map(|versions| versions.values().rev()).find(fits);
-        let Some(version) = newest else { return Ok(None) };
-        let mut problems = Vec::new();
-        for contract in &version.contracts {
-            let unknown = self.unknown_operations(contract, &requirement.operations);
-            if unknown.is_empty() {
-                return Ok(Some(UsedContract {
-                    kind: contract.kind,
-                    name: format!("{provider}@{}", version.number),
-                    digest: contract.digest,
-                    bytes: contract.bytes,
-                }));
-            }
-            problems = unknown;
-        }
-        let of = format!("{provider} {}", version.number);
-        for part in &mut problems {
-            part.detail = format!("{} of {of}", part.detail);
-            part.field = Some(format!("requires.{provider}.operations"));
-        }
-        Err(problems)
-    }
-
-    fn unknown_operations(&self, contract: &OfferedContract, names: &[String]) -> Vec<ProblemPart> {
-        let part = |detail: String| ProblemPart { detail, ..ProblemPart::default() };
-        let snapshot = match self.stored_contracts().snapshot(&contract.digest) {
-            Ok(snapshot) => snapshot,
-            Err(why) => return vec![part(why)],
-        };
-        match lockstep_contract::Parsed::read(&snapshot.source, snapshot.kind) {
-            Ok(parsed) => lockstep_contract::unknown_operations(&parsed, names)
-                .into_iter()
-                .map(|unknown| ProblemPart {
-                    hint: unknown.nearest.map(|nearest| format!("did you mean `{nearest}`?")),
-                    ..part(format!("`{}` is no operation", unknown.name))
-                })
-                .collect(),
-            Err(errors) => errors.iter().map(|error| part(error.to_string())).collect(),
-        }
-    }
 }
 
 /// The versions that a new one is compared with: the release it follows, and every one that is live.
-fn earlier(world: &World, service: &Service, follows: Option<&VersionNumber>) -> Vec<Arc<Version>> {
+pub(super) fn earlier(
+    world: &World,
+    service: &Service,
+    follows: Option<&VersionNumber>,
+) -> Vec<Arc<Version>> {
     let live = world.environments.values().filter_map(|environment| environment.entries().get(&service.name));
     let numbers: BTreeSet<_> = follows.into_iter().chain(live.map(|entry| &entry.version)).collect();
     numbers.into_iter().filter_map(|number| service.versions.get(number).cloned()).collect()
 }
 
-/// Finds the new contract that goes on with an old one: of the same name, or the only one of its kind on both sides.
-fn counterpart(before: &OfferedContract, all: &[OfferedContract], kept: &[Kept]) -> Option<usize> {
-    let of_kind = |kept: &Kept| kept.offered.kind == before.kind;
-    let named = kept.iter().position(|kept| of_kind(kept) && kept.offered.name == before.name);
-    let alone = || {
-        let mut of_this_kind = kept.iter().enumerate().filter(|(_, kept)| of_kind(kept));
-        let (index, _) = of_this_kind.next()?;
-        let only = of_this_kind.next().is_none();
-        let was_only = all.iter().filter(|other| other.kind == before.kind).count() == 1;
-        (only && was_only).then_some(index)
-    };
-    named.or_else(alone)
-}
-
-/// Live versions of the services that require this one, and their newest, with the environments they are live in.
-fn consumers(world: &World, service: &Service) -> Vec<(VersionRef, Arc<Version>, Vec<String>)> {
-    let mut found: BTreeMap<VersionRef, Vec<String>> = BTreeMap::new();
-    for other in world.services.values().filter(|other| other.name != service.name) {
-        let reference =
-            |version: &VersionNumber| VersionRef { service: other.name.clone(), version: version.clone() };
-        if let Some(newest) = other.newest() {
-            found.entry(reference(&newest.number)).or_default();
-        }
-        for environment in world.environments.values() {
-            if let Some(entry) = environment.entries().get(&other.name) {
-                found.entry(reference(&entry.version)).or_default().push(environment.name.to_string());
-            }
-        }
-    }
-    let with_version = |(reference, live): (VersionRef, Vec<String>)| {
-        let version = Arc::clone(world.version(&reference)?);
-        Some((reference, version, live))
-    };
-    found.into_iter().filter_map(with_version).collect()
-}
-
-/// Why a consumer would be hurt, when it would.
-fn hurt_by(pair: &Pair, requirement: &Requirement) -> Option<String> {
-    let first = pair.reasons.first().map(String::as_str).unwrap_or_default();
-    match (pair.verdict, pair.basis) {
-        (Verdict::Breaking, Basis::Contract) => Some(format!("would break: {first}")),
-        (Verdict::Compatible, Basis::Range) | (Verdict::NotChecked, _) if pair.promised => {
-            Some(format!("would take it, because it requires {requirement}, and may break"))
-        }
-        _ => None,
-    }
-}
-
-fn change_part(change: &Change) -> ProblemPart {
-    let location = change.new.as_ref().or(change.old.as_ref());
-    let witness = change.witness.as_ref().map(ToString::to_string).map_or(String::new(), |text| {
-        let cut: String = text.chars().take(SHOWN_WITNESS).collect();
-        let more = if cut.len() < text.len() { "..." } else { "" };
-        format!("\n      for example {cut}{more}")
-    });
-    ProblemPart {
-        detail: format!("{}{witness}", change.message),
-        file: location.map(|location| location.file.clone()),
-        line: location.map(|location| location.line as usize),
-        hint: change
-            .breaks()
-            .then(|| format!("to accept it: rule = {:?}, place = {:?}", change.rule.id, change.place)),
-        ..ProblemPart::default()
-    }
+fn kept_reasons(report: &Report) -> Vec<String> {
+    let short = |reason: String| reason.chars().take(MAX_REASON_LENGTH).collect();
+    reasons(&report.changes, &report.not_checked).into_iter().take(KEPT_REASONS).map(short).collect()
 }
 
 fn acceptances(accepts: &[AcceptedBreak]) -> Result<Vec<Acceptance>, Problem> {
@@ -457,9 +283,10 @@ fn raised(standing: &Standing, owed: Bump, number: &VersionNumber) -> Option<Str
 /// What a person should know of a comparison although it stops nothing.
 fn worth_knowing(compared: &Compared) -> Vec<String> {
     let against = &compared.version.number;
-    let gone = compared.gone.iter().map(|name| {
-        format!("the contract {name} of {against} is gone: its consumers cannot be checked any more")
-    });
+    let left_out = compared
+        .left_out
+        .iter()
+        .map(|why| format!("consumers of {against} cannot be checked with this contract any more: {why}"));
     let told = compared.reports.iter().filter_map(|(_, report)| match report.verdict {
         Verdict::NotChecked => Some(format!(
             "whether consumers of {against} fit was not fully checked: {}",
@@ -471,5 +298,5 @@ fn worth_knowing(compared: &Compared) -> Vec<String> {
         let accepted = change.accepted.as_ref()?;
         Some(format!("an accepted break since {against}: {} ({})", change.message, accepted.reason))
     });
-    gone.chain(told).chain(accepted).collect()
+    left_out.chain(told).chain(accepted).collect()
 }

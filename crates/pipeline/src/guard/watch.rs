@@ -206,7 +206,8 @@ fn start_command(spec: &GuardSpec) -> Result<(PipeReader, Pid), String> {
     let fail = |error: io::Error| start_problem(program, &spec.folder, &error);
     let (reader, writer) = io::pipe().map_err(fail)?;
     let stdout = match &spec.output {
-        Some(path) => Stdio::from(File::create(path).map_err(fail)?),
+        // Whatever an earlier command has put there is not written to.
+        Some(path) => Stdio::from(File::create_new(path).map_err(fail)?),
         None => Stdio::from(writer.try_clone().map_err(fail)?),
     };
     let child = Command::new(program)

@@ -2,7 +2,6 @@
 
 use lockstep_api::problem::ProblemPart;
 use lockstep_contract::{Kind, Options, Parsed, Report, Verdict, detect, diff_parsed, render};
-use lockstep_domain::contract::ContractSettings;
 
 use super::location::{Loaded, Location, Origin, show_places};
 use super::policy::PolicyOptions;
@@ -40,6 +39,9 @@ pub(super) struct Args {
     /// The format of both: openapi, protobuf, graphql, sql or json_schema; found by itself when not given.
     #[arg(long, value_name = "KIND")]
     kind: Option<Kind>,
+    /// Which contract is meant, where a released version has several of the format; `lockstep show` lists them.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// How the report is written.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: ReportFormat,
@@ -59,18 +61,13 @@ enum ReportFormat {
 
 impl Args {
     pub(super) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let Self { old, new, kind, format, policy } = self;
+        let Self { old, new, kind, name, format, policy } = self;
         if ctx.out.format == Format::Json && format != ReportFormat::Text {
             return Err(Failure::usage("--json and --format exclude each other"));
         }
         let (old, new) = (Location::of(&old), Location::of(&new));
-        let (before, after) = load_both(ctx, &old, &new, kind)?;
-        let released = ContractSettings {
-            dialect: after.settings.dialect.or(before.settings.dialect),
-            policy: after.settings.policy.or(before.settings.policy),
-            unknown_fields: after.settings.unknown_fields.or(before.settings.unknown_fields),
-            role: after.settings.role.or(before.settings.role),
-        };
+        let (before, after) = load_both(ctx, [&old, &new], kind, name.as_deref())?;
+        let released = after.settings.with_older(before.settings);
         let options = policy.options(released).map_err(|problem| unreadable(vec![problem]))?;
         let mut report = compare(&before, &after, kind, &options)?;
         show_places(&mut report, &before.origin, &after.origin);
@@ -81,11 +78,12 @@ impl Args {
 
 fn load_both(
     ctx: &Context,
-    old: &Location,
-    new: &Location,
+    locations: [&Location; 2],
     kind: Option<Kind>,
+    name: Option<&str>,
 ) -> Result<(Loaded, Loaded), Failure> {
-    match (old.load(&ctx.client, kind), new.load(&ctx.client, kind)) {
+    let [old, new] = locations.map(|location| location.load(&ctx.client, kind, name));
+    match (old, new) {
         (Ok(old), Ok(new)) => Ok((old, new)),
         (old, new) => Err(unreadable([old.err(), new.err()].into_iter().flatten().collect())),
     }

@@ -40,23 +40,33 @@ impl Location {
     }
 
     /// Reads the contract.
-    pub(super) fn load(&self, client: &Client, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
+    pub(super) fn load(
+        &self,
+        client: &Client,
+        kind: Option<Kind>,
+        name: Option<&str>,
+    ) -> Result<Loaded, ProblemPart> {
         match self {
             Self::Path(path) => files::load(path, kind),
             Self::Revision { revision, path } => revision::load(revision, path, kind),
-            Self::Version(version) => released(client, version, kind),
+            Self::Version(version) => released(client, version, kind, name),
         }
     }
 }
 
 /// Reads the contract of a released version from the server.
-fn released(client: &Client, version: &VersionRef, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
+fn released(
+    client: &Client,
+    version: &VersionRef,
+    kind: Option<Kind>,
+    name: Option<&str>,
+) -> Result<Loaded, ProblemPart> {
     let said = |error: ClientError| Failure::from(error).into_part();
     let kind = match kind {
         Some(kind) => kind,
         None => only_kind(version, &client.version(version).map_err(said)?.version.contracts)?,
     };
-    let bytes = client.contract(version, kind, None).map_err(said)?;
+    let bytes = client.contract(version, kind, name).map_err(said)?;
     let snapshot = Snapshot::from_bytes(&bytes).map_err(|error| part(format!("{version}: {error}"), None))?;
     let origin = Origin::Revision(format!("{version}:"));
     Ok(Loaded { source: snapshot.source, settings: snapshot.settings, origin })

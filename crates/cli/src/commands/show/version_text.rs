@@ -109,7 +109,10 @@ fn approvals(version: &Version, style: &Style) -> String {
 fn requires(version: &Version, style: &Style) -> String {
     let mut table = Table::new(["", "", ""]).indented(2);
     for (service, needed) in &version.requires {
-        let against = needed.contract.as_ref().map(|contract| format!("built against {}", contract.name));
+        let against = needed.contract.as_ref().map(|contract| match &contract.version {
+            Some(version) => format!("built against {} of {version}", contract.name),
+            None => format!("built against {}", contract.name),
+        });
         table.row([service.to_string(), needed.to_string(), against.unwrap_or_default()]);
     }
     table.render(style)
