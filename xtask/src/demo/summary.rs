@@ -12,6 +12,9 @@ const VERSIONS: usize = 12;
 /// The fewest rollbacks that must have been timed: a service warm and cold, the environment, and the way back.
 const ROLLBACKS: usize = 4;
 
+/// The fewest answers that must have been given: may a version go, and may one come back, with yes and no.
+const ANSWERS: usize = 4;
+
 /// One way back and how long it took.
 #[derive(Debug, Clone)]
 pub(super) struct Rollback {
@@ -45,6 +48,8 @@ pub(super) struct Summary {
     pub(super) refused: Option<String>,
     /// What contracts say about orders and payments.
     pub(super) pairs: Pairs,
+    /// What was answered to the question whether a version may go or come back.
+    pub(super) answers: Vec<String>,
     /// What the client saw.
     pub(super) totals: Totals,
     /// Ways back.
@@ -65,6 +70,7 @@ impl Summary {
         ensure!(self.refused.is_some(), "no number was refused");
         let Pairs { all, works } = self.pairs;
         ensure!(0 < works && works < all, "{works} of {all} pairs of versions work together");
+        ensure!(self.answers.len() >= ANSWERS, "only {} questions were answered", self.answers.len());
         ensure!(self.rollbacks.len() >= ROLLBACKS, "only {} rollbacks were made", self.rollbacks.len());
         Ok(())
     }
@@ -83,6 +89,9 @@ impl fmt::Display for Summary {
             "pairs by contract   {all} of orders and payments: {works} work, {} do not",
             all - works
         )?;
+        for answer in &self.answers {
+            writeln!(f, "answered            {answer}")?;
+        }
         writeln!(f, "requests made       {requests}")?;
         writeln!(f, "requests failed     {failed}")?;
         writeln!(f, "answers replaced    {shielded} bad answers of a version on trial")?;
@@ -131,6 +140,7 @@ mod tests {
             versions: 20,
             refused: Some("payments 1.2.0: its contract owes a major step".into()),
             pairs: Pairs { all: 16, works: 13 },
+            answers: vec!["can-i-deploy payments@2.0.0: no".into(); 4],
             totals: Totals { requests: 9_000, failed: 0, shielded: 3 },
             rollbacks: vec![rollback; 4],
             bad_version: Duration::from_millis(1_250),
@@ -146,6 +156,7 @@ mod tests {
         assert!(Summary { versions: 11, ..good() }.verdict().is_err());
         assert!(Summary { rollbacks: Vec::new(), ..good() }.verdict().is_err());
         assert!(Summary { totals: Totals::default(), ..good() }.verdict().is_err());
+        assert!(Summary { answers: Vec::new(), ..good() }.verdict().is_err());
         assert!(Summary { refused: None, ..good() }.verdict().is_err());
         assert!(Summary { pairs: Pairs { all: 16, works: 16 }, ..good() }.verdict().is_err());
     }

@@ -53,9 +53,7 @@ impl Story {
         let works = found.values().filter(|(verdict, _)| verdict == "compatible").count();
         self.summary.pairs = Pairs { all: found.len(), works };
         println!("So payments 2.0.0 cannot go to production alone:");
-        let arguments = ["can-i-deploy", "payments@2.0.0", "--env", "production"];
-        let no = self.installation.run_refused(&arguments, &[1])?;
-        ensure!(no.says("orders 1.0.0"), "the answer does not name orders 1.0.0");
+        self.expect_no("can-i-deploy", "payments@2.0.0", "is called by orders 1.0.0")?;
         self.expect_no_failures()
     }
 
@@ -63,14 +61,24 @@ impl Story {
         println!(
             "Now that orders moved as well, payments 2.0.0 may be there, and may go back; orders may not:"
         );
-        let arguments = ["can-i-deploy", "payments@2.0.0", "--env", "production"];
-        self.installation.run(&arguments, Show::All)?;
-        let arguments = ["can-i-roll-back", "payments", "--env", "production"];
-        let yes = self.installation.run(&arguments, Show::All)?;
-        ensure!(yes.says("shares its database"), "the database was not looked at");
-        let arguments = ["can-i-roll-back", "orders", "--env", "production"];
-        let no = self.installation.run_refused(&arguments, &[1])?;
-        ensure!(no.says("payments 2.0.0"), "the answer does not name payments 2.0.0");
+        self.expect_yes("can-i-deploy", "payments@2.0.0", "is called by orders 1.2.0")?;
+        self.expect_yes("can-i-roll-back", "payments", "shares its database with payments 2.0.0")?;
+        self.expect_no("can-i-roll-back", "orders", "calls payments 2.0.0")?;
         self.expect_no_failures()
+    }
+
+    fn expect_yes(&mut self, question: &str, version: &str, because: &str) -> Result<()> {
+        let answer = self.installation.run(&[question, version, "--env", "production"], Show::All)?;
+        ensure!(answer.says(because), "the answer does not say `{because}`");
+        self.summary.answers.push(format!("{question} {version}: yes ({because})"));
+        Ok(())
+    }
+
+    fn expect_no(&mut self, question: &str, version: &str, because: &str) -> Result<()> {
+        let arguments = [question, version, "--env", "production"];
+        let answer = self.installation.run_refused(&arguments, &[1])?;
+        ensure!(answer.says(because), "the answer does not say `{because}`");
+        self.summary.answers.push(format!("{question} {version}: no ({because})"));
+        Ok(())
     }
 }
