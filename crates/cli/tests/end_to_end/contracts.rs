@@ -113,7 +113,10 @@ fn an_accepted_break_may_have_the_number_but_not_the_environment() {
     let build = shop.place.json(&["release", "payments", "--bump", "minor"]);
     assert_eq!(build["version"], "1.1.0", "{build:#}");
     let warnings = build["warnings"].to_string();
-    assert!(warnings.contains("accepted: ") && warnings.contains("orders comes next week"), "{warnings}");
+    assert!(
+        warnings.contains("an accepted break since 1.0.0: ") && warnings.contains("orders comes next week"),
+        "{warnings}"
+    );
     let refused = shop.place.fail(&["deploy", "payments@1.1.0", "--env", ENVIRONMENT], 3);
     assert!(refused.contains("`orders@1.0.0` does not work with payments 1.1.0"), "{refused}");
     assert!(refused.contains("lockstep compat orders payments"), "{refused}");
@@ -162,10 +165,7 @@ fn below_one_a_break_owes_the_second_number_and_an_addition_is_nothing_to_accept
     payments.write("api/openapi.yaml", &charges(&["order"], ""));
     payments.commit("fix: tidy up");
     let refused = place.fail(&["release", "payments", "--bump", "patch"], 1);
-    assert!(
-        refused.contains("its contracts owe a minor one") && refused.contains("to accept it"),
-        "{refused}"
-    );
+    assert!(refused.contains("its contracts owe a minor one") && !refused.contains("accept"), "{refused}");
     let build = place.json(&["release", "payments"]);
     assert_eq!(build["version"], "0.3.0", "{build:#}");
     assert_eq!(build["warnings"][0], "0.3.0 is a minor step because of its contracts; its commits say patch");
@@ -223,7 +223,12 @@ fn without_a_contract_of_the_provider_a_range_is_a_promise_and_its_absence_is_no
     shop.payments.write("lockstep.toml", &manifest("payments", "", ""));
     shop.payments.commit("feat: no contract any more");
     let build = shop.place.json(&["release", "payments"]);
-    assert!(build["warnings"].to_string().contains("its consumers cannot be checked any more"), "{build:#}");
+    assert!(
+        build["warnings"]
+            .to_string()
+            .contains("cannot be checked with this contract any more: api/openapi.yaml is gone"),
+        "{build:#}"
+    );
     let answer = shop.can_i("can-i-deploy", "payments@1.1.0", 0);
     assert_eq!(answer["checks"][0]["basis"], "range", "{answer:#}");
     let shown = shop.place.run(&["compat", "orders", "payments"]);
@@ -262,8 +267,12 @@ fn operations_that_the_provider_does_not_have_are_refused_with_the_nearest_name(
     shop.orders.commit("feat: call what is there");
     assert_eq!(shop.place.release("orders"), "orders@1.1.0");
     let shown = shop.place.json(&["show", "orders@1.1.0"]);
-    let contract = &shown["requires"]["payments"]["contract"]["name"];
-    assert_eq!(contract, "payments@1.0.0", "{shown:#}");
+    let contract = &shown["requires"]["payments"]["contract"];
+    assert_eq!(
+        (&contract["name"], &contract["version"]),
+        (&json!("api/openapi.yaml"), &json!("1.0.0")),
+        "{shown:#}"
+    );
 }
 
 #[test]
