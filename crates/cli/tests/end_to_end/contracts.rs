@@ -117,6 +117,8 @@ fn an_accepted_break_may_have_the_number_but_not_the_environment() {
         warnings.contains("an accepted break since 1.0.0: ") && warnings.contains("orders comes next week"),
         "{warnings}"
     );
+    let shown = shop.place.run(&["show", "payments@1.1.0"]);
+    assert!(shown.contains(&format!("accepted: {RULE} at {PLACE}: orders comes next week")), "{shown}");
     let refused = shop.place.fail(&["deploy", "payments@1.1.0", "--env", ENVIRONMENT], 3);
     assert!(refused.contains("`orders@1.0.0` does not work with payments 1.1.0"), "{refused}");
     assert!(refused.contains("lockstep compat orders payments"), "{refused}");

@@ -142,7 +142,9 @@ fn schema(index: usize) -> Value {
         properties.insert(format!("field{number}"), described);
     }
     properties.insert("count".into(), json!({"type": "integer", "maximum": 100}));
-    let next = format!("#/components/schemas/Model{}", (index + 1) % OPERATIONS);
+    // Rings of ten, as models of one part of a system refer to one another; one ring of all would make any change one of
+    // everything.
+    let next = format!("#/components/schemas/Model{}", index - index % 10 + (index + 1) % 10);
     properties.insert("next".into(), json!({"$ref": next}));
     json!({"type": "object", "required": ["field0"], "properties": properties})
 }

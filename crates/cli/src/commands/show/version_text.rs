@@ -140,6 +140,11 @@ fn contracts(version: &Version) -> String {
             if let Some(reason) = finding.reasons.first() {
                 let _ = writeln!(text, "      {}", printable(reason));
             }
+            for accepted in &finding.accepted {
+                let (rule, place, reason) = (&accepted.rule, &accepted.place, &accepted.reason);
+                let _ =
+                    writeln!(text, "      accepted: {rule} at {}: {}", printable(place), printable(reason));
+            }
         }
     }
     text
