@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use lockstep_api::problem::ProblemPart;
 use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse};
 
+use crate::commands::contract;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::style::Style;
 
 /// Checks a manifest without a server.
 ///
-/// Reads lockstep.toml and names every problem at once, with its line, field and what to write instead.
+/// Reads lockstep.toml and names every problem at once, with its line, field and what to write instead; and the contracts
+/// that it names, unless a build makes them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep check\n  lockstep check services/orders")]
 pub(crate) struct Args {
@@ -26,14 +28,18 @@ impl Args {
         let file = file.strip_prefix(".").unwrap_or(&file);
         let text = read(file)?;
         let shown = file.display().to_string();
-        let manifest = parse(&text, &shown).map_err(|problems| {
-            let count = problems.len();
-            let plural = if count == 1 { "" } else { "s" };
-            Failure::usage(format!("{shown} has {count} problem{plural}"))
-                .problems(problems.into_iter().map(part).collect())
-        })?;
+        let manifest = parse(&text, &shown)
+            .map_err(|problems| failure(&shown, problems.into_iter().map(part).collect()))?;
+        let wrong = contract::check::problems(file.parent().unwrap_or(Path::new("")), &manifest);
+        if !wrong.is_empty() {
+            return Err(failure(&shown, wrong));
+        }
         ctx.out.show(&manifest, |manifest, style| good_text(&shown, manifest, style))
     }
+}
+
+fn failure(file: &str, problems: Vec<ProblemPart>) -> Failure {
+    Failure::usage(format!("{file} has {}", counted(problems.len(), "problem"))).problems(problems)
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -64,8 +70,12 @@ fn part(problem: lockstep_manifest::Problem) -> ProblemPart {
 fn good_text(file: &str, manifest: &Manifest, style: &Style) -> String {
     let steps = counted(manifest.build.steps.len(), "build step");
     let suites = counted(manifest.tests.len(), "test suite");
+    let contracts = match manifest.contracts.len() {
+        0 => String::new(),
+        count => format!(", {}", counted(count, "contract")),
+    };
     let name = &manifest.name;
-    format!("{}: {file} describes service {name}: {steps}, {suites}\n", style.good("done"))
+    format!("{}: {file} describes service {name}: {steps}, {suites}{contracts}\n", style.good("done"))
 }
 
 fn counted(count: usize, what: &str) -> String {

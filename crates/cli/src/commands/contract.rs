@@ -3,6 +3,7 @@
 //! Works without a server, on files, folders and git revisions.
 
 mod budget;
+pub(crate) mod check;
 mod diff;
 mod files;
 mod location;

@@ -359,3 +359,41 @@ fn rules_are_listed_and_explained() {
     assert_eq!(code(&unknown), 4);
     assert!(err(&unknown).contains("--explain operation-removed`?"), "{}", err(&unknown));
 }
+
+#[test]
+fn a_check_of_the_manifest_looks_at_the_contracts_it_names_unless_a_build_makes_them() {
+    let manifest = |more: &str| {
+        format!(
+            "name = \"orders\"\nrun.command = \"./run\"\n{more}\n[contract]\nopenapi = \"api/openapi.yaml\"\n\
+             sql = \"migrations\"\n[requires.payments]\ncontract = \"clients/payments.yaml\"\n\
+             operations = [\"POST /charge\"]\n"
+        )
+    };
+    let place = Place::new(&[
+        ("lockstep.toml", &manifest("")),
+        ("api/openapi.yaml", "openapi: 3.1.0\npaths: {"),
+        ("clients/payments.yaml", OPENAPI),
+    ]);
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command.arg("check").arg(place.path()).output().expect("the binary starts")
+    };
+    let output = check();
+    assert_eq!(code(&output), 2);
+    for part in [
+        "has 3 problems",
+        "openapi.yaml:3: `contract.openapi`: not valid YAML",
+        "migrations: `contract.sql`: there is no such file or folder",
+        "there is no operation `POST /charge` in this contract",
+        "did you mean `POST /charges`?",
+    ] {
+        assert!(err(&output).contains(part), "{part} in {}", err(&output));
+    }
+    let made = manifest("build.steps = [\"make\"]\npackage.include = [\"run\"]")
+        .replace("POST /charge", "POST /charges");
+    place.write("lockstep.toml", &made);
+    place.write("api/openapi.yaml", OPENAPI);
+    let output = check();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("2 contracts"), "{}", out(&output));
+}
