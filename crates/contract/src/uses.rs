@@ -34,6 +34,14 @@ pub struct UnknownOperation {
     pub nearest: Option<String>,
 }
 
+impl UnknownOperation {
+    /// Says which operation was probably meant, when one is like it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        self.nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
+    }
+}
+
 /// Judges whether a consumer fits a provider.
 ///
 /// `used` is the contract of the provider that the consumer was built against, `operations` what it calls of it (all when
@@ -80,7 +88,7 @@ pub fn fit_parsed(
 ) -> Result<Fit, Vec<InputError>> {
     let unknown = unknown_operations(used, operations);
     if !unknown.is_empty() {
-        return Err(unknown.into_iter().map(|one| unknown_operation(used, one)).collect());
+        return Err(unknown.iter().map(|one| unknown_operation(used, one)).collect());
     }
     let findings = find(used, operations, offered, options)?.settle(&options.acceptances, options.today);
     let verdict = findings.verdict();
@@ -170,12 +178,12 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     best.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, other)| other)
 }
 
-fn unknown_operation(used: &Parsed<'_>, unknown: UnknownOperation) -> InputError {
+fn unknown_operation(used: &Parsed<'_>, unknown: &UnknownOperation) -> InputError {
     let file = used.source.entry().map(|(path, _)| path).unwrap_or_default();
     let message = format!("there is no operation `{}` in the contract that is used", unknown.name);
     let error = InputError::new(file, message);
-    match (unknown.nearest, used.kind()) {
-        (Some(nearest), _) => error.with_hint(format!("did you mean `{nearest}`?")),
+    match (unknown.hint(), used.kind()) {
+        (Some(hint), _) => error.with_hint(hint),
         (None, Kind::JsonSchema | Kind::Sql) => {
             error.with_hint("a contract of this format has no operations")
         }

@@ -231,10 +231,7 @@ fn check(kind: ContractKind, source: &Source, operations: &[String]) -> Result<(
     let unknown = unknown_operations(&parsed, operations).into_iter().map(|unknown| {
         let error =
             InputError::new(file, format!("there is no operation `{}` in this contract", unknown.name));
-        match unknown.nearest {
-            Some(nearest) => error.with_hint(format!("did you mean `{nearest}`?")),
-            None => error.with_hint("name an operation as the contract does"),
-        }
+        error.with_hint(unknown.hint().unwrap_or_else(|| "name an operation as the contract does".into()))
     });
     let unknown: Vec<_> = unknown.collect();
     if unknown.is_empty() { Ok(()) } else { Err(unknown) }

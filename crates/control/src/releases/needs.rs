@@ -100,7 +100,7 @@ impl Control {
             Ok(parsed) => lockstep_contract::unknown_operations(&parsed, names)
                 .into_iter()
                 .map(|unknown| ProblemPart {
-                    hint: unknown.nearest.map(|nearest| format!("did you mean `{nearest}`?")),
+                    hint: unknown.hint(),
                     ..part(format!("`{}` is no operation", unknown.name))
                 })
                 .collect(),

@@ -57,7 +57,7 @@ fn of_one(path: &Path, kind: Option<Kind>, operations: &[String]) -> Vec<Problem
             .map(|unknown| ProblemPart {
                 detail: format!("there is no operation `{}` in this contract", unknown.name),
                 file: shown.clone(),
-                hint: unknown.nearest.map(|nearest| format!("did you mean `{nearest}`?")),
+                hint: unknown.hint(),
                 ..ProblemPart::default()
             })
             .collect(),
