@@ -1,7 +1,9 @@
 //! Reads JUnit XML: what test runners of all languages write.
 //!
-//! The file was written by the code under test, so nothing of it is believed: counts come from the test cases and not from
-//! attributes, a document type (the way to entity expansion) is refused, and size, depth and number are bounded.
+//! The file was written by the code under test, so nothing good of it is believed: counts come from the test cases, and
+//! attributes can only make it worse. A suite that says of itself that tests failed or ran, and lists no such case, is a
+//! failure. Attributes that are merely larger or smaller are not: several runners count assertions, or repetitions. A
+//! document type (the way to entity expansion) is refused, and size, depth and number are bounded.
 
 use std::io::BufRead;
 
@@ -115,8 +117,33 @@ pub fn read(input: impl BufRead) -> Result<JunitResult, JunitError> {
 struct Parser {
     path: Vec<String>,
     root: Option<String>,
-    case: Option<Case>,
+    /// The suites that are open, the innermost last.
+    suites: Vec<Suite>,
+    /// The test cases that are open, the innermost last.
+    cases: Vec<Case>,
     result: JunitResult,
+}
+
+/// A test suite that is being read, or the root of all.
+#[derive(Debug)]
+struct Suite {
+    depth: usize,
+    name: String,
+    /// What it says of itself.
+    claims: Claims,
+    /// What was found in it so far, suites in it included.
+    cases: u64,
+    failed: u64,
+    /// A failure of the suite itself, outside of any case: of its set-up, for example.
+    own_failure: Option<Message>,
+}
+
+/// What a suite says of itself in attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Claims {
+    tests: u64,
+    failures: u64,
+    errors: u64,
 }
 
 /// The test case that is being read.
@@ -125,9 +152,15 @@ struct Case {
     depth: usize,
     name: String,
     verdict: Verdict,
-    /// The depth of the element whose text is the message.
-    message_depth: Option<usize>,
-    message: String,
+    message: Message,
+}
+
+/// The text of a failure, bounded while it is read.
+#[derive(Debug, Default)]
+struct Message {
+    text: String,
+    /// The depth of the element whose text it is, while that is open.
+    depth: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,11 +180,27 @@ impl Parser {
         let depth = self.path.len();
         let name = &self.path[depth - 1];
         self.root.get_or_insert_with(|| name.clone());
-        match (name.as_str(), &mut self.case) {
-            ("testcase", None) => self.case = Some(Case::new(depth, element)?),
-            ("failure" | "error", Some(case)) if case.depth + 1 == depth => case.fail(depth, element)?,
-            ("skipped" | "disabled", Some(case)) if case.depth + 1 == depth => {
-                case.verdict = case.verdict.max(Verdict::Skipped);
+        let parent = depth - 1;
+        let case = self.cases.last_mut().filter(|case| case.depth == parent);
+        let suite = self.suites.last_mut().filter(|suite| suite.depth == parent);
+        match name.as_str() {
+            "testcase" => self.cases.push(Case::new(depth, element)?),
+            "testsuite" | "testsuites" => self.suites.push(Suite::new(depth, element)?),
+            // A repetition is only written down when the test had failed before; one that passed then says `flaky...`.
+            "failure" | "error" | "rerunFailure" | "rerunError" => match (case, suite) {
+                (Some(case), _) => {
+                    case.verdict = Verdict::Failed;
+                    case.message.begin(depth, element)?;
+                }
+                (None, Some(suite)) => {
+                    suite.own_failure.get_or_insert_default().begin(depth, element)?;
+                }
+                (None, None) => {}
+            },
+            "skipped" | "disabled" => {
+                if let Some(case) = case {
+                    case.verdict = case.verdict.max(Verdict::Skipped);
+                }
             }
             _ => {}
         }
@@ -161,35 +210,64 @@ impl Parser {
     fn close(&mut self) {
         let depth = self.path.len();
         self.path.pop();
-        if let Some(case) = &mut self.case
-            && case.message_depth == Some(depth)
-        {
-            case.message_depth = None;
+        if let Some(message) = self.message_at(depth) {
+            message.depth = None;
         }
-        if let Some(case) = self.case.take_if(|case| case.depth == depth) {
+        if let Some(case) = self.cases.pop_if(|case| case.depth == depth) {
             self.count(case);
         }
+        if let Some(suite) = self.suites.pop_if(|suite| suite.depth == depth) {
+            self.close_suite(suite);
+        }
+    }
+
+    /// Finds the message whose text an element at this depth holds.
+    fn message_at(&mut self, depth: usize) -> Option<&mut Message> {
+        let of_case = self.cases.last_mut().map(|case| &mut case.message);
+        let of_suite = self.suites.last_mut().and_then(|suite| suite.own_failure.as_mut());
+        of_case.into_iter().chain(of_suite).find(|message| message.depth == Some(depth))
     }
 
     fn count(&mut self, case: Case) {
+        if let Some(suite) = self.suites.last_mut() {
+            suite.cases += 1;
+        }
         match case.verdict {
             Verdict::Passed => self.result.passed += 1,
             Verdict::Skipped => self.result.skipped += 1,
-            Verdict::Failed => {
-                self.result.failed += 1;
-                if self.result.failures.len() < MAX_KEPT_FAILURES {
-                    let message = bounded(case.message.trim(), MAX_FAILURE_MESSAGE);
-                    self.result.failures.push(TestFailure { name: case.name, message });
-                }
-            }
+            Verdict::Failed => self.fail(case.name, &case.message.text),
         }
     }
 
+    fn close_suite(&mut self, suite: Suite) {
+        let Suite { name, claims, mut cases, mut failed, own_failure, .. } = suite;
+        if let Some(message) = own_failure {
+            self.result.fail(name.clone(), &message.text);
+            failed += 1;
+        }
+        if let Some(contradiction) = claims.contradiction(cases, failed) {
+            self.result.fail(name, &contradiction);
+            failed += 1;
+            // Said once: the suites around it say the same of themselves.
+            cases = cases.max(1);
+        }
+        if let Some(around) = self.suites.last_mut() {
+            around.cases += cases;
+            around.failed += failed;
+        }
+    }
+
+    fn fail(&mut self, name: String, message: &str) {
+        if let Some(suite) = self.suites.last_mut() {
+            suite.failed += 1;
+        }
+        self.result.fail(name, message);
+    }
+
     fn text(&mut self, text: &str) {
-        if let Some(case) = &mut self.case
-            && case.message_depth == Some(self.path.len())
-        {
-            case.say(text);
+        let depth = self.path.len();
+        if let Some(message) = self.message_at(depth) {
+            message.say(text);
         }
     }
 
@@ -212,6 +290,43 @@ impl Parser {
     }
 }
 
+impl JunitResult {
+    fn fail(&mut self, name: String, message: &str) {
+        self.failed += 1;
+        if self.failures.len() < MAX_KEPT_FAILURES {
+            let message = bounded(message.trim(), MAX_FAILURE_MESSAGE);
+            self.failures.push(TestFailure { name, message });
+        }
+    }
+}
+
+impl Suite {
+    fn new(depth: usize, element: &BytesStart<'_>) -> Result<Self, JunitError> {
+        let name = attribute(element, "name")?.filter(|name| !name.is_empty());
+        let name = bounded(name.as_deref().unwrap_or("a suite without a name"), MAX_TEST_NAME);
+        let claims = Claims {
+            tests: number(element, "tests")?,
+            failures: number(element, "failures")?,
+            errors: number(element, "errors")?,
+        };
+        Ok(Self { depth, name, claims, cases: 0, failed: 0, own_failure: None })
+    }
+}
+
+impl Claims {
+    /// Says what a suite says of itself and does not show.
+    fn contradiction(self, cases: u64, failed: u64) -> Option<String> {
+        let Self { tests, failures, errors } = self;
+        if failures.saturating_add(errors) > 0 && failed == 0 {
+            return Some(format!(
+                "it says of itself that it has {failures} failures and {errors} errors, and lists no case that failed"
+            ));
+        }
+        let shows_none = tests > 0 && cases == 0 && failed == 0;
+        shows_none.then(|| format!("it says of itself that it has {tests} tests, and lists none"))
+    }
+}
+
 impl Case {
     fn new(depth: usize, element: &BytesStart<'_>) -> Result<Self, JunitError> {
         let class = attribute(element, "classname")?.unwrap_or_default();
@@ -223,13 +338,26 @@ impl Case {
             (class, test) => format!("{class}.{test}"),
         };
         let name = bounded(&name, MAX_TEST_NAME);
-        Ok(Self { depth, name, verdict: Verdict::Passed, message_depth: None, message: String::new() })
+        let status = attribute(element, "status")?.unwrap_or_default();
+        Ok(Self { depth, name, verdict: Verdict::of_status(&status), message: Message::default() })
     }
+}
 
-    fn fail(&mut self, depth: usize, element: &BytesStart<'_>) -> Result<(), JunitError> {
-        self.verdict = Verdict::Failed;
-        self.message_depth = Some(depth);
-        if !self.message.is_empty() {
+impl Verdict {
+    /// Some runners say in an attribute alone that a test did not run, or that it failed.
+    fn of_status(status: &str) -> Self {
+        match status.to_ascii_lowercase().as_str() {
+            "fail" | "failed" | "failure" | "error" | "errored" | "broken" => Self::Failed,
+            "notrun" | "disabled" | "skipped" | "skip" | "ignored" | "pending" => Self::Skipped,
+            _ => Self::Passed,
+        }
+    }
+}
+
+impl Message {
+    fn begin(&mut self, depth: usize, element: &BytesStart<'_>) -> Result<(), JunitError> {
+        self.depth = Some(depth);
+        if !self.text.is_empty() {
             self.say("\n");
         }
         if let Some(message) = attribute(element, "message")? {
@@ -241,9 +369,14 @@ impl Case {
 
     /// Keeps a few more bytes than characters are shown, so that a huge text costs no memory.
     fn say(&mut self, text: &str) {
-        let room = (4 * MAX_FAILURE_MESSAGE).saturating_sub(self.message.len());
-        self.message.push_str(&text[..text.floor_char_boundary(room)]);
+        let room = (4 * MAX_FAILURE_MESSAGE).saturating_sub(self.text.len());
+        self.text.push_str(&text[..text.floor_char_boundary(room)]);
     }
+}
+
+/// Reads a number of tests; what is none says nothing.
+fn number(element: &BytesStart<'_>, name: &str) -> Result<u64, JunitError> {
+    Ok(attribute(element, name)?.and_then(|value| value.trim().parse().ok()).unwrap_or_default())
 }
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>, JunitError> {
@@ -293,7 +426,7 @@ mod tests {
     fn counts_come_from_the_cases_of_nested_suites() {
         let result = parse(
             r#"<?xml version="1.0"?>
-            <testsuites tests="99" failures="0"><testsuite name="a" failures="0">
+            <testsuites tests="9" failures="0"><testsuite name="a" failures="0">
               <testcase classname="shop.Cart" name="adds"/>
               <testcase classname="shop.Cart" name="pays"><failure message="1 &lt; 2"><![CDATA[at <x>]]> &amp; so on</failure></testcase>
               <testsuite name="inner"><testcase name="breaks"><error/></testcase>
@@ -306,6 +439,81 @@ mod tests {
         assert_eq!(result.failures[0].name, "shop.Cart.pays");
         assert_eq!(result.failures[0].message, "1 < 2\nat <x> & so on");
         assert_eq!(result.failures[1].name, "breaks");
+    }
+
+    /// Parses a report and returns how many tests failed, with the first reason.
+    fn failed(text: &str) -> (u64, String) {
+        let result = parse(text).unwrap();
+        let first = result.failures.first().map(|test| format!("{}: {}", test.name, test.message));
+        (result.failed, first.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_suite_that_says_worse_of_itself_than_its_cases_show_has_failed() {
+        let hidden =
+            |count: &str| format!("s: it says of itself that it has {count}, and lists no case that failed");
+        for (attributes, counts) in [
+            ("failures='3'", "3 failures and 0 errors"),
+            ("errors='1' tests='1'", "0 failures and 1 errors"),
+            ("failures=' 2 ' errors='x'", "2 failures and 0 errors"),
+        ] {
+            let suite = format!("<testsuite name='s' {attributes}><testcase name='a'/></testsuite>");
+            assert_eq!(failed(&suite), (1, hidden(counts)), "{attributes}");
+            // Said once, also when the suites around it repeat it.
+            let around =
+                format!("<testsuites {attributes}><testsuite {attributes}>{suite}</testsuite></testsuites>");
+            assert_eq!(failed(&around).0, 1, "{around}");
+        }
+        let totals = "<testsuites name='all' failures='1'><testsuite name='s' failures='0'><testcase/></testsuite></testsuites>";
+        assert!(failed(totals).1.starts_with("all: it says of itself"), "{totals}");
+        let empty = "<testsuites><testsuite name='s' tests='12'/><testsuite name='t'><testcase/></testsuite></testsuites>";
+        assert_eq!(failed(empty), (1, "s: it says of itself that it has 12 tests, and lists none".into()));
+    }
+
+    #[test]
+    fn attributes_of_honest_runners_that_count_in_their_own_way_are_no_failure() {
+        for (runner, report) in [
+            (
+                "Catch2 counts assertions",
+                "<testsuite tests='40' failures='0'><testcase name='a'/></testsuite>",
+            ),
+            (
+                "Node counts suites as tests",
+                "<testsuites><testsuite tests='1' failures='0'><testsuite tests='2'>\
+              <testcase/><testcase/></testsuite></testsuite></testsuites>",
+            ),
+            (
+                "GoogleTest lists what it did not run",
+                "<testsuites tests='1' disabled='1'><testsuite tests='1'>\
+              <testcase status='run'/><testcase status='notrun'/></testsuite></testsuites>",
+            ),
+            (
+                "Surefire repeats",
+                "<testsuite tests='1' errors='0' failures='0' flakes='1'><testcase name='a'>\
+              <flakyFailure message='once'>at x</flakyFailure></testcase><testcase name='b'/></testsuite>",
+            ),
+            ("no attributes", "<testsuite><testcase/></testsuite>"),
+            ("words", "<testsuite failures='' errors='none'><testcase/></testsuite>"),
+        ] {
+            assert_eq!(failed(report), (0, String::new()), "{runner}");
+        }
+    }
+
+    #[test]
+    fn a_failure_counts_wherever_it_stands() {
+        for report in [
+            "<testsuite name='s'><error message='set-up'/><testcase/></testsuite>",
+            "<testsuites name='s'><failure message='set-up'/></testsuites>",
+            "<testsuite><testcase name='s'><testcase name='s'><failure message='set-up'/></testcase></testcase></testsuite>",
+            "<testsuite><testcase name='s'><rerunFailure message='set-up'/></testcase></testsuite>",
+            "<testsuite failures='1'><testcase name='s'><failure message='set-up'/><rerunFailure/></testcase></testsuite>",
+        ] {
+            assert_eq!(failed(report), (1, "s: set-up".into()), "{report}");
+        }
+        assert_eq!(failed("<testsuite><testcase name='s' status='failed'/></testsuite>").0, 1);
+        let output =
+            "<testsuite><testcase><system-out><failure/><error/></system-out></testcase></testsuite>";
+        assert_eq!(failed(output).0, 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Runs the manifest's test suites and makes evidence of what they say.
 //!
-//! The exit code and the report must both be green. A declared report that is missing or cannot be believed is red: tests that
-//! did not run prove nothing.
+//! The exit code and the report must both be green. A declared report that is missing, cannot be believed or lists no test
+//! that ran is red: tests that did not run prove nothing.
 
 mod report;
 
@@ -61,7 +61,10 @@ fn judge(
     let mut problems = Vec::new();
     let (result, bytes) = match report {
         Report::NotDeclared => (JunitResult::default(), None),
-        Report::Read { result, bytes } => (result, Some(bytes)),
+        Report::Read { result, bytes } => {
+            problems.extend(nothing_ran(&result));
+            (result, Some(bytes))
+        }
         Report::Bad { reason, bytes } => {
             problems.push(TestFailure { name: "the test report".into(), message: reason });
             (JunitResult::default(), bytes)
@@ -86,6 +89,16 @@ fn judge(
         report: bytes.as_ref().map(|bytes| Digest::from_bytes(Sha256::digest(bytes).into())),
     };
     SuiteOutcome { evidence, report: bytes }
+}
+
+/// A report without a test that ran shows as little as none.
+fn nothing_ran(result: &JunitResult) -> Option<TestFailure> {
+    let message = match (result.passed + result.failed, result.skipped) {
+        (0, 0) => "it lists no test".to_owned(),
+        (0, skipped) => format!("it lists no test that ran: all {skipped} were skipped"),
+        _ => return None,
+    };
+    Some(TestFailure { name: "the test report".into(), message })
 }
 
 fn bounded(failure: TestFailure) -> TestFailure {
