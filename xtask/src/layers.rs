@@ -13,13 +13,14 @@ pub(crate) struct Args {}
 /// Which crate may use which; `testkit` may use anything, because only tests use it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-domain", &[]),
+    ("lockstep-files", &[]),
     ("lockstep-contract", &["lockstep-domain"]),
     ("lockstep-judge", &["lockstep-domain"]),
     ("lockstep-manifest", &["lockstep-domain"]),
-    ("lockstep-store", &["lockstep-domain"]),
+    ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-gateway", &["lockstep-domain"]),
-    ("lockstep-pipeline", &["lockstep-domain", "lockstep-contract", "lockstep-manifest"]),
+    ("lockstep-pipeline", &["lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"]),
     ("lockstep-runtime", &["lockstep-domain"]),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
     ("lockstep-api", &["lockstep-domain"]),
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-api",
             "lockstep-contract",
             "lockstep-domain",
+            "lockstep-files",
             "lockstep-gateway",
             "lockstep-judge",
             "lockstep-manifest",
@@ -41,7 +43,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "lockstep-server",
-        &["lockstep-api", "lockstep-control", "lockstep-domain", "lockstep-gateway", "lockstep-store"],
+        &[
+            "lockstep-api",
+            "lockstep-control",
+            "lockstep-domain",
+            "lockstep-files",
+            "lockstep-gateway",
+            "lockstep-store",
+        ],
     ),
     // The binary: also the entry points of the supervisor (runtime) and the build guard (pipeline).
     (
@@ -50,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-api",
             "lockstep-contract",
             "lockstep-domain",
+            "lockstep-files",
             "lockstep-gateway",
             "lockstep-manifest",
             "lockstep-pipeline",

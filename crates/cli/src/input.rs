@@ -1,8 +1,8 @@
 //! Files that a command is given: read within a bound, with errors that name the file.
 
-use std::io;
 use std::path::Path;
 
+use lockstep_files::foreign;
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
@@ -10,17 +10,10 @@ use crate::failure::Failure;
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Reads a text file.
+/// Reads a text file, or what the shell put in its place as in `<(command)`.
 pub(crate) fn text(path: &Path) -> Result<String, Failure> {
-    let fail = |error: io::Error| Failure::file("read", path, &error);
-    let size = std::fs::metadata(path).map_err(fail)?.len();
-    if size > MAX_FILE_BYTES {
-        let path = path.display();
-        return Err(Failure::usage(format!(
-            "`{path}` has {size} bytes, and at most {MAX_FILE_BYTES} are read"
-        )));
-    }
-    std::fs::read_to_string(path).map_err(fail)
+    let read = foreign::open_named(path).and_then(|file| foreign::read_text(file, MAX_FILE_BYTES));
+    read.map_err(|error| Failure::file("read", path, &error))
 }
 
 /// Reads a JSON file; `example` is a command that shows one.

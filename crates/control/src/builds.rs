@@ -1,15 +1,21 @@
 //! Builds as records on disk: one folder each with its state and its log. They are not in the journal; what comes of
 //! them, the version, is.
+//!
+//! Invariant: a number is given once. Neither what lies in the folder nor what is missing there keeps a server from
+//! starting or a release from beginning.
+
+mod folder;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lockstep_api::types::{BuildPhase, BuildState, BuildView};
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::{Actor, ServiceName, Timestamp};
+use lockstep_domain::service::Version;
+use lockstep_domain::{Actor, ServiceName, Timestamp, VersionNumber, World};
 use lockstep_pipeline::CancelToken;
 use tokio::sync::watch;
 
@@ -17,18 +23,26 @@ use crate::{Control, lock, not_found};
 
 /// Builds that a list shows.
 const MAX_LISTED: usize = 200;
-/// Name of the file with a build's state.
-const STATE_FILE: &str = "build.json";
-/// Name of the file with a build's log, as the pipeline writes it.
-const LOG_FILE: &str = "log";
+/// Builds of a service that stay although no version comes from them: enough to look back on a bad week.
+const KEPT_OF_A_SERVICE: usize = 20;
 
 /// All builds of a data folder.
 #[derive(Debug)]
 pub(crate) struct Builds {
     folder: PathBuf,
-    builds: Mutex<BTreeMap<u64, Arc<Build>>>,
+    kept: Mutex<Kept>,
     /// One build of a service at a time: the next number depends on the version before it.
     turns: Mutex<BTreeMap<ServiceName, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// What is known of the folder.
+#[derive(Debug)]
+struct Kept {
+    builds: BTreeMap<u64, Arc<Build>>,
+    /// Builds whose state cannot be understood, with the reason. They are left alone.
+    unreadable: BTreeMap<u64, String>,
+    /// The highest number that was ever given, as far as folder and journal tell.
+    last: u64,
 }
 
 /// One build.
@@ -38,29 +52,39 @@ pub(crate) struct Build {
     pub(crate) folder: PathBuf,
     pub(crate) cancel: CancelToken,
     view: watch::Sender<BuildView>,
+    /// Keeps the states in their order on disk.
+    keeping: Mutex<()>,
 }
 
 impl Builds {
-    /// Opens the records. Builds that were under way when the server ended are marked as interrupted.
-    pub(crate) fn open(folder: &Path, now: Timestamp) -> io::Result<Self> {
+    /// Opens the records. Builds that were under way when the server ended are marked as interrupted, unless the journal
+    /// has their version. Whatever lies in the folder, nothing keeps it from opening but a folder that cannot be used.
+    pub(crate) fn open(folder: &Path, world: &World, now: Timestamp) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut builds = BTreeMap::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let number =
-                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix('b'));
-            let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else { continue };
-            let view =
-                fs::read(path.join(STATE_FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            let Some(view) = view else { continue };
-            let build = Build::of(path, view);
-            build.interrupt(now);
-            builds.insert(number, Arc::new(build));
+        let found = folder::find(folder)?;
+        let in_journal = versions_by_build(world);
+        let last = in_journal.keys().copied().chain(found.iter().map(|one| one.number)).max().unwrap_or(0);
+        let mut kept = Kept { builds: BTreeMap::new(), unreadable: BTreeMap::new(), last };
+        for one in found {
+            match one.state {
+                Ok(view) => {
+                    let build = Build::of(one.path, *view);
+                    build.settle(in_journal.get(&one.number), now);
+                    kept.builds.insert(one.number, Arc::new(build));
+                }
+                Err(why) => {
+                    tracing::warn!(path = %one.path.display(), why, "the state of a build cannot be read");
+                    folder::clear_sources(&one.path);
+                    kept.unreadable.insert(one.number, why);
+                }
+            }
         }
-        Ok(Self { folder: folder.to_owned(), builds: Mutex::new(builds), turns: Mutex::default() })
+        let builds = Self { folder: folder.to_owned(), kept: Mutex::new(kept), turns: Mutex::default() };
+        builds.tidy(world);
+        Ok(builds)
     }
 
-    /// Begins a build.
+    /// Begins a build. Its number is taken by making its folder, so it is nobody else's, whatever lies there already.
     pub(crate) fn begin(
         &self,
         actor: &Actor,
@@ -68,13 +92,10 @@ impl Builds {
         reference: &str,
         now: Timestamp,
     ) -> io::Result<Arc<Build>> {
-        let mut builds = lock(&self.builds);
-        let number = builds.last_key_value().map_or(1, |(number, _)| number + 1);
-        let id = format!("b{number}");
-        let folder = self.folder.join(&id);
-        fs::create_dir(&folder)?;
+        let mut kept = lock(&self.kept);
+        let (number, folder) = folder::take(&self.folder, kept.last)?;
         let view = BuildView {
-            id,
+            id: folder::id(number),
             service: service.clone(),
             state: BuildState::Queued,
             reference: reference.to_owned(),
@@ -89,10 +110,38 @@ impl Builds {
             ended: None,
             revision: 0,
         };
-        let build = Arc::new(Build::of(folder, view));
-        build.change(|_| {});
-        builds.insert(number, Arc::clone(&build));
+        let build = Build::of(folder, view);
+        kept.last = number;
+        if let Err(error) = build.keep() {
+            // What cannot be removed stays, and its number is taken.
+            let _ = fs::remove_dir_all(&build.folder);
+            return Err(error);
+        }
+        let build = Arc::new(build);
+        kept.builds.insert(number, Arc::clone(&build));
         Ok(build)
+    }
+
+    /// Removes the folders of builds that no version comes from and that are not among the newest of their service.
+    pub(crate) fn tidy(&self, world: &World) {
+        let named = versions_by_build(world);
+        let mut kept = lock(&self.kept);
+        let mut newer: BTreeMap<ServiceName, usize> = BTreeMap::new();
+        let mut goes = Vec::new();
+        for (number, build) in kept.builds.iter().rev() {
+            let view = build.view();
+            let newer = newer.entry(view.service).or_default();
+            *newer += 1;
+            if *newer > KEPT_OF_A_SERVICE && view.state.is_over() && !named.contains_key(number) {
+                goes.push(*number);
+            }
+        }
+        for number in goes {
+            match folder::remove(&self.folder, number) {
+                Ok(()) => drop(kept.builds.remove(&number)),
+                Err(error) => tracing::warn!(number, %error, "an old build could not be removed"),
+            }
+        }
     }
 
     /// Returns the lock that lets one build of a service go at a time.
@@ -100,23 +149,43 @@ impl Builds {
         Arc::clone(lock(&self.turns).entry(service.clone()).or_default())
     }
 
-    pub(crate) fn find(&self, id: &str) -> Option<Arc<Build>> {
-        let number = id.strip_prefix('b')?.parse().ok()?;
-        lock(&self.builds).get(&number).cloned()
+    /// Finds a build, or says why it is not there.
+    pub(crate) fn find(&self, id: &str) -> Result<Arc<Build>, Problem> {
+        let missing = || not_found(format!("there is no build `{id}`"), "lockstep builds");
+        let number = folder::number(id).ok_or_else(missing)?;
+        let kept = lock(&self.kept);
+        if let Some(why) = kept.unreadable.get(&number) {
+            let log = self.folder.join(id).join(folder::LOG_FILE);
+            let what = format!("the state of build `{id}` cannot be read: {why}");
+            return Err(not_found(what, &format!("its log, if it has one: {}", log.display())));
+        }
+        kept.builds.get(&number).cloned().ok_or_else(missing)
     }
 
     fn newest(&self) -> Vec<BuildView> {
-        lock(&self.builds).values().rev().take(MAX_LISTED).map(|build| build.view()).collect()
+        lock(&self.kept).builds.values().rev().take(MAX_LISTED).map(|build| build.view()).collect()
     }
 
     pub(crate) fn cancel_all(&self) {
-        lock(&self.builds).values().for_each(|build| build.cancel.cancel());
+        lock(&self.kept).builds.values().for_each(|build| build.cancel.cancel());
     }
+}
+
+/// The versions of all services by the number of the build that made them.
+fn versions_by_build(world: &World) -> BTreeMap<u64, (ServiceName, VersionNumber)> {
+    let versions = world.services.values().flat_map(|service| {
+        service.versions.values().map(|version| (service.name.clone(), Arc::clone(version)))
+    });
+    let by_build = |(service, version): (ServiceName, Arc<Version>)| {
+        Some((folder::number(&version.build)?, (service, version.number.clone())))
+    };
+    versions.filter_map(by_build).collect()
 }
 
 impl Build {
     fn of(folder: PathBuf, view: BuildView) -> Self {
-        Self { id: view.id.clone(), folder, cancel: CancelToken::new(), view: watch::Sender::new(view) }
+        let (id, cancel) = (view.id.clone(), CancelToken::new());
+        Self { id, folder, cancel, view: watch::Sender::new(view), keeping: Mutex::default() }
     }
 
     pub(crate) fn view(&self) -> BuildView {
@@ -124,7 +193,7 @@ impl Build {
     }
 
     pub(crate) fn log(&self) -> PathBuf {
-        self.folder.join(LOG_FILE)
+        self.folder.join(folder::LOG_FILE)
     }
 
     /// Changes the state, and keeps it on disk as far as the disk allows.
@@ -139,12 +208,13 @@ impl Build {
     }
 
     fn keep(&self) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&self.view()).map_err(io::Error::other)?;
-        let temporary = self.folder.join("build.json.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(temporary, self.folder.join(STATE_FILE))
+        let _one_at_a_time = lock(&self.keeping);
+        folder::keep(&self.folder, &self.view())
+    }
+
+    /// Removes whatever is in its folder beside its state and its log.
+    pub(crate) fn clear(&self) {
+        folder::clear(&self.folder);
     }
 
     /// Notes the beginning of a part; the one before it ends.
@@ -165,17 +235,21 @@ impl Build {
         });
     }
 
-    fn interrupt(&self, now: Timestamp) {
-        if self.view.borrow().state.is_over() {
+    /// Ends a build that the server left in the middle; the journal knows whether it made its version before.
+    fn settle(&self, in_journal: Option<&(ServiceName, VersionNumber)>, now: Timestamp) {
+        let view = self.view();
+        if view.state.is_over() {
             return;
         }
         // The sources and temporary files of a build; its guard has ended every process of it.
-        for rest in ["source", "tmp"] {
-            let _ = fs::remove_dir_all(self.folder.join(rest));
+        self.clear();
+        if let Some((_, number)) = in_journal.filter(|(service, _)| *service == view.service) {
+            self.change(|view| view.version = Some(number.clone()));
+            return self.end(BuildState::Succeeded, None, now);
         }
         let problem =
             Problem::new(ErrorCode::Internal, "the server ended while the build ran; nothing was released")
-                .with_hint(format!("lockstep release {}", self.view.borrow().service));
+                .with_hint(format!("lockstep release {}", view.service));
         self.end(BuildState::Interrupted, Some(problem), now);
     }
 }
@@ -202,17 +276,12 @@ impl Control {
         self.builds.newest()
     }
 
-    fn find_build(&self, id: &str) -> Result<Arc<Build>, Problem> {
-        let missing = || not_found(format!("there is no build `{id}`"), "lockstep builds");
-        self.builds.find(id).ok_or_else(missing)
-    }
-
     /// Shows a build.
     ///
     /// # Errors
     /// When there is none of that id.
     pub fn build(&self, id: &str) -> Result<BuildView, Problem> {
-        Ok(self.find_build(id)?.view())
+        Ok(self.builds.find(id)?.view())
     }
 
     /// Follows a build.
@@ -220,7 +289,7 @@ impl Control {
     /// # Errors
     /// When there is none of that id.
     pub fn follow_build(&self, id: &str) -> Result<watch::Receiver<BuildView>, Problem> {
-        Ok(self.find_build(id)?.view.subscribe())
+        Ok(self.builds.find(id)?.view.subscribe())
     }
 
     /// Returns what is needed to follow a build's log.
@@ -228,7 +297,7 @@ impl Control {
     /// # Errors
     /// When there is none of that id.
     pub fn build_log(&self, id: &str) -> Result<LogFollow, Problem> {
-        let build = self.find_build(id)?;
+        let build = self.builds.find(id)?;
         Ok(LogFollow { path: build.log(), view: build.view.subscribe() })
     }
 
@@ -237,8 +306,11 @@ impl Control {
     /// # Errors
     /// When there is none of that id.
     pub fn cancel_build(&self, id: &str) -> Result<BuildView, Problem> {
-        let build = self.find_build(id)?;
+        let build = self.builds.find(id)?;
         build.cancel.cancel();
         Ok(build.view())
     }
 }
+
+#[cfg(test)]
+mod tests;

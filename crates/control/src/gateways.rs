@@ -5,15 +5,18 @@
 //! and is not in the journal; when what is remembered is lost, a gateway is known again with its next receipt.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::GatewayReceipt;
+use lockstep_files::{foreign, whole};
 
 use crate::{Control, lock};
+
+/// Largest file that is read: some thousand gateways.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The ids of the gateways of each environment.
 type Known = BTreeMap<EnvironmentName, BTreeSet<String>>;
@@ -31,7 +34,8 @@ impl KnownGateways {
     /// # Errors
     /// When there is a file that cannot be read.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        let known = match fs::read(&path) {
+        let text = foreign::open(&path).and_then(|file| foreign::read(file, MAX_BYTES));
+        let known = match text {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::warn!(path = %path.display(), %error, "the gateways that were known are forgotten");
                 Known::new()
@@ -62,11 +66,7 @@ impl KnownGateways {
     }
 
     fn keep(&self, known: &Known) -> io::Result<()> {
-        let temporary = self.path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(known).map_err(io::Error::other)?)?;
-        file.sync_all()?;
-        fs::rename(temporary, &self.path)
+        whole::put(&self.path, &serde_json::to_vec(known).map_err(io::Error::other)?, 0o644)
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     fn a_damaged_file_is_as_good_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateways.json");
-        fs::write(&path, "{\"production\": [").unwrap();
+        std::fs::write(&path, "{\"production\": [").unwrap();
         assert_eq!(KnownGateways::open(path).unwrap().expected(), []);
     }
 }

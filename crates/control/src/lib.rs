@@ -175,7 +175,8 @@ impl Control {
         let secrets_folder = folder.join("secrets");
         let secrets = Secrets::open(&secrets_folder).map_err(failed(&secrets_folder))?;
         let builds_folder = folder.join("builds");
-        let builds = Builds::open(&builds_folder, ledger.now()).map_err(failed(&builds_folder))?;
+        let builds =
+            Builds::open(&builds_folder, &ledger.world(), ledger.now()).map_err(failed(&builds_folder))?;
         let blobs = Blobs::open(&folder)?;
         let driver =
             LocalDriver::open(&folder.join("runtime"), SupervisorCommand(config.supervisor.clone())).await?;
@@ -239,6 +240,17 @@ impl Control {
 /// A problem that is a fault of ours or of the machine, not of the person who asked.
 fn internal(error: impl std::fmt::Display) -> Problem {
     Problem::new(ErrorCode::Internal, error.to_string())
+}
+
+/// A file of ours that cannot be written. A disk that is full is no fault of ours, and passes.
+fn storage_problem(what: &str, error: &std::io::Error) -> Problem {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if matches!(error.kind(), StorageFull | QuotaExceeded) {
+        return Problem::new(ErrorCode::Unavailable, format!("nothing was changed, {what}: no space left"))
+            .with_hint("free space on the disk of the data folder (`lockstep store gc --dry-run` shows what could go), then try again");
+    }
+    Problem::new(ErrorCode::Internal, format!("{what}: {error}"))
+        .with_hint("check that the user who runs Lockstep owns the data folder")
 }
 
 fn not_found(what: impl std::fmt::Display, hint: &str) -> Problem {

@@ -15,7 +15,7 @@ use lockstep_domain::{
 };
 
 use crate::secrets::MAX_SECRET_BYTES;
-use crate::{Control, internal, not_found};
+use crate::{Control, not_found, storage_problem};
 
 /// Longest reason of an operation.
 const MAX_REASON_BYTES: usize = 4_000;
@@ -54,7 +54,9 @@ impl Control {
         let mut rehearsal = request.clone();
         note_secrets(&mut rehearsal.intent, &secrets, |_| Ok(String::new()))?;
         self.plan_with(&self.ledger.world(), environment, &rehearsal, self.ledger.now())?;
-        note_secrets(&mut request.intent, &secrets, |value| self.secrets.put(value).map_err(internal))?;
+        note_secrets(&mut request.intent, &secrets, |value| {
+            self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
+        })?;
         let operation = tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
                 let (plan, released) = self.plan_with(world, environment, &request, now)?;

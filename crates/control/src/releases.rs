@@ -9,7 +9,6 @@ mod refusal;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use lockstep_api::types::{
@@ -20,8 +19,10 @@ use lockstep_domain::branch::NextNumber;
 use lockstep_domain::evidence::Evidence;
 use lockstep_domain::service::{Artifact, Document, Service, Source, Version};
 use lockstep_domain::{Actor, Event, ServiceName, StageName, Timestamp, VersionNumber, World};
-use lockstep_manifest::Manifest;
+use lockstep_files::foreign;
+use lockstep_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use lockstep_pipeline::guard::GuardCommand;
+use lockstep_pipeline::local::{self, InRepository};
 use lockstep_pipeline::{
     BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, SourceFolder, TakenContract,
 };
@@ -32,7 +33,7 @@ use problems::{failure_problem, manifest_part};
 
 use crate::builds::Build;
 use crate::instances::with_sources;
-use crate::{Control, internal, not_found, services};
+use crate::{Control, internal, not_found, services, storage_problem};
 
 /// Most documents of one version.
 const MAX_DOCUMENTS: usize = 50;
@@ -70,14 +71,17 @@ impl Control {
 
     /// Reads the manifest of a source: from the work tree where there is one, else from the repository's main branch.
     fn manifest_of(&self, source: &Source) -> Result<Manifest, Problem> {
-        let folder = Path::new(&source.repository).join(&source.folder);
+        let root = Path::new(&source.repository);
+        let folder = root.join(&source.folder);
         if !folder.is_dir() {
             return self.fetched_manifest(source);
         }
         let path = folder.join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            not_found(format!("`{}` cannot be read: {error}", path.display()), "write one: lockstep init")
-        })?;
+        let text = foreign::open_below(root, &Path::new(&source.folder).join(MANIFEST));
+        let text =
+            text.and_then(|file| foreign::read_text(file, MAX_MANIFEST_BYTES as u64)).map_err(|error| {
+                not_found(format!("`{}` cannot be read: {error}", path.display()), "write one: lockstep init")
+            })?;
         lockstep_manifest::parse(&text, MANIFEST).map_err(|problems| {
             let parts = problems.into_iter().map(manifest_part).collect();
             Problem::new(ErrorCode::BadRequest, format!("`{}` is not valid", path.display()))
@@ -109,7 +113,8 @@ impl Control {
         services::find(&self.ledger.world(), name)?;
         check_request(&request)?;
         let reference = request.reference.clone().unwrap_or_else(|| "(default branch)".into());
-        let build = self.builds.begin(actor, name, &reference, self.ledger.now()).map_err(internal)?;
+        let build = self.builds.begin(actor, name, &reference, self.ledger.now());
+        let build = build.map_err(|error| storage_problem("the build could not be begun", &error))?;
         let view = build.view();
         let (control, actor, name) = (Arc::clone(self), actor.clone(), name.clone());
         let turn = self.builds.turn(&name);
@@ -126,6 +131,8 @@ impl Control {
     fn run_release(&self, build: &Arc<Build>, actor: &Actor, name: &ServiceName, request: &ReleaseRequest) {
         build.change(|view| view.state = BuildState::Running);
         let result = self.make_version(build, actor, name, request);
+        // Whatever the build wrote beside its sources; it may be what fills the disk.
+        build.clear();
         let now = self.ledger.now();
         match result {
             Ok(number) => {
@@ -137,6 +144,7 @@ impl Control {
             }
             Err(problem) => build.end(BuildState::Failed, Some(problem), now),
         }
+        self.builds.tidy(&self.ledger.world());
     }
 
     fn make_version(
@@ -221,11 +229,11 @@ impl Control {
         }
     }
 
-    /// Finds a version of the same commit, manifest and tools whose artifact is still there.
+    /// Finds a version of the same commit, manifest and tools whose files are still there and whole.
     fn reusable(&self, service: &Service, checked: &Checked) -> Option<Arc<Version>> {
         let same = |version: &&Arc<Version>| {
             version.build_key == checked.key
-                && version.blobs().iter().all(|(digest, _)| self.blobs.contains(digest))
+                && version.blobs().iter().all(|(digest, _)| self.blobs.verify(digest).is_ok())
         };
         service.versions.values().find(same).cloned()
     }
@@ -396,27 +404,19 @@ fn located(source: Source) -> Result<Source, Problem> {
         return Ok(source);
     }
     let path = path.canonicalize().map_err(internal)?;
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(&path)
-        .args(["rev-parse", "--show-toplevel", "--show-prefix"])
-        .output();
-    let output = output.map_err(|error| {
-        Problem::new(ErrorCode::Refused, format!("git cannot be run: {error}")).with_hint("install git")
-    })?;
-    if !output.status.success() {
+    let found = local::find(&path)
+        .map_err(|error| Problem::new(ErrorCode::Refused, with_sources(&error)).with_hint("install git"))?;
+    let Some(InRepository { root, below }) = found else {
         let detail = format!("`{}` is not in a git repository", path.display());
         return Err(Problem::new(ErrorCode::Refused, detail).with_hint("git init, commit, and try again"));
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut lines = text.lines();
-    let (Some(root), prefix) = (lines.next(), lines.next().unwrap_or_default()) else { return Ok(source) };
-    let folder = if source.folder.is_empty() {
-        prefix.trim_end_matches('/').to_owned()
-    } else {
-        format!("{prefix}{}", source.folder)
     };
-    Ok(Source { repository: root.to_owned(), folder })
+    let Some(repository) = root.to_str().map(str::to_owned) else { return Ok(source) };
+    let folder = match (below.as_str(), source.folder.as_str()) {
+        (_, "") => below,
+        ("", folder) => folder.to_owned(),
+        (below, folder) => format!("{below}/{folder}"),
+    };
+    Ok(Source { repository, folder })
 }
 
 /// Tags the commit in a local repository. A tag is a service to people: when it fails, the version still stands.
@@ -428,12 +428,8 @@ fn tag(build: &Build, service: &Service, version: &Version) {
     if !folder.is_dir() {
         return warn("the repository is not on this host".into());
     }
-    let output =
-        Command::new("git").arg("-C").arg(folder).args(["tag", "--", &name, &version.commit]).output();
-    match output {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => warn(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => warn(error.to_string()),
+    if let Err(error) = local::tag(folder, &name, &version.commit) {
+        warn(with_sources(&error));
     }
 }
 

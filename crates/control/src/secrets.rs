@@ -1,9 +1,12 @@
 //! Values of secret variables: one file each, readable by the owner only. The journal knows their names, never their content.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use lockstep_files::{foreign, whole};
 
 use crate::random::random_hex;
 
@@ -23,20 +26,25 @@ impl Secrets {
     /// When the folder cannot be made.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        whole::sync_folder_of(folder)?;
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension() == Some(OsStr::new(whole::UNFINISHED)) {
+                // A value that was never finished; no record names it.
+                let _ = fs::remove_file(path);
+            }
+        }
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// Keeps a value and returns the name by which it is found again. Nothing is ever overwritten, so that an earlier
-    /// configuration keeps its values.
+    /// Keeps a value and returns the name by which it is found again; it is durable on return, because a record will name
+    /// it. A name is random and so never given twice: an earlier configuration keeps its values.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn put(&self, value: &str) -> io::Result<String> {
         let name = random_hex(16)?;
-        let path = self.folder.join(&name);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(value.as_bytes())?;
-        file.sync_all()?;
+        whole::put(&self.folder.join(&name), value.as_bytes(), 0o600)?;
         Ok(name)
     }
 
@@ -48,7 +56,7 @@ impl Secrets {
         if !name.bytes().all(|b| b.is_ascii_hexdigit()) || name.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a secret"));
         }
-        fs::read_to_string(self.folder.join(name))
+        foreign::read_text(foreign::open_no_link(&self.folder.join(name))?, MAX_SECRET_BYTES as u64)
     }
 }
 
@@ -68,5 +76,15 @@ mod tests {
         let mode = fs::metadata(folder.path().join("secrets").join(&one)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(secrets.get("../journal.db").is_err());
+    }
+
+    #[test]
+    fn a_value_that_was_never_finished_is_gone_after_the_next_start() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("secrets");
+        let name = Secrets::open(&folder).unwrap().put("hunter2").unwrap();
+        fs::write(folder.join("0123.new"), "hun").unwrap();
+        assert_eq!(Secrets::open(&folder).unwrap().get(&name).unwrap(), "hunter2");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 }

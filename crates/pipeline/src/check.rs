@@ -15,7 +15,7 @@ use crate::failure::BuildFault;
 use crate::git::{Answer, CommitId, Git, GitError};
 use crate::history::{ResolvedReference, parse_status};
 use crate::key::{BuildInputs, build_key};
-use crate::mirror::Mirror;
+use crate::mirror::{AtCommit, Mirror};
 use crate::request::{BuildRequest, HostEnvironment};
 use crate::workplace::Workplace;
 
@@ -70,6 +70,13 @@ pub enum CheckProblem {
         /// The commit.
         commit: String,
     },
+    /// Something else than a file has the manifest's name.
+    ManifestIsNoFile {
+        /// Where it is.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
     /// The manifest has a problem.
     Manifest(lockstep_manifest::Problem),
     /// A tool is not there, or not in a demanded version.
@@ -104,6 +111,9 @@ impl fmt::Display for CheckProblem {
                 f,
                 "`{path}` does not exist at commit {commit}; write one with `lockstep init` and commit it"
             ),
+            Self::ManifestIsNoFile { path, what } => {
+                write!(f, "`{path}` is a {what}; commit the manifest itself in its place")
+            }
             Self::Manifest(problem) => problem.fmt(f),
             Self::Tool { tool, demanded, problem } => problem.describe(f, tool, demanded),
             Self::MissingVariable { name } => {
@@ -193,9 +203,16 @@ fn manifest(
     problems: &mut Vec<CheckProblem>,
 ) -> Result<Option<(Manifest, Digest)>, GitError> {
     let path = request.folder.file(MANIFEST_FILE);
-    let Some(bytes) = mirror.file(commit, &path)? else {
-        problems.push(CheckProblem::NoManifest { path, commit: commit.short().to_owned() });
-        return Ok(None);
+    let bytes = match mirror.at(commit, &path)? {
+        AtCommit::File(bytes) => bytes,
+        AtCommit::Other(what) => {
+            problems.push(CheckProblem::ManifestIsNoFile { path, what });
+            return Ok(None);
+        }
+        AtCommit::Nothing => {
+            problems.push(CheckProblem::NoManifest { path, commit: commit.short().to_owned() });
+            return Ok(None);
+        }
     };
     let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
     match lockstep_manifest::parse(&String::from_utf8_lossy(&bytes), &path) {
@@ -264,7 +281,7 @@ fn checked(
 
 fn notes(mirror: &Mirror, commit: &CommitId, request: &BuildRequest) -> Result<Vec<String>, GitError> {
     let mut notes = Vec::new();
-    if mirror.file(commit, ".gitmodules")?.is_some() {
+    if mirror.has_file(commit, ".gitmodules")? {
         notes.push(
             "the repository has submodules, which are not fetched: their folders will be empty".to_owned(),
         );

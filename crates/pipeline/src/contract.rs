@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lockstep_contract::{
@@ -15,8 +14,8 @@ use lockstep_contract::{
 };
 use lockstep_domain::ServiceName;
 use lockstep_domain::contract::{ContractKind, ContractSettings};
+use lockstep_files::foreign;
 use lockstep_manifest::{ContractOrigin, ContractSource, RelativePath, Requirement};
-use rustix::fs::OFlags;
 
 use crate::check::Checked;
 use crate::command::{Commands, Turn, command_text};
@@ -192,7 +191,7 @@ impl Taking<'_> {
             let why = format!("the command {}", describe_end(&report.end, bounds));
             return Ok(Err(InputError::new(name, why)));
         }
-        let limited = open_regular(&output).and_then(|file| read_limited(file, MAX_BYTES));
+        let limited = foreign::open_no_link(&output).and_then(|file| read_limited(file, MAX_BYTES));
         let bytes = limited.map_err(|error| io_fault(&output, "read", error))?;
         remove(&output).map_err(|error| io_fault(&output, "removed", error))?;
         if bytes.len() > MAX_BYTES {
@@ -258,14 +257,6 @@ const fn printed_name(kind: ContractKind) -> &'static str {
         ContractKind::Sql => "schema.sql",
         ContractKind::JsonSchema => "schema.json",
     }
-}
-
-/// Opens a file and nothing else: a command may have put a link or a pipe in its place.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file any more")) }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -365,12 +356,12 @@ impl Checkout<'_> {
 
     fn read(&self, path: &str, room: &mut Room) -> Result<Option<Vec<u8>>, InputError> {
         let failed = |why: String| InputError::new(path, why);
-        let Some(real) = self.inside(path).map_err(failed)? else { return Ok(None) };
-        if !real.is_file() {
-            return Err(failed("it is not a file".into()));
-        }
-        let bytes = File::open(&real).and_then(|file| read_limited(file, room.bytes));
-        let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+        let file = match foreign::open_below(self.folder, Path::new(path)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let bytes = read_limited(file, room.bytes).map_err(|error| failed(error.to_string()))?;
         room.spend(bytes.len()).map_err(failed)?;
         Ok(Some(masked(self.secrets, &bytes)))
     }

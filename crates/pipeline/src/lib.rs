@@ -15,6 +15,7 @@ pub mod guard;
 pub mod history;
 pub mod junit;
 pub mod key;
+pub mod local;
 mod mirror;
 mod nearest;
 pub mod package;

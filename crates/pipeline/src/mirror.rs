@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::Digest;
+use lockstep_files::tree;
 use sha2::{Digest as _, Sha256};
 
 use crate::cancel::CancelToken;
@@ -27,6 +28,8 @@ const FETCH_TIME_MS: u64 = 60 * 60 * 1_000;
 const MIRROR_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 /// How often a thread that waits for another build's fetch looks again.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// Present in a mirror in which git found something missing.
+const DOUBT: &str = "lockstep-doubt";
 /// Lines of git's that a failed fetch repeats.
 const COMPLAINT_LINES: usize = 5;
 
@@ -53,14 +56,33 @@ impl Mirror {
         &self.folder
     }
 
-    /// Reads a file at a commit; `None` when there is none.
-    pub(crate) fn file(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>, git::GitError> {
-        let name = format!("{commit}:{path}");
-        match self.git().try_ask(&["cat-file", "-e", &name])? {
-            git::Answer::No { .. } => Ok(None),
-            git::Answer::Yes(_) => self.git().ask(&["cat-file", "blob", &name]).map(Some),
-        }
+    /// Looks what lies at a path of a commit, and reads it when it is a file.
+    pub(crate) fn at(&self, commit: &CommitId, path: &str) -> Result<AtCommit, git::GitError> {
+        let entry = self.git().ask(&["ls-tree", "-z", commit.as_str(), "--", path])?;
+        let entry = String::from_utf8_lossy(&entry).into_owned();
+        Ok(match entry.split(' ').next().unwrap_or_default() {
+            "" => AtCommit::Nothing,
+            "120000" => AtCommit::Other("link"),
+            mode if mode.starts_with("100") => {
+                AtCommit::File(self.git().ask(&["cat-file", "blob", &format!("{commit}:{path}")])?)
+            }
+            _ => AtCommit::Other("folder"),
+        })
     }
+
+    /// Tells whether a path of a commit is a file.
+    pub(crate) fn has_file(&self, commit: &CommitId, path: &str) -> Result<bool, git::GitError> {
+        let name = format!("{commit}:{path}");
+        Ok(matches!(self.git().try_ask(&["cat-file", "-e", &name])?, git::Answer::Yes(_)))
+    }
+}
+
+/// What lies at a path of a commit.
+pub(crate) enum AtCommit {
+    Nothing,
+    File(Vec<u8>),
+    /// Something that cannot be read as a file: what it is.
+    Other(&'static str),
 }
 
 /// Brings the mirror of a repository up to date, or makes it.
@@ -74,8 +96,8 @@ pub(crate) fn update(
     let folder = mirrors.join(format!("{name}.git"));
     let _lock = lock(&mirrors.join(format!("{name}.lock")), place.cancel)?;
     if folder.join("HEAD").exists() {
-        remove_stale_locks(&folder);
-        fetch(&folder, location, place)?;
+        remove_rests(&folder);
+        fetch_or_clone_anew(&folder, location, place)?;
     } else {
         clone(&folder, location, place)?;
     }
@@ -115,6 +137,65 @@ fn lock(path: &Path, cancel: &CancelToken) -> Result<File, BuildFault> {
     }
 }
 
+/// Brings a mirror up to date. One that a crash or a bad disk has damaged is cloned again: it holds nothing of its own.
+fn fetch_or_clone_anew(
+    folder: &Path,
+    location: &RepositoryLocation,
+    place: &Workplace<'_>,
+) -> Result<(), BuildFault> {
+    let doubt = folder.join(DOUBT);
+    if !doubt.exists() {
+        match fetch(folder, location, place) {
+            Err(BuildFault::Fetch { repository, reason }) if is_sound(folder, place)? => {
+                return Err(BuildFault::Fetch { repository, reason });
+            }
+            Err(BuildFault::Fetch { .. }) => {}
+            other => return other,
+        }
+    } else if is_sound(folder, place)? {
+        fs::remove_file(&doubt).map_err(|source| io_fault(&doubt, "removed", source))?;
+        return fetch(folder, location, place);
+    }
+    place.say("the mirror of the repository is damaged and is cloned again");
+    clone(folder, location, place)
+}
+
+/// Asks git whether every branch and tag of a mirror leads to objects that are there.
+fn is_sound(folder: &Path, place: &Workplace<'_>) -> Result<bool, BuildFault> {
+    let words = ["fsck", "--connectivity-only", "--no-dangling", "--no-progress"].map(OsStr::new);
+    match run_git(place, folder, folder, None, &words) {
+        Ok(()) => Ok(true),
+        Err(Unfinished::Because(_)) => Ok(false),
+        Err(Unfinished::Fault(fault)) => Err(fault),
+    }
+}
+
+impl Mirror {
+    /// Notes that git found something missing or unreadable in it, so that the next build looks before it fetches.
+    pub(crate) fn doubt(&self) {
+        let path = self.folder.join(DOUBT);
+        // A disk that does not even take the note has a fault of its own, which the next fetch reports.
+        let _ = fs::write(path, "");
+    }
+}
+
+/// Removes what a git that was killed in the middle of a fetch leaves: its locks, and objects that were not finished.
+fn remove_rests(folder: &Path) {
+    remove_stale_locks(folder);
+    let objects = folder.join("objects");
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    for place in [objects.clone(), objects.join("pack")].iter().flat_map(|folder| entries(folder)) {
+        let name = place.file_name().to_string_lossy().into_owned();
+        if name.starts_with("tmp_") {
+            tree::remove(&place.path()).ok();
+        } else if name.len() == 2 {
+            let unfinished = entries(&place.path())
+                .filter(|entry| entry.file_name().to_string_lossy().starts_with("tmp_obj_"));
+            unfinished.for_each(|entry| drop(fs::remove_file(entry.path())));
+        }
+    }
+}
+
 /// Removes the locks of a git that was killed in the middle of a fetch.
 fn remove_stale_locks(folder: &Path) {
     let mut folders = vec![folder.to_owned(), folder.join("refs")];
@@ -131,7 +212,9 @@ fn remove_stale_locks(folder: &Path) {
 }
 
 fn fetch(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) -> Result<(), BuildFault> {
-    let words = ["fetch", "--prune", "--no-progress", "--quiet", "origin"].map(OsStr::new);
+    // Whatever has become of the mirror's own settings: the address and what is fetched are named here.
+    let options = ["fetch", "--prune", "--no-progress", "--quiet", "--"].map(OsStr::new);
+    let words = [&options[..], &[location.as_argument(), OsStr::new("+refs/*:refs/*")]].concat();
     run_git(place, folder, folder, location.password(), &words)
         .map_err(|reason| fetch_fault(location, reason))
 }
@@ -139,16 +222,21 @@ fn fetch(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) ->
 /// Clones beside the final name, so that a mirror is whole or not there.
 fn clone(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) -> Result<(), BuildFault> {
     let partial = folder.with_added_extension("partial");
-    fs::remove_dir_all(&partial).ok();
+    tree::remove(&partial).map_err(|source| io_fault(&partial, "removed", source))?;
     fs::create_dir_all(&partial).map_err(|source| io_fault(&partial, "created", source))?;
-    let options = ["clone", "--mirror", "--no-progress", "--quiet", "--"].map(OsStr::new);
+    // Without links, so that a mirror shares no file with a repository of this machine.
+    let options = ["clone", "--mirror", "--no-hardlinks", "--no-progress", "--quiet", "--"].map(OsStr::new);
     let words = [&options[..], &[location.as_argument(), OsStr::new(".")]].concat();
     let cloned = run_git(place, &partial, &partial, location.password(), &words)
         .map_err(|reason| fetch_fault(location, reason));
-    let moved = cloned
-        .and_then(|()| fs::rename(&partial, folder).map_err(|source| io_fault(folder, "created", source)));
+    let moved = cloned.and_then(|()| {
+        // A damaged mirror gives way now, and not before there is a whole one.
+        tree::remove(folder)
+            .and_then(|()| fs::rename(&partial, folder))
+            .map_err(|source| io_fault(folder, "created", source))
+    });
     if moved.is_err() {
-        fs::remove_dir_all(&partial).ok();
+        tree::remove(&partial).ok();
     }
     moved
 }

@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::{Digest, ServiceName};
+use lockstep_files::foreign;
 use lockstep_manifest::Package;
 use thiserror::Error;
 
@@ -199,10 +200,7 @@ fn io_error(path: &Path, what: &'static str, source: io::Error) -> PackageError 
     PackageError::Io { path: path.to_owned(), what, source }
 }
 
-/// Opens a file, but not through a link that has taken its place since it was selected.
+/// Opens a file, but neither a link nor a pipe that has taken its place since it was selected.
 fn open_file(path: &Path) -> Result<File, PackageError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let opened = File::options().read(true).custom_flags(no_follow).open(path);
-    opened.map_err(|source| io_error(path, "read", source))
+    foreign::open_no_link(path).map_err(|source| io_error(path, "read", source))
 }

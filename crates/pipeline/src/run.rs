@@ -67,7 +67,12 @@ pub fn prepare(
     in_workplace(request, observer, cancel, Phase::Fetch, |build| {
         let (mirror, problems) = build.phase(Phase::Fetch, |build| build.fetch())?;
         let checked =
-            build.phase(Phase::Check, |build| check::check(request, &mirror, build.place, problems))?;
+            build.phase(Phase::Check, |build| check::check(request, &mirror, build.place, problems));
+        let checked = checked.inspect_err(|fault| {
+            if matches!(fault, BuildFault::Git(_)) {
+                mirror.doubt();
+            }
+        })?;
         checked.notes.iter().for_each(|note| build.note(note));
         Ok(Prepared { checked, mirror })
     })
@@ -194,6 +199,7 @@ impl Build<'_> {
                 match problem {
                     Unfinished::Fault(fault) => fault,
                     Unfinished::Because(reason) => {
+                        prepared.mirror.doubt();
                         BuildFault::Checkout { commit: commit.to_string(), reason }
                     }
                 }

@@ -8,9 +8,11 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use lockstep_files::{foreign, tree};
 
 use crate::cancel::CancelToken;
 use crate::failure::{BuildFault, io_fault};
@@ -69,11 +71,7 @@ impl<'a> Workplace<'a> {
         let temporary = place.temporary();
         fs::create_dir_all(&temporary).map_err(|source| io_fault(&temporary, "created", source))?;
         let log = place.log();
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .map_err(|source| io_fault(&log, "created", source))?;
+        foreign::open_to_append(&log).map_err(|source| io_fault(&log, "created", source))?;
         Ok(place)
     }
 
@@ -104,13 +102,13 @@ impl<'a> Workplace<'a> {
 
     /// Removes the checkout and the temporary files. What cannot be removed is left to whoever removes the build.
     pub(crate) fn remove_sources(&self) {
-        fs::remove_dir_all(self.source()).ok();
-        fs::remove_dir_all(self.temporary()).ok();
+        tree::remove(&self.source()).ok();
+        tree::remove(&self.temporary()).ok();
     }
 
     /// Writes a line of ours into the log. A log that cannot be written fails the next command, which says so.
     pub(crate) fn say(&self, line: &str) {
-        if let Ok(mut log) = File::options().append(true).open(self.log()) {
+        if let Ok(mut log) = foreign::open_to_append(&self.log()) {
             writeln!(log, "==> {line}").ok();
         }
     }
@@ -165,7 +163,7 @@ impl<'a> Workplace<'a> {
 }
 
 fn read_tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = foreign::open_no_link(path)?;
     let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();

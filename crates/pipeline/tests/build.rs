@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+mod damage;
+mod foreign;
 mod repository;
 mod support;
 
@@ -507,7 +509,18 @@ fn truncated_and_hostile_reports_are_red_with_a_reason() {
     let link = "ln -s /etc/passwd r.xml";
     assert!(red(link, "report = \"r.xml\"\n").contains("`r.xml`: "));
     let fifo = "mkfifo r.xml";
-    assert!(red(fifo, "report = \"r.xml\"\n").contains("it is not a file"));
+    assert!(red(fifo, "report = \"r.xml\"\n").contains("it is a pipe, not a file"));
+}
+
+#[test]
+fn a_report_that_contradicts_itself_or_shows_nothing_is_red() {
+    let report = |text: &str| red(&format!("echo '{text}' > r.xml"), "report = \"r.xml\"\n");
+    let hidden = report(r#"<testsuite name="shop" failures="2"><testcase name="a"/></testsuite>"#);
+    assert!(hidden.contains("shop: it says of itself that it has 2 failures and 0 errors"), "{hidden}");
+    let empty = report("<testsuites/>");
+    assert!(empty.contains("the test report: it lists no test"), "{empty}");
+    let skipped = report("<testsuite><testcase><skipped/></testcase></testsuite>");
+    assert!(skipped.contains("all 1 were skipped"), "{skipped}");
 }
 
 #[test]

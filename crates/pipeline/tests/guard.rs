@@ -126,10 +126,38 @@ fn a_flood_is_cut_and_its_beginning_stays() {
     assert!(run.nothing_is_left());
 }
 
+/// A file system on which nothing more can be written; only root can make one.
+struct FullDisk(TempDir);
+
+impl FullDisk {
+    fn mount() -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "lockstep-test"]).arg(disk.path());
+        mount.output().is_ok_and(|output| output.status.success()).then_some(())?;
+        std::fs::write(disk.path().join("filler"), vec![1; 1 << 20]).unwrap_err();
+        Some(disk)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
 #[test]
 fn a_log_that_cannot_be_written_ends_the_command() {
+    let Some(disk) = FullDisk::mount() else {
+        eprintln!("skipped: mounting a small file system needs root");
+        return;
+    };
     let mut run = Run::shell("echo first; exec sleep 1000");
-    run.spec.log = "/dev/full".into();
+    run.spec.log = disk.path().join("log");
     let End::LogBroken { reason } = run.run().end else { panic!() };
     assert!(reason.starts_with("No space left on device"), "{reason}");
     assert!(run.nothing_is_left());

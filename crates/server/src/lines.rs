@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use lockstep_control::Follow;
 use lockstep_domain::{EnvironmentName, InstanceId};
+use lockstep_files::foreign;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc::Sender;
@@ -61,7 +62,7 @@ async fn send_file(path: PathBuf, over: impl Fn() -> bool, sender: Chunks) {
         // Asked before reading: what was written before the end is read after it.
         let last_round = over();
         if file.is_none() {
-            file = tokio::fs::File::open(&path).await.ok();
+            file = open(path.clone()).await;
         }
         while let Some(open) = &mut file {
             match open.read(&mut buffer).await {
@@ -81,6 +82,12 @@ async fn send_file(path: PathBuf, over: impl Fn() -> bool, sender: Chunks) {
             () = sender.closed() => return,
         }
     }
+}
+
+/// Opens a log in a folder that a build can write to: anything but a file is not there.
+async fn open(path: PathBuf) -> Option<tokio::fs::File> {
+    let opened = tokio::task::spawn_blocking(move || foreign::open_no_link(&path)).await;
+    opened.ok()?.ok().map(tokio::fs::File::from_std)
 }
 
 pub(crate) async fn instance_log(

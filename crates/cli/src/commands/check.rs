@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
+use lockstep_files::foreign;
 use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse};
 
 use crate::commands::contract;
@@ -51,14 +52,13 @@ fn read(file: &Path) -> Result<String, Failure> {
             failure
         }
     };
-    let size = std::fs::metadata(file).map_err(fail)?.len();
-    if size > MAX_MANIFEST_BYTES as u64 {
-        return Err(Failure::usage(format!(
-            "`{}` has {size} bytes; a manifest has a few lines",
+    match foreign::open(file).and_then(|file| foreign::read_text(file, MAX_MANIFEST_BYTES as u64)) {
+        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => Err(Failure::usage(format!(
+            "`{}` has more than {MAX_MANIFEST_BYTES} bytes; a manifest has a few lines",
             file.display()
-        )));
+        ))),
+        read => read.map_err(fail),
     }
-    std::fs::read_to_string(file).map_err(fail)
 }
 
 fn part(problem: lockstep_manifest::Problem) -> ProblemPart {

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use lockstep_files::foreign;
 use lockstep_manifest::MANIFEST_FILE;
 use lockstep_manifest::init::{Proposal, RepositoryView, propose, worth_reading};
 
@@ -53,14 +54,12 @@ impl Args {
     }
 
     fn write<'f>(&self, file: &'f Path, text: &str) -> Result<&'f Path, Failure> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true);
-        if self.force {
-            options.create(true).truncate(true)
+        let opened = if self.force {
+            foreign::open_to_replace(file)
         } else {
-            options.create_new(true)
+            fs::OpenOptions::new().write(true).create_new(true).open(file)
         };
-        let written = options.open(file).and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
         match written {
             Ok(()) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -121,6 +120,5 @@ fn look_into(
 
 /// Reads a text file that is not too large; what cannot be read is only left out of the proposal.
 fn read(path: &Path) -> Option<String> {
-    let size = fs::metadata(path).ok()?.len();
-    if size <= MAX_TEXT_BYTES { fs::read_to_string(path).ok() } else { None }
+    foreign::read_text(foreign::open_no_link(path).ok()?, MAX_TEXT_BYTES).ok()
 }

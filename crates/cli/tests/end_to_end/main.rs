@@ -10,4 +10,6 @@ mod calls;
 mod collect;
 mod contracts;
 mod crash;
+mod disk_states;
+mod foreign;
 mod support;

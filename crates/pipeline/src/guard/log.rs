@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use lockstep_files::foreign;
+
 use super::mask::Masker;
 use super::spec::GuardSpec;
 
@@ -23,7 +25,7 @@ pub(crate) struct BoundedLog {
 
 impl BoundedLog {
     pub(crate) fn open(spec: &GuardSpec) -> io::Result<Self> {
-        let file = File::options().create(true).append(true).open(&spec.log)?;
+        let file = foreign::open_to_append(&spec.log)?;
         Ok(Self { file, masker: Masker::new(&spec.secrets), left_bytes: spec.log_limit_bytes })
     }
 

@@ -1,10 +1,10 @@
 //! Finds and reads the report files of a suite, and removes those that lay there before it ran.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
+use lockstep_files::foreign;
 use lockstep_manifest::{Pattern, Selection};
 
 use crate::failure::{BuildFault, io_fault};
@@ -82,18 +82,12 @@ impl Sum {
 
 /// Reads a regular file, not through a link and not more than `room`.
 fn read_file(path: &Path, room: u64) -> io::Result<Vec<u8>> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut content = Vec::new();
-    file.take(room.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 > room {
-        return Err(io::Error::other(format!("the reports are larger than {MAX_REPORT_BYTES} bytes")));
-    }
-    Ok(content)
+    foreign::read(foreign::open_no_link(path)?, room).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            io::Error::other(format!("the reports are larger than {MAX_REPORT_BYTES} bytes"))
+        }
+        _ => error,
+    })
 }
 
 /// Lists the files that match, sorted.

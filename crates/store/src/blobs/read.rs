@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::Digest;
+use lockstep_files::foreign;
 use sha2::{Digest as _, Sha256};
 
 use super::write::BUFFER_BYTES;
@@ -31,7 +32,7 @@ impl Blobs {
     /// [`BlobError::Missing`] when it is not there.
     pub fn reader(&self, digest: &Digest) -> Result<BlobReader, BlobError> {
         let path = self.path(digest);
-        let file = match File::open(&path) {
+        let file = match foreign::open_no_link(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(BlobError::Missing { digest: *digest });
@@ -57,6 +58,14 @@ impl Blobs {
             Ok(())
         })?;
         Ok(content)
+    }
+
+    /// Reads a blob to its end, only to compare it with its name.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Damaged`].
+    pub fn verify(&self, digest: &Digest) -> Result<(), BlobError> {
+        self.reader(digest)?.each_chunk(|_| Ok(()))
     }
 
     /// Copies a blob to a path that does not exist yet; on an error nothing is left there.

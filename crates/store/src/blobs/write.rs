@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lockstep_domain::Digest;
+use lockstep_files::foreign;
 use sha2::{Digest as _, Sha256};
 
 use super::{BlobError, Blobs, read_folder, sync_folder};
@@ -115,10 +116,14 @@ impl Blobs {
     /// Removes the temporary files that no writer holds any more.
     pub(super) fn remove_leftovers(&self) -> Result<(), BlobError> {
         for path in read_folder(&self.temporary())? {
-            let Ok(file) = File::open(&path) else { continue };
-            if file.try_lock().is_ok() {
-                fs::remove_file(&path).map_err(BlobError::file(&path))?;
-                tracing::info!(path = %path.display(), "removed a blob that was never finished");
+            // What cannot be opened or removed is in nobody's way: names are not used again.
+            let Ok(file) = foreign::open_no_link(&path) else { continue };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "removed a blob that was never finished"),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "an unfinished blob stays"),
             }
         }
         Ok(())

@@ -4,11 +4,12 @@
 //! before, so it may lag behind the database (a crash in between, a power cut before the system wrote it out) but is
 //! never ahead of it. Two slots in different disk sectors are written in turn, so that a torn write leaves the other.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use lockstep_files::whole;
 use sha2::{Digest as _, Sha256};
 
 use super::record::Head;
@@ -28,13 +29,7 @@ pub(crate) struct HeadFile {
 impl HeadFile {
     /// Puts a new head file in place as a whole, whatever was there before, and makes it durable.
     pub(crate) fn replace(path: &Path, head: Head) -> io::Result<()> {
-        let temporary = path.with_extension("head-new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&[slot(head), slot(head)].concat())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+        whole::put(path, &[slot(head), slot(head)].concat(), 0o600)
     }
 
     /// Opens the file for writing and returns the newest head in it, or `None` when there is no file or no whole slot.
@@ -124,7 +119,7 @@ mod tests {
             file.advance(head(seq)).unwrap();
             assert_eq!(HeadFile::read(&path).unwrap(), Some(head(seq)));
         }
-        let good = fs::read(&path).unwrap();
+        let good = std::fs::read(&path).unwrap();
         for position in 0..good.len() {
             let mut torn = good.clone();
             torn[position] ^= 0x41;

@@ -3,13 +3,14 @@
 //! A contract may come from somebody who is not trusted, so a reference is followed only inside the repository (or the
 //! folder of the file, where there is none), links included.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
 use lockstep_contract::{Files, Kind, Source, assemble, is_wanted};
 use lockstep_domain::contract::ContractSettings;
+use lockstep_files::foreign;
 
 use super::budget::{Budget, problem};
 use super::location::{Loaded, Origin};
@@ -22,6 +23,7 @@ const SKIPPED: [&str; 4] = ["node_modules", "target", "__pycache__", "venv"];
 /// Reads what a path names.
 pub(super) fn load(path: &Path, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
     let failed = |error: io::Error| problem(path.display().to_string(), reason(&error));
+    // What is neither file nor folder, nor given by the shell, is refused when it is opened.
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         let files = walk(path, &mut Budget::new())?;
@@ -78,7 +80,7 @@ fn root_of(entry: &Path) -> PathBuf {
 /// Reads a file as far as the budget goes.
 fn read(path: &Path, shown: &str, budget: &mut Budget) -> Result<Vec<u8>, ProblemPart> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| problem(shown, reason(&error)))?;
+    let file = foreign::open_named(path).map_err(|error| problem(shown, reason(&error)))?;
     let read = file.take(budget.room().saturating_add(1)).read_to_end(&mut bytes);
     read.map_err(|error| problem(shown, reason(&error)))?;
     budget.spend(shown, bytes.len() as u64)?;

@@ -1,11 +1,11 @@
 //! Checking a journal without a server.
 
 use std::error::Error;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use lockstep_api::types::{JournalReport, TamperedRecord};
+use lockstep_files::foreign;
 use lockstep_store::journal::{ExportProblem, Tampered, Verified, verify_export};
 use lockstep_store::{Journal, JournalError};
 
@@ -25,7 +25,7 @@ pub(super) fn accept(folder: &Path) -> Result<JournalReport, Failure> {
 
 /// Checks an exported file.
 pub(super) fn file(path: &Path) -> Result<JournalReport, Failure> {
-    let file = File::open(path).map_err(|error| Failure::file("open", path, &error))?;
+    let file = foreign::open_named(path).map_err(|error| Failure::file("open", path, &error))?;
     match verify_export(BufReader::new(file)) {
         Ok(verified) => Ok(whole(&verified)),
         Err(ExportProblem::Tampered { source, .. }) => Ok(tampered(&source)),

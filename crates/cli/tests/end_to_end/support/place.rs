@@ -136,6 +136,12 @@ impl Place {
         format!("{service}@{}", build["version"].as_str().unwrap())
     }
 
+    /// Cuts a version of a commit that has one already.
+    pub(crate) fn release_again(&self, service: &str) -> String {
+        let build = self.json(&["release", service, "--bump", "patch"]);
+        format!("{service}@{}", build["version"].as_str().unwrap())
+    }
+
     /// Registers a repository with one commit and cuts its first version.
     pub(crate) fn first_release(&self, repository: &Repository, service: &str) -> String {
         repository.commit("feat: begin");

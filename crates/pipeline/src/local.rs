@@ -1,0 +1,42 @@
+//! Repositories of this machine that are not mirrors: where in one a folder lies, and tagging a version in it.
+//!
+//! They belong to others, so git runs as everywhere here: bounded, without their hooks, and without this process's
+//! environment.
+
+use std::path::{Path, PathBuf};
+
+use crate::cancel::CancelToken;
+use crate::git::{Answer, Git, GitError, unintelligible};
+
+/// Where a folder lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InRepository {
+    /// The root of the work tree.
+    pub root: PathBuf,
+    /// The folder below it, without a slash at the end.
+    pub below: String,
+}
+
+/// Finds the work tree that a folder lies in; `None` when git says that it lies in none.
+///
+/// # Errors
+/// When git cannot be asked.
+pub fn find(folder: &Path) -> Result<Option<InRepository>, GitError> {
+    let words = ["rev-parse", "--show-toplevel", "--show-prefix"];
+    let cancel = CancelToken::new();
+    let Answer::Yes(output) = (Git { folder, cancel: &cancel }).try_ask(&words)? else { return Ok(None) };
+    let text = String::from_utf8(output).map_err(|_| unintelligible(&words))?;
+    let mut lines = text.lines();
+    let root = lines.next().filter(|root| !root.is_empty()).ok_or_else(|| unintelligible(&words))?;
+    let below = lines.next().unwrap_or_default().trim_end_matches('/').to_owned();
+    Ok(Some(InRepository { root: root.into(), below }))
+}
+
+/// Tags a commit.
+///
+/// # Errors
+/// When git does not.
+pub fn tag(folder: &Path, name: &str, commit: &str) -> Result<(), GitError> {
+    let cancel = CancelToken::new();
+    Git { folder, cancel: &cancel }.ask(&["tag", "--", name, commit]).map(|_| ())
+}
