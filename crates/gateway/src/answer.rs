@@ -130,7 +130,8 @@ pub(crate) fn read(
     }
     output.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", raw.reason.unwrap_or_default()).as_bytes());
     facts.write(raw.headers, status, output);
-    let reusable = !facts.close && (minor == 1 || facts.keep_alive) && !matches!(body, Body::UntilClose);
+    let persistent = !facts.close && (minor == 1 || facts.keep_alive);
+    let reusable = persistent && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
     Ok(Some(AnswerHead { status, body, reusable, length }))
 }
 
@@ -192,6 +193,18 @@ impl<'b> Facts<'b> {
             (false, false, Some(length)) => Body::Length(length),
             (false, false, None) => Body::UntilClose,
         })
+    }
+
+    /// Tells whether there is no body only because of the method or the status, and the head does not say so itself.
+    ///
+    /// An instance that is wrong about this may send a body nevertheless, maybe later, and the next answer on the
+    /// connection would begin with it.
+    fn may_have_more(&self, status: u16, asked: Asked) -> bool {
+        let announced = self.chunked || self.length.is_some_and(|length| length > 0);
+        match status {
+            204 | 304 => announced,
+            _ => asked.is_head && (announced || self.length.is_none()),
+        }
     }
 
     fn write(&self, headers: &[Header<'_>], status: u16, output: &mut Vec<u8>) {

@@ -28,7 +28,7 @@ pub(crate) enum ChunkError {
 }
 
 /// Reads a chunked body as it arrives.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ChunkDecoder {
     state: State,
 }

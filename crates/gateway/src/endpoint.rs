@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::loan::Whole;
 use crate::wire::Wire;
 
 /// Idle connections a worker keeps to one instance: more were never in use at once by a well-sized service.
@@ -96,7 +97,7 @@ impl Endpoint {
         self.retired.store(false, Ordering::SeqCst);
     }
 
-    /// Takes the connection that was used last, if it is still open.
+    /// Takes the connection that was used last, if it is still open and the instance sent nothing unasked.
     pub(crate) fn take_idle(&self) -> Option<Wire> {
         loop {
             let wire = self.idle().pop()?.wire;
@@ -107,7 +108,8 @@ impl Endpoint {
     }
 
     /// Keeps a connection for the next request.
-    pub(crate) fn keep(&self, mut wire: Wire) {
+    pub(crate) fn keep(&self, whole: Whole) {
+        let mut wire = whole.into_idle();
         wire.tidy();
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.retired.load(Ordering::SeqCst) {

@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerHead, Asked, Verdict};
 use crate::balance::{Pick, pick, pick_in};
 use crate::config::Timeouts;
 use crate::deadline::Deadline;
-use crate::endpoint::Endpoint;
-use crate::framing::{Body, Recode};
+use crate::endpoint::{Endpoint, Lease};
+use crate::loan::{Loan, Origin, Whole};
 use crate::problem::{Next, Problem, Status};
-use crate::relay::{ClientEnd, Flow, HearError, Limit, RelayError, Upload, client_side, hear, relay};
+use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
+use crate::reply::HearError;
 use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
-use crate::wire::{Wire, tunnel};
+use crate::upload::SendError;
+use crate::wire::Wire;
 use crate::worker::Worker;
 
 pub(crate) use facts::{After, Facts, Repeat};
@@ -50,10 +50,9 @@ pub(crate) struct Exchange<'c> {
     pub(crate) tried: Vec<Arc<Endpoint>>,
 }
 
-/// Asking one instance.
+/// What asking one instance depends on.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
-    endpoint: &'a Endpoint,
     target: &'a Target,
     /// The arm on trial that failed before.
     shielded: Option<&'a str>,
@@ -69,40 +68,26 @@ enum Asking {
     Held(Held),
 }
 
-/// An answer that was not passed on.
+/// An answer that was not passed on. Its request counts as under way, and its connection is closed when this is dropped.
 struct Held {
-    upstream: Wire,
+    loan: Loan,
     head: AnswerHead,
     output: Vec<u8>,
 }
 
-/// What was heard on a connection, which stays with its owner.
+/// What was heard on a connection.
 enum Talk {
-    Passed(After, Reuse),
+    Passed(After),
     Hold(AnswerHead),
-}
-
-/// Whether a connection to an instance can serve another request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reuse {
-    Yes,
-    No,
-}
-
-/// Whether a connection served a request before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    Kept,
-    New,
 }
 
 /// Why an instance gave no answer that could be passed on.
 #[derive(Debug)]
 enum Failure {
-    /// No connection; it was not asked.
+    /// No connection, or one that took no byte; it was not asked.
     Unreachable(io::Error),
     /// It had closed a connection from before, and it is safe to ask on another.
-    Stale,
+    Stale(Lease),
     /// It closed the connection or answered what is not HTTP.
     Broken(String),
     /// It said nothing in time.
@@ -113,31 +98,35 @@ enum Failure {
 
 /// The attempt with an arm on trial that the client does not get to see.
 struct Shielded {
+    /// Index of the arm in the service's targets.
+    target: usize,
     label: String,
-    /// Its answer, in case the stable arm has none, and the request that still counts as under way there.
-    held: Option<(Held, Pick)>,
+    /// Its answer, in case the stable arm has none.
+    held: Option<Held>,
 }
 
 impl Exchange<'_> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = Instant::now();
-        let mut pick = first;
+        let Pick { target: mut index, mut lease } = first;
         let mut shielded: Option<Shielded> = None;
         loop {
             let service = Arc::clone(&self.service);
-            let target = &service.targets[pick.target];
-            let may_hold = self.facts.shieldable && shielded.is_none() && service.shields(pick.target);
+            let target = &service.targets[index];
+            let may_hold = self.facts.shieldable && shielded.is_none() && service.shields(index);
             let label = shielded.as_ref().map(|it| it.label.as_str());
-            let attempt = Attempt { endpoint: pick.lease.endpoint(), target, shielded: label, may_hold };
-            let failure = match self.ask(attempt).await {
+            let attempt = Attempt { target, shielded: label, may_hold };
+            let endpoint = Arc::clone(lease.endpoint());
+            let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
                 Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
                 Ok(Asking::Held(held)) => {
                     target.tally.count(Outcome::Failed);
                     let Some(stable) = self.stable() else { return self.release(held, attempt).await };
-                    let former = std::mem::replace(&mut pick, stable);
-                    shielded = Some(Shielded { label: target.label.clone(), held: Some((held, former)) });
+                    shielded =
+                        Some(Shielded { target: index, label: target.label.clone(), held: Some(held) });
+                    Pick { target: index, lease } = stable;
                     continue;
                 }
                 Err(Failure::Client(end)) => return self.client_failed(&end, target, began).await,
@@ -147,13 +136,13 @@ impl Exchange<'_> {
             if asked {
                 target.tally.count(Outcome::Failed);
             }
-            self.tried.push(Arc::clone(pick.lease.endpoint()));
+            self.tried.push(endpoint);
             let stable = if may_hold && asked { self.stable() } else { None };
             if stable.is_some() {
-                shielded = Some(Shielded { label: target.label.clone(), held: None });
+                shielded = Some(Shielded { target: index, label: target.label.clone(), held: None });
             }
-            match stable.or_else(|| self.another(&pick, &failure, shielded.is_some())) {
-                Some(next) => pick = next,
+            match stable.or_else(|| self.another(index, &failure, shielded.is_some())) {
+                Some(next) => Pick { target: index, lease } = next,
                 None => return self.give_up(&failure, &service, target, shielded).await,
             }
         }
@@ -165,17 +154,17 @@ impl Exchange<'_> {
     }
 
     /// Picks another instance after a failure, if it may be asked.
-    fn another(&mut self, failed: &Pick, failure: &Failure, shielded: bool) -> Option<Pick> {
+    fn another(&mut self, failed: usize, failure: &Failure, shielded: bool) -> Option<Pick> {
         let unreachable = matches!(failure, Failure::Unreachable(_));
         let safe = unreachable || (matches!(failure, Failure::Broken(_)) && self.is_repeatable());
         if !safe || self.tried.len() >= MAX_TRIES {
             return None;
         }
-        let same_arm = pick_in(&self.service, failed.target, &self.tried, &self.worker.random);
+        let same_arm = pick_in(&self.service, failed, &self.tried, &self.worker.random);
         if same_arm.is_some() || shielded || !unreachable {
             return same_arm;
         }
-        pick(&self.service, failed.target, &self.tried, &self.worker.random).or_else(|| self.routed_anew())
+        pick(&self.service, failed, &self.tried, &self.worker.random).or_else(|| self.routed_anew())
     }
 
     /// Picks from the table of this moment: the instances of the one before may all have left.
@@ -191,61 +180,50 @@ impl Exchange<'_> {
         self.facts.repeat == Repeat::Freely && self.facts.body.is_done()
     }
 
-    async fn ask(&mut self, attempt: Attempt<'_>) -> Result<Asking, Failure> {
-        // Before a request that must not be sent twice the system is asked whether the connection is open.
-        let fit = |wire: &Wire| self.is_repeatable() || wire.is_quiet_now();
-        if let Some(kept) = attempt.endpoint.take_idle().filter(fit) {
-            match self.converse(kept, Origin::Kept, attempt).await {
-                Err(Failure::Stale) => {}
+    async fn ask(&mut self, lease: Lease, attempt: Attempt<'_>) -> Result<Asking, Failure> {
+        let lease = match Loan::kept(lease) {
+            Ok(kept) => match self.converse(kept, attempt).await {
+                Err(Failure::Stale(lease)) => lease,
                 other => return other,
-            }
-        }
-        let new = self.connect(attempt.endpoint).await.map_err(Failure::Unreachable)?;
-        self.converse(new, Origin::New, attempt).await
-    }
-
-    async fn connect(&self, endpoint: &Endpoint) -> io::Result<Wire> {
-        let connecting = timeout(self.worker.timeouts.connect, TcpStream::connect(endpoint.address)).await;
-        let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match &connected {
-            Ok(_) => endpoint.connected(),
-            Err(_) => endpoint.refused(),
-        }
-        connected.map(Wire::new)
+            },
+            Err(lease) => lease,
+        };
+        let new = Loan::open(lease, self.worker.timeouts.connect).await.map_err(Failure::Unreachable)?;
+        self.converse(new, attempt).await
     }
 
     /// Sends the request on a connection, hears the answer and passes it on.
-    async fn converse(
-        &mut self,
-        mut upstream: Wire,
-        origin: Origin,
-        attempt: Attempt<'_>,
-    ) -> Result<Asking, Failure> {
+    async fn converse(&mut self, mut loan: Loan, attempt: Attempt<'_>) -> Result<Asking, Failure> {
         self.output.clear();
-        if let Err(error) = upstream.send(self.head, self.worker.timeouts.stall).await {
-            return Err(if origin == Origin::Kept {
-                Failure::Stale
-            } else {
-                Failure::Broken(error.to_string())
+        if let Err(error) = self.send_head(&mut loan).await {
+            return Err(match (error.began, loan.origin()) {
+                (false, Origin::Kept) => Failure::Stale(loan.hang_up()),
+                (false, Origin::New) => Failure::Unreachable(error.source),
+                (true, _) => Failure::Broken(error.source.to_string()),
             });
         }
         self.ask_for_body().await?;
         let repeatable = self.is_repeatable();
-        match self.talk(&mut upstream, attempt).await {
-            Ok(Talk::Passed(after, reuse)) => {
-                if reuse == Reuse::Yes && upstream.input.is_empty() {
-                    attempt.endpoint.keep(upstream);
-                }
+        match self.talk(&mut loan, attempt).await {
+            Ok(Talk::Passed(after)) => {
+                loan.whole().into_iter().for_each(Whole::give_back);
                 Ok(Asking::Passed(after))
             }
             Ok(Talk::Hold(head)) => {
-                Ok(Asking::Held(Held { upstream, head, output: std::mem::take(self.output) }))
+                Ok(Asking::Held(Held { loan, head, output: std::mem::take(self.output) }))
             }
-            Err(HearError::Closed) if origin == Origin::Kept && repeatable => Err(Failure::Stale),
+            Err(HearError::Closed) if loan.origin() == Origin::Kept && repeatable => {
+                Err(Failure::Stale(loan.hang_up()))
+            }
             Err(HearError::Silent) => Err(Failure::Silent),
             Err(HearError::Client(end)) => Err(Failure::Client(end)),
             Err(error) => Err(Failure::Broken(error.to_string())),
         }
+    }
+
+    async fn send_head(&self, loan: &mut Loan) -> Result<(), SendError> {
+        let (mut writer, ..) = loan.ends();
+        writer.send_head(self.head, &self.facts.body, self.worker.timeouts.stall).await
     }
 
     /// Tells a client that waits for it to send the body.
@@ -257,56 +235,51 @@ impl Exchange<'_> {
         sent.map_err(|_| Failure::Client(ClientEnd::Gone))
     }
 
-    async fn talk(&mut self, upstream: &mut Wire, attempt: Attempt<'_>) -> Result<Talk, HearError> {
-        let Timeouts { stall, answer, .. } = self.worker.timeouts;
+    async fn talk(&mut self, loan: &mut Loan, attempt: Attempt<'_>) -> Result<Talk, HearError> {
+        let Timeouts { stall, answer: limit, .. } = self.worker.timeouts;
         let (asked, persistent, target) = (self.facts.asked, self.facts.persistent, attempt.target);
-        let upload = Upload::of(&self.facts.body);
         let (from_client, client_input, mut to_client) = self.client.parts();
-        let (mut from_upstream, input, to_upstream) = upstream.parts();
-        let (body, recode) = (&mut self.facts.body, self.facts.recode);
-        let side = client_side(from_client, client_input, (body, recode), to_upstream, &upload, stall);
+        let (writer, upload, mut answer) = loan.ends();
+        let body = (&mut self.facts.body, self.facts.recode);
+        let side = client_side(from_client, client_input, body, writer, stall);
         let mut side = pin!(side);
-        let limit = Limit { upload: &upload, answer, deadline: self.deadline };
-        let head = hear(side.as_mut(), &mut from_upstream, input, self.output, asked, limit).await?;
+        let limit = Limit { upload, answer: limit, deadline: self.deadline };
+        let head = hear(side.as_mut(), &mut answer, self.output, asked, limit).await?;
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
         }
         target.tally.count(if head.is_failure() { Outcome::Failed } else { Outcome::Served });
         let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
-        let flow =
-            Flow { upstream: &mut from_upstream, input, output: self.output, client: &mut to_client, stall };
-        let reusable = head.reusable;
+        let recode = head.recode(asked);
+        let flow = Flow { answer: &mut answer, recode, output: self.output, client: &mut to_client, stall };
         let after = pass(side, flow, head, asked, open, attempt).await;
-        let after = if upload.is_whole() { after } else { After::Linger };
-        Ok(Talk::Passed(after, if reusable && upload.is_whole() { Reuse::Yes } else { Reuse::No }))
+        Ok(Talk::Passed(if upload.is_whole() { after } else { After::Linger }))
     }
 
     /// Passes on a failed answer after all: there was no better one.
     async fn release(&mut self, held: Held, attempt: Attempt<'_>) -> After {
-        let Held { mut upstream, head, output } = held;
+        let Held { mut loan, head, output } = held;
         *self.output = output;
-        let upload = Upload::of(&Body::Done);
-        let stall = self.worker.timeouts.stall;
+        let (stall, asked) = (self.worker.timeouts.stall, self.facts.asked);
         let open = self.facts.persistent && !self.stop.is_cancelled();
         let (from_client, client_input, mut to_client) = self.client.parts();
-        let (mut from_upstream, input, to_upstream) = upstream.parts();
-        let mut done = Body::Done;
-        let body = (&mut done, Recode::Plain);
-        let side = pin!(client_side(from_client, client_input, body, to_upstream, &upload, stall));
-        let flow =
-            Flow { upstream: &mut from_upstream, input, output: self.output, client: &mut to_client, stall };
-        pass(side, flow, head, self.facts.asked, open, attempt).await
+        let (writer, _, mut answer) = loan.ends();
+        let body = (&mut self.facts.body, self.facts.recode);
+        let side = pin!(client_side(from_client, client_input, body, writer, stall));
+        let recode = head.recode(asked);
+        let flow = Flow { answer: &mut answer, recode, output: self.output, client: &mut to_client, stall };
+        pass(side, flow, head, asked, open, attempt).await
     }
 
     /// Passes the switch of protocols on, and then all bytes of both sides.
     async fn switch(&mut self, held: Held, attempt: Attempt<'_>) -> After {
-        let Held { mut upstream, head, mut output } = held;
+        let Held { loan, head, mut output } = held;
         attempt.target.tally.count(Outcome::Served);
         let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
         head.finish(&mut output, self.facts.asked, Next::Keep, verdict);
         if self.client.send(&output, self.worker.timeouts.stall).await.is_ok() {
             // How a tunnel ends is between its two ends.
-            let _ = tunnel(self.client, &mut upstream).await;
+            let _ = loan.tunnel(self.client).await;
         }
         After::Close
     }
@@ -333,10 +306,8 @@ impl Exchange<'_> {
         target: &Target,
         shielded: Option<Shielded>,
     ) -> After {
-        if let Some(Shielded { held: Some((held, pick)), .. }) = shielded {
-            let target = &service.targets[pick.target];
-            let attempt =
-                Attempt { endpoint: pick.lease.endpoint(), target, shielded: None, may_hold: false };
+        if let Some(Shielded { target, held: Some(held), .. }) = shielded {
+            let attempt = Attempt { target: &service.targets[target], shielded: None, may_hold: false };
             return self.release(held, attempt).await;
         }
         let problem = match failure {
@@ -352,7 +323,7 @@ impl Exchange<'_> {
                 "bad_answer",
                 format!("the instance gave no valid answer: {why}"),
             ),
-            Failure::Stale | Failure::Client(_) => {
+            Failure::Stale(_) | Failure::Client(_) => {
                 Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
             }
         };
@@ -372,23 +343,18 @@ impl Exchange<'_> {
 }
 
 /// Finishes the head of an answer and passes the answer on.
-async fn pass<R, W>(
+async fn pass<W: tokio::io::AsyncWrite + Unpin>(
     side: Pin<&mut impl Future<Output = ClientEnd>>,
-    flow: Flow<'_, R, W>,
-    mut head: AnswerHead,
+    flow: Flow<'_, '_, W>,
+    head: AnswerHead,
     asked: Asked,
     open: bool,
     attempt: Attempt<'_>,
-) -> After
-where
-    R: tokio::io::AsyncRead + Unpin,
-    W: tokio::io::AsyncWrite + Unpin,
-{
+) -> After {
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
     let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
     head.finish(flow.output, asked, next, verdict);
-    let recode = head.recode(asked);
-    match (relay(side, flow, (&mut head.body, recode)).await, next) {
+    match (relay(side, flow).await, next) {
         (Ok(()), Next::Keep) => After::Keep,
         (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,
         (Err(RelayError::Cut | RelayError::Body(_)), _) => {

@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use crate::chunked::{ChunkDecoder, ChunkError};
 
 /// Where the body of a message ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Body {
     /// It has been read, or there was none.
     Done,

@@ -22,13 +22,16 @@ mod framing;
 mod gateway;
 mod key;
 mod listener;
+mod loan;
 mod problem;
 mod random;
 mod relay;
+mod reply;
 mod request;
 pub mod standalone;
 mod table;
 mod trace;
+mod upload;
 mod wire;
 mod worker;
 

@@ -7,24 +7,23 @@
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::answer::{self, AnswerHead, Asked, BadAnswer};
+use crate::answer::{AnswerHead, Asked};
 use crate::chunked::ChunkError;
 use crate::deadline::Deadline;
 use crate::framing::{Body, Recode};
-use crate::wire::{ANSWER_ROOM, BODY_ROOM, fill, send, watch};
+use crate::reply::{AnswerReader, HearError};
+use crate::upload::{RequestWriter, Upload};
+use crate::wire::{BODY_ROOM, fill, send, watch};
 
 /// Bytes of further requests that are read while one is answered.
 const MAX_READ_AHEAD: usize = 16 * 1_024;
-/// Heads with a status below 200 that may come before the answer.
-const MAX_INTERIM_HEADS: usize = 8;
 
 /// How the client's side ended before the answer did.
 #[derive(Debug, Error)]
@@ -37,64 +36,19 @@ pub(crate) enum ClientEnd {
     Stalled,
 }
 
-/// How the upload of a request's body ended, and when.
-#[derive(Debug, Default)]
-pub(crate) struct Upload {
-    end: OnceLock<(Instant, UploadEnd)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UploadEnd {
-    Whole,
-    /// The instance takes no more of it; it may still answer why.
-    Refused,
-}
-
-impl Upload {
-    /// Makes the upload of a request, which may have nothing left to send.
-    pub(crate) fn of(body: &Body) -> Self {
-        let upload = Self::default();
-        if body.is_done() {
-            upload.set(UploadEnd::Whole);
-        }
-        upload
-    }
-
-    /// Tells whether all of the body was sent.
-    pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.end.get(), Some((_, UploadEnd::Whole)))
-    }
-
-    fn set(&self, end: UploadEnd) {
-        // Only the first end counts.
-        let _ = self.end.set((Instant::now(), end));
-    }
-
-    fn ended(&self) -> Option<Instant> {
-        self.end.get().map(|(at, _)| *at)
-    }
-}
-
 /// Sends the rest of the request's body, then watches the client. Completes only when the answer is of no use any more.
-pub(crate) async fn client_side<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+pub(crate) async fn client_side<R: AsyncRead + Unpin>(
     mut client: R,
     input: &mut BytesMut,
     (body, recode): (&mut Body, Recode),
-    mut upstream: W,
-    upload: &Upload,
+    mut upstream: RequestWriter<'_>,
     stall: Duration,
 ) -> ClientEnd {
-    let mut piece = Vec::new();
-    while !body.is_done() {
-        if let Err(error) = body.advance(input, &mut piece, recode) {
+    while upstream.is_open() {
+        if let Err(error) = upstream.send_body((body, recode), input, stall).await {
             return ClientEnd::Body(error);
         }
-        if send(&mut upstream, &piece, stall).await.is_err() {
-            upload.set(UploadEnd::Refused);
-            break;
-        }
-        piece.clear();
-        if body.is_done() {
+        if !upstream.is_open() {
             break;
         }
         match timeout(stall, fill(&mut client, input, BODY_ROOM)).await {
@@ -103,26 +57,8 @@ pub(crate) async fn client_side<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             Ok(_) => return ClientEnd::Gone,
         }
     }
-    if body.is_done() {
-        upload.set(UploadEnd::Whole);
-    }
     watch(&mut client, input, MAX_READ_AHEAD).await;
     ClientEnd::Gone
-}
-
-/// Why no head of an answer was heard.
-#[derive(Debug, Error)]
-pub(crate) enum HearError {
-    #[error("it closed the connection without an answer")]
-    Closed,
-    #[error("it closed the connection in the middle of the answer's head")]
-    Cut,
-    #[error(transparent)]
-    Bad(#[from] BadAnswer),
-    #[error("it did not answer in time")]
-    Silent,
-    #[error(transparent)]
-    Client(ClientEnd),
 }
 
 /// How long an answer may take from the end of the request, wherever that lies.
@@ -133,15 +69,14 @@ pub(crate) struct Limit<'a> {
 }
 
 /// Hears the head of the answer.
-pub(crate) async fn hear<R: AsyncRead + Unpin>(
+pub(crate) async fn hear(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
-    upstream: &mut R,
-    input: &mut BytesMut,
+    answer: &mut AnswerReader<'_>,
     output: &mut Vec<u8>,
     asked: Asked,
     limit: Limit<'_>,
 ) -> Result<AnswerHead, HearError> {
-    let mut head = pin!(read_head(upstream, input, output, asked));
+    let mut head = pin!(answer.head(asked, output));
     loop {
         // While the body is on its way only its stalling is limited.
         limit.deadline.set(limit.upload.ended().unwrap_or_else(Instant::now) + limit.answer);
@@ -158,36 +93,6 @@ pub(crate) async fn hear<R: AsyncRead + Unpin>(
     }
 }
 
-async fn read_head<R: AsyncRead + Unpin>(
-    upstream: &mut R,
-    input: &mut BytesMut,
-    output: &mut Vec<u8>,
-    asked: Asked,
-) -> Result<AnswerHead, HearError> {
-    let mut interim = 0;
-    loop {
-        if !input.is_empty()
-            && let Some(head) = answer::read(input, asked, output)?
-        {
-            input.advance(head.length);
-            if !head.is_interim() {
-                return Ok(head);
-            }
-            output.clear();
-            interim += 1;
-            if interim > MAX_INTERIM_HEADS {
-                return Err(BadAnswer::Head.into());
-            }
-            continue;
-        }
-        match fill(upstream, input, ANSWER_ROOM).await {
-            Ok(read) if read > 0 => {}
-            _ if input.is_empty() && interim == 0 => return Err(HearError::Closed),
-            _ => return Err(HearError::Cut),
-        }
-    }
-}
-
 /// Why an answer was not passed on to its end.
 #[derive(Debug, Error)]
 pub(crate) enum RelayError {
@@ -200,39 +105,38 @@ pub(crate) enum RelayError {
 }
 
 /// Sends what is in `output`, and then the body of the answer.
-pub(crate) async fn relay<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+pub(crate) async fn relay<W: AsyncWrite + Unpin>(
     client_side: Pin<&mut impl Future<Output = ClientEnd>>,
-    mut flow: Flow<'_, R, W>,
-    body: (&mut Body, Recode),
+    mut flow: Flow<'_, '_, W>,
 ) -> Result<(), RelayError> {
     // Nearly every answer is here as a whole, and is sent before anything has to wait.
     tokio::select! {
         biased;
-        done = flow.run(body) => done,
+        done = flow.run() => done,
         _ = client_side => Err(RelayError::Client),
     }
 }
 
 /// The way of an answer's body to the client.
-pub(crate) struct Flow<'a, R, W> {
-    pub(crate) upstream: &'a mut R,
-    pub(crate) input: &'a mut BytesMut,
+pub(crate) struct Flow<'a, 'l, W> {
+    pub(crate) answer: &'a mut AnswerReader<'l>,
+    pub(crate) recode: Recode,
     pub(crate) output: &'a mut Vec<u8>,
     pub(crate) client: &'a mut W,
     pub(crate) stall: Duration,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Flow<'_, R, W> {
-    async fn run(&mut self, (body, recode): (&mut Body, Recode)) -> Result<(), RelayError> {
+impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
+    async fn run(&mut self) -> Result<(), RelayError> {
         loop {
-            body.advance(self.input, self.output, recode)?;
+            let ended = self.answer.take(self.output, self.recode)?;
             self.flush().await?;
-            if body.is_done() {
+            if ended {
                 return Ok(());
             }
-            let filled = timeout(self.stall, fill(self.upstream, self.input, BODY_ROOM)).await;
-            match filled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(0) if body.close(self.output, recode) => return self.flush().await,
+            let more = timeout(self.stall, self.answer.more()).await;
+            match more.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(0) if self.answer.close(self.output, self.recode) => return self.flush().await,
                 Ok(read) if read > 0 => {}
                 _ => return Err(RelayError::Cut),
             }

@@ -62,17 +62,13 @@ impl Wire {
         }
     }
 
-    /// Tells, by what the runtime knows, whether the connection is open and nothing was sent unasked.
+    /// Tells whether the connection is open and nothing was sent unasked.
+    ///
+    /// The system is asked, which costs a call: what the runtime knows may be a moment old, and in that moment the other
+    /// side may have closed, or sent bytes that would be taken for the next answer.
     pub(crate) fn is_quiet(&self) -> bool {
-        let nothing =
-            |result: io::Result<usize>| result.is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock);
-        self.input.is_empty() && nothing(self.stream.try_read(&mut [0]))
-    }
-
-    /// Tells the same as [`Self::is_quiet`] by asking the system, which costs a call.
-    pub(crate) fn is_quiet_now(&self) -> bool {
-        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let peek = || SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        self.input.is_empty() && peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Takes the connection apart, so that both directions can be used at once.
@@ -130,6 +126,15 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
     limit: Duration,
 ) -> io::Result<()> {
     let mut rest = bytes;
+    send_rest(stream, &mut rest, limit).await
+}
+
+/// Sends all bytes like [`send`]; what could not be sent stays in `rest`.
+pub(crate) async fn send_rest<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    rest: &mut &[u8],
+    limit: Duration,
+) -> io::Result<()> {
     while !rest.is_empty() {
         // There is nearly always room, and then no timer is needed.
         let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, rest))).await;
@@ -142,7 +147,7 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        rest = &rest[written..];
+        *rest = &rest[written..];
     }
     Ok(())
 }

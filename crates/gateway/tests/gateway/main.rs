@@ -5,6 +5,7 @@
 mod bodies;
 mod failures;
 mod hygiene;
+mod leaks;
 mod life;
 mod splits;
 mod support;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod leaks;
 mod process;
 
 use std::collections::BTreeMap;

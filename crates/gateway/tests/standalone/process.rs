@@ -35,15 +35,15 @@ fn gateway_process() {
     run(config, |listening| println!("\nlistening on {}", listening[0].1)).unwrap();
 }
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     /// Open until the process has ended, or it could not write any more.
     _output: BufReader<ChildStdout>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
-    fn start(path: &Path) -> Self {
+    pub(crate) fn start(path: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::gateway_process", "--nocapture"])
             .env(ROLE, path)

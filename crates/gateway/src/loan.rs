@@ -1,0 +1,109 @@
+//! A connection to an instance while one request uses it.
+//!
+//! Invariant: a connection serves another request only after a [`Whole`] was made of its loan, and that is made only
+//! when both ends were seen on this very connection: all of the request was written, all of the answer was read, and
+//! nothing is left over. In every other case, whatever happened, dropping the loan closes the connection; and only
+//! after that does the request stop counting as under way.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::endpoint::Lease;
+use crate::reply::{AnswerReader, Reply};
+use crate::upload::{RequestWriter, Upload};
+use crate::wire::{Wire, tunnel};
+
+/// A connection to an instance while one request uses it.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    // Fields are dropped in this order: the instance is told before the request stops counting as under way.
+    wire: Wire,
+    lease: Lease,
+    origin: Origin,
+    upload: Upload,
+    reply: Reply,
+}
+
+/// Whether a connection served a request before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Kept,
+    New,
+}
+
+/// A connection on which the whole request was written and the whole answer was read, and nothing is left over.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    wire: Wire,
+    lease: Lease,
+}
+
+impl Loan {
+    /// Takes the connection that was used last, if one is left that is open and silent; gives the lease back otherwise.
+    pub(crate) fn kept(lease: Lease) -> Result<Self, Lease> {
+        match lease.endpoint().take_idle() {
+            Some(wire) => Ok(Self::new(wire, lease, Origin::Kept)),
+            None => Err(lease),
+        }
+    }
+
+    /// Opens a connection; it counts as an attempt of the instance whether it opens or not.
+    pub(crate) async fn open(lease: Lease, limit: Duration) -> io::Result<Self> {
+        let endpoint = lease.endpoint();
+        let connecting = timeout(limit, TcpStream::connect(endpoint.address)).await;
+        let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match &connected {
+            Ok(_) => endpoint.connected(),
+            Err(_) => endpoint.refused(),
+        }
+        Ok(Self::new(Wire::new(connected?), lease, Origin::New))
+    }
+
+    fn new(wire: Wire, lease: Lease, origin: Origin) -> Self {
+        Self { wire, lease, origin, upload: Upload::default(), reply: Reply::default() }
+    }
+
+    /// Tells whether the connection served a request before.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Takes the connection apart into its two ends, so that both can be used at once.
+    pub(crate) fn ends(&mut self) -> (RequestWriter<'_>, &Upload, AnswerReader<'_>) {
+        let (read, input, write) = self.wire.parts();
+        let writer = RequestWriter::new(write, &self.upload);
+        (writer, &self.upload, AnswerReader::new(read, input, &mut self.reply))
+    }
+
+    /// Closes the connection, but keeps the request counted as under way.
+    pub(crate) fn hang_up(self) -> Lease {
+        self.lease
+    }
+
+    /// Copies bytes both ways until one side closes.
+    pub(crate) async fn tunnel(mut self, client: &mut Wire) -> io::Result<()> {
+        tunnel(client, &mut self.wire).await
+    }
+
+    /// Makes the proof that the connection can serve another request; closes it when it cannot.
+    pub(crate) fn whole(self) -> Option<Whole> {
+        let whole = self.upload.is_whole() && self.reply.is_whole() && self.wire.input.is_empty();
+        whole.then_some(Whole { wire: self.wire, lease: self.lease })
+    }
+}
+
+impl Whole {
+    /// Gives the connection back to its instance, for the next request.
+    pub(crate) fn give_back(self) {
+        let endpoint = std::sync::Arc::clone(self.lease.endpoint());
+        endpoint.keep(self);
+    }
+
+    /// Ends the request; what is left is a connection that can be kept.
+    pub(crate) fn into_idle(self) -> Wire {
+        self.wire
+    }
+}

@@ -1,0 +1,110 @@
+//! Reading an answer from an instance, and knowing whether it was read as a whole.
+//!
+//! Invariant: only [`AnswerReader`] says that an answer was read to its end, and it says so when its framing said so.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use thiserror::Error;
+use tokio::net::tcp::ReadHalf;
+
+use crate::answer::{self, AnswerHead, Asked, BadAnswer};
+use crate::chunked::ChunkError;
+use crate::framing::{Body, Recode};
+use crate::relay::ClientEnd;
+use crate::wire::{ANSWER_ROOM, BODY_ROOM, fill};
+
+/// Heads with a status below 200 that may come before the answer.
+const MAX_INTERIM_HEADS: usize = 8;
+
+/// How much of an answer was read.
+#[derive(Debug, Default)]
+pub(crate) enum Reply {
+    /// Not even its head.
+    #[default]
+    Awaited,
+    /// Its head, and all of its body but this.
+    Begun { left: Body, reusable: bool },
+}
+
+impl Reply {
+    /// Tells whether all of the answer was read and the instance leaves the connection open.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::Begun { left: Body::Done, reusable: true })
+    }
+}
+
+/// Why no head of an answer was heard.
+#[derive(Debug, Error)]
+pub(crate) enum HearError {
+    #[error("it closed the connection without an answer")]
+    Closed,
+    #[error("it closed the connection in the middle of the answer's head")]
+    Cut,
+    #[error(transparent)]
+    Bad(#[from] BadAnswer),
+    #[error("it did not answer in time")]
+    Silent,
+    #[error(transparent)]
+    Client(ClientEnd),
+}
+
+/// The end of a connection from which an answer is read.
+#[derive(Debug)]
+pub(crate) struct AnswerReader<'l> {
+    half: ReadHalf<'l>,
+    input: &'l mut BytesMut,
+    reply: &'l mut Reply,
+}
+
+impl<'l> AnswerReader<'l> {
+    pub(crate) fn new(half: ReadHalf<'l>, input: &'l mut BytesMut, reply: &'l mut Reply) -> Self {
+        Self { half, input, reply }
+    }
+
+    /// Reads the head of the answer; interim heads before it are passed over.
+    pub(crate) async fn head(&mut self, asked: Asked, output: &mut Vec<u8>) -> Result<AnswerHead, HearError> {
+        let mut interim = 0;
+        loop {
+            if !self.input.is_empty()
+                && let Some(head) = answer::read(self.input, asked, output)?
+            {
+                self.input.advance(head.length);
+                if !head.is_interim() {
+                    let reusable = head.reusable && !head.is_switch();
+                    *self.reply = Reply::Begun { left: head.body.clone(), reusable };
+                    return Ok(head);
+                }
+                output.clear();
+                interim += 1;
+                if interim > MAX_INTERIM_HEADS {
+                    return Err(BadAnswer::Head.into());
+                }
+                continue;
+            }
+            match fill(&mut self.half, self.input, ANSWER_ROOM).await {
+                Ok(read) if read > 0 => {}
+                _ if self.input.is_empty() && interim == 0 => return Err(HearError::Closed),
+                _ => return Err(HearError::Cut),
+            }
+        }
+    }
+
+    /// Moves what has arrived of the body to `output`; returns whether the body has ended.
+    pub(crate) fn take(&mut self, output: &mut Vec<u8>, recode: Recode) -> Result<bool, ChunkError> {
+        let Reply::Begun { left, .. } = self.reply else { return Ok(false) };
+        left.advance(self.input, output, recode)?;
+        Ok(left.is_done())
+    }
+
+    /// Waits for more of the body; 0 when the instance sends no more.
+    pub(crate) async fn more(&mut self) -> io::Result<usize> {
+        fill(&mut self.half, self.input, BODY_ROOM).await
+    }
+
+    /// Takes note that the instance sends no more; returns whether that was the end of the body.
+    pub(crate) fn close(&mut self, output: &mut Vec<u8>, recode: Recode) -> bool {
+        let Reply::Begun { left, .. } = self.reply else { return false };
+        left.close(output, recode)
+    }
+}

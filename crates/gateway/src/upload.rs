@@ -1,0 +1,108 @@
+//! Sending a request to an instance, and knowing how far that came.
+//!
+//! Invariant: only [`RequestWriter`] says that a request was sent as a whole, and it says so when the last byte was taken.
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::net::tcp::WriteHalf;
+
+use crate::chunked::ChunkError;
+use crate::framing::{Body, Recode};
+use crate::wire::send_rest;
+
+/// How far the sending of a request came, and when it ended.
+#[derive(Debug, Default)]
+pub(crate) struct Upload {
+    end: OnceLock<(Instant, UploadEnd)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UploadEnd {
+    Whole,
+    /// The instance takes no more of it; it may still answer why.
+    Refused,
+}
+
+impl Upload {
+    /// Tells whether all of the request was sent.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.end.get(), Some((_, UploadEnd::Whole)))
+    }
+
+    /// Tells when the sending ended, whole or not.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.end.get().map(|(at, _)| *at)
+    }
+
+    fn set(&self, end: UploadEnd) {
+        // Only the first end counts.
+        let _ = self.end.set((Instant::now(), end));
+    }
+}
+
+/// Why the head of a request did not go out.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    /// Whether any byte went out before.
+    pub(crate) began: bool,
+    pub(crate) source: io::Error,
+}
+
+/// The end of a connection into which a request is written.
+#[derive(Debug)]
+pub(crate) struct RequestWriter<'l> {
+    half: WriteHalf<'l>,
+    upload: &'l Upload,
+    piece: Vec<u8>,
+}
+
+impl<'l> RequestWriter<'l> {
+    pub(crate) fn new(half: WriteHalf<'l>, upload: &'l Upload) -> Self {
+        Self { half, upload, piece: Vec::new() }
+    }
+
+    /// Sends the head, and with it whatever of the body stands behind it; `rest` is what comes after that.
+    pub(crate) async fn send_head(
+        &mut self,
+        head: &[u8],
+        rest: &Body,
+        limit: Duration,
+    ) -> Result<(), SendError> {
+        let mut left = head;
+        let sent = send_rest(&mut self.half, &mut left, limit).await;
+        match sent {
+            Ok(()) if rest.is_done() => self.upload.set(UploadEnd::Whole),
+            Ok(()) => {}
+            Err(source) => {
+                self.upload.set(UploadEnd::Refused);
+                return Err(SendError { began: left.len() < head.len(), source });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether more of the body is wanted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.upload.ended().is_none()
+    }
+
+    /// Sends what has arrived of the body.
+    pub(crate) async fn send_body(
+        &mut self,
+        (rest, recode): (&mut Body, Recode),
+        input: &mut BytesMut,
+        limit: Duration,
+    ) -> Result<(), ChunkError> {
+        self.piece.clear();
+        rest.advance(input, &mut self.piece, recode)?;
+        if send_rest(&mut self.half, &mut self.piece.as_slice(), limit).await.is_err() {
+            self.upload.set(UploadEnd::Refused);
+        } else if rest.is_done() {
+            self.upload.set(UploadEnd::Whole);
+        }
+        Ok(())
+    }
+}
