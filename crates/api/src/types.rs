@@ -6,6 +6,7 @@ use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::compat::Pair;
 use lockstep_domain::contract::Verdict;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
+use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::intent::Configuration;
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::ArmTraffic;
@@ -356,6 +357,15 @@ pub struct SettingsChange {
     /// or the URL of a gateway of its own.
     #[serde(default)]
     pub gateway_url: Option<CallAddress>,
+    /// Who may ask for a service by its name, `/@orders`, without a route.
+    #[serde(default)]
+    pub named_services: Option<NamedServices>,
+    /// The networks whose clients are believed what they say of the request before them, instead of those there were.
+    #[serde(default)]
+    pub trusted_networks: Option<Vec<Network>>,
+    /// How long a service may say nothing, where its route does not say.
+    #[serde(default)]
+    pub request_timeout_ms: Option<u64>,
 }
 
 /// An environment in a list.

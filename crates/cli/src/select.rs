@@ -84,6 +84,7 @@ fn ambiguous(environments: &[EnvironmentSummary]) -> Failure {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::environment::EnvironmentSettings;
+    use lockstep_domain::gateway_rules::GatewayRules;
     use lockstep_domain::{CallAddress, Strategy};
 
     use super::*;
@@ -95,6 +96,7 @@ mod tests {
             warm_ms: 0,
             gateway_port: 1,
             gateway_url: CallAddress::Server,
+            gateway_rules: GatewayRules::usual(),
         };
         let summary = |&(name, services): &(&str, usize)| EnvironmentSummary {
             name: name.parse().unwrap(),

@@ -12,6 +12,7 @@ use lockstep_api::types::{
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::intent::{ConfigValue, Configuration};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::routes::RouteTable;
@@ -275,7 +276,8 @@ const fn standard_settings(
     gateway_port: u16,
 ) -> EnvironmentSettings {
     let gateway_url = CallAddress::Server;
-    EnvironmentSettings { accepts_from, strategy, warm_ms: WARM_MS, gateway_port, gateway_url }
+    let gateway_rules = GatewayRules::usual();
+    EnvironmentSettings { accepts_from, strategy, warm_ms: WARM_MS, gateway_port, gateway_url, gateway_rules }
 }
 
 fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> EnvironmentSettings {
@@ -285,6 +287,16 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         warm_ms: change.warm_ms.unwrap_or(settings.warm_ms),
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
+        gateway_rules: changed_rules(&settings.gateway_rules, change),
+    }
+}
+
+fn changed_rules(rules: &GatewayRules, change: &SettingsChange) -> GatewayRules {
+    let networks = change.trusted_networks.clone();
+    GatewayRules {
+        named_services: change.named_services.unwrap_or(rules.named_services),
+        trusted_networks: networks.unwrap_or_else(|| rules.trusted_networks.clone()),
+        timeout_ms: change.request_timeout_ms.or(rules.timeout_ms),
     }
 }
 
@@ -299,6 +311,9 @@ fn check_settings(
     }
     if settings.warm_ms > MAX_WARM_MS {
         return refuse("old instances cannot stay warm for more than 30 days".into());
+    }
+    if let Err(error) = settings.gateway_rules.check() {
+        return refuse(error.to_string());
     }
     if settings.gateway_port == 0 {
         return refuse("port 0 is not a port".into());

@@ -130,12 +130,13 @@ impl Control {
         Ok(variables)
     }
 
-    /// Returns where the instances of an environment call other services.
+    /// Returns where the instances of an environment call other services, with what tells them from everybody else.
     fn call_url(&self, environment: &Environment) -> String {
-        match &environment.settings.gateway_url {
+        let gateway = match &environment.settings.gateway_url {
             CallAddress::Server => self.gateway_url(environment),
             CallAddress::Elsewhere(url) => url.to_string(),
-        }
+        };
+        gateway + &self.callers.path(&environment.name)
     }
 
     /// Returns the address of an environment's gateway inside this server as a URL.

@@ -4,6 +4,7 @@
 //! reconciler of the environment carry it out.
 
 mod builds;
+mod callers;
 mod clock;
 mod collect;
 mod compat;
@@ -43,6 +44,7 @@ pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
 
 use builds::Builds;
+use callers::CallerKey;
 use gateways::KnownGateways;
 use secrets::Secrets;
 
@@ -136,6 +138,7 @@ pub struct Control {
     ledger: Ledger,
     blobs: Blobs,
     secrets: Secrets,
+    callers: CallerKey,
     /// Answers about pairs of contracts.
     compared: contracts::Memory,
     builds: Builds,
@@ -174,6 +177,8 @@ impl Control {
         let _ = std::fs::remove_dir_all(folder.join(instances::SCRATCH));
         let secrets_folder = folder.join("secrets");
         let secrets = Secrets::open(&secrets_folder).map_err(failed(&secrets_folder))?;
+        let callers_file = secrets_folder.join("callers.key");
+        let callers = CallerKey::open(&callers_file).map_err(failed(&callers_file))?;
         let builds_folder = folder.join("builds");
         let builds =
             Builds::open(&builds_folder, &ledger.world(), ledger.now()).map_err(failed(&builds_folder))?;
@@ -193,6 +198,7 @@ impl Control {
             ledger,
             blobs,
             secrets,
+            callers,
             compared: contracts::Memory::default(),
             builds,
             registry,

@@ -93,7 +93,7 @@ impl Control {
         self.registry.count_for(name, period(environment), now);
         self.registry.receive(&self.gateway.receipt(name), now);
         let observed = self.registry.observe(name, self.instances_of(name), now);
-        let table = compile_routes(&world, environment, &observed, 0);
+        let table = compile_routes(&world, environment, &observed, &[self.callers.digest(name)], 0);
         if let Some(table) = self.registry.publish(table, now) {
             if let Err(error) = self.gateway.apply(table) {
                 tracing::error!(environment = %name, %error, "a route table was not applied");

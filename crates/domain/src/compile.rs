@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::baseline::BaselineEntry;
+use crate::digest::Digest;
 use crate::environment::Environment;
 use crate::instance::Arm;
 use crate::intent::Strategy;
@@ -14,12 +15,14 @@ use crate::routes::{
 };
 use crate::world::World;
 
-/// Compiles the table of an environment. Everything but `revision` follows from the other arguments.
+/// Compiles the table of an environment. Everything but `revision` follows from the other arguments; `callers` are the
+/// digests of the tokens by which its instances are recognised.
 #[must_use]
 pub fn compile_routes(
     world: &World,
     environment: &Environment,
     observed: &Observed,
+    callers: &[Digest],
     revision: u64,
 ) -> RouteTable {
     let shares = shares(environment);
@@ -34,6 +37,8 @@ pub fn compile_routes(
         baseline: environment.baselines.current().number,
         routes: entry_points(world, &shares),
         services,
+        rules: Some(environment.settings.gateway_rules.clone()),
+        callers: callers.to_vec(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
+use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision};
 use crate::intent::{Configuration, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
@@ -29,6 +30,9 @@ pub struct EnvironmentSettings {
     /// Where its instances are told to call other services.
     #[serde(default, skip_serializing_if = "CallAddress::is_server")]
     pub gateway_url: CallAddress,
+    /// What its gateways believe of requests. An environment of an older release keeps what held then.
+    #[serde(default = "GatewayRules::before_rules")]
+    pub gateway_rules: GatewayRules,
 }
 
 /// An environment as the journal tells it.

@@ -9,16 +9,27 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::name::{EnvironmentName, ServiceName};
+use crate::request_host::{WILDCARD, normalize_route_host};
+use crate::request_path::normalize_path;
 use crate::version::VersionNumber;
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
-pub const ROUTE_TABLE_FORMAT: u32 = 1;
+///
+/// 2: rules, callers and hosts such as `*.shop.test`, which a gateway of format 1 would pass over: it would believe and
+/// open what the environment does not.
+pub const ROUTE_TABLE_FORMAT: u32 = 2;
+/// The format before there were rules.
+const FORMAT_BEFORE_RULES: u32 = 1;
 /// All weights of a service's splits add up to this.
 pub const FULL_WEIGHT: u32 = 10_000;
 /// A path that begins with this and a service's name reaches that service: `/@payments/charges` asks payments for `/charges`.
 pub const SERVICE_PATH_PREFIX: &str = "/@";
+/// A path that begins with this and the token of the environment's instances is asked for by one of them.
+pub const CALLER_PATH_PREFIX: &str = "/@~";
 
 /// Where requests of one environment go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +46,12 @@ pub struct RouteTable {
     pub routes: Vec<Route>,
     /// What each service's requests are split over.
     pub services: BTreeMap<ServiceName, ServiceRoutes>,
+    /// What is believed of requests; what a table leaves out is decided by its format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<GatewayRules>,
+    /// SHA-256 of each token by which instances of the environment are recognised: the table says no secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callers: Vec<Digest>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -51,7 +68,7 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteRule {
-    /// The host name without port, lower case; `None` matches every host.
+    /// The host name without port, lower case, or `*.shop.test` for all below `shop.test`; `None` matches every host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// A path prefix that ends at a segment: `/orders` matches `/orders` and `/orders/7`, not `/orders2`.
@@ -60,6 +77,19 @@ pub struct RouteRule {
     /// Whether the prefix is taken off before the request goes on.
     #[serde(default)]
     pub prefix: PrefixHandling,
+    /// How long the service may say nothing; as the environment has it when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<Patience>,
+}
+
+/// How long a service may say nothing: before its answer begins, and within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Patience {
+    /// So many milliseconds.
+    LimitMs(u64),
+    /// As long as its client stays: for event streams and long polls.
+    Stream,
 }
 
 fn root_path() -> String {
@@ -136,48 +166,105 @@ pub struct Matched<'a> {
     pub service: &'a ServiceName,
     /// How many bytes of the path are taken off; the rest begins with `/` or is empty.
     pub strip: usize,
+    /// How long the service may say nothing, where the route says so.
+    pub patience: Option<Patience>,
 }
 
 impl RouteTable {
-    /// Finds the service for a host (without port) and a path.
+    /// Finds the service for a host (without port) and a path, both in their one form.
     ///
-    /// `/@name` comes first, then the routes in their order; `None` when nothing matches.
+    /// `/@name` comes first, for those who may; then the routes in their order; `None` when nothing matches.
     #[must_use]
-    pub fn find(&self, host: Option<&str>, path: &str) -> Option<Matched<'_>> {
-        self.find_named(path).or_else(|| {
+    pub fn find(&self, host: Option<&str>, path: &str, caller: Caller) -> Option<Matched<'_>> {
+        let named = path.strip_prefix(SERVICE_PATH_PREFIX).filter(|_| self.opens_names_to(caller));
+        named.and_then(|rest| self.find_named(rest)).or_else(|| {
             let route = self.routes.iter().find(|route| route.rule.matches(host, path))?;
             let strip = match route.rule.prefix {
                 PrefixHandling::Keep => 0,
                 PrefixHandling::Strip => route.rule.path.trim_end_matches('/').len(),
             };
-            Some(Matched { service: &route.service, strip })
+            Some(Matched { service: &route.service, strip, patience: route.rule.patience })
         })
     }
 
-    fn find_named(&self, path: &str) -> Option<Matched<'_>> {
-        let rest = path.strip_prefix(SERVICE_PATH_PREFIX)?;
-        let name = rest.split('/').next()?;
-        let name: ServiceName = name.parse().ok()?;
+    fn find_named(&self, rest: &str) -> Option<Matched<'_>> {
+        let name: ServiceName = rest.split('/').next()?.parse().ok()?;
         let (service, _) = self.services.get_key_value(&name)?;
-        Some(Matched { service, strip: SERVICE_PATH_PREFIX.len() + service.as_str().len() })
+        Some(Matched { service, strip: SERVICE_PATH_PREFIX.len() + service.as_str().len(), patience: None })
+    }
+
+    /// Tells whether a caller may ask for a service by its name.
+    #[must_use]
+    pub fn opens_names_to(&self, caller: Caller) -> bool {
+        self.rules().named_services.allows(caller)
+    }
+
+    /// Returns what is believed of requests. A table without rules means what its format meant.
+    #[must_use]
+    pub fn rules(&self) -> &GatewayRules {
+        static BEFORE: GatewayRules = GatewayRules::before_rules();
+        static USUAL: GatewayRules = GatewayRules::usual();
+        match &self.rules {
+            Some(rules) => rules,
+            None if self.format <= FORMAT_BEFORE_RULES => &BEFORE,
+            None => &USUAL,
+        }
+    }
+
+    /// Returns the table as a gateway serves it: routes in the one form that requests are matched in, the most specific
+    /// first. A route that no request can match, written by an older release, is left out.
+    #[must_use]
+    pub fn prepared(mut self) -> Self {
+        self.routes.retain_mut(|route| route.rule.normalize().is_some());
+        self.routes.sort_by_key(|route| std::cmp::Reverse(route.rule.specificity()));
+        self
     }
 }
 
+/// Takes the token of an instance off the front of a path in its one form: `/@~TOKEN/@payments/charges`. Returns the token
+/// and how many bytes of the path belong to it; what follows begins with `/` or is empty.
+#[must_use]
+pub fn caller_token(path: &str) -> Option<(&str, usize)> {
+    let rest = path.strip_prefix(CALLER_PATH_PREFIX)?;
+    let token = rest.split('/').next()?;
+    Some((token, CALLER_PATH_PREFIX.len() + token.len()))
+}
+
 impl RouteRule {
-    /// Tells whether a request to `host` (without port) and `path` is taken by this rule.
+    /// Tells whether a request to `host` (without port) and `path`, both in their one form, is taken by this rule.
     #[must_use]
     pub fn matches(&self, host: Option<&str>, path: &str) -> bool {
-        let host_matches = self
-            .host
-            .as_deref()
-            .is_none_or(|wanted| host.is_some_and(|host| host.eq_ignore_ascii_case(wanted)));
+        let host_matches = self.host.as_deref().is_none_or(|wanted| host.is_some_and(|it| takes(wanted, it)));
         host_matches && under(path, self.path.trim_end_matches('/'))
     }
 
-    /// Orders rules so that the more specific one comes first: with a host before without, longer paths before shorter.
+    /// Orders rules so that the more specific one is greater: a host before all hosts below a name (the longer name first)
+    /// before every host, then longer paths before shorter.
     #[must_use]
-    pub fn specificity(&self) -> (bool, usize) {
-        (self.host.is_some(), self.path.trim_end_matches('/').len())
+    pub fn specificity(&self) -> (u8, usize, usize) {
+        let path = self.path.trim_end_matches('/').len();
+        match self.host.as_deref() {
+            None => (0, 0, path),
+            Some(host) if host.starts_with(WILDCARD) => (1, host.len(), path),
+            Some(_) => (2, 0, path),
+        }
+    }
+
+    /// Brings host and path into their one form; `None` when they have none.
+    fn normalize(&mut self) -> Option<()> {
+        if let Some(host) = &mut self.host {
+            *host = normalize_route_host(host).ok()?;
+        }
+        self.path = normalize_path(&self.path).ok()?.into_owned();
+        Some(())
+    }
+}
+
+fn takes(wanted: &str, host: &str) -> bool {
+    match wanted.strip_prefix(WILDCARD) {
+        // The dot before the name belongs to what is compared: `*.shop.test` takes neither `shop.test` nor `myshop.test`.
+        Some(name) => host.strip_suffix(name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        None => wanted == host,
     }
 }
 
@@ -281,6 +368,7 @@ mod tests {
             host: host.map(str::to_owned),
             path: path.into(),
             prefix,
+            patience: None,
         };
         RouteTable {
             format: ROUTE_TABLE_FORMAT,
@@ -292,19 +380,119 @@ mod tests {
                 Route { rule: rule(None, "/orders", PrefixHandling::Strip), service: name("orders") },
             ],
             services: BTreeMap::from([(name("orders"), splits(&[10_000])), (name("web"), splits(&[10_000]))]),
+            rules: None,
+            callers: Vec::new(),
         }
     }
 
     #[test]
     fn routes_match_by_host_and_whole_segments() {
         let table = table();
-        let find = |host, path| table.find(host, path).map(|m| (m.service.as_str().to_owned(), m.strip));
-        assert_eq!(find(Some("SHOP.test"), "/any"), Some(("web".into(), 0)));
+        let find = |host, path| {
+            let found = table.find(host, path, Caller::Instance);
+            found.map(|m| (m.service.as_str().to_owned(), m.strip))
+        };
+        assert_eq!(find(Some("shop.test"), "/any"), Some(("web".into(), 0)));
         assert_eq!(find(None, "/orders/7"), Some(("orders".into(), 7)));
         assert_eq!(find(None, "/orders"), Some(("orders".into(), 7)));
         assert_eq!(find(None, "/orders2"), None);
         assert_eq!(find(Some("shop.test"), "/@orders/7"), Some(("orders".into(), 8)));
         assert_eq!(find(None, "/@nobody/7"), None);
+    }
+
+    #[test]
+    fn names_are_open_to_instances_and_to_others_as_the_rules_say() {
+        let finds = |table: &RouteTable, caller| table.find(None, "/@web/7", caller).is_some();
+        let table = table();
+        assert!(
+            finds(&table, Caller::Instance)
+                && !finds(&table, Caller::Outside)
+                && !finds(&table, Caller::Proxy)
+        );
+        let open = RouteTable { rules: Some(GatewayRules::before_rules()), ..table.clone() };
+        assert!(finds(&open, Caller::Outside));
+        let older = RouteTable { format: 1, ..table };
+        assert!(finds(&older, Caller::Outside), "a table of an older release means what it meant");
+    }
+
+    #[test]
+    fn a_name_that_is_not_open_is_a_path_like_any_other() {
+        let table = table();
+        let found = table.find(Some("shop.test"), "/@orders/7", Caller::Outside).unwrap();
+        assert_eq!((found.service.as_str(), found.strip), ("web", 0));
+    }
+
+    #[test]
+    fn hosts_match_exactly_before_below_a_name_before_any() {
+        let hosts = ["*.test", "a.shop.test", "*.shop.test", "*.a.shop.test"];
+        let route = |host: Option<&str>, path: &str| Route {
+            rule: RouteRule {
+                host: host.map(str::to_owned),
+                path: path.into(),
+                prefix: PrefixHandling::Keep,
+                patience: None,
+            },
+            service: name(&host.map_or("any".into(), |it| it.replace("*.", "below-").replace('.', "-"))),
+        };
+        let mut routes = vec![route(None, "/"), route(None, "/long/path")];
+        routes.extend(hosts.map(|host| route(Some(host), "/")));
+        let table = RouteTable { routes, ..table() }.prepared();
+        let find =
+            |host| table.find(Some(host), "/long/path", Caller::Outside).unwrap().service.as_str().to_owned();
+        assert_eq!(find("a.shop.test"), "a-shop-test");
+        assert_eq!(find("b.shop.test"), "below-shop-test");
+        assert_eq!(find("b.c.shop.test"), "below-shop-test");
+        assert_eq!(find("b.a.shop.test"), "below-a-shop-test");
+        assert_eq!(find("shop.test"), "below-test");
+        assert_eq!(find("myshop.test"), "below-test");
+        assert_eq!(find("test"), "any");
+    }
+
+    #[test]
+    fn routes_are_brought_into_the_form_of_requests() {
+        let route = |host: &str, path: &str| Route {
+            rule: RouteRule {
+                host: Some(host.into()),
+                path: path.into(),
+                prefix: PrefixHandling::Keep,
+                patience: None,
+            },
+            service: name("web"),
+        };
+        let routes =
+            vec![route("Shop.test.", "/%6frders"), route("shop test", "/"), route("shop.test", "/..")];
+        let table = RouteTable { routes, ..table() }.prepared();
+        assert_eq!(table.routes.len(), 1);
+        assert!(table.find(Some("shop.test"), "/orders/7", Caller::Outside).is_some());
+    }
+
+    #[test]
+    fn a_token_is_taken_off_the_front_only() {
+        assert_eq!(caller_token("/@~abc/@orders/7"), Some(("abc", 6)));
+        assert_eq!(caller_token("/@~abc"), Some(("abc", 6)));
+        assert_eq!(caller_token("/@~"), Some(("", 3)));
+        assert_eq!(caller_token("/@orders/@~abc"), None);
+    }
+
+    #[test]
+    fn a_table_of_an_older_release_loads() {
+        let old = r#"{"format":1,"environment":"production","revision":1,"baseline":0,
+            "routes":[{"host":"shop.test","path":"/","prefix":"strip","service":"web"}],"services":{}}"#;
+        let table: RouteTable = serde_json::from_str(old).unwrap();
+        assert_eq!((&table.rules, table.callers.len()), (&None, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_matched_is_what_is_taken_off(path in "(/(a|b|orders|\\.\\.|%2e|%2f|))*") {
+            if let Ok(form) = normalize_path(&path)
+                && let Some(found) = table().find(None, &form, Caller::Outside)
+            {
+                prop_assert_eq!(&form[..found.strip], "/orders");
+                prop_assert!(form[found.strip..].is_empty() || form[found.strip..].starts_with('/'));
+                prop_assert!(!form[found.strip..].contains("/.."));
+            }
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A client's connection: one request after the other is read, routed and handed to an [`Exchange`].
 
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Buf;
+use lockstep_domain::gateway_rules::Caller;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Asked;
@@ -15,6 +15,7 @@ use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Exchange, Facts, Repeat};
 use crate::framing::{Body, Recode};
+use crate::peer::{Origin, Peer};
 use crate::problem::{Next, Problem, Status};
 use crate::request::{Onward, Request, fields};
 use crate::table::ServiceTargets;
@@ -33,8 +34,7 @@ const SENT_WITH_HEAD: u64 = 16 * 1_024;
 pub(crate) struct Connection {
     client: Wire,
     deadline: Deadline,
-    /// The client's address without port.
-    peer: String,
+    peer: Peer,
     environment: Arc<Environment>,
     worker: Arc<Worker>,
     stop: CancellationToken,
@@ -81,12 +81,11 @@ enum Waited {
 impl Connection {
     pub(crate) fn new(
         client: Wire,
-        peer: SocketAddr,
+        peer: Peer,
         environment: Arc<Environment>,
         worker: Arc<Worker>,
         stop: CancellationToken,
     ) -> Self {
-        let peer = peer.ip().to_canonical().to_string();
         let deadline = Deadline::after(worker.timeouts.client_idle);
         let (head, output, key, traceparent) = Default::default();
         Self { client, deadline, peer, environment, worker, stop, head, output, key, traceparent }
@@ -175,15 +174,17 @@ impl Connection {
         if !request.traced {
             new_traceparent(&self.worker.random, &mut self.traceparent);
         }
+        let origin = self.origin(&request);
         let made = trace_id(&self.traceparent).unwrap_or_default().as_bytes();
         self.key.clear();
-        self.key.extend_from_slice(request.key.as_ref().map_or(made, |(_, key)| key));
-        let routed = self.route(&request);
+        let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
+        self.key.extend_from_slice(request.key(caller).unwrap_or(made));
+        let routed = origin.and_then(|origin| self.route(&request, origin));
         self.head.clear();
         if let Ok(routed) = &routed {
             let new_traceparent = Some(self.traceparent.as_str()).filter(|it| !it.is_empty());
-            let onward = Onward { strip: routed.strip, client: &self.peer, key: &self.key, new_traceparent };
-            request.write(&mut self.head, &onward);
+            let (strip, peer, key) = (routed.strip, &self.peer, self.key.as_slice());
+            request.write(&mut self.head, &Onward { strip, peer, caller, key, new_traceparent });
         }
         let facts = facts(request);
         self.client.input.advance(length);
@@ -207,21 +208,27 @@ impl Connection {
         Ok(Prepared { facts, routed })
     }
 
-    fn route(&self, request: &Request<'_>) -> Result<Routed, Problem> {
+    fn origin(&self, request: &Request<'_>) -> Result<Origin, Problem> {
+        let table = self.environment.table(self.worker.index).load();
+        self.peer.origin(&table.as_ref().ok_or_else(no_table)?.routes, &request.path)
+    }
+
+    fn route(&self, request: &Request<'_>, Origin { caller, token }: Origin) -> Result<Routed, Problem> {
+        let (host, path) = (request.authority.host(), &request.path[token..]);
+        let path = if path.is_empty() { "/" } else { path };
         let slot = self.environment.table(self.worker.index);
         let mut service_name = None;
         for _ in 0..MAX_TABLE_CHANGES {
             let table = slot.load();
             let Some(table) = table.as_ref() else { return Err(no_table()) };
-            let matched =
-                table.routes.find(request.host(), request.path()).ok_or_else(|| no_route(request))?;
+            let matched = table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?;
             let Some(service) = table.services.get(matched.service) else {
                 service_name = Some(matched.service.clone());
                 break;
             };
             let wanted = service.choose(&self.key).unwrap_or(0);
             if let Some(pick) = pick(service, wanted, &[], &self.worker.random) {
-                return Ok(Routed { service: Arc::clone(service), pick, strip: matched.strip });
+                return Ok(Routed { service: Arc::clone(service), pick, strip: token + matched.strip });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());
@@ -299,9 +306,9 @@ fn no_table() -> Problem {
         .hint("it gets one with the first deployment; see `lockstep status`")
 }
 
-fn no_route(request: &Request<'_>) -> Problem {
-    let path: String = request.path().chars().take(200).collect();
-    let detail = format!("no route takes `{path}` on host `{}`", request.host().unwrap_or_default());
+fn no_route(host: Option<&str>, path: &str) -> Problem {
+    let path: String = path.chars().take(200).collect();
+    let detail = format!("no route takes `{path}` on host `{}`", host.unwrap_or_default());
     Problem::new(Status::NotFound, "no_route", detail)
-        .hint("routes come from `[[routes]]` in lockstep.toml; every service is at `/@<service>/`")
+        .hint("routes come from `[[route]]` in lockstep.toml; `/@SERVICE/` is for instances unless the environment opens it")
 }

@@ -65,7 +65,7 @@ impl Environment {
         if let Some(serving) = state.revision.filter(|&serving| serving >= table.revision) {
             return Ok(Applied::NotNewer { serving });
         }
-        let table = Arc::new(table);
+        let table = Arc::new(table.prepared());
         state.meet(&table, self.tables.len());
         for (worker, slot) in self.tables.iter().enumerate() {
             slot.store(Some(Arc::new(state.compile(&table, worker))));

@@ -18,9 +18,17 @@ pub(crate) enum Field {
     Baggage,
     Traceparent,
     Tracestate,
+    Forwarded,
     ForwardedFor,
     ForwardedProto,
     ForwardedHost,
+    ForwardedPort,
+    RealIp,
+    /// Something else that a client says of itself, or of the request before it.
+    Claim,
+    /// Named like a field that the gateway reads or writes, with `_` for `-`. Programs that hand fields on as variables
+    /// (CGI, WSGI, PHP) cannot tell the two apart.
+    Shadow,
     Via,
     /// Says who answered; only the gateway itself writes it.
     Verdict,
@@ -29,26 +37,53 @@ pub(crate) enum Field {
 impl Field {
     /// Recognises a field by its name in any case.
     pub(crate) fn of(name: &str) -> Self {
+        match Self::known(name) {
+            Self::Other if name.contains('_') => Self::of_shadow(name),
+            Self::Other if is_claim(name) => Self::Claim,
+            found => found,
+        }
+    }
+
+    fn of_shadow(name: &str) -> Self {
+        match Self::of(&name.replace('_', "-")) {
+            Self::Other => Self::Other,
+            _ => Self::Shadow,
+        }
+    }
+
+    fn known(name: &str) -> Self {
         let candidates: &[(&str, Self)] = match name.len() {
             2 => &[("te", Self::HopByHop)],
             3 => &[("via", Self::Via)],
             4 => &[("host", Self::Host)],
             6 => &[("cookie", Self::Cookie), ("expect", Self::Expect)],
             7 => &[("upgrade", Self::Upgrade), ("baggage", Self::Baggage)],
+            8 => &[("x-scheme", Self::Claim)],
+            9 => &[("forwarded", Self::Forwarded), ("x-real-ip", Self::RealIp), ("client-ip", Self::Claim)],
             10 => &[
                 ("connection", Self::Connection),
                 ("keep-alive", Self::HopByHop),
                 ("tracestate", Self::Tracestate),
             ],
-            11 => &[("traceparent", Self::Traceparent)],
+            11 => &[("traceparent", Self::Traceparent), ("x-client-ip", Self::Claim)],
+            13 => &[("x-rewrite-url", Self::Claim), ("x-original-ip", Self::Claim)],
             14 => &[
+                ("true-client-ip", Self::Claim),
+                ("x-original-url", Self::Claim),
                 ("content-length", Self::ContentLength),
                 ("x-lockstep-key", Self::Key),
                 ("http2-settings", Self::HopByHop),
             ],
-            15 => &[("x-forwarded-for", Self::ForwardedFor)],
+            15 => &[
+                ("x-forwarded-for", Self::ForwardedFor),
+                ("x-original-host", Self::Claim),
+                ("front-end-https", Self::Claim),
+            ],
             16 => &[
                 ("x-forwarded-host", Self::ForwardedHost),
+                ("x-forwarded-port", Self::ForwardedPort),
+                ("cf-connecting-ip", Self::Claim),
+                ("fastly-client-ip", Self::Claim),
                 ("lockstep-version", Self::Verdict),
                 ("proxy-connection", Self::HopByHop),
             ],
@@ -58,7 +93,7 @@ impl Field {
                 ("lockstep-shielded", Self::Verdict),
             ],
             18 => &[("proxy-authenticate", Self::HopByHop)],
-            19 => &[("proxy-authorization", Self::HopByHop)],
+            19 => &[("proxy-authorization", Self::HopByHop), ("x-cluster-client-ip", Self::Claim)],
             _ => &[],
         };
         let found = candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -69,6 +104,12 @@ impl Field {
     pub(crate) fn is_removable(self) -> bool {
         !matches!(self, Self::Host | Self::ContentLength | Self::TransferEncoding)
     }
+}
+
+/// Tells whether a field belongs to a family in which only the gateway, or somebody it trusts, has something to say.
+fn is_claim(name: &str) -> bool {
+    let begins = |family: &str| name.get(..family.len()).is_some_and(|it| it.eq_ignore_ascii_case(family));
+    begins("x-forwarded-") || begins("lockstep-")
 }
 
 /// Splits a comma-separated list into its trimmed, non-empty members.
@@ -86,5 +127,27 @@ mod tests {
         assert_eq!(Field::of("HOST"), Field::Host);
         assert_eq!(Field::of("hosts"), Field::Other);
         assert_eq!(Field::of("Proxy-Connection"), Field::HopByHop);
+        assert_eq!(Field::of("X-Original-URL"), Field::Claim);
+    }
+
+    #[test]
+    fn families_and_shadows_of_fields_are_recognised() {
+        for claim in ["X-Forwarded-Prefix", "x-forwarded-ssl", "Lockstep-Anything", "lockstep-"] {
+            assert_eq!(Field::of(claim), Field::Claim, "{claim}");
+        }
+        for shadow in [
+            "X_Forwarded_For",
+            "x-forwarded_for",
+            "Transfer_Encoding",
+            "X_Forwarded_Any",
+            "lockstep_version",
+            "_host",
+        ] {
+            let expected = if shadow == "_host" { Field::Other } else { Field::Shadow };
+            assert_eq!(Field::of(shadow), expected, "{shadow}");
+        }
+        for other in ["x-forwarded", "user_agent", "lockstep", "x-request-id", "x-lockstep-other"] {
+            assert_eq!(Field::of(other), Field::Other, "{other}");
+        }
     }
 }

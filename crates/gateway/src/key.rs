@@ -9,6 +9,8 @@ use crate::field::members;
 
 /// The member of `baggage` that carries the key.
 pub(crate) const BAGGAGE_MEMBER: &str = "lockstep.key";
+/// Members of `baggage` that begin so are written by gateways only.
+const BAGGAGE_FAMILY: &str = "lockstep.";
 /// The cookie that carries the key.
 const COOKIE: &str = "lockstep_key";
 /// Longest key; more would not fit beside what others keep in baggage.
@@ -18,10 +20,9 @@ const MAX_BAGGAGE_LENGTH: usize = 8_192;
 /// What every participant must pass on by the W3C recommendation; members beyond it are dropped.
 const MAX_BAGGAGE_MEMBERS: usize = 64;
 
-/// Where a request carried its key, the first that is found in this order.
+/// Where a client carried its key, the first that is found in this order. What an earlier hop decided comes before all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum KeySource {
-    Baggage,
     Cookie,
     Header,
     Trace,
@@ -73,7 +74,7 @@ pub(crate) fn write_baggage<'a>(output: &mut Vec<u8>, key: &[u8], given: impl It
 }
 
 fn is_ours(member: &str) -> bool {
-    member.split_once('=').is_some_and(|(name, _)| name.trim() == BAGGAGE_MEMBER)
+    member.split_once('=').is_some_and(|(name, _)| name.trim().starts_with(BAGGAGE_FAMILY))
 }
 
 fn encode(output: &mut Vec<u8>, key: &[u8]) {
@@ -126,7 +127,10 @@ mod tests {
 
     #[test]
     fn key_is_put_before_what_was_there_and_replaces_an_unusable_one() {
-        assert_eq!(baggage(b"ann b", &["a=1;p, b=2", "lockstep.key="]), "lockstep.key=ann%20b,a=1;p,b=2");
+        assert_eq!(
+            baggage(b"ann b", &["a=1;p, b=2", "lockstep.key=", "lockstep.more=1"]),
+            "lockstep.key=ann%20b,a=1;p,b=2"
+        );
     }
 
     #[test]

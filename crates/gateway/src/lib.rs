@@ -23,6 +23,7 @@ mod gateway;
 mod key;
 mod listener;
 mod loan;
+mod peer;
 mod problem;
 mod random;
 mod relay;

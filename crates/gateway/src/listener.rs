@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Connection;
 use crate::environment::Environment;
 use crate::error::ListenError;
+use crate::peer::Peer;
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -101,6 +102,9 @@ async fn serve(
 ) {
     // The semaphore is never closed; without a permit nothing is served.
     let Ok(permit) = Arc::clone(&worker.connections).acquire_owned().await else { return };
+    // A connection that has gone already has no address, and nobody who would hear of it.
+    let port = stream.local_addr().map_or(0, |address| address.port());
+    let peer = Peer::new(peer, port);
     let connection =
         Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());
     worker.spawn(async move {

@@ -17,6 +17,7 @@ pub(crate) struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     BadRequest,
+    Forbidden,
     NotFound,
     RequestTimeout,
     UriTooLong,
@@ -34,6 +35,7 @@ impl Status {
     const fn parts(self) -> (u16, &'static str) {
         match self {
             Self::BadRequest => (400, "Bad Request"),
+            Self::Forbidden => (403, "Forbidden"),
             Self::NotFound => (404, "Not Found"),
             Self::RequestTimeout => (408, "Request Timeout"),
             Self::UriTooLong => (414, "URI Too Long"),

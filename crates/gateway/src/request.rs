@@ -9,6 +9,9 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig, Status as Parsed};
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::request_host::{Authority, HostProblem};
+use lockstep_domain::request_path::{PathProblem, normalize_path};
 
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
@@ -28,6 +31,9 @@ const MAX_HOPS: usize = 16;
 /// The name under which the gateway adds itself to `via`.
 const PSEUDONYM: &str = "lockstep";
 
+/// The target of a request about the server itself.
+const ASTERISK: &str = "*";
+
 /// Room for the header fields of one head.
 pub(crate) type Fields<'b> = [MaybeUninit<Header<'b>>; MAX_FIELDS];
 
@@ -40,17 +46,21 @@ pub(crate) const fn fields<'b>() -> Fields<'b> {
 #[derive(Debug)]
 pub(crate) struct Request<'b> {
     pub(crate) method: &'b str,
-    /// The authority that was asked for, with its port.
-    pub(crate) authority: Option<&'b str>,
-    /// Path and query.
-    pub(crate) target: &'b str,
+    /// The host that was asked for in its one form, with its port.
+    pub(crate) authority: Authority<'b>,
+    /// The path in its one form; `*` asks the gateway itself.
+    pub(crate) path: Cow<'b, str>,
+    /// The query with its question mark, or nothing.
+    pub(crate) query: &'b str,
     pub(crate) minor: u8,
     pub(crate) body: Body,
     /// Whether the client can use its connection again.
     pub(crate) persistent: bool,
     pub(crate) expects_continue: bool,
     pub(crate) websocket: bool,
-    pub(crate) key: Option<(KeySource, Cow<'b, [u8]>)>,
+    /// The key that an earlier hop decided. Anybody can write it, so it counts only from those who are trusted.
+    carried_key: Option<Cow<'b, [u8]>>,
+    own_key: Option<(KeySource, Cow<'b, [u8]>)>,
     /// Whether it came with one valid `traceparent`.
     pub(crate) traced: bool,
     headers: &'b [Header<'b>],
@@ -68,8 +78,6 @@ struct Seen {
     connection_upgrade: bool,
     connection_close: bool,
     connection_keep_alive: bool,
-    forwarded_proto: bool,
-    forwarded_host: bool,
     hops: usize,
     traces: usize,
 }
@@ -107,16 +115,22 @@ impl<'b> Request<'b> {
 
     fn new(method: &'b str, target: &'b str, minor: u8, headers: &'b [Header<'b>]) -> Result<Self, Problem> {
         let (authority, target) = split_target(method, target)?;
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        if query.contains('#') {
+            return Err(bad("a fragment is no part of a request"));
+        }
         Ok(Self {
             method,
-            authority,
-            target,
+            authority: authority.map(read_authority).transpose()?.unwrap_or_default(),
+            path: if path == ASTERISK { path.into() } else { normalize_path(path).map_err(bad_path)? },
+            query,
             minor,
             body: Body::Done,
             persistent: false,
             expects_continue: false,
             websocket: false,
-            key: None,
+            carried_key: None,
+            own_key: None,
             traced: false,
             headers,
             kinds: [Field::Other; MAX_FIELDS],
@@ -144,18 +158,26 @@ impl<'b> Request<'b> {
                     "only `100-continue` is known",
                 ));
             }
-            Field::Baggage => self.note_key(KeySource::Baggage, in_baggage(text().unwrap_or_default())),
+            Field::Baggage if self.carried_key.is_none() => {
+                self.carried_key = in_baggage(text().unwrap_or_default());
+            }
             Field::Cookie => {
                 self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed));
             }
             Field::Key => self.note_key(KeySource::Header, Some(Cow::Borrowed(value)).filter(|it| valid(it))),
             Field::Traceparent => self.note_trace(text().unwrap_or_default()),
-            Field::ForwardedProto => self.seen.forwarded_proto = true,
-            Field::ForwardedHost => self.seen.forwarded_host = true,
             Field::Via => self.seen.hops += members(text()?).filter(|hop| hop.ends_with(PSEUDONYM)).count(),
             Field::Host
             | Field::HopByHop
+            | Field::Baggage
+            | Field::Forwarded
             | Field::ForwardedFor
+            | Field::ForwardedProto
+            | Field::ForwardedHost
+            | Field::ForwardedPort
+            | Field::RealIp
+            | Field::Claim
+            | Field::Shadow
             | Field::Tracestate
             | Field::Verdict
             | Field::Other => {}
@@ -195,9 +217,9 @@ impl<'b> Request<'b> {
     }
 
     fn note_key(&mut self, source: KeySource, key: Option<Cow<'b, [u8]>>) {
-        let better = self.key.as_ref().is_none_or(|(known, _)| source < *known);
+        let better = self.own_key.as_ref().is_none_or(|(known, _)| source < *known);
         if let (Some(key), true) = (key, better) {
-            self.key = Some((source, key));
+            self.own_key = Some((source, key));
         }
     }
 
@@ -212,7 +234,7 @@ impl<'b> Request<'b> {
     fn settle_trace(&mut self) {
         self.traced &= self.seen.traces == 1;
         if !self.traced {
-            self.key.take_if(|(source, _)| *source == KeySource::Trace);
+            self.own_key.take_if(|(source, _)| *source == KeySource::Trace);
         }
     }
 
@@ -252,29 +274,18 @@ impl<'b> Request<'b> {
         if host.is_none() && self.minor == 1 {
             return Err(bad("`host` is missing"));
         }
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(b);
-        if host.is_some_and(|host| !host.iter().all(allowed))
-            || self.authority.is_some_and(|it| !it.bytes().all(|b| allowed(&b)))
-        {
-            return Err(bad("the host name is not valid"));
+        let host = host.map(|host| std::str::from_utf8(host).map_err(|_| bad_host(HostProblem)));
+        let host = host.transpose()?.map(read_authority).transpose()?;
+        if let (None, Some(host)) = (self.authority.host(), host) {
+            self.authority = host;
         }
-        self.authority = self.authority.or(host.and_then(|host| std::str::from_utf8(host).ok()));
         Ok(())
     }
 
-    /// Returns the host name without its port.
-    pub(crate) fn host(&self) -> Option<&'b str> {
-        let authority = self.authority?;
-        let host = match authority.rfind(':') {
-            Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
-            _ => authority,
-        };
-        Some(host).filter(|host| !host.is_empty())
-    }
-
-    /// Returns the path without the query.
-    pub(crate) fn path(&self) -> &'b str {
-        self.target.split('?').next().unwrap_or(self.target)
+    /// Returns the key that the request came with, as far as its caller is believed.
+    pub(crate) fn key(&self, caller: Caller) -> Option<&[u8]> {
+        let carried = self.carried_key.as_deref().filter(|_| caller.is_trusted());
+        carried.or(self.own_key.as_ref().map(|(_, key)| &**key))
     }
 }
 
@@ -284,12 +295,24 @@ pub(crate) fn parse_length(value: &[u8]) -> Option<u64> {
     digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
 }
 
+fn read_authority(text: &str) -> Result<Authority<'_>, Problem> {
+    Authority::read(text).map_err(bad_host)
+}
+
+fn bad_host(problem: HostProblem) -> Problem {
+    Problem::new(Status::BadRequest, "bad_host", problem.to_string())
+}
+
+fn bad_path(problem: PathProblem) -> Problem {
+    Problem::new(Status::BadRequest, "bad_path", problem.to_string())
+}
+
 fn split_target<'b>(method: &str, target: &'b str) -> Result<(Option<&'b str>, &'b str), Problem> {
     if method == "CONNECT" {
         let detail = "the gateway opens no tunnels";
         return Err(Problem::new(Status::NotImplemented, "connect", detail));
     }
-    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+    if target.starts_with('/') || (target == ASTERISK && method == "OPTIONS") {
         return Ok((None, target));
     }
     let rest = ["http://", "https://"].iter().find_map(|scheme| {

@@ -113,7 +113,8 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         );
     }
     assumptions.push(format!("requests to /{name} go to the service, without that prefix"));
-    let route = RouteRule { host: None, path: format!("/{name}"), prefix: PrefixHandling::Strip };
+    let route =
+        RouteRule { host: None, path: format!("/{name}"), prefix: PrefixHandling::Strip, patience: None };
     let stop = Stop::default();
     let run = RunSpec { command, variables, port: Port::Assigned, health, stop, restart: Restart::default() };
     let (requires, routes) = (BTreeMap::new(), vec![route]);

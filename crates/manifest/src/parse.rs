@@ -11,7 +11,9 @@ mod run;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::routes::{PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
+use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
+use lockstep_domain::request_host::normalize_route_host;
+use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
 use lockstep_domain::run::RunSpec;
 use toml::de::DeTable;
 
@@ -163,31 +165,50 @@ fn route(table: Table<'_>) -> Option<RouteRule> {
     let host = table.get("host", "host = \"shop.example\"").and_then(|field| host(&field));
     let path = table.get("path", "path = \"/orders\"").map_or(Some("/".into()), |field| path(&field));
     let strip = table.get("strip_prefix", "strip_prefix = true").and_then(|field| field.boolean());
+    let timeout = table.get("timeout", "timeout = \"2m\"");
+    let stream = table.get("stream", "stream = true");
+    let patience = patience(timeout.as_ref(), stream.as_ref());
     table.finish();
     let prefix = if strip == Some(true) { PrefixHandling::Strip } else { PrefixHandling::Keep };
-    Some(RouteRule { host, path: path?, prefix })
+    Some(RouteRule { host, path: path?, prefix, patience })
+}
+
+fn patience(timeout: Option<&Field<'_>>, stream: Option<&Field<'_>>) -> Option<Patience> {
+    let is_stream = stream.and_then(Field::boolean) == Some(true);
+    if let (true, Some(timeout)) = (is_stream, timeout) {
+        timeout.wrong_because("a stream has no timeout", "remove one of the two");
+        return None;
+    }
+    if is_stream {
+        return Some(Patience::Stream);
+    }
+    let field = timeout?;
+    let limit = value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok()?;
+    if !(1..=MAX_TIMEOUT_MS).contains(&limit) {
+        field.wrong("a service is given from 1 ms to a day for an answer; `stream = true` has no limit");
+        return None;
+    }
+    Some(Patience::LimitMs(limit))
 }
 
 fn host(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
-    let label = |label: &str| {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(allowed)
-    };
-    if text.len() > 253 || !text.split('.').all(label) {
+    let label = |label: &str| !label.is_empty() && label.len() <= 63;
+    let host = normalize_route_host(text).ok().filter(|host| host.split('.').all(label));
+    let host = host.filter(|host| !host.starts_with('['));
+    if host.is_none() {
         field.wrong(format_args!("`{text}` is not a host name without scheme, port and path"));
-        return None;
     }
-    Some(text.to_ascii_lowercase())
+    host
 }
 
 fn path(field: &Field<'_>) -> Option<String> {
-    let text = field.text()?;
-    if text.starts_with(SERVICE_PATH_PREFIX) {
+    let path = value::route_path(field.text()?).map_err(|error| field.wrong(error)).ok()?;
+    if path.starts_with(SERVICE_PATH_PREFIX) {
         field.wrong("paths that begin with /@ are kept for calls between services");
         return None;
     }
-    value::route_path(text).map_err(|error| field.wrong(error)).ok()
+    Some(path)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
-use lockstep_domain::routes::{PrefixHandling, RouteRule};
+use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
 use toml::Value;
 
@@ -197,6 +197,11 @@ impl Writer<'_> {
         self.field("path", quoted(&route.path));
         if route.prefix == PrefixHandling::Strip {
             self.field("strip_prefix", true);
+        }
+        match route.patience {
+            None => {}
+            Some(Patience::LimitMs(limit)) => self.field("timeout", duration(limit)),
+            Some(Patience::Stream) => self.field("stream", true),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use lockstep_domain::request_path::{PathProblem, normalize_path};
 use thiserror::Error;
 
 use crate::path::MAX_PATH_LENGTH;
@@ -71,6 +72,14 @@ pub(crate) enum ValueError {
         text: String,
         /// The rule that it breaks.
         why: &'static str,
+    },
+    /// Not a path that gateways match.
+    #[error("`{text}` cannot be routed: {why}")]
+    RoutePath {
+        /// The text, cut to a printable length.
+        text: String,
+        /// The rule that it breaks.
+        why: PathProblem,
     },
     /// Not the name of an environment variable.
     #[error("`{text}` is not the name of an environment variable")]
@@ -172,19 +181,17 @@ pub(crate) fn url_path(text: &str) -> Result<&str, ValueError> {
     Err(ValueError::UrlPath { text: cut(text), why })
 }
 
-/// Checks the path prefix of a route and takes off the slash at its end.
+/// Brings the path prefix of a route into the form that gateways match, and takes off the slash at its end.
 pub(crate) fn route_path(text: &str) -> Result<String, ValueError> {
-    let path = url_path(text)?;
-    let path = if path == "/" { path } else { path.strip_suffix('/').unwrap_or(path) };
-    let parts = || path.split('/').skip(1);
-    let why = if path.contains('?') {
-        "a route does not look at the query (after ?)"
-    } else if path != "/" && parts().any(|part| matches!(part, "" | "." | "..")) {
-        "it has an empty part, `.` or `..`"
-    } else {
-        return Ok(path.to_owned());
-    };
-    Err(ValueError::UrlPath { text: cut(text), why })
+    if text.contains('?') {
+        let why = "a route does not look at the query (after ?)";
+        return Err(ValueError::UrlPath { text: cut(text), why });
+    }
+    if text.len() > MAX_PATH_LENGTH {
+        url_path(text)?;
+    }
+    let path = normalize_path(text).map_err(|why| ValueError::RoutePath { text: cut(text), why })?;
+    Ok(if path == "/" { path.into_owned() } else { path.trim_end_matches('/').to_owned() })
 }
 
 /// The name of an environment variable.
@@ -246,10 +253,19 @@ mod tests {
 
     #[test]
     fn route_paths_are_prefixes_of_whole_parts() {
-        for (text, path) in [("/", "/"), ("/orders", "/orders"), ("/a/b/", "/a/b")] {
+        let forms = [
+            ("/", "/"),
+            ("/orders", "/orders"),
+            ("/a/b/", "/a/b"),
+            ("/%6frders", "/orders"),
+            ("//a//b/", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/ü", "/%C3%BC"),
+        ];
+        for (text, path) in forms {
             assert_eq!(route_path(text).unwrap(), path);
         }
-        for bad in ["", "orders", "/a b", "/a?x=1", "/a#b", "//a", "/a//b", "/a/../b", "/ü"] {
+        for bad in ["", "orders", "/a b", "/a?x=1", "/a#b", "/..", "/a/..%2fb", "/a%", "/a\\b", "/..;/a"] {
             assert!(route_path(bad).is_err(), "{bad}");
         }
         assert!(url_path("/health?deep=1").is_ok());

@@ -187,6 +187,8 @@ mod tests {
             baseline,
             routes: vec![],
             services: BTreeMap::new(),
+            rules: None,
+            callers: Vec::new(),
         }
     }
 

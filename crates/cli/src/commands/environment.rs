@@ -1,6 +1,9 @@
 //! `lockstep environment`: create an environment, change its settings.
 
+use std::str::FromStr;
+
 use lockstep_api::types::{CreateEnvironment, EnvironmentView, SettingsChange};
+use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
 use lockstep_domain::{CallAddress, EnvironmentName, StageName};
 
 use crate::context::Context;
@@ -54,7 +57,9 @@ struct CreateArgs {
 #[command(after_help = "Examples:
   lockstep environment set production --warm 1h
   lockstep environment set production --strategy blue-green --bake 5m
-  lockstep environment set production --gateway-url http://127.0.0.1:8080")]
+  lockstep environment set production --gateway-url http://127.0.0.1:8080
+  lockstep environment set production --trusted-network 10.0.0.0/8 --trusted-network ::1
+  lockstep environment set staging --named-services allow")]
 struct SetArgs {
     /// Its name.
     #[arg(value_name = "NAME")]
@@ -77,8 +82,32 @@ struct SettingsOptions {
     /// Where instances call other services: the URL of a gateway of its own, or `server` for the one inside the server.
     #[arg(long, value_name = "URL")]
     gateway_url: Option<CallAddress>,
+    /// Who may ask for a service by its name, without a route: only `instances`, or everybody (`allow`).
+    #[arg(long, value_name = "WHO")]
+    named_services: Option<NamedServices>,
+    /// Believe what clients in this network say of the request before them; may be repeated, `none` for none.
+    #[arg(long = "trusted-network", value_name = "NETWORK")]
+    trusted_networks: Vec<TrustedNetwork>,
+    /// How long a service may say nothing before its answer and within it, where its route does not say.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
+    request_timeout: Option<u64>,
     #[command(flatten)]
     strategy: StrategyOptions,
+}
+
+/// One value of `--trusted-network`.
+#[derive(Debug, Clone, Copy)]
+enum TrustedNetwork {
+    None,
+    One(Network),
+}
+
+impl FromStr for TrustedNetwork {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::One) }
+    }
 }
 
 impl SettingsOptions {
@@ -89,7 +118,19 @@ impl SettingsOptions {
             warm_ms: self.warm,
             gateway_port: self.gateway_port,
             gateway_url: self.gateway_url.clone(),
+            named_services: self.named_services,
+            trusted_networks: self.trusted_networks(),
+            request_timeout_ms: self.request_timeout,
         })
+    }
+
+    fn trusted_networks(&self) -> Option<Vec<Network>> {
+        let one = |network: &TrustedNetwork| match network {
+            TrustedNetwork::None => None,
+            TrustedNetwork::One(network) => Some(*network),
+        };
+        let given = !self.trusted_networks.is_empty();
+        given.then(|| self.trusted_networks.iter().filter_map(one).collect())
     }
 }
 
@@ -120,6 +161,11 @@ fn call_address(view: &EnvironmentView) -> String {
     }
 }
 
+fn trusted(networks: &[Network]) -> String {
+    let texts: Vec<String> = networks.iter().map(Network::to_string).collect();
+    if texts.is_empty() { "no network".to_owned() } else { texts.join(", ") }
+}
+
 fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     let settings = &view.settings;
     let mut table = Table::new(["", ""]).indented(2);
@@ -128,5 +174,9 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["warm".into(), exact(settings.warm_ms)]);
     table.row(["gateway".into(), view.gateway.clone()]);
     table.row(["instances call".into(), call_address(view)]);
+    let rules = &settings.gateway_rules;
+    table.row(["named services".into(), rules.named_services.to_string()]);
+    table.row(["trusted".into(), trusted(&rules.trusted_networks)]);
+    table.row(["request timeout".into(), rules.timeout_ms.map_or_else(|| "1m".into(), exact)]);
     format!("{}: environment {}\n{}", style.good("done"), view.name, table.render(style))
 }

@@ -150,6 +150,7 @@ fn first_line(text: &str) -> &str {
 mod tests {
     use lockstep_api::types::{ArmStatus, HeldVersion, WarmArm};
     use lockstep_domain::environment::{EnvironmentSettings, Hold};
+    use lockstep_domain::gateway_rules::GatewayRules;
     use lockstep_domain::routes::ArmTraffic;
     use lockstep_domain::{
         Arm, BaselineEntry, CallAddress, ConfigRevision, Strategy, Timestamp, VersionNumber,
@@ -200,6 +201,7 @@ mod tests {
                 warm_ms: 0,
                 gateway_port: 1,
                 gateway_url: CallAddress::Server,
+                gateway_rules: GatewayRules::usual(),
             },
             gateway: "http://127.0.0.1:8500".into(),
             baseline: 18,

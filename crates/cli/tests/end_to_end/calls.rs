@@ -1,9 +1,9 @@
 //! Calls from service to service: which gateway they go through.
 
 use super::support::gateway::StandaloneGateway;
-use super::support::get;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{manifest, misbehaving, service};
+use super::support::{eventually, get};
 
 /// Answers with the address of the store, and what the store says there.
 const ASKING: &str = "
@@ -30,14 +30,35 @@ fn services_call_each_other_through_the_gateway_that_was_named_even_when_the_ser
     let set = place.run(&["environment", "set", ENVIRONMENT, "--gateway-url", &url]);
     assert!(set.contains(&url), "{set}");
     place.run(&["deploy", &versions[0], &versions[1], "--env", ENVIRONMENT]);
-    let expected = format!("{url}/@store {url} the store");
-    assert_eq!(get(gateway.address(), "/front", 0), Ok((200, expected.clone())));
+    let said = get(gateway.address(), "/front", 0).unwrap();
+    assert_called(&said, &url);
     place.kill_server();
-    assert_eq!(get(gateway.address(), "/front", 0), Ok((200, expected)));
+    assert_eq!(get(gateway.address(), "/front", 0), Ok(said));
     place.start_server();
 
     let set = place.json(&["environment", "set", ENVIRONMENT, "--gateway-url", "server"]);
     let own = set["gateway"].as_str().unwrap().to_owned();
     place.run(&["config", "set", "front", "ANY=thing", "--env", ENVIRONMENT]);
-    assert_eq!(place.ask("/front"), (200, format!("{own}/@store {own} the store")));
+    let said = place.ask("/front");
+    assert_called(&said, &own);
+    let (_, token) = token_in(&said.1).unwrap();
+
+    assert_eq!(place.ask("/@store").0, 404, "a stranger asked for a service by its name");
+    assert_eq!(place.ask(&format!("/@~{token}/@store")), (200, "the store".to_owned()));
+    assert_eq!(place.ask("/@~0123456789abcdef0123456789abcdef/@store").0, 403);
+    let set = place.run(&["environment", "set", ENVIRONMENT, "--named-services", "allow"]);
+    assert!(set.contains("named services   allow"), "{set}");
+    eventually("the name is open", || (place.ask("/@store") == (200, "the store".to_owned())).then_some(()));
+}
+
+/// The service was told a gateway with a token behind its address, and reached the other one there.
+fn assert_called((status, text): &(u16, String), gateway: &str) {
+    let (address, token) = token_in(text).unwrap();
+    assert_eq!((*status, address), (200, gateway), "{text}");
+    assert_eq!(*text, format!("{gateway}/@~{token}/@store {gateway}/@~{token} the store"));
+}
+
+fn token_in(text: &str) -> Option<(&str, &str)> {
+    let (address, rest) = text.split_once("/@~")?;
+    Some((address, rest.split_once('/')?.0))
 }

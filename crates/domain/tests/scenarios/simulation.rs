@@ -9,6 +9,7 @@ use lockstep_domain::compile::compile_routes;
 use lockstep_domain::contract::Requirement;
 use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
+use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::Phase;
@@ -78,6 +79,7 @@ impl Stage {
                 warm_ms: 60_000,
                 gateway_port: 8500,
                 gateway_url: CallAddress::Server,
+                gateway_rules: GatewayRules::usual(),
             };
             stage.record(Event::EnvironmentCreated { environment: environment(name), settings });
         }
@@ -200,7 +202,7 @@ impl Stage {
     }
 
     fn table_of(&self, name: &str, observed: &Observed) -> RouteTable {
-        compile_routes(&self.world, self.env(name), observed, 1)
+        compile_routes(&self.world, self.env(name), observed, &[], 1)
     }
 
     fn in_env(&self, name: &str) -> Vec<Instance> {

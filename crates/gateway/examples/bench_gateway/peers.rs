@@ -146,7 +146,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
     };
     let new = NEW_PERCENT * FULL_WEIGHT / 100;
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];
-    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep };
+    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep, patience: None };
     Ok(RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: "bench".parse()?,
@@ -157,6 +157,8 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
             "orders".parse()?,
             ServiceRoutes { salt: "orders@1.1.0".into(), splits },
         )]),
+        rules: None,
+        callers: Vec::new(),
     })
 }
 

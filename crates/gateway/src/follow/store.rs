@@ -168,6 +168,8 @@ mod tests {
             baseline: 1,
             routes: Vec::new(),
             services: std::collections::BTreeMap::new(),
+            rules: None,
+            callers: Vec::new(),
         }
     }
 
@@ -195,7 +197,7 @@ mod tests {
             store.load(&production).unwrap_err().to_string()
         };
         assert!(error_of("{").ends_with("production.routes.json` is not a route table"));
-        assert!(error_of("{\"format\":2,\"new\":1}").contains("has format 2; this gateway reads up to 1"));
+        assert!(error_of("{\"format\":3,\"new\":1}").contains("has format 3; this gateway reads up to 2"));
         let other = serde_json::to_string(&table("staging", 1)).unwrap();
         assert!(error_of(&other).ends_with("is the table of `staging`, not of `production`"));
     }

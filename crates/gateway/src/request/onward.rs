@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 
-use super::{PSEUDONYM, Request};
+use lockstep_domain::gateway_rules::Caller;
+
+use super::{ASTERISK, PSEUDONYM, Request};
 use crate::field::Field;
 use crate::key::write_baggage;
+use crate::peer::Peer;
 
 /// What the head for an instance has that the client's had not.
 #[derive(Debug)]
 pub(crate) struct Onward<'a> {
     /// How many bytes of the path are taken off.
     pub(crate) strip: usize,
-    /// The client's address without port.
-    pub(crate) client: &'a str,
+    /// Who is at the other end of the client's connection.
+    pub(crate) peer: &'a Peer,
+    /// Who sent the request, as far as it is known.
+    pub(crate) caller: Caller,
     /// The key that goes into `baggage`.
     pub(crate) key: &'a [u8],
     /// For a request that came without a valid one.
@@ -22,28 +27,19 @@ pub(crate) struct Onward<'a> {
 impl<'b> Request<'b> {
     /// Writes the head for an instance.
     pub(crate) fn write(&self, output: &mut Vec<u8>, onward: &Onward<'_>) {
-        let rest = &self.target[onward.strip..];
-        let slash = if rest.starts_with('/') || self.target == "*" { "" } else { "/" };
-        put(
-            output,
-            &[
-                self.method,
-                " ",
-                slash,
-                rest,
-                " HTTP/1.1\r\nhost: ",
-                self.authority.unwrap_or_default(),
-                "\r\n",
-            ],
-        );
+        let rest = &self.path[onward.strip..];
+        let slash = if rest.starts_with('/') || self.path == ASTERISK { "" } else { "/" };
+        put(output, &[self.method, " ", slash, rest, self.query]);
+        put(output, &[" HTTP/1.1\r\nhost: ", self.authority.as_str(), "\r\n"]);
+        let trusted = onward.caller.is_trusted();
         for (header, &kind) in self.headers.iter().zip(&self.kinds) {
-            if self.passes(kind, header.name) {
+            if self.passes(kind, header.name, trusted) {
                 put(output, &[header.name, ": "]);
                 output.extend_from_slice(header.value);
                 output.extend_from_slice(b"\r\n");
             }
         }
-        self.write_forwarded(output, onward.client);
+        self.write_forwarded(output, onward.peer, trusted);
         output.extend_from_slice(b"baggage: ");
         write_baggage(output, onward.key, self.values(Field::Baggage));
         if let Some(traceparent) = onward.new_traceparent {
@@ -64,18 +60,45 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn write_forwarded(&self, output: &mut Vec<u8>, client: &str) {
+    /// Writes what the gateway saw, behind or instead of what the client says.
+    fn write_forwarded(&self, output: &mut Vec<u8>, peer: &Peer, trusted: bool) {
         output.extend_from_slice(b"x-forwarded-for: ");
-        self.write_list(output, Field::ForwardedFor);
-        put(output, &[client, "\r\nvia: "]);
+        if trusted {
+            self.write_list(output, Field::ForwardedFor);
+        }
+        put(output, &[&peer.text, "\r\nvia: "]);
         self.write_list(output, Field::Via);
         put(output, &["1.1 ", PSEUDONYM, "\r\n"]);
-        if !self.seen.forwarded_proto {
+        let said = |kind| trusted && self.has(kind);
+        if !said(Field::ForwardedProto) {
             output.extend_from_slice(b"x-forwarded-proto: http\r\n");
         }
-        if let (false, Some(authority)) = (self.seen.forwarded_host, self.authority) {
-            put(output, &["x-forwarded-host: ", authority, "\r\n"]);
+        if !said(Field::ForwardedHost) && self.authority.host().is_some() {
+            put(output, &["x-forwarded-host: ", self.authority.as_str(), "\r\n"]);
         }
+        if !said(Field::ForwardedPort) {
+            put(output, &["x-forwarded-port: ", &peer.port, "\r\n"]);
+        }
+        if !said(Field::RealIp) {
+            put(output, &["x-real-ip: ", &peer.text, "\r\n"]);
+        }
+        if self.has(Field::Forwarded) {
+            self.write_rfc_7239(output, peer, trusted);
+        }
+    }
+
+    /// Writes `forwarded` where the request has one: whoever reads it must find the truth, and few do.
+    fn write_rfc_7239(&self, output: &mut Vec<u8>, peer: &Peer, trusted: bool) {
+        output.extend_from_slice(b"forwarded: ");
+        if trusted {
+            self.write_list(output, Field::Forwarded);
+        }
+        let node = if peer.text.contains(':') { format!("\"[{}]\"", peer.text) } else { peer.text.clone() };
+        put(output, &["for=", &node, ";host=\"", self.authority.as_str(), "\";proto=http\r\n"]);
+    }
+
+    fn has(&self, kind: Field) -> bool {
+        self.kinds[..self.headers.len()].contains(&kind)
     }
 
     /// Writes what was given of a list, so that one more member can follow.
@@ -90,9 +113,15 @@ impl<'b> Request<'b> {
         given.filter_map(|(header, _)| std::str::from_utf8(header.value).ok())
     }
 
-    fn passes(&self, kind: Field, name: &str) -> bool {
+    fn passes(&self, kind: Field, name: &str, trusted: bool) -> bool {
         let kept = match kind {
-            Field::Other | Field::Cookie | Field::Key | Field::ForwardedProto | Field::ForwardedHost => true,
+            Field::Other | Field::Cookie | Field::Key => true,
+            // Lists are written anew with one more member; of these there is one value.
+            Field::ForwardedProto
+            | Field::ForwardedHost
+            | Field::ForwardedPort
+            | Field::RealIp
+            | Field::Claim => trusted,
             // A tracestate belongs to its traceparent.
             Field::Traceparent | Field::Tracestate => self.traced,
             _ => false,

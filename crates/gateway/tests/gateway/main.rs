@@ -7,5 +7,7 @@ mod failures;
 mod hygiene;
 mod leaks;
 mod life;
+mod paths;
 mod splits;
 mod support;
+mod trust;

@@ -13,8 +13,9 @@ use lockstep_domain::routes::{
     ArmTraffic, Endpoint, FULL_WEIGHT, PrefixHandling, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable,
     ServiceRoutes, Split, SplitRole,
 };
-use lockstep_domain::{ConfigRevision, EnvironmentName, VersionNumber};
+use lockstep_domain::{ConfigRevision, Digest, EnvironmentName, VersionNumber};
 use lockstep_gateway::{Applied, Gateway, GatewayConfig, Timeouts};
+use sha2::{Digest as _, Sha256};
 
 /// Longer than anything takes that does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -316,6 +317,14 @@ pub(crate) fn canary<'a>(
     vec![on_trial, ArmSpec { weight: FULL_WEIGHT - weight, ..stable(0, &[old]) }]
 }
 
+/// The token by which the gateway recognises an instance.
+pub(crate) const TOKEN: &str = "0123456789abcdef";
+
+/// A path as an instance of the environment asks for it.
+pub(crate) fn as_instance(path: &str) -> String {
+    format!("/@~{TOKEN}{path}")
+}
+
 pub(crate) fn environment() -> EnvironmentName {
     "production".parse().unwrap()
 }
@@ -332,7 +341,12 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
             .map(|(id, address)| Endpoint { instance: id.parse().unwrap(), address: *address })
             .collect(),
     };
-    let rule = RouteRule { host: Some("shop.test".into()), path: "/".into(), prefix: PrefixHandling::Keep };
+    let rule = RouteRule {
+        host: Some("shop.test".into()),
+        path: "/".into(),
+        prefix: PrefixHandling::Keep,
+        patience: None,
+    };
     let service = ServiceRoutes { salt: "shop@1.1.0".into(), splits: arms.iter().map(split).collect() };
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
@@ -341,6 +355,8 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         baseline: 1,
         routes: vec![Route { rule, service: "shop".parse().unwrap() }],
         services: BTreeMap::from([("shop".parse().unwrap(), service)]),
+        rules: None,
+        callers: vec![Digest::from_bytes(Sha256::digest(TOKEN).into())],
     }
 }
 

@@ -39,7 +39,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         role: SplitRole::Stable,
         endpoints: vec![endpoint],
     };
-    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep };
+    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep, patience: None };
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
@@ -50,6 +50,8 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
             "shop".parse().unwrap(),
             ServiceRoutes { salt: String::new(), splits: vec![split] },
         )]),
+        rules: None,
+        callers: Vec::new(),
     }
 }
 

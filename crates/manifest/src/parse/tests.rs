@@ -109,6 +109,16 @@ fn the_whole_format_is_read() {
 }
 
 #[test]
+fn routes_are_read_in_the_form_that_gateways_match() {
+    let text = "name = \"a\"\nrun.command = \"./a\"\n[[route]]\nhost = \"*.Shop.example.\"\npath = \"//%6frders/\"\ntimeout = \"90s\"\n\
+                [[route]]\npath = \"/events\"\nstream = true\n";
+    let routes = parse(text, "f").unwrap().routes;
+    assert_eq!((routes[0].host.as_deref(), routes[0].path.as_str()), (Some("*.shop.example"), "/orders"));
+    assert_eq!(routes[0].patience, Some(Patience::LimitMs(90_000)));
+    assert_eq!(routes[1].patience, Some(Patience::Stream));
+}
+
+#[test]
 fn two_lines_are_enough() {
     let manifest = parse("name = \"web\"\nrun.command = \"python3 server.py\"", "lockstep.toml").unwrap();
     assert_eq!(manifest.run.command, ["python3", "server.py"]);
@@ -268,6 +278,29 @@ fn each_mistake_has_its_line_field_and_hint() {
             "path = \"/@orders\"",
             "lockstep.toml:57:8: route[0].path: paths that begin with /@ are kept for calls between services\n  \
              hint: for example path = \"/orders\"",
+        ),
+        (
+            "path = \"/orders/\"",
+            "path = \"//@orders\"",
+            "lockstep.toml:57:8: route[0].path: paths that begin with /@ are kept for calls between services\n  \
+             hint: for example path = \"/orders\"",
+        ),
+        (
+            "path = \"/orders/\"",
+            "path = \"/orders/..%2f\"",
+            "lockstep.toml:57:8: route[0].path: `/orders/..%2f` cannot be routed: the path hides an empty, `.` or `..` \
+             part behind an encoded slash or a semicolon\n  hint: for example path = \"/orders\"",
+        ),
+        (
+            "strip_prefix = true",
+            "stream = true\ntimeout = \"1m\"",
+            "lockstep.toml:59:11: route[0].timeout: a stream has no timeout\n  hint: remove one of the two",
+        ),
+        (
+            "strip_prefix = true",
+            "timeout = \"2d\"",
+            "lockstep.toml:58:11: route[0].timeout: a service is given from 1 ms to a day for an answer; `stream = true` \
+             has no limit\n  hint: for example timeout = \"2m\"",
         ),
         (
             "\n[[route]]\nhost",

@@ -1,0 +1,220 @@
+//! What a gateway believes of a request, and how long it waits, as a person decides it for an environment.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Most trusted networks: each is looked at for each request.
+const MAX_TRUSTED_NETWORKS: usize = 64;
+/// Longest time that a service may say nothing: whoever waits longer wants a stream.
+pub const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Why rules cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum GatewayRulesError {
+    /// There are too many trusted networks.
+    #[error("at most {MAX_TRUSTED_NETWORKS} networks can be trusted")]
+    TooManyNetworks,
+    /// The time is none, or longer than a day.
+    #[error("a service is given from 1 ms to a day for an answer")]
+    Timeout,
+}
+
+/// What a gateway believes of a request, and how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayRules {
+    /// Who may ask for a service by its name, `/@orders`, without a route.
+    #[serde(default)]
+    pub named_services: NamedServices,
+    /// What clients in these networks say of the request before them is believed: proxies, and gateways of other places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_networks: Vec<Network>,
+    /// How long a service may say nothing in milliseconds, where its route does not say; a minute when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+impl GatewayRules {
+    /// Returns what held before there were rules, for what an older release wrote.
+    #[must_use]
+    pub const fn before_rules() -> Self {
+        Self { named_services: NamedServices::Allow, trusted_networks: Vec::new(), timeout_ms: None }
+    }
+
+    /// Returns what holds where nobody said otherwise.
+    #[must_use]
+    pub const fn usual() -> Self {
+        Self { named_services: NamedServices::Instances, trusted_networks: Vec::new(), timeout_ms: None }
+    }
+
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// When one is passed.
+    pub fn check(&self) -> Result<(), GatewayRulesError> {
+        if self.trusted_networks.len() > MAX_TRUSTED_NETWORKS {
+            return Err(GatewayRulesError::TooManyNetworks);
+        }
+        let valid = self.timeout_ms.is_none_or(|timeout| (1..=MAX_TIMEOUT_MS).contains(&timeout));
+        if valid { Ok(()) } else { Err(GatewayRulesError::Timeout) }
+    }
+
+    /// Tells whether what a peer says of the request before it is believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_networks.iter().any(|network| network.0.contains(&peer))
+    }
+}
+
+/// Who may ask for a service by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedServices {
+    /// Only instances of the environment.
+    #[default]
+    Instances,
+    /// Everybody who reaches the gateway.
+    Allow,
+}
+
+/// Who sent a request, as far as that decides what is believed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Anybody.
+    Outside,
+    /// A peer in a trusted network.
+    Proxy,
+    /// An instance of the environment.
+    Instance,
+}
+
+impl Caller {
+    /// Tells whether what it says of the request before it is believed.
+    #[must_use]
+    pub const fn is_trusted(self) -> bool {
+        matches!(self, Self::Proxy | Self::Instance)
+    }
+}
+
+impl NamedServices {
+    /// Tells whether a caller may ask for a service by its name.
+    #[must_use]
+    pub fn allows(self, caller: Caller) -> bool {
+        self == Self::Allow || caller == Caller::Instance
+    }
+}
+
+/// The word is neither of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("write `instances`, or `allow` for everybody who reaches the gateway")]
+pub struct NamedServicesError;
+
+impl FromStr for NamedServices {
+    type Err = NamedServicesError;
+
+    fn from_str(text: &str) -> Result<Self, NamedServicesError> {
+        match text {
+            "instances" => Ok(Self::Instances),
+            "allow" => Ok(Self::Allow),
+            _ => Err(NamedServicesError),
+        }
+    }
+}
+
+impl fmt::Display for NamedServices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instances => "instances",
+            Self::Allow => "allow",
+        })
+    }
+}
+
+/// A network such as `10.0.0.0/8`, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Network(IpNet);
+
+/// The text is not a network.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is not a network: write an address with the length of its prefix, such as 10.0.0.0/8")]
+pub struct NetworkError {
+    /// The text, cut to a printable length.
+    pub text: String,
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let single = text.parse::<IpAddr>().map(IpNet::from);
+        let network = single.or_else(|_| text.parse::<IpNet>());
+        let fail = |_| NetworkError { text: text.chars().take(80).collect() };
+        network.map(|network| Self(network.trunc())).map_err(fail)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NetworkError;
+
+    fn try_from(text: String) -> Result<Self, NetworkError> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_in_their_usual_forms() {
+        let read = |text: &str| text.parse::<Network>().map(|network| network.to_string()).ok();
+        assert_eq!(read("10.0.0.0/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(read("10.1.2.3/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(read("10.1.2.3").as_deref(), Some("10.1.2.3/32"));
+        assert_eq!(read("::1").as_deref(), Some("::1/128"));
+        assert_eq!(read("fd00::/8").as_deref(), Some("fd00::/8"));
+        for bad in ["", "10.0.0.0/33", "10.0.0", "shop.test", "10.0.0.0/-1", "::/129"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_peers_in_the_networks_are_trusted() {
+        let rules = GatewayRules {
+            trusted_networks: ["10.0.0.0/8", "::1"].map(|it| it.parse().unwrap()).to_vec(),
+            ..GatewayRules::default()
+        };
+        let trusts = |peer: &str| rules.trusts(peer.parse().unwrap());
+        assert!(trusts("10.9.9.9") && trusts("::1"));
+        assert!(!trusts("11.0.0.0") && !trusts("::2"));
+        assert!(!GatewayRules::default().trusts("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_name_is_open_to_instances_and_to_others_only_when_allowed() {
+        for caller in [Caller::Outside, Caller::Proxy] {
+            assert!(!NamedServices::Instances.allows(caller));
+            assert!(NamedServices::Allow.allows(caller));
+        }
+        assert!(NamedServices::Instances.allows(Caller::Instance));
+    }
+}

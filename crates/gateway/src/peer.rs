@@ -1,0 +1,111 @@
+//! Who is at the other end of a client's connection, and who therefore sent a request.
+
+use std::net::{IpAddr, SocketAddr};
+
+use lockstep_domain::Digest;
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::{RouteTable, caller_token};
+use sha2::{Digest as _, Sha256};
+
+use crate::problem::{Problem, Status};
+
+/// Who is at the other end of a client's connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    address: IpAddr,
+    /// The address without port.
+    pub(crate) text: String,
+    /// The port of the gateway that it connected to.
+    pub(crate) port: String,
+}
+
+/// Who sent a request, and how much of its path only says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) caller: Caller,
+    /// Bytes of the path that are the caller's token. They go no further: not to a service, not into a log.
+    pub(crate) token: usize,
+}
+
+impl Peer {
+    pub(crate) fn new(peer: SocketAddr, port: u16) -> Self {
+        let address = peer.ip().to_canonical();
+        Self { address, text: address.to_string(), port: port.to_string() }
+    }
+
+    /// Tells who sent a request with this path, which is in its one form.
+    pub(crate) fn origin(&self, table: &RouteTable, path: &str) -> Result<Origin, Problem> {
+        let caller = match caller_token(path) {
+            Some((token, length)) if knows(&table.callers, token) => {
+                return Ok(Origin { caller: Caller::Instance, token: length });
+            }
+            Some(_) => return Err(unknown_caller()),
+            None if table.rules().trusts(self.address) => Caller::Proxy,
+            None => Caller::Outside,
+        };
+        Ok(Origin { caller, token: 0 })
+    }
+}
+
+/// Tells whether a token is one of those that the table names by their digests.
+///
+/// How long it takes says nothing of the token: what is compared is a digest of 256 bits, and every byte of it.
+fn knows(callers: &[Digest], token: &str) -> bool {
+    let digest: [u8; 32] = Sha256::digest(token).into();
+    let differences =
+        |known: &Digest| known.as_bytes().iter().zip(digest).fold(0, |all, (one, other)| all | (one ^ other));
+    callers.iter().fold(false, |found, known| found | (differences(known) == 0))
+}
+
+fn unknown_caller() -> Problem {
+    let detail = "the token in the path is not one of this environment's instances";
+    Problem::new(Status::Forbidden, "unknown_caller", detail)
+        .hint("an instance calls others at LOCKSTEP_URL_NAME, as it was given at its start")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockstep_domain::gateway_rules::GatewayRules;
+
+    use super::*;
+
+    fn table(trusted: &[&str], tokens: &[&str]) -> RouteTable {
+        let trusted_networks = trusted.iter().map(|it| it.parse().unwrap()).collect();
+        RouteTable {
+            format: 2,
+            environment: "production".parse().unwrap(),
+            revision: 1,
+            baseline: 0,
+            routes: Vec::new(),
+            services: BTreeMap::new(),
+            rules: Some(GatewayRules { trusted_networks, ..GatewayRules::default() }),
+            callers: tokens.iter().map(|it| Digest::from_bytes(Sha256::digest(it).into())).collect(),
+        }
+    }
+
+    fn origin(table: &RouteTable, peer: &str, path: &str) -> Option<(Caller, usize)> {
+        let peer = Peer::new(SocketAddr::new(peer.parse().unwrap(), 1), 80);
+        peer.origin(table, path).ok().map(|origin| (origin.caller, origin.token))
+    }
+
+    #[test]
+    fn only_the_right_token_makes_an_instance() {
+        let table = table(&[], &["old", "secret"]);
+        assert_eq!(origin(&table, "127.0.0.1", "/@~secret/@orders/7"), Some((Caller::Instance, 9)));
+        assert_eq!(origin(&table, "127.0.0.1", "/@~old"), Some((Caller::Instance, 6)));
+        for path in ["/@~", "/@~/", "/@~secre/x", "/@~secrets/x", "/@~SECRET/x"] {
+            assert_eq!(origin(&table, "127.0.0.1", path), None, "{path}");
+        }
+        assert_eq!(origin(&table, "127.0.0.1", "/@orders/@~secret"), Some((Caller::Outside, 0)));
+    }
+
+    #[test]
+    fn a_trusted_network_is_recognised_in_both_ways_of_writing_an_address() {
+        let table = table(&["10.0.0.0/8"], &[]);
+        assert_eq!(origin(&table, "10.1.1.1", "/"), Some((Caller::Proxy, 0)));
+        assert_eq!(origin(&table, "::ffff:10.1.1.1", "/"), Some((Caller::Proxy, 0)));
+        assert_eq!(origin(&table, "11.1.1.1", "/"), Some((Caller::Outside, 0)));
+    }
+}
