@@ -13,10 +13,11 @@ use crate::answer::Asked;
 use crate::balance::{Pick, pick};
 use crate::deadline::Deadline;
 use crate::environment::Environment;
-use crate::exchange::{After, Exchange, Facts, Repeat};
+use crate::exchange::{After, Course, Exchange, Facts};
 use crate::framing::{Body, Recode};
 use crate::peer::{Origin, Peer};
 use crate::problem::{Next, Problem, Status};
+use crate::repeat::Repeat;
 use crate::request::{Onward, Request, fields};
 use crate::table::ServiceTargets;
 use crate::trace::{new_traceparent, trace_id};
@@ -251,7 +252,8 @@ impl Connection {
             stop: &self.stop,
             facts,
             service: routed.service,
-            tried: Vec::new(),
+            budget: self.environment.repeats(),
+            course: Course::default(),
         };
         exchange.run(routed.pick).await
     }
@@ -283,7 +285,7 @@ fn facts(request: Request<'_>) -> Facts {
     let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
     Facts {
         asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
-        repeat: if idempotent { Repeat::Freely } else { Repeat::IfUnsent },
+        repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
         shieldable: bodiless && matches!(request.method, "GET" | "HEAD"),
         recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
         expects_continue: request.expects_continue && request.minor == 1 && !bodiless,

@@ -13,6 +13,7 @@ use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::repeat::RepeatBudget;
 use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
@@ -35,6 +36,7 @@ pub enum Applied {
 pub(crate) struct Environment {
     name: EnvironmentName,
     tables: Vec<ArcSwapOption<WorkerTable>>,
+    repeats: RepeatBudget,
     state: Mutex<State>,
 }
 
@@ -50,12 +52,17 @@ struct State {
 impl Environment {
     pub(crate) fn new(name: EnvironmentName, workers: usize) -> Self {
         let tables = (0..workers).map(|_| ArcSwapOption::empty()).collect();
-        Self { name, tables, state: Mutex::default() }
+        Self { name, tables, repeats: RepeatBudget::new(workers), state: Mutex::default() }
     }
 
     /// Returns where a worker finds its table.
     pub(crate) fn table(&self, worker: usize) -> &ArcSwapOption<WorkerTable> {
         &self.tables[worker]
+    }
+
+    /// Returns how many requests may be repeated.
+    pub(crate) fn repeats(&self) -> &RepeatBudget {
+        &self.repeats
     }
 
     /// Puts a table in place, then takes out the instances that it no longer names.

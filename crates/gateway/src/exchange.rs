@@ -1,7 +1,7 @@
 //! One request and its answer: asking an instance, asking another when that is safe, and passing the answer on.
 //!
-//! Invariant: each request that reached an arm is counted once for that arm, and nothing is sent twice unless the
-//! method allows it or the instance cannot have begun to work on it.
+//! Invariant: each request that reached an arm is counted once for that arm. What may be asked again, and of whom, is
+//! decided by [`next_step`] alone.
 
 mod facts;
 
@@ -21,16 +21,15 @@ use crate::endpoint::{Endpoint, Lease};
 use crate::loan::{Loan, Origin, Whole};
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
+use crate::repeat::{Cost, Counted, Loss, Past, Repeat, RepeatBudget, Step, next_step};
 use crate::reply::HearError;
 use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
 use crate::upload::SendError;
 use crate::wire::Wire;
 use crate::worker::Worker;
 
-pub(crate) use facts::{After, Facts, Repeat};
+pub(crate) use facts::{After, Facts};
 
-/// Instances that one request tries before it is given up.
-const MAX_TRIES: usize = 4;
 /// A client that leaves after waiting this long for an answer was failed by the arm; one that leaves earlier was not.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -47,7 +46,29 @@ pub(crate) struct Exchange<'c> {
     pub(crate) stop: &'c CancellationToken,
     pub(crate) facts: Facts,
     pub(crate) service: Arc<ServiceTargets>,
-    pub(crate) tried: Vec<Arc<Endpoint>>,
+    pub(crate) budget: &'c RepeatBudget,
+    pub(crate) course: Course<'c>,
+}
+
+/// What became of a request so far.
+#[derive(Default)]
+pub(crate) struct Course<'c> {
+    tried: Vec<Arc<Endpoint>>,
+    repeated: bool,
+    /// The part of the budget that the repeat takes.
+    permit: Option<Counted<'c>>,
+    /// The arm on trial that failed and for which the stable one is asked.
+    shielded: Option<String>,
+    /// How the first instance that read the request failed, in case no other does better.
+    lost: Option<Lost>,
+}
+
+/// A request that an instance read in vain.
+struct Lost {
+    service: Arc<ServiceTargets>,
+    /// Index of the arm in the service's targets.
+    target: usize,
+    how: Failure,
 }
 
 /// What asking one instance depends on.
@@ -69,6 +90,7 @@ enum Asking {
 }
 
 /// An answer that was not passed on. Its request counts as under way, and its connection is closed when this is dropped.
+#[derive(Debug)]
 struct Held {
     loan: Loan,
     head: AnswerHead,
@@ -92,92 +114,117 @@ enum Failure {
     Broken(String),
     /// It said nothing in time.
     Silent,
+    /// It answered with a failure, which was held back.
+    Held(Held),
     /// The client is at fault or gone.
     Client(ClientEnd),
 }
 
-/// The attempt with an arm on trial that the client does not get to see.
-struct Shielded {
-    /// Index of the arm in the service's targets.
-    target: usize,
-    label: String,
-    /// Its answer, in case the stable arm has none.
-    held: Option<Held>,
+impl Failure {
+    fn loss(&self) -> Loss {
+        match self {
+            Self::Unreachable(_) | Self::Stale(_) => Loss::Unsent,
+            Self::Broken(_) | Self::Client(_) => Loss::Broken,
+            Self::Silent => Loss::Silent,
+            Self::Held(_) => Loss::Failed,
+        }
+    }
 }
 
 impl Exchange<'_> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = Instant::now();
-        let Pick { target: mut index, mut lease } = first;
-        let mut shielded: Option<Shielded> = None;
+        let _under_way = self.budget.enter(self.worker.index);
+        let mut pick = first;
         loop {
+            let Pick { target: index, lease } = pick;
             let service = Arc::clone(&self.service);
             let target = &service.targets[index];
-            let may_hold = self.facts.shieldable && shielded.is_none() && service.shields(index);
-            let label = shielded.as_ref().map(|it| it.label.as_str());
-            let attempt = Attempt { target, shielded: label, may_hold };
+            let may_hold = self.facts.shieldable && !self.course.repeated && service.shields(index);
+            let shielded = self.course.shielded.clone();
+            let attempt = Attempt { target, shielded: shielded.as_deref(), may_hold };
             let endpoint = Arc::clone(lease.endpoint());
             let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
                 Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
-                Ok(Asking::Held(held)) => {
-                    target.tally.count(Outcome::Failed);
-                    let Some(stable) = self.stable() else { return self.release(held, attempt).await };
-                    shielded =
-                        Some(Shielded { target: index, label: target.label.clone(), held: Some(held) });
-                    Pick { target: index, lease } = stable;
-                    continue;
-                }
+                Ok(Asking::Held(held)) => Failure::Held(held),
                 Err(Failure::Client(end)) => return self.client_failed(&end, target, began).await,
                 Err(failure) => failure,
             };
-            let asked = !matches!(failure, Failure::Unreachable(_));
-            if asked {
+            let loss = failure.loss();
+            if loss != Loss::Unsent {
                 target.tally.count(Outcome::Failed);
             }
-            self.tried.push(endpoint);
-            let stable = if may_hold && asked { self.stable() } else { None };
-            if stable.is_some() {
-                shielded = Some(Shielded { target: index, label: target.label.clone(), held: None });
-            }
-            match stable.or_else(|| self.another(index, &failure, shielded.is_some())) {
-                Some(next) => Pick { target: index, lease } = next,
-                None => return self.give_up(&failure, &service, target, shielded).await,
+            self.course.tried.push(endpoint);
+            let next = self.next(index, loss, may_hold);
+            let lost = Lost { service: Arc::clone(&service), target: index, how: failure };
+            match next {
+                Some(next) if loss != Loss::Unsent => {
+                    self.course.lost = Some(lost);
+                    pick = next;
+                }
+                Some(next) => pick = next,
+                None => return self.give_up(lost).await,
             }
         }
+    }
+
+    /// Picks whom to ask next after a failure, if anybody.
+    fn next(&mut self, failed: usize, loss: Loss, may_hold: bool) -> Option<Pick> {
+        let stable = if may_hold && loss != Loss::Unsent { self.stable() } else { None };
+        let past = Past { tries: self.course.tried.len(), repeated: self.course.repeated };
+        match next_step(loss, self.facts.repeat, stable.is_some(), past) {
+            Step::GiveUp => None,
+            Step::Elsewhere => self.elsewhere(failed),
+            Step::Beside => self.beside(failed),
+            Step::Repeat => {
+                let next = self.beside(failed)?;
+                self.repeats(Cost::Budget)?;
+                Some(next)
+            }
+            Step::Shield(cost) => {
+                self.repeats(cost)?;
+                self.course.shielded = Some(self.service.targets[failed].label.clone());
+                stable
+            }
+        }
+    }
+
+    /// Notes that the request is sent a second time; `None` when the budget is used up.
+    fn repeats(&mut self, cost: Cost) -> Option<()> {
+        self.course.permit = match cost {
+            Cost::Budget => Some(self.budget.take()?),
+            Cost::Free => None,
+        };
+        self.course.repeated = true;
+        Some(())
     }
 
     /// Picks an instance of the stable arm.
     fn stable(&self) -> Option<Pick> {
-        pick_in(&self.service, self.service.stable()?, &self.tried, &self.worker.random)
+        self.beside(self.service.stable()?)
     }
 
-    /// Picks another instance after a failure, if it may be asked.
-    fn another(&mut self, failed: usize, failure: &Failure, shielded: bool) -> Option<Pick> {
-        let unreachable = matches!(failure, Failure::Unreachable(_));
-        let safe = unreachable || (matches!(failure, Failure::Broken(_)) && self.is_repeatable());
-        if !safe || self.tried.len() >= MAX_TRIES {
-            return None;
-        }
-        let same_arm = pick_in(&self.service, failed, &self.tried, &self.worker.random);
-        if same_arm.is_some() || shielded || !unreachable {
-            return same_arm;
-        }
-        pick(&self.service, failed, &self.tried, &self.worker.random).or_else(|| self.routed_anew())
+    /// Picks an instance of the arm that was not tried.
+    fn beside(&self, target: usize) -> Option<Pick> {
+        pick_in(&self.service, target, &self.course.tried, &self.worker.random)
+    }
+
+    /// Picks an instance that was not tried: of the arm, else of another, else of the table of this moment.
+    fn elsewhere(&mut self, failed: usize) -> Option<Pick> {
+        self.beside(failed)
+            .or_else(|| pick(&self.service, failed, &self.course.tried, &self.worker.random))
+            .or_else(|| self.routed_anew())
     }
 
     /// Picks from the table of this moment: the instances of the one before may all have left.
     fn routed_anew(&mut self) -> Option<Pick> {
         let table = self.table.load_full()?;
         let service = Arc::clone(table.services.get(&self.service.service)?);
-        let picked = pick(&service, service.choose(self.key)?, &self.tried, &self.worker.random);
+        let picked = pick(&service, service.choose(self.key)?, &self.course.tried, &self.worker.random);
         self.service = service;
         picked
-    }
-
-    fn is_repeatable(&self) -> bool {
-        self.facts.repeat == Repeat::Freely && self.facts.body.is_done()
     }
 
     async fn ask(&mut self, lease: Lease, attempt: Attempt<'_>) -> Result<Asking, Failure> {
@@ -203,7 +250,6 @@ impl Exchange<'_> {
             });
         }
         self.ask_for_body().await?;
-        let repeatable = self.is_repeatable();
         match self.talk(&mut loan, attempt).await {
             Ok(Talk::Passed(after)) => {
                 loan.whole().into_iter().for_each(Whole::give_back);
@@ -212,7 +258,7 @@ impl Exchange<'_> {
             Ok(Talk::Hold(head)) => {
                 Ok(Asking::Held(Held { loan, head, output: std::mem::take(self.output) }))
             }
-            Err(HearError::Closed) if loan.origin() == Origin::Kept && repeatable => {
+            Err(HearError::Closed) if self.facts.repeat == Repeat::Once && loan.was_stale().await => {
                 Err(Failure::Stale(loan.hang_up()))
             }
             Err(HearError::Silent) => Err(Failure::Silent),
@@ -249,6 +295,8 @@ impl Exchange<'_> {
             return Ok(Talk::Hold(head));
         }
         target.tally.count(if head.is_failure() { Outcome::Failed } else { Outcome::Served });
+        // There is a better answer than one that was held back; its instance need not wait any longer.
+        self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
         let recode = head.recode(asked);
         let flow = Flow { answer: &mut answer, recode, output: self.output, client: &mut to_client, stall };
@@ -275,6 +323,7 @@ impl Exchange<'_> {
     async fn switch(&mut self, held: Held, attempt: Attempt<'_>) -> After {
         let Held { loan, head, mut output } = held;
         attempt.target.tally.count(Outcome::Served);
+        self.course.lost = None;
         let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
         head.finish(&mut output, self.facts.asked, Next::Keep, verdict);
         if self.client.send(&output, self.worker.timeouts.stall).await.is_ok() {
@@ -298,19 +347,15 @@ impl Exchange<'_> {
         self.answer(&problem, Next::Close).await
     }
 
-    /// Answers for an arm that did not.
-    async fn give_up(
-        &mut self,
-        failure: &Failure,
-        service: &ServiceTargets,
-        target: &Target,
-        shielded: Option<Shielded>,
-    ) -> After {
-        if let Some(Shielded { target, held: Some(held), .. }) = shielded {
-            let attempt = Attempt { target: &service.targets[target], shielded: None, may_hold: false };
-            return self.release(held, attempt).await;
-        }
-        let problem = match failure {
+    /// Answers for an arm that did not. What became of the instance that read the request first says most.
+    async fn give_up(&mut self, last: Lost) -> After {
+        let Lost { service, target, how } = self.course.lost.take().unwrap_or(last);
+        let target = &service.targets[target];
+        let problem = match how {
+            Failure::Held(held) => {
+                let attempt = Attempt { target, shielded: None, may_hold: false };
+                return self.release(held, attempt).await;
+            }
             Failure::Unreachable(error) => {
                 let detail = format!("no instance of `{}` can be reached: {error}", service.service);
                 Problem::new(Status::Unavailable, "unreachable", detail).hint("see `lockstep status`")
@@ -318,11 +363,10 @@ impl Exchange<'_> {
             Failure::Silent => {
                 Problem::new(Status::GatewayTimeout, "no_answer", "the instance did not answer in time")
             }
-            Failure::Broken(why) => Problem::new(
-                Status::BadGateway,
-                "bad_answer",
-                format!("the instance gave no valid answer: {why}"),
-            ),
+            Failure::Broken(why) => {
+                let detail = format!("the instance gave no valid answer: {why}");
+                Problem::new(Status::BadGateway, "bad_answer", detail)
+            }
             Failure::Stale(_) | Failure::Client(_) => {
                 Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
             }

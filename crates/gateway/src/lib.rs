@@ -27,6 +27,7 @@ mod peer;
 mod problem;
 mod random;
 mod relay;
+mod repeat;
 mod reply;
 mod request;
 pub mod standalone;

@@ -71,6 +71,15 @@ impl Loan {
         self.origin
     }
 
+    /// Tells, after the instance closed without an answer, whether it had done so without reading the request.
+    ///
+    /// It had, when the end of the connection came first and then a refusal of our bytes. A program that read them all
+    /// causes no refusal, and one that dies with some unread causes no end. Where the system does not show both, the
+    /// instance may have read the request.
+    pub(crate) async fn was_stale(&self) -> bool {
+        self.origin == Origin::Kept && self.wire.is_refused_after_its_end().await
+    }
+
     /// Takes the connection apart into its two ends, so that both can be used at once.
     pub(crate) fn ends(&mut self) -> (RequestWriter<'_>, &Upload, AnswerReader<'_>) {
         let (read, input, write) = self.wire.parts();

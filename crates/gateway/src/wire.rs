@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
@@ -27,6 +27,8 @@ pub(crate) const BODY_ROOM: usize = 64 * 1_024;
 const LINGER_BYTES: usize = 256 * 1_024;
 /// How long a client may go on sending after its answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long the refusal of bytes may follow the end of a connection: programs close right after they said they would.
+const REFUSAL: Duration = Duration::from_millis(100);
 /// After this long without traffic the other side is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -69,6 +71,18 @@ impl Wire {
     pub(crate) fn is_quiet(&self) -> bool {
         let peek = || SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
         self.input.is_empty() && peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Tells whether the other side first ended the connection and then refused bytes that were sent to it, or comes to
+    /// do so within a moment.
+    pub(crate) async fn is_refused_after_its_end(&self) -> bool {
+        // Linux names a reset that follows an end so; one that comes first is a `ConnectionReset`.
+        let refused = || self.stream.take_error().ok().flatten().map(|error| error.kind());
+        if let Some(kind) = refused() {
+            return kind == io::ErrorKind::BrokenPipe;
+        }
+        let _ = timeout(REFUSAL, self.stream.ready(Interest::ERROR)).await;
+        refused() == Some(io::ErrorKind::BrokenPipe)
     }
 
     /// Takes the connection apart, so that both directions can be used at once.

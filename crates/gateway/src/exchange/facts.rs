@@ -3,6 +3,7 @@
 use crate::answer::Asked;
 use crate::framing::{Body, Recode};
 use crate::problem::Next;
+use crate::repeat::Repeat;
 
 /// What is known of a request once its head has been written for the instance.
 #[derive(Debug)]
@@ -15,15 +16,6 @@ pub(crate) struct Facts {
     pub(crate) recode: Recode,
     pub(crate) expects_continue: bool,
     pub(crate) persistent: bool,
-}
-
-/// When a request may be sent again after it might have reached an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Its method is idempotent.
-    Freely,
-    /// Only when the instance cannot have seen it.
-    IfUnsent,
 }
 
 impl Facts {

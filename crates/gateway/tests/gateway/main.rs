@@ -8,6 +8,7 @@ mod hygiene;
 mod leaks;
 mod life;
 mod paths;
+mod repeats;
 mod splits;
 mod support;
 mod trust;

@@ -139,7 +139,7 @@ pub(crate) struct Instance {
     /// Connections that it has closed.
     pub(crate) closed: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    open: Arc<Mutex<BTreeMap<usize, TcpStream>>>,
 }
 
 impl Instance {
@@ -172,12 +172,14 @@ impl Instance {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                connections.fetch_add(1, Ordering::SeqCst);
-                open.lock().unwrap().push(stream.try_clone().unwrap());
+                let number = connections.fetch_add(1, Ordering::SeqCst);
+                open.lock().unwrap().insert(number, stream.try_clone().unwrap());
                 let (handler, requests, closed) =
                     (Arc::clone(&handler), Arc::clone(&requests), Arc::clone(&closed));
+                let open = Arc::clone(&open);
                 thread::spawn(move || {
                     serve(stream, &*handler, &requests);
+                    open.lock().unwrap().remove(&number);
                     closed.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -196,7 +198,7 @@ impl Instance {
             // Wakes the thread that accepts, which then drops the listener.
             let _ = TcpStream::connect(self.address);
             wait_until("the listener is gone", || TcpStream::connect(self.address).is_err());
-            for stream in self.open.lock().unwrap().drain(..) {
+            for stream in std::mem::take(&mut *self.open.lock().unwrap()).into_values() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
