@@ -44,9 +44,7 @@ impl Control {
         self.spawn(async move {
             if let Err(reason) = control.start(&environment, &arm, id.clone()).await {
                 tracing::warn!(instance = %id, reason, "an instance could not be started");
-                if let Some(launch) = lock(&control.launches).get_mut(&id) {
-                    launch.state = InstanceState::Failed { reason };
-                }
+                control.give_up(&environment.name, &id, reason);
             }
             control.wake(&environment.name);
         });
@@ -66,7 +64,18 @@ impl Control {
             variables,
             release: version.artifact.digest,
         };
+        if self.registry.is_told(&environment.name, &spec.id) {
+            return Err("it was told to end before it was started".into());
+        }
         self.driver.start(spec).await.map_err(|error| with_sources(&error))
+    }
+
+    /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
+    fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, reason: String) {
+        let told = self.registry.is_told(environment, id);
+        if let Some(launch) = lock(&self.launches).get_mut(id) {
+            launch.state = if told { InstanceState::Stopped } else { InstanceState::Failed { reason } };
+        }
     }
 
     /// Unpacks an artifact once. Its bytes are checked as a whole before the first of them is used.

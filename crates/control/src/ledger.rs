@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::world::{FoldError, WORLD_FORMAT, consequences};
-use lockstep_domain::{Actor, Event, OperationId, Recorded, Timestamp, World};
+use lockstep_domain::{Actor, Environment, Event, OperationId, Recorded, Timestamp, World};
 use lockstep_store::journal::{AppendError, Journal, JournalError, NewRecord, Record};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -148,6 +148,15 @@ impl Ledger {
             .with_hint("run the command again"))
     }
 
+    /// Does something while nothing can be recorded, if an environment still is the one that was looked at.
+    ///
+    /// This is for what is decided by a look at the world and is not recorded itself: either it comes before the next
+    /// record, whose decision then sees it, or it does not happen.
+    pub fn while_as_seen<T>(&self, seen: &Arc<Environment>, work: impl FnOnce() -> T) -> Option<T> {
+        let _nothing_is_recorded_meanwhile = lock(&self.writer);
+        is_as_seen(&self.world(), seen).then(work)
+    }
+
     /// Returns the recorded events of an operation after a sequence number.
     ///
     /// # Errors
@@ -233,6 +242,11 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Tells whether nothing was recorded of an environment since it was looked at. What is folded in makes a new one.
+pub(crate) fn is_as_seen(world: &World, seen: &Arc<Environment>) -> bool {
+    world.environment(&seen.name).is_some_and(|newest| Arc::ptr_eq(newest, seen))
 }
 
 fn from_snapshot(journal: &Journal) -> Result<(World, u64), LedgerError> {

@@ -10,10 +10,12 @@ use lockstep_domain::compile::compile_routes;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Action, next_actions, next_look};
-use lockstep_domain::{Environment, EnvironmentName, Event, Instance, Timestamp};
+use lockstep_domain::{Arm, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp};
 use lockstep_registry::CountingPeriod;
+use lockstep_runtime::StopError;
 use tokio::sync::Notify;
 
+use crate::ledger::is_as_seen;
 use crate::{Control, lock, ourselves};
 
 /// Even if nothing seems to happen the reconciler looks again after this time.
@@ -110,37 +112,59 @@ impl Control {
     }
 
     /// Carries out actions; tells whether the world changed.
-    async fn act(self: &Arc<Self>, environment: &Environment, actions: Vec<Action>) -> bool {
-        let mut changed = false;
+    async fn act(self: &Arc<Self>, seen: &Arc<Environment>, actions: Vec<Action>) -> bool {
+        let (mut ends, mut starts, mut removes, mut records) = (vec![], vec![], vec![], vec![]);
         for action in actions {
             match action {
-                Action::Start { arm, count } => {
-                    for _ in 0..count {
-                        self.launch(environment, &arm);
-                    }
-                }
-                Action::Stop { instance } => {
-                    if let Err(error) = self.driver.stop(&instance).await {
-                        tracing::warn!(%instance, %error, "an instance could not be asked to end");
-                    }
-                }
-                Action::Remove { instance } => self.forget_instance(&instance).await,
-                Action::Record { events } => changed |= self.record(environment, &events),
+                Action::Start { arm, count } => starts.extend((0..count).map(|_| arm.clone())),
+                Action::Stop { instance } => ends.push(instance),
+                Action::Remove { instance } => removes.push(instance),
+                Action::Record { events } => records.extend(events),
             }
         }
-        changed
+        if !self.begin(seen, &ends, &starts) {
+            return true;
+        }
+        self.deliver_ends(&seen.name).await;
+        for instance in removes {
+            self.forget_instance(&instance).await;
+        }
+        !records.is_empty() && self.record(seen, &records)
     }
 
-    /// Records progress, unless the operation has changed since it was decided.
-    fn record(&self, seen: &Environment, events: &[Event]) -> bool {
+    /// Begins to start and to end instances in one step, unless something was recorded since that was decided: whoever
+    /// decides next sees what was begun, or it is not begun.
+    fn begin(self: &Arc<Self>, seen: &Arc<Environment>, ends: &[InstanceId], starts: &[Arm]) -> bool {
+        if ends.is_empty() && starts.is_empty() {
+            return true;
+        }
+        let begin = || {
+            self.registry.tell(&seen.name, ends);
+            starts.iter().for_each(|arm| self.launch(seen, arm));
+        };
+        tokio::task::block_in_place(|| self.ledger.while_as_seen(seen, begin)).is_some()
+    }
+
+    /// Carries the word to every instance that was told to end. What cannot be told now is told with the next look.
+    async fn deliver_ends(&self, environment: &EnvironmentName) {
+        for instance in self.registry.undelivered(environment) {
+            match self.driver.stop(&instance).await {
+                Ok(()) => self.registry.delivered(environment, &instance),
+                // It is on its way to the driver, or its start has just been given up.
+                Err(StopError::Unknown { .. }) => {}
+                Err(error) => tracing::warn!(%instance, %error, "an instance could not be told to end"),
+            }
+        }
+    }
+
+    /// Records progress, unless something was recorded of the environment since it was decided.
+    fn record(&self, seen: &Arc<Environment>, events: &[Event]) -> bool {
         let recorded = tokio::task::block_in_place(|| {
             self.ledger.commit(&ourselves(), |world, _| {
-                let newest =
-                    world.environment(&seen.name).and_then(|environment| environment.operation.clone());
-                if newest == seen.operation {
+                if is_as_seen(world, seen) {
                     Ok((events.to_vec(), ()))
                 } else {
-                    Err(Problem::new(ErrorCode::Conflict, "the operation has changed meanwhile"))
+                    Err(Problem::new(ErrorCode::Conflict, "the environment has changed meanwhile"))
                 }
             })
         });
@@ -154,13 +178,14 @@ impl Control {
         }
     }
 
-    /// Returns the instances of an environment: what the driver knows, and what is on its way to it.
+    /// Returns the instances of an environment: what the driver knows, and what is on its way to it. Those that were told
+    /// to end are stopping.
     pub(crate) fn instances_of(&self, name: &EnvironmentName) -> Vec<Instance> {
         let mut launches = lock(&self.launches);
         let known = self.driver.list();
         launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));
         let all = known.into_iter().chain(launches.values().cloned());
-        all.filter(|instance| instance.environment == *name).collect()
+        self.registry.shown(name, all.filter(|instance| instance.environment == *name).collect())
     }
 }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use crate::baseline::BaselineEntry;
 use crate::digest::Digest;
 use crate::environment::Environment;
+use crate::fleet::Fleet;
 use crate::instance::Arm;
 use crate::intent::Strategy;
 use crate::name::ServiceName;
-use crate::observed::{Observed, is_alive};
+use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
 use crate::routes::{
     Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
@@ -114,7 +115,7 @@ fn service_routes(
             config: share.entry.config,
             weight: share.weight,
             role: share.role,
-            endpoints: endpoints(&share.entry.arm(service), observed),
+            endpoints: endpoints(&share.entry.arm(service), observed, environment),
         })
         .collect();
     ServiceRoutes { salt: salt(environment), splits }
@@ -126,14 +127,14 @@ fn salt(environment: &Environment) -> String {
     environment.operation.as_ref().map(|operation| format!("operation {}", operation.id)).unwrap_or_default()
 }
 
-/// The healthy instances; when there are none, all that run: an unhealthy answer is better than none.
-fn endpoints(arm: &Arm, observed: &Observed) -> Vec<Endpoint> {
-    let mut healthy: Vec<_> = observed.of(arm).filter(|instance| instance.state.is_healthy()).collect();
-    if healthy.is_empty() {
-        healthy = observed.of(arm).filter(|instance| is_alive(instance)).collect();
+/// The healthy ones of the instances that stand; when there are none, all of them: an unhealthy answer is better than none.
+fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<Endpoint> {
+    let mut standing = Fleet::serving(environment, observed, arm).standing;
+    if standing.iter().any(|instance| instance.state.is_healthy()) {
+        standing.retain(|instance| instance.state.is_healthy());
     }
-    healthy.sort_by(|a, b| a.id.cmp(&b.id));
-    healthy
+    standing.sort_by(|a, b| a.id.cmp(&b.id));
+    standing
         .into_iter()
         .filter_map(|instance| Some(Endpoint { instance: instance.id.clone(), address: instance.address? }))
         .collect()

@@ -148,7 +148,7 @@ pub enum InstanceState {
         /// What the check said.
         reason: String,
     },
-    /// Asked to end.
+    /// Told to end.
     Stopping,
     /// Ended on request.
     Stopped,
@@ -164,6 +164,13 @@ impl InstanceState {
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
         matches!(self, Self::Healthy)
+    }
+
+    /// Returns how an instance that was told to end is, whatever was reported of it last: a report from before must not
+    /// make it alive again.
+    #[must_use]
+    pub fn once_told(self) -> Self {
+        if self.is_over() { self } else { Self::Stopping }
     }
 
     /// Tells whether the instance has ended for good.

@@ -15,6 +15,7 @@ pub mod digest;
 pub mod environment;
 pub mod event;
 pub mod evidence;
+pub mod fleet;
 pub mod gateway_rules;
 pub mod instance;
 pub mod intent;

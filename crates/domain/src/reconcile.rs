@@ -2,15 +2,16 @@
 //!
 //! No step program is kept anywhere. Whatever was interrupted, the next look derives what is still to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::BaselineEntry;
 use crate::environment::{Environment, Hold};
 use crate::event::Event;
+use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::intent::Strategy;
 use crate::name::{Actor, ServiceName};
-use crate::observed::{Observed, Tables, is_alive};
+use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
 use crate::time::Timestamp;
 use crate::verdict::{Verdict, judge};
@@ -127,10 +128,9 @@ fn starts(
         let on_trial =
             environment.entries().get(&arm.service).is_none_or(|entry| entry.arm(&arm.service) != *arm);
         let count = count.saturating_sub(observed.alive(arm));
-        // A failure on trial takes the operation back; it is not tried again. One that ends without being asked fails next.
-        let ending = observed.of(arm).any(|instance| instance.state == InstanceState::Stopping);
+        // A failure on trial takes the operation back; it is not tried again.
         let failed = last_failure.is_some_and(|at| after_begin(environment, at));
-        let hold_back = pausing || (on_trial && (failed || ending));
+        let hold_back = pausing || (on_trial && failed);
         (count > 0 && !hold_back).then(|| Action::Start { arm: arm.clone(), count })
     };
     wanted.iter().filter_map(missing).collect()
@@ -146,28 +146,17 @@ fn ends(
     wanted: &BTreeMap<Arm, u32>,
     now: Timestamp,
 ) -> Vec<Action> {
-    let mut actions = Vec::new();
-    let mut kept: BTreeMap<&Arm, u32> = BTreeMap::new();
-    // The oldest instances of an arm stay, so that scaling down takes the newest.
-    let mut instances: Vec<_> = observed.instances.iter().collect();
-    instances.sort_by_key(|instance| (!instance.state.is_healthy(), instance.since, instance.id.clone()));
-    for instance in instances {
-        if instance.state.is_over() {
-            if now >= instance.since.plus_ms(KEEP_OVER_MS) {
-                actions.push(Action::Remove { instance: instance.id.clone() });
-            }
-        } else if is_alive(instance) {
-            let kept = kept.entry(&instance.arm).or_default();
-            let warm = environment.keeps_warm(&instance.arm, now);
-            let limit = wanted.get(&instance.arm).copied();
-            let limit = limit.or_else(|| warm.then(|| environment.replicas_of(&instance.arm.service)));
-            *kept += 1;
-            if *kept > limit.unwrap_or(0) && drained(observed, instance, now) {
-                actions.push(Action::Stop { instance: instance.id.clone() });
-            }
-        }
-    }
-    actions
+    let arms: BTreeSet<&Arm> = observed.instances.iter().map(|instance| &instance.arm).collect();
+    let surplus = arms.into_iter().flat_map(|arm| {
+        let warm = || environment.keeps_warm(arm, now).then(|| environment.replicas_of(&arm.service));
+        let limit = wanted.get(arm).copied().or_else(warm).unwrap_or(0);
+        Fleet::of(observed, arm, limit).surplus
+    });
+    let stops = surplus.filter(|instance| drained(observed, instance, now));
+    let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });
+    let over = observed.instances.iter().filter(|instance| instance.state.is_over());
+    let old = over.filter(|instance| now >= instance.since.plus_ms(KEEP_OVER_MS));
+    stops.chain(old.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
 }
 
 fn drained(observed: &Observed, instance: &Instance, now: Timestamp) -> bool {
@@ -207,7 +196,9 @@ fn prepare(environment: &Environment, operation: &Operation, wave: usize, observ
     if let Some(cause) = targets.iter().find_map(|arm| failure(operation, observed, arm)) {
         return vec![revert(operation, cause)];
     }
-    let ready = |arm: &Arm| observed.healthy(arm) >= environment.replicas_of(&arm.service);
+    let ready = |arm: &Arm| {
+        Fleet::serving(environment, observed, arm).healthy() >= environment.replicas_of(&arm.service)
+    };
     if !targets.iter().all(ready) {
         return vec![];
     }

@@ -29,9 +29,19 @@ impl Instances {
         }
     }
 
+    /// Forgets that nobody sends requests to these instances.
+    pub(crate) fn forget_unrouted(&mut self, routed: &BTreeSet<InstanceId>) {
+        self.unrouted.retain(|id, _| !routed.contains(id));
+    }
+
+    /// Forgets it of all.
+    pub(crate) fn forget_all_unrouted(&mut self) {
+        self.unrouted.clear();
+    }
+
     /// Notes which instances every gateway has stopped sending requests to.
     pub(crate) fn note_routes(&mut self, routed: &BTreeSet<InstanceId>, now: Timestamp) {
-        self.unrouted.retain(|id, _| !routed.contains(id));
+        self.forget_unrouted(routed);
         for id in self.seen.keys().filter(|id| !routed.contains(*id)) {
             self.unrouted.entry(id.clone()).or_insert(now);
         }

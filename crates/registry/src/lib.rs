@@ -4,6 +4,7 @@
 
 mod instances;
 mod live;
+mod told;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
-use lockstep_domain::{EnvironmentName, Instance, OperationId, Timestamp};
+use lockstep_domain::{EnvironmentName, Instance, InstanceId, OperationId, Timestamp};
 use tokio::sync::watch;
 
 use live::Live;
@@ -49,6 +50,35 @@ impl Registry {
         now: Timestamp,
     ) -> Observed {
         self.with(environment, |live| live.observe(instances, now))
+    }
+
+    /// Notes that instances were told to end. From now on they are stopping wherever they are looked at.
+    pub fn tell(&self, environment: &EnvironmentName, instances: &[InstanceId]) {
+        self.with(environment, |live| instances.iter().for_each(|id| live.told.tell(id)));
+    }
+
+    /// Tells whether an instance was told to end.
+    #[must_use]
+    pub fn is_told(&self, environment: &EnvironmentName, instance: &InstanceId) -> bool {
+        self.with(environment, |live| live.told.contains(instance))
+    }
+
+    /// Returns the instances whose supervisor does not know yet that they were told to end.
+    #[must_use]
+    pub fn undelivered(&self, environment: &EnvironmentName) -> Vec<InstanceId> {
+        self.with(environment, |live| live.told.undelivered())
+    }
+
+    /// Notes that the supervisor of an instance knows that it is to end, whatever becomes of this server.
+    pub fn delivered(&self, environment: &EnvironmentName, instance: &InstanceId) {
+        self.with(environment, |live| live.told.delivered(instance));
+    }
+
+    /// Returns instances of an environment as they are: with those stopping that were told to end.
+    #[must_use]
+    pub fn shown(&self, environment: &EnvironmentName, mut instances: Vec<Instance>) -> Vec<Instance> {
+        self.with(environment, |live| live.told.show(&mut instances));
+        instances
     }
 
     /// Publishes a table when it differs from the last one in more than its revision; returns it then.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::CountingPeriod;
 use crate::instances::Instances;
+use crate::told::Told;
 use crate::traffic::{Totals, Traffic, add, since};
 
 /// A gateway that has not reported for this long is not waited for any more. It goes on serving its last table, and is
@@ -35,6 +36,7 @@ pub(crate) struct Live {
     in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
     traffic: Traffic,
     instances: Instances,
+    pub(crate) told: Told,
     period: Option<CountingPeriod>,
     counted_before: Totals,
     counting_since: Timestamp,
@@ -48,6 +50,7 @@ impl Default for Live {
             in_flight: BTreeMap::new(),
             traffic: Traffic::default(),
             instances: Instances::default(),
+            told: Told::default(),
             period: None,
             counted_before: Totals::new(),
             counting_since: Timestamp::default(),
@@ -58,6 +61,8 @@ impl Default for Live {
 impl Live {
     pub(crate) fn observe(&mut self, mut instances: Vec<Instance>, now: Timestamp) -> Observed {
         self.forget_silent(now);
+        self.told.forget_over(&instances);
+        self.told.show(&mut instances);
         self.instances.restamp(&mut instances, now);
         let tables = self.applied();
         if tables == Tables::Applied {
@@ -82,16 +87,27 @@ impl Live {
         }
         table.revision = now.0.max(table.revision + 1);
         self.published.send_replace(Some(table.clone()));
+        // From now on some gateway may send requests to them, whether it has confirmed the table or not.
+        self.instances.forget_unrouted(&self.routed());
         Some(table)
     }
 
     pub(crate) fn receive(&mut self, receipt: &GatewayReceipt, now: Timestamp) {
+        if self.joins_behind(receipt) {
+            self.instances.forget_all_unrouted();
+        }
         self.note(&receipt.gateway, receipt.revision, now);
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         // A gateway may have counted for days before this server first heard of it: none of that belongs to the period.
         for (arm, traffic) in self.traffic.receive(receipt) {
             add(&mut self.counted_before, &arm, traffic);
         }
+    }
+
+    /// Tells whether a gateway was not waited for until now and serves an older table, of which nobody knows whom it names.
+    fn joins_behind(&self, receipt: &GatewayReceipt) -> bool {
+        let newest = self.published.borrow().as_ref().map_or(0, |table| table.revision);
+        receipt.revision > 0 && receipt.revision < newest && !self.gateways.contains_key(&receipt.gateway)
     }
 
     /// Waits for a gateway as if it had reported an older table. What it counts is not known until it reports.
@@ -174,7 +190,9 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::routes::{ArmTraffic, ROUTE_TABLE_FORMAT};
+    use lockstep_domain::routes::{
+        ArmTraffic, Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, ServiceRoutes, Split, SplitRole,
+    };
     use lockstep_domain::{Arm, ConfigRevision, InstanceState, VersionNumber};
 
     use super::*;
@@ -289,6 +307,47 @@ mod tests {
         assert_eq!(live.observe(vec![], Timestamp(1_001)).tables, Tables::Pending);
         live.receive(&receipt("a", revision, 0), Timestamp(1_002));
         assert_eq!(live.observe(vec![], Timestamp(1_003)).tables, Tables::Applied);
+    }
+
+    fn table_with(instances: &[&str], baseline: u64) -> RouteTable {
+        let endpoint =
+            |id: &&str| Endpoint { instance: id.parse().unwrap(), address: ([127, 0, 0, 1], 20_000).into() };
+        let split = Split {
+            version: arm().version,
+            config: arm().config,
+            weight: FULL_WEIGHT,
+            role: SplitRole::Stable,
+            endpoints: instances.iter().map(endpoint).collect(),
+        };
+        let routes = ServiceRoutes { salt: String::new(), splits: vec![split] };
+        RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
+    }
+
+    #[test]
+    fn what_is_in_a_table_that_nobody_has_confirmed_yet_counts_as_routed() {
+        let mut live = Live::default();
+        let healthy = || vec![instance(InstanceState::Healthy)];
+        live.publish(table_with(&[], 1), Timestamp(1_000));
+        assert_eq!(live.observe(healthy(), Timestamp(1_001)).unrouted_since.len(), 1);
+        let revision = live.publish(table_with(&["orders-1"], 2), Timestamp(1_002)).unwrap().revision;
+        live.receive(&receipt("edge", revision, 0), Timestamp(1_003));
+        // Taken back before everybody had it: some gateway may serve it.
+        live.publish(table_with(&[], 1), Timestamp(1_004));
+        assert_eq!(live.observe(healthy(), Timestamp(1_005)).unrouted_since, BTreeMap::new());
+    }
+
+    #[test]
+    fn a_gateway_that_comes_back_with_an_old_table_may_send_requests_to_anybody() {
+        let mut live = Live::default();
+        let healthy = || vec![instance(InstanceState::Healthy)];
+        let old = live.publish(table_with(&["orders-1"], 1), Timestamp(1_000)).unwrap().revision;
+        let new = live.publish(table_with(&[], 2), Timestamp(2_000)).unwrap().revision;
+        assert_eq!(live.observe(healthy(), Timestamp(2_001)).unrouted_since.len(), 1);
+        live.receive(&receipt("edge", old, 0), Timestamp(3_000));
+        assert_eq!(live.observe(healthy(), Timestamp(3_001)).unrouted_since, BTreeMap::new());
+        live.receive(&receipt("edge", new, 0), Timestamp(3_002));
+        let again = live.observe(healthy(), Timestamp(3_003)).unrouted_since;
+        assert_eq!(again.into_values().collect::<Vec<_>>(), [Timestamp(3_003)]);
     }
 
     #[test]

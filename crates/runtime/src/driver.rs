@@ -148,7 +148,9 @@ impl LocalDriver {
         marked
             .map_err(io::Error::other)
             .flatten()
-            .map_err(|source| StopError::Mark { id: id.clone(), source })
+            .map_err(|source| StopError::Mark { id: id.clone(), source })?;
+        self.shared.change(|all| all.get_mut(id).map(end));
+        Ok(())
     }
 
     /// Forgets an instance that is over, with its log. An instance that is not known counts as removed.
@@ -315,6 +317,11 @@ impl Shared {
 fn ask_to_stop(folder: &InstanceFolder) {
     let request = serde_json::to_vec(&Request::Stop).unwrap_or_default();
     let _ = folder.with_socket(|path| UnixStream::connect(path)?.write_all(&[&request[..], b"\n"].concat()));
+}
+
+/// Shows an instance as told to end. Whatever its supervisor has said before it heard so does not change that.
+fn end(instance: &mut Instance) {
+    instance.state = instance.state.clone().once_told();
 }
 
 fn instance_of(spec: &SpecFile, status: &Status) -> Instance {

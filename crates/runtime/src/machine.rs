@@ -146,7 +146,8 @@ impl Machine {
     pub(crate) fn state(&self) -> InstanceState {
         match &self.phase {
             Phase::Over(state) => state.clone(),
-            Phase::Ending { .. } => InstanceState::Stopping,
+            // One that is ended because it failed was not told to end, and nobody should think so.
+            Phase::Ending { after: InstanceState::Stopped, .. } => InstanceState::Stopping,
             Phase::Running(running) if running.healthy_since.is_some() => InstanceState::Healthy,
             _ if self.was_healthy => InstanceState::Unhealthy { reason: self.trouble.clone() },
             _ => InstanceState::Starting,
@@ -206,7 +207,11 @@ impl Machine {
                 None
             }
             Phase::Running(_) | Phase::Spawning => Some(self.end(InstanceState::Stopped, now)),
-            Phase::Ending { .. } | Phase::Over(_) => None,
+            Phase::Ending { after, .. } => {
+                *after = InstanceState::Stopped;
+                None
+            }
+            Phase::Over(_) => None,
         }
     }
 

@@ -133,7 +133,8 @@ impl Follower {
     fn take_in(&mut self, status: Status) {
         self.shared.change(|all| {
             if let Some(instance) = all.get_mut(&self.id) {
-                instance.state = status.state;
+                let told = instance.state == InstanceState::Stopping;
+                instance.state = if told { status.state.once_told() } else { status.state };
                 instance.since = status.since;
                 instance.restarts = status.restarts;
             }

@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, instance_of};
+use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, end, instance_of};
 use crate::folder::InstanceFolder;
 use crate::status::Status;
 use crate::unpack;
@@ -131,5 +131,9 @@ fn read_instance(folder: &InstanceFolder) -> io::Result<Instance> {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
         other => other?,
     };
-    Ok(instance_of(&spec, &status.unwrap_or_else(|| Status::starting(crate::logs::now()))))
+    let mut instance = instance_of(&spec, &status.unwrap_or_else(|| Status::starting(crate::logs::now())));
+    if folder.is_marked_stop() {
+        end(&mut instance);
+    }
+    Ok(instance)
 }

@@ -79,7 +79,7 @@ fn a_process_that_is_not_healthy_in_time_is_ended_and_has_failed() {
     machine.step(Input::Time, ms(10));
     fails(&mut machine, ms(10));
     assert_eq!(machine.step(Input::Time, ms(5_000)), [Action::Signal]);
-    assert_eq!(machine.state(), InstanceState::Stopping);
+    assert_eq!(machine.state(), InstanceState::Starting, "nobody told it to end");
     ends(&mut machine, ms(5_001));
     assert_eq!(machine.state(), failed("not healthy within 5000 ms: no answer"));
 }

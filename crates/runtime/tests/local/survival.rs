@@ -197,6 +197,22 @@ async fn a_frozen_supervisor_keeps_its_instance_and_takes_requests_up_again() {
 }
 
 #[tokio::test]
+async fn what_was_told_to_end_is_stopping_before_its_supervisor_knows_and_after_the_server_died() {
+    let mut fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    let supervisor = fixture.supervisors()[0];
+    signal(supervisor, Signal::STOP);
+    fixture.driver().stop(&instance.id).await.unwrap();
+    let state = |fixture: &Fixture| fixture.driver().instance(&instance.id).unwrap().state;
+    assert_eq!(state(&fixture), InstanceState::Stopping);
+    fixture.reopen().await;
+    assert_eq!(state(&fixture), InstanceState::Stopping);
+    get(instance.address.unwrap());
+    signal(supervisor, Signal::CONT);
+    fixture.wait_until(&instance.id, |instance| instance.state == InstanceState::Stopped).await;
+}
+
+#[tokio::test]
 async fn what_was_half_made_or_half_removed_is_gone_after_opening() {
     let mut fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&[]).await;

@@ -1,0 +1,164 @@
+//! The journal of the simulation: a world that events are folded into, as the ledger does it.
+
+use std::sync::Arc;
+
+use lockstep_domain::changelog::Changelog;
+use lockstep_domain::compat::Relation;
+use lockstep_domain::contract::{Answer, Contracts, DatabaseWay, OfferedContract, UsedContract};
+use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::lifecycle::Lifecycle;
+use lockstep_domain::operation::Phase;
+use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop};
+use lockstep_domain::service::{Artifact, Source, Version};
+use lockstep_domain::world::consequences;
+use lockstep_domain::{
+    Actor, CallAddress, Digest, Environment, EnvironmentName, Event, Intent, Operation, OperationId,
+    Recorded, Strategy, Timestamp, VersionNumber, World, plan,
+};
+
+/// How long what was replaced stays warm.
+pub(crate) const WARM_MS: u64 = 60_000;
+
+/// The services here have no contracts.
+struct NoContracts;
+
+impl Contracts for NoContracts {
+    fn fit(&self, _: &UsedContract, _: &[String], _: &OfferedContract) -> Answer {
+        Answer::not_checked("there are none")
+    }
+
+    fn database(&self, _: &OfferedContract, _: &OfferedContract, _: DatabaseWay) -> Answer {
+        Answer::not_checked("there are none")
+    }
+}
+
+/// The world with one environment, `staging`, and four versions of one service.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    world: Arc<World>,
+}
+
+impl Ledger {
+    pub(crate) fn begin(now: Timestamp) -> Self {
+        let mut ledger = Self { world: Arc::default() };
+        ledger.record(first_events(now), now);
+        ledger
+    }
+
+    pub(crate) fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
+    pub(crate) fn environment(&self) -> Arc<Environment> {
+        Arc::clone(self.world.environment(&staging()).expect("it was created first"))
+    }
+
+    /// Tells whether nothing was recorded of the environment since it was looked at.
+    pub(crate) fn is_as_seen(&self, seen: &Arc<Environment>) -> bool {
+        Arc::ptr_eq(&self.environment(), seen)
+    }
+
+    pub(crate) fn record(&mut self, events: Vec<Event>, now: Timestamp) {
+        let mut next = World::clone(&self.world);
+        let mut open: std::collections::VecDeque<_> = events.into();
+        while let Some(event) = open.pop_front() {
+            let one = Recorded { seq: next.seq + 1, at: now, actor: Actor::lockstep(), event };
+            next.fold(&one).unwrap_or_else(|error| panic!("{error}"));
+            open.extend(consequences(&next, &one.event, now));
+        }
+        self.world = Arc::new(next);
+    }
+
+    /// Plans and begins an operation; a refusal is an ordinary answer.
+    pub(crate) fn begin_operation(
+        &mut self,
+        intent: &Intent,
+        strategy: Option<&Strategy>,
+        now: Timestamp,
+    ) -> Option<OperationId> {
+        let world = self.world();
+        let relation = Relation { world: &world, contracts: &NoContracts };
+        let plan = plan(relation, &staging(), intent, strategy, now).ok()?;
+        let operation = Operation {
+            id: OperationId(world.operations + 1),
+            environment: staging(),
+            actor: Actor::lockstep(),
+            intent: intent.clone(),
+            reason: String::new(),
+            plan,
+            begun: now,
+            phase: Phase::Preparing { wave: 0, since: now },
+        };
+        let id = operation.id;
+        self.record(vec![Event::OperationBegun { operation: Box::new(operation) }], now);
+        Some(id)
+    }
+}
+
+pub(crate) fn staging() -> EnvironmentName {
+    "staging".parse().expect("a valid name")
+}
+
+fn first_events(now: Timestamp) -> Vec<Event> {
+    let settings = EnvironmentSettings {
+        accepts_from: "created".parse().expect("a valid name"),
+        strategy: Strategy::AllAtOnce,
+        warm_ms: WARM_MS,
+        gateway_port: 8500,
+        gateway_url: CallAddress::Server,
+        gateway_rules: GatewayRules::default(),
+    };
+    let name = "orders".parse().expect("a valid name");
+    let mut events = vec![
+        Event::LifecycleDefined {
+            name: "default".parse().expect("a valid name"),
+            lifecycle: Lifecycle::standard(),
+        },
+        Event::EnvironmentCreated { environment: staging(), settings },
+        Event::ServiceRegistered {
+            service: name,
+            source: Source { repository: "/src".into(), folder: String::new() },
+            owner: None,
+            lifecycle: "default".parse().expect("a valid name"),
+        },
+    ];
+    events.extend((0..4).map(|minor| Event::VersionRecorded {
+        service: "orders".parse().expect("a valid name"),
+        version: Box::new(version(minor, now.plus_ms(minor))),
+    }));
+    events
+}
+
+fn version(minor: u64, now: Timestamp) -> Version {
+    Version {
+        number: VersionNumber::new(1, minor, 0),
+        commit: "c0ffee".into(),
+        branch: "main".into(),
+        reach: None,
+        artifact: Artifact { digest: Digest::from_bytes([1; 32]), bytes: 1 },
+        build: "b1".into(),
+        build_key: Digest::from_bytes([2; 32]),
+        tools: [].into(),
+        run: RunSpec {
+            command: vec!["./serve".into()],
+            variables: [].into(),
+            port: Port::Assigned,
+            health: HealthCheck::new(Probe::Tcp),
+            stop: Stop::default(),
+            restart: Restart::default(),
+        },
+        requires: [].into(),
+        contracts: Vec::new(),
+        routes: Vec::new(),
+        changelog: Changelog::default(),
+        notes: String::new(),
+        documents: [].into(),
+        recorded_by: Actor::lockstep(),
+        recorded: now,
+        stage: "created".parse().expect("a valid name"),
+        stage_since: now,
+        evidence: Vec::new(),
+        approvals: Vec::new(),
+    }
+}

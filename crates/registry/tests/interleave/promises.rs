@@ -1,0 +1,138 @@
+//! What must hold after every single step, and when everything has come to rest.
+
+use lockstep_domain::operation::{Move, Phase};
+use lockstep_domain::reconcile::DRAIN_TIMEOUT_MS;
+use lockstep_domain::{Arm, Event, InstanceId, InstanceState, OperationId};
+
+use crate::model::{Gateway, Model};
+
+/// Checks what must hold after a step.
+///
+/// # Errors
+/// The promise that is broken, in words.
+pub(crate) fn after_step(model: &Model) -> Result<(), String> {
+    // What was cut off serves its last table. Lockstep does not wait for it, and says so.
+    for gateway in [&model.inner, &model.outer].into_iter().filter(|gateway| !gateway.behind) {
+        nothing_ending_is_routed(model, gateway)?;
+        what_is_routed_can_answer(model, gateway)?;
+    }
+    model.fresh_ends.iter().try_for_each(|id| drained_before(model, id).and(nobody_wants(model, id)))?;
+    model.fresh_records.iter().try_for_each(|event| true_when_recorded(model, event))
+}
+
+fn nothing_ending_is_routed(model: &Model, gateway: &Gateway) -> Result<(), String> {
+    match gateway.routed().difference(&gateway.price).find(|id| model.ended.contains(id)) {
+        Some(id) => Err(format!("requests are routed to `{id}`, which was told to end")),
+        None => Ok(()),
+    }
+}
+
+fn what_is_routed_can_answer(model: &Model, gateway: &Gateway) -> Result<(), String> {
+    if model.accidents {
+        return Ok(());
+    }
+    let splits = gateway.table.iter().flat_map(|table| table.services.values()).flat_map(|s| &s.splits);
+    for split in splits.filter(|split| split.weight > 0) {
+        let healthy = |id: &InstanceId| {
+            model.host.bodies.get(id).is_some_and(|body| body.truth == InstanceState::Healthy)
+        };
+        let paid = || split.endpoints.iter().any(|endpoint| gateway.price.contains(&endpoint.instance));
+        if !split.endpoints.iter().any(|endpoint| healthy(&endpoint.instance)) && !paid() {
+            return Err(format!("requests go to orders@{}, and nobody is there", split.version));
+        }
+    }
+    Ok(())
+}
+
+fn drained_before(model: &Model, id: &InstanceId) -> Result<(), String> {
+    let flights = |gateway: &Gateway| match gateway.behind {
+        true => 0,
+        false => gateway.flights.get(id).copied().unwrap_or(0),
+    };
+    let waited = model.unnamed.get(id).map(|since| model.now.since_ms(*since));
+    match (flights(&model.inner) + flights(&model.outer), waited) {
+        (_, None) => Err(format!("`{id}` was told to end while it is in a table")),
+        (1.., Some(waited)) if waited < DRAIN_TIMEOUT_MS => {
+            Err(format!("`{id}` was told to end with requests under way"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the newest decision wants is not told to end by an older one.
+fn nobody_wants(model: &Model, id: &InstanceId) -> Result<(), String> {
+    let (environment, arm) = (model.ledger.environment(), &model.host.bodies[id].arm);
+    let taken_over =
+        environment.operation.iter().filter(|operation| !matches!(operation.phase, Phase::Reverting { .. }));
+    let targets = taken_over.flat_map(|operation| operation.plan.moves().filter_map(Move::to_arm));
+    let current = environment.entries().iter().map(|(service, entry)| entry.arm(service));
+    let is_wanted = targets.chain(current).any(|wanted| wanted == *arm);
+    let (left, wanted) = (standing(model, arm).count(), environment.replicas_of(&arm.service) as usize);
+    if is_wanted && left < wanted && !model.accidents {
+        return Err(format!("`{id}` was told to end, and {arm} is wanted: {left} of {wanted} are left"));
+    }
+    Ok(())
+}
+
+fn true_when_recorded(model: &Model, event: &Event) -> Result<(), String> {
+    match event {
+        Event::OperationDone { operation, .. } => done_is_true(model, *operation),
+        Event::WaveShifted { operation, wave, .. } => {
+            let operation = model.ledger.world().find_operation(*operation).cloned().expect("it is recorded");
+            let moves = operation.plan.waves.get(*wave).into_iter().flatten();
+            let arms: Vec<_> = moves.filter_map(Move::to_arm).collect();
+            arms.iter().try_for_each(|arm| enough(model, arm, "it was given requests"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn done_is_true(model: &Model, id: OperationId) -> Result<(), String> {
+    let environment = model.ledger.environment();
+    for (service, entry) in environment.entries() {
+        enough(model, &entry.arm(service), &format!("operation {id} was done"))?;
+    }
+    Ok(())
+}
+
+fn enough(model: &Model, arm: &Arm, when: &str) -> Result<(), String> {
+    let wanted = model.ledger.environment().replicas_of(&arm.service) as usize;
+    let stands = standing(model, arm).filter(|state| model.accidents || **state == InstanceState::Healthy);
+    let stands = stands.count();
+    if stands < wanted && !model.accidents {
+        return Err(format!("{arm} has {stands} of {wanted} instances when {when}"));
+    }
+    Ok(())
+}
+
+fn standing<'a>(model: &'a Model, arm: &'a Arm) -> impl Iterator<Item = &'a InstanceState> {
+    let bodies = model.host.bodies.iter().filter(move |(_, body)| body.arm == *arm);
+    let alive = bodies.filter(|(id, body)| !body.truth.is_over() && !model.ended.contains(*id));
+    alive.map(|(_, body)| &body.truth)
+}
+
+/// Checks what must hold when nothing is left to do.
+///
+/// # Errors
+/// The promise that is broken, in words.
+pub(crate) fn at_rest(model: &Model) -> Result<(), String> {
+    let environment = model.ledger.environment();
+    if let Some(operation) = &environment.operation {
+        return Err(format!("operation {} does not end: {:?}", operation.id, operation.phase));
+    }
+    for (service, entry) in environment.entries() {
+        let arm = entry.arm(service);
+        let (runs, wanted) = (standing(model, &arm).count(), environment.replicas_of(service) as usize);
+        if runs != wanted {
+            return Err(format!("{runs} instances of {arm} run, and {wanted} are wanted"));
+        }
+    }
+    for (id, body) in model.host.bodies.iter().filter(|(_, body)| !body.truth.is_over()) {
+        let current = environment.entries().get(&body.arm.service).map(|entry| entry.arm(&body.arm.service));
+        let is_current = current.as_ref() == Some(&body.arm);
+        if !is_current && !environment.keeps_warm(&body.arm, model.looked) {
+            return Err(format!("`{id}` still runs, and nothing asks for it"));
+        }
+    }
+    Ok(())
+}
