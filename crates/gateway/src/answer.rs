@@ -131,7 +131,8 @@ pub(crate) fn read(
     output.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", raw.reason.unwrap_or_default()).as_bytes());
     facts.write(raw.headers, status, output);
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
-    let reusable = persistent && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
+    let reusable =
+        persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
     Ok(Some(AnswerHead { status, body, reusable, length }))
 }
 
@@ -139,6 +140,10 @@ pub(crate) fn read(
 struct Facts<'b> {
     length: Option<u64>,
     chunked: bool,
+    identity: bool,
+    /// Whether the framing is said in a way that not everybody reads alike. What it says is passed on in ours, and the
+    /// connection is not used again.
+    odd: bool,
     close: bool,
     keep_alive: bool,
     websocket: bool,
@@ -150,18 +155,8 @@ impl<'b> Facts<'b> {
         let mut facts = Self::default();
         for header in headers {
             match Field::of(header.name) {
-                Field::ContentLength => {
-                    let length = parse_length(header.value).ok_or(BadAnswer::Length)?;
-                    if facts.length.replace(length).is_some() {
-                        return Err(BadAnswer::Length);
-                    }
-                }
-                Field::TransferEncoding
-                    if facts.chunked || !header.value.eq_ignore_ascii_case(b"chunked") =>
-                {
-                    return Err(BadAnswer::Encoding);
-                }
-                Field::TransferEncoding => facts.chunked = true,
+                Field::ContentLength => facts.note_length(header.value)?,
+                Field::TransferEncoding => facts.note_encoding(header.value)?,
                 Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
                 Field::Connection => {
                     facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"));
@@ -169,10 +164,40 @@ impl<'b> Facts<'b> {
                 _ => {}
             }
         }
+        if facts.chunked && facts.identity {
+            return Err(BadAnswer::Encoding);
+        }
         if facts.chunked && facts.length.is_some() {
             return Err(BadAnswer::Length);
         }
         Ok(facts)
+    }
+
+    /// Takes a length, also one that is repeated: what is the same everywhere can be read in one way only.
+    fn note_length(&mut self, value: &[u8]) -> Result<(), BadAnswer> {
+        for one in value.split(|&byte| byte == b',') {
+            let length = parse_length(one.trim_ascii()).ok_or(BadAnswer::Length)?;
+            match self.length.replace(length) {
+                Some(before) if before != length => return Err(BadAnswer::Length),
+                before => self.odd |= before.is_some(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `chunked`, also when programs behind each other repeat it, and `identity`, which means nothing.
+    fn note_encoding(&mut self, value: &[u8]) -> Result<(), BadAnswer> {
+        for one in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if one.eq_ignore_ascii_case(b"chunked") {
+                self.odd |= self.chunked;
+                self.chunked = true;
+            } else if one.eq_ignore_ascii_case(b"identity") {
+                (self.identity, self.odd) = (true, true);
+            } else {
+                return Err(BadAnswer::Encoding);
+            }
+        }
+        Ok(())
     }
 
     fn note_connection(&mut self, value: &'b str) {
@@ -208,15 +233,18 @@ impl<'b> Facts<'b> {
     }
 
     fn write(&self, headers: &[Header<'_>], status: u16, output: &mut Vec<u8>) {
+        if let Some(length) = self.length.filter(|_| status != 204) {
+            output.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+        }
         for header in headers {
             let kind = Field::of(header.name);
             let passes = match kind {
-                Field::TransferEncoding
+                Field::ContentLength
+                | Field::TransferEncoding
                 | Field::Connection
                 | Field::Upgrade
                 | Field::HopByHop
                 | Field::Verdict => false,
-                Field::ContentLength => status != 204,
                 _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(header.name)),
             };
             if passes {

@@ -288,7 +288,7 @@ fn facts(request: Request<'_>) -> Facts {
         repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
         shieldable: bodiless && matches!(request.method, "GET" | "HEAD"),
         recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
-        expects_continue: request.expects_continue && request.minor == 1 && !bodiless,
+        waits_to_go_on: request.waits_to_go_on(),
         persistent: request.persistent,
         body: request.body,
     }

@@ -18,6 +18,8 @@ use crate::balance::{Pick, pick, pick_in};
 use crate::config::Timeouts;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
+use crate::forerun::Forerun;
+use crate::leaving::Delivery;
 use crate::loan::{Loan, Origin, Whole};
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
@@ -249,7 +251,6 @@ impl Exchange<'_> {
                 (true, _) => Failure::Broken(error.source.to_string()),
             });
         }
-        self.ask_for_body().await?;
         match self.talk(&mut loan, attempt).await {
             Ok(Talk::Passed(after)) => {
                 loan.whole().into_iter().for_each(Whole::give_back);
@@ -272,25 +273,18 @@ impl Exchange<'_> {
         writer.send_head(self.head, &self.facts.body, self.worker.timeouts.stall).await
     }
 
-    /// Tells a client that waits for it to send the body.
-    async fn ask_for_body(&mut self) -> Result<(), Failure> {
-        if !std::mem::take(&mut self.facts.expects_continue) || !self.client.input.is_empty() {
-            return Ok(());
-        }
-        let sent = self.client.send(b"HTTP/1.1 100 Continue\r\n\r\n", self.worker.timeouts.stall).await;
-        sent.map_err(|_| Failure::Client(ClientEnd::Gone))
-    }
-
     async fn talk(&mut self, loan: &mut Loan, attempt: Attempt<'_>) -> Result<Talk, HearError> {
         let Timeouts { stall, answer: limit, .. } = self.worker.timeouts;
         let (asked, persistent, target) = (self.facts.asked, self.facts.persistent, attempt.target);
         let (from_client, client_input, mut to_client) = self.client.parts();
         let (writer, upload, mut answer) = loan.ends();
         let body = (&mut self.facts.body, self.facts.recode);
-        let side = client_side(from_client, client_input, body, writer, stall);
+        let delivery = Delivery::default();
+        let side = client_side(from_client, client_input, body, writer, &delivery, stall);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
-        let head = hear(side.as_mut(), &mut answer, self.output, asked, limit).await?;
+        let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
+        let head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
         }
@@ -299,7 +293,14 @@ impl Exchange<'_> {
         self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
         let recode = head.recode(asked);
-        let flow = Flow { answer: &mut answer, recode, output: self.output, client: &mut to_client, stall };
+        let flow = Flow {
+            answer: &mut answer,
+            recode,
+            output: self.output,
+            client: &mut to_client,
+            delivery: &delivery,
+            stall,
+        };
         let after = pass(side, flow, head, asked, open, attempt).await;
         Ok(Talk::Passed(if upload.is_whole() { after } else { After::Linger }))
     }
@@ -313,9 +314,17 @@ impl Exchange<'_> {
         let (from_client, client_input, mut to_client) = self.client.parts();
         let (writer, _, mut answer) = loan.ends();
         let body = (&mut self.facts.body, self.facts.recode);
-        let side = pin!(client_side(from_client, client_input, body, writer, stall));
+        let delivery = Delivery::default();
+        let side = pin!(client_side(from_client, client_input, body, writer, &delivery, stall));
         let recode = head.recode(asked);
-        let flow = Flow { answer: &mut answer, recode, output: self.output, client: &mut to_client, stall };
+        let flow = Flow {
+            answer: &mut answer,
+            recode,
+            output: self.output,
+            client: &mut to_client,
+            delivery: &delivery,
+            stall,
+        };
         pass(side, flow, head, asked, open, attempt).await
     }
 

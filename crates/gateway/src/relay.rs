@@ -17,10 +17,12 @@ use tokio::time::timeout;
 use crate::answer::{AnswerHead, Asked};
 use crate::chunked::ChunkError;
 use crate::deadline::Deadline;
+use crate::forerun::Forerun;
 use crate::framing::{Body, Recode};
+use crate::leaving::{Delivery, watch};
 use crate::reply::{AnswerReader, HearError};
 use crate::upload::{RequestWriter, Upload};
-use crate::wire::{BODY_ROOM, fill, send, watch};
+use crate::wire::{BODY_ROOM, fill, send};
 
 /// Bytes of further requests that are read while one is answered.
 const MAX_READ_AHEAD: usize = 16 * 1_024;
@@ -42,6 +44,7 @@ pub(crate) async fn client_side<R: AsyncRead + Unpin>(
     input: &mut BytesMut,
     (body, recode): (&mut Body, Recode),
     mut upstream: RequestWriter<'_>,
+    delivery: &Delivery,
     stall: Duration,
 ) -> ClientEnd {
     while upstream.is_open() {
@@ -57,7 +60,8 @@ pub(crate) async fn client_side<R: AsyncRead + Unpin>(
             Ok(_) => return ClientEnd::Gone,
         }
     }
-    watch(&mut client, input, MAX_READ_AHEAD).await;
+    let sent = upstream.ended().unwrap_or_else(Instant::now);
+    watch(&mut client, input, MAX_READ_AHEAD, sent, delivery).await;
     ClientEnd::Gone
 }
 
@@ -68,18 +72,40 @@ pub(crate) struct Limit<'a> {
     pub(crate) deadline: &'a mut Deadline,
 }
 
-/// Hears the head of the answer.
-pub(crate) async fn hear(
+/// Hears the head of the answer; what comes before it is passed on.
+pub(crate) async fn hear<W: AsyncWrite + Unpin>(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
     answer: &mut AnswerReader<'_>,
     output: &mut Vec<u8>,
+    mut limit: Limit<'_>,
+    mut forerun: Forerun<'_, W>,
     asked: Asked,
-    limit: Limit<'_>,
+) -> Result<AnswerHead, HearError> {
+    loop {
+        let head = next_head(client_side.as_mut(), answer, output, &mut limit, &mut forerun, asked).await?;
+        if !head.is_interim() {
+            return Ok(head);
+        }
+        forerun.pass(&head, output).await.map_err(HearError::Client)?;
+        output.clear();
+    }
+}
+
+/// Hears the next head, which may be one before the answer.
+async fn next_head<W: AsyncWrite + Unpin>(
+    mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
+    answer: &mut AnswerReader<'_>,
+    output: &mut Vec<u8>,
+    limit: &mut Limit<'_>,
+    forerun: &mut Forerun<'_, W>,
+    asked: Asked,
 ) -> Result<AnswerHead, HearError> {
     let mut head = pin!(answer.head(asked, output));
     loop {
         // While the body is on its way only its stalling is limited.
-        limit.deadline.set(limit.upload.ended().unwrap_or_else(Instant::now) + limit.answer);
+        let last = limit.upload.ended().unwrap_or_else(Instant::now) + limit.answer;
+        let hesitates = forerun.hesitates_until();
+        limit.deadline.set(hesitates.map_or(last, |until| until.min(last)));
         tokio::select! {
             biased;
             head = &mut head => return head,
@@ -87,6 +113,9 @@ pub(crate) async fn hear(
             () = limit.deadline.passed() => {
                 if limit.upload.ended().is_some_and(|ended| ended.elapsed() >= limit.answer) {
                     return Err(HearError::Silent);
+                }
+                if hesitates.is_some_and(|until| until <= Instant::now()) {
+                    forerun.go_on().await.map_err(HearError::Client)?;
                 }
             }
         }
@@ -123,6 +152,7 @@ pub(crate) struct Flow<'a, 'l, W> {
     pub(crate) recode: Recode,
     pub(crate) output: &'a mut Vec<u8>,
     pub(crate) client: &'a mut W,
+    pub(crate) delivery: &'a Delivery,
     pub(crate) stall: Duration,
 }
 
@@ -146,6 +176,6 @@ impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
     async fn flush(&mut self) -> Result<(), RelayError> {
         let sent = send(self.client, self.output, self.stall).await;
         self.output.clear();
-        sent.map_err(|_| RelayError::Client)
+        sent.map(|()| self.delivery.note()).map_err(|_| RelayError::Client)
     }
 }

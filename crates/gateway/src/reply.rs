@@ -55,16 +55,17 @@ pub(crate) struct AnswerReader<'l> {
     half: ReadHalf<'l>,
     input: &'l mut BytesMut,
     reply: &'l mut Reply,
+    /// Heads below 200 that came before the answer.
+    interim: usize,
 }
 
 impl<'l> AnswerReader<'l> {
     pub(crate) fn new(half: ReadHalf<'l>, input: &'l mut BytesMut, reply: &'l mut Reply) -> Self {
-        Self { half, input, reply }
+        Self { half, input, reply, interim: 0 }
     }
 
-    /// Reads the head of the answer; interim heads before it are passed over.
+    /// Reads the next head: that of the answer, or one that comes before it. Its status line and fields are written.
     pub(crate) async fn head(&mut self, asked: Asked, output: &mut Vec<u8>) -> Result<AnswerHead, HearError> {
-        let mut interim = 0;
         loop {
             if !self.input.is_empty()
                 && let Some(head) = answer::read(self.input, asked, output)?
@@ -75,16 +76,12 @@ impl<'l> AnswerReader<'l> {
                     *self.reply = Reply::Begun { left: head.body.clone(), reusable };
                     return Ok(head);
                 }
-                output.clear();
-                interim += 1;
-                if interim > MAX_INTERIM_HEADS {
-                    return Err(BadAnswer::Head.into());
-                }
-                continue;
+                self.interim += 1;
+                return if self.interim > MAX_INTERIM_HEADS { Err(BadAnswer::Head.into()) } else { Ok(head) };
             }
             match fill(&mut self.half, self.input, ANSWER_ROOM).await {
                 Ok(read) if read > 0 => {}
-                _ if self.input.is_empty() && interim == 0 => return Err(HearError::Closed),
+                _ if self.input.is_empty() && self.interim == 0 => return Err(HearError::Closed),
                 _ => return Err(HearError::Cut),
             }
         }

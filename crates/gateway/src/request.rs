@@ -24,8 +24,8 @@ pub(crate) use onward::Onward;
 
 /// Longest head of a request or an answer.
 pub(crate) const MAX_HEAD: usize = 32 * 1_024;
-/// Header fields in a head.
-pub(crate) const MAX_FIELDS: usize = 100;
+/// Header fields in a head. nginx has no bound but the length, HAProxy and Envoy one of 100, which some services pass.
+pub(crate) const MAX_FIELDS: usize = 256;
 /// How often a request may pass a gateway before it is taken for a loop.
 const MAX_HOPS: usize = 16;
 /// The name under which the gateway adds itself to `via`.
@@ -56,7 +56,7 @@ pub(crate) struct Request<'b> {
     pub(crate) body: Body,
     /// Whether the client can use its connection again.
     pub(crate) persistent: bool,
-    pub(crate) expects_continue: bool,
+    expects_continue: bool,
     pub(crate) websocket: bool,
     /// The key that an earlier hop decided. Anybody can write it, so it counts only from those who are trusted.
     carried_key: Option<Cow<'b, [u8]>>,
@@ -280,6 +280,11 @@ impl<'b> Request<'b> {
             self.authority = host;
         }
         Ok(())
+    }
+
+    /// Tells whether the client sends its body only when it is told to.
+    pub(crate) fn waits_to_go_on(&self) -> bool {
+        self.expects_continue && self.minor == 1 && !self.body.is_done()
     }
 
     /// Returns the key that the request came with, as far as its caller is believed.

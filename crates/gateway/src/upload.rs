@@ -89,6 +89,11 @@ impl<'l> RequestWriter<'l> {
         self.upload.ended().is_none()
     }
 
+    /// Tells when the sending ended, whole or not.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.upload.ended()
+    }
+
     /// Sends what has arrived of the body.
     pub(crate) async fn send_body(
         &mut self,

@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 /// A buffer that grew beyond this is given back while the connection has nothing to do.
 const KEPT_ROOM: usize = 2 * ANSWER_ROOM;
 /// Room that is made for a read of a head.
-const HEAD_ROOM: usize = 8 * 1_024;
+pub(crate) const HEAD_ROOM: usize = 8 * 1_024;
 /// Room that is made for the beginning of an answer: most answers fit in as a whole, and are read and sent at once.
 pub(crate) const ANSWER_ROOM: usize = 32 * 1_024;
 /// Room that is made for a read of a body.
@@ -176,16 +176,4 @@ pub(crate) async fn tunnel(client: &mut Wire, upstream: &mut Wire) -> io::Result
         up = tokio::io::copy(&mut from_client, &mut to_upstream) => up.map(|_| ()),
         down = tokio::io::copy(&mut from_upstream, &mut to_client) => down.map(|_| ()),
     }
-}
-
-/// Reads from a side that should send nothing but may send the next request early; ends when it has closed.
-///
-/// Stops reading at `limit` bytes, so that a client that sends requests faster than they are answered has to wait.
-pub(crate) async fn watch<R: AsyncRead + Unpin>(stream: &mut R, input: &mut BytesMut, limit: usize) {
-    while input.len() < limit {
-        if !matches!(fill(stream, input, HEAD_ROOM).await, Ok(read) if read > 0) {
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
 }

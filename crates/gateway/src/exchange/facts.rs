@@ -14,7 +14,8 @@ pub(crate) struct Facts {
     pub(crate) shieldable: bool,
     pub(crate) body: Body,
     pub(crate) recode: Recode,
-    pub(crate) expects_continue: bool,
+    /// Whether the client sends its body only when it is told to.
+    pub(crate) waits_to_go_on: bool,
     pub(crate) persistent: bool,
 }
 

@@ -46,6 +46,9 @@ impl<'b> Request<'b> {
             put(output, &["\r\ntraceparent: ", traceparent]);
         }
         output.extend_from_slice(self.framing().as_bytes());
+        if self.waits_to_go_on() {
+            output.extend_from_slice(b"\r\nexpect: 100-continue");
+        }
         if self.websocket {
             output.extend_from_slice(b"\r\nconnection: upgrade\r\nupgrade: websocket");
         }

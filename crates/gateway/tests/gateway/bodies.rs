@@ -76,32 +76,6 @@ fn an_answer_that_ends_with_the_connection_is_chunked_for_the_client() {
 }
 
 #[test]
-fn the_client_is_told_to_continue_and_the_instance_does_not_hear_of_it() {
-    let echo = Instance::start(|request, stream| {
-        assert_eq!(request.header("expect"), None);
-        answer(stream, 200, &request.body)
-    });
-    let running = Running::start(&[stable(0, &[("echo", echo.address)])]);
-    let mut client = running.client();
-    client
-        .send("PUT / HTTP/1.1\r\nhost: shop.test\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
-        .unwrap();
-    assert_eq!(client.read().unwrap().status(), 100);
-    assert_eq!(client.ask("hi").unwrap().text(), "hi");
-}
-
-#[test]
-fn interim_heads_of_an_instance_are_not_taken_for_the_answer() {
-    let instance = Instance::start(|_, stream| {
-        raw(stream, b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")?;
-        answer(stream, 200, b"final")
-    });
-    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
-    let answered = running.client().get("/", "k").unwrap();
-    assert_eq!((answered.status(), answered.text().as_str(), answered.header("link")), (200, "final", None));
-}
-
-#[test]
 fn an_upload_waits_for_an_instance_that_does_not_read() {
     // The test's instances read what is announced; this one reads nothing.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -22,7 +22,7 @@ fn ambiguous_and_broken_requests_are_refused_and_never_reach_an_instance() {
     let running = Running::start(&[stable(0, &[("echo", echo.address)])]);
     let long_line = format!("GET /{} HTTP/1.1\r\n", "a".repeat(40_000));
     let long_head = format!("GET / HTTP/1.1\r\nhost: shop.test\r\na: {}\r\n\r\n", "b".repeat(40_000));
-    let many = format!("GET / HTTP/1.1\r\nhost: shop.test\r\n{}\r\n", "a: b\r\n".repeat(101));
+    let many = format!("GET / HTTP/1.1\r\nhost: shop.test\r\n{}\r\n", "a: b\r\n".repeat(257));
     let cases: &[(u16, &str)] = &[
         (
             400,

@@ -7,6 +7,7 @@ mod failures;
 mod hygiene;
 mod leaks;
 mod life;
+mod ordinary;
 mod paths;
 mod repeats;
 mod splits;
