@@ -41,6 +41,23 @@ pub struct RegisterService {
     /// The name of its lifecycle; the default one when it is missing.
     #[serde(default)]
     pub lifecycle: Option<StageName>,
+    /// Whether a service that comes from elsewhere so far is meant to come from here.
+    #[serde(default)]
+    pub known: KnownService,
+    /// Why it is meant to come from a repository without its versions.
+    #[serde(default)]
+    pub unrelated: Option<String>,
+}
+
+/// What happens to a service that is registered and comes from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KnownService {
+    /// It stays, and the request is refused.
+    #[default]
+    Stays,
+    /// It comes from the new place from now on.
+    Moves,
 }
 
 /// A service with its versions.
@@ -145,6 +162,9 @@ pub struct ReleaseRequest {
     /// Whether the commit is tagged.
     #[serde(default)]
     pub tag: TagChoice,
+    /// Why it is meant to be released although it does not contain the version before it.
+    #[serde(default)]
+    pub unrelated: Option<String>,
 }
 
 /// A document to attach to a version.

@@ -5,6 +5,8 @@ mod needs;
 mod number;
 mod problems;
 mod refusal;
+mod register;
+mod relation;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,28 +21,26 @@ use lockstep_domain::branch::NextNumber;
 use lockstep_domain::evidence::Evidence;
 use lockstep_domain::service::{Artifact, Document, Service, Source, Version};
 use lockstep_domain::{Actor, Event, ServiceName, StageName, Timestamp, VersionNumber, World};
-use lockstep_files::foreign;
-use lockstep_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use lockstep_pipeline::guard::GuardCommand;
-use lockstep_pipeline::local::{self, InRepository};
+use lockstep_pipeline::local;
 use lockstep_pipeline::{
     BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, SourceFolder, TakenContract,
 };
 
 use gate::Decided;
 use number::Standing;
-use problems::{failure_problem, manifest_part};
+use problems::failure_problem;
+pub(crate) use register::Place;
+use register::Registering;
 
 use crate::builds::Build;
 use crate::instances::with_sources;
-use crate::{Control, internal, not_found, services, storage_problem};
+use crate::{Control, internal, services, storage_problem};
 
 /// Most documents of one version.
 const MAX_DOCUMENTS: usize = 50;
 /// Longest notes of a version.
 const MAX_NOTES_BYTES: usize = 256 * 1024;
-/// What the manifest is called.
-const MANIFEST: &str = "lockstep.toml";
 
 impl Control {
     /// Registers a service under the name its manifest gives.
@@ -55,49 +55,12 @@ impl Control {
         let control = Arc::clone(self);
         let actor = actor.clone();
         let work = move || {
-            let source = located(request.source)?;
-            let manifest = control.manifest_of(&source)?;
-            control.record_service(
-                &actor,
-                &manifest.name,
-                manifest.owner.as_deref(),
-                &source,
-                request.lifecycle.as_ref(),
-            )?;
-            control.service(&manifest.name)
+            let registering = Registering::begin(&control, request)?;
+            let name = registering.name().clone();
+            registering.record(&actor)?;
+            control.service(&name)
         };
         tokio::task::spawn_blocking(work).await.map_err(internal)?
-    }
-
-    /// Reads the manifest of a source: from the work tree where there is one, else from the repository's main branch.
-    fn manifest_of(&self, source: &Source) -> Result<Manifest, Problem> {
-        let root = Path::new(&source.repository);
-        let folder = root.join(&source.folder);
-        if !folder.is_dir() {
-            return self.fetched_manifest(source);
-        }
-        let path = folder.join(MANIFEST);
-        let text = foreign::open_below(root, &Path::new(&source.folder).join(MANIFEST));
-        let text =
-            text.and_then(|file| foreign::read_text(file, MAX_MANIFEST_BYTES as u64)).map_err(|error| {
-                not_found(format!("`{}` cannot be read: {error}", path.display()), "write one: lockstep init")
-            })?;
-        lockstep_manifest::parse(&text, MANIFEST).map_err(|problems| {
-            let parts = problems.into_iter().map(manifest_part).collect();
-            Problem::new(ErrorCode::BadRequest, format!("`{}` is not valid", path.display()))
-                .with_problems(parts)
-                .with_hint(format!("lockstep check {}", folder.display()))
-        })
-    }
-
-    fn fetched_manifest(&self, source: &Source) -> Result<Manifest, Problem> {
-        let work = tempfile::tempdir_in(&self.config.folder).map_err(internal)?;
-        let request = self.build_request("register", source, None, work.path())?;
-        let quiet = |_: &BuildEvent| {};
-        match lockstep_pipeline::prepare(&request, &quiet, &lockstep_pipeline::CancelToken::new()) {
-            Ok(prepared) => Ok(prepared.checked.manifest),
-            Err(failure) => Err(failure_problem(&failure)),
-        }
     }
 
     /// Begins a release. It goes on in the background; follow its build.
@@ -173,6 +136,7 @@ impl Control {
                 .with_hint("register it anew: lockstep service add PATH"));
         }
         let standing = Standing::of(&world, service, checked, &prepared.mirror, &asked.folder, request.bump)?;
+        let unrelated = relation::check(service, &standing.cut, &prepared, request.unrelated.as_deref())?;
         let decide =
             |contracts: &Contracts| self.decide(&world, service, &checked.manifest, &standing, contracts);
         let (built, decided) = match self.reusable(service, checked) {
@@ -206,6 +170,7 @@ impl Control {
             routes: checked.manifest.routes.clone(),
             changelog: standing.changelog.clone(),
             notes: request.notes.clone(),
+            unrelated,
             documents,
             recorded_by: actor.clone(),
             recorded: Timestamp::default(),
@@ -381,6 +346,7 @@ fn check_request(request: &ReleaseRequest) -> Result<(), Problem> {
     if request.notes.len() > MAX_NOTES_BYTES {
         return bad(format!("the notes are longer than {MAX_NOTES_BYTES} bytes; attach them as a document"));
     }
+    relation::check_reason(request.unrelated.as_deref())?;
     if request.documents.len() > MAX_DOCUMENTS {
         return bad(format!("more than {MAX_DOCUMENTS} documents"));
     }
@@ -395,28 +361,6 @@ fn check_request(request: &ReleaseRequest) -> Result<(), Problem> {
         }
         None => Ok(()),
     }
-}
-
-/// Finds the root of a local repository, so that any folder in it can be named.
-fn located(source: Source) -> Result<Source, Problem> {
-    let path = PathBuf::from(&source.repository);
-    if !path.is_dir() {
-        return Ok(source);
-    }
-    let path = path.canonicalize().map_err(internal)?;
-    let found = local::find(&path)
-        .map_err(|error| Problem::new(ErrorCode::Refused, with_sources(&error)).with_hint("install git"))?;
-    let Some(InRepository { root, below }) = found else {
-        let detail = format!("`{}` is not in a git repository", path.display());
-        return Err(Problem::new(ErrorCode::Refused, detail).with_hint("git init, commit, and try again"));
-    };
-    let Some(repository) = root.to_str().map(str::to_owned) else { return Ok(source) };
-    let folder = match (below.as_str(), source.folder.as_str()) {
-        (_, "") => below,
-        ("", folder) => folder.to_owned(),
-        (below, folder) => format!("{below}/{folder}"),
-    };
-    Ok(Source { repository, folder })
 }
 
 /// Tags the commit in a local repository. A tag is a service to people: when it fails, the version still stands.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use lockstep_api::types::{NextStage, ServiceView, VersionSummary, VersionView};
 use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::repository_address;
 use lockstep_domain::service::{Service, Source, Version};
 use lockstep_domain::world::DEFAULT_LIFECYCLE;
 use lockstep_domain::{Actor, EnvironmentName, Event, ServiceName, StageName, Timestamp, VersionRef, World};
 
+use crate::releases::Place;
 use crate::{Control, internal, not_found};
 
 /// Largest document that is shown.
@@ -39,12 +41,14 @@ impl Control {
         actor: &Actor,
         name: &ServiceName,
         owner: Option<&str>,
-        source: &Source,
+        place: &Place,
         lifecycle: Option<&StageName>,
     ) -> Result<(), Problem> {
+        let source = &place.source;
         let default: StageName = DEFAULT_LIFECYCLE.parse().map_err(internal)?;
         self.ledger.commit(actor, |world, _| {
             let known = world.services.get(name);
+            place.is_still_decided(known.map(Arc::as_ref))?;
             let lifecycle =
                 lifecycle.cloned().or_else(|| known.map(|k| k.lifecycle.clone())).unwrap_or(default.clone());
             if !world.lifecycles.contains_key(&lifecycle) {
@@ -72,6 +76,7 @@ impl Control {
                 source: source.clone(),
                 owner: owner.map(str::to_owned),
                 lifecycle,
+                unrelated: place.unrelated.clone(),
             };
             Ok((if same { Vec::new() } else { vec![registered] }, ()))
         })
@@ -148,12 +153,18 @@ fn view(world: &World, service: &Service) -> ServiceView {
     };
     ServiceView {
         name: service.name.clone(),
-        source: service.source.clone(),
+        source: shown(&service.source),
         owner: service.owner.clone(),
         lifecycle: service.lifecycle.clone(),
         registered: service.registered,
         versions: service.versions.values().rev().map(summary).collect(),
     }
+}
+
+/// A source as it is shown: journals of earlier releases may hold a password.
+fn shown(source: &Source) -> Source {
+    let repository = repository_address::shown(&source.repository).into_owned();
+    Source { repository, folder: source.folder.clone() }
 }
 
 fn runs_in(world: &World, reference: &VersionRef) -> Vec<EnvironmentName> {

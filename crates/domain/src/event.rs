@@ -70,6 +70,9 @@ pub enum Event {
         owner: Option<String>,
         /// The name of its lifecycle.
         lifecycle: StageName,
+        /// Why it comes from a repository without its versions now, when it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unrelated: Option<String>,
     },
     /// A version was cut.
     VersionRecorded {

@@ -46,6 +46,17 @@ impl Service {
     pub fn latest_recorded(&self) -> Option<&Arc<Version>> {
         self.versions.values().max_by_key(|version| (version.recorded, version.number.clone()))
     }
+
+    /// Returns the release that was cut last from a branch.
+    #[must_use]
+    pub fn latest_release_of(&self, branch: &str) -> Option<&Arc<Version>> {
+        let of_branch =
+            |version: &&Arc<Version>| version.branch == branch && !version.number.is_pre_release();
+        self.versions
+            .values()
+            .filter(of_branch)
+            .max_by_key(|version| (version.recorded, version.number.clone()))
+    }
 }
 
 /// Where a service's source lies.
@@ -92,6 +103,9 @@ pub struct Version {
     /// What a person wrote about it.
     #[serde(default)]
     pub notes: String,
+    /// Why it does not contain the commit of the version before it, when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrelated: Option<String>,
     /// Attached documents by kind (requirements, design, database, api, test-plan, deployment-plan, ...).
     #[serde(default)]
     pub documents: BTreeMap<String, Document>,

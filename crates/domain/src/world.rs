@@ -91,7 +91,7 @@ impl World {
                 self.environments.insert(environment.clone(), Arc::new(created));
                 Ok(())
             }
-            Event::ServiceRegistered { service, source, owner, lifecycle } => {
+            Event::ServiceRegistered { service, source, owner, lifecycle, unrelated: _ } => {
                 let versions =
                     self.services.get(service).map(|known| known.versions.clone()).unwrap_or_default();
                 let registered = self.services.get(service).map_or(at, |known| known.registered);

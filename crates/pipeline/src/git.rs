@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::cancel::CancelToken;
 use crate::process::{Bounds, CaptureError, Captured, capture};
+use crate::repository::{Credential, RepositoryLocation};
 
 /// Longest time of one question to a local repository.
 const QUERY_TIME: Duration = Duration::from_secs(120);
@@ -23,12 +24,13 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 const MAX_COMPLAINT: usize = 600;
 
 /// Variables of the server that git needs to reach a repository and to prove who it is.
-const PASSED_ON: [&str; 15] = [
+const PASSED_ON: [&str; 16] = [
     "PATH",
     "HOME",
     "USER",
     "XDG_CONFIG_HOME",
     "SSH_AUTH_SOCK",
+    "GIT_ASKPASS",
     "GIT_SSL_CAINFO",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -40,6 +42,9 @@ const PASSED_ON: [&str; 15] = [
     "NO_PROXY",
     "TMPDIR",
 ];
+/// The variable with the password, and a helper that hands it on.
+const PASSWORD: &str = "LOCKSTEP_GIT_PASSWORD";
+const HELPER: &str = r#"!f() { test "$1" = get && printf 'password=%s\n' "$LOCKSTEP_GIT_PASSWORD"; }; f"#;
 /// Settings that every call gets before its own arguments. Housekeeping stays in the foreground, so that nothing is left.
 const SETTINGS: [&str; 14] = [
     "-c",
@@ -154,6 +159,25 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
     passed_on.chain(fixed.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }
 
+/// The variables that tell git who it is, of an address that was recorded with a user or password: they stand in no list of
+/// processes and in no file.
+pub(crate) fn credential(location: &RepositoryLocation) -> BTreeMap<String, String> {
+    let Some(Credential { host, user, password }) = location.credential() else { return BTreeMap::new() };
+    let mut settings = vec![(format!("credential.{host}.username"), user.clone())];
+    if password.is_some() {
+        // An empty one first: no helper of the user may keep what comes from the address.
+        settings.push((format!("credential.{host}.helper"), String::new()));
+        settings.push((format!("credential.{host}.helper"), HELPER.to_owned()));
+    }
+    let mut env = BTreeMap::from([("GIT_CONFIG_COUNT".to_owned(), settings.len().to_string())]);
+    for (index, (name, value)) in settings.into_iter().enumerate() {
+        env.insert(format!("GIT_CONFIG_KEY_{index}"), name);
+        env.insert(format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
+    env.extend(password.clone().map(|password| (PASSWORD.to_owned(), password)));
+    env
+}
+
 /// The words of a call after `git`.
 pub(crate) fn arguments(folder: &Path, words: &[&OsStr]) -> Vec<std::ffi::OsString> {
     let fixed = SETTINGS.iter().map(|word| OsStr::new(*word).to_owned());
@@ -177,9 +201,24 @@ pub(crate) enum Answer {
 impl Git<'_> {
     /// Asks a question that may be answered with no.
     pub(crate) fn try_ask(&self, words: &[&str]) -> Result<Answer, GitError> {
+        self.try_ask_with(words, BTreeMap::new())
+    }
+
+    /// Asks a question about the `HEAD` of a repository elsewhere.
+    pub(crate) fn ask_head_of(
+        &self,
+        words: &[&str],
+        location: &RepositoryLocation,
+    ) -> Result<Vec<u8>, GitError> {
+        let address = location.as_argument().to_string_lossy();
+        let answer = self.try_ask_with(&[words, &[&address, "HEAD"]].concat(), credential(location))?;
+        self.demanded(words, answer)
+    }
+
+    fn try_ask_with(&self, words: &[&str], more: BTreeMap<String, String>) -> Result<Answer, GitError> {
         let words_os: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
         let mut command = Command::new("git");
-        command.args(arguments(self.folder, &words_os)).env_clear().envs(environment());
+        command.args(arguments(self.folder, &words_os)).env_clear().envs(environment()).envs(more);
         let bounds = Bounds { time: QUERY_TIME, output_bytes: MAX_ANSWER_BYTES };
         let Captured { status, stdout, stderr } = capture(command, bounds, self.cancel)
             .map_err(|source| GitError::Run { command: subcommand(words), source })?;
@@ -188,13 +227,39 @@ impl Git<'_> {
 
     /// Asks a question to which no is an error.
     pub(crate) fn ask(&self, words: &[&str]) -> Result<Vec<u8>, GitError> {
-        match self.try_ask(words)? {
+        let answer = self.try_ask(words)?;
+        self.demanded(words, answer)
+    }
+
+    fn demanded(&self, words: &[&str], answer: Answer) -> Result<Vec<u8>, GitError> {
+        match answer {
             Answer::Yes(output) => Ok(output),
             Answer::No { complaint } => Err(GitError::Refused {
                 command: subcommand(words),
                 folder: self.folder.to_owned(),
                 complaint,
             }),
+        }
+    }
+
+    /// Tells whether one commit is another, or comes before it. A commit that is not there comes before none.
+    pub(crate) fn is_ancestor(&self, earlier: &CommitId, later: &CommitId) -> Result<bool, GitError> {
+        let words = ["merge-base", "--is-ancestor", earlier.as_str(), later.as_str()];
+        Ok(matches!(self.try_ask(&words)?, Answer::Yes(_)))
+    }
+
+    /// Tells whether two commits have a history in common. A commit that is not there has none.
+    pub(crate) fn have_common_ancestor(&self, one: &CommitId, other: &CommitId) -> Result<bool, GitError> {
+        Ok(matches!(self.try_ask(&["merge-base", one.as_str(), other.as_str()])?, Answer::Yes(_)))
+    }
+
+    /// Tells whether a branch or tag leads to a commit.
+    pub(crate) fn leads_to(&self, commit: &CommitId) -> Result<bool, GitError> {
+        let contains = format!("--contains={commit}");
+        match self.try_ask(&["for-each-ref", "--count=1", &contains])? {
+            Answer::Yes(names) => Ok(!names.is_empty()),
+            // A commit that is not there.
+            Answer::No { .. } => Ok(false),
         }
     }
 

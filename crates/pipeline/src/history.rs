@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::git::{Answer, CommitId, Git, GitError, unintelligible};
+use crate::git::{Answer, CommitId, GitError, unintelligible};
 use crate::mirror::Mirror;
 use crate::nearest::nearest;
 use crate::repository::{Reference, SourceFolder};
@@ -130,8 +130,7 @@ impl Mirror {
 
     /// Asks the repository itself, because a mirror does not follow a moved `HEAD`.
     fn head(&self) -> Result<Head, GitError> {
-        let location = self.location().as_argument().to_string_lossy();
-        let answer = Git::ask(&self.git(), &["ls-remote", "--symref", "--", &location, "HEAD"])?;
+        let answer = self.git().ask_head_of(&["ls-remote", "--symref", "--"], self.location())?;
         let text = String::from_utf8_lossy(&answer);
         let mut first = text.lines().map(|line| line.split_ascii_whitespace().next().unwrap_or_default());
         let branch = text.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.split('\t').next());

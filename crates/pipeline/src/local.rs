@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cancel::CancelToken;
-use crate::git::{Answer, Git, GitError, unintelligible};
+use crate::git::{Answer, CommitId, Git, GitError, unintelligible};
 
 /// Where a folder lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub fn find(folder: &Path) -> Result<Option<InRepository>, GitError> {
     let root = lines.next().filter(|root| !root.is_empty()).ok_or_else(|| unintelligible(&words))?;
     let below = lines.next().unwrap_or_default().trim_end_matches('/').to_owned();
     Ok(Some(InRepository { root: root.into(), below }))
+}
+
+/// Tells whether a branch or tag of a repository leads to a commit.
+///
+/// # Errors
+/// When git cannot be asked.
+pub fn leads_to(folder: &Path, commit: &CommitId) -> Result<bool, GitError> {
+    let cancel = CancelToken::new();
+    Git { folder, cancel: &cancel }.leads_to(commit)
 }
 
 /// Tags a commit.

@@ -70,6 +70,36 @@ impl Mirror {
         })
     }
 
+    /// Tells whether a commit is another one, or comes after it.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn contains(&self, commit: &CommitId, other: &CommitId) -> Result<bool, git::GitError> {
+        self.git().is_ancestor(other, commit)
+    }
+
+    /// Tells whether two commits have a history in common.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn is_related(&self, commit: &CommitId, other: &CommitId) -> Result<bool, git::GitError> {
+        self.git().have_common_ancestor(commit, other)
+    }
+
+    /// Tells whether a branch or tag of the repository leads to a commit.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn leads_to(&self, commit: &CommitId) -> Result<bool, git::GitError> {
+        self.git().leads_to(commit)
+    }
+
+    /// Tells whether a part of the history is not there, because the repository is a shallow clone.
+    #[must_use]
+    pub fn is_shallow(&self) -> bool {
+        self.folder.join("shallow").exists()
+    }
+
     /// Tells whether a path of a commit is a file.
     pub(crate) fn has_file(&self, commit: &CommitId, path: &str) -> Result<bool, git::GitError> {
         let name = format!("{commit}:{path}");
@@ -101,8 +131,21 @@ pub(crate) fn update(
     } else {
         clone(&folder, location, place)?;
     }
+    forget_address(&folder, place)?;
     let in_use = Arc::new(share(&folder)?);
     Ok(Mirror { folder, location: location.clone(), cancel: place.cancel.clone(), _in_use: in_use })
+}
+
+/// Takes the address out of the mirror's settings, where git writes it: what is fetched is named each time. Mirrors of earlier
+/// releases have it there, perhaps with a password.
+fn forget_address(folder: &Path, place: &Workplace<'_>) -> Result<(), BuildFault> {
+    let git = Git { folder, cancel: place.cancel };
+    match git.try_ask(&["config", "--local", "--get-regexp", "^remote\\.origin\\."])? {
+        git::Answer::No { .. } => Ok(()),
+        git::Answer::Yes(_) => {
+            Ok(git.ask(&["config", "--local", "--remove-section", "remote.origin"]).map(|_| ())?)
+        }
+    }
 }
 
 /// Shares the lock of a mirror's folder. Only who holds the lock beside it locks out others, so this never waits.
@@ -115,8 +158,7 @@ fn share(folder: &Path) -> Result<File, BuildFault> {
 
 /// A name that tells people what it is, and tells repositories apart.
 fn mirror_name(location: &RepositoryLocation) -> String {
-    let argument = location.as_argument();
-    let digest = Digest::from_bytes(Sha256::digest(argument.as_encoded_bytes()).into());
+    let digest = Digest::from_bytes(Sha256::digest(location.identity()).into());
     let text = location.to_string();
     let last = text.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
     let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -213,10 +255,12 @@ fn remove_stale_locks(folder: &Path) {
 
 fn fetch(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) -> Result<(), BuildFault> {
     // Whatever has become of the mirror's own settings: the address and what is fetched are named here.
-    let options = ["fetch", "--prune", "--no-progress", "--quiet", "--"].map(OsStr::new);
-    let words = [&options[..], &[location.as_argument(), OsStr::new("+refs/*:refs/*")]].concat();
-    run_git(place, folder, folder, location.password(), &words)
-        .map_err(|reason| fetch_fault(location, reason))
+    let options = ["fetch", "--prune", "--no-progress", "--quiet", "--update-shallow"].map(OsStr::new);
+    // The mirror of a shallow clone grows with it.
+    let deeper = folder.join("shallow").exists().then_some(OsStr::new("--unshallow"));
+    let what = [OsStr::new("--"), location.as_argument(), OsStr::new("+refs/*:refs/*")];
+    let words: Vec<_> = options.into_iter().chain(deeper).chain(what).collect();
+    run_git(place, folder, folder, Some(location), &words).map_err(|reason| fetch_fault(location, reason))
 }
 
 /// Clones beside the final name, so that a mirror is whole or not there.
@@ -227,7 +271,7 @@ fn clone(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) ->
     // Without links, so that a mirror shares no file with a repository of this machine.
     let options = ["clone", "--mirror", "--no-hardlinks", "--no-progress", "--quiet", "--"].map(OsStr::new);
     let words = [&options[..], &[location.as_argument(), OsStr::new(".")]].concat();
-    let cloned = run_git(place, &partial, &partial, location.password(), &words)
+    let cloned = run_git(place, &partial, &partial, Some(location), &words)
         .map_err(|reason| fetch_fault(location, reason));
     let moved = cloned.and_then(|()| {
         // A damaged mirror gives way now, and not before there is a whole one.
@@ -254,12 +298,13 @@ pub(crate) enum Unfinished {
     Because(String),
 }
 
-/// Runs git under the guard, with its words in the log; `disk` is what it fills, `secret` what the log must not show.
+/// Runs git under the guard, with its words in the log; `disk` is what it fills, `location` the repository elsewhere that it
+/// talks to.
 pub(crate) fn run_git(
     place: &Workplace<'_>,
     folder: &Path,
     disk: &Path,
-    secret: Option<&str>,
+    location: Option<&RepositoryLocation>,
     words: &[&OsStr],
 ) -> Result<(), Unfinished> {
     let utf8 = |word: std::ffi::OsString| {
@@ -268,13 +313,14 @@ pub(crate) fn run_git(
     let arguments: Result<Vec<String>, Unfinished> =
         git::arguments(folder, words).into_iter().map(utf8).collect();
     let mut env = git::environment();
+    env.extend(location.map(git::credential).unwrap_or_default());
     env.insert(crate::guard::MARK.into(), place.mark().to_owned());
     let bounds = CommandBounds { time_ms: FETCH_TIME_MS, log_bytes: OWN_LOG_BYTES, disk_bytes: MIRROR_BYTES };
     let command = GuardedCommand {
         command: std::iter::once("git".to_owned()).chain(arguments?).collect(),
         folder: folder.to_owned(),
         env,
-        secrets: secret.map(str::to_owned).into_iter().collect(),
+        secrets: location.map(RepositoryLocation::secrets).unwrap_or_default(),
         output: None,
         disk: Some(disk.to_owned()),
         bounds,

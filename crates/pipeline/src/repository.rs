@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use lockstep_domain::repository_address;
 use thiserror::Error;
 
 /// Longest location, folder or reference.
@@ -38,17 +39,7 @@ fn checked(what: &'static str, text: &str, problem: Option<&'static str>) -> Res
 }
 
 fn refusal(what: &'static str, text: &str, why: &'static str) -> SourceError {
-    SourceError { what, text: without_password(text).chars().take(80).collect(), why }
-}
-
-/// Takes the user and password out of a URL, so that it can be shown.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => text.to_owned(),
-    }
+    SourceError { what, text: repository_address::shown(text).chars().take(80).collect(), why }
 }
 
 /// A git repository: a folder of this machine, or a URL with https, ssh or file.
@@ -57,25 +48,86 @@ pub enum RepositoryLocation {
     /// A folder: a work tree or a bare repository.
     Local(PathBuf),
     /// A URL, or `user@host:path`.
-    Remote(String),
+    Remote(RemoteLocation),
+}
+
+/// A repository that is reached by a URL.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RemoteLocation {
+    /// As it was recorded, perhaps with a password: releases of Lockstep before this one took them.
+    recorded: String,
+    /// What git is given: without user and password, where git can be told them otherwise.
+    given: String,
+    credential: Option<Credential>,
+}
+
+/// Who git says it is, of an address that was recorded with a user or password.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Credential {
+    /// The scheme and host that it is for.
+    pub(crate) host: String,
+    pub(crate) user: String,
+    pub(crate) password: Option<String>,
 }
 
 impl RepositoryLocation {
+    /// Reads the address of a repository that is to be recorded: one that holds no secret.
+    ///
+    /// # Errors
+    /// When it names no repository, or could hold a password or token.
+    pub fn to_record(text: &str) -> Result<Self, SourceError> {
+        match repository_address::secret_in(text) {
+            Some(why) => Err(refusal("repository that can be recorded", text, why)),
+            None => text.parse(),
+        }
+    }
+
     /// Returns what git is given, always after `--`.
     #[must_use]
     pub fn as_argument(&self) -> &std::ffi::OsStr {
         match self {
             Self::Local(path) => path.as_os_str(),
-            Self::Remote(url) => url.as_ref(),
+            Self::Remote(remote) => remote.given.as_ref(),
         }
     }
 
-    /// Returns the part of a URL that no log may show.
-    pub(crate) fn password(&self) -> Option<&str> {
-        let Self::Remote(url) = self else { return None };
-        let (_, rest) = url.split_once("://")?;
-        let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
-        user.split_once(':').map(|(_, password)| password)
+    /// Returns the text by which the repository is told from others.
+    pub(crate) fn identity(&self) -> &[u8] {
+        match self {
+            Self::Local(path) => path.as_os_str().as_encoded_bytes(),
+            Self::Remote(remote) => remote.recorded.as_bytes(),
+        }
+    }
+
+    /// Tells whether two addresses name the same place: with or without a user, `.git` or a slash at the end.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let plain = |location: &Self| {
+            let text = repository_address::shown(&String::from_utf8_lossy(location.identity())).into_owned();
+            let text = text.strip_prefix("file://").map_or(text.clone(), str::to_owned);
+            let text = text.trim_end_matches('/');
+            text.strip_suffix(".git").unwrap_or(text).trim_end_matches('/').to_owned()
+        };
+        plain(self) == plain(other)
+    }
+
+    /// Returns who git says it is, where the address tells.
+    pub(crate) const fn credential(&self) -> Option<&Credential> {
+        match self {
+            Self::Remote(remote) => remote.credential.as_ref(),
+            Self::Local(_) => None,
+        }
+    }
+
+    /// Returns the texts that no log may show.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let Self::Remote(RemoteLocation { recorded, credential, .. }) = self else { return Vec::new() };
+        let query = recorded.split_once(['?', '#']).map(|(_, query)| query.to_owned());
+        let user = recorded.split_once("://").and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
+        let written =
+            user.and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password.to_owned());
+        let decoded = credential.as_ref().and_then(|credential| credential.password.clone());
+        [query, written, decoded].into_iter().flatten().filter(|secret| !secret.is_empty()).collect()
     }
 
     /// Returns the folder, when it is one of this machine.
@@ -88,6 +140,41 @@ impl RepositoryLocation {
     }
 }
 
+impl RemoteLocation {
+    fn of(recorded: &str) -> Self {
+        let plain = Self { recorded: recorded.to_owned(), given: recorded.to_owned(), credential: None };
+        let Some((scheme, rest)) = recorded.split_once("://") else { return plain };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let Some((user, host)) = authority.rsplit_once('@') else { return plain };
+        let path = &rest[authority.len()..];
+        let (user, password) = user.split_once(':').map_or((user, None), |(user, word)| (user, Some(word)));
+        if scheme != "https" {
+            // Ssh asks for no password here; it only must not stand in a list of processes.
+            return Self { given: format!("{scheme}://{user}@{host}{path}"), ..plain };
+        }
+        let credential = Credential {
+            host: format!("{scheme}://{host}"),
+            user: percent_decoded(user),
+            password: password.map(percent_decoded),
+        };
+        Self { given: format!("{scheme}://{host}{path}"), credential: Some(credential), ..plain }
+    }
+}
+
+/// Decodes `%40` and the like, as git does with user and password.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
+            Some(byte) => (bytes.push(byte), rest = &after[2..]),
+            None => (bytes.push(*first), rest = after),
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 impl FromStr for RepositoryLocation {
     type Err = SourceError;
 
@@ -97,11 +184,11 @@ impl FromStr for RepositoryLocation {
             Some(("https" | "ssh", rest)) if rest.starts_with(['-', '/']) || rest.is_empty() => {
                 "the host is missing or would be taken for an option"
             }
-            Some(("https" | "ssh" | "file", _)) => return Ok(Self::Remote(text.to_owned())),
+            Some(("https" | "ssh" | "file", _)) => return Ok(Self::Remote(RemoteLocation::of(text))),
             Some(_) => "only https, ssh, file and folders of this machine are fetched",
             None if text.starts_with('/') => return Ok(Self::Local(text.into())),
             None if text.contains("::") => "transport helpers could run commands",
-            None if is_scp_like(text) => return Ok(Self::Remote(text.to_owned())),
+            None if is_scp_like(text) => return Ok(Self::Remote(RemoteLocation::of(text))),
             None => "a folder must be an absolute path, and a URL begins with https://, ssh:// or file://",
         };
         Err(refusal("git repository", text, why))
@@ -124,7 +211,7 @@ impl fmt::Display for RepositoryLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => path.display().fmt(f),
-            Self::Remote(url) => f.write_str(&without_password(url)),
+            Self::Remote(remote) => f.write_str(&repository_address::shown(&remote.recorded)),
         }
     }
 }
@@ -249,12 +336,36 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_not_shown() {
-        let location: RepositoryLocation = "https://ann:s3cret@example.com/x".parse().unwrap();
+    fn passwords_are_neither_shown_nor_given_as_arguments() {
+        let parse = |text: &str| text.parse::<RepositoryLocation>().unwrap();
+        let location = parse("https://ann:s3cr%40t@example.com/x");
         assert_eq!(format!("{location} {location:?}"), "https://example.com/x https://example.com/x");
-        assert_eq!(location.password(), Some("s3cret"));
+        assert_eq!(location.as_argument(), "https://example.com/x");
+        let Credential { host, user, password } = location.credential().unwrap();
+        assert_eq!((host.as_str(), user.as_str()), ("https://example.com", "ann"));
+        assert_eq!(password.as_deref(), Some("s3cr@t"));
+        assert_eq!(location.secrets(), ["s3cr%40t", "s3cr@t"]);
+        assert_eq!(parse("https://t0ken@example.com:1/x").as_argument(), "https://example.com:1/x");
+        assert_eq!(parse("ssh://git:s3cret@example.com/x").as_argument(), "ssh://git@example.com/x");
+        assert_eq!(parse("ssh://git@example.com/x").as_argument(), "ssh://git@example.com/x");
+        assert_eq!(parse("https://example.com/x?t=s3cret").secrets(), ["t=s3cret"]);
         let error = "http://ann:s3cret@example.com/x".parse::<RepositoryLocation>().unwrap_err();
         assert!(!error.to_string().contains("s3cret"), "{error}");
+        let error = RepositoryLocation::to_record("https://ann:s3cret@example.com/x").unwrap_err();
+        assert!(error.to_string().ends_with("it holds a password") && !error.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn the_same_place_has_several_addresses() {
+        let same = |a: &str, b: &str| {
+            let parse = |text: &str| text.parse::<RepositoryLocation>().unwrap();
+            parse(a).is_same_place(&parse(b))
+        };
+        assert!(same("https://example.com/x", "https://ann:pw@example.com/x.git/"));
+        assert!(same("/srv/git/x", "file:///srv/git/x/"));
+        assert!(!same("https://example.com/x", "https://example.com/y"));
+        assert!(!same("https://example.com/x", "https://example.org/x"));
+        assert!(!same("/srv/git/x", "/srv/git/x/y"));
     }
 
     #[test]

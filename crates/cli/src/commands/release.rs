@@ -47,6 +47,11 @@ pub(crate) struct Args {
     /// Tag the commit in the repository as SERVICE-VERSION.
     #[arg(long)]
     tag: bool,
+    /// Release although the commit does not contain the version before it; the reason is recorded.
+    ///
+    /// For a history that was rewritten on purpose.
+    #[arg(long, value_name = "REASON")]
+    unrelated: Option<String>,
     /// Return as soon as the build has begun.
     #[arg(long)]
     no_wait: bool,
@@ -102,6 +107,7 @@ impl Args {
             notes: notes.unwrap_or_default(),
             documents,
             tag: if self.tag { TagChoice::Tag } else { TagChoice::None },
+            unrelated: self.unrelated.clone(),
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_api::types::{RegisterService, ServiceView};
-use lockstep_domain::StageName;
+use lockstep_api::types::{KnownService, RegisterService, ServiceView};
 use lockstep_domain::service::Source;
+use lockstep_domain::{StageName, repository_address};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ enum ServiceCommand {
 /// Registers a service from its git repository.
 ///
 /// The repository must hold a lockstep.toml at its root, or in the folder that is named. A path below a repository
-/// means that folder of it. Registering again changes where the service comes from.
+/// means that folder of it. A service that comes from elsewhere stays where it is, unless --move says that it has moved.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep service add                                  the current folder
@@ -45,13 +45,21 @@ struct AddArgs {
     /// The lifecycle of its versions; the standard one when left out.
     #[arg(long, value_name = "NAME")]
     lifecycle: Option<StageName>,
+    /// Let a service that is registered come from here from now on. Its versions must be in the history of the repository.
+    #[arg(long = "move")]
+    moves: bool,
+    /// Move it although its versions are not in the history of the repository; the reason is recorded.
+    #[arg(long, value_name = "REASON", requires = "moves")]
+    unrelated: Option<String>,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let ServiceCommand::Add(args) = self.command;
         let source = source(&args.repository, args.folder)?;
-        let view = ctx.client.register(&RegisterService { source, lifecycle: args.lifecycle })?;
+        let known = if args.moves { KnownService::Moves } else { KnownService::Stays };
+        let (lifecycle, unrelated) = (args.lifecycle, args.unrelated);
+        let view = ctx.client.register(&RegisterService { source, lifecycle, known, unrelated })?;
         ctx.out.show(&view, registered_text)
     }
 }
@@ -64,6 +72,9 @@ fn registered_text(view: &ServiceView, style: &Style) -> String {
 /// Returns the repository as the server will find it.
 fn source(repository: &str, folder: Option<String>) -> Result<Source, Failure> {
     if is_url(repository) {
+        if let Some(why) = repository_address::secret_in(repository) {
+            return Err(secret(repository, why));
+        }
         return Ok(Source { repository: repository.to_owned(), folder: folder.unwrap_or_default() });
     }
     let path = match std::fs::canonicalize(repository) {
@@ -82,6 +93,15 @@ fn source(repository: &str, folder: Option<String>) -> Result<Source, Failure> {
     Ok(Source { repository, folder })
 }
 
+/// It is not even sent.
+fn secret(repository: &str, why: &str) -> Failure {
+    let shown = repository_address::shown(repository);
+    Failure::usage(format!("`{shown}` cannot be recorded as it was named: {why}")).hint(
+        "name it without user, password and query: git asks a credential helper, GIT_ASKPASS or ssh for them, as the user \
+         that the server runs as. A password that was typed here is best changed: shells and lists of processes keep it",
+    )
+}
+
 fn text(path: &Path) -> Result<String, Failure> {
     let not_text = || Failure::usage(format!("the path `{}` is not UTF-8", path.display()));
     path.to_str().map(str::to_owned).ok_or_else(not_text)
@@ -90,7 +110,11 @@ fn text(path: &Path) -> Result<String, Failure> {
 /// Tells a URL or `user@host:path` from a path.
 fn is_url(text: &str) -> bool {
     text.contains("://")
-        || text.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
+        || text
+            .split_once('/')
+            .map_or(text, |(host, _)| host)
+            .split_once('@')
+            .is_some_and(|(_, rest)| rest.contains(':'))
 }
 
 #[cfg(test)]
@@ -102,6 +126,14 @@ mod tests {
         for url in ["https://git.example.org/a.git", "ssh://a/b", "git@example.org:team/a.git"] {
             let found = source(url, None).unwrap();
             assert_eq!((found.repository.as_str(), found.folder.as_str()), (url, ""));
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_before_it_is_sent() {
+        for held in ["https://ann:s3cret@git.example.org/a.git", "ann:s3cret@example.org:a.git"] {
+            let shown = source(held, None).unwrap_err().render(&Style::plain());
+            assert!(!shown.contains("s3cret") && shown.contains("credential helper"), "{shown}");
         }
     }
 

@@ -97,7 +97,7 @@ fn a_mirror_goes_when_no_service_comes_from_its_repository_and_not_while_a_build
     eventually("the step runs", || fs::exists(&begun).unwrap().then_some(()));
     let new = place.repository("new");
     commit(&new, "two");
-    place.run(&["service", "add", new.folder()]);
+    place.run(&["service", "add", new.folder(), "--move", "--unrelated", "it is another one"]);
     let report = place.json(&["store", "gc"]);
     assert_eq!(reasons(&report["mirrors"]["stays"], &name), ["a build uses it"]);
     fs::write(&gate, "go on\n").unwrap();
@@ -113,6 +113,6 @@ fn a_mirror_goes_when_no_service_comes_from_its_repository_and_not_while_a_build
     // Moving back, the repository is fetched again.
     old.write("lockstep.toml", &manifest("store", "", ""));
     old.commit("fix: build at once");
-    place.run(&["service", "add", old.folder()]);
+    place.run(&["service", "add", old.folder(), "--move"]);
     place.release("store");
 }

@@ -12,4 +12,6 @@ mod contracts;
 mod crash;
 mod disk_states;
 mod foreign;
+mod passwords;
+mod repositories;
 mod support;

@@ -117,6 +117,7 @@ impl Stage {
                 source: Source { repository: "/src".into(), folder: String::new() },
                 owner: None,
                 lifecycle: "default".parse().unwrap(),
+                unrelated: None,
             });
         }
         let mut version = bare_version(&reference, self.now);
@@ -278,6 +279,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         routes: Vec::new(),
         changelog: Changelog::default(),
         notes: String::new(),
+        unrelated: None,
         documents: BTreeMap::new(),
         recorded_by: Actor::lockstep(),
         recorded: now,

@@ -121,6 +121,7 @@ fn first_events(now: Timestamp) -> Vec<Event> {
             source: Source { repository: "/src".into(), folder: String::new() },
             owner: None,
             lifecycle: "default".parse().expect("a valid name"),
+            unrelated: None,
         },
     ];
     events.extend((0..4).map(|minor| Event::VersionRecorded {
@@ -153,6 +154,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
         routes: Vec::new(),
         changelog: Changelog::default(),
         notes: String::new(),
+        unrelated: None,
         documents: [].into(),
         recorded_by: Actor::lockstep(),
         recorded: now,

@@ -57,6 +57,9 @@ fn facts(view: &VersionView, style: &Style) -> String {
     ]);
     table.row(["commit".into(), format!("{} on {}", short(&version.commit), version.branch)]);
     table.row(["cut".into(), format!("{} by {}", style.ago(version.recorded), version.recorded_by)]);
+    if let Some(reason) = &version.unrelated {
+        table.row(["unrelated".into(), format!("without the version before it: {}", printable(reason))]);
+    }
     table.row(["build".into(), version.build.clone()]);
     table.row(["artifact".into(), format!("{} ({} bytes)", version.artifact.digest, version.artifact.bytes)]);
     let tools: Vec<_> = version.tools.iter().map(|(tool, number)| format!("{tool} {number}")).collect();

@@ -15,9 +15,14 @@ pub(crate) const ENVIRONMENT: &str = "development";
 pub(crate) struct Place {
     folder: TempDir,
     token: Option<&'static str>,
+    /// Variables that the server gets beside those of the test.
+    env: Env,
     server: Child,
     address: String,
 }
+
+/// Names and values of variables.
+pub(crate) type Env = Vec<(&'static str, String)>;
 
 impl Place {
     /// Starts a server with a fresh data folder.
@@ -27,18 +32,23 @@ impl Place {
 
     /// Starts a server with its data folder in a given one.
     pub(crate) fn begin_in(folder: TempDir) -> Self {
-        Self::start(folder, None)
+        Self::start(folder, None, Env::new())
+    }
+
+    /// Starts a server with variables, with its data folder in a given one.
+    pub(crate) fn begin_with(folder: TempDir, env: Env) -> Self {
+        Self::start(folder, None, env)
     }
 
     /// Starts a server that demands a token; the commands of the place have it.
     pub(crate) fn begin_with_token(token: &'static str) -> Self {
-        Self::start(tempfile::tempdir().unwrap(), Some(token))
+        Self::start(tempfile::tempdir().unwrap(), Some(token), Env::new())
     }
 
-    fn start(folder: TempDir, token: Option<&'static str>) -> Self {
-        let (server, address) = start_server(folder.path(), "127.0.0.1:0", token)
+    fn start(folder: TempDir, token: Option<&'static str>, env: Env) -> Self {
+        let (server, address) = start_server(folder.path(), "127.0.0.1:0", token, &env)
             .unwrap_or_else(|failed| panic!("the server did not start:\n{}", failed.log));
-        Self { folder, token, server, address }
+        Self { folder, token, env, server, address }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -78,14 +88,14 @@ impl Place {
     }
 
     pub(crate) fn start_server(&mut self) {
-        (self.server, _) = start_server(self.folder.path(), &self.address, self.token)
+        (self.server, _) = start_server(self.folder.path(), &self.address, self.token, &self.env)
             .unwrap_or_else(|failed| panic!("the server did not start again:\n{}", failed.log));
     }
 
     /// Starts a server that must not start; returns its exit code and what it said.
     pub(crate) fn refused_server(&self) -> (i32, String) {
-        let failed =
-            start_server(self.folder.path(), &self.address, self.token).expect_err("it must not start");
+        let failed = start_server(self.folder.path(), &self.address, self.token, &self.env)
+            .expect_err("it must not start");
         (failed.code, failed.log)
     }
 
@@ -189,11 +199,17 @@ struct NotStarted {
     log: String,
 }
 
-fn start_server(folder: &Path, listen: &str, token: Option<&str>) -> Result<(Child, String), NotStarted> {
+fn start_server(
+    folder: &Path,
+    listen: &str,
+    token: Option<&str>,
+    env: &Env,
+) -> Result<(Child, String), NotStarted> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command.args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"]);
     command.arg(folder.join("data")).env_remove("LOCKSTEP_TOKEN");
     token.map(|token| command.env("LOCKSTEP_TOKEN", token));
+    command.envs(env.iter().map(|(name, value)| (name, value)));
     let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
     match announced(server.stderr.take().unwrap(), "server") {
         Ok(address) => Ok((server, address)),

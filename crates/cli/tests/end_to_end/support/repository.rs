@@ -32,14 +32,22 @@ impl Repository {
         self.git(&["commit", "--quiet", "--message", message]);
     }
 
-    fn git(&self, arguments: &[&str]) {
-        let status = Command::new("git")
+    /// Runs git in it; returns what it says.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
             .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false"])
             .args(arguments)
             .current_dir::<&Path>(&self.folder)
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success(), "git {}", arguments.join(" "));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        assert!(output.status.success(), "git {}: {}", arguments.join(" "), text(output.stderr));
+        text(output.stdout).trim().to_owned()
+    }
+
+    /// A repository that is there already.
+    pub(crate) fn at(folder: &str) -> Self {
+        Self { folder: folder.into() }
     }
 }
 

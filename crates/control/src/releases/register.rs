@@ -1,0 +1,261 @@
+//! Registering a service: where its manifest lies, and that a service does not change its repository by accident.
+//!
+//! Invariant: a place that is recorded holds no secret, and a service that is known comes from elsewhere only when that was
+//! asked for, and from a repository without its versions only with a reason.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_api::types::{KnownService, RegisterService};
+use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::service::{Service, Source, Version};
+use lockstep_domain::{Actor, ServiceName, StageName, repository_address};
+use lockstep_files::foreign;
+use lockstep_manifest::{MAX_MANIFEST_BYTES, Manifest};
+use lockstep_pipeline::local::{self, InRepository};
+use lockstep_pipeline::{BuildEvent, CancelToken, CommitId, Mirror, Prepared, RepositoryLocation};
+
+use super::problems::{failure_problem, manifest_part};
+use super::relation;
+use crate::instances::with_sources;
+use crate::{Control, internal, not_found};
+
+/// What the manifest is called.
+const MANIFEST: &str = "lockstep.toml";
+
+/// Where a service is to come from, decided against where it comes from so far.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) source: Source,
+    pub(crate) unrelated: Option<String>,
+    decided_against: Option<Source>,
+}
+
+impl Place {
+    /// Makes sure that nobody else has registered the service since this was decided.
+    pub(crate) fn is_still_decided(&self, known: Option<&Service>) -> Result<(), Problem> {
+        if known.map(|known| &known.source) == self.decided_against.as_ref() {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::Conflict, "the service was registered by somebody else meanwhile")
+            .with_hint("look at it with `lockstep services`, then run the command again"))
+    }
+}
+
+/// A service that is being registered.
+pub(super) struct Registering<'a> {
+    control: &'a Control,
+    manifest: Manifest,
+    place: Place,
+    lifecycle: Option<StageName>,
+}
+
+/// What was seen at a place.
+struct Seen {
+    manifest: Manifest,
+    history: History,
+}
+
+/// The history of a repository, wherever it is.
+enum History {
+    Local(PathBuf),
+    Mirror(Mirror),
+}
+
+impl History {
+    /// Tells whether it has the commit of a version.
+    fn has(&self, version: &Version) -> Result<bool, Problem> {
+        let Ok(commit) = version.commit.parse::<CommitId>() else { return Ok(false) };
+        let found = match self {
+            Self::Local(folder) => local::leads_to(folder, &commit),
+            Self::Mirror(mirror) => mirror.leads_to(&commit),
+        };
+        found.map_err(|error| internal(with_sources(&error)))
+    }
+}
+
+impl<'a> Registering<'a> {
+    pub(super) fn begin(control: &'a Control, request: RegisterService) -> Result<Self, Problem> {
+        let RegisterService { source, lifecycle, known, unrelated } = request;
+        relation::check_reason(unrelated.as_deref())?;
+        without_secret(&source)?;
+        let source = located(source)?;
+        let Seen { manifest, history } = control.look_at(&source)?;
+        let world = control.ledger.world();
+        let place = match world.services.get(&manifest.name) {
+            None => Place { source, unrelated: None, decided_against: None },
+            Some(service) => place_of_known(service, source, &history, known, unrelated)?,
+        };
+        Ok(Self { control, manifest, place, lifecycle })
+    }
+
+    pub(super) const fn name(&self) -> &ServiceName {
+        &self.manifest.name
+    }
+
+    pub(super) fn record(self, actor: &Actor) -> Result<(), Problem> {
+        let Self { control, manifest, place, lifecycle } = self;
+        control.record_service(actor, &manifest.name, manifest.owner.as_deref(), &place, lifecycle.as_ref())
+    }
+}
+
+fn without_secret(source: &Source) -> Result<(), Problem> {
+    let Err(error) = RepositoryLocation::to_record(&source.repository) else { return Ok(()) };
+    let hint = match repository_address::secret_in(&source.repository) {
+        Some(_) => {
+            "an address is recorded for ever: name it without user, password and query. Git asks a credential helper, \
+             GIT_ASKPASS or ssh for them, as the user that the server runs as: \
+             docs/guides/configuration-and-secrets.md#repositories. A password that was typed here is best changed"
+        }
+        None => "a folder of the server's host, or a URL with https:// or ssh://",
+    };
+    Err(Problem::new(ErrorCode::BadRequest, error.to_string()).with_hint(hint))
+}
+
+/// Decides where a known service comes from now.
+fn place_of_known(
+    service: &Service,
+    source: Source,
+    history: &History,
+    wish: KnownService,
+    reason: Option<String>,
+) -> Result<Place, Problem> {
+    let before = &service.source;
+    let decided_against = Some(before.clone());
+    if is_same_place(before, &source) {
+        // The same address in other words is no change, unless it gets rid of a password.
+        let keeps = repository_address::secret_in(&before.repository).is_none();
+        let source = if keeps { before.clone() } else { source };
+        return Ok(Place { source, unrelated: None, decided_against });
+    }
+    let missing = missing_there(service, history)?;
+    match (wish, missing, reason) {
+        (KnownService::Moves, None, _) => Ok(Place { source, unrelated: None, decided_against }),
+        (KnownService::Moves, Some(_), Some(reason)) => {
+            Ok(Place { source, unrelated: Some(reason), decided_against })
+        }
+        (_, missing, _) => Err(elsewhere(service, &source, missing)),
+    }
+}
+
+fn is_same_place(one: &Source, other: &Source) -> bool {
+    let location = |source: &Source| source.repository.parse::<RepositoryLocation>().ok();
+    let same_address = match (location(one), location(other)) {
+        (Some(one), Some(other)) => one.is_same_place(&other),
+        _ => one.repository == other.repository,
+    };
+    same_address && one.folder == other.folder
+}
+
+/// Returns the last version of a service when a repository has neither its commit nor that of the newest release.
+fn missing_there<'a>(service: &'a Service, history: &History) -> Result<Option<&'a Version>, Problem> {
+    let Some(last) = service.latest_recorded() else { return Ok(None) };
+    let mut releases = service.versions.values().filter(|version| !version.number.is_pre_release());
+    for version in [Some(last), releases.next_back()].into_iter().flatten() {
+        if history.has(version)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(last))
+}
+
+fn elsewhere(service: &Service, source: &Source, missing: Option<&Version>) -> Problem {
+    let name = &service.name;
+    let (before, after) = (&service.source, source);
+    let shown = |repository: &str| repository_address::shown(repository).into_owned();
+    let mut differences = Vec::new();
+    if before.repository != after.repository {
+        differences.push(format!("repository: {} -> {}", shown(&before.repository), after.repository));
+    }
+    if before.folder != after.folder {
+        differences.push(format!("folder: `{}` -> `{}`", before.folder, after.folder));
+    }
+    let (history, hint) = match missing {
+        Some(version) => (
+            format!(
+                "no branch or tag there leads to commit {}, which {name}@{} was cut from",
+                version.commit, version.number
+            ),
+            format!(
+                "is it another service? Give it a name of its own in its lockstep.toml. \
+                 Is it meant? lockstep service add {} --move --unrelated \"REASON\"",
+                after.repository
+            ),
+        ),
+        None if service.versions.is_empty() => (
+            format!("{name} has no version yet"),
+            format!("lockstep service add {} --move", after.repository),
+        ),
+        None => (
+            "the versions of the service are in its history".to_owned(),
+            format!("when it has moved: lockstep service add {} --move", after.repository),
+        ),
+    };
+    differences.push(history);
+    let part = |detail: String| ProblemPart { detail, ..ProblemPart::default() };
+    Problem::new(
+        ErrorCode::Refused,
+        format!("service `{name}` is registered already, and comes from elsewhere"),
+    )
+    .with_problems(differences.into_iter().map(part).collect())
+    .with_hint(hint)
+}
+
+impl Control {
+    /// Reads the manifest of a source: from the work tree where there is one, else from the repository's main branch.
+    fn look_at(&self, source: &Source) -> Result<Seen, Problem> {
+        let root = Path::new(&source.repository);
+        let folder = root.join(&source.folder);
+        if !folder.is_dir() {
+            return self.fetch(source);
+        }
+        let path = folder.join(MANIFEST);
+        let text = foreign::open_below(root, &Path::new(&source.folder).join(MANIFEST));
+        let text =
+            text.and_then(|file| foreign::read_text(file, MAX_MANIFEST_BYTES as u64)).map_err(|error| {
+                not_found(format!("`{}` cannot be read: {error}", path.display()), "write one: lockstep init")
+            })?;
+        let manifest = lockstep_manifest::parse(&text, MANIFEST).map_err(|problems| {
+            let parts = problems.into_iter().map(manifest_part).collect();
+            Problem::new(ErrorCode::BadRequest, format!("`{}` is not valid", path.display()))
+                .with_problems(parts)
+                .with_hint(format!("lockstep check {}", folder.display()))
+        })?;
+        Ok(Seen { manifest, history: History::Local(root.to_owned()) })
+    }
+
+    fn fetch(&self, source: &Source) -> Result<Seen, Problem> {
+        let scratch = self.config.folder.join(crate::instances::SCRATCH);
+        std::fs::create_dir_all(&scratch).map_err(internal)?;
+        let work = tempfile::tempdir_in(scratch).map_err(internal)?;
+        let request = self.build_request("register", source, None, work.path())?;
+        let quiet = |_: &BuildEvent| {};
+        match lockstep_pipeline::prepare(&request, &quiet, &CancelToken::new()) {
+            Ok(Prepared { checked, mirror }) => {
+                Ok(Seen { manifest: checked.manifest, history: History::Mirror(mirror) })
+            }
+            Err(failure) => Err(failure_problem(&failure)),
+        }
+    }
+}
+
+/// Finds the root of a local repository, so that any folder in it can be named.
+fn located(source: Source) -> Result<Source, Problem> {
+    let path = PathBuf::from(&source.repository);
+    if !path.is_dir() {
+        return Ok(source);
+    }
+    let path = path.canonicalize().map_err(internal)?;
+    let found = local::find(&path)
+        .map_err(|error| Problem::new(ErrorCode::Refused, with_sources(&error)).with_hint("install git"))?;
+    let Some(InRepository { root, below }) = found else {
+        let detail = format!("`{}` is not in a git repository", path.display());
+        return Err(Problem::new(ErrorCode::Refused, detail).with_hint("git init, commit, and try again"));
+    };
+    let Some(repository) = root.to_str().map(str::to_owned) else { return Ok(source) };
+    let folder = match (below.as_str(), source.folder.as_str()) {
+        (_, "") => below,
+        ("", folder) => folder.to_owned(),
+        (below, folder) => format!("{below}/{folder}"),
+    };
+    Ok(Source { repository, folder })
+}
