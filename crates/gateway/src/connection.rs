@@ -15,6 +15,7 @@ use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts};
 use crate::framing::{Body, Recode};
+use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::problem::{Next, Problem, Status};
 use crate::repeat::Repeat;
@@ -228,7 +229,7 @@ impl Connection {
                 break;
             };
             let wanted = service.choose(&self.key).unwrap_or(0);
-            if let Some(pick) = pick(service, wanted, &[], &self.worker.random) {
+            if let Some(pick) = pick(service, wanted, &[], &self.worker.random, Moment::now()) {
                 return Ok(Routed { service: Arc::clone(service), pick, strip: token + matched.strip });
             }
             // Either there is none, or those there were have just left the table.

@@ -11,8 +11,11 @@ use arc_swap::ArcSwapOption;
 use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRoutes, Split};
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
+use crate::balance::ArmHealth;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::instance::Instance;
+use crate::moment::Moment;
 use crate::repeat::RepeatBudget;
 use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
 
@@ -43,10 +46,31 @@ pub(crate) struct Environment {
 #[derive(Debug, Default)]
 struct State {
     revision: Option<u64>,
-    /// One view for each worker.
-    instances: BTreeMap<(InstanceId, SocketAddr), Vec<Arc<Endpoint>>>,
+    instances: BTreeMap<(InstanceId, SocketAddr), Known>,
     /// One tally for each worker.
     tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
+    /// Of the arms that the table names.
+    health: BTreeMap<Arm, Arc<ArmHealth>>,
+}
+
+/// An instance, and each worker's way to it.
+#[derive(Debug)]
+struct Known {
+    instance: Arc<Instance>,
+    views: Vec<Arc<Endpoint>>,
+}
+
+impl Known {
+    fn new(address: SocketAddr, workers: usize) -> Self {
+        let instance = Arc::new(Instance::new(address));
+        let views = (0..workers).map(|_| Arc::new(Endpoint::new(Arc::clone(&instance)))).collect();
+        Self { instance, views }
+    }
+
+    fn retire(&self) {
+        self.instance.retire();
+        self.views.iter().for_each(|view| view.clear());
+    }
 }
 
 impl Environment {
@@ -86,8 +110,8 @@ impl Environment {
     pub(crate) fn receipt(&self, gateway: &str) -> GatewayReceipt {
         let state = self.state();
         let mut in_flight = BTreeMap::new();
-        for ((instance, _), views) in &state.instances {
-            let count: u64 = views.iter().map(|view| view.in_flight()).sum();
+        for ((instance, _), known) in &state.instances {
+            let count = known.instance.in_flight();
             if count > 0 {
                 *in_flight.entry(instance.clone()).or_default() += count;
             }
@@ -101,12 +125,16 @@ impl Environment {
         }
     }
 
-    /// Closes connections to instances that were idle for longer than `limit`.
+    /// Closes connections to instances that were idle for longer than `limit`, and looks how many instances are healthy.
     pub(crate) fn sweep(&self, limit: Duration) {
-        let views: Vec<Arc<Endpoint>> = self.state().instances.values().flatten().cloned().collect();
+        let views: Vec<Arc<Endpoint>> =
+            self.state().instances.values().flat_map(|known| &known.views).cloned().collect();
         for view in views {
             view.sweep(limit);
         }
+        let table = self.tables.first().and_then(ArcSwapOption::load_full);
+        let services = table.iter().flat_map(|table| table.services.values());
+        services.flat_map(|service| &service.targets).for_each(|arm| arm.health.look(arm, Moment::now()));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,12 +160,12 @@ impl State {
             self.tallies
                 .entry(split.arm(service))
                 .or_insert_with(|| (0..workers).map(|_| Arc::default()).collect());
+            self.health.entry(split.arm(service)).or_default();
             for endpoint in &split.endpoints {
                 let key = (endpoint.instance.clone(), endpoint.address);
-                let make = || Arc::new(Endpoint::new(endpoint.address));
-                let views =
-                    self.instances.entry(key).or_insert_with(|| (0..workers).map(|_| make()).collect());
-                views.iter().for_each(|view| view.revive());
+                let known =
+                    self.instances.entry(key).or_insert_with(|| Known::new(endpoint.address, workers));
+                known.instance.revive();
             }
         }
     }
@@ -147,14 +175,15 @@ impl State {
         let named: BTreeSet<(&InstanceId, SocketAddr)> = splits(table)
             .flat_map(|(_, split)| split.endpoints.iter().map(|it| (&it.instance, it.address)))
             .collect();
-        self.instances.retain(|(instance, address), views| {
+        self.instances.retain(|(instance, address), known| {
             let stays = named.contains(&(instance, *address));
             if !stays {
-                views.iter().for_each(|view| view.retire());
+                known.retire();
             }
-            stays || views.iter().any(|view| view.in_flight() > 0)
+            stays || known.instance.in_flight() > 0
         });
         let current: BTreeSet<Arm> = splits(table).map(|(service, split)| split.arm(service)).collect();
+        self.health.retain(|arm, _| current.contains(arm));
         let excess = self.tallies.len().saturating_sub(current.len() + MAX_FORMER_ARMS);
         let former: Vec<Arm> =
             self.tallies.keys().filter(|&arm| !current.contains(arm)).take(excess).cloned().collect();
@@ -180,13 +209,14 @@ impl State {
     fn target(&self, service: &ServiceName, split: &Split, worker: usize) -> Target {
         let arm = split.arm(service);
         let view = |endpoint: &lockstep_domain::routes::Endpoint| {
-            let views = self.instances.get(&(endpoint.instance.clone(), endpoint.address));
-            views.map(|views| Arc::clone(&views[worker]))
+            let known = self.instances.get(&(endpoint.instance.clone(), endpoint.address));
+            known.map(|known| Arc::clone(&known.views[worker]))
         };
         Target {
             label: arm.version_ref().to_string(),
             role: split.role,
             tally: self.tallies.get(&arm).map(|tallies| Arc::clone(&tallies[worker])).unwrap_or_default(),
+            health: self.health.get(&arm).cloned().unwrap_or_default(),
             endpoints: split.endpoints.iter().filter_map(view).collect(),
         }
     }

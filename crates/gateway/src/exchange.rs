@@ -14,13 +14,15 @@ use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerHead, Asked, Verdict};
-use crate::balance::{Pick, pick, pick_in};
+use crate::balance::{Pick, note_failure, pick, pick_in};
 use crate::config::Timeouts;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
 use crate::forerun::Forerun;
+use crate::latency::Sample;
 use crate::leaving::Delivery;
 use crate::loan::{Loan, Origin, Whole};
+use crate::moment::{Moment, micros};
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
 use crate::repeat::{Cost, Counted, Loss, Past, Repeat, RepeatBudget, Step, next_step};
@@ -70,6 +72,7 @@ struct Lost {
     service: Arc<ServiceTargets>,
     /// Index of the arm in the service's targets.
     target: usize,
+    endpoint: Arc<Endpoint>,
     how: Failure,
 }
 
@@ -77,10 +80,35 @@ struct Lost {
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     target: &'a Target,
+    endpoint: &'a Arc<Endpoint>,
     /// The arm on trial that failed before.
     shielded: Option<&'a str>,
     /// Whether a failed answer is held back, so that the stable arm can be asked.
     may_hold: bool,
+}
+
+impl Attempt<'_> {
+    /// Notes how a request was answered, so many microseconds after it was sent.
+    fn heard(&self, head: &AnswerHead, slow: Option<u64>) {
+        let now = Moment::now();
+        match (head.is_failure(), slow) {
+            (true, slow) => self.failed(Duration::from_micros(slow.unwrap_or(0))),
+            (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(slow), now),
+            (false, None) => {}
+        }
+    }
+
+    /// Notes that the instance failed a request.
+    fn failed(&self, after: Duration) {
+        let now = Moment::now();
+        self.endpoint.instance.see(Sample::Failed(micros(after)), now);
+        note_failure(self.target, self.endpoint, now);
+    }
+
+    /// Notes that the client left before there was an answer.
+    fn abandoned(&self, after: Duration) {
+        self.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
+    }
 }
 
 /// How asking an instance went.
@@ -145,22 +173,26 @@ impl Exchange<'_> {
             let target = &service.targets[index];
             let may_hold = self.facts.shieldable && !self.course.repeated && service.shields(index);
             let shielded = self.course.shielded.clone();
-            let attempt = Attempt { target, shielded: shielded.as_deref(), may_hold };
             let endpoint = Arc::clone(lease.endpoint());
+            let attempt = Attempt { target, endpoint: &endpoint, shielded: shielded.as_deref(), may_hold };
+            let asked = Instant::now();
             let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
                 Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
                 Ok(Asking::Held(held)) => Failure::Held(held),
-                Err(Failure::Client(end)) => return self.client_failed(&end, target, began).await,
+                Err(Failure::Client(end)) => return self.client_failed(&end, attempt, began).await,
                 Err(failure) => failure,
             };
             let loss = failure.loss();
             if loss != Loss::Unsent {
                 target.tally.count(Outcome::Failed);
             }
-            self.course.tried.push(endpoint);
+            if matches!(loss, Loss::Broken | Loss::Silent) {
+                attempt.failed(asked.elapsed());
+            }
+            self.course.tried.push(Arc::clone(&endpoint));
             let next = self.next(index, loss, may_hold);
-            let lost = Lost { service: Arc::clone(&service), target: index, how: failure };
+            let lost = Lost { service: Arc::clone(&service), target: index, endpoint, how: failure };
             match next {
                 Some(next) if loss != Loss::Unsent => {
                     self.course.lost = Some(lost);
@@ -210,13 +242,13 @@ impl Exchange<'_> {
 
     /// Picks an instance of the arm that was not tried.
     fn beside(&self, target: usize) -> Option<Pick> {
-        pick_in(&self.service, target, &self.course.tried, &self.worker.random)
+        pick_in(&self.service, target, &self.course.tried, &self.worker.random, Moment::now())
     }
 
     /// Picks an instance that was not tried: of the arm, else of another, else of the table of this moment.
     fn elsewhere(&mut self, failed: usize) -> Option<Pick> {
         self.beside(failed)
-            .or_else(|| pick(&self.service, failed, &self.course.tried, &self.worker.random))
+            .or_else(|| pick(&self.service, failed, &self.course.tried, &self.worker.random, Moment::now()))
             .or_else(|| self.routed_anew())
     }
 
@@ -224,7 +256,8 @@ impl Exchange<'_> {
     fn routed_anew(&mut self) -> Option<Pick> {
         let table = self.table.load_full()?;
         let service = Arc::clone(table.services.get(&self.service.service)?);
-        let picked = pick(&service, service.choose(self.key)?, &self.course.tried, &self.worker.random);
+        let picked =
+            pick(&service, service.choose(self.key)?, &self.course.tried, &self.worker.random, Moment::now());
         self.service = service;
         picked
     }
@@ -283,8 +316,11 @@ impl Exchange<'_> {
         let side = client_side(from_client, client_input, body, writer, &delivery, stall);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
+        let unanswered = upload.is_whole().then(|| attempt.endpoint.instance.ask(Moment::now()));
         let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
         let head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
+        unanswered.into_iter().for_each(|it| it.heard(Moment::now()));
+        attempt.heard(&head, upload.ended().map(|ended| micros(ended.elapsed())));
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
         }
@@ -343,11 +379,10 @@ impl Exchange<'_> {
     }
 
     /// Ends a request whose client left or sent a body that cannot be read.
-    async fn client_failed(&mut self, end: &ClientEnd, target: &Target, began: Instant) -> After {
+    async fn client_failed(&mut self, end: &ClientEnd, attempt: Attempt<'_>, began: Instant) -> After {
         let problem = match end {
             ClientEnd::Gone => {
-                let failed = began.elapsed() >= PATIENCE;
-                target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
+                self.gone(attempt, began.elapsed());
                 return After::Close;
             }
             ClientEnd::Body(error) => Problem::new(Status::BadRequest, "bad_body", error.to_string()),
@@ -356,13 +391,25 @@ impl Exchange<'_> {
         self.answer(&problem, Next::Close).await
     }
 
+    /// Notes that the client left before there was an answer. Who had to wait for long was failed by the instance.
+    fn gone(&self, attempt: Attempt<'_>, after: Duration) {
+        let is_failure = after >= PATIENCE;
+        attempt.target.tally.count(if is_failure { Outcome::Failed } else { Outcome::Served });
+        match (is_failure, self.facts.body.is_done()) {
+            (true, true) => attempt.failed(after),
+            (false, true) => attempt.abandoned(after),
+            // The time was the client's own.
+            (_, false) => {}
+        }
+    }
+
     /// Answers for an arm that did not. What became of the instance that read the request first says most.
     async fn give_up(&mut self, last: Lost) -> After {
-        let Lost { service, target, how } = self.course.lost.take().unwrap_or(last);
+        let Lost { service, target, endpoint, how } = self.course.lost.take().unwrap_or(last);
         let target = &service.targets[target];
         let problem = match how {
             Failure::Held(held) => {
-                let attempt = Attempt { target, shielded: None, may_hold: false };
+                let attempt = Attempt { target, endpoint: &endpoint, shielded: None, may_hold: false };
                 return self.release(held, attempt).await;
             }
             Failure::Unreachable(error) => {
@@ -407,12 +454,17 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
     let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
     head.finish(flow.output, asked, next, verdict);
-    match (relay(side, flow).await, next) {
+    let relayed = relay(side, flow).await;
+    if relayed.is_ok() && !head.is_failure() {
+        attempt.endpoint.instance.succeeded();
+    }
+    match (relayed, next) {
         (Ok(()), Next::Keep) => After::Keep,
         (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,
         (Err(RelayError::Cut | RelayError::Body(_)), _) => {
             if !head.is_failure() {
                 attempt.target.tally.turned_bad();
+                attempt.failed(Duration::ZERO);
             }
             After::Close
         }

@@ -4,7 +4,7 @@
 //! and says in every answer which version served it. It decides nothing: tables come from outside, counters and
 //! receipts go back. It ends no TLS and speaks no HTTP/2 yet.
 //!
-//! Invariant: a worker thread shares nothing that it writes on the way of a request with another worker.
+//! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers.
 
 mod answer;
 mod balance;
@@ -12,6 +12,7 @@ mod chunked;
 mod config;
 mod connection;
 mod deadline;
+mod ejection;
 mod endpoint;
 mod environment;
 mod error;
@@ -21,10 +22,13 @@ pub mod follow;
 mod forerun;
 mod framing;
 mod gateway;
+mod instance;
 mod key;
+mod latency;
 mod leaving;
 mod listener;
 mod loan;
+mod moment;
 mod peer;
 mod problem;
 mod random;

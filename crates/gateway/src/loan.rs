@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::endpoint::Lease;
+use crate::moment::Moment;
 use crate::reply::{AnswerReader, Reply};
 use crate::upload::{RequestWriter, Upload};
 use crate::wire::{Wire, tunnel};
@@ -52,12 +53,12 @@ impl Loan {
 
     /// Opens a connection; it counts as an attempt of the instance whether it opens or not.
     pub(crate) async fn open(lease: Lease, limit: Duration) -> io::Result<Self> {
-        let endpoint = lease.endpoint();
-        let connecting = timeout(limit, TcpStream::connect(endpoint.address)).await;
+        let instance = &lease.endpoint().instance;
+        let connecting = timeout(limit, TcpStream::connect(instance.address)).await;
         let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match &connected {
-            Ok(_) => endpoint.connected(),
-            Err(_) => endpoint.refused(),
+            Ok(_) => instance.connected(),
+            Err(_) => instance.refused(Moment::now()),
         }
         Ok(Self::new(Wire::new(connected?), lease, Origin::New))
     }

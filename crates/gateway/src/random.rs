@@ -16,6 +16,12 @@ impl Random {
         Self(AtomicU64::new(RandomState::new().hash_one(worker)))
     }
 
+    /// Makes a source that always draws the same.
+    #[cfg(test)]
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
     /// Draws 64 random bits.
     pub(crate) fn draw(&self) -> u64 {
         let mut bits = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

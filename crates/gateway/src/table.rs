@@ -9,6 +9,7 @@ use lockstep_domain::routes::{
 };
 use lockstep_domain::{Arm, ServiceName};
 
+use crate::balance::ArmHealth;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 
@@ -35,6 +36,7 @@ pub(crate) struct Target {
     pub(crate) label: String,
     pub(crate) role: SplitRole,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) health: Arc<ArmHealth>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 

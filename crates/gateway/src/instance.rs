@@ -1,0 +1,237 @@
+//! What all workers know of an instance: requests under way, how slow it seems, whether it fails or refuses connections.
+//!
+//! Everything is an atomic number: nothing on the path of a request waits for another worker. Pairs that belong
+//! together may be written by two workers at once; then one sample counts a little wrong, and nothing else happens.
+//!
+//! Invariant: once [`Instance::retire`] returned, no request is counted in, so those under way only get fewer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::ejection::{Ejection, FAILURES};
+use crate::latency::{Latency, Load, Sample};
+use crate::moment::Moment;
+
+/// How long an instance is avoided after the first connection that could not be opened; doubles with each further one.
+const FIRST_AVOIDANCE: Duration = Duration::from_millis(100);
+/// The longest avoidance: an instance that came back is found within this time.
+const LONGEST_AVOIDANCE: Duration = Duration::from_secs(10);
+
+/// What all workers know of an instance.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) address: SocketAddr,
+    in_flight: AtomicU64,
+    retired: AtomicBool,
+    refusals: AtomicU32,
+    avoid_until: AtomicU64,
+    /// Requests that were sent as a whole and are not answered yet.
+    unanswered: AtomicU32,
+    /// When it last answered, or last got a request while it had none to answer.
+    heard: AtomicU64,
+    latency: AtomicU64,
+    latency_at: AtomicU64,
+    failures_in_row: AtomicU32,
+    out_until: AtomicU64,
+    times_out: AtomicU32,
+}
+
+impl Instance {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            in_flight: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
+            refusals: AtomicU32::new(0),
+            avoid_until: AtomicU64::new(0),
+            unanswered: AtomicU32::new(0),
+            heard: AtomicU64::new(0),
+            latency: AtomicU64::new(0),
+            latency_at: AtomicU64::new(0),
+            failures_in_row: AtomicU32::new(0),
+            out_until: AtomicU64::new(0),
+            times_out: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts a request as under way; returns `false`, and does not, when the instance has left the table.
+    ///
+    /// The count is raised before the flag is read, and `retire` writes the flag before anyone reads the count: so
+    /// either the request sees that it must not go there, or the receipt after the change shows it.
+    pub(crate) fn enter(&self) -> bool {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let enters = !self.is_retired();
+        if !enters {
+            self.leave();
+        }
+        enters
+    }
+
+    /// Counts a request as ended.
+    pub(crate) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Returns how many requests are under way.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Takes the instance out of the table.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes the instance in again after [`Self::retire`].
+    pub(crate) fn revive(&self) {
+        self.retired.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a connection was opened.
+    pub(crate) fn connected(&self) {
+        if self.refusals.load(Ordering::Relaxed) > 0 {
+            self.refusals.store(0, Ordering::Relaxed);
+            self.avoid_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a connection could not be opened: the instance is avoided for a growing time.
+    pub(crate) fn refused(&self, now: Moment) {
+        let before = self.refusals.fetch_add(1, Ordering::Relaxed).min(16);
+        let pause = FIRST_AVOIDANCE.saturating_mul(1 << before).min(LONGEST_AVOIDANCE);
+        self.avoid_until.store((now + pause).0, Ordering::Relaxed);
+    }
+
+    /// Tells whether it refused connections just now.
+    pub(crate) fn is_avoided(&self, now: Moment) -> bool {
+        now.0 < self.avoid_until.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether it failed so often that it is left alone for a while.
+    pub(crate) fn is_out(&self, now: Moment) -> bool {
+        self.ejection().is_out(now)
+    }
+
+    /// Returns what speaks for and against asking it.
+    pub(crate) fn load(&self, now: Moment) -> Load {
+        let silent = (self.unanswered.load(Ordering::Relaxed) > 0)
+            .then(|| now.since(Moment(self.heard.load(Ordering::Relaxed))));
+        Load {
+            under_way: self.in_flight.load(Ordering::Relaxed),
+            latency: self.latency().now(now).max(silent),
+        }
+    }
+
+    /// Notes that a request was sent as a whole.
+    pub(crate) fn ask(self: &Arc<Self>, now: Moment) -> Unanswered {
+        if self.unanswered.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.heard.store(now.0, Ordering::Relaxed);
+        }
+        Unanswered { instance: Arc::clone(self) }
+    }
+
+    /// Takes in what was seen of one request.
+    pub(crate) fn see(&self, sample: Sample, now: Moment) {
+        let after = self.latency().after(sample, now);
+        self.latency.store(after.micros, Ordering::Relaxed);
+        self.latency_at.store(after.at.map_or(0, |at| at.0), Ordering::Relaxed);
+    }
+
+    /// Notes that a request was answered to its end.
+    pub(crate) fn succeeded(&self) {
+        if self.failures_in_row.load(Ordering::Relaxed) > 0 {
+            self.failures_in_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that a request failed; returns whether that is reason to take the instance out.
+    pub(crate) fn failed(&self) -> bool {
+        self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
+    }
+
+    /// Takes the instance out for a while. After it, it is as good as new. Returns how long that is.
+    pub(crate) fn take_out(&self, now: Moment) -> Duration {
+        let next = self.ejection().again(now);
+        self.times_out.store(next.times, Ordering::Relaxed);
+        self.failures_in_row.store(0, Ordering::Relaxed);
+        self.latency_at.store(0, Ordering::Relaxed);
+        self.out_until.store(next.until.0, Ordering::Relaxed);
+        Duration::from_micros(next.until.since(now))
+    }
+
+    fn ejection(&self) -> Ejection {
+        let until = Moment(self.out_until.load(Ordering::Relaxed));
+        Ejection { until, times: self.times_out.load(Ordering::Relaxed) }
+    }
+
+    fn latency(&self) -> Latency {
+        let at = Some(self.latency_at.load(Ordering::Relaxed)).filter(|&at| at > 0).map(Moment);
+        Latency { micros: self.latency.load(Ordering::Relaxed), at }
+    }
+}
+
+/// A request that was sent as a whole and is not answered yet.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    instance: Arc<Instance>,
+}
+
+impl Unanswered {
+    /// Notes that an answer came, which shows that the instance lives.
+    pub(crate) fn heard(self, now: Moment) {
+        self.instance.heard.store(now.0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.instance.unanswered.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance() -> Arc<Instance> {
+        Arc::new(Instance::new(SocketAddr::from(([127, 0, 0, 1], 1))))
+    }
+
+    #[test]
+    fn an_instance_that_refuses_connections_is_avoided_until_one_opens() {
+        let (instance, now) = (instance(), Moment(1));
+        assert!(!instance.is_avoided(now));
+        instance.refused(now);
+        assert!(instance.is_avoided(now) && !instance.is_avoided(now + FIRST_AVOIDANCE));
+        instance.refused(now);
+        assert!(instance.is_avoided(now + FIRST_AVOIDANCE));
+        instance.connected();
+        assert!(!instance.is_avoided(now));
+    }
+
+    #[test]
+    fn the_longer_an_instance_is_silent_the_slower_it_seems_but_not_while_nobody_waits() {
+        let (instance, now) = (instance(), Moment(1));
+        instance.see(Sample::Served(1_000), now);
+        let unanswered = instance.ask(now);
+        let later = now + Duration::from_secs(2);
+        assert_eq!(instance.load(later).latency, Some(2_000_000));
+        drop(unanswered);
+        assert!(instance.load(later).latency < Some(10_000));
+    }
+
+    #[test]
+    fn five_failures_in_a_row_are_a_reason_and_a_success_begins_anew() {
+        let instance = instance();
+        assert!((0..4).all(|_| !instance.failed()));
+        instance.succeeded();
+        assert!((0..4).all(|_| !instance.failed()));
+        assert!(instance.failed());
+    }
+}
