@@ -1,5 +1,8 @@
 //! A client's connection: one request after the other is read, routed and handed to an [`Exchange`].
 
+#[cfg(test)]
+mod idle;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -7,10 +10,12 @@ use std::time::Instant;
 
 use bytes::Buf;
 use lockstep_domain::gateway_rules::Caller;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Asked;
 use crate::balance::{Pick, pick};
+use crate::buffers::Output;
 use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts};
@@ -27,8 +32,8 @@ use crate::worker::Worker;
 
 /// How often a request is routed again because the table changed under it.
 const MAX_TABLE_CHANGES: usize = 4;
-/// A buffer that grew beyond this is given back after the request that needed it.
-const KEPT_BUFFER: usize = 128 * 1_024;
+/// What the head for an instance is longer than the one of the client, in most cases.
+const ADDED_TO_HEAD: usize = 512;
 /// A body that arrived with its head and is no longer than this is sent with the head.
 const SENT_WITH_HEAD: u64 = 16 * 1_024;
 
@@ -40,10 +45,10 @@ pub(crate) struct Connection {
     environment: Arc<Environment>,
     worker: Arc<Worker>,
     stop: CancellationToken,
-    /// The head for the instance, used again for each request.
+    /// The head for the instance.
     head: Vec<u8>,
-    /// What goes to the client next, used again for each request.
-    output: Vec<u8>,
+    /// What goes to the client next.
+    output: Output,
     key: Vec<u8>,
     traceparent: String,
 }
@@ -89,24 +94,32 @@ impl Connection {
         stop: CancellationToken,
     ) -> Self {
         let deadline = Deadline::after(worker.timeouts.client_idle);
-        let (head, output, key, traceparent) = Default::default();
+        let (head, output, key, traceparent) = <(_, Output, _, _)>::default();
         Self { client, deadline, peer, environment, worker, stop, head, output, key, traceparent }
     }
 
-    /// Serves requests until the client leaves, does not follow the protocol, or the listener stops.
-    pub(crate) async fn serve(mut self) {
-        let stop = self.stop.clone();
-        let mut stopped = pin!(stop.cancelled());
-        loop {
-            let after = match self.next_request(stopped.as_mut()).await {
-                Step::Request(prepared) => self.exchange(*prepared).await,
-                Step::Refused(refusal) => self.refuse(&refusal).await,
-                Step::Closed => return,
-            };
-            match after {
-                After::Keep => self.tidy(),
-                After::Close => return,
-                After::Linger => return self.client.linger().await,
+    /// Serves requests until the client leaves, does not follow the protocol, or the listener stops; `permit` is held
+    /// until then.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` stores its arguments twice, for each idle connection"
+    )]
+    pub(crate) fn serve(mut self, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send {
+        async move {
+            let _permit = permit;
+            let stop = self.stop.clone();
+            let mut stopped = pin!(stop.cancelled());
+            loop {
+                let after = match self.next_request(stopped.as_mut()).await {
+                    Step::Request(prepared) => self.exchange(*prepared).await,
+                    Step::Refused(refusal) => Box::pin(self.refuse(&refusal)).await,
+                    Step::Closed => return,
+                };
+                match after {
+                    After::Keep => self.tidy(),
+                    After::Close => return,
+                    After::Linger => return Box::pin(self.client.linger()).await,
+                }
             }
         }
     }
@@ -182,7 +195,7 @@ impl Connection {
         let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
         self.key.extend_from_slice(request.key(caller).unwrap_or(made));
         let routed = origin.and_then(|origin| self.route(&request, origin));
-        self.head.clear();
+        self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
         if let Ok(routed) = &routed {
             let new_traceparent = Some(self.traceparent.as_str()).filter(|it| !it.is_empty());
             let (strip, peer, key) = (routed.strip, &self.peer, self.key.as_slice());
@@ -240,7 +253,7 @@ impl Connection {
         Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
     }
 
-    async fn exchange(&mut self, prepared: Prepared) -> After {
+    fn exchange(&mut self, prepared: Prepared) -> Pin<Box<impl Future<Output = After>>> {
         let Prepared { facts, routed } = prepared;
         let exchange = Exchange {
             client: &mut self.client,
@@ -256,13 +269,13 @@ impl Connection {
             budget: self.environment.repeats(),
             course: Course::default(),
         };
-        exchange.run(routed.pick).await
+        // Most connections are idle most of the time: what an exchange needs is only there while there is one.
+        Box::pin(exchange.run(routed.pick))
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> After {
-        self.output.clear();
-        refusal.problem.write(&mut self.output, refusal.is_head, refusal.next);
-        let sent = self.client.send(&self.output, self.worker.timeouts.stall).await;
+        refusal.problem.write(self.output.lend(), refusal.is_head, refusal.next);
+        let sent = self.client.send(self.output.bytes(), self.worker.timeouts.stall).await;
         match (sent, refusal.next) {
             (Err(_), _) => After::Close,
             (Ok(()), Next::Keep) => After::Keep,
@@ -270,13 +283,10 @@ impl Connection {
         }
     }
 
+    /// Keeps nothing that only work needs; of what was read, an empty buffer goes back when the connection waits.
     fn tidy(&mut self) {
-        self.client.tidy();
-        for buffer in [&mut self.output, &mut self.head] {
-            if buffer.capacity() > KEPT_BUFFER {
-                *buffer = Vec::new();
-            }
-        }
+        self.output.give_back();
+        self.head = Vec::new();
     }
 }
 

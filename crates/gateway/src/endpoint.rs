@@ -69,7 +69,7 @@ impl Endpoint {
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, whole: Whole) {
         let mut wire = whole.into_idle();
-        wire.tidy();
+        wire.empty();
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.instance.is_retired() {
             idle.push(Idle { wire, since: Instant::now() });

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{AnswerHead, Asked, Verdict};
 use crate::balance::{Pick, note_failure, pick, pick_in};
+use crate::buffers::Output;
 use crate::config::Timeouts;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
@@ -41,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Exchange<'c> {
     pub(crate) client: &'c mut Wire,
     pub(crate) deadline: &'c mut Deadline,
-    pub(crate) output: &'c mut Vec<u8>,
+    pub(crate) output: &'c mut Output,
     /// The head for the instance, with the body behind it when that was short and there.
     pub(crate) head: &'c [u8],
     pub(crate) worker: &'c Worker,
@@ -124,7 +125,7 @@ enum Asking {
 struct Held {
     loan: Loan,
     head: AnswerHead,
-    output: Vec<u8>,
+    output: Output,
 }
 
 /// What was heard on a connection.
@@ -276,7 +277,7 @@ impl Exchange<'_> {
 
     /// Sends the request on a connection, hears the answer and passes it on.
     async fn converse(&mut self, mut loan: Loan, attempt: Attempt<'_>) -> Result<Asking, Failure> {
-        self.output.clear();
+        self.output.give_back();
         if let Err(error) = self.send_head(&mut loan).await {
             return Err(match (error.began, loan.origin()) {
                 (false, Origin::Kept) => Failure::Stale(loan.hang_up()),
@@ -370,8 +371,8 @@ impl Exchange<'_> {
         attempt.target.tally.count(Outcome::Served);
         self.course.lost = None;
         let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
-        head.finish(&mut output, self.facts.asked, Next::Keep, verdict);
-        if self.client.send(&output, self.worker.timeouts.stall).await.is_ok() {
+        head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
+        if self.client.send(output.bytes(), self.worker.timeouts.stall).await.is_ok() {
             // How a tunnel ends is between its two ends.
             let _ = loan.tunnel(self.client).await;
         }
@@ -432,9 +433,9 @@ impl Exchange<'_> {
     }
 
     async fn answer(&mut self, problem: &Problem, next: Next) -> After {
-        self.output.clear();
-        problem.write(self.output, self.facts.asked.is_head, next);
-        match (self.client.send(self.output, self.worker.timeouts.stall).await, next) {
+        self.output.give_back();
+        problem.write(self.output.lend(), self.facts.asked.is_head, next);
+        match (self.client.send(self.output.bytes(), self.worker.timeouts.stall).await, next) {
             (Err(_), _) => After::Close,
             (Ok(()), Next::Keep) => After::Keep,
             (Ok(()), Next::Close) => After::Linger,
@@ -453,7 +454,7 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
 ) -> After {
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
     let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
-    head.finish(flow.output, asked, next, verdict);
+    head.finish(flow.output.lend(), asked, next, verdict);
     let relayed = relay(side, flow).await;
     if relayed.is_ok() && !head.is_failure() {
         attempt.endpoint.instance.succeeded();

@@ -27,7 +27,7 @@ const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Gateway {
     id: String,
-    workers: Vec<Arc<Worker>>,
+    pub(crate) workers: Vec<Arc<Worker>>,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
 }

@@ -12,7 +12,8 @@ use bytes::BytesMut;
 use tokio::io::AsyncRead;
 use tokio::time::sleep;
 
-use crate::wire::{HEAD_ROOM, fill};
+use crate::buffers::HEAD_ROOM;
+use crate::wire::fill;
 
 /// A client that ends its sending within this time after its request may be waiting for its answer.
 const WITH_REQUEST: Duration = Duration::from_secs(1);

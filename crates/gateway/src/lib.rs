@@ -8,6 +8,7 @@
 
 mod answer;
 mod balance;
+mod buffers;
 mod chunked;
 mod config;
 mod connection;

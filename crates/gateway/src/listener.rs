@@ -107,8 +107,5 @@ async fn serve(
     let peer = Peer::new(peer, port);
     let connection =
         Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());
-    worker.spawn(async move {
-        connection.serve().await;
-        drop(permit);
-    });
+    worker.spawn(connection.serve(permit));
 }

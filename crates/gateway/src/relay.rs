@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::answer::{AnswerHead, Asked};
+use crate::buffers::{BODY_ROOM, Output};
 use crate::chunked::ChunkError;
 use crate::deadline::Deadline;
 use crate::forerun::Forerun;
@@ -22,7 +23,7 @@ use crate::framing::{Body, Recode};
 use crate::leaving::{Delivery, watch};
 use crate::reply::{AnswerReader, HearError};
 use crate::upload::{RequestWriter, Upload};
-use crate::wire::{BODY_ROOM, fill, send};
+use crate::wire::{fill, send};
 
 /// Bytes of further requests that are read while one is answered.
 const MAX_READ_AHEAD: usize = 16 * 1_024;
@@ -76,7 +77,7 @@ pub(crate) struct Limit<'a> {
 pub(crate) async fn hear<W: AsyncWrite + Unpin>(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
     answer: &mut AnswerReader<'_>,
-    output: &mut Vec<u8>,
+    output: &mut Output,
     mut limit: Limit<'_>,
     mut forerun: Forerun<'_, W>,
     asked: Asked,
@@ -86,8 +87,8 @@ pub(crate) async fn hear<W: AsyncWrite + Unpin>(
         if !head.is_interim() {
             return Ok(head);
         }
-        forerun.pass(&head, output).await.map_err(HearError::Client)?;
-        output.clear();
+        forerun.pass(&head, output.lend()).await.map_err(HearError::Client)?;
+        output.give_back();
     }
 }
 
@@ -95,7 +96,7 @@ pub(crate) async fn hear<W: AsyncWrite + Unpin>(
 async fn next_head<W: AsyncWrite + Unpin>(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
     answer: &mut AnswerReader<'_>,
-    output: &mut Vec<u8>,
+    output: &mut Output,
     limit: &mut Limit<'_>,
     forerun: &mut Forerun<'_, W>,
     asked: Asked,
@@ -150,7 +151,7 @@ pub(crate) async fn relay<W: AsyncWrite + Unpin>(
 pub(crate) struct Flow<'a, 'l, W> {
     pub(crate) answer: &'a mut AnswerReader<'l>,
     pub(crate) recode: Recode,
-    pub(crate) output: &'a mut Vec<u8>,
+    pub(crate) output: &'a mut Output,
     pub(crate) client: &'a mut W,
     pub(crate) delivery: &'a Delivery,
     pub(crate) stall: Duration,
@@ -174,8 +175,8 @@ impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
     }
 
     async fn flush(&mut self) -> Result<(), RelayError> {
-        let sent = send(self.client, self.output, self.stall).await;
-        self.output.clear();
+        let sent = send(self.client, self.output.bytes(), self.stall).await;
+        self.output.give_back();
         sent.map(|()| self.delivery.note()).map_err(|_| RelayError::Client)
     }
 }

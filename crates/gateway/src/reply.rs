@@ -9,10 +9,11 @@ use thiserror::Error;
 use tokio::net::tcp::ReadHalf;
 
 use crate::answer::{self, AnswerHead, Asked, BadAnswer};
+use crate::buffers::{ANSWER_ROOM, BODY_ROOM, Output};
 use crate::chunked::ChunkError;
 use crate::framing::{Body, Recode};
 use crate::relay::ClientEnd;
-use crate::wire::{ANSWER_ROOM, BODY_ROOM, fill};
+use crate::wire::fill;
 
 /// Heads with a status below 200 that may come before the answer.
 const MAX_INTERIM_HEADS: usize = 8;
@@ -65,10 +66,10 @@ impl<'l> AnswerReader<'l> {
     }
 
     /// Reads the next head: that of the answer, or one that comes before it. Its status line and fields are written.
-    pub(crate) async fn head(&mut self, asked: Asked, output: &mut Vec<u8>) -> Result<AnswerHead, HearError> {
+    pub(crate) async fn head(&mut self, asked: Asked, output: &mut Output) -> Result<AnswerHead, HearError> {
         loop {
             if !self.input.is_empty()
-                && let Some(head) = answer::read(self.input, asked, output)?
+                && let Some(head) = answer::read(self.input, asked, output.lend())?
             {
                 self.input.advance(head.length);
                 if !head.is_interim() {
@@ -88,9 +89,9 @@ impl<'l> AnswerReader<'l> {
     }
 
     /// Moves what has arrived of the body to `output`; returns whether the body has ended.
-    pub(crate) fn take(&mut self, output: &mut Vec<u8>, recode: Recode) -> Result<bool, ChunkError> {
+    pub(crate) fn take(&mut self, output: &mut Output, recode: Recode) -> Result<bool, ChunkError> {
         let Reply::Begun { left, .. } = self.reply else { return Ok(false) };
-        left.advance(self.input, output, recode)?;
+        left.advance(self.input, output.lend(), recode)?;
         Ok(left.is_done())
     }
 
@@ -100,8 +101,8 @@ impl<'l> AnswerReader<'l> {
     }
 
     /// Takes note that the instance sends no more; returns whether that was the end of the body.
-    pub(crate) fn close(&mut self, output: &mut Vec<u8>, recode: Recode) -> bool {
+    pub(crate) fn close(&mut self, output: &mut Output, recode: Recode) -> bool {
         let Reply::Begun { left, .. } = self.reply else { return false };
-        left.close(output, recode)
+        left.close(output.lend(), recode)
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::net::tcp::WriteHalf;
 
+use crate::buffers::Output;
 use crate::chunked::ChunkError;
 use crate::framing::{Body, Recode};
 use crate::wire::send_rest;
@@ -56,12 +57,11 @@ pub(crate) struct SendError {
 pub(crate) struct RequestWriter<'l> {
     half: WriteHalf<'l>,
     upload: &'l Upload,
-    piece: Vec<u8>,
 }
 
 impl<'l> RequestWriter<'l> {
     pub(crate) fn new(half: WriteHalf<'l>, upload: &'l Upload) -> Self {
-        Self { half, upload, piece: Vec::new() }
+        Self { half, upload }
     }
 
     /// Sends the head, and with it whatever of the body stands behind it; `rest` is what comes after that.
@@ -101,9 +101,9 @@ impl<'l> RequestWriter<'l> {
         input: &mut BytesMut,
         limit: Duration,
     ) -> Result<(), ChunkError> {
-        self.piece.clear();
-        rest.advance(input, &mut self.piece, recode)?;
-        if send_rest(&mut self.half, &mut self.piece.as_slice(), limit).await.is_err() {
+        let mut piece = Output::default();
+        rest.advance(input, piece.lend(), recode)?;
+        if send_rest(&mut self.half, &mut piece.bytes(), limit).await.is_err() {
             self.upload.set(UploadEnd::Refused);
         } else if rest.is_done() {
             self.upload.set(UploadEnd::Whole);

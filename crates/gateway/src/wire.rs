@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,14 +15,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::io::poll_read_buf;
 
-/// A buffer that grew beyond this is given back while the connection has nothing to do.
-const KEPT_ROOM: usize = 2 * ANSWER_ROOM;
-/// Room that is made for a read of a head.
-pub(crate) const HEAD_ROOM: usize = 8 * 1_024;
-/// Room that is made for the beginning of an answer: most answers fit in as a whole, and are read and sent at once.
-pub(crate) const ANSWER_ROOM: usize = 32 * 1_024;
-/// Room that is made for a read of a body.
-pub(crate) const BODY_ROOM: usize = 64 * 1_024;
+use crate::buffers::{HEAD_ROOM, give_back, make_room};
+
 /// How much is read and thrown away from a client that still sends after its answer, so that it can read that answer.
 const LINGER_BYTES: usize = 256 * 1_024;
 /// How long a client may go on sending after its answer.
@@ -57,13 +51,6 @@ impl Wire {
         send(&mut self.stream, bytes, limit).await
     }
 
-    /// Gives back a buffer that a large body made grow.
-    pub(crate) fn tidy(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > KEPT_ROOM {
-            self.input = BytesMut::new();
-        }
-    }
-
     /// Tells whether the connection is open and nothing was sent unasked.
     ///
     /// The system is asked, which costs a call: what the runtime knows may be a moment old, and in that moment the other
@@ -83,6 +70,12 @@ impl Wire {
         }
         let _ = timeout(REFUSAL, self.stream.ready(Interest::ERROR)).await;
         refused() == Some(io::ErrorKind::BrokenPipe)
+    }
+
+    /// Forgets what was read and not used, and gives the buffer back.
+    pub(crate) fn empty(&mut self) {
+        self.input.clear();
+        give_back(&mut self.input);
     }
 
     /// Takes the connection apart, so that both directions can be used at once.
@@ -109,19 +102,25 @@ impl Wire {
     }
 }
 
-/// Reads what has arrived into `input`; 0 when the other side sends no more.
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.empty();
+    }
+}
+
+/// Reads what has arrived into `input`; 0 when the other side sends no more. While it waits, an empty `input` is given back.
 pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
     stream: &mut R,
     input: &mut BytesMut,
     room: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    // A room that is half used is still worth a read; so a small request costs no allocation.
-    if input.capacity() - input.len() < room / 2 {
-        input.reserve(room);
+    make_room(input, room);
+    let read = poll_read_buf(Pin::new(stream), cx, input);
+    if read.is_pending() {
+        give_back(input);
     }
-    let read = ready!(poll_read_buf(Pin::new(stream), cx, input))?;
-    Poll::Ready(Ok(read))
+    read
 }
 
 /// Reads what has arrived into `input`; 0 when the other side sends no more.
@@ -168,8 +167,10 @@ pub(crate) async fn send_rest<W: AsyncWrite + Unpin>(
 
 /// Copies both directions until one side closes, which ends the other as well.
 pub(crate) async fn tunnel(client: &mut Wire, upstream: &mut Wire) -> io::Result<()> {
-    upstream.stream.write_all(&client.input.split()).await?;
-    client.stream.write_all(&upstream.input.split()).await?;
+    upstream.stream.write_all(&client.input).await?;
+    client.stream.write_all(&upstream.input).await?;
+    client.empty();
+    upstream.empty();
     let (mut from_client, mut to_client) = client.stream.split();
     let (mut from_upstream, mut to_upstream) = upstream.stream.split();
     tokio::select! {

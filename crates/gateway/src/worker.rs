@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Timeouts;
 use crate::random::Random;
 
-/// Connections of clients that a worker serves at once; more wait to be accepted. Each takes about 20 KiB and two files.
+/// Connections of clients that a worker serves at once; more wait to be accepted. Each takes a file, about 2 KiB,
+/// and while it has something to do a second file and some buffers.
 pub(crate) const MAX_CONNECTIONS: usize = 16_384;
 
 /// What all connections of a worker share.
