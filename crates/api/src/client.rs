@@ -17,6 +17,7 @@ use ureq::{Agent, Body};
 
 use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
+use crate::token::Token;
 use crate::types::{
     ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
     ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
@@ -62,7 +63,7 @@ pub enum ClientError {
 pub struct Client {
     agent: Agent,
     server: String,
-    token: Option<String>,
+    token: Option<Token>,
     actor: String,
 }
 
@@ -71,7 +72,7 @@ type Answer<T> = Result<T, ClientError>;
 impl Client {
     /// Makes a client for a server such as `http://127.0.0.1:8470`. `actor` is recorded with what is changed.
     #[must_use]
-    pub fn new(server: &str, token: Option<String>, actor: &str) -> Self {
+    pub fn new(server: &str, token: Option<Token>, actor: &str) -> Self {
         let config =
             Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).http_status_as_error(false);
         Self {
@@ -334,7 +335,7 @@ impl Client {
     fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Answer<T> {
         let mut request = self.agent.post(self.url(path)).header("lockstep-actor", &self.actor);
         if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+            request = request.header("authorization", bearer(token));
         }
         let response = request.send_json(body).map_err(|source| self.unreachable(source))?;
         let response = self.success(path, response)?;
@@ -354,7 +355,7 @@ impl Client {
     fn send_get(&self, path: &str, accept: &str) -> Answer<Response<Body>> {
         let mut request = self.agent.get(self.url(path)).header("accept", accept);
         if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+            request = request.header("authorization", bearer(token));
         }
         let response = request.call().map_err(|source| self.unreachable(source))?;
         self.success(path, response)
@@ -419,6 +420,10 @@ pub enum Follow {
 
 fn version_path(version: &VersionRef) -> String {
     format!("/services/{}/versions/{}", version.service, version.version)
+}
+
+fn bearer(token: &Token) -> String {
+    format!("Bearer {}", token.reveal())
 }
 
 /// Percent-encodes a path segment.

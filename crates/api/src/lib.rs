@@ -6,10 +6,12 @@
 pub mod client;
 pub mod endpoints;
 pub mod problem;
+pub mod token;
 pub mod types;
 
 pub use client::{Client, ClientError};
 pub use problem::{ErrorCode, Problem, ProblemPart};
+pub use token::Token;
 
 /// Where the server listens when nothing else is said.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8470";

@@ -26,6 +26,8 @@ pub enum ErrorCode {
     Conflict,
     /// The request is larger than allowed.
     TooLarge,
+    /// A change must be `application/json`.
+    UnsupportedMedia,
     /// It was understood and must not be done; `problems` says why.
     Refused,
     /// Nothing can be recorded at the moment, for example because the disk is full. Nothing was changed.
@@ -46,6 +48,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => 405,
             Self::Conflict => 409,
             Self::TooLarge => 413,
+            Self::UnsupportedMedia => 415,
             Self::Refused => 422,
             Self::Internal => 500,
             Self::Unavailable => 503,
@@ -63,6 +66,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => "no such method here",
             Self::Conflict => "something else is under way",
             Self::TooLarge => "the request is too large",
+            Self::UnsupportedMedia => "the request is not JSON",
             Self::Refused => "refused",
             Self::Internal => "a fault of Lockstep",
             Self::Unavailable => "nothing can be recorded at the moment",

@@ -1,11 +1,14 @@
 //! What every command is given: the options that all of them know, the server, and where to write.
 
+use std::path::PathBuf;
+
 use lockstep_api::Client;
 use lockstep_domain::Actor;
 
 use crate::failure::Failure;
 use crate::output::{ColorChoice, Format, Output};
 use crate::parse::server_url::ServerUrl;
+use crate::secret;
 
 /// Names the actor instead of `user@host`.
 const ACTOR_VARIABLE: &str = "LOCKSTEP_ACTOR";
@@ -23,9 +26,10 @@ pub(crate) struct Globals {
         default_value = "http://127.0.0.1:8470"
     )]
     pub(crate) server: ServerUrl,
-    /// The token of the server, where it wants one. Better set in the environment, where other users cannot see it.
-    #[arg(long, global = true, env = "LOCKSTEP_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
+    /// The file with the token of the server, where it wants one; `-` is standard input. Without it, the variable
+    /// LOCKSTEP_TOKEN and then the systemd credential `lockstep-token` are taken.
+    #[arg(long, global = true, env = "LOCKSTEP_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Write JSON to standard output: one document, or one a line for streams.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -63,7 +67,8 @@ impl Context {
         if globals.verbose {
             out.message(&format!("asking {} as {actor}", globals.server));
         }
-        let client = Client::new(globals.server.as_str(), globals.token.clone(), actor.as_str());
+        let token = secret::token(globals.token_file.as_deref(), &out)?;
+        let client = Client::new(globals.server.as_str(), token, actor.as_str());
         Ok(Self { client, out, globals })
     }
 }

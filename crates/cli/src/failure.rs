@@ -148,7 +148,7 @@ impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let Problem { code, detail, hint, problems, .. } = problem;
         let exit = match code {
-            ErrorCode::BadRequest | ErrorCode::TooLarge => Exit::Usage,
+            ErrorCode::BadRequest | ErrorCode::TooLarge | ErrorCode::UnsupportedMedia => Exit::Usage,
             ErrorCode::Unauthorized | ErrorCode::Forbidden => Exit::Unauthorized,
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::Conflict => Exit::Conflict,
@@ -157,7 +157,8 @@ impl From<Problem> for Failure {
             ErrorCode::MethodNotAllowed | ErrorCode::Internal => Exit::Internal,
         };
         let hint = hint.or_else(|| {
-            (exit == Exit::Unauthorized).then(|| "set LOCKSTEP_TOKEN to a token of this server".to_owned())
+            (exit == Exit::Unauthorized)
+                .then(|| "give the token of this server with --token-file FILE".to_owned())
         });
         Self { exit, code: Some(code), detail, problems, causes: Vec::new(), hint }
     }
@@ -192,6 +193,7 @@ mod tests {
         let codes = [
             (ErrorCode::BadRequest, 2),
             (ErrorCode::TooLarge, 2),
+            (ErrorCode::UnsupportedMedia, 2),
             (ErrorCode::Refused, 3),
             (ErrorCode::NotFound, 4),
             (ErrorCode::Unavailable, 5),

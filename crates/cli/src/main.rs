@@ -16,6 +16,7 @@ mod output;
 mod parse;
 mod progress;
 mod reference;
+mod secret;
 mod select;
 
 use std::ffi::OsStr;

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::{Actor, EnvironmentName, Instance, InstanceId};
+use lockstep_domain::{Actor, BuildVariables, EnvironmentName, Instance, InstanceId};
 use lockstep_gateway::{Gateway, GatewayConfig};
 use lockstep_registry::Registry;
 use lockstep_runtime::{LocalDriver, SupervisorCommand};
@@ -57,6 +57,8 @@ pub struct ControlConfig {
     pub supervisor: Vec<OsString>,
     /// What starts the guard of a build.
     pub guard: Vec<OsString>,
+    /// Which variables of this process builds may have.
+    pub build_variables: BuildVariables,
     /// Where the gateways of environments listen.
     pub gateway_address: IpAddr,
     /// The port of the first environment's gateway; the others follow. 0 takes free ports.
@@ -69,11 +71,12 @@ pub const FIRST_GATEWAY_PORT: u16 = 8500;
 impl ControlConfig {
     /// Makes a configuration with defaults for everything but the folder and the two commands.
     #[must_use]
-    pub const fn new(folder: PathBuf, supervisor: Vec<OsString>, guard: Vec<OsString>) -> Self {
+    pub fn new(folder: PathBuf, supervisor: Vec<OsString>, guard: Vec<OsString>) -> Self {
         Self {
             folder,
             supervisor,
             guard,
+            build_variables: BuildVariables::default(),
             gateway_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             first_gateway_port: FIRST_GATEWAY_PORT,
         }

@@ -119,8 +119,8 @@ impl Control {
     ) -> Result<VersionNumber, Problem> {
         let world = self.ledger.world();
         let service = services::find(&world, name)?;
-        let asked =
-            self.build_request(&build.id, &service.source, request.reference.as_deref(), &build.folder)?;
+        let reference = request.reference.as_deref();
+        let asked = self.build_request(&build.id, Some(name), &service.source, reference, &build.folder)?;
         let observer = |event: &BuildEvent| self.observe_build(build, event);
         let prepared =
             lockstep_pipeline::prepare(&asked, &observer, &build.cancel).map_err(|f| failure_problem(&f))?;
@@ -305,6 +305,7 @@ impl Control {
     fn build_request(
         &self,
         build: &str,
+        service: Option<&ServiceName>,
         source: &Source,
         reference: Option<&str>,
         work: &Path,
@@ -320,7 +321,9 @@ impl Control {
             work_folder: work.canonicalize().map_err(internal)?,
             mirror_folder: self.mirrors().map_err(internal)?,
             guard: GuardCommand(self.config.guard.clone()),
-            host: HostEnvironment::of_this_process(),
+            host: service.map_or_else(HostEnvironment::to_read_a_manifest, |service| {
+                HostEnvironment::of_this_process(service, &self.config.build_variables)
+            }),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod baseline;
 pub mod branch;
+pub mod build_variables;
 pub mod call_address;
 pub mod changelog;
 pub mod commits;
@@ -37,6 +38,7 @@ pub mod version;
 pub mod world;
 
 pub use baseline::{Baseline, BaselineEntry, OperationId};
+pub use build_variables::{BuildVariable, BuildVariables};
 pub use call_address::CallAddress;
 pub use digest::Digest;
 pub use environment::Environment;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use lockstep_domain::{Digest, Timestamp, VersionRange};
+use lockstep_domain::{Digest, ServiceName, Timestamp, VersionRange};
 use lockstep_manifest::{MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
 
@@ -93,6 +93,13 @@ pub enum CheckProblem {
         /// Its name.
         name: String,
     },
+    /// A variable is set and the builds of this service may not have it.
+    WithheldVariable {
+        /// Its name.
+        name: String,
+        /// The service.
+        service: ServiceName,
+    },
 }
 
 impl fmt::Display for CheckProblem {
@@ -119,6 +126,10 @@ impl fmt::Display for CheckProblem {
             Self::MissingVariable { name } => {
                 write!(f, "the variable `{name}` is not set; set it in the environment of the server")
             }
+            Self::WithheldVariable { name, service } => write!(
+                f,
+                "builds of `{service}` may not have the variable `{name}` of the server; whoever runs the server allows it: lockstep server --build-variable {name}={service}"
+            ),
         }
     }
 }
@@ -225,8 +236,12 @@ fn manifest(
 }
 
 fn missing_variables(manifest: &Manifest, host: &HostEnvironment) -> Vec<CheckProblem> {
-    let missing = manifest.build.variables.iter().filter(|name| host.get(name).is_none());
-    missing.map(|name| CheckProblem::MissingVariable { name: name.clone() }).collect()
+    let missing = manifest.build.variables.iter().filter(|name| host.lacks(name));
+    let problem = |name: &String| match host.withholds(name) {
+        true => CheckProblem::WithheldVariable { name: name.clone(), service: manifest.name.clone() },
+        false => CheckProblem::MissingVariable { name: name.clone() },
+    };
+    missing.map(problem).collect()
 }
 
 fn found_tools(
@@ -269,7 +284,7 @@ fn checked(
     });
     let seconds = mirror.commit_seconds(&commit)?;
     Ok(Checked {
-        notes: notes(mirror, &commit, request)?,
+        notes: notes(mirror, &commit, request, &manifest)?,
         branch: resolved.branch,
         committed: Timestamp(seconds.saturating_mul(1_000)),
         commit,
@@ -279,8 +294,19 @@ fn checked(
     })
 }
 
-fn notes(mirror: &Mirror, commit: &CommitId, request: &BuildRequest) -> Result<Vec<String>, GitError> {
-    let mut notes = Vec::new();
+fn notes(
+    mirror: &Mirror,
+    commit: &CommitId,
+    request: &BuildRequest,
+    manifest: &Manifest,
+) -> Result<Vec<String>, GitError> {
+    let withheld = manifest.build.optional_variables.iter().filter(|name| request.host.withholds(name));
+    let mut notes: Vec<_> = withheld
+        .map(|name| {
+            let service = &manifest.name;
+            format!("the variable `{name}` is set and not given to this build; allow it: lockstep server --build-variable {name}={service}")
+        })
+        .collect();
     if mirror.has_file(commit, ".gitmodules")? {
         notes.push(
             "the repository has submodules, which are not fetched: their folders will be empty".to_owned(),

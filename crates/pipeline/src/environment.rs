@@ -6,11 +6,8 @@ use lockstep_manifest::Manifest;
 
 use crate::check::Checked;
 use crate::guard::MARK;
-use crate::request::{BuildRequest, HostEnvironment};
+use crate::request::{BuildRequest, HostEnvironment, PASSED_ON};
 use crate::workplace::Workplace;
-
-/// Variables that every program needs and no artifact should depend on.
-const PASSED_ON: [&str; 3] = ["PATH", "HOME", "USER"];
 
 /// What every command gets.
 pub(crate) fn basic(host: &HostEnvironment, place: &Workplace<'_>) -> BTreeMap<String, String> {

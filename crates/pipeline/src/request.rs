@@ -1,9 +1,11 @@
 //! What a build is asked to do, and how it tells what it is doing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use lockstep_domain::build_variables::is_reserved;
+use lockstep_domain::{BuildVariables, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::guard::GuardCommand;
@@ -30,38 +32,85 @@ pub struct BuildRequest {
     pub host: HostEnvironment,
 }
 
-/// The environment that builds can ask for, normally the server's.
+/// Variables that every program needs and no artifact should depend on.
+pub(crate) const PASSED_ON: [&str; 3] = ["PATH", "HOME", "USER"];
+
+/// The environment that the builds of one service can ask for, normally a part of the server's.
+///
+/// Invariant: it holds no value that a build of this service may not have, so nothing that reads it can give one away.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct HostEnvironment(BTreeMap<String, String>);
+pub struct HostEnvironment {
+    values: BTreeMap<String, String>,
+    /// Names of variables that are set and not allowed.
+    withheld: BTreeSet<String>,
+    asking: Asking,
+}
+
+/// Whether it is known yet whose build it is.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Asking {
+    #[default]
+    AService,
+    /// A manifest is only read: nothing runs, so nothing that it asks for is looked for.
+    Nobody,
+}
 
 impl HostEnvironment {
-    /// Takes the environment of this process; values that are not UTF-8 count as not set.
+    /// Takes what the builds of a service may have of the environment of this process; values that are not UTF-8 count
+    /// as not set.
     #[must_use]
-    pub fn of_this_process() -> Self {
+    pub fn of_this_process(service: &ServiceName, allowed: &BuildVariables) -> Self {
+        Self::taken(|name| PASSED_ON.contains(&name) || allowed.allow(service, name), Asking::AService)
+    }
+
+    /// Takes what is needed to read the manifest of a service whose name is not known yet.
+    #[must_use]
+    pub fn to_read_a_manifest() -> Self {
+        Self::taken(|name| PASSED_ON.contains(&name), Asking::Nobody)
+    }
+
+    fn taken(may: impl Fn(&str) -> bool, asking: Asking) -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self(std::env::vars_os().filter_map(text).collect())
+        let all = std::env::vars_os().filter_map(text);
+        let (values, withheld): (Vec<_>, Vec<_>) = all.partition(|(name, _)| may(name));
+        let withheld = withheld.into_iter().map(|(name, _)| name).collect();
+        Self { values: values.into_iter().collect(), withheld, asking }
     }
 
-    /// Sets a variable.
+    /// Tells whether a demanded variable is not there.
+    #[must_use]
+    pub fn lacks(&self, name: &str) -> bool {
+        self.asking == Asking::AService && self.get(name).is_none()
+    }
+
+    /// Sets a variable, unless it is Lockstep's own.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.0.insert(name.to_owned(), value.to_owned());
+        if !is_reserved(name) {
+            self.values.insert(name.to_owned(), value.to_owned());
+        }
         self
+    }
+
+    /// Tells whether a variable is set and not allowed to these builds.
+    #[must_use]
+    pub fn withholds(&self, name: &str) -> bool {
+        self.withheld.contains(name)
     }
 
     /// Returns a variable; an empty one counts as not set, because that is what an unset secret of a CI system looks like.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
 impl fmt::Debug for HostEnvironment {
     /// Writes only the number of variables: their values are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HostEnvironment({} variables)", self.0.len())
+        write!(f, "HostEnvironment({} variables)", self.values.len())
     }
 }
 

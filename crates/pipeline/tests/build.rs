@@ -11,6 +11,7 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use lockstep_domain::BuildVariables;
 use lockstep_domain::contract::{ContractKind, SqlDialect};
 use lockstep_domain::evidence::Outcome;
 use lockstep_pipeline::guard::End;
@@ -52,7 +53,7 @@ impl Bench {
             work_folder: folder.path().join("build"),
             mirror_folder: folder.path().join("mirrors"),
             guard: guard(),
-            host: HostEnvironment::of_this_process(),
+            host: HostEnvironment::of_this_process(&"orders".parse().unwrap(), &BuildVariables::default()),
         };
         Self { folder, repository, request, cancel: CancelToken::new() }
     }

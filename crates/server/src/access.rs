@@ -1,22 +1,26 @@
-//! Who may ask: a token where there is one, and no web page that was loaded from elsewhere.
+//! Who may ask: a token where there is one, no web page that was loaded from elsewhere, and no change in a foreign form.
 //!
-//! Without a token only loopback is listened on, and then every program of every user of the host may ask. A browser
-//! there must not be turned against us: requests with a foreign `Host` (DNS rebinding) or `Origin` are refused.
+//! Without a token only loopback is listened on, and then every program of every user of the host may ask.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::Actor;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 use crate::ServerError;
-use crate::answer::Failure;
+use crate::answer::{Failure, Refused};
+use crate::brake::Brake;
+use crate::origin::{Hosts, check_content_type};
+use crate::refusals::Refusals;
 
 /// Shorter tokens can be guessed.
 pub(crate) const MIN_TOKEN_LENGTH: usize = 16;
@@ -26,76 +30,128 @@ const ACTOR_HEADER: &str = "lockstep-actor";
 /// The rules of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
-    /// Only the digest is kept, so that comparing takes the same time whatever is given.
+    /// Only the digest is kept, and compared in a time that does not depend on what is given.
     token: Option<Arc<[u8; 32]>>,
+    hosts: Arc<Hosts>,
+    brake: Arc<Mutex<Brake>>,
+    refusals: Arc<Refusals>,
+}
+
+/// What a request shows of its right to ask.
+enum Shown<'a> {
+    Nothing,
+    Token(&'a str),
+    /// Something that is no bearer token, or more than one.
+    Odd,
+}
+
+/// Why a request may not ask.
+enum NotAdmitted {
+    Refused(Problem),
+    /// A token was given and is wrong.
+    WrongToken(Problem),
+}
+
+impl From<Problem> for NotAdmitted {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
 }
 
 impl Access {
-    pub(crate) fn new(listen: SocketAddr, token: Option<&str>) -> Result<Self, ServerError> {
+    pub(crate) fn new(
+        listen: SocketAddr,
+        token: Option<&str>,
+        public_hosts: &[String],
+    ) -> Result<Self, ServerError> {
         match token {
-            None if !listen.ip().is_loopback() => Err(ServerError::TokenNeeded(listen)),
-            Some(token) if token.len() < MIN_TOKEN_LENGTH => Err(ServerError::WeakToken),
-            _ => Ok(Self { token: token.map(|token| Arc::new(digest(token))) }),
+            None if !listen.ip().is_loopback() => return Err(ServerError::TokenNeeded(listen)),
+            Some(token) if token.len() < MIN_TOKEN_LENGTH => return Err(ServerError::WeakToken),
+            _ => {}
+        }
+        Ok(Self {
+            token: token.map(|token| Arc::new(digest(token))),
+            hosts: Arc::new(Hosts::new(listen, public_hosts).map_err(ServerError::PublicHost)?),
+            brake: Arc::default(),
+            refusals: Arc::default(),
+        })
+    }
+
+    /// Returns for whom is asked.
+    fn admit(&self, request: &Request) -> Result<Actor, NotAdmitted> {
+        let (method, headers) = (request.method(), request.headers());
+        self.hosts.check(method, request.uri(), headers)?;
+        self.check_token(headers)?;
+        check_content_type(method, headers)?;
+        Ok(actor(headers)?)
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), NotAdmitted> {
+        let Some(token) = &self.token else { return Ok(()) };
+        match shown(headers) {
+            Shown::Token(given) if bool::from(digest(given).ct_eq(&**token)) => Ok(()),
+            Shown::Nothing => Err(NotAdmitted::Refused(token_needed("this server asks for a token"))),
+            Shown::Token(_) => {
+                Err(NotAdmitted::WrongToken(token_needed("the token is not the one of this server")))
+            }
+            Shown::Odd => {
+                Err(NotAdmitted::WrongToken(token_needed("the field `authorization` is not understood")))
+            }
         }
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(token) = &self.token else { return check_local(headers) };
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer "));
-        match given {
-            Some(given) if digest(given) == **token => Ok(()),
-            _ => Err(Problem::new(ErrorCode::Unauthorized, "this server asks for a token")
-                .with_hint("set LOCKSTEP_TOKEN to the token of the server")),
+    /// Answers a request that may not ask; the answer to a wrong token takes its time.
+    async fn turn_away(&self, caller: Option<IpAddr>, refused: NotAdmitted) -> Response {
+        match (refused, caller) {
+            (NotAdmitted::WrongToken(problem), Some(caller)) => {
+                let delay =
+                    self.brake.lock().unwrap_or_else(PoisonError::into_inner).wrong(caller, Instant::now());
+                tokio::time::sleep(delay).await;
+                Failure(problem).into_response()
+            }
+            (NotAdmitted::WrongToken(problem) | NotAdmitted::Refused(problem), _) => {
+                Failure(problem).into_response()
+            }
         }
     }
+}
+
+fn token_needed(detail: &str) -> Problem {
+    Problem::new(ErrorCode::Unauthorized, detail)
+        .with_hint("give the token of the server with --token-file FILE or in LOCKSTEP_TOKEN")
 }
 
 fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn check_local(headers: &HeaderMap) -> Result<(), Problem> {
-    let forbidden = |what: &str| {
-        Problem::new(ErrorCode::Forbidden, format!("requests with a foreign {what} are refused"))
-    };
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if text(HOST).is_some_and(|host| !is_local(host)) {
-        return Err(forbidden("Host"));
-    }
-    match text(ORIGIN) {
-        Some(origin) if !origin.split_once("://").is_some_and(|(_, host)| is_local(host)) => {
-            Err(forbidden("Origin"))
+fn shown(headers: &HeaderMap) -> Shown<'_> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Shown::Nothing,
+        (Some(value), None) => {
+            let bearer = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+            bearer.map_or(Shown::Odd, Shown::Token)
         }
-        _ => Ok(()),
+        (Some(_), Some(_)) => Shown::Odd,
     }
 }
 
-/// Tells whether `host[:port]` is this host.
-fn is_local(host: &str) -> bool {
-    if host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()) {
-        return true;
-    }
-    let name = host
-        .rsplit_once(':')
-        .map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host });
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Refuses who may not ask, and notes for whom is asked.
+/// Refuses who may not ask, notes for whom is asked, and tells of what was refused, here or further in.
 pub(crate) async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    if let Err(problem) = access.check(request.headers()) {
-        return Failure(problem).into_response();
-    }
-    match actor(request.headers()) {
+    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let response = match access.admit(&request) {
         Ok(actor) => {
             request.extensions_mut().insert(actor);
             next.run(request).await
         }
-        Err(problem) => Failure(problem).into_response(),
+        Err(refused) => access.turn_away(caller.map(|caller| caller.ip()), refused).await,
+    };
+    if let Some(Refused(problem)) = response.extensions().get() {
+        access.refusals.tell(caller, &method, &uri, problem);
     }
+    response
 }
 
 fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
@@ -112,40 +168,48 @@ fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    fn status(access: &Access, pairs: &[(&str, &str)]) -> u16 {
+        let request = Request::builder().uri("/api/v1/health").header("host", "localhost");
+        let request = pairs.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        match access.admit(&request.body(Body::empty()).unwrap()) {
+            Ok(_) => 200,
+            Err(NotAdmitted::Refused(problem) | NotAdmitted::WrongToken(problem)) => problem.status,
+        }
+    }
+
+    fn access(listen: &str, token: Option<&str>) -> Result<Access, ServerError> {
+        Access::new(listen.parse().unwrap(), token, &[])
     }
 
     #[test]
     fn beyond_loopback_a_long_token_is_needed() {
-        let open: SocketAddr = "0.0.0.0:8470".parse().unwrap();
-        assert!(matches!(Access::new(open, None), Err(ServerError::TokenNeeded(_))));
-        assert!(matches!(Access::new(open, Some("short")), Err(ServerError::WeakToken)));
-        let access = Access::new(open, Some("0123456789abcdef")).unwrap();
-        assert!(access.check(&headers(&[("authorization", "Bearer 0123456789abcdef")])).is_ok());
-        assert!(access.check(&headers(&[("authorization", "Bearer 0123456789abcdeX")])).is_err());
-        assert!(access.check(&headers(&[])).is_err());
+        assert!(matches!(access("0.0.0.0:8470", None), Err(ServerError::TokenNeeded(_))));
+        assert!(matches!(access("0.0.0.0:8470", Some("short")), Err(ServerError::WeakToken)));
+        let access = access("0.0.0.0:8470", Some("0123456789abcdef")).unwrap();
+        let right = ("authorization", "Bearer 0123456789abcdef");
+        assert_eq!(status(&access, &[right]), 200);
+        assert_eq!(status(&access, &[("authorization", "Bearer 0123456789abcdeX")]), 401);
+        assert_eq!(status(&access, &[("authorization", "0123456789abcdef")]), 401);
+        assert_eq!(status(&access, &[right, right]), 401);
+        assert_eq!(status(&access, &[]), 401);
     }
 
     #[test]
-    fn web_pages_from_elsewhere_are_refused() {
-        let access = Access::new("127.0.0.1:8470".parse().unwrap(), None).unwrap();
-        for good in ["127.0.0.1:8470", "localhost:8470", "[::1]:8470", "localhost"] {
-            assert!(access.check(&headers(&[("host", good)])).is_ok(), "{good}");
-        }
-        for bad in ["evil.example", "evil.example:8470", "localhost.evil.example", "10.0.0.1:8470"] {
-            assert!(access.check(&headers(&[("host", bad)])).is_err(), "{bad}");
-        }
-        assert!(access.check(&headers(&[("origin", "https://evil.example")])).is_err());
-        assert!(access.check(&headers(&[("origin", "null")])).is_err());
-        assert!(access.check(&headers(&[("origin", "http://localhost:3000")])).is_ok());
+    fn a_token_is_no_way_around_the_other_checks() {
+        let access = access("127.0.0.1:1", Some("0123456789abcdef")).unwrap();
+        let right = ("authorization", "Bearer 0123456789abcdef");
+        assert_eq!(status(&access, &[right, ("origin", "http://evil.test")]), 403);
+        assert_eq!(status(&access, &[right, ("host", "localhost")]), 400);
     }
 
     #[test]
     fn nobody_can_say_that_they_are_lockstep() {
-        assert!(actor(&headers(&[("lockstep-actor", "lockstep")])).is_err());
-        assert_eq!(actor(&headers(&[("lockstep-actor", "ann@desk")])).unwrap().as_str(), "ann@desk");
+        let access = access("127.0.0.1:1", None).unwrap();
+        assert_eq!(status(&access, &[("lockstep-actor", "lockstep")]), 400);
+        assert_eq!(status(&access, &[("lockstep-actor", "ann@desk")]), 200);
     }
 }

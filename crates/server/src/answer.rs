@@ -1,5 +1,7 @@
 //! Answers: JSON, problems, and bodies that are read with problems of our own.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -41,8 +43,20 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, PROBLEM_MEDIA_TYPE)], body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_MEDIA_TYPE)], body).into_response();
+        if is_about_access(self.0.code) {
+            response.extensions_mut().insert(Refused(Arc::new(self.0)));
+        }
+        response
     }
+}
+
+/// Goes with the answer to a request that was not allowed, so that one place tells of all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused(pub(crate) Arc<Problem>);
+
+const fn is_about_access(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unauthorized | ErrorCode::Forbidden | ErrorCode::UnsupportedMedia)
 }
 
 /// Makes a problem of a request that is not understood.

@@ -4,9 +4,12 @@
 
 mod access;
 mod answer;
+mod brake;
 mod compat;
 mod handlers;
 mod lines;
+mod origin;
+mod refusals;
 mod router;
 mod watch;
 
@@ -15,7 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lockstep_api::Token;
 use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, OpenError};
+use lockstep_domain::BuildVariables;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +36,9 @@ pub struct ServerConfig {
     /// Where it listens. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// The token that every request must carry. Needed for any address beyond loopback.
-    pub token: Option<String>,
+    pub token: Option<Token>,
+    /// Names by which it is asked, beside loopback and its address: those of a proxy before it, for example.
+    pub public_hosts: Vec<String>,
     /// What starts a supervisor; the folder of an instance is added.
     pub supervisor: Vec<OsString>,
     /// What starts the guard of a build.
@@ -40,6 +47,8 @@ pub struct ServerConfig {
     pub gateway_address: IpAddr,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
+    /// Which variables of this process builds may have.
+    pub build_variables: BuildVariables,
 }
 
 impl ServerConfig {
@@ -48,7 +57,17 @@ impl ServerConfig {
     pub fn new(data: PathBuf, listen: SocketAddr, supervisor: Vec<OsString>, guard: Vec<OsString>) -> Self {
         let gateway_address = IpAddr::from([127, 0, 0, 1]);
         let first_gateway_port = FIRST_GATEWAY_PORT;
-        Self { data, listen, token: None, supervisor, guard, gateway_address, first_gateway_port }
+        Self {
+            data,
+            listen,
+            token: None,
+            public_hosts: Vec::new(),
+            supervisor,
+            guard,
+            gateway_address,
+            first_gateway_port,
+            build_variables: BuildVariables::default(),
+        }
     }
 }
 
@@ -61,6 +80,9 @@ pub enum ServerError {
     /// The token is too easy to guess.
     #[error("the token has fewer than {} characters", access::MIN_TOKEN_LENGTH)]
     WeakToken,
+    /// A public name is none.
+    #[error("`{0}` is not the name of a host")]
+    PublicHost(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -84,8 +106,9 @@ impl ServerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::TokenNeeded(_) | Self::WeakToken => Some(
-                "set LOCKSTEP_TOKEN to a long random text, for example from `openssl rand -hex 32`".into(),
+                "(umask 077; openssl rand -hex 32 > lockstep.token); lockstep server --token-file lockstep.token".into(),
             ),
+            Self::PublicHost(_) => Some("lockstep server --public-host lockstep.example.org".into()),
             Self::Listen { .. } => {
                 Some("another server may run there; choose another address with --listen".into())
             }
@@ -111,7 +134,7 @@ impl ServerError {
 /// # Errors
 /// When it cannot be started, or stops by itself.
 pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result<(), ServerError> {
-    let access = Access::new(config.listen, config.token.as_deref())?;
+    let access = Access::new(config.listen, config.token.as_ref().map(Token::reveal), &config.public_hosts)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| ServerError::Listen { address: config.listen, source })?;
@@ -120,6 +143,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result
         folder: config.data,
         supervisor: config.supervisor,
         guard: config.guard,
+        build_variables: config.build_variables,
         gateway_address: config.gateway_address,
         first_gateway_port: config.first_gateway_port,
     })
@@ -129,10 +153,11 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result
     tracing::info!(%address, "the server listens");
     ready(address);
     let ended = stop.clone();
-    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
-        wait_for_signal().await;
-        ended.cancel();
-    });
+    let served = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move {
+            wait_for_signal().await;
+            ended.cancel();
+        });
     let result = served.await.map_err(ServerError::Serve);
     control.close().await;
     result

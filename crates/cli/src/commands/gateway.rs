@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lockstep_api::Token;
 use lockstep_domain::EnvironmentName;
 use lockstep_gateway::GatewayConfig;
 use lockstep_gateway::follow::{Server, TableStore};
@@ -14,6 +15,7 @@ use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::secret;
 
 /// How long requests may take to finish when the gateway ends.
 const GRACE: Duration = Duration::from_secs(30);
@@ -46,7 +48,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
-        let source = self.source(globals)?;
+        secret::keep_to_ourselves(globals.token_file.as_deref())?;
+        let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let config = StandaloneConfig { gateway: GatewayConfig::new(run_id()), source, grace: GRACE };
         standalone::run(config, |listening| {
@@ -57,12 +60,13 @@ impl Args {
         .map_err(|error| failure(&error))
     }
 
-    fn source(self, globals: &Globals) -> Result<TableSource, Failure> {
+    fn source(self, globals: &Globals, out: &Output) -> Result<TableSource, Failure> {
         let listen = self.listen;
         match (self.table, self.environment, self.data) {
             (Some(path), ..) => Ok(TableSource::File { path, listen }),
             (None, Some(environment), Some(data)) => {
-                let server = Server::new(globals.server.as_str(), globals.token.as_deref())
+                let token = secret::token(globals.token_file.as_deref(), out)?;
+                let server = Server::new(globals.server.as_str(), token.as_ref().map(Token::reveal))
                     .map_err(|error| Failure::usage(error.to_string()))?;
                 let environments = vec![(environment, listen)];
                 Ok(TableSource::Server { server, store: TableStore::new(data), environments })

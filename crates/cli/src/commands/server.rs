@@ -5,23 +5,28 @@ use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use lockstep_api::Token;
+use lockstep_domain::BuildVariable;
 use lockstep_server::{ServerConfig, ServerError};
 
 use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::secret;
 
 /// Runs the server.
 ///
 /// It keeps the journal, builds versions, starts and watches instances, and runs the gateway of each environment inside
 /// the same process. It needs no other software. When it ends, however it ends, instances go on serving; started again,
-/// it adopts them. On any address beyond loopback it demands a token, taken from LOCKSTEP_TOKEN.
+/// it adopts them. On any address beyond loopback it demands a token of its callers; without one, every program on this
+/// host can ask it for anything.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep server
   lockstep server --data /var/lib/lockstep --listen 127.0.0.1:8470
-  LOCKSTEP_TOKEN=$(openssl rand -hex 32) lockstep server --listen 0.0.0.0:8470 --gateway-address 0.0.0.0")]
+  lockstep server --token-file /etc/lockstep.token --listen 0.0.0.0:8470 --public-host lockstep.example.org
+  lockstep server --build-variable NPM_TOKEN=web,shop --build-variable HTTP_PROXY")]
 pub(crate) struct Args {
     /// Where everything is kept [default: ~/.local/share/lockstep].
     #[arg(long, value_name = "DIR", env = "LOCKSTEP_DATA")]
@@ -35,11 +40,18 @@ pub(crate) struct Args {
     /// The port of the first environment's gateway; the others follow, and 0 takes free ones [default: 8500].
     #[arg(long, value_name = "PORT")]
     first_gateway_port: Option<u16>,
+    /// A name by which the server is asked, beside loopback and the address it listens on.
+    #[arg(long, value_name = "HOST", env = "LOCKSTEP_PUBLIC_HOST", value_delimiter = ',')]
+    public_host: Vec<String>,
+    /// A variable of this environment that the builds of services may have, or of all services without `=`.
+    #[arg(long, value_name = "NAME=SERVICE,...", env = "LOCKSTEP_BUILD_VARIABLES", value_delimiter = ' ')]
+    build_variable: Vec<BuildVariable>,
 }
 
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
-        let config = self.config(globals.token.clone())?;
+        secret::keep_to_ourselves(globals.token_file.as_deref())?;
+        let config = self.config(secret::token(globals.token_file.as_deref(), out)?)?;
         start_logging(globals.verbose);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
@@ -51,7 +63,7 @@ impl Args {
         runtime.block_on(lockstep_server::run(config, ready)).map_err(|error| failure(&error))
     }
 
-    fn config(self, token: Option<String>) -> Result<ServerConfig, Failure> {
+    fn config(self, token: Option<Token>) -> Result<ServerConfig, Failure> {
         let data = self.data.or_else(default_data).ok_or_else(|| {
             Failure::usage("there is no home folder to keep data in").hint("lockstep server --data DIR")
         })?;
@@ -61,7 +73,9 @@ impl Args {
         let helper = |name: &str| vec![program.clone().into_os_string(), OsString::from(name)];
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
         Ok(ServerConfig {
-            token: token.filter(|token| !token.is_empty()),
+            token,
+            public_hosts: self.public_host,
+            build_variables: self.build_variable.into_iter().collect(),
             gateway_address: self.gateway_address,
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
             ..usual
@@ -89,7 +103,7 @@ pub(super) fn start_logging(verbose: bool) {
 fn failure(error: &ServerError) -> Failure {
     let exit = match (error, error.journal()) {
         (_, Some(journal)) => Exit::of_journal(journal),
-        (ServerError::TokenNeeded(_) | ServerError::WeakToken, _) => Exit::Usage,
+        (ServerError::TokenNeeded(_) | ServerError::WeakToken | ServerError::PublicHost(_), _) => Exit::Usage,
         (ServerError::Listen { .. }, _) => Exit::Conflict,
         (ServerError::Open(_) | ServerError::Serve(_), _) => Exit::Internal,
     };

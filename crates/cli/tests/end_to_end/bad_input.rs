@@ -321,7 +321,7 @@ fn a_server_beyond_loopback_demands_a_token() {
     for (token, why) in [(None, "a token is needed"), (Some("short"), "fewer than")] {
         let (code, said) = server(token);
         assert_eq!(code, Some(2), "{said}");
-        assert_says(&said, &[why, "hint: ", "LOCKSTEP_TOKEN"]);
+        assert_says(&said, &[why, "hint: ", "--token-file"]);
     }
 }
 
@@ -336,7 +336,7 @@ fn a_server_with_a_token_answers_nobody_without_it() {
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(7), "{said}");
-        assert_says(&said, &["error: ", "hint: ", "LOCKSTEP_TOKEN"]);
+        assert_says(&said, &["error: ", "hint: ", "--token-file"]);
         assert!(output.stdout.is_empty());
     }
     assert!(place.run(&["status"]).contains(ENVIRONMENT));

@@ -227,7 +227,7 @@ impl Control {
         let scratch = self.config.folder.join(crate::instances::SCRATCH);
         std::fs::create_dir_all(&scratch).map_err(internal)?;
         let work = tempfile::tempdir_in(scratch).map_err(internal)?;
-        let request = self.build_request("register", source, None, work.path())?;
+        let request = self.build_request("register", None, source, None, work.path())?;
         let quiet = |_: &BuildEvent| {};
         match lockstep_pipeline::prepare(&request, &quiet, &CancelToken::new()) {
             Ok(Prepared { checked, mirror }) => {

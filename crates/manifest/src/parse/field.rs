@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::build_variables::{RESERVED_PREFIX, is_reserved};
+
 use crate::reader::{Field, Table};
 use crate::value::{self, ValueError, VariableName};
 
 /// Variables that Lockstep itself gives to every instance.
 const GIVEN_BY_LOCKSTEP: [&str; 2] = ["HOST", "PORT"];
-/// Variables with this in front are Lockstep's own.
-const RESERVED_PREFIX: &str = "LOCKSTEP_";
 
 /// Reads an optional duration as milliseconds.
 pub(super) fn duration(table: &Table<'_>, name: &'static str, example: &'static str) -> Option<u64> {
@@ -51,6 +51,12 @@ pub(super) fn variable_names(field: &Field<'_>) -> Vec<String> {
     let mut names = Vec::new();
     for element in field.list().unwrap_or_default() {
         if let Some(VariableName(name)) = element.parse() {
+            if is_reserved(&name) {
+                element.wrong_because(
+                    format_args!("`{name}` is Lockstep's own and never given to a build"),
+                    "whoever has the token can change everything; name a variable of the build's own",
+                );
+            }
             if names.contains(&name) {
                 element.wrong_because(format_args!("`{name}` is already in this list"), "remove it");
             }

@@ -12,11 +12,17 @@ use super::{announced, eventually, get, processes};
 /// The environment that all tests use: it accepts every version.
 pub(crate) const ENVIRONMENT: &str = "development";
 
+/// How the server of a place is started, now and again.
+#[derive(Default)]
+struct Launch {
+    token: Option<&'static str>,
+    arguments: Vec<String>,
+    variables: Env,
+}
+
 pub(crate) struct Place {
     folder: TempDir,
-    token: Option<&'static str>,
-    /// Variables that the server gets beside those of the test.
-    env: Env,
+    launch: Launch,
     server: Child,
     address: String,
 }
@@ -32,23 +38,30 @@ impl Place {
 
     /// Starts a server with its data folder in a given one.
     pub(crate) fn begin_in(folder: TempDir) -> Self {
-        Self::start(folder, None, Env::new())
-    }
-
-    /// Starts a server with variables, with its data folder in a given one.
-    pub(crate) fn begin_with(folder: TempDir, env: Env) -> Self {
-        Self::start(folder, None, env)
+        Self::start(folder, Launch::default())
     }
 
     /// Starts a server that demands a token; the commands of the place have it.
     pub(crate) fn begin_with_token(token: &'static str) -> Self {
-        Self::start(tempfile::tempdir().unwrap(), Some(token), Env::new())
+        let launch = Launch { token: Some(token), ..Launch::default() };
+        Self::start(tempfile::tempdir().unwrap(), launch)
     }
 
-    fn start(folder: TempDir, token: Option<&'static str>, env: Env) -> Self {
-        let (server, address) = start_server(folder.path(), "127.0.0.1:0", token, &env)
+    /// Starts a server with variables, with its data folder in a given one.
+    pub(crate) fn begin_with(folder: TempDir, env: Env) -> Self {
+        Self::start(folder, Launch { variables: env, ..Launch::default() })
+    }
+
+    /// Starts a server with more arguments and variables.
+    pub(crate) fn begin_asking(arguments: &[&str], variables: Env) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self::start(tempfile::tempdir().unwrap(), Launch { token: None, arguments, variables })
+    }
+
+    fn start(folder: TempDir, launch: Launch) -> Self {
+        let (server, address) = start_server(folder.path(), "127.0.0.1:0", &launch)
             .unwrap_or_else(|failed| panic!("the server did not start:\n{}", failed.log));
-        Self { folder, token, env, server, address }
+        Self { folder, launch, server, address }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -88,14 +101,14 @@ impl Place {
     }
 
     pub(crate) fn start_server(&mut self) {
-        (self.server, _) = start_server(self.folder.path(), &self.address, self.token, &self.env)
+        (self.server, _) = start_server(self.folder.path(), &self.address, &self.launch)
             .unwrap_or_else(|failed| panic!("the server did not start again:\n{}", failed.log));
     }
 
     /// Starts a server that must not start; returns its exit code and what it said.
     pub(crate) fn refused_server(&self) -> (i32, String) {
-        let failed = start_server(self.folder.path(), &self.address, self.token, &self.env)
-            .expect_err("it must not start");
+        let failed =
+            start_server(self.folder.path(), &self.address, &self.launch).expect_err("it must not start");
         (failed.code, failed.log)
     }
 
@@ -135,7 +148,7 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
         command.args(arguments).env_remove("LOCKSTEP_TOKEN");
-        self.token.map(|token| command.env("LOCKSTEP_TOKEN", token));
+        self.launch.token.map(|token| command.env("LOCKSTEP_TOKEN", token));
         command.env("LOCKSTEP_SERVER", self.url()).env("LOCKSTEP_ACTOR", "ann@example.org");
         command
     }
@@ -199,17 +212,12 @@ struct NotStarted {
     log: String,
 }
 
-fn start_server(
-    folder: &Path,
-    listen: &str,
-    token: Option<&str>,
-    env: &Env,
-) -> Result<(Child, String), NotStarted> {
+fn start_server(folder: &Path, listen: &str, launch: &Launch) -> Result<(Child, String), NotStarted> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
     command.args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"]);
     command.arg(folder.join("data")).env_remove("LOCKSTEP_TOKEN");
-    token.map(|token| command.env("LOCKSTEP_TOKEN", token));
-    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command.args(&launch.arguments).envs(launch.variables.iter().map(|(name, value)| (name, value)));
+    launch.token.map(|token| command.env("LOCKSTEP_TOKEN", token));
     let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
     match announced(server.stderr.take().unwrap(), "server") {
         Ok(address) => Ok((server, address)),

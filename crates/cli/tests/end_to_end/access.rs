@@ -1,0 +1,178 @@
+//! Who may ask, with the real server: web pages, wrong hosts, tokens, and what builds are given.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use lockstep_api::endpoints::{Method, endpoints};
+
+use crate::support::place::Place;
+use crate::support::repository::manifest;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Sends bytes, and returns the status of the answer.
+fn status_of(address: &str, request: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer:?}"))
+}
+
+/// Makes a request that would be taken; `change` makes it one that must not be.
+fn request(method: &str, path: &str, address: &str, change: &[(&str, &str)]) -> String {
+    let usual = [("host", address), ("content-type", "application/json"), ("connection", "close")];
+    let kept = usual.iter().filter(|(name, _)| !change.iter().any(|(other, _)| other == name));
+    let fields: String = kept
+        .chain(change)
+        .filter(|(_, value)| *value != "-")
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    format!("{method} /api/v1{path} HTTP/1.1\r\n{fields}content-length: 2\r\n\r\n{{}}")
+}
+
+fn paths_of(method: Method) -> Vec<String> {
+    let of_method = endpoints().into_iter().filter(|endpoint| endpoint.method == method);
+    let filled = |path: &str| {
+        let parts = path.split('/').map(|part| match part {
+            "{environment}" => "production",
+            "{version}" => "1.0.0",
+            "{operation}" => "1",
+            part if part.starts_with('{') => "hello",
+            part => part,
+        });
+        parts.collect::<Vec<_>>().join("/")
+    };
+    of_method.map(|endpoint| filled(endpoint.path)).collect()
+}
+
+#[test]
+fn no_web_page_can_change_anything_by_any_endpoint() {
+    let place = Place::begin();
+    let address = place.address();
+    let own = format!("http://{address}");
+    let bad: [(&[(&str, &str)], u16); 20] = [
+        (&[("host", "evil.test")], 403),
+        (&[("host", "localhost.evil.test:8470")], 403),
+        (&[("host", "10.1.2.3")], 403),
+        (&[("host", "-")], 400),
+        (&[("host", address), ("host", address)], 400),
+        (&[("host", "evil.test"), ("host", address)], 400),
+        (&[("host", "local host")], 400),
+        (&[("host", "localhost@evil.test")], 400),
+        (&[("origin", "null")], 403),
+        (&[("origin", "http://localhost:3000")], 403),
+        (&[("origin", "https://evil.test")], 403),
+        (&[("origin", &own), ("origin", &own)], 400),
+        (&[("sec-fetch-site", "cross-site")], 403),
+        (&[("sec-fetch-site", "same-site"), ("sec-fetch-mode", "navigate")], 403),
+        (&[("content-type", "-")], 415),
+        (&[("content-type", "text/plain")], 415),
+        (&[("content-type", "application/x-www-form-urlencoded")], 415),
+        (&[("content-type", "multipart/form-data; boundary=x")], 415),
+        (&[("content-type", "text/plain; application/json")], 415),
+        (&[("content-type", "application/json"), ("content-type", "text/plain")], 400),
+    ];
+    let before = place.json(&["journal", "verify"]);
+    let paths = paths_of(Method::Post);
+    assert!(paths.len() > 10);
+    for path in &paths {
+        for (change, expected) in bad {
+            let status = status_of(address, &request("POST", path, address, change));
+            assert_eq!(status, expected, "{path} {change:?}");
+        }
+        for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
+            let status =
+                status_of(address, &request(method, path, address, &[("origin", "http://evil.test")]));
+            assert_eq!(status, 403, "{method} {path}");
+        }
+    }
+    assert_eq!(place.json(&["journal", "verify"]), before);
+    // The same request without any of these marks gets further than that.
+    for path in &paths {
+        let change = [("origin", own.as_str()), ("sec-fetch-site", "same-origin")];
+        let status = status_of(address, &request("POST", path, address, &change));
+        assert!(![403, 415].contains(&status), "{path} {status}");
+    }
+}
+
+#[test]
+fn a_token_is_not_in_the_environment_of_the_server_and_works() {
+    let place = Place::begin_with_token(TOKEN);
+    let process = format!("/proc/{}", place.server_process());
+    for file in ["environ", "cmdline"] {
+        let bytes = fs::read(format!("{process}/{file}")).unwrap();
+        assert!(!bytes.is_empty());
+        assert!(!String::from_utf8_lossy(&bytes).contains(TOKEN), "{file}");
+    }
+    assert!(place.run(&["status"]).contains("production"));
+    let paths = paths_of(Method::Get).into_iter().chain(paths_of(Method::Post));
+    let address = place.address();
+    for path in paths {
+        let status = status_of(address, &request("POST", &path, address, &[]));
+        assert_eq!(status, 401, "{path}");
+    }
+}
+
+#[test]
+fn a_token_can_stand_in_a_file_or_a_credential() {
+    let place = Place::begin_with_token(TOKEN);
+    fs::write(place.path("lockstep-token"), format!("{TOKEN}\n")).unwrap();
+    let run = |change: &dyn Fn(&mut Command) -> &mut Command| {
+        let mut command = place.command(&["status"]);
+        change(command.env_remove("LOCKSTEP_TOKEN"));
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let file = place.path("lockstep-token");
+    assert_eq!(run(&|command| command.args(["--token-file", &file])).0, 0);
+    assert_eq!(run(&|command| command.env("LOCKSTEP_TOKEN_FILE", &file)).0, 0);
+    assert_eq!(run(&|command| command.env("CREDENTIALS_DIRECTORY", place.path(""))).0, 0);
+    let (code, said) = run(&|command| command.args(["--token-file", &place.path("none")]));
+    assert_eq!(code, 2, "{said}");
+    assert_eq!(run(&|command| command).0, 7);
+}
+
+#[test]
+fn a_build_gets_a_variable_of_the_server_only_when_its_operator_allows_it() {
+    let variables = vec![("DEPLOY_KEY", "hunter2-hunter2".to_owned())];
+    let build = |more: &str| {
+        format!(
+            "[build]\n{more}\nsteps = [[\"sh\", \"-c\", 'test \"$DEPLOY_KEY\" = hunter2-hunter2']]\n[package]\ninclude = [\"service.py\"]"
+        )
+    };
+    let release = |place: &Place, build: &str| {
+        let repository = place.repository("web");
+        repository.write("lockstep.toml", &manifest("web", "", build));
+        repository.write("service.py", "");
+        repository.commit("feat: begin");
+        place.run(&["service", "add", repository.folder()]);
+        let output = place.command(&["release", "web"]).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let place = Place::begin_asking(&[], variables.clone());
+    let (code, said) = release(&place, &build("variables = [\"DEPLOY_KEY\"]"));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("lockstep server --build-variable DEPLOY_KEY=web"), "{said}");
+    let place = Place::begin_asking(&["--build-variable", "DEPLOY_KEY=api"], variables.clone());
+    assert_eq!(release(&place, &build("variables = [\"DEPLOY_KEY\"]")).0, 1);
+    let place = Place::begin_asking(&["--build-variable", "DEPLOY_KEY=web"], variables);
+    let (code, said) = release(&place, &build("variables = [\"DEPLOY_KEY\"]"));
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn no_build_can_ask_for_the_token() {
+    let place = Place::begin_with_token(TOKEN);
+    let repository = place.repository("web");
+    let build = "[build]\nvariables = [\"LOCKSTEP_TOKEN\"]\nsteps = [[\"sh\", \"-c\", 'env']]\n[package]\ninclude = [\"service.py\"]";
+    repository.write("lockstep.toml", &manifest("web", "", build));
+    repository.write("service.py", "");
+    repository.commit("feat: begin");
+    let said = place.fail(&["service", "add", repository.folder()], 2);
+    assert!(said.contains("`LOCKSTEP_TOKEN` is Lockstep's own and never given to a build"), "{said}");
+    let said = place.fail(&["server", "--build-variable", "LOCKSTEP_TOKEN"], 2);
+    assert!(said.contains("never given to a build"), "{said}");
+}
