@@ -118,6 +118,7 @@ impl Connection {
                 match after {
                     After::Keep => self.tidy(),
                     After::Close => return,
+                    After::Reset => return self.client.reset(),
                     After::Linger => return Box::pin(self.client.linger()).await,
                 }
             }

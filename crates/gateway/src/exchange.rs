@@ -339,7 +339,8 @@ impl Exchange<'_> {
             stall,
         };
         let after = pass(side, flow, head, asked, open, attempt).await;
-        Ok(Talk::Passed(if upload.is_whole() { after } else { After::Linger }))
+        let lingers = !upload.is_whole() && after != After::Reset;
+        Ok(Talk::Passed(if lingers { After::Linger } else { after }))
     }
 
     /// Passes on a failed answer after all: there was no better one.
@@ -467,7 +468,8 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
                 attempt.target.tally.turned_bad();
                 attempt.failed(Duration::ZERO);
             }
-            After::Close
+            // Where only the end of the connection ends the body, an orderly end would make a part look like the whole.
+            if head.needs_close(asked) { After::Reset } else { After::Close }
         }
     }
 }

@@ -84,6 +84,12 @@ impl Wire {
         (read, &mut self.input, write)
     }
 
+    /// Closes so that the other side sees an error and not an end.
+    pub(crate) fn reset(self) {
+        // Without it the connection ends in an orderly way, which is all that is left then.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Closes so that the client can read the answer although it has sent more than was read: closing with unread
     /// bytes would reset the connection and destroy the answer on its way.
     pub(crate) async fn linger(mut self) {

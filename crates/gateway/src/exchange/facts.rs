@@ -33,6 +33,8 @@ pub(crate) enum After {
     Keep,
     /// It is closed at once.
     Close,
+    /// It is closed at once, and so that the client sees that something is missing.
+    Reset,
     /// It is closed once the client had a chance to read the answer.
     Linger,
 }

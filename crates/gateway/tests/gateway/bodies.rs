@@ -168,3 +168,24 @@ fn a_body_that_stops_arriving_is_given_up() {
     wait_until("nothing is under way", || running.in_flight() == 0);
     assert_eq!(running.traffic(0).failures, 0);
 }
+
+#[test]
+fn an_answer_that_breaks_off_looks_whole_to_no_client() {
+    let limit = Duration::from_millis(100);
+    for head in ["", "transfer-encoding: chunked\r\n", "content-length: 100\r\n"] {
+        let instance = Instance::start(move |_, stream| {
+            raw(stream, format!("HTTP/1.1 200 OK\r\n{head}\r\n4\r\nhalf\r\n").as_bytes())?;
+            // Waits until the gateway gives up.
+            let _ = stream.read(&mut [0]);
+            Ok(Then::Close)
+        });
+        let timeouts = Timeouts { stall: limit, ..Timeouts::default() };
+        let running = Running::with(timeouts, &[stable(0, &[("one", instance.address)])]);
+        let mut client = running.client();
+        client.send("GET / HTTP/1.0\r\nhost: shop.test\r\n\r\n").unwrap();
+        let announced = read_head(client.reader()).map(|head| head.header("content-length").is_some());
+        // An error may come before the head was read.
+        let seen = announced.unwrap_or(true) || client.reader().read_to_end(&mut Vec::new()).is_err();
+        assert!(seen, "{head:?} looked whole");
+    }
+}
