@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
 use crate::loan::Whole;
+use crate::moment::Moment;
 use crate::wire::Wire;
 
 /// Idle connections a worker keeps to one instance: more were never in use at once by a well-sized service.
@@ -56,18 +57,23 @@ impl Endpoint {
         self.idle().clear();
     }
 
-    /// Takes the connection that was used last, if it is still open and the instance sent nothing unasked.
-    pub(crate) fn take_idle(&self) -> Option<Wire> {
+    /// Takes the connection that was used last, if it is still open and the instance sent nothing unasked; and tells since
+    /// when it was kept.
+    pub(crate) fn take_idle(&self) -> Option<(Wire, Instant)> {
         loop {
-            let wire = self.idle().pop()?.wire;
+            let Idle { wire, since } = self.idle().pop()?;
             if wire.is_quiet() {
-                return Some(wire);
+                return Some((wire, since));
             }
+            self.instance.keeping.ended(since.elapsed(), Moment::now());
         }
     }
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, whole: Whole) {
+        if !self.instance.keeping.is_worth_it(Moment::now()) {
+            return;
+        }
         let mut wire = whole.into_idle();
         wire.empty();
         let mut idle = self.idle();

@@ -280,12 +280,16 @@ impl Exchange<'_> {
         self.output.give_back();
         if let Err(error) = self.send_head(&mut loan).await {
             return Err(match (error.began, loan.origin()) {
-                (false, Origin::Kept) => Failure::Stale(loan.hang_up()),
+                (false, Origin::Kept(_)) => Failure::Stale(loan.hang_up()),
                 (false, Origin::New) => Failure::Unreachable(error.source),
                 (true, _) => Failure::Broken(error.source.to_string()),
             });
         }
-        match self.talk(&mut loan, attempt).await {
+        let talk = self.talk(&mut loan, attempt).await;
+        if talk.is_ok() || matches!(talk, Err(HearError::Closed)) {
+            loan.note(talk.is_ok());
+        }
+        match talk {
             Ok(Talk::Passed(after)) => {
                 loan.whole().into_iter().for_each(Whole::give_back);
                 Ok(Asking::Passed(after))

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::ejection::{Ejection, FAILURES};
+use crate::keeping::Keeping;
 use crate::latency::{Latency, Load, Sample};
 use crate::moment::Moment;
 
@@ -23,6 +24,7 @@ const LONGEST_AVOIDANCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) address: SocketAddr,
+    pub(crate) keeping: Keeping,
     in_flight: AtomicU64,
     retired: AtomicBool,
     refusals: AtomicU32,
@@ -42,6 +44,7 @@ impl Instance {
     pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            keeping: Keeping::default(),
             in_flight: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             refusals: AtomicU32::new(0),

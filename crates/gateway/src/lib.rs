@@ -24,6 +24,7 @@ mod forerun;
 mod framing;
 mod gateway;
 mod instance;
+mod keeping;
 mod key;
 mod latency;
 mod leaving;

@@ -6,7 +6,7 @@
 //! after that does the request stop counting as under way.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -24,6 +24,7 @@ pub(crate) struct Loan {
     wire: Wire,
     lease: Lease,
     origin: Origin,
+    asked_at: Instant,
     upload: Upload,
     reply: Reply,
 }
@@ -31,7 +32,8 @@ pub(crate) struct Loan {
 /// Whether a connection served a request before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    Kept,
+    /// It was idle since then.
+    Kept(Instant),
     New,
 }
 
@@ -46,7 +48,7 @@ impl Loan {
     /// Takes the connection that was used last, if one is left that is open and silent; gives the lease back otherwise.
     pub(crate) fn kept(lease: Lease) -> Result<Self, Lease> {
         match lease.endpoint().take_idle() {
-            Some(wire) => Ok(Self::new(wire, lease, Origin::Kept)),
+            Some((wire, since)) => Ok(Self::new(wire, lease, Origin::Kept(since))),
             None => Err(lease),
         }
     }
@@ -64,7 +66,14 @@ impl Loan {
     }
 
     fn new(wire: Wire, lease: Lease, origin: Origin) -> Self {
-        Self { wire, lease, origin, upload: Upload::default(), reply: Reply::default() }
+        Self {
+            wire,
+            lease,
+            origin,
+            asked_at: Instant::now(),
+            upload: Upload::default(),
+            reply: Reply::default(),
+        }
     }
 
     /// Tells whether the connection served a request before.
@@ -78,7 +87,18 @@ impl Loan {
     /// causes no refusal, and one that dies with some unread causes no end. Where the system does not show both, the
     /// instance may have read the request.
     pub(crate) async fn was_stale(&self) -> bool {
-        self.origin == Origin::Kept && self.wire.is_refused_after_its_end().await
+        matches!(self.origin, Origin::Kept(_)) && self.wire.is_refused_after_its_end().await
+    }
+
+    /// Notes that the instance answered, or that it closed without.
+    pub(crate) fn note(&self, answered: bool) {
+        let Origin::Kept(since) = self.origin else { return };
+        let keeping = &self.lease.endpoint().instance.keeping;
+        if answered {
+            keeping.worked();
+        } else {
+            keeping.ended(self.asked_at.saturating_duration_since(since), Moment::now());
+        }
     }
 
     /// Takes the connection apart into its two ends, so that both can be used at once.

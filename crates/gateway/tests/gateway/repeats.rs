@@ -174,3 +174,39 @@ fn no_more_than_three_of_ten_requests_are_asked_again_at_once() {
     }
     assert_eq!(read.load(Ordering::SeqCst), 13);
 }
+
+/// Answers one request on each connection and closes it at once, without a word before.
+fn abrupt() -> SocketAddr {
+    let (listener, address) = listen();
+    thread::spawn(move || while serve_one_of(&listener).is_ok() {});
+    address
+}
+
+fn serve_one_of(listener: &TcpListener) -> io::Result<()> {
+    let mut stream = BufReader::new(listener.accept()?.0);
+    thread::spawn(move || -> io::Result<()> {
+        read_head(&mut stream)?;
+        raw(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+        Ok(())
+    });
+    Ok(())
+}
+
+#[test]
+fn an_instance_that_ends_connections_without_a_word_is_soon_asked_on_new_ones_only() {
+    let running = Running::start(&[stable(0, &[("abrupt", abrupt())])]);
+    let failed = AtomicUsize::new(0);
+    let client = &|method: &'static str| {
+        let mut client = running.client();
+        for _ in 0..500 {
+            let asked = client.ask(format!("{method} / HTTP/1.1\r\nhost: shop.test\r\n\r\n")).unwrap();
+            failed.fetch_add(usize::from(asked.status() != 200), Ordering::SeqCst);
+        }
+    };
+    thread::scope(|scope| {
+        (0..8).for_each(|n| drop(scope.spawn(move || client(if n % 2 == 0 { "GET" } else { "POST" }))))
+    });
+    // Of the first few, some may have been sent in the moment of the end.
+    let failed = failed.into_inner();
+    assert!(failed <= 8, "{failed} of 4000 failed");
+}
