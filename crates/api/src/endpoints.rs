@@ -250,7 +250,8 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Json(of::<RouteTable>),
             ),
             &[
-                ("after", "answer only when the revision is higher, else 204"),
+                ("after", "answer only when the revision is higher or of another history, else 204"),
+                ("history", "the history that `after` counts in"),
                 ("wait_ms", "how long to wait for that, at most 60000"),
             ],
         ),

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::compat::Pair;
 use lockstep_domain::contract::Verdict;
+use lockstep_domain::edition::TableHistory;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::intent::Configuration;
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
-use lockstep_domain::routes::ArmTraffic;
+use lockstep_domain::routes::{ArmTraffic, RefusedTable};
 use lockstep_domain::service::{Source, Version};
 use lockstep_domain::{
     Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, Instance, Intent, Operation,
@@ -478,8 +479,14 @@ pub struct HeldVersion {
 pub struct GatewayView {
     /// Identifies one run of one gateway process.
     pub gateway: String,
-    /// The revision of the table it serves.
+    /// The history of the table it serves.
+    #[serde(default)]
+    pub history: TableHistory,
+    /// The revision of the table it serves; 0 when it serves none.
     pub revision: u64,
+    /// The table that it was given last and did not take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedTable>,
     /// When it last reported.
     pub seen: Timestamp,
 }

@@ -20,6 +20,7 @@ use lockstep_domain::{
     Baseline, CallAddress, Environment, EnvironmentName, Event, Instance, ServiceName, StageName, Strategy,
     World,
 };
+use lockstep_registry::GatewaySeen;
 
 use crate::{Control, internal, lock, not_found, ourselves};
 
@@ -175,8 +176,14 @@ impl Control {
 
     fn gateway_views(&self, name: &EnvironmentName) -> Vec<GatewayView> {
         let seen = self.registry.gateways(name, self.ledger.now()).into_iter();
-        seen.map(|seen| GatewayView { gateway: seen.gateway, revision: seen.revision, seen: seen.seen })
-            .collect()
+        let view = |seen: GatewaySeen| GatewayView {
+            gateway: seen.gateway,
+            history: seen.edition.history,
+            revision: seen.edition.revision,
+            refused: seen.refused,
+            seen: seen.seen,
+        };
+        seen.map(view).collect()
     }
 
     fn service_statuses(&self, environment: &Environment) -> Vec<ServiceStatus> {

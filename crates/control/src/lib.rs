@@ -9,6 +9,7 @@ mod clock;
 mod collect;
 mod compat;
 mod contracts;
+mod editions;
 mod environments;
 mod gateways;
 mod instances;
@@ -45,6 +46,7 @@ pub use lockstep_store::JournalError;
 
 use builds::Builds;
 use callers::CallerKey;
+use editions::Editions;
 use gateways::KnownGateways;
 use secrets::Secrets;
 
@@ -146,6 +148,7 @@ pub struct Control {
     compared: contracts::Memory,
     builds: Builds,
     registry: Registry,
+    editions: Editions,
     driver: LocalDriver,
     gateway: Gateway,
     known_gateways: KnownGateways,
@@ -192,6 +195,7 @@ impl Control {
         let gateway = Gateway::start(GatewayConfig::new(format!("server-{id}")))?;
         let gateways_file = folder.join("gateways.json");
         let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;
+        let editions = Editions::open(&folder).map_err(failed(&folder))?;
         let registry = Registry::default();
         for (environment, gateway) in known_gateways.expected() {
             registry.expect(&environment, &gateway, ledger.now());
@@ -205,6 +209,7 @@ impl Control {
             compared: contracts::Memory::default(),
             builds,
             registry,
+            editions,
             driver,
             gateway,
             known_gateways,

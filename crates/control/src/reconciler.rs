@@ -96,7 +96,7 @@ impl Control {
         self.registry.receive(&self.gateway.receipt(name), now);
         let observed = self.registry.observe(name, self.instances_of(name), now);
         let table = compile_routes(&world, environment, &observed, &[self.callers.digest(name)], 0);
-        if let Some(table) = self.registry.publish(table, now) {
+        if let Some(table) = self.registry.publish(table, || self.editions.next()) {
             if let Err(error) = self.gateway.apply(table) {
                 tracing::error!(environment = %name, %error, "a route table was not applied");
                 return Next::Wait(LONGEST_PAUSE);

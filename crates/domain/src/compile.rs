@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::baseline::BaselineEntry;
 use crate::digest::Digest;
+use crate::edition::TableHistory;
 use crate::environment::Environment;
 use crate::fleet::Fleet;
 use crate::instance::Arm;
@@ -16,8 +17,8 @@ use crate::routes::{
 };
 use crate::world::World;
 
-/// Compiles the table of an environment. Everything but `revision` follows from the other arguments; `callers` are the
-/// digests of the tokens by which its instances are recognised.
+/// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
+/// Whoever publishes it gives it its history.
 #[must_use]
 pub fn compile_routes(
     world: &World,
@@ -34,6 +35,7 @@ pub fn compile_routes(
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: environment.name.clone(),
+        history: TableHistory::default(),
         revision,
         baseline: environment.baselines.current().number,
         routes: entry_points(world, &shares),

@@ -13,6 +13,7 @@ pub mod compat;
 pub mod compile;
 pub mod contract;
 pub mod digest;
+pub mod edition;
 pub mod environment;
 pub mod event;
 pub mod evidence;

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::edition::{Edition, TableHistory};
 use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::name::{EnvironmentName, ServiceName};
@@ -38,7 +39,10 @@ pub struct RouteTable {
     pub format: u32,
     /// The environment.
     pub environment: EnvironmentName,
-    /// Grows with every table of the environment; receipts name it.
+    /// The line of tables that the revision counts in.
+    #[serde(default, skip_serializing_if = "TableHistory::is_empty")]
+    pub history: TableHistory,
+    /// Grows with every table of the history; receipts name both.
     pub revision: u64,
     /// The number of the baseline that is current.
     pub baseline: u64,
@@ -171,6 +175,18 @@ pub struct Matched<'a> {
 }
 
 impl RouteTable {
+    /// Returns its place among the tables of its server.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        Edition { history: self.history.clone(), revision: self.revision }
+    }
+
+    /// Returns the table at another place.
+    #[must_use]
+    pub fn at(self, Edition { history, revision }: Edition) -> Self {
+        Self { history, revision, ..self }
+    }
+
     /// Finds the service for a host (without port) and a path, both in their one form.
     ///
     /// `/@name` comes first, for those who may; then the routes in their order; `None` when nothing matches.
@@ -330,12 +346,37 @@ pub struct GatewayReceipt {
     pub gateway: String,
     /// The environment it serves.
     pub environment: EnvironmentName,
-    /// The revision of the table it serves.
+    /// The history of the table it serves.
+    #[serde(default, skip_serializing_if = "TableHistory::is_empty")]
+    pub history: TableHistory,
+    /// The revision of the table it serves; 0 when it serves none.
     pub revision: u64,
+    /// The table that it was given last and did not take, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedTable>,
     /// Requests under way at each instance; instances without any may be missing.
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Counters of each arm.
     pub traffic: Vec<(Arm, ArmTraffic)>,
+}
+
+impl GatewayReceipt {
+    /// Returns the place of the table that is served.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        Edition { history: self.history.clone(), revision: self.revision }
+    }
+}
+
+/// A table that a gateway was given and did not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedTable {
+    /// Its history.
+    pub history: TableHistory,
+    /// Its revision.
+    pub revision: u64,
+    /// Why it was not taken.
+    pub why: String,
 }
 
 #[cfg(test)]
@@ -373,6 +414,7 @@ mod tests {
         RouteTable {
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
+            history: Default::default(),
             revision: 1,
             baseline: 1,
             routes: vec![

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRoutes, Split};
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
@@ -17,20 +18,21 @@ use crate::error::ApplyError;
 use crate::instance::Instance;
 use crate::moment::Moment;
 use crate::repeat::RepeatBudget;
+use crate::served::Served;
 use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
 const MAX_FORMER_ARMS: usize = 512;
 
 /// What became of a table that was given to a gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// Every worker uses it for its next request.
     Now,
-    /// It is not newer than the one that is served, and was ignored.
+    /// It is not newer than one that is or was served, and was ignored.
     NotNewer {
-        /// The revision that is served.
-        serving: u64,
+        /// The one that is served.
+        serving: Edition,
     },
 }
 
@@ -45,7 +47,7 @@ pub(crate) struct Environment {
 
 #[derive(Debug, Default)]
 struct State {
-    revision: Option<u64>,
+    served: Served,
     instances: BTreeMap<(InstanceId, SocketAddr), Known>,
     /// One tally for each worker.
     tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
@@ -91,9 +93,11 @@ impl Environment {
 
     /// Puts a table in place, then takes out the instances that it no longer names.
     pub(crate) fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
-        check(&table)?;
-        let mut state = self.state();
-        if let Some(serving) = state.revision.filter(|&serving| serving >= table.revision) {
+        let (mut state, edition) = (self.state(), table.edition());
+        check(&table).inspect_err(|error| state.served.refuse(edition.clone(), error))?;
+        if !state.served.admits(&edition) {
+            let serving = state.served.current().clone();
+            state.served.refuse(edition, format!("it is not newer than table {serving}, which is served"));
             return Ok(Applied::NotNewer { serving });
         }
         let table = Arc::new(table.prepared());
@@ -101,7 +105,7 @@ impl Environment {
         for (worker, slot) in self.tables.iter().enumerate() {
             slot.store(Some(Arc::new(state.compile(&table, worker))));
         }
-        state.revision = Some(table.revision);
+        state.served.take(edition);
         state.part(&table);
         Ok(Applied::Now)
     }
@@ -116,10 +120,13 @@ impl Environment {
                 *in_flight.entry(instance.clone()).or_default() += count;
             }
         }
+        let served = state.served.current().clone();
         GatewayReceipt {
             gateway: gateway.to_owned(),
             environment: self.name.clone(),
-            revision: state.revision.unwrap_or(0),
+            history: served.history,
+            revision: served.revision,
+            refused: state.served.refused().cloned(),
             in_flight,
             traffic: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), sum(tallies))).collect(),
         }

@@ -57,8 +57,8 @@ async fn follow_tables(
 ) {
     let mut pauses = Pauses::new();
     loop {
-        let after = gateway.receipt(environment).revision;
-        match server.table(environment, after, WAIT).await {
+        let serving = gateway.receipt(environment).edition();
+        match server.table(environment, &serving, WAIT).await {
             Ok(Some(table)) => match adopt(gateway, store, &table) {
                 Adoption::Served => {
                     changed.notify_one();
@@ -79,21 +79,21 @@ enum Adoption {
 
 /// Applies a table, and stores it once it is served.
 fn adopt(gateway: &Gateway, store: &TableStore, table: &RouteTable) -> Adoption {
-    let (environment, revision) = (table.environment.clone(), table.revision);
+    let (environment, revision) = (table.environment.clone(), table.edition());
     match gateway.apply(table.clone()) {
         Ok(Applied::Now) => {
             if let Err(error) = store.save(table) {
-                tracing::error!(%environment, revision, error = &error as &dyn std::error::Error, "the table is served but not stored");
+                tracing::error!(%environment, %revision, error = &error as &dyn std::error::Error, "the table is served but not stored");
             }
-            tracing::info!(%environment, revision, "table applied");
+            tracing::info!(%environment, %revision, "table applied");
             Adoption::Served
         }
         Ok(Applied::NotNewer { serving }) => {
-            tracing::debug!(%environment, revision, serving, "older table ignored");
+            tracing::warn!(%environment, %revision, %serving, "the server gave an older table; serving on");
             Adoption::NotServed
         }
         Err(error) => {
-            tracing::error!(%environment, revision, %error, "table refused");
+            tracing::error!(%environment, %revision, %error, "table refused");
             Adoption::NotServed
         }
     }

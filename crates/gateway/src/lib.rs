@@ -38,6 +38,7 @@ mod relay;
 mod repeat;
 mod reply;
 mod request;
+mod served;
 pub mod standalone;
 mod table;
 mod trace;

@@ -76,6 +76,7 @@ mod tests {
         RouteTable {
             format: 2,
             environment: "production".parse().unwrap(),
+            history: Default::default(),
             revision: 1,
             baseline: 0,
             routes: Vec::new(),

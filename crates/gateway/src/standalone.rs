@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lockstep_domain::EnvironmentName;
-use lockstep_domain::routes::RouteTable;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -151,10 +150,10 @@ fn start_from_disk(gateway: &Gateway, store: &TableStore, environment: &Environm
             return;
         }
     };
-    let revision = loaded.revision;
+    let revision = loaded.edition();
     match gateway.apply(loaded) {
-        Ok(_) => tracing::info!(%environment, revision, "serving the stored table"),
-        Err(error) => tracing::error!(%environment, revision, %error, "the stored table is not used"),
+        Ok(_) => tracing::info!(%environment, %revision, "serving the stored table"),
+        Err(error) => tracing::error!(%environment, %revision, %error, "the stored table is not used"),
     }
 }
 
@@ -202,11 +201,11 @@ fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
             return;
         }
     };
-    let next = gateway.receipt(environment).revision + 1;
-    let table = RouteTable { revision: table.revision.max(next), ..table };
-    let revision = table.revision;
+    let next = gateway.receipt(environment).edition().next();
+    let table = if table.edition().is_news_to(&next) { table } else { table.at(next) };
+    let revision = table.edition();
     match gateway.apply(table) {
-        Ok(_) => tracing::info!(path = %path.display(), revision, "table applied"),
+        Ok(_) => tracing::info!(path = %path.display(), %revision, "table applied"),
         Err(error) => tracing::error!(path = %path.display(), %error, "serving the last table"),
     }
 }

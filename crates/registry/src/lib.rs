@@ -10,6 +10,7 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::{EnvironmentName, Instance, InstanceId, OperationId, Timestamp};
@@ -81,10 +82,11 @@ impl Registry {
         instances
     }
 
-    /// Publishes a table when it differs from the last one in more than its revision; returns it then.
-    pub fn publish(&self, table: RouteTable, now: Timestamp) -> Option<RouteTable> {
+    /// Publishes a table when it differs from the last one in more than its place, at the place that `next` gives; returns
+    /// it then.
+    pub fn publish(&self, table: RouteTable, next: impl FnOnce() -> Edition) -> Option<RouteTable> {
         let environment = table.environment.clone();
-        self.with(&environment, |live| live.publish(table, now))
+        self.with(&environment, |live| live.publish(table, next))
     }
 
     /// Takes in a gateway's receipt.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::{Observed, Tables};
-use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable};
 use lockstep_domain::{Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
 
@@ -23,8 +24,10 @@ pub const MAX_GATEWAYS: usize = 1_000;
 pub struct GatewaySeen {
     /// Identifies one run of one gateway process.
     pub gateway: String,
-    /// The revision it serves.
-    pub revision: u64,
+    /// The table it serves; revision 0 is none.
+    pub edition: Edition,
+    /// The table that it was given last and did not take.
+    pub refused: Option<RefusedTable>,
     /// When it last reported.
     pub seen: Timestamp,
 }
@@ -78,14 +81,16 @@ impl Live {
         }
     }
 
-    /// Revisions grow over restarts of the server too, because they are at least the time in milliseconds.
-    pub(crate) fn publish(&mut self, mut table: RouteTable, now: Timestamp) -> Option<RouteTable> {
-        let last = self.published.borrow().as_ref().map(|last| last.revision);
-        table.revision = last.unwrap_or(0);
+    pub(crate) fn publish(
+        &mut self,
+        table: RouteTable,
+        next: impl FnOnce() -> Edition,
+    ) -> Option<RouteTable> {
+        let table = table.at(self.edition());
         if self.published.borrow().as_ref() == Some(&table) {
             return None;
         }
-        table.revision = now.0.max(table.revision + 1);
+        let table = table.at(next());
         self.published.send_replace(Some(table.clone()));
         // From now on some gateway may send requests to them, whether it has confirmed the table or not.
         self.instances.forget_unrouted(&self.routed());
@@ -96,7 +101,10 @@ impl Live {
         if self.joins_behind(receipt) {
             self.instances.forget_all_unrouted();
         }
-        self.note(&receipt.gateway, receipt.revision, now);
+        self.note(&receipt.gateway, receipt.edition(), now);
+        if let Some(seen) = self.gateways.get_mut(&receipt.gateway) {
+            seen.refused.clone_from(&receipt.refused);
+        }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         // A gateway may have counted for days before this server first heard of it: none of that belongs to the period.
         for (arm, traffic) in self.traffic.receive(receipt) {
@@ -106,22 +114,22 @@ impl Live {
 
     /// Tells whether a gateway was not waited for until now and serves an older table, of which nobody knows whom it names.
     fn joins_behind(&self, receipt: &GatewayReceipt) -> bool {
-        let newest = self.published.borrow().as_ref().map_or(0, |table| table.revision);
-        receipt.revision > 0 && receipt.revision < newest && !self.gateways.contains_key(&receipt.gateway)
+        let behind = receipt.revision > 0 && self.edition().is_news_to(&receipt.edition());
+        behind && !self.gateways.contains_key(&receipt.gateway)
     }
 
     /// Waits for a gateway as if it had reported an older table. What it counts is not known until it reports.
     pub(crate) fn expect(&mut self, gateway: &str, now: Timestamp) {
-        self.note(gateway, 0, now);
+        self.note(gateway, Edition::default(), now);
     }
 
-    fn note(&mut self, gateway: &str, revision: u64, now: Timestamp) {
+    fn note(&mut self, gateway: &str, edition: Edition, now: Timestamp) {
         if !self.gateways.contains_key(gateway) && self.gateways.len() >= MAX_GATEWAYS {
             let longest =
                 self.gateways.values().min_by_key(|gateway| gateway.seen).map(|g| g.gateway.clone());
             longest.iter().for_each(|gateway| self.forget(gateway));
         }
-        let seen = GatewaySeen { gateway: gateway.to_owned(), revision, seen: now };
+        let seen = GatewaySeen { gateway: gateway.to_owned(), edition, refused: None, seen: now };
         self.gateways.insert(gateway.to_owned(), seen);
     }
 
@@ -163,13 +171,17 @@ impl Live {
     }
 
     fn applied(&self) -> Tables {
-        let Some(revision) = self.published.borrow().as_ref().map(|table| table.revision) else {
-            return Tables::Pending;
-        };
-        match self.gateways.values().all(|gateway| gateway.revision >= revision) {
+        let published = self.edition();
+        let confirmed = |gateway: &GatewaySeen| gateway.edition.confirms(&published);
+        match published.revision > 0 && self.gateways.values().all(confirmed) {
             true => Tables::Applied,
             false => Tables::Pending,
         }
+    }
+
+    /// The place of the table that was published last; revision 0 when none was.
+    fn edition(&self) -> Edition {
+        self.published.borrow().as_ref().map(RouteTable::edition).unwrap_or_default()
     }
 
     fn routed(&self) -> BTreeSet<InstanceId> {
@@ -201,6 +213,7 @@ mod tests {
         RouteTable {
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
+            history: history(),
             revision: 0,
             baseline,
             routes: vec![],
@@ -208,6 +221,14 @@ mod tests {
             rules: None,
             callers: Vec::new(),
         }
+    }
+
+    fn history() -> lockstep_domain::edition::TableHistory {
+        "line".parse().unwrap()
+    }
+
+    fn at(revision: u64) -> impl FnOnce() -> Edition {
+        move || Edition { history: history(), revision }
     }
 
     fn arm() -> Arm {
@@ -222,7 +243,9 @@ mod tests {
         GatewayReceipt {
             gateway: gateway.into(),
             environment: "production".parse().unwrap(),
+            history: history(),
             revision,
+            refused: None,
             in_flight: BTreeMap::new(),
             traffic: vec![(arm(), ArmTraffic { requests, failures: 1 })],
         }
@@ -241,20 +264,33 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_published_once_and_revisions_grow_over_restarts() {
+    fn a_table_is_published_once() {
         let mut live = Live::default();
-        let first = live.publish(table(1), Timestamp(1_000)).unwrap();
-        assert_eq!(live.publish(table(1), Timestamp(2_000)), None);
-        let second = live.publish(table(2), Timestamp(1_000)).unwrap();
-        assert_eq!((first.revision, second.revision), (1_000, 1_001));
-        let restarted = Live::default().publish(table(2), Timestamp(3_000)).unwrap();
-        assert!(restarted.revision > second.revision);
+        let first = live.publish(table(1), at(1)).unwrap();
+        assert_eq!(live.publish(table(1), at(2)), None);
+        let second = live.publish(table(2), at(2)).unwrap();
+        assert_eq!((first.revision, second.revision), (1, 2));
+    }
+
+    #[test]
+    fn a_receipt_of_another_history_confirms_nothing_however_high_its_number() {
+        let mut live = Live::default();
+        live.publish(table(1), at(3)).unwrap();
+        let mut foreign = receipt("edge", 1_700_000_000_000, 0);
+        foreign.history = "before".parse().unwrap();
+        foreign.refused = Some(RefusedTable { history: history(), revision: 3, why: "older".into() });
+        live.receive(&foreign, Timestamp(1));
+        let observed = live.observe(vec![instance(InstanceState::Healthy)], Timestamp(2));
+        assert_eq!((observed.tables, observed.unrouted_since.len()), (Tables::Pending, 0));
+        assert_eq!(live.gateways(Timestamp(2))[0].refused.as_ref().unwrap().revision, 3);
+        live.receive(&receipt("edge", 3, 0), Timestamp(3));
+        assert_eq!(live.observe(vec![], Timestamp(4)).tables, Tables::Applied);
     }
 
     #[test]
     fn tables_are_applied_when_every_live_gateway_says_so() {
         let mut live = Live::default();
-        let revision = live.publish(table(1), Timestamp(1_000)).unwrap().revision;
+        let revision = live.publish(table(1), at(1_000)).unwrap().revision;
         live.receive(&receipt("a", revision, 0), Timestamp(1_000));
         live.receive(&receipt("b", revision - 1, 0), Timestamp(1_000));
         assert_eq!(live.observe(vec![], Timestamp(1_001)).tables, Tables::Pending);
@@ -303,7 +339,7 @@ mod tests {
     fn a_gateway_that_is_expected_is_waited_for() {
         let mut live = Live::default();
         live.expect("a", Timestamp(1_000));
-        let revision = live.publish(table(1), Timestamp(1_000)).unwrap().revision;
+        let revision = live.publish(table(1), at(1_000)).unwrap().revision;
         assert_eq!(live.observe(vec![], Timestamp(1_001)).tables, Tables::Pending);
         live.receive(&receipt("a", revision, 0), Timestamp(1_002));
         assert_eq!(live.observe(vec![], Timestamp(1_003)).tables, Tables::Applied);
@@ -327,12 +363,12 @@ mod tests {
     fn what_is_in_a_table_that_nobody_has_confirmed_yet_counts_as_routed() {
         let mut live = Live::default();
         let healthy = || vec![instance(InstanceState::Healthy)];
-        live.publish(table_with(&[], 1), Timestamp(1_000));
+        live.publish(table_with(&[], 1), at(1_000));
         assert_eq!(live.observe(healthy(), Timestamp(1_001)).unrouted_since.len(), 1);
-        let revision = live.publish(table_with(&["orders-1"], 2), Timestamp(1_002)).unwrap().revision;
+        let revision = live.publish(table_with(&["orders-1"], 2), at(1_002)).unwrap().revision;
         live.receive(&receipt("edge", revision, 0), Timestamp(1_003));
         // Taken back before everybody had it: some gateway may serve it.
-        live.publish(table_with(&[], 1), Timestamp(1_004));
+        live.publish(table_with(&[], 1), at(1_004));
         assert_eq!(live.observe(healthy(), Timestamp(1_005)).unrouted_since, BTreeMap::new());
     }
 
@@ -340,8 +376,8 @@ mod tests {
     fn a_gateway_that_comes_back_with_an_old_table_may_send_requests_to_anybody() {
         let mut live = Live::default();
         let healthy = || vec![instance(InstanceState::Healthy)];
-        let old = live.publish(table_with(&["orders-1"], 1), Timestamp(1_000)).unwrap().revision;
-        let new = live.publish(table_with(&[], 2), Timestamp(2_000)).unwrap().revision;
+        let old = live.publish(table_with(&["orders-1"], 1), at(1_000)).unwrap().revision;
+        let new = live.publish(table_with(&[], 2), at(2_000)).unwrap().revision;
         assert_eq!(live.observe(healthy(), Timestamp(2_001)).unrouted_since.len(), 1);
         live.receive(&receipt("edge", old, 0), Timestamp(3_000));
         assert_eq!(live.observe(healthy(), Timestamp(3_001)).unrouted_since, BTreeMap::new());
@@ -353,7 +389,7 @@ mod tests {
     #[test]
     fn a_state_lasts_from_when_this_clock_saw_it() {
         let mut live = Live::default();
-        live.publish(table(1), Timestamp(1_000));
+        live.publish(table(1), at(1_000));
         let first = live.observe(vec![instance(InstanceState::Healthy)], Timestamp(1_000));
         assert_eq!(first.instances[0].since, Timestamp(900));
         assert_eq!(first.unrouted_since.len(), 1);

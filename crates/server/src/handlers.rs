@@ -14,6 +14,7 @@ use lockstep_api::types::{
 };
 use lockstep_control::Control;
 use lockstep_domain::branch::BranchPolicy;
+use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::routes::GatewayReceipt;
 use lockstep_domain::{EnvironmentName, Operation, OperationId, ServiceName, VersionNumber, VersionRef};
 use serde::Deserialize;
@@ -185,6 +186,8 @@ pub(crate) struct After {
     #[serde(default)]
     after: Option<u64>,
     #[serde(default)]
+    history: TableHistory,
+    #[serde(default)]
     wait_ms: u64,
 }
 
@@ -197,8 +200,9 @@ pub(crate) async fn routes(
     control.environment(&name)?;
     let mut tables = control.registry().tables(&name);
     let wait = Duration::from_millis(after.wait_ms).min(MAX_WAIT);
+    let known = Edition { history: after.history, revision: after.after.unwrap_or(0) };
     let newer = tables.wait_for(|table| {
-        table.as_ref().is_some_and(|table| after.after.is_none_or(|known| table.revision > known))
+        table.as_ref().is_some_and(|table| after.after.is_none() || table.edition().is_news_to(&known))
     });
     match tokio::time::timeout(wait, newer).await {
         Ok(Ok(table)) => Ok(Json(table.clone()).into_response()),

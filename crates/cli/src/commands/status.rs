@@ -57,6 +57,11 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let reason = printable(&held.hold.reason).into_owned();
         let _ = writeln!(text, "  held: {} {}: {reason}", held.version, style.ago(held.hold.since));
     }
+    for (gateway, refused) in view.gateways.iter().filter_map(|it| Some((&it.gateway, it.refused.as_ref()?)))
+    {
+        let (gateway, why) = (printable(gateway), printable(&refused.why));
+        let _ = writeln!(text, "  gateway {gateway} refused route table {}: {why}", refused.revision);
+    }
     text
 }
 
@@ -148,10 +153,13 @@ fn first_line(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_api::types::GatewayView;
     use lockstep_api::types::{ArmStatus, HeldVersion, WarmArm};
+    use lockstep_domain::edition::TableHistory;
     use lockstep_domain::environment::{EnvironmentSettings, Hold};
     use lockstep_domain::gateway_rules::GatewayRules;
     use lockstep_domain::routes::ArmTraffic;
+    use lockstep_domain::routes::RefusedTable;
     use lockstep_domain::{
         Arm, BaselineEntry, CallAddress, ConfigRevision, Strategy, Timestamp, VersionNumber,
     };
@@ -209,7 +217,17 @@ mod tests {
             services: vec![service],
             operation: None,
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
-            gateways: Vec::new(),
+            gateways: vec![GatewayView {
+                gateway: "edge-1".into(),
+                history: TableHistory::default(),
+                revision: 4,
+                refused: Some(RefusedTable {
+                    history: TableHistory::default(),
+                    revision: 3,
+                    why: "it is older".into(),
+                }),
+                seen: Timestamp(0),
+            }],
         }
     }
 
@@ -224,7 +242,8 @@ mod tests {
              INSTANCE        STATE           ADDRESS         SINCE     RESTARTS\n  \
              orders-1.4.0-a  healthy         127.0.0.1:4000  30 s ago  0\n  \
              orders-1.3.0-b  failed: exit 1  127.0.0.1:4000  30 s ago  0\n  \
-             held: orders@1.5.0 30 s ago: rolled back\n"
+             held: orders@1.5.0 30 s ago: rolled back\n  \
+             gateway edge-1 refused route table 3: it is older\n"
         );
     }
 

@@ -150,6 +150,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
     Ok(RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: "bench".parse()?,
+        history: Default::default(),
         revision: 1,
         baseline: 1,
         routes: vec![Route { rule, service: "orders".parse()? }],

@@ -11,6 +11,7 @@ use hyper::http::uri::InvalidUri;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use lockstep_domain::EnvironmentName;
+use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -132,18 +133,21 @@ impl Server {
         })
     }
 
-    /// Asks for a table after `revision`; the server holds the request for up to `wait` until there is one.
+    /// Asks for a table that is news to whoever serves `known`; the server holds the request for up to `wait` until there is one.
     ///
     /// # Errors
     /// When the server cannot be reached or answers anything but a table or 204.
     pub async fn table(
         &self,
         environment: &EnvironmentName,
-        after: u64,
+        known: &Edition,
         wait: Duration,
     ) -> Result<Option<RouteTable>, ServerError> {
         let wait_ms = wait.as_millis();
-        let path = format!("/api/v1/environments/{environment}/routes?after={after}&wait_ms={wait_ms}");
+        let (after, history) = (known.revision, known.history.as_str());
+        let path = format!(
+            "/api/v1/environments/{environment}/routes?after={after}&history={history}&wait_ms={wait_ms}"
+        );
         let (status, body) = self.exchange(Method::GET, &path, Bytes::new(), LIMIT + wait).await?;
         if status == StatusCode::NO_CONTENT {
             return Ok(None);

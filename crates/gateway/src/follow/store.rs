@@ -164,6 +164,7 @@ mod tests {
         RouteTable {
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),
+            history: Default::default(),
             revision,
             baseline: 1,
             routes: Vec::new(),

@@ -353,6 +353,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
+        history: Default::default(),
         revision,
         baseline: 1,
         routes: vec![Route { rule, service: "shop".parse().unwrap() }],

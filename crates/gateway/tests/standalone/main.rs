@@ -15,13 +15,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, GatewayReceipt, PrefixHandling, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable,
-    ServiceRoutes, Split, SplitRole,
+    Endpoint, FULL_WEIGHT, GatewayReceipt, PrefixHandling, ROUTE_TABLE_FORMAT, RefusedTable, Route,
+    RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
 };
 use lockstep_domain::{ConfigRevision, EnvironmentName, VersionNumber};
 use lockstep_gateway::follow::{Server, TableStore, follow};
-use lockstep_gateway::{Gateway, GatewayConfig};
+use lockstep_gateway::{Applied, Gateway, GatewayConfig};
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,6 +44,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
+        history: Default::default(),
         revision,
         baseline: revision,
         routes: vec![Route { rule, service: "shop".parse().unwrap() }],
@@ -121,6 +123,14 @@ impl FakeServer {
         self.receipts.lock().unwrap().iter().any(|receipt| receipt.revision == revision)
     }
 
+    fn has_refusal_of(&self, revision: u64) -> bool {
+        self.last_refusal().is_some_and(|refused| refused.revision == revision)
+    }
+
+    fn last_refusal(&self) -> Option<RefusedTable> {
+        self.receipts.lock().unwrap().last().and_then(|receipt| receipt.refused.clone())
+    }
+
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
@@ -142,8 +152,10 @@ fn serve(
         "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
     } else {
         let query = start.strip_prefix("GET /api/v1/environments/production/routes?after=").unwrap();
-        let after: u64 = query.split('&').next().unwrap().parse().unwrap();
-        match wait_for(table, after, stopped) {
+        let mut parts = query.split('&');
+        let revision = parts.next().unwrap().parse().unwrap();
+        let history = parts.next().unwrap().strip_prefix("history=").unwrap().parse().unwrap();
+        match wait_for(table, &Edition { history, revision }, stopped) {
             Some(text) => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()),
             None => return,
         }
@@ -151,9 +163,10 @@ fn serve(
     let _ = stream.get_mut().write_all(answer.as_bytes());
 }
 
-fn wait_for(table: &Mutex<Option<RouteTable>>, after: u64, stopped: &AtomicBool) -> Option<String> {
+fn wait_for(table: &Mutex<Option<RouteTable>>, known: &Edition, stopped: &AtomicBool) -> Option<String> {
     while !stopped.load(Ordering::SeqCst) {
-        if let Some(table) = table.lock().unwrap().as_ref().filter(|table| table.revision > after) {
+        if let Some(table) = table.lock().unwrap().as_ref().filter(|table| table.edition().is_news_to(known))
+        {
             return Some(serde_json::to_string(table).unwrap());
         }
         thread::yield_now();
@@ -221,4 +234,41 @@ async fn a_follower_serves_new_tables_sends_receipts_and_outlives_its_server() {
     stop.cancel();
     follower.await.unwrap();
     assert_eq!(store.load(&environment()).unwrap().map(|table| table.revision), Some(3));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_server_whose_numbers_are_lower_is_followed_and_its_predecessor_never_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = TableStore::new(folder.path().to_path_buf());
+    let instance = instance();
+    // As if the clock had been days ahead when the revisions were still taken from it.
+    let before = table(1_900_000_000_000, instance);
+    let gateway = Arc::new(Gateway::start(GatewayConfig::new("run-1")).unwrap());
+    assert_eq!(gateway.apply(before.clone()).unwrap(), Applied::Now);
+    let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = FakeServer::start(TcpListener::bind("127.0.0.1:0").unwrap());
+    let client = Server::new(&format!("http://{}", server.address), Some("secret")).unwrap();
+    let stop = CancellationToken::new();
+    let follower =
+        tokio::spawn(follow(Arc::clone(&gateway), environment(), client, store.clone(), stop.clone()));
+    let now = move |revision| RouteTable { history: "now".parse().unwrap(), ..table(revision, instance) };
+    let old = before.clone();
+    let steps = thread::spawn(move || {
+        server.publish(now(1));
+        wait_until("the server's table is served", || ask(address).as_deref() == Some("shop@1.0.1"));
+        server.publish(old);
+        wait_until("the refusal is told", || server.has_refusal_of(1_900_000_000_000));
+        assert_eq!(ask(address).as_deref(), Some("shop@1.0.1"));
+        server.publish(now(2));
+        wait_until("the server's next table is served", || ask(address).as_deref() == Some("shop@1.0.2"));
+        wait_until("nothing is refused any more", || server.last_refusal().is_none());
+        server.stop();
+    });
+    while !steps.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    steps.join().unwrap();
+    stop.cancel();
+    follower.await.unwrap();
+    assert_eq!(store.load(&environment()).unwrap().unwrap().edition(), now(2).edition());
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_domain::compile::compile_routes;
+use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Action, next_actions, next_look};
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
@@ -108,6 +109,8 @@ impl Gateway {
         GatewayReceipt {
             gateway: self.id.clone(),
             environment: staging(),
+            history: TableHistory::default(),
+            refused: None,
             revision: self.table.as_ref().map_or(0, |table| table.revision),
             in_flight: self.flights.clone(),
             traffic: Vec::new(),
@@ -137,6 +140,8 @@ pub(crate) struct Model {
     pub(crate) rules: Rules,
     pub(crate) ledger: Ledger,
     registry: Registry,
+    /// The place of the last table, which outlives the server.
+    edition: Edition,
     pub(crate) host: Host,
     pub(crate) inner: Gateway,
     pub(crate) outer: Gateway,
@@ -168,6 +173,7 @@ impl Model {
             rules,
             ledger: Ledger::begin(now),
             registry: Registry::default(),
+            edition: Edition::default(),
             host: Host::default(),
             inner: Gateway::named("server-0".into()),
             outer: Gateway::named("edge".into()),
@@ -290,7 +296,12 @@ impl Model {
         let instances = self.registry.shown(&staging(), self.host.list());
         let observed = self.registry.observe(&staging(), instances, self.now);
         let table = compile_routes(world, environment, &observed, &[], 0);
-        if let Some(table) = self.registry.publish(table, self.now) {
+        let edition = &mut self.edition;
+        let next = || {
+            *edition = edition.next();
+            edition.clone()
+        };
+        if let Some(table) = self.registry.publish(table, next) {
             self.worked = true;
             return Part::Apply(table);
         }
