@@ -94,7 +94,7 @@ impl Environment {
     /// Puts a table in place, then takes out the instances that it no longer names.
     pub(crate) fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
         let (mut state, edition) = (self.state(), table.edition());
-        check(&table).inspect_err(|error| state.served.refuse(edition.clone(), error))?;
+        check(&table).inspect_err(|error| state.served.refuse(edition.clone(), error.to_string()))?;
         if !state.served.admits(&edition) {
             let serving = state.served.current().clone();
             state.served.refuse(edition, format!("it is not newer than table {serving}, which is served"));

@@ -49,10 +49,10 @@ impl Served {
     }
 
     /// Notes that a table was not taken. To be given the one that is served once more is nothing to speak of.
-    pub(crate) fn refuse(&mut self, given: Edition, why: impl ToString) {
+    pub(crate) fn refuse(&mut self, given: Edition, why: String) {
         if given != self.current {
             let Edition { history, revision } = given;
-            self.refused = Some(RefusedTable { history, revision, why: why.to_string() });
+            self.refused = Some(RefusedTable { history, revision, why });
         }
     }
 }
@@ -76,9 +76,9 @@ mod tests {
         served.take(edition("a", 1));
         assert!(!served.admits(&edition("", 1_700_000_000_000)) && !served.admits(&edition("a", 1)));
         assert!(served.admits(&edition("b", 1)) && served.admits(&edition("", 1_700_000_000_001)));
-        served.refuse(edition("a", 1), "the same");
+        served.refuse(edition("a", 1), "the same".into());
         assert_eq!(served.refused(), None);
-        served.refuse(edition("", 5), "older");
+        served.refuse(edition("", 5), "older".into());
         assert_eq!(served.refused().unwrap().revision, 5);
     }
 
