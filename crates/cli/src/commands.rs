@@ -4,6 +4,7 @@
 //! and write the reference anew with `cargo run -p lockstep-cli -- reference > docs/reference/cli.md`.
 
 pub(crate) mod approve;
+pub(crate) mod backup;
 pub(crate) mod branches;
 pub(crate) mod build;
 pub(crate) mod builds;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::OperationId;
 use crate::branch::BranchPolicy;
+use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::lifecycle::Lifecycle;
@@ -198,6 +199,18 @@ impl Event {
             | Self::EvidenceAdded { .. }
             | Self::Approved { .. }
             | Self::StageChanged { .. } => None,
+        }
+    }
+
+    /// Returns every blob that it names.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Digest> {
+        match self {
+            Self::VersionRecorded { version, .. } => {
+                version.blobs().into_iter().map(|(digest, _)| digest).collect()
+            }
+            Self::EvidenceAdded { evidence, .. } => evidence.report.into_iter().collect(),
+            _ => Vec::new(),
         }
     }
 

@@ -3,10 +3,13 @@
 //!
 //! Invariant: under the name lies what was there before or all of the new content, also when the disk is full.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs, syncfs};
+use rustix::io::Errno;
 
 /// The end of the name under which a file is written before it gets its own.
 pub const UNFINISHED: &str = "new";
@@ -24,6 +27,81 @@ pub fn put(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     }
     put?;
     sync_folder_of(path)
+}
+
+/// What happens to what lies at a name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupied {
+    /// It is replaced.
+    Replace,
+    /// It stays, and the new one does not get the name.
+    Refuse,
+}
+
+/// Gives a finished file or folder its name; it is durable on return. What is in it must be durable before.
+///
+/// # Errors
+/// When the name is taken and that is refused (`AlreadyExists`), or the system does not rename.
+pub fn give_name(from: &Path, to: &Path, occupied: Occupied) -> io::Result<()> {
+    match occupied {
+        Occupied::Replace => fs::rename(from, to)?,
+        Occupied::Refuse => rename_to_free(from, to)?,
+    }
+    sync_folder_of(to)
+}
+
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that does not know the flag: looked at just before, which is as good as it can be there.
+        Err(Errno::INVAL | Errno::NOSYS) if !to.try_exists()? => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Opens a file for writing and locks it, and makes it when it is not there; `None` while another process has it. Its content
+/// is what the last one left. The lock ends with the process, however that ends.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn claim(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Whoever had the lock before may have renamed or removed the file since it was opened here.
+        if is_at(&file, path) {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Tells whether an open file still has a name.
+#[must_use]
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let same = |one: &Metadata, other: &Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+    matches!((file.metadata(), fs::symlink_metadata(path)), (Ok(one), Ok(other)) if same(&one, &other))
+}
+
+/// Makes everything durable that was written to the file system of a path.
+///
+/// # Errors
+/// When the path cannot be opened, or the disk fails.
+pub fn sync_file_system_of(path: &Path) -> io::Result<()> {
+    Ok(syncfs(File::open(path)?)?)
+}
+
+/// Returns how many bytes can still be written to the file system of a path by this user.
+///
+/// # Errors
+/// When it cannot be asked.
+pub fn room_of(path: &Path) -> io::Result<u64> {
+    let found = statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Makes the names in the folder of a path durable.
@@ -70,6 +148,34 @@ mod tests {
         );
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!unfinished(&path).exists());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_given_only_when_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        fs::write(&one, "one").unwrap();
+        fs::write(&two, "two").unwrap();
+        let error = give_name(&one, &two, Occupied::Refuse).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        give_name(&one, &two, Occupied::Replace).unwrap();
+        give_name(&two, &one, Occupied::Refuse).unwrap();
+        assert_eq!((fs::read(&one).unwrap(), two.exists()), (b"one".to_vec(), false));
+        assert!(room_of(folder.path()).unwrap() > 0);
+        sync_file_system_of(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_claimed_by_one_and_not_by_a_name_that_it_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        let first = claim(&path).unwrap().unwrap();
+        assert!(claim(&path).unwrap().is_none());
+        fs::rename(&path, &other).unwrap();
+        let second = claim(&path).unwrap().unwrap();
+        assert!(is_at(&second, &path) && is_at(&first, &other) && !is_at(&first, &path));
+        drop(second);
+        assert!(claim(&path).unwrap().is_some());
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Args {
 }
 
 /// Returns the folder that the XDG rules give to data of this user.
-fn default_data() -> Option<PathBuf> {
+pub(super) fn default_data() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let base = folder("XDG_DATA_HOME").or_else(|| Some(folder("HOME")?.join(".local/share")));
     base.map(|base| base.join("lockstep"))

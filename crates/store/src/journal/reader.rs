@@ -110,6 +110,18 @@ impl JournalReader {
         }
     }
 
+    /// Copies the database as it is at this moment to a path that does not exist yet. Others may write meanwhile.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the copy not written.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), JournalError> {
+        let target = path
+            .to_str()
+            .ok_or_else(|| JournalError::file(path)(std::io::ErrorKind::InvalidFilename.into()))?;
+        let copied = self.db.execute("VACUUM INTO ?1", [target]);
+        copied.map(|_| ()).map_err(JournalError::database(path))
+    }
+
     /// Follows the chain from a trusted head to the end, or until `each` breaks.
     pub(super) fn follow(
         &self,

@@ -1,6 +1,8 @@
 //! The store on real files, processes and full disks; one binary, because linking SQLite once is enough.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod blobs;
 #[cfg(test)]
 mod crash;

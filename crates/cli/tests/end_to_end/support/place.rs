@@ -88,6 +88,13 @@ impl Place {
         Repository::begin(self.folder.path().join(name))
     }
 
+    /// Goes on with another data folder in the place of the old one; the server must be down.
+    pub(crate) fn exchange_data(&self, with: &str) {
+        let data = self.data();
+        std::fs::rename(&data, self.path("lost")).unwrap();
+        std::fs::rename(with, data).unwrap();
+    }
+
     pub(crate) fn kill_server(&mut self) {
         self.server.kill().unwrap();
         self.server.wait().unwrap();

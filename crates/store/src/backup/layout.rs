@@ -1,0 +1,116 @@
+//! Which files of a data folder a backup holds, and by which names.
+//!
+//! Invariant: a path that comes out of a backup names a file that we put into one; nothing else is ever written.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_domain::Digest;
+
+/// What a backup holds of a data folder: authority, and what cannot be made again.
+pub const IN_BACKUP: [&str; 4] = ["journal.db", "journal.head", "blobs", "secrets"];
+/// What it leaves out: what belongs to the running server, to this host, or can be made again.
+pub const LEFT_OUT: [&str; 8] = [
+    "journal.db-wal",
+    "journal.db-shm",
+    "journal.lock",
+    "gateways.json",
+    "builds",
+    "mirrors",
+    "runtime",
+    "scratch",
+];
+
+/// Longest name of a secret.
+const MAX_NAME: usize = 128;
+
+pub(super) const JOURNAL: &str = "journal.db";
+pub(super) const HEAD: &str = "journal.head";
+
+/// A file of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    Journal,
+    Head,
+    Secret(String),
+    Blob(Digest),
+}
+
+impl Item {
+    /// Reads the path of an entry; `None` when it is none of ours.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        match path.split('/').collect::<Vec<_>>()[..] {
+            [JOURNAL] => Some(Self::Journal),
+            [HEAD] => Some(Self::Head),
+            ["secrets", name] => is_name(name).then(|| Self::Secret(name.to_owned())),
+            ["blobs", "sha256", fan, rest] if fan.len() == 2 => {
+                let digest: Digest = format!("{fan}{rest}").parse().ok()?;
+                let blob = Self::Blob(digest);
+                // One spelling only, so that two entries are never the same file.
+                (blob.path() == path).then_some(blob)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn path(&self) -> String {
+        match self {
+            Self::Journal => JOURNAL.to_owned(),
+            Self::Head => HEAD.to_owned(),
+            Self::Secret(name) => format!("secrets/{name}"),
+            Self::Blob(digest) => {
+                let name = digest.to_string();
+                let (fan, rest) = name.split_at(2);
+                format!("blobs/sha256/{fan}/{rest}")
+            }
+        }
+    }
+
+    pub(super) fn below(&self, folder: &Path) -> PathBuf {
+        folder.join(self.path())
+    }
+}
+
+/// A name that is the same on every system and no way out.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= MAX_NAME && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_paths_are_taken_and_each_in_one_spelling() {
+        let digest = Digest::from_bytes([0xab; 32]);
+        for item in [Item::Journal, Item::Head, Item::Secret("0a.key".into()), Item::Blob(digest)] {
+            assert_eq!(Item::parse(&item.path()), Some(item));
+        }
+        let blob = Item::Blob(digest).path();
+        let hostile = [
+            "",
+            "/journal.db",
+            "./journal.db",
+            "journal.db/",
+            "journal.db-wal",
+            "../journal.db",
+            "secrets/..",
+            "secrets/.hidden",
+            "secrets/a/b",
+            "secrets//a",
+            "secrets/",
+            "secrets/a\0b",
+            "blobs/sha256/ab",
+            "blobs/sha256/../x",
+            "runtime/driver.lock",
+            "gateways.json",
+        ];
+        for path in hostile.into_iter().map(str::to_owned).chain([
+            blob.to_uppercase(),
+            format!("{blob}0"),
+            format!("/{blob}"),
+        ]) {
+            assert_eq!(Item::parse(&path), None, "{path}");
+        }
+    }
+}
