@@ -117,7 +117,7 @@ enum Asking {
     /// The answer was passed on.
     Passed(After),
     /// The answer is here but not passed on: a failed one, or a switch of protocols.
-    Held(Held),
+    Held(Box<Held>),
 }
 
 /// An answer that was not passed on. Its request counts as under way, and its connection is closed when this is dropped.
@@ -146,7 +146,7 @@ enum Failure {
     /// It said nothing in time.
     Silent,
     /// It answered with a failure, which was held back.
-    Held(Held),
+    Held(Box<Held>),
     /// The client is at fault or gone.
     Client(ClientEnd),
 }
@@ -295,7 +295,7 @@ impl Exchange<'_> {
                 Ok(Asking::Passed(after))
             }
             Ok(Talk::Hold(head)) => {
-                Ok(Asking::Held(Held { loan, head, output: std::mem::take(self.output) }))
+                Ok(Asking::Held(Box::new(Held { loan, head, output: std::mem::take(self.output) })))
             }
             Err(HearError::Closed) if self.facts.repeat == Repeat::Once && loan.was_stale().await => {
                 Err(Failure::Stale(loan.hang_up()))
@@ -348,8 +348,8 @@ impl Exchange<'_> {
     }
 
     /// Passes on a failed answer after all: there was no better one.
-    async fn release(&mut self, held: Held, attempt: Attempt<'_>) -> After {
-        let Held { mut loan, head, output } = held;
+    async fn release(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
+        let Held { mut loan, head, output } = *held;
         *self.output = output;
         let (stall, asked) = (self.worker.timeouts.stall, self.facts.asked);
         let open = self.facts.persistent && !self.stop.is_cancelled();
@@ -371,8 +371,8 @@ impl Exchange<'_> {
     }
 
     /// Passes the switch of protocols on, and then all bytes of both sides.
-    async fn switch(&mut self, held: Held, attempt: Attempt<'_>) -> After {
-        let Held { loan, head, mut output } = held;
+    async fn switch(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
+        let Held { loan, head, mut output } = *held;
         attempt.target.tally.count(Outcome::Served);
         self.course.lost = None;
         let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };

@@ -204,7 +204,7 @@ fn an_instance_that_ends_connections_without_a_word_is_soon_asked_on_new_ones_on
         }
     };
     thread::scope(|scope| {
-        (0..8).for_each(|n| drop(scope.spawn(move || client(if n % 2 == 0 { "GET" } else { "POST" }))))
+        (0..8).for_each(|n| drop(scope.spawn(move || client(if n % 2 == 0 { "GET" } else { "POST" }))));
     });
     // Of the first few, some may have been sent in the moment of the end.
     let failed = failed.into_inner();
