@@ -8,8 +8,10 @@ use lockstep_domain::Digest;
 
 /// What a backup holds of a data folder: authority, and what cannot be made again.
 pub const IN_BACKUP: [&str; 4] = ["journal.db", "journal.head", "blobs", "secrets"];
-/// What it leaves out: what belongs to the running server, to this host, or can be made again.
-pub const LEFT_OUT: [&str; 8] = [
+/// What it leaves out: what belongs to the running server, to this host, or can be made again. A restored folder must not go
+/// on with the history of route tables: the original may have gone on with it.
+pub const LEFT_OUT: [&str; 9] = [
+    "editions.json",
     "journal.db-wal",
     "journal.db-shm",
     "journal.lock",
