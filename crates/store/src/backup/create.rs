@@ -172,16 +172,18 @@ struct Items {
 
 fn items(folder: &Path, journal: &TakenJournal) -> Result<Items, BackupError> {
     let mut items = Items { sources: Vec::new(), lost: Vec::new() };
-    for item in [Item::Journal, Item::Head].into_iter().chain(secrets(folder)?) {
-        let place = if matches!(item, Item::Secret(_)) { folder } else { &journal.folder };
+    for item in [Item::Journal, Item::Head, Item::Place].into_iter().chain(secrets(folder)?) {
+        let is_taken = matches!(item, Item::Journal | Item::Head);
+        let place = if is_taken { &journal.folder } else { folder };
         let path = item.below(place);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
                 items.sources.push(Source { item, path, bytes: metadata.len() });
             }
             Ok(_) => return Err(BackupError::Unknown { path }),
-            // A journal without a record has no head yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && item == Item::Head => {}
+            // A journal without a record has no head yet, and a folder that no server has opened does not say which it is.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && matches!(item, Item::Head | Item::Place) => {}
             Err(error) => return Err(BackupError::file(&path)(error)),
         }
     }

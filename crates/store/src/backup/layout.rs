@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::Digest;
 
-/// What a backup holds of a data folder: authority, and what cannot be made again.
-pub const IN_BACKUP: [&str; 4] = ["journal.db", "journal.head", "blobs", "secrets"];
+/// What a backup holds of a data folder: authority, what cannot be made again, and which folder it was, so that a server asks
+/// before it takes the restored one for the one that counts.
+pub const IN_BACKUP: [&str; 5] = ["journal.db", "journal.head", "place.json", "blobs", "secrets"];
 /// What it leaves out: what belongs to the running server, to this host, or can be made again. A restored folder must not go
-/// on with the history of route tables: the original may have gone on with it.
-pub const LEFT_OUT: [&str; 9] = [
+/// on with the history of route tables, or with what was done by later records: the original has.
+pub const LEFT_OUT: [&str; 10] = [
     "editions.json",
+    "done.json",
     "journal.db-wal",
     "journal.db-shm",
     "journal.lock",
@@ -27,12 +29,14 @@ const MAX_NAME: usize = 128;
 
 pub(super) const JOURNAL: &str = "journal.db";
 pub(super) const HEAD: &str = "journal.head";
+const PLACE: &str = "place.json";
 
 /// A file of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Item {
     Journal,
     Head,
+    Place,
     Secret(String),
     Blob(Digest),
 }
@@ -43,6 +47,7 @@ impl Item {
         match path.split('/').collect::<Vec<_>>()[..] {
             [JOURNAL] => Some(Self::Journal),
             [HEAD] => Some(Self::Head),
+            [PLACE] => Some(Self::Place),
             ["secrets", name] => is_name(name).then(|| Self::Secret(name.to_owned())),
             ["blobs", "sha256", fan, rest] if fan.len() == 2 => {
                 let digest: Digest = format!("{fan}{rest}").parse().ok()?;
@@ -58,6 +63,7 @@ impl Item {
         match self {
             Self::Journal => JOURNAL.to_owned(),
             Self::Head => HEAD.to_owned(),
+            Self::Place => PLACE.to_owned(),
             Self::Secret(name) => format!("secrets/{name}"),
             Self::Blob(digest) => {
                 let name = digest.to_string();
@@ -85,7 +91,9 @@ mod tests {
     #[test]
     fn only_our_own_paths_are_taken_and_each_in_one_spelling() {
         let digest = Digest::from_bytes([0xab; 32]);
-        for item in [Item::Journal, Item::Head, Item::Secret("0a.key".into()), Item::Blob(digest)] {
+        for item in
+            [Item::Journal, Item::Head, Item::Place, Item::Secret("0a.key".into()), Item::Blob(digest)]
+        {
             assert_eq!(Item::parse(&item.path()), Some(item));
         }
         let blob = Item::Blob(digest).path();

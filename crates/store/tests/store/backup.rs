@@ -124,6 +124,7 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn what_goes_in_comes_out_and_nothing_else() {
     let data = Data::with(5);
+    fs::write(data.folder().join("place.json"), "which folder it was").unwrap();
     let unnamed = data.blobs.put(b"nobody names it".as_slice()).unwrap().digest;
     let summary = data.create(Occupied::Refuse).unwrap();
     assert_eq!((summary.seq, summary.blobs, summary.secrets, summary.lost.len()), (5, 5, 5, 0));
@@ -131,7 +132,7 @@ fn what_goes_in_comes_out_and_nothing_else() {
     assert_eq!(verify(&data.file()).unwrap(), summary);
     let (folder, restored) = data.restore("new").unwrap();
     assert_eq!(restored, summary);
-    assert_eq!(names(&folder), ["blobs", "journal.db", "journal.head", "secrets"]);
+    assert_eq!(names(&folder), ["blobs", "journal.db", "journal.head", "place.json", "secrets"]);
     assert_eq!(
         (mode(&folder), mode(&folder.join("secrets")), mode(&folder.join("secrets/0"))),
         (0o700, 0o700, 0o600)
