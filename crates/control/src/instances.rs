@@ -67,6 +67,8 @@ impl Control {
         if self.registry.is_told(&environment.name, &spec.id) {
             return Err("it was told to end before it was started".into());
         }
+        let noted = tokio::task::block_in_place(|| self.place.note_done(world.seq));
+        noted.map_err(|error| format!("what is done cannot be noted in the data folder: {error}"))?;
         self.driver.start(spec).await.map_err(|error| with_sources(&error))
     }
 

@@ -15,6 +15,7 @@ mod gateways;
 mod instances;
 mod ledger;
 mod operations;
+mod place;
 mod policies;
 mod random;
 mod reconciler;
@@ -43,11 +44,13 @@ pub use builds::LogFollow;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
+pub use place::{Adopt, Suspicion};
 
 use builds::Builds;
 use callers::CallerKey;
 use editions::Editions;
 use gateways::KnownGateways;
+use place::Place;
 use secrets::Secrets;
 
 /// How a control is opened.
@@ -59,6 +62,8 @@ pub struct ControlConfig {
     pub supervisor: Vec<OsString>,
     /// What starts the guard of a build.
     pub guard: Vec<OsString>,
+    /// What is done with a data folder that is not where it was.
+    pub adopt: Adopt,
     /// Which variables of this process builds may have.
     pub build_variables: BuildVariables,
     /// Where the gateways of environments listen.
@@ -78,6 +83,7 @@ impl ControlConfig {
             folder,
             supervisor,
             guard,
+            adopt: Adopt::No,
             build_variables: BuildVariables::default(),
             gateway_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             first_gateway_port: FIRST_GATEWAY_PORT,
@@ -97,6 +103,9 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// The data folder is not what it should be.
+    #[error(transparent)]
+    Place(#[from] Box<Suspicion>),
     /// The journal cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -119,6 +128,7 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Place(suspicion) => Some(suspicion.hint()),
             Self::Ledger(error) => Some(error.hint()),
             Self::Blobs(error) => Some(error.hint()),
             Self::Folder { .. } => Some("check that the user who runs Lockstep owns the data folder"),
@@ -149,6 +159,7 @@ pub struct Control {
     builds: Builds,
     registry: Registry,
     editions: Editions,
+    place: Place,
     driver: LocalDriver,
     gateway: Gateway,
     known_gateways: KnownGateways,
@@ -178,7 +189,9 @@ impl Control {
             let path = path.to_owned();
             move |source| OpenError::Folder { path, source }
         };
+        let place = Place::examine(&folder, config.adopt)?;
         let ledger = Ledger::open(&folder)?;
+        place.settle(ledger.world().seq, config.adopt)?;
         // What is left of an interrupted unpacking; it may not exist.
         let _ = std::fs::remove_dir_all(folder.join(instances::SCRATCH));
         let secrets_folder = folder.join("secrets");
@@ -210,6 +223,7 @@ impl Control {
             builds,
             registry,
             editions,
+            place,
             driver,
             gateway,
             known_gateways,

@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_api::Token;
-use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, OpenError};
+pub use lockstep_control::{Adopt, OpenError};
+use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError};
 use lockstep_domain::BuildVariables;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -47,6 +48,8 @@ pub struct ServerConfig {
     pub gateway_address: IpAddr,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
+    /// What is done with a data folder that is not where it was.
+    pub adopt: Adopt,
     /// Which variables of this process builds may have.
     pub build_variables: BuildVariables,
 }
@@ -66,6 +69,7 @@ impl ServerConfig {
             guard,
             gateway_address,
             first_gateway_port,
+            adopt: Adopt::No,
             build_variables: BuildVariables::default(),
         }
     }
@@ -143,6 +147,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result
         folder: config.data,
         supervisor: config.supervisor,
         guard: config.guard,
+        adopt: config.adopt,
         build_variables: config.build_variables,
         gateway_address: config.gateway_address,
         first_gateway_port: config.first_gateway_port,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use lockstep_api::Token;
 use lockstep_domain::BuildVariable;
-use lockstep_server::{ServerConfig, ServerError};
+use lockstep_server::{Adopt, OpenError, ServerConfig, ServerError};
 
 use crate::context::Globals;
 use crate::exit::Exit;
@@ -46,6 +46,10 @@ pub(crate) struct Args {
     /// A variable of this environment that the builds of services may have, or of all services without `=`.
     #[arg(long, value_name = "NAME=SERVICE,...", env = "LOCKSTEP_BUILD_VARIABLES", value_delimiter = ' ')]
     build_variable: Vec<BuildVariable>,
+    /// Take this data folder for the one that counts, though it is a copy, or its journal is an older one: whoever says so
+    /// knows that the other is gone. Instances of a copy are started anew; those of the other folder are not touched.
+    #[arg(long)]
+    adopt: bool,
 }
 
 impl Args {
@@ -75,6 +79,7 @@ impl Args {
         Ok(ServerConfig {
             token,
             public_hosts: self.public_host,
+            adopt: if self.adopt { Adopt::Yes } else { Adopt::No },
             build_variables: self.build_variable.into_iter().collect(),
             gateway_address: self.gateway_address,
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
@@ -105,6 +110,7 @@ fn failure(error: &ServerError) -> Failure {
         (_, Some(journal)) => Exit::of_journal(journal),
         (ServerError::TokenNeeded(_) | ServerError::WeakToken | ServerError::PublicHost(_), _) => Exit::Usage,
         (ServerError::Listen { .. }, _) => Exit::Conflict,
+        (ServerError::Open(OpenError::Place(_)), _) => Exit::Refused,
         (ServerError::Open(_) | ServerError::Serve(_), _) => Exit::Internal,
     };
     let failure = Failure::new(exit, error.to_string());

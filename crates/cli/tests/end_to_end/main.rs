@@ -13,6 +13,7 @@ mod collect;
 mod contracts;
 mod crash;
 mod disk_states;
+mod folders;
 mod foreign;
 mod passwords;
 mod repositories;

@@ -58,6 +58,19 @@ impl Place {
         Self::start(tempfile::tempdir().unwrap(), Launch { token: None, arguments, variables })
     }
 
+    /// Starts a server with more arguments, with its data folder in a given one.
+    pub(crate) fn begin_in_asking(folder: TempDir, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self::start(folder, Launch { arguments, ..Launch::default() })
+    }
+
+    /// Starts a server, with its data folder in a given one, that must not start; returns its exit code and what it said.
+    pub(crate) fn refused_in(folder: &TempDir) -> (i32, String) {
+        let started = start_server(folder.path(), "127.0.0.1:0", &Launch::default());
+        let failed = started.expect_err("it must not start");
+        (failed.code, failed.log)
+    }
+
     fn start(folder: TempDir, launch: Launch) -> Self {
         let (server, address) = start_server(folder.path(), "127.0.0.1:0", &launch)
             .unwrap_or_else(|failed| panic!("the server did not start:\n{}", failed.log));
