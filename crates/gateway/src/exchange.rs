@@ -60,6 +60,8 @@ pub(crate) struct Exchange<'c> {
 pub(crate) struct Course<'c> {
     tried: Vec<Arc<Endpoint>>,
     repeated: bool,
+    /// Counts the request for the budget of repeats.
+    under_way: Option<Counted<'c>>,
     /// The part of the budget that the repeat takes.
     permit: Option<Counted<'c>>,
     /// The arm on trial that failed and for which the stable one is asked.
@@ -104,11 +106,6 @@ impl Attempt<'_> {
         let now = Moment::now();
         self.endpoint.instance.see(Sample::Failed(micros(after)), now);
         note_failure(self.target, self.endpoint, now);
-    }
-
-    /// Notes that the client left before there was an answer.
-    fn abandoned(&self, after: Duration) {
-        self.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
     }
 }
 
@@ -166,7 +163,7 @@ impl Exchange<'_> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = Instant::now();
-        let _under_way = self.budget.enter(self.worker.index);
+        self.course.under_way = Some(self.budget.enter(self.worker.index));
         let mut pick = first;
         loop {
             let Pick { target: index, lease } = pick;
@@ -374,7 +371,8 @@ impl Exchange<'_> {
     async fn switch(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
         let Held { loan, head, mut output } = *held;
         attempt.target.tally.count(Outcome::Served);
-        self.course.lost = None;
+        // From here on it is no request any more, and nobody waits for a better answer.
+        self.course = Course::default();
         let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
         if self.client.send(output.bytes(), self.worker.timeouts.stall).await.is_ok() {
@@ -397,15 +395,14 @@ impl Exchange<'_> {
         self.answer(&problem, Next::Close).await
     }
 
-    /// Notes that the client left before there was an answer. Who had to wait for long was failed by the instance.
+    /// Notes that the client left before there was an answer. Who had to wait for long was failed by the arm; but no
+    /// instance is left alone for it, since long waits may be what was asked for.
     fn gone(&self, attempt: Attempt<'_>, after: Duration) {
-        let is_failure = after >= PATIENCE;
-        attempt.target.tally.count(if is_failure { Outcome::Failed } else { Outcome::Served });
-        match (is_failure, self.facts.body.is_done()) {
-            (true, true) => attempt.failed(after),
-            (false, true) => attempt.abandoned(after),
-            // The time was the client's own.
-            (_, false) => {}
+        let outcome = if after >= PATIENCE { Outcome::Failed } else { Outcome::Served };
+        attempt.target.tally.count(outcome);
+        // While the body was on its way, the time was the client's own.
+        if self.facts.body.is_done() {
+            attempt.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
         }
     }
 

@@ -158,8 +158,29 @@ fn a_client_that_leaves_at_any_byte_of_a_request_leaves_nothing_to_the_next_one(
 }
 
 #[test]
+fn a_time_limit_that_strikes_at_any_byte_of_a_request_leaves_nothing_to_the_next_client() {
+    let limit = Duration::from_millis(30);
+    let instance = Instance::start(scripted);
+    let timeouts = Timeouts { head: limit, stall: limit, ..Timeouts::default() };
+    let running = Running::with(timeouts, &[stable(0, &[("one", instance.address)])]);
+    let request = "POST /whole/alice HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 30\r\n\r\nGET /whole/eve HTTP/1.1\r\nhost:";
+    for_each(request.len() - 2, |cut| {
+        let mut alice = running.client();
+        alice.send(&request[..=cut]).unwrap();
+        let said = alice.rest();
+        assert!(said.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&said));
+        let mut bob = running.client();
+        let asked = bob.ask(format!("GET /whole/bob-{cut} HTTP/1.1\r\nhost: shop.test\r\n\r\n")).unwrap();
+        assert!(asked.status() == 408 || asked.text() == format!("bob-{cut}"), "{}", asked.text());
+    });
+    settled(&running);
+}
+
+#[test]
 fn an_instance_that_says_more_than_its_answer_is_not_heard_by_the_next_client() {
-    let strays: [(&str, &str); 6] = [
+    let strays: [(&str, &str); 8] = [
+        ("GET", "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"),
+        ("GET", "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok"),
         ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokSTRAY"),
         ("GET", "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
         ("GET", "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n"),
