@@ -302,6 +302,8 @@ fn facts(request: Request<'_>) -> Facts {
         recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
         waits_to_go_on: request.waits_to_go_on(),
         persistent: request.persistent,
+        body_is_expected: bodiless
+            || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
         body: request.body,
     }
 }

@@ -288,7 +288,8 @@ impl Exchange<'_> {
         }
         match talk {
             Ok(Talk::Passed(after)) => {
-                loan.whole().into_iter().for_each(Whole::give_back);
+                let whole = loan.whole().filter(|_| self.facts.body_is_expected);
+                whole.into_iter().for_each(Whole::give_back);
                 Ok(Asking::Passed(after))
             }
             Ok(Talk::Hold(head)) => {

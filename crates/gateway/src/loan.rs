@@ -105,7 +105,7 @@ impl Loan {
     pub(crate) fn ends(&mut self) -> (RequestWriter<'_>, &Upload, AnswerReader<'_>) {
         let (read, input, write) = self.wire.parts();
         let writer = RequestWriter::new(write, &self.upload);
-        (writer, &self.upload, AnswerReader::new(read, input, &mut self.reply))
+        (writer, &self.upload, AnswerReader::new(read, input, &mut self.reply, &self.upload))
     }
 
     /// Closes the connection, but keeps the request counted as under way.

@@ -13,6 +13,7 @@ use crate::buffers::{ANSWER_ROOM, BODY_ROOM, Output};
 use crate::chunked::ChunkError;
 use crate::framing::{Body, Recode};
 use crate::relay::ClientEnd;
+use crate::upload::Upload;
 use crate::wire::fill;
 
 /// Heads with a status below 200 that may come before the answer.
@@ -56,13 +57,19 @@ pub(crate) struct AnswerReader<'l> {
     half: ReadHalf<'l>,
     input: &'l mut BytesMut,
     reply: &'l mut Reply,
+    upload: &'l Upload,
     /// Heads below 200 that came before the answer.
     interim: usize,
 }
 
 impl<'l> AnswerReader<'l> {
-    pub(crate) fn new(half: ReadHalf<'l>, input: &'l mut BytesMut, reply: &'l mut Reply) -> Self {
-        Self { half, input, reply, interim: 0 }
+    pub(crate) fn new(
+        half: ReadHalf<'l>,
+        input: &'l mut BytesMut,
+        reply: &'l mut Reply,
+        upload: &'l Upload,
+    ) -> Self {
+        Self { half, input, reply, upload, interim: 0 }
     }
 
     /// Reads the next head: that of the answer, or one that comes before it. Its status line and fields are written.
@@ -73,7 +80,8 @@ impl<'l> AnswerReader<'l> {
             {
                 self.input.advance(head.length);
                 if !head.is_interim() {
-                    let reusable = head.reusable && !head.is_switch();
+                    // Who answers before all was sent may not read the rest, and take it for a further request.
+                    let reusable = head.reusable && !head.is_switch() && self.upload.is_whole();
                     *self.reply = Reply::Begun { left: head.body.clone(), reusable };
                     return Ok(head);
                 }

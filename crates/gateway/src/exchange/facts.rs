@@ -13,6 +13,9 @@ pub(crate) struct Facts {
     /// Whether the stable arm may be asked when the arm on trial fails.
     pub(crate) shieldable: bool,
     pub(crate) body: Body,
+    /// Whether the method gives a body a meaning, or there is none. An instance may not look for one otherwise, and take it
+    /// for a further request: its answer would go to the next client.
+    pub(crate) body_is_expected: bool,
     pub(crate) recode: Recode,
     /// Whether the client sends its body only when it is told to.
     pub(crate) waits_to_go_on: bool,

@@ -228,6 +228,54 @@ fn an_answer_before_the_end_of_its_request_leaves_nothing_to_the_next_one() {
 }
 
 #[test]
+fn an_instance_that_takes_a_body_for_a_request_answers_nobody_else_with_it() {
+    for method in ["GET", "DELETE", "OPTIONS"] {
+        let instance = Instance::start(|request, stream| {
+            if request.body.is_empty() {
+                return scripted(request, stream);
+            }
+            answer(stream, 200, b"first")?;
+            // It looks for no body with such a method, so this is its answer to the bytes behind the head.
+            if stream.fill_buf()?.is_empty() { Ok(Then::Close) } else { answer(stream, 200, b"second") }
+        });
+        let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+        let smuggled = "GET /secret HTTP/1.1\r\nhost: shop.test\r\n\r\n";
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: {}\r\n\r\n{smuggled}",
+            smuggled.len()
+        );
+        assert_eq!(running.client().ask(request).unwrap().text(), "first");
+        checks_its_own(running.address, "bob", "GET");
+    }
+}
+
+#[test]
+fn an_instance_that_answers_before_it_has_read_all_is_asked_no_more_on_that_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = Running::start(&[stable(0, &[("early", listener.local_addr().unwrap())])]);
+    let early = thread::spawn(move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        crate::support::read_head(&mut stream).unwrap();
+        raw(&mut stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n").unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+        raw(&mut stream, b"0\r\n\r\n").unwrap();
+        let mut next = BufReader::new(listener.accept().unwrap().0);
+        crate::support::read_head(&mut next).unwrap();
+        answer(&mut next, 200, b"bob").unwrap();
+        assert!(stream.fill_buf().unwrap().is_empty(), "the connection was used again");
+    });
+    let mut alice = running.client();
+    alice.send("POST / HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 8\r\n\r\nhalf").unwrap();
+    assert_eq!(crate::support::read_head(alice.reader()).unwrap().status(), 200);
+    alice.send("half").unwrap();
+    let mut rest = [0; 15];
+    alice.reader().read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"5\r\nearly\r\n0\r\n\r\n");
+    assert_eq!(running.client().get("/", "k").unwrap().text(), "bob");
+    early.join().unwrap();
+}
+
+#[test]
 fn a_client_that_leaves_is_told_to_the_instance_at_once_and_counts_until_it_was() {
     let told = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&told);
