@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::moment::{Moment, micros};
 
-/// How long what was seen keeps about a third of its weight; linkerd's number.
-const MEMORY: Duration = Duration::from_secs(10);
+/// How long what was seen keeps about a third of its weight. linkerd remembers for 10 s: where there is little traffic, an
+/// instance that hesitated once for 100 ms would then get nothing for half a minute.
+const MEMORY: Duration = Duration::from_secs(3);
 /// How slow a failure is taken to be, however fast it came.
 const FAILURE: Duration = Duration::from_secs(5);
 /// The most that one failure counts, with however little seen before.
@@ -120,7 +121,7 @@ mod tests {
     fn one_failure_among_a_thousand_answers_costs_little_and_many_cost_as_much_as_slow_answers() {
         let served = vec![(1_000, Sample::Served(1_000)); 1_000];
         let (one, _) = after(UNKNOWN, &[&served[..], &[(1_000, Sample::Failed(10))]].concat());
-        assert!(one.micros < 2_000, "{one:?}");
+        assert!(one.micros < 5_000, "{one:?}");
         let (all, now) = after(one, &vec![(1_000, Sample::Failed(10)); 20_000]);
         assert!(all.now(now).unwrap() > 4 * SECOND, "{all:?}");
     }
