@@ -25,9 +25,10 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::{Actor, BuildVariables, EnvironmentName, Instance, InstanceId};
@@ -36,12 +37,14 @@ use lockstep_registry::Registry;
 use lockstep_runtime::{LocalDriver, SupervisorCommand};
 use lockstep_store::Blobs;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use builds::LogFollow;
 pub use ledger::{Ledger, LedgerError};
+pub use lockstep_gateway::AccessLogConfig;
 pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
 pub use place::{Adopt, Suspicion};
@@ -68,10 +71,16 @@ pub struct ControlConfig {
     pub build_variables: BuildVariables,
     /// Where the gateways of environments listen.
     pub gateway_address: IpAddr,
+    /// Where the gateways say how they are, if anywhere.
+    pub gateway_admin: Option<SocketAddr>,
+    /// Where requests to the gateways are logged, if anywhere.
+    pub gateway_access_log: Option<AccessLogConfig>,
     /// The port of the first environment's gateway; the others follow. 0 takes free ports.
     pub first_gateway_port: u16,
 }
 
+/// How long requests under way may take to finish when the server ends.
+const GATEWAY_GRACE: Duration = Duration::from_secs(3);
 /// The port of the first environment's gateway when nothing else is said.
 pub const FIRST_GATEWAY_PORT: u16 = 8500;
 
@@ -86,6 +95,8 @@ impl ControlConfig {
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
             gateway_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            gateway_admin: None,
+            gateway_access_log: None,
             first_gateway_port: FIRST_GATEWAY_PORT,
         }
     }
@@ -118,6 +129,15 @@ pub enum OpenError {
     /// The gateway cannot be started.
     #[error(transparent)]
     Gateway(#[from] lockstep_gateway::StartError),
+    /// The gateways' admin address cannot be listened on.
+    #[error("cannot listen on {address} for the health and metrics of gateways")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The standard environments cannot be recorded.
     #[error("the first environments could not be recorded: {0}")]
     FirstRun(Box<Problem>),
@@ -132,6 +152,9 @@ impl OpenError {
             Self::Ledger(error) => Some(error.hint()),
             Self::Blobs(error) => Some(error.hint()),
             Self::Folder { .. } => Some("check that the user who runs Lockstep owns the data folder"),
+            Self::Admin { .. } => {
+                Some("another program may listen there; choose another with --gateway-admin-address")
+            }
             Self::Runtime(_) | Self::Gateway(_) | Self::FirstRun(_) => None,
         }
     }
@@ -205,7 +228,10 @@ impl Control {
         let driver =
             LocalDriver::open(&folder.join("runtime"), SupervisorCommand(config.supervisor.clone())).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;
-        let gateway = Gateway::start(GatewayConfig::new(format!("server-{id}")))?;
+        let access_log = config.gateway_access_log.clone();
+        let gateway =
+            Gateway::start(GatewayConfig { access_log, ..GatewayConfig::new(format!("server-{id}")) })?;
+        let admin = admin_listener(config.gateway_admin).await?;
         let gateways_file = folder.join("gateways.json");
         let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;
         let editions = Editions::open(&folder).map_err(failed(&folder))?;
@@ -236,6 +262,9 @@ impl Control {
         });
         control.first_run().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.start_reconcilers();
+        if let Some(listener) = admin {
+            control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));
+        }
         Ok(control)
     }
 
@@ -257,12 +286,19 @@ impl Control {
         self.builds.cancel_all();
         self.tasks.close();
         self.tasks.wait().await;
+        self.gateway.shutdown(GATEWAY_GRACE).await;
     }
 
     /// Runs something under this control's supervision; it must end when the control closes.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
+}
+
+async fn admin_listener(address: Option<SocketAddr>) -> Result<Option<TcpListener>, OpenError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|source| OpenError::Admin { address, source })?;
+    Ok(Some(listener))
 }
 
 /// A problem that is a fault of ours or of the machine, not of the person who asked.

@@ -43,6 +43,8 @@ pub(crate) struct AnswerHead {
     pub(crate) reusable: bool,
     /// How many bytes the head takes.
     pub(crate) length: usize,
+    /// Whether it begins a stream of events, which may be silent for long.
+    pub(crate) is_stream: bool,
 }
 
 impl AnswerHead {
@@ -133,7 +135,12 @@ pub(crate) fn read(
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
     let reusable =
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
-    Ok(Some(AnswerHead { status, body, reusable, length }))
+    Ok(Some(AnswerHead { status, body, reusable, length, is_stream: facts.events }))
+}
+
+fn is_event_stream(kind: &[u8]) -> bool {
+    let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 #[derive(Debug, Default)]
@@ -147,6 +154,7 @@ struct Facts<'b> {
     close: bool,
     keep_alive: bool,
     websocket: bool,
+    events: bool,
     dropped: Vec<&'b str>,
 }
 
@@ -160,6 +168,9 @@ impl<'b> Facts<'b> {
                 Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
                 Field::Connection => {
                     facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"));
+                }
+                Field::Other if header.name.eq_ignore_ascii_case("content-type") => {
+                    facts.events = is_event_stream(header.value);
                 }
                 _ => {}
             }

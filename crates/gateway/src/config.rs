@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
+use crate::access::AccessLogConfig;
+
 /// What a gateway is started with.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -13,6 +15,8 @@ pub struct GatewayConfig {
     pub workers: NonZeroUsize,
     /// How long it waits for what.
     pub timeouts: Timeouts,
+    /// Where requests are logged; nowhere when left out.
+    pub access_log: Option<AccessLogConfig>,
 }
 
 impl GatewayConfig {
@@ -20,7 +24,7 @@ impl GatewayConfig {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { id: id.into(), workers, timeouts: Timeouts::default() }
+        Self { id: id.into(), workers, timeouts: Timeouts::default(), access_log: None }
     }
 }
 

@@ -1,18 +1,20 @@
 //! A client's connection: one request after the other is read, routed and handed to an [`Exchange`].
 
+mod account;
 #[cfg(test)]
 mod idle;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use lockstep_domain::gateway_rules::Caller;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use crate::access;
 use crate::answer::Asked;
 use crate::balance::{Pick, pick};
 use crate::buffers::Output;
@@ -24,9 +26,11 @@ use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::problem::{Next, Problem, Status};
 use crate::repeat::Repeat;
+use crate::report::Report;
 use crate::request::{Onward, Request, fields};
 use crate::table::ServiceTargets;
 use crate::trace::{new_traceparent, trace_id};
+use crate::waits::Waits;
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -34,6 +38,8 @@ use crate::worker::Worker;
 const MAX_TABLE_CHANGES: usize = 4;
 /// What the head for an instance is longer than the one of the client, in most cases.
 const ADDED_TO_HEAD: usize = 512;
+/// How long a client may take for the rest of a head when the listener stops.
+const REST_OF_HEAD: Duration = Duration::from_secs(1);
 /// A body that arrived with its head and is no longer than this is sent with the head.
 const SENT_WITH_HEAD: u64 = 16 * 1_024;
 
@@ -51,6 +57,8 @@ pub(crate) struct Connection {
     output: Output,
     key: Vec<u8>,
     traceparent: String,
+    /// What the request was, for the access log; made only where there is one.
+    asked: Option<Box<access::Asked>>,
 }
 
 /// What a client sent.
@@ -78,6 +86,32 @@ struct Routed {
     service: Arc<ServiceTargets>,
     pick: Pick,
     strip: usize,
+    waits: Waits,
+}
+
+/// How long the rest of a head may take.
+#[derive(Default)]
+struct Pace {
+    until: Option<Instant>,
+    hurries: bool,
+}
+
+impl Pace {
+    /// Returns until when the head must be there that may take so long from its first byte on.
+    fn head_until(&mut self, limit: Duration) -> Instant {
+        *self.until.get_or_insert_with(|| Instant::now() + limit)
+    }
+
+    fn hurries(&self) -> bool {
+        self.hurries
+    }
+
+    /// Shortens the time, because the listener stops: half a head must not hold the end up.
+    fn hurry(&mut self) -> Instant {
+        self.hurries = true;
+        let last = Instant::now() + REST_OF_HEAD;
+        *self.until.insert(self.until.map_or(last, |until| until.min(last)))
+    }
 }
 
 enum Waited {
@@ -95,7 +129,8 @@ impl Connection {
     ) -> Self {
         let deadline = Deadline::after(worker.timeouts.client_idle);
         let (head, output, key, traceparent) = <(_, Output, _, _)>::default();
-        Self { client, deadline, peer, environment, worker, stop, head, output, key, traceparent }
+        let asked = worker.access.as_ref().map(|_| Box::default());
+        Self { client, deadline, peer, environment, worker, stop, head, output, key, traceparent, asked }
     }
 
     /// Serves requests until the client leaves, does not follow the protocol, or the listener stops; `permit` is held
@@ -126,7 +161,7 @@ impl Connection {
     }
 
     async fn next_request(&mut self, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Step {
-        let mut began = None;
+        let mut pace = Pace::default();
         let mut line_ended = true;
         loop {
             self.skip_blank_lines();
@@ -138,7 +173,7 @@ impl Connection {
                 }
             }
             let before = self.client.input.len();
-            match self.wait(&mut began, stopped.as_mut()).await {
+            match self.wait(&mut pace, stopped.as_mut()).await {
                 Some(Waited::Filled(read)) if read > 0 => {}
                 Some(_) => return Step::Closed,
                 None if before == 0 => return Step::Closed,
@@ -152,22 +187,25 @@ impl Connection {
     /// Waits for more of a request; `None` when it took too long.
     async fn wait(
         &mut self,
-        began: &mut Option<Instant>,
+        pace: &mut Pace,
         mut stopped: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Waited> {
         let idle = self.client.input.is_empty();
         self.deadline.set(if idle {
             Instant::now() + self.worker.timeouts.client_idle
         } else {
-            *began.get_or_insert_with(Instant::now) + self.worker.timeouts.head
+            pace.head_until(self.worker.timeouts.head)
         });
         let (client, deadline) = (&mut self.client, &mut self.deadline);
         let filled = std::future::poll_fn(|cx| {
             if let Poll::Ready(read) = client.poll_fill(cx) {
                 return Poll::Ready(Some(Waited::Filled(read.unwrap_or(0))));
             }
-            if idle && stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Waited::Stopped));
+            if !pace.hurries() && stopped.as_mut().poll(cx).is_ready() {
+                if idle {
+                    return Poll::Ready(Some(Waited::Stopped));
+                }
+                deadline.set(pace.hurry());
             }
             deadline.poll(cx).map(|()| None)
         });
@@ -191,6 +229,8 @@ impl Connection {
             new_traceparent(&self.worker.random, &mut self.traceparent);
         }
         let origin = self.origin(&request);
+        let queries = self.worker.access.as_ref().is_some_and(|log| log.has_queries());
+        Self::remember(self.asked.as_deref_mut(), &request, origin.as_ref(), &self.traceparent, queries);
         let made = trace_id(&self.traceparent).unwrap_or_default().as_bytes();
         self.key.clear();
         let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
@@ -202,7 +242,7 @@ impl Connection {
             let (strip, peer, key) = (routed.strip, &self.peer, self.key.as_slice());
             request.write(&mut self.head, &Onward { strip, peer, caller, key, new_traceparent });
         }
-        let facts = facts(request);
+        let facts = facts(request, routed.as_ref().map_or(Waits::NONE, |routed| routed.waits));
         self.client.input.advance(length);
         match routed {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
@@ -244,7 +284,13 @@ impl Connection {
             };
             let wanted = service.choose(&self.key).unwrap_or(0);
             if let Some(pick) = pick(service, wanted, &[], &self.worker.random, Moment::now()) {
-                return Ok(Routed { service: Arc::clone(service), pick, strip: token + matched.strip });
+                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience);
+                return Ok(Routed {
+                    service: Arc::clone(service),
+                    pick,
+                    strip: token + matched.strip,
+                    waits,
+                });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());
@@ -254,27 +300,37 @@ impl Connection {
         Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
     }
 
+    /// Most connections are idle most of the time: what an exchange needs is only there while there is one.
     fn exchange(&mut self, prepared: Prepared) -> Pin<Box<impl Future<Output = After>>> {
-        let Prepared { facts, routed } = prepared;
-        let exchange = Exchange {
-            client: &mut self.client,
-            deadline: &mut self.deadline,
-            output: &mut self.output,
-            head: &self.head,
-            worker: &self.worker,
-            table: self.environment.table(self.worker.index),
-            key: &self.key,
-            stop: &self.stop,
-            facts,
-            service: routed.service,
-            budget: self.environment.repeats(),
-            course: Course::default(),
-        };
-        // Most connections are idle most of the time: what an exchange needs is only there while there is one.
-        Box::pin(exchange.run(routed.pick))
+        Box::pin(async move {
+            let Prepared { facts, routed } = prepared;
+            let mut report = Report::begin();
+            let exchange = Exchange {
+                client: &mut self.client,
+                deadline: &mut self.deadline,
+                output: &mut self.output,
+                head: &self.head,
+                worker: &self.worker,
+                table: self.environment.table(self.worker.index),
+                key: &self.key,
+                stop: &self.stop,
+                facts,
+                service: routed.service,
+                budget: self.environment.repeats(),
+                course: Course::default(),
+                failures: self.environment.failures(),
+                report: &mut report,
+            };
+            let after = exchange.run(routed.pick).await;
+            self.account(&report);
+            after
+        })
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> After {
+        let mut report = Report::begin();
+        report.answers(&refusal.problem);
+        self.account(&report);
         refusal.problem.write(self.output.lend(), refusal.is_head, refusal.next);
         let sent = self.client.send(self.output.bytes(), self.worker.timeouts.stall).await;
         match (sent, refusal.next) {
@@ -291,7 +347,7 @@ impl Connection {
     }
 }
 
-fn facts(request: Request<'_>) -> Facts {
+fn facts(request: Request<'_>, waits: Waits) -> Facts {
     let is_head = request.method == "HEAD";
     let bodiless = request.body.is_done();
     let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
@@ -304,6 +360,7 @@ fn facts(request: Request<'_>) -> Facts {
         persistent: request.persistent,
         body_is_expected: bodiless
             || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
+        waits,
         body: request.body,
     }
 }

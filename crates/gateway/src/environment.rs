@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use lockstep_domain::edition::Edition;
@@ -13,8 +13,10 @@ use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRou
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
 use crate::balance::ArmHealth;
+use crate::counts::{Counts, Sums};
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::failures::{Cause, FailureLog};
 use crate::instance::Instance;
 use crate::moment::Moment;
 use crate::repeat::RepeatBudget;
@@ -42,7 +44,32 @@ pub(crate) struct Environment {
     name: EnvironmentName,
     tables: Vec<ArcSwapOption<WorkerTable>>,
     repeats: RepeatBudget,
+    failures: FailureLog,
+    /// What each worker answered before it had chosen an arm.
+    own: Vec<Counts>,
     state: Mutex<State>,
+}
+
+/// How often an instance was taken out because it failed, and whether it is out now.
+#[derive(Debug)]
+pub(crate) struct Ejections {
+    pub(crate) instance: InstanceId,
+    pub(crate) count: u64,
+    pub(crate) is_out: bool,
+}
+
+/// What can be seen of an environment.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    /// 0 means no table.
+    pub(crate) revision: u64,
+    /// Whether the table that was given last was not taken.
+    pub(crate) refuses: bool,
+    pub(crate) in_flight: BTreeMap<InstanceId, u64>,
+    pub(crate) ejections: Vec<Ejections>,
+    pub(crate) arms: Vec<(Arm, Sums)>,
+    pub(crate) own: Sums,
+    pub(crate) failures: BTreeMap<(String, Cause), u64>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +78,8 @@ struct State {
     instances: BTreeMap<(InstanceId, SocketAddr), Known>,
     /// One tally for each worker.
     tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
+    /// What the clients of each arm got, for each worker.
+    counts: BTreeMap<Arm, Vec<Arc<Counts>>>,
     /// Of the arms that the table names.
     health: BTreeMap<Arm, Arc<ArmHealth>>,
 }
@@ -78,7 +107,9 @@ impl Known {
 impl Environment {
     pub(crate) fn new(name: EnvironmentName, workers: usize) -> Self {
         let tables = (0..workers).map(|_| ArcSwapOption::empty()).collect();
-        Self { name, tables, repeats: RepeatBudget::new(workers), state: Mutex::default() }
+        let own = (0..workers).map(|_| Counts::default()).collect();
+        let failures = FailureLog::new(name.clone());
+        Self { name, tables, repeats: RepeatBudget::new(workers), failures, own, state: Mutex::default() }
     }
 
     /// Returns where a worker finds its table.
@@ -89,6 +120,54 @@ impl Environment {
     /// Returns how many requests may be repeated.
     pub(crate) fn repeats(&self) -> &RepeatBudget {
         &self.repeats
+    }
+
+    pub(crate) fn name(&self) -> &EnvironmentName {
+        &self.name
+    }
+
+    /// Tells whether there is a table.
+    pub(crate) fn has_table(&self) -> bool {
+        self.tables.first().is_some_and(|slot| slot.load().is_some())
+    }
+
+    /// Returns where failures of instances are noted.
+    pub(crate) fn failures(&self) -> &FailureLog {
+        &self.failures
+    }
+
+    /// Returns where a worker counts what it answers before it has chosen an arm.
+    pub(crate) fn own(&self, worker: usize) -> &Counts {
+        &self.own[worker]
+    }
+
+    /// Finds an instance of the table by its address, for people.
+    pub(crate) fn instance_at(&self, address: SocketAddr) -> Option<InstanceId> {
+        let state = self.state();
+        state.instances.keys().find(|(_, known)| *known == address).map(|(id, _)| id.clone())
+    }
+
+    /// Returns what can be seen.
+    pub(crate) fn observe(&self) -> Observation {
+        let GatewayReceipt { revision, in_flight, refused, .. } = self.receipt("");
+        let state = self.state();
+        let arms =
+            state.counts.iter().map(|(arm, counts)| (arm.clone(), add_up(counts.iter().map(|it| &**it))));
+        let now = Moment::now();
+        let ejections = state.instances.iter().map(|((id, _), known)| Ejections {
+            instance: id.clone(),
+            count: known.instance.ejections(),
+            is_out: known.instance.is_out(now),
+        });
+        Observation {
+            revision,
+            refuses: refused.is_some(),
+            in_flight,
+            ejections: ejections.collect(),
+            arms: arms.collect(),
+            own: add_up(&self.own),
+            failures: self.failures.totals(),
+        }
     }
 
     /// Puts a table in place, then takes out the instances that it no longer names.
@@ -136,6 +215,7 @@ impl Environment {
     pub(crate) fn sweep(&self, limit: Duration) {
         let views: Vec<Arc<Endpoint>> =
             self.state().instances.values().flat_map(|known| &known.views).cloned().collect();
+        self.failures.flush(Instant::now());
         for view in views {
             view.sweep(limit);
         }
@@ -147,6 +227,12 @@ impl Environment {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn add_up<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Sums {
+    let mut sums = Sums::default();
+    counts.into_iter().for_each(|counts| counts.add_to(&mut sums));
+    sums
 }
 
 fn sum(tallies: &[Arc<Tally>]) -> ArmTraffic {
@@ -168,6 +254,8 @@ impl State {
                 .entry(split.arm(service))
                 .or_insert_with(|| (0..workers).map(|_| Arc::default()).collect());
             self.health.entry(split.arm(service)).or_default();
+            let counts = || Arc::new(Counts::of(split.arm(service)));
+            self.counts.entry(split.arm(service)).or_insert_with(|| (0..workers).map(|_| counts()).collect());
             for endpoint in &split.endpoints {
                 let key = (endpoint.instance.clone(), endpoint.address);
                 let known =
@@ -196,6 +284,7 @@ impl State {
             self.tallies.keys().filter(|&arm| !current.contains(arm)).take(excess).cloned().collect();
         for arm in former {
             self.tallies.remove(&arm);
+            self.counts.remove(&arm);
         }
     }
 
@@ -222,6 +311,7 @@ impl State {
         Target {
             label: arm.version_ref().to_string(),
             role: split.role,
+            counts: self.counts.get(&arm).map(|counts| Arc::clone(&counts[worker])).unwrap_or_default(),
             tally: self.tallies.get(&arm).map(|tallies| Arc::clone(&tallies[worker])).unwrap_or_default(),
             health: self.health.get(&arm).cloned().unwrap_or_default(),
             endpoints: split.endpoints.iter().filter_map(view).collect(),

@@ -10,6 +10,9 @@ use thiserror::Error;
 /// Why a gateway did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// The access log cannot be written.
+    #[error("the access log cannot be opened")]
+    AccessLog(#[source] io::Error),
     /// The runtime of a worker could not be made.
     #[error("cannot start worker {worker} of the gateway")]
     Worker {

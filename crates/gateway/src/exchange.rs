@@ -5,6 +5,7 @@
 
 mod facts;
 
+use std::fmt::Display;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -16,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{AnswerHead, Asked, Verdict};
 use crate::balance::{Pick, note_failure, pick, pick_in};
 use crate::buffers::Output;
-use crate::config::Timeouts;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
+use crate::failures::{Cause, FailureLog};
 use crate::forerun::Forerun;
 use crate::latency::Sample;
 use crate::leaving::Delivery;
@@ -28,8 +29,11 @@ use crate::problem::{Next, Problem, Status};
 use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
 use crate::repeat::{Cost, Counted, Loss, Past, Repeat, RepeatBudget, Step, next_step};
 use crate::reply::HearError;
+use crate::report::{End, Report};
 use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
+use crate::tunnel::TunnelEnd;
 use crate::upload::SendError;
+use crate::waits::{STREAM, Waits};
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -53,6 +57,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) service: Arc<ServiceTargets>,
     pub(crate) budget: &'c RepeatBudget,
     pub(crate) course: Course<'c>,
+    pub(crate) failures: &'c FailureLog,
+    pub(crate) report: &'c mut Report,
 }
 
 /// What became of a request so far.
@@ -162,7 +168,7 @@ impl Failure {
 impl Exchange<'_> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
-        let began = Instant::now();
+        let began = self.report.began;
         self.course.under_way = Some(self.budget.enter(self.worker.index));
         let mut pick = first;
         loop {
@@ -174,6 +180,7 @@ impl Exchange<'_> {
             let endpoint = Arc::clone(lease.endpoint());
             let attempt = Attempt { target, endpoint: &endpoint, shielded: shielded.as_deref(), may_hold };
             let asked = Instant::now();
+            self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
                 Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
@@ -182,6 +189,7 @@ impl Exchange<'_> {
                 Err(failure) => failure,
             };
             let loss = failure.loss();
+            self.note(&failure, target, &endpoint);
             if loss != Loss::Unsent {
                 target.tally.count(Outcome::Failed);
             }
@@ -199,6 +207,32 @@ impl Exchange<'_> {
                 Some(next) => pick = next,
                 None => return self.give_up(lost).await,
             }
+        }
+    }
+
+    /// Notes in the error log how an instance failed.
+    fn note(&self, failure: &Failure, target: &Target, endpoint: &Endpoint) {
+        let note = |cause, detail: &dyn Display| {
+            self.failures.note(&target.label, endpoint.instance.address, cause, detail);
+        };
+        match failure {
+            Failure::Unreachable(error) => note(Cause::Unreachable, error),
+            Failure::Broken(why) => note(Cause::Broken, why),
+            Failure::Silent => {
+                note(Cause::Silent, &format_args!("nothing for {:?}", self.facts.waits.answer));
+            }
+            Failure::Held(held) => note(Cause::Failed, &held.head.status),
+            Failure::Stale(_) | Failure::Client(_) => {}
+        }
+    }
+
+    /// Notes in the error log that the instance which was asked last failed within its answer, or with it.
+    fn note_answer(&self, target: &Target) {
+        let (status, Some(instance)) = (self.report.status, self.report.instance) else { return };
+        if self.report.end == End::BrokenOff {
+            self.failures.note(&target.label, instance, Cause::BrokenOff, &status);
+        } else if status >= 500 {
+            self.failures.note(&target.label, instance, Cause::Failed, &status);
         }
     }
 
@@ -290,6 +324,7 @@ impl Exchange<'_> {
             Ok(Talk::Passed(after)) => {
                 let whole = loan.whole().filter(|_| self.facts.body_is_expected);
                 whole.into_iter().for_each(Whole::give_back);
+                self.note_answer(attempt.target);
                 Ok(Asking::Passed(after))
             }
             Ok(Talk::Hold(head)) => {
@@ -310,7 +345,8 @@ impl Exchange<'_> {
     }
 
     async fn talk(&mut self, loan: &mut Loan, attempt: Attempt<'_>) -> Result<Talk, HearError> {
-        let Timeouts { stall, answer: limit, .. } = self.worker.timeouts;
+        let stall = self.worker.timeouts.stall;
+        let Waits { answer: limit, silence } = self.facts.waits;
         let (asked, persistent, target) = (self.facts.asked, self.facts.persistent, attempt.target);
         let (from_client, client_input, mut to_client) = self.client.parts();
         let (writer, upload, mut answer) = loan.ends();
@@ -338,9 +374,10 @@ impl Exchange<'_> {
             output: self.output,
             client: &mut to_client,
             delivery: &delivery,
+            silence: if head.is_stream { STREAM } else { silence },
             stall,
         };
-        let after = pass(side, flow, head, asked, open, attempt).await;
+        let after = pass(side, flow, head, asked, open, attempt, self.report).await;
         let lingers = !upload.is_whole() && after != After::Reset;
         Ok(Talk::Passed(if lingers { After::Linger } else { after }))
     }
@@ -363,22 +400,26 @@ impl Exchange<'_> {
             output: self.output,
             client: &mut to_client,
             delivery: &delivery,
+            silence: self.facts.waits.silence,
             stall,
         };
-        pass(side, flow, head, asked, open, attempt).await
+        pass(side, flow, head, asked, open, attempt, self.report).await
     }
 
     /// Passes the switch of protocols on, and then all bytes of both sides.
     async fn switch(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
         let Held { loan, head, mut output } = *held;
         attempt.target.tally.count(Outcome::Served);
+        self.report.status = head.status;
         // From here on it is no request any more, and nobody waits for a better answer.
         self.course = Course::default();
         let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
         if self.client.send(output.bytes(), self.worker.timeouts.stall).await.is_ok() {
-            // How a tunnel ends is between its two ends.
-            let _ = loan.tunnel(self.client).await;
+            // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
+            if let Ok(TunnelEnd::Away) = loan.tunnel(self.client, self.stop).await {
+                return After::Linger;
+            }
         }
         After::Close
     }
@@ -388,6 +429,7 @@ impl Exchange<'_> {
         let problem = match end {
             ClientEnd::Gone => {
                 self.gone(attempt, began.elapsed());
+                self.report.end = End::ClientLeft;
                 return After::Close;
             }
             ClientEnd::Body(error) => Problem::new(Status::BadRequest, "bad_body", error.to_string()),
@@ -438,6 +480,8 @@ impl Exchange<'_> {
     async fn answer(&mut self, problem: &Problem, next: Next) -> After {
         self.output.give_back();
         problem.write(self.output.lend(), self.facts.asked.is_head, next);
+        self.report.answers(problem);
+        self.report.bytes = self.output.bytes().len() as u64;
         match (self.client.send(self.output.bytes(), self.worker.timeouts.stall).await, next) {
             (Err(_), _) => After::Close,
             (Ok(()), Next::Keep) => After::Keep,
@@ -454,7 +498,11 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
     asked: Asked,
     open: bool,
     attempt: Attempt<'_>,
+    report: &mut Report,
 ) -> After {
+    report.status = head.status;
+    report.shielded = attempt.shielded.is_some();
+    let delivery = flow.delivery;
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
     let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
     head.finish(flow.output.lend(), asked, next, verdict);
@@ -462,6 +510,12 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
     if relayed.is_ok() && !head.is_failure() {
         attempt.endpoint.instance.succeeded();
     }
+    report.bytes = delivery.bytes();
+    report.end = match relayed {
+        Ok(()) => End::Whole,
+        Err(RelayError::Client) => End::ClientLeft,
+        Err(RelayError::Cut | RelayError::Body(_)) => End::BrokenOff,
+    };
     match (relayed, next) {
         (Ok(()), Next::Keep) => After::Keep,
         (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,

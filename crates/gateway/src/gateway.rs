@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessLog;
+use crate::admin::Admin;
 use crate::config::GatewayConfig;
 use crate::environment::{Applied, Environment};
 use crate::error::{ApplyError, ListenError, StartError};
@@ -18,6 +21,8 @@ use crate::worker::Worker;
 
 /// How often idle connections to instances are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long the last lines of the access log may take.
+const LOG_FLUSH: Duration = Duration::from_secs(1);
 /// However short connections may idle, looking costs.
 const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
 
@@ -30,11 +35,13 @@ pub struct Gateway {
     pub(crate) workers: Vec<Arc<Worker>>,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
+    leaving: Arc<AtomicBool>,
+    access: Option<Arc<AccessLog>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    environments: BTreeMap<EnvironmentName, Arc<Environment>>,
+pub(crate) struct State {
+    pub(crate) environments: BTreeMap<EnvironmentName, Arc<Environment>>,
     listeners: BTreeMap<(EnvironmentName, SocketAddr), CancellationToken>,
 }
 
@@ -48,11 +55,15 @@ impl Gateway {
     /// # Errors
     /// When the system gives no thread or no runtime.
     pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
-        let GatewayConfig { id, workers, timeouts } = config;
-        let start =
-            |worker| Worker::start(worker, timeouts).map_err(|source| StartError::Worker { worker, source });
+        let GatewayConfig { id, workers, timeouts, access_log } = config;
+        let access = access_log.as_ref().map(AccessLog::open).transpose().map_err(StartError::AccessLog)?;
+        let start = |worker| {
+            let started = Worker::start(worker, timeouts, access.clone());
+            started.map_err(|source| StartError::Worker { worker, source })
+        };
         let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;
-        let gateway = Self { id, workers, state: Arc::default(), stop: CancellationToken::new() };
+        let (state, leaving) = (Arc::default(), Arc::default());
+        let gateway = Self { id, workers, state, stop: CancellationToken::new(), leaving, access };
         if let Some(first) = gateway.workers.first() {
             let sweep = sweep(Arc::clone(&gateway.state), timeouts.upstream_idle);
             first.runtime().spawn(sweep);
@@ -125,8 +136,22 @@ impl Gateway {
         self.environment(environment).receipt(&self.id)
     }
 
+    /// Returns what can be seen of the gateway from outside.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        let (workers, state, leaving) =
+            (self.workers.clone(), Arc::clone(&self.state), Arc::clone(&self.leaving));
+        Admin { id: self.id.clone(), workers, state, leaving }
+    }
+
+    /// Says that new clients should go elsewhere. Those that come are served as before.
+    pub fn begin_to_leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
     /// Stops listening, lets requests under way finish for at most `grace`, and ends the workers. Final.
     pub async fn shutdown(&self, grace: Duration) {
+        self.begin_to_leave();
         self.stop.cancel();
         let finish = async {
             for worker in &self.workers {
@@ -138,6 +163,9 @@ impl Gateway {
             tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
         self.workers.iter().for_each(|worker| worker.end());
+        if let Some(log) = &self.access {
+            log.flush(LOG_FLUSH);
+        }
     }
 
     fn environment(&self, name: &EnvironmentName) -> Arc<Environment> {

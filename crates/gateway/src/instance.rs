@@ -38,6 +38,8 @@ pub(crate) struct Instance {
     failures_in_row: AtomicU32,
     out_until: AtomicU64,
     times_out: AtomicU32,
+    /// How often it was taken out since the gateway knows it, for people.
+    ejections: AtomicU64,
 }
 
 impl Instance {
@@ -56,6 +58,7 @@ impl Instance {
             failures_in_row: AtomicU32::new(0),
             out_until: AtomicU64::new(0),
             times_out: AtomicU32::new(0),
+            ejections: AtomicU64::new(0),
         }
     }
 
@@ -160,12 +163,18 @@ impl Instance {
 
     /// Takes the instance out for a while. After it, it is as good as new. Returns how long that is.
     pub(crate) fn take_out(&self, now: Moment) -> Duration {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
         let next = self.ejection().again(now);
         self.times_out.store(next.times, Ordering::Relaxed);
         self.failures_in_row.store(0, Ordering::Relaxed);
         self.latency_at.store(0, Ordering::Relaxed);
         self.out_until.store(next.until.0, Ordering::Relaxed);
         Duration::from_micros(next.until.since(now))
+    }
+
+    /// Returns how often it was taken out since the gateway knows it.
+    pub(crate) fn ejections(&self) -> u64 {
+        self.ejections.load(Ordering::Relaxed)
     }
 
     fn ejection(&self) -> Ejection {

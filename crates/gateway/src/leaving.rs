@@ -1,8 +1,8 @@
 //! Telling a client that has left from one that only sends no more.
 //!
 //! Both look the same: the end of what it sends. One that ends its sending with its request, as simple programs do, waits for
-//! its answer; one that ends it later, or when its answer has begun, has lost interest. The first is given a while, since
-//! an instance that works for nobody should hear of it soon; a reset always means that nobody is there.
+//! its answer; one that ends it later has lost interest. The first is given a while, but not for long, since an instance that
+//! works for nobody should hear of it soon; a reset always means that nobody is there.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,25 +15,29 @@ use tokio::time::sleep;
 use crate::buffers::HEAD_ROOM;
 use crate::wire::fill;
 
-/// A client that ends its sending within this time after its request may be waiting for its answer.
-const WITH_REQUEST: Duration = Duration::from_secs(1);
-/// How long such a client may hear nothing before it is taken for one that has left.
-const SILENCE: Duration = Duration::from_secs(2);
+/// A client that ends its sending within this time after its request may be waiting for its answer. Both ends come with the
+/// same packets; the rest is for a machine that is busy.
+const WITH_REQUEST: Duration = Duration::from_millis(250);
+/// How long such a client may wait for its answer before it is taken for one that has left.
+const BEFORE_ANSWER: Duration = Duration::from_secs(2);
+/// How long it may wait for the next piece: whoever has begun to answer rarely pauses.
+const WITHIN_ANSWER: Duration = Duration::from_millis(500);
 
 /// How much of an answer its client has taken.
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
-    pieces: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Delivery {
-    /// Takes note that the client took a piece of its answer.
-    pub(crate) fn note(&self) {
-        self.pieces.fetch_add(1, Ordering::Relaxed);
+    /// Takes note that the client took so much of its answer.
+    pub(crate) fn note(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    fn pieces(&self) -> u64 {
-        self.pieces.load(Ordering::Relaxed)
+    /// Returns how much it took, with the head.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -49,9 +53,7 @@ pub(crate) async fn watch<R: AsyncRead + Unpin>(
     while input.len() < limit {
         match fill(client, input, HEAD_ROOM).await {
             Ok(read) if read > 0 => {}
-            Ok(_) if sent.elapsed() < WITH_REQUEST && delivery.pieces() == 0 => {
-                return silence(delivery).await;
-            }
+            Ok(_) if sent.elapsed() < WITH_REQUEST => return silence(delivery).await,
             _ => return,
         }
     }
@@ -61,9 +63,9 @@ pub(crate) async fn watch<R: AsyncRead + Unpin>(
 /// Ends when a client that sends no more was given nothing for a while.
 async fn silence(delivery: &Delivery) {
     loop {
-        let before = delivery.pieces();
-        sleep(SILENCE).await;
-        if delivery.pieces() == before {
+        let before = delivery.bytes();
+        sleep(if before == 0 { BEFORE_ANSWER } else { WITHIN_ANSWER }).await;
+        if delivery.bytes() == before {
             return;
         }
     }
@@ -89,17 +91,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_no_more_is_given_a_while_for_its_answer() {
         let delivery = Delivery::default();
-        assert!(!watched(Instant::now(), &delivery, SILENCE / 2).await);
-        assert!(watched(Instant::now(), &delivery, SILENCE * 2).await);
+        assert!(!watched(Instant::now(), &delivery, BEFORE_ANSWER / 2).await);
+        assert!(watched(Instant::now(), &delivery, BEFORE_ANSWER * 2).await);
+        delivery.note(1);
+        assert!(!watched(Instant::now(), &delivery, WITHIN_ANSWER / 2).await);
+        assert!(watched(Instant::now(), &delivery, WITHIN_ANSWER * 2).await);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_ends_late_or_within_its_answer_has_left() {
-        let delivery = Delivery::default();
+    async fn a_client_that_ends_its_sending_later_has_left() {
         let early = Instant::now().checked_sub(WITH_REQUEST).unwrap();
-        assert!(watched(early, &delivery, SILENCE / 2).await);
-        delivery.note();
-        assert!(watched(Instant::now(), &delivery, SILENCE / 2).await);
+        assert!(watched(early, &Delivery::default(), WITHIN_ANSWER / 2).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -107,11 +109,11 @@ mod tests {
         let delivery = Delivery::default();
         let feeding = async {
             for _ in 0..20 {
-                sleep(SILENCE / 2).await;
-                delivery.note();
+                sleep(WITHIN_ANSWER / 2).await;
+                delivery.note(1);
             }
         };
-        let watching = watched(Instant::now(), &delivery, SILENCE * 9);
+        let watching = watched(Instant::now(), &delivery, WITHIN_ANSWER * 9);
         assert!(!tokio::join!(watching, feeding).0);
     }
 
@@ -122,6 +124,6 @@ mod tests {
         drop(client);
         let (mut input, delivery) = (BytesMut::new(), Delivery::default());
         let watching = watch(&mut gateway, &mut input, 1_024, Instant::now(), &delivery);
-        assert!(timeout(SILENCE * 4, watching).await.is_err());
+        assert!(timeout(BEFORE_ANSWER * 4, watching).await.is_err());
     }
 }

@@ -6,18 +6,22 @@
 //!
 //! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers.
 
+mod access;
+mod admin;
 mod answer;
 mod balance;
 mod buffers;
 mod chunked;
 mod config;
 mod connection;
+mod counts;
 mod deadline;
 mod ejection;
 mod endpoint;
 mod environment;
 mod error;
 mod exchange;
+mod failures;
 mod field;
 pub mod follow;
 mod forerun;
@@ -30,6 +34,7 @@ mod latency;
 mod leaving;
 mod listener;
 mod loan;
+mod metrics;
 mod moment;
 mod peer;
 mod problem;
@@ -37,15 +42,20 @@ mod random;
 mod relay;
 mod repeat;
 mod reply;
+mod report;
 mod request;
 mod served;
 pub mod standalone;
 mod table;
 mod trace;
+mod tunnel;
 mod upload;
+mod waits;
 mod wire;
 mod worker;
 
+pub use access::{AccessLogConfig, AccessLogTarget};
+pub use admin::Admin;
 pub use config::{GatewayConfig, Timeouts};
 pub use environment::Applied;
 pub use error::{ApplyError, ListenError, StartError};

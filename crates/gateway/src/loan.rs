@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::Lease;
 use crate::moment::Moment;
 use crate::reply::{AnswerReader, Reply};
+use crate::tunnel::{TunnelEnd, tunnel};
 use crate::upload::{RequestWriter, Upload};
-use crate::wire::{Wire, tunnel};
+use crate::wire::Wire;
 
 /// A connection to an instance while one request uses it.
 #[derive(Debug)]
@@ -113,9 +115,19 @@ impl Loan {
         self.lease
     }
 
-    /// Copies bytes both ways until one side closes.
-    pub(crate) async fn tunnel(mut self, client: &mut Wire) -> io::Result<()> {
-        tunnel(client, &mut self.wire).await
+    /// Passes bytes both ways until one side closes, or until both are told that the gateway goes away.
+    pub(crate) async fn tunnel(
+        mut self,
+        client: &mut Wire,
+        stop: &CancellationToken,
+    ) -> io::Result<TunnelEnd> {
+        let ended = tunnel(client, &mut self.wire, stop).await?;
+        if ended == TunnelEnd::Away {
+            let Self { wire, lease, .. } = self;
+            wire.linger().await;
+            drop(lease);
+        }
+        Ok(ended)
     }
 
     /// Makes the proof that the connection can serve another request; closes it when it cannot.

@@ -88,6 +88,14 @@ impl Problem {
         self
     }
 
+    pub(crate) fn status(&self) -> u16 {
+        self.status.parts().0
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Writes the whole answer; a `HEAD` request gets it without the body.
     pub(crate) fn write(&self, output: &mut Vec<u8>, is_head: bool, next: Next) {
         let (status, title) = self.status.parts();

@@ -154,6 +154,9 @@ pub(crate) struct Flow<'a, 'l, W> {
     pub(crate) output: &'a mut Output,
     pub(crate) client: &'a mut W,
     pub(crate) delivery: &'a Delivery,
+    /// How long the instance may say nothing.
+    pub(crate) silence: Duration,
+    /// How long the client may take nothing.
     pub(crate) stall: Duration,
 }
 
@@ -165,7 +168,7 @@ impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
             if ended {
                 return Ok(());
             }
-            let more = timeout(self.stall, self.answer.more()).await;
+            let more = timeout(self.silence, self.answer.more()).await;
             match more.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(0) if self.answer.close(self.output, self.recode) => return self.flush().await,
                 Ok(read) if read > 0 => {}
@@ -176,7 +179,8 @@ impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
 
     async fn flush(&mut self) -> Result<(), RelayError> {
         let sent = send(self.client, self.output.bytes(), self.stall).await;
+        let bytes = self.output.bytes().len();
         self.output.give_back();
-        sent.map(|()| self.delivery.note()).map_err(|_| RelayError::Client)
+        sent.map(|()| self.delivery.note(bytes)).map_err(|_| RelayError::Client)
     }
 }

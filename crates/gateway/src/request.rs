@@ -63,6 +63,7 @@ pub(crate) struct Request<'b> {
     own_key: Option<(KeySource, Cow<'b, [u8]>)>,
     /// Whether it came with one valid `traceparent`.
     pub(crate) traced: bool,
+    trace: Option<&'b str>,
     headers: &'b [Header<'b>],
     kinds: [Field; MAX_FIELDS],
     /// Fields that a `Connection` header takes off.
@@ -132,6 +133,7 @@ impl<'b> Request<'b> {
             carried_key: None,
             own_key: None,
             traced: false,
+            trace: None,
             headers,
             kinds: [Field::Other; MAX_FIELDS],
             dropped: Vec::new(),
@@ -226,7 +228,7 @@ impl<'b> Request<'b> {
     fn note_trace(&mut self, value: &'b str) {
         self.seen.traces += 1;
         let id = trace_id(value);
-        self.traced = id.is_some();
+        (self.trace, self.traced) = (id, id.is_some());
         self.note_key(KeySource::Trace, id.map(|id| Cow::Borrowed(id.as_bytes())));
     }
 
@@ -280,6 +282,11 @@ impl<'b> Request<'b> {
             self.authority = host;
         }
         Ok(())
+    }
+
+    /// Returns the id of the trace that the request belongs to, if it came with one.
+    pub(crate) fn trace_id(&self) -> Option<&'b str> {
+        self.trace.filter(|_| self.traced)
     }
 
     /// Tells whether the client sends its body only when it is told to.

@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 use lockstep_domain::EnvironmentName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
@@ -29,8 +31,22 @@ pub struct StandaloneConfig {
     pub gateway: GatewayConfig,
     /// Where its tables come from.
     pub source: TableSource,
-    /// How long requests may take to finish after `SIGTERM` or `SIGINT`.
+    /// How long it goes on as before after `SIGTERM` or `SIGINT`, only no longer ready, so that whoever sends clients here
+    /// can send them elsewhere.
+    pub lame_duck: Duration,
+    /// How long requests may take to finish after that.
     pub grace: Duration,
+    /// Where it says how it is, if anywhere.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Where a gateway of its own listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// For each environment.
+    pub environments: Vec<(EnvironmentName, SocketAddr)>,
+    /// For questions how it is.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Where the tables of a gateway of its own come from.
@@ -66,6 +82,15 @@ pub enum StandaloneError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The admin address cannot be listened on.
+    #[error("cannot listen on the admin address {address}")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The table file cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,14 +99,12 @@ pub enum StandaloneError {
     Apply(#[from] ApplyError),
 }
 
-/// Runs a gateway until `SIGTERM` or `SIGINT`, then lets requests finish. `ready` is told where it listens.
+/// Runs a gateway until `SIGTERM` or `SIGINT`, then lets requests finish; a second signal ends it at once. `ready` is told
+/// where it listens.
 ///
 /// # Errors
 /// When it cannot start. Afterwards it serves whatever happens to its server or file.
-pub fn run(
-    config: StandaloneConfig,
-    ready: impl FnOnce(&[(EnvironmentName, SocketAddr)]),
-) -> Result<(), StandaloneError> {
+pub fn run(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<(), StandaloneError> {
     raise_file_limit();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(StandaloneError::Process)?;
     runtime.block_on(serve(config, ready))
@@ -96,15 +119,20 @@ fn raise_file_limit() {
     }
 }
 
-async fn serve(
-    config: StandaloneConfig,
-    ready: impl FnOnce(&[(EnvironmentName, SocketAddr)]),
-) -> Result<(), StandaloneError> {
+async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<(), StandaloneError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(StandaloneError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(StandaloneError::Process)?;
     let gateway = Arc::new(Gateway::start(config.gateway)?);
     let stop = CancellationToken::new();
     let mut followers = Vec::new();
+    let mut admin_address = None;
+    if let Some(address) = config.admin {
+        let failed = |source| StandaloneError::Admin { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        admin_address = Some(listener.local_addr().map_err(failed)?);
+        // It answers to the very end, so nothing waits for it.
+        tokio::spawn(gateway.admin().serve(listener, CancellationToken::new()));
+    }
     match config.source {
         TableSource::Server { server, store, environments } => {
             for (environment, address) in environments {
@@ -126,18 +154,38 @@ async fn serve(
             followers.push(tokio::spawn(watch));
         }
     }
-    ready(&gateway.listening());
+    ready(&Listening { environments: gateway.listening(), admin: admin_address });
+    let mut signalled = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    signalled().await;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = leave(&gateway, config.lame_duck, config.grace, stop, followers) => {}
+        () = signalled() => tracing::warn!("a second signal: requests under way are cut off"),
     }
+    Ok(())
+}
+
+/// Ends a gateway in the order that its clients notice least. Tables are followed while clients still come.
+async fn leave(
+    gateway: &Gateway,
+    lame_duck: Duration,
+    grace: Duration,
+    stop: CancellationToken,
+    followers: Vec<JoinHandle<()>>,
+) {
+    gateway.begin_to_leave();
+    tokio::time::sleep(lame_duck).await;
+    // Until the last request is over its server has to hear of it, or it might end an instance under it.
+    gateway.shutdown(grace).await;
     stop.cancel();
     for follower in followers {
         // A follower that panicked has been reported by the runtime; what matters here is that it has ended.
         let _ = follower.await;
     }
-    gateway.shutdown(config.grace).await;
-    Ok(())
 }
 
 /// Serves the table from the last run until the server has a newer one.

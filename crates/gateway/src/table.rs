@@ -10,6 +10,7 @@ use lockstep_domain::routes::{
 use lockstep_domain::{Arm, ServiceName};
 
 use crate::balance::ArmHealth;
+use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 
@@ -37,6 +38,8 @@ pub(crate) struct Target {
     pub(crate) role: SplitRole,
     pub(crate) tally: Arc<Tally>,
     pub(crate) health: Arc<ArmHealth>,
+    /// What its clients got.
+    pub(crate) counts: Arc<Counts>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 

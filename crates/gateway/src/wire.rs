@@ -170,17 +170,3 @@ pub(crate) async fn send_rest<W: AsyncWrite + Unpin>(
     }
     Ok(())
 }
-
-/// Copies both directions until one side closes, which ends the other as well.
-pub(crate) async fn tunnel(client: &mut Wire, upstream: &mut Wire) -> io::Result<()> {
-    upstream.stream.write_all(&client.input).await?;
-    client.stream.write_all(&upstream.input).await?;
-    client.empty();
-    upstream.empty();
-    let (mut from_client, mut to_client) = client.stream.split();
-    let (mut from_upstream, mut to_upstream) = upstream.stream.split();
-    tokio::select! {
-        up = tokio::io::copy(&mut from_client, &mut to_upstream) => up.map(|_| ()),
-        down = tokio::io::copy(&mut from_upstream, &mut to_client) => down.map(|_| ()),
-    }
-}

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessLog;
 use crate::config::Timeouts;
 use crate::random::Random;
 
@@ -24,13 +25,18 @@ pub(crate) struct Worker {
     pub(crate) random: Random,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) access: Option<Arc<AccessLog>>,
     runtime: Handle,
     end: CancellationToken,
 }
 
 impl Worker {
     /// Starts the thread. It ends when the worker is told to, or dropped.
-    pub(crate) fn start(index: usize, timeouts: Timeouts) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(
+        index: usize,
+        timeouts: Timeouts,
+        access: Option<Arc<AccessLog>>,
+    ) -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let end = CancellationToken::new();
         let worker = Self {
@@ -39,12 +45,18 @@ impl Worker {
             random: Random::new(index),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tasks: TaskTracker::new(),
+            access,
             runtime: runtime.handle().clone(),
             end: end.clone(),
         };
         let run = move || runtime.block_on(end.cancelled());
         thread::Builder::new().name(format!("gateway-{index}")).spawn(run)?;
         Ok(Arc::new(worker))
+    }
+
+    /// Returns how many connections of clients it serves.
+    pub(crate) fn connected(&self) -> usize {
+        MAX_CONNECTIONS - self.connections.available_permits()
     }
 
     /// Returns the runtime of the thread.

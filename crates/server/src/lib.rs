@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_api::Token;
+use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError};
 pub use lockstep_control::{Adopt, OpenError};
-use lockstep_control::{Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError};
 use lockstep_domain::BuildVariables;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -46,6 +46,10 @@ pub struct ServerConfig {
     pub guard: Vec<OsString>,
     /// Where the gateways of environments listen; loopback unless told otherwise.
     pub gateway_address: IpAddr,
+    /// Where its gateways say how they are, if anywhere.
+    pub gateway_admin: Option<SocketAddr>,
+    /// Where requests to its gateways are logged, if anywhere.
+    pub gateway_access_log: Option<AccessLogConfig>,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
     /// What is done with a data folder that is not where it was.
@@ -68,6 +72,8 @@ impl ServerConfig {
             supervisor,
             guard,
             gateway_address,
+            gateway_admin: None,
+            gateway_access_log: None,
             first_gateway_port,
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
@@ -150,6 +156,8 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result
         adopt: config.adopt,
         build_variables: config.build_variables,
         gateway_address: config.gateway_address,
+        gateway_admin: config.gateway_admin,
+        gateway_access_log: config.gateway_access_log,
         first_gateway_port: config.first_gateway_port,
     })
     .await?;

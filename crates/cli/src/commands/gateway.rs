@@ -15,6 +15,8 @@ use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::parse::duration;
+use crate::parse::seeing::{self, LogTarget};
 use crate::secret;
 
 /// How long requests may take to finish when the gateway ends.
@@ -30,7 +32,8 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 #[command(after_help = "Examples:
   lockstep gateway --env production --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
   lockstep gateway --server http://10.0.0.5:8470 --env production --data tables
-  lockstep gateway --table routes.json --listen 127.0.0.1:8080")]
+  lockstep gateway --table routes.json --listen 127.0.0.1:8080
+  lockstep gateway --env production --data tables --admin-address 9900 --access-log access.log --lame-duck 10s")]
 pub(crate) struct Args {
     /// The environment it serves.
     #[arg(long = "env", value_name = "ENV", required_unless_present = "table")]
@@ -44,17 +47,35 @@ pub(crate) struct Args {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
     listen: SocketAddr,
+    /// Where it answers /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
+    #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
+    admin_address: Option<SocketAddr>,
+    /// Log each request as a line of JSON to this file, which is kept to 64 MiB and its former one; `-` for standard error.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<LogTarget>,
+    /// Log the queries of requests as well.
+    #[arg(long, requires = "access_log")]
+    access_log_queries: bool,
+    /// How long it goes on after SIGTERM, only not ready any more, before it takes no more clients.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
+    lame_duck: u64,
 }
 
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
+        let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
+        let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
-        let config = StandaloneConfig { gateway: GatewayConfig::new(run_id()), source, grace: GRACE };
+        let gateway = GatewayConfig { access_log, ..GatewayConfig::new(run_id()) };
+        let config = StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin };
         standalone::run(config, |listening| {
-            for (environment, address) in listening {
+            for (environment, address) in &listening.environments {
                 out.message(&format!("lockstep gateway of {environment} listens on http://{address}"));
+            }
+            if let Some(address) = listening.admin {
+                out.message(&format!("its health, readiness and metrics are at http://{address}/-/"));
             }
         })
         .map_err(|error| failure(&error))
@@ -86,7 +107,7 @@ fn run_id() -> String {
 fn failure(error: &StandaloneError) -> Failure {
     let exit = match error {
         StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
-        StandaloneError::Listen(_) => Exit::Conflict,
+        StandaloneError::Listen(_) | StandaloneError::Admin { .. } => Exit::Conflict,
         StandaloneError::Store(_) | StandaloneError::Apply(_) => Exit::Usage,
     };
     let failure = Failure::new(exit, error.to_string());

@@ -13,6 +13,7 @@ use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::parse::seeing::{self, LogTarget};
 use crate::secret;
 
 /// Runs the server.
@@ -40,6 +41,15 @@ pub(crate) struct Args {
     /// The port of the first environment's gateway; the others follow, and 0 takes free ones [default: 8500].
     #[arg(long, value_name = "PORT")]
     first_gateway_port: Option<u16>,
+    /// Where its gateways answer /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
+    #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
+    gateway_admin_address: Option<SocketAddr>,
+    /// Log each request to its gateways as a line of JSON to this file, which is kept to 64 MiB and its former one; `-` for standard error.
+    #[arg(long, value_name = "FILE")]
+    gateway_access_log: Option<LogTarget>,
+    /// Log the queries of requests as well.
+    #[arg(long, requires = "gateway_access_log")]
+    gateway_access_log_queries: bool,
     /// A name by which the server is asked, beside loopback and the address it listens on.
     #[arg(long, value_name = "HOST", env = "LOCKSTEP_PUBLIC_HOST", value_delimiter = ',')]
     public_host: Vec<String>,
@@ -74,6 +84,8 @@ impl Args {
         let program = std::env::current_exe().map_err(|error| {
             Failure::new(Exit::Internal, "the path of this program cannot be found").caused_by(&error)
         })?;
+        let queries = self.gateway_access_log_queries;
+        let access_log = self.gateway_access_log.map(|target| target.config(queries));
         let helper = |name: &str| vec![program.clone().into_os_string(), OsString::from(name)];
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
         Ok(ServerConfig {
@@ -82,6 +94,8 @@ impl Args {
             adopt: if self.adopt { Adopt::Yes } else { Adopt::No },
             build_variables: self.build_variable.into_iter().collect(),
             gateway_address: self.gateway_address,
+            gateway_admin: self.gateway_admin_address,
+            gateway_access_log: access_log,
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
             ..usual
         })

@@ -168,7 +168,10 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
     let [file, port] = arguments else { return Err("--gateway needs a table and a port".into()) };
     let gateway = GatewayConfig { workers: NonZeroUsize::MIN, ..GatewayConfig::new("bench") };
     let source = TableSource::File { path: file.into(), listen: local(port.parse()?) };
-    run(StandaloneConfig { gateway, source, grace: Duration::ZERO }, |_| {})?;
+    run(
+        StandaloneConfig { gateway, source, lame_duck: Duration::ZERO, grace: Duration::ZERO, admin: None },
+        |_| {},
+    )?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use crate::answer::Asked;
 use crate::framing::{Body, Recode};
 use crate::problem::Next;
 use crate::repeat::Repeat;
+use crate::waits::Waits;
 
 /// What is known of a request once its head has been written for the instance.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Facts {
     /// Whether the client sends its body only when it is told to.
     pub(crate) waits_to_go_on: bool,
     pub(crate) persistent: bool,
+    /// How long an instance may say nothing.
+    pub(crate) waits: Waits,
 }
 
 impl Facts {

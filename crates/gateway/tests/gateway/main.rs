@@ -11,6 +11,8 @@ mod life;
 mod ordinary;
 mod paths;
 mod repeats;
+mod seeing;
 mod splits;
 mod support;
 mod trust;
+mod waits;

@@ -2,8 +2,8 @@
 //!
 //! The test binary starts itself again as the gateway: `run` ends on signals, so it cannot share a process with tests.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::{ask, environment, instance, table, wait_until};
 
 /// Says to the test binary that it is the gateway: a table file, or a folder of stored tables.
 const ROLE: &str = "LOCKSTEP_TEST_GATEWAY";
+/// How long it stays after the signal, in milliseconds.
+const LAME_DUCK: &str = "LOCKSTEP_TEST_LAME_DUCK";
 
 #[test]
 fn gateway_process() {
@@ -30,9 +32,19 @@ fn gateway_process() {
     } else {
         TableSource::File { path: path.to_path_buf(), listen }
     };
-    let config =
-        StandaloneConfig { gateway: GatewayConfig::new("process"), source, grace: Duration::from_secs(10) };
-    run(config, |listening| println!("\nlistening on {}", listening[0].1)).unwrap();
+    let lame_duck =
+        std::env::var(LAME_DUCK).map_or(Duration::ZERO, |ms| Duration::from_millis(ms.parse().unwrap()));
+    let config = StandaloneConfig {
+        gateway: GatewayConfig::new("process"),
+        source,
+        lame_duck,
+        grace: Duration::from_secs(10),
+        admin: Some(listen),
+    };
+    run(config, |listening| {
+        println!("\nlistening on {} admin {}", listening.environments[0].1, listening.admin.unwrap());
+    })
+    .unwrap();
 }
 
 pub(crate) struct Process {
@@ -40,21 +52,28 @@ pub(crate) struct Process {
     /// Open until the process has ended, or it could not write any more.
     _output: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Process {
     pub(crate) fn start(path: &Path) -> Self {
+        Self::start_with(path, Duration::ZERO)
+    }
+
+    fn start_with(path: &Path, lame_duck: Duration) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::gateway_process", "--nocapture"])
             .env(ROLE, path)
+            .env(LAME_DUCK, lame_duck.as_millis().to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut lines = output.by_ref().lines().map_while(Result::ok);
         let line = lines.find(|line| line.starts_with("listening on ")).unwrap();
-        let address = line.trim_start_matches("listening on ").parse().unwrap();
-        Self { child, _output: output, address }
+        let (address, admin) = line.trim_start_matches("listening on ").split_once(" admin ").unwrap();
+        let (address, admin) = (address.parse().unwrap(), admin.parse().unwrap());
+        Self { child, _output: output, address, admin }
     }
 
     fn signal(&self, signal: Signal) {
@@ -105,4 +124,43 @@ fn a_restarted_gateway_serves_the_stored_table_without_a_server() {
     let mut process = Process::start(folder.path());
     assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.7"));
     assert!(process.end().success());
+}
+
+/// The status of a question to the admin address.
+fn status(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.split(' ').nth(1).map(str::to_owned)
+}
+
+#[test]
+fn a_gateway_that_is_told_to_end_says_so_before_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.json");
+    std::fs::write(&path, serde_json::to_string(&table(1, instance())).unwrap()).unwrap();
+    let mut process = Process::start_with(&path, Duration::from_secs(4));
+    assert_eq!(status(process.admin, "/-/ready").as_deref(), Some("200"));
+    process.signal(Signal::TERM);
+    wait_until("it is not ready any more", || status(process.admin, "/-/ready").as_deref() == Some("503"));
+    assert_eq!(status(process.admin, "/-/health").as_deref(), Some("200"));
+    assert_eq!(
+        ask(process.address).as_deref(),
+        Some("shop@1.0.1"),
+        "clients that come nevertheless are served"
+    );
+    assert!(process.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_second_signal_ends_a_gateway_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.json");
+    std::fs::write(&path, serde_json::to_string(&table(1, instance())).unwrap()).unwrap();
+    let mut process = Process::start_with(&path, Duration::from_secs(600));
+    process.signal(Signal::TERM);
+    wait_until("it is not ready any more", || status(process.admin, "/-/ready").as_deref() == Some("503"));
+    process.signal(Signal::INT);
+    assert!(process.child.wait().unwrap().success());
 }

@@ -1,0 +1,57 @@
+//! How a gateway can be seen: the address of its questions, and where it logs requests.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget};
+
+/// What stands for standard error where a file is expected.
+const STANDARD_ERROR: &str = "-";
+
+/// Reads an address, or a port alone, which means loopback: whoever reaches it sees which services there are.
+pub(crate) fn admin_address(text: &str) -> Result<SocketAddr, String> {
+    let loopback = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let port = text.parse().map(loopback).ok();
+    let expected =
+        || "write a port, such as 9900, or an address with a port, such as 10.0.0.5:9900".to_owned();
+    port.or_else(|| text.parse().ok()).ok_or_else(expected)
+}
+
+/// Where requests are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogTarget(AccessLogTarget);
+
+impl FromStr for LogTarget {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(match text {
+            STANDARD_ERROR => AccessLogTarget::StandardError,
+            path => AccessLogTarget::File(PathBuf::from(path)),
+        }))
+    }
+}
+
+impl LogTarget {
+    /// Makes the configuration of a log.
+    pub(crate) fn config(self, queries: bool) -> AccessLogConfig {
+        AccessLogConfig { to: self.0, queries }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_on_loopback() {
+        assert_eq!(admin_address("9900"), Ok(SocketAddr::from(([127, 0, 0, 1], 9900))));
+        assert_eq!(admin_address("0.0.0.0:9900"), Ok(SocketAddr::from(([0, 0, 0, 0], 9900))));
+        assert_eq!(admin_address("[::1]:1").map(|address| address.port()), Ok(1));
+        for bad in ["", "99999", "localhost", "10.0.0.5", ":9900"] {
+            assert!(admin_address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What operators and their tools ask a gateway, on an address of its own: is it alive, does it take clients, what does it count.
+//!
+//! It is never on the address of clients, answers nothing else, changes nothing, and is bounded in all that it takes.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use crate::gateway::State;
+use crate::metrics::Everything;
+use crate::worker::Worker;
+
+/// Answers at once: a few tools ask, each every few seconds.
+const MAX_CONNECTIONS: usize = 32;
+/// How long one may take to ask and to take its answer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Longest head of a request.
+const MAX_HEAD: usize = 8 * 1_024;
+/// How long accepting rests after an error such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What can be seen of a gateway from outside. It outlives the gateway, but shows no more then.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    pub(crate) id: String,
+    pub(crate) workers: Vec<Arc<Worker>>,
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) leaving: Arc<AtomicBool>,
+}
+
+impl Admin {
+    /// Tells why new clients should not be sent here; nothing means that they should.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if self.leaving.load(Ordering::SeqCst) {
+            why.push("the gateway is about to end".to_owned());
+        }
+        let environments = self.environments();
+        let without = environments.values().filter(|environment| !environment.has_table());
+        why.extend(
+            without.map(|environment| format!("there is no route table of `{}` yet", environment.name())),
+        );
+        if environments.is_empty() {
+            why.push("no environment is served".to_owned());
+        }
+        why
+    }
+
+    /// Writes what is counted, in the text format of Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let environments = self.environments();
+        let everything = Everything {
+            gateway: self.id.clone(),
+            connections: self.workers.iter().map(|worker| worker.connected()).sum(),
+            ready: self.not_ready().is_empty(),
+            environments: environments.iter().map(|(name, it)| (name.clone(), it.observe())).collect(),
+        };
+        everything.text()
+    }
+
+    fn environments(&self) -> BTreeMap<String, Arc<Environment>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.environments.iter().map(|(name, it)| (name.to_string(), Arc::clone(it))).collect()
+    }
+
+    /// Answers on a listener until `stop`.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let admin = Arc::new(self);
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let admin = Arc::clone(&admin);
+                    tokio::spawn(async move {
+                        // Whoever is too slow is cut off; there is nobody to tell.
+                        let _ = tokio::time::timeout(LIMIT, answer_on(stream, &admin)).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection of the admin address");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut refused =
+                text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refused;
+        }
+        match path {
+            "/-/health" => text(StatusCode::OK, "ok\n".to_owned()),
+            "/-/ready" => match self.not_ready() {
+                why if why.is_empty() => text(StatusCode::OK, "ready\n".to_owned()),
+                why => text(StatusCode::SERVICE_UNAVAILABLE, why.join("\n") + "\n"),
+            },
+            "/-/metrics" => {
+                let mut answer = text(StatusCode::OK, self.metrics());
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                answer.headers_mut().insert(CONTENT_TYPE, kind);
+                answer
+            }
+            _ => text(StatusCode::NOT_FOUND, "there are /-/health, /-/ready and /-/metrics\n".to_owned()),
+        }
+    }
+}
+
+async fn answer_on(stream: TcpStream, admin: &Admin) -> hyper::Result<()> {
+    let service = service_fn(|request: Request<_>| {
+        let answer = admin.answer(request.method(), request.uri().path());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(LIMIT)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}

@@ -1,0 +1,58 @@
+//! What is noted of a request when it is over: counters, and a line in the access log where there is one.
+
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::CALLER_PATH_PREFIX;
+
+use super::Connection;
+use crate::access::{Asked, Parties};
+use crate::peer::Origin;
+use crate::problem::Problem;
+use crate::report::Report;
+use crate::request::Request;
+use crate::trace::trace_id;
+
+impl Connection {
+    /// Keeps what the access log says of a request. Costs nothing where there is no log.
+    pub(super) fn remember(
+        asked: Option<&mut Asked>,
+        request: &Request<'_>,
+        origin: Result<&Origin, &Problem>,
+        made: &str,
+        queries: bool,
+    ) {
+        let Some(asked) = asked else { return };
+        let path = match origin {
+            Ok(Origin { caller: Caller::Instance, token }) => &request.path[*token..],
+            // A token that is wrong here may be right elsewhere.
+            Err(_) if request.path.starts_with(CALLER_PATH_PREFIX) => CALLER_PATH_PREFIX,
+            _ => &request.path,
+        };
+        let keep = |field: &mut String, text: &str| {
+            field.clear();
+            field.push_str(text);
+        };
+        keep(&mut asked.method, request.method);
+        keep(&mut asked.host, request.authority.as_str());
+        keep(&mut asked.path, if path.is_empty() { "/" } else { path });
+        keep(&mut asked.query, if queries { request.query } else { "" });
+        keep(&mut asked.trace, request.trace_id().or_else(|| trace_id(made)).unwrap_or_default());
+    }
+
+    /// Counts a request that is over, and logs it.
+    pub(super) fn account(&mut self, report: &Report) {
+        let took = report.began.elapsed();
+        match &report.arm {
+            Some(counts) => counts.count(report, took),
+            None => self.environment.own(self.worker.index).count(report, took),
+        }
+        let (Some(log), Some(asked)) = (&self.worker.access, &mut self.asked) else { return };
+        let instance = report.instance.map(|address| match self.environment.instance_at(address) {
+            Some(id) => id.to_string(),
+            None => address.to_string(),
+        });
+        let environment = self.environment.name().as_str();
+        let parties = Parties { environment, client: &self.peer.text, instance: instance.as_deref() };
+        log.note(parties, asked, report, took);
+        **asked = Asked::default();
+    }
+}

@@ -1,0 +1,102 @@
+//! What the clients of an arm got, as one worker counted it.
+//!
+//! Only the worker itself writes, so that nothing is shared on the way of a request; whoever looks adds up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lockstep_domain::Arm;
+
+use crate::report::Report;
+
+/// Upper bounds of the histogram of durations in milliseconds; the last class has none.
+pub(crate) const BOUNDS_MS: [u64; 13] =
+    [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000];
+/// Classes of statuses as metrics name them: by the first digit, and `none` for a client that left without an answer.
+pub(crate) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// What the clients of an arm got; without an arm, what the gateway answered before it had chosen one.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Counts {
+    pub(crate) arm: Option<Arm>,
+    classes: [AtomicU64; CLASSES.len()],
+    durations: [AtomicU64; BOUNDS_MS.len() + 1],
+    total_us: AtomicU64,
+    /// Further instances that were asked.
+    retries: AtomicU64,
+    /// Requests that were answered by the stable arm for one on trial.
+    shielded: AtomicU64,
+}
+
+/// Counts of several workers, added up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Sums {
+    pub(crate) classes: [u64; CLASSES.len()],
+    pub(crate) durations: [u64; BOUNDS_MS.len() + 1],
+    pub(crate) total_us: u64,
+    pub(crate) retries: u64,
+    pub(crate) shielded: u64,
+}
+
+impl Counts {
+    pub(crate) fn of(arm: Arm) -> Self {
+        Self { arm: Some(arm), ..Self::default() }
+    }
+
+    /// Counts one request that is over.
+    pub(crate) fn count(&self, report: &Report, took: Duration) {
+        let add = |counter: &AtomicU64, more: u64| counter.fetch_add(more, Ordering::Relaxed);
+        let class = usize::from(report.status / 100).min(CLASSES.len() - 1);
+        add(&self.classes[class], 1);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        // Up to and with the bound, as histograms of Prometheus have it; what is a part of a millisecond counts as more.
+        let fits = |&bound: &u64| ms < bound || took == Duration::from_millis(bound);
+        add(&self.durations[BOUNDS_MS.iter().position(fits).unwrap_or(BOUNDS_MS.len())], 1);
+        add(&self.total_us, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if report.tries > 1 {
+            add(&self.retries, u64::from(report.tries - 1));
+        }
+        if report.shielded {
+            add(&self.shielded, 1);
+        }
+    }
+
+    /// Adds what was counted to `sums`.
+    pub(crate) fn add_to(&self, sums: &mut Sums) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (sum, counter) in sums.classes.iter_mut().zip(&self.classes) {
+            *sum += read(counter);
+        }
+        for (sum, counter) in sums.durations.iter_mut().zip(&self.durations) {
+            *sum += read(counter);
+        }
+        sums.total_us += read(&self.total_us);
+        sums.retries += read(&self.retries);
+        sums.shielded += read(&self.shielded);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_class_and_duration() {
+        let counts = Counts::default();
+        let report = |status, tries| Report { status, tries, ..Report::begin() };
+        let cases =
+            [(200, 1, 500), (204, 2, 1_000), (503, 3, 1_001), (0, 1, 70_000_000), (999, 1, 60_000_000)];
+        for (status, tries, us) in cases {
+            counts.count(&report(status, tries), Duration::from_micros(us));
+        }
+        let mut sums = Sums::default();
+        counts.add_to(&mut sums);
+        assert_eq!(sums.classes, [1, 0, 2, 0, 0, 2]);
+        assert_eq!(
+            (sums.durations[0], sums.durations[1], sums.durations[12], sums.durations[13]),
+            (2, 1, 1, 1)
+        );
+        assert_eq!((sums.retries, sums.total_us), (3, 130_002_501));
+    }
+}

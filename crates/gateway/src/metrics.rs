@@ -1,0 +1,181 @@
+//! What can be measured of a gateway, in the text format of Prometheus.
+//!
+//! Cardinality is bounded: an arm that has left is forgotten with its counters, and no label is taken from a request.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::counts::{BOUNDS_MS, CLASSES, Sums};
+use crate::environment::{Ejections, Observation};
+
+/// Everything that is shown.
+#[derive(Debug)]
+pub(crate) struct Everything {
+    pub(crate) gateway: String,
+    pub(crate) connections: usize,
+    pub(crate) ready: bool,
+    /// By name.
+    pub(crate) environments: Vec<(String, Observation)>,
+}
+
+/// Writes one kind of metric after the other; the samples of one must stand together.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.0, "{line}").expect("a string takes all that is written to it");
+    }
+}
+
+impl Everything {
+    /// Writes it in the text format, version 0.0.4.
+    pub(crate) fn text(&self) -> String {
+        let mut text = Text(String::new());
+        self.process(&mut text);
+        self.tables(&mut text);
+        self.ejections(&mut text);
+        self.requests(&mut text);
+        self.durations(&mut text);
+        self.repeats(&mut text);
+        self.failures(&mut text);
+        text.0
+    }
+
+    fn process(&self, text: &mut Text) {
+        text.family("lockstep_gateway_info", "gauge", "The gateway; its id is another one after each start.");
+        let (id, version) = (&self.gateway, env!("CARGO_PKG_VERSION"));
+        text.line(format_args!(
+            "lockstep_gateway_info{{gateway=\"{}\",version=\"{version}\"}} 1",
+            escaped(id)
+        ));
+        text.family("lockstep_gateway_ready", "gauge", "1 when new clients should be sent here.");
+        text.line(format_args!("lockstep_gateway_ready {}", u8::from(self.ready)));
+        text.family("lockstep_gateway_connections", "gauge", "Connections of clients.");
+        text.line(format_args!("lockstep_gateway_connections {}", self.connections));
+    }
+
+    fn tables(&self, text: &mut Text) {
+        text.family("lockstep_gateway_table_revision", "gauge", "Revision of the route table; 0 for none.");
+        for (name, seen) in &self.environments {
+            let revision = seen.revision;
+            text.line(format_args!("lockstep_gateway_table_revision{{environment=\"{name}\"}} {revision}"));
+        }
+        text.family(
+            "lockstep_gateway_table_refused",
+            "gauge",
+            "1 when the table that was given last was not taken.",
+        );
+        for (name, seen) in &self.environments {
+            let refuses = u8::from(seen.refuses);
+            text.line(format_args!("lockstep_gateway_table_refused{{environment=\"{name}\"}} {refuses}"));
+        }
+        text.family("lockstep_gateway_in_flight", "gauge", "Requests under way at an instance.");
+        for (name, seen) in &self.environments {
+            for (instance, count) in &seen.in_flight {
+                let labels = format_args!("environment=\"{name}\",instance=\"{instance}\"");
+                text.line(format_args!("lockstep_gateway_in_flight{{{labels}}} {count}"));
+            }
+        }
+    }
+
+    fn ejections(&self, text: &mut Text) {
+        let name = "lockstep_gateway_ejections_total";
+        text.family(name, "counter", "How often an instance was left alone for a while because it failed.");
+        self.each_instance(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.count)));
+        let name = "lockstep_gateway_instance_out";
+        text.family(name, "gauge", "1 while an instance is left alone because it failed.");
+        self.each_instance(|labels, seen| {
+            text.line(format_args!("{name}{{{labels}}} {}", u8::from(seen.is_out)));
+        });
+    }
+
+    fn each_instance(&self, mut write: impl FnMut(&str, &Ejections)) {
+        for (environment, seen) in &self.environments {
+            for ejections in &seen.ejections {
+                write(
+                    &format!("environment=\"{environment}\",instance=\"{}\"", ejections.instance),
+                    ejections,
+                );
+            }
+        }
+    }
+
+    fn requests(&self, text: &mut Text) {
+        let name = "lockstep_gateway_requests_total";
+        text.family(
+            name,
+            "counter",
+            "Requests by what their clients got; without a service for answers of the gateway.",
+        );
+        self.each(|labels, sums| {
+            for (class, count) in CLASSES.iter().zip(sums.classes).filter(|(_, count)| *count > 0) {
+                text.line(format_args!("{name}{{{labels},class=\"{class}\"}} {count}"));
+            }
+        });
+    }
+
+    fn durations(&self, text: &mut Text) {
+        let name = "lockstep_gateway_request_duration_seconds";
+        text.family(name, "histogram", "From the head of a request to the end of its answer.");
+        self.each(|labels, sums| {
+            let mut below = 0;
+            for (bound, count) in BOUNDS_MS.iter().zip(sums.durations) {
+                below += count;
+                let seconds = Duration::from_millis(*bound).as_secs_f64();
+                text.line(format_args!("{name}_bucket{{{labels},le=\"{seconds}\"}} {below}"));
+            }
+            let count: u64 = sums.durations.iter().sum();
+            text.line(format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
+            let (seconds, us) = (sums.total_us / 1_000_000, sums.total_us % 1_000_000);
+            text.line(format_args!("{name}_sum{{{labels}}} {seconds}.{us:06}"));
+            text.line(format_args!("{name}_count{{{labels}}} {count}"));
+        });
+    }
+
+    fn repeats(&self, text: &mut Text) {
+        let name = "lockstep_gateway_retries_total";
+        text.family(name, "counter", "Further instances that were asked, by the arm that was asked last.");
+        self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.retries)));
+        let name = "lockstep_gateway_shielded_total";
+        text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
+        self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.shielded)));
+    }
+
+    fn failures(&self, text: &mut Text) {
+        let name = "lockstep_gateway_upstream_failures_total";
+        text.family(name, "counter", "Requests that instances failed, by cause.");
+        for (environment, seen) in &self.environments {
+            for ((version, cause), count) in &seen.failures {
+                let (service, version) = version.split_once('@').unwrap_or((version, ""));
+                let cause = cause.word();
+                text.line(format_args!(
+                    "{name}{{environment=\"{environment}\",service=\"{service}\",version=\"{version}\",cause=\"{cause}\"}} {count}"
+                ));
+            }
+        }
+    }
+
+    /// Calls `write` for each arm, and for what has none, with the labels.
+    fn each(&self, mut write: impl FnMut(&str, &Sums)) {
+        for (environment, seen) in &self.environments {
+            for (arm, sums) in &seen.arms {
+                let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
+                let labels = format!(
+                    "environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\""
+                );
+                write(&labels, sums);
+            }
+            let labels = format!("environment=\"{environment}\",service=\"\",version=\"\",config=\"\"");
+            write(&labels, &seen.own);
+        }
+    }
+}
+
+/// Escapes the value of a label that may have any characters.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,80 @@
+//! What became of a request, as its client saw it: for counters and the access log.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::counts::Counts;
+use crate::problem::Problem;
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) began: Instant,
+    /// The status that the client got; 0 for none.
+    pub(crate) status: u16,
+    /// The code of an answer that the gateway gave itself.
+    pub(crate) code: Option<&'static str>,
+    /// The arm that was asked last.
+    pub(crate) arm: Option<Arc<Counts>>,
+    /// The instance that was asked last.
+    pub(crate) instance: Option<SocketAddr>,
+    /// Instances that were asked, or were to be asked.
+    pub(crate) tries: u32,
+    /// Whether the stable arm was asked for one on trial that failed.
+    pub(crate) shielded: bool,
+    /// Bytes that the client took, with the head.
+    pub(crate) bytes: u64,
+    pub(crate) end: End,
+}
+
+/// How a request ended for its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It got an answer as a whole.
+    Whole,
+    /// It left before.
+    ClientLeft,
+    /// The instance broke off its answer.
+    BrokenOff,
+}
+
+impl End {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::ClientLeft => "client_left",
+            Self::BrokenOff => "broken_off",
+        }
+    }
+}
+
+impl Report {
+    /// Begins with a request whose head has been read.
+    pub(crate) fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+            status: 0,
+            code: None,
+            arm: None,
+            instance: None,
+            tries: 0,
+            shielded: false,
+            bytes: 0,
+            end: End::Whole,
+        }
+    }
+
+    /// Notes who is asked next.
+    pub(crate) fn asks(&mut self, arm: &Arc<Counts>, instance: SocketAddr) {
+        self.tries += 1;
+        self.arm = Some(Arc::clone(arm));
+        self.instance = Some(instance);
+    }
+
+    /// Notes an answer that the gateway gives itself.
+    pub(crate) fn answers(&mut self, problem: &Problem) {
+        self.status = problem.status();
+        self.code = Some(problem.code());
+    }
+}

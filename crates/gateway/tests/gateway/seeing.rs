@@ -1,0 +1,326 @@
+//! What can be seen of a gateway: metrics, readiness, the access log; and how it says goodbye.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use lockstep_domain::routes::SplitRole;
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget, Admin, Gateway, GatewayConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    ArmSpec, Client, Instance, PATIENCE, Running, TOKEN, Then, answer, as_instance, canary, environment, raw,
+    stable, table, wait_until,
+};
+
+/// The admin address of a gateway, while this lives.
+struct Asked {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Asked {
+    fn serve(admin: Admin) -> Self {
+        let stop = CancellationToken::new();
+        let (send, receive) = std::sync::mpsc::channel();
+        let until = stop.clone();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                send.send(listener.local_addr().unwrap()).unwrap();
+                admin.serve(listener, until).await;
+            });
+        });
+        Self { address: receive.recv().unwrap(), stop }
+    }
+
+    fn ask(&self, path: &str) -> (u16, String) {
+        let answered =
+            Client::connect(self.address).ask(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n")).unwrap();
+        (answered.status(), answered.text())
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The value of one sample.
+fn sample(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn metrics_count_what_clients_got() {
+    let instance = Instance::start(|request, stream| match request.target() {
+        "/broken" => Ok(Then::Close),
+        target => answer(stream, target.trim_start_matches('/').parse().unwrap(), b"said"),
+    });
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let asked = Asked::serve(running.gateway.admin());
+    let mut client = running.client();
+    for (path, times) in [("/200", 3), ("/404", 2), ("/503", 4)] {
+        for _ in 0..times {
+            client.get(path, "k").unwrap();
+        }
+    }
+    let broken = "POST /broken HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(running.client().ask(broken).unwrap().status(), 502);
+    assert_eq!(running.client().ask("GET / HTTP/1.1\r\nhost: nobody.test\r\n\r\n").unwrap().status(), 404);
+    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    let none = "environment=\"production\",service=\"\",version=\"\",config=\"\"";
+    let expected = [
+        (format!("lockstep_gateway_requests_total{{{labels},class=\"2xx\"}}"), 3.0),
+        (format!("lockstep_gateway_requests_total{{{labels},class=\"4xx\"}}"), 2.0),
+        (format!("lockstep_gateway_requests_total{{{labels},class=\"5xx\"}}"), 5.0),
+        (format!("lockstep_gateway_requests_total{{{none},class=\"4xx\"}}"), 1.0),
+        (format!("lockstep_gateway_request_duration_seconds_count{{{labels}}}"), 10.0),
+        (format!("lockstep_gateway_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}}"), 10.0),
+        ("lockstep_gateway_table_revision{environment=\"production\"}".to_owned(), 1.0),
+        ("lockstep_gateway_ready".to_owned(), 1.0),
+    ];
+    // What was answered is counted once the last byte is gone, which a client may see first.
+    wait_until("everything is counted", || {
+        let text = asked.ask("/-/metrics").1;
+        expected.iter().all(|(name, value)| sample(&text, name) == Some(*value))
+    });
+    let text = asked.ask("/-/metrics").1;
+    let failures = |cause| {
+        let name = "lockstep_gateway_upstream_failures_total";
+        let labels =
+            format!("environment=\"production\",service=\"shop\",version=\"1.0.0\",cause=\"{cause}\"");
+        sample(&text, &format!("{name}{{{labels}}}"))
+    };
+    assert_eq!((failures("failed"), failures("broken")), (Some(4.0), Some(1.0)), "{text}");
+    assert!(sample(&text, "lockstep_gateway_connections").unwrap() >= 1.0);
+    well_formed(&text);
+}
+
+/// What the text format asks for: each family named once, before its samples, and all of them together; no sample twice;
+/// histograms that grow and end with the count.
+fn well_formed(text: &str) {
+    let (mut family, mut families, mut samples) =
+        (String::new(), Vec::new(), std::collections::BTreeSet::new());
+    let mut last_bucket = 0.0;
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap().to_owned();
+            assert!(!families.contains(&family), "{family} comes twice");
+            families.push(family.clone());
+            continue;
+        }
+        if line.starts_with("# HELP ") {
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        assert!(name.starts_with(family.as_str()), "{line} stands below {family}");
+        assert!(samples.insert(name.to_owned()), "{line} comes twice");
+        if name.contains("_bucket{") {
+            assert!(value >= last_bucket, "{line} is less than before");
+            last_bucket = if name.contains("+Inf") { 0.0 } else { value };
+        }
+    }
+}
+
+#[test]
+fn retries_shields_and_those_who_left_are_counted() {
+    let candidate = Instance::start(|_, stream| answer(stream, 500, b"broken"));
+    let old = Instance::named("old");
+    let running = Running::start(&canary(9_999, ("new", candidate.address), ("old", old.address)));
+    let asked = Asked::serve(running.gateway.admin());
+    assert_eq!(running.client().get("/", "k").unwrap().version(), "1.0.0");
+    let labels = "environment=\"production\",service=\"shop\",version=\"1.0.0\",config=\"0\"";
+    wait_until("the shield is counted", || {
+        let text = asked.ask("/-/metrics").1;
+        let of = |name: &str| sample(&text, &format!("lockstep_gateway_{name}{{{labels}}}"));
+        of("shielded_total") == Some(1.0) && of("retries_total") == Some(1.0)
+    });
+}
+
+#[test]
+fn a_gateway_is_ready_with_a_table_and_until_it_is_about_to_leave() {
+    let config = GatewayConfig { workers: NonZeroUsize::MIN, ..GatewayConfig::new("test") };
+    let gateway = Gateway::start(config).unwrap();
+    let asked = Asked::serve(gateway.admin());
+    assert_eq!(asked.ask("/-/health"), (200, "ok\n".to_owned()));
+    assert_eq!(asked.ask("/-/ready"), (503, "no environment is served\n".to_owned()));
+    gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    assert_eq!(asked.ask("/-/ready"), (503, "there is no route table of `production` yet\n".to_owned()));
+    gateway.apply(table(1, &[])).unwrap();
+    assert_eq!(asked.ask("/-/ready"), (200, "ready\n".to_owned()));
+    gateway.begin_to_leave();
+    assert_eq!(asked.ask("/-/ready"), (503, "the gateway is about to end\n".to_owned()));
+    assert_eq!(asked.ask("/-/health").0, 200);
+    assert_eq!(asked.ask("/").0, 404);
+    let mut client = Client::connect(asked.address);
+    let refused = client.ask("POST /-/ready HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n").unwrap();
+    assert_eq!((refused.status(), refused.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn nothing_of_this_is_on_the_address_of_clients() {
+    let instance = Instance::start(|_, stream| answer(stream, 200, b"the service"));
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    for path in ["/-/health", "/-/ready", "/-/metrics"] {
+        assert_eq!(running.client().get(path, "k").unwrap().text(), "the service");
+    }
+}
+
+fn logged(path: &Path, queries: bool) -> (Gateway, SocketAddr) {
+    let to = AccessLogTarget::File(path.to_path_buf());
+    let access_log = Some(AccessLogConfig { to, queries });
+    let workers = NonZeroUsize::MIN;
+    let gateway =
+        Gateway::start(GatewayConfig { workers, access_log, ..GatewayConfig::new("test") }).unwrap();
+    let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
+    (gateway, address)
+}
+
+fn lines(path: &Path, count: usize) -> Vec<serde_json::Value> {
+    let read = || std::fs::read_to_string(path).unwrap_or_default();
+    wait_until("the lines are written", || read().lines().count() >= count);
+    read().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn each_request_is_a_line_that_says_how_it_went_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let instance = Instance::start(|request, stream| match request.target() {
+        "/broken" => {
+            raw(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")?;
+            Ok(Then::Close)
+        }
+        _ => answer(stream, 200, b"hello"),
+    });
+    let (gateway, address) = logged(&path, false);
+    gateway.apply(table(1, &[stable(0, &[("one", instance.address)])])).unwrap();
+    let mut client = Client::connect(address);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let fields = format!(
+        "traceparent: 00-{trace}-b7ad6b7169203331-01\r\ncookie: lockstep_key=ann\r\nauthorization: Bearer hunter2\r\n"
+    );
+    client.ask(format!("GET /a/../b?password=hunter2 HTTP/1.1\r\nhost: Shop.Test\r\n{fields}\r\n")).unwrap();
+    client.ask(format!("GET {} HTTP/1.1\r\nhost: shop.test\r\n\r\n", as_instance("/@shop/x"))).unwrap();
+    client.ask("GET /@~wrong/@shop/x HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    client.ask("GET /nowhere HTTP/1.1\r\nhost: other.test\r\n\r\n").unwrap();
+    assert!(client.ask("GET /broken HTTP/1.1\r\nhost: shop.test\r\n\r\n").is_err());
+    assert_eq!(Client::connect(address).ask("nonsense\r\n\r\n").unwrap().status(), 400);
+    let lines = lines(&path, 6);
+    let of = |n: usize, name: &str| lines[n][name].clone();
+    let first = &lines[0];
+    let expected = serde_json::json!({
+        "time": first["time"], "environment": "production", "client": "127.0.0.1", "method": "GET", "host": "shop.test",
+        "path": "/b", "status": 200, "version": "shop@1.0.0", "instance": "one", "ms": first["ms"], "bytes": first["bytes"],
+        "tries": 1, "end": "whole", "trace": trace,
+    });
+    assert_eq!(*first, expected);
+    assert!(first["time"].as_str().unwrap().ends_with('Z') && first["bytes"].as_u64().unwrap() > 5);
+    assert_eq!((of(1, "path"), of(1, "status")), ("/@shop/x".into(), 200.into()));
+    assert_eq!(
+        (of(2, "path"), of(2, "status"), of(2, "code")),
+        ("/@~".into(), 403.into(), "unknown_caller".into())
+    );
+    assert_eq!(
+        (of(3, "path"), of(3, "status"), of(3, "code")),
+        ("/nowhere".into(), 404.into(), "no_route".into())
+    );
+    assert_eq!((of(4, "status"), of(4, "end")), (200.into(), "broken_off".into()));
+    assert_eq!(
+        (of(5, "status"), of(5, "code"), of(5, "path")),
+        (400.into(), "bad_request".into(), "".into())
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    for secret in ["hunter2", TOKEN, "wrong", "ann"] {
+        assert!(!text.contains(secret), "{secret} is in the log:\n{text}");
+    }
+}
+
+#[test]
+fn queries_are_logged_only_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let (gateway, address) = logged(&path, true);
+    gateway.apply(table(1, &[])).unwrap();
+    Client::connect(address).ask("GET /a?b=c HTTP/1.1\r\nhost: other.test\r\n\r\n").unwrap();
+    assert_eq!(lines(&path, 1)[0]["query"], "?b=c");
+}
+
+#[test]
+fn a_log_that_is_no_file_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for target in
+        [folder.path().to_path_buf(), folder.path().join("no/such/folder/access.log"), "/dev/null".into()]
+    {
+        let access_log = Some(AccessLogConfig { to: AccessLogTarget::File(target), queries: false });
+        assert!(Gateway::start(GatewayConfig { access_log, ..GatewayConfig::new("test") }).is_err());
+    }
+}
+
+#[test]
+fn an_instance_that_answers_500_and_then_dies_is_in_the_counts_of_its_version() {
+    let role = SplitRole::Stable;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let arm = ArmSpec { version: (1, 0, 0), weight: 10_000, role, instances: vec![("one", dead)] };
+    let running = Running::start(&[arm]);
+    let asked = Asked::serve(running.gateway.admin());
+    assert_eq!(running.client().get("/", "k").unwrap().status(), 503);
+    let name = "lockstep_gateway_upstream_failures_total{environment=\"production\",service=\"shop\",version=\"1.0.0\",cause=\"unreachable\"}";
+    assert_eq!(sample(&asked.ask("/-/metrics").1, name), Some(1.0));
+}
+
+/// A WebSocket through the gateway, open on both sides.
+fn websocket(running: &Running) -> Client {
+    let mut client = running.client();
+    client
+        .send("GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .unwrap();
+    assert_eq!(client.read_to_head().unwrap().status(), 101);
+    client
+}
+
+#[test]
+fn both_ends_of_a_websocket_are_told_when_the_gateway_goes_away() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let instance = Instance::start(move |_, stream| {
+        raw(
+            stream,
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )?;
+        // Half a frame: the farewell must wait for its end.
+        raw(stream, &[0x82, 4, b'h', b'a'])?;
+        let mut got = [0; 8];
+        stream.read_exact(&mut got)?;
+        send.send(got).unwrap();
+        raw(stream, b"lf")?;
+        Ok(Then::Close)
+    });
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let mut client = websocket(&running);
+    let mut half = [0; 4];
+    client.reader().read_exact(&mut half).unwrap();
+    running.gateway.unlisten(&environment(), running.address);
+    assert_eq!(receive.recv_timeout(PATIENCE).unwrap(), [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
+    assert_eq!(client.rest(), [b'l', b'f', 0x88, 0x02, 0x03, 0xe9]);
+    wait_until("nothing is under way", || running.in_flight() == 0);
+}
+
+#[test]
+fn half_a_head_does_not_hold_the_end_up() {
+    let running = Running::start(&[]);
+    let client = running.client();
+    let mut socket = client.socket().try_clone().unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nhost: shop").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let begun = std::time::Instant::now();
+    runtime.block_on(running.gateway.shutdown(Duration::from_secs(60)));
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
