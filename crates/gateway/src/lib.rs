@@ -4,7 +4,8 @@
 //! and says in every answer which version served it. It decides nothing: tables come from outside, counters and
 //! receipts go back. It ends no TLS and speaks no HTTP/2 yet.
 //!
-//! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers.
+//! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers. Only closing what was
+//! idle too long, once a second, locks the connections that a worker keeps to an instance.
 
 mod access;
 mod admin;
