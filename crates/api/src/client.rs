@@ -7,7 +7,8 @@ use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::{
-    EnvironmentName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber, VersionRef,
+    EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber,
+    VersionRef,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,10 +20,10 @@ use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
 use crate::token::Token;
 use crate::types::{
-    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
-    JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
-    ServiceView, SettingsChange, StageRequest, VersionView,
+    AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
+    CompatMatrix, ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
+    RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
 };
 
 /// The largest answer that is read into memory.
@@ -244,6 +245,21 @@ impl Client {
     /// Returns the route table of an environment.
     pub fn routes(&self, environment: &EnvironmentName) -> Answer<RouteTable> {
         self.get(&format!("/environments/{environment}/routes"))
+    }
+
+    /// Lists gateways of their own.
+    pub fn gateways(&self) -> Answer<Vec<GatewayIdentityView>> {
+        self.get("/gateways")
+    }
+
+    /// Adds a gateway of its own.
+    pub fn add_gateway(&self, request: &AddGateway) -> Answer<GatewayAdded> {
+        self.post("/gateways", request)
+    }
+
+    /// Makes the key of a gateway invalid.
+    pub fn remove_gateway(&self, gateway: &GatewayName) -> Answer<Vec<GatewayIdentityView>> {
+        self.post(&format!("/gateways/{gateway}/remove"), &serde_json::json!({}))
     }
 
     /// Plans an intent or carries it out.

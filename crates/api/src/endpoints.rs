@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
-    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History,
-    JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
-    ServiceView, SettingsChange, StageRequest, VersionView,
+    AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
+    CompatMatrix, ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
+    RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -68,6 +68,19 @@ pub struct Endpoint {
     pub body: Option<MakeSchema>,
     /// What it answers.
     pub answer: Answer,
+    /// Who may ask.
+    pub callers: Callers,
+}
+
+/// Who may ask at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Whoever has the token of the server; everybody on the host where there is none.
+    Operators,
+    /// These, and a gateway with its key about its environments.
+    OperatorsAndGateways,
+    /// A gateway with its key about its environments, and nobody else.
+    Gateways,
 }
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -75,7 +88,16 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 const fn get(path: &'static str, id: &'static str, summary: &'static str, answer: Answer) -> Endpoint {
-    Endpoint { method: Method::Get, path, id, summary, query: &[], body: None, answer }
+    Endpoint {
+        method: Method::Get,
+        path,
+        id,
+        summary,
+        query: &[],
+        body: None,
+        answer,
+        callers: Callers::Operators,
+    }
 }
 
 const fn post(
@@ -85,7 +107,16 @@ const fn post(
     body: MakeSchema,
     answer: Answer,
 ) -> Endpoint {
-    Endpoint { method: Method::Post, path, id, summary, query: &[], body: Some(body), answer }
+    Endpoint {
+        method: Method::Post,
+        path,
+        id,
+        summary,
+        query: &[],
+        body: Some(body),
+        answer,
+        callers: Callers::Operators,
+    }
 }
 
 const FOLLOW: &[(&str, &str)] = &[("follow", "true: more is sent until what writes the log ends")];
@@ -95,6 +126,7 @@ const FOLLOW: &[(&str, &str)] = &[("follow", "true: more is sent until what writ
 pub fn endpoints() -> Vec<Endpoint> {
     use Answer::{Bytes, Events, Json, Lines};
     let query = |endpoint: Endpoint, query| Endpoint { query, ..endpoint };
+    let for_callers = |callers, endpoint: Endpoint| Endpoint { callers, ..endpoint };
     vec![
         get("/health", "health", "Says how the server is", Json(of::<Health>)),
         get("/openapi.json", "openapi", "Returns this document", Json(of::<Value>)),
@@ -243,11 +275,14 @@ pub fn endpoints() -> Vec<Endpoint> {
             Json(of::<EnvironmentView>),
         ),
         query(
-            get(
-                "/environments/{environment}/routes",
-                "getRoutes",
-                "Returns the route table; for gateways",
-                Json(of::<RouteTable>),
+            for_callers(
+                Callers::OperatorsAndGateways,
+                get(
+                    "/environments/{environment}/routes",
+                    "getRoutes",
+                    "Returns the route table; for gateways",
+                    Json(of::<RouteTable>),
+                ),
             ),
             &[
                 ("after", "answer only when the revision is higher or of another history, else 204"),
@@ -255,12 +290,30 @@ pub fn endpoints() -> Vec<Endpoint> {
                 ("wait_ms", "how long to wait for that, at most 60000"),
             ],
         ),
+        for_callers(
+            Callers::Gateways,
+            post(
+                "/environments/{environment}/gateway-receipts",
+                "reportReceipt",
+                "Takes a gateway's receipt; only with the key of a gateway",
+                of::<GatewayReceipt>,
+                Json(of::<Map<String, Value>>),
+            ),
+        ),
+        get("/gateways", "listGateways", "Lists gateways of their own", Json(of::<Vec<GatewayIdentityView>>)),
         post(
-            "/environments/{environment}/gateway-receipts",
-            "reportReceipt",
-            "Takes a gateway's receipt",
-            of::<GatewayReceipt>,
-            Json(of::<Map<String, Value>>),
+            "/gateways",
+            "addGateway",
+            "Adds a gateway of its own and returns its key, this once",
+            of::<AddGateway>,
+            Json(of::<GatewayAdded>),
+        ),
+        post(
+            "/gateways/{gateway}/remove",
+            "removeGateway",
+            "Makes the key of a gateway invalid",
+            of::<Map<String, Value>>,
+            Json(of::<Vec<GatewayIdentityView>>),
         ),
         query(
             get(
@@ -350,7 +403,7 @@ pub fn openapi() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "Needed where the server listens beyond loopback." } }
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "The token of an operator, needed where the server listens beyond loopback; or the key of a gateway." } }
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Wire types: what is asked and answered, where it is not a domain type already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::compat::Pair;
@@ -13,8 +13,9 @@ use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
 use lockstep_domain::service::{Source, Version};
 use lockstep_domain::{
-    Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, Instance, Intent, Operation,
-    OperationId, Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber, VersionRef,
+    Actor, Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, GatewayName, Instance,
+    Intent, Operation, OperationId, Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber,
+    VersionRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -489,6 +490,43 @@ pub struct GatewayView {
     pub refused: Option<RefusedTable>,
     /// When it last reported.
     pub seen: Timestamp,
+    /// Why it is not believed, or not in everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A gateway of its own is to be known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddGateway {
+    /// Its name.
+    pub name: GatewayName,
+    /// The environments it serves.
+    pub environments: BTreeSet<EnvironmentName>,
+}
+
+/// A gateway of its own that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayAdded {
+    /// Its name.
+    pub name: GatewayName,
+    /// The environments it serves.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// Its key, this once: the server keeps only a digest.
+    pub key: String,
+}
+
+/// A gateway of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayIdentityView {
+    /// Its name.
+    pub name: GatewayName,
+    /// The environments it serves.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// When it was added.
+    pub added: Timestamp,
+    /// By whom.
+    pub by: Actor,
 }
 
 /// Whether an intent is carried out or only planned.

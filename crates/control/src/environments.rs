@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use lockstep_api::types::{
     ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
-    EnvironmentView, GatewayView, HeldVersion, History, ServiceDiff, ServiceStatus, SettingsChange,
-    VariableDiff, WarmArm,
+    EnvironmentView, HeldVersion, History, ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
@@ -20,7 +19,6 @@ use lockstep_domain::{
     Baseline, CallAddress, Environment, EnvironmentName, Event, Instance, ServiceName, StageName, Strategy,
     World,
 };
-use lockstep_registry::GatewaySeen;
 
 use crate::{Control, internal, lock, not_found, ourselves};
 
@@ -172,18 +170,6 @@ impl Control {
                 .collect(),
             gateways: self.gateway_views(name),
         })
-    }
-
-    fn gateway_views(&self, name: &EnvironmentName) -> Vec<GatewayView> {
-        let seen = self.registry.gateways(name, self.ledger.now()).into_iter();
-        let view = |seen: GatewaySeen| GatewayView {
-            gateway: seen.gateway,
-            history: seen.edition.history,
-            revision: seen.edition.revision,
-            refused: seen.refused,
-            seen: seen.seen,
-        };
-        seen.map(view).collect()
     }
 
     fn service_statuses(&self, environment: &Environment) -> Vec<ServiceStatus> {

@@ -1,4 +1,4 @@
-//! Gateways of their own: taking in their receipts, and remembering who they are over a restart of the server.
+//! Gateways of their own: their keys, taking in their receipts, and remembering who they are over a restart of the server.
 //!
 //! Invariant: a server that was started anew ends no instance to which a gateway may still send requests, because it
 //! waits for the gateways that its predecessor knew as for those that it has heard of itself. Who reports is no decision
@@ -7,13 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use lockstep_domain::EnvironmentName;
+use lockstep_api::types::{AddGateway, GatewayAdded, GatewayIdentityView, GatewayView};
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::edition::TableHistory;
+use lockstep_domain::gateway::{GATEWAY_KEY_PREFIX, MAX_GATEWAY_IDENTITIES};
 use lockstep_domain::routes::GatewayReceipt;
+use lockstep_domain::{Actor, Arm, Digest, EnvironmentName, Event, GatewayIdentity, GatewayName, World};
 use lockstep_files::{foreign, whole};
 
-use crate::{Control, lock};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::random::random_hex;
+use crate::{Control, environments, internal, lock, not_found};
 
 /// Largest file that is read: some thousand gateways.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -70,17 +78,166 @@ impl KnownGateways {
     }
 }
 
+/// Bytes of a key: nobody guesses them.
+const KEY_BYTES: usize = 32;
+
 impl Control {
+    /// Lists the gateways that have a key.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<GatewayIdentityView> {
+        let world = self.ledger.world();
+        let view = |(name, identity): (&GatewayName, &Arc<GatewayIdentity>)| GatewayIdentityView {
+            name: name.clone(),
+            environments: identity.environments.clone(),
+            added: identity.added,
+            by: identity.by.clone(),
+        };
+        world.gateways.iter().map(view).collect()
+    }
+
+    /// Gives a gateway a key. It is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// When there is one of that name, or an environment does not exist.
+    pub fn add_gateway(&self, actor: &Actor, request: &AddGateway) -> Result<GatewayAdded, Problem> {
+        let key = format!("{GATEWAY_KEY_PREFIX}{}", random_hex(KEY_BYTES).map_err(internal)?);
+        let AddGateway { name, environments } = request;
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                check_addition(world, request)?;
+                let (gateway, environments) = (name.clone(), environments.clone());
+                Ok((vec![Event::GatewayAdded { gateway, environments, key: digest(&key) }], ()))
+            })
+        })?;
+        Ok(GatewayAdded { name: name.clone(), environments: environments.clone(), key })
+    }
+
+    /// Makes the key of a gateway invalid. The gateway goes on serving its last tables and is waited for no more.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn remove_gateway(&self, actor: &Actor, name: &GatewayName) -> Result<(), Problem> {
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                find(world, name)?;
+                Ok((vec![Event::GatewayRemoved { gateway: name.clone() }], ()))
+            })
+        })
+    }
+
+    /// Returns whose key it is. It takes the same time for each that is known, whatever is given.
+    #[must_use]
+    pub fn gateway_of_key(&self, key: &str) -> Option<GatewayName> {
+        let (given, world) = (digest(key), self.ledger.world());
+        let same = |identity: &GatewayIdentity| bool::from(identity.key.as_bytes().ct_eq(given.as_bytes()));
+        let found =
+            world.gateways.iter().filter(|(_, identity)| same(identity)).map(|(name, _)| name.clone());
+        found.fold(None, |_, name| Some(name))
+    }
+
+    /// Checks that a gateway serves an environment.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_serves(&self, gateway: &GatewayName, environment: &EnvironmentName) -> Result<(), Problem> {
+        let world = self.ledger.world();
+        match find(&world, gateway)?.environments.contains(environment) {
+            true => Ok(()),
+            false => {
+                let detail = format!("the key of gateway `{gateway}` is not for `{environment}`");
+                Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("lockstep gateway list"))
+            }
+        }
+    }
+
+    /// Notes that somebody reported without the key of a gateway, so that it can be shown.
+    pub fn note_anonymous(&self, environment: &EnvironmentName) {
+        let why = "it reports without a key: nothing waits for it; lockstep gateway add NAME --env ENV";
+        self.registry.refuse(environment, "a gateway without a key", why, self.ledger.now());
+    }
+
     /// Takes in the receipt of a gateway of its own.
-    pub fn receive(&self, receipt: &GatewayReceipt) {
+    ///
+    /// # Errors
+    /// When it is not for an environment of this gateway, or says what cannot be.
+    pub fn receive(&self, gateway: &GatewayName, receipt: &GatewayReceipt) -> Result<(), Problem> {
         let (environment, now) = (&receipt.environment, self.ledger.now());
-        self.registry.receive(receipt, now);
+        self.check_serves(gateway, environment)?;
+        let world = self.ledger.world();
+        let taken =
+            self.registry.receive_from(gateway, receipt, |arm| was_here(&world, environment, arm), now);
+        taken.map_err(|fault| {
+            let detail = format!("the receipt of gateway `{gateway}` is not believed: {fault}");
+            Problem::new(ErrorCode::Refused, detail).with_hint(format!("lockstep status {environment}"))
+        })?;
         let own = self.gateway.receipt(environment).gateway;
         let seen = self.registry.gateways(environment, now).into_iter().map(|seen| seen.gateway);
         let others = seen.filter(|gateway| *gateway != own).collect();
         tokio::task::block_in_place(|| self.known_gateways.remember(environment, others));
         self.wake(environment);
+        Ok(())
     }
+
+    /// Returns the gateways that report on an environment, and what is wrong with the reports of some.
+    pub(crate) fn gateway_views(&self, environment: &EnvironmentName) -> Vec<GatewayView> {
+        let now = self.ledger.now();
+        let contested = self.registry.contested(environment);
+        let copied = |gateway: &String| {
+            contested.contains(gateway).then(|| {
+                "several processes have its key: all are waited for, and none of their counts are believed; give it a new one: lockstep gateway remove".to_owned()
+            })
+        };
+        let seen = self.registry.gateways(environment, now).into_iter().map(|seen| GatewayView {
+            problem: copied(&seen.gateway),
+            gateway: seen.gateway,
+            history: seen.edition.history,
+            revision: seen.edition.revision,
+            refused: seen.refused,
+            seen: seen.seen,
+        });
+        let refused = self.registry.refused(environment, now).into_iter().map(|refused| GatewayView {
+            gateway: refused.who,
+            history: TableHistory::default(),
+            revision: 0,
+            refused: None,
+            seen: refused.at,
+            problem: Some(refused.why),
+        });
+        seen.chain(refused).collect()
+    }
+}
+
+fn find<'a>(world: &'a World, name: &GatewayName) -> Result<&'a Arc<GatewayIdentity>, Problem> {
+    let missing = || not_found(format!("there is no gateway `{name}`"), "lockstep gateway list");
+    world.gateways.get(name).ok_or_else(missing)
+}
+
+fn check_addition(world: &World, request: &AddGateway) -> Result<(), Problem> {
+    let AddGateway { name, environments } = request;
+    if world.gateways.contains_key(name) {
+        let detail = format!("there is a gateway `{name}` already, and its key is kept nowhere");
+        return Err(Problem::new(ErrorCode::Conflict, detail)
+            .with_hint(format!("lockstep gateway remove {name}, then add it again for a new key")));
+    }
+    if world.gateways.len() >= MAX_GATEWAY_IDENTITIES {
+        let detail = format!("there are {MAX_GATEWAY_IDENTITIES} gateways already");
+        return Err(Problem::new(ErrorCode::Refused, detail).with_hint("lockstep gateway list"));
+    }
+    if environments.is_empty() {
+        return Err(Problem::new(ErrorCode::BadRequest, "a gateway serves at least one environment"));
+    }
+    environments.iter().try_for_each(|name| environments::find(world, name).map(|_| ()))
+}
+
+/// Tells whether an arm can have been in the environment at all, before a restart of the server too.
+fn was_here(world: &World, environment: &EnvironmentName, arm: &Arm) -> bool {
+    let configurations = world.environment(environment).and_then(|e| e.configurations.get(&arm.service));
+    let revisions = configurations.map_or(0, |all| all.iter().count());
+    world.version(&arm.version_ref()).is_some() && arm.config.0 as usize <= revisions
+}
+
+fn digest(key: &str) -> Digest {
+    Digest::from_bytes(Sha256::digest(key.as_bytes()).into())
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! Stored text must load for ever: fields are only added, with a default, and variants are never renamed.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::lifecycle::Lifecycle;
-use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::Operation;
 use crate::service::{Approval, Source, Version};
 use crate::time::Timestamp;
@@ -168,6 +170,20 @@ pub enum Event {
         /// Why.
         hold: Hold,
     },
+    /// A gateway of its own may ask for tables and report.
+    GatewayAdded {
+        /// Its name.
+        gateway: GatewayName,
+        /// The environments it serves.
+        environments: BTreeSet<EnvironmentName>,
+        /// SHA-256 of its key.
+        key: Digest,
+    },
+    /// The key of a gateway is not valid any more.
+    GatewayRemoved {
+        /// Its name.
+        gateway: GatewayName,
+    },
     /// A hold was released.
     HoldReleased {
         /// Where.
@@ -192,7 +208,9 @@ impl Event {
             | Self::HoldPlaced { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
-            Self::LifecycleDefined { .. }
+            Self::GatewayAdded { .. }
+            | Self::GatewayRemoved { .. }
+            | Self::LifecycleDefined { .. }
             | Self::BranchPolicyDefined { .. }
             | Self::ServiceRegistered { .. }
             | Self::VersionRecorded { .. }

@@ -122,6 +122,10 @@ name!(
     EnvironmentName, "environment", label_problem
 );
 name!(
+    /// The name of a gateway of its own.
+    GatewayName, "gateway", label_problem
+);
+name!(
     /// The name of a lifecycle stage, such as `pre-release`.
     StageName, "stage", label_problem
 );

@@ -13,8 +13,9 @@ use crate::branch::BranchPolicy;
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
+use crate::gateway::GatewayIdentity;
 use crate::lifecycle::{Entry, Lifecycle};
-use crate::name::{EnvironmentName, ServiceName, StageName};
+use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Operation, Phase};
 use crate::service::{Service, Version};
 use crate::time::Timestamp;
@@ -42,6 +43,9 @@ pub struct World {
     pub environments: OrdMap<EnvironmentName, Arc<Environment>>,
     /// Services by name.
     pub services: OrdMap<ServiceName, Arc<Service>>,
+    /// Gateways of their own by name.
+    #[serde(default)]
+    pub gateways: OrdMap<GatewayName, Arc<GatewayIdentity>>,
     /// How many operations there have been.
     pub operations: u64,
 }
@@ -117,6 +121,19 @@ impl World {
                 version.stage = to.clone();
                 version.stage_since = at;
             }),
+            Event::GatewayAdded { gateway, .. } if self.gateways.contains_key(gateway) => {
+                Err(format!("gateway `{gateway}` exists already"))
+            }
+            Event::GatewayAdded { gateway, environments, key } => {
+                let (environments, by) = (environments.clone(), recorded.actor.clone());
+                let identity = GatewayIdentity { environments, key: *key, added: at, by };
+                self.gateways.insert(gateway.clone(), Arc::new(identity));
+                Ok(())
+            }
+            Event::GatewayRemoved { gateway } => match self.gateways.remove(gateway) {
+                Some(_) => Ok(()),
+                None => Err(format!("no gateway `{gateway}`")),
+            },
             Event::OperationBegun { operation } => self.begin(operation),
             event => self.take_in_environment(event, at),
         }

@@ -105,10 +105,22 @@ async fn send_receipts(
     server: &Server,
     changed: &tokio::sync::Notify,
 ) {
+    let mut refused = None;
     loop {
         // A receipt that was not taken is not repeated: the next one says the same and more.
-        if let Err(error) = server.send_receipt(&gateway.receipt(environment)).await {
-            tracing::debug!(%environment, error = &error as &dyn std::error::Error, "receipt not sent");
+        match server.send_receipt(&gateway.receipt(environment)).await {
+            Ok(()) => refused = None,
+            Err(error @ ServerError::Status { .. }) => {
+                // Said once for each reason: a receipt goes out every second.
+                let why = error.to_string();
+                if refused.as_ref() != Some(&why) {
+                    tracing::error!(%environment, error = &error as &dyn std::error::Error, "the server does not take our receipts: it does not wait for this gateway");
+                    refused = Some(why);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%environment, error = &error as &dyn std::error::Error, "receipt not sent");
+            }
         }
         let _ = tokio::time::timeout(RECEIPT_EVERY, changed.notified()).await;
     }

@@ -12,6 +12,11 @@ pub(crate) struct Instances {
 }
 
 impl Instances {
+    /// Returns the instances that were there when it was looked last.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &InstanceId> {
+        self.seen.keys()
+    }
+
     /// Sets every `since` by our clock: a supervisor's wall clock may have been set back in between.
     pub(crate) fn restamp(&mut self, instances: &mut [Instance], now: Timestamp) {
         let present: BTreeSet<_> = instances.iter().map(|instance| instance.id.clone()).collect();

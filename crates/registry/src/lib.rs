@@ -4,20 +4,22 @@
 
 mod instances;
 mod live;
+mod reporters;
 mod told;
 mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
-use lockstep_domain::{EnvironmentName, Instance, InstanceId, OperationId, Timestamp};
+use lockstep_domain::{Arm, EnvironmentName, GatewayName, Instance, InstanceId, OperationId, Timestamp};
 use tokio::sync::watch;
 
 use live::Live;
 pub use live::{GATEWAY_LEASE_MS, GatewaySeen, MAX_GATEWAYS};
+pub use reporters::{REFUSALS_SHOWN_MS, ReceiptFault, Refused};
 
 /// A part of a rollout during which requests are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +94,37 @@ impl Registry {
     /// Takes in a gateway's receipt.
     pub fn receive(&self, receipt: &GatewayReceipt, now: Timestamp) {
         self.with(&receipt.environment, |live| live.receive(receipt, now));
+    }
+
+    /// Takes in the receipt of a gateway of its own, if it can be true.
+    ///
+    /// # Errors
+    /// When it cannot; it has no effect then, and is shown for a while.
+    pub fn receive_from(
+        &self,
+        gateway: &GatewayName,
+        receipt: &GatewayReceipt,
+        is_arm: impl Fn(&Arm) -> bool,
+        now: Timestamp,
+    ) -> Result<(), ReceiptFault> {
+        self.with(&receipt.environment, |live| live.receive_from(gateway, receipt, &is_arm, now))
+    }
+
+    /// Notes that a receipt was refused before it was looked at.
+    pub fn refuse(&self, environment: &EnvironmentName, who: &str, why: &str, now: Timestamp) {
+        self.with(environment, |live| live.reporters.refuse(who, why.to_owned(), now));
+    }
+
+    /// Returns the receipts that were refused lately.
+    #[must_use]
+    pub fn refused(&self, environment: &EnvironmentName, now: Timestamp) -> Vec<Refused> {
+        self.with(environment, |live| live.reporters.refused(now))
+    }
+
+    /// Returns the ids of the runs of gateways whose key more than one process has.
+    #[must_use]
+    pub fn contested(&self, environment: &EnvironmentName) -> BTreeSet<String> {
+        self.with(environment, |live| live.reporters.contested())
     }
 
     /// Waits for a gateway that has not reported yet, until its lease is over.

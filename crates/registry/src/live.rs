@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable};
-use lockstep_domain::{Instance, InstanceId, Timestamp};
+use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
 
 use crate::CountingPeriod;
 use crate::instances::Instances;
+use crate::reporters::{Known, ReceiptFault, Reporters};
 use crate::told::Told;
 use crate::traffic::{Totals, Traffic, add, since};
 
@@ -40,6 +41,8 @@ pub(crate) struct Live {
     traffic: Traffic,
     instances: Instances,
     pub(crate) told: Told,
+    /// Who reports with a key of their own.
+    pub(crate) reporters: Reporters,
     period: Option<CountingPeriod>,
     counted_before: Totals,
     counting_since: Timestamp,
@@ -54,6 +57,7 @@ impl Default for Live {
             traffic: Traffic::default(),
             instances: Instances::default(),
             told: Told::default(),
+            reporters: Reporters::default(),
             period: None,
             counted_before: Totals::new(),
             counting_since: Timestamp::default(),
@@ -95,6 +99,22 @@ impl Live {
         // From now on some gateway may send requests to them, whether it has confirmed the table or not.
         self.instances.forget_unrouted(&self.routed());
         Some(table)
+    }
+
+    /// Takes in the receipt of a gateway of its own, if it can be true.
+    pub(crate) fn receive_from(
+        &mut self,
+        gateway: &GatewayName,
+        receipt: &GatewayReceipt,
+        is_arm: &dyn Fn(&Arm) -> bool,
+        now: Timestamp,
+    ) -> Result<(), ReceiptFault> {
+        let routed = self.routed();
+        self.reporters.note_instances(routed.iter().chain(self.instances.ids()), now);
+        let newest = Some(self.edition()).filter(|newest| newest.revision > 0);
+        let believed = self.reporters.take(gateway, receipt, &Known { newest, is_arm }, now)?;
+        self.receive(&believed, now);
+        Ok(())
     }
 
     pub(crate) fn receive(&mut self, receipt: &GatewayReceipt, now: Timestamp) {

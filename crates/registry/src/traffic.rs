@@ -54,8 +54,8 @@ impl Traffic {
 /// Adds to sums.
 pub(crate) fn add(totals: &mut Totals, arm: &Arm, traffic: ArmTraffic) {
     let sum = totals.entry(arm.clone()).or_default();
-    sum.requests += traffic.requests;
-    sum.failures += traffic.failures;
+    sum.requests = sum.requests.saturating_add(traffic.requests);
+    sum.failures = sum.failures.saturating_add(traffic.failures);
 }
 
 /// Returns what was counted since an earlier moment.

@@ -6,13 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::Actor;
+use lockstep_api::endpoints::{Callers, Endpoint, Method, endpoints};
+use lockstep_api::{ErrorCode, PREFIX, Problem};
+use lockstep_control::Control;
+use lockstep_domain::gateway::GATEWAY_KEY_PREFIX;
+use lockstep_domain::{Actor, GatewayName};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -26,6 +29,18 @@ use crate::refusals::Refusals;
 pub(crate) const MIN_TOKEN_LENGTH: usize = 16;
 /// The header by which a client says for whom it asks.
 const ACTOR_HEADER: &str = "lockstep-actor";
+
+/// For whom is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A person or program that may do everything.
+    Operator(Actor),
+    /// A gateway that showed its key.
+    Gateway(GatewayName),
+}
+
+/// Finds out whose a key is.
+pub(crate) type WhoseKey<'a> = &'a (dyn Fn(&str) -> Option<GatewayName> + Sync);
 
 /// The rules of one server.
 #[derive(Debug, Clone)]
@@ -66,7 +81,9 @@ impl Access {
     ) -> Result<Self, ServerError> {
         match token {
             None if !listen.ip().is_loopback() => return Err(ServerError::TokenNeeded(listen)),
-            Some(token) if token.len() < MIN_TOKEN_LENGTH => return Err(ServerError::WeakToken),
+            Some(token) if token.len() < MIN_TOKEN_LENGTH || token.starts_with(GATEWAY_KEY_PREFIX) => {
+                return Err(ServerError::WeakToken);
+            }
             _ => {}
         }
         Ok(Self {
@@ -78,17 +95,37 @@ impl Access {
     }
 
     /// Returns for whom is asked.
-    fn admit(&self, request: &Request) -> Result<Actor, NotAdmitted> {
+    fn admit(&self, request: &Request, whose_key: WhoseKey<'_>) -> Result<Caller, NotAdmitted> {
         let (method, headers) = (request.method(), request.headers());
         self.hosts.check(method, request.uri(), headers)?;
-        self.check_token(headers)?;
+        let caller = self.caller(headers, whose_key)?;
         check_content_type(method, headers)?;
-        Ok(actor(headers)?)
+        check_endpoint(&caller, request)?;
+        Ok(caller)
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), NotAdmitted> {
-        let Some(token) = &self.token else { return Ok(()) };
+    /// A key is never taken for a token, nor a token for a key: they differ in how they begin.
+    fn caller(&self, headers: &HeaderMap, whose_key: WhoseKey<'_>) -> Result<Caller, NotAdmitted> {
         match shown(headers) {
+            Shown::Token(key) if key.starts_with(GATEWAY_KEY_PREFIX) => {
+                let unknown = || {
+                    NotAdmitted::WrongToken(
+                        Problem::new(ErrorCode::Unauthorized, "no gateway has this key, or not any more")
+                            .with_hint("lockstep gateway list; lockstep gateway add NAME --env ENV"),
+                    )
+                };
+                whose_key(key).map(Caller::Gateway).ok_or_else(unknown)
+            }
+            shown => {
+                self.check_token(&shown)?;
+                Ok(Caller::Operator(actor(headers)?))
+            }
+        }
+    }
+
+    fn check_token(&self, shown: &Shown<'_>) -> Result<(), NotAdmitted> {
+        let Some(token) = &self.token else { return Ok(()) };
+        match shown {
             Shown::Token(given) if bool::from(digest(given).ct_eq(&**token)) => Ok(()),
             Shown::Nothing => Err(NotAdmitted::Refused(token_needed("this server asks for a token"))),
             Shown::Token(_) => {
@@ -116,6 +153,23 @@ impl Access {
     }
 }
 
+/// A gateway may ask at the endpoints that are for gateways; about which environments, their handlers say.
+fn check_endpoint(caller: &Caller, request: &Request) -> Result<(), Problem> {
+    let Caller::Gateway(gateway) = caller else { return Ok(()) };
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let method = if request.method() == axum::http::Method::POST { Method::Post } else { Method::Get };
+    let is_for_gateways = |endpoint: &Endpoint| {
+        endpoint.method == method
+            && endpoint.callers != Callers::Operators
+            && path.strip_prefix(PREFIX) == Some(endpoint.path)
+    };
+    if endpoints().iter().any(is_for_gateways) {
+        return Ok(());
+    }
+    let detail = format!("the key of gateway `{gateway}` is for tables and receipts, and for nothing else");
+    Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("use the token of the server"))
+}
+
 fn token_needed(detail: &str) -> Problem {
     Problem::new(ErrorCode::Unauthorized, detail)
         .with_hint("give the token of the server with --token-file FILE or in LOCKSTEP_TOKEN")
@@ -138,12 +192,16 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 }
 
 /// Refuses who may not ask, notes for whom is asked, and tells of what was refused, here or further in.
-pub(crate) async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    State((access, control)): State<(Access, Arc<Control>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let caller = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = match access.admit(&request) {
-        Ok(actor) => {
-            request.extensions_mut().insert(actor);
+    let response = match access.admit(&request, &|key| control.gateway_of_key(key)) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(refused) => access.turn_away(caller.map(|caller| caller.ip()), refused).await,
@@ -172,10 +230,14 @@ mod tests {
 
     use super::*;
 
+    const KEY: &str = "lockstep-gateway-0123456789abcdef";
+
     fn status(access: &Access, pairs: &[(&str, &str)]) -> u16 {
         let request = Request::builder().uri("/api/v1/health").header("host", "localhost");
         let request = pairs.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        match access.admit(&request.body(Body::empty()).unwrap()) {
+        match access.admit(&request.body(Body::empty()).unwrap(), &|key| {
+            (key == KEY).then(|| "edge".parse().unwrap())
+        }) {
             Ok(_) => 200,
             Err(NotAdmitted::Refused(problem) | NotAdmitted::WrongToken(problem)) => problem.status,
         }
@@ -204,6 +266,19 @@ mod tests {
         let right = ("authorization", "Bearer 0123456789abcdef");
         assert_eq!(status(&access, &[right, ("origin", "http://evil.test")]), 403);
         assert_eq!(status(&access, &[right, ("host", "localhost")]), 400);
+    }
+
+    #[test]
+    fn a_key_is_no_token_and_a_token_no_key() {
+        let open = access("127.0.0.1:1", None).unwrap();
+        let closed = access("127.0.0.1:1", Some("0123456789abcdef")).unwrap();
+        for access in [open, closed] {
+            // Known, and not for this endpoint; then not known any more.
+            assert_eq!(status(&access, &[("authorization", &format!("Bearer {KEY}"))]), 403);
+            assert_eq!(status(&access, &[("authorization", &format!("Bearer {KEY}0"))]), 401);
+        }
+        // A token that looks like a key would never be asked for.
+        assert!(matches!(access("127.0.0.1:1", Some(KEY)), Err(ServerError::WeakToken)));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use lockstep_domain::Actor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::access::Caller;
+
 /// What a handler returns.
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
 
@@ -126,7 +128,29 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let actor = parts.extensions.get::<Actor>().cloned();
-        actor.map(Self).ok_or_else(|| Failure(Problem::new(ErrorCode::Internal, "the actor was not noted")))
+        match parts.extensions.get::<Caller>() {
+            Some(Caller::Operator(actor)) => Ok(Self(actor.clone())),
+            Some(Caller::Gateway(gateway)) => {
+                let detail = format!("gateway `{gateway}` changes nothing");
+                Err(Failure(Problem::new(ErrorCode::Forbidden, detail)))
+            }
+            None => Err(not_noted()),
+        }
     }
+}
+
+/// For whom is asked, where a gateway may ask too.
+#[derive(Debug)]
+pub(crate) struct For(pub(crate) Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for For {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts.extensions.get::<Caller>().cloned().map(Self).ok_or_else(not_noted)
+    }
+}
+
+fn not_noted() -> Failure {
+    Failure(Problem::new(ErrorCode::Internal, "the caller was not noted"))
 }

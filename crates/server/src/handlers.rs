@@ -7,20 +7,24 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
-    ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
-    CreateEnvironment, EnvironmentSummary, EnvironmentView, Health, History, JournalReport, LifecycleView,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange,
-    StageRequest, VersionView,
+    AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
+    CreateEnvironment, EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health,
+    History, JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService,
+    ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
 };
+use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::routes::GatewayReceipt;
-use lockstep_domain::{EnvironmentName, Operation, OperationId, ServiceName, VersionNumber, VersionRef};
+use lockstep_domain::{
+    EnvironmentName, GatewayName, Operation, OperationId, ServiceName, VersionNumber, VersionRef,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::answer::{Answer, Asked, At, Body, By, Failure, Json, bad_request, file};
+use crate::access::Caller;
+use crate::answer::{Answer, Asked, At, Body, By, Failure, For, Json, bad_request, file};
 
 pub(crate) type App = State<Arc<Control>>;
 
@@ -194,10 +198,14 @@ pub(crate) struct After {
 /// Answers with a table that is newer than the one the gateway has, or with 204 when none comes in time.
 pub(crate) async fn routes(
     State(control): App,
+    For(caller): For,
     At(name): At<EnvironmentName>,
     Asked(after): Asked<After>,
 ) -> Result<Response, Failure> {
     control.environment(&name)?;
+    if let Caller::Gateway(gateway) = &caller {
+        control.check_serves(gateway, &name)?;
+    }
     let mut tables = control.registry().tables(&name);
     let wait = Duration::from_millis(after.wait_ms).min(MAX_WAIT);
     let known = Edition { history: after.history, revision: after.after.unwrap_or(0) };
@@ -212,6 +220,7 @@ pub(crate) async fn routes(
 
 pub(crate) async fn receipt(
     State(control): App,
+    For(caller): For,
     At(name): At<EnvironmentName>,
     Body(receipt): Body<GatewayReceipt>,
 ) -> Answer<Map<String, Value>> {
@@ -219,8 +228,39 @@ pub(crate) async fn receipt(
         return Err(bad_request(format!("the receipt is for `{}`, not for `{name}`", receipt.environment)));
     }
     control.environment(&name)?;
-    control.receive(&receipt);
+    match caller {
+        Caller::Gateway(gateway) => control.receive(&gateway, &receipt)?,
+        Caller::Operator(_) => {
+            control.note_anonymous(&name);
+            let detail = "a receipt is taken with the key of a gateway only";
+            return Err(Failure(
+                Problem::new(ErrorCode::Unauthorized, detail)
+                    .with_hint(format!("lockstep gateway add NAME --env {name} --key-file FILE")),
+            ));
+        }
+    }
     Ok(Json(Map::new()))
+}
+
+pub(crate) async fn gateways(State(control): App) -> Json<Vec<GatewayIdentityView>> {
+    Json(control.gateways())
+}
+
+pub(crate) async fn add_gateway(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<AddGateway>,
+) -> Answer<GatewayAdded> {
+    Ok(Json(control.add_gateway(&actor, &body)?))
+}
+
+pub(crate) async fn remove_gateway(
+    State(control): App,
+    By(actor): By,
+    At(name): At<GatewayName>,
+) -> Answer<Vec<GatewayIdentityView>> {
+    control.remove_gateway(&actor, &name)?;
+    Ok(Json(control.gateways()))
 }
 
 pub(crate) async fn operations(State(control): App) -> Json<Vec<Operation>> {

@@ -88,7 +88,7 @@ pub enum ServerError {
     #[error("{0} is reachable from other hosts, so a token is needed")]
     TokenNeeded(SocketAddr),
     /// The token is too easy to guess.
-    #[error("the token has fewer than {} characters", access::MIN_TOKEN_LENGTH)]
+    #[error("the token has fewer than {} characters, or is the key of a gateway", access::MIN_TOKEN_LENGTH)]
     WeakToken,
     /// A public name is none.
     #[error("`{0}` is not the name of a host")]

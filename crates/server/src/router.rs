@@ -25,7 +25,7 @@ pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationTo
         .method_not_allowed_fallback(|| async {
             problem(ErrorCode::MethodNotAllowed, "GET looks, POST changes")
         })
-        .layer(from_fn_with_state(access, guard))
+        .layer(from_fn_with_state((access, Arc::clone(&control)), guard))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(AppState { control, stop })
 }
@@ -65,6 +65,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/holds/{service}/{version}/release", post(handlers::release_hold)),
         ("/environments/{environment}/routes", get(handlers::routes)),
         ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
+        ("/gateways", get(handlers::gateways).post(handlers::add_gateway)),
+        ("/gateways/{gateway}/remove", post(handlers::remove_gateway)),
         ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
         ("/operations", get(handlers::operations)),
         ("/operations/{operation}", get(handlers::operation)),

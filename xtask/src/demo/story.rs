@@ -377,8 +377,12 @@ impl Story {
         self.heading("The server is killed: instances and a gateway of its own go on");
         let (listen, data) = (self.installation.spare(), self.installation.folder().join("gateway"));
         let (listening, data) = (listen.to_string(), data.display().to_string());
-        let arguments = ["gateway", "--env", "production", "--listen", &listening, "--data", &data];
-        let mut alone = self.installation.spawn(&arguments)?;
+        let key = self.installation.folder().join("edge-1.key").display().to_string();
+        let add = ["gateway", "add", "edge-1", "--env", "production", "--key-file", &key];
+        self.installation.run(&add, Show::All)?;
+        let serve = ["gateway", "run", "--env", "production", "--listen", &listening];
+        let mut alone =
+            self.installation.spawn(&[&serve[..], &["--data", &data, "--key-file", &key]].concat())?;
         wait_until("the gateway", || {
             Ok(checks::visit(listen, "/items").is_ok_and(|answer| answer.status == 200))
         })?;

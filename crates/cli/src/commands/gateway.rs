@@ -1,118 +1,204 @@
-//! `lockstep gateway`: a gateway as a process of its own.
+//! `lockstep gateway`: gateways of their own, their keys and the process itself.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod run;
 
-use lockstep_api::Token;
-use lockstep_domain::EnvironmentName;
-use lockstep_gateway::GatewayConfig;
-use lockstep_gateway::follow::{Server, TableStore};
-use lockstep_gateway::standalone::{self, StandaloneConfig, StandaloneError, TableSource};
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
-use super::server::start_logging;
-use crate::context::Globals;
-use crate::exit::Exit;
+use lockstep_api::types::{AddGateway, GatewayAdded, GatewayIdentityView, GatewayView};
+use lockstep_domain::{EnvironmentName, GatewayName};
+
+use self::run::RunArgs;
+use crate::context::{Context, Globals};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::parse::duration;
-use crate::parse::seeing::{self, LogTarget};
-use crate::secret;
+use crate::output::style::Style;
+use crate::output::table::Table;
 
-/// How long requests may take to finish when the gateway ends.
-const GRACE: Duration = Duration::from_secs(30);
-/// Where it listens when nothing is said.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-/// Runs a gateway alone.
+/// Runs gateways of their own, and says which there are.
 ///
-/// It follows a server for one environment and keeps the last route table on disk, so that it goes on serving, and even
-/// starts, while the server is gone. With --table it serves a file, read again when it changes, and needs no server.
+/// A gateway of its own has a name and a key. With the key it may ask for the route tables of its environments and report
+/// on them, and nothing else; without one the server takes no report, and waits for it with no change. Without a
+/// subcommand this is `lockstep gateway run`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  lockstep gateway add edge-1 --env production --key-file edge-1.key
+  lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
+  lockstep gateway list"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<GatewayCommand>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum GatewayCommand {
+    Add(AddArgs),
+    List(ListArgs),
+    Remove(RemoveArgs),
+    Run(RunArgs),
+}
+
+/// Adds a gateway and gives out its key.
+///
+/// The key is written once: to a new file that only you can read, or to standard output. The server keeps a digest.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  lockstep gateway --env production --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
-  lockstep gateway --server http://10.0.0.5:8470 --env production --data tables
-  lockstep gateway --table routes.json --listen 127.0.0.1:8080
-  lockstep gateway --env production --data tables --admin-address 9900 --access-log access.log --lame-duck 10s")]
-pub(crate) struct Args {
-    /// The environment it serves.
-    #[arg(long = "env", value_name = "ENV", required_unless_present = "table")]
-    environment: Option<EnvironmentName>,
-    /// Where the last route tables are kept.
-    #[arg(long, value_name = "DIR", required_unless_present = "table")]
-    data: Option<PathBuf>,
-    /// Serve this route table, without a server.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["environment", "data"])]
-    table: Option<PathBuf>,
-    /// Where it listens; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
-    listen: SocketAddr,
-    /// Where it answers /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
-    #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
-    admin_address: Option<SocketAddr>,
-    /// Log each request as a line of JSON to this file, which is kept to 64 MiB and its former one; `-` for standard error.
+  lockstep gateway add edge-1 --env production --key-file edge-1.key
+  lockstep gateway add edge-2 --env staging --env production > edge-2.key")]
+struct AddArgs {
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    name: GatewayName,
+    /// An environment it serves.
+    #[arg(long = "env", value_name = "ENV", required = true)]
+    environments: Vec<EnvironmentName>,
+    /// The file that the key is written to; it must not exist.
     #[arg(long, value_name = "FILE")]
-    access_log: Option<LogTarget>,
-    /// Log the queries of requests as well.
-    #[arg(long, requires = "access_log")]
-    access_log_queries: bool,
-    /// How long it goes on after SIGTERM, only not ready any more, before it takes no more clients.
-    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
-    lame_duck: u64,
+    key_file: Option<PathBuf>,
+}
+
+/// Lists the gateways that have a key, and what they report.
+///
+/// Also shows reports that were refused in the last minute, and why.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep gateway list")]
+struct ListArgs {}
+
+/// Makes the key of a gateway invalid.
+///
+/// The process goes on serving its last tables. Nothing waits for it from then on: end it, or give it a new key.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep gateway remove edge-1")]
+struct RemoveArgs {
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    name: GatewayName,
 }
 
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
-        secret::keep_to_ourselves(globals.token_file.as_deref())?;
-        let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
-        let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
-        let source = self.source(globals, out)?;
-        start_logging(globals.verbose);
-        let gateway = GatewayConfig { access_log, ..GatewayConfig::new(run_id()) };
-        let config = StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin };
-        standalone::run(config, |listening| {
-            for (environment, address) in &listening.environments {
-                out.message(&format!("lockstep gateway of {environment} listens on http://{address}"));
+        let ctx = || Context::new(globals.clone());
+        match (self.command, self.run) {
+            (Some(GatewayCommand::Run(args)), _) | (None, Some(args)) => args.run(globals, out),
+            (Some(GatewayCommand::Add(args)), _) => args.run(&ctx()?),
+            (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
+            (Some(GatewayCommand::Remove(args)), _) => {
+                let ctx = ctx()?;
+                let left = ctx.client.remove_gateway(&args.name)?;
+                ctx.out.show(&left, |_, style| {
+                    format!("{}: the key of {} is not valid any more\n", style.good("done"), args.name)
+                })
             }
-            if let Some(address) = listening.admin {
-                out.message(&format!("its health, readiness and metrics are at http://{address}/-/"));
-            }
-        })
-        .map_err(|error| failure(&error))
-    }
-
-    fn source(self, globals: &Globals, out: &Output) -> Result<TableSource, Failure> {
-        let listen = self.listen;
-        match (self.table, self.environment, self.data) {
-            (Some(path), ..) => Ok(TableSource::File { path, listen }),
-            (None, Some(environment), Some(data)) => {
-                let token = secret::token(globals.token_file.as_deref(), out)?;
-                let server = Server::new(globals.server.as_str(), token.as_ref().map(Token::reveal))
-                    .map_err(|error| Failure::usage(error.to_string()))?;
-                let environments = vec![(environment, listen)];
-                Ok(TableSource::Server { server, store: TableStore::new(data), environments })
-            }
-            _ => Err(Failure::usage("a gateway needs --env and --data, or --table")),
+            (None, None) => Err(Failure::usage("a gateway needs --env and --data, or --table")
+                .hint("lockstep gateway run --help")),
         }
     }
 }
 
-/// Identifies this run: counters begin at 0 with each, so no two may have the same id.
-fn run_id() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}-{}-{}", std::process::id(), since.as_nanos())
+impl AddArgs {
+    fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let environments: BTreeSet<_> = self.environments.into_iter().collect();
+        // Made before it is asked for: a key that cannot be kept is lost.
+        let file = self.key_file.as_deref().map(create_private).transpose()?;
+        let added = ctx.client.add_gateway(&AddGateway { name: self.name, environments });
+        let Some((path, mut file)) = self.key_file.as_deref().zip(file) else {
+            return ctx.out.show(&added?, |added, _| format!("{}\n", added.key));
+        };
+        let added = match added {
+            Ok(added) => added,
+            Err(error) => {
+                let _ = std::fs::remove_file(path);
+                return Err(error.into());
+            }
+        };
+        let kept = file.write_all(format!("{}\n", added.key).as_bytes()).and_then(|()| file.sync_all());
+        kept.map_err(|error| {
+            Failure::file("write the key to", path, &error)
+                .hint(format!("lockstep gateway remove {}, and add it again", added.name))
+        })?;
+        let shown = GatewayAdded { key: format!("(in {})", path.display()), ..added };
+        ctx.out.show(&shown, |added, style| {
+            let environments: Vec<_> = added.environments.iter().map(ToString::to_string).collect();
+            format!(
+                "{}: gateway {} may serve {}; its key is in {}\n",
+                style.good("done"),
+                added.name,
+                environments.join(", "),
+                path.display()
+            )
+        })
+    }
 }
 
-fn failure(error: &StandaloneError) -> Failure {
-    let exit = match error {
-        StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
-        StandaloneError::Listen(_) | StandaloneError::Admin { .. } => Exit::Conflict,
-        StandaloneError::Store(_) | StandaloneError::Apply(_) => Exit::Usage,
-    };
-    let failure = Failure::new(exit, error.to_string());
-    match std::error::Error::source(error) {
-        Some(source) => failure.caused_by(source),
-        None => failure,
+fn create_private(path: &Path) -> Result<std::fs::File, Failure> {
+    let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    created.map_err(|error| Failure::file("make", path, &error))
+}
+
+/// A gateway with what is heard of it.
+#[derive(Debug, serde::Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    identity: GatewayIdentityView,
+    reports: Vec<Report>,
+}
+
+#[derive(Debug, serde::Serialize)]
+struct Report {
+    environment: EnvironmentName,
+    #[serde(flatten)]
+    seen: GatewayView,
+}
+
+fn list(ctx: &Context) -> Result<(), Failure> {
+    let mut reports = Vec::new();
+    for environment in ctx.client.environments()? {
+        let seen = ctx.client.environment(&environment.name)?.gateways;
+        reports.extend(seen.into_iter().map(|seen| Report { environment: environment.name.clone(), seen }));
+    }
+    let mut listed = Vec::new();
+    for identity in ctx.client.gateways()? {
+        let name = identity.name.as_str();
+        let is_own = |report: &Report| report.seen.gateway.split('/').next() == Some(name);
+        let (own, others) = reports.into_iter().partition(is_own);
+        reports = others;
+        listed.push(Listed { identity, reports: own });
+    }
+    ctx.out.show(&listed, |listed, style| render(listed, style))
+}
+
+fn render(listed: &[Listed], style: &Style) -> String {
+    if listed.is_empty() {
+        return "no gateway has a key; lockstep gateway add NAME --env ENV\n".to_owned();
+    }
+    let mut table = Table::new(["NAME", "ENVIRONMENTS", "ADDED", "BY", "REPORTS"]);
+    for Listed { identity, reports } in listed {
+        let environments: Vec<_> = identity.environments.iter().map(ToString::to_string).collect();
+        let reports: Vec<_> = reports.iter().map(|report| said(report, style)).collect();
+        table.row([
+            identity.name.to_string(),
+            environments.join(", "),
+            style.ago(identity.added),
+            identity.by.to_string(),
+            if reports.is_empty() { "nothing".to_owned() } else { reports.join("; ") },
+        ]);
+    }
+    table.render(style)
+}
+
+fn said(report: &Report, style: &Style) -> String {
+    let Report { environment, seen } = report;
+    let when = style.ago(seen.seen);
+    match &seen.problem {
+        None => format!("{environment} at revision {} {when}", seen.revision),
+        Some(problem) => format!("{environment} {when}: {problem}"),
     }
 }

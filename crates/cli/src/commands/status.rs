@@ -51,6 +51,10 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let (id, intent) = (operation.id, printable(&operation.intent.to_string()).into_owned());
         let _ = writeln!(text, "  {under_way} operation {id}, {intent} (lockstep watch {id})");
     }
+    for (gateway, problem) in view.gateways.iter().filter_map(|seen| Some((seen, seen.problem.as_ref()?))) {
+        let (mark, who) = (style.warn("not believed:"), printable(&gateway.gateway));
+        let _ = writeln!(text, "  {mark} {who} {}: {}", style.ago(gateway.seen), printable(problem));
+    }
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
     for held in &view.holds {
@@ -227,6 +231,7 @@ mod tests {
                     why: "it is older".into(),
                 }),
                 seen: Timestamp(0),
+                problem: None,
             }],
         }
     }

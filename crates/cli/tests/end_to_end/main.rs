@@ -15,6 +15,7 @@ mod crash;
 mod disk_states;
 mod folders;
 mod foreign;
+mod gateways;
 mod passwords;
 mod repositories;
 mod support;

@@ -33,9 +33,9 @@ pub enum ServerError {
         /// What is wrong.
         why: String,
     },
-    /// The token cannot be sent.
-    #[error("the token has characters that cannot be sent in a header")]
-    Token,
+    /// The key cannot be sent.
+    #[error("the key has characters that cannot be sent in a header")]
+    Key,
     /// No connection.
     #[error("cannot connect to {authority}")]
     Connect {
@@ -98,7 +98,7 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the token.
+        // Never the key.
         f.debug_struct("Server")
             .field("authority", &self.authority)
             .field("base", &self.base)
@@ -110,17 +110,16 @@ impl Server {
     /// Makes a client of the server at an address such as `http://127.0.0.1:7420`.
     ///
     /// # Errors
-    /// When the address is not a plain `http` one, or the token cannot stand in a header.
-    pub fn new(address: &str, token: Option<&str>) -> Result<Self, ServerError> {
+    /// When the address is not a plain `http` one, or the key cannot stand in a header.
+    pub fn new(address: &str, key: Option<&str>) -> Result<Self, ServerError> {
         let wrong = |why: String| ServerError::Address { text: address.to_owned(), why };
         let uri: Uri = address.parse().map_err(|error: InvalidUri| wrong(error.to_string()))?;
         if uri.scheme_str() != Some("http") {
             return Err(wrong("only `http://` is spoken".into()));
         }
         let authority = uri.authority().ok_or_else(|| wrong("it names no host".into()))?;
-        let bearer =
-            |token: &str| HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| ServerError::Token);
-        let mut authorization = token.map(bearer).transpose()?;
+        let bearer = |key: &str| HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ServerError::Key);
+        let mut authorization = key.map(bearer).transpose()?;
         if let Some(value) = &mut authorization {
             value.set_sensitive(true);
         }
@@ -238,6 +237,6 @@ mod tests {
         for bad in ["", "host:7420", "https://host", "http://", "/path"] {
             assert!(matches!(Server::new(bad, None), Err(ServerError::Address { .. })), "{bad}");
         }
-        assert!(matches!(Server::new("http://host", Some("a\nb")), Err(ServerError::Token)));
+        assert!(matches!(Server::new("http://host", Some("a\nb")), Err(ServerError::Key)));
     }
 }

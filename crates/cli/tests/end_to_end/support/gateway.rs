@@ -10,14 +10,16 @@ pub(crate) struct StandaloneGateway {
     address: String,
     data: String,
     server: String,
+    key: String,
 }
 
 impl StandaloneGateway {
     /// Starts a gateway that follows the server of a place.
     pub(crate) fn follow(place: &Place) -> Self {
-        let (data, server) = (place.path("gateway"), place.url());
-        let (process, address) = start("127.0.0.1:0", &data, &server);
-        Self { process, address, data, server }
+        let (data, server, key) = (place.path("gateway"), place.url(), place.path("gateway.key"));
+        place.run(&["gateway", "add", "edge", "--env", ENVIRONMENT, "--key-file", &key]);
+        let (process, address) = start("127.0.0.1:0", &data, &server, &key);
+        Self { process, address, data, server, key }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -30,7 +32,7 @@ impl StandaloneGateway {
     }
 
     pub(crate) fn start_again(&mut self) {
-        (self.process, _) = start(&self.address, &self.data, &self.server);
+        (self.process, _) = start(&self.address, &self.data, &self.server, &self.key);
     }
 }
 
@@ -41,9 +43,10 @@ impl Drop for StandaloneGateway {
     }
 }
 
-fn start(listen: &str, data: &str, server: &str) -> (Child, String) {
+fn start(listen: &str, data: &str, server: &str, key: &str) -> (Child, String) {
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-        .args(["gateway", "--env", ENVIRONMENT, "--listen", listen, "--data", data, "--server", server])
+        .args(["gateway", "run", "--env", ENVIRONMENT, "--listen", listen, "--data", data])
+        .args(["--server", server, "--key-file", key])
         .env_remove("LOCKSTEP_TOKEN")
         .stderr(Stdio::piped())
         .spawn()

@@ -1,0 +1,129 @@
+//! `lockstep gateway run`: a gateway as a process of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lockstep_domain::EnvironmentName;
+use lockstep_gateway::GatewayConfig;
+use lockstep_gateway::follow::{Server, TableStore};
+use lockstep_gateway::standalone::{self, StandaloneConfig, StandaloneError, TableSource};
+
+use super::super::server::start_logging;
+use crate::context::Globals;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::parse::duration;
+use crate::parse::seeing::{self, LogTarget};
+use crate::secret;
+
+/// How long requests may take to finish when the gateway ends.
+const GRACE: Duration = Duration::from_secs(30);
+/// Where it listens when nothing is said.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Runs a gateway alone.
+///
+/// It follows a server for one environment and keeps the last route table on disk, so that it goes on serving, and even
+/// starts, while the server is gone. It needs a key of its own: lockstep gateway add. With --table it serves a file, read
+/// again when it changes, and needs neither server nor key.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
+  lockstep gateway run --server http://10.0.0.5:8470 --env production --key-file edge-1.key --data tables
+  lockstep gateway run --table routes.json --listen 127.0.0.1:8080
+  lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s")]
+pub(crate) struct RunArgs {
+    /// The environment it serves.
+    #[arg(long = "env", value_name = "ENV", required_unless_present = "table")]
+    environment: Option<EnvironmentName>,
+    /// Where the last route tables are kept.
+    #[arg(long, value_name = "DIR", required_unless_present = "table")]
+    data: Option<PathBuf>,
+    /// The file with its key; without it, the systemd credential `lockstep-gateway-key` is taken.
+    #[arg(long, value_name = "FILE", env = "LOCKSTEP_GATEWAY_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// Serve this route table, without a server.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["environment", "data"])]
+    table: Option<PathBuf>,
+    /// Where it listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// Where it answers /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
+    #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
+    admin_address: Option<SocketAddr>,
+    /// Log each request as a line of JSON to this file, which is kept to 64 MiB and its former one; `-` for standard error.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<LogTarget>,
+    /// Log the queries of requests as well.
+    #[arg(long, requires = "access_log")]
+    access_log_queries: bool,
+    /// How long it goes on after SIGTERM, only not ready any more, before it takes no more clients.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
+    lame_duck: u64,
+}
+
+impl RunArgs {
+    pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
+        secret::keep_to_ourselves(globals.token_file.as_deref())?;
+        let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
+        let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
+        let source = self.source(globals, out)?;
+        start_logging(globals.verbose);
+        let gateway = GatewayConfig { access_log, ..GatewayConfig::new(run_id()) };
+        let config = StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin };
+        standalone::run(config, |listening| {
+            for (environment, address) in &listening.environments {
+                out.message(&format!("lockstep gateway of {environment} listens on http://{address}"));
+            }
+            if let Some(address) = listening.admin {
+                out.message(&format!("its health, readiness and metrics are at http://{address}/-/"));
+            }
+        })
+        .map_err(|error| failure(&error))
+    }
+
+    fn source(self, globals: &Globals, out: &Output) -> Result<TableSource, Failure> {
+        let listen = self.listen;
+        match (self.table, self.environment, self.data) {
+            (Some(path), ..) => Ok(TableSource::File { path, listen }),
+            (None, Some(environment), Some(data)) => {
+                let file = self.key_file.or_else(|| secret::credential("lockstep-gateway-key"));
+                let file = file.ok_or_else(|| no_key(&environment))?;
+                let key = secret::from_file(&file, "key", out)?;
+                let server = Server::new(globals.server.as_str(), Some(key.reveal()))
+                    .map_err(|error| Failure::usage(error.to_string()))?;
+                let environments = vec![(environment, listen)];
+                Ok(TableSource::Server { server, store: TableStore::new(data), environments })
+            }
+            _ => Err(Failure::usage("a gateway needs --env and --data, or --table")),
+        }
+    }
+}
+
+fn no_key(environment: &EnvironmentName) -> Failure {
+    Failure::usage("a gateway needs a key of its own, or the server would not wait for it").hint(format!(
+        "lockstep gateway add edge-1 --env {environment} --key-file edge-1.key, then --key-file edge-1.key"
+    ))
+}
+
+/// Identifies this run: counters begin at 0 with each, so no two may have the same id.
+fn run_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}-{}", std::process::id(), since.as_nanos())
+}
+
+fn failure(error: &StandaloneError) -> Failure {
+    let exit = match error {
+        StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
+        StandaloneError::Listen(_) | StandaloneError::Admin { .. } => Exit::Conflict,
+        StandaloneError::Store(_) | StandaloneError::Apply(_) => Exit::Usage,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match std::error::Error::source(error) {
+        Some(source) => failure.caused_by(source),
+        None => failure,
+    }
+}

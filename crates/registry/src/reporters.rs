@@ -1,0 +1,400 @@
+//! Who reports, and whether it can be true: the receipts of gateways of their own, before anything is made of them.
+//!
+//! A refused receipt has no effect at all. So a gateway whose receipts are refused is waited for no longer than one that
+//! is silent, its lease, and then stalls nothing; what it counted before stays counted, what it claims is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_domain::edition::Edition;
+use lockstep_domain::routes::{ArmTraffic, GatewayReceipt};
+use lockstep_domain::{Arm, GatewayName, InstanceId, Timestamp};
+use thiserror::Error;
+
+use crate::live::GATEWAY_LEASE_MS;
+use crate::traffic::{Totals, add, since};
+
+/// Runs of one gateway that are remembered: it is restarted now and then, not all the time.
+const MAX_RUNS: usize = 16;
+/// More requests than one process can pass in a second, by far.
+const MAX_REQUESTS_A_SECOND: u64 = 1_000_000;
+/// What may come at once, because two receipts can arrive closer together than they were sent.
+const BURST_MS: u64 = 10_000;
+/// No counter gets here in a thousand years; sums of them do not overflow.
+const MAX_COUNT: u64 = 1 << 53;
+/// Longest id of a run.
+const MAX_RUN_ID: usize = 200;
+/// Longest reason of a gateway that is kept and shown.
+const MAX_WHY: usize = 500;
+/// How long a refusal is shown after it happened.
+pub const REFUSALS_SHOWN_MS: u64 = 60_000;
+/// How long an instance is known after it was last heard of: a gateway may be a little behind.
+const INSTANCES_KNOWN_MS: u64 = 600_000;
+
+/// Why a receipt is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReceiptFault {
+    /// The id of the run is not one.
+    #[error("the id of its run is longer than {MAX_RUN_ID} characters or not plain text")]
+    Run,
+    /// It claims a table that was never published.
+    #[error("it says that it serves revision {claimed}, and the newest is {newest}")]
+    Revision {
+        /// What it says.
+        claimed: u64,
+        /// What there is.
+        newest: u64,
+    },
+    /// More failures than requests, or more of either than can be.
+    #[error("its counts for {0} cannot be")]
+    Counts(Arm),
+    /// A counter went back.
+    #[error("it counted {before} requests to {arm} in this run before, and {now} now")]
+    Backwards {
+        /// Of which arm.
+        arm: Arm,
+        /// What it said before.
+        before: u64,
+        /// What it says now.
+        now: u64,
+    },
+    /// More than a process can pass.
+    #[error("{requests} more requests in {elapsed_ms} ms cannot be")]
+    TooFast {
+        /// How many more.
+        requests: u64,
+        /// In which time.
+        elapsed_ms: u64,
+    },
+    /// An arm that was never there.
+    #[error("it counts requests to {0}, which was never here")]
+    Arm(Arm),
+    /// An instance that was never there.
+    #[error("it has requests under way at {0}, which is no instance of this environment")]
+    Instance(InstanceId),
+}
+
+/// What a receipt is compared with.
+pub(crate) struct Known<'a> {
+    /// The newest table, when one was published.
+    pub(crate) newest: Option<Edition>,
+    pub(crate) is_arm: &'a dyn Fn(&Arm) -> bool,
+}
+
+/// The gateways of one environment that report with a key of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Reporters {
+    gateways: BTreeMap<GatewayName, Reporter>,
+    refused: BTreeMap<String, Refused>,
+    instances: BTreeMap<InstanceId, Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Reporter {
+    runs: BTreeMap<String, Run>,
+    last_run: String,
+}
+
+#[derive(Debug)]
+struct Run {
+    seen: Timestamp,
+    /// What it said last.
+    counted: Totals,
+    /// What was made of it: only what it counted while no other run of the gateway was there.
+    believed: Totals,
+    /// Another process reports with the same key, turn by turn with this one.
+    is_contested: bool,
+}
+
+/// A receipt that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose: the name of a gateway, or what is said of one without a key.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When it happened last.
+    pub at: Timestamp,
+}
+
+impl Reporters {
+    /// Notes instances that are there.
+    pub(crate) fn note_instances<'a>(
+        &mut self,
+        instances: impl Iterator<Item = &'a InstanceId>,
+        now: Timestamp,
+    ) {
+        self.instances.extend(instances.map(|id| (id.clone(), now)));
+        self.instances.retain(|_, seen| now.since_ms(*seen) <= INSTANCES_KNOWN_MS);
+    }
+
+    /// Checks a receipt, and returns what is believed of it, under an id that holds the gateway's name.
+    pub(crate) fn take(
+        &mut self,
+        gateway: &GatewayName,
+        receipt: &GatewayReceipt,
+        known: &Known<'_>,
+        now: Timestamp,
+    ) -> Result<GatewayReceipt, ReceiptFault> {
+        let reporter = self.gateways.entry(gateway.clone()).or_default();
+        let checked = check(reporter.runs.get(&receipt.gateway), receipt, known, now)
+            .and_then(|()| check_instances(&self.instances, receipt, known));
+        match checked {
+            Ok(()) => Ok(reporter.accept(gateway, receipt, now)),
+            Err(fault) => {
+                self.refuse(gateway.as_str(), fault.to_string(), now);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Notes a refusal, so that it can be shown.
+    pub(crate) fn refuse(&mut self, who: &str, why: String, at: Timestamp) {
+        self.forget_old(at);
+        self.refused.insert(who.to_owned(), Refused { who: who.to_owned(), why, at });
+    }
+
+    /// Returns what was refused lately.
+    pub(crate) fn refused(&mut self, now: Timestamp) -> Vec<Refused> {
+        self.forget_old(now);
+        self.refused.values().cloned().collect()
+    }
+
+    /// Returns the gateways whose key several processes have, by the ids under which their receipts are taken.
+    pub(crate) fn contested(&self) -> BTreeSet<String> {
+        let runs = self.gateways.iter().flat_map(|(name, reporter)| {
+            let contested = reporter.runs.iter().filter(|(_, run)| run.is_contested);
+            contested.map(move |(id, _)| reported_as(name, id))
+        });
+        runs.collect()
+    }
+
+    fn forget_old(&mut self, now: Timestamp) {
+        self.refused.retain(|_, refused| now.since_ms(refused.at) <= REFUSALS_SHOWN_MS);
+    }
+}
+
+fn reported_as(gateway: &GatewayName, run: &str) -> String {
+    format!("{gateway}/{run}")
+}
+
+impl Reporter {
+    /// Two processes with one key are seen by their runs coming in turn: a process that was started again never does. Both
+    /// are waited for, and from then on neither counts. A run also does not count as long as another one may be there.
+    fn accept(&mut self, gateway: &GatewayName, receipt: &GatewayReceipt, now: Timestamp) -> GatewayReceipt {
+        let id = &receipt.gateway;
+        if self.runs.contains_key(id) && self.last_run != *id {
+            for contested in [id, &self.last_run.clone()] {
+                self.runs.get_mut(contested).into_iter().for_each(|run| run.is_contested = true);
+            }
+        }
+        self.last_run.clone_from(id);
+        self.make_room(id);
+        let counted: Totals = receipt.traffic.iter().cloned().collect();
+        let is_alone = self.is_alone(id, now);
+        let believed = if is_alone { counted.clone() } else { Totals::new() };
+        let fresh = Run { seen: now, counted: counted.clone(), believed, is_contested: false };
+        let run = self.runs.entry(id.clone()).or_insert(fresh);
+        run.seen = now;
+        if is_alone && !run.is_contested {
+            for (arm, more) in since(counted.clone(), &run.counted) {
+                add(&mut run.believed, &arm, more);
+            }
+        }
+        run.counted = counted;
+        let traffic = run.believed.iter().map(|(arm, traffic)| (arm.clone(), *traffic)).collect();
+        let refused = receipt.refused.clone().map(|mut refused| {
+            refused.why = refused.why.chars().take(MAX_WHY).collect();
+            refused
+        });
+        GatewayReceipt { gateway: reported_as(gateway, id), traffic, refused, ..receipt.clone() }
+    }
+
+    fn is_alone(&self, id: &str, now: Timestamp) -> bool {
+        let mut others = self.runs.iter().filter(|(other, _)| *other != id);
+        others.all(|(_, run)| now.since_ms(run.seen) > GATEWAY_LEASE_MS)
+    }
+
+    fn make_room(&mut self, id: &str) {
+        if !self.runs.contains_key(id) && self.runs.len() >= MAX_RUNS {
+            let oldest = self.runs.iter().min_by_key(|(_, run)| run.seen).map(|(id, _)| id.clone());
+            oldest.iter().for_each(|id| drop(self.runs.remove(id)));
+        }
+    }
+}
+
+fn check(
+    before: Option<&Run>,
+    receipt: &GatewayReceipt,
+    known: &Known<'_>,
+    now: Timestamp,
+) -> Result<(), ReceiptFault> {
+    let plain = receipt.gateway.bytes().all(|b| b.is_ascii_graphic());
+    if receipt.gateway.is_empty() || receipt.gateway.len() > MAX_RUN_ID || !plain {
+        return Err(ReceiptFault::Run);
+    }
+    if let Some(newest) = known.newest.as_ref().filter(|newest| is_beyond(receipt, newest)) {
+        return Err(ReceiptFault::Revision { claimed: receipt.revision, newest: newest.revision });
+    }
+    let mut arms = BTreeSet::new();
+    for (arm, traffic) in &receipt.traffic {
+        check_arm(arm, *traffic, known)?;
+        if !arms.insert(arm) {
+            return Err(ReceiptFault::Counts(arm.clone()));
+        }
+    }
+    before.map_or(Ok(()), |run| check_growth(run, receipt, now))
+}
+
+/// A number of another history says nothing about this one, and confirms nothing.
+fn is_beyond(receipt: &GatewayReceipt, newest: &Edition) -> bool {
+    receipt.history == newest.history && receipt.revision > newest.revision
+}
+
+/// Before the first table nothing is known of instances.
+fn check_instances(
+    instances: &BTreeMap<InstanceId, Timestamp>,
+    receipt: &GatewayReceipt,
+    known: &Known<'_>,
+) -> Result<(), ReceiptFault> {
+    let unknown = receipt.in_flight.keys().find(|id| !instances.contains_key(id));
+    match unknown.filter(|_| known.newest.is_some()) {
+        Some(unknown) => Err(ReceiptFault::Instance(unknown.clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_arm(arm: &Arm, traffic: ArmTraffic, known: &Known<'_>) -> Result<(), ReceiptFault> {
+    if traffic.failures > traffic.requests || traffic.requests > MAX_COUNT {
+        return Err(ReceiptFault::Counts(arm.clone()));
+    }
+    if !(known.is_arm)(arm) {
+        return Err(ReceiptFault::Arm(arm.clone()));
+    }
+    Ok(())
+}
+
+fn check_growth(before: &Run, receipt: &GatewayReceipt, now: Timestamp) -> Result<(), ReceiptFault> {
+    let counted: Totals = receipt.traffic.iter().cloned().collect();
+    for (arm, then) in &before.counted {
+        let traffic = counted.get(arm).copied().unwrap_or_default();
+        if traffic.requests < then.requests || traffic.failures < then.failures {
+            let (arm, before, now) = (arm.clone(), then.requests, traffic.requests);
+            return Err(ReceiptFault::Backwards { arm, before, now });
+        }
+    }
+    let sum = |totals: &Totals| totals.values().map(|traffic| traffic.requests).sum::<u64>();
+    let requests = sum(&counted) - sum(&before.counted);
+    let elapsed_ms = now.since_ms(before.seen);
+    let possible = (elapsed_ms + BURST_MS).saturating_mul(MAX_REQUESTS_A_SECOND / 1_000);
+    if requests > possible { Err(ReceiptFault::TooFast { requests, elapsed_ms }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::{ConfigRevision, VersionNumber};
+
+    use super::*;
+
+    fn arm(minor: u64) -> Arm {
+        let service = "orders".parse().unwrap();
+        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+    }
+
+    fn receipt(run: &str, requests: u64, failures: u64) -> GatewayReceipt {
+        GatewayReceipt {
+            gateway: run.into(),
+            environment: "production".parse().unwrap(),
+            history: Default::default(),
+            revision: 5,
+            refused: None,
+            in_flight: BTreeMap::new(),
+            traffic: vec![(arm(0), ArmTraffic { requests, failures })],
+        }
+    }
+
+    fn take(
+        reporters: &mut Reporters,
+        receipt: &GatewayReceipt,
+        now: u64,
+    ) -> Result<GatewayReceipt, ReceiptFault> {
+        reporters.note_instances([&"orders-a".parse().unwrap()].into_iter(), Timestamp(now));
+        let known = Known {
+            newest: Some(Edition { revision: 5, ..Edition::default() }),
+            is_arm: &|arm| arm.version.minor() == 0,
+        };
+        reporters.take(&"edge-1".parse().unwrap(), receipt, &known, Timestamp(now))
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_shown_and_without_effect() {
+        let mut reporters = Reporters::default();
+        take(&mut reporters, &receipt("r", 100, 3), 1_000).unwrap();
+        let change = |change: &dyn Fn(&mut GatewayReceipt)| {
+            let mut receipt = receipt("r", 101, 3);
+            change(&mut receipt);
+            receipt
+        };
+        let cases = [
+            change(&|receipt| receipt.revision = 6),
+            change(&|receipt| receipt.traffic[0].1.failures = 102),
+            change(&|receipt| receipt.traffic[0].1.requests = 99),
+            change(&|receipt| receipt.traffic[0].1.failures = 2),
+            change(&|receipt| receipt.traffic.clear()),
+            change(&|receipt| receipt.traffic[0].1.requests = u64::MAX),
+            change(&|receipt| receipt.traffic[0].1.requests = 100_000_000),
+            change(&|receipt| receipt.traffic.push((arm(1), ArmTraffic::default()))),
+            change(&|receipt| receipt.traffic.push(receipt.traffic[0].clone())),
+            change(&|receipt| receipt.in_flight.extend([("orders-b".parse().unwrap(), 1)])),
+            change(&|receipt| receipt.gateway = String::new()),
+            change(&|receipt| receipt.gateway = "a b".into()),
+            change(&|receipt| receipt.gateway = "x".repeat(201)),
+        ];
+        for case in cases {
+            let fault = take(&mut reporters, &case, 1_500).unwrap_err();
+            assert_eq!(reporters.refused(Timestamp(1_500))[0].why, fault.to_string(), "{case:?}");
+        }
+        let good = take(
+            &mut reporters,
+            &change(&|receipt| receipt.in_flight.extend([("orders-a".parse().unwrap(), 1)])),
+            2_000,
+        );
+        assert_eq!(good.unwrap().gateway, "edge-1/r");
+        assert_eq!(reporters.refused(Timestamp(2_000 + REFUSALS_SHOWN_MS)).len(), 0);
+    }
+
+    #[test]
+    fn a_gateway_that_is_started_again_counts_from_0() {
+        let mut reporters = Reporters::default();
+        take(&mut reporters, &receipt("one", 100, 0), 1_000).unwrap();
+        // The one before may still be there: what is counted until its lease is over is not believed.
+        assert_eq!(take(&mut reporters, &receipt("two", 1, 0), 2_000).unwrap().traffic, []);
+        take(&mut reporters, &receipt("two", 2, 0), 3_000).unwrap();
+        let alone = take(&mut reporters, &receipt("two", 5, 0), 1_001 + GATEWAY_LEASE_MS).unwrap();
+        assert_eq!(alone.traffic[0].1.requests, 3);
+        assert!(reporters.contested().is_empty());
+    }
+
+    #[test]
+    fn two_processes_with_one_key_are_seen_and_neither_counts_from_then_on() {
+        let mut reporters = Reporters::default();
+        for (at, run, requests) in [(1, "one", 10), (2, "two", 1), (3, "one", 11)] {
+            take(&mut reporters, &receipt(run, requests, 0), at * 1_000).unwrap();
+        }
+        assert_eq!(reporters.contested(), ["edge-1/one", "edge-1/two"].map(str::to_owned).into());
+        let forged = take(&mut reporters, &receipt("two", 1_000, 1_000), 4_000).unwrap();
+        assert_eq!(forged.traffic, []);
+        let later = take(&mut reporters, &receipt("one", 2_000, 0), 100_000).unwrap();
+        assert_eq!(later.traffic[0].1.requests, 10);
+        // Both are reported on, so that both are waited for.
+        assert_eq!(forged.gateway, "edge-1/two");
+    }
+
+    #[test]
+    fn many_runs_take_no_memory() {
+        let mut reporters = Reporters::default();
+        for run in 0..1_000 {
+            take(&mut reporters, &receipt(&run.to_string(), 1, 0), run).unwrap();
+        }
+        assert!(reporters.gateways.values().all(|reporter| reporter.runs.len() <= MAX_RUNS));
+    }
+}
