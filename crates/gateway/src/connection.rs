@@ -330,8 +330,9 @@ impl Connection {
     async fn refuse(&mut self, refusal: &Refusal) -> After {
         let mut report = Report::begin();
         report.answers(&refusal.problem);
-        self.account(&report);
         refusal.problem.write(self.output.lend(), refusal.is_head, refusal.next);
+        report.bytes = self.output.bytes().len() as u64;
+        self.account(&report);
         let sent = self.client.send(self.output.bytes(), self.worker.timeouts.stall).await;
         match (sent, refusal.next) {
             (Err(_), _) => After::Close,

@@ -4,6 +4,7 @@
 //! tables on its disk.
 
 mod client;
+mod parse;
 mod store;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use lockstep_domain::routes::RouteTable;
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Server, ServerError};
+pub use parse::TableError;
 pub(crate) use store::read_table;
 pub use store::{StoreError, TableStore};
 

@@ -17,6 +17,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::parse::{TableError, parse_table};
+
 /// Longest answer that is read from a server: a table as large as one that can be stored.
 const MAX_ANSWER: usize = 64 * 1_024 * 1_024;
 /// How long a server may take, beyond the time it was asked to wait.
@@ -75,13 +77,13 @@ pub enum ServerError {
         text: String,
     },
     /// The answer is not a table.
-    #[error("{authority} answered what is not a route table")]
+    #[error("{authority} answered what is no route table for this gateway")]
     Table {
         /// Host and port.
         authority: String,
         /// Where and why.
         #[source]
-        source: serde_json::Error,
+        source: TableError,
     },
 }
 
@@ -151,7 +153,7 @@ impl Server {
         if status == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let table = serde_json::from_slice(&body);
+        let table = parse_table(&body);
         table.map(Some).map_err(|source| ServerError::Table { authority: self.authority.clone(), source })
     }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable};
-use serde::Deserialize;
 use thiserror::Error;
+
+use super::parse::{TableError, parse_table};
 
 /// Largest file that is read as a table: ten thousand instances take about 1 MiB.
 const MAX_TABLE: u64 = 64 * 1_024 * 1_024;
@@ -78,12 +79,6 @@ pub struct TableStore {
     folder: PathBuf,
 }
 
-/// What every format of a table has, read first so that a newer one is named as such.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
-}
-
 impl TableStore {
     /// Uses this folder; it is made with the first table.
     #[must_use]
@@ -148,12 +143,10 @@ pub(crate) fn read_table(path: &Path) -> Result<RouteTable, StoreError> {
         return Err(StoreError::TooLong { path: path_of(), length });
     }
     let bytes = fs::read(path).map_err(read)?;
-    let parse = |source| StoreError::Parse { path: path_of(), source };
-    let Format { format } = serde_json::from_slice(&bytes).map_err(parse)?;
-    if format > ROUTE_TABLE_FORMAT {
-        return Err(StoreError::NewerFormat { path: path_of(), format });
-    }
-    serde_json::from_slice(&bytes).map_err(parse)
+    parse_table(&bytes).map_err(|error| match error {
+        TableError::NewerFormat { format } => StoreError::NewerFormat { path: path_of(), format },
+        TableError::Text(source) => StoreError::Parse { path: path_of(), source },
+    })
 }
 
 #[cfg(test)]
