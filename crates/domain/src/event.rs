@@ -228,7 +228,24 @@ impl Event {
                 version.blobs().into_iter().map(|(digest, _)| digest).collect()
             }
             Self::EvidenceAdded { evidence, .. } => evidence.report.into_iter().collect(),
-            _ => Vec::new(),
+            // Named one by one: who adds an event must say whether it names blobs, or backups would lack them.
+            Self::LifecycleDefined { .. }
+            | Self::BranchPolicyDefined { .. }
+            | Self::EnvironmentCreated { .. }
+            | Self::EnvironmentChanged { .. }
+            | Self::ServiceRegistered { .. }
+            | Self::Approved { .. }
+            | Self::StageChanged { .. }
+            | Self::OperationBegun { .. }
+            | Self::WavePrepared { .. }
+            | Self::WaveShifted { .. }
+            | Self::OperationReverting { .. }
+            | Self::OperationDone { .. }
+            | Self::OperationReverted { .. }
+            | Self::HoldPlaced { .. }
+            | Self::HoldReleased { .. }
+            | Self::GatewayAdded { .. }
+            | Self::GatewayRemoved { .. } => Vec::new(),
         }
     }
 

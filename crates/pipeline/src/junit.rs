@@ -374,9 +374,11 @@ impl Message {
     }
 }
 
-/// Reads a number of tests; what is none says nothing.
+/// Reads a number of tests, perhaps written as `2.0`; what is none says nothing.
 fn number(element: &BytesStart<'_>, name: &str) -> Result<u64, JunitError> {
-    Ok(attribute(element, name)?.and_then(|value| value.trim().parse().ok()).unwrap_or_default())
+    let value = attribute(element, name)?.unwrap_or_default();
+    let digits: String = value.trim().chars().take_while(char::is_ascii_digit).collect();
+    Ok(if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u64::MAX) })
 }
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>, JunitError> {
@@ -456,6 +458,8 @@ mod tests {
             ("failures='3'", "3 failures and 0 errors"),
             ("errors='1' tests='1'", "0 failures and 1 errors"),
             ("failures=' 2 ' errors='x'", "2 failures and 0 errors"),
+            ("failures='2.0'", "2 failures and 0 errors"),
+            ("errors='99999999999999999999999'", "0 failures and 18446744073709551615 errors"),
         ] {
             let suite = format!("<testsuite name='s' {attributes}><testcase name='a'/></testsuite>");
             assert_eq!(failed(&suite), (1, hidden(counts)), "{attributes}");

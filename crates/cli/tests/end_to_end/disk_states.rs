@@ -234,6 +234,12 @@ fn a_full_disk_in_a_release_and_a_restart_stop_no_later_release() {
         // Nothing is begun, and that is said.
         let said = place.fail(&["release", "store", "--bump", "patch"], 5);
         assert!(said.contains("no space left") && said.contains("lockstep store gc"), "{said}");
+        let key = place.path("key");
+        fs::write(&key, "hunter2\n").unwrap();
+        let mut set = place.command(&["config", "set", "store", "--secret", "KEY", "--env", ENVIRONMENT]);
+        let set = set.stdin(fs::File::open(&key).unwrap()).output().unwrap();
+        let said = String::from_utf8(set.stderr).unwrap();
+        assert!(set.status.code() == Some(5) && said.contains("no space left"), "{said}");
         place.kill_server();
         fs::remove_file(&filler).unwrap();
         place.start_server();
