@@ -75,8 +75,9 @@ struct VerifyArgs {
 
 /// Makes a data folder of a backup.
 ///
-/// Everything is checked before the folder appears, as a whole. It must not exist yet, or be empty. A server that is started
-/// on it has no instances: those of the folder that was backed up are none of its own, and are left alone.
+/// Everything is checked before the folder appears, as a whole. It must not exist yet, or be empty. A server asks before it
+/// begins in it, because the original may run on: --adopt, once, says that this one counts. It starts instances of its own,
+/// and leaves those of the original alone.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep backup restore /backup/lockstep.backup --data /var/lib/lockstep"
@@ -151,7 +152,10 @@ impl RestoreArgs {
         let report = told(out, &self.file, Some(&self.data), |blobs_of, on_progress| {
             backup::restore(&self.file, &self.data, blobs_of, on_progress)
         })?;
-        let next = format!("next: lockstep server --data {}\n", self.data.display());
+        let next = format!(
+            "next, when the original is gone: lockstep server --adopt --data {}\n",
+            self.data.display()
+        );
         out.show(&report, |report, style| text(report, "is restored in", &self.data, &next, style))
     }
 }

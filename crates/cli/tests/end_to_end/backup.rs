@@ -61,8 +61,13 @@ fn what_was_restored_has_the_history_and_goes_back_cold() {
     lose(&mut place);
     place.run(&["backup", "restore", &file, "--data", &restored]);
     place.exchange_data(&restored);
-    place.start_server();
+    // The original may run on: somebody must say that this one counts, once.
+    let (code, said) = place.refused_server();
+    assert!(code == 3 && said.contains("is a copy of") && said.contains("--adopt"), "{code}: {said}");
+    place.start_server_asking(&["--adopt"]);
     assert_eq!(history(&place), before);
+    place.kill_server();
+    place.start_server();
     eventually("the restored baseline serves", || {
         (place.ask("/store") == (200, "hunter2 two".to_owned())).then_some(())
     });
@@ -74,6 +79,26 @@ fn what_was_restored_has_the_history_and_goes_back_cold() {
     repository.commit("feat: three");
     assert_eq!(place.release("store"), "store@1.2.0");
     assert_eq!(place.json(&["builds"])[0]["id"], "b3", "numbers of builds go on");
+}
+
+#[test]
+fn a_server_on_a_restored_folder_touches_nothing_of_the_original() {
+    let (place, _repository) = with_history();
+    let file = place.path("backup");
+    place.run(&["backup", "create", &file, "--data", &place.data()]);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_str().unwrap().to_owned();
+    place.run(&["backup", "restore", &file, "--data", &data]);
+    let before = processes::of_instances(&place.data());
+    let other = Place::begin_in_asking(folder, &["--adopt"]);
+    // The ports of the gateways are those of the original.
+    eventually("the copy has instances of its own", || {
+        (!processes::of_instances(&other.data()).is_empty()).then_some(())
+    });
+    assert_eq!(processes::of_instances(&place.data()), before);
+    assert_eq!(place.ask("/store"), (200, "hunter2 two".to_owned()));
+    drop(other);
+    assert_eq!(processes::of_instances(&place.data()), before);
 }
 
 #[test]

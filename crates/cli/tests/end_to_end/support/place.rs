@@ -125,6 +125,14 @@ impl Place {
             .unwrap_or_else(|failed| panic!("the server did not start again:\n{}", failed.log));
     }
 
+    /// Starts the server once with more arguments.
+    pub(crate) fn start_server_asking(&mut self, arguments: &[&str]) {
+        let usual = self.launch.arguments.clone();
+        self.launch.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.start_server();
+        self.launch.arguments = usual;
+    }
+
     /// Starts a server that must not start; returns its exit code and what it said.
     pub(crate) fn refused_server(&self) -> (i32, String) {
         let failed =
