@@ -79,7 +79,7 @@ pub struct ControlConfig {
     pub first_gateway_port: u16,
 }
 
-/// How long requests under way may take to finish when the server ends.
+/// How long requests under way in the gateways may take to finish when everything else has ended.
 const GATEWAY_GRACE: Duration = Duration::from_secs(3);
 /// The port of the first environment's gateway when nothing else is said.
 pub const FIRST_GATEWAY_PORT: u16 = 8500;
@@ -168,6 +168,10 @@ impl OpenError {
         }
     }
 }
+
+/// How long builds and reconcilers may take to end: a build ends its processes, a reconciler its step. What is cut off is as
+/// after a crash: guards end their builds, and the next server goes on from the journal.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// Everything a server does, without its HTTP face.
 #[derive(Debug)]
@@ -280,12 +284,17 @@ impl Control {
         &self.registry
     }
 
-    /// Ends reconciling and builds. Instances go on running.
+    /// Ends reconciling, builds and gateways, within a few seconds. Instances go on running.
     pub async fn close(&self) {
         self.stop.cancel();
         self.builds.cancel_all();
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(CLOSE_GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                tasks = self.tasks.len(),
+                "builds or changes were cut off; the next server finds them"
+            );
+        }
         self.gateway.shutdown(GATEWAY_GRACE).await;
     }
 

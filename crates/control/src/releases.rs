@@ -79,6 +79,10 @@ impl Control {
         let build = self.builds.begin(actor, name, &reference, self.ledger.now());
         let build = build.map_err(|error| storage_problem("the build could not be begun", &error))?;
         let view = build.view();
+        if self.stop.is_cancelled() {
+            // It came after all others were cancelled.
+            build.cancel.cancel();
+        }
         let (control, actor, name) = (Arc::clone(self), actor.clone(), name.clone());
         let turn = self.builds.turn(&name);
         self.spawn(async move {

@@ -1,6 +1,7 @@
 //! Answers: JSON, problems, and bodies that are read with problems of our own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -14,6 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::Caller;
+
+/// Longest time from the head of a request to the end of its body: the largest one over a slow line takes that long.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a handler returns.
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
@@ -81,7 +85,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+        let bytes = bytes.map_err(|_| {
+            bad_request(format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs()))
+        })?;
+        let bytes = bytes.map_err(|rejection| {
             let code = match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
                 _ => ErrorCode::BadRequest,

@@ -55,7 +55,7 @@ fn delay(times: u32) -> Duration {
 }
 
 /// A host has a whole network of 64 bits of IPv6 to call from.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),

@@ -22,6 +22,7 @@ use lockstep_domain::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
 use crate::answer::{Answer, Asked, At, Body, By, Failure, For, Json, bad_request, file};
@@ -195,9 +196,10 @@ pub(crate) struct After {
     wait_ms: u64,
 }
 
-/// Answers with a table that is newer than the one the gateway has, or with 204 when none comes in time.
+/// Answers with a table that is newer than the one the gateway has, or with 204 when none comes in time or the server stops.
 pub(crate) async fn routes(
     State(control): App,
+    State(stop): State<CancellationToken>,
     For(caller): For,
     At(name): At<EnvironmentName>,
     Asked(after): Asked<After>,
@@ -212,10 +214,13 @@ pub(crate) async fn routes(
     let newer = tables.wait_for(|table| {
         table.as_ref().is_some_and(|table| after.after.is_none() || table.edition().is_news_to(&known))
     });
-    match tokio::time::timeout(wait, newer).await {
-        Ok(Ok(table)) => Ok(Json(table.clone()).into_response()),
-        _ => Ok(StatusCode::NO_CONTENT.into_response()),
-    }
+    let found = tokio::select! {
+        found = newer => found.ok(),
+        () = tokio::time::sleep(wait) => None,
+        () = stop.cancelled() => None,
+    };
+    Ok(found
+        .map_or_else(|| StatusCode::NO_CONTENT.into_response(), |table| Json(table.clone()).into_response()))
 }
 
 pub(crate) async fn receipt(

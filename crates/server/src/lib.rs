@@ -6,11 +6,13 @@ mod access;
 mod answer;
 mod brake;
 mod compat;
+mod connections;
 mod handlers;
 mod lines;
 mod origin;
 mod refusals;
 mod router;
+mod stop;
 mod watch;
 
 use std::ffi::OsString;
@@ -24,10 +26,11 @@ pub use lockstep_control::{Adopt, OpenError};
 use lockstep_domain::BuildVariables;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use access::Access;
+use connections::Limits;
+use stop::Signals;
 
 /// How a server is started.
 #[derive(Debug, Clone)]
@@ -139,7 +142,8 @@ impl ServerError {
 
 /// Runs a server until SIGTERM or SIGINT. `ready` is called with the address as soon as it answers.
 ///
-/// Instances go on running when the server ends, however it ends.
+/// Then requests under way and builds have a few seconds to end; a second signal takes these from them. Instances go on
+/// running when the server ends, however it ends.
 ///
 /// # Errors
 /// When it cannot be started, or stops by itself.
@@ -163,28 +167,19 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result
     .await?;
     let stop = CancellationToken::new();
     let app = router::router(Arc::clone(&control), access, stop.clone());
+    let mut signals = Signals::listen().map_err(ServerError::Serve)?;
     tracing::info!(%address, "the server listens");
     ready(address);
-    let ended = stop.clone();
-    let served = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move {
-            wait_for_signal().await;
-            ended.cancel();
-        });
-    let result = served.await.map_err(ServerError::Serve);
-    control.close().await;
-    result
+    let serve = connections::serve(listener, app, Limits::for_files(open_files()), stop.clone());
+    let close = async {
+        stop.cancelled().await;
+        control.close().await;
+    };
+    let work = async { tokio::join!(serve, close) };
+    stop::unless_told_twice(work, async || signals.next().await, &stop).await;
+    Ok(())
 }
 
-async fn wait_for_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("the server stops; instances go on running");
+fn open_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -65,6 +65,7 @@ pub(crate) async fn operation(
         tokio::select! {
             () = send => {}
             () = stop.cancelled() => {}
+            () = sender.closed() => {}
         }
     });
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response())
@@ -113,8 +114,9 @@ pub(crate) async fn build(
     let seen = last_event_id(&headers);
     tokio::spawn(async move {
         tokio::select! {
-            () = send_views(view, seen, sender) => {}
+            () = send_views(view, seen, &sender) => {}
             () = stop.cancelled() => {}
+            () = sender.closed() => {}
         }
     });
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response())
@@ -123,7 +125,7 @@ pub(crate) async fn build(
 async fn send_views(
     mut view: watch::Receiver<BuildView>,
     mut seen: u64,
-    sender: tokio::sync::mpsc::Sender<Result<Event, Infallible>>,
+    sender: &tokio::sync::mpsc::Sender<Result<Event, Infallible>>,
 ) {
     loop {
         let newest = view.borrow_and_update().clone();
