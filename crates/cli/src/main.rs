@@ -11,6 +11,7 @@ mod failure;
 mod follow;
 mod input;
 mod interrupt;
+mod open_files;
 mod operate;
 mod output;
 mod parse;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     // One of each runs for every instance and every command of a build, so they start before anything else is set up.
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some(open_files::WORD) => open_files::lower(arguments),
         Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
         Some("guard") => lockstep_pipeline::guard::main(),
         _ => app::main(),

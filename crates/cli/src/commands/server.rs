@@ -1,9 +1,9 @@
 //! `lockstep server`: the program that everything else asks.
 
-use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lockstep_api::Token;
 use lockstep_domain::BuildVariable;
@@ -12,9 +12,13 @@ use lockstep_server::{Adopt, OpenError, ServerConfig, ServerError};
 use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::open_files::{self, Given};
 use crate::output::Output;
 use crate::parse::seeing::{self, LogTarget};
 use crate::secret;
+
+/// How long threads that are in the middle of something may take at the very end: a write to the disk, for example.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the server.
 ///
@@ -65,8 +69,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
-        let config = self.config(secret::token(globals.token_file.as_deref(), out)?)?;
         start_logging(globals.verbose);
+        let token = secret::token(globals.token_file.as_deref(), out)?;
+        let config = self.config(token, open_files::raise())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::new(Exit::Internal, "the system gives no threads").caused_by(&error))?;
@@ -74,10 +79,13 @@ impl Args {
         let ready = |address: SocketAddr| {
             out.message(&format!("lockstep server listens on http://{address}, data in {data}"));
         };
-        runtime.block_on(lockstep_server::run(config, ready)).map_err(|error| failure(&error))
+        let ended = runtime.block_on(lockstep_server::run(config, ready));
+        // What does not end now does not end the journal: its appends are whole or not there.
+        runtime.shutdown_timeout(LAST_GRACE);
+        ended.map_err(|error| failure(&error))
     }
 
-    fn config(self, token: Option<Token>) -> Result<ServerConfig, Failure> {
+    fn config(self, token: Option<Token>, files: Given) -> Result<ServerConfig, Failure> {
         let data = self.data.or_else(default_data).ok_or_else(|| {
             Failure::usage("there is no home folder to keep data in").hint("lockstep server --data DIR")
         })?;
@@ -86,7 +94,7 @@ impl Args {
         })?;
         let queries = self.gateway_access_log_queries;
         let access_log = self.gateway_access_log.map(|target| target.config(queries));
-        let helper = |name: &str| vec![program.clone().into_os_string(), OsString::from(name)];
+        let helper = |role| files.start(program.clone().into_os_string(), role);
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
         Ok(ServerConfig {
             token,

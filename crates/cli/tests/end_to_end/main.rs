@@ -18,4 +18,5 @@ mod foreign;
 mod gateways;
 mod passwords;
 mod repositories;
+mod stopping;
 mod support;

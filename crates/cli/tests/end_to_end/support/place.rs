@@ -18,6 +18,8 @@ struct Launch {
     token: Option<&'static str>,
     arguments: Vec<String>,
     variables: Env,
+    /// What `ulimit` is told before, such as `-n 1024`.
+    limit: Option<&'static str>,
 }
 
 pub(crate) struct Place {
@@ -55,7 +57,14 @@ impl Place {
     /// Starts a server with more arguments and variables.
     pub(crate) fn begin_asking(arguments: &[&str], variables: Env) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self::start(tempfile::tempdir().unwrap(), Launch { token: None, arguments, variables })
+        let launch = Launch { arguments, variables, ..Launch::default() };
+        Self::start(tempfile::tempdir().unwrap(), launch)
+    }
+
+    /// Starts a server under a limit, as `ulimit` is told it.
+    pub(crate) fn begin_limited(limit: &'static str) -> Self {
+        let launch = Launch { limit: Some(limit), ..Launch::default() };
+        Self::start(tempfile::tempdir().unwrap(), launch)
     }
 
     /// Starts a server with more arguments, with its data folder in a given one.
@@ -113,11 +122,21 @@ impl Place {
         self.server.wait().unwrap();
     }
 
-    /// Ends the server in the ordinary way.
+    /// Ends the server in the ordinary way, as it should end.
     pub(crate) fn stop_server(&mut self) {
+        self.ask_server_to_stop();
+        assert_eq!(self.server_ended(), Some(0), "the exit code of the server");
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn ask_server_to_stop(&self) {
         let pid = rustix::process::Pid::from_child(&self.server);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.server.wait().unwrap();
+    }
+
+    /// Waits until the server has ended; returns its exit code.
+    pub(crate) fn server_ended(&mut self) -> Option<i32> {
+        eventually("the server ends", || self.server.try_wait().unwrap()).code()
     }
 
     pub(crate) fn start_server(&mut self) {
@@ -235,13 +254,22 @@ impl Drop for Place {
     }
 }
 
+/// Makes a command of Lockstep, under a limit where there is one.
+fn program(limit: Option<&str>) -> Command {
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let Some(limit) = limit else { return Command::new(program) };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), program]);
+    shell
+}
+
 struct NotStarted {
     code: i32,
     log: String,
 }
 
 fn start_server(folder: &Path, listen: &str, launch: &Launch) -> Result<(Child, String), NotStarted> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+    let mut command = program(launch.limit);
     command.args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"]);
     command.arg(folder.join("data")).env_remove("LOCKSTEP_TOKEN");
     command.args(&launch.arguments).envs(launch.variables.iter().map(|(name, value)| (name, value)));
