@@ -13,6 +13,7 @@ pub(crate) struct Args {}
 /// Which crate may use which; `testkit` may use anything, because only tests use it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-domain", &[]),
+    ("lockstep-confine", &[]),
     ("lockstep-files", &[]),
     ("lockstep-contract", &["lockstep-domain"]),
     ("lockstep-judge", &["lockstep-domain"]),
@@ -20,8 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-gateway", &["lockstep-domain"]),
-    ("lockstep-pipeline", &["lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"]),
-    ("lockstep-runtime", &["lockstep-domain"]),
+    (
+        "lockstep-pipeline",
+        &["lockstep-confine", "lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"],
+    ),
+    ("lockstep-runtime", &["lockstep-confine", "lockstep-domain"]),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
     ("lockstep-api", &["lockstep-domain"]),
     (
@@ -57,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "lockstep-cli",
         &[
             "lockstep-api",
+            "lockstep-confine",
             "lockstep-contract",
             "lockstep-domain",
             "lockstep-files",

@@ -1,4 +1,4 @@
-//! `lockstep`: the command line, the server, the gateway, and the two small processes that the server starts.
+//! `lockstep`: the command line, the server, the gateway, and the small processes that stand between the server and what it runs.
 //!
 //! Invariant: commands learn and change things through the API of a server and in no other way; only `init`, `check`,
 //! `contract`, and `journal verify` on a folder or file work without one.
@@ -24,12 +24,13 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // One of each runs for every instance and every command of a build, so they start before anything else is set up.
+    // They run for every instance and every command of a build, so they start before anything else is set up.
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some(open_files::WORD) => open_files::lower(arguments),
         Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
         Some("guard") => lockstep_pipeline::guard::main(),
+        Some(lockstep_confine::WORD) => lockstep_confine::main(),
         _ => app::main(),
     }
 }

@@ -95,11 +95,30 @@ impl Output {
     /// Writes text; a line break is added where it does not end with one.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-        self.write(&format!("{text}{end}"))
+        self.write(&format!("{}{end}", style::safe(text)))
+    }
+
+    /// Copies a stream of foreign text as it comes, with what could change a terminal escaped.
+    pub(crate) fn copy_text(&self, from: impl io::Read) -> Result<(), Failure> {
+        let mut rest = Vec::new();
+        self.copy_through(from, |bytes| {
+            rest.extend_from_slice(bytes);
+            let text = style::take_text(&mut rest);
+            style::printable(&text).into_owned().into_bytes()
+        })?;
+        self.write(&style::printable(&String::from_utf8_lossy(&rest)))
     }
 
     /// Copies a stream of bytes as it comes.
-    pub(crate) fn copy(&self, mut from: impl io::Read) -> Result<(), Failure> {
+    pub(crate) fn copy(&self, from: impl io::Read) -> Result<(), Failure> {
+        self.copy_through(from, <[u8]>::to_vec)
+    }
+
+    fn copy_through(
+        &self,
+        mut from: impl io::Read,
+        mut through: impl FnMut(&[u8]) -> Vec<u8>,
+    ) -> Result<(), Failure> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let count = match from.read(&mut buffer) {
@@ -108,13 +127,13 @@ impl Output {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(cut_off(&error)),
             };
-            self.write_bytes(&buffer[..count])?;
+            self.write_bytes(&through(&buffer[..count]))?;
         }
     }
 
     /// Writes a message for people to standard error. It is lost where nobody can read it.
     pub(crate) fn message(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", style::safe(text));
     }
 
     fn write(&self, text: &str) -> Result<(), Failure> {

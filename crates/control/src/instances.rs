@@ -12,7 +12,7 @@ use lockstep_domain::service::Version;
 use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState,
 };
-use lockstep_runtime::{Follow, InstanceSpec, LogReader};
+use lockstep_runtime::{Follow, InstanceSpec, LogReader, Unpacked};
 
 use crate::random::random_hex;
 use crate::{Control, internal, lock, not_found};
@@ -82,8 +82,12 @@ impl Control {
 
     /// Unpacks an artifact once. Its bytes are checked as a whole before the first of them is used.
     async fn unpack(&self, digest: Digest) -> Result<(), String> {
-        if self.driver.is_unpacked(&digest) {
-            return Ok(());
+        match self.driver.unpacked(&digest).await {
+            Unpacked::Good(_) => return Ok(()),
+            Unpacked::Missing => {}
+            Unpacked::Changed(why) => {
+                tracing::warn!(%digest, why, "an unpacked artifact is not what was unpacked, and is unpacked anew");
+            }
         }
         let path = self.scratch(&format!("artifact-{}", digest.short()))?;
         let copied = tokio::task::block_in_place(|| self.blobs.copy_verified_to(&digest, &path));

@@ -34,7 +34,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::{Actor, BuildVariables, EnvironmentName, Instance, InstanceId};
 use lockstep_gateway::{Gateway, GatewayConfig};
 use lockstep_registry::Registry;
-use lockstep_runtime::{LocalDriver, SupervisorCommand};
+use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
 use lockstep_store::Blobs;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -229,8 +229,9 @@ impl Control {
         let builds =
             Builds::open(&builds_folder, &ledger.world(), ledger.now()).map_err(failed(&builds_folder))?;
         let blobs = Blobs::open(&folder)?;
-        let driver =
-            LocalDriver::open(&folder.join("runtime"), SupervisorCommand(config.supervisor.clone())).await?;
+        let mut options = LocalDriverOptions::new(SupervisorCommand(config.supervisor.clone()));
+        options.hidden = Some(folder.clone());
+        let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;
         let access_log = config.gateway_access_log.clone();
         let gateway =

@@ -324,6 +324,7 @@ impl Control {
             reference: reference.map(str::parse).transpose().map_err(bad)?,
             work_folder: work.canonicalize().map_err(internal)?,
             mirror_folder: self.mirrors().map_err(internal)?,
+            data_folder: Some(self.config.folder.canonicalize().map_err(internal)?),
             guard: GuardCommand(self.config.guard.clone()),
             host: service.map_or_else(HostEnvironment::to_read_a_manifest, |service| {
                 HostEnvironment::of_this_process(service, &self.config.build_variables)

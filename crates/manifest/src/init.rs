@@ -116,7 +116,15 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
     let route =
         RouteRule { host: None, path: format!("/{name}"), prefix: PrefixHandling::Strip, patience: None };
     let stop = Stop::default();
-    let run = RunSpec { command, variables, port: Port::Assigned, health, stop, restart: Restart::default() };
+    let run = RunSpec {
+        command,
+        variables,
+        port: Port::Assigned,
+        health,
+        stop,
+        restart: Restart::default(),
+        data: Vec::new(),
+    };
     let (requires, routes) = (BTreeMap::new(), vec![route]);
     let manifest = Manifest {
         name,

@@ -154,6 +154,9 @@ impl Writer<'_> {
         if run.restart != Restart::default() {
             self.field("restart", restart(&run.restart));
         }
+        if !run.data.is_empty() {
+            self.field("data", list(run.data.iter().map(|folder| quoted(folder.as_str()))));
+        }
     }
 
     fn requires(&mut self, manifest: &Manifest) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use lockstep_confine::{Confinement, Policy};
 use lockstep_manifest::Build;
 
 use crate::check::Checked;
@@ -23,6 +24,8 @@ pub(crate) struct Commands<'a> {
     build: &'a Build,
     env: BTreeMap<String, String>,
     secrets: Vec<String>,
+    /// What no command may see.
+    data_folder: Option<PathBuf>,
 }
 
 /// A command's place in its phase.
@@ -41,12 +44,17 @@ impl<'a> Commands<'a> {
         place: &'a Workplace<'a>,
         observer: &'a dyn Observer,
     ) -> Self {
+        let confinement = lockstep_confine::available();
+        if request.data_folder.is_some() && confinement != Confinement::Whole {
+            place.say(&format!("every command is {confinement}"));
+        }
         Self {
             place,
             observer,
             build: &checked.manifest.build,
             env: environment::of_steps(request, checked, place),
             secrets: environment::secrets(&checked.manifest, &request.host),
+            data_folder: request.data_folder.clone(),
         }
     }
 
@@ -94,6 +102,7 @@ impl<'a> Commands<'a> {
             folder,
             env: self.env.clone(),
             secrets: self.secrets.clone(),
+            confine: self.policy(output.as_deref()),
             output,
             disk: None,
             bounds,
@@ -103,6 +112,13 @@ impl<'a> Commands<'a> {
         let duration_ms = report.as_ref().map_or(0, |report| report.duration_ms);
         self.observer.event(&BuildEvent::CommandEnded { phase, number, ending, duration_ms });
         report
+    }
+
+    /// What a command may touch. It reads the host, and writes its checkout, its temporary files and the user's home.
+    fn policy(&self, output: Option<&Path>) -> Option<Policy> {
+        let data = self.data_folder.as_deref()?;
+        let own = [self.place.source(), self.place.temporary()].into_iter().chain(output.map(Path::to_owned));
+        Some(Policy::of_build(data, self.env.get("HOME").map(Path::new), own.collect()))
     }
 
     /// Runs the manifest's build steps; the first that fails ends the build.

@@ -323,6 +323,8 @@ pub(crate) fn run_git(
         secrets: location.map(RepositoryLocation::secrets).unwrap_or_default(),
         output: None,
         disk: Some(disk.to_owned()),
+        // It is ours, and writes mirrors, which no build may.
+        confine: None,
         bounds,
     };
     let before = place.last_lines();

@@ -26,6 +26,8 @@ pub struct BuildRequest {
     pub work_folder: PathBuf,
     /// The folder of all mirrors, shared by all builds.
     pub mirror_folder: PathBuf,
+    /// What no step and no test may see: the data folder of Lockstep. `None` when there is none.
+    pub data_folder: Option<PathBuf>,
     /// How a guard is started.
     pub guard: GuardCommand,
     /// The variables that manifests can name, and where tools are found.

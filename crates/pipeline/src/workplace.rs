@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use lockstep_confine::Policy;
 use lockstep_files::{foreign, tree};
 
 use crate::cancel::CancelToken;
@@ -47,6 +48,8 @@ pub(crate) struct GuardedCommand {
     pub(crate) output: Option<PathBuf>,
     /// The folder whose size is bounded; `None` is the build's.
     pub(crate) disk: Option<PathBuf>,
+    /// What it may touch; `None` is everything.
+    pub(crate) confine: Option<Policy>,
     pub(crate) bounds: CommandBounds,
 }
 
@@ -132,6 +135,7 @@ impl<'a> Workplace<'a> {
             disk_limit_bytes: bounds.disk_bytes,
             time_limit_ms: bounds.time_ms,
             output: command.output,
+            confine: command.confine,
             secrets: command.secrets,
         };
         let report = self.guard.run(&spec, self.cancel)?;

@@ -52,6 +52,7 @@ impl Bench {
             reference: None,
             work_folder: folder.path().join("build"),
             mirror_folder: folder.path().join("mirrors"),
+            data_folder: Some(folder.path().canonicalize().unwrap()),
             guard: guard(),
             host: HostEnvironment::of_this_process(&"orders".parse().unwrap(), &BuildVariables::default()),
         };
@@ -636,4 +637,56 @@ fn contracts_that_are_not_wanted_end_the_build_before_it_begins() {
     assert_eq!(failure.to_string(), "contract failed: api.yaml is not wanted");
     assert!(!bench.log().contains("\nbuilt\n"));
     bench.nothing_is_left();
+}
+
+#[test]
+fn a_build_reaches_nothing_of_lockstep_and_of_other_builds() {
+    if lockstep_confine::available() != lockstep_confine::Confinement::Whole {
+        eprintln!("this kernel cannot confine: nothing was tried");
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    let bench = Bench::step(
+        "try() { name=$1; shift; if sh -c \"$*\" >/dev/null 2>&1; then echo \"$name works\"; else echo \"$name fails\"; fi; }
+         try 'read a secret' cat ../../secrets/password
+         try 'read the journal' cat ../../journal.db
+         try 'read another build' cat ../../other/source/file
+         try 'list the data folder' ls ../..
+         try 'write the journal' 'echo x >> ../../journal.db'
+         try 'write its log' 'echo x >> ../log'
+         try 'read the environment of the server' cat /proc/$SERVER/environ
+         try 'signal the server' kill -0 $SERVER
+         try 'write into /etc' 'echo x > /etc/lockstep-test'
+         echo -- what an ordinary build does
+         try 'write its checkout' 'mkdir -p target/a && echo x > target/a/b && ln target/a/b target/c'
+         try 'write temporary files' 'echo x > $(mktemp)'
+         try 'write a cache in the home folder' 'mkdir -p $HOME/.cache/x && echo x > $HOME/.cache/x/y'
+         try 'make a cache in the home folder' 'mkdir -p $HOME/.new/x'
+         try 'move from the cache' 'mv $HOME/.cache/x/y target/y'
+         try 'read the system' cat /etc/passwd
+         try 'signal itself' 'sleep 100 & kill $!'
+         try 'throw away' 'echo x > /dev/null'
+",
+        "variables = [\"SERVER\"]",
+    );
+    let data = bench.folder.path();
+    for (file, text) in [("secrets/password", "horse"), ("journal.db", "records"), ("other/source/file", "x")]
+    {
+        fs::create_dir_all(data.join(file).parent().unwrap()).unwrap();
+        fs::write(data.join(file), text).unwrap();
+    }
+    let mut bench = bench;
+    let host = std::mem::take(&mut bench.request.host);
+    let home = outside.path().to_str().unwrap();
+    bench.request.host = host.with("SERVER", &std::process::id().to_string()).with("HOME", home);
+    bench.run().unwrap();
+    let log = bench.log();
+    let log: Vec<&str> = log.lines().filter(|line| !line.starts_with("==>")).collect();
+    let middle = log.iter().position(|line| line.starts_with("--")).unwrap();
+    let wrong = |lines: &[&str], end: &str| {
+        lines.iter().filter(|line| !line.ends_with(end)).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!((middle, log.len()), (9, 18), "{log:#?}");
+    assert_eq!(wrong(&log[..middle], " fails"), Vec::<String>::new());
+    assert_eq!(wrong(&log[middle + 1..], " works"), Vec::<String>::new());
 }

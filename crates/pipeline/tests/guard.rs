@@ -37,6 +37,7 @@ impl Run {
             disk: folder.path().to_owned(),
             disk_limit_bytes: 100_000_000,
             time_limit_ms: 60_000,
+            confine: None,
             secrets: Vec::new(),
         };
         Self { folder, spec }

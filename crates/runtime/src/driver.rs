@@ -11,7 +11,7 @@ mod ports;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -28,9 +28,11 @@ pub use self::errors::{OpenError, RemoveError, StartError, StopError};
 use crate::folder::InstanceFolder;
 use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
+use crate::releases::{Releases, Unpacked};
+use crate::rooms::Rooms;
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
-use crate::unpack::{self, UnpackError, UnpackLimits};
+use crate::unpack::{UnpackError, UnpackLimits};
 
 /// Where ports are taken from: below the range from which Linux gives ports to outgoing connections (32768 upwards),
 /// so that no connection can take the port of an instance while that is being started again.
@@ -51,13 +53,16 @@ pub struct LocalDriverOptions {
     pub log: LogLimits,
     /// How large an artifact may be.
     pub unpack: UnpackLimits,
+    /// What no instance may see: the data folder of Lockstep; `None` is the folder of the driver.
+    pub hidden: Option<PathBuf>,
 }
 
 impl LocalDriverOptions {
     /// Makes options with the defaults for everything but the supervisor.
     #[must_use]
     pub fn new(supervisor: SupervisorCommand) -> Self {
-        Self { supervisor, ports: PORTS, log: LogLimits::default(), unpack: UnpackLimits::default() }
+        let (log, unpack) = (LogLimits::default(), UnpackLimits::default());
+        Self { supervisor, ports: PORTS, log, unpack, hidden: None }
     }
 }
 
@@ -206,7 +211,7 @@ impl LocalDriver {
         self.shared.folder(id).log()
     }
 
-    /// Unpacks an artifact, unless that was done before. Its bytes have been checked against the digest by the caller.
+    /// Unpacks an artifact, unless it is there and unchanged. Its bytes have been checked against the digest by the caller.
     ///
     /// # Errors
     ///
@@ -217,7 +222,7 @@ impl LocalDriver {
         artifact: impl Read + Send + 'static,
     ) -> Result<PathBuf, UnpackError> {
         let (releases, limits) = (self.shared.releases(), self.shared.options.unpack);
-        let unpacked = spawn_blocking(move || unpack::unpack(artifact, &release, &releases, &limits)).await;
+        let unpacked = spawn_blocking(move || releases.unpack(artifact, &release, &limits)).await;
         unpacked.unwrap_or_else(|error| Err(UnpackError::Read { source: io::Error::other(error) }))
     }
 
@@ -228,17 +233,14 @@ impl LocalDriver {
     /// When the folder cannot be read.
     pub async fn releases(&self) -> io::Result<Vec<Digest>> {
         let releases = self.shared.releases();
-        let names = spawn_blocking(move || -> io::Result<Vec<OsString>> {
-            fs::read_dir(releases)?.map(|entry| Ok(entry?.file_name())).collect()
-        });
-        let names = names.await.map_err(io::Error::other).flatten()?;
-        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+        let listed = spawn_blocking(move || releases.list());
+        Ok(listed.await.map_err(io::Error::other).flatten()?.into_iter().collect())
     }
 
     /// Returns the folder of an unpacked artifact, whether it is there or not.
     #[must_use]
     pub fn release_path(&self, release: &Digest) -> PathBuf {
-        self.shared.release(release)
+        self.shared.releases().current(release)
     }
 
     /// Removes an unpacked artifact. One that is not there counts as removed.
@@ -255,15 +257,16 @@ impl LocalDriver {
         if let Some(instance) = self.list().into_iter().find(uses) {
             return Err(RemoveError::ReleaseRuns { id: instance.id, release: *release });
         }
-        let (path, releases, digest) = (self.shared.release(release), self.shared.releases(), *release);
-        let removed = spawn_blocking(move || unpack::remove(&releases, &digest)).await;
+        let (path, releases, digest) = (self.release_path(release), self.shared.releases(), *release);
+        let removed = spawn_blocking(move || releases.remove(&digest)).await;
         removed.map_err(io::Error::other).flatten().map_err(|source| RemoveError::Folder { path, source })
     }
 
-    /// Tells whether an artifact is unpacked on this host.
-    #[must_use]
-    pub fn is_unpacked(&self, release: &Digest) -> bool {
-        self.shared.release(release).is_dir()
+    /// Looks whether an artifact is unpacked on this host, and is still what was unpacked.
+    pub async fn unpacked(&self, release: &Digest) -> Unpacked {
+        let (releases, release) = (self.shared.releases(), *release);
+        let looked = spawn_blocking(move || releases.look(&release)).await;
+        looked.unwrap_or_else(|error| Unpacked::Changed(error.to_string()))
     }
 }
 
@@ -276,12 +279,14 @@ impl Shared {
         InstanceFolder::of(&self.instances_folder(), id)
     }
 
-    fn releases(&self) -> PathBuf {
-        self.root.join("releases")
+    fn releases(&self) -> Releases {
+        Releases::at(self.root.join("releases"))
     }
 
-    fn release(&self, release: &Digest) -> PathBuf {
-        self.releases().join(release.to_string())
+    /// Where the instances of a service in an environment work, beside their own folders.
+    fn rooms(&self, spec: &InstanceSpec) -> Rooms {
+        let data = self.root.join("data").join(spec.environment.as_str()).join(spec.arm.service.as_str());
+        Rooms { hidden: self.options.hidden.clone().unwrap_or_else(|| self.root.clone()), data }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Instance>) -> T) {
@@ -295,12 +300,13 @@ impl Shared {
         if spec.run.command.is_empty() {
             return Err(StartError::EmptyCommand { id: spec.id });
         }
-        let release_folder = self.release(&spec.release);
+        let release_folder = self.releases().current(&spec.release);
         if !release_folder.is_dir() {
             return Err(StartError::ReleaseMissing { id: spec.id, release: spec.release });
         }
         let port = self.choose_port(spec.run.port)?;
-        Ok(SpecFile::new(spec, release_folder, port, self.options.log))
+        let rooms = self.rooms(&spec);
+        Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms))
     }
 
     fn create(&self, file: &SpecFile) -> Result<follow::Connection, StartError> {

@@ -8,6 +8,8 @@
 //! | `lock` | held with `flock` by the supervisor as long as it lives |
 //! | `control` | the supervisor's socket |
 //! | `stdout`, `stderr` | pipes with a name, into which the process writes |
+//! | `work/` | where the process runs: links to its release, and what it writes |
+//! | `tmp/` | its temporary files |
 //! | `log/` | the log of the instance, see [`crate::logs`] |
 //! | `supervisor.log` | what the supervisor itself says when it cannot work |
 
@@ -110,7 +112,7 @@ impl InstanceFolder {
         let file = File::open(self.spec())?;
         let spec: SpecFile =
             serde_json::from_reader(io::Read::take(io::BufReader::new(file), MAX_SPEC_BYTES))?;
-        if spec.format == FORMAT {
+        if (1..=FORMAT).contains(&spec.format) {
             Ok(spec)
         } else {
             let text = format!("format {} is newer than this program, which knows {FORMAT}", spec.format);
@@ -161,6 +163,18 @@ impl InstanceFolder {
     #[must_use]
     pub(crate) fn next_status(&self) -> PathBuf {
         self.path.join("status.json.next")
+    }
+
+    /// Returns the path of the working folder.
+    #[must_use]
+    pub(crate) fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// Returns the path of the folder for temporary files.
+    #[must_use]
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path.join("tmp")
     }
 
     /// Returns the path of the supervisor's lock.

@@ -12,6 +12,8 @@ mod health;
 mod logs;
 mod machine;
 mod process;
+mod releases;
+mod rooms;
 mod spec;
 mod status;
 pub mod supervisor;
@@ -23,5 +25,6 @@ pub use driver::{
 };
 pub use logs::LogLimits;
 pub use logs::reader::{Follow, LogReader};
+pub use releases::Unpacked;
 pub use spec::InstanceSpec;
 pub use unpack::{UnpackError, UnpackLimits};

@@ -11,9 +11,11 @@ use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId};
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
+use crate::rooms::Rooms;
 
-/// The format of `spec.json` and `status.json` that this version writes, and the only one so far.
-pub(crate) const FORMAT: u32 = 1;
+/// The format of `spec.json` that this version writes. Format 1 has no `rooms`: its process runs in the release itself.
+/// An older program must not take over an instance that it would run elsewhere, hence the new number.
+pub(crate) const FORMAT: u32 = 2;
 
 /// What a driver is asked to start.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,14 +70,24 @@ pub(crate) struct SpecFile {
     pub(crate) port: u16,
     /// How much log is kept.
     pub(crate) log: LogLimits,
+    /// Where it works; `None` in files of the first format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rooms: Option<Rooms>,
 }
 
 impl SpecFile {
     /// Makes the file of a request, with what the driver has chosen.
     #[must_use]
-    pub(crate) fn new(spec: InstanceSpec, release_folder: PathBuf, port: u16, log: LogLimits) -> Self {
+    pub(crate) fn new(
+        spec: InstanceSpec,
+        release_folder: PathBuf,
+        port: u16,
+        log: LogLimits,
+        rooms: Rooms,
+    ) -> Self {
         let InstanceSpec { id, environment, arm, run, variables, release } = spec;
-        Self { format: FORMAT, id, environment, arm, run, variables, release, release_folder, port, log }
+        let (format, rooms) = (FORMAT, Some(rooms));
+        Self { format, id, environment, arm, run, variables, release, release_folder, port, log, rooms }
     }
 
     /// Tells whether a request asks for what is already in this file.

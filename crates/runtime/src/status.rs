@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::folder::InstanceFolder;
 use crate::process::ProcessIdentity;
 
+/// The format of `status.json` that this version writes, and the only one so far.
+const FORMAT: u32 = 1;
 /// Longest status that is read: the reason with a tail of the log is a few kilobytes.
 pub(crate) const MAX_STATUS_BYTES: u64 = 256 * 1024;
 
 /// What a supervisor knows of its instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
-    /// [`crate::spec::FORMAT`].
+    /// [`FORMAT`].
     pub(crate) format: u32,
     /// How the instance is.
     #[serde(flatten)]
@@ -37,7 +39,7 @@ impl Status {
     #[must_use]
     pub(crate) const fn starting(since: Timestamp) -> Self {
         Self {
-            format: crate::spec::FORMAT,
+            format: FORMAT,
             state: InstanceState::Starting,
             since,
             process: None,

@@ -232,11 +232,9 @@ impl Supervisor {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected(stream) => self.watchers.add(stream, &self.status),
-            Event::StopAsked => {
-                // Normally there already; so that a supervisor that is killed now does not forget it.
-                let _ = self.folder.mark_stop();
-                self.step(Input::StopAsked);
-            }
+            // The socket is open to every process of the user, but the mark is not: only who may write it may stop.
+            Event::StopAsked if self.folder.is_marked_stop() => self.step(Input::StopAsked),
+            Event::StopAsked => {}
             Event::Checked(start, result) if start == self.start => self.step(Input::Checked(result)),
             Event::Ended(start) if start == self.start => self.reap_process(),
             Event::Checked(..) | Event::Ended(_) => {}
@@ -278,8 +276,18 @@ impl Supervisor {
 
     fn try_spawn(&mut self) -> Result<(), String> {
         ports::wait_free(self.spec.port)?;
-        let child = launch::start(&self.folder, &self.spec, &self.children)?;
-        self.log.note(&format!("started process {} on port {}", child.pid, self.spec.port));
+        for path in launch::furnish(&self.folder, &self.spec)? {
+            self.log.note(&format!(
+                "`{}` was replaced by the process before, and is as released again",
+                path.display()
+            ));
+        }
+        let (child, confinement) = launch::start(&self.folder, &self.spec, &self.children)?;
+        let how = confinement.map_or_else(
+            || "not confined, because an older Lockstep has made its folders".to_owned(),
+            |confinement| confinement.to_string(),
+        );
+        self.log.note(&format!("started process {} on port {}, {how}", child.pid, self.spec.port));
         self.status.process = ProcessIdentity::of(child.pid);
         self.is_saved = false;
         let watched = self.watch(Process::Child(Arc::new(child)));

@@ -13,7 +13,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use lockstep_domain::Digest;
 use thiserror::Error;
 
 use self::archive::{Archive, Entry, Kind};
@@ -150,21 +149,17 @@ pub enum Problem {
     Special,
 }
 
-/// Unpacks an artifact and returns its folder. When it is there already, nothing is read.
+/// Unpacks an artifact into a folder below `releases`, which must not be there.
 ///
 /// # Errors
 ///
 /// When the artifact is refused or cannot be written; nothing of it is left then.
-pub fn unpack(
+pub(crate) fn unpack_to(
     artifact: impl Read,
-    release: &Digest,
+    target: &Path,
     releases: &Path,
     limits: &UnpackLimits,
-) -> Result<PathBuf, UnpackError> {
-    let target = releases.join(release.to_string());
-    if target.is_dir() {
-        return Ok(target);
-    }
+) -> Result<(), UnpackError> {
     let writing = |path: &Path| {
         let path = path.to_owned();
         move |source| UnpackError::Write { path, source }
@@ -172,8 +167,7 @@ pub fn unpack(
     let new = tempfile::Builder::new().prefix(NEW_PREFIX).tempdir_in(releases).map_err(writing(releases))?;
     let tree = unpack_into(artifact, new.path(), limits)?;
     make_durable(&tree, new.path()).map_err(writing(new.path()))?;
-    publish(new.path(), &target, releases).map_err(writing(&target))?;
-    Ok(target)
+    publish(new.path(), target, releases).map_err(writing(target))
 }
 
 /// Removes what an interrupted [`unpack`] has left.
@@ -185,7 +179,8 @@ pub(crate) fn remove_rests(releases: &Path) -> io::Result<()> {
     for entry in fs::read_dir(releases)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(NEW_PREFIX) {
-            fs::remove_dir_all(entry.path())?;
+            let is_folder = entry.file_type()?.is_dir();
+            if is_folder { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }?;
         }
     }
     Ok(())
@@ -196,9 +191,10 @@ pub(crate) fn remove_rests(releases: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// When it cannot be removed.
-pub(crate) fn remove(releases: &Path, release: &Digest) -> io::Result<()> {
-    let rest = releases.join(format!("{NEW_PREFIX}{release}"));
-    match fs::rename(releases.join(release.to_string()), &rest) {
+pub(crate) fn remove(release: &Path) -> io::Result<()> {
+    let name = release.file_name().unwrap_or_default().to_string_lossy();
+    let rest = release.with_file_name(format!("{NEW_PREFIX}{name}"));
+    match fs::rename(release, &rest) {
         Ok(()) => fs::remove_dir_all(rest),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

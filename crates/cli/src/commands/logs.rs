@@ -17,7 +17,8 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 /// Writes the log of a build or an instance.
 ///
 /// An id is looked for among the builds first, then among the instances of all environments; with --env only among
-/// the instances of that one. With --follow it goes on until the build or instance ends.
+/// the instances of that one. With --follow it goes on until the build or instance ends. Control characters are shown
+/// escaped, as `\u{1b}`, so that no log can change the terminal.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep logs 7f3a --follow
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// The environment of the instance.
     #[arg(long = "env", value_name = "ENV")]
     environment: Option<EnvironmentName>,
+    /// Write the bytes as they are. A log can change a terminal then, and what it shows.
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
 }
 
 impl Args {
@@ -39,10 +43,10 @@ impl Args {
         let follow = if self.follow { Follow::Yes } else { Follow::No };
         if let Some(environment) = &self.environment {
             let instance = self.id.parse().map_err(|error| Failure::usage(format!("{error}")))?;
-            return write(ctx, ctx.client.instance_log(environment, &instance, follow)?);
+            return self.write(ctx, ctx.client.instance_log(environment, &instance, follow)?);
         }
         match ctx.client.build_log(&self.id, follow) {
-            Ok(log) => write(ctx, log),
+            Ok(log) => self.write(ctx, log),
             Err(error) if is_not_found(&error) => match self.id.parse().ok() {
                 Some(instance) => self.instance(ctx, &instance, follow),
                 None => Err(self.unknown()),
@@ -56,10 +60,18 @@ impl Args {
             let view = ctx.client.environment(&environment.name)?;
             let mut instances = view.services.iter().flat_map(|service| &service.instances);
             if instances.any(|candidate| candidate.id == *instance) {
-                return write(ctx, ctx.client.instance_log(&environment.name, instance, follow)?);
+                return self.write(ctx, ctx.client.instance_log(&environment.name, instance, follow)?);
             }
         }
         Err(self.unknown())
+    }
+
+    fn write(&self, ctx: &Context, log: impl Read) -> Result<(), Failure> {
+        match ctx.out.format {
+            Format::Text if self.raw => ctx.out.copy(log),
+            Format::Text => ctx.out.copy_text(log),
+            Format::Json => lines(ctx, BufReader::new(log)),
+        }
     }
 
     fn unknown(&self) -> Failure {
@@ -70,13 +82,6 @@ impl Args {
 
 fn is_not_found(error: &ClientError) -> bool {
     matches!(error, ClientError::Problem(problem) if problem.code == ErrorCode::NotFound)
-}
-
-fn write(ctx: &Context, log: impl Read) -> Result<(), Failure> {
-    match ctx.out.format {
-        Format::Text => ctx.out.copy(log),
-        Format::Json => lines(ctx, BufReader::new(log)),
-    }
 }
 
 fn lines(ctx: &Context, mut log: impl BufRead) -> Result<(), Failure> {

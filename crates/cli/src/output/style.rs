@@ -66,18 +66,59 @@ impl Style {
     }
 }
 
-/// Takes away what could change a terminal: control characters other than line break and tab, and characters that
+/// The beginnings and the end of what [`Style`] paints.
+const PAINT: [&str; 5] = ["\u{1b}[32m", "\u{1b}[1;31m", "\u{1b}[33m", "\u{1b}[1m", "\u{1b}[0m"];
+
+/// Escapes what could change a terminal in a whole text of ours, and leaves our own colours. The net below everything
+/// that is written; what foreign text can do in spite of it is to show in one of these colours.
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
+    if !text.contains('\u{1b}') {
+        return printable(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\u{1b}') {
+        let (before, from) = rest.split_at(at);
+        shown.push_str(&printable(before));
+        let own = PAINT.iter().find(|paint| from.starts_with(**paint));
+        let length = own.map_or('\u{1b}'.len_utf8(), |paint| paint.len());
+        let (sequence, after) = from.split_at(length);
+        shown.push_str(&own.map_or_else(|| printable(sequence), |paint| Cow::Borrowed(*paint)));
+        rest = after;
+    }
+    shown.push_str(&printable(rest));
+    Cow::Owned(shown)
+}
+
+/// Takes the text from the beginning of a stream of bytes, and leaves a character of which the end has not come yet.
+/// A line that ends as on Windows ends as everywhere.
+pub(crate) fn take_text(bytes: &mut Vec<u8>) -> String {
+    let whole = match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => bytes.len(),
+    };
+    let whole = if bytes[..whole].ends_with(b"\r") { whole - 1 } else { whole };
+    let rest = bytes.split_off(whole);
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    *bytes = rest;
+    text
+}
+
+/// Escapes what could change a terminal: control characters other than line break and tab, and characters that
 /// turn the direction of writing.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.contains(is_unsafe) {
-        Cow::Owned(text.replace(is_unsafe, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
     }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -91,8 +132,40 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_taken_away() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\u{202e}c\n\td"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\n\td");
+    fn control_characters_are_shown_escaped() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\u{202e}c\n\td"), "a\\u{1b}[2Jb\\r\\u{202e}c\n\td");
         assert!(matches!(printable("plain 三"), Cow::Borrowed("plain 三")));
+    }
+
+    #[test]
+    fn our_own_colours_stay_and_no_other_sequence() {
+        let painted = Style::new(true).bad("no\u{1b}[8m \u{1b}]0;title\u{7}");
+        assert_eq!(safe(&painted), "\u{1b}[1;31mno\\u{1b}[8m \\u{1b}]0;title\\u{7}\u{1b}[0m");
+        for paint in ["good", "bad", "warn", "strong"] {
+            let style = Style::new(true);
+            let painted = match paint {
+                "good" => style.good("x"),
+                "bad" => style.bad("x"),
+                "warn" => style.warn("x"),
+                _ => style.strong("x"),
+            };
+            assert_eq!(safe(&painted), painted);
+        }
+    }
+
+    #[test]
+    fn text_is_taken_from_bytes_wherever_they_are_cut() {
+        let whole = "a三\r\nb\u{1b}[2J\r\n".as_bytes();
+        for cut in 0..=whole.len() {
+            let (mut rest, mut text) = (Vec::new(), String::new());
+            for part in [&whole[..cut], &whole[cut..]] {
+                rest.extend_from_slice(part);
+                text.push_str(&take_text(&mut rest));
+            }
+            assert!(rest.is_empty());
+            assert_eq!(text, "a三\nb\u{1b}[2J\n", "cut at {cut}");
+        }
+        let mut wrong = b"\xff\xfea".to_vec();
+        assert_eq!(take_text(&mut wrong), "\u{fffd}\u{fffd}a");
     }
 }

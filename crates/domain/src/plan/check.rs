@@ -1,5 +1,7 @@
 //! Checks of a resolved intent: stages, holds, requirements, entry points, ports. All findings at once.
 
+use std::collections::BTreeSet;
+
 use crate::baseline::{Entries, EntryChange};
 use crate::compat::{DatabaseAnswer, Relation};
 use crate::contract::{DatabaseWay, Verdict};
@@ -10,7 +12,7 @@ use crate::name::ServiceName;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
-use crate::run::Port;
+use crate::run::{DataFolder, Port};
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::version::VersionRef;
@@ -183,9 +185,21 @@ pub(crate) fn warnings(
         warnings.extend(version_warnings(environment, &reference, version, direction));
         let left = from(change).and_then(|left| relation.world.version(&left));
         warnings.extend(left.and_then(|left| database_warning(relation, &reference.service, left, version)));
+        if direction == Direction::Back {
+            warnings.extend(left.and_then(|left| data_warning(&reference.service, left, version)));
+        }
     }
     warnings.extend(promised(relation, environment, goal));
     warnings
+}
+
+/// Data folders are not versioned: what the newer version has written there is what the older one finds.
+fn data_warning(service: &ServiceName, left: &Version, version: &Version) -> Option<String> {
+    let folders: BTreeSet<&str> =
+        left.run.data.iter().chain(&version.run.data).map(DataFolder::as_str).collect();
+    let named = folders.iter().map(|folder| format!("`{folder}`")).collect::<Vec<_>>().join(", ");
+    (!folders.is_empty())
+        .then(|| format!("`{service}` keeps data in {named}, which going back does not touch"))
 }
 
 /// Migrations are run by the service, not by Lockstep, and may not have run here; so this warns and forbids nothing.

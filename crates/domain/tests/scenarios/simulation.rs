@@ -273,6 +273,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             health: HealthCheck::new(Probe::Tcp),
             stop: Stop::default(),
             restart: Restart::default(),
+            data: Vec::new(),
         },
         requires: BTreeMap::new(),
         contracts: Vec::new(),

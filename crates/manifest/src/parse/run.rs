@@ -1,6 +1,6 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
-use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
+use lockstep_domain::run::{DataFolder, HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
 
 use super::field::{command, duration, environment};
 use crate::reader::{Field, Table};
@@ -13,6 +13,7 @@ const MAX_UNHEALTHY_AFTER: u32 = 1_000;
 
 const PORT_EXAMPLE: &str =
     "port = 8080; without it Lockstep picks a free one for each instance and gives it as PORT";
+const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
@@ -22,6 +23,7 @@ pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
     let health = table.table("health", HEALTH_EXAMPLE).and_then(health);
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
+    let data = table.get("data", DATA_EXAMPLE).and_then(|field| data(&field));
     table.finish();
     Some(RunSpec {
         command: run?,
@@ -30,7 +32,21 @@ pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
         health: health.unwrap_or(HealthCheck::new(Probe::Tcp)),
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
+        data: data.unwrap_or_default(),
     })
+}
+
+fn data(field: &Field<'_>) -> Option<Vec<DataFolder>> {
+    let mut folders: Vec<DataFolder> = Vec::new();
+    for element in field.list()? {
+        let Some(folder) = element.parse::<DataFolder>() else { continue };
+        if let Some(other) = folders.iter().find(|other| other.overlaps(&folder)) {
+            element.wrong(format_args!("`{folder}` and `{other}` lie in each other"));
+        } else {
+            folders.push(folder);
+        }
+    }
+    Some(folders)
 }
 
 fn health(table: Table<'_>) -> Option<HealthCheck> {

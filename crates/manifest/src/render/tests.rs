@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::run::DataFolder;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -143,14 +144,24 @@ fn run() -> impl Strategy<Value = RunSpec> {
         },
     );
     let port = prop_oneof![Just(Port::Assigned), (1_u16..).prop_map(Port::Fixed)];
-    (words(), variables(), port, health, stop, restart).prop_map(
-        |(command, variables, port, health, stop, restart)| RunSpec {
+    let data = vec("[a-z]{1,5}(/[a-z]{1,5})?", 0..3).prop_map(|paths| {
+        let mut folders: Vec<DataFolder> = Vec::new();
+        for folder in paths.iter().map(|path| path.parse::<DataFolder>().unwrap()) {
+            if !folders.iter().any(|other| other.overlaps(&folder)) {
+                folders.push(folder);
+            }
+        }
+        folders
+    });
+    (words(), variables(), port, health, stop, restart, data).prop_map(
+        |(command, variables, port, health, stop, restart, data)| RunSpec {
             command,
             variables,
             port,
             health,
             stop,
             restart,
+            data,
         },
     )
 }

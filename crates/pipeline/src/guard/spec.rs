@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use lockstep_confine::Policy;
 use serde::{Deserialize, Serialize};
 
 /// One command to run, with its bounds.
@@ -28,6 +29,9 @@ pub struct GuardSpec {
     /// The file that takes what the command writes to its standard output, in place of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
+    /// What the command may touch; `None` is everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confine: Option<Policy>,
     /// Texts that the log must not show.
     pub secrets: Vec<String>,
 }

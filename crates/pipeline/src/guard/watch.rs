@@ -7,9 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lockstep_confine::{Handshake, Launch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitStatus, getpid, pidfd_open, setrlimit, setsid};
 
+use super::MARK;
 use super::log::{BoundedLog, Room};
 use super::meter::Meter;
 use super::spec::{End, GuardReport, GuardSpec};
@@ -210,19 +212,38 @@ fn start_command(spec: &GuardSpec) -> Result<(PipeReader, Pid), String> {
         Some(path) => Stdio::from(File::create_new(path).map_err(fail)?),
         None => Stdio::from(writer.try_clone().map_err(fail)?),
     };
-    let child = Command::new(program)
-        .args(arguments)
-        .current_dir(&spec.folder)
-        .env_clear()
-        .envs(&spec.env)
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(writer)
-        .process_group(0)
-        .spawn()
-        .map_err(fail)?;
+    let (mut command, handshake) = prepare(spec, program, arguments).map_err(fail)?;
+    let child = command.stdout(stdout).stderr(writer).process_group(0).spawn().map_err(fail)?;
+    // With the command go its ends of the pipes.
+    drop(command);
+    if let Some(handshake) = handshake {
+        handshake.finish().map_err(fail)?;
+    }
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok((reader, pid.ok_or("the kernel gave an impossible process id")?))
+}
+
+/// Prepares the command itself, or the step that confines it first.
+fn prepare(
+    spec: &GuardSpec,
+    program: &str,
+    arguments: &[String],
+) -> io::Result<(Command, Option<Handshake>)> {
+    let Some(policy) = spec.confine.clone() else {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&spec.folder).env_clear().envs(&spec.env).stdin(Stdio::null());
+        return Ok((command, None));
+    };
+    let launch = Launch {
+        program: program.into(),
+        arguments: arguments.to_vec(),
+        folder: spec.folder.clone(),
+        variables: spec.env.clone(),
+        policy,
+    };
+    let (mut command, handshake) = Handshake::prepare(&launch)?;
+    command.envs(spec.env.get_key_value(MARK));
+    Ok((command, Some(handshake)))
 }
 
 fn start_problem(program: &str, folder: &std::path::Path, error: &io::Error) -> String {

@@ -148,6 +148,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             health: HealthCheck::new(Probe::Tcp),
             stop: Stop::default(),
             restart: Restart::default(),
+            data: Vec::new(),
         },
         requires: [].into(),
         contracts: Vec::new(),

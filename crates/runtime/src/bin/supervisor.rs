@@ -3,5 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lockstep_runtime::supervisor::main(std::env::args_os().skip(1))
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|first| first == lockstep_confine::WORD).is_some() {
+        return lockstep_confine::main();
+    }
+    lockstep_runtime::supervisor::main(arguments)
 }

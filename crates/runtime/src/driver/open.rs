@@ -1,5 +1,6 @@
 //! Opens a driver: cleans up what was half-made, and takes over everything that runs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -9,6 +10,7 @@ use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lockstep_confine::Confinement;
 use lockstep_domain::{Instance, InstanceId};
 use rustix::fs::FlockOperation;
 use tokio::sync::{oneshot, watch};
@@ -17,8 +19,8 @@ use tokio::time::timeout;
 
 use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, end, instance_of};
 use crate::folder::InstanceFolder;
+use crate::releases::Releases;
 use crate::status::Status;
-use crate::unpack;
 
 /// How long the supervisors of all instances together are waited for. One that says nothing in this time is followed
 /// like the others; until then its instance is shown as its file says.
@@ -45,6 +47,10 @@ impl LocalDriver {
             options,
             instances: watch::Sender::new(instances),
         };
+        match lockstep_confine::available() {
+            Confinement::Whole => tracing::info!("instances are confined"),
+            confinement => tracing::warn!(%confinement, "instances are not confined wholly"),
+        }
         let driver = Self {
             shared: Arc::new(shared),
             followers: Mutex::new(JoinSet::new()),
@@ -97,8 +103,8 @@ fn prepare(root: &Path) -> Result<(PathBuf, File, Vec<Instance>), OpenError> {
     for folder in [&instances, &releases] {
         make_folder(folder).map_err(explain(folder))?;
     }
-    unpack::remove_rests(&releases).map_err(explain(&releases))?;
-    let found = find_instances(&instances).map_err(explain(&instances))?;
+    let (found, used) = find_instances(&instances).map_err(explain(&instances))?;
+    Releases::at(releases.clone()).clean(&used).map_err(explain(&releases))?;
     Ok((root, lock, found))
 }
 
@@ -106,25 +112,31 @@ fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn find_instances(instances: &Path) -> io::Result<Vec<Instance>> {
-    let mut found = Vec::new();
+/// Returns all instances, and the releases that those run which are not over.
+fn find_instances(instances: &Path) -> io::Result<(Vec<Instance>, BTreeSet<PathBuf>)> {
+    let (mut found, mut used) = (Vec::new(), BTreeSet::new());
     for entry in fs::read_dir(instances)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if InstanceFolder::is_rest(&name) {
             fs::remove_dir_all(instances.join(&name))?;
         } else if let Ok(id) = name.parse::<InstanceId>() {
             match read_instance(&InstanceFolder::of(instances, &id)) {
-                Ok(instance) => found.push(instance),
+                Ok((instance, release)) => {
+                    if !instance.state.is_over() {
+                        used.insert(release);
+                    }
+                    found.push(instance);
+                }
                 Err(error) => {
                     tracing::error!(instance = %id, %error, "instance cannot be read and is left alone");
                 }
             }
         }
     }
-    Ok(found)
+    Ok((found, used))
 }
 
-fn read_instance(folder: &InstanceFolder) -> io::Result<Instance> {
+fn read_instance(folder: &InstanceFolder) -> io::Result<(Instance, PathBuf)> {
     let spec = folder.read_spec()?;
     let status = match Status::read(folder) {
         // The supervisor makes it anew.
@@ -135,5 +147,5 @@ fn read_instance(folder: &InstanceFolder) -> io::Result<Instance> {
     if folder.is_marked_stop() {
         end(&mut instance);
     }
-    Ok(instance)
+    Ok((instance, spec.release_folder))
 }

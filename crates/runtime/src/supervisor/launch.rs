@@ -1,5 +1,6 @@
 //! Starts the process of an instance and the commands that check its health: which program, where, with what.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, PipeReader, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lockstep_confine::{Confinement, Handshake, Launch, Policy};
 use lockstep_domain::run::{Probe, StopSignal};
 use rustix::process::Signal;
 
@@ -15,6 +17,8 @@ use super::output::open_for_process;
 use crate::folder::InstanceFolder;
 use crate::health;
 use crate::process::{MARKER, handed_on, wait_for};
+use crate::releases::check_release;
+use crate::rooms::{self, Rooms};
 use crate::spec::SpecFile;
 
 /// How long a killed command may take to end: more only when it is stuck in the kernel.
@@ -22,26 +26,100 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Most characters of the output of a health command that are shown.
 const SHOWN_BYTES: u64 = 500;
 
-/// Starts the process of an instance.
+/// Makes sure that the process finds its folders and its code as they should be. Returns what had to be set right.
+///
+/// # Errors
+///
+/// Says why the process must not be started.
+pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<PathBuf>, String> {
+    let Some(rooms) = &spec.rooms else { return Ok(Vec::new()) };
+    check_release(&spec.release_folder)
+        .map_err(|why| format!("the unpacked artifact `{}` must not be run: {why}", spec.release))?;
+    rooms::furnish(folder, spec, rooms).map_err(|error| format!("its folders cannot be made: {error}"))
+}
+
+/// Starts the process of an instance, and tells how far it is confined; `None` is one of the first format.
 ///
 /// # Errors
 ///
 /// Says what could not be started, and why.
-pub(super) fn start(folder: &InstanceFolder, spec: &SpecFile, children: &Children) -> Result<Child, String> {
+pub(super) fn start(
+    folder: &InstanceFolder,
+    spec: &SpecFile,
+    children: &Children,
+) -> Result<(Child, Option<Confinement>), String> {
     let explain = |error: io::Error| format!("`{}` cannot be started: {error}", spec.run.command.join(" "));
-    let mut command = prepare(folder, spec, &spec.run.command).map_err(explain)?;
-    command.stdout(open_for_process(&folder.stdout()).map_err(explain)?);
-    command.stderr(open_for_process(&folder.stderr()).map_err(explain)?);
-    children.spawn(&mut command).map_err(explain)
+    let stdout = open_for_process(&folder.stdout()).map_err(explain)?;
+    let stderr = open_for_process(&folder.stderr()).map_err(explain)?;
+    spawn(folder, spec, &spec.run.command, children, (stdout.into(), stderr.into())).map_err(explain)
 }
 
+/// Starts a command of an instance, confined.
+fn spawn(
+    folder: &InstanceFolder,
+    spec: &SpecFile,
+    line: &[String],
+    children: &Children,
+    (stdout, stderr): (Stdio, Stdio),
+) -> io::Result<(Child, Option<Confinement>)> {
+    let Some(rooms) = &spec.rooms else {
+        let mut command = prepare(folder, spec, line)?;
+        let child = children.spawn(command.stdout(stdout).stderr(stderr))?;
+        return Ok((child, None));
+    };
+    let (mut command, handshake) = Handshake::prepare(&launch(folder, spec, rooms, line)?)?;
+    command.env(MARKER, folder.path()).process_group(0).stdout(stdout).stderr(stderr);
+    let child = children.spawn(&mut command)?;
+    // With the command goes its end of the channel: the step is the only one that holds it then.
+    drop(command);
+    match handshake.finish() {
+        Ok(confinement) => Ok((child, Some(confinement))),
+        Err(error) => {
+            let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
+            let _ = children.wait(&child, Some(KILL_PATIENCE));
+            Err(error)
+        }
+    }
+}
+
+fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[String]) -> io::Result<Launch> {
+    let (program, arguments) = split(line)?;
+    let mut own = vec![folder.work(), folder.scratch(), folder.stdout(), folder.stderr()];
+    own.extend(rooms.data_folders(spec));
+    Ok(Launch {
+        program: resolve(&spec.release_folder, program),
+        arguments: arguments.to_vec(),
+        folder: folder.work(),
+        variables: variables(folder, spec),
+        policy: Policy::of_service(&rooms.hidden, &spec.release_folder, own),
+    })
+}
+
+/// Everything that the process gets as its environment.
+fn variables(folder: &InstanceFolder, spec: &SpecFile) -> BTreeMap<String, String> {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let handed = handed_on().filter_map(|(name, value)| Some((name.to_owned(), value.into_string().ok()?)));
+    let mut all: BTreeMap<String, String> = handed.collect();
+    all.insert("TMPDIR".to_owned(), text(folder.scratch()));
+    // The home folder is not writable, and this is where programs look for another place.
+    all.insert("XDG_CACHE_HOME".to_owned(), text(folder.scratch().join("cache")));
+    all.extend(spec.process_variables());
+    all.insert(MARKER.to_owned(), text(folder.path().to_owned()));
+    all
+}
+
+/// Prepares a command of an instance of the first format: in the release, and not confined.
 fn prepare(folder: &InstanceFolder, spec: &SpecFile, line: &[String]) -> io::Result<Command> {
-    let (program, arguments) = line.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+    let (program, arguments) = split(line)?;
     let mut command = Command::new(resolve(&spec.release_folder, program));
     command.args(arguments).current_dir(&spec.release_folder).env_clear();
     command.envs(handed_on()).envs(spec.process_variables()).env(MARKER, folder.path());
     command.stdin(Stdio::null()).process_group(0);
     Ok(command)
+}
+
+fn split(line: &[String]) -> io::Result<(&String, &[String])> {
+    line.split_first().ok_or_else(|| io::Error::other("the command is empty"))
 }
 
 /// A program with a slash is one of the artifact; any other is looked up in `PATH`.
@@ -93,9 +171,9 @@ fn start_check(
 ) -> io::Result<(Child, PipeReader)> {
     let (output, input) = io::pipe()?;
     rustix::io::ioctl_fionbio(&output, true)?;
-    let mut command = prepare(folder, spec, line)?;
-    command.stdout(input.try_clone()?).stderr(input);
-    Ok((children.spawn(&mut command)?, output))
+    let inputs = (input.try_clone()?.into(), input.into());
+    let (child, _) = spawn(folder, spec, line, children, inputs)?;
+    Ok((child, output))
 }
 
 fn said(output: &PipeReader) -> String {

@@ -35,6 +35,11 @@ impl Fixture {
         Self { driver: Some(driver), root, release, next: AtomicU32::new(1) }
     }
 
+    /// Unpacks the test service, unless it is there and unchanged.
+    pub(crate) async fn unpack(&self) {
+        self.driver().unpack(self.release, std::io::Cursor::new(service_artifact())).await.unwrap();
+    }
+
     /// Returns the driver.
     pub(crate) fn driver(&self) -> &LocalDriver {
         self.driver.as_ref().unwrap()
@@ -78,6 +83,7 @@ impl Fixture {
                 health,
                 stop: lockstep_domain::run::Stop::default(),
                 restart: lockstep_domain::run::Restart { backoff_ms: 1, ..Default::default() },
+                data: Vec::new(),
             },
             variables: BTreeMap::new(),
             release: self.release,

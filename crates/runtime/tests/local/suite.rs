@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use lockstep_domain::InstanceState;
 use lockstep_domain::run::{Port, Probe};
-use lockstep_runtime::{Follow, RemoveError, StartError, StopError};
+use lockstep_runtime::{Follow, RemoveError, StartError, StopError, Unpacked};
 
 use crate::fixture::{Fixture, eventually, get, kill, pid_of, runs};
 
@@ -21,7 +21,7 @@ async fn an_instance_becomes_healthy_and_stopping_it_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn the_process_runs_in_the_release_with_the_variables_of_the_specification_and_few_others() {
+async fn the_process_runs_in_a_folder_of_its_own_with_the_variables_of_the_specification_and_few_others() {
     let fixture = Fixture::new().await;
     let mut spec = fixture.spec(&[]);
     spec.run.variables.insert("LEVEL".to_owned(), "info".to_owned());
@@ -35,7 +35,11 @@ async fn the_process_runs_in_the_release_with_the_variables_of_the_specification
     {
         assert!(answer.lines().any(|line| line == wanted), "{wanted} is missing in {answer}");
     }
-    assert!(answer.lines().any(|line| line.starts_with("cwd=") && line.contains("/releases/0707")));
+    assert!(
+        answer
+            .lines()
+            .any(|line| line.starts_with("cwd=") && line.ends_with(&format!("/instances/{id}/work")))
+    );
     assert!(!answer.contains("CARGO"), "variables of this process must not be handed on: {answer}");
 }
 
@@ -312,7 +316,7 @@ async fn an_artifact_is_removed_only_when_nothing_runs_it() {
     fixture.stop(&instance.id).await;
     fixture.driver().remove_release(&release).await.unwrap();
     fixture.driver().remove_release(&release).await.unwrap();
-    assert!(!fixture.driver().is_unpacked(&release));
+    assert!(fixture.driver().unpacked(&release).await == Unpacked::Missing);
     assert!(fixture.driver().releases().await.unwrap().is_empty());
 }
 

@@ -131,11 +131,11 @@ async fn a_supervisor_killed_at_any_moment_of_a_stop_leaves_nothing() {
 #[tokio::test]
 async fn output_written_while_nobody_supervises_reaches_the_log() {
     let mut fixture = Fixture::new().await;
-    let mood = fixture.root().join("mood");
     let mut spec = fixture.spec(&["moody", "say=MOOD_FILE"]);
     spec.run.health.probe = lockstep_domain::run::Probe::Tcp;
-    spec.variables.insert("MOOD_FILE".to_owned(), mood.display().to_string());
+    spec.variables.insert("MOOD_FILE".to_owned(), "mood".to_owned());
     let id = fixture.start(spec).await;
+    let mood = fixture.folder(&id).join("work/mood");
     let instance = fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
     let pid = pid_of(&instance);
     fixture.driver = None;

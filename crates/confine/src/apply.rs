@@ -1,0 +1,188 @@
+//! Applies a policy to this process, as far as the kernel can.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use landlock::{
+    ABI, Access as _, AccessFs, BitFlags, LandlockStatus, PathBeneath, RestrictionStatus, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
+};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::thread::CapabilitySet;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{Access, Entry, Kind, Policy, Rule};
+
+/// What is asked of the kernel. Newer ones could do more, but what they would refuse was not tried here.
+const ASKED: ABI = ABI::V8;
+/// The first version that keeps files from being cut short by those who may not write them.
+const WITH_TRUNCATE: i32 = 3;
+/// The first version that keeps signals and abstract sockets apart.
+const WITH_SCOPES: i32 = 6;
+
+/// Rights of root by which a process could read the memory of others, disks, or files by their number, in spite of
+/// the rules. Ordinary services of root need none of them.
+const AROUND: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::BPF)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_RAWIO)
+    .union(CapabilitySet::SYS_MODULE)
+    .union(CapabilitySet::SYS_BOOT)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::CHECKPOINT_RESTORE)
+    .union(CapabilitySet::SYSLOG)
+    .union(CapabilitySet::MAC_ADMIN)
+    .union(CapabilitySet::MAC_OVERRIDE);
+
+/// How far a process is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confinement {
+    /// Not at all: the kernel does not offer it. Modes of files are all there is.
+    Nothing,
+    /// Files are kept apart, but those that may be read may be cut short too, and signals reach everybody.
+    Partly,
+    /// Files are kept apart; signals and abstract sockets are not.
+    Files,
+    /// Files, signals and abstract sockets are kept apart.
+    Whole,
+}
+
+impl Confinement {
+    const fn of(abi: i32) -> Self {
+        match abi {
+            ..=0 => Self::Nothing,
+            1..WITH_TRUNCATE => Self::Partly,
+            WITH_TRUNCATE..WITH_SCOPES => Self::Files,
+            WITH_SCOPES.. => Self::Whole,
+        }
+    }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => {
+                "not confined, because this kernel has no Landlock: it can read what the user of the server can read"
+            }
+            Self::Partly => {
+                "confined in part, because this kernel is older than 6.2: it can cut files short, and signal others"
+            }
+            Self::Files => "confined, but for signals, which need Linux 6.12: it can signal processes of the same user",
+            Self::Whole => "confined",
+        })
+    }
+}
+
+/// Returns how far this kernel can confine. Must not be called by a process that goes on to confine others' threads:
+/// the answer is found on a thread of its own, which is confined and ends.
+#[must_use]
+pub fn available() -> Confinement {
+    static AVAILABLE: OnceLock<Confinement> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        let tried = std::thread::spawn(|| restrict(Vec::new()).map(|status| confinement(&status)));
+        tried.join().ok().and_then(Result::ok).unwrap_or(Confinement::Nothing)
+    })
+}
+
+/// Confines this process, and everything that it starts, for good.
+pub(crate) fn confine(policy: &Policy) -> io::Result<Confinement> {
+    let policy = on_this_host(policy);
+    let status = restrict(policy.rules(&list))?;
+    let confinement = confinement(&status);
+    if confinement != Confinement::Nothing {
+        give_up_rights()?;
+    }
+    Ok(confinement)
+}
+
+/// Gives up the rights of root that lead around the rules. Nothing can bring them back: `no_new_privs` is set.
+fn give_up_rights() -> io::Result<()> {
+    let mut rights = rustix::thread::capabilities(None)?;
+    for right in AROUND.iter() {
+        // Needs a right itself; without it there is nothing to give up.
+        let _ = rustix::thread::remove_capability_from_bounding_set(right);
+    }
+    if rights.permitted.intersects(AROUND) || rights.inheritable.intersects(AROUND) {
+        let _ = rustix::thread::clear_ambient_capability_set();
+        rights.effective.remove(AROUND);
+        rights.permitted.remove(AROUND);
+        rights.inheritable.remove(AROUND);
+        rustix::thread::set_capabilities(None, rights)?;
+    }
+    Ok(())
+}
+
+/// Links on the way to a folder would make its rule miss.
+fn on_this_host(policy: &Policy) -> Policy {
+    let real = |paths: &[PathBuf]| {
+        paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+    };
+    Policy {
+        hidden: real(&policy.hidden),
+        shared: real(&policy.shared),
+        readable: real(&policy.readable),
+        writable: real(&policy.writable),
+    }
+}
+
+const fn confinement(status: &RestrictionStatus) -> Confinement {
+    match status.landlock {
+        LandlockStatus::Available { effective_abi, .. } => Confinement::of(effective_abi as i32),
+        _ => Confinement::Nothing,
+    }
+}
+
+fn restrict(rules: Vec<Rule>) -> io::Result<RestrictionStatus> {
+    let mut ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(ASKED))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(ASKED)))
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)?;
+    for rule in rules {
+        let Some((place, kind)) = open(&rule.path) else { continue };
+        let rule = PathBeneath::new(place, rights(rule.access, kind));
+        ruleset = ruleset.add_rule(rule).map_err(io::Error::other)?;
+    }
+    ruleset.restrict_self().map_err(io::Error::other)
+}
+
+/// Opens what a rule is for. What has gone meanwhile, and what has become a link, gets none.
+fn open(path: &Path) -> Option<(OwnedFd, FileType)> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).ok()?.st_mode);
+    (kind != FileType::Symlink).then_some((place, kind))
+}
+
+fn rights(access: Access, kind: FileType) -> BitFlags<AccessFs> {
+    let rights = match access {
+        Access::List => AccessFs::ReadDir.into(),
+        Access::Read => AccessFs::from_read(ASKED),
+        Access::Write => AccessFs::from_all(ASKED) & !(AccessFs::MakeBlock | AccessFs::MakeChar),
+    };
+    if kind == FileType::Directory { rights } else { rights & AccessFs::from_file(ASKED) }
+}
+
+fn list(folder: &Path) -> Vec<Entry> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some(Entry { kind: kind(entry.file_type().ok()?), name: entry.file_name() }))
+        .collect()
+}
+
+fn kind(file: fs::FileType) -> Kind {
+    match file {
+        file if file.is_symlink() => Kind::Link,
+        file if file.is_dir() => Kind::Folder,
+        file if file.is_block_device() => Kind::Disk,
+        _ => Kind::File,
+    }
+}
