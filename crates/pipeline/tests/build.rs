@@ -667,7 +667,7 @@ fn a_build_reaches_nothing_of_lockstep_and_of_other_builds() {
          try 'signal itself' 'sleep 100 & kill $!'
          try 'throw away' 'echo x > /dev/null'
 ",
-        "variables = [\"SERVER\"]",
+        "variables = [\"SERVER\"]\n",
     );
     let data = bench.folder.path();
     for (file, text) in [("secrets/password", "horse"), ("journal.db", "records"), ("other/source/file", "x")]
