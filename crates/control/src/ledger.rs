@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::clock_skip;
 use lockstep_domain::world::{FoldError, WORLD_FORMAT, consequences};
 use lockstep_domain::{Actor, Environment, Event, OperationId, Recorded, Timestamp, World};
 use lockstep_store::journal::{AppendError, Journal, JournalError, NewRecord, Record};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, wall};
 
 /// A snapshot is kept after so many records, so that a start never folds many more than this.
 pub(crate) const SNAPSHOT_EVERY: u64 = 5_000;
@@ -93,7 +94,7 @@ impl Ledger {
         catch_up(&journal, &mut world)?;
         Ok(Self {
             folder: folder.to_owned(),
-            clock: Clock::starting_at(world.at),
+            clock: Clock::start(folder, (world.seq > 0).then_some(world.at)),
             world: watch::Sender::new(Arc::new(world)),
             writer: Mutex::new(Writer { journal, snapshot_seq }),
             recent: Mutex::default(),
@@ -110,6 +111,39 @@ impl Ledger {
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<Arc<World>> {
         self.world.subscribe()
+    }
+
+    /// Returns the time, and the newest world: one in which everything that a duration is measured from was moved by every
+    /// skip that the time contains.
+    #[must_use]
+    pub fn look(&self) -> (Timestamp, Arc<World>) {
+        let now = self.now();
+        (now, self.world())
+    }
+
+    /// Records that the clock is behind the wall clock, and sets it. `moved` moves what is measured outside the world.
+    ///
+    /// # Errors
+    /// When nothing can be recorded at the moment; the clock stays behind then, and no duration is shorter for it.
+    pub(crate) fn skip_to_wall(&self, moved: impl FnOnce(u64)) -> Result<(), Problem> {
+        let mut writer = lock(&self.writer);
+        let Some(ms) = clock_skip::due(self.clock.now(), wall()) else { return Ok(()) };
+        let (world, now) = (self.world(), self.clock.now().plus_ms(ms));
+        let (next, recorded) = fold_all(&world, vec![Event::ClockSkipped { ms }], &Actor::lockstep(), now)?;
+        match append(&mut writer.journal, world.seq, &recorded)? {
+            // The world before the clock: whoever has the new time has the world that was moved.
+            Appended::Yes => {
+                self.publish(next, recorded);
+                moved(ms);
+                self.clock.skip(ms);
+                tracing::warn!(
+                    skipped_ms = ms,
+                    "the wall clock is ahead; the difference counts for no duration"
+                );
+            }
+            Appended::OthersFirst => self.refresh(&writer.journal)?,
+        }
+        Ok(())
     }
 
     /// Returns the time.

@@ -28,7 +28,7 @@ const DONE: &str = "done.json";
 const USED: [&str; 6] =
     ["blobs/sha256", "secrets", "mirrors", "builds", "runtime/instances", "runtime/releases"];
 /// What every data folder may have in it, used or not.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "journal",
     "blobs",
     "secrets",
@@ -38,6 +38,7 @@ const KNOWN: [&str; 12] = [
     "scratch",
     "gateways",
     "editions",
+    "clock",
     "place",
     "done",
     "lost+found",
@@ -105,7 +106,7 @@ impl Place {
         let done = *lock(&self.done);
         match examine_journal(&self.folder, &contents, last_record, done) {
             Err(Suspicion::JournalOlder { .. }) if adopt == Adopt::Yes => {
-                self.note(last_record).map_err(write)?
+                self.note(last_record).map_err(write)?;
             }
             other => other?,
         }

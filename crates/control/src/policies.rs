@@ -123,7 +123,9 @@ impl Control {
                     .flat_map(|version| stage_events(world, &version, None, now))
                     .collect()
             };
-            let events: Vec<_> = due(&self.ledger.world(), self.ledger.now());
+            self.follow_wall_clock();
+            let (now, world) = self.ledger.look();
+            let events: Vec<_> = due(&world, now);
             if events.is_empty() {
                 continue;
             }

@@ -36,6 +36,7 @@ enum Next {
 impl Control {
     /// Starts the reconcilers of all environments, and of those that come later.
     pub(crate) fn start_reconcilers(self: &Arc<Self>) {
+        self.follow_wall_clock();
         for name in self.ledger.world().environments.keys() {
             self.start_reconciler(name.clone());
         }
@@ -46,6 +47,14 @@ impl Control {
     pub(crate) fn start_reconciler(self: &Arc<Self>, name: EnvironmentName) {
         let control = Arc::clone(self);
         self.spawn(async move { control.reconcile(&name).await });
+    }
+
+    /// Adds to the clock what it is behind the wall clock.
+    pub(crate) fn follow_wall_clock(&self) {
+        let skipped = tokio::task::block_in_place(|| self.ledger.skip_to_wall(|ms| self.registry.skip(ms)));
+        if let Err(problem) = skipped {
+            tracing::error!(%problem, "the clock could not be set");
+        }
     }
 
     /// Wakes the reconciler of an environment.
@@ -88,10 +97,9 @@ impl Control {
     }
 
     async fn step(self: &Arc<Self>, name: &EnvironmentName) -> Next {
-        let world = self.ledger.world();
+        let (now, world) = self.ledger.look();
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
         self.keep_listening(environment);
-        let now = self.ledger.now();
         self.registry.count_for(name, period(environment), now);
         self.registry.receive(&self.gateway.receipt(name), now);
         let observed = self.registry.observe(name, self.instances_of(name), now);

@@ -37,6 +37,11 @@ pub struct Recorded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// The clock was behind the wall clock, and time was added to it that nobody lived through: durations do not contain it.
+    ClockSkipped {
+        /// How much, in milliseconds.
+        ms: u64,
+    },
     /// A lifecycle was defined, or defined anew.
     LifecycleDefined {
         /// Its name.
@@ -210,6 +215,7 @@ impl Event {
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. }
+            | Self::ClockSkipped { .. }
             | Self::LifecycleDefined { .. }
             | Self::BranchPolicyDefined { .. }
             | Self::ServiceRegistered { .. }
@@ -244,6 +250,7 @@ impl Event {
             | Self::OperationReverted { .. }
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. }
+            | Self::ClockSkipped { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. } => Vec::new(),
         }

@@ -8,6 +8,7 @@ pub mod branch;
 pub mod build_variables;
 pub mod call_address;
 pub mod changelog;
+pub mod clock_skip;
 pub mod commits;
 pub mod compat;
 pub mod compile;

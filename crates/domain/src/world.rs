@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::baseline::OperationId;
 use crate::branch::BranchPolicy;
+use crate::clock_skip;
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
@@ -79,6 +80,10 @@ impl World {
     fn take(&mut self, recorded: &Recorded) -> Result<(), String> {
         let at = recorded.at;
         match &recorded.event {
+            Event::ClockSkipped { ms } => {
+                clock_skip::skip(self, *ms);
+                Ok(())
+            }
             Event::LifecycleDefined { name, lifecycle } => {
                 self.lifecycles.insert(name.clone(), Arc::new(lifecycle.clone()));
                 Ok(())

@@ -34,6 +34,12 @@ impl Instances {
         }
     }
 
+    /// Moves every time by time that was added to the clock.
+    pub(crate) fn skip(&mut self, ms: u64) {
+        let since = self.seen.values_mut().map(|(_, since)| since).chain(self.unrouted.values_mut());
+        since.for_each(|since| *since = since.plus_ms(ms));
+    }
+
     /// Forgets that nobody sends requests to these instances.
     pub(crate) fn forget_unrouted(&mut self, routed: &BTreeSet<InstanceId>) {
         self.unrouted.retain(|id, _| !routed.contains(id));

@@ -91,6 +91,12 @@ impl Registry {
         self.with(&environment, |live| live.publish(table, next))
     }
 
+    /// Moves every time by time that was added to the clock and did not pass.
+    pub fn skip(&self, ms: u64) {
+        let mut environments = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        environments.values_mut().for_each(|live| live.skip(ms));
+    }
+
     /// Takes in a gateway's receipt.
     pub fn receive(&self, receipt: &GatewayReceipt, now: Timestamp) {
         self.with(&receipt.environment, |live| live.receive(receipt, now));

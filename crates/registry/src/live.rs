@@ -161,6 +161,12 @@ impl Live {
         }
     }
 
+    pub(crate) fn skip(&mut self, ms: u64) {
+        self.gateways.values_mut().for_each(|gateway| gateway.seen = gateway.seen.plus_ms(ms));
+        self.instances.skip(ms);
+        self.counting_since = self.counting_since.plus_ms(ms);
+    }
+
     pub(crate) fn tables(&self) -> watch::Receiver<Option<RouteTable>> {
         self.published.subscribe()
     }

@@ -210,6 +210,13 @@ impl Stage {
         self.instances.iter().filter(|instance| instance.environment == environment(name)).cloned().collect()
     }
 
+    /// Adds time to the clock that does not pass, as a server does that finds itself behind the wall clock.
+    pub(crate) fn skip(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.record(Event::ClockSkipped { ms });
+        self.instances.iter_mut().for_each(|instance| instance.since = instance.since.plus_ms(ms));
+    }
+
     /// Lets 10 ms pass, carries out what the reconciler wants, and makes started instances healthy.
     pub(crate) fn step(&mut self, name: &str) {
         self.now = self.now.plus_ms(10);

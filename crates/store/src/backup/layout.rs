@@ -11,9 +11,10 @@ use lockstep_domain::Digest;
 pub const IN_BACKUP: [&str; 5] = ["journal.db", "journal.head", "place.json", "blobs", "secrets"];
 /// What it leaves out: what belongs to the running server, to this host, or can be made again. A restored folder must not go
 /// on with the history of route tables, or with what was done by later records: the original has.
-pub const LEFT_OUT: [&str; 10] = [
+pub const LEFT_OUT: [&str; 11] = [
     "editions.json",
     "done.json",
+    "clock.json",
     "journal.db-wal",
     "journal.db-shm",
     "journal.lock",
