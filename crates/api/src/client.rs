@@ -21,9 +21,10 @@ use crate::problem::{ErrorCode, Problem};
 use crate::token::Token;
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
+    CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
+    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest,
+    VersionView,
 };
 
 /// The largest answer that is read into memory.
@@ -282,6 +283,16 @@ impl Client {
             &format!("/environments/{environment}/holds/{service}/{version}/release"),
             &serde_json::json!({}),
         )
+    }
+
+    /// Ends an instance.
+    pub fn stop_instance(
+        &self,
+        environment: &EnvironmentName,
+        instance: &InstanceId,
+        request: &DismissRequest,
+    ) -> Answer<EnvironmentView> {
+        self.post(&format!("/environments/{environment}/instances/{instance}/stop"), request)
     }
 
     /// Returns an operation.

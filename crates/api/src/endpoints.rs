@@ -13,9 +13,10 @@ use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, EnvironmentSummary, EnvironmentView, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
+    CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
+    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest,
+    VersionView,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -272,6 +273,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             "releaseHold",
             "Releases a hold",
             of::<Map<String, Value>>,
+            Json(of::<EnvironmentView>),
+        ),
+        post(
+            "/environments/{environment}/instances/{instance}/stop",
+            "stopInstance",
+            "Ends an instance: out of the table, drained, told to end; where it is wanted another is started",
+            of::<DismissRequest>,
             Json(of::<EnvironmentView>),
         ),
         query(

@@ -8,7 +8,7 @@ use lockstep_domain::contract::Verdict;
 use lockstep_domain::edition::TableHistory;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
-use lockstep_domain::intent::Configuration;
+use lockstep_domain::intent::{Configuration, Leaving};
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
 use lockstep_domain::service::{Source, Version};
@@ -570,9 +570,21 @@ pub struct OperationRequest {
     /// What happens to holds that stand in the way.
     #[serde(default)]
     pub holds: HoldHandling,
+    /// What becomes of the arms that are left. When it is missing: they stay warm, and going back ends them.
+    #[serde(default)]
+    pub leaving: Option<Leaving>,
     /// Values of secret variables by their key, for a configuration. They go to the secret store and nowhere else.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+}
+
+/// An instance is to be ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DismissRequest {
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// The plan of an intent, and the operation that carries it out.

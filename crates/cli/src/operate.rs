@@ -7,6 +7,7 @@ pub(crate) mod strategy;
 use std::collections::BTreeMap;
 
 use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
+use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Strategy};
 
@@ -34,6 +35,14 @@ pub(crate) struct ChangeOptions {
     release_holds: bool,
 }
 
+/// The option of every command that goes back.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct LeavingOptions {
+    /// Keep what is left running for the warm time, as going forward does; without it, it ends.
+    #[arg(long)]
+    keep_warm: bool,
+}
+
 /// A change of an environment, ready to be asked for.
 pub(crate) struct Change {
     environment: EnvironmentName,
@@ -50,6 +59,7 @@ impl ChangeOptions {
             reason: self.reason.clone(),
             mode: if self.dry_run { Mode::DryRun } else { Mode::Execute },
             holds: if self.release_holds { HoldHandling::Release } else { HoldHandling::Respect },
+            leaving: None,
             secrets: BTreeMap::new(),
         };
         Change { environment, request, no_wait: self.no_wait }
@@ -61,6 +71,13 @@ impl Change {
     #[must_use]
     pub(crate) fn strategy(mut self, strategy: Option<Strategy>) -> Self {
         self.request.strategy = strategy;
+        self
+    }
+
+    /// Sets what becomes of what is left.
+    #[must_use]
+    pub(crate) fn leaving(mut self, options: LeavingOptions) -> Self {
+        self.request.leaving = options.keep_warm.then_some(Leaving::Warm);
         self
     }
 

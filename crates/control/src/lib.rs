@@ -9,6 +9,7 @@ mod clock;
 mod collect;
 mod compat;
 mod contracts;
+mod dismiss;
 mod editions;
 mod environments;
 mod gateways;
@@ -20,6 +21,7 @@ mod policies;
 mod random;
 mod reconciler;
 mod releases;
+mod routed;
 mod secrets;
 mod services;
 
@@ -192,6 +194,7 @@ pub struct Control {
     known_gateways: KnownGateways,
     /// Instances that are being started or could not be, which the driver does not know.
     launches: Mutex<BTreeMap<InstanceId, Instance>>,
+    routed: routed::Routed,
     /// Why an environment's gateway does not listen.
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
     wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
@@ -259,6 +262,7 @@ impl Control {
             gateway,
             known_gateways,
             launches: Mutex::default(),
+            routed: routed::Routed::default(),
             deaf: Mutex::default(),
             wakes: Mutex::default(),
             unpacked: tokio::sync::RwLock::default(),

@@ -84,14 +84,16 @@ impl Control {
             HoldHandling::Respect => Vec::new(),
             HoldHandling::Release => release_all(&mut world, environment, &request.intent),
         };
-        let plan = plan(
+        let intent = self.with_instances(&world, environment, &request.intent)?;
+        let mut plan = plan(
             Relation { world: &world, contracts: &self.stored_contracts() },
             environment,
-            &request.intent,
+            &intent,
             request.strategy.as_ref(),
             now,
         )
         .map_err(|refusals| refused(&request.intent, environment, &refusals))?;
+        plan.leaving = request.leaving.unwrap_or(plan.leaving);
         self.check_artifacts(&world, &plan)?;
         Ok((plan, released))
     }

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compile::compile_routes;
-use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::reconcile::{Action, next_actions, next_look};
-use lockstep_domain::{Arm, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp};
+use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
+use lockstep_domain::{Arm, Environment, EnvironmentName, Event, Instance, InstanceId};
 use lockstep_registry::CountingPeriod;
 use lockstep_runtime::StopError;
 use tokio::sync::Notify;
@@ -111,11 +110,14 @@ impl Control {
             }
             return Next::Again;
         }
-        let actions = next_actions(environment, &observed, now);
-        if self.act(environment, actions).await {
-            Next::Again
-        } else {
-            Next::Wait(pause(environment, &observed, now))
+        self.tell_routed(name, &observed.instances);
+        let look = Look { world: &world, environment, observed: &observed, now };
+        if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
+    }
+
+    fn tell_routed(&self, name: &EnvironmentName, instances: &[Instance]) {
+        if let Some(table) = self.registry.tables(name).borrow().as_ref() {
+            tokio::task::block_in_place(|| self.routed.tell(&self.driver, table, instances));
         }
     }
 
@@ -206,11 +208,12 @@ fn period(environment: &Environment) -> Option<CountingPeriod> {
     }
 }
 
-fn pause(environment: &Environment, observed: &Observed, now: Timestamp) -> Duration {
+fn pause(look: Look<'_>) -> Duration {
+    let Look { environment, observed, now, .. } = look;
     let draining =
         observed.unrouted_since.keys().any(|id| observed.in_flight.get(id).is_some_and(|&count| count > 0));
     let watching = environment.operation.is_some();
     let longest = if draining || watching { DRAIN_PAUSE } else { LONGEST_PAUSE };
-    let next = next_look(environment, observed, now).map(|at| Duration::from_millis(at.since_ms(now)));
+    let next = next_look(look).map(|at| Duration::from_millis(at.since_ms(now)));
     next.map_or(longest, |next| next.clamp(Duration::from_millis(1), longest))
 }

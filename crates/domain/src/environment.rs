@@ -9,12 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
 use crate::gateway_rules::GatewayRules;
-use crate::instance::{Arm, ConfigRevision};
+use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
 use crate::operation::{Operation, Phase};
 use crate::time::Timestamp;
 use crate::version::VersionRef;
+
+/// Most arms of a service that are warm at a time: what was replaced last, and what came before it in case both are bad.
+pub const MAX_WARM_ARMS: usize = 2;
+/// Dismissed instances that are remembered: each ends within a minute or so, and a memory for ever would only grow.
+const MAX_DISMISSED: usize = 1_000;
 
 /// What a person decides about an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +58,9 @@ pub struct Environment {
     /// Arms that stay warm, until when.
     #[serde(with = "pairs")]
     pub warm: OrdMap<Arm, Timestamp>,
+    /// Instances that are to end whatever their arm is wanted for, the newest last.
+    #[serde(default)]
+    pub dismissed: Vector<InstanceId>,
     /// The operation under way.
     pub operation: Option<Arc<Operation>>,
     /// Operations that are over, oldest first.
@@ -82,6 +90,7 @@ impl Environment {
             replicas: OrdMap::new(),
             holds: OrdMap::new(),
             warm: OrdMap::new(),
+            dismissed: Vector::new(),
             operation: None,
             operations: Vector::new(),
         }
@@ -135,6 +144,54 @@ impl Environment {
     #[must_use]
     pub fn keeps_warm(&self, arm: &Arm, now: Timestamp) -> bool {
         self.warm.get(arm).is_some_and(|&until| now < until)
+    }
+
+    /// Tells whether an instance is to end whatever its arm is wanted for.
+    #[must_use]
+    pub fn is_dismissed(&self, instance: &InstanceId) -> bool {
+        self.dismissed.contains(instance)
+    }
+
+    /// Tells whether the operation under way puts another instance in the place of this one.
+    #[must_use]
+    pub fn is_to_be_replaced(&self, instance: &InstanceId) -> bool {
+        let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
+        let restarts = self.operation.as_ref().filter(preparing).map(|operation| &operation.plan.restarts);
+        restarts.is_some_and(|restarts| restarts.contains(instance))
+    }
+
+    /// Dismisses an instance. Folding only.
+    pub(crate) fn dismiss(&mut self, instance: &InstanceId) {
+        self.dismissed.push_back(instance.clone());
+        if self.dismissed.len() > MAX_DISMISSED {
+            self.dismissed.pop_front();
+        }
+    }
+
+    /// Keeps an arm warm from now on, and of each service only the newest few. Folding only.
+    pub(crate) fn keep_warm(&mut self, arm: Arm, now: Timestamp) {
+        let still = self.warm.iter().filter(|(_, until)| now < **until);
+        self.warm = still.map(|(arm, until)| (arm.clone(), *until)).collect();
+        let of_service = |arm: &Arm| arm.service.clone();
+        let service = of_service(&arm);
+        self.warm.insert(arm.clone(), now.plus_ms(self.settings.warm_ms));
+        let mut others: Vec<_> =
+            self.warm.iter().filter(|(other, _)| other.service == service && **other != arm).collect();
+        others.sort_by_key(|(_, until)| std::cmp::Reverse(**until));
+        let too_many: Vec<_> =
+            others.into_iter().skip(MAX_WARM_ARMS - 1).map(|(arm, _)| arm.clone()).collect();
+        for arm in &too_many {
+            self.warm.remove(arm);
+        }
+    }
+
+    /// Takes new settings in, also for what is warm now. Folding only.
+    pub(crate) fn take_settings(&mut self, settings: &EnvironmentSettings) {
+        let before = self.settings.warm_ms;
+        let left = |until: &Timestamp| Timestamp(until.0.saturating_sub(before));
+        let warm = self.warm.iter().map(|(arm, until)| (arm.clone(), left(until).plus_ms(settings.warm_ms)));
+        self.warm = warm.collect();
+        self.settings = settings.clone();
     }
 
     /// Changes the phase of the operation under way. Folding only.

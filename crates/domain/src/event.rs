@@ -12,6 +12,7 @@ use crate::branch::BranchPolicy;
 use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
+use crate::instance::InstanceId;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::Operation;
@@ -166,6 +167,16 @@ pub enum Event {
         /// Its environment.
         environment: EnvironmentName,
     },
+    /// An instance is to end, whatever its arm is wanted for: another takes its place where one is wanted.
+    InstanceDismissed {
+        /// Where it runs.
+        environment: EnvironmentName,
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
     /// A version must not come back to an environment by itself.
     HoldPlaced {
         /// Where.
@@ -210,6 +221,7 @@ impl Event {
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
+            | Self::InstanceDismissed { environment, .. }
             | Self::HoldPlaced { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),

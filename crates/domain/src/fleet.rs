@@ -19,15 +19,19 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// Sorts the instances of an arm of which `wanted` are to stand.
     ///
-    /// Healthy ones stand first, then those that were healthy, then those that are on their way; of equals the older
-    /// one, so that scaling down takes the newest.
+    /// Healthy ones stand first, and of them those that nobody takes the place of; then those that were healthy, then
+    /// those that are on their way. Of equals the older one stands, so that scaling down takes the newest. What was
+    /// dismissed never stands.
     #[must_use]
-    pub fn of(observed: &'a Observed, arm: &'a Arm, wanted: u32) -> Self {
-        let mut alive: Vec<_> = observed.of(arm).filter(|instance| is_alive(instance)).collect();
-        alive.sort_by(|a, b| (rank(a), a.since, &a.id).cmp(&(rank(b), b.since, &b.id)));
+    pub fn of(environment: &Environment, observed: &'a Observed, arm: &Arm, wanted: u32) -> Self {
+        let alive = observed.instances.iter().filter(|instance| instance.arm == *arm && is_alive(instance));
+        let (dismissed, mut alive): (Vec<_>, Vec<_>) =
+            alive.partition(|instance| environment.is_dismissed(&instance.id));
+        let leaves = |instance: &Instance| environment.is_to_be_replaced(&instance.id);
+        alive.sort_by_cached_key(|instance| (rank(instance), leaves(instance), instance.since, &instance.id));
         let rest = alive.split_off(alive.len().min(usize::try_from(wanted).unwrap_or(usize::MAX)));
-        let waited_for = alive.iter().any(|instance| !instance.state.is_healthy());
-        let mut fleet = Self { standing: alive, ..Self::default() };
+        let waited_for = alive.iter().any(|instance| !instance.state.is_healthy() || leaves(instance));
+        let mut fleet = Self { standing: alive, coming: Vec::new(), surplus: dismissed };
         for instance in rest {
             let is_coming = instance.state == InstanceState::Starting;
             let keep = waited_for && is_coming && fleet.coming.is_empty();
@@ -38,8 +42,8 @@ impl<'a> Fleet<'a> {
 
     /// Sorts the instances of an arm that serves, or is about to.
     #[must_use]
-    pub fn serving(environment: &Environment, observed: &'a Observed, arm: &'a Arm) -> Self {
-        Self::of(observed, arm, environment.replicas_of(&arm.service))
+    pub fn serving(environment: &Environment, observed: &'a Observed, arm: &Arm) -> Self {
+        Self::of(environment, observed, arm, environment.replicas_of(&arm.service))
     }
 
     /// Counts the standing instances that may be given requests.

@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::instance::InstanceId;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
@@ -66,6 +67,14 @@ pub enum Intent {
         /// How many.
         replicas: u32,
     },
+    /// Put a new instance in the place of each of a service, one after the other.
+    Restart {
+        /// The service.
+        service: ServiceName,
+        /// Only these instances; empty for all that the baseline wants.
+        #[serde(default)]
+        instances: Vec<InstanceId>,
+    },
     /// Take services out of the environment.
     Remove {
         /// Which.
@@ -101,8 +110,29 @@ impl fmt::Display for Intent {
                 write!(f, "configure {service}: {}", keys.join(", "))
             }
             Self::Scale { service, replicas } => write!(f, "scale {service} to {replicas}"),
+            Self::Restart { service, instances } if instances.is_empty() => write!(f, "restart {service}"),
+            Self::Restart { instances, .. } => write!(f, "restart {}", join(instances)),
             Self::Remove { services } => write!(f, "remove {}", join(services)),
         }
+    }
+}
+
+/// What becomes of the arms that an operation leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// They run on for the warm time of the environment. What an older release recorded meant this.
+    #[default]
+    Warm,
+    /// They end once no request is under way at them.
+    Ends,
+}
+
+impl Leaving {
+    /// Tells whether it is what an older release meant.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        *self == Self::Warm
     }
 }
 

@@ -24,6 +24,7 @@ pub mod gateway_rules;
 pub mod instance;
 pub mod intent;
 pub mod lifecycle;
+pub mod mend;
 pub mod name;
 pub mod observed;
 pub mod operation;

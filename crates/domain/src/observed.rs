@@ -19,8 +19,19 @@ pub struct Observed {
     pub tables: Tables,
     /// Requests of each arm since [`Observed::counting_since`].
     pub traffic: BTreeMap<Arm, ArmTraffic>,
+    /// How often instances of an arm had to be replaced lately.
+    pub troubles: BTreeMap<Arm, Trouble>,
     /// When the counting began: at the last change of weights, or later when the server was started anew.
     pub counting_since: Timestamp,
+}
+
+/// How often instances of an arm had to be replaced, without a long quiet time in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Trouble {
+    /// So many in a row: they failed, or were ended because they stayed unhealthy.
+    pub in_a_row: u32,
+    /// When the last one was seen.
+    pub last: Timestamp,
 }
 
 /// Whether every gateway serves the newest table.

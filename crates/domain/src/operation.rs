@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
-use crate::instance::{Arm, ConfigRevision};
-use crate::intent::{Configuration, Intent, Step, Strategy};
+use crate::instance::{Arm, ConfigRevision, InstanceId};
+use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
 use crate::time::Timestamp;
 use crate::version::VersionRange;
@@ -52,6 +52,12 @@ pub struct Plan {
     /// A replica count that is recorded with the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<NewReplicas>,
+    /// Instances that another takes the place of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<InstanceId>,
+    /// What becomes of the arms that it leaves.
+    #[serde(default, skip_serializing_if = "Leaving::is_warm")]
+    pub leaving: Leaving,
     /// Services whose present version is held once the operation is done, because it goes back from it.
     #[serde(default)]
     pub holds: Vec<ServiceName>,

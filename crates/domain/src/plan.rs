@@ -10,7 +10,7 @@ mod resolve;
 use crate::baseline::{EntryChange, difference};
 use crate::compat::Relation;
 use crate::environment::Environment;
-use crate::intent::{Intent, Strategy};
+use crate::intent::{Intent, Leaving, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Move, Plan, Readiness, Reason};
 use crate::time::Timestamp;
@@ -47,7 +47,7 @@ pub fn plan(
         }
     };
     let changes = difference(environment.entries(), &resolved.target);
-    if changes.is_empty() && resolved.configuration.is_none() && resolved.replicas.is_none() {
+    if changes.is_empty() && resolved.changes_nothing_else() {
         refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
         return Err(refusals);
     }
@@ -106,9 +106,9 @@ fn assemble(
             .collect()
     });
     let waves = waves.collect();
-    let holds = match resolved.direction {
-        Direction::Back => held_after(changes, relation.world),
-        Direction::Forward => Vec::new(),
+    let (holds, leaving) = match resolved.direction {
+        Direction::Back => (held_after(changes, relation.world), Leaving::Ends),
+        Direction::Forward => (Vec::new(), Leaving::Warm),
     };
     Plan {
         parent: environment.baselines.current().number,
@@ -118,6 +118,8 @@ fn assemble(
         waves,
         configuration: resolved.configuration,
         replicas: resolved.replicas,
+        restarts: resolved.restarts,
+        leaving,
         holds,
     }
 }

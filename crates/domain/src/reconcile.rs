@@ -9,18 +9,24 @@ use crate::environment::{Environment, Hold};
 use crate::event::Event;
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceId, InstanceState};
-use crate::intent::Strategy;
+use crate::intent::{Intent, Strategy};
+use crate::mend;
 use crate::name::{Actor, ServiceName};
 use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
+use crate::run::ReplaceAfter;
 use crate::time::Timestamp;
 use crate::verdict::{Verdict, judge};
 use crate::version::VersionRef;
+use crate::world::World;
 
 /// An instance that nobody sends requests to any more is stopped after this time even if requests are still under way.
 pub const DRAIN_TIMEOUT_MS: u64 = 30_000;
-/// A failed instance of a settled baseline is replaced after this pause, so that a broken one does not spin.
-pub const REPLACE_PAUSE_MS: u64 = 5_000;
+/// An instance that was told to end is killed after its stop timeout, and gone within this time after that.
+pub const KILLED_WITHIN_MS: u64 = 10_000;
+/// What an operation allows on top of the times of the manifest for instances to become healthy: artifacts are unpacked, and
+/// many may start at once on a machine that is busy.
+pub const PREPARED_WITHIN_MS: u64 = 60_000;
 /// What is left of an instance that is over is kept for this time, for its log.
 pub const KEEP_OVER_MS: u64 = 60 * 60 * 1_000;
 
@@ -51,34 +57,63 @@ pub enum Action {
     },
 }
 
+/// Everything a decision is made from.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The newest world.
+    pub world: &'a World,
+    /// The environment in it that is looked at.
+    pub environment: &'a Environment,
+    /// What is seen of it.
+    pub observed: &'a Observed,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// Returns what is to be done now. An empty answer means: wait until something changes, or until [`next_look`].
 #[must_use]
-pub fn next_actions(environment: &Environment, observed: &Observed, now: Timestamp) -> Vec<Action> {
-    let wanted = wanted(environment);
-    let mut actions = starts(environment, observed, &wanted, now);
-    actions.extend(ends(environment, observed, &wanted, now));
-    if let Some(operation) = &environment.operation {
-        let events = progress(environment, operation, observed, now);
-        actions.extend((!events.is_empty()).then_some(Action::Record { events }));
+pub fn next_actions(look: Look<'_>) -> Vec<Action> {
+    let wanted = wanted(look.environment);
+    let mut actions = starts(look, &wanted);
+    actions.extend(ends(look, &wanted));
+    let mut events: Vec<_> = baseline_arms(look.environment)
+        .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
+        .collect();
+    if let Some(operation) = &look.environment.operation {
+        events.extend(progress(look, operation));
     }
+    actions.extend((!events.is_empty()).then_some(Action::Record { events }));
     actions
 }
 
-/// Returns when to look again although nothing changes: the end of a bake, of a warm time, of a pause.
+/// Returns when to look again although nothing changes: the end of a bake, of a warm time, of a pause, of patience.
 #[must_use]
-pub fn next_look(environment: &Environment, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-    let bake = environment.operation.as_ref().and_then(|operation| match operation.phase {
+pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
+    let Look { environment, observed, now, .. } = look;
+    let operation = environment.operation.as_ref().and_then(|operation| match operation.phase {
         Phase::Shifted { wave, step, since } => {
             let step = operation.plan.steps_of(wave).get(step).copied()?;
             Some(since.max(observed.counting_since).plus_ms(step.bake_ms))
         }
+        Phase::Preparing { since, .. } => {
+            Some(since.plus_ms(patience_ms(look.world, environment, operation)))
+        }
         _ => None,
     });
     let warm = environment.warm.values().copied();
-    let over = observed.instances.iter().filter(|instance| instance.state.is_over()).map(|i| i.since);
-    let over = over.flat_map(|since| [since.plus_ms(REPLACE_PAUSE_MS), since.plus_ms(KEEP_OVER_MS)]);
+    let over = observed.instances.iter().filter(|instance| instance.state.is_over());
+    let over = over.map(|instance| instance.since.plus_ms(KEEP_OVER_MS));
+    let pauses = baseline_arms(environment).filter_map(|arm| mend::not_before(observed, &arm));
+    let sick = observed.instances.iter().filter_map(|instance| mend::sick_at(look.world, instance));
     let drains = observed.unrouted_since.values().map(|since| since.plus_ms(DRAIN_TIMEOUT_MS));
-    bake.into_iter().chain(warm).chain(over).chain(drains).filter(|&at| at > now).min()
+    let ends = observed.instances.iter().filter_map(|instance| given_up_at(look.world, instance));
+    let all =
+        operation.into_iter().chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
+    all.filter(|&at| at > now).min()
+}
+
+fn baseline_arms(environment: &Environment) -> impl Iterator<Item = Arm> {
+    environment.entries().iter().map(|(service, entry)| entry.arm(service))
 }
 
 /// How many instances of each arm should run, apart from warm ones.
@@ -114,43 +149,44 @@ fn prepared(operation: &Operation) -> Vec<&Move> {
     waves.filter(|(wave, _)| upfront || *wave <= reached).flat_map(|(_, moves)| moves).collect()
 }
 
-fn starts(
-    environment: &Environment,
-    observed: &Observed,
-    wanted: &BTreeMap<Arm, u32>,
-    now: Timestamp,
-) -> Vec<Action> {
-    let missing = |(arm, &count): (&Arm, &u32)| {
-        let failed =
-            observed.of(arm).filter(|instance| matches!(instance.state, InstanceState::Failed { .. }));
-        let last_failure = failed.map(|instance| instance.since).max();
-        let pausing = last_failure.is_some_and(|at| now < at.plus_ms(REPLACE_PAUSE_MS));
-        let on_trial =
-            environment.entries().get(&arm.service).is_none_or(|entry| entry.arm(&arm.service) != *arm);
-        let count = count.saturating_sub(observed.alive(arm));
-        // A failure on trial takes the operation back; it is not tried again.
-        let failed = last_failure.is_some_and(|at| after_begin(environment, at));
-        let hold_back = pausing || (on_trial && failed);
-        (count > 0 && !hold_back).then(|| Action::Start { arm: arm.clone(), count })
+fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
+    let missing = |(arm, &wanted): (&Arm, &u32)| {
+        let count = missing(look, arm, wanted);
+        (count > 0).then(|| Action::Start { arm: arm.clone(), count })
     };
     wanted.iter().filter_map(missing).collect()
 }
 
-fn after_begin(environment: &Environment, at: Timestamp) -> bool {
-    environment.operation.as_ref().is_some_and(|operation| at >= operation.begun)
+/// How many instances of an arm are to be started now.
+fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
+    let Look { world, environment, observed, now } = look;
+    let fleet = Fleet::of(environment, observed, arm, wanted);
+    let is_baseline =
+        environment.entries().get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == *arm);
+    let hold_back = match is_baseline {
+        true => mend::not_before(observed, arm).is_some_and(|at| now < at),
+        // A failure on trial takes the operation back; it is not tried again.
+        false => observed.of(arm).any(|instance| failed_since_begun(environment, instance)),
+    };
+    if hold_back || mend::is_port_taken(world, observed, arm) {
+        return 0;
+    }
+    let another = is_baseline && mend::needs_another(world, environment, &fleet, arm, now);
+    wanted.saturating_sub(fleet.size()).max(u32::from(another))
 }
 
-fn ends(
-    environment: &Environment,
-    observed: &Observed,
-    wanted: &BTreeMap<Arm, u32>,
-    now: Timestamp,
-) -> Vec<Action> {
+fn failed_since_begun(environment: &Environment, instance: &Instance) -> bool {
+    let failed = matches!(instance.state, InstanceState::Failed { .. });
+    failed && environment.operation.as_ref().is_some_and(|operation| instance.since >= operation.begun)
+}
+
+fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
+    let Look { environment, observed, now, .. } = look;
     let arms: BTreeSet<&Arm> = observed.instances.iter().map(|instance| &instance.arm).collect();
     let surplus = arms.into_iter().flat_map(|arm| {
         let warm = || environment.keeps_warm(arm, now).then(|| environment.replicas_of(&arm.service));
         let limit = wanted.get(arm).copied().or_else(warm).unwrap_or(0);
-        Fleet::of(observed, arm, limit).surplus
+        Fleet::of(environment, observed, arm, limit).surplus
     });
     let stops = surplus.filter(|instance| drained(observed, instance, now));
     let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });
@@ -167,14 +203,10 @@ fn drained(observed: &Observed, instance: &Instance, now: Timestamp) -> bool {
         .is_some_and(|since| in_flight == 0 || now >= since.plus_ms(DRAIN_TIMEOUT_MS))
 }
 
-fn progress(
-    environment: &Environment,
-    operation: &Operation,
-    observed: &Observed,
-    now: Timestamp,
-) -> Vec<Event> {
+fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
+    let Look { environment, observed, now, .. } = look;
     match &operation.phase {
-        Phase::Preparing { wave, .. } => prepare(environment, operation, *wave, observed),
+        Phase::Preparing { wave, since } => prepare(look, operation, *wave, *since),
         Phase::Shifted { wave, step, since } => {
             watch(environment, operation, observed, At { wave: *wave, step: *step, since: *since, now })
         }
@@ -186,20 +218,22 @@ fn progress(
     }
 }
 
-fn prepare(environment: &Environment, operation: &Operation, wave: usize, observed: &Observed) -> Vec<Event> {
-    let scaled = operation
-        .plan
-        .replicas
-        .iter()
-        .filter_map(|new| environment.entries().get(&new.service).map(|entry| entry.arm(&new.service)));
-    let targets: Vec<_> = prepared(operation).into_iter().filter_map(Move::to_arm).chain(scaled).collect();
+fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
+    let Look { environment, observed, now, .. } = look;
+    let kept = kept_arms(environment, operation);
+    let targets: Vec<_> =
+        prepared(operation).into_iter().filter_map(Move::to_arm).chain(kept.iter().cloned()).collect();
     if let Some(cause) = targets.iter().find_map(|arm| failure(operation, observed, arm)) {
         return vec![revert(operation, cause)];
     }
-    let ready = |arm: &Arm| {
-        Fleet::serving(environment, observed, arm).healthy() >= environment.replicas_of(&arm.service)
-    };
-    if !targets.iter().all(ready) {
+    let lacking = targets.iter().find(|arm| {
+        Fleet::serving(environment, observed, arm).healthy() < environment.replicas_of(&arm.service)
+    });
+    if let Some(arm) = lacking {
+        let given_up = now >= since.plus_ms(patience_ms(look.world, environment, operation));
+        return if given_up { vec![revert(operation, lack(environment, observed, arm))] } else { vec![] };
+    }
+    if !kept.iter().all(|arm| is_settled(look, arm)) {
         return vec![];
     }
     let Some(moves) = operation.plan.waves.get(wave) else {
@@ -211,11 +245,69 @@ fn prepare(environment: &Environment, operation: &Operation, wave: usize, observ
     vec![shift(operation, wave, 0, reason)]
 }
 
+/// The arms that stay and of which an operation changes the instances: how many there are, or which.
+fn kept_arms(environment: &Environment, operation: &Operation) -> Vec<Arm> {
+    let scaled = operation.plan.replicas.iter().map(|new| &new.service);
+    let restarted = match &operation.intent {
+        Intent::Restart { service, .. } => Some(service),
+        _ => None,
+    };
+    let entry = |service: &ServiceName| Some(environment.entries().get(service)?.arm(service));
+    scaled.chain(restarted).filter_map(entry).collect()
+}
+
+/// Tells whether exactly the wanted instances of an arm are left: none is too many, none is to be replaced, and what was told to
+/// end has ended.
+fn is_settled(look: Look<'_>, arm: &Arm) -> bool {
+    let Look { world, environment, observed, now } = look;
+    let fleet = Fleet::serving(environment, observed, arm);
+    let leaves = |instance: &&Instance| environment.is_to_be_replaced(&instance.id);
+    let ends = |instance: &Instance| given_up_at(world, instance).is_some_and(|at| now < at);
+    let others_left = !fleet.surplus.is_empty() || !fleet.coming.is_empty();
+    !others_left && !fleet.standing.iter().any(leaves) && !observed.of(arm).any(ends)
+}
+
+/// When an instance that was told to end is not waited for any more: it is killed before, unless the kernel holds it.
+fn given_up_at(world: &World, instance: &Instance) -> Option<Timestamp> {
+    let run = mend::run_of(world, &instance.arm)?;
+    let limit_ms = run.stop.timeout_ms.saturating_add(KILLED_WITHIN_MS);
+    (instance.state == InstanceState::Stopping).then(|| instance.since.plus_ms(limit_ms))
+}
+
+/// How long instances may take to become healthy before an operation is taken back: twice their start timeouts, the time
+/// after which an unhealthy one is replaced, and what unpacking takes; as often as there is one to be restarted.
+fn patience_ms(world: &World, environment: &Environment, operation: &Operation) -> u64 {
+    let moved = operation.plan.moves().filter_map(Move::to_arm);
+    let arms = moved.chain(kept_arms(environment, operation));
+    let of_arm = |arm: Arm| {
+        let run = mend::run_of(world, &arm)?;
+        let replaced = match run.replace_after {
+            ReplaceAfter::Ms(ms) if operation.plan.waves.is_empty() => ms,
+            _ => 0,
+        };
+        Some(run.health.start_timeout_ms.saturating_mul(2).saturating_add(replaced))
+    };
+    let longest = arms.filter_map(of_arm).max().unwrap_or_default();
+    let rounds = u64::try_from(operation.plan.restarts.len()).unwrap_or(u64::MAX).max(1);
+    longest.saturating_add(PREPARED_WITHIN_MS).saturating_mul(rounds)
+}
+
+/// Says what an operation waited for in vain.
+fn lack(environment: &Environment, observed: &Observed, arm: &Arm) -> String {
+    let fleet = Fleet::serving(environment, observed, arm);
+    let (healthy, wanted) = (fleet.healthy(), environment.replicas_of(&arm.service));
+    let others = fleet.standing.iter().chain(&fleet.coming).filter(|instance| !instance.state.is_healthy());
+    let others: Vec<_> =
+        others.map(|instance| format!("{} is {}", instance.id, mend::sickness(instance))).collect();
+    let others = if others.is_empty() { "no other runs".to_owned() } else { others.join(", ") };
+    format!("{arm} had {healthy} of {wanted} instances healthy when the time was over: {others}")
+}
+
 /// An instance of a new arm that failed since the operation began takes the operation back.
 fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<String> {
-    observed.of(arm).filter(|instance| instance.since >= operation.begun).find_map(|instance| match &instance
-        .state
-    {
+    let restarted = |instance: &&Instance| operation.plan.restarts.contains(&instance.id);
+    let fresh = observed.of(arm).filter(|instance| instance.since >= operation.begun && !restarted(instance));
+    fresh.into_iter().find_map(|instance| match &instance.state {
         InstanceState::Failed { reason } => {
             Some(format!("{} did not become healthy: {reason}", instance.arm))
         }

@@ -32,6 +32,34 @@ pub struct RunSpec {
     /// Folders that the service keeps over its versions, one of each in an environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<DataFolder>,
+    /// What to do with an instance that runs and stays unhealthy.
+    #[serde(default, skip_serializing_if = "ReplaceAfter::is_usual")]
+    pub replace_after: ReplaceAfter,
+}
+
+/// How long an instance may be unhealthy before another takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplaceAfter {
+    /// So many milliseconds.
+    Ms(u64),
+    /// It is left alone, however long it takes.
+    Never,
+}
+
+impl Default for ReplaceAfter {
+    /// A minute: longer than a pause of garbage collection or a slow neighbour, shorter than a person needs to come.
+    fn default() -> Self {
+        Self::Ms(60_000)
+    }
+}
+
+impl ReplaceAfter {
+    /// Tells whether it is what holds where nothing is said.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why a text is not the path of a data folder.

@@ -15,9 +15,10 @@ use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
 use crate::gateway::GatewayIdentity;
+use crate::intent::Leaving;
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
-use crate::operation::{Operation, Phase};
+use crate::operation::{Move, Operation, Phase};
 use crate::service::{Service, Version};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -209,7 +210,7 @@ impl World {
         let Some(name) = event.environment() else { return Ok(()) };
         self.with_environment(name, |environment| match event {
             Event::EnvironmentChanged { settings, .. } => {
-                environment.settings = settings.clone();
+                environment.take_settings(settings);
                 Ok(())
             }
             Event::WavePrepared { operation, wave, .. } => {
@@ -225,6 +226,10 @@ impl World {
                 finish(environment, *operation, *baseline, at)
             }
             Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
+            Event::InstanceDismissed { instance, .. } => {
+                environment.dismiss(instance);
+                Ok(())
+            }
             Event::HoldPlaced { version, hold, .. } => {
                 environment.holds.insert(version.clone(), hold.clone());
                 Ok(())
@@ -279,7 +284,7 @@ fn advance(environment: &mut Environment, operation: OperationId, phase: Phase) 
     }
 }
 
-/// Makes the target the current baseline and keeps what it came from warm.
+/// Makes the target the current baseline, and keeps what it came from warm where the plan says so.
 fn finish(
     environment: &mut Environment,
     id: OperationId,
@@ -294,16 +299,11 @@ fn finish(
     }
     advance(environment, id, Phase::Done { baseline, at })?;
     let operation = environment.operation.take().expect("`advance` found the operation");
-    let until = at.plus_ms(environment.settings.warm_ms);
-    environment.warm =
-        environment.warm.iter().filter(|(_, end)| at < **end).map(|(a, t)| (a.clone(), *t)).collect();
-    for part in operation.plan.moves() {
-        if let Some(arm) = part.from_arm() {
-            environment.warm.insert(arm, until);
-        }
-        if let Some(arm) = part.to_arm() {
-            environment.warm.remove(&arm);
-        }
+    for arm in operation.plan.moves().filter_map(Move::to_arm) {
+        environment.warm.remove(&arm);
+    }
+    if operation.plan.leaving == Leaving::Warm {
+        operation.plan.moves().filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(arm, at));
     }
     if moves {
         environment.baselines.push(id, at, operation.plan.target.clone());

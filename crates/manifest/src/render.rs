@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
-use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
+use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal};
 use toml::Value;
 
 use crate::model::{
@@ -156,6 +156,11 @@ impl Writer<'_> {
         }
         if !run.data.is_empty() {
             self.field("data", list(run.data.iter().map(|folder| quoted(folder.as_str()))));
+        }
+        match run.replace_after {
+            usual if usual.is_usual() => {}
+            ReplaceAfter::Never => self.field("replace_after", quoted("never")),
+            ReplaceAfter::Ms(ms) => self.field("replace_after", duration(ms)),
         }
     }
 

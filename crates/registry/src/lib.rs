@@ -7,6 +7,7 @@ mod live;
 mod reporters;
 mod told;
 mod traffic;
+mod troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

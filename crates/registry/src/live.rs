@@ -13,6 +13,7 @@ use crate::instances::Instances;
 use crate::reporters::{Known, ReceiptFault, Reporters};
 use crate::told::Told;
 use crate::traffic::{Totals, Traffic, add, since};
+use crate::troubles::Troubles;
 
 /// A gateway that has not reported for this long is not waited for any more. It goes on serving its last table, and is
 /// counted again with its next receipt.
@@ -43,6 +44,7 @@ pub(crate) struct Live {
     pub(crate) told: Told,
     /// Who reports with a key of their own.
     pub(crate) reporters: Reporters,
+    troubles: Troubles,
     period: Option<CountingPeriod>,
     counted_before: Totals,
     counting_since: Timestamp,
@@ -58,6 +60,7 @@ impl Default for Live {
             instances: Instances::default(),
             told: Told::default(),
             reporters: Reporters::default(),
+            troubles: Troubles::default(),
             period: None,
             counted_before: Totals::new(),
             counting_since: Timestamp::default(),
@@ -71,6 +74,7 @@ impl Live {
         self.told.forget_over(&instances);
         self.told.show(&mut instances);
         self.instances.restamp(&mut instances, now);
+        self.troubles.look(&instances, now);
         let tables = self.applied();
         if tables == Tables::Applied {
             self.instances.note_routes(&self.routed(), now);
@@ -79,6 +83,7 @@ impl Live {
             instances,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
+            troubles: self.troubles.seen(),
             tables,
             traffic: since(self.traffic.totals(), &self.counted_before),
             counting_since: self.counting_since,

@@ -158,6 +158,15 @@ impl LocalDriver {
         Ok(())
     }
 
+    /// Tells an instance, by a file that it can read, whether requests are routed to it.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written; it says what it said before.
+    pub fn tell_routed(&self, id: &InstanceId, routed: bool) -> io::Result<()> {
+        self.shared.folder(id).tell_routed(routed)
+    }
+
     /// Forgets an instance that is over, with its log. An instance that is not known counts as removed.
     ///
     /// # Errors

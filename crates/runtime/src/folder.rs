@@ -5,6 +5,7 @@
 //! | `spec.json` | what to run; written once, before the folder gets its name; readable by the owner only |
 //! | `status.json` | what was last seen; replaced in one step |
 //! | `stop` | present when the instance has been asked to end |
+//! | `routed` | `yes` while requests are routed to the instance, else `no`; replaced in one step, for the service to read |
 //! | `lock` | held with `flock` by the supervisor as long as it lives |
 //! | `control` | the supervisor's socket |
 //! | `stdout`, `stderr` | pipes with a name, into which the process writes |
@@ -32,6 +33,11 @@ const MAX_SPEC_BYTES: u64 = 16 * 1024 * 1024;
 const NEW_PREFIX: &str = ".new-";
 /// Start of the name of a folder that is being removed.
 const OLD_PREFIX: &str = ".old-";
+
+/// What `routed` says while requests are routed to the instance.
+const ROUTED: &str = "yes\n";
+/// What it says otherwise.
+const NOT_ROUTED: &str = "no\n";
 
 /// The folder of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +82,7 @@ impl InstanceFolder {
         file.write_all(&serde_json::to_vec(spec)?)?;
         file.sync_all()?;
         fs::create_dir(self.log())?;
+        fs::write(self.routed(), NOT_ROUTED)?;
         for pipe in [self.stdout(), self.stderr()] {
             rustix::fs::mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         }
@@ -134,6 +141,23 @@ impl InstanceFolder {
     #[must_use]
     pub(crate) fn is_marked_stop(&self) -> bool {
         self.stop_mark().exists()
+    }
+
+    /// Tells the instance whether requests are routed to it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; what was there stays.
+    pub(crate) fn tell_routed(&self, routed: bool) -> io::Result<()> {
+        let next = self.path.join("routed.next");
+        fs::write(&next, if routed { ROUTED } else { NOT_ROUTED })?;
+        fs::rename(next, self.routed())
+    }
+
+    /// Returns the path of what tells the instance whether requests are routed to it.
+    #[must_use]
+    pub(crate) fn routed(&self) -> PathBuf {
+        self.path.join("routed")
     }
 
     /// Tells whether the instance has ended for good, as far as its supervisor has written it down.

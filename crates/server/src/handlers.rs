@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
-    CreateEnvironment, EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health,
-    History, JournalReport, LifecycleView, OperationAnswer, OperationRequest, RegisterService,
-    ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
+    CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
+    RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -18,7 +18,7 @@ use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::routes::GatewayReceipt;
 use lockstep_domain::{
-    EnvironmentName, GatewayName, Operation, OperationId, ServiceName, VersionNumber, VersionRef,
+    EnvironmentName, GatewayName, InstanceId, Operation, OperationId, ServiceName, VersionNumber, VersionRef,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -184,6 +184,15 @@ pub(crate) async fn release_hold(
 ) -> Answer<EnvironmentView> {
     control.release_hold(&actor, &name, &VersionRef { service, version })?;
     Ok(Json(control.environment(&name)?))
+}
+
+pub(crate) async fn stop_instance(
+    State(control): App,
+    By(actor): By,
+    At((name, instance)): At<(EnvironmentName, InstanceId)>,
+    Body(body): Body<DismissRequest>,
+) -> Answer<EnvironmentView> {
+    Ok(Json(control.dismiss(&actor, &name, &instance, &body)?))
 }
 
 #[derive(Debug, Deserialize)]

@@ -67,6 +67,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
         ("/gateways", get(handlers::gateways).post(handlers::add_gateway)),
         ("/gateways/{gateway}/remove", post(handlers::remove_gateway)),
+        ("/environments/{environment}/instances/{instance}/stop", post(handlers::stop_instance)),
         ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
         ("/operations", get(handlers::operations)),
         ("/operations/{operation}", get(handlers::operation)),

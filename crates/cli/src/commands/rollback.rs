@@ -4,8 +4,8 @@ use lockstep_domain::{EnvironmentName, Intent, ServiceName};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::operate::ChangeOptions;
 use crate::operate::strategy::StrategyOptions;
+use crate::operate::{ChangeOptions, LeavingOptions};
 use crate::parse::target::Target;
 use crate::select::EnvironmentOption;
 
@@ -13,7 +13,8 @@ use crate::select::EnvironmentOption;
 ///
 /// A version takes one service back to it, with the configuration it last ran with. A baseline number takes the whole
 /// environment back to what it was, configuration included. While the target is warm, only routes change. What is left
-/// is held: nothing automatic brings it again until the hold is released. It is all at once unless a strategy is named.
+/// is held: nothing automatic brings it again until the hold is released; its instances end, unless `--keep-warm` keeps
+/// them. It is all at once unless a strategy is named.
 #[derive(Debug, Clone, clap::Args)]
 #[command(mut_arg("strategy", |arg| arg.help("How the target takes over; all at once when left out")))]
 #[command(after_help = "Examples:
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     strategy: StrategyOptions,
     #[command(flatten)]
+    leaving: LeavingOptions,
+    #[command(flatten)]
     change: ChangeOptions,
 }
 
@@ -49,7 +52,7 @@ impl Args {
                 (self.environment.resolve(ctx)?, intent)
             }
         };
-        self.change.change(environment, intent).strategy(strategy).run(ctx)
+        self.change.change(environment, intent).strategy(strategy).leaving(self.leaving).run(ctx)
     }
 
     fn named_environment(&self) -> Result<EnvironmentName, Failure> {

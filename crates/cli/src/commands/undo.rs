@@ -4,18 +4,20 @@ use lockstep_domain::Intent;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::operate::ChangeOptions;
+use crate::operate::{ChangeOptions, LeavingOptions};
 use crate::select::EnvironmentArgument;
 
 /// Goes back to the baseline before the current one.
 ///
 /// While an operation is under way, it takes that back instead. Undoing is a change like any other: it makes a new
-/// baseline and shows in the history.
+/// baseline and shows in the history. The instances that are left end, unless `--keep-warm` keeps them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep undo production\n  lockstep undo production --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
     environment: EnvironmentArgument,
+    #[command(flatten)]
+    leaving: LeavingOptions,
     #[command(flatten)]
     change: ChangeOptions,
 }
@@ -23,6 +25,6 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let environment = self.environment.resolve(ctx)?;
-        self.change.change(environment, Intent::Undo).run(ctx)
+        self.change.change(environment, Intent::Undo).leaving(self.leaving).run(ctx)
     }
 }

@@ -56,6 +56,9 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
 /// Says what an operation is waiting for after an event; `None` where nothing changed about that.
 pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
     match event {
+        Event::OperationBegun { .. } if plan.waves.is_empty() => {
+            Some("waiting until exactly the wanted instances run".to_owned())
+        }
         Event::OperationBegun { .. } => Some(format!("waiting until healthy: {}", targets(plan, 0))),
         Event::WavePrepared { wave, .. } => Some(format!("waiting until healthy: {}", targets(plan, *wave))),
         Event::WaveShifted { step, .. } => {
@@ -118,6 +121,8 @@ mod tests {
             waves: vec![moves.iter().map(step).collect()],
             configuration: None,
             replicas: None,
+            restarts: Vec::new(),
+            leaving: lockstep_domain::intent::Leaving::Warm,
             holds: Vec::new(),
             warnings: Vec::new(),
         }

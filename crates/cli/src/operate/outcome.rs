@@ -24,6 +24,10 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
         let plural = if scaled.replicas == 1 { "" } else { "s" };
         let _ = writeln!(text, "  {} has {} instance{plural}", scaled.service, scaled.replicas);
     }
+    if !plan.restarts.is_empty() {
+        let plural = if plan.restarts.len() == 1 { "" } else { "s" };
+        let _ = writeln!(text, "  {} instance{plural} replaced", plan.restarts.len());
+    }
     for held in held(plan) {
         let _ = writeln!(text, "  held: {held}");
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
 
@@ -38,6 +39,16 @@ fn write_records(text: &mut String, plan: &Plan) {
     }
     if let Some(new) = &plan.replicas {
         let _ = writeln!(text, "instances of {}: {}", new.service, new.replicas);
+    }
+    if !plan.restarts.is_empty() {
+        let restarts = plan.restarts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "replaced, one after the other: {restarts}");
+    }
+    if plan.leaving == Leaving::Ends && plan.moves().any(|step| step.from.is_some()) {
+        let left = plan.moves().filter_map(Move::from_arm).map(|arm| arm.to_string());
+        let left = left.collect::<Vec<_>>().join(", ");
+        let _ =
+            writeln!(text, "ended afterwards: {left} (--keep-warm keeps what is left running for a while)");
     }
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
@@ -127,6 +138,8 @@ mod tests {
             ],
             configuration: None,
             replicas: None,
+            restarts: Vec::new(),
+            leaving: Leaving::Warm,
             holds: vec!["orders".parse().unwrap()],
             warnings: vec!["nobody looks".into()],
         };

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{BaselineEntry, Entries};
 use crate::environment::Environment;
-use crate::instance::ConfigRevision;
+use crate::instance::{ConfigRevision, InstanceId};
 use crate::intent::{ConfigValue, Configuration, Intent, MAX_REPLICAS};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
+use crate::run::Port;
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
 
@@ -21,6 +22,7 @@ pub(crate) struct Resolved {
     pub(crate) direction: Direction,
     pub(crate) configuration: Option<NewConfiguration>,
     pub(crate) replicas: Option<NewReplicas>,
+    pub(crate) restarts: Vec<InstanceId>,
 }
 
 impl Resolved {
@@ -31,7 +33,13 @@ impl Resolved {
             direction,
             configuration: None,
             replicas: None,
+            restarts: Vec::new(),
         }
+    }
+
+    /// Tells whether nothing is asked for but what the target says.
+    pub(crate) fn changes_nothing_else(&self) -> bool {
+        self.configuration.is_none() && self.replicas.is_none() && self.restarts.is_empty()
     }
 
     fn set(&mut self, service: &ServiceName, entry: BaselineEntry, reason: Reason) {
@@ -53,6 +61,7 @@ pub(crate) fn resolve(
         Intent::Undo => undo(environment),
         Intent::Configure { service, set, unset } => configure(world, environment, service, set, unset),
         Intent::Scale { service, replicas } => scale(environment, service, *replicas),
+        Intent::Restart { service, instances } => restart(world, environment, service, instances),
         Intent::Remove { services } => remove(environment, services),
     }
 }
@@ -235,6 +244,25 @@ fn scale(environment: &Environment, service: &ServiceName, replicas: u32) -> Res
     if before != replicas {
         resolved.replicas = Some(NewReplicas { service: service.clone(), replicas, before });
     }
+    Ok(resolved)
+}
+
+/// Which instances there are is not known here: who asks names them all.
+fn restart(
+    world: &World,
+    environment: &Environment,
+    service: &ServiceName,
+    instances: &[InstanceId],
+) -> Result<Resolved, Vec<Refusal>> {
+    let Some(entry) = environment.entries().get(service) else {
+        return Err(vec![not_running(environment, service)]);
+    };
+    let version = entry.arm(service).version_ref();
+    if let Some(Port::Fixed(port)) = world.version(&version).map(|version| version.run.port) {
+        return Err(vec![Refusal::FixedPort { version, port, why: "none can be started beside it first" }]);
+    }
+    let mut resolved = Resolved::new(environment, Direction::Forward);
+    resolved.restarts = instances.to_vec();
     Ok(resolved)
 }
 

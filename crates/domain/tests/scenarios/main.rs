@@ -4,6 +4,7 @@
 
 mod clock;
 mod compatibility;
+mod instances;
 mod planning;
 mod rollout;
 mod simulation;

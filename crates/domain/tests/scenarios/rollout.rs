@@ -181,20 +181,6 @@ fn blue_green_prepares_everything_before_anything_switches() {
     assert!(table.services.values().all(|routes| routes.splits[0].version.to_string() == "1.0.0"));
 }
 
-#[test]
-fn scaling_starts_and_stops_instances_without_a_new_baseline() {
-    let mut stage = two_versions();
-    let scale = |replicas| Intent::Scale { service: service("orders"), replicas };
-    stage.run("staging", &scale(3), None);
-    (0..3).for_each(|_| stage.step("staging"));
-    let healthy = |stage: &Stage| stage.instances.iter().filter(|i| i.state.is_healthy()).count();
-    assert_eq!((healthy(&stage), stage.env("staging").baselines.current().number), (3, 1));
-    stage.run("staging", &scale(1), None);
-    (0..3).for_each(|_| stage.step("staging"));
-    // No table is without the instance while it stops, because the simulated table names every healthy one.
-    assert_eq!(stage.env("staging").replicas_of(&service("orders")), 1);
-}
-
 /// kill -9 at any point: whatever the journal holds, going on from there ends in the same place.
 #[test]
 fn an_operation_goes_on_from_any_record_of_the_journal() {

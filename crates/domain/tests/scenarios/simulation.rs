@@ -14,9 +14,9 @@ use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::Refusal;
-use lockstep_domain::reconcile::{Action, next_actions};
+use lockstep_domain::reconcile::{Action, Look, next_actions};
 use lockstep_domain::routes::{ArmTraffic, RouteTable};
-use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop};
+use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
@@ -38,6 +38,8 @@ pub(crate) struct Stage {
     /// Every event, as text, for comparing.
     pub(crate) log: Vec<Recorded>,
     started: u32,
+    /// Whether what is told to end goes on until [`Stage::end_stopping`].
+    pub(crate) slow_stops: bool,
 }
 
 pub(crate) fn environment(name: &str) -> EnvironmentName {
@@ -64,6 +66,7 @@ impl Stage {
             broken: Vec::new(),
             log: Vec::new(),
             started: 0,
+            slow_stops: false,
             contracts: Shapes::default(),
         };
         stage.record(Event::LifecycleDefined {
@@ -149,6 +152,11 @@ impl Stage {
     /// Plans and begins an operation.
     pub(crate) fn begin(&mut self, name: &str, intent: &Intent, strategy: Option<&Strategy>) -> OperationId {
         let plan = self.plan(name, intent, strategy).unwrap_or_else(|refusals| panic!("{refusals:?}"));
+        self.begin_plan(name, intent, plan)
+    }
+
+    /// Begins an operation with a plan that was made before.
+    pub(crate) fn begin_plan(&mut self, name: &str, intent: &Intent, plan: Plan) -> OperationId {
         let operation = Operation {
             id: OperationId(self.world.operations + 1),
             environment: environment(name),
@@ -194,6 +202,7 @@ impl Stage {
             in_flight: BTreeMap::new(),
             tables: Tables::Applied,
             traffic: self.traffic.clone(),
+            troubles: BTreeMap::new(),
             counting_since: Timestamp(0),
         }
     }
@@ -220,14 +229,18 @@ impl Stage {
     /// Lets 10 ms pass, carries out what the reconciler wants, and makes started instances healthy.
     pub(crate) fn step(&mut self, name: &str) {
         self.now = self.now.plus_ms(10);
-        let actions = next_actions(self.env(name), &self.observed(name), self.now);
+        let (observed, now) = (self.observed(name), self.now);
+        let look = Look { world: &self.world, environment: self.env(name), observed: &observed, now };
+        let actions = next_actions(look);
+        let slow_stops = self.slow_stops;
         for action in actions {
             match action {
                 Action::Start { arm, count } => (0..count).for_each(|_| self.start(name, &arm)),
                 Action::Stop { instance } => {
                     let now = self.now;
                     let found = self.instances.iter_mut().find(|candidate| candidate.id == instance).unwrap();
-                    (found.state, found.since) = (InstanceState::Stopped, now);
+                    let state = if slow_stops { InstanceState::Stopping } else { InstanceState::Stopped };
+                    (found.state, found.since) = (state, now);
                 }
                 Action::Remove { instance } => self.instances.retain(|candidate| candidate.id != instance),
                 Action::Record { events } => events.into_iter().for_each(|event| {
@@ -237,6 +250,13 @@ impl Stage {
                     self.record(event);
                 }),
             }
+        }
+    }
+
+    /// Ends what was told to end.
+    pub(crate) fn end_stopping(&mut self) {
+        for instance in self.instances.iter_mut().filter(|i| i.state == InstanceState::Stopping) {
+            instance.state = InstanceState::Stopped;
         }
     }
 
@@ -281,6 +301,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             stop: Stop::default(),
             restart: Restart::default(),
             data: Vec::new(),
+            replace_after: ReplaceAfter::default(),
         },
         requires: BTreeMap::new(),
         contracts: Vec::new(),

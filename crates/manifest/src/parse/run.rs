@@ -1,6 +1,8 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
-use lockstep_domain::run::{DataFolder, HealthCheck, Port, Probe, Restart, RunSpec, Stop, StopSignal};
+use lockstep_domain::run::{
+    DataFolder, HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+};
 
 use super::field::{command, duration, environment};
 use crate::reader::{Field, Table};
@@ -16,6 +18,8 @@ const PORT_EXAMPLE: &str =
 const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
+const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
+
 pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
     let run = table.require("command", "command = \"./bin/server\"").and_then(|field| command(&field));
     let variables = table.table("env", "env = { LOG = \"info\" }");
@@ -24,6 +28,7 @@ pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| data(&field));
+    let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     table.finish();
     Some(RunSpec {
         command: run?,
@@ -33,6 +38,7 @@ pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
         data: data.unwrap_or_default(),
+        replace_after: replace_after.unwrap_or_default(),
     })
 }
 
@@ -47,6 +53,13 @@ fn data(field: &Field<'_>) -> Option<Vec<DataFolder>> {
         }
     }
     Some(folders)
+}
+
+fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
+    match field.text()? {
+        "never" => Some(ReplaceAfter::Never),
+        text => value::duration_ms(text).map_err(|error| field.wrong(error)).ok().map(ReplaceAfter::Ms),
+    }
 }
 
 fn health(table: Table<'_>) -> Option<HealthCheck> {

@@ -109,6 +109,19 @@ fn the_whole_format_is_read() {
 }
 
 #[test]
+fn how_long_an_instance_may_be_unhealthy_is_a_time_or_never() {
+    use lockstep_domain::run::ReplaceAfter;
+    let read = |line: &str| {
+        let text = format!("name = \"orders\"\n[run]\ncommand = \"./serve\"\n{line}\n");
+        parse(&text, "lockstep.toml").map(|manifest| manifest.run.replace_after)
+    };
+    assert_eq!(read(""), Ok(ReplaceAfter::Ms(60_000)));
+    assert_eq!(read("replace_after = \"90s\""), Ok(ReplaceAfter::Ms(90_000)));
+    assert_eq!(read("replace_after = \"never\""), Ok(ReplaceAfter::Never));
+    assert!(read("replace_after = \"soon\"").is_err());
+}
+
+#[test]
 fn routes_are_read_in_the_form_that_gateways_match() {
     let text = "name = \"a\"\nrun.command = \"./a\"\n[[route]]\nhost = \"*.Shop.example.\"\npath = \"//%6frders/\"\ntimeout = \"90s\"\n\
                 [[route]]\npath = \"/events\"\nstream = true\n";

@@ -153,8 +153,9 @@ fn run() -> impl Strategy<Value = RunSpec> {
         }
         folders
     });
-    (words(), variables(), port, health, stop, restart, data).prop_map(
-        |(command, variables, port, health, stop, restart, data)| RunSpec {
+    let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
+    (words(), variables(), port, health, stop, restart, data, replace_after).prop_map(
+        |(command, variables, port, health, stop, restart, data, replace_after)| RunSpec {
             command,
             variables,
             port,
@@ -162,6 +163,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
             stop,
             restart,
             data,
+            replace_after,
         },
     )
 }

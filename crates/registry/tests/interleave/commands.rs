@@ -29,12 +29,18 @@ pub(crate) enum Command {
     Crash,
     /// The gateway of its own is cut off, or is not any more.
     CutOff,
+    /// All instances are replaced, one after the other.
+    Restart,
+    /// Somebody dismisses the oldest instance that is healthy.
+    Dismiss,
+    /// An instance hangs: it runs, and is unhealthy for ever.
+    Hang,
     /// An instance fails for good.
     Fail,
 }
 
 /// The decisions whose pairs are looked at.
-pub(crate) const ALL: [Command; 18] = [
+pub(crate) const ALL: [Command; 21] = [
     Command::Deploy(2),
     Command::Deploy(1),
     Command::Canary(2),
@@ -52,6 +58,9 @@ pub(crate) const ALL: [Command; 18] = [
     Command::Wait(31_000),
     Command::Crash,
     Command::CutOff,
+    Command::Restart,
+    Command::Dismiss,
+    Command::Hang,
     Command::Fail,
 ];
 
@@ -94,6 +103,12 @@ impl Command {
                 model.outer.silent = !model.outer.silent;
                 model.outer.behind = true;
             }
+            Self::Restart => restart(model),
+            Self::Dismiss => dismiss(model),
+            Self::Hang => {
+                let hung = InstanceState::Unhealthy { reason: "it was struck".into() };
+                model.accidents |= model.host.strike(hung, model.now);
+            }
             Self::Fail => {
                 let failed = InstanceState::Failed { reason: "it was struck".into() };
                 model.accidents |= model.host.strike(failed, model.now);
@@ -130,6 +145,34 @@ fn configure(model: &mut Model) {
     let value = lockstep_domain::intent::ConfigValue::Plain(next.to_string());
     let set = [("GENERATION".to_owned(), value)].into();
     begin(model, &Intent::Configure { service: version(0).service, set, unset: vec![] }, None);
+}
+
+fn current(model: &Model) -> Vec<lockstep_domain::InstanceId> {
+    let environment = model.ledger.environment();
+    let arms: Vec<_> = environment.entries().iter().map(|(service, entry)| entry.arm(service)).collect();
+    let all = model.host.bodies.iter();
+    let alive = all
+        .filter(|(id, body)| arms.contains(&body.arm) && !body.truth.is_over() && !model.ended.contains(*id));
+    alive.map(|(id, _)| id.clone()).collect()
+}
+
+fn restart(model: &mut Model) {
+    let instances = current(model);
+    begin(model, &Intent::Restart { service: version(0).service, instances }, None);
+}
+
+/// Only an instance beside others, as the control sees to.
+fn dismiss(model: &mut Model) {
+    let environment = model.ledger.environment();
+    let others = current(model)
+        .into_iter()
+        .filter(|id| model.host.bodies[id].truth == InstanceState::Healthy && !environment.is_dismissed(id));
+    let others: Vec<_> = others.collect();
+    if let [first, _, ..] = others.as_slice() {
+        let (environment, instance) = (staging(), first.clone());
+        let dismissed = Event::InstanceDismissed { environment, instance, reason: String::new() };
+        model.ledger.record(vec![dismissed], model.now);
+    }
 }
 
 fn release_holds(model: &mut Model) {

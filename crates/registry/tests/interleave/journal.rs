@@ -9,7 +9,7 @@ use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::run::{HealthCheck, Port, Probe, Restart, RunSpec, Stop};
+use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
@@ -149,6 +149,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             stop: Stop::default(),
             restart: Restart::default(),
             data: Vec::new(),
+            replace_after: ReplaceAfter::default(),
         },
         requires: [].into(),
         contracts: Vec::new(),

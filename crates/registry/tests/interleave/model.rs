@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::edition::{Edition, TableHistory};
 use lockstep_domain::operation::Phase;
-use lockstep_domain::reconcile::{Action, next_actions, next_look};
+use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::{Environment, Event, InstanceId, Timestamp, World};
 use lockstep_registry::{CountingPeriod, Registry};
@@ -305,7 +305,7 @@ impl Model {
             self.worked = true;
             return Part::Apply(table);
         }
-        let actions = next_actions(environment, &observed, self.now);
+        let actions = next_actions(Look { world, environment, observed: &observed, now: self.now });
         if actions.is_empty() && self.registry.undelivered(&staging()).is_empty() {
             return Part::Look;
         }
@@ -317,7 +317,8 @@ impl Model {
     pub(crate) fn next_look(&self) -> Option<Timestamp> {
         let instances = self.registry.shown(&staging(), self.host.list());
         let observed = self.registry.observe(&staging(), instances, self.now);
-        next_look(&self.ledger.environment(), &observed, self.now)
+        let (world, environment) = (self.ledger.world(), self.ledger.environment());
+        next_look(Look { world: &world, environment: &environment, observed: &observed, now: self.now })
     }
 
     fn begin(&mut self, seen: Arc<Environment>, actions: Vec<Action>) -> Part {

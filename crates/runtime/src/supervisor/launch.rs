@@ -21,6 +21,8 @@ use crate::releases::check_release;
 use crate::rooms::{self, Rooms};
 use crate::spec::SpecFile;
 
+/// The variable that names the file by which an instance knows whether requests are routed to it.
+const ROUTED_FILE: &str = "LOCKSTEP_ROUTED_FILE";
 /// How long a killed command may take to end: more only when it is stuck in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// Most characters of the output of a health command that are shown.
@@ -114,6 +116,7 @@ fn prepare(folder: &InstanceFolder, spec: &SpecFile, line: &[String]) -> io::Res
     let mut command = Command::new(resolve(&spec.release_folder, program));
     command.args(arguments).current_dir(&spec.release_folder).env_clear();
     command.envs(handed_on()).envs(spec.process_variables()).env(MARKER, folder.path());
+    command.env(ROUTED_FILE, folder.routed());
     command.stdin(Stdio::null()).process_group(0);
     Ok(command)
 }

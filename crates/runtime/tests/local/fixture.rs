@@ -84,6 +84,7 @@ impl Fixture {
                 stop: lockstep_domain::run::Stop::default(),
                 restart: lockstep_domain::run::Restart { backoff_ms: 1, ..Default::default() },
                 data: Vec::new(),
+                replace_after: lockstep_domain::run::ReplaceAfter::Never,
             },
             variables: BTreeMap::new(),
             release: self.release,
