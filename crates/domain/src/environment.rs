@@ -169,14 +169,12 @@ impl Environment {
     }
 
     /// Keeps an arm warm from now on, and of each service only the newest few. Folding only.
-    pub(crate) fn keep_warm(&mut self, arm: Arm, now: Timestamp) {
+    pub(crate) fn keep_warm(&mut self, arm: &Arm, now: Timestamp) {
         let still = self.warm.iter().filter(|(_, until)| now < **until);
         self.warm = still.map(|(arm, until)| (arm.clone(), *until)).collect();
-        let of_service = |arm: &Arm| arm.service.clone();
-        let service = of_service(&arm);
         self.warm.insert(arm.clone(), now.plus_ms(self.settings.warm_ms));
         let mut others: Vec<_> =
-            self.warm.iter().filter(|(other, _)| other.service == service && **other != arm).collect();
+            self.warm.iter().filter(|(other, _)| other.service == arm.service && *other != arm).collect();
         others.sort_by_key(|(_, until)| std::cmp::Reverse(**until));
         let too_many: Vec<_> =
             others.into_iter().skip(MAX_WARM_ARMS - 1).map(|(arm, _)| arm.clone()).collect();
@@ -186,10 +184,11 @@ impl Environment {
     }
 
     /// Takes new settings in, also for what is warm now. Folding only.
-    pub(crate) fn take_settings(&mut self, settings: &EnvironmentSettings) {
+    pub(crate) fn take_settings(&mut self, settings: &EnvironmentSettings, now: Timestamp) {
         let before = self.settings.warm_ms;
         let left = |until: &Timestamp| Timestamp(until.0.saturating_sub(before));
-        let warm = self.warm.iter().map(|(arm, until)| (arm.clone(), left(until).plus_ms(settings.warm_ms)));
+        let still = self.warm.iter().filter(|(_, until)| now < **until);
+        let warm = still.map(|(arm, until)| (arm.clone(), left(until).plus_ms(settings.warm_ms)));
         self.warm = warm.collect();
         self.settings = settings.clone();
     }

@@ -210,7 +210,7 @@ impl World {
         let Some(name) = event.environment() else { return Ok(()) };
         self.with_environment(name, |environment| match event {
             Event::EnvironmentChanged { settings, .. } => {
-                environment.take_settings(settings);
+                environment.take_settings(settings, at);
                 Ok(())
             }
             Event::WavePrepared { operation, wave, .. } => {
@@ -303,7 +303,7 @@ fn finish(
         environment.warm.remove(&arm);
     }
     if operation.plan.leaving == Leaving::Warm {
-        operation.plan.moves().filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(arm, at));
+        operation.plan.moves().filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(&arm, at));
     }
     if moves {
         environment.baselines.push(id, at, operation.plan.target.clone());

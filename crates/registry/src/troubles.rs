@@ -37,8 +37,8 @@ impl Troubles {
         let present = named(&|_| true);
         self.counted.retain(|id| present.contains(id));
         self.arms.retain(|arm, trouble| {
-            let alive = instances.iter().filter(|i| i.arm == *arm && !i.state.is_over());
-            let is_well = alive.fold(true, |well, instance| well && instance.state.is_healthy());
+            let mut alive = instances.iter().filter(|i| i.arm == *arm && !i.state.is_over());
+            let is_well = alive.all(|instance| instance.state.is_healthy());
             !is_well || now < trouble.last.plus_ms(FORGOTTEN_AFTER_MS)
         });
     }
@@ -84,10 +84,10 @@ mod tests {
     fn each_instance_that_had_to_be_replaced_counts_once() {
         let mut troubles = Troubles::default();
         let one = instance("orders-1", InstanceState::Unhealthy { reason: "slow".into() }, 10);
-        troubles.look(&[one.clone()], Timestamp(10));
+        troubles.look(std::slice::from_ref(&one), Timestamp(10));
         assert!(troubles.seen().is_empty());
         let told = Instance { state: InstanceState::Stopping, since: Timestamp(20), ..one.clone() };
-        troubles.look(&[told.clone()], Timestamp(20));
+        troubles.look(std::slice::from_ref(&told), Timestamp(20));
         troubles.look(&[told.clone(), instance("orders-2", failed(), 30)], Timestamp(30));
         let expected = Trouble { in_a_row: 2, last: Timestamp(30) };
         assert_eq!(troubles.seen()[&one.arm], expected);
