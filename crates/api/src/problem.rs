@@ -88,6 +88,10 @@ pub struct Problem {
     /// The command to run next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// After so many milliseconds what stands in the way will be gone, as things stand now; missing when time alone does
+    /// not help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
     /// Every single problem, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemPart>,
@@ -122,8 +126,16 @@ impl Problem {
             title: code.title().to_owned(),
             detail: detail.into(),
             hint: None,
+            wait_ms: None,
             problems: Vec::new(),
         }
+    }
+
+    /// Adds how long to wait.
+    #[must_use]
+    pub const fn with_wait_ms(mut self, wait_ms: Option<u64>) -> Self {
+        self.wait_ms = wait_ms;
+        self
     }
 
     /// Adds the command to run next.

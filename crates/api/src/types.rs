@@ -372,6 +372,9 @@ pub struct SettingsChange {
     /// How long old instances stay.
     #[serde(default)]
     pub warm_ms: Option<u64>,
+    /// How long a version must be healthy there before it counts as having run there.
+    #[serde(default)]
+    pub stay_ms: Option<u64>,
     /// The port of its gateway.
     #[serde(default)]
     pub gateway_port: Option<u16>,

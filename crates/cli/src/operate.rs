@@ -5,7 +5,10 @@ pub(crate) mod plan_text;
 pub(crate) mod strategy;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use lockstep_api::client::ClientError;
+use lockstep_api::problem::Problem;
 use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
 use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::Phase;
@@ -18,6 +21,11 @@ use crate::interrupt;
 use crate::output::Format;
 use crate::progress::Progress;
 
+/// A command waits for what only takes time, but not longer than a person would.
+const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+/// How often it asks again meanwhile, because it may be over sooner, or not at all.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 /// Options of every command that changes an environment.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ChangeOptions {
@@ -27,7 +35,7 @@ pub(crate) struct ChangeOptions {
     /// Show exactly what would be done, and do nothing.
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
-    /// Return as soon as the operation is recorded.
+    /// Wait for nothing: neither for what only takes time, nor for the end of the operation once it is recorded.
     #[arg(long)]
     no_wait: bool,
     /// Release holds of the versions that are named.
@@ -90,7 +98,7 @@ impl Change {
 
     /// Asks for the change, waits for its end unless told otherwise, and says what became of it.
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let answer = ctx.client.operate(&self.environment, &self.request)?;
+        let answer = self.ask(ctx)?;
         let Some(operation) = answer.operation.clone() else {
             return ctx.out.show(&answer, |answer, style| match &answer.plan {
                 Some(plan) => plan_text::render(plan, &self.environment, &self.request.intent, style),
@@ -105,6 +113,36 @@ impl Change {
         let awaited = if answer.plan.is_some() { Awaited::Done } else { Awaited::TakenBack };
         let answer = OperationAnswer { operation: Some(operation.clone()), ..answer };
         finish(ctx, &answer, &operation, awaited)
+    }
+}
+
+impl Change {
+    /// Asks until nothing but time is in the way any more, unless somebody wants an answer at once.
+    fn ask(&self, ctx: &Context) -> Result<OperationAnswer, Failure> {
+        let at_once = self.no_wait || self.request.mode == Mode::DryRun;
+        let begun = Instant::now();
+        let mut said = false;
+        loop {
+            let problem = match ctx.client.operate(&self.environment, &self.request) {
+                Err(ClientError::Problem(problem)) if !at_once => problem,
+                other => return Ok(other?),
+            };
+            let wait = problem.wait_ms.map(Duration::from_millis);
+            let Some(wait) = wait.filter(|wait| begun.elapsed() + *wait <= LONGEST_WAIT) else {
+                return Err(ClientError::Problem(problem).into());
+            };
+            if !std::mem::replace(&mut said, true) {
+                say_waiting(ctx, &problem);
+            }
+            std::thread::sleep(wait.min(ASK_AGAIN));
+        }
+    }
+}
+
+fn say_waiting(ctx: &Context, problem: &Problem) {
+    if ctx.out.format == Format::Text {
+        let details: Vec<_> = problem.problems.iter().map(|part| part.detail.as_str()).collect();
+        ctx.out.message(&format!("waiting (Ctrl-C changes nothing): {}", details.join("; ")));
     }
 }
 

@@ -93,6 +93,7 @@ mod tests {
         let settings = EnvironmentSettings {
             accepts_from: "created".parse().unwrap(),
             strategy: Strategy::AllAtOnce,
+            stay_ms: 0,
             warm_ms: 0,
             gateway_port: 1,
             gateway_url: CallAddress::Server,

@@ -10,7 +10,7 @@ use lockstep_api::types::{
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
-use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::intent::{ConfigValue, Configuration};
 use lockstep_domain::operation::Phase;
@@ -26,6 +26,8 @@ use crate::{Control, internal, lock, not_found, ourselves};
 pub(crate) const MAX_ENVIRONMENTS: usize = 100;
 /// How long old instances stay where nobody said otherwise.
 const WARM_MS: u64 = 30 * 60 * 1_000;
+/// Longest time that a version must stay.
+const MAX_STAY_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Longest warm time.
 const MAX_WARM_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The canary of production where nobody said otherwise: shares in percent, and how long each is watched.
@@ -270,7 +272,8 @@ const fn standard_settings(
 ) -> EnvironmentSettings {
     let gateway_url = CallAddress::Server;
     let gateway_rules = GatewayRules::usual();
-    EnvironmentSettings { accepts_from, strategy, warm_ms: WARM_MS, gateway_port, gateway_url, gateway_rules }
+    let (warm_ms, stay_ms) = (WARM_MS, STAY_MS);
+    EnvironmentSettings { accepts_from, strategy, warm_ms, stay_ms, gateway_port, gateway_url, gateway_rules }
 }
 
 fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> EnvironmentSettings {
@@ -278,6 +281,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         accepts_from: change.accepts_from.clone().unwrap_or_else(|| settings.accepts_from.clone()),
         strategy: change.strategy.clone().unwrap_or_else(|| settings.strategy.clone()),
         warm_ms: change.warm_ms.unwrap_or(settings.warm_ms),
+        stay_ms: change.stay_ms.unwrap_or(settings.stay_ms),
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
         gateway_rules: changed_rules(&settings.gateway_rules, change),
@@ -307,6 +311,9 @@ fn check_settings(
     }
     if let Err(error) = settings.gateway_rules.check() {
         return refuse(error.to_string());
+    }
+    if settings.stay_ms > MAX_STAY_MS {
+        return refuse("a version cannot be asked to stay for more than 30 days".into());
     }
     if settings.gateway_port == 0 {
         return refuse("port 0 is not a port".into());

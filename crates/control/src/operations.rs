@@ -1,5 +1,7 @@
 //! Operations: planning intents, recording them, taking them back.
 
+mod waiting;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World, plan,
 };
 
+use self::waiting::Waiting;
 use crate::secrets::MAX_SECRET_BYTES;
 use crate::{Control, not_found, storage_problem};
 
@@ -92,10 +95,28 @@ impl Control {
             request.strategy.as_ref(),
             now,
         )
-        .map_err(|refusals| refused(&request.intent, environment, &refusals))?;
+        .map_err(|refusals| self.refused(&world, &request.intent, environment, &refusals, now))?;
         plan.leaving = request.leaving.unwrap_or(plan.leaving);
         self.check_artifacts(&world, &plan)?;
         Ok((plan, released))
+    }
+
+    /// Makes a problem of refusals, with how long to wait where time alone helps against all of them.
+    fn refused(
+        &self,
+        world: &World,
+        intent: &Intent,
+        environment: &EnvironmentName,
+        refusals: &[Refusal],
+        now: Timestamp,
+    ) -> Problem {
+        let waiting: Vec<_> = refusals.iter().map(|refusal| self.waiting(world, refusal, now)).collect();
+        let waits: Option<Vec<_>> = waiting.iter().map(|one| one.as_ref()?.wait_ms).collect();
+        let parts =
+            refusals.iter().zip(&waiting).map(|(refusal, waiting)| part_of(refusal, waiting.as_ref()));
+        Problem::new(code_of(refusals), format!("`{intent}` in `{environment}` is refused"))
+            .with_problems(parts.collect())
+            .with_wait_ms(waits.and_then(|all| all.into_iter().max()))
     }
 
     /// An artifact that is gone would be noticed only when an instance starts, in the middle of the operation.
@@ -282,9 +303,9 @@ fn begin(
     }
 }
 
-/// Makes a problem of refusals. The kind of the first one decides the code.
-fn refused(intent: &Intent, environment: &EnvironmentName, refusals: &[Refusal]) -> Problem {
-    let code = match refusals.first() {
+/// The kind of the first refusal decides the code.
+fn code_of(refusals: &[Refusal]) -> ErrorCode {
+    match refusals.first() {
         Some(Refusal::Busy { .. }) => ErrorCode::Conflict,
         Some(
             Refusal::NoEnvironment(_)
@@ -293,14 +314,16 @@ fn refused(intent: &Intent, environment: &EnvironmentName, refusals: &[Refusal])
             | Refusal::NoBaseline { .. },
         ) => ErrorCode::NotFound,
         _ => ErrorCode::Refused,
+    }
+}
+
+fn part_of(refusal: &Refusal, waiting: Option<&Waiting>) -> ProblemPart {
+    let (detail, hint) = match waiting {
+        None => (refusal.to_string(), refusal.hint()),
+        Some(Waiting { words, wait_ms: None }) => (format!("{refusal}: {words}"), refusal.hint()),
+        Some(Waiting { words, wait_ms: Some(ms) }) => {
+            (format!("{refusal}: {words}"), Some(format!("run again in {} s", ms.div_ceil(1_000))))
+        }
     };
-    let parts = refusals
-        .iter()
-        .map(|refusal| ProblemPart {
-            detail: refusal.to_string(),
-            hint: refusal.hint(),
-            ..ProblemPart::default()
-        })
-        .collect();
-    Problem::new(code, format!("`{intent}` in `{environment}` is refused")).with_problems(parts)
+    ProblemPart { detail, hint, ..ProblemPart::default() }
 }

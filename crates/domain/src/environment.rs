@@ -30,6 +30,9 @@ pub struct EnvironmentSettings {
     pub strategy: Strategy,
     /// How long the old instances stay after a change, so that going back is a change of routes.
     pub warm_ms: u64,
+    /// How long the instances of a version must be healthy here, without a restart, before it counts as having run here.
+    #[serde(default = "usual_stay_ms")]
+    pub stay_ms: u64,
     /// The port of its gateway on this host.
     pub gateway_port: u16,
     /// Where its instances are told to call other services.
@@ -38,6 +41,13 @@ pub struct EnvironmentSettings {
     /// What its gateways believe of requests. An environment of an older release keeps what held then.
     #[serde(default = "GatewayRules::before_rules")]
     pub gateway_rules: GatewayRules,
+}
+
+/// How long a version must stay where nobody said otherwise: longer than what crashes at once or at its first requests.
+pub const STAY_MS: u64 = 60_000;
+
+const fn usual_stay_ms() -> u64 {
+    STAY_MS
 }
 
 /// An environment as the journal tells it.

@@ -36,6 +36,7 @@ pub mod request_path;
 pub mod routes;
 pub mod run;
 pub mod service;
+pub mod stay;
 pub mod time;
 pub mod verdict;
 pub mod version;

@@ -19,6 +19,8 @@ pub struct Observed {
     pub tables: Tables,
     /// Requests of each arm since [`Observed::counting_since`].
     pub traffic: BTreeMap<Arm, ArmTraffic>,
+    /// Since when this server has seen an instance healthy, without an interruption or a restart of its process.
+    pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
     /// When the counting began: at the last change of weights, or later when the server was started anew.

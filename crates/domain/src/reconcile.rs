@@ -15,6 +15,7 @@ use crate::name::{Actor, ServiceName};
 use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
 use crate::run::ReplaceAfter;
+use crate::stay;
 use crate::time::Timestamp;
 use crate::verdict::{Verdict, judge};
 use crate::version::VersionRef;
@@ -79,6 +80,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
     let mut events: Vec<_> = baseline_arms(look.environment)
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
+    events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
     if let Some(operation) = &look.environment.operation {
         events.extend(progress(look, operation));
     }
@@ -107,6 +109,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let sick = observed.instances.iter().filter_map(|instance| mend::sick_at(look.world, instance));
     let drains = observed.unrouted_since.values().map(|since| since.plus_ms(DRAIN_TIMEOUT_MS));
     let ends = observed.instances.iter().filter_map(|instance| given_up_at(look.world, instance));
+    let ends = ends.chain(stay::next_proof(look.world, environment, observed));
     let all =
         operation.into_iter().chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()

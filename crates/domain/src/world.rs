@@ -344,7 +344,9 @@ pub fn consequences(world: &World, event: &Event, now: Timestamp) -> Vec<Event> 
             .flat_map(|version| stage_events(world, &version, Some(&operation.environment), now))
             .collect(),
         Event::OperationDone { operation, .. } => {
-            world.find_operation(*operation).map(|operation| ran_evidence(operation, now)).unwrap_or_default()
+            let operation =
+                world.find_operation(*operation).filter(|operation| proves_at_once(world, operation));
+            operation.map(|operation| ran_evidence(operation, now)).unwrap_or_default()
         }
         _ => Vec::new(),
     }
@@ -379,6 +381,11 @@ pub fn stage_events(
         events.push(Event::StageChanged { version: reference.clone(), from, to: next.name.clone(), reason });
     }
     events
+}
+
+/// Tells whether an environment asks for no time: there, having come is having stayed. Elsewhere see [`crate::stay`].
+fn proves_at_once(world: &World, operation: &Operation) -> bool {
+    world.environment(&operation.environment).is_some_and(|environment| environment.settings.stay_ms == 0)
 }
 
 /// Makes the evidence that the versions of an operation stayed in an environment.

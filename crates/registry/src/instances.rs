@@ -9,6 +9,16 @@ use lockstep_domain::{Instance, InstanceId, InstanceState, Timestamp};
 pub(crate) struct Instances {
     seen: BTreeMap<InstanceId, (InstanceState, Timestamp)>,
     unrouted: BTreeMap<InstanceId, Timestamp>,
+    steady: BTreeMap<InstanceId, Steady>,
+}
+
+/// A time in which an instance was healthy without an interruption.
+#[derive(Debug, Clone, Copy)]
+struct Steady {
+    /// What its supervisor says of it: it becomes another with every change of state, also one that nobody saw.
+    reported: (Timestamp, u32),
+    /// When this server saw it first: what was before is not known.
+    since: Timestamp,
 }
 
 impl Instances {
@@ -22,7 +32,9 @@ impl Instances {
         let present: BTreeSet<_> = instances.iter().map(|instance| instance.id.clone()).collect();
         self.seen.retain(|id, _| present.contains(id));
         self.unrouted.retain(|id, _| present.contains(id));
+        self.steady.retain(|id, _| present.contains(id));
         for instance in instances {
+            self.note_steady(instance, now);
             let first_seen = instance.since.min(now);
             let (state, since) =
                 self.seen.entry(instance.id.clone()).or_insert_with(|| (instance.state.clone(), first_seen));
@@ -37,7 +49,23 @@ impl Instances {
     /// Moves every time by time that was added to the clock.
     pub(crate) fn skip(&mut self, ms: u64) {
         let since = self.seen.values_mut().map(|(_, since)| since).chain(self.unrouted.values_mut());
+        let since = since.chain(self.steady.values_mut().map(|steady| &mut steady.since));
         since.for_each(|since| *since = since.plus_ms(ms));
+    }
+
+    fn note_steady(&mut self, instance: &Instance, now: Timestamp) {
+        let reported = (instance.since, instance.restarts);
+        let goes_on = self.steady.get(&instance.id).is_some_and(|steady| steady.reported == reported);
+        if !instance.state.is_healthy() {
+            self.steady.remove(&instance.id);
+        } else if !goes_on {
+            self.steady.insert(instance.id.clone(), Steady { reported, since: now });
+        }
+    }
+
+    /// Returns since when instances have been healthy without an interruption.
+    pub(crate) fn steady(&self) -> BTreeMap<InstanceId, Timestamp> {
+        self.steady.iter().map(|(id, steady)| (id.clone(), steady.since)).collect()
     }
 
     /// Forgets that nobody sends requests to these instances.

@@ -83,6 +83,7 @@ impl Live {
             instances,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
+            steady_since: self.instances.steady(),
             troubles: self.troubles.seen(),
             tables,
             traffic: since(self.traffic.totals(), &self.counted_before),
@@ -169,6 +170,7 @@ impl Live {
     pub(crate) fn skip(&mut self, ms: u64) {
         self.gateways.values_mut().for_each(|gateway| gateway.seen = gateway.seen.plus_ms(ms));
         self.instances.skip(ms);
+        self.troubles.skip(ms);
         self.counting_since = self.counting_since.plus_ms(ms);
     }
 
@@ -415,6 +417,23 @@ mod tests {
         live.receive(&receipt("edge", new, 0), Timestamp(3_002));
         let again = live.observe(healthy(), Timestamp(3_003)).unrouted_since;
         assert_eq!(again.into_values().collect::<Vec<_>>(), [Timestamp(3_003)]);
+    }
+
+    #[test]
+    fn an_instance_is_steady_from_when_this_server_saw_it_until_anything_happens() {
+        let mut live = Live::default();
+        let seen = |live: &mut Live, since, restarts, at| {
+            let healthy = instance(InstanceState::Healthy);
+            let observed =
+                live.observe(vec![Instance { since: Timestamp(since), restarts, ..healthy }], Timestamp(at));
+            observed.steady_since.into_values().next().unwrap().0
+        };
+        assert_eq!(seen(&mut live, 900, 0, 5_000), 5_000, "what was before this server is not known");
+        assert_eq!(seen(&mut live, 900, 0, 6_000), 5_000);
+        assert_eq!(seen(&mut live, 900, 1, 7_000), 7_000, "it was restarted");
+        assert_eq!(seen(&mut live, 7_500, 1, 8_000), 8_000, "it was unhealthy, and nobody saw it");
+        let unhealthy = InstanceState::Unhealthy { reason: "slow".into() };
+        assert!(live.observe(vec![instance(unhealthy)], Timestamp(8_500)).steady_since.is_empty());
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Troubles {
         }
     }
 
+    /// Moves every time by time that was added to the clock.
+    pub(crate) fn skip(&mut self, ms: u64) {
+        self.arms.values_mut().for_each(|trouble| trouble.last = trouble.last.plus_ms(ms));
+    }
+
     pub(crate) fn seen(&self) -> BTreeMap<Arm, Trouble> {
         self.arms.clone()
     }

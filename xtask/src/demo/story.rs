@@ -223,6 +223,10 @@ impl Story {
             let arguments = ["config", "set", "payments", &database, "--env", environment];
             self.installation.run(&arguments, Show::Result(1))?;
         }
+        println!(
+            "To count as having run in staging a version has to stay there for a minute; here for no time:"
+        );
+        self.installation.run(&["environment", "set", "staging", "--stay", "0s"], Show::Result(1))?;
         self.deploy_to_staging(&OPENING)?;
         self.installation.run(&["promote", "staging", "production", "--dry-run"], Show::All)?;
         let arguments = ["promote", "staging", "production", "--strategy", "all-at-once"];
@@ -253,8 +257,8 @@ impl Story {
         self.heading(
             "All four move up: a canary of 10, 50 and 100 % of the customers, in an order that always works",
         );
-        // Old instances end soon, so that later there is something that is not warm any more.
-        self.installation.run(&["environment", "set", "production", "--warm", "2s"], Show::Result(1))?;
+        // Old instances end at once, so that later there is something that is not warm any more.
+        self.installation.run(&["environment", "set", "production", "--warm", "0s"], Show::Result(1))?;
         self.deploy_to_staging(&UPGRADED)?;
         let begin = Instant::now();
         let arguments = ["promote", "staging", "production", "--strategy", "canary"];

@@ -76,6 +76,9 @@ struct SettingsOptions {
     /// How long old instances stay after a change, so that going back is a change of routes.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
     warm: Option<u64>,
+    /// How long a version must be healthy there, without a restart, before it counts as having run there.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
+    stay: Option<u64>,
     /// The port of its gateway.
     #[arg(long, value_name = "PORT")]
     gateway_port: Option<u16>,
@@ -116,6 +119,7 @@ impl SettingsOptions {
             accepts_from: self.accepts_from.clone(),
             strategy: self.strategy.strategy()?,
             warm_ms: self.warm,
+            stay_ms: self.stay,
             gateway_port: self.gateway_port,
             gateway_url: self.gateway_url.clone(),
             named_services: self.named_services,
@@ -172,6 +176,7 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["accepts from".into(), settings.accepts_from.to_string()]);
     table.row(["strategy".into(), strategy(&settings.strategy)]);
     table.row(["warm".into(), exact(settings.warm_ms)]);
+    table.row(["stay".into(), exact(settings.stay_ms)]);
     table.row(["gateway".into(), view.gateway.clone()]);
     table.row(["instances call".into(), call_address(view)]);
     let rules = &settings.gateway_rules;

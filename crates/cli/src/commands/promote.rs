@@ -10,7 +10,8 @@ use crate::operate::strategy::StrategyOptions;
 /// Brings into an environment what another one runs.
 ///
 /// All services of the first environment, or only those that are named, get the versions they have there, in one
-/// operation.
+/// operation. Where versions have not been healthy in the first one for long enough (a minute, `lockstep environment set FROM
+/// --stay 10m`) it waits for that, ten minutes at most.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep promote staging production

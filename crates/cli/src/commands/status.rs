@@ -211,6 +211,7 @@ mod tests {
                 accepts_from: "created".parse().unwrap(),
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 0,
+                stay_ms: 0,
                 gateway_port: 1,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),

@@ -57,11 +57,16 @@ fn a_version_goes_from_git_to_production_and_back() {
     // The first version, through staging to production.
     place.run(&["service", "add", place.repository()]);
     let one = version_of(&place.json(&["release", "hello"]));
+    place.run(&["environment", "set", "staging", "--stay", "30d"]);
     place.run(&["deploy", &one, "--env", "staging"]);
     assert_eq!(place.get("staging"), "one plain");
+    let early = place.fail(&["promote", "staging", "production"], 3);
+    assert!(early.contains(&format!("staging has run {one} for")), "{early}");
+    place.run(&["environment", "set", "staging", "--stay", "500ms"]);
     let promoted = place.run(&["promote", "staging", "production", "--strategy", "all-at-once"]);
     assert!(promoted.contains("done: production is at baseline 1"), "{promoted}");
     assert_eq!(place.get("production"), "one plain");
+    place.run(&["environment", "set", "staging", "--stay", "0s"]);
 
     // A second one, by canary.
     place.write("service.py", &service("two"));

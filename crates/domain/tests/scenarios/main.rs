@@ -8,3 +8,4 @@ mod instances;
 mod planning;
 mod rollout;
 mod simulation;
+mod staying;

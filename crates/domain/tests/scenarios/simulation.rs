@@ -80,6 +80,7 @@ impl Stage {
                 accepts_from: accepts_from.parse().unwrap(),
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 60_000,
+                stay_ms: 0,
                 gateway_port: 8500,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),
@@ -203,8 +204,14 @@ impl Stage {
             tables: Tables::Applied,
             traffic: self.traffic.clone(),
             troubles: BTreeMap::new(),
+            steady_since: self.steady(),
             counting_since: Timestamp(0),
         }
+    }
+
+    fn steady(&self) -> BTreeMap<InstanceId, Timestamp> {
+        let healthy = self.instances.iter().filter(|instance| instance.state.is_healthy());
+        healthy.map(|instance| (instance.id.clone(), instance.since)).collect()
     }
 
     pub(crate) fn table(&self, name: &str) -> RouteTable {

@@ -105,6 +105,7 @@ fn first_events(now: Timestamp) -> Vec<Event> {
         accepts_from: "created".parse().expect("a valid name"),
         strategy: Strategy::AllAtOnce,
         warm_ms: WARM_MS,
+        stay_ms: 1_000,
         gateway_port: 8500,
         gateway_url: CallAddress::Server,
         gateway_rules: GatewayRules::default(),

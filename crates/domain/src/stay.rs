@@ -1,0 +1,62 @@
+//! Staying: when a version has been healthy in an environment for long enough to count as having run there.
+//!
+//! Durations are measured from what the server that looks has seen itself, so a restart of it, a supervisor or a clock makes
+//! a stay longer and never shorter.
+
+use crate::baseline::BaselineEntry;
+use crate::environment::Environment;
+use crate::event::Event;
+use crate::evidence::{Evidence, EvidenceKind, Outcome};
+use crate::fleet::Fleet;
+use crate::instance::Arm;
+use crate::name::ServiceName;
+use crate::observed::Observed;
+use crate::time::Timestamp;
+use crate::world::World;
+
+/// Returns since when all wanted instances of an arm have been healthy without a restart; `None` when they are not.
+#[must_use]
+pub fn steady_since(environment: &Environment, observed: &Observed, arm: &Arm) -> Option<Timestamp> {
+    let fleet = Fleet::serving(environment, observed, arm);
+    if fleet.healthy() < environment.replicas_of(&arm.service) {
+        return None;
+    }
+    let since = fleet.standing.iter().map(|instance| observed.steady_since.get(&instance.id).copied());
+    since.collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// Returns the evidence of the versions that have stayed for long enough now.
+#[must_use]
+pub fn proven(world: &World, environment: &Environment, observed: &Observed, now: Timestamp) -> Vec<Event> {
+    let unproven = unproven(world, environment);
+    let stayed = unproven.filter(|arm| ends_at(environment, observed, arm).is_some_and(|end| now >= end));
+    stayed
+        .map(|arm| Event::EvidenceAdded {
+            version: arm.version_ref(),
+            evidence: Evidence::ran_in(&environment.name, now),
+        })
+        .collect()
+}
+
+/// Returns when the next version will have stayed for long enough, as things stand.
+#[must_use]
+pub fn next_proof(world: &World, environment: &Environment, observed: &Observed) -> Option<Timestamp> {
+    unproven(world, environment).filter_map(|arm| ends_at(environment, observed, &arm)).min()
+}
+
+fn ends_at(environment: &Environment, observed: &Observed, arm: &Arm) -> Option<Timestamp> {
+    Some(steady_since(environment, observed, arm)?.plus_ms(environment.settings.stay_ms))
+}
+
+/// The arms of the baseline whose versions have no such evidence yet.
+fn unproven<'a>(world: &'a World, environment: &'a Environment) -> impl Iterator<Item = Arm> + 'a {
+    let kind = EvidenceKind::ran_in(&environment.name);
+    let is_proven = move |arm: &Arm| {
+        let evidence =
+            world.version(&arm.version_ref()).map(|version| version.newest_evidence(&kind).cloned());
+        // A version that is not known cannot be given evidence.
+        evidence.is_none_or(|newest| newest.is_some_and(|newest| newest.outcome == Outcome::Green))
+    };
+    let entry = |(service, entry): (&ServiceName, &BaselineEntry)| entry.arm(service);
+    environment.entries().iter().map(entry).filter(move |arm| !is_proven(arm))
+}
