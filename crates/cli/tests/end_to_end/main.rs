@@ -16,6 +16,7 @@ mod disk_states;
 mod folders;
 mod foreign;
 mod gateways;
+mod instances;
 mod passwords;
 mod repositories;
 mod stopping;

@@ -17,6 +17,8 @@ pub(crate) struct Body {
     since: Timestamp,
     /// The mark on the disk by which it was told to end.
     pub(crate) marked: bool,
+    /// Whether its supervisor was asked to look at the mark.
+    asked: bool,
     port: u16,
 }
 
@@ -38,6 +40,7 @@ impl Host {
             heard: state,
             since: now,
             marked: false,
+            asked: false,
             port: 20_000 + self.launched,
         };
         self.bodies.insert(id, body);
@@ -68,6 +71,13 @@ impl Host {
         true
     }
 
+    /// Asks the supervisor of an instance to look at its mark.
+    pub(crate) fn ask(&mut self, id: &InstanceId) {
+        if let Some(body) = self.bodies.get_mut(id) {
+            body.asked |= body.marked;
+        }
+    }
+
     /// Lets an instance take its next step by itself.
     pub(crate) fn live(&mut self, id: &InstanceId, was_told: bool, now: Timestamp) {
         let Some(body) = self.bodies.get_mut(id) else { return };
@@ -79,7 +89,7 @@ impl Host {
             }
             state if state.is_over() => return,
             InstanceState::Stopping => InstanceState::Stopped,
-            _ if body.marked => InstanceState::Stopping,
+            _ if body.asked => InstanceState::Stopping,
             InstanceState::Starting => InstanceState::Healthy,
             _ => return,
         };
@@ -108,6 +118,8 @@ impl Host {
     pub(crate) fn lose_server(&mut self) {
         self.bodies.retain(|_, body| body.started);
         for body in self.bodies.values_mut() {
+            // The next driver asks every supervisor whose instance is marked.
+            body.asked |= body.marked;
             body.heard = if body.marked { body.truth.clone().once_told() } else { body.truth.clone() };
         }
     }

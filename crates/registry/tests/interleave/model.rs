@@ -132,6 +132,7 @@ enum Part {
     Apply(RouteTable),
     Begin(Arc<Environment>, Vec<Action>),
     Deliver(Arc<Environment>, Vec<InstanceId>, Vec<Event>),
+    Ask(InstanceId, Box<Part>),
     Record(Arc<Environment>, Vec<Event>),
 }
 
@@ -274,10 +275,14 @@ impl Model {
             Part::Deliver(seen, mut rest, events) => match rest.pop() {
                 Some(id) => {
                     self.deliver(&id);
-                    Part::Deliver(seen, rest, events)
+                    Part::Ask(id, Box::new(Part::Deliver(seen, rest, events)))
                 }
                 None => Part::Record(seen, events),
             },
+            Part::Ask(id, next) => {
+                self.host.ask(&id);
+                *next
+            }
             Part::Record(seen, events) => {
                 if !events.is_empty() && self.ledger.is_as_seen(&seen) {
                     self.fresh_records.clone_from(&events);

@@ -54,6 +54,10 @@ pub(super) fn launch(folder: &InstanceFolder, supervisor: &SupervisorCommand) ->
 
 fn connect(folder: &InstanceFolder) -> io::Result<Connection> {
     let stream = folder.with_socket(|path| std::os::unix::net::UnixStream::connect(path))?;
+    if folder.is_marked_stop() {
+        // Who set the mark may have died before the supervisor knew.
+        super::ask_to_stop(folder);
+    }
     Ok(Connection { stream, supervisor: None })
 }
 

@@ -213,6 +213,17 @@ async fn what_was_told_to_end_is_stopping_before_its_supervisor_knows_and_after_
 }
 
 #[tokio::test]
+async fn a_server_that_died_between_the_mark_and_the_word_to_the_supervisor_has_told_it_all_the_same() {
+    let mut fixture = Fixture::new().await;
+    let instance = fixture.start_healthy(&[]).await;
+    fixture.driver = None;
+    std::fs::write(fixture.folder(&instance.id).join("stop"), "").unwrap();
+    fixture.reopen().await;
+    fixture.wait_until(&instance.id, |instance| instance.state == InstanceState::Stopped).await;
+    assert!(fixture.processes().is_empty());
+}
+
+#[tokio::test]
 async fn what_was_half_made_or_half_removed_is_gone_after_opening() {
     let mut fixture = Fixture::new().await;
     let instance = fixture.start_healthy(&[]).await;

@@ -1,0 +1,109 @@
+//! Single instances: restarted, ended, counted, and told whether they are routed.
+
+use std::fs;
+use std::path::Path;
+
+use super::support::eventually;
+use super::support::place::{ENVIRONMENT, Place};
+use super::support::repository::{Repository, manifest, service};
+
+fn commit(repository: &Repository, text: &str) {
+    repository.write("lockstep.toml", &manifest("store", "", ""));
+    repository.write("service.py", &service(text));
+    repository.commit(&format!("feat: say {text}"));
+}
+
+/// A place with two versions of the store, the first of which runs.
+fn store() -> (Place, [String; 2]) {
+    let place = Place::begin();
+    let repository = place.repository("store");
+    commit(&repository, "one");
+    place.run(&["service", "add", repository.folder()]);
+    let first = place.release("store");
+    commit(&repository, "two");
+    let second = place.release("store");
+    place.run(&["deploy", &first, "--env", ENVIRONMENT]);
+    (place, [first, second])
+}
+
+/// The instances that are not over, by id, with their states.
+fn instances(place: &Place) -> Vec<(String, String)> {
+    let status = place.status();
+    let services = status["services"].as_array().unwrap().iter();
+    let all = services.flat_map(|service| service["instances"].as_array().unwrap());
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let all = all.map(|instance| (text(&instance["id"]), text(&instance["state"]["state"])));
+    all.filter(|(_, state)| state != "stopped" && state != "failed").collect()
+}
+
+fn only(place: &Place) -> String {
+    let all = instances(place);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all[0].0.clone()
+}
+
+fn is_told(place: &Place, instance: &str, word: &str) {
+    let file = Path::new(&place.data()).join("runtime/instances").join(instance).join("routed");
+    eventually(&format!("{instance} is told {word}"), || {
+        (fs::read_to_string(&file).unwrap_or_default().trim() == word).then_some(())
+    });
+}
+
+#[test]
+fn a_service_is_restarted_without_a_new_baseline_also_when_the_server_is_killed_meanwhile() {
+    let (mut place, _) = store();
+    place.run(&["scale", "store", "2", "--env", ENVIRONMENT]);
+    let before = instances(&place);
+    let restarted = place.run(&["restart", "store", "--env", ENVIRONMENT]);
+    assert!(restarted.contains("2 instances replaced"), "{restarted}");
+    let between = instances(&place);
+    assert!(between.len() == 2 && between.iter().all(|one| !before.contains(one)), "{between:?}");
+    let operation = place.begin_operation(&["restart", "store", "--env", ENVIRONMENT]);
+    place.kill_server();
+    place.start_server();
+    assert_eq!(place.settled(operation)["phase"], "done");
+    let after = instances(&place);
+    assert!(after.len() == 2 && after.iter().all(|one| !between.contains(one)), "{after:?}");
+    assert_eq!(place.status()["baseline"], 1);
+}
+
+#[test]
+fn a_single_instance_is_ended_where_others_serve_and_restarted_where_none_does() {
+    let (place, _) = store();
+    let first = only(&place);
+    let refused = place.fail(&["instance", "stop", &first], 3);
+    assert!(refused.contains("only healthy instance") && refused.contains("instance restart"), "{refused}");
+    place.run(&["instance", "restart", &first]);
+    let second = only(&place);
+    assert_ne!(first, second);
+    place.run(&["scale", "store", "2", "--env", ENVIRONMENT]);
+    place.run(&["instance", "stop", &second, "--reason", "it is odd"]);
+    eventually("another has taken its place", || {
+        let all = instances(&place);
+        (all.len() == 2 && all.iter().all(|(id, state)| *id != second && state == "healthy")).then_some(())
+    });
+    place.run(&["scale", "store", "1", "--env", ENVIRONMENT]);
+    only(&place);
+}
+
+#[test]
+fn what_was_gone_back_from_ends_and_what_is_warm_knows_that_it_is_not_routed() {
+    let (place, [_, second]) = store();
+    let first = only(&place);
+    is_told(&place, &first, "yes");
+    place.run(&["deploy", &second, "--env", ENVIRONMENT]);
+    is_told(&place, &first, "no");
+    let newer = instances(&place).into_iter().find(|(id, _)| *id != first).unwrap().0;
+    is_told(&place, &newer, "yes");
+    place.run(&["rollback", ENVIRONMENT, "--to", "1", "--keep-warm"]);
+    is_told(&place, &newer, "no");
+    is_told(&place, &first, "yes");
+    let kept = place.run(&["undo", ENVIRONMENT, "--dry-run"]);
+    assert!(kept.contains("warm: only routes change") && kept.contains("--keep-warm"), "{kept}");
+    place.run(&["undo", ENVIRONMENT]);
+    eventually("the version that was left has ended", || {
+        (instances(&place) == [(newer.clone(), "healthy".to_owned())]).then_some(())
+    });
+    let cold = place.run(&["undo", ENVIRONMENT, "--dry-run"]);
+    assert!(cold.contains("cold: instances are started"), "{cold}");
+}
