@@ -260,6 +260,7 @@ impl Event {
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }
+            | Self::InstanceDismissed { .. }
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. }
             | Self::ClockSkipped { .. }
