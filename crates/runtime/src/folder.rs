@@ -5,7 +5,7 @@
 //! | `spec.json` | what to run; written once, before the folder gets its name; readable by the owner only |
 //! | `status.json` | what was last seen; replaced in one step |
 //! | `stop` | present when the instance has been asked to end |
-//! | `routed` | `yes` while requests are routed to the instance, else `no`; replaced in one step, for the service to read |
+//! | `told/routed` | `yes` while requests are routed to the instance, else `no`; replaced in one step, for the service to read |
 //! | `lock` | held with `flock` by the supervisor as long as it lives |
 //! | `control` | the supervisor's socket |
 //! | `stdout`, `stderr` | pipes with a name, into which the process writes |
@@ -82,6 +82,7 @@ impl InstanceFolder {
         file.write_all(&serde_json::to_vec(spec)?)?;
         file.sync_all()?;
         fs::create_dir(self.log())?;
+        fs::create_dir(self.told())?;
         fs::write(self.routed(), NOT_ROUTED)?;
         for pipe in [self.stdout(), self.stderr()] {
             rustix::fs::mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
@@ -149,7 +150,9 @@ impl InstanceFolder {
     ///
     /// When it cannot be written; what was there stays.
     pub(crate) fn tell_routed(&self, routed: bool) -> io::Result<()> {
-        let next = self.path.join("routed.next");
+        // An instance of an older release has no such folder.
+        fs::create_dir_all(self.told())?;
+        let next = self.told().join("routed.next");
         fs::write(&next, if routed { ROUTED } else { NOT_ROUTED })?;
         fs::rename(next, self.routed())
     }
@@ -157,7 +160,13 @@ impl InstanceFolder {
     /// Returns the path of what tells the instance whether requests are routed to it.
     #[must_use]
     pub(crate) fn routed(&self) -> PathBuf {
-        self.path.join("routed")
+        self.told().join("routed")
+    }
+
+    /// Returns the path of the folder with what the instance is told: it may read there and not write.
+    #[must_use]
+    pub(crate) fn told(&self) -> PathBuf {
+        self.path.join("told")
     }
 
     /// Tells whether the instance has ended for good, as far as its supervisor has written it down.

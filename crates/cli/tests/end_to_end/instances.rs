@@ -43,7 +43,7 @@ fn only(place: &Place) -> String {
 }
 
 fn is_told(place: &Place, instance: &str, word: &str) {
-    let file = Path::new(&place.data()).join("runtime/instances").join(instance).join("routed");
+    let file = Path::new(&place.data()).join("runtime/instances").join(instance).join("told/routed");
     eventually(&format!("{instance} is told {word}"), || {
         (fs::read_to_string(&file).unwrap_or_default().trim() == word).then_some(())
     });

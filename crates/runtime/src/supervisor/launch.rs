@@ -88,12 +88,14 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
     let (program, arguments) = split(line)?;
     let mut own = vec![folder.work(), folder.scratch(), folder.stdout(), folder.stderr()];
     own.extend(rooms.data_folders(spec));
+    let mut policy = Policy::of_service(&rooms.hidden, &spec.release_folder, own);
+    policy.readable.push(folder.told());
     Ok(Launch {
         program: resolve(&spec.release_folder, program),
         arguments: arguments.to_vec(),
         folder: folder.work(),
         variables: variables(folder, spec),
-        policy: Policy::of_service(&rooms.hidden, &spec.release_folder, own),
+        policy,
     })
 }
 
@@ -107,6 +109,7 @@ fn variables(folder: &InstanceFolder, spec: &SpecFile) -> BTreeMap<String, Strin
     all.insert("XDG_CACHE_HOME".to_owned(), text(folder.scratch().join("cache")));
     all.extend(spec.process_variables());
     all.insert(MARKER.to_owned(), text(folder.path().to_owned()));
+    all.insert(ROUTED_FILE.to_owned(), text(folder.routed()));
     all
 }
 
