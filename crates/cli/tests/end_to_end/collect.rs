@@ -85,7 +85,9 @@ fn a_mirror_goes_when_no_service_comes_from_its_repository_and_not_while_a_build
     assert_eq!(reasons(&report["mirrors"]["stays"], &name), ["repository of store"]);
 
     // A build of the old repository is under way when the service moves to another one.
-    let (gate, begun) = (place.path("gate"), place.path("begun"));
+    // In a folder of its own: nothing new can be made directly in a folder on the way to the data folder.
+    fs::create_dir(place.path("signs")).unwrap();
+    let (gate, begun) = (place.path("gate"), place.path("signs/begun"));
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     let waiting = format!("[build]\nsteps = [[\"sh\", \"-c\", \"touch {begun}; cat {gate}\"]]");
     old.write(

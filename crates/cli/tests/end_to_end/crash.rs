@@ -302,7 +302,8 @@ fn a_server_killed_while_a_bad_version_is_taken_back_takes_it_back_all_the_same(
 #[test]
 fn a_server_killed_during_a_build_leaves_no_process_and_the_build_can_be_repeated() {
     let mut place = Place::begin();
-    let (obstacle, begun) = (place.path("obstacle"), place.path("begun"));
+    fs::create_dir(place.path("signs")).unwrap();
+    let (obstacle, begun) = (place.path("obstacle"), place.path("signs/begun"));
     fs::write(&obstacle, "").unwrap();
     let step = format!("touch {begun}; test ! -e {obstacle} || exec sleep 10000");
     let build =
