@@ -53,6 +53,8 @@ impl Globals {
 pub(crate) struct Context {
     /// The server.
     pub(crate) client: Client,
+    /// Who acts.
+    pub(crate) actor: Actor,
     /// Where to write.
     pub(crate) out: Output,
     /// The options that every command knows.
@@ -69,7 +71,7 @@ impl Context {
         }
         let token = secret::token(globals.token_file.as_deref(), &out)?;
         let client = Client::new(globals.server.as_str(), token, actor.as_str());
-        Ok(Self { client, out, globals })
+        Ok(Self { client, actor, out, globals })
     }
 }
 

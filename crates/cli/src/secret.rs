@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lockstep_api::Token;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -87,6 +88,8 @@ fn from_bytes(bytes: &[u8], source: &str, what: &str) -> Result<Token, Failure> 
 pub(crate) fn keep_to_ourselves(token_file: Option<&Path>) -> Result<(), Failure> {
     // Where the system refuses it, as some sandboxes do, nothing is lost that was there before.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    // Whatever is made from here on is for this user alone; supervisors and guards set it back for what they run.
+    let _ = umask(Mode::RWXG | Mode::RWXO);
     match std::env::var_os(TOKEN_VARIABLE).filter(|value| !value.is_empty()) {
         Some(token) => Err(start_again_without(&token, token_file)),
         None => Ok(()),

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use lockstep_api::types::{BuildPhase, BuildState, BuildView};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::service::Version;
-use lockstep_domain::{Actor, ServiceName, Timestamp, VersionNumber, World};
+use lockstep_domain::{Actor, Event, ServiceName, Timestamp, VersionNumber, World};
 use lockstep_pipeline::CancelToken;
 use tokio::sync::watch;
 
@@ -305,8 +305,13 @@ impl Control {
     ///
     /// # Errors
     /// When there is none of that id.
-    pub fn cancel_build(&self, id: &str) -> Result<BuildView, Problem> {
+    pub fn cancel_build(&self, actor: &Actor, id: &str) -> Result<BuildView, Problem> {
         let build = self.builds.find(id)?;
+        let view = build.view();
+        if !view.state.is_over() {
+            let cancelled = Event::BuildCancelled { build: view.id, service: view.service };
+            tokio::task::block_in_place(|| self.ledger.note(actor, &cancelled));
+        }
         build.cancel.cancel();
         Ok(build.view())
     }

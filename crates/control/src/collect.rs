@@ -10,7 +10,7 @@ use lockstep_api::types::{
     CollectReport, CollectRequest, CollectedBlob, JournalReport, KeptBlob, Mode, TamperedRecord,
 };
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::{Digest, World};
+use lockstep_domain::{Actor, Digest, Event, World};
 use lockstep_store::blobs::GcMode;
 use lockstep_store::{Journal, JournalError};
 
@@ -25,7 +25,10 @@ impl Control {
     ///
     /// # Errors
     /// When something cannot be read or removed; what was removed before stays removed.
-    pub async fn collect(&self, request: &CollectRequest) -> Result<CollectReport, Problem> {
+    pub async fn collect(&self, actor: &Actor, request: &CollectRequest) -> Result<CollectReport, Problem> {
+        if request.mode == Mode::Execute {
+            tokio::task::block_in_place(|| self.ledger.note(actor, &Event::StoreCollected {}));
+        }
         let keep = needed(&self.ledger.world());
         let mode = match request.mode {
             Mode::DryRun => GcMode::DryRun,

@@ -191,6 +191,14 @@ impl Ledger {
         is_as_seen(&self.world(), seen).then(work)
     }
 
+    /// Records what somebody does to the installation itself. It must be possible when nothing can be recorded, a disk that
+    /// is full for example, because it may be what helps; then the log has it.
+    pub(crate) fn note(&self, actor: &Actor, event: &Event) {
+        if let Err(problem) = self.commit(actor, |_, _| Ok((vec![event.clone()], ()))) {
+            tracing::error!(%actor, ?event, %problem, "this is done and could not be recorded");
+        }
+    }
+
     /// Returns the recorded events of an operation after a sequence number.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::{Actor, BuildVariables, EnvironmentName, Instance, InstanceId};
+use lockstep_files::owned::{self, Prepared};
 use lockstep_gateway::{Gateway, GatewayConfig};
 use lockstep_registry::Registry;
 use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
@@ -116,6 +117,9 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// The data folder is not for this user alone.
+    #[error(transparent)]
+    NotOurs(#[from] owned::FolderFault),
     /// The data folder is not what it should be.
     #[error(transparent)]
     Place(#[from] Box<Suspicion>),
@@ -150,6 +154,7 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::NotOurs(fault) => Some(fault.hint()),
             Self::Place(suspicion) => Some(suspicion.hint()),
             Self::Ledger(error) => Some(error.hint()),
             Self::Blobs(error) => Some(error.hint()),
@@ -215,6 +220,10 @@ impl Control {
     /// When the folder, the journal or the instances cannot be used.
     pub async fn open(config: ControlConfig) -> Result<Arc<Self>, OpenError> {
         let folder = config.folder.clone();
+        if let Prepared::Closed { before } = owned::prepare(&folder)? {
+            let mode = format!("{before:o}");
+            tracing::warn!(folder = %folder.display(), mode, "others could use the data folder; it is 700 now");
+        }
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Folder { path, source }

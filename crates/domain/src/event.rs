@@ -200,6 +200,22 @@ pub enum Event {
         /// Its name.
         gateway: GatewayName,
     },
+    /// Somebody ended a build.
+    BuildCancelled {
+        /// The build.
+        build: String,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// Somebody had what nothing needs removed from the store.
+    StoreCollected {},
+    /// Somebody took the journal as it was for complete.
+    JournalAccepted {
+        /// How many records it had.
+        records: u64,
+        /// The hash of the last one.
+        last_hash: Digest,
+    },
     /// A hold was released.
     HoldReleased {
         /// Where.
@@ -225,7 +241,10 @@ impl Event {
             | Self::HoldPlaced { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
-            Self::GatewayAdded { .. }
+            Self::BuildCancelled { .. }
+            | Self::StoreCollected {}
+            | Self::JournalAccepted { .. }
+            | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. }
             | Self::ClockSkipped { .. }
             | Self::LifecycleDefined { .. }
@@ -264,6 +283,9 @@ impl Event {
             | Self::HoldPlaced { .. }
             | Self::HoldReleased { .. }
             | Self::ClockSkipped { .. }
+            | Self::BuildCancelled { .. }
+            | Self::StoreCollected {}
+            | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. } => Vec::new(),
         }

@@ -7,5 +7,6 @@
 //! It knows nothing of what is in a file.
 
 pub mod foreign;
+pub mod owned;
 pub mod tree;
 pub mod whole;

@@ -34,6 +34,8 @@ const MAX_SPEC_BYTES: u64 = 4 * 1024 * 1024;
 /// The exit code is 0 when a report was written, whatever became of the command.
 #[must_use]
 pub fn main() -> ExitCode {
+    // What a build makes has the modes it always had; the server's own files are for its user alone.
+    let _ = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let report = match read_spec() {
         Ok(spec) => watch::run(&spec),
         Err(error) => GuardReport::not_started(format!("the guard was not told what to run: {error}")),

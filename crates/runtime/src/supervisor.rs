@@ -55,6 +55,8 @@ enum Event {
 
 /// Runs the supervisor of the instance whose folder is the only argument, until the instance is over.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    // What a service makes has the modes it always had; the server's own files are for its user alone.
+    let _ = rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let (Some(folder), None) = (arguments.next(), arguments.next()) else {
         eprintln!("a supervisor takes the folder of an instance, and nothing else");
         return ExitCode::from(2);

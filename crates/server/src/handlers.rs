@@ -110,8 +110,12 @@ pub(crate) async fn build(State(control): App, At(id): At<String>) -> Answer<Bui
     Ok(Json(control.build(&id)?))
 }
 
-pub(crate) async fn cancel_build(State(control): App, At(id): At<String>) -> Answer<BuildView> {
-    Ok(Json(control.cancel_build(&id)?))
+pub(crate) async fn cancel_build(
+    State(control): App,
+    By(actor): By,
+    At(id): At<String>,
+) -> Answer<BuildView> {
+    Ok(Json(control.cancel_build(&actor, &id)?))
 }
 
 pub(crate) async fn environments(State(control): App) -> Json<Vec<EnvironmentSummary>> {
@@ -289,8 +293,12 @@ pub(crate) async fn verify_journal(State(control): App) -> Answer<JournalReport>
     Ok(Json(tokio::task::block_in_place(|| control.verify_journal())?))
 }
 
-pub(crate) async fn collect(State(control): App, Body(body): Body<CollectRequest>) -> Answer<CollectReport> {
-    Ok(Json(control.collect(&body).await?))
+pub(crate) async fn collect(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<CollectRequest>,
+) -> Answer<CollectReport> {
+    Ok(Json(control.collect(&actor, &body).await?))
 }
 
 pub(crate) async fn lifecycles(State(control): App) -> Json<Vec<LifecycleView>> {

@@ -80,7 +80,7 @@ impl Args {
         match self.command {
             JournalCommand::Verify(args) => report(ctx, &args.report(ctx)?),
             JournalCommand::Export(args) => export(ctx, args.output.as_deref()),
-            JournalCommand::Accept(args) => report(ctx, &offline::accept(&args.data)?),
+            JournalCommand::Accept(args) => report(ctx, &offline::accept(ctx, &args.data)?),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use lockstep_api::endpoints::{Method, endpoints};
@@ -161,6 +163,60 @@ fn a_build_gets_a_variable_of_the_server_only_when_its_operator_allows_it() {
     let place = Place::begin_asking(&["--build-variable", "DEPLOY_KEY=web"], variables);
     let (code, said) = release(&place, &build("variables = [\"DEPLOY_KEY\"]"));
     assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_data_folder_that_others_can_use_is_closed_and_everything_new_is_for_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+    let place = Place::begin_in(folder);
+    let repository = place.repository("web");
+    repository.write("lockstep.toml", &manifest("web", "", ""));
+    repository.write("service.py", "");
+    place.first_release(&repository, "web");
+    // What builds, instances and git make is as they make it, below folders of the owner alone.
+    let others = ["runtime", "builds", "mirrors"].map(|name| data.join(name));
+    let own = |path: &Path| !others.iter().any(|other| path.starts_with(other));
+    let mut open = vec![data];
+    let mut count = 0;
+    while let Some(path) = open.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o077, 0, "{}", path.display());
+        count += 1;
+        if metadata.is_dir() {
+            open.extend(
+                fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| own(path)),
+            );
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
+#[test]
+fn cancelling_collecting_and_accepting_leave_an_entry_with_who_did_it() {
+    let mut place = Place::begin();
+    let repository = place.repository("web");
+    let wait = "[build]\nsteps = [\"sleep 600\"]\n[package]\ninclude = [\"service.py\"]";
+    repository.write("lockstep.toml", &manifest("web", "", wait));
+    repository.write("service.py", "");
+    repository.commit("feat: begin");
+    place.run(&["service", "add", repository.folder()]);
+    let build = place.json(&["release", "web", "--no-wait"])["id"].as_str().unwrap().to_owned();
+    place.run(&["build", "cancel", &build]);
+    place.run(&["store", "gc", "--dry-run"]);
+    place.run(&["store", "gc"]);
+    place.stop_server();
+    place.run(&["journal", "accept", "--data", &place.data()]);
+    place.start_server();
+    let journal = place.run(&["journal", "export"]);
+    for event in ["build_cancelled", "store_collected", "journal_accepted"] {
+        let lines: Vec<_> = journal.lines().filter(|line| line.contains(event)).collect();
+        assert_eq!(lines.len(), 1, "{event}");
+        assert!(lines[0].contains("ann@example.org"), "{event}");
+    }
+    place.run(&["journal", "verify"]);
 }
 
 #[test]

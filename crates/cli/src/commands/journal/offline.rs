@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::io::BufReader;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_api::types::{JournalReport, TamperedRecord};
+use lockstep_domain::{Event, Timestamp};
 use lockstep_files::foreign;
-use lockstep_store::journal::{ExportProblem, Tampered, Verified, verify_export};
+use lockstep_store::journal::{ExportProblem, NewRecord, Tampered, Verified, verify_export};
 use lockstep_store::{Journal, JournalError};
 
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -18,9 +21,27 @@ pub(super) fn folder(folder: &Path) -> Result<JournalReport, Failure> {
     of_folder(verified)
 }
 
-/// Takes the journal of a data folder as it is for complete.
-pub(super) fn accept(folder: &Path) -> Result<JournalReport, Failure> {
-    of_folder(Journal::accept(folder))
+/// Takes the journal of a data folder as it is for complete, and records that and by whom.
+pub(super) fn accept(ctx: &Context, folder: &Path) -> Result<JournalReport, Failure> {
+    let accepted = Journal::accept(folder);
+    if let Ok(accepted) = &accepted {
+        record_acceptance(ctx, folder, accepted)?;
+    }
+    of_folder(accepted)
+}
+
+fn record_acceptance(ctx: &Context, folder: &Path, accepted: &Verified) -> Result<(), Failure> {
+    let Verified { records, last_hash } = *accepted;
+    let internal = |error: &(dyn Error + 'static)| {
+        Failure::new(Exit::Internal, "it is accepted and not recorded").caused_by(error)
+    };
+    let event = serde_json::to_string(&Event::JournalAccepted { records, last_hash });
+    let event = event.map_err(|error| internal(&error))?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let mut journal = Journal::open(folder).map_err(|error| internal(&error))?;
+    let appended = journal.append(records, &[NewRecord { at, actor: ctx.actor.clone(), event }]);
+    appended.map(|_| ()).map_err(|error| internal(&error))
 }
 
 /// Checks an exported file.
