@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
@@ -230,7 +231,10 @@ pub(crate) async fn routes(
     let found = tokio::select! {
         found = newer => found.ok(),
         () = tokio::time::sleep(wait) => None,
-        () = stop.cancelled() => None,
+        // Said here, because the answer may be on its way before its connection hears of the stop.
+        () = stop.cancelled() => {
+            return Ok(([(CONNECTION, "close")], StatusCode::NO_CONTENT).into_response());
+        }
     };
     Ok(found
         .map_or_else(|| StatusCode::NO_CONTENT.into_response(), |table| Json(table.clone()).into_response()))
