@@ -218,7 +218,10 @@ impl Story {
         self.heading("The first versions go to staging, and from there to production");
         println!("Payments of all versions and instances share a database in each environment:");
         for environment in ["staging", "production"] {
-            let file = self.installation.folder().join(format!("payments-{environment}.db"));
+            // A folder of its own: an instance can make nothing new in the one that the data folder lies in.
+            let databases = self.installation.folder().join("databases");
+            std::fs::create_dir_all(&databases)?;
+            let file = databases.join(format!("payments-{environment}.db"));
             let database = format!("DATABASE={}", file.display());
             let arguments = ["config", "set", "payments", &database, "--env", environment];
             self.installation.run(&arguments, Show::Result(1))?;
