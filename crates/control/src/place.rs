@@ -158,25 +158,22 @@ fn contents(folder: &Path) -> io::Result<Contents> {
     }
     let is_known = |name: &String| KNOWN.iter().any(|known| name.split('.').next() == Some(*known));
     let names = entries(folder)?;
+    let identity = read_file::<Directory>(&folder.join(IDENTITY));
     Ok(Contents {
         here: directory(folder).ok(),
-        identity: read_file(&folder.join(IDENTITY)),
         journal: fs::metadata(folder.join("journal.db")).is_ok_and(|file| file.len() > 0),
         used,
         foreign: names.into_iter().find(|name| !is_known(name) && !name.starts_with('.')),
-        started_elsewhere: started_elsewhere(folder)?,
-        original_is_there: false,
-    }
-    .with_original())
+        // A folder that says which one it is need not be asked by what its instances say.
+        started_elsewhere: if identity.is_none() { started_elsewhere(folder)? } else { None },
+        original_is_there: identity.as_ref().is_some_and(is_there),
+        identity,
+    })
 }
 
-impl Contents {
-    fn with_original(mut self) -> Self {
-        let original = self.identity.as_ref().and_then(|identity| directory(&identity.path).ok());
-        self.original_is_there =
-            original.is_some_and(|it| Some(it.inode) == self.identity.as_ref().map(|i| i.inode));
-        self
-    }
+/// Tells whether the directory that a folder says it is can be found where it was.
+fn is_there(original: &Directory) -> bool {
+    directory(&original.path).is_ok_and(|there| there.inode == original.inode)
 }
 
 /// Finds an instance that was started from another folder, which is there still.
