@@ -11,17 +11,13 @@ use lockstep_store::backup::{IN_BACKUP, LEFT_OUT};
 use serde_json::Value;
 
 use super::support::place::{ENVIRONMENT, Place};
-use super::support::repository::{Repository, manifest, misbehaving, service};
+use super::support::repository::{Repository, misbehaving, service};
 use super::support::{eventually, processes};
 
 /// A place with a service that answers with a secret, in two versions, both of which ran.
 fn with_history() -> (Place, Repository) {
     let place = Place::begin();
-    let repository = place.repository("store");
-    repository.write("lockstep.toml", &manifest("store", "", ""));
-    repository.write("service.py", &service("one"));
-    let one = place.first_release(&repository, "store");
-    place.run(&["deploy", &one, "--env", ENVIRONMENT]);
+    let repository = place.deployed("store");
     let key = place.path("key");
     fs::write(&key, "hunter2\n").unwrap();
     let mut set = place.command(&["config", "set", "store", "--secret", "KEY", "--env", ENVIRONMENT]);

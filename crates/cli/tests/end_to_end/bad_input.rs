@@ -23,11 +23,7 @@ const CANARY: [&str; 4] = ["--steps", "50,100", "--bake", "1s"];
 /// A place with one service whose first version serves.
 fn serving() -> (Place, Repository) {
     let place = Place::begin();
-    let repository = place.repository("store");
-    repository.write("lockstep.toml", &manifest("store", "", ""));
-    repository.write("service.py", &service("one"));
-    let version = place.first_release(&repository, "store");
-    place.run(&["deploy", &version, "--env", ENVIRONMENT]);
+    let repository = place.deployed("store");
     (place, repository)
 }
 

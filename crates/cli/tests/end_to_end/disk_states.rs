@@ -134,11 +134,7 @@ const STATES: &[(&str, Make)] = &[
 /// A place with one service that serves, with a secret.
 fn serving() -> (Place, Repository) {
     let place = Place::begin();
-    let repository = place.repository("store");
-    repository.write("lockstep.toml", &manifest("store", "", ""));
-    repository.write("service.py", &service("one"));
-    let version = place.first_release(&repository, "store");
-    place.run(&["deploy", &version, "--env", ENVIRONMENT]);
+    let repository = place.deployed("store");
     (place, repository)
 }
 

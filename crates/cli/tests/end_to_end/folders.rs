@@ -3,17 +3,12 @@
 use std::process::Command;
 
 use super::support::place::{ENVIRONMENT, Place};
-use super::support::repository::{manifest, service};
 use super::support::{eventually, get};
 
 /// A place with one service that serves, and the address of its instance.
 fn serving() -> (Place, String) {
     let place = Place::begin();
-    let repository = place.repository("web");
-    repository.write("lockstep.toml", &manifest("web", "", ""));
-    repository.write("service.py", &service("one"));
-    let version = place.first_release(&repository, "web");
-    place.run(&["deploy", &version, "--env", ENVIRONMENT]);
+    place.deployed("web");
     let address = instance(&place).expect("it is deployed");
     assert!(is_served(&address));
     (place, address)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::eventually;
 use crate::support::gateway::StandaloneGateway;
 use crate::support::place::{ENVIRONMENT, Place};
-use crate::support::repository::{manifest, service};
+use crate::support::repository::service;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -113,11 +113,7 @@ fn a_key_is_written_once_for_its_owner_alone() {
 #[test]
 fn forged_receipts_stall_nothing_take_nothing_back_and_pass_nothing() {
     let place = Place::begin();
-    let repository = place.repository("store");
-    repository.write("lockstep.toml", &manifest("store", "", ""));
-    repository.write("service.py", &service("one"));
-    let one = place.first_release(&repository, "store");
-    place.run(&["deploy", &one, "--env", ENVIRONMENT]);
+    let repository = place.deployed("store");
     let mut gateway = StandaloneGateway::follow(&place);
     eventually("the gateway reports", || {
         let status = place.status();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::repository::Repository;
+use super::repository::{Repository, manifest, service};
 use super::{announced, eventually, get, processes};
 
 /// The environment that all tests use: it accepts every version.
@@ -210,6 +210,16 @@ impl Place {
     pub(crate) fn release_again(&self, service: &str) -> String {
         let build = self.json(&["release", service, "--bump", "patch"]);
         format!("{service}@{}", build["version"].as_str().unwrap())
+    }
+
+    /// Makes a service that answers `one`, and deploys its first version.
+    pub(crate) fn deployed(&self, name: &str) -> Repository {
+        let repository = self.repository(name);
+        repository.write("lockstep.toml", &manifest(name, "", ""));
+        repository.write("service.py", &service("one"));
+        let version = self.first_release(&repository, name);
+        self.run(&["deploy", &version, "--env", ENVIRONMENT]);
+        repository
     }
 
     /// Registers a repository with one commit and cuts its first version.
