@@ -30,6 +30,13 @@ pub(crate) const MIN_TOKEN_LENGTH: usize = 16;
 /// The header by which a client says for whom it asks.
 const ACTOR_HEADER: &str = "lockstep-actor";
 
+/// Fields that a proxy adds to what it passes on.
+const MARKS_OF_PROXIES: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+/// How a server gets a token.
+pub(crate) const MAKE_A_TOKEN: &str =
+    "(umask 077; openssl rand -hex 32 > lockstep.token); lockstep server --token-file lockstep.token";
+
 /// For whom is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -81,6 +88,9 @@ impl Access {
     ) -> Result<Self, ServerError> {
         match token {
             None if !listen.ip().is_loopback() => return Err(ServerError::TokenNeeded(listen)),
+            None if !public_hosts.is_empty() => {
+                return Err(ServerError::TokenNeededBehind(public_hosts[0].clone()));
+            }
             Some(token) if token.len() < MIN_TOKEN_LENGTH || token.starts_with(GATEWAY_KEY_PREFIX) => {
                 return Err(ServerError::WeakToken);
             }
@@ -118,9 +128,19 @@ impl Access {
             }
             shown => {
                 self.check_token(&shown)?;
+                self.check_way(headers)?;
                 Ok(Caller::Operator(actor(headers)?))
             }
         }
+    }
+
+    /// Without a token it is the way here that makes an operator: only programs of this host can go it. What a proxy passes
+    /// on may come from anybody.
+    fn check_way(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let mark = MARKS_OF_PROXIES.into_iter().find(|mark| headers.contains_key(*mark));
+        let Some(mark) = mark.filter(|_| self.token.is_none()) else { return Ok(()) };
+        let detail = format!("the request came through a proxy (`{mark}`), and this server has no token");
+        Err(Problem::new(ErrorCode::Forbidden, detail).with_hint(MAKE_A_TOKEN))
     }
 
     fn check_token(&self, shown: &Shown<'_>) -> Result<(), NotAdmitted> {
@@ -258,6 +278,26 @@ mod tests {
         assert_eq!(status(&access, &[("authorization", "0123456789abcdef")]), 401);
         assert_eq!(status(&access, &[right, right]), 401);
         assert_eq!(status(&access, &[]), 401);
+    }
+
+    #[test]
+    fn a_server_that_something_stands_before_has_a_token() {
+        let public = ["lockstep.example.org".to_owned()];
+        let access = |token| Access::new("127.0.0.1:1".parse().unwrap(), token, &public);
+        assert!(matches!(access(None), Err(ServerError::TokenNeededBehind(name)) if name == public[0]));
+        assert!(access(Some("0123456789abcdef")).is_ok());
+    }
+
+    #[test]
+    fn what_a_proxy_passes_on_needs_a_token() {
+        let right = ("authorization", "Bearer 0123456789abcdef");
+        let open = access("127.0.0.1:1", None).unwrap();
+        let closed = access("127.0.0.1:1", Some("0123456789abcdef")).unwrap();
+        for mark in MARKS_OF_PROXIES {
+            assert_eq!(status(&open, &[(mark, "203.0.113.7")]), 403, "{mark}");
+            assert_eq!(status(&open, &[(mark, ""), right]), 403, "{mark}");
+            assert_eq!(status(&closed, &[(mark, "203.0.113.7"), right]), 200, "{mark}");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::access::Caller;
 /// Longest time from the head of a request to the end of its body: the largest one over a slow line takes that long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Tells a proxy before this server (nginx knows the word) to pass on what comes as it comes.
+pub(crate) const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
+
 /// What a handler returns.
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
 

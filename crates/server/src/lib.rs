@@ -90,6 +90,11 @@ pub enum ServerError {
     /// It would be open to the network.
     #[error("{0} is reachable from other hosts, so a token is needed")]
     TokenNeeded(SocketAddr),
+    /// It has a name for others, who come through something before it.
+    #[error(
+        "`{0}` is a name for others to ask by, so a token is needed: what stands before this server lets in everybody whom it does not stop"
+    )]
+    TokenNeededBehind(String),
     /// The token is too easy to guess.
     #[error("the token has fewer than {} characters, or is the key of a gateway", access::MIN_TOKEN_LENGTH)]
     WeakToken,
@@ -118,9 +123,9 @@ impl ServerError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::TokenNeeded(_) | Self::WeakToken => Some(
-                "(umask 077; openssl rand -hex 32 > lockstep.token); lockstep server --token-file lockstep.token".into(),
-            ),
+            Self::TokenNeeded(_) | Self::TokenNeededBehind(_) | Self::WeakToken => {
+                Some(access::MAKE_A_TOKEN.into())
+            }
             Self::PublicHost(_) => Some("lockstep server --public-host lockstep.example.org".into()),
             Self::Listen { .. } => {
                 Some("another server may run there; choose another address with --listen".into())

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Sender;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Asked, At, Failure};
+use crate::answer::{Asked, At, Failure, UNBUFFERED};
 use crate::handlers::App;
 
 /// Chunks that may wait for a slow reader.
@@ -146,5 +146,5 @@ impl io::Write for ChannelWriter {
 fn text(body: Body) -> Response {
     let headers =
         [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    (headers, body).into_response()
+    (headers, UNBUFFERED, body).into_response()
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{At, Failure};
+use crate::answer::{At, Failure, UNBUFFERED};
 use crate::handlers::App;
 
 /// Events that may wait for a slow reader before the sender waits for it.
@@ -68,7 +68,7 @@ pub(crate) async fn operation(
             () = sender.closed() => {}
         }
     });
-    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response())
+    Ok((UNBUFFERED, Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())).into_response())
 }
 
 struct Follower {
@@ -119,7 +119,7 @@ pub(crate) async fn build(
             () = sender.closed() => {}
         }
     });
-    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()).into_response())
+    Ok((UNBUFFERED, Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())).into_response())
 }
 
 async fn send_views(

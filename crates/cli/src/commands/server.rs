@@ -130,7 +130,13 @@ pub(super) fn start_logging(verbose: bool) {
 fn failure(error: &ServerError) -> Failure {
     let exit = match (error, error.journal()) {
         (_, Some(journal)) => Exit::of_journal(journal),
-        (ServerError::TokenNeeded(_) | ServerError::WeakToken | ServerError::PublicHost(_), _) => Exit::Usage,
+        (
+            ServerError::TokenNeeded(_)
+            | ServerError::TokenNeededBehind(_)
+            | ServerError::WeakToken
+            | ServerError::PublicHost(_),
+            _,
+        ) => Exit::Usage,
         (ServerError::Listen { .. }, _) => Exit::Conflict,
         (ServerError::Open(OpenError::Place(_)), _) => Exit::Refused,
         (ServerError::Open(_) | ServerError::Serve(_), _) => Exit::Internal,
