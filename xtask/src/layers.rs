@@ -21,14 +21,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-manifest", &["lockstep-domain"]),
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
-    ("lockstep-gateway", &["lockstep-domain"]),
+    ("lockstep-reach", &["lockstep-files"]),
+    ("lockstep-gateway", &["lockstep-domain", "lockstep-reach"]),
     (
         "lockstep-pipeline",
         &["lockstep-confine", "lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"],
     ),
     ("lockstep-runtime", &["lockstep-confine", "lockstep-domain"]),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
-    ("lockstep-api", &["lockstep-domain"]),
+    ("lockstep-api", &["lockstep-domain", "lockstep-reach"]),
     (
         "lockstep-control",
         &[
@@ -69,6 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-gateway",
             "lockstep-manifest",
             "lockstep-pipeline",
+            "lockstep-reach",
             "lockstep-runtime",
             "lockstep-server",
             "lockstep-store",

@@ -26,7 +26,8 @@ const IMPURE_PATHS: [&str; 10] = [
 /// Words that no pure source contains.
 const IMPURE_WORDS: [&str; 2] = ["SystemTime", "Instant"];
 /// Crates that no pure crate depends on, directly or through others.
-const IMPURE_CRATES: [&str; 8] = ["axum", "hyper", "mio", "reqwest", "rusqlite", "socket2", "tokio", "ureq"];
+const IMPURE_CRATES: [&str; 8] =
+    ["axum", "hyper", "mio", "reqwest", "rusqlite", "rustls", "socket2", "tokio"];
 
 /// Returns everything that makes a crate impure.
 pub(crate) fn problems(package: &Package) -> Result<Vec<String>> {

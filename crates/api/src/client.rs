@@ -1,8 +1,15 @@
 //! A typed client. Blocking: the command line has nothing else to do while it waits.
 
-use std::io::{BufRead, BufReader, Read};
+mod blocking;
+
+use std::io::{BufReader, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
+use blocking::{Blocking, BodyReader};
+
+use hyper::Method;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::routes::RouteTable;
@@ -10,15 +17,13 @@ use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber,
     VersionRef,
 };
+use lockstep_reach::{Reach, ReachError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use ureq::http::Response;
-use ureq::{Agent, Body};
 
 use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
-use crate::token::Token;
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
@@ -27,23 +32,24 @@ use crate::types::{
     VersionView,
 };
 
+/// For whom is asked.
+const ACTOR: HeaderName = HeaderName::from_static("lockstep-actor");
 /// The largest answer that is read into memory.
 const MAX_ANSWER_BYTES: u64 = 256 * 1024 * 1024;
-/// How long a connection may take: the server is near.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest line of a stream of events: the same.
+const MAX_EVENT_BYTES: u64 = MAX_ANSWER_BYTES;
+/// How long a stream of events may be silent: the server says something every 15 seconds.
+const EVENT_SILENCE: Duration = Duration::from_secs(60);
 
 /// Why a call gave no answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The server could not be reached.
-    #[error("no Lockstep server answers at {server}")]
-    Unreachable {
-        /// Its address.
-        server: String,
-        /// What happened.
-        #[source]
-        source: ureq::Error,
-    },
+    /// The server was not reached.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// The system gives nothing to work with.
+    #[error("the system gives no means to ask a server")]
+    System(#[source] std::io::Error),
     /// The server refused or failed.
     #[error("{0}")]
     Problem(Box<Problem>),
@@ -60,35 +66,42 @@ pub enum ClientError {
     },
 }
 
-/// A connection to one server.
+impl ClientError {
+    /// Tells whether the same would be answered however long one waits.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Problem(_) | Self::System(_) => true,
+            Self::Reach(error) => error.is_lasting(),
+            Self::Answer { .. } => false,
+        }
+    }
+}
+
+/// Asks one server.
 #[derive(Debug, Clone)]
 pub struct Client {
-    agent: Agent,
-    server: String,
-    token: Option<Token>,
+    blocking: Arc<Blocking>,
+    reach: Reach,
     actor: String,
 }
 
 type Answer<T> = Result<T, ClientError>;
 
 impl Client {
-    /// Makes a client for a server such as `http://127.0.0.1:8470`. `actor` is recorded with what is changed.
-    #[must_use]
-    pub fn new(server: &str, token: Option<Token>, actor: &str) -> Self {
-        let config =
-            Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).http_status_as_error(false);
-        Self {
-            agent: config.build().new_agent(),
-            server: server.trim_end_matches('/').to_owned(),
-            token,
-            actor: actor.to_owned(),
-        }
+    /// Makes a client of the server that is reached in this way. `actor` is recorded with what is changed.
+    ///
+    /// # Errors
+    /// When the system gives no means to wait for sockets.
+    pub fn new(reach: Reach, actor: &str) -> Answer<Self> {
+        let blocking = Blocking::new().map_err(ClientError::System)?;
+        Ok(Self { blocking: Arc::new(blocking), reach, actor: actor.to_owned() })
     }
 
     /// Returns the server's address.
     #[must_use]
-    pub fn server(&self) -> &str {
-        &self.server
+    pub fn server(&self) -> String {
+        self.reach.address().to_string()
     }
 
     /// Asks how the server is.
@@ -350,73 +363,86 @@ impl Client {
         self.get("/openapi.json")
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{PREFIX}{path}", self.server)
-    }
-
     fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
-        let response = self.send_get(path, "application/json")?;
-        self.json(path, response)
+        let body = self.send_get(path, "application/json")?;
+        self.json(path, &self.whole(path, body)?)
     }
 
     fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Answer<T> {
-        let mut request = self.agent.post(self.url(path)).header("lockstep-actor", &self.actor);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", bearer(token));
-        }
-        let response = request.send_json(body).map_err(|source| self.unreachable(source))?;
-        let response = self.success(path, response)?;
-        self.json(path, response)
+        let body = serde_json::to_vec(body).map_err(|source| self.answer(path, source))?;
+        let fields = [(CONTENT_TYPE, "application/json"), (ACTOR, &self.actor)];
+        let body = self.send(Method::POST, path, &fields, body)?;
+        self.json(path, &self.whole(path, body)?)
     }
 
     fn bytes(&self, path: &str) -> Answer<Vec<u8>> {
-        let mut response = self.send_get(path, "*/*")?;
-        let limit = response.body_mut().with_config().limit(MAX_ANSWER_BYTES);
-        limit.read_to_vec().map_err(|source| self.unreachable(source))
+        let body = self.send_get(path, "*/*")?;
+        self.whole(path, body)
     }
 
     fn stream(&self, path: &str) -> Answer<impl Read + use<>> {
-        Ok(self.send_get(path, "*/*")?.into_body().into_with_config().limit(u64::MAX).reader())
+        self.send_get(path, "*/*")
     }
 
-    fn send_get(&self, path: &str, accept: &str) -> Answer<Response<Body>> {
-        let mut request = self.agent.get(self.url(path)).header("accept", accept);
-        if let Some(token) = &self.token {
-            request = request.header("authorization", bearer(token));
-        }
-        let response = request.call().map_err(|source| self.unreachable(source))?;
-        self.success(path, response)
+    fn send_get(&self, path: &str, accept: &str) -> Answer<BodyReader> {
+        self.send(Method::GET, path, &[(ACCEPT, accept)], Vec::new())
     }
 
-    fn success(&self, path: &str, response: Response<Body>) -> Answer<Response<Body>> {
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status().as_u16();
-        match self.json::<Problem>(path, response) {
-            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
-            Err(ClientError::Answer { .. }) => {
-                let problem =
-                    Problem::new(ErrorCode::Internal, format!("{} answered {status} to {path}", self.server));
-                Err(ClientError::Problem(Box::new(problem)))
-            }
-            Err(error) => Err(error),
-        }
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(HeaderName, &str)],
+        body: Vec<u8>,
+    ) -> Answer<BodyReader> {
+        let whole_path = format!("{PREFIX}{path}");
+        let response = self.blocking.run(self.reach.ask(method, &whole_path, fields, body.into()))?;
+        let status = response.status();
+        let body = BodyReader::new(Arc::clone(&self.blocking), response.into_body());
+        if status.is_success() { Ok(body) } else { Err(self.refusal(path, status.as_u16(), body)) }
     }
 
-    fn json<T: DeserializeOwned>(&self, path: &str, mut response: Response<Body>) -> Answer<T> {
-        let limit = response.body_mut().with_config().limit(MAX_ANSWER_BYTES);
-        let bytes = limit.read_to_vec().map_err(|source| self.unreachable(source))?;
-        serde_json::from_slice(&bytes).map_err(|source| self.answer(path, source))
+    /// Reads why the server refused; another program that answers there is asked for its reason as well.
+    fn refusal(&self, path: &str, status: u16, body: BodyReader) -> ClientError {
+        let bytes = match self.whole(path, body) {
+            Ok(bytes) => bytes,
+            Err(error) => return error,
+        };
+        if let Ok(problem) = serde_json::from_slice(&bytes) {
+            return ClientError::Problem(Box::new(problem));
+        }
+        self.reach.explain(status, &bytes).map_or_else(
+            || {
+                let detail = format!("{} answered {status} to {path}", self.server());
+                ClientError::Problem(Box::new(Problem::new(ErrorCode::Internal, detail)))
+            },
+            ClientError::from,
+        )
+    }
+
+    /// Reads a body to its end.
+    fn whole(&self, path: &str, body: BodyReader) -> Answer<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = body.take(MAX_ANSWER_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|source| self.reach.broke_off(source))?;
+        if bytes.len() as u64 > MAX_ANSWER_BYTES {
+            return Err(self.answer(path, std::io::Error::other("it is larger than 256 MiB")));
+        }
+        Ok(bytes)
+    }
+
+    fn json<T: DeserializeOwned>(&self, path: &str, bytes: &[u8]) -> Answer<T> {
+        serde_json::from_slice(bytes).map_err(|source| self.answer(path, source))
     }
 
     /// Reads server-sent events; each one's data is one JSON text. Ends when the server ends the stream.
     fn events<T: DeserializeOwned>(&self, path: &str, mut each: impl FnMut(T)) -> Answer<()> {
-        let body = self.send_get(path, "text/event-stream")?.into_body();
-        let reader = BufReader::new(body.into_with_config().limit(u64::MAX).reader());
+        let body = self.send_get(path, "text/event-stream")?.silent_at_most(EVENT_SILENCE);
+        let mut reader = BufReader::new(body);
         let mut data = String::new();
-        for line in reader.lines() {
-            let line = line.map_err(|source| self.answer(path, source))?;
+        while let Some(line) =
+            blocking::line(&mut reader, MAX_EVENT_BYTES).map_err(|source| self.answer(path, source))?
+        {
             if let Some(more) = line.strip_prefix("data:") {
                 data.push_str(more.trim_start());
             } else if line.is_empty() && !data.is_empty() {
@@ -427,12 +453,8 @@ impl Client {
         Ok(())
     }
 
-    fn unreachable(&self, source: ureq::Error) -> ClientError {
-        ClientError::Unreachable { server: self.server.clone(), source }
-    }
-
     fn answer(&self, path: &str, source: impl std::error::Error + Send + Sync + 'static) -> ClientError {
-        ClientError::Answer { server: self.server.clone(), path: path.to_owned(), source: Box::new(source) }
+        ClientError::Answer { server: self.server(), path: path.to_owned(), source: Box::new(source) }
     }
 }
 
@@ -447,10 +469,6 @@ pub enum Follow {
 
 fn version_path(version: &VersionRef) -> String {
     format!("/services/{}/versions/{}", version.service, version.version)
-}
-
-fn bearer(token: &Token) -> String {
-    format!("Bearer {}", token.reveal())
 }
 
 /// Percent-encodes a path segment.

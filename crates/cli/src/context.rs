@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use lockstep_api::Client;
+use clap::builder::FalseyValueParser;
+use lockstep_api::{Client, Token};
 use lockstep_domain::Actor;
+use lockstep_reach::{PlainHttp, Reach, ServerAddress, Trust};
 
 use crate::failure::Failure;
 use crate::output::{ColorChoice, Format, Output};
-use crate::parse::server_url::ServerUrl;
 use crate::secret;
 
 /// Names the actor instead of `user@host`.
@@ -25,7 +26,14 @@ pub(crate) struct Globals {
         value_name = "URL",
         default_value = "http://127.0.0.1:8470"
     )]
-    pub(crate) server: ServerUrl,
+    pub(crate) server: ServerAddress,
+    /// Trust the authorities in this file (PEM, one or more certificates), and none of the system's, when the server is
+    /// asked by https.
+    #[arg(long, global = true, env = "LOCKSTEP_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Send the token or key by http to other machines as well, where everybody on the way can read it.
+    #[arg(long, global = true, env = "LOCKSTEP_PLAIN_HTTP", value_parser = FalseyValueParser::new())]
+    pub(crate) plain_http: bool,
     /// The file with the token of the server, where it wants one; `-` is standard input. Without it, the variable
     /// LOCKSTEP_TOKEN and then the systemd credential `lockstep-token` are taken.
     #[arg(long, global = true, env = "LOCKSTEP_TOKEN_FILE", value_name = "FILE")]
@@ -42,6 +50,13 @@ pub(crate) struct Globals {
 }
 
 impl Globals {
+    /// Makes the way to the server, with a token or key.
+    pub(crate) fn reach(&self, token: Option<&Token>) -> Result<Reach, Failure> {
+        let plain = if self.plain_http { PlainHttp::Everywhere } else { PlainHttp::LoopbackOnly };
+        let trust = Trust::new(self.ca.clone());
+        Ok(Reach::new(self.server.clone(), trust, token.map(Token::reveal), plain)?)
+    }
+
     /// Makes the output of the command.
     pub(crate) fn output(&self) -> Output {
         Output::new(if self.json { Format::Json } else { Format::Text }, self.color)
@@ -70,7 +85,7 @@ impl Context {
             out.message(&format!("asking {} as {actor}", globals.server));
         }
         let token = secret::token(globals.token_file.as_deref(), &out)?;
-        let client = Client::new(globals.server.as_str(), token, actor.as_str());
+        let client = Client::new(globals.reach(token.as_ref())?, actor.as_str())?;
         Ok(Self { client, actor, out, globals })
     }
 }

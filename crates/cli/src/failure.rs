@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use lockstep_api::client::ClientError;
 use lockstep_api::problem::{ErrorCode, Problem, ProblemPart};
+use lockstep_reach::ReachError;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -132,14 +133,24 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Problem(problem) => Self::from(*problem),
-            ClientError::Unreachable { ref source, .. } => Self::new(Exit::Unreachable, error.to_string())
-                .caused_by(source)
-                .hint("start one with `lockstep server`, or name another one with --server URL"),
+            ClientError::Reach(error) => Self::from(error),
+            ClientError::System(ref source) => Self::new(Exit::Internal, error.to_string()).caused_by(source),
             ClientError::Answer { ref source, .. } => {
                 Self::new(Exit::Internal, error.to_string()).caused_by(source.as_ref()).hint(
                     "is that a Lockstep server of this version? compare `lockstep --version` there and here",
                 )
             }
+        }
+    }
+}
+
+impl From<ReachError> for Failure {
+    fn from(error: ReachError) -> Self {
+        let exit = if error.is_usage() { Exit::Usage } else { Exit::Unreachable };
+        let failure = Self::new(exit, error.to_string()).hint(error.hint());
+        match error.source() {
+            Some(source) => failure.caused_by(source),
+            None => failure,
         }
     }
 }

@@ -33,8 +33,7 @@ impl Patience {
 
     /// Waits before the next try, unless the server said no or was away for too long.
     fn bear(&self, error: ClientError) -> Result<(), Failure> {
-        let is_final = matches!(error, ClientError::Problem(_));
-        if is_final || self.last_answer.elapsed() > SERVER_AWAY_AT_MOST {
+        if error.is_final() || self.last_answer.elapsed() > SERVER_AWAY_AT_MOST {
             return Err(error.into());
         }
         thread::sleep(TRY_EVERY);

@@ -3,6 +3,5 @@
 pub(crate) mod assignment;
 pub(crate) mod duration;
 pub(crate) mod seeing;
-pub(crate) mod server_url;
 pub(crate) mod share;
 pub(crate) mod target;

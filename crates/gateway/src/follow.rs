@@ -133,26 +133,37 @@ struct Pauses {
     random: Random,
     failures: u32,
     since: Option<Instant>,
+    /// What was logged last: another reason is worth another line, the same one is not.
+    said: String,
 }
 
 impl Pauses {
     fn new() -> Self {
-        Self { random: Random::new(usize::MAX), failures: 0, since: None }
+        Self { random: Random::new(usize::MAX), failures: 0, since: None, said: String::new() }
     }
 
     fn reset(&mut self, environment: &EnvironmentName) {
         self.failures = 0;
+        self.said.clear();
         if let Some(since) = self.since.take() {
             tracing::info!(%environment, gone_ms = since.elapsed().as_millis(), "the server is back");
         }
     }
 
     async fn fail(&mut self, environment: &EnvironmentName, error: &ServerError) {
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
-            tracing::warn!(%environment, error = error as &dyn std::error::Error, "the server cannot be reached; serving the last table");
+        self.since.get_or_insert_with(Instant::now);
+        if self.is_news(error.to_string()) {
+            let hint = error.hint().unwrap_or_default();
+            tracing::warn!(%environment, error = error as &dyn std::error::Error, hint, "the server cannot be reached; serving the last table");
         }
         self.rest().await;
+    }
+
+    /// Tells whether nothing, or something else, was said of this outage before.
+    fn is_news(&mut self, why: String) -> bool {
+        let is_news = self.said != why;
+        self.said = why;
+        is_news
     }
 
     async fn rest(&mut self) {
@@ -161,5 +172,19 @@ impl Pauses {
         let half = full / 2;
         let jitter = self.random.below(usize::try_from(half.as_millis()).unwrap_or(usize::MAX).max(1));
         tokio::time::sleep(half + Duration::from_millis(jitter as u64)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_outage_each_new_reason_is_told_once() {
+        let mut pauses = Pauses::new();
+        let mut told = |why: &str| pauses.is_news(why.to_owned());
+        assert_eq!(["refused", "refused", "expired", "expired"].map(&mut told), [true, false, true, false]);
+        pauses.reset(&"production".parse().unwrap());
+        assert!(pauses.is_news("expired".to_owned()));
     }
 }

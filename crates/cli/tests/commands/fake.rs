@@ -12,6 +12,8 @@ use serde_json::Value;
 pub(crate) enum Reply {
     /// Status, content type, body.
     Answer(u16, &'static str, Vec<u8>),
+    /// A redirect.
+    Moved(u16, String),
     /// A stream of events that goes on after these.
     Open(Vec<u8>),
     /// The connection is closed without one.
@@ -67,7 +69,11 @@ pub(crate) struct FakeServer {
 
 impl FakeServer {
     pub(crate) fn start(replies: Replies) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1:0", replies)
+    }
+
+    pub(crate) fn start_at(listen: &str, replies: Replies) -> Self {
+        let listener = TcpListener::bind(listen).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (replies, record) = (Arc::new(Mutex::new(replies)), Arc::clone(&asked));
@@ -120,6 +126,13 @@ fn serve(
                 "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
             )?;
             stream.write_all(&body)?;
+            Ok(State::Over)
+        }
+        Reply::Moved(status, to) => {
+            write!(
+                stream,
+                "HTTP/1.1 {status} X\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )?;
             Ok(State::Over)
         }
         Reply::Open(body) => {

@@ -8,6 +8,7 @@ mod failures;
 mod fake;
 mod fixtures;
 mod intents;
+mod reaching;
 mod waiting;
 
 use std::process::{Command, Output};

@@ -21,3 +21,4 @@ mod passwords;
 mod repositories;
 mod stopping;
 mod support;
+mod tls;

@@ -1,6 +1,7 @@
 //! What the tests with real processes share. Whatever a test starts ends with it, however it ends.
 
 pub(crate) mod callers;
+pub(crate) mod front;
 pub(crate) mod gateway;
 pub(crate) mod place;
 pub(crate) mod processes;

@@ -23,12 +23,18 @@ use lockstep_domain::routes::{
 use lockstep_domain::{ConfigRevision, EnvironmentName, VersionNumber};
 use lockstep_gateway::follow::{Server, TableStore, follow};
 use lockstep_gateway::{Applied, Gateway, GatewayConfig};
+use lockstep_reach::{PlainHttp, Reach, Trust};
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn environment() -> EnvironmentName {
     "production".parse().unwrap()
+}
+
+fn follow_server(address: &str) -> Server {
+    let (address, trust) = (address.parse().unwrap(), Trust::in_system());
+    Server::new(Reach::new(address, trust, Some("secret"), PlainHttp::LoopbackOnly).unwrap())
 }
 
 fn table(revision: u64, address: SocketAddr) -> RouteTable {
@@ -209,7 +215,7 @@ async fn a_follower_serves_new_tables_sends_receipts_and_outlives_its_server() {
     let server = FakeServer::start(TcpListener::bind("127.0.0.1:0").unwrap());
     let gateway = Arc::new(Gateway::start(GatewayConfig::new("run-1")).unwrap());
     let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
-    let client = Server::new(&format!("http://{}", server.address), Some("secret")).unwrap();
+    let client = follow_server(&format!("http://{}", server.address));
     let stop = CancellationToken::new();
     let follower =
         tokio::spawn(follow(Arc::clone(&gateway), environment(), client, store.clone(), stop.clone()));
@@ -247,7 +253,7 @@ async fn a_server_whose_numbers_are_lower_is_followed_and_its_predecessor_never_
     assert_eq!(gateway.apply(before.clone()).unwrap(), Applied::Now);
     let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
     let server = FakeServer::start(TcpListener::bind("127.0.0.1:0").unwrap());
-    let client = Server::new(&format!("http://{}", server.address), Some("secret")).unwrap();
+    let client = follow_server(&format!("http://{}", server.address));
     let stop = CancellationToken::new();
     let follower =
         tokio::spawn(follow(Arc::clone(&gateway), environment(), client, store.clone(), stop.clone()));

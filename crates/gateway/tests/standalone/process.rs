@@ -9,11 +9,11 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use lockstep_gateway::GatewayConfig;
-use lockstep_gateway::follow::{Server, TableStore};
+use lockstep_gateway::follow::TableStore;
 use lockstep_gateway::standalone::{StandaloneConfig, TableSource, run};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{ask, environment, instance, table, wait_until};
+use crate::{ask, environment, follow_server, instance, table, wait_until};
 
 /// Says to the test binary that it is the gateway: a table file, or a folder of stored tables.
 const ROLE: &str = "LOCKSTEP_TEST_GATEWAY";
@@ -26,7 +26,7 @@ fn gateway_process() {
     let (path, listen) = (Path::new(&path), SocketAddr::from(([127, 0, 0, 1], 0)));
     let source = if path.is_dir() {
         // Nobody listens on the discard port.
-        let server = Server::new("http://127.0.0.1:9", None).unwrap();
+        let server = follow_server("http://127.0.0.1:9");
         let store = TableStore::new(path.to_path_buf());
         TableSource::Server { server, store, environments: vec![(environment(), listen)] }
     } else {

@@ -31,7 +31,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
-  lockstep gateway run --server http://10.0.0.5:8470 --env production --key-file edge-1.key --data tables
+  lockstep gateway run --server https://lockstep.example.org --env production --key-file edge-1.key --data tables
   lockstep gateway run --table routes.json --listen 127.0.0.1:8080
   lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s")]
 pub(crate) struct RunArgs {
@@ -92,8 +92,7 @@ impl RunArgs {
                 let file = self.key_file.or_else(|| secret::credential("lockstep-gateway-key"));
                 let file = file.ok_or_else(|| no_key(&environment))?;
                 let key = secret::from_file(&file, "key", out)?;
-                let server = Server::new(globals.server.as_str(), Some(key.reveal()))
-                    .map_err(|error| Failure::usage(error.to_string()))?;
+                let server = Server::new(globals.reach(Some(&key))?);
                 let environments = vec![(environment, listen)];
                 Ok(TableSource::Server { server, store: TableStore::new(data), environments })
             }

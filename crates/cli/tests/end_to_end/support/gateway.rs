@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 
 use super::announced;
+use super::front::Front;
 use super::place::{ENVIRONMENT, Place};
 
 pub(crate) struct StandaloneGateway {
@@ -10,16 +11,27 @@ pub(crate) struct StandaloneGateway {
     address: String,
     data: String,
     server: String,
+    /// The file with the certificate of the authority, for a server behind TLS.
+    authority: Option<String>,
     key: String,
 }
 
 impl StandaloneGateway {
     /// Starts a gateway that follows the server of a place.
     pub(crate) fn follow(place: &Place) -> Self {
-        let (data, server, key) = (place.path("gateway"), place.url(), place.path("gateway.key"));
+        Self::begin(place, place.url(), None)
+    }
+
+    /// Starts a gateway that follows the server of a place through what ends TLS before it.
+    pub(crate) fn follow_through(place: &Place, front: &Front) -> Self {
+        Self::begin(place, front.url(), Some(front.authority()))
+    }
+
+    fn begin(place: &Place, server: String, authority: Option<String>) -> Self {
+        let (data, key) = (place.path("gateway"), place.path("gateway.key"));
         place.run(&["gateway", "add", "edge", "--env", ENVIRONMENT, "--key-file", &key]);
-        let (process, address) = start("127.0.0.1:0", &data, &server, &key);
-        Self { process, address, data, server, key }
+        let (process, address) = start("127.0.0.1:0", &data, &server, authority.as_deref(), &key);
+        Self { process, address, data, server, authority, key }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -32,7 +44,8 @@ impl StandaloneGateway {
     }
 
     pub(crate) fn start_again(&mut self) {
-        (self.process, _) = start(&self.address, &self.data, &self.server, &self.key);
+        (self.process, _) =
+            start(&self.address, &self.data, &self.server, self.authority.as_deref(), &self.key);
     }
 }
 
@@ -43,10 +56,12 @@ impl Drop for StandaloneGateway {
     }
 }
 
-fn start(listen: &str, data: &str, server: &str, key: &str) -> (Child, String) {
+fn start(listen: &str, data: &str, server: &str, authority: Option<&str>, key: &str) -> (Child, String) {
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_lockstep"))
         .args(["gateway", "run", "--env", ENVIRONMENT, "--listen", listen, "--data", data])
         .args(["--server", server, "--key-file", key])
+        .args(authority.into_iter().flat_map(|file| ["--ca", file]))
+        .env("ALL_PROXY", "http://127.0.0.1:9") // where nothing listens, and nothing may be asked
         .env_remove("LOCKSTEP_TOKEN")
         .stderr(Stdio::piped())
         .spawn()

@@ -49,6 +49,13 @@ impl Place {
         Self::start(tempfile::tempdir().unwrap(), launch)
     }
 
+    /// Starts a server that demands a token and is asked by a name of its own as well.
+    pub(crate) fn begin_public(token: &'static str, name: &str) -> Self {
+        let arguments = vec!["--public-host".to_owned(), name.to_owned()];
+        let launch = Launch { token: Some(token), arguments, ..Launch::default() };
+        Self::start(tempfile::tempdir().unwrap(), launch)
+    }
+
     /// Starts a server with variables, with its data folder in a given one.
     pub(crate) fn begin_with(folder: TempDir, env: Env) -> Self {
         Self::start(folder, Launch { variables: env, ..Launch::default() })

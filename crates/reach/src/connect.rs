@@ -1,0 +1,169 @@
+//! A connection to a server: opened within bounds, plain or with TLS, and used for one request.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::address::ServerAddress;
+use crate::error::ReachError;
+use crate::fault::CertificateFault;
+use crate::first::{First, Listening, Spoken};
+
+/// How long a name may take to be found and a connection to be opened: the server is near.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the handshake may take: a few round trips and some arithmetic of a machine that is busy.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// After this silence the system asks whether the other machine is still there, and again as often.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// An open connection that nothing was asked on.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    first: First,
+}
+
+/// Opens a connection without TLS.
+pub(crate) async fn plain(address: &ServerAddress) -> Result<Connection, ReachError> {
+    let (stream, first) = Listening::new(open(address).await?);
+    over(address, stream, first).await
+}
+
+/// Opens a connection, and checks who is at its other end.
+pub(crate) async fn tls(
+    address: &ServerAddress,
+    config: Arc<ClientConfig>,
+) -> Result<Connection, ReachError> {
+    let (stream, first) = Listening::new(open(address).await?);
+    let name = ServerName::try_from(address.host().to_owned());
+    let name = name.map_err(|_| ReachError::NoNameOfTls { address: address.clone() })?;
+    let handshake = TlsConnector::from(config).connect(name, stream);
+    match timeout(HANDSHAKE_LIMIT, handshake).await {
+        Ok(Ok(stream)) => over(address, stream, first).await,
+        Ok(Err(error)) => Err(no_handshake(address, error, &first)),
+        Err(_) => Err(ReachError::SilentHandshake { address: address.clone(), limit: HANDSHAKE_LIMIT }),
+    }
+}
+
+async fn open(address: &ServerAddress) -> Result<TcpStream, ReachError> {
+    let opened = timeout(CONNECT_LIMIT, async {
+        let ips = addresses(address).await?;
+        first_that_connects(&ips).await
+    });
+    let unreachable = |source| ReachError::Unreachable { address: address.clone(), source };
+    let silent = |_| {
+        io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", CONNECT_LIMIT.as_secs()))
+    };
+    let stream = opened.await.map_err(silent).flatten().map_err(unreachable)?;
+    // Both only make it better; a system that knows neither serves as well.
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    Ok(stream)
+}
+
+async fn addresses(address: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
+    let port = address.port();
+    match address.known_ips() {
+        Some(ips) => Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()),
+        None => Ok(lookup_host((address.host(), port)).await?.collect()),
+    }
+}
+
+async fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            // That of the first one says most: it is the one that was meant.
+            Err(refused) if index == 0 => error = refused,
+            Err(_) => {}
+        }
+    }
+    Err(error)
+}
+
+async fn over<S>(address: &ServerAddress, stream: S, first: First) -> Result<Connection, ReachError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let opened = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = opened
+        .map_err(|source| ReachError::BrokeOff { address: address.clone(), source: Box::new(source) })?;
+    // Ends by itself with the answer; an error of it reaches the sender or the body too.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(Connection { sender, first })
+}
+
+impl Connection {
+    /// Sends a request, and waits for the head of its answer.
+    pub(crate) async fn send(
+        mut self,
+        address: &ServerAddress,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, ReachError> {
+        let sent = self.sender.send_request(request).await;
+        sent.map_err(|source| no_answer(address, source, self.first.spoken()))
+    }
+}
+
+/// Says why there was no handshake.
+fn no_handshake(address: &ServerAddress, error: io::Error, first: &First) -> ReachError {
+    let address = address.clone();
+    match (tls_error(&error), first.spoken()) {
+        (Some(rustls::Error::InvalidCertificate(why)), _) => {
+            ReachError::Certificate { address, fault: CertificateFault::from(why) }
+        }
+        (_, Spoken::Http) => ReachError::NoTls { address, speaks: "plain HTTP" },
+        (_, Spoken::Other) => ReachError::NoTls { address, speaks: "something that is neither TLS nor HTTP" },
+        (Some(rustls::Error::AlertReceived(alert)), _) => {
+            ReachError::RefusedHandshake { address, alert: format!("{alert:?}") }
+        }
+        (None, Spoken::Nothing) => ReachError::ClosedHandshake { address, source: error },
+        _ => ReachError::BrokeOff { address, source: Box::new(error) },
+    }
+}
+
+/// Says why there was no answer.
+fn no_answer(address: &ServerAddress, error: hyper::Error, spoken: Spoken) -> ReachError {
+    let address_is_tls = address.is_tls();
+    let address = address.clone();
+    if let Some(rustls::Error::AlertReceived(alert)) = tls_error(&error) {
+        return ReachError::RefusedHandshake { address, alert: format!("{alert:?}") };
+    }
+    match spoken {
+        Spoken::Tls if !address_is_tls => ReachError::WantsTls { address },
+        Spoken::Other if error.is_parse() => ReachError::NoHttp { address },
+        _ => ReachError::BrokeOff { address, source: Box::new(error) },
+    }
+}
+
+/// Finds the error of TLS that lies behind another.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        // An error of the system shows the source of what it wraps, and not that itself.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    None
+}

@@ -1,0 +1,174 @@
+//! Whom to believe that a server is who it says: the authorities of the system, or those of a file instead of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lockstep_files::foreign;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use thiserror::Error;
+
+/// Largest file of certificates: that of a whole system has 300 KB.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// What is spoken inside of TLS; a front that offers HTTP/2 as well must not choose that.
+const PROTOCOL: &[u8] = b"http/1.1";
+
+/// Why there is nobody to trust.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// The file cannot be read.
+    #[error("cannot read the certificates in `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file has no certificate.
+    #[error("`{}` has no certificate in PEM form (-----BEGIN CERTIFICATE-----)", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// One of its certificates is not one.
+    #[error("certificate {number} in `{}` cannot be used", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Which one, counted from 1.
+        number: usize,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The system has no authorities.
+    #[error("this system has no certificates of authorities")]
+    NoSystem,
+    /// The library refuses its own settings.
+    #[error("TLS cannot be used")]
+    Library(#[source] rustls::Error),
+}
+
+impl TrustError {
+    /// Returns what to do next.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Read { .. } => "name the file of the authority with --ca FILE".into(),
+            Self::Empty { path } | Self::Unusable { path, .. } => {
+                let path = path.display();
+                format!(
+                    "openssl x509 -in {path} -noout -text; openssl x509 -inform der -in {path} -out ca.pem, when it is in DER form"
+                )
+            }
+            Self::NoSystem => "apt-get install ca-certificates, or name the authority with --ca FILE".into(),
+            Self::Library(_) => "use http:// on loopback".into(),
+        }
+    }
+}
+
+/// Whom to trust, read when it is needed first.
+#[derive(Debug)]
+pub struct Trust {
+    /// Instead of the system's: naming an authority excludes all others.
+    file: Option<PathBuf>,
+    loaded: Mutex<Option<Arc<ClientConfig>>>,
+}
+
+impl Trust {
+    /// Trusts the authorities of the system (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
+    #[must_use]
+    pub const fn in_system() -> Self {
+        Self::new(None)
+    }
+
+    /// Trusts the authorities whose certificates are in a file, and no others; those of the system where there is no file.
+    #[must_use]
+    pub const fn new(file: Option<PathBuf>) -> Self {
+        Self { file, loaded: Mutex::new(None) }
+    }
+
+    pub(crate) fn load(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = &*loaded {
+            return Ok(Arc::clone(config));
+        }
+        let config = self.read()?;
+        Ok(Arc::clone(loaded.insert(config)))
+    }
+
+    /// Reads again what is trusted. What cannot be read, perhaps because it is being written, changes nothing.
+    pub(crate) fn load_again(&self) {
+        if let Ok(config) = self.read() {
+            *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        }
+    }
+
+    fn read(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        let roots = match &self.file {
+            Some(path) => roots_in(path)?,
+            None => roots_of_system()?,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut config =
+            builder.map_err(TrustError::Library)?.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn roots_in(path: &Path) -> Result<RootCertStore, TrustError> {
+    let read = foreign::open_named(path).and_then(|file| foreign::read(file, MAX_FILE_BYTES));
+    let bytes = read.map_err(|source| TrustError::Read { path: path.to_owned(), source })?;
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
+        let unusable = |source| TrustError::Unusable { path: path.to_owned(), number: index + 1, source };
+        let certificate = certificate.map_err(|error| unusable(Box::new(error)))?;
+        roots.add(certificate).map_err(|error| unusable(Box::new(error)))?;
+    }
+    if roots.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(roots) }
+}
+
+/// One that cannot be used is passed over: a system has many, and who needs it hears that its issuer is not known.
+fn roots_of_system() -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TrustError::NoSystem) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_names_nobody_is_told_by_its_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let load = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            Trust::new(Some(path.clone())).load().map(drop)
+        };
+        let key = rcgen::generate_simple_self_signed(vec!["a".into()]).unwrap();
+        let pem = key.cert.pem();
+        assert!(load(format!("notes\n{pem}\n{pem}").as_bytes()).is_ok(), "one or more, with words between");
+        assert!(matches!(load(b""), Err(TrustError::Empty { .. })));
+        assert!(matches!(load(key.signing_key.serialize_pem().as_bytes()), Err(TrustError::Empty { .. })));
+        assert!(matches!(load(key.cert.der()), Err(TrustError::Empty { .. })));
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(
+            load(format!("{pem}{broken}").as_bytes()),
+            Err(TrustError::Unusable { number: 2, .. })
+        ));
+        assert!(matches!(
+            load(&pem.as_bytes()[..pem.len() / 2]),
+            Err(TrustError::Empty { .. } | TrustError::Unusable { .. })
+        ));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(Trust::new(Some(path.clone())).load(), Err(TrustError::Read { .. })));
+        assert!(matches!(Trust::new(Some(folder.path().into())).load(), Err(TrustError::Read { .. })));
+    }
+}
