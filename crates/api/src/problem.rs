@@ -30,6 +30,8 @@ pub enum ErrorCode {
     UnsupportedMedia,
     /// It was understood and must not be done; `problems` says why.
     Refused,
+    /// What was to be released is released already: nothing is wrong, and nothing was done.
+    NothingToRelease,
     /// Nothing can be recorded at the moment, for example because the disk is full. Nothing was changed.
     Unavailable,
     /// A fault of Lockstep.
@@ -49,7 +51,7 @@ impl ErrorCode {
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::UnsupportedMedia => 415,
-            Self::Refused => 422,
+            Self::Refused | Self::NothingToRelease => 422,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }
@@ -68,6 +70,7 @@ impl ErrorCode {
             Self::TooLarge => "the request is too large",
             Self::UnsupportedMedia => "the request is not JSON",
             Self::Refused => "refused",
+            Self::NothingToRelease => "nothing to release",
             Self::Internal => "a fault of Lockstep",
             Self::Unavailable => "nothing can be recorded at the moment",
         }

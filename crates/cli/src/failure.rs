@@ -64,6 +64,10 @@ impl Failure {
         let mut failure = Self::new(Exit::EndedBadly, detail);
         if let Some(problem) = problem {
             let _ = write!(failure.detail, ": {}", problem.detail);
+            failure.code = Some(problem.code);
+            if problem.code == ErrorCode::NothingToRelease {
+                failure.exit = Exit::Refused;
+            }
             failure.problems.clone_from(&problem.problems);
             failure.hint.clone_from(&problem.hint);
         }
@@ -163,7 +167,7 @@ impl From<Problem> for Failure {
             ErrorCode::Unauthorized | ErrorCode::Forbidden => Exit::Unauthorized,
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::Conflict => Exit::Conflict,
-            ErrorCode::Refused => Exit::Refused,
+            ErrorCode::Refused | ErrorCode::NothingToRelease => Exit::Refused,
             ErrorCode::Unavailable => Exit::Unreachable,
             ErrorCode::MethodNotAllowed | ErrorCode::Internal => Exit::Internal,
         };
@@ -206,6 +210,7 @@ mod tests {
             (ErrorCode::TooLarge, 2),
             (ErrorCode::UnsupportedMedia, 2),
             (ErrorCode::Refused, 3),
+            (ErrorCode::NothingToRelease, 3),
             (ErrorCode::NotFound, 4),
             (ErrorCode::Unavailable, 5),
             (ErrorCode::Conflict, 6),

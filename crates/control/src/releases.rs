@@ -4,6 +4,7 @@ mod gate;
 mod needs;
 mod number;
 mod problems;
+mod promised;
 mod refusal;
 mod register;
 mod relation;
@@ -24,7 +25,8 @@ use lockstep_domain::{Actor, Event, ServiceName, StageName, Timestamp, VersionNu
 use lockstep_pipeline::guard::GuardCommand;
 use lockstep_pipeline::local;
 use lockstep_pipeline::{
-    BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, SourceFolder, TakenContract,
+    BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, Scope, SourceFolder,
+    TakenContract,
 };
 
 use gate::Decided;
@@ -32,6 +34,7 @@ use number::Standing;
 use problems::failure_problem;
 pub(crate) use register::Place;
 use register::Registering;
+use relation::Relation;
 
 use crate::builds::Build;
 use crate::instances::with_sources;
@@ -139,8 +142,13 @@ impl Control {
             return Err(Problem::new(ErrorCode::Refused, detail)
                 .with_hint("register it anew: lockstep service add PATH"));
         }
-        let standing = Standing::of(&world, service, checked, &prepared.mirror, &asked.folder, request.bump)?;
-        let unrelated = relation::check(service, &standing.cut, &prepared, request.unrelated.as_deref())?;
+        let scope = Scope::of(&checked.manifest, &asked.folder);
+        let standing = Standing::of(&world, service, &prepared, &scope, request.bump)?;
+        let follows = standing.follows.as_ref();
+        let reason = request.unrelated.as_deref();
+        let Relation { unrelated, warning } =
+            relation::check(service, &standing.cut, follows, &prepared, &scope, reason)?;
+        build.change(|view| view.warnings.extend(standing.remarks.iter().cloned().chain(warning)));
         let decide =
             |contracts: &Contracts| self.decide(&world, service, &checked.manifest, &standing, contracts);
         let (built, decided) = match self.reusable(service, checked) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::commits::{Change, ChangeKind, Commit, standing};
+use crate::commits::{Change, ChangeKind, History, counted};
 
 /// Most entries kept of one version: more than a person reads, and the repository has the rest.
 pub const MAX_CHANGELOG_ENTRIES: usize = 500;
@@ -53,15 +53,17 @@ pub struct ChangelogEntry {
 }
 
 impl Changelog {
-    /// Sorts commits, oldest first, into a changelog. Commits that were taken back again are not in it.
+    /// Sorts commits into a changelog. Commits that were taken back again are not in it.
     #[must_use]
-    pub fn of(commits: &[Commit]) -> Self {
+    pub fn of(history: &History) -> Self {
         let mut changelog = Self::default();
-        let standing = standing(commits);
-        for commit in standing.iter().rev().take(MAX_CHANGELOG_ENTRIES) {
-            changelog.add(&commit.id, commit.change());
+        let counted = counted(history);
+        for one in counted.iter().rev().take(MAX_CHANGELOG_ENTRIES) {
+            for change in &one.changes {
+                changelog.add(&one.commit.id, change.clone());
+            }
         }
-        changelog.omitted = standing.len().saturating_sub(MAX_CHANGELOG_ENTRIES) as u64;
+        changelog.omitted = counted.len().saturating_sub(MAX_CHANGELOG_ENTRIES) as u64;
         changelog
     }
 
@@ -125,11 +127,12 @@ impl ChangelogEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commits::Commit;
 
-    fn commits(messages: &[&str]) -> Vec<Commit> {
+    fn commits(messages: &[&str]) -> History {
         let commit =
             |(n, message): (usize, &&str)| Commit { id: format!("{n:040x}"), message: (*message).into() };
-        messages.iter().enumerate().map(commit).collect()
+        messages.iter().enumerate().map(commit).collect::<Vec<_>>().into()
     }
 
     #[test]

@@ -3,14 +3,33 @@
 //! Any text is accepted: what does not follow the convention counts as an ordinary change, because nobody knows what
 //! it does.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod nearly;
+mod reverts;
+mod standing;
+
+pub use nearly::remarks;
+pub use standing::{Counted, History, Other, Standing, bump_owed, counted, named_by, takes_back};
+
 /// Longest text kept of a change, in characters; the commit has the rest.
 pub const MAX_CHANGE_TEXT: usize = 500;
+
+/// How the subjects of merges begin, in the words of git and of forges.
+const MERGES: [&str; 9] = [
+    "Merge branch ",
+    "Merge branches ",
+    "Merge commit ",
+    "Merge commits ",
+    "Merge pull request ",
+    "Merge remote-tracking branch ",
+    "Merge remote-tracking branches ",
+    "Merge tag ",
+    "Merged in ",
+];
 
 /// How much a version number must grow.
 #[derive(
@@ -84,10 +103,17 @@ impl Commit {
     /// Reads what the message says.
     #[must_use]
     pub fn change(&self) -> Change {
-        let subject = self.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        let (kind, scope, breaks, text) = read_subject(subject);
-        let breaking = breaking_footer(&self.message).or_else(|| breaks.then(|| text.to_owned()));
-        Change {
+        Change::of(&self.message)
+    }
+}
+
+impl Change {
+    /// Reads what a message says.
+    #[must_use]
+    pub fn of(message: &str) -> Self {
+        let (kind, scope, breaks, text) = read_subject(subject_of(message));
+        let breaking = breaking_footer(message).or_else(|| breaks.then(|| text.to_owned()));
+        Self {
             kind,
             scope: scope.map(one_line),
             text: one_line(text),
@@ -95,15 +121,6 @@ impl Commit {
         }
     }
 
-    /// Returns the commit that this one takes back, in the words of `git revert`.
-    fn reverted(&self) -> Option<&str> {
-        let (_, rest) = self.message.split_once("This reverts commit ")?;
-        let id = rest.split(|c: char| !c.is_ascii_hexdigit()).next()?;
-        (id.len() >= 7).then_some(id)
-    }
-}
-
-impl Change {
     /// Returns how much the number must grow for this change.
     #[must_use]
     pub const fn bump(&self) -> Bump {
@@ -116,35 +133,19 @@ impl Change {
     }
 }
 
-/// Returns the bump that commits owe together, oldest first.
-#[must_use]
-pub fn bump_owed(commits: &[Commit]) -> Bump {
-    standing(commits).iter().map(|commit| commit.change().bump()).max().unwrap_or_default()
+/// The first line of a message that says something.
+fn subject_of(message: &str) -> &str {
+    message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// Leaves out commits that a later one takes back, together with the one that does. The order stays.
-#[must_use]
-pub fn standing(commits: &[Commit]) -> Vec<&Commit> {
-    let mut gone = BTreeSet::new();
-    for (index, commit) in commits.iter().enumerate().rev() {
-        if gone.contains(&index) {
-            continue;
-        }
-        let Some(id) = commit.reverted() else { continue };
-        let earlier = commits[..index].iter().rposition(|other| other.id.starts_with(id));
-        if let Some(earlier) = earlier {
-            gone.extend([earlier, index]);
-        }
-    }
-    commits.iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, commit)| commit).collect()
-}
-
-/// Reads `type(scope)!: text`; a subject of another form is all text.
+/// Reads `type(scope)!: text`; a subject of another form is all text, unless it says that something breaks.
 fn read_subject(subject: &str) -> (ChangeKind, Option<&str>, bool, &str) {
-    if subject.starts_with("Merge ") {
+    if MERGES.iter().any(|words| subject.starts_with(words)) {
         return (ChangeKind::Merge, None, false, subject);
     }
-    read_convention(subject).unwrap_or((ChangeKind::Other, None, false, subject))
+    let nearly = nearly::nearly(subject).filter(|nearly| nearly.breaks);
+    let meant = nearly.map(|nearly| (nearly.kind, nearly.scope, true, nearly.text));
+    meant.or_else(|| read_convention(subject)).unwrap_or((ChangeKind::Other, None, false, subject))
 }
 
 fn read_convention(subject: &str) -> Option<(ChangeKind, Option<&str>, bool, &str)> {
@@ -218,6 +219,7 @@ mod tests {
             ("docs: typo", ChangeKind::Upkeep, None, "typo"),
             ("refactor(): move", ChangeKind::Other, None, "move"),
             ("Merge branch 'x' of y: z", ChangeKind::Merge, None, "Merge branch 'x' of y: z"),
+            ("Merge the carts of a user", ChangeKind::Other, None, "Merge the carts of a user"),
             ("Revert \"feat: x\"", ChangeKind::Other, None, "Revert \"feat: x\""),
             ("see http://example.org", ChangeKind::Other, None, "see http://example.org"),
             ("feat:", ChangeKind::Other, None, "feat:"),
@@ -247,25 +249,13 @@ mod tests {
     #[test]
     fn the_largest_change_decides_the_bump() {
         let owed = |messages: &[&str]| {
-            bump_owed(&messages.iter().map(|message| commit("a", message)).collect::<Vec<_>>())
+            bump_owed(&History::from(messages.iter().map(|message| commit("a", message)).collect::<Vec<_>>()))
         };
         assert_eq!(owed(&[]), Bump::None);
         assert_eq!(owed(&["docs: x", "Merge branch 'y'"]), Bump::None);
         assert_eq!(owed(&["docs: x", "whatever"]), Bump::Patch);
         assert_eq!(owed(&["fix: x", "feat: y", "perf: z"]), Bump::Minor);
         assert_eq!(owed(&["feat: y", "chore!: x"]), Bump::Major);
-    }
-
-    #[test]
-    fn what_was_taken_back_owes_nothing() {
-        let feature = commit("a", "feat!: x");
-        let back = commit("b", &format!("Revert \"feat!: x\"\n\nThis reverts commit {}.", feature.id));
-        let again = commit("c", &format!("Reapply \"feat!: x\"\n\nThis reverts commit {}.", back.id));
-        let fix = commit("d", "fix: y");
-        assert_eq!(bump_owed(&[feature.clone(), back.clone()]), Bump::None);
-        assert_eq!(bump_owed(&[feature.clone(), fix.clone(), back.clone()]), Bump::Patch);
-        assert_eq!(bump_owed(&[feature, back.clone(), again]), Bump::Major);
-        assert_eq!(bump_owed(&[back, fix]), Bump::Patch, "what it takes back is older than these commits");
     }
 
     proptest! {

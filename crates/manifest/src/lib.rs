@@ -15,7 +15,7 @@ mod value;
 pub use model::{
     AcceptedBreak, Build, ContractOrigin, ContractSource, Manifest, Package, Requirement, Step, TestSuite,
 };
-pub use parse::{MAX_MANIFEST_BYTES, parse};
+pub use parse::{MAX_MANIFEST_BYTES, name_in, parse};
 pub use path::{PathError, Pattern, RelativePath, Selection};
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use render::{Notes, render, render_with_notes};

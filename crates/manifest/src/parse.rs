@@ -47,6 +47,16 @@ pub fn parse(text: &str, file: &str) -> Result<Manifest, Vec<Problem>> {
     }
 }
 
+/// Reads only which service a manifest is of, also of one that is not valid otherwise.
+#[must_use]
+pub fn name_in(text: &str) -> Option<ServiceName> {
+    if text.len() > MAX_MANIFEST_BYTES {
+        return None;
+    }
+    let (document, _) = DeTable::parse_recoverable(text);
+    document.get_ref().get("name")?.get_ref().as_str()?.parse().ok()
+}
+
 fn too_large(file: &str, length: usize) -> Problem {
     Problem {
         file: file.to_owned(),

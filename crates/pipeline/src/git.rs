@@ -13,13 +13,14 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::cancel::CancelToken;
-use crate::process::{Bounds, CaptureError, Captured, capture};
+use crate::process::{Bounds, CaptureError, Captured, capture, capture_fed};
 use crate::repository::{Credential, RepositoryLocation};
 
 /// Longest time of one question to a local repository.
 const QUERY_TIME: Duration = Duration::from_secs(120);
 /// Longest answer: the history of a very long-lived service.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+const BOUNDS: Bounds = Bounds { time: QUERY_TIME, output_bytes: MAX_ANSWER_BYTES };
 /// Longest part of git's own words that an error repeats.
 const MAX_COMPLAINT: usize = 600;
 
@@ -216,13 +217,21 @@ impl Git<'_> {
     }
 
     fn try_ask_with(&self, words: &[&str], more: BTreeMap<String, String>) -> Result<Answer, GitError> {
-        let words_os: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        answer_of(words, capture(self.command(words, more), BOUNDS, self.cancel))
+    }
+
+    fn command(&self, words: &[&str], more: BTreeMap<String, String>) -> Command {
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
         let mut command = Command::new("git");
-        command.args(arguments(self.folder, &words_os)).env_clear().envs(environment()).envs(more);
-        let bounds = Bounds { time: QUERY_TIME, output_bytes: MAX_ANSWER_BYTES };
-        let Captured { status, stdout, stderr } = capture(command, bounds, self.cancel)
-            .map_err(|source| GitError::Run { command: subcommand(words), source })?;
-        Ok(if status.success() { Answer::Yes(stdout) } else { Answer::No { complaint: complaint(&stderr) } })
+        command.args(arguments(self.folder, &words)).env_clear().envs(environment()).envs(more);
+        command
+    }
+
+    /// Asks a question about many things at once, to which no is an error.
+    pub(crate) fn ask_fed(&self, words: &[&str], input: &[u8]) -> Result<Vec<u8>, GitError> {
+        let command = self.command(words, BTreeMap::new());
+        let captured = capture_fed(command, input, BOUNDS, self.cancel);
+        self.demanded(words, answer_of(words, captured)?)
     }
 
     /// Asks a question to which no is an error.
@@ -268,6 +277,12 @@ impl Git<'_> {
         let text = String::from_utf8(self.ask(words)?);
         text.map(|text| text.trim_end().to_owned()).map_err(|_| unintelligible(words))
     }
+}
+
+fn answer_of(words: &[&str], captured: Result<Captured, CaptureError>) -> Result<Answer, GitError> {
+    let Captured { status, stdout, stderr } =
+        captured.map_err(|source| GitError::Run { command: subcommand(words), source })?;
+    Ok(if status.success() { Answer::Yes(stdout) } else { Answer::No { complaint: complaint(&stderr) } })
 }
 
 pub(crate) fn unintelligible(words: &[&str]) -> GitError {

@@ -1,33 +1,22 @@
 //! Asks a mirror about its branches, tags and commits.
 
-use std::collections::BTreeMap;
+mod content;
+mod folders;
+mod since;
+mod squashed;
 
-use lockstep_domain::Timestamp;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::git::{Answer, CommitId, GitError, unintelligible};
 use crate::mirror::Mirror;
 use crate::nearest::nearest;
-use crate::repository::{Reference, SourceFolder};
+use crate::repository::Reference;
+
+pub use content::Content;
 
 /// Most commits that are listed between two versions; a service that makes more of them is released too rarely to number
 /// it by its commits.
 pub const MAX_COMMITS: usize = 10_000;
-
-/// A commit as git knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RawCommit {
-    /// Its id.
-    pub id: String,
-    /// The first line of its message.
-    pub subject: String,
-    /// The rest of its message.
-    pub body: String,
-    /// Who wrote it: name and address.
-    pub author: String,
-    /// When it was committed.
-    pub at: Timestamp,
-}
 
 /// What a reference means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,29 +67,24 @@ impl Mirror {
         }
     }
 
-    /// Lists the commits that lead to `commit` and not to `since`, newest first, at most [`MAX_COMMITS`].
-    ///
-    /// Only commits that touch `folder` count. When `since` is not part of the repository any more, all commits count.
+    /// Lists the commits that a branch itself went through since another one, newest first: not what it merged.
     ///
     /// # Errors
     /// When git cannot be asked.
-    pub fn log(
-        &self,
-        commit: &CommitId,
-        since: Option<&CommitId>,
-        folder: &SourceFolder,
-    ) -> Result<Vec<RawCommit>, GitError> {
-        let known = since.map(|since| self.commit_of(since.as_str())).transpose()?.flatten();
-        let range = known.map_or_else(|| commit.to_string(), |since| format!("{since}..{commit}"));
+    pub fn own_line(&self, commit: &CommitId, since: Option<&CommitId>) -> Result<Vec<CommitId>, GitError> {
         let limit = format!("--max-count={MAX_COMMITS}");
-        let mut words =
-            vec!["log", "-z", "--format=tformat:%H%x00%s%x00%b%x00%an <%ae>%x00%ct", &limit, &range, "--"];
-        if !folder.as_str().is_empty() {
-            words.push(folder.as_str());
-        }
-        let output = String::from_utf8_lossy(&self.git().ask(&words)?).into_owned();
-        let fields: Vec<&str> = output.split_terminator('\0').collect();
-        fields.chunks(5).map(|fields| raw_commit(fields).ok_or_else(|| unintelligible(&words))).collect()
+        let lower = since.map(|since| format!("^{since}"));
+        let words = ["rev-list", "--first-parent", &limit, commit.as_str()];
+        let words: Vec<_> = words.into_iter().chain(lower.as_deref()).chain(["--"]).collect();
+        self.ids(&words)
+    }
+
+    /// Tells whether a commit is there.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn has(&self, commit: &CommitId) -> Result<bool, GitError> {
+        Ok(self.commit_of(commit.as_str())?.is_some())
     }
 
     /// Returns the id of everything in the repository at a commit.
@@ -116,7 +100,7 @@ impl Mirror {
         Ok(u64::try_from(seconds).unwrap_or_default())
     }
 
-    fn commit_of(&self, name: &str) -> Result<Option<CommitId>, GitError> {
+    pub(crate) fn commit_of(&self, name: &str) -> Result<Option<CommitId>, GitError> {
         let name = format!("{name}^{{commit}}");
         let words = ["rev-parse", "--verify", "--quiet", "--end-of-options", &name];
         match self.git().try_ask(&words)? {
@@ -172,18 +156,6 @@ enum Head {
     Branch(String),
     Detached(CommitId),
     Nothing,
-}
-
-fn raw_commit(fields: &[&str]) -> Option<RawCommit> {
-    let [id, subject, body, author, seconds] = fields else { return None };
-    let seconds: i64 = seconds.trim().parse().ok()?;
-    Some(RawCommit {
-        id: id.trim().to_owned(),
-        subject: (*subject).to_owned(),
-        body: body.trim_end().to_owned(),
-        author: (*author).to_owned(),
-        at: Timestamp(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000)),
-    })
 }
 
 /// Which files of a work tree are not committed, by path with git's two letters.

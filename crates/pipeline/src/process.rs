@@ -2,14 +2,15 @@
 //!
 //! What may run long or is not ours runs under a [`guard`](crate::guard) instead.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use thiserror::Error;
 
@@ -54,11 +55,35 @@ pub enum CaptureError {
 
 /// Runs a command to its end. Its process group is gone afterwards.
 pub(crate) fn capture(
-    mut command: Command,
+    command: Command,
     bounds: Bounds,
     cancel: &CancelToken,
 ) -> Result<Captured, CaptureError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    capture_from(command, Stdio::null(), bounds, cancel)
+}
+
+/// Runs a command that reads `input` to its end.
+pub(crate) fn capture_fed(
+    command: Command,
+    input: &[u8],
+    bounds: Bounds,
+    cancel: &CancelToken,
+) -> Result<Captured, CaptureError> {
+    // A file in memory: nobody has to write while the command is read, and a command that does not read loses nothing.
+    let file = memfd_create("input", MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
+    let mut file = File::from(file);
+    file.write_all(input)?;
+    file.rewind()?;
+    capture_from(command, file.into(), bounds, cancel)
+}
+
+fn capture_from(
+    mut command: Command,
+    input: Stdio,
+    bounds: Bounds,
+    cancel: &CancelToken,
+) -> Result<Captured, CaptureError> {
+    command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;
     let taken = Taken::read(&mut child, bounds, cancel);
     end_group(&child);
@@ -177,6 +202,14 @@ mod tests {
     fn output_larger_than_a_pipe_arrives_whole() {
         let captured = capture(shell("head -c 900000 /dev/zero"), BOUNDS, &CancelToken::new()).unwrap();
         assert_eq!(captured.stdout.len(), 900_000);
+    }
+
+    #[test]
+    fn a_command_reads_its_input_or_leaves_it() {
+        let input = vec![b'x'; 900_000];
+        let fed = |script| capture_fed(shell(script), &input, BOUNDS, &CancelToken::new()).unwrap();
+        assert_eq!(fed("cat").stdout, input);
+        assert_eq!(fed("echo done").stdout, b"done\n");
     }
 
     #[test]

@@ -66,13 +66,14 @@ pub(super) fn create(folder: &Path) -> Result<()> {
     fs::write(folder.join("lockstep.toml"), MANIFEST)?;
     fs::write(folder.join("main.rs"), SOURCE)?;
     git(folder, &["init", "--quiet", "--initial-branch", "main"])?;
-    git(folder, &["add", "--all"])?;
     commit(folder, "feat: answer")
 }
 
-/// Adds a commit that changes nothing but the version.
+/// Adds a commit that changes nothing that runs.
 pub(super) fn commit(folder: &Path, message: &str) -> Result<()> {
-    git(folder, &["commit", "--quiet", "--allow-empty", "--message", message])
+    fs::write(folder.join("NOTES"), message)?;
+    git(folder, &["add", "--all"])?;
+    git(folder, &["commit", "--quiet", "--message", message])
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> Result<()> {

@@ -17,6 +17,7 @@ mod folders;
 mod foreign;
 mod gateways;
 mod instances;
+mod numbers;
 mod passwords;
 mod repositories;
 mod stopping;

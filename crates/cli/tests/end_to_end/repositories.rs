@@ -106,7 +106,8 @@ fn a_release_contains_the_one_before_it_on_its_branch_and_nothing_more_is_asked(
     place.run(&["release", "store", "--ref", "release/1.0"]);
     // A feature is rebased, and the branch of a candidate too: nothing was promised of them.
     repository.git(&["checkout", "--quiet", "feature/login"]);
-    repository.git(&["commit", "--quiet", "--amend", "--message", "feat: login, written anew"]);
+    repository.write("service.py", &service("login, written anew"));
+    repository.git(&["commit", "--quiet", "--all", "--amend", "--message", "feat: login, written anew"]);
     place.run(&["release", "store", "--ref", "feature/login"]);
     // An older commit of the same branch lacks what the release from it had.
     on("main", "half");

@@ -2,21 +2,22 @@
 //!
 //! What is asked for:
 //! - of a service without versions, nothing;
-//! - of a release, that it contains the release that was cut last from the same branch. Not the newest of all: a fix of an
-//!   old line is newer than what `main` goes on from, and is on another branch;
-//! - of everything else (a candidate, a feature, the first release of a branch), that it has some history in common with a
-//!   version of the service: branches are cut before the last release, rebased, and thrown away.
+//! - of a release, that it has what the release has that was cut last from the same branch, or the newest of its numbers when
+//!   none was. Not the newest of all: a fix of an old line is newer than what `main` goes on from, and is on another branch;
+//! - of everything else (a candidate, a feature), that it has some history in common with a version of the service: branches are
+//!   cut before the last release, rebased, and thrown away.
 //!
-//! So a repository of another service is refused on every branch, and a history that was rewritten on the branches that
-//! releases are cut from. What a shallow clone does not show counts as not there.
+//! A change is there with its commit, with its patch under another id, or with its content. So a history that was rebased goes on,
+//! and one that was reset, or is of another service, is refused with what is missing. What a shallow clone does not show counts
+//! as not there.
 
-use std::sync::Arc;
-
-use lockstep_api::{ErrorCode, Problem};
+use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::VersionNumber;
 use lockstep_domain::branch::Cut;
+use lockstep_domain::commits::Commit;
 use lockstep_domain::service::{Service, Version};
 use lockstep_pipeline::git::GitError;
-use lockstep_pipeline::{CommitId, Mirror, Prepared};
+use lockstep_pipeline::{CommitId, Mirror, Prepared, Scope};
 
 use crate::instances::with_sources;
 use crate::internal;
@@ -24,7 +25,9 @@ use crate::internal;
 /// Longest reason, in characters.
 const MAX_REASON_LENGTH: usize = 500;
 /// Versions whose history is compared, the newest first: one that is related is nearly always among the first.
-const MAX_COMPARED: usize = 200;
+pub(super) const MAX_COMPARED: usize = 200;
+/// Most changes that a refusal lists.
+const SHOWN_MISSING: usize = 10;
 
 /// Checks a reason before anything is begun for it.
 pub(super) fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
@@ -43,59 +46,132 @@ pub(super) fn check_reason(reason: Option<&str>) -> Result<(), Problem> {
     }
 }
 
-/// Checks a commit; returns the reason to be recorded when it is released in spite of it.
+/// What was found out about a commit that may be released.
+#[derive(Debug, Default)]
+pub(super) struct Relation {
+    /// The reason to be recorded, when it is released although it lacks something.
+    pub(super) unrelated: Option<String>,
+    /// What a person should know.
+    pub(super) warning: Option<String>,
+}
+
+/// What a commit lacks.
+struct Lack {
+    why: String,
+    /// The changes that are missing, where they are known.
+    missing: Vec<Commit>,
+}
+
+/// Checks a commit that is to follow a release.
 pub(super) fn check(
     service: &Service,
     cut: &Cut,
+    follows: Option<&VersionNumber>,
     prepared: &Prepared,
+    scope: &Scope,
     reason: Option<&str>,
-) -> Result<Option<String>, Problem> {
-    let commit = &prepared.checked.commit;
-    let missing = missing(service, cut, commit, &prepared.mirror);
-    match (missing.map_err(|error| internal(with_sources(&error)))?, reason) {
-        (None, _) => Ok(None),
-        (Some(_), Some(reason)) => Ok(Some(reason.to_owned())),
-        (Some(why), None) => Err(refused(service, why, prepared.mirror.is_shallow())),
+) -> Result<Relation, Problem> {
+    let problem = |error: GitError| internal(with_sources(&error));
+    let asking = Asking { service, cut, commit: &prepared.checked.commit, mirror: &prepared.mirror, scope };
+    match (asking.lack(follows).map_err(problem)?, reason) {
+        (None, _) => {
+            let warning = asking.not_merged(follows).map_err(problem)?;
+            Ok(Relation { unrelated: None, warning })
+        }
+        (Some(_), Some(reason)) => Ok(Relation { unrelated: Some(reason.to_owned()), warning: None }),
+        (Some(lack), None) => Err(refused(service, lack, prepared.mirror.is_shallow())),
     }
 }
 
-/// Says what a commit lacks, when it lacks something.
-fn missing(
-    service: &Service,
-    cut: &Cut,
-    commit: &CommitId,
-    mirror: &Mirror,
-) -> Result<Option<String>, GitError> {
-    let before = service.latest_release_of(&cut.branch).filter(|_| cut.label.is_none());
-    if let Some(before) = before {
-        let contained = match id(before) {
-            Some(id) => mirror.contains(commit, &id)?,
-            None => false,
+struct Asking<'a> {
+    service: &'a Service,
+    cut: &'a Cut,
+    commit: &'a CommitId,
+    mirror: &'a Mirror,
+    scope: &'a Scope,
+}
+
+impl Asking<'_> {
+    /// Says what the commit lacks, when it lacks something.
+    fn lack(&self, follows: Option<&VersionNumber>) -> Result<Option<Lack>, GitError> {
+        let Self { service, cut, commit, mirror, .. } = self;
+        let of_line = || {
+            follows.filter(|number| cut.line.contains(number)).and_then(|number| service.versions.get(number))
         };
-        return Ok((!contained).then(|| {
-            format!(
-                "commit {} of branch `{}` does not contain commit {}, which {}@{} was cut from",
-                commit.short(),
-                cut.branch,
-                before.commit,
-                service.name,
-                before.number
-            )
-        }));
+        let before = service.latest_release_of(&cut.branch).or_else(of_line).filter(|_| cut.label.is_none());
+        if let Some(before) = before {
+            return self.lack_of(before);
+        }
+        if service.versions.is_empty() || is_related(service, commit, mirror)? {
+            return Ok(None);
+        }
+        let (short, branch, name) = (commit.short(), &cut.branch, &service.name);
+        let why = format!(
+            "commit {short} of branch `{branch}` has no history in common with the versions of {name}"
+        );
+        Ok(Some(Lack { why, missing: Vec::new() }))
     }
-    if service.versions.is_empty() || is_related(service, commit, mirror)? {
-        return Ok(None);
+
+    fn lack_of(&self, before: &Version) -> Result<Option<Lack>, GitError> {
+        let known = match id(before) {
+            Some(id) => self.mirror.has(&id)?.then_some(id),
+            None => None,
+        };
+        let missing = match &known {
+            Some(id) => self.mirror.missing(self.commit, id, self.scope)?,
+            None => Vec::new(),
+        };
+        if known.is_some() && missing.is_empty() {
+            return Ok(None);
+        }
+        let why = format!(
+            "commit {} of branch `{}` does not contain commit {}, which {}@{} was cut from",
+            self.commit.short(),
+            self.cut.branch,
+            before.commit,
+            self.service.name,
+            before.number
+        );
+        Ok(Some(Lack { why, missing }))
     }
-    let (short, branch, name) = (commit.short(), &cut.branch, &service.name);
-    Ok(Some(format!(
-        "commit {short} of branch `{branch}` has no history in common with the versions of {name}"
-    )))
+
+    /// Says what the release that is followed has and the commit lacks, when that release is of another branch.
+    fn not_merged(&self, follows: Option<&VersionNumber>) -> Result<Option<String>, GitError> {
+        let release =
+            follows.and_then(|number| self.service.versions.get(number)).filter(|_| self.cut.label.is_none());
+        let Some((version, id)) = release.and_then(|version| Some((version, id(version)?))) else {
+            return Ok(None);
+        };
+        if !self.mirror.has(&id)? {
+            return Ok(None);
+        }
+        let missing = self.mirror.missing(self.commit, &id, self.scope)?;
+        let Some(first) = missing.first() else { return Ok(None) };
+        Ok(Some(format!(
+            "{}@{} of branch `{}` has {} that this one lacks, first {}; merge the branch, unless that is meant",
+            self.service.name,
+            version.number,
+            version.branch,
+            counted(missing.len()),
+            shown(first)
+        )))
+    }
+}
+
+fn counted(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "change" } else { "changes" })
+}
+
+fn shown(commit: &Commit) -> String {
+    let id: String = commit.id.chars().take(8).collect();
+    let subject: String = commit.message.lines().next().unwrap_or_default().chars().take(200).collect();
+    format!("`{subject}` ({id})")
 }
 
 fn is_related(service: &Service, commit: &CommitId, mirror: &Mirror) -> Result<bool, GitError> {
     let mut versions: Vec<_> = service.versions.values().collect();
     versions.sort_by_key(|version| std::cmp::Reverse(version.recorded));
-    for id in versions.into_iter().take(MAX_COMPARED).filter_map(id) {
+    for id in versions.into_iter().take(MAX_COMPARED).filter_map(|version| id(version)) {
         if mirror.is_related(commit, &id)? {
             return Ok(true);
         }
@@ -103,11 +179,12 @@ fn is_related(service: &Service, commit: &CommitId, mirror: &Mirror) -> Result<b
     Ok(false)
 }
 
-fn id(version: &Arc<Version>) -> Option<CommitId> {
+/// The commit of a version.
+pub(super) fn id(version: &Version) -> Option<CommitId> {
     version.commit.parse().ok()
 }
 
-fn refused(service: &Service, why: String, is_shallow: bool) -> Problem {
+fn refused(service: &Service, lack: Lack, is_shallow: bool) -> Problem {
     let hint = if is_shallow {
         format!(
             "the repository is a shallow clone and may only not show it: git fetch --unshallow there, then lockstep release {}",
@@ -120,5 +197,14 @@ fn refused(service: &Service, why: String, is_shallow: bool) -> Problem {
             service.name
         )
     };
-    Problem::new(ErrorCode::Refused, why).with_hint(hint)
+    let more = lack.missing.len().saturating_sub(SHOWN_MISSING);
+    let mut parts: Vec<_> =
+        lack.missing.iter().take(SHOWN_MISSING).map(|commit| format!("missing: {}", shown(commit))).collect();
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    let part = |detail: String| ProblemPart { detail, ..ProblemPart::default() };
+    Problem::new(ErrorCode::Refused, lack.why)
+        .with_problems(parts.into_iter().map(part).collect())
+        .with_hint(hint)
 }

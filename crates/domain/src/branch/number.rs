@@ -73,7 +73,7 @@ pub fn newest_release(existing: &[VersionNumber], line: Line) -> Option<&Version
 /// Finds the next number of a branch.
 ///
 /// `existing` are all numbers ever given to the service, `owed` is what the commits since [`newest_release`] owe,
-/// and `wanted` is a bump that a person asked for. The first release is 1.0.0; a bump that a person asks for counts
+/// `leads_to` is the release that a pre-release with this content promised, and `wanted` is a bump that a person asked for. The first release is 1.0.0; a bump that a person asks for counts
 /// from 0.0.0 then. While the first number is 0, a breaking change owes the second number only.
 ///
 /// # Errors
@@ -82,10 +82,13 @@ pub fn next_number(
     existing: &[VersionNumber],
     cut: &Cut,
     owed: Bump,
+    leads_to: Option<&VersionNumber>,
     wanted: Option<Bump>,
 ) -> Result<NextNumber, NumberingError> {
     let follows = newest_release(existing, cut.line);
     let release = next_release(follows, cut, owed, wanted)?;
+    let promised = leads_to.filter(|_| wanted.is_none()).filter(|number| cut.line.contains(number));
+    let release = promised.map_or(release.clone(), |promised| release.max(promised.clone()));
     let shortfall = follows.and_then(|follows| shortfall(follows, &release, owed));
     let number = match &cut.label {
         None => release,

@@ -13,7 +13,7 @@ fn cut(branch: &str) -> Cut {
 }
 
 fn next(existing: &[&str], branch: &str, owed: Bump, wanted: Option<Bump>) -> Result<String, String> {
-    let next = next_number(&numbers(existing), &cut(branch), owed, wanted);
+    let next = next_number(&numbers(existing), &cut(branch), owed, None, wanted);
     next.map(|next| next.number.to_string()).map_err(|error| error.to_string())
 }
 
@@ -83,6 +83,20 @@ fn releases_grow_by_what_is_owed_or_wanted() {
 }
 
 #[test]
+fn a_release_is_at_least_what_its_candidate_promised() {
+    let next = |owed, leads_to: &str, wanted| {
+        let leads_to = leads_to.parse().unwrap();
+        let next =
+            next_number(&numbers(&["1.0.0", "2.0.0-rc.1"]), &cut("main"), owed, Some(&leads_to), wanted);
+        next.unwrap().number.to_string()
+    };
+    assert_eq!(next(Bump::None, "1.1.0", None), "1.1.0");
+    assert_eq!(next(Bump::Patch, "2.0.0", None), "2.0.0");
+    assert_eq!(next(Bump::Major, "1.1.0", None), "2.0.0");
+    assert_eq!(next(Bump::None, "1.1.0", Some(Bump::Patch)), "1.0.1");
+}
+
+#[test]
 fn candidates_keep_the_numbers_of_their_branch_and_count_up() {
     let cases: [(&[&str], &str, &str); 7] = [
         (&[], "release/1.5", "1.5.0-rc.1"),
@@ -130,7 +144,7 @@ fn numbers_are_never_used_again_and_lines_never_left() {
 #[test]
 fn a_number_that_grows_too_little_is_marked() {
     let shortfall = |existing: &[&str], branch, owed, wanted| {
-        next_number(&numbers(existing), &cut(branch), owed, wanted).unwrap().shortfall
+        next_number(&numbers(existing), &cut(branch), owed, None, wanted).unwrap().shortfall
     };
     let short = |owed, given| Some(Shortfall { owed, given });
     assert_eq!(shortfall(&["1.4.0"], "main", Bump::Major, None), None);
@@ -191,10 +205,11 @@ proptest! {
         existing in prop::collection::vec(number(), 0..12),
         branch in branch(),
         owed in bump(),
+        leads_to in prop::option::of(number().prop_map(|number| number.release())),
         wanted in prop::option::of(bump()),
     ) {
         let Ok(cut) = BranchPolicy::default().resolve(&branch) else { return Ok(()) };
-        let Ok(next) = next_number(&existing, &cut, owed, wanted) else { return Ok(()) };
+        let Ok(next) = next_number(&existing, &cut, owed, leads_to.as_ref(), wanted) else { return Ok(()) };
         prop_assert!(!existing.contains(&next.number));
         prop_assert!(cut.line.contains(&next.number));
         prop_assert_eq!(next.number.is_pre_release(), cut.label.is_some());
@@ -223,7 +238,7 @@ proptest! {
         let Ok(cut) = BranchPolicy::default().resolve(&branch) else { return Ok(()) };
         let mut existing: Vec<VersionNumber> = Vec::new();
         for _ in 0..12 {
-            let next = next_number(&existing, &cut, owed, None);
+            let next = next_number(&existing, &cut, owed, None, None);
             if let (Line::Patch(..), None) = (cut.line, &cut.label) { break }
             let next = next.unwrap().number;
             prop_assert!(existing.iter().all(|other| *other < next));

@@ -180,6 +180,13 @@ impl Place {
         err
     }
 
+    /// Runs a command that must succeed, and returns all that it wrote.
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.ended(arguments);
+        assert_eq!(code, 0, "lockstep {}\n{out}\n{err}", arguments.join(" "));
+        format!("{err}{out}")
+    }
+
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         self.json_ending(arguments, 0)
     }
@@ -210,6 +217,12 @@ impl Place {
     /// Cuts a version of a service; returns it as `service@number`.
     pub(crate) fn release(&self, service: &str) -> String {
         let build = self.json(&["release", service]);
+        format!("{service}@{}", build["version"].as_str().unwrap())
+    }
+
+    /// Cuts a version of a branch, tag or commit; returns it as `service@number`.
+    pub(crate) fn release_of(&self, service: &str, reference: &str) -> String {
+        let build = self.json(&["release", service, "--ref", reference]);
         format!("{service}@{}", build["version"].as_str().unwrap())
     }
 
