@@ -685,6 +685,10 @@ pub struct JournalReport {
     pub records: u64,
     /// The hash of the last one.
     pub last_hash: Option<Digest>,
+    /// The record after which all were appended by who has the journal's key; those up to it are older than the key, which notes
+    /// the hash of the last of them. Nothing when no key was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyed_after: Option<u64>,
     /// The first record that is not as it was written.
     pub tampered: Option<TamperedRecord>,
 }

@@ -50,11 +50,16 @@ impl Exit {
             JournalError::Missing { .. } => Self::NotFound,
             JournalError::InUse { .. } => Self::Conflict,
             JournalError::Full { .. } => Self::Unreachable,
-            JournalError::HeadMissing { .. } | JournalError::Schema { .. } | JournalError::Tampered(_) => {
-                Self::EndedBadly
-            }
+            JournalError::HeadMissing { .. }
+            | JournalError::HeadForged { .. }
+            | JournalError::KeyMissing { .. }
+            | JournalError::KeyUnusable { .. }
+            | JournalError::NotKeyed { .. }
+            | JournalError::Schema { .. }
+            | JournalError::Tampered(_) => Self::EndedBadly,
             JournalError::File { .. }
             | JournalError::NewerFormat { .. }
+            | JournalError::Refused(_)
             | JournalError::SnapshotTooLarge { .. }
             | JournalError::Database { .. } => Self::Usage,
         }

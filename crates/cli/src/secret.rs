@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lockstep_api::Token;
+use lockstep_store::journal::KeyPlace;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
@@ -42,6 +43,11 @@ pub(crate) fn token(file: Option<&Path>, out: &Output) -> Result<Option<Token>, 
 pub(crate) fn credential(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os(CREDENTIALS).filter(|folder| !folder.is_empty())?;
     Some(Path::new(&folder).join(name)).filter(|file| file.exists())
+}
+
+/// Returns where the key of the journal is: a file, a credential of systemd, or the data folder; the first there is.
+pub(crate) fn journal_key(file: Option<PathBuf>) -> KeyPlace {
+    file.or_else(|| credential("lockstep-journal-key")).into()
 }
 
 /// Reads a token or key from a file, or from standard input where the file is `-`.

@@ -54,21 +54,24 @@ impl Control {
         })
     }
 
-    /// Checks every record of the journal against its chain.
+    /// Checks every record of the journal against its chain and its key.
     ///
     /// # Errors
     /// When the journal cannot be read at all.
     pub fn verify_journal(&self) -> Result<JournalReport, Problem> {
-        let reader = Journal::open_read_only(self.ledger.folder()).map_err(internal)?;
+        let (folder, key) = (self.ledger.folder(), &self.config.journal_key);
+        let reader = Journal::open_read_only_with(folder, key).map_err(internal)?;
         match reader.verify() {
             Ok(verified) => Ok(JournalReport {
                 records: verified.records,
                 last_hash: Some(verified.last_hash),
+                keyed_after: verified.keyed_after,
                 tampered: None,
             }),
             Err(JournalError::Tampered(tampered)) => Ok(JournalReport {
                 records: tampered.seq.saturating_sub(1),
                 last_hash: None,
+                keyed_after: None,
                 tampered: Some(TamperedRecord { seq: tampered.seq, what: tampered.to_string() }),
             }),
             Err(error) => Err(internal(with_sources(&error))),

@@ -12,7 +12,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::clock_skip;
 use lockstep_domain::world::{FoldError, WORLD_FORMAT, consequences};
 use lockstep_domain::{Actor, Environment, Event, OperationId, Recorded, Timestamp, World};
-use lockstep_store::journal::{AppendError, Journal, JournalError, NewRecord, Record};
+use lockstep_store::journal::{AppendError, Journal, JournalError, KeyPlace, NewRecord, Record};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -88,8 +88,8 @@ impl Ledger {
     ///
     /// # Errors
     /// When it cannot be read, was altered, or holds what this program does not know.
-    pub(crate) fn open(folder: &Path) -> Result<Self, LedgerError> {
-        let journal = Journal::open(folder)?;
+    pub(crate) fn open(folder: &Path, key: &KeyPlace) -> Result<Self, LedgerError> {
+        let journal = Journal::open_with(folder, key)?;
         let (mut world, snapshot_seq) = from_snapshot(&journal)?;
         catch_up(&journal, &mut world)?;
         Ok(Self {
@@ -309,7 +309,7 @@ fn from_snapshot(journal: &Journal) -> Result<(World, u64), LedgerError> {
 
 fn catch_up(journal: &Journal, world: &mut World) -> Result<(), LedgerError> {
     let mut failure = None;
-    journal.reader().for_each_after(world.seq, |record| {
+    journal.replay(world.seq, |record| {
         let folded = event_of(&record).and_then(|recorded| Ok(world.fold(&recorded)?));
         match folded {
             Ok(()) => ControlFlow::Continue(()),

@@ -50,6 +50,7 @@ pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
 pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
+pub use lockstep_store::journal::KeyPlace;
 pub use place::{Adopt, Suspicion};
 
 use builds::Builds;
@@ -64,6 +65,8 @@ use secrets::Secrets;
 pub struct ControlConfig {
     /// Where everything is kept.
     pub folder: PathBuf,
+    /// Where the key of the journal is.
+    pub journal_key: KeyPlace,
     /// What starts a supervisor; the folder of the instance is added.
     pub supervisor: Vec<OsString>,
     /// What starts the guard of a build.
@@ -93,6 +96,7 @@ impl ControlConfig {
     pub fn new(folder: PathBuf, supervisor: Vec<OsString>, guard: Vec<OsString>) -> Self {
         Self {
             folder,
+            journal_key: KeyPlace::DataFolder,
             supervisor,
             guard,
             adopt: Adopt::No,
@@ -229,7 +233,7 @@ impl Control {
             move |source| OpenError::Folder { path, source }
         };
         let place = Place::examine(&folder, config.adopt)?;
-        let ledger = Ledger::open(&folder)?;
+        let ledger = Ledger::open(&folder, &config.journal_key)?;
         place.settle(ledger.world().seq, config.adopt)?;
         // What is left of an interrupted unpacking; it may not exist.
         let _ = std::fs::remove_dir_all(folder.join(instances::SCRATCH));

@@ -215,6 +215,9 @@ pub enum Event {
         records: u64,
         /// The hash of the last one.
         last_hash: Digest,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
     },
     /// A hold was released.
     HoldReleased {

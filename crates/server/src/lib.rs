@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_api::Token;
-use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError};
+use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
 pub use lockstep_control::{Adopt, OpenError};
 use lockstep_domain::BuildVariables;
 use thiserror::Error;
@@ -37,6 +37,8 @@ use stop::Signals;
 pub struct ServerConfig {
     /// Where everything is kept.
     pub data: PathBuf,
+    /// Where the key of the journal is: in the data folder unless told otherwise.
+    pub journal_key: KeyPlace,
     /// Where it listens. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// The token that every request must carry. Needed for any address beyond loopback.
@@ -69,6 +71,7 @@ impl ServerConfig {
         let first_gateway_port = FIRST_GATEWAY_PORT;
         Self {
             data,
+            journal_key: KeyPlace::DataFolder,
             listen,
             token: None,
             public_hosts: Vec::new(),
@@ -160,6 +163,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result
     let address = listener.local_addr().map_err(ServerError::Serve)?;
     let control = Control::open(ControlConfig {
         folder: config.data,
+        journal_key: config.journal_key,
         supervisor: config.supervisor,
         guard: config.guard,
         adopt: config.adopt,

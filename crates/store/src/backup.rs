@@ -3,6 +3,7 @@
 //! ```text
 //! FILE = zstd(tar):  lockstep-backup.json            what it is, how much it holds
 //!                    journal.db, journal.head        every decision, at one number
+//!                    journal.key                     where it lies in the data folder
 //!                    secrets/NAME                    all that were there after that
 //!                    blobs/sha256/XX/REST            those that the journal names
 //!                    lockstep-backup-contents.json   every file with size and digest; without it the file was cut off
@@ -33,7 +34,7 @@ pub use restore::{restore, verify};
 use crate::journal::Record;
 
 /// The format of the file that this program writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The first entry.
 const HEADER: &str = "lockstep-backup.json";
 /// The last entry.
@@ -75,6 +76,8 @@ pub struct Summary {
     pub secrets: u64,
     /// Bytes of all files.
     pub bytes: u64,
+    /// Whether the key of the journal is in it. Where it lies outside the data folder it is not.
+    pub journal_key: bool,
     /// Blobs that the journal names and that were lost or damaged already when the backup was taken.
     pub lost: Vec<Digest>,
 }
@@ -118,6 +121,7 @@ impl Summary {
             blobs: count("blobs/"),
             secrets: count("secrets/"),
             bytes: contents.files.values().map(|seen| seen.bytes).sum(),
+            journal_key: contents.files.contains_key(layout::KEY),
             lost: contents.lost.clone(),
         }
     }

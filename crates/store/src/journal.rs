@@ -1,34 +1,43 @@
-//! The journal of one data folder: the append-only, hash-chained record of everything that was decided.
+//! The journal of one data folder: the append-only, hash-chained and keyed record of everything that was decided.
 //!
 //! It does not know what an event means, has no clock and starts no thread: all calls block. Invariant: one process
 //! writes, a batch is in the journal as a whole and durable when [`Journal::append`] returns, and no record ever
 //! changes. The format and what can and cannot be detected are written down in `docs/design/journal.md`.
 
+mod accept;
 mod chain;
 mod database;
 mod error;
 mod export;
 mod head;
+mod key;
+mod key_file;
+mod keyed;
 mod lock;
+mod opening;
 mod reader;
 mod record;
 mod snapshot;
 
 use std::fs::{DirBuilder, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use lockstep_domain::Digest;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 pub use chain::{Tampered, Wrong};
 pub use error::{AppendError, JournalError};
 pub use export::{ExportError, ExportProblem, verify_export};
+pub use key_file::KeyPlace;
 pub use reader::{JournalReader, Verified};
 pub use record::{GENESIS, Head, MAX_EVENT_BYTES, NewRecord, RECORD_FORMAT, Record};
 pub use snapshot::{MAX_SNAPSHOT_BYTES, Snapshot};
 
 use head::HeadFile;
+use key::{JournalKey, Purpose};
 use lock::Lock;
 
 /// Most records in one batch: one decision makes a few; the bound keeps a transaction's memory small.
@@ -41,6 +50,7 @@ const HEAD_FILE: &str = "journal.head";
 #[derive(Debug)]
 pub struct Journal {
     reader: JournalReader,
+    key: JournalKey,
     last: Head,
     head_file: HeadFile,
     writable: Writable,
@@ -57,26 +67,28 @@ enum Writable {
 }
 
 impl Journal {
-    /// Opens the journal of a data folder for writing, and makes both when they are not there.
+    /// Opens the journal of a data folder for writing, and makes both and a key when they are not there.
     ///
-    /// Checks the format, the tables, and that the end of the journal was not cut off; the records themselves are
-    /// checked when they are read.
+    /// Checks the format, the tables, that the end of the journal was not cut off, and that its last record was appended
+    /// by who has the key; the records themselves are checked when they are read.
     ///
     /// # Errors
     /// [`JournalError::InUse`] when another process has it open, [`JournalError::NewerFormat`],
-    /// [`JournalError::Tampered`] and the others as they say.
+    /// [`JournalError::Tampered`], [`JournalError::KeyMissing`] and the others as they say.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        Self::open_with(folder, &KeyPlace::DataFolder)
+    }
+
+    /// Opens the journal as [`Self::open`] does, with its key at a place that may be elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(folder: &Path, key: &KeyPlace) -> Result<Self, JournalError> {
         create_folder(folder)?;
         let lock = Lock::acquire(folder)?;
-        let (path, head_path) = (folder.join(DATABASE), folder.join(HEAD_FILE));
-        // The head file is there before the database, so that a crash in between leaves nothing without a head.
-        if !path.exists() && !head_path.exists() {
-            HeadFile::replace(&head_path, Head::EMPTY).map_err(JournalError::file(&head_path))?;
-        }
-        let reader = JournalReader { db: database::open_for_writing(&path)?, path, head_path };
+        let reader = JournalReader::with(folder, key, database::open_for_writing)?;
         sync_folder(folder)?;
-        let (head_file, last) = reader.open_head()?;
-        let mut journal = Self { reader, last, head_file, writable: Writable::Yes, _lock: lock };
+        let mut journal = opening::begin(reader, lock)?;
         journal.note_head();
         journal.sync_head();
         Ok(journal)
@@ -87,21 +99,15 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Missing`] when there is none, and as [`Self::open`].
     pub fn open_read_only(folder: &Path) -> Result<JournalReader, JournalError> {
-        JournalReader::open(folder)
+        JournalReader::open(folder, &KeyPlace::DataFolder)
     }
 
-    /// Takes the journal as it is for complete: checks the chain, then notes its last record in the head file.
-    ///
-    /// For an operator who restored an older database on purpose; never called by Lockstep itself.
+    /// Opens the journal for reading as [`Self::open_read_only`] does, with its key at a place that may be elsewhere.
     ///
     /// # Errors
-    /// When the folder is in use, or a record is wrong.
-    pub fn accept(folder: &Path) -> Result<Verified, JournalError> {
-        let _lock = Lock::acquire(folder)?;
-        let reader = JournalReader::open(folder)?;
-        let last = reader.for_each_after(0, |_| std::ops::ControlFlow::Continue(()))?;
-        HeadFile::replace(&reader.head_path, last).map_err(JournalError::file(&reader.head_path))?;
-        Ok(Verified { records: last.seq, last_hash: last.hash })
+    /// As [`Self::open_read_only`].
+    pub fn open_read_only_with(folder: &Path, key: &KeyPlace) -> Result<JournalReader, JournalError> {
+        JournalReader::open(folder, key)
     }
 
     /// Returns what reads, on the same connection.
@@ -114,6 +120,29 @@ impl Journal {
     #[must_use]
     pub const fn last(&self) -> Head {
         self.last
+    }
+
+    /// Gives every record after number `after_seq` to `each`, in order, until it breaks: those that were there when the journal
+    /// was opened and checked, or that were appended since, and no other that somebody may have written into the database.
+    ///
+    /// # Errors
+    /// As [`JournalReader::for_each_after`].
+    pub fn replay(
+        &self,
+        after_seq: u64,
+        mut each: impl FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), JournalError> {
+        let (mut at_last, mut ended) = (None, self.last.seq <= after_seq);
+        let end = self.reader.for_each_after(after_seq, |record| {
+            if record.seq > self.last.seq {
+                return ControlFlow::Break(());
+            }
+            at_last = (record.seq == self.last.seq).then_some(record.hash);
+            let flow = each(record);
+            ended |= flow.is_break();
+            flow
+        })?;
+        if ended { Ok(()) } else { Ok(reader::check_head(self.last, end, at_last)?) }
     }
 
     /// Appends a batch as a whole if the last record is still number `expected_seq`; it is durable on return.
@@ -133,8 +162,10 @@ impl Journal {
         check_batch(batch)?;
         let records = chain_batch(self.last, batch);
         let Some(last) = records.last() else { return Ok(records) };
-        insert(&mut self.reader.db, &records).map_err(|error| self.write_failed(error))?;
-        self.last = last.head();
+        let last = last.head();
+        let code = self.key.code(Purpose::Records, last, &[]);
+        insert(&mut self.reader.db, &records, code).map_err(|error| self.write_failed(error))?;
+        self.last = last;
         self.note_head();
         Ok(records)
     }
@@ -150,7 +181,7 @@ impl Journal {
 
     /// The record is durable already: a head file that lags behind is allowed, so its failure only weakens the check.
     fn note_head(&mut self) {
-        if let Err(error) = self.head_file.advance(self.last) {
+        if let Err(error) = self.head_file.advance(self.last, &self.key) {
             tracing::warn!(path = %self.reader.head_path.display(), %error, "cannot note the head of the journal");
         }
     }
@@ -165,29 +196,6 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.sync_head();
-    }
-}
-
-impl JournalReader {
-    /// Opens the head file for writing and compares it with the database; returns it with the last record.
-    fn open_head(&self) -> Result<(HeadFile, Head), JournalError> {
-        let last = self.last()?;
-        let open = || HeadFile::open(&self.head_path).map_err(JournalError::file(&self.head_path));
-        let (file, head) = match open()? {
-            Some(found) => found,
-            None if last.seq > 0 => {
-                return Err(JournalError::HeadMissing { path: self.head_path.clone(), records: last.seq });
-            }
-            None => {
-                HeadFile::replace(&self.head_path, last).map_err(JournalError::file(&self.head_path))?;
-                open()?
-                    .ok_or_else(|| JournalError::HeadMissing { path: self.head_path.clone(), records: 0 })?
-            }
-        };
-        reader::check_head(head, last, database::hash_at(&self.db, &self.path, head.seq)?)?;
-        // What came after the head was noted is followed here, so that the new head rests on the old one.
-        let last = self.follow(head, |_, _| Ok(std::ops::ControlFlow::Continue(())))?;
-        Ok((file, last))
     }
 }
 
@@ -211,10 +219,12 @@ fn chain_batch(mut head: Head, batch: &[NewRecord]) -> Vec<Record> {
     batch.iter().map(next).collect()
 }
 
-fn insert(db: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
+/// Inserts records, of which the last one carries the code.
+fn insert(db: &mut Connection, records: &[Record], code: Digest) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut statement = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    for record in records {
+    let mut statement = transaction.prepare("INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for (index, record) in records.iter().enumerate() {
+        let code = (index + 1 == records.len()).then_some(code.as_bytes());
         statement.execute(params![
             record.seq.cast_signed(),
             record.at.0.cast_signed(),
@@ -222,6 +232,7 @@ fn insert(db: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
             record.event,
             record.previous.as_bytes(),
             record.hash.as_bytes(),
+            code,
         ])?;
     }
     drop(statement);

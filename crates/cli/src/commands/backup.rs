@@ -25,8 +25,8 @@ const SHOWN_LOST: usize = 10;
 
 /// Backs up a data folder, and restores one.
 ///
-/// A backup is one file that holds the journal at one number, the blobs that it names, and all secrets: for its owner only,
-/// and to be kept like a key. It is taken beside a running server. Unpacked artifacts, mirrors, logs of builds and instances
+/// A backup is one file that holds the journal at one number, the blobs that it names, and all secrets, with the key of the
+/// journal when that is in the data folder: for its owner only, and to be kept like a key. It is taken beside a running server. Unpacked artifacts, mirrors, logs of builds and instances
 /// are not in it, and neither is what services have written themselves.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep backup create /backup/lockstep-monday")]
@@ -203,6 +203,9 @@ fn text(report: &Report, what: &str, place: &Path, next: &str, style: &Style) ->
         "  {versions} versions, {blobs} blobs, {secrets} secrets: {bytes} bytes, {file_bytes} in the file"
     );
     let _ = writeln!(text, "  the last record has hash {last_hash}");
+    if !summary.journal_key {
+        text.push_str("  the key of the journal is not in it: it lies outside the data folder, and a restored server needs it\n");
+    }
     text.push_str(next);
     text
 }

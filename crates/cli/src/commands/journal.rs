@@ -13,11 +13,13 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::style::Style;
 use crate::output::{Format, cut_off};
+use crate::secret;
 
 /// Checks and exports the journal.
 ///
 /// The journal is the append-only record of every decision. Each record carries the hash of the one before it, so that
-/// one that was altered, removed or moved is found.
+/// one that was altered, removed or moved is found, and what is appended together ends with a code of the journal's key, so
+/// that one which the server did not write is found.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep journal verify\n  lockstep journal export > journal.jsonl")]
 pub(crate) struct Args {
@@ -32,10 +34,12 @@ enum JournalCommand {
     Accept(AcceptArgs),
 }
 
-/// Finds any record that was altered, removed or moved, and names the first.
+/// Finds any record that was altered, removed, moved or forged, and names the first.
 ///
 /// Asks the server, or checks a data folder or an exported file without one. Ends with code 1 when a record is not as
-/// it was written. The hash of the last record, noted elsewhere, proves later that nothing up to here was changed.
+/// it was written, or the key is missing. Records that are older than the key, and those of an exported file, are chained
+/// only: nothing says who wrote them. The hash of the last record, noted elsewhere, proves later that nothing up to here was
+/// changed.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep journal verify
@@ -45,6 +49,9 @@ struct VerifyArgs {
     /// Check the journal of this data folder, without a server.
     #[arg(long, value_name = "DIR", conflicts_with = "file")]
     data: Option<PathBuf>,
+    /// The file with the key of the journal [default: journal.key in the data folder].
+    #[arg(long, value_name = "FILE", requires = "data")]
+    journal_key: Option<PathBuf>,
     /// Check an exported file, without a server.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -65,14 +72,24 @@ struct ExportArgs {
 
 /// Takes the journal of a data folder as it is for complete.
 ///
-/// For an operator who restored an older journal on purpose: the server refuses to start on one whose end was cut off.
-/// Every record is checked first. No server may be running on the folder.
+/// For an operator who restored an older journal on purpose, or lost its key: the server refuses to start on a journal whose
+/// end was cut off, or that it has no key of. The chain of all records is checked first. The journal gets a new key, and a record
+/// that says who accepted it and why is the first of it; records up to there are chained only from now on. On a journal with
+/// which nothing is wrong it exchanges the key. No server may be running on the folder.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  lockstep journal accept --data /var/lib/lockstep")]
+#[command(after_help = "Examples:
+  lockstep journal accept --data /var/lib/lockstep --reason 'restored the database of Monday'
+  lockstep journal accept --data /var/lib/lockstep --journal-key /etc/lockstep/journal.key --reason 'key was read by others'")]
 struct AcceptArgs {
     /// The data folder.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// The file that gets the new key [default: journal.key in the data folder].
+    #[arg(long, value_name = "FILE")]
+    journal_key: Option<PathBuf>,
+    /// Why; it stands in the journal.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
 }
 
 impl Args {
@@ -80,7 +97,7 @@ impl Args {
         match self.command {
             JournalCommand::Verify(args) => report(ctx, &args.report(ctx)?),
             JournalCommand::Export(args) => export(ctx, args.output.as_deref()),
-            JournalCommand::Accept(args) => report(ctx, &offline::accept(ctx, &args.data)?),
+            JournalCommand::Accept(args) => report(ctx, &args.accept(ctx)?),
         }
     }
 }
@@ -88,10 +105,16 @@ impl Args {
 impl VerifyArgs {
     fn report(&self, ctx: &Context) -> Result<JournalReport, Failure> {
         match (&self.data, &self.file) {
-            (Some(folder), _) => offline::folder(folder),
+            (Some(folder), _) => offline::folder(folder, &secret::journal_key(self.journal_key.clone())),
             (None, Some(file)) => offline::file(file),
             (None, None) => Ok(ctx.client.verify_journal()?),
         }
+    }
+}
+
+impl AcceptArgs {
+    fn accept(self, ctx: &Context) -> Result<JournalReport, Failure> {
+        offline::accept(ctx, &self.data, &secret::journal_key(self.journal_key), self.reason)
     }
 }
 
@@ -109,7 +132,18 @@ fn report(ctx: &Context, report: &JournalReport) -> Result<(), Failure> {
 
 fn text(report: &JournalReport, style: &Style) -> String {
     let last = report.last_hash.map_or_else(String::new, |hash| format!("; the last one has hash {hash}"));
-    format!("{}: all {} records are as they were written{last}\n", style.good("done"), report.records)
+    let keyed = keyed(report);
+    format!("{}: all {} records are as they were written{last}\n{keyed}", style.good("done"), report.records)
+}
+
+/// Says of which records it is known who wrote them.
+fn keyed(report: &JournalReport) -> String {
+    match report.keyed_after {
+        Some(0) => String::new(),
+        Some(1) => "  record 1 is older than the key: chained, not keyed\n".to_owned(),
+        Some(older) => format!("  records 1 to {older} are older than the key: chained, not keyed\n"),
+        None => "  no key was looked at: they are chained, and nothing says who wrote them\n".to_owned(),
+    }
 }
 
 fn export(ctx: &Context, output: Option<&Path>) -> Result<(), Failure> {

@@ -30,12 +30,17 @@ const LAST_GRACE: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   lockstep server
   lockstep server --data /var/lib/lockstep --listen 127.0.0.1:8470
+  lockstep server --journal-key /etc/lockstep/journal.key
   lockstep server --token-file /etc/lockstep.token --listen 0.0.0.0:8470 --public-host lockstep.example.org
   lockstep server --build-variable NPM_TOKEN=web,shop --build-variable HTTP_PROXY")]
 pub(crate) struct Args {
     /// Where everything is kept [default: ~/.local/share/lockstep].
     #[arg(long, value_name = "DIR", env = "LOCKSTEP_DATA")]
     data: Option<PathBuf>,
+    /// The file with the key of the journal, when it is to lie elsewhere than in the data folder: move it there before. A systemd
+    /// credential `lockstep-journal-key` is taken as well [default: journal.key in the data folder].
+    #[arg(long, value_name = "FILE")]
+    journal_key: Option<PathBuf>,
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8470")]
     listen: SocketAddr,
@@ -98,6 +103,7 @@ impl Args {
         let usual = ServerConfig::new(data, self.listen, helper("supervisor"), helper("guard"));
         Ok(ServerConfig {
             token,
+            journal_key: secret::journal_key(self.journal_key),
             public_hosts: self.public_host,
             adopt: if self.adopt { Adopt::Yes } else { Adopt::No },
             build_variables: self.build_variable.into_iter().collect(),

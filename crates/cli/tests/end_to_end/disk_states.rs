@@ -65,13 +65,15 @@ fn half(content: &[u8]) -> &[u8] {
     &content[..content.len() / 2]
 }
 
-/// The states, in the order of the table in docs/design/data-folder.md. `journal.db` itself and its head have tests of
+/// The states, in the order of the table in docs/design/data-folder.md. `journal.db` itself, its head and its key have tests of
 /// their own: what is missing there stops a server on purpose.
 const STATES: &[(&str, Make)] = &[
     ("journal.head: written beside and not renamed", |data| data.put("journal.head.new", b"")),
     ("journal.head: one of its two places is torn", |data| {
         data.cut("journal.head", |content| &content[..content.len() - 100]);
     }),
+    ("journal.key: written beside and not renamed", |data| data.put("journal.key.new", b"lockstep")),
+    ("journal.key: the next one half-written", |data| data.put("journal.key.next", b"lockstep")),
     ("journal.lock: gone", |data| data.remove("journal.lock")),
     ("journal.lock: garbage", |data| data.put("journal.lock", &[0xff; 300])),
     ("blobs: one half-written", |data| data.put("blobs/temporary/1-1", b"half")),
@@ -167,6 +169,7 @@ fn a_first_start_may_be_interrupted_anywhere() {
         ("an empty folder", |data| fs::create_dir(&data.folder).unwrap()),
         ("a lock", |data| data.put("journal.lock", b"1\n")),
         ("a head half-written", |data| data.put("journal.head.new", b"lockstep-journal-head")),
+        ("a key half-written", |data| data.put("journal.key.new", b"lockstep-journal-key")),
         ("folders", |data| {
             for folder in ["secrets", "builds", "blobs/sha256", "runtime/instances", "runtime/releases"] {
                 fs::create_dir_all(data.at(folder)).unwrap();

@@ -17,6 +17,7 @@ mod folders;
 mod foreign;
 mod gateways;
 mod instances;
+mod journal;
 mod numbers;
 mod passwords;
 mod repositories;

@@ -15,13 +15,13 @@ use lockstep_files::whole::{self, Occupied};
 use lockstep_files::{foreign, tree};
 
 use super::archive::Writer;
-use super::layout::{HEAD, Item, JOURNAL};
+use super::layout::{HEAD, Item, JOURNAL, KEY};
 use super::{
     BackupError, BlobsOf, CONTENTS, Contents, FORMAT, HEADER, Header, OnProgress, Progress, Seen, Summary,
 };
 use crate::journal::{Journal, JournalError, Verified};
 
-/// Largest file that holds the head of a journal.
+/// Largest file that holds the head of a journal, or its key.
 const MAX_HEAD: u64 = 64 * 1024;
 
 /// A backup to be taken.
@@ -99,6 +99,9 @@ impl Unfinished {
     }
 
     fn give_name(self, occupied: Occupied) -> Result<(), BackupError> {
+        // Before there is a backup, after which nobody may come who takes it away.
+        let work = self.work();
+        tree::remove(&work).map_err(BackupError::file(&work))?;
         whole::give_name(&self.path, &self.target, occupied).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => BackupError::Exists { path: self.target.clone() },
             _ => BackupError::file(&self.target)(error),
@@ -127,12 +130,8 @@ impl TakenJournal {
     /// Copies the journal and checks the copy as a whole.
     fn take(folder: &Path, work: &Path, blobs_of: BlobsOf<'_>) -> Result<Self, BackupError> {
         // The head first: then the copy is at least as new, and an end that was cut off shows.
-        let head = folder.join(HEAD);
-        match foreign::open_no_link(&head).and_then(|file| foreign::read(file, MAX_HEAD)) {
-            Ok(head) => whole::put(&work.join(HEAD), &head, 0o600).map_err(BackupError::file(work))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(BackupError::file(&head)(error)),
-        }
+        take_beside(folder, work, HEAD)?;
+        let has_key = take_beside(folder, work, KEY)?;
         let copied = Journal::open_read_only(folder)?.copy_to(&work.join(JOURNAL));
         copied.map_err(|error| match error {
             // The disk of the backup, not that of the journal.
@@ -140,7 +139,8 @@ impl TakenJournal {
             error => error.into(),
         })?;
         let copy = Journal::open_read_only(work)?;
-        let verified = copy.verify()?;
+        // A key that the operator keeps elsewhere is none of a backup; whoever restores it has to have it.
+        let verified = if has_key { copy.verify()? } else { copy.verify_chain()? };
         let (mut blobs, mut unknown) = (BTreeSet::new(), None);
         copy.for_each_after(0, |record| match blobs_of(&record) {
             Ok(named) => {
@@ -155,6 +155,17 @@ impl TakenJournal {
         unknown.map_or(Ok(()), Err)?;
         Ok(Self { folder: work.to_owned(), verified, blobs })
     }
+}
+
+/// Copies a small file that lies beside the journal, and tells whether there is one.
+fn take_beside(folder: &Path, work: &Path, name: &str) -> Result<bool, BackupError> {
+    let path = folder.join(name);
+    match foreign::open_no_link(&path).and_then(|file| foreign::read(file, MAX_HEAD)) {
+        Ok(content) => whole::put(&work.join(name), &content, 0o600).map_err(BackupError::file(work))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(BackupError::file(&path)(error)),
+    }
+    Ok(true)
 }
 
 /// A file to be added, with its size.
@@ -172,8 +183,8 @@ struct Items {
 
 fn items(folder: &Path, journal: &TakenJournal) -> Result<Items, BackupError> {
     let mut items = Items { sources: Vec::new(), lost: Vec::new() };
-    for item in [Item::Journal, Item::Head, Item::Place].into_iter().chain(secrets(folder)?) {
-        let is_taken = matches!(item, Item::Journal | Item::Head);
+    for item in [Item::Journal, Item::Head, Item::Key, Item::Place].into_iter().chain(secrets(folder)?) {
+        let is_taken = matches!(item, Item::Journal | Item::Head | Item::Key);
         let place = if is_taken { &journal.folder } else { folder };
         let path = item.below(place);
         match fs::symlink_metadata(&path) {
@@ -181,9 +192,11 @@ fn items(folder: &Path, journal: &TakenJournal) -> Result<Items, BackupError> {
                 items.sources.push(Source { item, path, bytes: metadata.len() });
             }
             Ok(_) => return Err(BackupError::Unknown { path }),
-            // A journal without a record has no head yet, and a folder that no server has opened does not say which it is.
+            // A journal of an older program has no key and, without a record, no head; a folder that no server has opened does
+            // not say which it is.
             Err(error)
-                if error.kind() == io::ErrorKind::NotFound && matches!(item, Item::Head | Item::Place) => {}
+                if error.kind() == io::ErrorKind::NotFound
+                    && matches!(item, Item::Head | Item::Key | Item::Place) => {}
             Err(error) => return Err(BackupError::file(&path)(error)),
         }
     }

@@ -8,7 +8,8 @@ use lockstep_domain::Digest;
 
 /// What a backup holds of a data folder: authority, what cannot be made again, and which folder it was, so that a server asks
 /// before it takes the restored one for the one that counts.
-pub const IN_BACKUP: [&str; 5] = ["journal.db", "journal.head", "place.json", "blobs", "secrets"];
+pub const IN_BACKUP: [&str; 6] =
+    ["journal.db", "journal.head", "journal.key", "place.json", "blobs", "secrets"];
 /// What it leaves out: what belongs to the running server, to this host, or can be made again. A restored folder must not go
 /// on with the history of route tables, or with what was done by later records: the original has.
 pub const LEFT_OUT: [&str; 11] = [
@@ -30,6 +31,7 @@ const MAX_NAME: usize = 128;
 
 pub(super) const JOURNAL: &str = "journal.db";
 pub(super) const HEAD: &str = "journal.head";
+pub(super) const KEY: &str = "journal.key";
 const PLACE: &str = "place.json";
 
 /// A file of a backup.
@@ -37,6 +39,7 @@ const PLACE: &str = "place.json";
 pub(super) enum Item {
     Journal,
     Head,
+    Key,
     Place,
     Secret(String),
     Blob(Digest),
@@ -48,6 +51,7 @@ impl Item {
         match path.split('/').collect::<Vec<_>>()[..] {
             [JOURNAL] => Some(Self::Journal),
             [HEAD] => Some(Self::Head),
+            [KEY] => Some(Self::Key),
             [PLACE] => Some(Self::Place),
             ["secrets", name] => is_name(name).then(|| Self::Secret(name.to_owned())),
             ["blobs", "sha256", fan, rest] if fan.len() == 2 => {
@@ -64,6 +68,7 @@ impl Item {
         match self {
             Self::Journal => JOURNAL.to_owned(),
             Self::Head => HEAD.to_owned(),
+            Self::Key => KEY.to_owned(),
             Self::Place => PLACE.to_owned(),
             Self::Secret(name) => format!("secrets/{name}"),
             Self::Blob(digest) => {
@@ -92,9 +97,14 @@ mod tests {
     #[test]
     fn only_our_own_paths_are_taken_and_each_in_one_spelling() {
         let digest = Digest::from_bytes([0xab; 32]);
-        for item in
-            [Item::Journal, Item::Head, Item::Place, Item::Secret("0a.key".into()), Item::Blob(digest)]
-        {
+        for item in [
+            Item::Journal,
+            Item::Head,
+            Item::Key,
+            Item::Place,
+            Item::Secret("0a.key".into()),
+            Item::Blob(digest),
+        ] {
             assert_eq!(Item::parse(&item.path()), Some(item));
         }
         let blob = Item::Blob(digest).path();
@@ -104,6 +114,7 @@ mod tests {
             "./journal.db",
             "journal.db/",
             "journal.db-wal",
+            "journal.key.next",
             "../journal.db",
             "secrets/..",
             "secrets/.hidden",

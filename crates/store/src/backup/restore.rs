@@ -23,6 +23,8 @@ use crate::journal::Journal;
 
 /// Largest first entry.
 const MAX_HEADER: u64 = 64 * 1024;
+/// Largest key of a journal.
+const MAX_KEY: u64 = 4 * 1024;
 /// Largest list of files: a million of them.
 const MAX_CONTENTS: u64 = 256 << 20;
 /// What must stay free on the disk beside what is restored: names, folders, the first start.
@@ -159,15 +161,15 @@ fn unpack(
     if keep == Keep::All && room < needed {
         return Err(BackupError::TooLarge { path: folder.to_owned(), room, needed });
     }
-    let mut unpacking = Unpacking { folder, keep, header: &header, seen: Contents::default() };
+    let mut unpacking = Unpacking { folder, keep, header: &header, seen: Contents::default(), key: None };
     let contents = unpacking.files(&mut reader, on_progress)?;
-    let Contents { files, .. } = unpacking.seen;
+    let Unpacking { seen: Contents { files, .. }, key, .. } = unpacking;
     compare(&header, &files, &contents)?;
     for digest in &contents.lost {
         // A damaged one is no blob; its name says what it should have been.
         tree::remove(&Item::Blob(*digest).below(folder)).map_err(BackupError::file(folder))?;
     }
-    check_journal(folder, &header, &contents, blobs_of)?;
+    check_journal(folder, &header, &contents, key.as_deref(), blobs_of)?;
     if keep == Keep::All {
         whole::sync_file_system_of(folder).map_err(BackupError::file(folder))?;
     }
@@ -197,6 +199,8 @@ struct Unpacking<'a> {
     keep: Keep,
     header: &'a Header,
     seen: Contents,
+    /// The key of the journal. It is checked here and not from a file: that of a backup which is only checked lies nowhere.
+    key: Option<Vec<u8>>,
 }
 
 impl Unpacking<'_> {
@@ -223,25 +227,38 @@ impl Unpacking<'_> {
         }
     }
 
-    fn file(&self, reader: &mut Reader, entry: &Entry) -> Result<Seen, BackupError> {
-        let strange =
-            || BackupError::damaged(format!("`{}` is no file of a data folder", shown(&entry.path)));
-        let item = Item::parse(&entry.path).ok_or_else(strange)?;
-        if !self.keep.keeps(&item) {
-            return reader.copy(entry, |_| Ok(()));
+    fn file(&mut self, reader: &mut Reader, entry: &Entry) -> Result<Seen, BackupError> {
+        let damaged = |why: &str| BackupError::damaged(format!("`{}` {why}", shown(&entry.path)));
+        let item = Item::parse(&entry.path).ok_or_else(|| damaged("is no file of a data folder"))?;
+        if item == Item::Key && entry.bytes > MAX_KEY {
+            return Err(damaged("is too large for a key"));
         }
         let path = item.below(self.folder);
         let failed = BackupError::file(&path);
+        let mut file = if self.keep.keeps(&item) { Some(self.create(entry, &path)?) } else { None };
+        let mut key = Vec::new();
+        let seen = reader.copy(entry, |chunk| {
+            if item == Item::Key {
+                key.extend_from_slice(chunk);
+            }
+            file.as_mut().map_or(Ok(()), |file| file.write_all(chunk)).map_err(&failed)
+        })?;
+        if item == Item::Key {
+            self.key = Some(key);
+        }
+        Ok(seen)
+    }
+
+    fn create(&self, entry: &Entry, path: &Path) -> Result<File, BackupError> {
+        let failed = BackupError::file(path);
         let parent = path.parent().unwrap_or(self.folder);
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(&failed)?;
-        let mut options = OpenOptions::new();
-        let mut file = match options.write(true).create_new(true).mode(0o600).open(&path) {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(BackupError::damaged(format!("`{}` is in it twice", shown(&entry.path))));
+                Err(BackupError::damaged(format!("`{}` is in it twice", shown(&entry.path))))
             }
-            opened => opened.map_err(&failed)?,
-        };
-        reader.copy(entry, |chunk| file.write_all(chunk).map_err(&failed))
+            opened => opened.map_err(&failed),
+        }
     }
 }
 
@@ -283,10 +300,14 @@ fn check_journal(
     folder: &Path,
     header: &Header,
     contents: &Contents,
+    key: Option<&[u8]>,
     blobs_of: BlobsOf<'_>,
 ) -> Result<(), BackupError> {
     let journal = Journal::open_read_only(folder)?;
-    let verified = journal.verify()?;
+    let verified = match key {
+        Some(key) => journal.verify_by_text(key)?,
+        None => journal.verify_chain()?,
+    };
     if (verified.records, verified.last_hash) != (header.seq, header.last_hash) {
         return Err(BackupError::damaged(format!(
             "its journal has {} records of {}",

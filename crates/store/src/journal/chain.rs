@@ -26,6 +26,10 @@ pub enum Wrong {
     Inserted,
     /// The record fits its own hash, but what came later was written after another one.
     Replaced,
+    /// No code of the key covers it: it was appended by somebody without the key, or its code was taken away.
+    Unkeyed,
+    /// Its code is not one of the key over the records up to it.
+    Forged,
     /// The database cannot give the record out.
     Unreadable,
 }
@@ -38,6 +42,8 @@ impl fmt::Display for Wrong {
             Self::Reordered => "was moved",
             Self::Inserted => "was inserted",
             Self::Replaced => "was replaced",
+            Self::Unkeyed => "has no code",
+            Self::Forged => "has a false code",
             Self::Unreadable => "cannot be read",
         })
     }

@@ -1,7 +1,7 @@
 //! The SQLite database of the journal: how it is opened, which tables it has, and that they are still the same.
 //!
-//! Invariant: a database that was opened has exactly the tables and triggers below; the triggers forbid every change
-//! of a record, also to other programs.
+//! Invariant: a database that was opened has exactly the tables and triggers of its format; the triggers forbid every
+//! change of a record, also to other programs. What an older program wrote can be read, and written after [`upgrade`].
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
@@ -17,18 +17,21 @@ use super::error::JournalError;
 use super::record::{GENESIS, Head};
 
 /// The format of the database that this program writes, kept in `user_version`.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// The write-ahead log shrinks to this after a large snapshot went through it; appends alone need a few mebibytes.
 const LOG_BYTES_KEPT: u32 = 64 << 20;
 /// How long to wait for a reader that recovers the write-ahead log; it needs milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Adds to the records of format 1 what those of format 2 have; `code` is set in the last record of a batch.
+const ADD_CODES: &str = "ALTER TABLE record ADD COLUMN code BLOB";
 
 /// Every object of the database with the statement that makes it, as SQLite keeps it.
 const SCHEMA: [(&str, &str); 5] = [
     (
         "record",
         "CREATE TABLE record (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, \
-         event TEXT NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
+         event TEXT NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL, code BLOB) STRICT",
     ),
     (
         "record_only_appends",
@@ -53,11 +56,41 @@ const SCHEMA: [(&str, &str); 5] = [
     ),
 ];
 
-/// Opens the database for writing and makes its tables when it is new.
-pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, JournalError> {
+/// What a database holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Nothing yet.
+    Empty,
+    /// Format 1: records that are chained.
+    Chained,
+    /// Format 2: records that are chained, and codes of a key.
+    Keyed,
+}
+
+impl Format {
+    /// The number that stands for it in the database.
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::Empty => 0,
+            Self::Chained => 1,
+            Self::Keyed => FORMAT,
+        }
+    }
+
+    /// The statement that makes an object in this format.
+    fn statement(self, name: &str, newest: &str) -> String {
+        match (self, name) {
+            (Self::Chained, "record") => newest.replace(", code BLOB)", ")"),
+            _ => newest.to_owned(),
+        }
+    }
+}
+
+/// Opens the database for writing and tells its format; an empty one gets its tables by [`create_schema`].
+pub(crate) fn open_for_writing(path: &Path) -> Result<(Connection, Format), JournalError> {
     create_private(path)?;
     let failed = JournalError::database(path);
-    let mut db = Connection::open_with_flags(
+    let db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
     )
@@ -69,15 +102,14 @@ pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, JournalError> 
          PRAGMA journal_size_limit = {LOG_BYTES_KEPT};"
     ))
     .map_err(&failed)?;
-    if format == 0 {
-        create_schema(&mut db).map_err(&failed)?;
+    if format != Format::Empty {
+        check_schema(&db, path, format)?;
     }
-    check_schema(&db, path)?;
-    Ok(db)
+    Ok((db, format))
 }
 
 /// Opens the database for reading only, also while a server writes to it.
-pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, JournalError> {
+pub(crate) fn open_for_reading(path: &Path) -> Result<(Connection, Format), JournalError> {
     if !path.exists() {
         return Err(JournalError::Missing { path: path.to_owned() });
     }
@@ -85,11 +117,32 @@ pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, JournalError> 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(&failed)?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
-    if known_format(&db, path)? == 0 {
+    let format = known_format(&db, path)?;
+    if format == Format::Empty {
         return Err(JournalError::Missing { path: path.to_owned() });
     }
-    check_schema(&db, path)?;
-    Ok(db)
+    check_schema(&db, path, format)?;
+    Ok((db, format))
+}
+
+/// Makes the tables of an empty database.
+pub(crate) fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (_, statement) in SCHEMA {
+        transaction.execute_batch(statement)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// Makes a database of format 1 one of format 2, in one step. Its snapshots have no code and go: a state that anybody could
+/// have written is folded anew.
+pub(crate) fn upgrade(db: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(ADD_CODES)?;
+    transaction.execute_batch("DELETE FROM snapshot")?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
 }
 
 /// Reads the number and hash of the last record.
@@ -112,6 +165,13 @@ pub(crate) fn hash_at(db: &Connection, path: &Path, seq: u64) -> Result<Option<D
     hash.map_err(JournalError::database(path))
 }
 
+/// Reads the code of one record, if it has one.
+pub(crate) fn code_at(db: &Connection, path: &Path, seq: u64) -> Result<Option<Vec<u8>>, JournalError> {
+    let row = "SELECT code FROM record WHERE seq = ?1";
+    let code = db.query_row(row, [seq.cast_signed()], |row| row.get(0)).optional();
+    code.map(Option::flatten).map_err(JournalError::database(path))
+}
+
 /// Reads a digest column.
 pub(crate) fn digest(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Digest> {
     row.get(column).map(Digest::from_bytes)
@@ -130,30 +190,21 @@ fn create_private(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-fn known_format(db: &Connection, path: &Path) -> Result<u32, JournalError> {
+fn known_format(db: &Connection, path: &Path) -> Result<Format, JournalError> {
     let found: u32 =
         db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(JournalError::database(path))?;
-    if found > FORMAT {
-        return Err(JournalError::NewerFormat { path: path.to_owned(), found });
-    }
-    Ok(found)
+    let known = [Format::Empty, Format::Chained, Format::Keyed];
+    let format = known.into_iter().find(|format| format.number() == found);
+    format.ok_or_else(|| JournalError::NewerFormat { path: path.to_owned(), found })
 }
 
-fn create_schema(db: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (_, statement) in SCHEMA {
-        transaction.execute_batch(statement)?;
-    }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
-}
-
-fn check_schema(db: &Connection, path: &Path) -> Result<(), JournalError> {
+fn check_schema(db: &Connection, path: &Path, format: Format) -> Result<(), JournalError> {
     let mut found = read_schema(db).map_err(JournalError::database(path))?;
     let differs = |object: &str, problem| {
         Err(JournalError::Schema { path: path.to_owned(), object: object.to_owned(), problem })
     };
-    for (name, statement) in SCHEMA {
+    for (name, newest) in SCHEMA {
+        let statement = format.statement(name, newest);
         match found.remove(name) {
             None => return differs(name, "is missing"),
             Some(sql) if sql != statement => return differs(name, "was changed"),

@@ -60,9 +60,46 @@ pub enum JournalError {
         /// How many records the database has.
         records: u64,
     },
+    /// The file that holds the journal's head was written by somebody without the key.
+    #[error("`{}` does not carry a code of the journal's key", .path.display())]
+    HeadForged {
+        /// The head file.
+        path: PathBuf,
+    },
+    /// The journal carries codes of a key that is not there.
+    #[error("the key of the journal is missing: there is no `{}`", .path.display())]
+    KeyMissing {
+        /// The file that the key was looked for in.
+        path: PathBuf,
+    },
+    /// The file of the key holds none.
+    #[error("`{}` is no key of a journal: {why}", .path.display())]
+    KeyUnusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is a key that was in use, and a journal that no key was used for.
+    #[error(
+        "`{}` {}, while the key in `{}` was in use: an older database was put there, or its codes were taken away",
+        .path.display(), if *found == 0 { "holds nothing".to_owned() } else { format!("has journal format {found}") },
+        .key.display()
+    )]
+    NotKeyed {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The file of the key.
+        key: PathBuf,
+    },
     /// A record is not what was appended.
     #[error(transparent)]
     Tampered(#[from] Tampered),
+    /// A record cannot be appended.
+    #[error(transparent)]
+    Refused(Box<AppendError>),
     /// There is no space left; nothing was written.
     #[error("no space left to write `{}`", .path.display())]
     Full {
@@ -107,7 +144,16 @@ impl JournalError {
                 "restore the whole data folder from one backup; when the database alone was restored on purpose, \
                  run `lockstep journal accept`"
             }
+            Self::HeadForged { .. } | Self::NotKeyed { .. } => {
+                "restore the whole data folder from one backup; when an older journal was put there on purpose, \
+                 run `lockstep journal accept`"
+            }
+            Self::KeyMissing { .. } | Self::KeyUnusable { .. } => {
+                "put the key back from a backup, or name the file it is in with --journal-key; when it is lost, \
+                 `lockstep journal accept` takes the journal as it is and makes a new one"
+            }
             Self::Full { .. } => FULL_HINT,
+            Self::Refused(error) => error.hint(),
             Self::SnapshotTooLarge { .. } => {
                 "the journal works without snapshots, only the start takes longer"
             }
@@ -115,7 +161,10 @@ impl JournalError {
     }
 
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        |source| Self::File { path: path.to_owned(), source }
+        |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path: path.to_owned() },
+            _ => Self::File { path: path.to_owned(), source },
+        }
     }
 
     pub(crate) fn database(path: &Path) -> impl Fn(rusqlite::Error) -> Self + '_ {

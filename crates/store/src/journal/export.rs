@@ -126,7 +126,7 @@ pub fn verify_export(mut reader: impl BufRead) -> Result<Verified, ExportProblem
         let fields = Fields { seq, at, actor: actor.as_str(), event: event.get(), previous };
         chain.accept(&fields, hash).map_err(|source| ExportProblem::Tampered { line, source })?;
     }
-    Ok(Verified { records: chain.head().seq, last_hash: chain.head().hash })
+    Ok(Verified::of(chain.head(), None))
 }
 
 fn parse(bytes: &[u8]) -> serde_json::Result<Line<'_>> {

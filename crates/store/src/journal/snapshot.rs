@@ -1,14 +1,14 @@
 //! Snapshots: a state folded from the records up to a number, so that a start need not read them all.
 //!
-//! Invariant: a snapshot is only ever a shortcut. One that is damaged, of another format, or taken from another chain
-//! of records is passed over with a warning, and the records are folded from the beginning.
+//! Invariant: a snapshot is only ever a shortcut. One that is damaged, of another format, taken from another chain of records,
+//! or not kept by who has the key is passed over with a warning, and the records are folded from the beginning.
 
-use lockstep_domain::Digest;
 use rusqlite::{Connection, Row, ToSql, TransactionBehavior, params};
-use sha2::{Digest as _, Sha256};
 
 use super::database;
 use super::error::JournalError;
+use super::key::{JournalKey, Purpose};
+use super::record::Head;
 use super::{Journal, JournalReader, Writable};
 
 /// Largest snapshot in bytes before compression: SQLite's own bound for one value is 1,000,000,000.
@@ -41,10 +41,11 @@ impl Journal {
         let failed = JournalError::database(path);
         let hash =
             database::hash_at(db, path, seq)?.ok_or_else(|| failed(rusqlite::Error::QueryReturnedNoRows))?;
-        let digest = digest_of(seq, hash, format, body);
+        let of = [&format.to_be_bytes()[..], body];
+        let code = self.key.code(Purpose::Snapshot, Head { seq, hash }, &of);
         let compressed = zstd::bulk::compress(body, LEVEL).map_err(JournalError::file(path))?;
         let bytes = body.len() as i64;
-        let row = params![seq.cast_signed(), hash.as_bytes(), format, bytes, compressed, digest.as_bytes()];
+        let row = params![seq.cast_signed(), hash.as_bytes(), format, bytes, compressed, code.as_bytes()];
         let written = insert(db, row).map_err(failed);
         if matches!(written, Err(JournalError::Database { .. })) {
             self.writable = Writable::NotAfterFailure;
@@ -59,14 +60,15 @@ impl JournalReader {
     /// Returns the newest good snapshot of this format, or `None` when every record has to be folded.
     ///
     /// # Errors
-    /// When the database cannot be read; a bad snapshot is not an error, only logged.
+    /// When the database or the key cannot be read; a bad snapshot is not an error, only logged.
     pub fn latest_snapshot(&self, format: u32) -> Result<Option<Snapshot>, JournalError> {
+        let Some(key) = self.key_file.read()? else { return Ok(None) };
         let failed = JournalError::database(&self.path);
         let select = "SELECT seq, hash, format, bytes, body, digest FROM snapshot ORDER BY seq DESC";
         let mut statement = self.db.prepare(select).map_err(&failed)?;
         let mut rows = statement.query([]).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
-            match self.decode_snapshot(row, format) {
+            match self.decode_snapshot(row, format, &key) {
                 Ok(snapshot) => return Ok(Some(snapshot)),
                 Err(why) => tracing::warn!(path = %self.path.display(), %why, "snapshot passed over"),
             }
@@ -74,10 +76,10 @@ impl JournalReader {
         Ok(None)
     }
 
-    fn decode_snapshot(&self, row: &Row<'_>, wanted: u32) -> Result<Snapshot, String> {
+    fn decode_snapshot(&self, row: &Row<'_>, wanted: u32, key: &JournalKey) -> Result<Snapshot, String> {
         let words = |error: rusqlite::Error| error.to_string();
         let seq = row.get::<_, i64>(0).map_err(words)?.cast_unsigned();
-        let (hash, digest) =
+        let (hash, code) =
             (database::digest(row, 1).map_err(words)?, database::digest(row, 5).map_err(words)?);
         let format: u32 = row.get(2).map_err(words)?;
         if format != wanted {
@@ -91,8 +93,9 @@ impl JournalReader {
         let compressed = row.get_ref(4).map_err(words)?.as_blob().map_err(|error| error.to_string())?;
         let body = zstd::bulk::decompress(compressed, bytes)
             .map_err(|error| format!("snapshot {seq} cannot be decompressed: {error}"))?;
-        if digest_of(seq, hash, format, &body) != digest {
-            return Err(format!("snapshot {seq} does not have the digest {digest}"));
+        let of = [&format.to_be_bytes()[..], &body];
+        if !key.made(code.as_bytes(), Purpose::Snapshot, Head { seq, hash }, &of) {
+            return Err(format!("snapshot {seq} does not carry a code of the journal's key"));
         }
         Ok(Snapshot { seq, body })
     }
@@ -106,10 +109,4 @@ fn insert(db: &mut Connection, row: &[&dyn ToSql]) -> rusqlite::Result<()> {
         [SNAPSHOTS_KEPT],
     )?;
     transaction.commit()
-}
-
-fn digest_of(seq: u64, hash: Digest, format: u32, body: &[u8]) -> Digest {
-    let hasher = Sha256::new_with_prefix(b"lockstep-snapshot").chain_update(seq.to_be_bytes());
-    let hasher = hasher.chain_update(hash.as_bytes()).chain_update(format.to_be_bytes()).chain_update(body);
-    Digest::from_bytes(hasher.finalize().into())
 }

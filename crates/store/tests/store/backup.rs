@@ -12,7 +12,7 @@ use lockstep_domain::{Digest, Timestamp};
 use lockstep_files::whole::Occupied;
 use lockstep_store::backup::{self, BackupError, Progress, Summary, Taking};
 use lockstep_store::blobs::{Blobs, GcMode};
-use lockstep_store::journal::{Journal, Record};
+use lockstep_store::journal::{Journal, JournalError, KeyPlace, Record};
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 
@@ -132,7 +132,10 @@ fn what_goes_in_comes_out_and_nothing_else() {
     assert_eq!(verify(&data.file()).unwrap(), summary);
     let (folder, restored) = data.restore("new").unwrap();
     assert_eq!(restored, summary);
-    assert_eq!(names(&folder), ["blobs", "journal.db", "journal.head", "place.json", "secrets"]);
+    assert_eq!(
+        names(&folder),
+        ["blobs", "journal.db", "journal.head", "journal.key", "place.json", "secrets"]
+    );
     assert_eq!(
         (mode(&folder), mode(&folder.join("secrets")), mode(&folder.join("secrets/0"))),
         (0o700, 0o700, 0o600)
@@ -440,10 +443,10 @@ fn hostile_backups_are_refused_and_nothing_of_them_is_written() {
     // More than there is room for: refused before the first byte.
     Forged::new(&header(1, 1 << 60)).write(&file);
     assert!(matches!(restore(&file, &place.path().join("new")).unwrap_err(), BackupError::TooLarge { .. }));
-    Forged::new(&serde_json::json!({ "format": 2, "new": true })).write(&file);
+    Forged::new(&serde_json::json!({ "format": 3, "new": true })).write(&file);
     assert!(matches!(
         restore(&file, &place.path().join("new")).unwrap_err(),
-        BackupError::NewerFormat { found: 2 }
+        BackupError::NewerFormat { found: 3 }
     ));
 }
 
@@ -550,4 +553,33 @@ fn a_full_disk_leaves_nothing_behind() {
         );
         assert_eq!(names(disk.path()), ["filler"], "{left} pages left");
     }
+}
+
+#[test]
+fn the_key_of_the_journal_is_in_a_backup_where_it_lies_in_the_data_folder_and_only_there() {
+    let data = Data::with(3);
+    let with_key = data.create(Occupied::Refuse).unwrap();
+    assert!(with_key.journal_key);
+    let (folder, _) = data.restore("with-key").unwrap();
+    assert_eq!(mode(&folder.join("journal.key")), 0o600);
+    assert_eq!(Journal::open_read_only(&folder).unwrap().verify().unwrap().keyed_after, Some(0));
+    Journal::open(&folder).unwrap();
+
+    let elsewhere = data.place.path().join("key");
+    fs::rename(data.folder().join("journal.key"), &elsewhere).unwrap();
+    let without = data.create(Occupied::Replace).unwrap();
+    assert!(!without.journal_key && !verify(&data.file()).unwrap().journal_key);
+    let (folder, _) = data.restore("without-key").unwrap();
+    let refused = Journal::open(&folder).unwrap_err();
+    assert!(matches!(refused, JournalError::KeyMissing { .. }), "{refused}");
+    Journal::open_with(&folder, &KeyPlace::File(elsewhere)).unwrap();
+}
+
+#[test]
+fn a_journal_that_does_not_fit_its_key_is_neither_backed_up_nor_restored() {
+    let data = Data::with(2);
+    let other = Data::with(2);
+    fs::copy(other.folder().join("journal.key"), data.folder().join("journal.key")).unwrap();
+    assert!(matches!(data.create(Occupied::Refuse), Err(BackupError::Journal(JournalError::Tampered(_)))));
+    assert!(!data.file().exists());
 }

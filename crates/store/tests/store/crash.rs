@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lockstep_store::journal::{AppendError, Journal, JournalError, Tampered, Wrong};
 use proptest::prelude::*;
 
-use crate::support::numbered;
+use crate::support::{numbered, of_format_1};
 
 /// Names the data folder to the child; without it the child's test is an ordinary, empty run.
 const FOLDER: &str = "LOCKSTEP_CRASH_FOLDER";
@@ -40,8 +40,12 @@ fn child_that_appends_until_it_is_killed() {
 }
 
 fn start_child(folder: &Path) -> Child {
+    start("crash::child_that_appends_until_it_is_killed", folder)
+}
+
+fn start(test: &str, folder: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::child_that_appends_until_it_is_killed", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -86,6 +90,45 @@ fn acknowledged_records_survive_kill_9_at_random_moments() {
         journal.reader().latest_snapshot(1).unwrap();
     }
     assert!(known > KILLS, "the children appended");
+}
+
+#[test]
+fn child_that_starts_on_a_journal() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        drop(Journal::open(Path::new(&folder)).unwrap());
+    }
+}
+
+#[test]
+fn a_first_start_that_was_killed_anywhere_is_finished_by_the_next() {
+    let mut interrupted = 0;
+    for kill in 0..KILLS {
+        let folder = if kill % 2 == 0 { of_format_1() } else { tempfile::tempdir().unwrap() };
+        let mut child = start("crash::child_that_starts_on_a_journal", folder.path());
+        let random = RandomState::new().hash_one(kill);
+        // From the moment that it has the folder, somewhere in the few milliseconds that it writes.
+        eventually(|| folder.path().join("journal.lock").exists() || child.try_wait().unwrap().is_some());
+        let moment = Instant::now() + Duration::from_micros(random % 12_000);
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        child.kill().unwrap();
+        interrupted += i32::from(!child.wait().unwrap().success());
+        let records = if kill % 2 == 0 { 3 } else { 0 };
+        Journal::open(folder.path()).unwrap().append(records, &numbered(1)).unwrap();
+        let verified = Journal::open_read_only(folder.path()).unwrap().verify().unwrap();
+        assert_eq!((verified.records, verified.keyed_after), (records + 1, Some(records)));
+    }
+    assert!(interrupted > 0, "no start was killed before it was done");
+}
+
+fn eventually(condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut condition = condition;
+    while !condition() {
+        assert!(Instant::now() < end, "the child did not begin");
+        std::thread::yield_now();
+    }
 }
 
 /// Appends until the disk fails, says what was acknowledged, and checks that nothing more is taken.
@@ -143,6 +186,7 @@ proptest! {
         const BATCH: u64 = 7;
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(folder.path()).unwrap();
+        let first_head = fs::read(folder.path().join("journal.head")).unwrap();
         for seq in (0..5).map(|batch| batch * BATCH) {
             journal.append(seq, &numbered(BATCH)).unwrap();
         }
@@ -151,15 +195,20 @@ proptest! {
         let mut log = fs::read(folder.path().join("journal.db-wal")).unwrap();
         log.truncate(cut.index(log.len()));
         for copy in [&noted, &lagging] {
-            fs::copy(folder.path().join("journal.db"), copy.path().join("journal.db")).unwrap();
+            for name in ["journal.db", "journal.key"] {
+                fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+            }
             fs::write(copy.path().join("journal.db-wal"), &log).unwrap();
         }
         fs::copy(folder.path().join("journal.head"), noted.path().join("journal.head")).unwrap();
-        let empty = tempfile::tempdir().unwrap();
-        drop(Journal::open(empty.path()).unwrap());
-        fs::copy(empty.path().join("journal.head"), lagging.path().join("journal.head")).unwrap();
+        fs::write(lagging.path().join("journal.head"), first_head).unwrap();
 
-        let kept = Journal::open(lagging.path()).unwrap().reader().verify().unwrap().records;
+        let kept = match Journal::open(lagging.path()) {
+            Ok(journal) => journal.reader().verify().unwrap().records,
+            // Even the tables are lost; they were synced before the key was said to be in use.
+            Err(JournalError::NotKeyed { found: 0, .. }) => 0,
+            Err(other) => panic!("{other}"),
+        };
         prop_assert_eq!(kept % BATCH, 0);
         match Journal::open(noted.path()) {
             Ok(journal) => prop_assert_eq!(journal.last().seq, 5 * BATCH),

@@ -6,8 +6,8 @@ use std::sync::{Barrier, Mutex};
 
 use lockstep_domain::Timestamp;
 use lockstep_store::journal::{
-    AppendError, ExportProblem, GENESIS, Head, Journal, JournalError, NewRecord, Record, Tampered, Wrong,
-    verify_export,
+    AppendError, ExportProblem, GENESIS, Head, Journal, JournalError, NewRecord, Record, Tampered, Verified,
+    Wrong, verify_export,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -50,7 +50,9 @@ proptest! {
         prop_assert_eq!(verified.last_hash, written.last().map_or(GENESIS, |record| record.hash));
         let mut export = Vec::new();
         reader.export(&mut export).unwrap();
-        prop_assert_eq!(verify_export(export.as_slice()).unwrap(), verified);
+        prop_assert_eq!(verified.keyed_after, Some(0));
+        let exported = verify_export(export.as_slice()).unwrap();
+        prop_assert_eq!(exported, Verified { keyed_after: None, ..verified });
     }
 }
 
@@ -149,8 +151,8 @@ fn other_programs_cannot_change_or_remove_records() {
     for statement in [
         "UPDATE record SET event = '{}' WHERE seq = 2",
         "DELETE FROM record WHERE seq = 3",
-        "INSERT OR REPLACE INTO record SELECT seq, at, actor, '{}', previous, hash FROM record WHERE seq = 2",
-        "INSERT INTO record SELECT 7, at, actor, event, previous, hash FROM record WHERE seq = 2",
+        "INSERT OR REPLACE INTO record SELECT seq, at, actor, '{}', previous, hash, code FROM record WHERE seq = 2",
+        "INSERT INTO record SELECT 7, at, actor, event, previous, hash, code FROM record WHERE seq = 2",
     ] {
         assert!(db.execute_batch(statement).is_err(), "{statement}");
     }
@@ -180,17 +182,17 @@ fn database_without_its_triggers_is_refused() {
 #[test]
 fn newer_format_is_refused_and_not_touched() {
     let folder = folder_with(1);
-    sql(folder.path(), "PRAGMA user_version = 2");
+    sql(folder.path(), "PRAGMA user_version = 3");
     let error = Journal::open(folder.path()).unwrap_err();
     assert!(
-        error.to_string().ends_with("has journal format 2; this program knows formats up to 1"),
+        error.to_string().ends_with("has journal format 3; this program knows formats up to 2"),
         "{error}"
     );
     assert!(matches!(
         Journal::open_read_only(folder.path()),
-        Err(JournalError::NewerFormat { found: 2, .. })
+        Err(JournalError::NewerFormat { found: 3, .. })
     ));
-    sql(folder.path(), "PRAGMA user_version = 1");
+    sql(folder.path(), "PRAGMA user_version = 2");
     assert_eq!(Journal::open_read_only(folder.path()).unwrap().verify().unwrap().records, 1);
 }
 
@@ -212,10 +214,10 @@ fn journal_of_format_1_still_loads_and_continues() {
     let mut export = Vec::new();
     journal.reader().export(&mut export).unwrap();
     assert_eq!(String::from_utf8(export).unwrap(), include_str!("data/journal-format-1.jsonl"));
-    let snapshot = journal.reader().latest_snapshot(1).unwrap().unwrap();
-    assert_eq!((snapshot.seq, snapshot.body.as_slice()), (2, b"a state".as_slice()));
+    assert_eq!(journal.reader().latest_snapshot(1).unwrap(), None, "its snapshot has no code");
     journal.append(3, &numbered(1)).unwrap();
-    assert_eq!(journal.reader().verify().unwrap().records, 4);
+    let Verified { records, keyed_after, .. } = journal.reader().verify().unwrap();
+    assert_eq!((records, keyed_after), (4, Some(3)));
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod disk_full;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
+mod keyed;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tamper;

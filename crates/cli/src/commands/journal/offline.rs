@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lockstep_api::types::{JournalReport, TamperedRecord};
 use lockstep_domain::{Event, Timestamp};
 use lockstep_files::foreign;
-use lockstep_store::journal::{ExportProblem, NewRecord, Tampered, Verified, verify_export};
+use lockstep_store::journal::{ExportProblem, KeyPlace, NewRecord, Tampered, Verified, verify_export};
 use lockstep_store::{Journal, JournalError};
 
 use crate::context::Context;
@@ -16,32 +16,28 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Checks the journal of a data folder; a server may be running on it.
-pub(super) fn folder(folder: &Path) -> Result<JournalReport, Failure> {
-    let verified = Journal::open_read_only(folder).and_then(|journal| journal.verify());
-    of_folder(verified)
+pub(super) fn folder(folder: &Path, key: &KeyPlace) -> Result<JournalReport, Failure> {
+    of_folder(Journal::open_read_only_with(folder, key).and_then(|journal| journal.verify()))
 }
 
-/// Takes the journal of a data folder as it is for complete, and records that and by whom.
-pub(super) fn accept(ctx: &Context, folder: &Path) -> Result<JournalReport, Failure> {
-    let accepted = Journal::accept(folder);
-    if let Ok(accepted) = &accepted {
-        record_acceptance(ctx, folder, accepted)?;
-    }
-    of_folder(accepted)
+/// Takes the journal of a data folder as it is for complete, and records that, by whom and why.
+pub(super) fn accept(
+    ctx: &Context,
+    folder: &Path,
+    key: &KeyPlace,
+    reason: String,
+) -> Result<JournalReport, Failure> {
+    let record = |found: &Verified| acceptance(ctx, found, reason);
+    of_folder(Journal::accept(folder, key, record))
 }
 
-fn record_acceptance(ctx: &Context, folder: &Path, accepted: &Verified) -> Result<(), Failure> {
-    let Verified { records, last_hash } = *accepted;
-    let internal = |error: &(dyn Error + 'static)| {
-        Failure::new(Exit::Internal, "it is accepted and not recorded").caused_by(error)
-    };
-    let event = serde_json::to_string(&Event::JournalAccepted { records, last_hash });
-    let event = event.map_err(|error| internal(&error))?;
+fn acceptance(ctx: &Context, found: &Verified, reason: String) -> NewRecord {
+    let Verified { records, last_hash, .. } = *found;
+    let event = Event::JournalAccepted { records, last_hash, reason };
+    let event = serde_json::to_string(&event).expect("numbers and texts are JSON");
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let mut journal = Journal::open(folder).map_err(|error| internal(&error))?;
-    let appended = journal.append(records, &[NewRecord { at, actor: ctx.actor.clone(), event }]);
-    appended.map(|_| ()).map_err(|error| internal(&error))
+    NewRecord { at, actor: ctx.actor.clone(), event }
 }
 
 /// Checks an exported file.
@@ -74,11 +70,17 @@ fn because(failure: Failure, error: &(dyn Error + 'static)) -> Failure {
 }
 
 const fn whole(verified: &Verified) -> JournalReport {
-    JournalReport { records: verified.records, last_hash: Some(verified.last_hash), tampered: None }
+    let Verified { records, last_hash, keyed_after } = *verified;
+    JournalReport { records, last_hash: Some(last_hash), keyed_after, tampered: None }
 }
 
 fn tampered(found: &Tampered) -> JournalReport {
     let what = format!("it {}: expected {}, found {}", found.wrong, found.expected, found.found);
     let record = TamperedRecord { seq: found.seq, what };
-    JournalReport { records: found.seq.saturating_sub(1), last_hash: None, tampered: Some(record) }
+    JournalReport {
+        records: found.seq.saturating_sub(1),
+        last_hash: None,
+        keyed_after: None,
+        tampered: Some(record),
+    }
 }
