@@ -107,7 +107,10 @@ pub enum StandaloneError {
 pub fn run(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Result<(), StandaloneError> {
     raise_file_limit();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(StandaloneError::Process)?;
-    runtime.block_on(serve(config, ready))
+    let ended = runtime.block_on(serve(config, ready));
+    // A search for the server's name cannot be ended; nobody waits for its answer.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Each request under way takes two files; what a process is given by default is too few for a gateway.

@@ -26,6 +26,8 @@ use crate::first::{First, Listening, Spoken};
 
 /// How long a name may take to be found and a connection to be opened: the server is near.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Most addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 4;
 /// How long the handshake may take: a few round trips and some arithmetic of a machine that is busy.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// After this silence the system asks whether the other machine is still there, and again as often.
@@ -60,15 +62,10 @@ pub(crate) async fn tls(
 }
 
 async fn open(address: &ServerAddress) -> Result<TcpStream, ReachError> {
-    let opened = timeout(CONNECT_LIMIT, async {
-        let ips = addresses(address).await?;
-        first_that_connects(&ips).await
-    });
     let unreachable = |source| ReachError::Unreachable { address: address.clone(), source };
-    let silent = |_| {
-        io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", CONNECT_LIMIT.as_secs()))
-    };
-    let stream = opened.await.map_err(silent).flatten().map_err(unreachable)?;
+    let found = timeout(CONNECT_LIMIT, addresses(address)).await;
+    let addresses = found.map_err(|_| silent("the name was not found")).flatten().map_err(unreachable)?;
+    let stream = first_that_connects(&addresses).await.map_err(unreachable)?;
     // Both only make it better; a system that knows neither serves as well.
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
@@ -76,25 +73,32 @@ async fn open(address: &ServerAddress) -> Result<TcpStream, ReachError> {
     Ok(stream)
 }
 
+fn silent(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {} s", CONNECT_LIMIT.as_secs()))
+}
+
 async fn addresses(address: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
     let port = address.port();
     match address.known_ips() {
         Some(ips) => Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()),
-        None => Ok(lookup_host((address.host(), port)).await?.collect()),
+        None => Ok(lookup_host((address.host(), port)).await?.take(MAX_ADDRESSES).collect()),
     }
 }
 
+/// Tries one after the other, each with its share of the time: one that is silent, as IPv6 is in some networks, must not
+/// keep from the next.
 async fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (index, address) in addresses.iter().enumerate() {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
+    let mut first_error = None;
+    for address in addresses {
+        let share = CONNECT_LIMIT / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
             // That of the first one says most: it is the one that was meant.
-            Err(refused) if index == 0 => error = refused,
-            Err(_) => {}
+            Ok(Err(error)) => _ = first_error.get_or_insert(error),
+            Err(_) => _ = first_error.get_or_insert_with(|| silent("no answer")),
         }
     }
-    Err(error)
+    Err(first_error.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 
 async fn over<S>(address: &ServerAddress, stream: S, first: First) -> Result<Connection, ReachError>
@@ -150,6 +154,7 @@ fn no_answer(address: &ServerAddress, error: hyper::Error, spoken: Spoken) -> Re
     match spoken {
         Spoken::Tls if !address_is_tls => ReachError::WantsTls { address },
         Spoken::Other if error.is_parse() => ReachError::NoHttp { address },
+        Spoken::Nothing => ReachError::NoAnswer { address, source: Box::new(error) },
         _ => ReachError::BrokeOff { address, source: Box::new(error) },
     }
 }
@@ -166,4 +171,35 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
         next = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source());
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_silent_does_not_keep_from_the_next() {
+        // One whose queue is full: the system drops whoever comes.
+        let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        full.bind(&any.into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let waiting: Vec<_> = (0..4).map(|_| knock(silent)).collect();
+        let open = std::net::TcpListener::bind(any).unwrap();
+        let addresses = [silent, open.local_addr().unwrap()];
+        let error = first_that_connects(&addresses[..1]).await.unwrap_err();
+        assert_eq!(error.to_string(), "no answer within 5 s");
+        assert_eq!(first_that_connects(&addresses).await.unwrap().peer_addr().unwrap(), addresses[1]);
+        drop(waiting);
+    }
+
+    fn knock(address: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&address.into());
+        socket
+    }
 }

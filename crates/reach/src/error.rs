@@ -104,6 +104,23 @@ pub enum ReachError {
         /// The time it had.
         limit: Duration,
     },
+    /// It went away instead of answering.
+    #[error("{address} closed the connection without an answer")]
+    NoAnswer {
+        /// The server.
+        address: ServerAddress,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What stands before it does not reach it.
+    #[error("what stands before the server at {address} answered {status} in its place")]
+    Behind {
+        /// The server.
+        address: ServerAddress,
+        /// The status.
+        status: u16,
+    },
     /// It names another place.
     #[error("{address} answered {status} and leads to {}; nothing is sent there", to.location.as_deref().unwrap_or("nowhere"))]
     Redirect {
@@ -165,12 +182,19 @@ impl ReachError {
                     address.host_and_port()
                 )
             }
+            Self::Behind { .. } => {
+                "is the server running there, and did it do what was asked? `lockstep status`; the log of what stands before it says more".into()
+            }
             Self::Redirect { to, .. } => to.server.as_ref().map_or_else(
                 || "name the server itself with --server URL".into(),
                 |server| format!("if that is your server: --server {server}"),
             ),
-            Self::BrokeOff { .. } => {
-                "try again; the log of the server, or of what stands before it, says more".into()
+            // HAProxy says nothing to plain HTTP on a port of TLS.
+            Self::NoAnswer { address, .. } if !address.is_tls() => {
+                format!("if TLS is spoken there: --server {}; its log says more", address.with_other_scheme())
+            }
+            Self::NoAnswer { .. } | Self::BrokeOff { .. } => {
+                "look what was done (`lockstep status`), and try again; the log of the server says more".into()
             }
         }
     }
@@ -183,6 +207,8 @@ impl ReachError {
             Self::Unreachable { .. }
                 | Self::ClosedHandshake { .. }
                 | Self::SilentHandshake { .. }
+                | Self::NoAnswer { .. }
+                | Self::Behind { .. }
                 | Self::BrokeOff { .. }
         )
     }

@@ -106,11 +106,19 @@ impl Reach {
         ReachError::BrokeOff { address: self.address.clone(), source: source.into() }
     }
 
-    /// Says what is wrong when an answer that is not of a server of ours tells it: what speaks TLS there was asked without.
+    /// Says what is wrong when an answer is not of a server of ours, which answers in JSON, and tells it all the same: what
+    /// speaks TLS was asked without, or a proxy found nobody behind it.
     #[must_use]
     pub fn explain(&self, status: u16, body: &[u8]) -> Option<ReachError> {
-        let wants_tls = status == 400 && !self.address.is_tls() && first::is_complaint_of_tls_port(body);
-        wants_tls.then(|| ReachError::WantsTls { address: self.address.clone() })
+        let address = self.address.clone();
+        match status {
+            _ if body.trim_ascii_start().starts_with(b"{") => None,
+            400 if !self.address.is_tls() && first::is_complaint_of_tls_port(body) => {
+                Some(ReachError::WantsTls { address })
+            }
+            502..=504 => Some(ReachError::Behind { address, status }),
+            _ => None,
+        }
     }
 
     async fn connect(&self) -> Result<Connection, ReachError> {
@@ -197,6 +205,20 @@ mod tests {
         assert!(!shown.contains("secret"), "{shown}");
         let odd = reach("http://localhost", Some("a\nb"), PlainHttp::default());
         assert!(matches!(odd, Err(ReachError::OddToken)));
+    }
+
+    #[test]
+    fn a_proxy_that_finds_nobody_is_told_from_a_server_that_says_no() {
+        let reach = reach("http://localhost", None, PlainHttp::default()).unwrap();
+        let explained = |status, body: &str| reach.explain(status, body.as_bytes());
+        for status in [502, 503, 504] {
+            for page in ["", "<html>Bad Gateway", "No server is available"] {
+                let error = explained(status, page).unwrap();
+                assert!(matches!(error, ReachError::Behind { .. }) && !error.is_lasting(), "{status} {page}");
+            }
+        }
+        assert!(explained(503, " {\"code\": \"unavailable\"}").is_none());
+        assert!(explained(500, "").is_none() && explained(404, "<html>").is_none());
     }
 
     #[test]

@@ -85,6 +85,21 @@ fn another_program_on_the_port_is_not_taken_for_a_server() {
 }
 
 #[test]
+fn a_proxy_that_finds_no_server_is_told_from_a_server_that_fails() {
+    for status in [502, 503, 504] {
+        let page = Reply::Answer(status, "text/html", b"<h1>Bad Gateway</h1>".to_vec());
+        let server = FakeServer::start(vec![("GET /api/v1/services", page)]);
+        let output = lockstep(&server.url(), &["services"]);
+        assert_eq!(code(&output), 5);
+        let said = format!(
+            "error: what stands before the server at {} answered {status} in its place\nhint: is the server running there",
+            server.url()
+        );
+        assert!(err(&output).starts_with(&said), "{}", err(&output));
+    }
+}
+
+#[test]
 fn a_tampered_journal_ends_with_code_1_and_names_the_record() {
     let report =
         json!({ "records": 41, "last_hash": null, "tampered": { "seq": 42, "what": "it was altered" } });

@@ -86,13 +86,15 @@ fn waiting_survives_a_stream_that_breaks_and_tells_nothing_twice() {
         (EVENTS, Reply::events(&events[..2])),
         (OPERATION, Reply::json(200, &preparing())),
         (EVENTS, Reply::Hangup),
+        // What a proxy says while the server behind it is away.
+        (EVENTS, Reply::Answer(502, "text/html", b"<h1>502 Bad Gateway</h1>".to_vec())),
         (EVENTS, Reply::events(&events)),
         (OPERATION, Reply::json(200, &done())),
     ]);
     let output = lockstep(&server.url(), &DEPLOY);
     assert_eq!(code(&output), 0, "{}", err(&output));
     assert_eq!(err(&output).matches("preparing orders@1.4.0").count(), 1, "{}", err(&output));
-    assert_eq!(server.count(EVENTS), 3);
+    assert_eq!(server.count(EVENTS), 4);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn everything_goes_through_nginx_as_the_guide_sets_it_up() {
 }
 
 fn through(kind: Kind) {
-    let place = Place::begin_public(TOKEN, "localhost");
+    let mut place = Place::begin_public(TOKEN, "localhost");
     let Some(mut front) = Front::before(&place, kind) else {
         eprintln!("nginx is not installed (apt-get install nginx-light), so it is left out");
         return;
@@ -55,7 +55,7 @@ fn through(kind: Kind) {
     front.start().unwrap();
     serves(&gateway, "four");
     let five = next_version(&place, &repository, "five");
-    events_come_when_they_happen(&place, &front, &five);
+    events_come_when_they_happen_and_outlive_the_server(&mut place, &front, &five);
 }
 
 fn next_version(place: &Place, repository: &Repository, text: &str) -> String {
@@ -126,7 +126,7 @@ fn web_pages_of_its_own_name_only(front: &Front) {
 }
 
 /// The operation is under way for long when the line that tells of its first step is there: nothing was held back.
-fn events_come_when_they_happen(place: &Place, front: &Front, version: &str) {
+fn events_come_when_they_happen_and_outlive_the_server(place: &mut Place, front: &Front, version: &str) {
     let strategy = ["--strategy", "canary", "--steps", "50,100", "--bake", "1h"];
     let mut deploying =
         command(place, front, &[&["deploy", version, "--env", ENVIRONMENT][..], &strategy].concat())
@@ -140,6 +140,11 @@ fn events_come_when_they_happen(place: &Place, front: &Front, version: &str) {
         said.try_iter().any(|line| line.contains("50 % of requests to store")).then_some(())
     });
     assert!(deploying.try_wait().unwrap().is_none(), "it is still followed");
-    deploying.kill().unwrap();
-    deploying.wait().unwrap();
+    // What stands before the server goes on answering meanwhile, in its own words.
+    place.kill_server();
+    eventually("the front finds nobody", || (ask(place, front, &["services"]) == 5).then_some(()));
+    place.start_server();
+    place.run(&["undo", ENVIRONMENT]);
+    let ended = eventually("the command ends with the operation", || deploying.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(1), "it was taken back");
 }

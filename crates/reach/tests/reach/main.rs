@@ -179,6 +179,14 @@ async fn tls_where_plain_http_was_asked_is_named_whoever_ends_it() {
             )
         );
     }
+    let mute = Peer::answering(b"");
+    let said =
+        told(&ask(&reach(&format!("http://localhost:{}", mute.address.port()), None)).await.unwrap_err());
+    assert!(said.contains("closed the connection without an answer"), "{said}");
+    assert!(
+        said.contains(&format!("if TLS is spoken there: --server https://localhost:{}", mute.address.port())),
+        "{said}"
+    );
     let garbage = Peer::answering(b"220 mail.test ESMTP\r\n");
     let error = ask(&reach(&format!("http://{}", garbage.address), None)).await.unwrap_err();
     assert!(matches!(error, ReachError::NoHttp { .. }), "{error:?}");
