@@ -75,6 +75,16 @@ pub fn open_to_append(path: &Path) -> io::Result<File> {
     )
 }
 
+/// Opens a regular file that is not a link for writing over what is in it, and makes it when it is not there.
+///
+/// # Errors
+/// When it is something else, or cannot be written.
+pub fn open_to_overwrite(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    regular(options.custom_flags(flags(OFlags::NONBLOCK | OFlags::NOFOLLOW)).open(path)?)
+}
+
 /// Opens a regular file to replace its content, and makes it when it is not there; links to it are followed.
 ///
 /// # Errors
@@ -214,6 +224,7 @@ mod tests {
                 ("resolved", open_resolved(&root, Path::new(name)).and_then(regular)),
                 ("named", open_named(&all)),
                 ("append", open_to_append(&all).and_then(|_| open_no_link(&all))),
+                ("overwrite", open_to_overwrite(&all).and_then(|_| open_no_link(&all))),
             ];
             let read = |(way, file): (_, io::Result<File>)| (way, file.and_then(|file| read_text(file, 100)));
             sender.send(ways.map(read)).unwrap();

@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs, syncfs};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statvfs, syncfs};
 use rustix::io::Errno;
 
 /// The end of the name under which a file is written before it gets its own.
@@ -20,13 +20,28 @@ pub const UNFINISHED: &str = "new";
 /// When it cannot be written; what was there before is there still.
 pub fn put(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let unfinished = unfinished(path);
-    let put = write(&unfinished, content, mode).and_then(|()| fs::rename(&unfinished, path));
+    let synced = write(&unfinished, content, mode).and_then(|file| file.sync_all());
+    let put = synced.and_then(|()| fs::rename(&unfinished, path));
     if put.is_err() {
         // What cannot be removed is replaced by the next writer.
         let _ = fs::remove_file(&unfinished);
     }
     put?;
     sync_folder_of(path)
+}
+
+/// Puts content in the place of a file in one step, without waiting for the disk: after a power cut it may be empty. For what is
+/// made anew anyway.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_unsynced(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let unfinished = unfinished(path);
+    let written = write(&unfinished, content, mode).and_then(|_| fs::rename(&unfinished, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
 }
 
 /// What happens to what lies at a name already.
@@ -67,7 +82,10 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
 pub fn claim(path: &Path) -> io::Result<Option<File>> {
     loop {
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
+        // Whoever put a pipe there must not make us wait for its other end.
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -117,14 +135,14 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_added_extension(UNFINISHED)
 }
 
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
 }
 
 #[cfg(test)]
