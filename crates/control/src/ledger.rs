@@ -22,8 +22,9 @@ use crate::clock::{Clock, wall};
 pub(crate) const SNAPSHOT_EVERY: u64 = 5_000;
 /// How often a decision is made anew when another server was quicker.
 const MAX_TRIES: u32 = 3;
-/// Records kept in memory for those who follow operations; older ones are read from the journal.
-const RECENT_RECORDS: usize = 10_000;
+/// Records kept in memory for those who follow operations: those of the last hundred; older ones are read from the journal. A
+/// record takes some kilobytes.
+const RECENT_RECORDS: usize = 500;
 /// A decision has at most so many consequences: every version of a large operation going through all stages.
 const MAX_EVENTS: usize = 9_000;
 
