@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "lockstep-pipeline",
         &["lockstep-confine", "lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"],
     ),
-    ("lockstep-runtime", &["lockstep-confine", "lockstep-domain"]),
+    ("lockstep-runtime", &["lockstep-confine", "lockstep-domain", "lockstep-files"]),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
     ("lockstep-api", &["lockstep-domain", "lockstep-reach"]),
     (

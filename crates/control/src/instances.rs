@@ -8,11 +8,12 @@ use std::sync::Arc;
 use lockstep_api::Problem;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
-use lockstep_domain::service::Version;
+use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState,
+    VersionNumber,
 };
-use lockstep_runtime::{Follow, InstanceSpec, LogReader, Unpacked};
+use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, Unpacked};
 
 use crate::random::random_hex;
 use crate::{Control, internal, lock, not_found};
@@ -201,28 +202,41 @@ impl Control {
     pub(crate) async fn forget_instance(&self, id: &InstanceId) {
         lock(&self.launches).remove(id);
         if let Err(error) = self.driver.remove(id).await {
-            tracing::warn!(instance = %id, %error, "what is left of an instance could not be removed");
+            tracing::warn!(instance = %id, %error, "an instance that is over could not be forgotten");
         }
     }
 
-    /// Opens the log of an instance.
+    /// Opens the log of an instance, also of one that has ended, as long as it is kept.
     ///
     /// # Errors
-    /// When there is no such instance in the environment.
+    /// When there is no such instance in the environment, or its log is gone.
     pub fn instance_log(
         &self,
         environment: &EnvironmentName,
         id: &InstanceId,
         follow: Follow,
     ) -> Result<LogReader, Problem> {
-        let known = self.driver.instance(id).is_some_and(|instance| instance.environment == *environment);
-        if known {
-            Ok(self.driver.log(id, follow))
-        } else {
-            let hint = format!("lockstep status {environment}");
-            Err(not_found(format!("`{environment}` has no instance `{id}`"), &hint))
-        }
+        let log = tokio::task::block_in_place(|| self.driver.log(environment, id, follow));
+        log.ok_or_else(|| self.no_log(environment, id))
     }
+
+    fn no_log(&self, environment: &EnvironmentName, id: &InstanceId) -> Problem {
+        let hint = format!("lockstep status {environment}");
+        let world = self.ledger.world();
+        if !world.services.values().any(|service| may_be_of(service, id)) {
+            return not_found(format!("`{environment}` has no instance `{id}`"), &hint);
+        }
+        let kept = EndedLimits::default();
+        let text = format!("`{environment}` has no instance `{id}`, or its log is gone: {kept}");
+        not_found(text, &hint)
+    }
+}
+
+/// Tells whether an id is one that an instance of a service may have had: as [`new_id`] makes them.
+fn may_be_of(service: &Service, id: &InstanceId) -> bool {
+    let version = id.as_str().strip_prefix(service.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+    let named = |rest: &str, number: &VersionNumber| rest.starts_with(&format!("{number}-c"));
+    version.is_some_and(|rest| service.versions.keys().any(|number| named(rest, number)))
 }
 
 fn new_id(arm: &Arm) -> Result<InstanceId, Problem> {

@@ -28,8 +28,10 @@ pub const KILLED_WITHIN_MS: u64 = 10_000;
 /// What an operation allows on top of the times of the manifest for instances to become healthy: artifacts are unpacked, and
 /// many may start at once on a machine that is busy.
 pub const PREPARED_WITHIN_MS: u64 = 60_000;
-/// What is left of an instance that is over is kept for this time, for its log.
+/// An instance that is over is shown for this time. What it leaves behind is not a matter of this: its driver puts that away.
 pub const KEEP_OVER_MS: u64 = 60 * 60 * 1_000;
+/// Most instances of a service that are over and shown: enough to see a crash loop, and why an operation was taken back.
+pub const MAX_OVER: usize = 5;
 
 /// Something to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub enum Action {
         /// Which.
         instance: InstanceId,
     },
-    /// Delete what is left of an instance.
+    /// Show an instance that is over no more.
     Remove {
         /// Which.
         instance: InstanceId,
@@ -193,9 +195,21 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     });
     let stops = surplus.filter(|instance| drained(observed, instance, now));
     let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });
-    let over = observed.instances.iter().filter(|instance| instance.state.is_over());
-    let old = over.filter(|instance| now >= instance.since.plus_ms(KEEP_OVER_MS));
-    stops.chain(old.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
+    let forgotten = forgotten(observed, now).into_iter();
+    stops.chain(forgotten.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
+}
+
+/// The instances that are over and not shown any more: the old ones, and of each service all but the newest.
+fn forgotten(observed: &Observed, now: Timestamp) -> Vec<&Instance> {
+    let mut over: Vec<_> = observed.instances.iter().filter(|instance| instance.state.is_over()).collect();
+    over.sort_by_key(|instance| (std::cmp::Reverse(instance.since), &instance.id));
+    let mut shown: BTreeMap<&ServiceName, usize> = BTreeMap::new();
+    over.retain(|instance| {
+        let newer = shown.entry(&instance.arm.service).or_default();
+        *newer += 1;
+        *newer > MAX_OVER || now >= instance.since.plus_ms(KEEP_OVER_MS)
+    });
+    over
 }
 
 fn drained(observed: &Observed, instance: &Instance, now: Timestamp) -> bool {

@@ -8,6 +8,7 @@ mod errors;
 mod follow;
 mod open;
 mod ports;
+mod put_away;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,16 +16,16 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex};
 
-use lockstep_domain::{Digest, Instance, InstanceId};
+use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 pub use self::errors::{OpenError, RemoveError, StartError, StopError};
+use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
 use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
@@ -51,6 +52,8 @@ pub struct LocalDriverOptions {
     pub ports: RangeInclusive<u16>,
     /// How much log of an instance is kept.
     pub log: LogLimits,
+    /// How much is kept of ended instances.
+    pub ended: EndedLimits,
     /// How large an artifact may be.
     pub unpack: UnpackLimits,
     /// What no instance may see: the data folder of Lockstep; `None` is the folder of the driver.
@@ -61,8 +64,8 @@ impl LocalDriverOptions {
     /// Makes options with the defaults for everything but the supervisor.
     #[must_use]
     pub fn new(supervisor: SupervisorCommand) -> Self {
-        let (log, unpack) = (LogLimits::default(), UnpackLimits::default());
-        Self { supervisor, ports: PORTS, log, unpack, hidden: None }
+        let (log, ended, unpack) = (LogLimits::default(), EndedLimits::default(), UnpackLimits::default());
+        Self { supervisor, ports: PORTS, log, ended, unpack, hidden: None }
     }
 }
 
@@ -86,6 +89,9 @@ struct Shared {
     root: PathBuf,
     options: LocalDriverOptions,
     instances: watch::Sender<Instances>,
+    ended: Ended,
+    /// Instances are put away one at a time: each may have much to remove.
+    putting_away: tokio::sync::Mutex<()>,
     next_port: AtomicU16,
 }
 
@@ -167,15 +173,17 @@ impl LocalDriver {
         self.shared.folder(id).tell_routed(routed)
     }
 
-    /// Forgets an instance that is over, with its log. An instance that is not known counts as removed.
+    /// Forgets an instance that is over. Its log stays as long as [`EndedLimits`] let it. An instance that is not known
+    /// counts as removed.
     ///
     /// # Errors
     ///
-    /// When it still runs, or its folder cannot be removed.
+    /// When it still runs.
     pub async fn remove(&self, id: &InstanceId) -> Result<(), RemoveError> {
         let _no_start_meanwhile = self.starting.lock().await;
         let folder = self.shared.folder(id);
-        let is_over = match self.instance(id) {
+        let known = self.instance(id);
+        let is_over = match &known {
             Some(instance) => instance.state.is_over(),
             // A start that was given up half-way may have left something that runs.
             None => !folder.path().exists() || folder.is_over(),
@@ -183,9 +191,9 @@ impl LocalDriver {
         if !is_over {
             return Err(RemoveError::Runs { id: id.clone() });
         }
-        let path = folder.path().to_owned();
-        let removed = spawn_blocking(move || folder.remove()).await.map_err(io::Error::other).flatten();
-        removed.map_err(|source| RemoveError::Folder { path, source })?;
+        if known.is_none() && folder.path().exists() {
+            self.put_away_later(id.clone());
+        }
         self.shared.change(|all| all.remove(id));
         Ok(())
     }
@@ -208,13 +216,18 @@ impl LocalDriver {
         self.shared.instances.subscribe()
     }
 
-    /// Reads the log of an instance from its beginning.
+    /// Reads the log of an instance of an environment from its beginning, also of one that has ended; `None` when there is none,
+    /// or none any more.
     #[must_use]
-    pub fn log(&self, id: &InstanceId, follow: Follow) -> LogReader {
-        LogReader::new(self.shared.folder(id), follow)
+    pub fn log(&self, environment: &EnvironmentName, id: &InstanceId, follow: Follow) -> Option<LogReader> {
+        let is_here = self.instance(id).is_some_and(|instance| instance.environment == *environment);
+        let of_instance = || LogReader::open(&self.shared.folder(id), follow).ok();
+        // What is put away in this moment is found in the one place or in the other.
+        let here = if is_here { of_instance() } else { None };
+        here.or_else(|| LogReader::open(&self.shared.ended.find(environment, id)?, Follow::No).ok())
     }
 
-    /// Returns the folder that holds the log of an instance.
+    /// Returns the folder that holds the log of an instance that has not ended.
     #[must_use]
     pub fn log_path(&self, id: &InstanceId) -> PathBuf {
         self.shared.folder(id).log()
@@ -331,7 +344,7 @@ impl Shared {
 /// Tells the supervisor to look at the stop mark. One that does not answer is dead or being started, and looks anyway.
 fn ask_to_stop(folder: &InstanceFolder) {
     let request = serde_json::to_vec(&Request::Stop).unwrap_or_default();
-    let _ = folder.with_socket(|path| UnixStream::connect(path)?.write_all(&[&request[..], b"\n"].concat()));
+    let _ = folder.connect().and_then(|mut stream| stream.write_all(&[&request[..], b"\n"].concat()));
 }
 
 /// Shows an instance as told to end. Whatever its supervisor has said before it heard so does not change that.

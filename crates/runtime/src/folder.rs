@@ -18,11 +18,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::InstanceId;
-use rustix::fs::{CWD, FileType, Mode};
+use lockstep_files::{foreign, tree, whole};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::logs::LOST;
+use crate::logs::lost::Lost;
 use crate::spec::{FORMAT, SpecFile};
 use crate::status::Status;
 
@@ -68,7 +73,7 @@ impl InstanceFolder {
         let folder = Self::of(instances, &spec.id);
         let made = new.fill(spec).and_then(|()| fs::rename(&new.path, &folder.path));
         if let Err(error) = made {
-            let _ = fs::remove_dir_all(&new.path);
+            let _ = tree::remove(&new.path);
             return Err(error);
         }
         File::open(instances)?.sync_all()?;
@@ -76,12 +81,14 @@ impl InstanceFolder {
     }
 
     fn fill(&self, spec: &SpecFile) -> io::Result<()> {
-        let _ = fs::remove_dir_all(&self.path);
+        tree::remove(&self.path)?;
         DirBuilder::new().mode(0o700).create(&self.path)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.spec())?;
         file.write_all(&serde_json::to_vec(spec)?)?;
         file.sync_all()?;
         fs::create_dir(self.log())?;
+        // Made while there is room, so that a full disk does not stop the account of what it stops.
+        fs::write(self.log().join(LOST), Lost::default().text())?;
         fs::create_dir(self.told())?;
         fs::write(self.routed(), NOT_ROUTED)?;
         for pipe in [self.stdout(), self.stderr()] {
@@ -99,7 +106,7 @@ impl InstanceFolder {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let removed = self.path.with_file_name(format!("{OLD_PREFIX}{name}"));
         match fs::rename(&self.path, &removed) {
-            Ok(()) => fs::remove_dir_all(removed),
+            Ok(()) => tree::remove(&removed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -117,9 +124,8 @@ impl InstanceFolder {
     ///
     /// When it cannot be read or has a format that this version does not know.
     pub(crate) fn read_spec(&self) -> io::Result<SpecFile> {
-        let file = File::open(self.spec())?;
-        let spec: SpecFile =
-            serde_json::from_reader(io::Read::take(io::BufReader::new(file), MAX_SPEC_BYTES))?;
+        let file = foreign::open_no_link(&self.spec())?;
+        let spec: SpecFile = serde_json::from_slice(&foreign::read(file, MAX_SPEC_BYTES)?)?;
         if (1..=FORMAT).contains(&spec.format) {
             Ok(spec)
         } else {
@@ -134,14 +140,16 @@ impl InstanceFolder {
     ///
     /// When the mark cannot be written.
     pub(crate) fn mark_stop(&self) -> io::Result<()> {
-        File::create(self.stop_mark())?;
-        File::open(&self.path)?.sync_all()
+        let marked = foreign::open_to_append(&self.stop_mark());
+        // Whatever lies there marks it.
+        marked.map(drop).or_else(|error| if self.is_marked_stop() { Ok(()) } else { Err(error) })?;
+        open_folder(&self.path, OFlags::RDONLY)?.sync_all()
     }
 
     /// Tells whether the instance has been asked to end.
     #[must_use]
     pub(crate) fn is_marked_stop(&self) -> bool {
-        self.stop_mark().exists()
+        self.stop_mark().symlink_metadata().is_ok()
     }
 
     /// Tells the instance whether requests are routed to it.
@@ -152,9 +160,8 @@ impl InstanceFolder {
     pub(crate) fn tell_routed(&self, routed: bool) -> io::Result<()> {
         // An instance of an older release has no such folder.
         fs::create_dir_all(self.told())?;
-        let next = self.told().join("routed.next");
-        fs::write(&next, if routed { ROUTED } else { NOT_ROUTED })?;
-        fs::rename(next, self.routed())
+        let text = if routed { ROUTED } else { NOT_ROUTED };
+        whole::put_unsynced(&self.routed(), text.as_bytes(), 0o644)
     }
 
     /// Returns the path of what tells the instance whether requests are routed to it.
@@ -190,12 +197,6 @@ impl InstanceFolder {
     #[must_use]
     pub(crate) fn status(&self) -> PathBuf {
         self.path.join("status.json")
-    }
-
-    /// Returns the path under which the next `status.json` is written.
-    #[must_use]
-    pub(crate) fn next_status(&self) -> PathBuf {
-        self.path.join("status.json.next")
     }
 
     /// Returns the path of the working folder.
@@ -246,11 +247,39 @@ impl InstanceFolder {
     ///
     /// When the folder cannot be opened, or what `with` fails with.
     pub(crate) fn with_socket<T>(&self, with: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
-        let folder = File::open(&self.path)?;
-        with(Path::new(&format!("/proc/self/fd/{}/control", folder.as_raw_fd())))
+        let (_held, folder) = self.hold()?;
+        with(&folder.path.join("control"))
+    }
+
+    /// Connects to the supervisor's socket without waiting for anybody: whoever listens there may never accept.
+    ///
+    /// # Errors
+    ///
+    /// When nobody listens, or too many wait.
+    pub(crate) fn connect(&self) -> io::Result<UnixStream> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        self.with_socket(|path| Ok(rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?))?;
+        Ok(socket.into())
+    }
+
+    /// Opens the folder, and names it by what was opened: it stays the same one wherever it is moved.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or is no folder.
+    pub(crate) fn hold(&self) -> io::Result<(File, Self)> {
+        let held = open_folder(&self.path, OFlags::PATH)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        Ok((held, Self { path }))
     }
 
     fn stop_mark(&self) -> PathBuf {
         self.path.join("stop")
     }
+}
+
+fn open_folder(path: &Path, how: OFlags) -> io::Result<File> {
+    let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }

@@ -7,6 +7,7 @@
 //! Invariant: every process that belongs to an instance can be found again from the folder of the instance alone.
 
 mod driver;
+mod ended;
 mod folder;
 mod health;
 mod logs;
@@ -23,6 +24,7 @@ pub use driver::{
     Instances, LocalDriver, LocalDriverOptions, OpenError, PORTS, RemoveError, StartError, StopError,
     SupervisorCommand,
 };
+pub use ended::EndedLimits;
 pub use logs::LogLimits;
 pub use logs::reader::{Follow, LogReader};
 pub use releases::Unpacked;

@@ -126,7 +126,7 @@ impl Belongings<'_> {
         let Some(boot) = boot_id() else { return Vec::new() };
         let me = i32::try_from(std::process::id()).unwrap_or_default();
         let group = self.group.map(|pid| pid.as_raw_nonzero().get());
-        let marker = [MARKER.as_bytes(), b"=", self.folder.as_os_str().as_encoded_bytes(), b"\0"].concat();
+        let marker = marker_of(self.folder);
         let all: Vec<Stat> = every_pid().filter_map(Stat::read).collect();
         let descendants = descendants_of(me, &all);
         all.iter()
@@ -160,6 +160,16 @@ impl Belongings<'_> {
             kill_each(&left);
         }
     }
+}
+
+/// Finds the processes that carry the marker of an instance.
+pub(crate) fn carriers_of(folder: &Path) -> impl Iterator<Item = i32> {
+    let marker = marker_of(folder);
+    every_pid().filter(move |pid| carries(*pid, &marker))
+}
+
+fn marker_of(folder: &Path) -> Vec<u8> {
+    [MARKER.as_bytes(), b"=", folder.as_os_str().as_encoded_bytes(), b"\0"].concat()
 }
 
 fn kill_each(processes: &[ProcessIdentity]) {

@@ -1,9 +1,9 @@
 //! What a supervisor tells of its instance: in `status.json`, and as a line on each connection to its socket.
 
-use std::fs;
 use std::io;
 
 use lockstep_domain::{InstanceState, Timestamp};
+use lockstep_files::{foreign, whole};
 use serde::{Deserialize, Serialize};
 
 use crate::folder::InstanceFolder;
@@ -53,13 +53,15 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read, or is not a status ([`io::ErrorKind::InvalidData`]).
+    /// When the file cannot be read, or what lies there is not a status ([`io::ErrorKind::InvalidData`]).
     pub(crate) fn read(folder: &InstanceFolder) -> io::Result<Option<Self>> {
-        match fs::read(folder.status()) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        let path = folder.status();
+        match foreign::open_no_link(&path).and_then(|file| foreign::read(file, MAX_STATUS_BYTES)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(invalid),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A pipe, a link, or more than a status ever has: somebody else has put it there.
+            Err(error) if path.symlink_metadata().is_ok_and(|found| !found.is_file()) => Err(invalid(error)),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(invalid(error)),
             Err(error) => Err(error),
         }
     }
@@ -70,10 +72,12 @@ impl Status {
     ///
     /// When the file cannot be written.
     pub(crate) fn write(&self, folder: &InstanceFolder) -> io::Result<()> {
-        let next = folder.next_status();
-        fs::write(&next, serde_json::to_vec(self)?)?;
-        fs::rename(next, folder.status())
+        whole::put_unsynced(&folder.status(), &serde_json::to_vec(self)?, 0o600)
     }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// What may be asked of a supervisor: one JSON value a line.

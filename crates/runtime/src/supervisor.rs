@@ -25,6 +25,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lockstep_files::{foreign, tree};
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
 
@@ -32,7 +33,9 @@ use self::children::{Child, Children, Exit};
 use self::control::Watchers;
 use self::output::{Log, Output};
 use crate::folder::InstanceFolder;
-use crate::logs::{self, LogWriter};
+use crate::logs;
+use crate::logs::disk::LogFolder;
+use crate::logs::writer::LogWriter;
 use crate::machine::{Action, Input, Machine};
 use crate::process::{Belongings, ProcessIdentity, ports, wait_for};
 use crate::spec::SpecFile;
@@ -75,7 +78,7 @@ fn supervise(folder: InstanceFolder) -> io::Result<ExitCode> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     std::env::set_current_dir("/")?;
-    let lock = File::create(folder.lock())?;
+    let lock = foreign::open_to_append(&folder.lock())?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(ExitCode::from(EXIT_ALREADY_SUPERVISED)),
@@ -148,7 +151,7 @@ impl Process {
 impl Supervisor {
     fn open(folder: InstanceFolder, events: SyncSender<Event>) -> io::Result<Self> {
         let spec = folder.read_spec()?;
-        let log = Log::new(LogWriter::new(folder.log(), spec.log));
+        let log = Log::new(LogWriter::new(LogFolder::at(folder.log()), spec.log));
         let output = Output::start(&folder, log.clone())?;
         let stored = read_status(&folder, &log)?;
         let is_saved = stored.is_some();
@@ -190,10 +193,19 @@ impl Supervisor {
         }
         // Who connected in the last moment learns the end from the file.
         while !self.is_saved && self.folder.path().exists() {
+            self.make_room();
             thread::sleep(LONGEST_PAUSE);
             self.save();
         }
         Ok(())
+    }
+
+    /// Removes what the process has written: it may be what fills the disk, and nobody else does as long as this lives.
+    fn make_room(&self) {
+        for path in [self.folder.work(), self.folder.scratch()] {
+            // Tried again with the next look.
+            let _ = tree::remove(&path);
+        }
     }
 
     /// Tells whether the folder was removed, not just renamed or out of reach.

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use lockstep_api::client::{ClientError, Follow};
 use lockstep_api::problem::ErrorCode;
 use lockstep_domain::{EnvironmentName, InstanceId};
+use lockstep_runtime::EndedLimits;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -17,7 +18,8 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 /// Writes the log of a build or an instance.
 ///
 /// An id is looked for among the builds first, then among the instances of all environments; with --env only among
-/// the instances of that one. With --follow it goes on until the build or instance ends. Control characters are shown
+/// the instances of that one. Of a service in an environment, the logs of the 20 instances that ended last are kept, 64 MiB
+/// in all, for 7 days that the server runs. With --follow it goes on until the build or instance ends. Control characters are shown
 /// escaped, as `\u{1b}`, so that no log can change the terminal.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
@@ -55,12 +57,13 @@ impl Args {
         }
     }
 
+    /// Asks each environment: one that has ended is not shown any more, and has a log all the same.
     fn instance(&self, ctx: &Context, instance: &InstanceId, follow: Follow) -> Result<(), Failure> {
         for environment in ctx.client.environments()? {
-            let view = ctx.client.environment(&environment.name)?;
-            let mut instances = view.services.iter().flat_map(|service| &service.instances);
-            if instances.any(|candidate| candidate.id == *instance) {
-                return self.write(ctx, ctx.client.instance_log(&environment.name, instance, follow)?);
+            match ctx.client.instance_log(&environment.name, instance, follow) {
+                Ok(log) => return self.write(ctx, log),
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Err(self.unknown())
@@ -75,8 +78,12 @@ impl Args {
     }
 
     fn unknown(&self) -> Failure {
-        Failure::new(Exit::NotFound, format!("there is no build and no instance `{}`", self.id))
-            .hint("`lockstep builds` lists builds, `lockstep status` instances")
+        let kept = EndedLimits::default();
+        Failure::new(
+            Exit::NotFound,
+            format!("there is no build and no instance `{}`, or its log is gone", self.id),
+        )
+        .hint(format!("`lockstep builds` lists builds, `lockstep status` instances; {kept}"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::fake::{FakeServer, Reply};
-use crate::fixtures::{RELEASE, entry, problem, summary};
+use crate::fixtures::{RELEASE, problem, summary};
 use crate::{code, err, lockstep, out};
 
 fn build(state: &str) -> Value {
@@ -75,30 +75,45 @@ fn notes_and_documents_are_sent_with_their_text() {
 
 #[test]
 fn logs_find_an_instance_where_no_build_has_the_id() {
-    let instance = json!({
-        "id": "orders-1.4.0-a", "environment": "production", "state": { "state": "healthy" }, "address": null,
-        "arm": { "service": "orders", "version": "1.4.0", "config": 0 }, "since": 1_000, "restarts": 0,
-    });
-    let mut view = summary("production", 1);
-    view["gateway"] = json!("http://127.0.0.1:8500");
-    view["baseline_since"] = json!(1_000);
-    view["holds"] = json!([]);
-    view["gateways"] = json!([]);
-    view["services"] = json!([{
-        "service": "orders", "entry": entry("1.4.0"), "replicas": 1, "instances": [instance], "arms": [], "warm": [],
-    }]);
+    let elsewhere = "GET /api/v1/environments/staging/instances/orders-1.4.0-a/log?follow=false";
     let log = "GET /api/v1/environments/production/instances/orders-1.4.0-a/log?follow=false";
     let server = FakeServer::start(vec![
         (
             "GET /api/v1/builds/orders-1.4.0-a/log?follow=false",
             problem(404, "not_found", "no such build", "x"),
         ),
-        ("GET /api/v1/environments", Reply::json(200, &json!([summary("production", 1)]))),
-        ("GET /api/v1/environments/production", Reply::json(200, &view)),
+        (
+            "GET /api/v1/environments",
+            Reply::json(200, &json!([summary("staging", 1), summary("production", 1)])),
+        ),
+        (elsewhere, problem(404, "not_found", "no such instance", "x")),
         (log, Reply::text(200, "hello\nworld")),
     ]);
     let output = lockstep(&server.url(), &["logs", "orders-1.4.0-a", "--json"]);
     assert_eq!(out(&output), "{\"line\":\"hello\"}\n{\"line\":\"world\"}\n", "{}", err(&output));
+}
+
+#[test]
+fn a_log_that_is_nowhere_may_be_gone_and_it_is_said_how_long_logs_are_kept() {
+    let server = FakeServer::start(vec![
+        (
+            "GET /api/v1/builds/orders-1.4.0-a/log?follow=false",
+            problem(404, "not_found", "no such build", "x"),
+        ),
+        ("GET /api/v1/environments", Reply::json(200, &json!([summary("staging", 1)]))),
+        (
+            "GET /api/v1/environments/staging/instances/orders-1.4.0-a/log?follow=false",
+            problem(404, "not_found", "no such instance", "x"),
+        ),
+    ]);
+    let output = lockstep(&server.url(), &["logs", "orders-1.4.0-a"]);
+    assert_eq!(code(&output), 4, "{}", err(&output));
+    assert!(err(&output).contains("or its log is gone"), "{}", err(&output));
+    assert!(
+        err(&output).contains("the 20 instances that ended last are kept, 64 MiB in all"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

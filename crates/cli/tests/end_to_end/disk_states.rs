@@ -127,8 +127,16 @@ const STATES: &[(&str, Make)] = &[
         data.put(&format!("{}/status.json", data.first("runtime/instances", "")), b"");
     }),
     ("runtime: the next state of an instance is half-written", |data| {
-        data.put(&format!("{}/status.json.next", data.first("runtime/instances", "")), b"{\"for");
+        data.put(&format!("{}/status.json.new", data.first("runtime/instances", "")), b"{\"for");
     }),
+    ("runtime: an ended instance half put away", |data| {
+        data.put("runtime/ended/development/store/store-1.0.0-c0-1/7/spec.json", b"{");
+        data.put("runtime/ended/development/store/store-1.0.0-c0-1/7/ended.json", b"{\"for");
+    }),
+    ("runtime: an ended instance half-removed", |data| {
+        data.put("runtime/ended/development/store/store-1.0.0-c0-1/.old-7/log/current", b"");
+    }),
+    ("runtime: the age of the ended is no number", |data| data.put("runtime/ended.seconds", b"soon")),
     ("runtime: the lock is gone", |data| data.remove("runtime/driver.lock")),
     ("scratch: an artifact half-copied", |data| data.put("scratch/artifact-1", b"half")),
 ];

@@ -107,3 +107,21 @@ fn what_was_gone_back_from_ends_and_what_is_warm_knows_that_it_is_not_routed() {
     let cold = place.run(&["undo", ENVIRONMENT, "--dry-run"]);
     assert!(cold.contains("cold: instances are started"), "{cold}");
 }
+
+#[test]
+fn the_log_of_an_instance_that_has_ended_is_there_and_its_folder_is_not() {
+    let (mut place, [_, second]) = store();
+    let ended = only(&place);
+    place.run(&["environment", "set", ENVIRONMENT, "--warm", "0s"]);
+    place.run(&["deploy", &second, "--env", ENVIRONMENT]);
+    let folder = Path::new(&place.data()).join("runtime/instances").join(&ended);
+    eventually("its folder is gone", || (!folder.exists()).then_some(()));
+    for _ in 0..2 {
+        let log = place.run(&["logs", &ended]);
+        assert!(log.contains("started process") && log.trim_end().ends_with("lockstep stopped"), "{log}");
+        place.kill_server();
+        place.start_server();
+    }
+    let gone = place.fail(&["logs", "store-1.0.0-c0-000000", "--env", ENVIRONMENT], 4);
+    assert!(gone.contains("or its log is gone"), "{gone}");
+}

@@ -3,6 +3,7 @@
 use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::Phase;
+use lockstep_domain::reconcile::KEEP_OVER_MS;
 use lockstep_domain::run::{Port, ReplaceAfter};
 use lockstep_domain::{Event, Instance, InstanceId, InstanceState, Intent, Timestamp};
 
@@ -242,4 +243,25 @@ fn a_dismissed_instance_leaves_the_table_at_once_and_another_takes_its_place() {
     rest(&mut stage);
     assert_eq!(alive(&stage).len(), 2);
     assert!(stage.instances.iter().all(|i| i.id != instance || i.state == InstanceState::Stopped));
+}
+
+#[test]
+fn of_the_instances_that_are_over_the_newest_of_each_service_are_shown_and_none_for_ever() {
+    let mut stage = running(1);
+    let sample = stage.instances[0].clone();
+    for number in 0..20 {
+        stage.now = stage.now.plus_ms(1_000);
+        let (id, since) = (format!("orders-over-{number}").parse().unwrap(), stage.now);
+        stage.instances.push(Instance { id, since, state: InstanceState::Stopped, ..sample.clone() });
+    }
+    rest(&mut stage);
+    let over = |stage: &Stage| -> Vec<String> {
+        let over = stage.instances.iter().filter(|instance| instance.state.is_over());
+        over.map(|instance| instance.id.to_string()).collect()
+    };
+    assert_eq!(over(&stage), [15, 16, 17, 18, 19].map(|number| format!("orders-over-{number}")));
+    stage.now = stage.now.plus_ms(KEEP_OVER_MS);
+    rest(&mut stage);
+    assert!(over(&stage).is_empty());
+    assert_eq!(alive(&stage), ["orders@1.0.0"]);
 }

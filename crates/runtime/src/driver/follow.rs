@@ -1,13 +1,14 @@
 //! Follows one supervisor: takes in what it says, and replaces it when it dies before its instance is over.
 
-use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_domain::{InstanceId, InstanceState};
+use lockstep_files::foreign;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -30,6 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_SHORT_LIVES: u32 = 8;
 /// Most of what a supervisor has said about itself that is shown.
 const SHOWN_CHARACTERS: usize = 500;
+/// How far back from the end that is looked for.
+const SHOWN_BYTES: u64 = 8 * 1024;
 
 /// A connection to a supervisor, and the supervisor when it was started by this process.
 #[derive(Debug)]
@@ -45,7 +48,7 @@ pub(super) fn launch(folder: &InstanceFolder, supervisor: &SupervisorCommand) ->
         .split_first()
         .ok_or_else(|| io::Error::other("the command of the supervisor is empty"))?;
     let (stream, theirs) = std::os::unix::net::UnixStream::pair()?;
-    let errors = OpenOptions::new().append(true).create(true).open(folder.supervisor_log())?;
+    let errors = foreign::open_to_append(&folder.supervisor_log())?;
     let mut command = Command::new(program);
     command.args(arguments).arg(folder.path()).current_dir("/").env_clear().envs(handed_on());
     command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(errors);
@@ -53,7 +56,7 @@ pub(super) fn launch(folder: &InstanceFolder, supervisor: &SupervisorCommand) ->
 }
 
 fn connect(folder: &InstanceFolder) -> io::Result<Connection> {
-    let stream = folder.with_socket(|path| std::os::unix::net::UnixStream::connect(path))?;
+    let stream = folder.connect()?;
     if folder.is_marked_stop() {
         // Who set the mark may have died before the supervisor knew.
         super::ask_to_stop(folder);
@@ -73,7 +76,11 @@ impl LocalDriver {
             Follower { folder: self.shared.folder(&id), shared: Arc::clone(&self.shared), id, known };
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         while followers.try_join_next().is_some() {}
-        followers.spawn(follower.run(connection));
+        followers.spawn(async move {
+            let (shared, id) = (Arc::clone(&follower.shared), follower.id.clone());
+            follower.run(connection).await;
+            shared.put_away(&id).await;
+        });
     }
 }
 
@@ -163,8 +170,7 @@ impl Follower {
     }
 
     fn report(&self, short_lives: u32, error: Option<io::Error>) {
-        let said = std::fs::read_to_string(self.folder.supervisor_log()).unwrap_or_default();
-        let said: String = said.lines().last().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect();
+        let said = last_line(&self.folder.supervisor_log());
         let error = error.map(|error| error.to_string()).unwrap_or_default();
         tracing::warn!(instance = %self.id, short_lives, error, said, "supervisor ended before its instance");
         if short_lives >= MAX_SHORT_LIVES && matches!(Status::read(&self.folder), Ok(None)) {
@@ -175,6 +181,18 @@ impl Follower {
             let _ = status.write(&self.folder);
         }
     }
+}
+
+/// Returns the end of what a supervisor has said about itself.
+fn last_line(log: &Path) -> String {
+    let read = || {
+        let mut file = foreign::open_no_link(log)?;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(SHOWN_BYTES)))?;
+        foreign::read(file, SHOWN_BYTES)
+    };
+    let said = read().unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    said.lines().last().unwrap_or_default().chars().take(SHOWN_CHARACTERS).collect()
 }
 
 fn pause(short_lives: u32) -> Duration {

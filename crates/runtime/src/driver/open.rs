@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use lockstep_confine::Confinement;
 use lockstep_domain::{Instance, InstanceId};
+use lockstep_files::{foreign, tree};
 use rustix::fs::FlockOperation;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, end, instance_of};
+use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
 use crate::releases::Releases;
 use crate::status::Status;
@@ -25,6 +27,8 @@ use crate::status::Status;
 /// How long the supervisors of all instances together are waited for. One that says nothing in this time is followed
 /// like the others; until then its instance is shown as its file says.
 const KNOWN_AGAIN: Duration = Duration::from_secs(3);
+/// How many ended instances of each service are shown again: as many as the domain has shown, who takes back what is too old.
+const SHOWN_AGAIN: usize = lockstep_domain::reconcile::MAX_OVER;
 
 impl LocalDriver {
     /// Opens the driver whose folder is `root`, and takes over what runs: without a restart, whoever started it. Must be
@@ -35,17 +39,21 @@ impl LocalDriver {
     /// When the folder cannot be used, or another driver uses it.
     pub async fn open_with(root: &Path, options: LocalDriverOptions) -> Result<Self, OpenError> {
         let path = root.to_owned();
-        let prepared = spawn_blocking(move || prepare(&path)).await;
-        let (root, lock, found) = prepared.unwrap_or_else(|error| {
+        let ended = options.ended;
+        let prepared = spawn_blocking(move || prepare(&path, ended)).await;
+        let Prepared { root, lock, found, ended, kept } = prepared.unwrap_or_else(|error| {
             Err(OpenError::Folder { path: root.to_owned(), source: io::Error::other(error) })
         })?;
-        let instances: Instances =
-            Arc::new(found.iter().map(|instance| (instance.id.clone(), instance.clone())).collect());
+        // One that was put away while it was looked is in both.
+        let all = kept.iter().chain(&found).map(|instance| (instance.id.clone(), instance.clone()));
+        let instances: Instances = Arc::new(all.collect());
         let shared = Shared {
             next_port: AtomicU16::new(any_port(&root, &options)),
             root,
             options,
             instances: watch::Sender::new(instances),
+            ended,
+            putting_away: tokio::sync::Mutex::new(()),
         };
         match lockstep_confine::available() {
             Confinement::Whole => tracing::info!("instances are confined"),
@@ -57,6 +65,10 @@ impl LocalDriver {
             starting: tokio::sync::Mutex::new(()),
             _lock: lock,
         };
+        for instance in found.iter().filter(|instance| instance.state.is_over()) {
+            driver.put_away_later(instance.id.clone());
+        }
+        driver.look_after_ended();
         driver.follow_all(&found).await;
         Ok(driver)
     }
@@ -86,14 +98,24 @@ fn any_port(root: &Path, options: &LocalDriverOptions) -> u16 {
     first.saturating_add(u16::try_from(offset).unwrap_or_default())
 }
 
-fn prepare(root: &Path) -> Result<(PathBuf, File, Vec<Instance>), OpenError> {
+/// What is found in the folder of a driver.
+struct Prepared {
+    root: PathBuf,
+    lock: File,
+    found: Vec<Instance>,
+    ended: Ended,
+    /// The newest of those that have ended and are put away.
+    kept: Vec<Instance>,
+}
+
+fn prepare(root: &Path, limits: EndedLimits) -> Result<Prepared, OpenError> {
     let explain = |path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Folder { path, source }
     };
     make_folder(root).map_err(explain(root))?;
     let root = root.canonicalize().map_err(explain(root))?;
-    let lock = File::create(root.join("driver.lock")).map_err(explain(&root))?;
+    let lock = foreign::open_to_append(&root.join("driver.lock")).map_err(explain(&root))?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse { root }),
@@ -105,7 +127,10 @@ fn prepare(root: &Path) -> Result<(PathBuf, File, Vec<Instance>), OpenError> {
     }
     let (found, used) = find_instances(&instances).map_err(explain(&instances))?;
     Releases::at(releases.clone()).clean(&used).map_err(explain(&releases))?;
-    Ok((root, lock, found))
+    let folder = root.join("ended");
+    let ended = Ended::open(folder.clone(), limits).map_err(explain(&folder))?;
+    let kept = ended.newest(SHOWN_AGAIN);
+    Ok(Prepared { root, lock, found, ended, kept })
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -118,7 +143,7 @@ fn find_instances(instances: &Path) -> io::Result<(Vec<Instance>, BTreeSet<PathB
     for entry in fs::read_dir(instances)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if InstanceFolder::is_rest(&name) {
-            fs::remove_dir_all(instances.join(&name))?;
+            tree::remove(&instances.join(&name))?;
         } else if let Ok(id) = name.parse::<InstanceId>() {
             match read_instance(&InstanceFolder::of(instances, &id)) {
                 Ok((instance, release)) => {
@@ -136,7 +161,7 @@ fn find_instances(instances: &Path) -> io::Result<(Vec<Instance>, BTreeSet<PathB
     Ok((found, used))
 }
 
-fn read_instance(folder: &InstanceFolder) -> io::Result<(Instance, PathBuf)> {
+pub(super) fn read_instance(folder: &InstanceFolder) -> io::Result<(Instance, PathBuf)> {
     let spec = folder.read_spec()?;
     let status = match Status::read(folder) {
         // The supervisor makes it anew.

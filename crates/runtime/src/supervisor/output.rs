@@ -3,9 +3,9 @@
 //! The pipes have names and the process holds them open for reading as well as writing. So it sees no broken pipe when
 //! its supervisor dies: what it writes waits in the pipe, up to [`PIPE_BYTES`], and the next supervisor reads it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 use crate::folder::InstanceFolder;
-use crate::logs::{LogWriter, MAX_LINE_BYTES, Source};
+use crate::logs::disk::LogFolder;
+use crate::logs::writer::LogWriter;
+use crate::logs::{MAX_LINE_BYTES, Source};
 
 /// Asked-for size of each pipe, the most that Linux gives to everybody: seconds of log of a busy service without a
 /// supervisor.
@@ -31,12 +33,12 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// The log, as the supervisor's threads share it.
 #[derive(Debug, Clone)]
-pub(super) struct Log(Arc<Mutex<LogWriter>>);
+pub(super) struct Log(Arc<Mutex<LogWriter<LogFolder>>>);
 
 impl Log {
     /// Shares a writer.
     #[must_use]
-    pub(super) fn new(writer: LogWriter) -> Self {
+    pub(super) fn new(writer: LogWriter<LogFolder>) -> Self {
         Self(Arc::new(Mutex::new(writer)))
     }
 
@@ -48,7 +50,7 @@ impl Log {
         log.flush();
     }
 
-    fn lock(&self) -> MutexGuard<'_, LogWriter> {
+    fn lock(&self) -> MutexGuard<'_, LogWriter<LogFolder>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +94,17 @@ impl Output {
 ///
 /// When it cannot be opened.
 pub(super) fn open_for_process(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
+    open_pipe(path, OFlags::empty())
+}
+
+/// Opens a pipe with a name, and nothing else that may lie there: a file would fill the disk, and its end is never waited for.
+fn open_pipe(path: &Path, how: OFlags) -> io::Result<File> {
+    let flags = how | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let kind = path.symlink_metadata()?.file_type();
+    if !kind.is_fifo() {
+        return Err(io::Error::other(format!("`{}` is not the pipe that was made", path.display())));
+    }
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 struct Pipe {
@@ -105,8 +117,7 @@ struct Pipe {
 
 impl Pipe {
     fn open(path: &Path, source: Source, log: Log) -> io::Result<Self> {
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+        let file = open_pipe(path, OFlags::NONBLOCK)?;
         // A smaller pipe works too: the limit of the user may be reached.
         let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_BYTES);
         Ok(Self { file, source, log, pending: Vec::new() })
@@ -114,14 +125,15 @@ impl Pipe {
 
     /// Takes one chunk, and tells whether there was any.
     fn take(&mut self, buffer: &mut [u8]) -> bool {
-        let read = match self.file.read(buffer) {
-            Ok(read) => read,
-            Err(error) => return error.kind() == io::ErrorKind::Interrupted,
-        };
-        self.pending.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        // Noted before anything leaves the pipe: whoever kills the supervisor now takes it along.
+        self.log.lock().hold(self.source, true);
+        let read = self.file.read(buffer);
+        let taken = read.as_ref().map_or(0, |read| *read);
+        self.pending.extend_from_slice(buffer.get(..taken).unwrap_or_default());
         let rest = write_lines(&self.log, self.source, &self.pending);
         self.pending.drain(..rest);
-        read > 0
+        self.log.lock().hold(self.source, !self.pending.is_empty());
+        read.map_or_else(|error| error.kind() == io::ErrorKind::Interrupted, |read| read > 0)
     }
 
     fn take_last(&mut self, buffer: &mut [u8]) {
@@ -134,6 +146,7 @@ impl Pipe {
             let mut log = self.log.lock();
             log.line(self.source, &self.pending);
             log.flush();
+            log.hold(self.source, false);
             self.pending.clear();
         }
     }
@@ -167,10 +180,11 @@ fn empty(mut pipes: [Pipe; 2], mut woken: PipeReader, asked: &Receiver<Sender<()
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return,
         }
-        let is_woken = fds.last().is_some_and(|fd| !fd.revents().is_empty());
-        for pipe in &mut pipes {
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (pipe, _) in pipes.iter_mut().zip(&ready).filter(|(_, ready)| **ready) {
             pipe.take(&mut buffer);
         }
+        let is_woken = ready.last().is_some_and(|ready| *ready);
         if is_woken && !answer(&mut pipes, &mut woken, asked, &mut buffer) {
             return;
         }
@@ -204,7 +218,7 @@ mod tests {
     #[test]
     fn long_lines_are_cut_and_the_rest_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let log = Log::new(LogWriter::new(folder.path().to_owned(), LogLimits::default()));
+        let log = Log::new(LogWriter::new(LogFolder::at(folder.path().to_owned()), LogLimits::default()));
         let text = [b"one\n".to_vec(), vec![b'x'; MAX_LINE_BYTES + 5], b"\ntwo\nrest".to_vec()].concat();
         let start = write_lines(&log, Source::Out, &text);
         assert_eq!(&text[start..], b"rest");

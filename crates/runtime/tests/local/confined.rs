@@ -36,7 +36,7 @@ fn script(fixture: &Fixture, script: &str) -> InstanceSpec {
 /// Runs a script as an instance and returns what its attempts said.
 async fn attempts(fixture: &Fixture, spec: InstanceSpec) -> (InstanceId, Vec<String>) {
     let id = fixture.start(spec).await;
-    let mut log = fixture.driver().log(&id, Follow::Yes);
+    let mut log = fixture.log(&id, Follow::Yes);
     let mut said = Vec::new();
     while let Some(line) = log.next_line().await.unwrap() {
         match line.split_once(" out ") {
@@ -150,7 +150,7 @@ async fn a_service_that_replaced_its_links_is_as_released_when_it_is_started_aga
                 try 'was here before' test -e kept
                 rm service; echo x > service; touch kept; test -e again || { touch again; exit 3; }";
     let id = fixture.start(script(&fixture, text)).await;
-    let mut log = fixture.driver().log(&id, Follow::Yes);
+    let mut log = fixture.log(&id, Follow::Yes);
     let mut said = Vec::new();
     while let Some(line) = log.next_line().await.unwrap() {
         said.push(line);

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use lockstep_domain::run::{HealthCheck, Probe, RunSpec};
 use lockstep_domain::{Arm, ConfigRevision, Digest, Instance, InstanceId, InstanceState};
-use lockstep_runtime::{InstanceSpec, LocalDriver, LocalDriverOptions, LogLimits, SupervisorCommand};
+use lockstep_runtime::{
+    Follow, InstanceSpec, LocalDriver, LocalDriverOptions, LogLimits, LogReader, SupervisorCommand,
+};
 use tempfile::TempDir;
 
 /// Far above what anything here takes, also on a busy machine; reached only when a test fails.
@@ -127,6 +129,13 @@ impl Fixture {
     pub(crate) async fn stop(&self, id: &InstanceId) {
         self.driver().stop(id).await.unwrap();
         self.wait_until(id, |instance| instance.state == InstanceState::Stopped).await;
+    }
+
+    /// Opens the log of an instance.
+    pub(crate) fn log(&self, id: &InstanceId, follow: Follow) -> LogReader {
+        let shown = self.driver().instance(id).map(|instance| instance.environment);
+        let environment = shown.unwrap_or_else(|| "testing".parse().unwrap());
+        self.driver().log(&environment, id, follow).unwrap()
     }
 
     /// Returns every process that belongs to an instance of this driver, except supervisors.

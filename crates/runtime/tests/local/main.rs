@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by a panic, as the tests do")]
 
 mod confined;
+mod ending;
 mod fixture;
 mod suite;
 mod survival;

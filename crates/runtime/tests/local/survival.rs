@@ -299,14 +299,14 @@ async fn a_status_that_cannot_be_written_is_told_and_written_later() {
     let instance = fixture.start_healthy(&[]).await;
     let folder = fixture.folder(&instance.id);
     // As on a full disk: the next status has no place.
-    std::fs::create_dir(folder.join("status.json.next")).unwrap();
+    std::fs::create_dir(folder.join("status.json.new")).unwrap();
     kill(pid_of(&instance));
     let again = fixture
         .wait_until(&instance.id, |instance| instance.restarts == 1 && instance.state.is_healthy())
         .await;
     let stored = || std::fs::read_to_string(folder.join("status.json")).unwrap();
     assert!(stored().contains("\"restarts\":0"), "{}", stored());
-    std::fs::remove_dir(folder.join("status.json.next")).unwrap();
+    std::fs::remove_dir(folder.join("status.json.new")).unwrap();
     eventually("it is written", || stored().contains("\"restarts\":1")).await;
     assert!(runs(pid_of(&again)));
 }
