@@ -32,6 +32,39 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: a server that comes back is found within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a gateway that starts waits for a server that takes connections and says nothing.
+const FIRST_TABLE: Duration = Duration::from_secs(2);
+
+/// Reports to the server once and asks for its table, before the first client is served: what is on the disk may name
+/// instances that ended while this gateway was away, and whose ports others have now. The report comes first, so that the
+/// server waits for this gateway before it ends anything of the table that is then taken.
+///
+/// A server that is not there is not waited for.
+pub(crate) async fn catch_up(
+    gateway: &Gateway,
+    environment: &EnvironmentName,
+    server: &Server,
+    store: &TableStore,
+) {
+    let asked = async {
+        // Whoever follows says why a report is not taken.
+        let _ = server.send_receipt(&gateway.receipt(environment)).await;
+        let serving = gateway.receipt(environment).edition();
+        server.table(environment, &serving, Duration::ZERO).await
+    };
+    match tokio::time::timeout(FIRST_TABLE, asked).await {
+        Ok(Ok(Some(table))) => {
+            adopt(gateway, store, &table);
+        }
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::info!(%environment, error, "the server has no newer table for us at the start");
+        }
+        Err(_) => tracing::warn!(%environment, "the server does not answer; starting with the stored table"),
+    }
+}
+
 /// Follows a server for one environment until `stop`: applies and stores each new table, and sends receipts.
 pub async fn follow(
     gateway: Arc<Gateway>,

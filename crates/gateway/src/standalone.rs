@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
 use crate::error::{ApplyError, ListenError, StartError};
-use crate::follow::{Server, StoreError, TableStore, follow, read_table};
+use crate::follow::{Server, StoreError, TableStore, catch_up, follow, read_table};
 use crate::gateway::Gateway;
 
 /// How often a table file is looked at; `SIGHUP` makes it happen at once.
@@ -140,6 +140,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         TableSource::Server { server, store, environments } => {
             for (environment, address) in environments {
                 start_from_disk(&gateway, &store, &environment);
+                catch_up(&gateway, &environment, &server, &store).await;
                 gateway.listen(&environment, address)?;
                 let follower =
                     follow(Arc::clone(&gateway), environment, server.clone(), store.clone(), stop.clone());

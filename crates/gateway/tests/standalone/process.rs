@@ -3,7 +3,7 @@
 //! The test binary starts itself again as the gateway: `run` ends on signals, so it cannot share a process with tests.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,10 +13,12 @@ use lockstep_gateway::follow::TableStore;
 use lockstep_gateway::standalone::{StandaloneConfig, TableSource, run};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{ask, environment, follow_server, instance, table, wait_until};
+use crate::{FakeServer, ask, environment, follow_server, instance, table, wait_until};
 
 /// Says to the test binary that it is the gateway: a table file, or a folder of stored tables.
 const ROLE: &str = "LOCKSTEP_TEST_GATEWAY";
+/// The server that it follows.
+const SERVER: &str = "LOCKSTEP_TEST_SERVER";
 /// How long it stays after the signal, in milliseconds.
 const LAME_DUCK: &str = "LOCKSTEP_TEST_LAME_DUCK";
 
@@ -26,7 +28,8 @@ fn gateway_process() {
     let (path, listen) = (Path::new(&path), SocketAddr::from(([127, 0, 0, 1], 0)));
     let source = if path.is_dir() {
         // Nobody listens on the discard port.
-        let server = follow_server("http://127.0.0.1:9");
+        let server = std::env::var(SERVER).unwrap_or_else(|_| "http://127.0.0.1:9".into());
+        let server = follow_server(&server);
         let store = TableStore::new(path.to_path_buf());
         TableSource::Server { server, store, environments: vec![(environment(), listen)] }
     } else {
@@ -57,14 +60,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(path: &Path) -> Self {
-        Self::start_with(path, Duration::ZERO)
+        Self::start_with(path, &[])
     }
 
-    fn start_with(path: &Path, lame_duck: Duration) -> Self {
+    fn start_with(path: &Path, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::gateway_process", "--nocapture"])
             .env(ROLE, path)
-            .env(LAME_DUCK, lame_duck.as_millis().to_string())
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -126,6 +129,33 @@ fn a_restarted_gateway_serves_the_stored_table_without_a_server() {
     assert!(process.end().success());
 }
 
+#[test]
+fn a_restarted_gateway_serves_no_older_table_than_its_server_has() {
+    let folder = tempfile::tempdir().unwrap();
+    TableStore::new(folder.path().to_path_buf()).save(&table(7, instance())).unwrap();
+    let server = FakeServer::start(TcpListener::bind("127.0.0.1:0").unwrap());
+    server.publish(table(9, instance()));
+    let mut process = Process::start_with(folder.path(), &[(SERVER, format!("http://{}", server.address))]);
+    assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.9"), "the very first request");
+    assert!(
+        server.has_receipt_of(7),
+        "it reports before it takes the table, so that the server waits for it"
+    );
+    server.stop();
+    assert!(process.end().success());
+}
+
+#[test]
+fn a_server_that_takes_connections_and_says_nothing_does_not_keep_a_gateway_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    TableStore::new(folder.path().to_path_buf()).save(&table(7, instance())).unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let mut process = Process::start_with(folder.path(), &[(SERVER, address)]);
+    assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.7"));
+    assert!(process.end().success());
+}
+
 /// The status of a question to the admin address.
 fn status(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -140,7 +170,7 @@ fn a_gateway_that_is_told_to_end_says_so_before_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("table.json");
     std::fs::write(&path, serde_json::to_string(&table(1, instance())).unwrap()).unwrap();
-    let mut process = Process::start_with(&path, Duration::from_secs(4));
+    let mut process = Process::start_with(&path, &[(LAME_DUCK, "4000".into())]);
     assert_eq!(status(process.admin, "/-/ready").as_deref(), Some("200"));
     process.signal(Signal::TERM);
     wait_until("it is not ready any more", || status(process.admin, "/-/ready").as_deref() == Some("503"));
@@ -158,7 +188,7 @@ fn a_second_signal_ends_a_gateway_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("table.json");
     std::fs::write(&path, serde_json::to_string(&table(1, instance())).unwrap()).unwrap();
-    let mut process = Process::start_with(&path, Duration::from_secs(600));
+    let mut process = Process::start_with(&path, &[(LAME_DUCK, "600000".into())]);
     process.signal(Signal::TERM);
     wait_until("it is not ready any more", || status(process.admin, "/-/ready").as_deref() == Some("503"));
     process.signal(Signal::INT);
