@@ -4,7 +4,6 @@
 //! (Ctrl-C, a closed terminal, `kill -9`), the demonstration notices, ends what it started and removes its folder.
 
 mod checks;
-mod lifeline;
 mod rollbacks;
 mod shop;
 mod story;
@@ -14,7 +13,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::installation::{self, Installation, Profile};
+use crate::installation::{self, Installation, Profile, Talk};
+use crate::lifeline::{self, End, Lifeline};
 use crate::programs;
 
 use story::Story;
@@ -34,10 +34,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.on_lifeline {
-        return lifeline::hold(args.once, args.lockstep.as_deref());
+        return lifeline::hold(if args.once { End::ByItself } else { End::WhenTold });
     }
     let folder = installation::temporary_folder("demo")?;
-    let lifeline = lifeline::Lifeline::watch(folder.clone());
+    let lifeline = Lifeline::watch(folder.clone());
     let result = demonstrate(args, folder.clone(), &lifeline);
     if result.is_err() {
         installation::remove_folder(&folder)?;
@@ -55,13 +55,13 @@ fn check_programs() -> Result<()> {
     Ok(())
 }
 
-fn demonstrate(args: &Args, folder: PathBuf, lifeline: &lifeline::Lifeline) -> Result<()> {
+fn demonstrate(args: &Args, folder: PathBuf, lifeline: &Lifeline) -> Result<()> {
     check_programs()?;
     let program = match &args.lockstep {
         Some(program) => program.canonicalize()?,
         None => installation::build(Profile::Development)?,
     };
-    let mut story = Story::begin(Installation::new(program, folder)?)?;
+    let mut story = Story::begin(Installation::new(program, folder, Talk::Aloud)?)?;
     story.tell()?;
     let summary = story.summary();
     print!("{summary}");

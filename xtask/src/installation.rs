@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,8 +30,10 @@ const END_PATIENCE: Duration = Duration::from_secs(15);
 const LOG_TAIL: usize = 25;
 /// The first port that is tried: below the ports of instances and of outgoing connections.
 const FIRST_PORT: u16 = 18_470;
-/// Ports that one installation takes: the server, three gateways, and one to spare.
-const PORTS: u16 = 5;
+/// Ports that one installation takes: the server, its three gateways, and the spare ones.
+const PORTS: u16 = 4 + SPARE_PORTS;
+/// Ports for gateways of their own.
+const SPARE_PORTS: u16 = 2;
 /// How many blocks of ports are tried.
 const BLOCKS: u16 = 100;
 /// Lines that wait to be shown; a command is slowed down rather than remembered.
@@ -61,12 +64,22 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     Ok(Path::new(target).join(folder).join("lockstep"))
 }
 
+/// Whether an installation says what it starts and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// As commands that can be typed.
+    Aloud,
+    /// Not at all.
+    Silent,
+}
+
 /// A Lockstep in a temporary folder.
 pub(crate) struct Installation {
     folder: PathBuf,
     program: PathBuf,
     server: Option<Child>,
     first_port: u16,
+    talk: Talk,
 }
 
 /// What a command wrote.
@@ -94,9 +107,15 @@ pub(crate) enum Show {
 
 impl Installation {
     /// Makes the folder. Nothing runs yet.
-    pub(crate) fn new(program: PathBuf, folder: PathBuf) -> Result<Self> {
+    pub(crate) fn new(program: PathBuf, folder: PathBuf, talk: Talk) -> Result<Self> {
         ensure!(program.is_file(), "there is no program {}", program.display());
-        Ok(Self { folder, program, server: None, first_port: free_ports()? })
+        Ok(Self { folder, program, server: None, first_port: free_ports()?, talk })
+    }
+
+    fn say(&self, words: &str) {
+        if self.talk == Talk::Aloud {
+            println!("{words}");
+        }
     }
 
     /// Returns the folder that everything is in.
@@ -114,21 +133,31 @@ impl Installation {
         local(self.first_port)
     }
 
-    /// Returns an address that is left for a gateway of its own.
-    pub(crate) fn spare(&self) -> SocketAddr {
-        local(self.first_port + PORTS - 1)
+    /// Returns the addresses that are left for gateways of their own.
+    pub(crate) fn spare(&self) -> [SocketAddr; SPARE_PORTS as usize] {
+        std::array::from_fn(|index| local(self.first_port + PORTS - 1 - index as u16))
+    }
+
+    /// Returns the data folder of the server.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Returns the process of the server, while one runs.
+    pub(crate) fn server_process(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
     }
 
     /// Starts the server and waits until it answers.
     pub(crate) fn start_server(&mut self) -> Result<()> {
-        let data = self.folder.join("data");
+        let data = self.data();
         let log = File::options().create(true).append(true).open(self.log())?;
         let listen = self.server().to_string();
         let port = (self.first_port + 1).to_string();
         let mut command = self.command();
         command.args(["server", "--listen", &listen, "--first-gateway-port", &port, "--data"]).arg(data);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        println!("$ lockstep server --listen {listen} --first-gateway-port {port} --data DATA");
+        self.say(&format!("$ lockstep server --listen {listen} --first-gateway-port {port} --data DATA"));
         self.server = Some(command.spawn().context("cannot start the server")?);
         self.wait_for_server()
     }
@@ -145,14 +174,14 @@ impl Installation {
             }
             thread::sleep(ASK_EVERY);
         }
-        println!("  it answers after {} ms", begin.elapsed().as_millis());
+        self.say(&format!("  it answers after {} ms", begin.elapsed().as_millis()));
         Ok(())
     }
 
     /// Ends the server as a crash would: at once, and without a chance to do anything.
     pub(crate) fn kill_server(&mut self) -> Result<()> {
         let mut server = self.server.take().context("no server runs")?;
-        println!("$ kill -9 {}", server.id());
+        self.say(&format!("$ kill -9 {}", server.id()));
         server.kill()?;
         server.wait()?;
         Ok(())
@@ -160,7 +189,7 @@ impl Installation {
 
     /// Starts another process of the program, which goes on until it is ended; it writes to the log as the server does.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Result<Child> {
-        println!("$ lockstep {}", typed(arguments));
+        self.say(&format!("$ lockstep {}", typed(arguments)));
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = self.command();
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -246,14 +275,16 @@ impl Installation {
         Ok((child.wait()?, Written { lines }))
     }
 
-    fn command(&self) -> Command {
+    /// Begins a command of the program, as everybody who uses this installation runs it.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).env("NO_COLOR", "1").env("LOCKSTEP_ACTOR", "demo@shop.example");
         command.env("LOCKSTEP_SERVER", format!("http://{}", self.server())).env_remove("LOCKSTEP_TOKEN");
         command
     }
 
-    fn log(&self) -> PathBuf {
+    /// Returns the log of the server.
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.join("server.log")
     }
 
@@ -298,7 +329,7 @@ fn empty(folder: &Path) -> Result<()> {
 }
 
 /// Writes arguments as they would be typed.
-fn typed(arguments: &[&str]) -> String {
+pub(crate) fn typed(arguments: &[&str]) -> String {
     let quoted = |word: &&str| {
         let is_plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=@./,:^".contains(&b));
         if is_plain && !word.is_empty() { (*word).to_owned() } else { format!("'{word}'") }
@@ -334,7 +365,11 @@ fn local(port: u16) -> SocketAddr {
 
 /// Finds a block of ports that nobody uses, away from those that the system gives to outgoing connections.
 fn free_ports() -> Result<u16> {
-    let mut blocks = (0..BLOCKS).map(|block| FIRST_PORT + block * PORTS);
+    // Two that begin at the same moment look at different blocks first.
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id() + BEGUN.fetch_add(7, Ordering::Relaxed);
+    let begin = u16::try_from(begin % u32::from(BLOCKS)).unwrap_or(0);
+    let mut blocks = (0..BLOCKS).map(|block| FIRST_PORT + (begin + block) % BLOCKS * PORTS);
     let is_free = |first: &u16| (*first..*first + PORTS).all(|port| TcpListener::bind(local(port)).is_ok());
     blocks.find(is_free).with_context(|| format!("no {PORTS} ports in a row are free from {FIRST_PORT} on"))
 }

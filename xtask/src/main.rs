@@ -9,6 +9,7 @@ mod fuzz;
 mod http;
 mod installation;
 mod layers;
+mod lifeline;
 mod lint;
 mod load;
 mod openapi;
@@ -16,6 +17,7 @@ mod processes;
 mod programs;
 mod purity;
 mod shell;
+mod soak;
 mod test;
 mod workspace;
 
@@ -50,6 +52,8 @@ enum Command {
     Lint(lint::Args),
     /// Write the OpenAPI document from the table of endpoints
     Openapi(openapi::Args),
+    /// Kill processes, load for a long time, interleave decisions: look for what no test finds
+    Soak(soak::Args),
     /// Build the workspace and run everything that the project tests
     Test(test::Args),
 }
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Command::Layers(args) => layers::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Openapi(args) => openapi::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Test(args) => test::run(&args),
     };
     match done {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::installation::{self, Installation, Profile, Show};
+use crate::installation::{self, Installation, Profile, Show, Talk};
 use crate::load::{Kind, Load, Pace, Target};
 
 use super::service;
@@ -40,7 +40,7 @@ pub(super) fn run() -> Result<()> {
 }
 
 fn measure(program: std::path::PathBuf, folder: std::path::PathBuf) -> Result<()> {
-    let mut installation = Installation::new(program, folder)?;
+    let mut installation = Installation::new(program, folder, Talk::Aloud)?;
     installation.start_server()?;
     prepare(&installation)?;
     let gateway = installation.json(&["status", ENVIRONMENT])?;

@@ -382,7 +382,7 @@ impl Story {
 
     fn lose_the_server(&mut self) -> Result<()> {
         self.heading("The server is killed: instances and a gateway of its own go on");
-        let (listen, data) = (self.installation.spare(), self.installation.folder().join("gateway"));
+        let (listen, data) = (self.installation.spare()[0], self.installation.folder().join("gateway"));
         let (listening, data) = (listen.to_string(), data.display().to_string());
         let key = self.installation.folder().join("edge-1.key").display().to_string();
         let add = ["gateway", "add", "edge-1", "--env", "production", "--key-file", &key];

@@ -17,18 +17,23 @@ use crate::installation;
 /// What a process ends with after Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Starts the demonstration on a lifeline, waits for its end, and ends as it ended.
-pub(crate) fn hold(once: bool, program: Option<&Path>) -> Result<()> {
+/// Who says when it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It ends by itself.
+    ByItself,
+    /// A person does, with a line or the end of input.
+    WhenTold,
+}
+
+/// Starts what was typed once more on a lifeline, waits for its end, and ends as it ended.
+pub(crate) fn hold(end: End) -> Result<()> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.args(["demo", "--on-lifeline"]).args(once.then_some("--once"));
-    if let Some(program) = program {
-        command.arg("--lockstep").arg(program);
-    }
+    command.args(std::env::args_os().skip(1)).arg("--on-lifeline");
     // A group of its own, so that Ctrl-C reaches only this process, and the other can end in good order.
-    let mut child =
-        command.process_group(0).stdin(Stdio::piped()).spawn().context("cannot start the demo")?;
+    let mut child = command.process_group(0).stdin(Stdio::piped()).spawn().context("cannot start it")?;
     let mut line = child.stdin.take();
-    if !once {
+    if end == End::WhenTold {
         thread::spawn(move || {
             let mut typed = String::new();
             // The end of input, a line, or an input that cannot be read all mean the same here.
@@ -40,7 +45,7 @@ pub(crate) fn hold(once: bool, program: Option<&Path>) -> Result<()> {
             std::mem::forget(line);
         });
     }
-    let status = child.wait().context("the demo is lost")?;
+    let status = child.wait().context("what was started is lost")?;
     std::process::exit(status.code().unwrap_or(1))
 }
 
