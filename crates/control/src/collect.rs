@@ -74,7 +74,7 @@ impl Control {
                 keyed_after: None,
                 tampered: Some(TamperedRecord { seq: tampered.seq, what: tampered.to_string() }),
             }),
-            Err(error) => Err(internal(with_sources(&error))),
+            Err(error) => Err(internal(with_sources(&error)).with_hint(error.hint())),
         }
     }
 

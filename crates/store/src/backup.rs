@@ -31,7 +31,7 @@ pub use error::BackupError;
 pub use layout::{IN_BACKUP, LEFT_OUT};
 pub use restore::{restore, verify};
 
-use crate::journal::Record;
+use crate::journal::{Keying, Record};
 
 /// The format of the file that this program writes.
 pub const FORMAT: u32 = 2;
@@ -76,10 +76,22 @@ pub struct Summary {
     pub secrets: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Whether the key of the journal is in it. Where it lies outside the data folder it is not.
-    pub journal_key: bool,
+    /// Where the key of the journal is.
+    pub journal_key: KeyOf,
     /// Blobs that the journal names and that were lost or damaged already when the backup was taken.
     pub lost: Vec<Digest>,
+}
+
+/// Where the key of a journal that was backed up is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOf {
+    /// In the backup.
+    Backup,
+    /// Not in it, because it lies outside the data folder. Whoever restores it needs it.
+    Elsewhere,
+    /// There is none yet: the journal is of an older program.
+    Nobody,
 }
 
 /// The first entry: enough to refuse before anything is written.
@@ -110,7 +122,12 @@ struct Seen {
 }
 
 impl Summary {
-    fn of(header: &Header, contents: &Contents) -> Self {
+    fn of(header: &Header, contents: &Contents, keying: Keying) -> Self {
+        let journal_key = match keying {
+            _ if contents.files.contains_key(layout::KEY) => KeyOf::Backup,
+            Keying::Keyed => KeyOf::Elsewhere,
+            Keying::Chained => KeyOf::Nobody,
+        };
         let count =
             |folder: &str| contents.files.keys().filter(|path| path.starts_with(folder)).count() as u64;
         Self {
@@ -121,7 +138,7 @@ impl Summary {
             blobs: count("blobs/"),
             secrets: count("secrets/"),
             bytes: contents.files.values().map(|seen| seen.bytes).sum(),
-            journal_key: contents.files.contains_key(layout::KEY),
+            journal_key,
             lost: contents.lost.clone(),
         }
     }

@@ -32,7 +32,7 @@ pub use chain::{Tampered, Wrong};
 pub use error::{AppendError, JournalError};
 pub use export::{ExportError, ExportProblem, verify_export};
 pub use key_file::KeyPlace;
-pub use reader::{JournalReader, Verified};
+pub use reader::{JournalReader, Keying, Verified};
 pub use record::{GENESIS, Head, MAX_EVENT_BYTES, NewRecord, RECORD_FORMAT, Record};
 pub use snapshot::{MAX_SNAPSHOT_BYTES, Snapshot};
 

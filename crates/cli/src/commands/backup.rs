@@ -9,7 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::{Digest, Event, Timestamp};
 use lockstep_files::whole::Occupied;
-use lockstep_store::backup::{self, BackupError, BlobsOf, OnProgress, Progress as Done, Summary, Taking};
+use lockstep_store::backup::{
+    self, BackupError, BlobsOf, KeyOf, OnProgress, Progress as Done, Summary, Taking,
+};
 use lockstep_store::journal::Record;
 use serde::Serialize;
 
@@ -203,7 +205,7 @@ fn text(report: &Report, what: &str, place: &Path, next: &str, style: &Style) ->
         "  {versions} versions, {blobs} blobs, {secrets} secrets: {bytes} bytes, {file_bytes} in the file"
     );
     let _ = writeln!(text, "  the last record has hash {last_hash}");
-    if !summary.journal_key {
+    if summary.journal_key == KeyOf::Elsewhere {
         text.push_str("  the key of the journal is not in it: it lies outside the data folder, and a restored server needs it\n");
     }
     text.push_str(next);

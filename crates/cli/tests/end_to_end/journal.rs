@@ -85,7 +85,7 @@ fn a_key_may_lie_outside_the_data_folder_and_be_a_credential() {
     place.start_server_asking(&["--journal-key", &key]);
     assert_eq!(place.json(&["journal", "verify"])["keyed_after"], 0);
     let report = place.json(&["backup", "create", &place.path("backup"), "--data", &data]);
-    assert_eq!(report["journal_key"], false);
+    assert_eq!(report["journal_key"], "elsewhere");
     place.stop_server();
     let verify = ["journal", "verify", "--data", &data];
     place.run(&[&verify[..], &["--journal-key", &key]].concat());

@@ -19,7 +19,7 @@ use super::layout::{HEAD, Item, JOURNAL, KEY};
 use super::{
     BackupError, BlobsOf, CONTENTS, Contents, FORMAT, HEADER, Header, OnProgress, Progress, Seen, Summary,
 };
-use crate::journal::{Journal, JournalError, Verified};
+use crate::journal::{Journal, JournalError, Keying, Verified};
 
 /// Largest file that holds the head of a journal, or its key.
 const MAX_HEAD: u64 = 64 * 1024;
@@ -57,7 +57,7 @@ pub fn create(
     let items = items(taking.folder, &journal)?;
     let (header, contents) = write(taking, &unfinished, &journal, &items, on_progress)?;
     unfinished.give_name(taking.occupied)?;
-    Ok(Summary::of(&header, &contents))
+    Ok(Summary::of(&header, &contents, journal.keying))
 }
 
 /// The file that is being written, beside its final name and held by a lock; dropped, it is removed.
@@ -123,6 +123,7 @@ impl Drop for Unfinished {
 struct TakenJournal {
     folder: PathBuf,
     verified: Verified,
+    keying: Keying,
     blobs: BTreeSet<Digest>,
 }
 
@@ -153,7 +154,7 @@ impl TakenJournal {
             }
         })?;
         unknown.map_or(Ok(()), Err)?;
-        Ok(Self { folder: work.to_owned(), verified, blobs })
+        Ok(Self { folder: work.to_owned(), verified, keying: copy.keying(), blobs })
     }
 }
 

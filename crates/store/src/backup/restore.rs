@@ -19,7 +19,7 @@ use super::layout::Item;
 use super::{
     BackupError, BlobsOf, CONTENTS, Contents, FORMAT, HEADER, Header, OnProgress, Progress, Seen, Summary,
 };
-use crate::journal::Journal;
+use crate::journal::{Journal, Keying};
 
 /// Largest first entry.
 const MAX_HEADER: u64 = 64 * 1024;
@@ -169,11 +169,11 @@ fn unpack(
         // A damaged one is no blob; its name says what it should have been.
         tree::remove(&Item::Blob(*digest).below(folder)).map_err(BackupError::file(folder))?;
     }
-    check_journal(folder, &header, &contents, key.as_deref(), blobs_of)?;
+    let keying = check_journal(folder, &header, &contents, key.as_deref(), blobs_of)?;
     if keep == Keep::All {
         whole::sync_file_system_of(folder).map_err(BackupError::file(folder))?;
     }
-    Ok(Summary::of(&header, &contents))
+    Ok(Summary::of(&header, &contents, keying))
 }
 
 fn header(reader: &mut Reader) -> Result<Header, BackupError> {
@@ -295,14 +295,14 @@ fn compare(
     Ok(())
 }
 
-/// Checks the chain of the journal, and that nothing which it names is missing.
+/// Checks the journal, and that nothing which it names is missing; tells whether it has a key.
 fn check_journal(
     folder: &Path,
     header: &Header,
     contents: &Contents,
     key: Option<&[u8]>,
     blobs_of: BlobsOf<'_>,
-) -> Result<(), BackupError> {
+) -> Result<Keying, BackupError> {
     let journal = Journal::open_read_only(folder)?;
     let verified = match key {
         Some(key) => journal.verify_by_text(key)?,
@@ -327,7 +327,7 @@ fn check_journal(
             ControlFlow::Break(())
         }
     })?;
-    problem.map_or(Ok(()), Err)
+    problem.map_or_else(|| Ok(journal.keying()), Err)
 }
 
 fn missing(

@@ -41,6 +41,15 @@ impl Verified {
     }
 }
 
+/// Whether a journal carries codes of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keying {
+    /// It does.
+    Keyed,
+    /// It is of an older program.
+    Chained,
+}
+
 /// The journal of one data folder, for reading.
 #[derive(Debug)]
 pub struct JournalReader {
@@ -65,6 +74,15 @@ impl JournalReader {
         let (db, format) = open(&path)?;
         let (head_path, key_file) = (folder.join(super::HEAD_FILE), KeyFile::of(folder, place));
         Ok(Self { db, format, path, head_path, key_file })
+    }
+
+    /// Tells whether the journal carries codes of a key.
+    #[must_use]
+    pub const fn keying(&self) -> Keying {
+        match self.format {
+            Format::Keyed => Keying::Keyed,
+            Format::Empty | Format::Chained => Keying::Chained,
+        }
     }
 
     /// Returns the number and stored hash of the last record.

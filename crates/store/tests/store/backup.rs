@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_domain::{Digest, Timestamp};
 use lockstep_files::whole::Occupied;
-use lockstep_store::backup::{self, BackupError, Progress, Summary, Taking};
+use lockstep_store::backup::{self, BackupError, KeyOf, Progress, Summary, Taking};
 use lockstep_store::blobs::{Blobs, GcMode};
 use lockstep_store::journal::{Journal, JournalError, KeyPlace, Record};
 use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 
 use crate::disk_full::SmallDisk;
-use crate::support::new;
+use crate::support::{new, of_format_1};
 
 /// A data folder as a server leaves it, with a journal whose records each name a blob.
 struct Data {
@@ -559,7 +559,7 @@ fn a_full_disk_leaves_nothing_behind() {
 fn the_key_of_the_journal_is_in_a_backup_where_it_lies_in_the_data_folder_and_only_there() {
     let data = Data::with(3);
     let with_key = data.create(Occupied::Refuse).unwrap();
-    assert!(with_key.journal_key);
+    assert_eq!(with_key.journal_key, KeyOf::Backup);
     let (folder, _) = data.restore("with-key").unwrap();
     assert_eq!(mode(&folder.join("journal.key")), 0o600);
     assert_eq!(Journal::open_read_only(&folder).unwrap().verify().unwrap().keyed_after, Some(0));
@@ -568,11 +568,30 @@ fn the_key_of_the_journal_is_in_a_backup_where_it_lies_in_the_data_folder_and_on
     let elsewhere = data.place.path().join("key");
     fs::rename(data.folder().join("journal.key"), &elsewhere).unwrap();
     let without = data.create(Occupied::Replace).unwrap();
-    assert!(!without.journal_key && !verify(&data.file()).unwrap().journal_key);
+    assert_eq!((without.journal_key, verify(&data.file()).unwrap()), (KeyOf::Elsewhere, without));
     let (folder, _) = data.restore("without-key").unwrap();
     let refused = Journal::open(&folder).unwrap_err();
     assert!(matches!(refused, JournalError::KeyMissing { .. }), "{refused}");
     Journal::open_with(&folder, &KeyPlace::File(elsewhere)).unwrap();
+}
+
+#[test]
+fn a_journal_of_an_older_release_is_backed_up_restored_and_then_gets_its_key() {
+    let (old, place) = (of_format_1(), tempfile::tempdir().unwrap());
+    let (file, folder) = (place.path().join("backup"), place.path().join("data"));
+    let taking = Taking {
+        folder: old.path(),
+        file: &file,
+        occupied: Occupied::Refuse,
+        now: Timestamp(1_000),
+        program: "test",
+    };
+    let none = &mut |_: &Record| Ok(Vec::new());
+    assert_eq!(backup::create(&taking, none, &mut |_| {}).unwrap().journal_key, KeyOf::Nobody);
+    let restored = backup::restore(&file, &folder, none, &mut |_| {}).unwrap();
+    assert_eq!((restored.seq, restored.journal_key), (3, KeyOf::Nobody));
+    drop(Journal::open(&folder).unwrap());
+    assert_eq!(Journal::open_read_only(&folder).unwrap().verify().unwrap().keyed_after, Some(3));
 }
 
 #[test]
