@@ -1,11 +1,14 @@
 //! Starting instances: artifact, variables, secrets, driver. And the listening of the environments' gateways.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_api::Problem;
+use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::service::{Service, Version};
@@ -13,7 +16,7 @@ use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState,
     VersionNumber,
 };
-use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, Unpacked};
+use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
 
 use crate::random::random_hex;
 use crate::{Control, internal, lock, not_found};
@@ -43,20 +46,23 @@ impl Control {
         lock(&self.launches).insert(id.clone(), instance);
         let (control, environment, arm) = (Arc::clone(self), environment.clone(), arm.clone());
         self.spawn(async move {
-            if let Err(reason) = control.start(&environment, &arm, id.clone()).await {
-                tracing::warn!(instance = %id, reason, "an instance could not be started");
-                control.give_up(&environment.name, &id, reason);
+            if let Err(failed) = control.start(&environment, &arm, id.clone()).await {
+                let NotStarted { reason, fault } = &failed;
+                tracing::warn!(instance = %id, reason, ?fault, "an instance could not be started");
+                control.give_up(&environment.name, &id, failed);
             }
             control.wake(&environment.name);
         });
     }
 
-    async fn start(&self, environment: &Environment, arm: &Arm, id: InstanceId) -> Result<(), String> {
+    async fn start(&self, environment: &Environment, arm: &Arm, id: InstanceId) -> Result<(), NotStarted> {
         let world = self.ledger.world();
-        let version = world.version(&arm.version_ref()).ok_or("the version is not known")?;
+        let version = world
+            .version(&arm.version_ref())
+            .ok_or_else(|| NotStarted::of_host("the version is not known"))?;
         let _not_removed_meanwhile = self.unpacked.read().await;
         self.unpack(version.artifact.digest).await?;
-        let variables = self.variables(environment, arm, version, &id)?;
+        let variables = self.variables(environment, arm, version, &id).map_err(NotStarted::of_host)?;
         let spec = InstanceSpec {
             id,
             environment: environment.name.clone(),
@@ -66,23 +72,29 @@ impl Control {
             release: version.artifact.digest,
         };
         if self.registry.is_told(&environment.name, &spec.id) {
-            return Err("it was told to end before it was started".into());
+            return Err(NotStarted::of_host("it was told to end before it was started"));
         }
         let noted = tokio::task::block_in_place(|| self.place.note_done(world.seq));
-        noted.map_err(|error| format!("what is done cannot be noted in the data folder: {error}"))?;
-        self.driver.start(spec).await.map_err(|error| with_sources(&error))
+        noted.map_err(|error| NotStarted {
+            reason: format!("what is done cannot be noted in the data folder: {error}"),
+            fault: of_place(&error),
+        })?;
+        self.driver.start(spec).await.map_err(NotStarted::from)
     }
 
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
-    fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, reason: String) {
+    fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, failed: NotStarted) {
         let told = self.registry.is_told(environment, id);
         if let Some(launch) = lock(&self.launches).get_mut(id) {
-            launch.state = if told { InstanceState::Stopped } else { InstanceState::Failed { reason } };
+            launch.state = match told {
+                true => InstanceState::Stopped,
+                false => InstanceState::failed(failed.reason, failed.fault),
+            };
         }
     }
 
     /// Unpacks an artifact once. Its bytes are checked as a whole before the first of them is used.
-    async fn unpack(&self, digest: Digest) -> Result<(), String> {
+    async fn unpack(&self, digest: Digest) -> Result<(), NotStarted> {
         match self.driver.unpacked(&digest).await {
             Unpacked::Good(_) => return Ok(()),
             Unpacked::Missing => {}
@@ -93,10 +105,10 @@ impl Control {
         let path = self.scratch(&format!("artifact-{}", digest.short()))?;
         let copied = tokio::task::block_in_place(|| self.blobs.copy_verified_to(&digest, &path));
         let unpacked = match copied {
-            Err(error) => Err(with_sources(&error)),
+            Err(error) => Err(NotStarted { reason: with_sources(&error), fault: fault_of(&error) }),
             Ok(()) => match std::fs::File::open(&path) {
-                Err(error) => Err(error.to_string()),
-                Ok(file) => self.driver.unpack(digest, file).await.map_err(|error| with_sources(&error)),
+                Err(error) => Err(NotStarted { reason: error.to_string(), fault: of_place(&error) }),
+                Ok(file) => self.driver.unpack(digest, file).await.map_err(NotStarted::from),
             },
         };
         // What is left over is cleaned at the next start; the artifact itself is in the blob store.
@@ -104,10 +116,11 @@ impl Control {
         unpacked.map(|_| ())
     }
 
-    fn scratch(&self, name: &str) -> Result<PathBuf, String> {
+    fn scratch(&self, name: &str) -> Result<PathBuf, NotStarted> {
         let folder = self.config.folder.join(SCRATCH);
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let unique = random_hex(4).map_err(|error| error.to_string())?;
+        let failed = |error: io::Error| NotStarted { reason: error.to_string(), fault: of_place(&error) };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        let unique = random_hex(4).map_err(failed)?;
         Ok(folder.join(format!("{name}-{unique}")))
     }
 
@@ -239,13 +252,65 @@ fn may_be_of(service: &Service, id: &InstanceId) -> bool {
     version.is_some_and(|rest| service.versions.keys().any(|number| named(rest, number)))
 }
 
+/// Why an instance was not started, and whose doing that is.
+struct NotStarted {
+    reason: String,
+    fault: Fault,
+}
+
+impl NotStarted {
+    fn of_host(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), fault: Fault::Host }
+    }
+}
+
+impl From<StartError> for NotStarted {
+    fn from(error: StartError) -> Self {
+        let fault = match &error {
+            StartError::PortInUse { .. } => Fault::Port,
+            StartError::EmptyCommand { .. } => Fault::Start,
+            other => fault_of(other),
+        };
+        Self { reason: with_sources(&error), fault }
+    }
+}
+
+impl From<UnpackError> for NotStarted {
+    fn from(error: UnpackError) -> Self {
+        let fault = match &error {
+            UnpackError::Read { .. } | UnpackError::Write { .. } => fault_of(&error),
+            // What is in the artifact is the version's own doing.
+            _ => Fault::Start,
+        };
+        Self { reason: with_sources(&error), fault }
+    }
+}
+
+/// Says whether an error of the place is the disk's: by the first cause that the system has told.
+fn fault_of(error: &(dyn Error + 'static)) -> Fault {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(told) = error.downcast_ref::<io::Error>() {
+            return of_place(told);
+        }
+        cause = error.source();
+    }
+    Fault::Host
+}
+
+fn of_place(error: &io::Error) -> Fault {
+    use ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let disk = matches!(error.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull);
+    if disk { Fault::Disk } else { Fault::Host }
+}
+
 fn new_id(arm: &Arm) -> Result<InstanceId, Problem> {
     let unique = random_hex(3).map_err(internal)?;
     format!("{}-{}-{}-{unique}", arm.service, arm.version, arm.config).parse().map_err(internal)
 }
 
 /// Writes an error with all its causes on one line.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
+use lockstep_domain::fault::Cause;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::Refusal;
@@ -159,7 +160,7 @@ impl Control {
                 Some(operation) => {
                     let separator = if reason.is_empty() { "" } else { ": " };
                     let cause = format!("{actor} took it back{separator}{reason}");
-                    Ok((vec![revert(&operation, cause)], Some(operation)))
+                    Ok((vec![revert(&operation, Cause::of_nobody(cause))], Some(operation)))
                 }
             })
         })?;
@@ -300,6 +301,7 @@ fn begin(
         plan,
         begun: now,
         phase: Phase::Preparing { wave: 0, since: now },
+        proof: String::new(),
     }
 }
 

@@ -134,6 +134,27 @@ impl Baselines {
         self.0.iter().rev()
     }
 
+    /// Returns the first one that had a version of a service.
+    #[must_use]
+    pub fn first_with(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Baseline> {
+        let has = |baseline: &&Baseline| baseline.entries.get(service).is_some_and(|e| e.version == *version);
+        self.0.iter().find(has)
+    }
+
+    /// Returns the newest one that had a version of a service.
+    #[must_use]
+    pub fn last_with(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Baseline> {
+        let has = |baseline: &&Baseline| baseline.entries.get(service).is_some_and(|e| e.version == *version);
+        self.newest_first().find(has)
+    }
+
+    /// Tells whether a version came to the environment before another one did; both must have been there.
+    #[must_use]
+    pub fn came_before(&self, service: &ServiceName, one: &VersionNumber, other: &VersionNumber) -> bool {
+        let first = |version| self.first_with(service, version).map(|baseline| baseline.number);
+        first(one).zip(first(other)).is_some_and(|(one, other)| one < other)
+    }
+
     /// Adds a new current one and returns its number.
     pub fn push(&mut self, operation: OperationId, at: Timestamp, entries: Entries) -> u64 {
         let parent = self.current().number;

@@ -203,6 +203,13 @@ impl Environment {
         self.settings = settings.clone();
     }
 
+    /// Adds to what was seen of the operation under way. Folding only.
+    pub(crate) fn prove(&mut self, id: OperationId, proof: &str) {
+        if let Some(operation) = self.operation.as_mut().filter(|operation| operation.id == id) {
+            Arc::make_mut(operation).prove(proof);
+        }
+    }
+
     /// Changes the phase of the operation under way. Folding only.
     pub(crate) fn set_phase(&mut self, id: OperationId, phase: Phase) -> bool {
         match &mut self.operation {

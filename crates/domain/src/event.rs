@@ -12,6 +12,7 @@ use crate::branch::BranchPolicy;
 use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
+use crate::fault::Blame;
 use crate::instance::InstanceId;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
@@ -128,6 +129,9 @@ pub enum Event {
         environment: EnvironmentName,
         /// Index of the wave whose instances are made healthy now.
         wave: usize,
+        /// What let the last step of the wave before pass.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        proof: String,
     },
     /// A wave was given a share of the requests.
     WaveShifted {
@@ -150,6 +154,9 @@ pub enum Event {
         environment: EnvironmentName,
         /// Why.
         cause: String,
+        /// The arms that failed, and for what. An older release did not say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        blamed: Vec<Blame>,
     },
     /// An operation is over and its target is the new baseline.
     OperationDone {
@@ -159,6 +166,9 @@ pub enum Event {
         environment: EnvironmentName,
         /// The number of the new baseline; the current one where nothing moved.
         baseline: u64,
+        /// What let its last step pass; empty where nothing was watched, or an older release did it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        proof: String,
     },
     /// An operation is over and everything is as before it.
     OperationReverted {

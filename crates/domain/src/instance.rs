@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::fault::Fault;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -156,6 +157,9 @@ pub enum InstanceState {
     Failed {
         /// Why, with the end of its log where that helps.
         reason: String,
+        /// Whose doing it was. What an older release reported was its own.
+        #[serde(default, skip_serializing_if = "Fault::is_start")]
+        fault: Fault,
     },
 }
 
@@ -164,6 +168,12 @@ impl InstanceState {
     #[must_use]
     pub const fn is_healthy(&self) -> bool {
         matches!(self, Self::Healthy)
+    }
+
+    /// Makes the state of an instance that will not be started again.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>, fault: Fault) -> Self {
+        Self::Failed { reason: reason.into(), fault }
     }
 
     /// Returns how an instance that was told to end is, whatever was reported of it last: a report from before must not

@@ -18,6 +18,7 @@ pub mod edition;
 pub mod environment;
 pub mod event;
 pub mod evidence;
+pub mod fault;
 pub mod fleet;
 pub mod gateway;
 pub mod gateway_rules;
@@ -40,6 +41,7 @@ pub mod stay;
 pub mod time;
 pub mod verdict;
 pub mod version;
+pub mod ways_back;
 pub mod world;
 
 pub use baseline::{Baseline, BaselineEntry, OperationId};

@@ -94,7 +94,7 @@ fn is_sick(run: &RunSpec, instance: &Instance, now: Timestamp) -> bool {
 pub fn sickness(instance: &Instance) -> String {
     match &instance.state {
         InstanceState::Unhealthy { reason } => format!("unhealthy: {reason}"),
-        InstanceState::Failed { reason } => format!("failed: {reason}"),
+        InstanceState::Failed { reason, .. } => format!("failed: {reason}"),
         InstanceState::Starting => "not healthy yet".to_owned(),
         _ => "told to end".to_owned(),
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
+use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
@@ -32,6 +33,19 @@ pub struct Operation {
     pub begun: Timestamp,
     /// How far it has come.
     pub phase: Phase,
+    /// What was seen that let the last step of each wave pass; empty where nothing was watched, or an older release did it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub proof: String,
+}
+
+impl Operation {
+    /// Adds what let a wave pass. Folding only.
+    pub(crate) fn prove(&mut self, proof: &str) {
+        if !proof.is_empty() {
+            let separator = if self.proof.is_empty() { "" } else { "; " };
+            self.proof = format!("{}{separator}{proof}", self.proof);
+        }
+    }
 }
 
 /// How an intent is carried out.
@@ -282,6 +296,9 @@ pub enum Phase {
     Reverting {
         /// Why.
         cause: String,
+        /// The arms that failed, and for what.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        blamed: Vec<Blame>,
         /// Since when.
         since: Timestamp,
     },
@@ -296,6 +313,9 @@ pub enum Phase {
     Reverted {
         /// Why.
         cause: String,
+        /// The arms that failed, and for what.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        blamed: Vec<Blame>,
         /// Since when.
         at: Timestamp,
     },
@@ -306,6 +326,12 @@ impl Phase {
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Reverted { .. })
+    }
+
+    /// Tells whether its target is a baseline.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        matches!(self, Self::Done { .. })
     }
 
     /// Returns the point where the operation ended.

@@ -14,11 +14,11 @@ use crate::intent::{Intent, Leaving, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Move, Plan, Readiness, Reason};
 use crate::time::Timestamp;
-use crate::world::World;
 
 use order::{Direction, order};
 pub use refusal::Refusal;
 use resolve::Resolved;
+pub(crate) use resolve::is_forward;
 
 /// Plans an intent for an environment.
 ///
@@ -107,7 +107,7 @@ fn assemble(
     });
     let waves = waves.collect();
     let (holds, leaving) = match resolved.direction {
-        Direction::Back => (held_after(changes, relation.world), Leaving::Ends),
+        Direction::Back => (held_after(changes, environment), Leaving::Ends),
         Direction::Forward => (Vec::new(), Leaving::Warm),
     };
     Plan {
@@ -142,26 +142,17 @@ fn make_move(
     }
 }
 
-/// A service that goes back from one version to a lower one leaves a version that must not come again by itself.
-fn held_after(changes: &[EntryChange], world: &World) -> Vec<ServiceName> {
+/// A service that goes back from a version to one that came here before it leaves one that must not come again by itself.
+/// It is the order in which they came and not that of their numbers, because a fix of an old line may be the newer one.
+fn held_after(changes: &[EntryChange], environment: &Environment) -> Vec<ServiceName> {
     changes
         .iter()
         .filter(|change| match (&change.from, &change.to) {
             (Some(from), Some(to)) => {
-                from.version != to.version && recorded_before(world, change, &to.version, &from.version)
+                environment.baselines.came_before(&change.service, &to.version, &from.version)
             }
             _ => false,
         })
         .map(|change| change.service.clone())
         .collect()
-}
-
-fn recorded_before(
-    world: &World,
-    change: &EntryChange,
-    earlier: &crate::version::VersionNumber,
-    later: &crate::version::VersionNumber,
-) -> bool {
-    let recorded = |number| world.find_version(&change.service, number).map(|version| version.recorded);
-    recorded(earlier) <= recorded(later)
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::baseline::BaselineEntry;
 use crate::environment::{Environment, Hold};
 use crate::event::Event;
+use crate::fault::{Cause, Fault};
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::intent::{Intent, Strategy};
@@ -227,8 +228,8 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
         Phase::Shifted { wave, step, since } => {
             watch(environment, operation, observed, At { wave: *wave, step: *step, since: *since, now })
         }
-        Phase::Reverting { cause, .. } => match observed.tables {
-            Tables::Applied => reverted(operation, cause, now),
+        Phase::Reverting { .. } => match observed.tables {
+            Tables::Applied => reverted(operation, now),
             Tables::Pending => vec![],
         },
         Phase::Done { .. } | Phase::Reverted { .. } => vec![],
@@ -240,21 +241,21 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     let kept = kept_arms(environment, operation);
     let targets: Vec<_> =
         prepared(operation).into_iter().filter_map(Move::to_arm).chain(kept.iter().cloned()).collect();
-    if let Some(cause) = targets.iter().find_map(|arm| failure(operation, observed, arm)) {
+    if let Some(cause) = Cause::all(targets.iter().filter_map(|arm| failure(operation, observed, arm))) {
         return vec![revert(operation, cause)];
     }
-    let lacking = targets.iter().find(|arm| {
+    let lacking = targets.iter().filter(|arm| {
         Fleet::serving(environment, observed, arm).healthy() < environment.replicas_of(&arm.service)
     });
-    if let Some(arm) = lacking {
+    if let Some(cause) = Cause::all(lacking.map(|arm| lack(environment, observed, arm))) {
         let given_up = now >= since.plus_ms(patience_ms(look.world, environment, operation));
-        return if given_up { vec![revert(operation, lack(environment, observed, arm))] } else { vec![] };
+        return if given_up { vec![revert(operation, cause)] } else { vec![] };
     }
     if !kept.iter().all(|arm| is_settled(look, arm)) {
         return vec![];
     }
     let Some(moves) = operation.plan.waves.get(wave) else {
-        return done(environment, operation);
+        return done(environment, operation, String::new());
     };
     let names: Vec<_> = moves.iter().filter_map(Move::to_arm).map(|arm| arm.to_string()).collect();
     let reason =
@@ -309,27 +310,34 @@ fn patience_ms(world: &World, environment: &Environment, operation: &Operation) 
     longest.saturating_add(PREPARED_WITHIN_MS).saturating_mul(rounds)
 }
 
-/// Says what an operation waited for in vain.
-fn lack(environment: &Environment, observed: &Observed, arm: &Arm) -> String {
+/// Says what an operation waited for in vain. What runs and is not healthy is its own doing; what never came to run is not.
+fn lack(environment: &Environment, observed: &Observed, arm: &Arm) -> Cause {
     let fleet = Fleet::serving(environment, observed, arm);
     let (healthy, wanted) = (fleet.healthy(), environment.replicas_of(&arm.service));
     let others = fleet.standing.iter().chain(&fleet.coming).filter(|instance| !instance.state.is_healthy());
-    let others: Vec<_> =
-        others.map(|instance| format!("{} is {}", instance.id, mend::sickness(instance))).collect();
-    let others = if others.is_empty() { "no other runs".to_owned() } else { others.join(", ") };
-    format!("{arm} had {healthy} of {wanted} instances healthy when the time was over: {others}")
+    let others: Vec<_> = others.copied().collect();
+    let has_run = |instance: &&Instance| {
+        instance.restarts > 0 || matches!(instance.state, InstanceState::Unhealthy { .. })
+    };
+    let fault = if others.iter().any(has_run) { Fault::Start } else { Fault::Host };
+    let said = others.iter().map(|instance| format!("{} is {}", instance.id, mend::sickness(instance)));
+    let said = said.collect::<Vec<_>>().join(", ");
+    let said = if said.is_empty() { "no other runs" } else { &said };
+    let words = format!("{arm} had {healthy} of {wanted} instances healthy when the time was over: {said}");
+    Cause::of(arm, fault, words)
 }
 
 /// An instance of a new arm that failed since the operation began takes the operation back.
-fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<String> {
+fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<Cause> {
     let restarted = |instance: &&Instance| operation.plan.restarts.contains(&instance.id);
     let fresh = observed.of(arm).filter(|instance| instance.since >= operation.begun && !restarted(instance));
-    fresh.into_iter().find_map(|instance| match &instance.state {
-        InstanceState::Failed { reason } => {
-            Some(format!("{} did not become healthy: {reason}", instance.arm))
-        }
+    let failed = fresh.filter_map(|instance| match &instance.state {
+        InstanceState::Failed { reason, fault } => Some((reason, *fault)),
         _ => None,
-    })
+    });
+    // What one of them did itself is not excused by what happened to another.
+    let (reason, fault) = failed.max_by_key(|(_, fault)| fault.is_own())?;
+    Some(Cause::of(arm, fault, format!("{arm} did not become healthy: {reason}")))
 }
 
 #[derive(Clone, Copy)]
@@ -343,15 +351,18 @@ struct At {
 fn watch(environment: &Environment, operation: &Operation, observed: &Observed, at: At) -> Vec<Event> {
     let moves = operation.plan.waves.get(at.wave).map(Vec::as_slice).unwrap_or_default();
     let steps = operation.plan.steps_of(at.wave);
-    let Some(step) = steps.get(at.step) else { return done(environment, operation) };
-    let mut reasons = Vec::new();
+    let Some(step) = steps.get(at.step) else { return done(environment, operation, String::new()) };
+    let (mut reasons, mut failed) = (Vec::new(), Vec::new());
     let mut waiting = observed.tables == Tables::Pending;
     for part in moves {
         match verdict_on(operation, part, observed) {
-            Verdict::Fail { why } => return vec![revert(operation, why)],
+            Verdict::Fail { why } => failed.extend(part.to_arm().map(|arm| blame(observed, &arm, why))),
             Verdict::None { .. } => waiting = true,
             Verdict::Pass { why } => reasons.push(why),
         }
+    }
+    if let Some(cause) = Cause::all(failed) {
+        return vec![revert(operation, cause)];
     }
     let baked = at.now.since_ms(at.since.max(observed.counting_since)) >= step.bake_ms;
     if waiting || !baked {
@@ -365,9 +376,24 @@ fn watch(environment: &Environment, operation: &Operation, observed: &Observed, 
             operation: operation.id,
             environment: operation.environment.clone(),
             wave: at.wave + 1,
+            proof: reasons.join("; "),
         }];
     }
-    done(environment, operation)
+    done(environment, operation, reasons.join("; "))
+}
+
+/// Blames an arm on trial: for its requests, or where it has no healthy instance any more, for what happened to those.
+fn blame(observed: &Observed, arm: &Arm, why: String) -> Cause {
+    let faults: Vec<_> = observed
+        .of(arm)
+        .filter_map(|instance| match &instance.state {
+            InstanceState::Failed { fault, .. } => Some(*fault),
+            _ => None,
+        })
+        .collect();
+    let gone = observed.alive(arm) == 0;
+    let excuse = faults.first().filter(|_| gone && faults.iter().all(|fault| !fault.is_own()));
+    Cause::of(arm, excuse.copied().unwrap_or(Fault::Verdict), why)
 }
 
 fn verdict_on(operation: &Operation, part: &Move, observed: &Observed) -> Verdict {
@@ -402,15 +428,17 @@ fn shift(operation: &Operation, wave: usize, step: usize, reason: String) -> Eve
 
 /// Returns the event that takes an operation back.
 #[must_use]
-pub fn revert(operation: &Operation, cause: String) -> Event {
-    Event::OperationReverting { operation: operation.id, environment: operation.environment.clone(), cause }
+pub fn revert(operation: &Operation, cause: Cause) -> Event {
+    let Cause { words: cause, blamed } = cause;
+    let environment = operation.environment.clone();
+    Event::OperationReverting { operation: operation.id, environment, cause, blamed }
 }
 
-fn done(environment: &Environment, operation: &Operation) -> Vec<Event> {
+fn done(environment: &Environment, operation: &Operation, proof: String) -> Vec<Event> {
     let moves = u64::from(operation.plan.moves().next().is_some());
     let baseline = environment.baselines.current().number + moves;
     let name = &operation.environment;
-    let over = Event::OperationDone { operation: operation.id, environment: name.clone(), baseline };
+    let over = Event::OperationDone { operation: operation.id, environment: name.clone(), baseline, proof };
     let reason = format!("{} took it back in operation {}", operation.actor, operation.id);
     let held = operation.plan.moves().filter(|part| operation.plan.holds.contains(&part.service));
     let held = held.filter_map(|part| Some(part.from_arm()?.version_ref()));
@@ -419,20 +447,21 @@ fn done(environment: &Environment, operation: &Operation) -> Vec<Event> {
     std::iter::once(over).chain(holds).collect()
 }
 
-fn reverted(operation: &Operation, cause: &str, now: Timestamp) -> Vec<Event> {
+/// Returns the events that end the taking back of an operation. Only what is to blame is held: an innocent companion, and
+/// what met a full disk, may come again.
+#[must_use]
+pub fn reverted(operation: &Operation, now: Timestamp) -> Vec<Event> {
     let over =
         Event::OperationReverted { operation: operation.id, environment: operation.environment.clone() };
+    let Phase::Reverting { cause, blamed, .. } = &operation.phase else { return vec![over] };
     let version_changes = |part: &&Move| match (&part.from, &part.to) {
         (Some(from), Some(to)) => from.version != to.version,
         (None, Some(_)) => true,
         _ => false,
     };
-    // Only what the cause names is held, so that an innocent companion may come again.
-    let blamed =
-        |part: &&Move| part.to_arm().is_some_and(|arm| cause.contains(&arm.version_ref().to_string()));
-    let moved = operation.plan.moves().filter(version_changes).filter(blamed);
-    let holds = moved.filter_map(|part| Some(part.to_arm()?.version_ref()));
-    let holds = holds.map(|version| hold(operation, version, cause.to_owned(), now, Actor::lockstep()));
+    let guilty = |arm: &Arm| blamed.iter().any(|blame| blame.fault.is_own() && blame.arm == *arm);
+    let moved = operation.plan.moves().filter(version_changes).filter_map(Move::to_arm).filter(guilty);
+    let holds = moved.map(|arm| hold(operation, arm.version_ref(), cause.clone(), now, Actor::lockstep()));
     std::iter::once(over).chain(holds).collect()
 }
 

@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 1;
+pub const WORLD_FORMAT: u32 = 2;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -213,16 +213,19 @@ impl World {
                 environment.take_settings(settings, at);
                 Ok(())
             }
-            Event::WavePrepared { operation, wave, .. } => {
+            Event::WavePrepared { operation, wave, proof, .. } => {
+                environment.prove(*operation, proof);
                 advance(environment, *operation, Phase::Preparing { wave: *wave, since: at })
             }
             Event::WaveShifted { operation, wave, step, .. } => {
                 advance(environment, *operation, Phase::Shifted { wave: *wave, step: *step, since: at })
             }
-            Event::OperationReverting { operation, cause, .. } => {
-                advance(environment, *operation, Phase::Reverting { cause: cause.clone(), since: at })
+            Event::OperationReverting { operation, cause, blamed, .. } => {
+                let (cause, blamed) = (cause.clone(), blamed.clone());
+                advance(environment, *operation, Phase::Reverting { cause, blamed, since: at })
             }
-            Event::OperationDone { operation, baseline, .. } => {
+            Event::OperationDone { operation, baseline, proof, .. } => {
+                environment.prove(*operation, proof);
                 finish(environment, *operation, *baseline, at)
             }
             Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
@@ -313,11 +316,13 @@ fn finish(
 }
 
 fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> Result<(), String> {
-    let cause = match environment.operation.as_ref().map(|operation| &operation.phase) {
-        Some(Phase::Reverting { cause, .. }) => cause.clone(),
+    let reverted = match environment.operation.as_ref().map(|operation| &operation.phase) {
+        Some(Phase::Reverting { cause, blamed, .. }) => {
+            Phase::Reverted { cause: cause.clone(), blamed: blamed.clone(), at }
+        }
         _ => return Err(format!("operation {id} is not being taken back")),
     };
-    advance(environment, id, Phase::Reverted { cause, at })?;
+    advance(environment, id, reverted)?;
     let replicas = environment.operation.as_ref().and_then(|operation| operation.plan.replicas.clone());
     if let Some(new) = replicas {
         environment.replicas.insert(new.service, new.before);

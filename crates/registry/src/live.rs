@@ -443,7 +443,7 @@ mod tests {
         let first = live.observe(vec![instance(InstanceState::Healthy)], Timestamp(1_000));
         assert_eq!(first.instances[0].since, Timestamp(900));
         assert_eq!(first.unrouted_since.len(), 1);
-        let failed = InstanceState::Failed { reason: "gone".into() };
+        let failed = InstanceState::failed("gone", lockstep_domain::fault::Fault::Crash);
         let second = live.observe(vec![instance(failed)], Timestamp(1_500));
         assert_eq!(second.instances[0].since, Timestamp(1_500));
     }

@@ -64,6 +64,7 @@ impl Troubles {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_domain::fault::Fault;
     use lockstep_domain::{ConfigRevision, VersionNumber};
 
     use super::*;
@@ -82,7 +83,7 @@ mod tests {
     }
 
     fn failed() -> InstanceState {
-        InstanceState::Failed { reason: "gone".into() }
+        InstanceState::failed("gone", Fault::Crash)
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod driver;
 mod ended;
+mod fault;
 mod folder;
 mod health;
 mod logs;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use lockstep_domain::InstanceState;
+use lockstep_domain::fault::Fault;
 use lockstep_domain::run::RunSpec;
 
 use crate::status::Status;
@@ -27,13 +28,20 @@ pub(crate) enum Input {
     /// The process runs.
     Started,
     /// The process cannot be started, and trying again would not help.
-    CannotStart(String),
+    CannotStart(Trouble),
     /// The process has ended, and nothing that it started is left.
     Ended(String),
     /// A health check has ended: it was answered well, or says why not.
     Checked(Result<(), String>),
     /// The instance shall end.
     StopAsked,
+}
+
+/// Why the process of an instance cannot be started, and whose doing that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) why: String,
+    pub(crate) fault: Fault,
 }
 
 /// What to do.
@@ -118,7 +126,9 @@ impl Machine {
         match input {
             Input::Time => {}
             Input::Started => self.started(now),
-            Input::CannotStart(why) => self.phase = Phase::Over(InstanceState::Failed { reason: why }),
+            Input::CannotStart(Trouble { why, fault }) => {
+                self.phase = Phase::Over(InstanceState::failed(why, fault));
+            }
             Input::Ended(how) => self.ended(&how, now),
             Input::Checked(result) => self.checked(result, now),
             Input::StopAsked => actions.extend(self.stop_asked(now)),
@@ -192,7 +202,7 @@ impl Machine {
     fn start_timed_out(&mut self, now: Duration) -> Action {
         let (limit, trouble) = (self.run.health.start_timeout_ms, &self.trouble);
         let reason = format!("not healthy within {limit} ms: {trouble}");
-        self.end(InstanceState::Failed { reason }, now)
+        self.end(InstanceState::failed(reason, Fault::Start), now)
     }
 
     fn end(&mut self, after: InstanceState, now: Duration) -> Action {
@@ -236,7 +246,7 @@ impl Machine {
                 1 => format!("ended with {how}, and is not to be started again"),
                 _ => format!("ended {ends} times in a row, the last time with {how}"),
             };
-            self.phase = Phase::Over(InstanceState::Failed { reason });
+            self.phase = Phase::Over(InstanceState::failed(reason, Fault::Crash));
             return;
         }
         let pause = backoff(&self.run, ends);

@@ -25,6 +25,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lockstep_domain::fault::Fault;
 use lockstep_files::{foreign, tree};
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
@@ -32,11 +33,12 @@ use rustix::process::Pid;
 use self::children::{Child, Children, Exit};
 use self::control::Watchers;
 use self::output::{Log, Output};
+use crate::fault;
 use crate::folder::InstanceFolder;
 use crate::logs;
 use crate::logs::disk::LogFolder;
 use crate::logs::writer::LogWriter;
-use crate::machine::{Action, Input, Machine};
+use crate::machine::{Action, Input, Machine, Trouble};
 use crate::process::{Belongings, ProcessIdentity, ports, wait_for};
 use crate::spec::SpecFile;
 use crate::status::Status;
@@ -279,17 +281,17 @@ impl Supervisor {
     fn spawn(&mut self) -> Input {
         match self.try_spawn() {
             Ok(()) => Input::Started,
-            Err(why) => {
-                self.log.note(&why);
+            Err(trouble) => {
+                self.log.note(&trouble.why);
                 self.clear(None);
                 (self.process, self.status.process) = (None, None);
-                Input::CannotStart(why)
+                Input::CannotStart(trouble)
             }
         }
     }
 
-    fn try_spawn(&mut self) -> Result<(), String> {
-        ports::wait_free(self.spec.port)?;
+    fn try_spawn(&mut self) -> Result<(), Trouble> {
+        ports::wait_free(self.spec.port).map_err(|why| Trouble { why, fault: Fault::Port })?;
         for path in launch::furnish(&self.folder, &self.spec)? {
             self.log.note(&format!(
                 "`{}` was replaced by the process before, and is as released again",
@@ -305,7 +307,7 @@ impl Supervisor {
         self.status.process = ProcessIdentity::of(child.pid);
         self.is_saved = false;
         let watched = self.watch(Process::Child(Arc::new(child)));
-        watched.map_err(|error| format!("the process cannot be watched: {error}"))
+        watched.map_err(|error| Trouble::of_place(format!("the process cannot be watched: {error}"), &error))
     }
 
     /// Reports the end of the process as an event.
@@ -379,7 +381,7 @@ impl Supervisor {
                 next.since = logs::now();
             }
             self.log.note(&wording::note_of(&state));
-            next.state = wording::with_log(state, &self.folder.log());
+            next.state = wording::with_log(fault::excused(state, self.folder.path()), &self.folder.log());
         }
         if next != self.status || !self.is_saved {
             self.status = next;

@@ -147,7 +147,7 @@ fn state(state: &InstanceState) -> String {
         InstanceState::Unhealthy { reason } => format!("unhealthy: {}", first_line(reason)),
         InstanceState::Stopping => "stopping".into(),
         InstanceState::Stopped => "stopped".into(),
-        InstanceState::Failed { reason } => format!("failed: {}", first_line(reason)),
+        InstanceState::Failed { reason, .. } => format!("failed: {}", first_line(reason)),
     }
 }
 
@@ -161,6 +161,7 @@ mod tests {
     use lockstep_api::types::{ArmStatus, HeldVersion, WarmArm};
     use lockstep_domain::edition::TableHistory;
     use lockstep_domain::environment::{EnvironmentSettings, Hold};
+    use lockstep_domain::fault::Fault;
     use lockstep_domain::gateway_rules::GatewayRules;
     use lockstep_domain::routes::ArmTraffic;
     use lockstep_domain::routes::RefusedTable;
@@ -199,7 +200,7 @@ mod tests {
             replicas: 1,
             instances: vec![
                 instance("orders-1.4.0-a", 4, InstanceState::Healthy),
-                instance("orders-1.3.0-b", 3, InstanceState::Failed { reason: "exit 1\nlog".into() }),
+                instance("orders-1.3.0-b", 3, InstanceState::failed("exit 1\nlog", Fault::Crash)),
             ],
             arms: vec![status(3, weights[0]), status(4, weights[1])],
             warm: vec![WarmArm { arm: arm(3), until: Timestamp(90_000) }],

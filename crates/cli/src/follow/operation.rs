@@ -142,6 +142,7 @@ mod tests {
             operation: OperationId(1),
             environment: "production".parse().unwrap(),
             wave: 7,
+            proof: String::new(),
         };
         assert_eq!(describe(&event, &plan(&[])).unwrap(), "  wave 8 of 8: preparing ");
     }

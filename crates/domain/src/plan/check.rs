@@ -56,9 +56,7 @@ fn target(change: &EntryChange) -> Option<VersionRef> {
 }
 
 fn ran_here(environment: &Environment, reference: &VersionRef) -> bool {
-    environment.baselines.newest_first().any(|baseline| {
-        baseline.entries.get(&reference.service).is_some_and(|entry| entry.version == reference.version)
-    })
+    environment.baselines.last_with(&reference.service, &reference.version).is_some()
 }
 
 /// Going back names its target itself, so only going forward is stopped by a hold.
@@ -183,6 +181,8 @@ pub(crate) fn warnings(
         let Some(reference) = target(change) else { continue };
         let Some(version) = relation.world.version(&reference) else { continue };
         warnings.extend(version_warnings(environment, &reference, version, direction));
+        warnings.extend(ended_warning(relation.world, &reference, version, direction));
+        warnings.extend(forward_warning(environment, change, direction));
         let left = from(change).and_then(|left| relation.world.version(&left));
         warnings.extend(left.and_then(|left| database_warning(relation, &reference.service, left, version)));
         if direction == Direction::Back {
@@ -232,6 +232,29 @@ fn promised(relation: Relation<'_>, environment: &Environment, goal: &Entries) -
         format!("`{consumer}` is only promised to work with `{provider}`, not proved: {why}")
     })
     .collect()
+}
+
+/// Who goes back may name a version whose life is over, and should know that.
+fn ended_warning(
+    world: &World,
+    reference: &VersionRef,
+    version: &Version,
+    direction: Direction,
+) -> Option<String> {
+    let lifecycle = world.lifecycle_of(&reference.service);
+    let stage = lifecycle.position(&version.stage).map(|index| &lifecycle.stages[index])?;
+    let ended = stage.availability == Availability::Ended;
+    (ended && direction == Direction::Back)
+        .then(|| format!("`{reference}` is {}: nobody looks after it any more", stage.name))
+}
+
+/// A baseline may have newer versions than what runs: who takes one back does not meet a canary.
+fn forward_warning(environment: &Environment, change: &EntryChange, direction: Direction) -> Option<String> {
+    let (from, to) = (change.from.as_ref()?, change.to.as_ref()?);
+    let came_later = environment.baselines.came_before(&change.service, &from.version, &to.version);
+    (direction == Direction::Back && came_later).then(|| {
+        format!("`{}` goes forward to {}, which came here after {}", change.service, to.version, from.version)
+    })
 }
 
 fn version_warnings(

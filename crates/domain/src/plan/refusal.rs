@@ -45,6 +45,30 @@ pub enum Refusal {
         /// The environment.
         environment: EnvironmentName,
     },
+    /// A version that never ran there cannot be gone back to.
+    #[error("`{version}` never ran in `{environment}`, so there is no way back to it{}", instead(runs.as_ref()))]
+    NeverRan {
+        /// What was asked for.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// What runs there.
+        runs: Option<VersionNumber>,
+    },
+    /// A version that is newer than what runs is not gone back to.
+    #[error(
+        "`{version}` is newer than {runs}, which runs in `{environment}`: that is a way forward, not back"
+    )]
+    Forward {
+        /// What was asked for.
+        version: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+        /// What runs there.
+        runs: VersionNumber,
+        /// Whether it is held there.
+        held: bool,
+    },
     /// Another operation is under way.
     #[error("operation {operation} ({intent}) is under way in `{environment}`")]
     Busy {
@@ -167,6 +191,10 @@ pub enum Refusal {
     SameEnvironment(EnvironmentName),
 }
 
+fn instead(runs: Option<&VersionNumber>) -> String {
+    runs.map(|runs| format!("; {runs} runs there")).unwrap_or_default()
+}
+
 fn closed(gates: &[ClosedGate]) -> String {
     if gates.is_empty() {
         return String::new();
@@ -214,6 +242,13 @@ impl Refusal {
             Self::NoBaseline { environment, .. } => Some(format!("lockstep history {environment}")),
             Self::NotRunning { environment, .. } | Self::NothingToDo { environment } => {
                 Some(format!("lockstep status {environment}"))
+            }
+            Self::NeverRan { version, environment, .. } => {
+                Some(format!("lockstep deploy {version} --env {environment}"))
+            }
+            Self::Forward { version, environment, held, .. } => {
+                let holds = if *held { " --release-holds" } else { "" };
+                Some(format!("lockstep deploy {version} --env {environment}{holds}"))
             }
             Self::NothingToUndo { environment } => Some(format!("lockstep history {environment}")),
             Self::Busy { environment, operation, .. } => Some(format!(

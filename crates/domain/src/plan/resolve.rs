@@ -137,24 +137,43 @@ fn roll_back_service(
     service: &ServiceName,
     to: &VersionNumber,
 ) -> Result<Resolved, Vec<Refusal>> {
-    let reference = VersionRef { service: service.clone(), version: to.clone() };
-    if let Some(refusal) = missing(world, &reference) {
-        return Err(vec![refusal]);
-    }
-    if !environment.entries().contains_key(service) {
-        return Err(vec![not_running(environment, service)]);
-    }
     let mut resolved = Resolved::new(environment, Direction::Back);
-    let ran = environment.baselines.newest_first().find_map(|baseline| {
-        let entry = baseline.entries.get(service).filter(|entry| entry.version == *to)?;
-        Some((entry.clone(), Reason::InBaseline { baseline: baseline.number }))
-    });
-    let (entry, reason) = ran.unwrap_or_else(|| {
-        let config = environment.configuration_in_force(service);
-        (BaselineEntry { version: to.clone(), config }, Reason::Asked)
-    });
+    let reference = VersionRef { service: service.clone(), version: to.clone() };
+    let (entry, reason) = way_back(world, environment, &reference)?;
     resolved.set(service, entry, reason);
     Ok(resolved)
+}
+
+/// Finds the entry that a version last ran with here. What never ran here, or is newer than what runs, is no way back, also
+/// where the service was removed.
+fn way_back(
+    world: &World,
+    environment: &Environment,
+    reference: &VersionRef,
+) -> Result<(BaselineEntry, Reason), Vec<Refusal>> {
+    if let Some(refusal) = missing(world, reference) {
+        return Err(vec![refusal]);
+    }
+    let VersionRef { service, version } = reference;
+    let runs = environment.entries().get(service).map(|entry| entry.version.clone());
+    let (reference, environment_name) = (reference.clone(), environment.name.clone());
+    let ran = environment.baselines.last_with(service, version);
+    let Some((baseline, entry)) = ran.and_then(|b| Some((b.number, b.entries.get(service)?.clone()))) else {
+        return Err(vec![Refusal::NeverRan { version: reference, environment: environment_name, runs }]);
+    };
+    match runs.filter(|runs| is_forward(environment, &reference, runs)) {
+        Some(runs) => {
+            let held = environment.holds.contains_key(&reference);
+            Err(vec![Refusal::Forward { version: reference, environment: environment_name, runs, held }])
+        }
+        None => Ok((entry, Reason::InBaseline { baseline })),
+    }
+}
+
+/// Tells whether a version that ran here is nevertheless newer than what runs now: it came later, or it was gone back from.
+pub(crate) fn is_forward(environment: &Environment, to: &VersionRef, runs: &VersionNumber) -> bool {
+    let came_later = environment.baselines.came_before(&to.service, runs, &to.version);
+    to.version > *runs && (came_later || environment.holds.contains_key(to))
 }
 
 fn roll_back_environment(environment: &Environment, to: u64) -> Result<Resolved, Vec<Refusal>> {

@@ -4,6 +4,7 @@
 
 mod clock;
 mod compatibility;
+mod going_back;
 mod instances;
 mod planning;
 mod rollout;

@@ -223,6 +223,7 @@ fn a_world_survives_its_snapshot_and_refuses_records_out_of_order() {
             operation: lockstep_domain::OperationId(99),
             environment: crate::simulation::environment("staging"),
             baseline: 1,
+            proof: String::new(),
         },
     };
     let before = loaded.clone();

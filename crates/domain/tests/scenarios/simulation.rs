@@ -9,6 +9,7 @@ use lockstep_domain::compile::compile_routes;
 use lockstep_domain::contract::Requirement;
 use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
+use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::observed::{Observed, Tables};
@@ -35,6 +36,8 @@ pub(crate) struct Stage {
     pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
     /// Arms whose instances never become healthy.
     pub(crate) broken: Vec<String>,
+    /// Whose doing it is that they do not, where it is not their own.
+    pub(crate) faults: BTreeMap<String, Fault>,
     /// Every event, as text, for comparing.
     pub(crate) log: Vec<Recorded>,
     started: u32,
@@ -64,6 +67,7 @@ impl Stage {
             instances: Vec::new(),
             traffic: BTreeMap::new(),
             broken: Vec::new(),
+            faults: BTreeMap::new(),
             log: Vec::new(),
             started: 0,
             slow_stops: false,
@@ -167,6 +171,7 @@ impl Stage {
             plan,
             begun: self.now,
             phase: Phase::Preparing { wave: 0, since: self.now },
+            proof: String::new(),
         };
         let id = operation.id;
         self.traffic.clear();
@@ -271,12 +276,13 @@ impl Stage {
         self.started += 1;
         let broken = self.broken.contains(&arm.version_ref().to_string());
         let reason = "never answered its health check".to_owned();
+        let fault = self.faults.get(&arm.version_ref().to_string()).copied().unwrap_or_default();
         let id: InstanceId = format!("{}-{}-{}", arm.service, arm.version, self.started).parse().unwrap();
         self.instances.push(Instance {
             id,
             environment: environment(name),
             arm: arm.clone(),
-            state: if broken { InstanceState::Failed { reason } } else { InstanceState::Healthy },
+            state: if broken { InstanceState::failed(reason, fault) } else { InstanceState::Healthy },
             address: Some(format!("127.0.0.1:{}", 20_000 + self.started).parse().unwrap()),
             since: self.now,
             restarts: 0,

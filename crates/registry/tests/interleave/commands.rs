@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockstep_domain::fault::{Cause, Fault};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::{Event, InstanceState, Intent, Strategy, VersionRef};
@@ -110,7 +111,7 @@ impl Command {
                 model.accidents |= model.host.strike(hung, model.now);
             }
             Self::Fail => {
-                let failed = InstanceState::Failed { reason: "it was struck".into() };
+                let failed = InstanceState::failed("it was struck", Fault::Crash);
                 model.accidents |= model.host.strike(failed, model.now);
             }
         }
@@ -133,7 +134,7 @@ fn undo(model: &mut Model) {
     match model.ledger.environment().operation.clone() {
         Some(operation) if matches!(operation.phase, Phase::Reverting { .. }) => {}
         Some(operation) => {
-            let revert = revert(&operation, "somebody took it back".into());
+            let revert = revert(&operation, Cause::of_nobody("somebody took it back"));
             model.ledger.record(vec![revert], model.now);
         }
         None => begin(model, &Intent::Undo, None),

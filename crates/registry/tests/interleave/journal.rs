@@ -89,6 +89,7 @@ impl Ledger {
             plan,
             begun: now,
             phase: Phase::Preparing { wave: 0, since: now },
+            proof: String::new(),
         };
         let id = operation.id;
         self.record(vec![Event::OperationBegun { operation: Box::new(operation) }], now);

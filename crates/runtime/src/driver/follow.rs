@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use lockstep_domain::fault::Fault;
 use lockstep_domain::{InstanceId, InstanceState};
 use lockstep_files::foreign;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -176,7 +177,7 @@ impl Follower {
         if short_lives >= MAX_SHORT_LIVES && matches!(Status::read(&self.folder), Ok(None)) {
             let reason = format!("its supervisor does not work: {said}{error}");
             let mut status = Status::starting(logs::now());
-            status.state = InstanceState::Failed { reason };
+            status.state = InstanceState::failed(reason, Fault::Host);
             // When it cannot be written either, the next attempt says the same.
             let _ = status.write(&self.folder);
         }

@@ -110,7 +110,7 @@ fn instance(id: &str) -> Instance {
             version: VersionNumber::new(1, 4, 0),
             config: ConfigRevision(0),
         },
-        state: InstanceState::Failed { reason: "gone".into() },
+        state: InstanceState::failed("gone", lockstep_domain::fault::Fault::Crash),
         address: None,
         since: Timestamp(7),
         restarts: 2,

@@ -54,8 +54,8 @@ fn ends(machine: &mut Machine, now: Duration) -> Vec<Action> {
     machine.step(Input::Ended("exit code 3".to_owned()), now)
 }
 
-fn failed(reason: &str) -> InstanceState {
-    InstanceState::Failed { reason: reason.to_owned() }
+fn failed(reason: &str, fault: Fault) -> InstanceState {
+    InstanceState::failed(reason, fault)
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_process_that_is_not_healthy_in_time_is_ended_and_has_failed() {
     assert_eq!(machine.step(Input::Time, ms(5_000)), [Action::Signal]);
     assert_eq!(machine.state(), InstanceState::Starting, "nobody told it to end");
     ends(&mut machine, ms(5_001));
-    assert_eq!(machine.state(), failed("not healthy within 5000 ms: no answer"));
+    assert_eq!(machine.state(), failed("not healthy within 5000 ms: no answer", Fault::Start));
 }
 
 #[test]
@@ -122,7 +122,10 @@ fn restarts_follow_each_other_after_growing_pauses_and_then_it_has_failed() {
         machine.step(Input::Started, now);
     }
     ends(&mut machine, now);
-    assert_eq!(machine.state(), failed("ended 4 times in a row, the last time with exit code 3"));
+    assert_eq!(
+        machine.state(),
+        failed("ended 4 times in a row, the last time with exit code 3", Fault::Crash)
+    );
     assert_eq!(machine.restarts, 3);
 }
 
@@ -164,8 +167,9 @@ fn a_stop_during_a_pause_ends_it_at_once() {
 fn what_cannot_be_started_has_failed() {
     let mut machine = Machine::new(run_spec());
     machine.step(Input::Time, ms(0));
-    machine.step(Input::CannotStart("no such file".to_owned()), ms(0));
-    assert_eq!(machine.state(), failed("no such file"));
+    let trouble = Trouble { why: "the port is in use".to_owned(), fault: Fault::Port };
+    machine.step(Input::CannotStart(trouble), ms(0));
+    assert_eq!(machine.state(), failed("the port is in use", Fault::Port));
 }
 
 fn left_with(state: InstanceState, was_ready: bool) -> Status {
@@ -195,10 +199,10 @@ fn restarts_are_counted_across_supervisors() {
 
 #[test]
 fn what_is_over_stays_over() {
-    let over = Status { process: None, ..left_with(failed("x"), false) };
+    let over = Status { process: None, ..left_with(failed("x", Fault::Start), false) };
     let mut machine = Machine::resume(run_spec(), &over, ms(0));
     assert_eq!(machine.step(Input::Time, ms(9_999)), []);
-    assert_eq!(machine.state(), failed("x"));
+    assert_eq!(machine.state(), failed("x", Fault::Start));
 }
 
 fn any_input() -> impl Strategy<Value = Input> {

@@ -9,13 +9,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lockstep_confine::{Confinement, Handshake, Launch, Policy};
+use lockstep_domain::fault::Fault;
 use lockstep_domain::run::{Probe, StopSignal};
 use rustix::process::Signal;
 
 use super::children::{Child, Children, Exit};
 use super::output::open_for_process;
+use crate::fault;
 use crate::folder::InstanceFolder;
 use crate::health;
+use crate::machine::Trouble;
 use crate::process::{MARKER, handed_on, wait_for};
 use crate::releases::check_release;
 use crate::rooms::{self, Rooms};
@@ -33,11 +36,14 @@ const SHOWN_BYTES: u64 = 500;
 /// # Errors
 ///
 /// Says why the process must not be started.
-pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<PathBuf>, String> {
+pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<PathBuf>, Trouble> {
     let Some(rooms) = &spec.rooms else { return Ok(Vec::new()) };
-    check_release(&spec.release_folder)
-        .map_err(|why| format!("the unpacked artifact `{}` must not be run: {why}", spec.release))?;
-    rooms::furnish(folder, spec, rooms).map_err(|error| format!("its folders cannot be made: {error}"))
+    check_release(&spec.release_folder).map_err(|why| Trouble {
+        why: format!("the unpacked artifact `{}` must not be run: {why}", spec.release),
+        fault: Fault::Host,
+    })?;
+    rooms::furnish(folder, spec, rooms)
+        .map_err(|error| Trouble::of_place(format!("its folders cannot be made: {error}"), &error))
 }
 
 /// Starts the process of an instance, and tells how far it is confined; `None` is one of the first format.
@@ -49,11 +55,13 @@ pub(super) fn start(
     folder: &InstanceFolder,
     spec: &SpecFile,
     children: &Children,
-) -> Result<(Child, Option<Confinement>), String> {
-    let explain = |error: io::Error| format!("`{}` cannot be started: {error}", spec.run.command.join(" "));
-    let stdout = open_for_process(&folder.stdout()).map_err(explain)?;
-    let stderr = open_for_process(&folder.stderr()).map_err(explain)?;
-    spawn(folder, spec, &spec.run.command, children, (stdout.into(), stderr.into())).map_err(explain)
+) -> Result<(Child, Option<Confinement>), Trouble> {
+    let words = |error: &io::Error| format!("`{}` cannot be started: {error}", spec.run.command.join(" "));
+    let of_place = |error: io::Error| Trouble::of_place(words(&error), &error);
+    let stdout = open_for_process(&folder.stdout()).map_err(of_place)?;
+    let stderr = open_for_process(&folder.stderr()).map_err(of_place)?;
+    spawn(folder, spec, &spec.run.command, children, (stdout.into(), stderr.into()))
+        .map_err(|error| Trouble { why: words(&error), fault: fault::of_program(&error) })
 }
 
 /// Starts a command of an instance, confined.

@@ -13,7 +13,7 @@ const SHOWN_CHARACTERS: usize = 300;
 
 /// Adds what the process wrote last to the reason of a failure.
 pub(super) fn with_log(state: InstanceState, log: &Path) -> InstanceState {
-    let InstanceState::Failed { mut reason } = state else { return state };
+    let InstanceState::Failed { mut reason, fault } = state else { return state };
     let lines = logs::tail(log, SHOWN_LINES * 2);
     let of_process: Vec<&String> =
         lines.iter().filter(|line| line.split(' ').nth(1) != Some("lockstep")).collect();
@@ -24,7 +24,7 @@ pub(super) fn with_log(state: InstanceState, log: &Path) -> InstanceState {
         reason.push('\n');
         reason.extend(line.chars().take(SHOWN_CHARACTERS));
     }
-    InstanceState::Failed { reason }
+    InstanceState::Failed { reason, fault }
 }
 
 /// Returns the line of the log about a new state.
@@ -35,6 +35,6 @@ pub(super) fn note_of(state: &InstanceState) -> String {
         InstanceState::Unhealthy { reason } => format!("unhealthy: {reason}"),
         InstanceState::Stopping => "stopping".to_owned(),
         InstanceState::Stopped => "stopped".to_owned(),
-        InstanceState::Failed { reason } => format!("failed: {reason}"),
+        InstanceState::Failed { reason, .. } => format!("failed: {reason}"),
     }
 }

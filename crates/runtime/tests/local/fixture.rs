@@ -120,7 +120,7 @@ impl Fixture {
     /// Waits until an instance has failed, and returns why.
     pub(crate) async fn wait_failed(&self, id: &InstanceId) -> String {
         match self.wait_until(id, |instance| instance.state.is_over()).await.state {
-            InstanceState::Failed { reason } => reason,
+            InstanceState::Failed { reason, .. } => reason,
             other => panic!("it has not failed but is {other:?}"),
         }
     }

@@ -1,0 +1,153 @@
+//! Ways back: what an environment or one of its services can go back to, and what is known of each.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::baseline::{Baseline, BaselineEntry, difference};
+use crate::environment::Environment;
+use crate::instance::ConfigRevision;
+use crate::intent::Strategy;
+use crate::lifecycle::Availability;
+use crate::name::ServiceName;
+use crate::operation::{Operation, Readiness};
+use crate::plan::is_forward;
+use crate::time::Timestamp;
+use crate::version::{VersionNumber, VersionRef};
+use crate::world::World;
+
+/// Something that can be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WayBack {
+    /// The newest baseline that has it.
+    pub baseline: u64,
+    /// When that became current.
+    pub at: Timestamp,
+    /// The version, where it is a way of one service.
+    pub version: Option<VersionNumber>,
+    /// The configuration that it last ran with, where it is a way of one service.
+    pub config: Option<ConfigRevision>,
+    /// What was wanted of the operation that made the baseline.
+    pub intent: Option<String>,
+    /// Whether it still runs.
+    pub readiness: Readiness,
+    /// What was seen of it when it came, as it was judged then.
+    pub proof: String,
+    /// What a person should know before.
+    pub notes: Vec<String>,
+}
+
+/// Lists the versions that a service can go back to here, the one that ran last first. What runs is none of them, and
+/// neither is what is newer.
+#[must_use]
+pub fn of_service(
+    world: &World,
+    environment: &Environment,
+    service: &ServiceName,
+    now: Timestamp,
+) -> Vec<WayBack> {
+    let runs = environment.entries().get(service).map(|entry| &entry.version);
+    let mut seen = BTreeSet::new();
+    let ran = environment.baselines.newest_first().filter_map(|b| Some((b, b.entries.get(service)?)));
+    let ran = ran.filter(|(_, entry)| seen.insert(entry.version.clone()));
+    ran.filter(|(_, entry)| match runs {
+        None => true,
+        Some(runs) if *runs == entry.version => false,
+        Some(runs) => {
+            let to = VersionRef { service: service.clone(), version: entry.version.clone() };
+            !is_forward(environment, &to, runs)
+        }
+    })
+    .map(|(baseline, entry)| WayBack {
+        version: Some(entry.version.clone()),
+        config: Some(entry.config),
+        proof: proof_of_version(environment, service, &entry.version),
+        readiness: readiness(environment, [(service, entry)], now),
+        notes: notes(world, environment, service, entry),
+        ..of_baseline(environment, baseline)
+    })
+    .collect()
+}
+
+/// Lists the baselines that an environment can go back to, the newest first. The current one is none of them.
+#[must_use]
+pub fn of_environment(world: &World, environment: &Environment, now: Timestamp) -> Vec<WayBack> {
+    environment
+        .baselines
+        .newest_first()
+        .skip(1)
+        .map(|baseline| {
+            let changes = difference(environment.entries(), &baseline.entries);
+            let moved = changes.iter().filter_map(|change| Some((&change.service, change.to.as_ref()?)));
+            let moved: Vec<_> = moved.collect();
+            let notes = moved.iter().flat_map(|(service, entry)| notes(world, environment, service, entry));
+            WayBack {
+                notes: notes.collect(),
+                readiness: readiness(environment, moved, now),
+                ..of_baseline(environment, baseline)
+            }
+        })
+        .collect()
+}
+
+fn of_baseline(environment: &Environment, baseline: &Baseline) -> WayBack {
+    let operation = baseline.operation.and_then(|id| environment.find_operation(id));
+    WayBack {
+        baseline: baseline.number,
+        at: baseline.at,
+        version: None,
+        config: None,
+        intent: operation.map(|operation| operation.intent.to_string()),
+        readiness: Readiness::Warm,
+        proof: operation.map_or_else(String::new, |operation| proof(operation)),
+        notes: Vec::new(),
+    }
+}
+
+/// What was seen when a version came the last time; a later change of other services says nothing about it.
+fn proof_of_version(environment: &Environment, service: &ServiceName, version: &VersionNumber) -> String {
+    let came = environment.operations.iter().rev().find(|operation| {
+        let part = operation.plan.move_of(service).map(|(_, part)| part);
+        let comes = part.is_some_and(|part| {
+            let of = |entry: &Option<BaselineEntry>| entry.as_ref().map(|entry| entry.version.clone());
+            of(&part.to).as_ref() == Some(version) && of(&part.from).as_ref() != Some(version)
+        });
+        comes && operation.phase.is_done()
+    });
+    came.map_or_else(String::new, |operation| proof(operation))
+}
+
+fn proof(operation: &Operation) -> String {
+    match (&operation.plan.strategy, operation.proof.as_str()) {
+        (Strategy::AllAtOnce, _) => "healthy; its requests were not watched".to_owned(),
+        (_, "") => "watched; what was seen was not recorded".to_owned(),
+        (_, proof) => proof.to_owned(),
+    }
+}
+
+fn readiness<'a>(
+    environment: &Environment,
+    entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
+    now: Timestamp,
+) -> Readiness {
+    let mut arms = entries.into_iter().map(|(service, entry)| entry.arm(service));
+    if arms.all(|arm| environment.keeps_warm(&arm, now)) { Readiness::Warm } else { Readiness::Cold }
+}
+
+fn notes(
+    world: &World,
+    environment: &Environment,
+    service: &ServiceName,
+    entry: &BaselineEntry,
+) -> Vec<String> {
+    let reference = entry.arm(service).version_ref();
+    let held = environment.holds.get(&reference).map(|hold| format!("{reference} is held: {}", hold.reason));
+    let lifecycle = world.lifecycle_of(service);
+    let stage = world
+        .version(&reference)
+        .and_then(|version| lifecycle.stages.iter().find(|stage| stage.name == version.stage));
+    let ended = stage.filter(|stage| stage.availability == Availability::Ended);
+    let ended = ended.map(|stage| format!("{reference} is {}", stage.name));
+    held.into_iter().chain(ended).collect()
+}
