@@ -12,11 +12,12 @@ pub(crate) struct Args {}
 
 /// Which crate may use which; `testkit` may use anything, because only tests use it.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("lockstep-domain", &[]),
     ("lockstep-confine", &[]),
     ("lockstep-files", &[]),
+    ("lockstep-judge", &[]),
+    // The verdict on a step is part of deciding the next one, so the arrow goes from the domain to the judge.
+    ("lockstep-domain", &["lockstep-judge"]),
     ("lockstep-contract", &["lockstep-domain"]),
-    ("lockstep-judge", &["lockstep-domain"]),
     ("lockstep-manifest", &["lockstep-domain"]),
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),

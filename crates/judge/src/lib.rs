@@ -1,0 +1,13 @@
+//! The judge: whether a new version is worse than the old one that serves beside it.
+//!
+//! Pure and on its own: counters go in, a verdict comes out as data, and words are made of it at the end. Every verdict is
+//! valid however often one looks, because evidence is an e-process: under "the new version is not worse" it exceeds
+//! 1/alpha at any time with a probability of at most alpha. `docs/design/judge.md` has the mathematics and the sources.
+
+pub mod counts;
+pub mod quantity;
+pub mod status;
+
+pub use counts::{Answers, Counts, Interval, Pair, Reading, RouteClass, Split};
+pub use quantity::{Share, Times, Weight};
+pub use status::StatusClass;
