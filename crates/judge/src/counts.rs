@@ -32,6 +32,9 @@ pub enum Reading {
 /// The counters of one interval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
+    /// How long it was, for rates; 0 where that is not known.
+    #[serde(default)]
+    pub lasted_ms: u64,
     /// How requests were split over the arms while it lasted.
     pub split: Split,
     /// All requests of the service; a key that failed on two routes counts once here.
@@ -160,6 +163,8 @@ impl Answers {
 }
 
 impl Counts {
+    pub(crate) const EMPTY: Self = Self { requests: 0, statuses: BTreeMap::new(), slower: BTreeMap::new() };
+
     /// Makes counts of requests of which some got a status of 500 or more, each by a key of its own.
     #[must_use]
     pub fn with_failures(requests: u64, failures: u64) -> Self {
@@ -207,6 +212,8 @@ impl Counts {
 }
 
 impl Pair {
+    pub(crate) const EMPTY: Self = Self { new: Counts::EMPTY, old: Counts::EMPTY };
+
     /// Adds what was counted later.
     pub fn add(&mut self, more: &Self) {
         self.new.add(&more.new);

@@ -5,9 +5,24 @@
 //! 1/alpha at any time with a probability of at most alpha. `docs/design/judge.md` has the mathematics and the sources.
 
 pub mod counts;
+pub mod decide;
+pub mod evidence;
+mod likelihood;
+mod missing;
 pub mod quantity;
+pub mod rules;
+mod sentence;
 pub mod status;
+mod tally;
+mod trouble;
+mod upper;
+pub mod verdict;
 
 pub use counts::{Answers, Counts, Interval, Pair, Reading, RouteClass, Split};
+pub use decide::{Bake, Health, Look, decide};
+pub use evidence::Evidence;
 pub use quantity::{Share, Times, Weight};
+pub use rules::{Plan, Rules, RulesError};
+pub use sentence::Names;
 pub use status::StatusClass;
+pub use verdict::{Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting};

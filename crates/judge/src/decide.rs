@@ -1,0 +1,350 @@
+//! The decision: pass, fail or none, from the evidence and from what else is known at this look.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::counts::{Counts, Pair};
+use crate::evidence::{Evidence, GUARD_PART, Stream, Suspicion, part};
+use crate::likelihood::ln_sum_exp;
+use crate::missing;
+use crate::quantity::{Share, Times};
+use crate::rules::{Plan, tolerated};
+use crate::status::StatusClass;
+use crate::tally::{BOUNDS, MARGIN, Tally};
+use crate::trouble;
+use crate::upper::upper_share;
+use crate::verdict::{Fault, Judgement, Measure, Missed, Note, Proof, Scope, Seen, Verdict, Waiting};
+
+/// Fewer failures than this take no version back by themselves, however bad it looks.
+const MIN_ALL_FAIL: u64 = 5;
+/// So many intervals without counters are nothing to pass on.
+const MAX_MISSING: u32 = 2;
+/// From this share of answers of one class on a route may be lost.
+const LOST: Share = Share(500_000);
+/// Most faults that are recorded; the strongest say it all.
+const MAX_FAULTS: usize = 5;
+/// Evidence is recorded up to this, to 1.
+const MAX_EVIDENCE: f64 = 1e9;
+
+/// What is known beside the counters at one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Look {
+    /// How the instances of the new version are.
+    pub health: Health,
+    /// How far the bake is.
+    pub bake: Bake,
+}
+
+/// How the instances of the new version are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As they should be.
+    Ready,
+    /// They end again and again.
+    CrashLoop,
+    /// They are not ready any more.
+    NotReady,
+}
+
+/// How far the bake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Bake {
+    /// It is over.
+    Over,
+    /// So many milliseconds are left.
+    Left(u64),
+}
+
+/// Judges a new version by all that was seen of it in this rollout.
+#[must_use]
+pub fn decide(plan: &Plan, evidence: &Evidence, look: &Look) -> Judgement {
+    let judged = Judged::new(plan, evidence);
+    let faults = judged.faults(look);
+    let verdict = if faults.is_empty() { judged.pass_or_none(look) } else { Verdict::Fail(faults) };
+    Judgement { verdict, evidence: to_one(judged.ln_evidence), notes: judged.notes() }
+}
+
+/// The plan and the evidence with what both follow from.
+struct Judged<'a> {
+    plan: &'a Plan,
+    evidence: &'a Evidence,
+    suspicions: Vec<Suspicion<'a>>,
+    ln_evidence: f64,
+}
+
+impl<'a> Judged<'a> {
+    fn new(plan: &'a Plan, evidence: &'a Evidence) -> Self {
+        let mut suspicions = evidence.suspicions(plan);
+        suspicions.sort_by(|one, other| other.ln.total_cmp(&one.ln));
+        let ln_evidence = ln_sum_exp(suspicions.iter().map(|one| one.ln));
+        Self { plan, evidence, suspicions, ln_evidence }
+    }
+
+    fn faults(&self, look: &Look) -> Vec<Fault> {
+        let health = match look.health {
+            Health::Ready => None,
+            Health::CrashLoop => Some(Fault::CrashLoop),
+            Health::NotReady => Some(Fault::NotReady),
+        };
+        health.into_iter().chain(self.all_fail()).chain(self.worse()).take(MAX_FAULTS).collect()
+    }
+
+    /// Every request fails while the old version serves, so often that chance is out of the question.
+    fn all_fail(&self) -> Option<Fault> {
+        let run = self.evidence.failing;
+        let old = self.old_seen();
+        let served =
+            run.old_served.max(if old_is_there(self.evidence) { 0 } else { old.requests - old.hits });
+        let sure = run.keys as f64 * old_failure(old).ln() <= self.ln_guard();
+        (run.keys >= MIN_ALL_FAIL && served > 0 && sure).then_some(Fault::AllFail { keys: run.keys, old })
+    }
+
+    /// How improbable a run of failures must be. Over all requests these bounds add up to the guard's part of alpha.
+    fn ln_guard(&self) -> f64 {
+        let requests = 100.0 + self.evidence.total.seen.new.requests as f64;
+        (self.plan.rules.alpha() * GUARD_PART * 100.0).ln() - 2.0 * requests.ln()
+    }
+
+    /// The old version beside the new one, or before where none is beside it.
+    fn old_seen(&self) -> Seen {
+        let old = &self.evidence.total.seen.old;
+        let old = if old.requests == 0 { self.plan.usual.as_ref().unwrap_or(old) } else { old };
+        Seen::of(old, old.of_classes(&self.plan.rules.failing))
+    }
+
+    fn worse(&self) -> Vec<Fault> {
+        if self.ln_evidence < -self.plan.rules.alpha().ln() {
+            return Vec::new();
+        }
+        // What is a hundredth of the strongest adds nothing to the decision.
+        let strongest = self.suspicions.first().map_or(f64::NEG_INFINITY, |one| one.ln);
+        let strong = self.suspicions.iter().filter(|one| one.ln >= strongest - 100_f64.ln());
+        strong.filter(|one| self.is_material(one)).map(|one| self.fault(one)).collect()
+    }
+
+    fn fault(&self, one: &Suspicion<'_>) -> Fault {
+        let (new, old) = self.seen(one);
+        Fault::Worse { scope: one.scope.clone(), measure: one.measure, new, old, evidence: to_one(one.ln) }
+    }
+
+    fn seen(&self, one: &Suspicion<'_>) -> (Seen, Seen) {
+        let hits = |counts: &Counts| match one.measure {
+            Measure::Failures => counts.of_classes(&self.plan.rules.failing),
+            Measure::Slower { bound_ms } => counts.slower_than(bound_ms),
+        };
+        let Pair { new, old } = &one.stream.seen;
+        (Seen::of(new, hits(new)), Seen::of(old, hits(old)))
+    }
+
+    /// Tells whether a difference matters to anybody, however sure it is.
+    fn is_material(&self, one: &Suspicion<'_>) -> bool {
+        let rules = &self.plan.rules;
+        let (new, old) = self.seen(one);
+        let (new, old) = (new.share(), old.share());
+        let rise = Share(new.0.saturating_sub(old.0));
+        match one.measure {
+            Measure::Slower { .. } => rise >= rules.material_slower,
+            Measure::Failures => {
+                let burns = |budget: Share| new.0 >= budget.0.saturating_mul(2) && new > old;
+                rise >= rules.material || rules.error_budget.is_some_and(burns)
+            }
+        }
+    }
+
+    fn pass_or_none(&self, look: &Look) -> Verdict {
+        let mut waiting = self.obstacles();
+        if waiting.is_empty() {
+            match self.proof() {
+                Some(proof) => return Verdict::Pass(proof),
+                None => waiting.extend(self.rest_of_bake(look)),
+            }
+        }
+        if waiting.is_empty() {
+            Verdict::Pass(Proof::Unproven(self.missed()))
+        } else {
+            Verdict::None(waiting)
+        }
+    }
+
+    /// What no time and no number of requests outweighs.
+    fn obstacles(&self) -> Vec<Waiting> {
+        let intervals = self.evidence.missing;
+        let silent = (intervals >= MAX_MISSING).then_some(Waiting::NoCounters { intervals });
+        let suspicious = self.suspicions.first().filter(|_| self.is_suspicious());
+        let suspicious =
+            suspicious.map(|_| self.strongest_material()).and_then(|one| one.map(|one| self.suspicious(one)));
+        let all = [silent, self.incident(), self.fails_alone(), suspicious];
+        all.into_iter().flatten().chain(self.lost()).collect()
+    }
+
+    fn is_suspicious(&self) -> bool {
+        self.ln_evidence >= (self.plan.rules.suspicious.max(1) as f64).ln()
+    }
+
+    fn strongest_material(&self) -> Option<&Suspicion<'a>> {
+        let strongest = self.suspicions.first().map_or(f64::NEG_INFINITY, |one| one.ln);
+        let strong = self.suspicions.iter().take_while(|one| one.ln >= strongest - 100_f64.ln());
+        strong.into_iter().find(|one| self.is_material(one))
+    }
+
+    fn suspicious(&self, one: &Suspicion<'_>) -> Waiting {
+        let (new, old) = self.seen(one);
+        Waiting::Suspicious {
+            scope: one.scope.clone(),
+            measure: one.measure,
+            new,
+            old,
+            evidence: to_one(one.ln),
+            missing: missing::until_failed(self.plan, self.evidence, one),
+        }
+    }
+
+    fn incident(&self) -> Option<Waiting> {
+        let now = self.evidence.now();
+        let seen = |counts: &Counts| Seen::of(counts, counts.of_classes(&self.plan.rules.failing));
+        trouble::hits_both(self.plan, &now, self.evidence.trouble)
+            .then(|| Waiting::Incident { new: seen(&now.new), old: seen(&now.old) })
+    }
+
+    /// Nothing to compare with is no reason to pass what anybody can see to be broken.
+    fn fails_alone(&self) -> Option<Waiting> {
+        let new = &self.evidence.total.seen.new;
+        let alone = !old_is_there(self.evidence) && trouble::is_bad(&self.plan.rules, new);
+        alone.then(|| Waiting::FailsAlone { new: Seen::of(new, new.of_classes(&self.plan.rules.failing)) })
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let tally = &self.evidence.total.failures;
+        let Pair { new, old } = &self.evidence.total.seen;
+        let seen = |counts: &Counts| Seen::of(counts, counts.of_classes(&self.plan.rules.failing));
+        let less_than = Times::from_ratio(BOUNDS[MARGIN]);
+        (tally.ln_better(MARGIN) >= -self.plan.rules.beta().ln()).then(|| Proof::NotWorse {
+            less_than,
+            new: seen(new),
+            old: seen(old),
+        })
+    }
+
+    fn missed(&self) -> Missed {
+        let (rules, new) = (&self.plan.rules, &self.evidence.total.seen.new);
+        let times = self.evidence.total.failures.surely_below(rules.beta()).map(Times::from_ratio);
+        let failed = new.of_classes(&rules.failing).answers;
+        Missed { times, share: upper_share(failed, new.requests, rules.beta()), requests: new.requests }
+    }
+
+    fn rest_of_bake(&self, look: &Look) -> Vec<Waiting> {
+        let requests = missing::requests(self.plan, self.evidence);
+        let requests = requests.map(|requests| Waiting::Requests {
+            requests,
+            failures: missing::until_proven(self.plan, self.evidence),
+        });
+        let bake = match look.bake {
+            Bake::Over => None,
+            Bake::Left(ms) => Some(Waiting::Bake { ms }),
+        };
+        requests.into_iter().chain(bake).collect()
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        let changes = self.changes().filter(|change| change.is_told(self.plan));
+        let changes = changes.map(|change| change.note());
+        changes.chain(self.immaterial()).chain(self.old_fails_too()).collect()
+    }
+
+    fn immaterial(&self) -> Option<Note> {
+        let one = self.suspicions.first().filter(|_| self.is_suspicious())?;
+        let (new, old) = self.seen(one);
+        (!self.is_material(one)).then(|| Note::Immaterial {
+            scope: one.scope.clone(),
+            measure: one.measure,
+            new,
+            old,
+        })
+    }
+
+    fn old_fails_too(&self) -> Option<Note> {
+        let old = &self.evidence.total.seen.old;
+        let bad = trouble::is_bad(&self.plan.rules, old);
+        bad.then(|| Note::OldFailsToo { old: Seen::of(old, old.of_classes(&self.plan.rules.failing)) })
+    }
+
+    fn lost(&self) -> impl Iterator<Item = Waiting> + '_ {
+        self.changes().filter(|change| change.is_loss(self.plan)).map(|change| change.loss())
+    }
+
+    fn changes(&self) -> impl Iterator<Item = Change<'a>> + '_ {
+        let evidence = self.evidence;
+        let classes = evidence.classes.iter().map(|(class, stream)| (Scope::Class(class.clone()), stream));
+        let scopes = std::iter::once((Scope::Total, &evidence.total)).chain(classes);
+        scopes.flat_map(|(scope, stream)| {
+            let of = move |(status, tally): (&'a StatusClass, &'a Tally)| Change {
+                scope: scope.clone(),
+                status,
+                stream,
+                tally,
+            };
+            stream.changes.iter().map(of)
+        })
+    }
+}
+
+/// Answers of a watched class in one scope.
+struct Change<'a> {
+    scope: Scope,
+    status: &'a StatusClass,
+    stream: &'a Stream,
+    tally: &'a Tally,
+}
+
+impl Change<'_> {
+    fn ln(&self, plan: &Plan) -> f64 {
+        let part = part(plan, &self.scope, Measure::Failures) / plan.rules.watched.len().max(1) as f64;
+        part.ln() + self.tally.ln_worse(tolerated(plan.rules.tolerated))
+    }
+
+    fn seen(&self) -> (Seen, Seen) {
+        let seen = |counts: &Counts| Seen::of(counts, counts.of_classes([self.status]));
+        (seen(&self.stream.seen.new), seen(&self.stream.seen.old))
+    }
+
+    fn is_told(&self, plan: &Plan) -> bool {
+        let (new, old) = self.seen();
+        let rise = new.share().0.saturating_sub(old.share().0);
+        self.ln(plan) >= -plan.rules.alpha().ln() && rise >= plan.rules.material.0
+    }
+
+    /// Tells whether most requests get this answer now. That holds a version back with less evidence than would fail it.
+    fn is_loss(&self, plan: &Plan) -> bool {
+        let (new, old) = self.seen();
+        let most = new.share() >= LOST && old.share().0 < new.share().0 / 2;
+        most && new.hits >= MIN_ALL_FAIL && self.ln(plan) >= (plan.rules.suspicious.max(1) as f64).ln()
+    }
+
+    fn note(&self) -> Note {
+        let (new, old) = self.seen();
+        Note::Change { scope: self.scope.clone(), status: self.status.clone(), new, old }
+    }
+
+    fn loss(&self) -> Waiting {
+        let (new, old) = self.seen();
+        Waiting::Lost { scope: self.scope.clone(), status: self.status.clone(), new, old }
+    }
+}
+
+fn old_is_there(evidence: &Evidence) -> bool {
+    evidence.total.seen.old.requests > 0
+}
+
+/// How probable a failure of the old version is, with half a failure added so that few requests are no certainty.
+fn old_failure(old: Seen) -> f64 {
+    (old.hits as f64 + 0.5) / (old.requests as f64 + 1.0)
+}
+
+fn to_one(ln: f64) -> u64 {
+    ln.exp().min(MAX_EVIDENCE).round() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The verdict as data: what is recorded for ever, and what sentences are made of.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::counts::{Answers, Counts, RouteClass};
+use crate::quantity::{Share, Times};
+use crate::status::StatusClass;
+
+/// What is said of a new version at one look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// Whether it may have more requests.
+    pub verdict: Verdict,
+    /// How strong the evidence is that it is worse, to 1.
+    pub evidence: u64,
+    /// What is told beside the verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+}
+
+/// Whether a new version may have more requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may.
+    Pass(Proof),
+    /// It must go: all reasons, the strongest first.
+    Fail(Vec<Fault>),
+    /// Nothing can be said yet: all that is waited for. None is never pass.
+    None(Vec<Waiting>),
+}
+
+/// What a pass rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Its odds of failing are surely below so many times the old version's.
+    NotWorse {
+        /// How many times.
+        less_than: Times,
+        /// The new version's requests.
+        new: Seen,
+        /// The old version's requests.
+        old: Seen,
+    },
+    /// Time and requests passed without suspicion: passed, not proven.
+    Unproven(Missed),
+}
+
+/// What could have been missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missed {
+    /// Its odds of failing are surely below so many times the old version's; `None` where nothing can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+    /// It surely fails less than this share of its requests.
+    pub share: Share,
+    /// Requests that this rests on.
+    pub requests: u64,
+}
+
+/// Why a version fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Its instances end again and again.
+    CrashLoop,
+    /// Its instances are not ready any more.
+    NotReady,
+    /// Every request fails while the old version serves.
+    AllFail {
+        /// Keys whose requests failed.
+        keys: u64,
+        /// The old version's requests.
+        old: Seen,
+    },
+    /// It is worse than the old version beside it.
+    Worse {
+        /// Where.
+        scope: Scope,
+        /// In what.
+        measure: Measure,
+        /// The new version's requests.
+        new: Seen,
+        /// The old version's requests.
+        old: Seen,
+        /// How strong the evidence of this alone is, to 1.
+        evidence: u64,
+    },
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// No counters came.
+    NoCounters {
+        /// For so many intervals.
+        intervals: u32,
+    },
+    /// An incident hits both versions: it is not caused by the rollout.
+    Incident {
+        /// The new version now.
+        new: Seen,
+        /// The old version now.
+        old: Seen,
+    },
+    /// It fails often, and no old version is there to compare with.
+    FailsAlone {
+        /// The new version's requests.
+        new: Seen,
+    },
+    /// There is evidence that it is worse, and not enough to take it back.
+    Suspicious {
+        /// Where.
+        scope: Scope,
+        /// In what.
+        measure: Measure,
+        /// The new version's requests.
+        new: Seen,
+        /// The old version's requests.
+        old: Seen,
+        /// How strong the evidence is, to 1.
+        evidence: u64,
+        /// What is missing if it goes on as it went.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missing: Option<Missing>,
+    },
+    /// Most answers are of a class that is no failure, and that the old version did not give: a route may be lost.
+    Lost {
+        /// Where.
+        scope: Scope,
+        /// Which answers.
+        status: StatusClass,
+        /// The new version's requests.
+        new: Seen,
+        /// The old version's requests.
+        old: Seen,
+    },
+    /// More requests, or proof before.
+    Requests {
+        /// How many more.
+        requests: Missing,
+        /// About how many more failures of either version would prove it, when both fail alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failures: Option<Missing>,
+    },
+    /// The rest of the bake.
+    Bake {
+        /// How long that is.
+        ms: u64,
+    },
+}
+
+/// How many more of something, and how long that takes at today's rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Missing {
+    /// How many.
+    pub count: u64,
+    /// How long; `None` when none come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+}
+
+/// What is told beside the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Note {
+    /// Answers of a class became more, which is no failure.
+    Change {
+        /// Where.
+        scope: Scope,
+        /// Which answers.
+        status: StatusClass,
+        /// The new version's requests.
+        new: Seen,
+        /// The old version's requests.
+        old: Seen,
+    },
+    /// It is worse, by less than what matters.
+    Immaterial {
+        /// Where.
+        scope: Scope,
+        /// In what.
+        measure: Measure,
+        /// The new version's requests.
+        new: Seen,
+        /// The old version's requests.
+        old: Seen,
+    },
+    /// The old version fails often itself; the new one is measured against that.
+    OldFailsToo {
+        /// The old version's requests.
+        old: Seen,
+    },
+}
+
+/// What part of a service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All of it.
+    Total,
+    /// A route class.
+    Class(RouteClass),
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Failures.
+    Failures,
+    /// Answers that take longer than a bound.
+    Slower {
+        /// The bound.
+        bound_ms: u64,
+    },
+}
+
+/// Requests, and those of them that are spoken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// All of them.
+    pub requests: u64,
+    /// Those that failed, were slow, or got the status.
+    pub hits: u64,
+}
+
+impl Seen {
+    pub(crate) fn of(counts: &Counts, answers: Answers) -> Self {
+        Self { requests: counts.requests, hits: answers.answers }
+    }
+
+    /// Returns which part of the requests that is.
+    #[must_use]
+    pub fn share(self) -> Share {
+        Share::of(self.hits, self.requests)
+    }
+}
