@@ -204,6 +204,12 @@ impl Counts {
         Share::of(answers.answers, self.requests)
     }
 
+    /// Tells whether anything was counted beside the requests.
+    pub(crate) fn has_hits(&self) -> bool {
+        let some = |answers: &Answers| answers.keys > 0;
+        self.statuses.values().any(some) || self.slower.values().any(some)
+    }
+
     /// Counters come from outside: there are not more answers than requests, nor more keys than answers.
     fn bounded(&self, answers: Answers) -> Answers {
         let count = answers.answers.min(self.requests);

@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::counts::{Counts, Pair};
 use crate::evidence::{Evidence, GUARD_PART, Stream, Suspicion, part};
 use crate::likelihood::ln_sum_exp;
 use crate::missing;
@@ -13,7 +12,7 @@ use crate::status::StatusClass;
 use crate::tally::{BOUNDS, MARGIN, Tally};
 use crate::trouble;
 use crate::upper::upper_share;
-use crate::verdict::{Fault, Judgement, Measure, Missed, Note, Proof, Scope, Seen, Verdict, Waiting};
+use crate::verdict::{Beside, Fault, Judgement, Measure, Missed, Note, Proof, Scope, Seen, Verdict, Waiting};
 
 /// Fewer failures than this take no version back by themselves, however bad it looks.
 const MIN_ALL_FAIL: u64 = 5;
@@ -95,8 +94,8 @@ impl<'a> Judged<'a> {
     fn all_fail(&self) -> Option<Fault> {
         let run = self.evidence.failing;
         let old = self.old_seen();
-        let served =
-            run.old_served.max(if old_is_there(self.evidence) { 0 } else { old.requests - old.hits });
+        let alone = self.evidence.total.seen.old.requests == 0;
+        let served = if alone { old.requests - old.hits } else { run.old_served };
         let sure = run.keys as f64 * old_failure(old).ln() <= self.ln_guard();
         (run.keys >= MIN_ALL_FAIL && served > 0 && sure).then_some(Fault::AllFail { keys: run.keys, old })
     }
@@ -125,23 +124,21 @@ impl<'a> Judged<'a> {
     }
 
     fn fault(&self, one: &Suspicion<'_>) -> Fault {
-        let (new, old) = self.seen(one);
-        Fault::Worse { scope: one.scope.clone(), measure: one.measure, new, old, evidence: to_one(one.ln) }
+        let (scope, measure) = (one.scope.clone(), one.measure);
+        Fault::Worse { scope, measure, seen: self.seen(one), evidence: to_one(one.ln) }
     }
 
-    fn seen(&self, one: &Suspicion<'_>) -> (Seen, Seen) {
-        let hits = |counts: &Counts| match one.measure {
+    fn seen(&self, one: &Suspicion<'_>) -> Beside {
+        Beside::of(&one.stream.seen, |counts| match one.measure {
             Measure::Failures => counts.of_classes(&self.plan.rules.failing),
             Measure::Slower { bound_ms } => counts.slower_than(bound_ms),
-        };
-        let Pair { new, old } = &one.stream.seen;
-        (Seen::of(new, hits(new)), Seen::of(old, hits(old)))
+        })
     }
 
     /// Tells whether a difference matters to anybody, however sure it is.
     fn is_material(&self, one: &Suspicion<'_>) -> bool {
         let rules = &self.plan.rules;
-        let (new, old) = self.seen(one);
+        let Beside { new, old } = self.seen(one);
         let (new, old) = (new.share(), old.share());
         let rise = Share(new.0.saturating_sub(old.0));
         match one.measure {
@@ -190,48 +187,42 @@ impl<'a> Judged<'a> {
     }
 
     fn suspicious(&self, one: &Suspicion<'_>) -> Waiting {
-        let (new, old) = self.seen(one);
         Waiting::Suspicious {
             scope: one.scope.clone(),
             measure: one.measure,
-            new,
-            old,
+            seen: self.seen(one),
             evidence: to_one(one.ln),
             missing: missing::until_failed(self.plan, self.evidence, one),
         }
     }
 
     fn incident(&self) -> Option<Waiting> {
-        let now = self.evidence.now();
-        let seen = |counts: &Counts| Seen::of(counts, counts.of_classes(&self.plan.rules.failing));
-        trouble::hits_both(self.plan, &now, self.evidence.trouble)
-            .then(|| Waiting::Incident { new: seen(&now.new), old: seen(&now.old) })
+        let seen = self.evidence.now();
+        trouble::hits_both(self.plan, &seen, self.evidence.trouble).then_some(Waiting::Incident { seen })
     }
 
     /// Nothing to compare with is no reason to pass what anybody can see to be broken.
     fn fails_alone(&self) -> Option<Waiting> {
-        let new = &self.evidence.total.seen.new;
-        let alone = !old_is_there(self.evidence) && trouble::is_bad(&self.plan.rules, new);
-        alone.then(|| Waiting::FailsAlone { new: Seen::of(new, new.of_classes(&self.plan.rules.failing)) })
+        let Beside { new, old } = self.failures();
+        let alone = old.requests == 0 && trouble::is_bad(&self.plan.rules, new);
+        alone.then_some(Waiting::FailsAlone { new })
+    }
+
+    fn failures(&self) -> Beside {
+        Beside::failures(&self.plan.rules, &self.evidence.total.seen)
     }
 
     fn proof(&self) -> Option<Proof> {
-        let tally = &self.evidence.total.failures;
-        let Pair { new, old } = &self.evidence.total.seen;
-        let seen = |counts: &Counts| Seen::of(counts, counts.of_classes(&self.plan.rules.failing));
+        let proven = self.evidence.total.failures.ln_better(MARGIN) >= -self.plan.rules.beta().ln();
         let less_than = Times::from_ratio(BOUNDS[MARGIN]);
-        (tally.ln_better(MARGIN) >= -self.plan.rules.beta().ln()).then(|| Proof::NotWorse {
-            less_than,
-            new: seen(new),
-            old: seen(old),
-        })
+        proven.then(|| Proof::NotWorse { less_than, seen: self.failures() })
     }
 
     fn missed(&self) -> Missed {
-        let (rules, new) = (&self.plan.rules, &self.evidence.total.seen.new);
-        let times = self.evidence.total.failures.surely_below(rules.beta()).map(Times::from_ratio);
-        let failed = new.of_classes(&rules.failing).answers;
-        Missed { times, share: upper_share(failed, new.requests, rules.beta()), requests: new.requests }
+        let beta = self.plan.rules.beta();
+        let times = self.evidence.total.failures.surely_below(beta).map(Times::from_ratio);
+        let Seen { requests, hits } = self.failures().new;
+        Missed { times, share: upper_share(hits, requests, beta), requests }
     }
 
     fn rest_of_bake(&self, look: &Look) -> Vec<Waiting> {
@@ -254,20 +245,13 @@ impl<'a> Judged<'a> {
     }
 
     fn immaterial(&self) -> Option<Note> {
-        let one = self.suspicions.first().filter(|_| self.is_suspicious())?;
-        let (new, old) = self.seen(one);
-        (!self.is_material(one)).then(|| Note::Immaterial {
-            scope: one.scope.clone(),
-            measure: one.measure,
-            new,
-            old,
-        })
+        let one = self.suspicions.first().filter(|one| self.is_suspicious() && !self.is_material(one))?;
+        Some(Note::Immaterial { scope: one.scope.clone(), measure: one.measure, seen: self.seen(one) })
     }
 
     fn old_fails_too(&self) -> Option<Note> {
-        let old = &self.evidence.total.seen.old;
-        let bad = trouble::is_bad(&self.plan.rules, old);
-        bad.then(|| Note::OldFailsToo { old: Seen::of(old, old.of_classes(&self.plan.rules.failing)) })
+        let old = self.failures().old;
+        trouble::is_bad(&self.plan.rules, old).then_some(Note::OldFailsToo { old })
     }
 
     fn lost(&self) -> impl Iterator<Item = Waiting> + '_ {
@@ -304,37 +288,30 @@ impl Change<'_> {
         part.ln() + self.tally.ln_worse(tolerated(plan.rules.tolerated))
     }
 
-    fn seen(&self) -> (Seen, Seen) {
-        let seen = |counts: &Counts| Seen::of(counts, counts.of_classes([self.status]));
-        (seen(&self.stream.seen.new), seen(&self.stream.seen.old))
+    fn seen(&self) -> Beside {
+        Beside::of(&self.stream.seen, |counts| counts.of_classes([self.status]))
     }
 
     fn is_told(&self, plan: &Plan) -> bool {
-        let (new, old) = self.seen();
+        let Beside { new, old } = self.seen();
         let rise = new.share().0.saturating_sub(old.share().0);
         self.ln(plan) >= -plan.rules.alpha().ln() && rise >= plan.rules.material.0
     }
 
     /// Tells whether most requests get this answer now. That holds a version back with less evidence than would fail it.
     fn is_loss(&self, plan: &Plan) -> bool {
-        let (new, old) = self.seen();
+        let Beside { new, old } = self.seen();
         let most = new.share() >= LOST && old.share().0 < new.share().0 / 2;
         most && new.hits >= MIN_ALL_FAIL && self.ln(plan) >= (plan.rules.suspicious.max(1) as f64).ln()
     }
 
     fn note(&self) -> Note {
-        let (new, old) = self.seen();
-        Note::Change { scope: self.scope.clone(), status: self.status.clone(), new, old }
+        Note::Change { scope: self.scope.clone(), status: self.status.clone(), seen: self.seen() }
     }
 
     fn loss(&self) -> Waiting {
-        let (new, old) = self.seen();
-        Waiting::Lost { scope: self.scope.clone(), status: self.status.clone(), new, old }
+        Waiting::Lost { scope: self.scope.clone(), status: self.status.clone(), seen: self.seen() }
     }
-}
-
-fn old_is_there(evidence: &Evidence) -> bool {
-    evidence.total.seen.old.requests > 0
 }
 
 /// How probable a failure of the old version is, with half a failure added so that few requests are no certainty.

@@ -14,7 +14,7 @@ use crate::rules::{Plan, tolerated};
 use crate::status::StatusClass;
 use crate::tally::{Tally, Trial};
 use crate::trouble;
-use crate::verdict::{Measure, Scope};
+use crate::verdict::{Beside, Measure, Scope};
 
 /// How many intervals are "now": a minute of looks of 10 s.
 const RECENT: usize = 6;
@@ -47,7 +47,7 @@ pub struct Evidence {
     pub(crate) failing: FailingRun,
     /// The newest intervals.
     #[serde(default)]
-    pub(crate) recent: VecDeque<Pair>,
+    pub(crate) recent: VecDeque<Beside>,
     /// Intervals in which the old arm was in trouble, up to now without a break.
     #[serde(default)]
     pub(crate) trouble: u64,
@@ -111,12 +111,15 @@ impl Evidence {
             }
         }
         self.remember(plan, interval);
-        self.highest = self.highest.max(self.ln_worse(plan));
+        if interval.total.new.has_hits() {
+            // Without a hit of the new arm no factor is above 1.
+            self.highest = self.highest.max(self.ln_worse(plan));
+        }
     }
 
     fn remember(&mut self, plan: &Plan, interval: &Interval) {
         self.failing.take(plan, &interval.total);
-        self.recent.push_back(interval.total.clone());
+        self.recent.push_back(Beside::failures(&plan.rules, &interval.total));
         while self.recent.len() > RECENT {
             self.recent.pop_front();
         }
@@ -125,11 +128,8 @@ impl Evidence {
     }
 
     /// Returns what the newest intervals counted together.
-    pub(crate) fn now(&self) -> Pair {
-        self.recent.iter().fold(Pair::default(), |mut sum, pair| {
-            sum.add(pair);
-            sum
-        })
+    pub(crate) fn now(&self) -> Beside {
+        self.recent.iter().fold(Beside::default(), |sum, one| sum.plus(*one))
     }
 
     /// Returns the logarithm of all evidence together that the new arm is worse: an average, never a product.
@@ -146,7 +146,7 @@ impl Evidence {
     /// Returns what each stream contributes. A stream that nothing was seen of contributes its part times 1.
     pub(crate) fn suspicions(&self, plan: &Plan) -> Vec<Suspicion<'_>> {
         static NOTHING: Stream = Stream::EMPTY;
-        let usable = (1.0 - GUARD_PART) * beginning_part(self.begun_anew);
+        let usable = usable(self.begun_anew);
         let scopes = std::iter::once((Scope::Total, &self.total)).chain(
             plan.classes
                 .iter()
@@ -156,12 +156,13 @@ impl Evidence {
     }
 }
 
-/// The parts of all beginnings add up to 1.
-fn beginning_part(begun_anew: u32) -> f64 {
-    match begun_anew {
+/// Returns which part of alpha the evidence of a beginning may use. The parts of all beginnings and the guard's add up to 1.
+pub(crate) fn usable(begun_anew: u32) -> f64 {
+    let part = match begun_anew {
         0 => FIRST,
         times => (1.0 - FIRST) * 0.5_f64.powi(i32::try_from(times).unwrap_or(i32::MAX).min(1_000)),
-    }
+    };
+    (1.0 - GUARD_PART) * part
 }
 
 /// Returns which part of the evidence a stream is: fixed before the rollout, all together 1.

@@ -7,6 +7,7 @@
 pub mod counts;
 pub mod decide;
 pub mod evidence;
+pub mod forecast;
 mod likelihood;
 mod missing;
 pub mod quantity;
@@ -21,8 +22,11 @@ pub mod verdict;
 pub use counts::{Answers, Counts, Interval, Pair, Reading, RouteClass, Split};
 pub use decide::{Bake, Health, Look, decide};
 pub use evidence::Evidence;
+pub use forecast::{Forecast, Traffic, forecast, usual_regressions};
 pub use quantity::{Share, Times, Weight};
 pub use rules::{Plan, Rules, RulesError};
 pub use sentence::Names;
 pub use status::StatusClass;
-pub use verdict::{Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting};
+pub use verdict::{
+    Beside, Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting,
+};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::quantity::Times;
 use crate::verdict::{
-    Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting,
+    Beside, Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting,
 };
 
 /// The flag that lets a rollout go on without evidence.
@@ -47,7 +47,7 @@ impl Proof {
     pub fn sentence(&self, names: &Names<'_>) -> String {
         let Names { service, new, old } = names;
         match self {
-            Self::NotWorse { less_than, new: seen, old: beside } => format!(
+            Self::NotWorse { less_than, seen: Beside { new: seen, old: beside } } => format!(
                 "{service} {new} fails {} of requests, {old} {}: proven to fail less than {less_than} times as often",
                 seen.share(),
                 beside.share()
@@ -81,11 +81,11 @@ impl Fault {
                 "every request of {service} {new} fails ({keys} of {keys}), {old} fails {}",
                 beside.share()
             ),
-            Self::Worse { scope, measure, new: seen, old: beside, evidence } => {
-                let often = often(*seen, *beside);
+            Self::Worse { scope, measure, seen, evidence } => {
+                let often = often(seen);
                 format!(
                     "{} ({often}evidence {}:1)",
-                    compared(names, scope, *measure, *seen, *beside),
+                    compared(names, scope, *measure, seen),
                     grouped(*evidence)
                 )
             }
@@ -102,7 +102,7 @@ impl Waiting {
             Self::NoCounters { intervals } => {
                 format!("no counters came for {intervals} looks: a gateway is silent")
             }
-            Self::Incident { new: seen, old: beside } => format!(
+            Self::Incident { seen: Beside { new: seen, old: beside } } => format!(
                 "this incident is not caused by the rollout: {service} {old} fails {} of requests now, {new} {}; waiting until it is over",
                 beside.share(),
                 seen.share()
@@ -113,17 +113,17 @@ impl Waiting {
                     seen.share()
                 )
             }
-            Self::Suspicious { scope, measure, new, old, evidence, missing } => {
+            Self::Suspicious { scope, measure, seen, evidence, missing } => {
                 let more =
                     missing.map(|missing| format!(", about {} would decide", more(missing, measure.hits())));
                 format!(
                     "{} (evidence {}:1, not enough to take it back{})",
-                    compared(names, scope, *measure, *new, *old),
+                    compared(names, scope, *measure, seen),
                     grouped(*evidence),
                     more.unwrap_or_default()
                 )
             }
-            Self::Lost { scope, status, new: seen, old: beside } => format!(
+            Self::Lost { scope, status, seen: Beside { new: seen, old: beside } } => format!(
                 "{service} {new} answers {status} to {}, {old} to {}: has a route gone?",
                 of(*seen, scope),
                 beside.share()
@@ -143,13 +143,13 @@ impl Note {
     pub fn sentence(&self, names: &Names<'_>) -> String {
         let Names { service, new, old } = names;
         match self {
-            Self::Change { scope, status, new: seen, old: beside } => format!(
+            Self::Change { scope, status, seen: Beside { new: seen, old: beside } } => format!(
                 "{service} {new} answers {status} to {}, {old} to {}: not counted as a failure",
                 of(*seen, scope),
                 beside.share()
             ),
-            Self::Immaterial { scope, measure, new, old } => {
-                format!("{}: too little to matter", compared(names, scope, *measure, *new, *old))
+            Self::Immaterial { scope, measure, seen } => {
+                format!("{}: too little to matter", compared(names, scope, *measure, seen))
             }
             Self::OldFailsToo { old: beside } => {
                 format!(
@@ -171,9 +171,9 @@ impl Measure {
 }
 
 /// `orders 1.4.0 fails 4.1 % of /pay, 1.3.2 0.2 %`.
-fn compared(names: &Names<'_>, scope: &Scope, measure: Measure, new: Seen, old: Seen) -> String {
+fn compared(names: &Names<'_>, scope: &Scope, measure: Measure, seen: &Beside) -> String {
     let (service, version, before) = (names.service, names.new, names.old);
-    let beside = old.share();
+    let (new, beside) = (seen.new, seen.old.share());
     match measure {
         Measure::Failures => format!("{service} {version} fails {}, {before} {beside}", of(new, scope)),
         Measure::Slower { bound_ms } => format!(
@@ -192,8 +192,8 @@ fn of(seen: Seen, scope: &Scope) -> String {
 }
 
 /// `about 20 times as often; `, where the old version did it at all.
-fn often(new: Seen, old: Seen) -> String {
-    let ratio = Times::from_ratio(rate(new) / rate(old));
+fn often(Beside { new, old }: &Beside) -> String {
+    let ratio = Times::from_ratio(rate(*new) / rate(*old));
     match old.hits {
         0 => String::new(),
         _ => format!("about {ratio} times as often; "),

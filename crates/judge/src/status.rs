@@ -1,5 +1,6 @@
 //! Classes of answers: which of them count as failures is data of the rules, not of this crate.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,7 +27,7 @@ pub struct StatusClassError {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub struct StatusClass(String);
+pub struct StatusClass(Cow<'static, str>);
 
 impl StatusClass {
     /// Statuses from 500: the default failure.
@@ -45,8 +46,8 @@ impl StatusClass {
     }
 
     /// Makes one of the classes that are named here.
-    pub(crate) fn known(text: &'static str) -> Self {
-        Self(text.to_owned())
+    pub(crate) const fn known(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
     }
 }
 
@@ -56,7 +57,7 @@ impl FromStr for StatusClass {
     fn from_str(text: &str) -> Result<Self, StatusClassError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, ':' | '-' | '_');
         if (1..=MAX_LENGTH).contains(&text.len()) && text.chars().all(allowed) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(Cow::Owned(text.to_owned())));
         }
         Err(StatusClassError { text: text.chars().take(80).collect() })
     }
@@ -72,7 +73,7 @@ impl TryFrom<String> for StatusClass {
 
 impl From<StatusClass> for String {
     fn from(class: StatusClass) -> Self {
-        class.0
+        class.0.into_owned()
     }
 }
 

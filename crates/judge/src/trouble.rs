@@ -1,7 +1,7 @@
 //! Whether the old version is in trouble itself: then the incident is not caused by the rollout.
 
-use crate::counts::{Counts, Pair};
 use crate::rules::{Plan, Rules};
+use crate::verdict::{Beside, Seen};
 
 /// Fewer requests, or fewer failures, are no incident.
 const MIN_REQUESTS: u64 = 20;
@@ -13,28 +13,20 @@ const ABOVE_USUAL: u64 = 3;
 const LASTS: u64 = 30;
 
 /// Tells whether the old arm fails now as it usually does not.
-pub(crate) fn is_above_usual(plan: &Plan, now: &Pair) -> bool {
-    if !is_bad(&plan.rules, &now.old) {
-        return false;
-    }
-    let share = |counts: &Counts| u64::from(counts.share(counts.of_classes(&plan.rules.failing)).0);
-    plan.usual.as_ref().is_none_or(|usual| share(&now.old) >= ABOVE_USUAL * share(usual))
+pub(crate) fn is_above_usual(plan: &Plan, now: &Beside) -> bool {
+    let usual = plan.usual.as_ref().map(|usual| Seen::of(usual, usual.of_classes(&plan.rules.failing)));
+    let above = |usual: Seen| u64::from(now.old.share().0) >= ABOVE_USUAL * u64::from(usual.share().0);
+    is_bad(&plan.rules, now.old) && usual.is_none_or(above)
 }
 
 /// Tells whether an incident hits both arms: the old one is in trouble, and the new one is not clearly better.
-pub(crate) fn hits_both(plan: &Plan, now: &Pair, trouble: u64) -> bool {
+pub(crate) fn hits_both(plan: &Plan, now: &Beside, trouble: u64) -> bool {
     let over = plan.usual.is_none() && trouble > LASTS;
-    if trouble == 0 || over {
-        return false;
-    }
-    let share = |counts: &Counts| counts.share(counts.of_classes(&plan.rules.failing)).0;
-    now.new.requests < MIN_FAILURES || share(&now.new) >= share(&now.old) / 2
+    let as_bad = now.new.requests < MIN_FAILURES || now.new.share().0 >= now.old.share().0 / 2;
+    trouble > 0 && !over && as_bad
 }
 
-/// Tells whether an arm fails so often that people should know.
-pub(crate) fn is_bad(rules: &Rules, counts: &Counts) -> bool {
-    let failed = counts.of_classes(&rules.failing);
-    counts.requests >= MIN_REQUESTS
-        && failed.answers >= MIN_FAILURES
-        && counts.share(failed) >= rules.incident
+/// Tells whether a version fails so often that people should know.
+pub(crate) fn is_bad(rules: &Rules, seen: Seen) -> bool {
+    seen.requests >= MIN_REQUESTS && seen.hits >= MIN_FAILURES && seen.share() >= rules.incident
 }

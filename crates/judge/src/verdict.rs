@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::counts::{Answers, Counts, RouteClass};
+use crate::counts::{Answers, Counts, Pair, RouteClass};
 use crate::quantity::{Share, Times};
+use crate::rules::Rules;
 use crate::status::StatusClass;
 
 /// What is said of a new version at one look.
@@ -39,10 +40,9 @@ pub enum Proof {
     NotWorse {
         /// How many times.
         less_than: Times,
-        /// The new version's requests.
-        new: Seen,
-        /// The old version's requests.
-        old: Seen,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
     },
     /// Time and requests passed without suspicion: passed, not proven.
     Unproven(Missed),
@@ -81,10 +81,9 @@ pub enum Fault {
         scope: Scope,
         /// In what.
         measure: Measure,
-        /// The new version's requests.
-        new: Seen,
-        /// The old version's requests.
-        old: Seen,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
         /// How strong the evidence of this alone is, to 1.
         evidence: u64,
     },
@@ -101,10 +100,9 @@ pub enum Waiting {
     },
     /// An incident hits both versions: it is not caused by the rollout.
     Incident {
-        /// The new version now.
-        new: Seen,
-        /// The old version now.
-        old: Seen,
+        /// What is seen now.
+        #[serde(flatten)]
+        seen: Beside,
     },
     /// It fails often, and no old version is there to compare with.
     FailsAlone {
@@ -117,10 +115,9 @@ pub enum Waiting {
         scope: Scope,
         /// In what.
         measure: Measure,
-        /// The new version's requests.
-        new: Seen,
-        /// The old version's requests.
-        old: Seen,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
         /// How strong the evidence is, to 1.
         evidence: u64,
         /// What is missing if it goes on as it went.
@@ -133,10 +130,9 @@ pub enum Waiting {
         scope: Scope,
         /// Which answers.
         status: StatusClass,
-        /// The new version's requests.
-        new: Seen,
-        /// The old version's requests.
-        old: Seen,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
     },
     /// More requests, or proof before.
     Requests {
@@ -173,10 +169,9 @@ pub enum Note {
         scope: Scope,
         /// Which answers.
         status: StatusClass,
-        /// The new version's requests.
-        new: Seen,
-        /// The old version's requests.
-        old: Seen,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
     },
     /// It is worse, by less than what matters.
     Immaterial {
@@ -184,10 +179,9 @@ pub enum Note {
         scope: Scope,
         /// In what.
         measure: Measure,
-        /// The new version's requests.
-        new: Seen,
-        /// The old version's requests.
-        old: Seen,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
     },
     /// The old version fails often itself; the new one is measured against that.
     OldFailsToo {
@@ -228,7 +222,38 @@ pub struct Seen {
     pub hits: u64,
 }
 
+/// Both versions beside each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Beside {
+    /// The new version's requests.
+    pub new: Seen,
+    /// The old version's requests.
+    pub old: Seen,
+}
+
+impl Beside {
+    pub(crate) fn failures(rules: &Rules, pair: &Pair) -> Self {
+        Self::of(pair, |counts| counts.of_classes(&rules.failing))
+    }
+
+    pub(crate) fn of(pair: &Pair, answers: impl Fn(&Counts) -> Answers) -> Self {
+        let seen = |counts| Seen::of(counts, answers(counts));
+        Self { new: seen(&pair.new), old: seen(&pair.old) }
+    }
+
+    pub(crate) const fn plus(self, more: Self) -> Self {
+        Self { new: self.new.plus(more.new), old: self.old.plus(more.old) }
+    }
+}
+
 impl Seen {
+    const fn plus(self, more: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(more.requests),
+            hits: self.hits.saturating_add(more.hits),
+        }
+    }
+
     pub(crate) fn of(counts: &Counts, answers: Answers) -> Self {
         Self { requests: counts.requests, hits: answers.answers }
     }

@@ -27,9 +27,9 @@ impl Chance {
         (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// How many events come when so many are expected; by a normal law from 200 on, where nobody can tell.
+    /// How many events come when so many are expected; by a normal law from 60 on, where nobody can tell.
     pub(crate) fn poisson(&mut self, mean: f64) -> u64 {
-        if mean > 200.0 {
+        if mean > 60.0 {
             return self.normal().mul_add(mean.sqrt(), mean).round().max(0.0) as u64;
         }
         let mut term = (-mean).exp();

@@ -47,9 +47,13 @@ fn rollout(scenario: &Scenario, plan: &Plan, seconds: u64, seed: u64, beside: Be
         let end = second + LOOK_S;
         if outcome.judge.is_none() {
             outcome.failed += counted[0].1;
+            // Only what the new version does wrong can make it fail, so other looks are passed over to save time.
+            let is_hit = counted[0].1 > 0 || !interval.total.new.slower.is_empty();
             evidence.take(plan, &Reading::Counted(interval));
-            let judged = decide(plan, &evidence, &Look { health: Health::Ready, bake: Bake::Over });
-            outcome.judge = matches!(judged.verdict, Verdict::Fail(_)).then_some(end);
+            if is_hit {
+                let judged = decide(plan, &evidence, &Look { health: Health::Ready, bake: Bake::Over });
+                outcome.judge = matches!(judged.verdict, Verdict::Fail(_)).then_some(end);
+            }
         }
         if beside == Beside::Others {
             others.take(end, counted[0], counted[1]);
