@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{part, usable};
-use crate::likelihood::{Hits, Law, ln_sum_exp};
+use crate::likelihood::{Hits, Law};
 use crate::quantity::{Share, Weight};
 use crate::rules::{Plan, tolerated};
-use crate::tally::{ALTERNATIVES, alternatives};
+use crate::tally::{alternatives, ln_mixture};
 use crate::verdict::{Measure, Scope};
 
 /// Most failures that are walked through; what needs more than this is told as "not within".
@@ -108,8 +108,7 @@ fn step(open: &mut Vec<f64>, is_new: f64, decides_at: u64) -> f64 {
 fn ln_worse(weight: f64, rho: f64, new: u64, all: u64) -> f64 {
     let law = Law::Weight(weight);
     let hits = Hits { new: new.min(all), old: all - new.min(all) };
-    ln_sum_exp(alternatives(rho).map(|theta| law.ln_ratio(hits, theta, rho)).into_iter())
-        - (ALTERNATIVES as f64).ln()
+    ln_mixture(&alternatives(rho).map(|theta| law.ln_ratio(hits, theta, rho)))
 }
 
 /// The fewest looks after which a part of such versions is found, when `a_look` hits are expected in each.

@@ -86,8 +86,7 @@ impl Tally {
 
     /// Returns the logarithm of the evidence that the new arm's odds are more than `rho` times the old one's.
     pub(crate) fn ln_worse(&self, rho: f64) -> f64 {
-        let sums = self.ln_each_worse(rho);
-        ln_sum_exp(sums.iter().copied()) - (ALTERNATIVES as f64).ln()
+        ln_mixture(&self.ln_each_worse(rho))
     }
 
     /// Returns how much the logarithm of the evidence grows with each further hit, if it goes on as it went.
@@ -140,6 +139,14 @@ impl Tally {
             Some((Law::Weight(weight.fraction()?), Hits { new: *new, old: *old }))
         })
     }
+}
+
+/// Averages over the alternatives. The nearest counts three times as much as the farthest: it is the one that takes long,
+/// while the farthest needs a few failures anyway.
+pub(crate) fn ln_mixture(sums: &[f64; ALTERNATIVES]) -> f64 {
+    let last = (ALTERNATIVES - 1) as f64;
+    let part = |k: usize| (1.5 - k as f64 / last) / ALTERNATIVES as f64;
+    ln_sum_exp(sums.iter().enumerate().map(|(k, sum)| sum + part(k).ln()))
 }
 
 /// Returns the alternatives to "at most `rho` times the odds", spaced evenly by their logarithms.
