@@ -26,6 +26,8 @@ enum What {
     Gateway,
     /// Reading and comparing contracts: a large one, small ones, a matrix of versions
     Contract,
+    /// How often good versions are taken back, and how long bad ones are not found
+    Judge,
     /// Going back while warm, under 2,000 requests a second
     Rollback,
     /// Everything
@@ -39,11 +41,12 @@ struct Example {
     name: &'static str,
 }
 
-const EXAMPLES: [Example; 4] = [
+const EXAMPLES: [Example; 5] = [
     Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
     Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
     Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
     Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract" },
+    Example { what: What::Judge, package: "lockstep-judge", name: "bench_judge" },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {

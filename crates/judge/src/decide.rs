@@ -114,13 +114,23 @@ impl<'a> Judged<'a> {
     }
 
     fn worse(&self) -> Vec<Fault> {
-        if self.ln_evidence < -self.plan.rules.alpha().ln() {
+        if self.ln_material() < -self.plan.rules.alpha().ln() {
             return Vec::new();
         }
+        let material: Vec<_> = self.material().collect();
         // What is a hundredth of the strongest adds nothing to the decision.
-        let strongest = self.suspicions.first().map_or(f64::NEG_INFINITY, |one| one.ln);
-        let strong = self.suspicions.iter().filter(|one| one.ln >= strongest - 100_f64.ln());
-        strong.filter(|one| self.is_material(one)).map(|one| self.fault(one)).collect()
+        let strongest = material.first().map_or(f64::NEG_INFINITY, |one| one.ln);
+        let strong = material.iter().filter(|one| one.ln >= strongest - 100_f64.ln());
+        strong.map(|one| self.fault(one)).collect()
+    }
+
+    /// The streams in which the difference matters, the strongest first. Leaving others out only makes the evidence less.
+    fn material(&self) -> impl Iterator<Item = &Suspicion<'a>> + Clone {
+        self.suspicions.iter().filter(|one| self.is_material(one))
+    }
+
+    fn ln_material(&self) -> f64 {
+        ln_sum_exp(self.material().map(|one| one.ln))
     }
 
     fn fault(&self, one: &Suspicion<'_>) -> Fault {
@@ -169,21 +179,14 @@ impl<'a> Judged<'a> {
     fn obstacles(&self) -> Vec<Waiting> {
         let intervals = self.evidence.missing;
         let silent = (intervals >= MAX_MISSING).then_some(Waiting::NoCounters { intervals });
-        let suspicious = self.suspicions.first().filter(|_| self.is_suspicious());
-        let suspicious =
-            suspicious.map(|_| self.strongest_material()).and_then(|one| one.map(|one| self.suspicious(one)));
+        let suspicious = self.material().next().filter(|_| self.is_suspicious(self.ln_material()));
+        let suspicious = suspicious.map(|one| self.suspicious(one));
         let all = [silent, self.incident(), self.fails_alone(), suspicious];
         all.into_iter().flatten().chain(self.lost()).collect()
     }
 
-    fn is_suspicious(&self) -> bool {
-        self.ln_evidence >= (self.plan.rules.suspicious.max(1) as f64).ln()
-    }
-
-    fn strongest_material(&self) -> Option<&Suspicion<'a>> {
-        let strongest = self.suspicions.first().map_or(f64::NEG_INFINITY, |one| one.ln);
-        let strong = self.suspicions.iter().take_while(|one| one.ln >= strongest - 100_f64.ln());
-        strong.into_iter().find(|one| self.is_material(one))
+    fn is_suspicious(&self, ln_evidence: f64) -> bool {
+        ln_evidence >= (self.plan.rules.suspicious.max(1) as f64).ln()
     }
 
     fn suspicious(&self, one: &Suspicion<'_>) -> Waiting {
@@ -245,7 +248,10 @@ impl<'a> Judged<'a> {
     }
 
     fn immaterial(&self) -> Option<Note> {
-        let one = self.suspicions.first().filter(|one| self.is_suspicious() && !self.is_material(one))?;
+        let one = self
+            .suspicions
+            .first()
+            .filter(|one| self.is_suspicious(self.ln_evidence) && !self.is_material(one))?;
         Some(Note::Immaterial { scope: one.scope.clone(), measure: one.measure, seen: self.seen(one) })
     }
 

@@ -33,12 +33,16 @@ pub struct Evidence {
     /// How often it was lost and begun anew.
     #[serde(default)]
     begun_anew: u32,
+    #[serde(default)]
     pub(crate) total: Stream,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) classes: BTreeMap<RouteClass, Stream>,
     /// How long was counted.
     #[serde(default)]
     pub(crate) counted_ms: u64,
+    /// What was counted since the share of the new version grew last.
+    #[serde(default)]
+    pub(crate) step: Step,
     /// Intervals without counters, up to now without a break.
     #[serde(default)]
     pub(crate) missing: u32,
@@ -69,6 +73,15 @@ pub(crate) struct Stream {
     pub(crate) changes: BTreeMap<StatusClass, Tally>,
 }
 
+/// What was counted in one step of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// Requests of the new arm.
+    pub(crate) requests: u64,
+    /// How long was counted.
+    pub(crate) counted_ms: u64,
+}
+
 /// Consecutive intervals in which every request of the new arm failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct FailingRun {
@@ -96,6 +109,11 @@ impl Evidence {
         Self { begun_anew: times, ..Self::default() }
     }
 
+    /// Says that the share of the new version grew: the evidence goes on, and requests are waited for anew.
+    pub fn begin_step(&mut self) {
+        self.step = Step::default();
+    }
+
     /// Takes in what came of the next interval.
     pub fn take(&mut self, plan: &Plan, reading: &Reading) {
         let Reading::Counted(interval) = reading else {
@@ -104,6 +122,8 @@ impl Evidence {
         };
         self.missing = 0;
         self.counted_ms = self.counted_ms.saturating_add(interval.lasted_ms);
+        self.step.counted_ms = self.step.counted_ms.saturating_add(interval.lasted_ms);
+        self.step.requests = self.step.requests.saturating_add(interval.total.new.requests);
         self.total.take(plan, interval.split, &interval.total);
         for class in &plan.classes {
             if let Some(pair) = interval.classes.get(class) {

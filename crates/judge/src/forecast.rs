@@ -138,3 +138,69 @@ fn found_after(found: &[f64], mean: f64) -> f64 {
     // With more hits than were walked at least as much is found.
     sum + left.max(0.0) * found.last().copied().unwrap_or(0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traffic(rps: u64, weight: u32, usual: u32) -> Traffic {
+        Traffic {
+            requests_an_hour: rps * 3_600,
+            weight: Weight(weight),
+            usual: Share(usual),
+            horizon_ms: 4 * 3_600_000,
+            look_ms: 10_000,
+        }
+    }
+
+    fn strict() -> Plan {
+        let rules = crate::rules::Rules { tolerated: crate::quantity::Times(100), ..Default::default() };
+        Plan { rules, ..Plan::default() }
+    }
+
+    /// The medians that `cargo xtask bench judge` finds by simulation: 10, 90 and 320 s, and not in 4 h.
+    #[test]
+    fn forecasts_are_what_simulations_find() {
+        let median = |traffic, new| forecast(&strict(), &Scope::Total, &traffic, Share(new)).median_ms;
+        assert_eq!(median(traffic(10, 1_000, 1_000), 500_000), Some(10_000));
+        assert_eq!(median(traffic(100, 500, 1_000), 10_000), Some(90_000));
+        let twice = median(traffic(100, 500, 10_000), 20_000).unwrap();
+        assert!((300_000..=350_000).contains(&twice), "{twice}");
+        assert_eq!(median(traffic(1, 1_000, 10_000), 20_000), None);
+    }
+
+    #[test]
+    fn what_is_no_regression_or_cannot_be_seen_is_never_found() {
+        let of =
+            |weight, usual, new| forecast(&strict(), &Scope::Total, &traffic(100, weight, usual), Share(new));
+        for unseen in
+            [of(500, 10_000, 10_000), of(10_000, 1_000, 500_000), of(0, 0, 500_000), of(500, 0, 500)]
+        {
+            assert_eq!((unseen.median_ms, unseen.most_ms), (None, None));
+        }
+        let idle = Traffic { requests_an_hour: 0, ..traffic(1, 500, 1_000) };
+        assert_eq!(forecast(&strict(), &Scope::Total, &idle, Share::ALL).median_ms, None);
+    }
+
+    #[test]
+    fn worse_versions_are_found_sooner() {
+        let shares = usual_regressions(Share(2_000));
+        assert_eq!(shares.first(), Some(&Share(4_000)));
+        let found =
+            shares.iter().map(|new| forecast(&strict(), &Scope::Total, &traffic(100, 500, 2_000), *new));
+        let times: Vec<_> = found.filter_map(|it| it.median_ms.zip(it.most_ms)).collect();
+        assert!(times.len() > 5 && times.is_sorted_by(|one, other| one >= other), "{times:?}");
+        assert!(times.iter().all(|(median, most)| median <= most));
+    }
+
+    #[test]
+    fn one_of_many_routes_is_found_with_little_more() {
+        let plan =
+            Plan { classes: (0..20).map(|i| format!("GET /{i}").parse().unwrap()).collect(), ..strict() };
+        let scope = Scope::Class("GET /3".parse().unwrap());
+        let of =
+            |plan, scope| forecast(plan, scope, &traffic(5, 500, 1_000), Share(500_000)).median_ms.unwrap();
+        let (alone, among) = (of(&strict(), &Scope::Total), of(&plan, &scope));
+        assert!(among > alone && among <= 2 * alone, "{alone} {among}");
+    }
+}

@@ -5,20 +5,21 @@ use crate::rules::{Plan, tolerated};
 use crate::tally::MARGIN;
 use crate::verdict::{Measure, Missing};
 
-/// Returns how many more requests of the new version a pass by time needs; `None` when there are enough.
+/// Returns how many more requests of the new version a pass of this step by time needs; `None` when there are enough.
 pub(crate) fn requests(plan: &Plan, evidence: &Evidence) -> Option<Missing> {
-    let seen = evidence.total.seen.new.requests;
-    let count = plan.rules.min_requests.saturating_sub(seen);
-    (count > 0).then(|| at_rate(evidence, count, seen))
+    let step = evidence.step;
+    let count = plan.rules.min_requests.saturating_sub(step.requests);
+    (count > 0).then(|| at_rate(step.counted_ms, count, step.requests))
 }
 
-/// Returns about how many more failures of either version prove that the new one is not worse, if both go on alike.
+/// Returns about how many more failures of either version prove that the new one is not worse, if both go on alike;
+/// `None` while none fails.
 pub(crate) fn until_proven(plan: &Plan, evidence: &Evidence) -> Option<Missing> {
     let tally = &evidence.total.failures;
     let needed = -plan.rules.beta().ln() - tally.ln_better(MARGIN);
     let hits = tally.hits();
     let each = tally.ln_better_a_hit()?;
-    (needed > 0.0).then(|| at_rate(evidence, (needed / each).ceil() as u64, hits))
+    (hits > 0 && needed > 0.0).then(|| at_rate(evidence.counted_ms, (needed / each).ceil() as u64, hits))
 }
 
 /// Returns about how many more hits take the new version back, if it goes on as it went.
@@ -29,12 +30,12 @@ pub(crate) fn until_failed(plan: &Plan, evidence: &Evidence, one: &Suspicion<'_>
     };
     let needed = -plan.rules.alpha().ln() - one.ln;
     let each = one.tally.ln_worse_a_hit(tolerated(rho))?;
-    (needed > 0.0).then(|| at_rate(evidence, (needed / each).ceil() as u64, one.tally.hits()))
+    (needed > 0.0).then(|| at_rate(evidence.counted_ms, (needed / each).ceil() as u64, one.tally.hits()))
 }
 
-/// `count` more, when `seen` came in all the time that was counted.
-fn at_rate(evidence: &Evidence, count: u64, seen: u64) -> Missing {
-    let ms = u128::from(count) * u128::from(evidence.counted_ms);
+/// `count` more, when `seen` came in the time that was counted.
+fn at_rate(counted_ms: u64, count: u64, seen: u64) -> Missing {
+    let ms = u128::from(count) * u128::from(counted_ms);
     let ms = ms.checked_div(u128::from(seen)).map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
-    Missing { count, ms: ms.filter(|_| evidence.counted_ms > 0) }
+    Missing { count, ms: ms.filter(|_| counted_ms > 0) }
 }

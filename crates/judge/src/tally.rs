@@ -112,7 +112,8 @@ impl Tally {
         counted + self.laws().map(|(law, hits)| law.ln_ratio(hits, 1.0, BOUNDS[bound])).sum::<f64>()
     }
 
-    /// Returns how much that evidence grows with each hit of either arm, if both hit alike; `None` before any hit.
+    /// Returns how much that evidence grows with each hit of either arm, if both hit alike, by the weight
+    /// that most was drawn with; `None` where none is known.
     pub(crate) fn ln_better_a_hit(&self) -> Option<f64> {
         let (law, _) = self.laws().max_by_key(|(_, hits)| hits.new.saturating_add(hits.old))?;
         let Law::Weight(weight) = law else { return None };

@@ -126,29 +126,29 @@ fn the_rough_law_is_fair_for_tables_against_not_worse() {
     }
 }
 
-/// Every sequence of 14 hits, looked at after each: the evidence ever exceeds a threshold no more often than it may.
+/// Every sequence of 60 hits, looked at after each: the evidence ever exceeds a threshold no more often than it may. Evidence
+/// depends on how many hits were the new arm's and not on their order, so sequences that agree in that are walked together.
 #[test]
 fn looking_after_every_hit_misleads_no_more_often_than_allowed() {
-    const HITS: u32 = 14;
+    const HITS: u64 = 60;
     for (weight, rho) in [(0.05, 1.0), (0.3, 1.25), (0.5, 1.0)] {
         let p = weight * rho / (weight * rho + 1.0 - weight);
         let split = Split::Drawn(Weight((weight * 1e4) as u32));
         for limit in [2.0_f64, 5.0, 20.0] {
-            let mut misled = 0.0;
-            for way in 0..1_u32 << HITS {
-                let mut tally = Tally::default();
-                let mut ever = false;
-                for hit in 0..HITS {
-                    let new = u64::from(way >> hit & 1);
-                    tally.take(split, trial(1, 1, new, 1 - new), rho);
-                    ever |= tally.ln_worse(rho) >= limit.ln();
+            let (mut open, mut misled) = (vec![1.0], 0.0);
+            for all in 1..=HITS {
+                open.push(0.0);
+                for new in (0..=all as usize).rev() {
+                    let before = if new == 0 { 0.0 } else { open[new - 1] };
+                    open[new] = open[new] * (1.0 - p) + before * p;
                 }
-                let new = way.count_ones() as i32;
-                if ever {
-                    misled += p.powi(new) * (1.0 - p).powi(HITS as i32 - new);
+                for (new, left) in (0..).zip(&mut open) {
+                    if tally(&[(split, trial(all, all, new, all - new))], rho).ln_worse(rho) >= limit.ln() {
+                        misled += std::mem::take(left);
+                    }
                 }
             }
-            assert!(misled <= SLACK / limit, "w {weight} rho {rho} limit {limit}: {misled}");
+            assert!(misled > 0.0 && misled <= SLACK / limit, "w {weight} rho {rho} limit {limit}: {misled}");
         }
     }
 }
@@ -197,7 +197,7 @@ fn what_could_have_been_missed_becomes_less_with_failures_of_the_old_arm() {
     assert_eq!(with(0, 4).surely_below(0.05), Some(4.0));
     assert_eq!(with(50, 50).surely_below(0.05), Some(2.0));
     assert_eq!(with(500, 500).surely_below(0.05), Some(1.25));
-    assert!(with(90, 10).surely_below(0.05).unwrap() >= 10.0);
+    assert_eq!(with(90, 10).surely_below(0.05), None);
 }
 
 #[test]
@@ -231,6 +231,8 @@ fn intervals() -> impl Strategy<Value = Vec<(Split, Trial)>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn the_order_of_intervals_does_not_matter(intervals in intervals(), rotate in 0_usize..8) {
         let mut other = intervals.clone();

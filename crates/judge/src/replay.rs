@@ -1,0 +1,176 @@
+//! Recorded counters from CSV, run through the same code as a rollout.
+//!
+//! One line an interval, arm and route class. Columns by the names in the first line, in any order:
+//! - `interval`: its number; numbers that are left out are intervals without counters
+//! - `arm`: `new` or `old`
+//! - `requests`
+//! - `class` (may be missing): a route class; empty or missing for the total
+//! - `weight` (may be missing): the percentage of keys that the gateway gave to the new arm, or `changed`; empty when only
+//!   counters are known
+//! - any status class (`5xx`, `404`, `none`): answers; `5xx keys`: how many keys that was; each answer a key where it is missing
+//! - `slower 250`: answers that took more than 250 ms; `slower 250 keys` likewise
+//!
+//! Fields hold no quotes or commas. An interval without a line for the total has the sum of its classes as total.
+
+mod columns;
+mod line;
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::counts::{Interval, Pair, Reading, RouteClass};
+use crate::rules::Plan;
+use columns::Columns;
+use line::{Arm, Line};
+
+/// Most intervals of a recording: three months of looks of 10 s.
+const MAX_INTERVALS: u64 = 800_000;
+/// Most mistakes that are reported at once.
+const MAX_MISTAKES: usize = 50;
+
+/// A mistake in a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}, column `{column}`: {why}")]
+pub struct Mistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// The name of the column.
+    pub column: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// A recording that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The intervals in their order, with those that are missing.
+    pub readings: Vec<Reading>,
+    /// The route classes that are named.
+    pub classes: Vec<RouteClass>,
+    /// The bounds of latency that are named, in milliseconds.
+    pub latency_bounds_ms: Vec<u64>,
+}
+
+impl Recording {
+    /// Makes a plan for it of the rules and of what is named in it, as far as a plan can hold it.
+    #[must_use]
+    pub fn plan(&self, rules: crate::rules::Rules) -> Plan {
+        Plan {
+            rules,
+            classes: self.classes.iter().take(crate::rules::MAX_CLASSES).cloned().collect(),
+            latency_bounds_ms: self
+                .latency_bounds_ms
+                .iter()
+                .take(crate::rules::MAX_LATENCY_BOUNDS)
+                .copied()
+                .collect(),
+            usual: None,
+        }
+    }
+}
+
+/// Reads a recording, whose intervals are so long.
+///
+/// # Errors
+/// All mistakes, by their lines.
+pub fn read(text: &str, interval_ms: u64) -> Result<Recording, Vec<Mistake>> {
+    let mut lines =
+        (1..).zip(text.trim_start_matches('\u{feff}').lines()).filter(|(_, line)| !line.trim().is_empty());
+    let head = lines.next().ok_or_else(|| vec![mistake(1, "interval", "the recording is empty")])?;
+    let columns = Columns::read(head.0, head.1)?;
+    let mut mistakes = Vec::new();
+    let mut intervals = BTreeMap::new();
+    for (number, text) in lines {
+        match columns.line(number, text) {
+            Ok(line) => mistakes.extend(put(&mut intervals, number, line, interval_ms)),
+            Err(more) => mistakes.extend(more),
+        }
+        if mistakes.len() >= MAX_MISTAKES {
+            break;
+        }
+    }
+    if mistakes.is_empty() { assemble(&columns, intervals, head.0) } else { Err(mistakes) }
+}
+
+/// An interval while its lines are read.
+struct Draft {
+    interval: Interval,
+    /// Which lines there were, so that none is read twice.
+    seen: Vec<(Option<RouteClass>, Arm)>,
+}
+
+fn put(intervals: &mut BTreeMap<u64, Draft>, number: usize, line: Line, lasted_ms: u64) -> Option<Mistake> {
+    let Line { interval, arm, class, split, counts } = line;
+    let draft = intervals.entry(interval).or_insert_with(|| Draft {
+        interval: Interval { lasted_ms, split, total: Pair::default(), classes: BTreeMap::new() },
+        seen: Vec::new(),
+    });
+    if draft.interval.split != split {
+        return Some(mistake(
+            number,
+            "weight",
+            "differs within the interval: write `changed` on all its lines",
+        ));
+    }
+    if draft.seen.contains(&(class.clone(), arm)) {
+        return Some(mistake(number, "arm", "this arm was counted before in the same interval and class"));
+    }
+    draft.seen.push((class.clone(), arm));
+    let pair = match class {
+        None => &mut draft.interval.total,
+        Some(class) => draft.interval.classes.entry(class).or_default(),
+    };
+    match arm {
+        Arm::New => pair.new = counts,
+        Arm::Old => pair.old = counts,
+    }
+    None
+}
+
+fn assemble(columns: &Columns, drafts: BTreeMap<u64, Draft>, head: usize) -> Result<Recording, Vec<Mistake>> {
+    let (first, last) = match (drafts.keys().next(), drafts.keys().next_back()) {
+        (Some(first), Some(last)) => (*first, *last),
+        _ => return Err(vec![mistake(head, "interval", "no line follows the names of the columns")]),
+    };
+    if last - first >= MAX_INTERVALS {
+        let why =
+            format!("from {first} to {last} are more than {MAX_INTERVALS} intervals: numbers, not times");
+        return Err(vec![Mistake { line: head, column: "interval".into(), why }]);
+    }
+    let mut drafts = drafts;
+    let reading =
+        |number| drafts.remove(&number).map_or(Reading::Missing, |draft| Reading::Counted(draft.finish()));
+    let readings: Vec<_> = (first..=last).map(reading).collect();
+    let mut classes: Vec<_> =
+        readings.iter().filter_map(counted).flat_map(|it| it.classes.keys().cloned()).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    Ok(Recording { readings, classes, latency_bounds_ms: columns.latency_bounds() })
+}
+
+const fn counted(reading: &Reading) -> Option<&Interval> {
+    match reading {
+        Reading::Counted(interval) => Some(interval),
+        Reading::Missing => None,
+    }
+}
+
+impl Draft {
+    fn finish(self) -> Interval {
+        let Self { mut interval, seen } = self;
+        if seen.iter().all(|(class, _)| class.is_some()) {
+            for pair in interval.classes.values() {
+                interval.total.add(pair);
+            }
+        }
+        interval
+    }
+}
+
+fn mistake(line: usize, column: &str, why: &str) -> Mistake {
+    Mistake { line, column: column.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;
