@@ -19,8 +19,9 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::counts::{Interval, Pair, Reading, RouteClass};
-use crate::rules::Plan;
+use crate::counts::{Counts, Interval, Pair, Reading, RouteClass};
+use crate::latency::latency_bounds;
+use crate::rules::{MAX_CLASSES, MAX_LATENCY_BOUNDS, Plan, Rules};
 use columns::Columns;
 use line::{Arm, Line};
 
@@ -53,20 +54,32 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Makes a plan for it of the rules and of what is named in it, as far as a plan can hold it.
+    /// Makes a plan for it of the rules and of what is named in it. Of more than a plan can hold, it takes the route
+    /// classes that were asked most, and the bounds that are nearest to the old version's quantiles.
     #[must_use]
-    pub fn plan(&self, rules: crate::rules::Rules) -> Plan {
-        Plan {
-            rules,
-            classes: self.classes.iter().take(crate::rules::MAX_CLASSES).cloned().collect(),
-            latency_bounds_ms: self
-                .latency_bounds_ms
-                .iter()
-                .take(crate::rules::MAX_LATENCY_BOUNDS)
-                .copied()
-                .collect(),
-            usual: None,
-        }
+    pub fn plan(&self, rules: Rules) -> Plan {
+        let latency_bounds_ms = match self.latency_bounds_ms.len() {
+            0..=MAX_LATENCY_BOUNDS => self.latency_bounds_ms.iter().copied().collect(),
+            _ => latency_bounds(&self.old()),
+        };
+        let mut classes: Vec<_> = self.classes.iter().collect();
+        classes.sort_by_key(|class| std::cmp::Reverse(self.requests(class)));
+        let classes = classes.into_iter().take(MAX_CLASSES).cloned().collect();
+        Plan { rules, classes, latency_bounds_ms, usual: None }
+    }
+
+    fn old(&self) -> Counts {
+        self.readings.iter().filter_map(counted).fold(Counts::default(), |mut sum, interval| {
+            sum.add(&interval.total.old);
+            sum
+        })
+    }
+
+    fn requests(&self, class: &RouteClass) -> u64 {
+        let pairs =
+            self.readings.iter().filter_map(counted).filter_map(|interval| interval.classes.get(class));
+        pairs
+            .fold(0, |sum: u64, pair| sum.saturating_add(pair.old.requests).saturating_add(pair.new.requests))
     }
 }
 

@@ -6,7 +6,6 @@ use crate::counts::Split;
 use crate::decide::{Bake, Health, Look, decide};
 use crate::evidence::Evidence;
 use crate::quantity::Weight;
-use crate::rules::Rules;
 use crate::verdict::Verdict;
 
 const GOOD: &str = "\u{feff}interval, arm, weight, requests, 5xx, 5xx keys, slower 250\r\n\
@@ -35,6 +34,20 @@ fn classes_without_a_total_are_added_up() {
     let [Reading::Counted(interval)] = &recording.readings[..] else { panic!("{recording:?}") };
     assert_eq!((interval.total.new.requests, interval.total.old.requests), (15, 90));
     assert_eq!(recording.plan(Rules::default()).classes.len(), 2);
+}
+
+#[test]
+fn of_too_much_a_plan_takes_what_tells_most() {
+    let bounds = [1, 2, 5, 10, 50, 100, 500];
+    let head: String = bounds.iter().map(|bound| format!(",slower {bound}")).collect();
+    let class = |i: u64| format!("0,old,GET /{i},{},0,0,0,0,0,0,0\n", i + 1);
+    let lines: String = (0..60).map(class).collect();
+    let text = format!("interval,arm,class,requests{head}\n{lines}0,old,,1000,999,990,500,100,50,10,0\n");
+    let plan = read(&text, 1).unwrap().plan(Rules::default());
+    assert_eq!(plan.latency_bounds_ms, [5, 10, 50, 100].into());
+    assert_eq!(plan.classes.len(), MAX_CLASSES);
+    assert!(!plan.classes.contains(&"GET /9".parse().unwrap()));
+    assert_eq!(plan.check(), Ok(()));
 }
 
 #[test]
