@@ -111,11 +111,13 @@ pub(crate) fn delays() -> bool {
         slow("20/s, 5 %, latency: odds of slow 3 x", 3.0),
         slow("20/s, 5 %, latency: odds of slow 40 x", 40.0),
     ];
-    println!("\nVersions that are worse (4 h at most; the middle one and the tenth that takes longest)\n");
     println!(
-        "| requests, share of the new version, failures | median | 90 % | found | its failed requests | figure | Flagger | Kayenta |"
+        "\nVersions that are worse (4 h at most; the middle one with exact 99 % bounds, and the tenth that takes longest)\n"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| requests, share of the new version, failures | median | its bounds | 90 % | found | its failed requests | figure | Flagger | Kayenta |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let held = cells.map(|bad| bad.print());
     held.into_iter().all(|held| held)
 }
@@ -133,9 +135,11 @@ impl Bad {
         let failed =
             quantile(outcomes.iter().map(|outcome| Some(outcome.failed)).collect(), 0.5).unwrap_or(0);
         println!(
-            "| {} | {} | {} | {:.1} % | {failed} | {}{} | {} | {} |",
+            "| {} | {} | {} to {} | {} | {:.1} % | {failed} | {}{} | {} | {} |",
             self.name,
             shown(median),
+            shown(median_bound(&times, |(_, high)| high)),
+            shown(median_bound(&times, |(low, _)| low)),
             shown(quantile(times, 0.9)),
             found as f64 * 100.0 / BAD_RUNS as f64,
             self.figure.map_or("-".to_owned(), |figure| format!("{figure} s")),
@@ -151,6 +155,18 @@ impl Bad {
 fn quantile(mut values: Vec<Option<u64>>, part: f64) -> Option<u64> {
     values.sort_by_key(|value| value.unwrap_or(u64::MAX));
     values[((values.len() - 1) as f64 * part) as usize]
+}
+
+/// The first time by which half of all rollouts may be found, by the lower or the upper bound on that share.
+fn median_bound(times: &[Option<u64>], bound: fn((f64, f64)) -> f64) -> Option<u64> {
+    let mut found: Vec<_> = times.iter().flatten().copied().collect();
+    found.sort_unstable();
+    found.dedup();
+    let is_half = |time: &u64| {
+        let within = times.iter().flatten().filter(|it| *it <= time).count() as u64;
+        bound(bounds(within, times.len() as u64)) >= 0.5
+    };
+    found.into_iter().find(is_half)
 }
 
 fn shown(seconds: Option<u64>) -> String {
