@@ -42,7 +42,7 @@ fn look(site: &Site) -> Result<Vec<String>> {
     gone_back(&environments[1], &World::ask(site)?, &mut wrong);
     let instances = environments.iter().flat_map(instances).collect();
     processes(&site.processes(), &instances, &mut wrong);
-    folders(&site.installation.data(), &mut wrong);
+    folders(&site.installation.data(), &instances, &mut wrong);
     Ok(wrong)
 }
 
@@ -150,7 +150,12 @@ fn processes(processes: &[Process], instances: &BTreeSet<String>, wrong: &mut Ve
 }
 
 /// Nothing is left of what was under way.
-fn folders(data: &Path, wrong: &mut Vec<String>) {
+fn folders(data: &Path, instances: &BTreeSet<String>, wrong: &mut Vec<String>) {
+    for folder in
+        entries(&data.join("runtime/instances")).iter().filter(|folder| !instances.contains(*folder))
+    {
+        wrong.push(format!("runtime/instances/{folder} is left"));
+    }
     for folder in ["scratch", "blobs/temporary"] {
         for left in entries(&data.join(folder)) {
             wrong.push(format!("{folder}/{left} is left"));

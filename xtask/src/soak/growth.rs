@@ -76,7 +76,16 @@ fn greatest(all: impl Iterator<Item = Held>) -> Held {
 }
 
 fn folders(data: &Path) -> BTreeMap<String, (u64, u64)> {
-    let parts = ["blobs", "builds", "mirrors", "runtime/instances", "runtime/releases", "scratch", "secrets"];
+    let parts = [
+        "blobs",
+        "builds",
+        "mirrors",
+        "runtime/ended",
+        "runtime/instances",
+        "runtime/releases",
+        "scratch",
+        "secrets",
+    ];
     let mut sizes: BTreeMap<_, _> = parts.map(|part| (part.to_owned(), size(&data.join(part)))).into();
     let journal = ["journal.db", "journal.db-wal"]
         .map(|file| fs::metadata(data.join(file)).map_or(0, |file| file.len()));
