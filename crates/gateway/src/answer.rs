@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
 use crate::framing::{Body, Recode};
+use crate::head::{Kinds, kinds_of, put, put_field};
 use crate::problem::Next;
 use crate::request::{MAX_HEAD, fields, parse_length};
 
@@ -76,8 +77,7 @@ impl AnswerHead {
 
     /// Writes what the gateway adds, and the end of the head.
     pub(crate) fn finish(&self, output: &mut Vec<u8>, asked: Asked, next: Next, verdict: Verdict<'_>) {
-        let mut line =
-            |parts: &[&str]| parts.iter().for_each(|part| output.extend_from_slice(part.as_bytes()));
+        let mut line = |parts: &[&str]| put(output, parts);
         line(&["lockstep-version: ", verdict.version]);
         if let Some(shielded) = verdict.shielded {
             line(&["\r\nlockstep-shielded: ", shielded]);
@@ -125,13 +125,17 @@ pub(crate) fn read(
     if !(100..=999).contains(&status) {
         return Err(BadAnswer::Head);
     }
-    let facts = Facts::gather(raw.headers)?;
+    let kinds = kinds_of(raw.headers);
+    let facts = Facts::gather(raw.headers, &kinds)?;
     let body = facts.body(status, asked)?;
     if status == 101 && !(asked.websocket && facts.websocket) {
         return Err(BadAnswer::Switch);
     }
-    output.extend_from_slice(format!("HTTP/1.1 {status} {}\r\n", raw.reason.unwrap_or_default()).as_bytes());
-    facts.write(raw.headers, status, output);
+    put(
+        output,
+        &["HTTP/1.1 ", itoa::Buffer::new().format(status), " ", raw.reason.unwrap_or_default(), "\r\n"],
+    );
+    facts.write(raw.headers, &kinds, status, output);
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
     let reusable =
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
@@ -159,10 +163,10 @@ struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    fn gather(headers: &[Header<'b>]) -> Result<Self, BadAnswer> {
+    fn gather(headers: &[Header<'b>], kinds: &Kinds) -> Result<Self, BadAnswer> {
         let mut facts = Self::default();
-        for header in headers {
-            match Field::of(header.name) {
+        for (header, kind) in headers.iter().zip(kinds) {
+            match kind {
                 Field::ContentLength => facts.note_length(header.value)?,
                 Field::TransferEncoding => facts.note_encoding(header.value)?,
                 Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
@@ -243,12 +247,11 @@ impl<'b> Facts<'b> {
         }
     }
 
-    fn write(&self, headers: &[Header<'_>], status: u16, output: &mut Vec<u8>) {
+    fn write(&self, headers: &[Header<'_>], kinds: &Kinds, status: u16, output: &mut Vec<u8>) {
         if let Some(length) = self.length.filter(|_| status != 204) {
-            output.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+            put(output, &["content-length: ", itoa::Buffer::new().format(length), "\r\n"]);
         }
-        for header in headers {
-            let kind = Field::of(header.name);
+        for (header, kind) in headers.iter().zip(kinds) {
             let passes = match kind {
                 Field::ContentLength
                 | Field::TransferEncoding
@@ -259,10 +262,7 @@ impl<'b> Facts<'b> {
                 _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(header.name)),
             };
             if passes {
-                output.extend_from_slice(header.name.as_bytes());
-                output.extend_from_slice(b": ");
-                output.extend_from_slice(header.value);
-                output.extend_from_slice(b"\r\n");
+                put_field(output, header);
             }
         }
     }

@@ -105,10 +105,12 @@ impl Shelf {
     fn put_input(&mut self, mut input: BytesMut) {
         self.lent = self.lent.saturating_sub(1);
         input.clear();
-        if input.try_reclaim(LARGEST + 1) {
+        // What was consumed from the front does not show as room; asking for more than is seen brings it back.
+        let _ = input.try_reclaim(input.capacity() + 1);
+        if input.capacity() > LARGEST {
             return;
         }
-        let size = SIZES.iter().rposition(|&size| input.try_reclaim(size));
+        let size = SIZES.iter().rposition(|&size| input.capacity() >= size);
         if let Some(kept) = size.map(|size| &mut self.inputs[size]).filter(|kept| kept.len() < KEPT) {
             kept.push(input);
         }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::field::Field;
 use crate::framing::{Recode, put};
+use crate::head::put_field;
 
 /// Longest line with a chunk's size and extensions.
 const MAX_SIZE_LINE: usize = 1_024;
@@ -133,10 +134,7 @@ fn trailers(input: &mut BytesMut, output: &mut Vec<u8>, recode: Recode) -> Resul
 fn put_trailers(fields: &[httparse::Header<'_>], output: &mut Vec<u8>) {
     output.extend_from_slice(b"0\r\n");
     for field in fields.iter().filter(|field| Field::of(field.name) == Field::Other) {
-        output.extend_from_slice(field.name.as_bytes());
-        output.extend_from_slice(b": ");
-        output.extend_from_slice(field.value);
-        output.extend_from_slice(b"\r\n");
+        put_field(output, field);
     }
     output.extend_from_slice(b"\r\n");
 }

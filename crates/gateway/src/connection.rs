@@ -29,7 +29,7 @@ use crate::repeat::Repeat;
 use crate::report::Report;
 use crate::request::{Onward, Request, fields};
 use crate::table::ServiceTargets;
-use crate::trace::{new_traceparent, trace_id};
+use crate::trace::{made_id, new_traceparent};
 use crate::waits::Waits;
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -231,10 +231,10 @@ impl Connection {
         let origin = self.origin(&request);
         let queries = self.worker.access.as_ref().is_some_and(|log| log.has_queries());
         Self::remember(self.asked.as_deref_mut(), &request, origin.as_ref(), &self.traceparent, queries);
-        let made = trace_id(&self.traceparent).unwrap_or_default().as_bytes();
         self.key.clear();
         let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
-        self.key.extend_from_slice(request.key(caller).unwrap_or(made));
+        self.key
+            .extend_from_slice(request.key(caller).unwrap_or_else(|| made_id(&self.traceparent).as_bytes()));
         let routed = origin.and_then(|origin| self.route(&request, origin));
         self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
         if let Ok(routed) = &routed {

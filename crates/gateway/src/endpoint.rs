@@ -71,14 +71,15 @@ impl Endpoint {
 
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, whole: Whole) {
-        if !self.instance.keeping.is_worth_it(Moment::now()) {
+        let since = Instant::now();
+        if !self.instance.keeping.is_worth_it(Moment::of(since)) {
             return;
         }
         let mut wire = whole.into_idle();
         wire.empty();
         let mut idle = self.idle();
         if idle.len() < MAX_IDLE && !self.instance.is_retired() {
-            idle.push(Idle { wire, since: Instant::now() });
+            idle.push(Idle { wire, since });
         }
     }
 

@@ -94,15 +94,15 @@ struct Attempt<'a> {
     shielded: Option<&'a str>,
     /// Whether a failed answer is held back, so that the stable arm can be asked.
     may_hold: bool,
+    asked: Instant,
 }
 
 impl Attempt<'_> {
-    /// Notes how a request was answered, so many microseconds after it was sent.
-    fn heard(&self, head: &AnswerHead, slow: Option<u64>) {
-        let now = Moment::now();
+    /// Notes how a request was answered, and how long after it was sent.
+    fn heard(&self, head: &AnswerHead, slow: Option<Duration>, now: Moment) {
         match (head.is_failure(), slow) {
-            (true, slow) => self.failed(Duration::from_micros(slow.unwrap_or(0))),
-            (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(slow), now),
+            (true, slow) => self.failed(slow.unwrap_or_default()),
+            (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(micros(slow)), now),
             (false, None) => {}
         }
     }
@@ -170,7 +170,7 @@ impl Exchange<'_> {
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = self.report.began;
         self.course.under_way = Some(self.budget.enter(self.worker.index));
-        let mut pick = first;
+        let (mut pick, mut asked) = (first, began);
         loop {
             let Pick { target: index, lease } = pick;
             let service = Arc::clone(&self.service);
@@ -178,8 +178,8 @@ impl Exchange<'_> {
             let may_hold = self.facts.shieldable && !self.course.repeated && service.shields(index);
             let shielded = self.course.shielded.clone();
             let endpoint = Arc::clone(lease.endpoint());
-            let attempt = Attempt { target, endpoint: &endpoint, shielded: shielded.as_deref(), may_hold };
-            let asked = Instant::now();
+            let attempt =
+                Attempt { target, endpoint: &endpoint, shielded: shielded.as_deref(), may_hold, asked };
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
@@ -207,6 +207,7 @@ impl Exchange<'_> {
                 Some(next) => pick = next,
                 None => return self.give_up(lost).await,
             }
+            asked = Instant::now();
         }
     }
 
@@ -318,7 +319,7 @@ impl Exchange<'_> {
         }
         let talk = self.talk(&mut loan, attempt).await;
         if talk.is_ok() || matches!(talk, Err(HearError::Closed)) {
-            loan.note(talk.is_ok());
+            loan.note(talk.is_ok(), attempt.asked);
         }
         match talk {
             Ok(Talk::Passed(after)) => {
@@ -355,11 +356,13 @@ impl Exchange<'_> {
         let side = client_side(from_client, client_input, body, writer, &delivery, stall);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
-        let unanswered = upload.is_whole().then(|| attempt.endpoint.instance.ask(Moment::now()));
+        let sent = upload.ended().filter(|_| upload.is_whole());
+        let unanswered = sent.map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
         let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
         let head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
-        unanswered.into_iter().for_each(|it| it.heard(Moment::now()));
-        attempt.heard(&head, upload.ended().map(|ended| micros(ended.elapsed())));
+        let heard = Instant::now();
+        unanswered.into_iter().for_each(|it| it.heard(Moment::of(heard)));
+        attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
         }
@@ -455,7 +458,8 @@ impl Exchange<'_> {
         let target = &service.targets[target];
         let problem = match how {
             Failure::Held(held) => {
-                let attempt = Attempt { target, endpoint: &endpoint, shielded: None, may_hold: false };
+                let asked = self.report.began;
+                let attempt = Attempt { target, endpoint: &endpoint, shielded: None, may_hold: false, asked };
                 return self.release(held, attempt).await;
             }
             Failure::Unreachable(error) => {

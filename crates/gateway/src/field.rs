@@ -96,7 +96,10 @@ impl Field {
             19 => &[("proxy-authorization", Self::HopByHop), ("x-cluster-client-ip", Self::Claim)],
             _ => &[],
         };
-        let found = candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        // Most fields are none of these, and nearly all of those differ in their first letter.
+        let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+        let alike = |known: &str| known.as_bytes().first().copied() == first;
+        let found = candidates.iter().find(|(known, _)| alike(known) && known.eq_ignore_ascii_case(name));
         found.map_or(Self::Other, |&(_, field)| field)
     }
 

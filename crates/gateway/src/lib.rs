@@ -28,6 +28,7 @@ pub mod follow;
 mod forerun;
 mod framing;
 mod gateway;
+mod head;
 mod instance;
 mod keeping;
 mod key;

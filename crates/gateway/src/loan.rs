@@ -26,7 +26,6 @@ pub(crate) struct Loan {
     wire: Wire,
     lease: Lease,
     origin: Origin,
-    asked_at: Instant,
     upload: Upload,
     reply: Reply,
 }
@@ -68,14 +67,7 @@ impl Loan {
     }
 
     fn new(wire: Wire, lease: Lease, origin: Origin) -> Self {
-        Self {
-            wire,
-            lease,
-            origin,
-            asked_at: Instant::now(),
-            upload: Upload::default(),
-            reply: Reply::default(),
-        }
+        Self { wire, lease, origin, upload: Upload::default(), reply: Reply::default() }
     }
 
     /// Tells whether the connection served a request before.
@@ -92,14 +84,14 @@ impl Loan {
         matches!(self.origin, Origin::Kept(_)) && self.wire.is_refused_after_its_end().await
     }
 
-    /// Notes that the instance answered, or that it closed without.
-    pub(crate) fn note(&self, answered: bool) {
+    /// Notes that the instance, which was asked then, answered, or that it closed without.
+    pub(crate) fn note(&self, answered: bool, asked: Instant) {
         let Origin::Kept(since) = self.origin else { return };
         let keeping = &self.lease.endpoint().instance.keeping;
         if answered {
             keeping.worked();
         } else {
-            keeping.ended(self.asked_at.saturating_duration_since(since), Moment::now());
+            keeping.ended(asked.saturating_duration_since(since), Moment::now());
         }
     }
 

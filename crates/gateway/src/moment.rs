@@ -11,7 +11,12 @@ pub(crate) struct Moment(pub(crate) u64);
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        Self(micros(START.elapsed()))
+        Self::of(Instant::now())
+    }
+
+    /// Returns a point in time that was looked up before: asking for the time costs as much as parsing a field.
+    pub(crate) fn of(at: Instant) -> Self {
+        Self(micros(at.saturating_duration_since(*START)))
     }
 
     /// Returns the microseconds since an earlier moment; 0 when it lies ahead.

@@ -16,6 +16,7 @@ use lockstep_domain::request_path::{PathProblem, normalize_path};
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
 use crate::framing::Body;
+use crate::head::{Kinds, kinds_of};
 use crate::key::{KeySource, in_baggage, in_cookie, valid};
 use crate::problem::{Problem, Status};
 use crate::trace::trace_id;
@@ -65,7 +66,7 @@ pub(crate) struct Request<'b> {
     pub(crate) traced: bool,
     trace: Option<&'b str>,
     headers: &'b [Header<'b>],
-    kinds: [Field; MAX_FIELDS],
+    kinds: Kinds,
     /// Fields that a `Connection` header takes off.
     dropped: Vec<&'b str>,
     seen: Seen,
@@ -106,9 +107,7 @@ impl<'b> Request<'b> {
         };
         let mut request = Self::new(method, target, minor, raw.headers)?;
         for (index, header) in raw.headers.iter().enumerate() {
-            let kind = Field::of(header.name);
-            request.kinds[index] = kind;
-            request.note(kind, header.value)?;
+            request.note(request.kinds[index], header.value)?;
         }
         request.settle()?;
         Ok(Some((length, request)))
@@ -135,7 +134,7 @@ impl<'b> Request<'b> {
             traced: false,
             trace: None,
             headers,
-            kinds: [Field::Other; MAX_FIELDS],
+            kinds: kinds_of(headers),
             dropped: Vec::new(),
             seen: Seen::default(),
             length: None,

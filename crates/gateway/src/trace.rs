@@ -1,11 +1,13 @@
 //! W3C Trace Context: recognising a `traceparent`, and making one.
 
-use std::fmt::Write;
+use std::ops::Range;
 
 use crate::random::Random;
 
 /// Length of a version 00 `traceparent`.
 const LENGTH: usize = 55;
+/// Where the trace id stands in it.
+const ID: Range<usize> = 3..35;
 
 /// Returns the trace id of a valid `traceparent`.
 pub(crate) fn trace_id(value: &str) -> Option<&str> {
@@ -16,7 +18,7 @@ pub(crate) fn trace_id(value: &str) -> Option<&str> {
     if !dashes || !ends || value.starts_with("ff") {
         return None;
     }
-    let parts = [value.get(..2)?, value.get(3..35)?, value.get(36..52)?, value.get(53..LENGTH)?];
+    let parts = [value.get(..2)?, value.get(ID)?, value.get(36..52)?, value.get(53..LENGTH)?];
     let hexadecimal = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let named = |part: &str| part.bytes().any(|b| b != b'0');
     (parts.iter().all(|part| hexadecimal(part)) && named(parts[1]) && named(parts[2])).then_some(parts[1])
@@ -26,8 +28,24 @@ pub(crate) fn trace_id(value: &str) -> Option<&str> {
 pub(crate) fn new_traceparent(random: &Random, into: &mut String) {
     // Ids of zeros only are not valid.
     let (high, low, parent) = (random.draw() | 1, random.draw(), random.draw() | 1);
-    write!(into, "00-{high:016x}{low:016x}-{parent:016x}-00")
-        .expect("a string takes all that is written to it");
+    into.push_str("00-");
+    put_hexadecimal(into, high);
+    put_hexadecimal(into, low);
+    into.push('-');
+    put_hexadecimal(into, parent);
+    into.push_str("-00");
+}
+
+/// Returns the trace id of a `traceparent` that was made here; nothing where none was made.
+pub(crate) fn made_id(made: &str) -> &str {
+    made.get(ID).unwrap_or_default()
+}
+
+/// Writes 16 digits. Most requests need 48 of them, and formatting would be a fifth of their cost in this program.
+fn put_hexadecimal(into: &mut String, number: u64) {
+    let digits: [u8; 16] =
+        std::array::from_fn(|at| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15]);
+    into.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -58,6 +76,16 @@ mod tests {
     fn a_new_traceparent_is_valid() {
         let mut text = String::new();
         new_traceparent(&Random::new(0), &mut text);
-        assert!(trace_id(&text).is_some(), "{text}");
+        assert_eq!(trace_id(&text), Some(made_id(&text)), "{text}");
+        assert_eq!(made_id(""), "");
+    }
+
+    #[test]
+    fn all_digits_of_a_number_are_written() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let mut text = String::new();
+            put_hexadecimal(&mut text, number);
+            assert_eq!(text, format!("{number:016x}"));
+        }
     }
 }

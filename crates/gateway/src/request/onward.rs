@@ -6,6 +6,7 @@ use lockstep_domain::gateway_rules::Caller;
 
 use super::{ASTERISK, PSEUDONYM, Request};
 use crate::field::Field;
+use crate::head::{put, put_field};
 use crate::key::write_baggage;
 use crate::peer::Peer;
 
@@ -34,9 +35,7 @@ impl<'b> Request<'b> {
         let trusted = onward.caller.is_trusted();
         for (header, &kind) in self.headers.iter().zip(&self.kinds) {
             if self.passes(kind, header.name, trusted) {
-                put(output, &[header.name, ": "]);
-                output.extend_from_slice(header.value);
-                output.extend_from_slice(b"\r\n");
+                put_field(output, header);
             }
         }
         self.write_forwarded(output, onward.peer, trusted);
@@ -130,11 +129,5 @@ impl<'b> Request<'b> {
             _ => false,
         };
         kept && !(kind.is_removable() && self.dropped.iter().any(|it| it.eq_ignore_ascii_case(name)))
-    }
-}
-
-fn put(output: &mut Vec<u8>, texts: &[&str]) {
-    for text in texts {
-        output.extend_from_slice(text.as_bytes());
     }
 }
