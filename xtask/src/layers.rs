@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
-    ("lockstep-gateway", &["lockstep-domain", "lockstep-reach"]),
+    ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-reach"]),
     (
         "lockstep-pipeline",
         &["lockstep-confine", "lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"],

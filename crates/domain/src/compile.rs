@@ -120,7 +120,7 @@ fn service_routes(
             endpoints: endpoints(&share.entry.arm(service), observed, environment),
         })
         .collect();
-    ServiceRoutes { salt: salt(environment), splits }
+    ServiceRoutes { salt: salt(environment), splits, watch: None }
 }
 
 /// Each rollout begins with other clients, and the services of a wave with the same ones: a client that is given the

@@ -41,6 +41,7 @@ pub mod stay;
 pub mod time;
 pub mod verdict;
 pub mod version;
+pub mod watch;
 pub mod ways_back;
 pub mod world;
 

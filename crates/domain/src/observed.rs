@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::instance::{Arm, Instance, InstanceId};
+use crate::name::ServiceName;
 use crate::routes::ArmTraffic;
 use crate::time::Timestamp;
+use crate::watch::ByWeight;
 
 /// What is seen of one environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Observed {
     pub tables: Tables,
     /// Requests of each arm since [`Observed::counting_since`].
     pub traffic: BTreeMap<Arm, ArmTraffic>,
+    /// What was counted for verdicts of each service on trial, since its trial began.
+    pub watched: BTreeMap<ServiceName, ByWeight>,
     /// Since when this server has seen an instance healthy, without an interruption or a restart of its process.
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.

@@ -17,6 +17,7 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::version::VersionNumber;
+use crate::watch::{Watch, Watched};
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
 ///
@@ -119,6 +120,9 @@ pub struct ServiceRoutes {
     /// The arms; weights add up to [`FULL_WEIGHT`]. The stable arm comes last, so that growing a candidate before it
     /// moves only what is added.
     pub splits: Vec<Split>,
+    /// What is counted for the verdict on the arm on trial, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// One arm's share of a service's requests.
@@ -358,6 +362,13 @@ pub struct GatewayReceipt {
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Counters of each arm.
     pub traffic: Vec<(Arm, ArmTraffic)>,
+    /// How long instances of each arm took to begin their answers: counts of the classes that
+    /// [`crate::watch::latency_bound_ms`] bounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latencies: Vec<(Arm, Vec<u64>)>,
+    /// What was counted for verdicts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<Watched>,
 }
 
 impl GatewayReceipt {
@@ -401,7 +412,7 @@ mod tests {
                 endpoints: Vec::new(),
             })
             .collect();
-        ServiceRoutes { salt: "orders@1.1.0".into(), splits }
+        ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None }
     }
 
     fn table() -> RouteTable {

@@ -30,6 +30,7 @@ use crate::report::Report;
 use crate::request::{Onward, Request, fields};
 use crate::table::ServiceTargets;
 use crate::trace::{made_id, new_traceparent};
+use crate::trial::Class;
 use crate::waits::Waits;
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -87,6 +88,7 @@ struct Routed {
     pick: Pick,
     strip: usize,
     waits: Waits,
+    class: Class,
 }
 
 /// How long the rest of a head may take.
@@ -233,8 +235,9 @@ impl Connection {
         Self::remember(self.asked.as_deref_mut(), &request, origin.as_ref(), &self.traceparent, queries);
         self.key.clear();
         let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
-        self.key
-            .extend_from_slice(request.key(caller).unwrap_or_else(|| made_id(&self.traceparent).as_bytes()));
+        let given = request.key(caller);
+        let key_is_new = given.is_none();
+        self.key.extend_from_slice(given.unwrap_or_else(|| made_id(&self.traceparent).as_bytes()));
         let routed = origin.and_then(|origin| self.route(&request, origin));
         self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
         if let Ok(routed) = &routed {
@@ -242,7 +245,9 @@ impl Connection {
             let (strip, peer, key) = (routed.strip, &self.peer, self.key.as_slice());
             request.write(&mut self.head, &Onward { strip, peer, caller, key, new_traceparent });
         }
-        let facts = facts(request, routed.as_ref().map_or(Waits::NONE, |routed| routed.waits));
+        let mut facts = facts(request, routed.as_ref().map_or(Waits::NONE, |routed| routed.waits));
+        facts.key_is_new = key_is_new;
+        facts.class = routed.as_ref().map_or(Class::default(), |routed| routed.class);
         self.client.input.advance(length);
         match routed {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
@@ -285,12 +290,9 @@ impl Connection {
             let wanted = service.choose(&self.key).unwrap_or(0);
             if let Some(pick) = pick(service, wanted, &[], &self.worker.random, Moment::now()) {
                 let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience);
-                return Ok(Routed {
-                    service: Arc::clone(service),
-                    pick,
-                    strip: token + matched.strip,
-                    waits,
-                });
+                let (service, strip) = (Arc::clone(service), token + matched.strip);
+                let class = service.classify(request.method, &request.path[strip..]);
+                return Ok(Routed { service, pick, strip, waits, class });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());
@@ -362,6 +364,8 @@ fn facts(request: Request<'_>, waits: Waits) -> Facts {
         body_is_expected: bodiless
             || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
         waits,
+        class: Class::default(),
+        key_is_new: false,
         body: request.body,
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRoutes, Split};
+use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
 use crate::balance::ArmHealth;
@@ -22,6 +23,7 @@ use crate::moment::Moment;
 use crate::repeat::RepeatBudget;
 use crate::served::Served;
 use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
+use crate::trial::Ledger;
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
 const MAX_FORMER_ARMS: usize = 512;
@@ -82,6 +84,8 @@ struct State {
     counts: BTreeMap<Arm, Vec<Arc<Counts>>>,
     /// Of the arms that the table names.
     health: BTreeMap<Arm, Arc<ArmHealth>>,
+    /// What was counted of services of which an arm is on trial.
+    ledgers: BTreeMap<ServiceName, Ledger>,
 }
 
 /// An instance, and each worker's way to it.
@@ -208,6 +212,8 @@ impl Environment {
             refused: state.served.refused().cloned(),
             in_flight,
             traffic: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), sum(tallies))).collect(),
+            latencies: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), latencies(tallies))).collect(),
+            watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
         }
     }
 
@@ -242,6 +248,14 @@ fn sum(tallies: &[Arc<Tally>]) -> ArmTraffic {
     })
 }
 
+fn latencies(tallies: &[Arc<Tally>]) -> Vec<u64> {
+    let mut sums = vec![0; LATENCY_CLASSES];
+    for tally in tallies {
+        sums.iter_mut().zip(tally.latencies()).for_each(|(sum, more)| *sum += more);
+    }
+    sums
+}
+
 fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
     table.services.iter().flat_map(|(name, routes)| routes.splits.iter().map(move |split| (name, split)))
 }
@@ -249,6 +263,14 @@ fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
 impl State {
     /// Makes views and tallies for what the table names, and takes former instances in again.
     fn meet(&mut self, table: &RouteTable, workers: usize) {
+        let mut before = std::mem::take(&mut self.ledgers);
+        self.ledgers = table
+            .services
+            .iter()
+            .filter_map(|(name, routes)| {
+                Some((name.clone(), Ledger::next(before.remove(name), name, routes)?))
+            })
+            .collect();
         for (service, split) in splits(table) {
             self.tallies
                 .entry(split.arm(service))
@@ -298,11 +320,12 @@ impl State {
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {
-        let targets = routes.splits.iter().map(|split| self.target(service, split, worker)).collect();
-        ServiceTargets { service: service.clone(), routes: routes.clone(), targets }
+        let targets = routes.splits.iter().map(|split| self.target(service, routes, split, worker)).collect();
+        let trial = self.ledgers.get(service).map(|ledger| Arc::clone(&ledger.trial));
+        ServiceTargets { service: service.clone(), routes: routes.clone(), targets, trial }
     }
 
-    fn target(&self, service: &ServiceName, split: &Split, worker: usize) -> Target {
+    fn target(&self, service: &ServiceName, routes: &ServiceRoutes, split: &Split, worker: usize) -> Target {
         let arm = split.arm(service);
         let view = |endpoint: &lockstep_domain::routes::Endpoint| {
             let known = self.instances.get(&(endpoint.instance.clone(), endpoint.address));
@@ -314,6 +337,7 @@ impl State {
             counts: self.counts.get(&arm).map(|counts| Arc::clone(&counts[worker])).unwrap_or_default(),
             tally: self.tallies.get(&arm).map(|tallies| Arc::clone(&tallies[worker])).unwrap_or_default(),
             health: self.health.get(&arm).cloned().unwrap_or_default(),
+            meter: self.ledgers.get(service).and_then(|ledger| ledger.meter(routes, &arm)),
             endpoints: split.endpoints.iter().filter_map(view).collect(),
         }
     }

@@ -31,6 +31,7 @@ use crate::repeat::{Cost, Counted, Loss, Past, Repeat, RepeatBudget, Step, next_
 use crate::reply::HearError;
 use crate::report::{End, Report};
 use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
+use crate::trial::{Class, Key, Meter, Seen};
 use crate::tunnel::TunnelEnd;
 use crate::upload::SendError;
 use crate::waits::{STREAM, Waits};
@@ -95,6 +96,8 @@ struct Attempt<'a> {
     /// Whether a failed answer is held back, so that the stable arm can be asked.
     may_hold: bool,
     asked: Instant,
+    key: Key<'a>,
+    class: Class,
 }
 
 impl Attempt<'_> {
@@ -105,6 +108,33 @@ impl Attempt<'_> {
             (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(micros(slow)), now),
             (false, None) => {}
         }
+    }
+
+    /// Counts the request for the arm, with the time until its answer began or was given up.
+    fn count(&self, seen: Seen, took: Duration) {
+        self.target.tally.count(match seen {
+            Seen::Status(500..) | Seen::Nothing => Outcome::Failed,
+            Seen::Status(_) | Seen::Left => Outcome::Served,
+        });
+        if matches!(seen, Seen::Status(_)) {
+            self.target.tally.took(took);
+        }
+        if let Some(meter) = self.meter() {
+            meter.count(self.class, self.key, seen, took);
+        }
+    }
+
+    /// Counts that an answer which had begun was broken off.
+    fn broke_off(&self) {
+        self.target.tally.turned_bad();
+        if let Some(meter) = self.meter() {
+            meter.broke_off(self.class, self.key);
+        }
+    }
+
+    /// What the stable arm does for the one on trial is no merit or fault of its own.
+    fn meter(&self) -> Option<&Meter> {
+        self.target.meter.as_deref().filter(|_| self.shielded.is_none())
     }
 
     /// Notes that the instance failed a request.
@@ -155,6 +185,14 @@ enum Failure {
 }
 
 impl Failure {
+    /// Returns what it is for the counters of the arm.
+    fn seen(&self) -> Seen {
+        match self {
+            Self::Held(held) => Seen::Status(held.head.status),
+            _ => Seen::Nothing,
+        }
+    }
+
     fn loss(&self) -> Loss {
         match self {
             Self::Unreachable(_) | Self::Stale(_) => Loss::Unsent,
@@ -165,7 +203,7 @@ impl Failure {
     }
 }
 
-impl Exchange<'_> {
+impl<'c> Exchange<'c> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = self.report.began;
@@ -178,8 +216,8 @@ impl Exchange<'_> {
             let may_hold = self.facts.shieldable && !self.course.repeated && service.shields(index);
             let shielded = self.course.shielded.clone();
             let endpoint = Arc::clone(lease.endpoint());
-            let attempt =
-                Attempt { target, endpoint: &endpoint, shielded: shielded.as_deref(), may_hold, asked };
+            let shielded = shielded.as_deref();
+            let attempt = Attempt { may_hold, shielded, ..self.attempt(target, &endpoint, asked) };
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
@@ -191,7 +229,7 @@ impl Exchange<'_> {
             let loss = failure.loss();
             self.note(&failure, target, &endpoint);
             if loss != Loss::Unsent {
-                target.tally.count(Outcome::Failed);
+                attempt.count(failure.seen(), asked.elapsed());
             }
             if matches!(loss, Loss::Broken | Loss::Silent) {
                 attempt.failed(asked.elapsed());
@@ -209,6 +247,14 @@ impl Exchange<'_> {
             }
             asked = Instant::now();
         }
+    }
+
+    fn attempt<'a>(&self, target: &'a Target, endpoint: &'a Arc<Endpoint>, asked: Instant) -> Attempt<'a>
+    where
+        'c: 'a,
+    {
+        let key = Key { bytes: self.key, is_new: self.facts.key_is_new };
+        Attempt { target, endpoint, shielded: None, may_hold: false, asked, key, class: self.facts.class }
     }
 
     /// Notes in the error log how an instance failed.
@@ -348,7 +394,7 @@ impl Exchange<'_> {
     async fn talk(&mut self, loan: &mut Loan, attempt: Attempt<'_>) -> Result<Talk, HearError> {
         let stall = self.worker.timeouts.stall;
         let Waits { answer: limit, silence } = self.facts.waits;
-        let (asked, persistent, target) = (self.facts.asked, self.facts.persistent, attempt.target);
+        let (asked, persistent) = (self.facts.asked, self.facts.persistent);
         let (from_client, client_input, mut to_client) = self.client.parts();
         let (writer, upload, mut answer) = loan.ends();
         let body = (&mut self.facts.body, self.facts.recode);
@@ -366,7 +412,7 @@ impl Exchange<'_> {
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
         }
-        target.tally.count(if head.is_failure() { Outcome::Failed } else { Outcome::Served });
+        attempt.count(Seen::Status(head.status), heard.saturating_duration_since(attempt.asked));
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
@@ -412,7 +458,7 @@ impl Exchange<'_> {
     /// Passes the switch of protocols on, and then all bytes of both sides.
     async fn switch(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
         let Held { loan, head, mut output } = *held;
-        attempt.target.tally.count(Outcome::Served);
+        attempt.count(Seen::Status(head.status), attempt.asked.elapsed());
         self.report.status = head.status;
         // From here on it is no request any more, and nobody waits for a better answer.
         self.course = Course::default();
@@ -444,8 +490,7 @@ impl Exchange<'_> {
     /// Notes that the client left before there was an answer. Who had to wait for long was failed by the arm; but no
     /// instance is left alone for it, since long waits may be what was asked for.
     fn gone(&self, attempt: Attempt<'_>, after: Duration) {
-        let outcome = if after >= PATIENCE { Outcome::Failed } else { Outcome::Served };
-        attempt.target.tally.count(outcome);
+        attempt.count(if after >= PATIENCE { Seen::Nothing } else { Seen::Left }, after);
         // While the body was on its way, the time was the client's own.
         if self.facts.body.is_done() {
             attempt.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
@@ -458,8 +503,7 @@ impl Exchange<'_> {
         let target = &service.targets[target];
         let problem = match how {
             Failure::Held(held) => {
-                let asked = self.report.began;
-                let attempt = Attempt { target, endpoint: &endpoint, shielded: None, may_hold: false, asked };
+                let attempt = self.attempt(target, &endpoint, self.report.began);
                 return self.release(held, attempt).await;
             }
             Failure::Unreachable(error) => {
@@ -525,7 +569,7 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
         (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,
         (Err(RelayError::Cut | RelayError::Body(_)), _) => {
             if !head.is_failure() {
-                attempt.target.tally.turned_bad();
+                attempt.broke_off();
                 attempt.failed(Duration::ZERO);
             }
             // Where only the end of the connection ends the body, an orderly end would make a part look like the whole.

@@ -50,6 +50,7 @@ mod served;
 pub mod standalone;
 mod table;
 mod trace;
+mod trial;
 mod tunnel;
 mod upload;
 mod waits;

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, SplitRole,
 };
+use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
 
 use crate::balance::ArmHealth;
 use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::trial::{Class, Meter, Trial};
 
 /// A route table as one worker uses it.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(crate) struct ServiceTargets {
     pub(crate) routes: ServiceRoutes,
     /// In the order of `routes.splits`.
     pub(crate) targets: Vec<Target>,
+    pub(crate) trial: Option<Arc<Trial>>,
 }
 
 /// One arm's part of a service.
@@ -40,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) health: Arc<ArmHealth>,
     /// What its clients got.
     pub(crate) counts: Arc<Counts>,
+    /// What is counted for the verdict while one of the arms is on trial.
+    pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 
@@ -48,6 +54,11 @@ impl ServiceTargets {
     pub(crate) fn choose(&self, key: &[u8]) -> Option<usize> {
         let chosen = self.routes.choose(key)?;
         self.routes.splits.iter().position(|split| std::ptr::eq(split, chosen))
+    }
+
+    /// Finds the operation that a request is for, where that is counted; `path` is as the service sees it.
+    pub(crate) fn classify(&self, method: &str, path: &str) -> Class {
+        self.trial.as_ref().map_or(Class::default(), |trial| trial.classify(method, path))
     }
 
     /// Tells whether a failure of this arm can be answered by the stable one.
@@ -67,6 +78,8 @@ impl ServiceTargets {
 pub(crate) struct Tally {
     requests: AtomicU64,
     failures: AtomicU64,
+    /// How long answers took to begin, by class.
+    latencies: [AtomicU64; LATENCY_CLASSES],
 }
 
 /// How a request ended for the arm that was asked.
@@ -83,6 +96,19 @@ impl Tally {
         if outcome == Outcome::Failed {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts how long an answer took to begin.
+    pub(crate) fn took(&self, took: Duration) {
+        // A part of a millisecond counts as one more.
+        let ms = took.as_nanos().saturating_sub(1) / 1_000_000;
+        let class = (u128::BITS - ms.leading_zeros()) as usize;
+        self.latencies[class.min(LATENCY_CLASSES - 1)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many answers took how long to begin, by class.
+    pub(crate) fn latencies(&self) -> [u64; LATENCY_CLASSES] {
+        self.latencies.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Counts a request as failed that was counted as served, because its answer broke off.

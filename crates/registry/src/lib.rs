@@ -3,11 +3,13 @@
 //! It decides nothing. Nothing here is in the journal: after a restart it is seen anew.
 
 mod instances;
+mod latencies;
 mod live;
 mod reporters;
 mod told;
 mod traffic;
 mod troubles;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, EnvironmentName, GatewayName, Instance, InstanceId, OperationId, Timestamp};
 use tokio::sync::watch;
 
@@ -54,6 +57,11 @@ impl Registry {
         now: Timestamp,
     ) -> Observed {
         self.with(environment, |live| live.observe(instances, now))
+    }
+
+    /// Returns how many answers of an arm took how long to begin, by the classes of `watch::latency_bound_ms`.
+    pub fn latencies(&self, environment: &EnvironmentName, arm: &Arm) -> [u64; LATENCY_CLASSES] {
+        self.with(environment, |live| live.latencies(arm))
     }
 
     /// Notes that instances were told to end. From now on they are stopping wherever they are looked at.

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::{Observed, Tables};
-use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable};
+use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable, ServiceRoutes};
+use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
 
 use crate::CountingPeriod;
 use crate::instances::Instances;
+use crate::latencies::Latencies;
 use crate::reporters::{Known, ReceiptFault, Reporters};
 use crate::told::Told;
 use crate::traffic::{Totals, Traffic, add, since};
 use crate::troubles::Troubles;
+use crate::watched::WatchedTraffic;
 
 /// A gateway that has not reported for this long is not waited for any more. It goes on serving its last table, and is
 /// counted again with its next receipt.
@@ -40,6 +43,8 @@ pub(crate) struct Live {
     gateways: BTreeMap<String, GatewaySeen>,
     in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
     traffic: Traffic,
+    watched: WatchedTraffic,
+    latencies: Latencies,
     instances: Instances,
     pub(crate) told: Told,
     /// Who reports with a key of their own.
@@ -57,6 +62,8 @@ impl Default for Live {
             gateways: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             traffic: Traffic::default(),
+            watched: WatchedTraffic::default(),
+            latencies: Latencies::default(),
             instances: Instances::default(),
             told: Told::default(),
             reporters: Reporters::default(),
@@ -87,6 +94,7 @@ impl Live {
             troubles: self.troubles.seen(),
             tables,
             traffic: since(self.traffic.totals(), &self.counted_before),
+            watched: self.watched.totals(),
             counting_since: self.counting_since,
         }
     }
@@ -101,6 +109,9 @@ impl Live {
             return None;
         }
         let table = table.at(next());
+        let trial = |routes: &ServiceRoutes| Some(routes.watch.as_ref()?.trial.clone());
+        let trials = table.services.iter().filter_map(|(service, routes)| Some((service, trial(routes)?)));
+        self.watched.expect(trials);
         self.published.send_replace(Some(table.clone()));
         // From now on some gateway may send requests to them, whether it has confirmed the table or not.
         self.instances.forget_unrouted(&self.routed());
@@ -132,6 +143,8 @@ impl Live {
             seen.refused.clone_from(&receipt.refused);
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
+        self.watched.receive(&receipt.gateway, &receipt.watched);
+        self.latencies.receive(receipt);
         // A gateway may have counted for days before this server first heard of it: none of that belongs to the period.
         for (arm, traffic) in self.traffic.receive(receipt) {
             add(&mut self.counted_before, &arm, traffic);
@@ -181,6 +194,10 @@ impl Live {
     pub(crate) fn gateways(&mut self, now: Timestamp) -> Vec<GatewaySeen> {
         self.forget_silent(now);
         self.gateways.values().cloned().collect()
+    }
+
+    pub(crate) fn latencies(&self, arm: &Arm) -> [u64; LATENCY_CLASSES] {
+        self.latencies.of(arm)
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -281,6 +298,8 @@ mod tests {
             refused: None,
             in_flight: BTreeMap::new(),
             traffic: vec![(arm(), ArmTraffic { requests, failures: 1 })],
+            latencies: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
@@ -388,7 +407,7 @@ mod tests {
             role: SplitRole::Stable,
             endpoints: instances.iter().map(endpoint).collect(),
         };
-        let routes = ServiceRoutes { salt: String::new(), splits: vec![split] };
+        let routes = ServiceRoutes { salt: String::new(), splits: vec![split], watch: None };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
     }
 

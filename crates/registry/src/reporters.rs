@@ -206,7 +206,11 @@ impl Reporter {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
-        GatewayReceipt { gateway: reported_as(gateway, id), traffic, refused, ..receipt.clone() }
+        let believed = is_alone && !self.runs.get(id).is_some_and(|run| run.is_contested);
+        let (latencies, watched) =
+            if believed { (receipt.latencies.clone(), receipt.watched.clone()) } else { Default::default() };
+        let gateway = reported_as(gateway, id);
+        GatewayReceipt { gateway, traffic, refused, latencies, watched, ..receipt.clone() }
     }
 
     fn is_alone(&self, id: &str, now: Timestamp) -> bool {
@@ -241,6 +245,10 @@ fn check(
         if !arms.insert(arm) {
             return Err(ReceiptFault::Counts(arm.clone()));
         }
+    }
+    let watched = receipt.watched.iter().flat_map(|watched| &watched.arms);
+    if let Some((arm, _)) = watched.into_iter().find(|(arm, _)| !(known.is_arm)(arm)) {
+        return Err(ReceiptFault::Arm(arm.clone()));
     }
     before.map_or(Ok(()), |run| check_growth(run, receipt, now))
 }
@@ -309,6 +317,8 @@ mod tests {
             refused: None,
             in_flight: BTreeMap::new(),
             traffic: vec![(arm(0), ArmTraffic { requests, failures })],
+            latencies: Vec::new(),
+            watched: Vec::new(),
         }
     }
 

@@ -209,6 +209,7 @@ impl Stage {
             tables: Tables::Applied,
             traffic: self.traffic.clone(),
             troubles: BTreeMap::new(),
+            watched: BTreeMap::new(),
             steady_since: self.steady(),
             counting_since: Timestamp(0),
         }

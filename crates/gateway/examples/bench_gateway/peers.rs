@@ -156,7 +156,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
         routes: vec![Route { rule, service: "orders".parse()? }],
         services: BTreeMap::from([(
             "orders".parse()?,
-            ServiceRoutes { salt: "orders@1.1.0".into(), splits },
+            ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None },
         )]),
         rules: None,
         callers: Vec::new(),

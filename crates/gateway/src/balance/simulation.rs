@@ -87,10 +87,17 @@ impl World {
         let worker = |_| {
             let endpoints = instances.iter().map(|it| Arc::new(Endpoint::new(Arc::clone(it)))).collect();
             let (label, tally) = ("shop@1.0.0".to_owned(), Arc::new(Tally::default()));
-            let target =
-                Target { label, role, tally, health: Arc::clone(&health), counts: Arc::default(), endpoints };
-            let routes = ServiceRoutes { salt: String::new(), splits: Vec::new() };
-            ServiceTargets { service: "shop".parse().unwrap(), routes, targets: vec![target] }
+            let target = Target {
+                label,
+                role,
+                tally,
+                health: Arc::clone(&health),
+                counts: Arc::default(),
+                meter: None,
+                endpoints,
+            };
+            let routes = ServiceRoutes { salt: String::new(), splits: Vec::new(), watch: None };
+            ServiceTargets { service: "shop".parse().unwrap(), routes, targets: vec![target], trial: None }
         };
         Self {
             workers: (0..2).map(worker).collect(),

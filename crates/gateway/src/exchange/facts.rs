@@ -4,6 +4,7 @@ use crate::answer::Asked;
 use crate::framing::{Body, Recode};
 use crate::problem::Next;
 use crate::repeat::Repeat;
+use crate::trial::Class;
 use crate::waits::Waits;
 
 /// What is known of a request once its head has been written for the instance.
@@ -23,6 +24,10 @@ pub(crate) struct Facts {
     pub(crate) persistent: bool,
     /// How long an instance may say nothing.
     pub(crate) waits: Waits,
+    /// Which operation it is for, where that is counted.
+    pub(crate) class: Class,
+    /// Whether its key was made for it alone.
+    pub(crate) key_is_new: bool,
 }
 
 impl Facts {

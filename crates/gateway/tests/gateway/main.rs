@@ -14,5 +14,6 @@ mod repeats;
 mod seeing;
 mod splits;
 mod support;
+mod trials;
 mod trust;
 mod waits;

@@ -27,7 +27,11 @@ impl Shop {
         let running = Running::start(&[]);
         let splits = |address: SocketAddr| {
             let table = table(2, &[stable(0, &[("one", address)])]);
-            ServiceRoutes { salt: String::new(), splits: table.services.into_values().next().unwrap().splits }
+            ServiceRoutes {
+                salt: String::new(),
+                splits: table.services.into_values().next().unwrap().splits,
+                watch: None,
+            }
         };
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());
         let services = services.into_iter().zip(instances.iter().map(|it| splits(it.address))).collect();

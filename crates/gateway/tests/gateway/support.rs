@@ -349,7 +349,8 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         prefix: PrefixHandling::Keep,
         patience: None,
     };
-    let service = ServiceRoutes { salt: "shop@1.1.0".into(), splits: arms.iter().map(split).collect() };
+    let service =
+        ServiceRoutes { salt: "shop@1.1.0".into(), splits: arms.iter().map(split).collect(), watch: None };
     RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

@@ -56,7 +56,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         routes: vec![Route { rule, service: "shop".parse().unwrap() }],
         services: BTreeMap::from([(
             "shop".parse().unwrap(),
-            ServiceRoutes { salt: String::new(), splits: vec![split] },
+            ServiceRoutes { salt: String::new(), splits: vec![split], watch: None },
         )]),
         rules: None,
         callers: Vec::new(),

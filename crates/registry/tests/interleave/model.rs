@@ -114,6 +114,8 @@ impl Gateway {
             revision: self.table.as_ref().map_or(0, |table| table.revision),
             in_flight: self.flights.clone(),
             traffic: Vec::new(),
+            latencies: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
