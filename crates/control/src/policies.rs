@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockstep_api::types::{ApprovalRequest, LifecycleView, StageRequest, VersionView};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::branch::BranchPolicy;
-use lockstep_domain::lifecycle::{Gate, Lifecycle};
+use lockstep_domain::lifecycle::{Gate, Lifecycle, Stage};
 use lockstep_domain::service::Approval;
 use lockstep_domain::world::{DEFAULT_LIFECYCLE, stage_events};
 use lockstep_domain::{Actor, Event, StageName, Timestamp, VersionRef, World};
@@ -88,7 +88,7 @@ impl Control {
     /// Records that somebody approves a version for a stage.
     ///
     /// # Errors
-    /// When the version or the stage does not exist.
+    /// When the version or the stage does not exist, the stage wants no approval, or the same person gave it already.
     pub fn approve(
         &self,
         actor: &Actor,
@@ -97,7 +97,7 @@ impl Control {
     ) -> Result<VersionView, Problem> {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
-                find_stage(world, version, &request.stage)?;
+                may_approve(world, version, &request.stage, actor)?;
                 let approval = Approval {
                     by: actor.clone(),
                     stage: request.stage.clone(),
@@ -192,6 +192,35 @@ fn find_stage(world: &World, version: &VersionRef, stage: &StageName) -> Result<
         let names: Vec<_> = lifecycle.stages.iter().map(|stage| stage.name.to_string()).collect();
         let detail = format!("there is no stage `{stage}`; the stages are {}", names.join(", "));
         not_found(detail, "lockstep lifecycle list")
+    })
+}
+
+fn may_approve(
+    world: &World,
+    reference: &VersionRef,
+    name: &StageName,
+    actor: &Actor,
+) -> Result<(), Problem> {
+    let position = find_stage(world, reference, name)?;
+    let lifecycle = world.lifecycle_of(&reference.service);
+    let wants = |stage: &Stage| stage.gates.iter().any(|gate| matches!(gate, Gate::Approvals { .. }));
+    if !wants(&lifecycle.stages[position]) {
+        let wanting: Vec<_> =
+            lifecycle.stages.iter().filter(|stage| wants(stage)).map(|s| s.name.to_string()).collect();
+        let of = if wanting.is_empty() {
+            "none does".to_owned()
+        } else {
+            format!("wanted for {}", wanting.join(", "))
+        };
+        let detail = format!("stage {name} of `{reference}` wants no approval; {of}");
+        return Err(Problem::new(ErrorCode::Refused, detail).with_hint("lockstep lifecycle list"));
+    }
+    let given = world.version(reference).and_then(|version| version.approval_by(actor, name));
+    given.map_or(Ok(()), |approval| {
+        let detail =
+            format!("`{}` has approved `{reference}` for {name} already, and counts once", approval.by);
+        let hint = "LOCKSTEP_ACTOR says who approves; another spelling is the same person";
+        Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint))
     })
 }
 

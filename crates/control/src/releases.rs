@@ -25,8 +25,7 @@ use lockstep_domain::{Actor, Event, ServiceName, StageName, Timestamp, VersionNu
 use lockstep_pipeline::guard::GuardCommand;
 use lockstep_pipeline::local;
 use lockstep_pipeline::{
-    BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, Scope, SourceFolder,
-    TakenContract,
+    BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, SourceFolder, TakenContract,
 };
 
 use gate::Decided;
@@ -142,12 +141,11 @@ impl Control {
             return Err(Problem::new(ErrorCode::Refused, detail)
                 .with_hint("register it anew: lockstep service add PATH"));
         }
-        let scope = Scope::of(&checked.manifest, &asked.folder);
-        let standing = Standing::of(&world, service, &prepared, &scope, request.bump)?;
+        let standing = Standing::of(&world, service, &prepared, request.bump)?;
         let follows = standing.follows.as_ref();
         let reason = request.unrelated.as_deref();
         let Relation { unrelated, warning } =
-            relation::check(service, &standing.cut, follows, &prepared, &scope, reason)?;
+            relation::check(service, &standing.cut, follows, &prepared, reason)?;
         build.change(|view| view.warnings.extend(standing.remarks.iter().cloned().chain(warning)));
         let decide =
             |contracts: &Contracts| self.decide(&world, service, &checked.manifest, &standing, contracts);

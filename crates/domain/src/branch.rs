@@ -257,10 +257,10 @@ impl Label {
         &self.0
     }
 
-    /// Makes a label of any branch name.
+    /// Makes a label of any branch name, with the letters of other alphabets in those that labels have.
     fn from_branch(name: &str) -> Self {
         let mut label = String::new();
-        for c in name.chars().map(|c| c.to_ascii_lowercase()) {
+        for c in deunicode::deunicode(name).chars().map(|c| c.to_ascii_lowercase()) {
             if c.is_ascii_alphanumeric() {
                 label.push(c);
             } else if !label.ends_with('-') {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
 
 /// Longest name of a service, environment or stage: a DNS label, so that names can become host names.
 pub const MAX_NAME_LENGTH: usize = 63;
@@ -140,11 +141,58 @@ impl Actor {
     pub fn lockstep() -> Self {
         Self("lockstep".into())
     }
+
+    /// Returns what is the same for all spellings of a name: case, the form of its letters, spaces, what cannot be seen, and the
+    /// words in front of an address. Two actors with the same are one person; who a person is, is a claim all the same.
+    #[must_use]
+    pub fn person(&self) -> String {
+        let address = self
+            .0
+            .trim()
+            .strip_suffix('>')
+            .and_then(|text| text.rsplit_once('<'))
+            .map(|(_, address)| address);
+        let seen = |c: &char| !is_invisible(*c);
+        let plain: String = address.unwrap_or(&self.0).nfkc().filter(seen).collect();
+        // Lower case after upper case folds what has no case of its own length, as `ß` and `ς`.
+        let folded: String = plain.to_uppercase().to_lowercase().nfkc().collect();
+        folded.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Characters that change nothing that a person sees: soft hyphens, joiners, marks of direction, variations.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_person_is_the_same_in_every_spelling() {
+        let person = |text: &str| text.parse::<Actor>().unwrap().person();
+        for other in [
+            "Ann@Example.org",
+            " ann@example.org ",
+            "ANN@EXAMPLE.ORG",
+            "ann@\u{200b}example.org",
+            "Ann Lee <ann@example.org>",
+            "ａｎｎ@example.org",
+        ] {
+            assert_eq!(person("ann@example.org"), person(other), "{other:?}");
+        }
+        assert_eq!(person("Jürgen  Groß"), person("ju\u{308}rgen GROSS"));
+        assert_eq!(person("ΟΔΥΣΣΕΥΣ"), person("οδυσσευς"));
+        for other in ["anna@example.org", "ann@example.com", "a nn@example.org", "<ann>"] {
+            assert_ne!(person("ann@example.org"), person(other), "{other}");
+        }
+    }
 
     #[test]
     fn label_rules_are_enforced() {

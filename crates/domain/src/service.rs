@@ -182,9 +182,16 @@ impl Version {
             .approvals
             .iter()
             .filter(|approval| approval.stage == *stage)
-            .map(|approval| &approval.by)
+            .map(|approval| approval.by.person())
             .collect();
         u32::try_from(people.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Finds what a person has approved already, in whatever spelling.
+    #[must_use]
+    pub fn approval_by(&self, actor: &Actor, stage: &StageName) -> Option<&Approval> {
+        let person = actor.person();
+        self.approvals.iter().find(|approval| approval.stage == *stage && approval.by.person() == person)
     }
 
     /// Returns every digest in the blob store that this version needs, with what it is.

@@ -103,6 +103,13 @@ pub struct Build {
     pub optional_variables: Vec<String>,
     /// Environment variables with a fixed value.
     pub env: BTreeMap<String, String>,
+    /// Files and folders that it is built from besides the folder of the manifest, from the root of the repository; `.` is all
+    /// of it.
+    pub sources: Vec<RelativePath>,
+    /// What becomes of files that the repository keeps elsewhere, as Git LFS does.
+    pub lfs: Elsewhere,
+    /// What becomes of folders that are other repositories.
+    pub submodules: Elsewhere,
     /// Commands, one after the other; the first that fails ends the build.
     pub steps: Vec<Step>,
     /// Longest time of all steps together.
@@ -120,12 +127,28 @@ impl Default for Build {
             variables: Vec::new(),
             optional_variables: Vec::new(),
             env: BTreeMap::new(),
+            sources: Vec::new(),
+            lfs: Elsewhere::Refused,
+            submodules: Elsewhere::Refused,
             steps: Vec::new(),
             timeout_ms: DEFAULT_BUILD_TIMEOUT_MS,
             log_limit_bytes: DEFAULT_LOG_LIMIT_BYTES,
             disk_limit_bytes: DEFAULT_DISK_LIMIT_BYTES,
         }
     }
+}
+
+/// What becomes of something that a repository names and does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Elsewhere {
+    /// A commit with such a thing is not built.
+    #[default]
+    Refused,
+    /// It is fetched.
+    Fetched,
+    /// What stands in its place is taken as it is: a pointer, an empty folder.
+    Left,
 }
 
 /// One command of a build.

@@ -11,8 +11,8 @@ use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunS
 use toml::Value;
 
 use crate::model::{
-    AcceptedBreak, Build, ContractOrigin, ContractSource, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package,
-    Requirement, Step, TestSuite,
+    AcceptedBreak, Build, ContractOrigin, ContractSource, DEFAULT_TEST_TIMEOUT_MS, Elsewhere, Manifest,
+    Package, Requirement, Step, TestSuite,
 };
 use crate::path::Pattern;
 use crate::value::{split_command, write_duration, write_size};
@@ -93,6 +93,11 @@ impl Writer<'_> {
         if !build.env.is_empty() {
             self.field("env", environment(&build.env));
         }
+        if !build.sources.is_empty() {
+            self.field("sources", list(build.sources.iter().map(|path| quoted(path.as_str()))));
+        }
+        self.elsewhere("lfs", build.lfs, "pointers");
+        self.elsewhere("submodules", build.submodules, "empty");
         if !build.steps.is_empty() {
             self.field("steps", list(build.steps.iter().map(step)));
         }
@@ -104,6 +109,14 @@ impl Writer<'_> {
         }
         if build.disk_limit_bytes != default.disk_limit_bytes {
             self.field("disk_limit", quoted(&write_size(build.disk_limit_bytes)));
+        }
+    }
+
+    fn elsewhere(&mut self, name: &str, what: Elsewhere, left: &str) {
+        match what {
+            Elsewhere::Refused => {}
+            Elsewhere::Fetched => self.field(name, quoted("fetch")),
+            Elsewhere::Left => self.field(name, quoted(left)),
         }
     }
 

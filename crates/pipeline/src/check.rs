@@ -1,5 +1,6 @@
 //! The first phase: is everything there that a build needs? All problems are reported at once, as data.
 
+mod sources;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,9 @@ use crate::git::{Answer, CommitId, Git, GitError};
 use crate::history::{ResolvedReference, parse_status};
 use crate::key::{BuildInputs, build_key};
 use crate::mirror::{AtCommit, Mirror};
+use crate::package::counted;
 use crate::request::{BuildRequest, HostEnvironment};
+use crate::scope::Scope;
 use crate::workplace::Workplace;
 
 /// Most uncommitted files that are named.
@@ -29,8 +32,12 @@ pub struct Checked {
     pub commit: CommitId,
     /// Its branch: the one that was asked for, or the one a tag or commit clearly belongs to.
     pub branch: Option<String>,
-    /// When it was made.
-    pub committed: Timestamp,
+    /// What of the repository it is built from.
+    pub scope: Scope,
+    /// The commit that last changed that.
+    pub changed_by: CommitId,
+    /// When that was made.
+    pub changed: Timestamp,
     /// What the service says about itself at this commit.
     pub manifest: Manifest,
     /// The tools that were found, with their versions.
@@ -62,6 +69,30 @@ pub enum CheckProblem {
         reference: String,
         /// Similar names.
         nearest: Vec<String>,
+    },
+    /// What a build is to be made from is not there.
+    NoSource {
+        /// The path from the root of the repository.
+        path: String,
+    },
+    /// Files of Git LFS are pointers.
+    LfsPointers {
+        /// The first of them.
+        files: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Folders are other repositories.
+    Submodules {
+        /// The first of them.
+        folders: Vec<String>,
+        /// How many there are.
+        count: usize,
+    },
+    /// A submodule comes from a place that builds may not read.
+    SubmoduleFrom {
+        /// Its address.
+        url: String,
     },
     /// There is no manifest at the commit.
     NoManifest {
@@ -121,6 +152,39 @@ impl fmt::Display for CheckProblem {
             Self::ManifestIsNoFile { path, what } => {
                 write!(f, "`{path}` is a {what}; commit the manifest itself in its place")
             }
+            Self::NoSource { path } => {
+                write!(
+                    f,
+                    "build.sources names `{path}`, which is not in the repository at the commit; paths begin at its root"
+                )
+            }
+            Self::LfsPointers { files, count } => {
+                write!(
+                    f,
+                    "{} of Git LFS, and would be shipped as {}: {}; say build.lfs = \"fetch\", or \"pointers\" when that is meant",
+                    counted(*count, "file"),
+                    if *count == 1 { "a pointer" } else { "pointers" },
+                    shown(files, *count)
+                )
+            }
+            Self::Submodules { folders, count } => {
+                write!(
+                    f,
+                    "{} and would be empty: {}; say build.submodules = \"fetch\", or \"empty\" when that is meant",
+                    if *count == 1 {
+                        "a folder is a submodule".to_owned()
+                    } else {
+                        format!("{count} folders are submodules")
+                    },
+                    shown(folders, *count)
+                )
+            }
+            Self::SubmoduleFrom { url } => {
+                write!(
+                    f,
+                    "a submodule comes from `{url}`; only https, ssh and, for a repository of this machine, folders outside the data folder are fetched"
+                )
+            }
             Self::Manifest(problem) => problem.fmt(f),
             Self::Tool { tool, demanded, problem } => problem.describe(f, tool, demanded),
             Self::MissingVariable { name } => {
@@ -134,12 +198,15 @@ impl fmt::Display for CheckProblem {
     }
 }
 
+/// The first of many names, and how many more there are.
+fn shown(names: &[String], count: usize) -> String {
+    let more = count - names.len().min(count);
+    let names = names.join(", ");
+    if more > 0 { format!("{names} and {more} more") } else { names }
+}
+
 fn uncommitted_in_words(f: &mut fmt::Formatter<'_>, files: &[String], count: usize) -> fmt::Result {
-    let more = count - files.len().min(count);
-    write!(f, "the work tree has changes that the version would not contain: {}", files.join(", "))?;
-    if more > 0 {
-        write!(f, " and {more} more")?;
-    }
+    write!(f, "the work tree has changes that the version would not contain: {}", shown(files, count))?;
     f.write_str("; commit or stash them, or list files that do not matter in .gitignore")
 }
 
@@ -157,7 +224,7 @@ pub(crate) fn work_tree(
         Answer::No { .. } => Ok(Vec::new()),
         Answer::Yes(root) => {
             let root = String::from_utf8_lossy(&root).trim_end().to_owned();
-            let mut problems = uncommitted(&git)?;
+            let mut problems = Vec::new();
             if folder.canonicalize().ok() != Path::new(&root).canonicalize().ok() {
                 problems.push(CheckProblem::NotTheRoot { root });
             }
@@ -166,9 +233,21 @@ pub(crate) fn work_tree(
     }
 }
 
-fn uncommitted(git: &Git<'_>) -> Result<Vec<CheckProblem>, GitError> {
-    let words = ["status", "--porcelain=v1", "-z", "--untracked-files=normal"];
-    let files = parse_status(&git.ask(&words)?);
+/// Looks for changes in a local work tree that a version would not contain. What is not of the service is of no concern.
+fn uncommitted(
+    request: &BuildRequest,
+    paths: &[&str],
+    place: &Workplace<'_>,
+) -> Result<Vec<CheckProblem>, GitError> {
+    let Some(folder) = request.repository.local().filter(|folder| folder.is_dir()) else {
+        return Ok(Vec::new());
+    };
+    let git = Git { folder, cancel: place.cancel };
+    if matches!(git.try_ask(&["rev-parse", "--show-toplevel"])?, Answer::No { .. }) {
+        return Ok(Vec::new());
+    }
+    let words = ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--"];
+    let files = parse_status(&git.ask(&[&words[..], paths].concat())?);
     if files.is_empty() {
         return Ok(Vec::new());
     }
@@ -184,18 +263,32 @@ pub(crate) fn check(
     place: &Workplace<'_>,
     mut problems: Vec<CheckProblem>,
 ) -> Result<Checked, BuildFault> {
+    let folder = [request.folder.as_str()];
+    let uncommitted_in = |paths: &[&str]| uncommitted(request, paths, place);
+    let own = uncommitted_in(if folder[0].is_empty() { &[] } else { &folder })?;
     let resolved = match mirror.resolve(request.reference.as_ref())? {
         Ok(resolved) => resolved,
         Err(unknown) => {
             let (reference, nearest) = (unknown.reference, unknown.nearest);
+            problems.extend(own);
             problems.push(CheckProblem::UnknownReference { reference, nearest });
             return Err(BuildFault::Problems(problems));
         }
     };
     let Some((manifest, manifest_digest)) = manifest(request, mirror, &resolved.commit, &mut problems)?
     else {
+        problems.splice(0..0, own);
         return Err(BuildFault::Problems(problems));
     };
+    let scope = Scope::of(&manifest, &request.folder);
+    problems.extend(if manifest.build.sources.is_empty() { own } else { uncommitted_in(&scope.paths())? });
+    problems.extend(sources::check(
+        mirror,
+        &resolved.commit,
+        &scope,
+        &manifest.build,
+        request.data_folder.as_deref(),
+    )?);
     problems.extend(missing_variables(&manifest, &request.host));
     let tools = found_tools(&manifest, request, place, &mut problems);
     if place.cancel.is_cancelled() {
@@ -204,7 +297,7 @@ pub(crate) fn check(
     if !problems.is_empty() {
         return Err(BuildFault::Problems(problems));
     }
-    checked(request, mirror, resolved, manifest, manifest_digest, tools)
+    checked(request, mirror, resolved, scope, manifest, manifest_digest, tools)
 }
 
 fn manifest(
@@ -269,6 +362,7 @@ fn checked(
     request: &BuildRequest,
     mirror: &Mirror,
     resolved: ResolvedReference,
+    scope: Scope,
     manifest: Manifest,
     manifest_digest: Digest,
     tools: BTreeMap<String, String>,
@@ -276,30 +370,27 @@ fn checked(
     let commit = resolved.commit;
     let variables = crate::environment::named(&manifest, &request.host);
     let key = build_key(&BuildInputs {
-        tree: &mirror.tree(&commit)?,
+        parts: &mirror.parts(&commit, &scope)?,
         folder: &request.folder,
         manifest: manifest_digest,
         tools: &tools,
         variables: &variables,
     });
-    let seconds = mirror.commit_seconds(&commit)?;
+    let (changed_by, seconds) = mirror.last_change(&commit, &scope)?;
     Ok(Checked {
-        notes: notes(mirror, &commit, request, &manifest)?,
+        notes: notes(request, &manifest),
         branch: resolved.branch,
-        committed: Timestamp(seconds.saturating_mul(1_000)),
+        changed_by,
+        changed: Timestamp(seconds.saturating_mul(1_000)),
         commit,
+        scope,
         manifest,
         tools,
         key,
     })
 }
 
-fn notes(
-    mirror: &Mirror,
-    commit: &CommitId,
-    request: &BuildRequest,
-    manifest: &Manifest,
-) -> Result<Vec<String>, GitError> {
+fn notes(request: &BuildRequest, manifest: &Manifest) -> Vec<String> {
     let withheld = manifest.build.optional_variables.iter().filter(|name| request.host.withholds(name));
     let mut notes: Vec<_> = withheld
         .map(|name| {
@@ -307,13 +398,8 @@ fn notes(
             format!("the variable `{name}` is set and not given to this build; allow it: lockstep server --build-variable {name}={service}")
         })
         .collect();
-    if mirror.has_file(commit, ".gitmodules")? {
-        notes.push(
-            "the repository has submodules, which are not fetched: their folders will be empty".to_owned(),
-        );
-    }
     if request.repository.local().is_some_and(|folder| folder.join(".git/shallow").exists()) {
         notes.push("the repository is a shallow clone: the changelog may be incomplete".to_owned());
     }
-    Ok(notes)
+    notes
 }

@@ -43,9 +43,9 @@ pub(crate) fn of_steps(
 
 fn facts(checked: &Checked) -> Vec<(String, String)> {
     let mut facts = vec![
-        ("SOURCE_DATE_EPOCH".to_owned(), (checked.committed.0 / 1_000).to_string()),
+        ("SOURCE_DATE_EPOCH".to_owned(), (checked.changed.0 / 1_000).to_string()),
         ("LOCKSTEP_SERVICE".to_owned(), checked.manifest.name.to_string()),
-        ("LOCKSTEP_COMMIT".to_owned(), checked.commit.to_string()),
+        ("LOCKSTEP_COMMIT".to_owned(), checked.changed_by.to_string()),
     ];
     facts.extend(checked.branch.clone().map(|branch| ("LOCKSTEP_BRANCH".to_owned(), branch)));
     facts

@@ -24,6 +24,11 @@ const BOUNDS: Bounds = Bounds { time: QUERY_TIME, output_bytes: MAX_ANSWER_BYTES
 /// Longest part of git's own words that an error repeats.
 const MAX_COMPLAINT: usize = 600;
 
+/// What may be fetched for a repository of this machine.
+pub(crate) const PROTOCOLS: &str = "https:ssh:file";
+/// What may be fetched for a repository elsewhere.
+pub(crate) const REMOTE_PROTOCOLS: &str = "https:ssh";
+
 /// Variables of the server that git needs to reach a repository and to prove who it is.
 const PASSED_ON: [&str; 16] = [
     "PATH",
@@ -152,10 +157,12 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         ("LC_ALL", "C.UTF-8"),
         ("GIT_TERMINAL_PROMPT", "0"),
         ("GIT_OPTIONAL_LOCKS", "0"),
-        ("GIT_ALLOW_PROTOCOL", "https:ssh:file"),
+        ("GIT_ALLOW_PROTOCOL", PROTOCOLS),
         ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
         ("GIT_NO_REPLACE_OBJECTS", "1"),
         ("GIT_LITERAL_PATHSPECS", "1"),
+        // Whether files of Git LFS are fetched is said in the manifest.
+        ("GIT_LFS_SKIP_SMUDGE", "1"),
     ];
     passed_on.chain(fixed.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }

@@ -55,6 +55,11 @@ impl Mirror {
         }
         let looks_like_id = name.len() >= 4 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let mut commit = self.commit_of(&format!("refs/tags/{name}"))?;
+        if commit.is_none()
+            && let Some(commit) = self.commit_of(&format!("refs/remotes/origin/{name}"))?
+        {
+            return Ok(Ok(ResolvedReference { commit, branch: Some(name.to_owned()) }));
+        }
         if commit.is_none() && looks_like_id {
             commit = self.commit_of(name)?;
         }
@@ -93,13 +98,6 @@ impl Mirror {
         self.git().ask_line(&words)?.parse().map_err(|_| unintelligible(&words))
     }
 
-    /// Returns when a commit was made, in seconds since 1970.
-    pub(crate) fn commit_seconds(&self, commit: &CommitId) -> Result<u64, GitError> {
-        let words = ["show", "--no-patch", "--format=%ct", commit.as_str(), "--"];
-        let seconds: i64 = self.git().ask_line(&words)?.parse().map_err(|_| unintelligible(&words))?;
-        Ok(u64::try_from(seconds).unwrap_or_default())
-    }
-
     pub(crate) fn commit_of(&self, name: &str) -> Result<Option<CommitId>, GitError> {
         let name = format!("{name}^{{commit}}");
         let words = ["rev-parse", "--verify", "--quiet", "--end-of-options", &name];
@@ -125,32 +123,67 @@ impl Mirror {
         })
     }
 
+    /// Finds the branch that a commit clearly belongs to. A clone that a build system made may know the branches of the
+    /// repository it comes from only.
     fn branch_of(&self, commit: &CommitId, head: &Head) -> Result<Option<String>, GitError> {
-        let contains = format!("--contains={commit}");
-        let names = self.names(&[contains.as_str(), "refs/heads"])?;
-        let default = match head {
+        let own = self.names(&[&format!("--contains={commit}"), "refs/heads"], 2)?;
+        if !own.is_empty() {
             // The HEAD of a work tree is where somebody happens to work.
-            Head::Branch(branch) if self.location().local().is_none() => Some(branch),
-            _ => None,
+            let default = match head {
+                Head::Branch(branch) if self.location().local().is_none() => Some(branch.as_str()),
+                _ => None,
+            };
+            return self.clearly(&own, default, commit, "refs/heads");
+        }
+        let of_origin = self.names(&[&format!("--contains={commit}"), ORIGIN], 3)?;
+        let default = self.git().try_ask(&["symbolic-ref", "--quiet", &format!("{ORIGIN}/HEAD")])?;
+        let default = match &default {
+            Answer::Yes(name) => {
+                String::from_utf8_lossy(name).trim().strip_prefix(&format!("{ORIGIN}/")).map(str::to_owned)
+            }
+            Answer::No { .. } => None,
         };
-        Ok(match default.filter(|branch| names.contains(branch)) {
-            Some(branch) => Some(branch.clone()),
-            None => <[String; 1]>::try_from(names).ok().map(|[only]| only),
-        })
+        let of_origin: Vec<_> = of_origin.into_iter().filter(|name| name != "HEAD").collect();
+        self.clearly(&of_origin, default.as_deref(), commit, ORIGIN)
+    }
+
+    /// The default branch, the only one, or the only one that ends with the commit.
+    fn clearly(
+        &self,
+        names: &[String],
+        default: Option<&str>,
+        commit: &CommitId,
+        below: &str,
+    ) -> Result<Option<String>, GitError> {
+        if let Some(default) = default.filter(|default| names.iter().any(|name| name == default)) {
+            return Ok(Some(default.to_owned()));
+        }
+        if let [only] = names {
+            return Ok(Some(only.clone()));
+        }
+        let depth = below.matches('/').count() + 1;
+        let ending = self.names(&[&format!("--points-at={commit}"), below], depth)?;
+        let ending: Vec<_> = ending.into_iter().filter(|name| name != "HEAD").collect();
+        Ok(<[String; 1]>::try_from(ending).ok().map(|[only]| only))
     }
 
     fn unknown(&self, name: &str) -> Result<UnknownReference, GitError> {
-        let names = self.names(&["refs/heads", "refs/tags"])?;
+        let mut names = self.names(&["refs/heads", "refs/tags"], 2)?;
+        names.extend(self.names(&[ORIGIN], 3)?);
         let nearest = nearest(name, names.iter().map(String::as_str));
         Ok(UnknownReference { reference: name.to_owned(), nearest })
     }
 
-    fn names(&self, selection: &[&str]) -> Result<Vec<String>, GitError> {
-        let words = [&["for-each-ref", "--format=%(refname:lstrip=2)"], selection].concat();
+    fn names(&self, selection: &[&str], depth: usize) -> Result<Vec<String>, GitError> {
+        let format = format!("--format=%(refname:lstrip={depth})");
+        let words = [&["for-each-ref", &format], selection].concat();
         let output = self.git().ask(&words)?;
         Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
     }
 }
+
+/// Where a clone keeps the branches of the repository it comes from.
+const ORIGIN: &str = "refs/remotes/origin";
 
 enum Head {
     Branch(String),

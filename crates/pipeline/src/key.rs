@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use lockstep_domain::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::git::CommitId;
 use crate::package::{COMPRESSION_LEVEL, PACKAGE_FORMAT};
 use crate::repository::SourceFolder;
 
 /// What an artifact depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildInputs<'a> {
-    /// The id of all files of the repository at the commit, not only of the service's folder: steps can use all of them.
-    pub tree: &'a CommitId,
+    /// Everything that the service consists of at the commit, with the ids of its content: nothing else is checked out.
+    pub parts: &'a [String],
     /// The folder of the service.
     pub folder: &'a SourceFolder,
     /// The digest of its manifest.
@@ -32,8 +31,10 @@ pub fn build_key(inputs: &BuildInputs<'_>) -> Digest {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
     };
-    add(format!("lockstep build key, package format {PACKAGE_FORMAT}, level {COMPRESSION_LEVEL}").as_bytes());
-    add(inputs.tree.as_str().as_bytes());
+    add(format!("lockstep build key 2, package format {PACKAGE_FORMAT}, level {COMPRESSION_LEVEL}")
+        .as_bytes());
+    add(&(inputs.parts.len() as u64).to_le_bytes());
+    inputs.parts.iter().for_each(|part| add(part.as_bytes()));
     add(inputs.folder.as_str().as_bytes());
     add(inputs.manifest.as_bytes());
     for map in [inputs.tools, inputs.variables] {
@@ -54,9 +55,9 @@ mod tests {
         entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn key(tree: char, tools: &[(&str, &str)], variables: &[(&str, &str)]) -> Digest {
+    fn key(part: &str, tools: &[(&str, &str)], variables: &[(&str, &str)]) -> Digest {
         build_key(&BuildInputs {
-            tree: &tree.to_string().repeat(40).parse().unwrap(),
+            parts: &[part.to_owned()],
             folder: &SourceFolder::default(),
             manifest: Digest::from_bytes([7; 32]),
             tools: &map(tools),
@@ -67,15 +68,15 @@ mod tests {
     #[test]
     fn every_input_counts_and_parts_cannot_run_together() {
         let keys = [
-            key('a', &[], &[]),
-            key('b', &[], &[]),
-            key('a', &[("go", "1.2")], &[]),
-            key('a', &[("go1", ".2")], &[]),
-            key('a', &[("go", "1.3")], &[]),
-            key('a', &[], &[("go", "1.2")]),
+            key("a", &[], &[]),
+            key("b", &[], &[]),
+            key("a", &[("go", "1.2")], &[]),
+            key("a", &[("go1", ".2")], &[]),
+            key("a", &[("go", "1.3")], &[]),
+            key("a", &[], &[("go", "1.2")]),
         ];
         let different: std::collections::BTreeSet<Digest> = keys.into_iter().collect();
         assert_eq!(different.len(), keys.len());
-        assert_eq!(key('a', &[("go", "1.2")], &[]), keys[2]);
+        assert_eq!(key("a", &[("go", "1.2")], &[]), keys[2]);
     }
 }

@@ -6,6 +6,7 @@
 
 mod cancel;
 pub mod check;
+mod checkout;
 mod command;
 mod contract;
 mod environment;

@@ -32,6 +32,17 @@ pub fn find(folder: &Path) -> Result<Option<InRepository>, GitError> {
     Ok(Some(InRepository { root: root.into(), below }))
 }
 
+/// Returns the address of the repository that a clone comes from; `None` when it does not say so.
+///
+/// # Errors
+/// When git cannot be asked.
+pub fn origin(folder: &Path) -> Result<Option<String>, GitError> {
+    let words = ["config", "--get", "remote.origin.url"];
+    let cancel = CancelToken::new();
+    let Answer::Yes(output) = (Git { folder, cancel: &cancel }).try_ask(&words)? else { return Ok(None) };
+    Ok(Some(String::from_utf8_lossy(&output).trim().to_owned()).filter(|url| !url.is_empty()))
+}
+
 /// Tells whether a branch or tag of a repository leads to a commit.
 ///
 /// # Errors

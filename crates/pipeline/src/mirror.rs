@@ -99,12 +99,6 @@ impl Mirror {
     pub fn is_shallow(&self) -> bool {
         self.folder.join("shallow").exists()
     }
-
-    /// Tells whether a path of a commit is a file.
-    pub(crate) fn has_file(&self, commit: &CommitId, path: &str) -> Result<bool, git::GitError> {
-        let name = format!("{commit}:{path}");
-        Ok(matches!(self.git().try_ask(&["cat-file", "-e", &name])?, git::Answer::Yes(_)))
-    }
 }
 
 /// What lies at a path of a commit.
@@ -307,6 +301,18 @@ pub(crate) fn run_git(
     location: Option<&RepositoryLocation>,
     words: &[&OsStr],
 ) -> Result<(), Unfinished> {
+    run_git_allowing(git::PROTOCOLS, place, folder, disk, location, words)
+}
+
+/// Runs git like [`run_git`]; only what `protocols` names is fetched.
+pub(crate) fn run_git_allowing(
+    protocols: &str,
+    place: &Workplace<'_>,
+    folder: &Path,
+    disk: &Path,
+    location: Option<&RepositoryLocation>,
+    words: &[&OsStr],
+) -> Result<(), Unfinished> {
     let utf8 = |word: std::ffi::OsString| {
         word.into_string().map_err(|word| Unfinished::Because(format!("{} is not UTF-8", word.display())))
     };
@@ -314,6 +320,7 @@ pub(crate) fn run_git(
         git::arguments(folder, words).into_iter().map(utf8).collect();
     let mut env = git::environment();
     env.extend(location.map(git::credential).unwrap_or_default());
+    env.insert("GIT_ALLOW_PROTOCOL".into(), protocols.to_owned());
     env.insert(crate::guard::MARK.into(), place.mark().to_owned());
     let bounds = CommandBounds { time_ms: FETCH_TIME_MS, log_bytes: OWN_LOG_BYTES, disk_bytes: MIRROR_BYTES };
     let command = GuardedCommand {

@@ -1,6 +1,7 @@
-//! Packages a folder as a reproducible `tar.zst`: the same files, commit and tools give the same bytes, wherever and whenever.
+//! Packages a folder as a reproducible `tar.zst`: the same files and tools give the same bytes, wherever and whenever.
 //!
-//! Entries are sorted, belong to nobody (0:0), carry the commit's time and one of two modes. The first entry,
+//! Entries are sorted, belong to nobody (0:0), carry the time of the last change and one of two modes. The commit is not in the
+//! bytes: in a repository of many services most commits change nothing of this one. The first entry,
 //! `lockstep-package.json`, lists all files with their digests. The version number is not in the bytes, so that one build
 //! can be promoted from a release candidate to a release. Folders are not entries: unpacking makes them as files need them.
 //!
@@ -25,12 +26,11 @@ use thiserror::Error;
 pub use self::contents::{Entry, EntryKind, Mode, PackageManifest};
 pub use self::manifest::{ManifestReadError, read_package_manifest};
 use crate::cancel::CancelToken;
-use crate::git::CommitId;
 
 /// The first entry of every package.
 pub const PACKAGE_MANIFEST_FILE: &str = "lockstep-package.json";
 /// The format of [`PackageManifest`]; a reader refuses higher numbers.
-pub const PACKAGE_FORMAT: u32 = 1;
+pub const PACKAGE_FORMAT: u32 = 2;
 /// The level of compression. Part of the format: another level gives other bytes.
 pub const COMPRESSION_LEVEL: i32 = 6;
 
@@ -39,10 +39,8 @@ pub const COMPRESSION_LEVEL: i32 = 6;
 pub struct PackageFacts {
     /// The service.
     pub service: ServiceName,
-    /// The commit it was built from.
-    pub commit: CommitId,
-    /// The commit's time in seconds since 1970; every file gets it.
-    pub commit_seconds: u64,
+    /// When its sources were last changed, in seconds since 1970; every file gets it.
+    pub changed_seconds: u64,
     /// The program that built it.
     pub builder: String,
     /// The tools it was built with, by name.
@@ -182,7 +180,7 @@ pub fn package(
     let selected = select::select(root, package)?;
     let contents = contents::describe(root, &selected, facts, cancel)?;
     let partial = output.with_added_extension("partial");
-    let written = write::write(root, &contents, facts.commit_seconds, &partial, cancel);
+    let written = write::write(root, &contents, facts.changed_seconds, &partial, cancel);
     let finished = written.and_then(|written| {
         std::fs::rename(&partial, output).map_err(|source| io_error(output, "written", source))?;
         Ok(written)

@@ -1,7 +1,5 @@
 //! A build from start to end: the order of the phases, and what is left when one fails.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,10 +8,11 @@ use lockstep_domain::evidence::Outcome;
 
 use crate::cancel::CancelToken;
 use crate::check::{self, CheckProblem, Checked};
+use crate::checkout;
 use crate::command::{Commands, Turn};
 use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
-use crate::mirror::{self, Mirror, Unfinished};
+use crate::mirror::{self, Mirror};
 use crate::package::{PackageError, PackageFacts, PackagedArtifact, package};
 use crate::request::{BuildEvent, BuildRequest, Ending, Observer, Phase};
 use crate::suite::{self, SuiteOutcome};
@@ -94,7 +93,7 @@ pub fn make(
 ) -> Result<BuildOutput, Box<BuildFailure>> {
     in_workplace(request, observer, cancel, Phase::Checkout, |build| {
         let checked = &prepared.checked;
-        build.phase(Phase::Checkout, |build| build.check_out(prepared))?;
+        build.phase(Phase::Checkout, |build| checkout::check_out(build.place, prepared))?;
         let folder = build.place.source().join(request.folder.as_str());
         let commands = Commands::new(request, checked, build.place, observer);
         let taking = Taking { checked, folder: &folder, commands: &commands, place: build.place };
@@ -185,29 +184,6 @@ impl Build<'_> {
         Ok((mirror, problems))
     }
 
-    /// Makes a clone that shares the mirror's objects, with exactly the commit's files in it.
-    fn check_out(&self, prepared: &Prepared) -> Result<(), BuildFault> {
-        let commit = &prepared.checked.commit;
-        self.place.say(&format!("checkout {commit}"));
-        let source = self.place.source();
-        fs::create_dir_all(&source).map_err(|error| io_fault(&source, "created", error))?;
-        let clone = ["clone", "--shared", "--no-checkout", "--quiet", "--"].map(OsStr::new);
-        let clone = [&clone[..], &[prepared.mirror.folder().as_os_str(), OsStr::new(".")]].concat();
-        let checkout = ["checkout", "--quiet", "--detach", commit.as_str()].map(OsStr::new);
-        for words in [&clone[..], &checkout[..]] {
-            mirror::run_git(self.place, &source, self.place.root(), None, words).map_err(|problem| {
-                match problem {
-                    Unfinished::Fault(fault) => fault,
-                    Unfinished::Because(reason) => {
-                        prepared.mirror.doubt();
-                        BuildFault::Checkout { commit: commit.to_string(), reason }
-                    }
-                }
-            })?;
-        }
-        Ok(())
-    }
-
     /// Runs the suites in their order until one is red.
     fn test(&mut self, checked: &Checked, folder: &Path, commands: &Commands<'_>) -> Result<(), BuildFault> {
         let suites = &checked.manifest.tests;
@@ -234,8 +210,7 @@ impl Build<'_> {
         self.must_be_inside(&root)?;
         let facts = PackageFacts {
             service: checked.manifest.name.clone(),
-            commit: checked.commit.clone(),
-            commit_seconds: checked.committed.0 / 1_000,
+            changed_seconds: checked.changed.0 / 1_000,
             builder: builder(),
             tools: checked.tools.clone(),
         };

@@ -20,7 +20,11 @@ impl Scope {
     /// Takes what a manifest in a folder names.
     #[must_use]
     pub fn of(manifest: &Manifest, folder: &SourceFolder) -> Self {
-        Self { service: manifest.name.clone(), folder: folder.clone(), more: Vec::new() }
+        let more = manifest.build.sources.iter().map(|path| match path.as_str() {
+            "." => String::new(),
+            path => path.to_owned(),
+        });
+        Self { service: manifest.name.clone(), folder: folder.clone(), more: more.collect() }
     }
 
     /// The same service where its folder was before it was moved.
@@ -40,8 +44,23 @@ impl Scope {
         if self.is_everything() { Vec::new() } else { self.all().collect() }
     }
 
+    /// What its manifest names besides its folder.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        self.more.iter().map(String::as_str).filter(|path| !path.is_empty())
+    }
+
     fn all(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.folder.as_str()).chain(self.more.iter().map(String::as_str))
+    }
+
+    /// What a checkout is told to have, in the form of `.gitignore`; `None` means everything.
+    pub(crate) fn patterns(&self) -> Option<String> {
+        let pattern = |path: &str| {
+            let plain = |c: char| !matches!(c, '*' | '?' | '[' | '\\' | ' ');
+            let escaped = path.chars().flat_map(|c| (!plain(c)).then_some('\\').into_iter().chain([c]));
+            format!("/{}\n", escaped.collect::<String>())
+        };
+        (!self.is_everything()).then(|| self.all().map(pattern).collect())
     }
 
     /// The parts whose content is the content of the service, each as git names it at a commit.

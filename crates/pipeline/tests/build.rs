@@ -8,6 +8,7 @@ mod repository;
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use lockstep_domain::evidence::Outcome;
 use lockstep_pipeline::guard::End;
 use lockstep_pipeline::{
     BuildEvent, BuildFailure, BuildFault, BuildOutput, BuildRequest, CancelToken, Contracts, Ending,
-    HostEnvironment, Phase, Prepared, Scope, make, mirrors, prepare, run,
+    HostEnvironment, Phase, Prepared, make, mirrors, prepare, run,
 };
 use repository::Repository;
 use support::{guard, processes_with, wait_until};
@@ -117,7 +118,7 @@ fn a_commit_becomes_an_artifact() {
     assert!(checked.tools["git"].starts_with('2'));
     let paths: Vec<&str> = output.artifact.contents.files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["built", "start"]);
-    assert_eq!(output.artifact.contents.commit, checked.commit.as_str());
+    assert_eq!(output.artifact.contents.commit, None, "an artifact is its content");
     let phases: Vec<Phase> = events.lock().unwrap().iter().filter_map(ended_well).collect();
     let expected = [
         Phase::Fetch,
@@ -260,8 +261,8 @@ fn branches_tags_and_commits_are_resolved_after_new_pushes() {
     }
     let prepared = resolve("feature/login");
     let since = first.parse().unwrap();
-    let scope = Scope::of(&prepared.checked.manifest, &"".parse().unwrap());
-    let history = |since| prepared.mirror.history(&prepared.checked.commit, since, &scope).unwrap().commits;
+    let scope = &prepared.checked.scope;
+    let history = |since| prepared.mirror.history(&prepared.checked.commit, since, scope).unwrap().commits;
     let log = history(Some(&since));
     assert_eq!(log.len(), 1);
     assert_eq!(log[0].message, "feat(login): add it\n\nWith a body.\n\nBREAKING CHANGE: all new");
@@ -272,25 +273,174 @@ fn branches_tags_and_commits_are_resolved_after_new_pushes() {
 }
 
 #[test]
-fn a_folder_of_a_monorepo_is_built_alone_but_its_key_knows_the_rest() {
+fn a_service_of_a_monorepo_has_its_folder_and_what_it_names() {
     let mut bench = Bench::new("");
-    let manifest =
-        format!("name = \"pay\"\n[build]\nsteps = [[\"cp\", \"../shared\", \"copy\"]]\n{PACKAGE}{RUN}");
+    let manifest = format!(
+        "name = \"pay\"\n[build]\nsources = [\"services/shared file\", \"libs\"]\n\
+         steps = [[\"sh\", \"-c\", \"cp ../shared* copy; find ../.. -not -path '*/.git*' -type f | sort > seen\"]]\n{PACKAGE}{RUN}"
+    );
     bench.repository.write("services/pay/lockstep.toml", &manifest);
-    bench.repository.write("services/shared", "one");
+    bench.repository.write("services/shared file", "one");
+    bench.repository.write("services/other/large", "not of this service");
+    bench.repository.write("libs/a/b", "");
     let first = bench.repository.commit("feat(pay): begin");
     bench.request.folder = "services/pay".parse().unwrap();
     let (before, output) = bench.run().unwrap();
-    let paths: Vec<&str> = output.artifact.contents.files.iter().map(|file| file.path.as_str()).collect();
-    assert_eq!(paths, ["copy", "lockstep.toml"]);
-    bench.repository.write("services/shared", "two");
+    let seen = unpacked(&output, "seen");
+    assert_eq!(
+        seen.lines().collect::<Vec<_>>(),
+        [
+            "../../libs/a/b",
+            "../../services/pay/copy",
+            "../../services/pay/lockstep.toml",
+            "../../services/pay/seen",
+            "../../services/shared file"
+        ]
+    );
+    let history = |of: &Prepared| {
+        let since = first.parse().unwrap();
+        of.mirror.history(&of.checked.commit, Some(&since), &of.checked.scope).unwrap().commits.len()
+    };
+
+    // What is not of the service changes nothing, byte for byte; nor does an uncommitted file there stand in the way.
+    bench.repository.write("services/other/large", "changed");
+    bench.repository.commit("feat: other");
+    bench.repository.write("services/other/draft", "");
+    let (other, same) = bench.run().unwrap();
+    assert_eq!((before.checked.key, output.artifact.digest), (other.checked.key, same.artifact.digest));
+    assert_eq!(history(&other), 0);
+
+    bench.repository.write("services/shared file", "two");
+    assert!(bench.problems()[0].contains("services/shared file"));
     bench.repository.commit("fix: share");
-    let (after, _) = bench.run().unwrap();
+    let (after, changed) = bench.run().unwrap();
     assert_ne!(before.checked.key, after.checked.key);
-    let since = first.parse().unwrap();
-    let scope = Scope::of(&after.checked.manifest, &bench.request.folder);
-    let history = after.mirror.history(&after.checked.commit, Some(&since), &scope).unwrap();
-    assert!(history.commits.is_empty(), "{history:?}");
+    assert_ne!(output.artifact.digest, changed.artifact.digest);
+    assert_eq!(history(&after), 1);
+
+    bench.repository.write("services/pay/lockstep.toml", &manifest.replace("\"libs\"", "\"lips\""));
+    bench.repository.commit("fix: mistyped");
+    assert!(bench.problems()[0].starts_with("build.sources names `lips`"), "{:?}", bench.problems());
+}
+
+#[test]
+fn a_service_can_be_built_from_the_whole_repository() {
+    let mut bench = Bench::new("");
+    let manifest = format!(
+        "name = \"pay\"\n[build]\nsources = [\".\"]\nsteps = [[\"cp\", \"../start\", \".\"]]\n{PACKAGE}{RUN}"
+    );
+    bench.repository.write("pay/lockstep.toml", &manifest);
+    bench.repository.commit("feat(pay): begin");
+    bench.request.folder = "pay".parse().unwrap();
+    let (before, _) = bench.run().unwrap();
+    bench.repository.write("start", "#!/bin/sh\ntrue\n");
+    bench.repository.commit("fix: start");
+    assert_ne!(before.checked.key, bench.run().unwrap().0.checked.key);
+}
+
+/// Reads a file of the artifact.
+fn unpacked(output: &BuildOutput, name: &str) -> String {
+    let file = zstd::Decoder::new(fs::File::open(&output.artifact.path).unwrap()).unwrap();
+    let mut archive = tar::Archive::new(file);
+    let mut entries = archive.entries().unwrap().map(Result::unwrap);
+    let mut entry = entries.find(|entry| entry.path().unwrap().to_str() == Some(name)).unwrap();
+    let mut text = String::new();
+    entry.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A pointer as git-lfs writes it.
+fn pointer() -> String {
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "0".repeat(64))
+}
+
+#[test]
+fn a_pointer_of_git_lfs_is_never_shipped_without_a_word() {
+    let bench = Bench::new("");
+    bench.repository.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    bench.repository.git(&["config", "filter.lfs.required", "false"]);
+    bench.repository.write("model.bin", &pointer());
+    bench.repository.write("innocent", &"x".repeat(150));
+    bench.repository.commit("feat: a model");
+    let problems = bench.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("model.bin") && problems[0].contains("build.lfs = \"fetch\""),
+        "{problems:?}"
+    );
+    bench
+        .repository
+        .write("lockstep.toml", &format!("name = \"orders\"\n[build]\nlfs = \"pointers\"\n{RUN}"));
+    bench.repository.commit("fix: pointers are meant");
+    assert_eq!(unpacked(&bench.run().unwrap().1, "model.bin"), pointer());
+    bench.repository.write("lockstep.toml", &format!("name = \"orders\"\n[build]\nlfs = \"fetch\"\n{RUN}"));
+    bench.repository.commit("fix: the file is meant");
+    // There is no such object, or not even git-lfs.
+    assert!(matches!(bench.failure().fault, BuildFault::Checkout { .. }));
+}
+
+#[test]
+fn a_submodule_is_fetched_or_said_to_be_empty() {
+    let bench = Bench::new("");
+    let lib = Repository::new(&bench.folder.path().join("lib"));
+    lib.write("lib.txt", "of the library");
+    lib.commit("feat: lib");
+    bench.repository.git(&[
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        "../lib",
+        "lib",
+    ]);
+    bench.repository.commit("feat: a library");
+    let problems = bench.problems();
+    assert!(
+        problems.len() == 1 && problems[0].contains("lib; say build.submodules = \"fetch\""),
+        "{problems:?}"
+    );
+    let say = |word: &str| {
+        let manifest = format!("name = \"orders\"\n[build]\nsubmodules = \"{word}\"\n{RUN}");
+        bench.repository.write("lockstep.toml", &manifest);
+        bench.repository.commit("fix: say what is meant");
+    };
+    say("empty");
+    bench.run().unwrap();
+    say("fetch");
+    // The library lies in what no build may see here, so it is not fetched.
+    assert!(bench.problems()[0].starts_with("a submodule comes from `../lib`"), "{:?}", bench.problems());
+    let mut open = bench.request.clone();
+    open.data_folder = None;
+    let (_, output) = run(&open, &|_: &BuildEvent| {}, &bench.cancel).unwrap();
+    assert_eq!(unpacked(&output, "lib/lib.txt"), "of the library");
+}
+
+#[test]
+fn a_checkout_of_a_build_system_knows_its_branch_by_its_origin() {
+    let mut bench = Bench::new("");
+    let commit = bench.repository.git(&["rev-parse", "HEAD"]);
+    bench.repository.git(&["branch", "feature/older"]);
+    bench.repository.write("more", "");
+    let newest = bench.repository.commit("feat: more");
+    let clone = bench.folder.path().join("ci");
+    let url = bench.repository.folder.to_str().unwrap();
+    bench.repository.git(&["clone", "--quiet", url, clone.to_str().unwrap()]);
+    let ci = Repository { folder: clone };
+    ci.git(&["checkout", "--quiet", "--detach", "origin/main"]);
+    ci.git(&["branch", "--delete", "--force", "main"]);
+    bench.request.repository = ci.folder.to_str().unwrap().parse().unwrap();
+    let mut resolve = |reference: Option<&str>| {
+        bench.request.reference = reference.map(|reference| reference.parse().unwrap());
+        let checked = prepare(&bench.request, &|_: &BuildEvent| {}, &bench.cancel).unwrap().checked;
+        (checked.commit.to_string(), checked.branch)
+    };
+    assert_eq!(resolve(None), (newest.clone(), Some("main".into())));
+    assert_eq!(resolve(Some("main")), (newest.clone(), Some("main".into())));
+    assert_eq!(resolve(Some("feature/older")), (commit, Some("feature/older".into())));
+    // Without the origin's word for its main branch, the branch that ends there is meant.
+    ci.git(&["remote", "set-head", "origin", "--delete"]);
+    assert_eq!(resolve(None), (newest, Some("main".into())));
 }
 
 #[test]
@@ -408,15 +558,6 @@ fn locks_of_a_killed_git_do_not_stop_the_next_build() {
     bench.repository.write("more", "");
     let second = bench.repository.commit("fix: more");
     assert_eq!(bench.run().unwrap().0.checked.commit.as_str(), second);
-}
-
-#[test]
-fn submodules_are_mentioned() {
-    let bench = Bench::new("");
-    bench.repository.write(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib\n");
-    bench.repository.commit("feat: lib");
-    let prepared = prepare(&bench.request, &|_: &BuildEvent| {}, &bench.cancel).unwrap();
-    assert!(prepared.checked.notes[0].starts_with("the repository has submodules"));
 }
 
 #[test]

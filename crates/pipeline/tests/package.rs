@@ -23,8 +23,7 @@ fn selection(include: &[&str], exclude: &[&str]) -> Package {
 fn facts() -> PackageFacts {
     PackageFacts {
         service: "orders".parse().unwrap(),
-        commit: "ab".repeat(20).parse().unwrap(),
-        commit_seconds: 1_700_000_000,
+        changed_seconds: 1_700_000_000,
         builder: "lockstep 0 (test)".into(),
         tools: BTreeMap::from([("node".into(), "20.1.0".into())]),
     }

@@ -9,8 +9,8 @@ use crate::output::style::Style;
 
 /// Approves a version for a stage.
 ///
-/// A lifecycle can demand the approval of several people before a version enters a stage. Each person counts once;
-/// LOCKSTEP_ACTOR says who approves.
+/// A lifecycle can demand the approval of several people before a version enters a stage. Each person counts once, in
+/// whatever spelling; LOCKSTEP_ACTOR says who approves. That is a claim: whoever may use the server can make any.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep approve orders@1.4.0 released --note \"checked the report\"")]
 pub(crate) struct Args {

@@ -14,6 +14,9 @@ use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::select::EnvironmentArgument;
 
+/// Longest line of a change or reason.
+const LONGEST_CELL: usize = 50;
+
 /// Shows the history of an environment, newest first.
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
@@ -44,7 +47,7 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let reverted = history.reverted.iter().map(|operation| (operation.begun, reverted_row(operation, style)));
     let mut rows: Vec<_> = baselines.chain(reverted.filter(|(at, _)| *at >= oldest)).collect();
     rows.sort_by_key(|(at, _)| Reverse(*at));
-    let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]);
+    let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]).wrapped(LONGEST_CELL);
     rows.into_iter().take(limit).for_each(|(_, row)| table.row(row));
     table.render(style)
 }

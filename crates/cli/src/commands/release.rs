@@ -1,5 +1,7 @@
 //! `lockstep release`: from a commit to a version.
 
+mod changed;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -27,11 +29,15 @@ use crate::{input, interrupt};
 #[command(after_help = "Examples:
   lockstep release orders
   lockstep release orders --ref release/1.5 --tag
-  lockstep release orders --bump minor --notes notes.md --document design=docs/design.md")]
+  lockstep release orders --bump minor --notes notes.md --document design=docs/design.md
+  lockstep release --changed                            all services of the repository you are in that have changed")]
 pub(crate) struct Args {
     /// The service.
-    #[arg(value_name = "SERVICE")]
-    service: ServiceName,
+    #[arg(value_name = "SERVICE", required_unless_present = "changed")]
+    service: Option<ServiceName>,
+    /// Release every service of the repository you are in whose content has changed.
+    #[arg(long, conflicts_with_all = ["service", "bump", "notes", "documents", "unrelated", "no_wait"])]
+    changed: bool,
     /// Branch, tag or commit; the main branch when left out.
     #[arg(long = "ref", value_name = "REF")]
     reference: Option<String>,
@@ -83,7 +89,8 @@ impl From<Bump> for BumpChoice {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let request = self.request()?;
-        let build = ctx.client.release(&self.service, &request)?;
+        let Some(service) = &self.service else { return changed::release(ctx, &request) };
+        let build = ctx.client.release(service, &request)?;
         if self.no_wait {
             return ctx.out.show(&build, |build, _| begun_text(build));
         }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod access;
+mod approvals;
 mod backup;
 mod bad_input;
 mod calls;

@@ -237,3 +237,46 @@ fn nothing_to_release_is_told_from_a_build_that_failed() {
     repository.commit("fix: broken");
     assert_eq!(told(1), (1.into(), "refused".into()));
 }
+
+#[test]
+fn all_services_of_a_repository_that_changed_are_released_at_once() {
+    let place = Place::begin();
+    let repository = place.repository("shop");
+    for name in ["orders", "stock", "pay"] {
+        repository.write(&format!("{name}/lockstep.toml"), &manifest(name, "", ""));
+        repository.write(&format!("{name}/service.py"), &service(name));
+    }
+    repository.commit("feat: begin");
+    for name in ["orders", "stock", "pay"] {
+        place.run(&["service", "add", repository.folder(), "--folder", name]);
+    }
+    let all = |expected: i32| {
+        let output =
+            place.command(&["release", "--changed"]).current_dir(repository.folder()).output().unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        assert_eq!(output.status.code(), Some(expected), "{text}");
+        text
+    };
+    assert_says(&all(0), &["orders@1.0.0", "stock@1.0.0", "pay@1.0.0", "3 released, 0 unchanged"]);
+    assert_says(&all(3), &["3 unchanged", "nothing to release"]);
+    let artifact = |version: &str| place.json(&["show", version])["artifact"]["digest"].clone();
+    add(&repository, "pay/more", "feat: more");
+    repository.write("orders/broken", "uncommitted");
+    assert_says(&all(1), &["pay@1.1.0", "stock: unchanged", "orders: failed"]);
+    std::fs::remove_file(format!("{}/orders/broken", repository.folder())).unwrap();
+    // A version of the same content has the same artifact, to the byte.
+    place.run(&["release", "stock", "--bump", "patch"]);
+    assert_eq!(artifact("stock@1.0.1"), artifact("stock@1.0.0"));
+    assert_says(&all(3), &["3 unchanged"]);
+}
+
+#[test]
+fn a_red_suite_shows_the_end_of_its_output() {
+    let (place, repository) = released();
+    let suite = "[[test]]\nkind = \"unit\"\nrun = [\"sh\", \"-c\", \"echo the answer was 41; exit 1\"]";
+    repository.write("lockstep.toml", &manifest("store", "", suite));
+    repository.commit("feat: tests");
+    let said = place.fail(&["release", "store"], 1);
+    assert_says(&said, &["test suite `unit` is red", "the log ends with", "the answer was 41"]);
+}

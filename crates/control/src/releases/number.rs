@@ -40,10 +40,10 @@ impl Standing {
         world: &World,
         service: &Service,
         prepared: &Prepared,
-        scope: &Scope,
         choice: BumpChoice,
     ) -> Result<Self, Problem> {
         let Prepared { checked, mirror } = prepared;
+        let scope = &checked.scope;
         let cut = cut(world, checked)?;
         let existing: Vec<_> = service.versions.keys().cloned().collect();
         let wanted = wanted(choice);

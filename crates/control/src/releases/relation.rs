@@ -68,11 +68,16 @@ pub(super) fn check(
     cut: &Cut,
     follows: Option<&VersionNumber>,
     prepared: &Prepared,
-    scope: &Scope,
     reason: Option<&str>,
 ) -> Result<Relation, Problem> {
     let problem = |error: GitError| internal(with_sources(&error));
-    let asking = Asking { service, cut, commit: &prepared.checked.commit, mirror: &prepared.mirror, scope };
+    let asking = Asking {
+        service,
+        cut,
+        commit: &prepared.checked.commit,
+        mirror: &prepared.mirror,
+        scope: &prepared.checked.scope,
+    };
     match (asking.lack(follows).map_err(problem)?, reason) {
         (None, _) => {
             let warning = asking.not_merged(follows).map_err(problem)?;

@@ -52,7 +52,12 @@ fn labels_are_always_identifiers() {
         ("feature/Login_Form v2", "login-form-v2"),
         ("feature/123", "branch-123"),
         ("feature/--", "branch"),
-        ("feature/日本", "branch"),
+        ("feature/ümlaut", "umlaut"),
+        ("feature/u\u{308}mlaut", "umlaut"),
+        ("feature/straße-øl", "strasse-ol"),
+        ("feature/логин", "login"),
+        ("feature/日本", "ri-ben"),
+        ("feature/\u{200d}", "branch"),
         ("feature/rc", "branch-rc"),
         ("feature/a/b", "a-b"),
     ] {

@@ -6,7 +6,7 @@ use lockstep_domain::VersionRange;
 use lockstep_domain::evidence::EvidenceKind;
 
 use super::field::{command, duration, environment, size, variable_names};
-use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Step, TestSuite};
+use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Elsewhere, Step, TestSuite};
 use crate::reader::{Field, Table};
 
 pub(super) fn build(table: Table<'_>) -> Build {
@@ -18,6 +18,11 @@ pub(super) fn build(table: Table<'_>) -> Build {
         variables: variables.as_ref().map_or_else(Vec::new, variable_names),
         optional_variables: optional.as_ref().map_or_else(Vec::new, variable_names),
         env: table.table("env", "env = { CI = \"true\" }").map_or(default.env, |table| environment(&table)),
+        sources: table
+            .get("sources", "sources = [\"libs/common\"]")
+            .map_or_else(Vec::new, |field| field.parse_all()),
+        lfs: elsewhere(&table, "lfs", "pointers"),
+        submodules: elsewhere(&table, "submodules", "empty"),
         steps: table.get("steps", "steps = [\"cargo build --release\"]").map_or(default.steps, |f| steps(&f)),
         timeout_ms: duration(&table, "timeout", "timeout = \"30m\"").unwrap_or(default.timeout_ms),
         log_limit_bytes: size(&table, "log_limit", "log_limit = \"16MiB\"")
@@ -30,6 +35,20 @@ pub(super) fn build(table: Table<'_>) -> Build {
     }
     table.finish();
     build
+}
+
+/// What becomes of something that is not in the repository: it is fetched, or what stands in its place is taken.
+fn elsewhere(table: &Table<'_>, name: &'static str, left: &str) -> Elsewhere {
+    let Some(field) = table.get(name, "lfs = \"fetch\", submodules = \"fetch\"") else {
+        return Elsewhere::Refused;
+    };
+    match field.text() {
+        Some("fetch") => return Elsewhere::Fetched,
+        Some(word) if word == left => return Elsewhere::Left,
+        Some(word) => field.wrong(format_args!("`{word}` is neither `fetch` nor `{left}`")),
+        None => {}
+    }
+    Elsewhere::Refused
 }
 
 /// A variable is either demanded, taken when it is there, or fixed.

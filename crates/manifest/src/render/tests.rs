@@ -80,23 +80,32 @@ fn build() -> impl Strategy<Value = Build> {
         names(),
         variables(),
         vec(step, 0..3),
+        (vec(path(), 0..3), elsewhere(), elsewhere()),
         (duration_ms(), duration_ms(), duration_ms()),
     );
-    parts.prop_map(|(tools, mut variables, mut optional_variables, env, steps, limits)| {
+    parts.prop_map(|(tools, mut variables, mut optional_variables, env, steps, taken, limits)| {
         variables.retain(|name| !env.contains_key(name));
         optional_variables.retain(|name| !env.contains_key(name) && !variables.contains(name));
+        let (sources, lfs, submodules) = taken;
         let (timeout_ms, log_limit_bytes, disk_limit_bytes) = limits;
         Build {
             tools,
             variables,
             optional_variables,
             env,
+            sources,
+            lfs,
+            submodules,
             steps,
             timeout_ms,
             log_limit_bytes,
             disk_limit_bytes,
         }
     })
+}
+
+fn elsewhere() -> impl Strategy<Value = Elsewhere> {
+    prop::sample::select(vec![Elsewhere::Refused, Elsewhere::Fetched, Elsewhere::Left])
 }
 
 fn suite() -> impl Strategy<Value = TestSuite> {

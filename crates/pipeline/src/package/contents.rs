@@ -22,8 +22,9 @@ pub struct PackageManifest {
     pub format: u32,
     /// The service.
     pub service: ServiceName,
-    /// The git commit it was built from.
-    pub commit: String,
+    /// The git commit it was built from, in packages of format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// The program that built it.
     pub builder: String,
     /// The tools it was built with, by name.
@@ -102,7 +103,7 @@ pub(crate) fn describe(
     Ok(PackageManifest {
         format: PACKAGE_FORMAT,
         service: facts.service.clone(),
-        commit: facts.commit.to_string(),
+        commit: None,
         builder: facts.builder.clone(),
         tools: facts.tools.clone(),
         files: files?,
