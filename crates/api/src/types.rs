@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::baseline::EntryChange;
+use lockstep_domain::branch::BranchPattern;
 use lockstep_domain::compat::Pair;
 use lockstep_domain::contract::Verdict;
 use lockstep_domain::edition::TableHistory;
@@ -11,7 +12,7 @@ use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::intent::{Configuration, Leaving};
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
-use lockstep_domain::service::{Source, Version};
+use lockstep_domain::service::{EarlierRelease, Source, Version};
 use lockstep_domain::{
     Actor, Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, GatewayName, Instance,
     Intent, Operation, OperationId, Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber,
@@ -49,6 +50,12 @@ pub struct RegisterService {
     /// Why it is meant to come from a repository without its versions.
     #[serde(default)]
     pub unrelated: Option<String>,
+    /// Which tags of the repository are releases from before, as `v*`: what `*` stands for is the number.
+    #[serde(default)]
+    pub from_tags: Option<BranchPattern>,
+    /// Whether it is done or only shown.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 /// What happens to a service that is registered and comes from elsewhere.
@@ -77,6 +84,22 @@ pub struct ServiceView {
     pub registered: Timestamp,
     /// Its versions, the newest first.
     pub versions: Vec<VersionSummary>,
+    /// Its releases from before it was registered, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierSummary>,
+    /// What a person should know of what was just done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A release from before a service was registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierSummary {
+    /// Its number.
+    pub number: VersionNumber,
+    /// What a tag says about it.
+    #[serde(flatten)]
+    pub release: EarlierRelease,
 }
 
 /// A version in a list.
@@ -167,6 +190,12 @@ pub struct ReleaseRequest {
     /// Why it is meant to be released although it does not contain the version before it.
     #[serde(default)]
     pub unrelated: Option<String>,
+    /// The number that it gets, chosen by a person.
+    #[serde(default)]
+    pub version: Option<VersionNumber>,
+    /// The text of a manifest for a commit that has none.
+    #[serde(default)]
+    pub manifest: Option<String>,
 }
 
 /// A document to attach to a version.

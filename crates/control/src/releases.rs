@@ -1,5 +1,7 @@
 //! Releases: from a commit to a recorded version, through the pipeline.
 
+mod chosen;
+mod earlier;
 mod gate;
 mod needs;
 mod number;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockstep_api::types::{
-    BuildState, BuildView, DocumentUpload, RegisterService, ReleaseRequest, ServiceView, TagChoice,
+    BuildState, BuildView, DocumentUpload, Mode, RegisterService, ReleaseRequest, ServiceView, TagChoice,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::branch::NextNumber;
@@ -29,7 +31,7 @@ use lockstep_pipeline::{
 };
 
 use gate::Decided;
-use number::Standing;
+use number::{Standing, Wish};
 use problems::failure_problem;
 pub(crate) use register::Place;
 use register::Registering;
@@ -57,10 +59,12 @@ impl Control {
         let control = Arc::clone(self);
         let actor = actor.clone();
         let work = move || {
+            let mode = request.mode;
             let registering = Registering::begin(&control, request)?;
-            let name = registering.name().clone();
-            registering.record(&actor)?;
-            control.service(&name)
+            match mode {
+                Mode::DryRun => Ok(registering.preview()),
+                Mode::Execute => registering.record(&actor),
+            }
         };
         tokio::task::spawn_blocking(work).await.map_err(internal)?
     }
@@ -126,7 +130,9 @@ impl Control {
         let world = self.ledger.world();
         let service = services::find(&world, name)?;
         let reference = request.reference.as_deref();
-        let asked = self.build_request(&build.id, Some(name), &service.source, reference, &build.folder)?;
+        let mut asked =
+            self.build_request(&build.id, Some(name), &service.source, reference, &build.folder)?;
+        asked.manifest.clone_from(&request.manifest);
         let observer = |event: &BuildEvent| self.observe_build(build, event);
         let prepared =
             lockstep_pipeline::prepare(&asked, &observer, &build.cancel).map_err(|f| failure_problem(&f))?;
@@ -141,11 +147,13 @@ impl Control {
             return Err(Problem::new(ErrorCode::Refused, detail)
                 .with_hint("register it anew: lockstep service add PATH"));
         }
-        let standing = Standing::of(&world, service, &prepared, request.bump)?;
+        let standing = Standing::of(&world, service, &prepared, Wish::of(request)?)?;
         let follows = standing.follows.as_ref();
         let reason = request.unrelated.as_deref();
-        let Relation { unrelated, warning } =
-            relation::check(service, &standing.cut, follows, &prepared, reason)?;
+        let Relation { unrelated, warning } = match standing.wish {
+            Wish::AsItWas(_) => Relation::default(),
+            _ => relation::check(service, &standing.cut, follows, &prepared, reason)?,
+        };
         build.change(|view| view.warnings.extend(standing.remarks.iter().cloned().chain(warning)));
         let decide =
             |contracts: &Contracts| self.decide(&world, service, &checked.manifest, &standing, contracts);
@@ -160,7 +168,13 @@ impl Control {
         note_shortfall(build, &decided.next);
         build.change(|view| view.warnings.extend(decided.warnings.iter().cloned()));
         build.begin_phase("record", self.ledger.now());
-        let documents = self.keep_documents(&request.documents)?;
+        let given = request.manifest.as_ref().map(|text| DocumentUpload {
+            kind: "manifest".into(),
+            file_name: "lockstep.toml".into(),
+            content: text.clone(),
+        });
+        let uploads: Vec<_> = request.documents.iter().cloned().chain(given).collect();
+        let documents = self.keep_documents(&uploads)?;
         // A build may take longer than what nobody names yet stays in the store.
         for blob in &decided.blobs {
             self.blobs.put(blob.as_slice()).map_err(|error| internal(with_sources(&error)))?;
@@ -327,6 +341,7 @@ impl Control {
             build: build.to_owned(),
             repository: source.repository.parse().map_err(bad)?,
             folder,
+            manifest: None,
             reference: reference.map(str::parse).transpose().map_err(bad)?,
             work_folder: work.canonicalize().map_err(internal)?,
             mirror_folder: self.mirrors().map_err(internal)?,
@@ -359,6 +374,10 @@ fn check_request(request: &ReleaseRequest) -> Result<(), Problem> {
     let bad = |detail: String| Err(Problem::new(ErrorCode::BadRequest, detail));
     if request.notes.len() > MAX_NOTES_BYTES {
         return bad(format!("the notes are longer than {MAX_NOTES_BYTES} bytes; attach them as a document"));
+    }
+    Wish::of(request)?;
+    if request.manifest.as_ref().is_some_and(|text| text.len() > lockstep_manifest::MAX_MANIFEST_BYTES) {
+        return bad("the manifest that is given is too large".into());
     }
     relation::check_reason(request.unrelated.as_deref())?;
     if request.documents.len() > MAX_DOCUMENTS {

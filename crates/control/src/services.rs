@@ -1,13 +1,16 @@
 //! Services and versions: registering and showing them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_api::types::{NextStage, ServiceView, VersionSummary, VersionView};
+use lockstep_api::types::{EarlierSummary, NextStage, ServiceView, VersionSummary, VersionView};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::repository_address;
-use lockstep_domain::service::{Service, Source, Version};
+use lockstep_domain::service::{EarlierRelease, Service, Source, Version};
 use lockstep_domain::world::DEFAULT_LIFECYCLE;
-use lockstep_domain::{Actor, EnvironmentName, Event, ServiceName, StageName, Timestamp, VersionRef, World};
+use lockstep_domain::{
+    Actor, EnvironmentName, Event, ServiceName, StageName, Timestamp, VersionNumber, VersionRef, World,
+};
 
 use crate::releases::Place;
 use crate::{Control, internal, not_found};
@@ -43,6 +46,7 @@ impl Control {
         owner: Option<&str>,
         place: &Place,
         lifecycle: Option<&StageName>,
+        earlier: &BTreeMap<VersionNumber, EarlierRelease>,
     ) -> Result<(), Problem> {
         let source = &place.source;
         let default: StageName = DEFAULT_LIFECYCLE.parse().map_err(internal)?;
@@ -78,8 +82,24 @@ impl Control {
                 lifecycle,
                 unrelated: place.unrelated.clone(),
             };
-            Ok((if same { Vec::new() } else { vec![registered] }, ()))
+            let mut events = if same { Vec::new() } else { vec![registered] };
+            let is_new = |number: &VersionNumber| known.is_none_or(|known| known.commit_of(number).is_none());
+            let releases: BTreeMap<_, _> = earlier.iter().filter(|(number, _)| is_new(number)).collect();
+            if !releases.is_empty() {
+                let releases =
+                    releases.into_iter().map(|(number, release)| (number.clone(), release.clone())).collect();
+                events.push(Event::EarlierReleasesTaken { service: name.clone(), releases });
+            }
+            Ok((events, ()))
         })
+    }
+
+    /// The lifecycle that a service has when it is registered with a wish.
+    pub(crate) fn lifecycle_wanted(&self, name: &ServiceName, wanted: Option<&StageName>) -> StageName {
+        let world = self.ledger.world();
+        let known = world.services.get(name).map(|known| known.lifecycle.clone());
+        let default = || DEFAULT_LIFECYCLE.parse().expect("the name of the default lifecycle is valid");
+        wanted.cloned().or(known).unwrap_or_else(default)
     }
 
     /// Shows a version.
@@ -158,7 +178,13 @@ fn view(world: &World, service: &Service) -> ServiceView {
         lifecycle: service.lifecycle.clone(),
         registered: service.registered,
         versions: service.versions.values().rev().map(summary).collect(),
+        earlier: service.earlier.iter().rev().map(earlier_summary).collect(),
+        notes: Vec::new(),
     }
+}
+
+fn earlier_summary((number, release): (&VersionNumber, &EarlierRelease)) -> EarlierSummary {
+    EarlierSummary { number: number.clone(), release: release.clone() }
 }
 
 /// A source as it is shown: journals of earlier releases may hold a password.

@@ -15,7 +15,9 @@ use crate::version::VersionNumber;
 
 mod number;
 
-pub use number::{NextNumber, NumberingError, Shortfall, newest_release, next_number, shortfall, softened};
+pub use number::{
+    NextNumber, NumberingError, Shortfall, chosen_number, newest_release, next_number, shortfall, softened,
+};
 
 /// Longest label made of a branch name.
 pub const MAX_LABEL_LENGTH: usize = 40;
@@ -124,7 +126,7 @@ pub enum Line {
 }
 
 impl Default for BranchPolicy {
-    /// `main` and `master` cut releases, `release/1.5` cuts `1.5.x-rc.N`, `feature/login` cuts `1.5.0-login.N` for
+    /// `main` and `master` cut releases, `hotfix/1.5` those of its line, `release/1.5` cuts `1.5.x-rc.N`, `feature/login` cuts `1.5.0-login.N` for
     /// development environments only.
     fn default() -> Self {
         let rule = |pattern: &str, cuts, reach: Option<&str>| BranchRule {
@@ -136,6 +138,7 @@ impl Default for BranchPolicy {
             rules: vec![
                 rule("main", Cuts::Release, None),
                 rule("master", Cuts::Release, None),
+                rule("hotfix/*", Cuts::Release, None),
                 rule("release/*", Cuts::Candidate { label: Label("rc".into()) }, Some("pre-release")),
                 rule("feature/*", Cuts::Feature, Some("development")),
             ],
@@ -209,6 +212,12 @@ impl Line {
                 (number.major(), number.minor(), number.patch()) == (major, minor, patch)
             }
         }
+    }
+
+    /// Tells whether a number lies above all of the line.
+    #[must_use]
+    pub fn is_below(self, number: &VersionNumber) -> bool {
+        self.first().is_some_and(|first| *number > first) && !self.contains(number)
     }
 
     /// Returns the lowest release of the line; `None` when it is free.
@@ -292,7 +301,7 @@ impl FromStr for Label {
 
 impl BranchPattern {
     /// Returns what `*` stands for when the branch matches: `Some(None)` when there is no `*`.
-    fn capture<'b>(&self, branch: &'b str) -> Option<Option<&'b str>> {
+    pub(crate) fn capture<'b>(&self, branch: &'b str) -> Option<Option<&'b str>> {
         match self.0.split_once('*') {
             None => (branch == self.0).then_some(None),
             Some((before, after)) => {

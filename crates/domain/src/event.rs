@@ -2,7 +2,7 @@
 //!
 //! Stored text must load for ever: fields are only added, with a default, and variants are never renamed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,9 +17,9 @@ use crate::instance::InstanceId;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::Operation;
-use crate::service::{Approval, Source, Version};
+use crate::service::{Approval, EarlierRelease, Source, Version};
 use crate::time::Timestamp;
-use crate::version::VersionRef;
+use crate::version::{VersionNumber, VersionRef};
 
 /// An event at its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +83,13 @@ pub enum Event {
         /// Why it comes from a repository without its versions now, when it does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unrelated: Option<String>,
+    },
+    /// Releases from before a service was registered were taken up.
+    EarlierReleasesTaken {
+        /// Whose.
+        service: ServiceName,
+        /// The releases by their numbers.
+        releases: BTreeMap<VersionNumber, EarlierRelease>,
     },
     /// A version was cut.
     VersionRecorded {
@@ -263,6 +270,7 @@ impl Event {
             | Self::LifecycleDefined { .. }
             | Self::BranchPolicyDefined { .. }
             | Self::ServiceRegistered { .. }
+            | Self::EarlierReleasesTaken { .. }
             | Self::VersionRecorded { .. }
             | Self::EvidenceAdded { .. }
             | Self::Approved { .. }
@@ -284,6 +292,7 @@ impl Event {
             | Self::EnvironmentCreated { .. }
             | Self::EnvironmentChanged { .. }
             | Self::ServiceRegistered { .. }
+            | Self::EarlierReleasesTaken { .. }
             | Self::Approved { .. }
             | Self::StageChanged { .. }
             | Self::OperationBegun { .. }

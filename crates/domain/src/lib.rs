@@ -14,6 +14,7 @@ pub mod compat;
 pub mod compile;
 pub mod contract;
 pub mod digest;
+pub mod earlier;
 pub mod edition;
 pub mod environment;
 pub mod event;

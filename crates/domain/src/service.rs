@@ -32,6 +32,18 @@ pub struct Service {
     pub registered: Timestamp,
     /// Its versions; none is ever taken away.
     pub versions: OrdMap<VersionNumber, Arc<Version>>,
+    /// Its releases from before it was registered: their numbers are not given again, and the next one goes on from them.
+    #[serde(default)]
+    pub earlier: OrdMap<VersionNumber, EarlierRelease>,
+}
+
+/// A release from before the service was registered, as a tag tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierRelease {
+    /// The git commit.
+    pub commit: String,
+    /// The tag that names it.
+    pub tag: String,
 }
 
 impl Service {
@@ -45,6 +57,20 @@ impl Service {
     #[must_use]
     pub fn latest_recorded(&self) -> Option<&Arc<Version>> {
         self.versions.values().max_by_key(|version| (version.recorded, version.number.clone()))
+    }
+
+    /// Returns every number that was ever given.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<VersionNumber> {
+        let all: BTreeSet<_> = self.versions.keys().chain(self.earlier.keys()).cloned().collect();
+        all.into_iter().collect()
+    }
+
+    /// Returns the commit that a version or an earlier release was cut from.
+    #[must_use]
+    pub fn commit_of(&self, number: &VersionNumber) -> Option<&str> {
+        let version = self.versions.get(number).map(|version| version.commit.as_str());
+        version.or_else(|| Some(self.earlier.get(number)?.commit.as_str()))
     }
 
     /// Returns the release that was cut last from a branch.

@@ -102,8 +102,9 @@ impl World {
                 Ok(())
             }
             Event::ServiceRegistered { service, source, owner, lifecycle, unrelated: _ } => {
-                let versions =
-                    self.services.get(service).map(|known| known.versions.clone()).unwrap_or_default();
+                let known = self.services.get(service);
+                let versions = known.map(|known| known.versions.clone()).unwrap_or_default();
+                let earlier = known.map(|known| known.earlier.clone()).unwrap_or_default();
                 let registered = self.services.get(service).map_or(at, |known| known.registered);
                 let service = Service {
                     name: service.clone(),
@@ -112,8 +113,15 @@ impl World {
                     lifecycle: lifecycle.clone(),
                     registered,
                     versions,
+                    earlier,
                 };
                 self.services.insert(service.name.clone(), Arc::new(service));
+                Ok(())
+            }
+            Event::EarlierReleasesTaken { service, releases } => {
+                let known =
+                    self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
+                Arc::make_mut(known).earlier.extend(releases.clone());
                 Ok(())
             }
             Event::VersionRecorded { service, version } => self.record_version(service, version),

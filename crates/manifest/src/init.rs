@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
-use lockstep_domain::{ServiceName, VersionRange};
+use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
 use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
 use crate::path::Pattern;
@@ -38,6 +38,22 @@ pub struct Proposal {
     pub text: String,
     /// What was assumed, and what a person should look at.
     pub assumptions: Vec<String>,
+}
+
+/// Reads the number that a file of a repository says: `VERSION`, or the description of a package.
+#[must_use]
+pub fn version_in(file: &str, text: &str) -> Option<VersionNumber> {
+    let plain = |text: &str| text.trim().trim_start_matches('v').parse().ok();
+    let table = || text.parse::<toml::Table>().ok();
+    match file {
+        "VERSION" => plain(text),
+        "package.json" => {
+            plain(serde_json::from_str::<serde_json::Value>(text).ok()?.get("version")?.as_str()?)
+        }
+        "Cargo.toml" => plain(table()?.get("package")?.get("version")?.as_str()?),
+        "pyproject.toml" => plain(table()?.get("project")?.get("version")?.as_str()?),
+        _ => None,
+    }
 }
 
 /// What a kind of repository says about itself.

@@ -307,7 +307,11 @@ fn manifest(
     problems: &mut Vec<CheckProblem>,
 ) -> Result<Option<(Manifest, Digest)>, GitError> {
     let path = request.folder.file(MANIFEST_FILE);
-    let bytes = match mirror.at(commit, &path)? {
+    let at_commit = match &request.manifest {
+        Some(given) => AtCommit::File(given.clone().into_bytes()),
+        None => mirror.at(commit, &path)?,
+    };
+    let bytes = match at_commit {
         AtCommit::File(bytes) => bytes,
         AtCommit::Other(what) => {
             problems.push(CheckProblem::ManifestIsNoFile { path, what });

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
+use lockstep_domain::earlier::Tag;
 use thiserror::Error;
 
 use crate::cancel::CancelToken;
@@ -277,6 +278,20 @@ impl Git<'_> {
             // A commit that is not there.
             Answer::No { .. } => Ok(false),
         }
+    }
+
+    /// Lists tags, with the commits that they lead to.
+    pub(crate) fn tags(&self) -> Result<Vec<Tag>, GitError> {
+        let format = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname:lstrip=2)";
+        let output = self.ask(&["for-each-ref", format, "refs/tags"])?;
+        let tag = |line: &str| {
+            let fields: Vec<_> = line.splitn(5, ' ').collect();
+            let [kind, id, inner_kind, inner_id, name] = fields[..] else { return None };
+            let commit =
+                if kind == "commit" { id } else { Some(inner_id).filter(|_| inner_kind == "commit")? };
+            Some(Tag { name: name.to_owned(), commit: commit.to_owned() })
+        };
+        Ok(String::from_utf8_lossy(&output).lines().filter_map(tag).collect())
     }
 
     /// Asks for one line of text.

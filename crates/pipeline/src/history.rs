@@ -7,7 +7,7 @@ mod squashed;
 
 use std::collections::BTreeMap;
 
-use crate::git::{Answer, CommitId, GitError, unintelligible};
+use crate::git::{Answer, CommitId, Git, GitError, unintelligible};
 use crate::mirror::Mirror;
 use crate::nearest::nearest;
 use crate::repository::Reference;
@@ -133,27 +133,31 @@ impl Mirror {
                 Head::Branch(branch) if self.location().local().is_none() => Some(branch.as_str()),
                 _ => None,
             };
-            return self.clearly(&own, default, commit, "refs/heads");
+            let default = default.filter(|default| own.iter().any(|name| name == default)).map(str::to_owned);
+            return Ok(default.or_else(|| <[String; 1]>::try_from(own).ok().map(|[only]| only)));
         }
         let of_origin = self.names(&[&format!("--contains={commit}"), ORIGIN], 3)?;
-        let default = self.git().try_ask(&["symbolic-ref", "--quiet", &format!("{ORIGIN}/HEAD")])?;
-        let default = match &default {
-            Answer::Yes(name) => {
-                String::from_utf8_lossy(name).trim().strip_prefix(&format!("{ORIGIN}/")).map(str::to_owned)
-            }
-            Answer::No { .. } => None,
-        };
+        let default = self.default_of_origin()?;
         let of_origin: Vec<_> = of_origin.into_iter().filter(|name| name != "HEAD").collect();
-        self.clearly(&of_origin, default.as_deref(), commit, ORIGIN)
+        self.clearly_of_origin(&of_origin, default.as_deref(), commit)
+    }
+
+    /// Asks the clone itself which branch its origin goes by: a mirror has no links between names.
+    fn default_of_origin(&self) -> Result<Option<String>, GitError> {
+        let Some(folder) = self.location().local() else { return Ok(None) };
+        let git = Git { folder, ..self.git() };
+        let answer = git.try_ask(&["symbolic-ref", "--quiet", &format!("{ORIGIN}/HEAD")])?;
+        let Answer::Yes(name) = answer else { return Ok(None) };
+        let name = String::from_utf8_lossy(&name).trim().to_owned();
+        Ok(name.strip_prefix(&format!("{ORIGIN}/")).map(str::to_owned))
     }
 
     /// The default branch, the only one, or the only one that ends with the commit.
-    fn clearly(
+    fn clearly_of_origin(
         &self,
         names: &[String],
         default: Option<&str>,
         commit: &CommitId,
-        below: &str,
     ) -> Result<Option<String>, GitError> {
         if let Some(default) = default.filter(|default| names.iter().any(|name| name == default)) {
             return Ok(Some(default.to_owned()));
@@ -161,8 +165,7 @@ impl Mirror {
         if let [only] = names {
             return Ok(Some(only.clone()));
         }
-        let depth = below.matches('/').count() + 1;
-        let ending = self.names(&[&format!("--points-at={commit}"), below], depth)?;
+        let ending = self.names(&[&format!("--points-at={commit}"), ORIGIN], 3)?;
         let ending: Vec<_> = ending.into_iter().filter(|name| name != "HEAD").collect();
         Ok(<[String; 1]>::try_from(ending).ok().map(|[only]| only))
     }

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lockstep_domain::earlier::Tag;
+
 use crate::cancel::CancelToken;
 use crate::git::{Answer, CommitId, Git, GitError, unintelligible};
 
@@ -50,6 +52,15 @@ pub fn origin(folder: &Path) -> Result<Option<String>, GitError> {
 pub fn leads_to(folder: &Path, commit: &CommitId) -> Result<bool, GitError> {
     let cancel = CancelToken::new();
     Git { folder, cancel: &cancel }.leads_to(commit)
+}
+
+/// Lists the tags of a repository, with the commits that they lead to.
+///
+/// # Errors
+/// When git cannot be asked.
+pub fn tags(folder: &Path) -> Result<Vec<Tag>, GitError> {
+    let cancel = CancelToken::new();
+    Git { folder, cancel: &cancel }.tags()
 }
 
 /// Tags a commit.

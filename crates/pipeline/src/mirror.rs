@@ -94,6 +94,14 @@ impl Mirror {
         self.git().leads_to(commit)
     }
 
+    /// Lists tags, with the commits that they lead to.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn tags(&self) -> Result<Vec<lockstep_domain::earlier::Tag>, git::GitError> {
+        self.git().tags()
+    }
+
     /// Tells whether a part of the history is not there, because the repository is a shallow clone.
     #[must_use]
     pub fn is_shallow(&self) -> bool {

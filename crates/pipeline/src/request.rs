@@ -22,6 +22,8 @@ pub struct BuildRequest {
     pub folder: SourceFolder,
     /// The branch, tag or commit; `None` is what the repository's `HEAD` points to.
     pub reference: Option<Reference>,
+    /// The text of a manifest that is given, where the commit has none.
+    pub manifest: Option<String>,
     /// The folder of this build alone: absolute, kept by the caller. See [`BuildOutput`](crate::BuildOutput) for what is in it.
     pub work_folder: PathBuf,
     /// The folder of all mirrors, shared by all builds.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use lockstep_api::types::{
     BuildState, BuildView, BumpChoice, DocumentUpload, ReleaseRequest, TagChoice, VersionView,
 };
-use lockstep_domain::{ServiceName, VersionRef};
+use lockstep_domain::{ServiceName, VersionNumber, VersionRef};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -30,13 +30,14 @@ use crate::{input, interrupt};
   lockstep release orders
   lockstep release orders --ref release/1.5 --tag
   lockstep release orders --bump minor --notes notes.md --document design=docs/design.md
+  lockstep release orders --ref v3.4.1 --version 3.4.1 --manifest lockstep.toml     an old tag as what it was
   lockstep release --changed                            all services of the repository you are in that have changed")]
 pub(crate) struct Args {
     /// The service.
     #[arg(value_name = "SERVICE", required_unless_present = "changed")]
     service: Option<ServiceName>,
     /// Release every service of the repository you are in whose content has changed.
-    #[arg(long, conflicts_with_all = ["service", "bump", "notes", "documents", "unrelated", "no_wait"])]
+    #[arg(long, conflicts_with_all = ["service", "bump", "version", "manifest", "notes", "documents", "unrelated", "no_wait"])]
     changed: bool,
     /// Branch, tag or commit; the main branch when left out.
     #[arg(long = "ref", value_name = "REF")]
@@ -44,6 +45,15 @@ pub(crate) struct Args {
     /// Which number it gets.
     #[arg(long, value_name = "BUMP", default_value = "auto")]
     bump: Bump,
+    /// The number itself, where it may follow what is there: 3.4.2.
+    ///
+    /// On a branch of candidates, 1.1.1 is the release that a candidate of the same content becomes. The number of an earlier
+    /// release with its tag as --ref releases it as what it was.
+    #[arg(long, value_name = "NUMBER", conflicts_with = "bump")]
+    version: Option<VersionNumber>,
+    /// A manifest for a commit that has none.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// A file with what a person says about it.
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
@@ -115,6 +125,8 @@ impl Args {
             documents,
             tag: if self.tag { TagChoice::Tag } else { TagChoice::None },
             unrelated: self.unrelated.clone(),
+            version: self.version.clone(),
+            manifest: self.manifest.as_deref().map(input::text).transpose()?,
         })
     }
 }

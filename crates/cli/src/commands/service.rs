@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_api::types::{KnownService, RegisterService, ServiceView};
+use lockstep_api::types::{EarlierSummary, KnownService, Mode, RegisterService, ServiceView};
+use lockstep_domain::branch::BranchPattern;
 use lockstep_domain::service::Source;
 use lockstep_domain::{StageName, repository_address};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output::style::Style;
+use crate::output::style::{Style, printable};
+use crate::output::table::Table;
 
 /// Registers services.
 ///
@@ -34,7 +36,8 @@ enum ServiceCommand {
 #[command(after_help = "Examples:
   lockstep service add                                  the current folder
   lockstep service add ../shop --folder services/orders one service of a monorepo
-  lockstep service add https://git.example.org/orders.git")]
+  lockstep service add https://git.example.org/orders.git
+  lockstep service add --from-tags 'v*' --yes           goes on from the newest tag such as v3.4.1")]
 struct AddArgs {
     /// The repository: a path on the server's host, or a URL.
     #[arg(value_name = "PATH|URL", default_value = ".")]
@@ -51,6 +54,14 @@ struct AddArgs {
     /// Move it although its versions are not in the history of the repository; the reason is recorded.
     #[arg(long, value_name = "REASON", requires = "moves")]
     unrelated: Option<String>,
+    /// Which tags are releases from before, as 'v*': what * stands for is the number. Shows what it finds; --yes takes it up.
+    ///
+    /// Numbers of these releases are not given again, and the next release goes on from the newest.
+    #[arg(long, value_name = "PATTERN")]
+    from_tags: Option<BranchPattern>,
+    /// Take up what --from-tags finds.
+    #[arg(long, requires = "from_tags")]
+    yes: bool,
 }
 
 impl Args {
@@ -58,15 +69,40 @@ impl Args {
         let ServiceCommand::Add(args) = self.command;
         let source = source(&args.repository, args.folder)?;
         let known = if args.moves { KnownService::Moves } else { KnownService::Stays };
-        let (lifecycle, unrelated) = (args.lifecycle, args.unrelated);
-        let view = ctx.client.register(&RegisterService { source, lifecycle, known, unrelated })?;
-        ctx.out.show(&view, registered_text)
+        let mode = if args.from_tags.is_some() && !args.yes { Mode::DryRun } else { Mode::Execute };
+        let (lifecycle, unrelated, from_tags) = (args.lifecycle, args.unrelated, args.from_tags);
+        let request = RegisterService { source, lifecycle, known, unrelated, from_tags, mode };
+        let view = ctx.client.register(&request)?;
+        match mode {
+            Mode::Execute => ctx.out.show(&view, registered_text),
+            Mode::DryRun => ctx.out.show(&view, shown_text),
+        }
     }
 }
 
 fn registered_text(view: &ServiceView, style: &Style) -> String {
     let name = &view.name;
-    format!("{}: service {name} is registered\nnext: lockstep release {name}\n", style.good("done"))
+    let notes = notes_text(view);
+    format!("{}: service {name} is registered\n{notes}next: lockstep release {name}\n", style.good("done"))
+}
+
+/// Earlier releases that are shown before they are taken up.
+const SHOWN_EARLIER: usize = 20;
+
+fn shown_text(view: &ServiceView, style: &Style) -> String {
+    let mut table = Table::new(["NUMBER", "TAG", "COMMIT"]).indented(2);
+    for EarlierSummary { number, release } in view.earlier.iter().take(SHOWN_EARLIER) {
+        let commit: String = release.commit.chars().take(12).collect();
+        table.row([number.to_string(), release.tag.clone(), commit]);
+    }
+    let more = view.earlier.len().saturating_sub(SHOWN_EARLIER);
+    let more = if more > 0 { format!("  and {more} more\n") } else { String::new() };
+    let table = table.render(style);
+    format!("{}{table}{more}nothing was changed; the same with --yes takes them up\n", notes_text(view))
+}
+
+fn notes_text(view: &ServiceView) -> String {
+    view.notes.iter().map(|note| format!("  {}\n", printable(note))).collect()
 }
 
 /// Returns the repository as the server will find it.

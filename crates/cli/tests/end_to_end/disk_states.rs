@@ -261,6 +261,7 @@ fn a_full_disk_in_a_release_and_a_restart_stop_no_later_release() {
     place.kill_server();
     place.start_server();
     repository.write("lockstep.toml", &manifest("store", "", ""));
+    repository.write("service.py", &service("two"));
     repository.commit("fix: fill nothing");
     assert_eq!(place.release("store"), "store@1.0.3");
 }

@@ -280,3 +280,110 @@ fn a_red_suite_shows_the_end_of_its_output() {
     let said = place.fail(&["release", "store"], 1);
     assert_says(&said, &["test suite `unit` is red", "the log ends with", "the answer was 41"]);
 }
+
+/// Brings a version to staging and then to production.
+fn bring_to_production(place: &Place, version: &str) {
+    place.run(&["environment", "set", "staging", "--stay", "0s"]);
+    place.run(&["deploy", version, "--env", "staging"]);
+    place.run(&["deploy", version, "--env", "production", "--strategy", "all-at-once"]);
+}
+
+#[test]
+fn a_hotfix_of_an_old_line_reaches_production() {
+    let (place, repository) = released();
+    add(&repository, "a", "feat: a");
+    assert_eq!(place.release("store"), "store@1.1.0");
+    let old = repository.git(&["rev-parse", "HEAD"]);
+    add(&repository, "b", "feat: b");
+    assert_eq!(place.release("store"), "store@1.2.0");
+    // Cut from `main`, it would bring what 1.2.0 brought under a lower number.
+    repository.git(&["checkout", "--quiet", "-b", "hotfix/1.1"]);
+    add(&repository, "c", "fix: c");
+    let said = place.fail(&["release", "store", "--ref", "hotfix/1.1"], 1);
+    assert_says(&said, &["which cuts versions 1.1.*, contains store@1.2.0, which is higher"]);
+    repository.git(&["reset", "--quiet", "--hard", &old]);
+    add(&repository, "c", "fix: c");
+    assert_eq!(place.release_of("store", "hotfix/1.1"), "store@1.1.1");
+    bring_to_production(&place, "store@1.1.1");
+    // `main` goes on from its own newest release.
+    repository.git(&["checkout", "--quiet", "main"]);
+    add(&repository, "d", "fix: d");
+    assert_eq!(place.release("store"), "store@1.2.1");
+
+    // By candidates: the release is what its candidate was, and not before that has come as far as candidates may.
+    repository.git(&["checkout", "--quiet", "-b", "release/1.1", "hotfix/1.1"]);
+    add(&repository, "e", "fix: e");
+    let release = ["release", "store", "--ref", "release/1.1", "--version", "1.1.2"];
+    assert_says(&place.fail(&release, 1), &["when a candidate of the same content is there"]);
+    assert_eq!(place.release_of("store", "release/1.1"), "store@1.1.2-rc.1");
+    assert_says(&place.fail(&release, 1), &["has entered stage pre-release; 1.1.2-rc.1 is in testing"]);
+    place.run(&["deploy", "store@1.1.2-rc.1", "--env", "staging"]);
+    assert_says(&place.run(&release), &["store@1.1.2"]);
+    let artifact = |version: &str| place.json(&["show", version])["artifact"]["digest"].clone();
+    assert_eq!(artifact("store@1.1.2"), artifact("store@1.1.2-rc.1"));
+    bring_to_production(&place, "store@1.1.2");
+}
+
+#[test]
+fn a_repository_with_a_life_goes_on_where_it_is() {
+    let place = Place::begin();
+    let repository = place.repository("store");
+    let step = |text: &str, tag: &str| {
+        repository.write("service.py", &service(text));
+        repository.write("VERSION", tag.trim_start_matches('v'));
+        repository.commit(&format!("feat: {text}"));
+        repository.git(&["tag", tag]);
+    };
+    step("one", "v1.0.0");
+    step("two", "v3.4.0");
+    repository.git(&["tag", "--annotate", "--message", "with words", "v3.4.1"]);
+    repository.git(&["tag", "vienna"]);
+    repository.write("lockstep.toml", &manifest("store", "", ""));
+    repository.commit("chore: come to lockstep");
+    let said = place.run(&["service", "add", repository.folder()]);
+    assert_says(&said, &["has 3 tags such as v3.4.1", "--from-tags 'v*'", "it would be 1.0.0"]);
+    let from_tags = ["service", "add", repository.folder(), "--from-tags", "v*"];
+    let shown = place.run(&from_tags);
+    assert_says(
+        &shown,
+        &["3 earlier releases are taken up, 1.0.0 (tag v1.0.0) to 3.4.1", "vienna", "nothing was changed"],
+    );
+    assert_eq!(place.json(&["services"])[0].get("earlier"), None);
+    place.run(&[&from_tags[..], &["--yes"]].concat());
+    assert_eq!(place.json(&["services"])[0]["earlier"].as_array().unwrap().len(), 3);
+    assert_eq!(place.release("store"), "store@3.4.2");
+    let text = changelog(&place, "store@3.4.2");
+    assert!(text.contains("come to lockstep") && !text.contains("two"), "{text}");
+
+    // What was released before can be released as what it was, with a manifest that its commit does not have.
+    let given = place.path("given.toml");
+    std::fs::write(&given, manifest("store", "", "")).unwrap();
+    let was = |tag, version| ["release", "store", "--ref", tag, "--version", version, "--manifest", &given];
+    assert_says(&place.run(&was("v3.4.0", "3.4.0")), &["store@3.4.0", "features: two"]);
+    assert_says(&place.run(&was("v1.0.0", "1.0.0")), &["store@1.0.0"]);
+    let said = place.fail(&was("v1.0.0", "3.4.1"), 1);
+    assert_says(&said, &["3.4.1 was released before, as tag `v3.4.1`"]);
+    assert_says(&place.run(&["show", "store@3.4.0", "--document", "manifest"]), &["name = \"store\""]);
+    bring_to_production(&place, "store@1.0.0");
+    // The next one goes on from the newest all the same.
+    add(&repository, "more", "fix: more");
+    assert_eq!(place.release("store"), "store@3.4.3");
+}
+
+#[test]
+fn a_number_can_be_chosen_where_it_may_follow() {
+    let place = Place::begin();
+    let repository = place.repository("store");
+    repository.write("lockstep.toml", &manifest("store", "", ""));
+    repository.write("VERSION", "2.7.0\n");
+    change(&repository, "feat: one");
+    let said = place.run(&["service", "add", repository.folder()]);
+    assert_says(&said, &["VERSION says 2.7.0: `lockstep release store --version 2.7.1`"]);
+    assert_says(&place.run(&["release", "store", "--version", "2.7.1"]), &["store@2.7.1"]);
+    change(&repository, "feat!: two");
+    let said = place.fail(&["release", "store", "--version", "2.7.0"], 1);
+    assert_says(&said, &["2.7.0 would not be higher than 2.7.1"]);
+    let said = place.told(&["release", "store", "--version", "2.8.0"]);
+    assert_says(&said, &["store@2.8.0", "is a minor step, but its commits owe a major one"]);
+    place.fail(&["release", "store", "--version", "2.9.0", "--bump", "minor"], 2);
+}

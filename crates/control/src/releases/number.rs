@@ -1,10 +1,8 @@
 //! The number of a version: its branch, the versions before it, the commits since, and what contracts owe.
 
-use std::sync::Arc;
-
-use lockstep_api::types::BumpChoice;
+use lockstep_api::types::{BumpChoice, ReleaseRequest};
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::branch::{Cut, Line, NextNumber, newest_release, next_number};
+use lockstep_domain::branch::{Cut, Line, NextNumber, chosen_number, newest_release, next_number};
 use lockstep_domain::changelog::Changelog;
 use lockstep_domain::commits::{Bump, bump_owed, remarks};
 use lockstep_domain::service::{Service, Version};
@@ -12,7 +10,8 @@ use lockstep_domain::{VersionNumber, World};
 use lockstep_pipeline::git::GitError;
 use lockstep_pipeline::{Checked, CommitId, Mirror, Prepared, Scope};
 
-use super::relation::{MAX_COMPARED, id};
+use super::chosen;
+use super::relation::MAX_COMPARED;
 use crate::instances::with_sources;
 use crate::internal;
 
@@ -27,11 +26,48 @@ pub(super) struct Standing {
     pub(super) owed: Bump,
     /// The release that a pre-release with this content promised.
     leads_to: Option<VersionNumber>,
-    /// The bump that a person asked for.
-    pub(super) wanted: Option<Bump>,
+    /// What a person asked for.
+    pub(super) wish: Wish,
     pub(super) changelog: Changelog,
     /// What a person should know of the wording of the commits.
     pub(super) remarks: Vec<String>,
+}
+
+/// What a person asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing: what is owed.
+    Owed,
+    Bump(Bump),
+    Number(VersionNumber),
+    /// The number that an earlier release had: it is a fact.
+    AsItWas(VersionNumber),
+}
+
+impl Wish {
+    /// Reads what was asked for.
+    pub(super) fn of(request: &ReleaseRequest) -> Result<Self, Problem> {
+        let bump = |bump| Ok(Self::Bump(bump));
+        match (&request.version, request.bump) {
+            (None, BumpChoice::Auto) => Ok(Self::Owed),
+            (None, BumpChoice::Major) => bump(Bump::Major),
+            (None, BumpChoice::Minor) => bump(Bump::Minor),
+            (None, BumpChoice::Patch) => bump(Bump::Patch),
+            (Some(number), BumpChoice::Auto) => Ok(Self::Number(number.clone())),
+            (Some(_), _) => Err(Problem::new(
+                ErrorCode::BadRequest,
+                "a number and a bump were asked for; name one of them",
+            )),
+        }
+    }
+
+    /// The bump that a person asked for.
+    pub(super) const fn bump(&self) -> Option<Bump> {
+        match self {
+            Self::Bump(bump) => Some(*bump),
+            _ => None,
+        }
+    }
 }
 
 impl Standing {
@@ -40,32 +76,35 @@ impl Standing {
         world: &World,
         service: &Service,
         prepared: &Prepared,
-        choice: BumpChoice,
+        wish: Wish,
     ) -> Result<Self, Problem> {
         let Prepared { checked, mirror } = prepared;
-        let scope = &checked.scope;
-        let cut = cut(world, checked)?;
-        let existing: Vec<_> = service.versions.keys().cloned().collect();
-        let wanted = wanted(choice);
-        let follows = newest_release(&existing, cut.line).cloned();
+        let (cut, wish) = chosen::cut(world, service, prepared, wish)?;
+        let existing = service.numbers();
+        let below = |number: &&VersionNumber| match &wish {
+            Wish::AsItWas(was) => *number < was,
+            _ => true,
+        };
+        let known: Vec<_> = existing.iter().filter(below).cloned().collect();
+        let follows = newest_release(&known, cut.line).cloned();
         let looking = Looking {
             world,
             service,
             commit: &checked.commit,
             mirror,
-            scope,
+            scope: &checked.scope,
             cut: &cut,
             follows: follows.as_ref(),
         };
-        if wanted.is_none() {
+        if wish == Wish::Owed {
             looking.must_be_new()?;
         }
         let since = looking.since().map_err(git_problem)?;
-        let history = mirror.history(&checked.commit, since.as_ref(), scope).map_err(git_problem)?;
+        let history = mirror.history(&checked.commit, since.as_ref(), &checked.scope).map_err(git_problem)?;
         let leads_to = looking.promised(since.as_ref()).map_err(git_problem)?;
         let (owed, changelog) = (bump_owed(&history), Changelog::of(&history));
         let remarks = remarks(&history);
-        Ok(Self { cut, follows, existing, owed, leads_to, wanted, changelog, remarks })
+        Ok(Self { cut, follows, existing, owed, leads_to, wish, changelog, remarks })
     }
 }
 
@@ -91,35 +130,49 @@ impl Looking<'_> {
         if let Some(version) = same_commit {
             let detail =
                 format!("commit {} is `{}@{}` already", self.commit.short(), service.name, version.number);
-            return Err(nothing(service, version, &detail));
+            return Err(nothing(service, &version.number, &detail));
         }
-        let in_line = |version: &&Arc<Version>| self.cut.line.contains(&version.number);
-        let release = self.follows.and_then(|number| service.versions.get(number)).filter(in_line);
+        let in_line = |number: &&VersionNumber| self.cut.line.contains(number);
+        let release = self.follows.filter(in_line);
         let release = release.filter(|_| self.cut.label.is_none() || self.cut.line != Line::Free);
-        let last =
-            alike().filter(|version| version.number.is_pre_release() && Some(&version.number) > self.follows);
-        let before = last.filter(in_line).max_by_key(|version| version.recorded);
-        for version in release.into_iter().chain(before) {
-            let Some(id) = id(version) else { continue };
+        let last = alike().map(|version| &version.number).filter(in_line);
+        let last = last.filter(|number| number.is_pre_release() && Some(*number) > self.follows);
+        let before = last.max_by_key(|number| service.versions.get(*number).map(|version| version.recorded));
+        for number in release.into_iter().chain(before) {
+            let Some(id) = service.commit_of(number).and_then(|commit| commit.parse().ok()) else { continue };
             if self.mirror.has_content_of(self.commit, &id, self.scope).map_err(git_problem)? {
+                let short = self.commit.short();
                 let detail = format!(
-                    "commit {} has the content of `{}@{}`, and nothing else",
-                    self.commit.short(),
-                    service.name,
-                    version.number
+                    "commit {short} has the content of `{}@{number}`, and nothing else",
+                    service.name
                 );
-                return Err(nothing(service, version, &detail));
+                return Err(self.nothing_but(number, &detail));
             }
         }
         Ok(())
     }
 
+    fn nothing_but(&self, number: &VersionNumber, detail: &str) -> Problem {
+        let name = &self.service.name;
+        match (self.service.versions.get(number), self.service.earlier.get(number)) {
+            (None, Some(earlier)) => {
+                Problem::new(ErrorCode::NothingToRelease, format!("nothing to release: {detail}")).with_hint(
+                    format!(
+                        "release it as what it was: lockstep release {name} --ref {} --version {number}",
+                        earlier.tag
+                    ),
+                )
+            }
+            _ => nothing(self.service, number, detail),
+        }
+    }
+
     /// Finds the commit of the release that is followed, or of the newest one below that is still there.
     fn since(&self) -> Result<Option<CommitId>, GitError> {
-        let releases =
-            self.service.versions.values().rev().filter(|version| !version.number.is_pre_release());
-        for version in releases.filter(|version| Some(&version.number) <= self.follows).take(MAX_COMPARED) {
-            if let Some(id) = id(version)
+        let numbers = self.service.numbers();
+        let releases = numbers.iter().rev().filter(|number| !number.is_pre_release());
+        for number in releases.filter(|number| Some(*number) <= self.follows).take(MAX_COMPARED) {
+            if let Some(id) = self.service.commit_of(number).and_then(|commit| commit.parse().ok())
                 && self.mirror.has(&id)?
             {
                 return Ok(Some(id));
@@ -129,27 +182,35 @@ impl Looking<'_> {
     }
 }
 
-fn nothing(service: &Service, version: &Version, detail: &str) -> Problem {
+fn nothing(service: &Service, number: &VersionNumber, detail: &str) -> Problem {
     Problem::new(ErrorCode::NothingToRelease, format!("nothing to release: {detail}"))
-        .with_hint(format!("lockstep show {}@{}", service.name, version.number))
+        .with_hint(format!("lockstep show {}@{number}", service.name))
 }
 
-fn git_problem(error: impl Into<GitError>) -> Problem {
+pub(super) fn git_problem(error: impl Into<GitError>) -> Problem {
     internal(with_sources(&error.into()))
 }
 
 /// Decides the number; contracts may owe more than the commits say.
 pub(super) fn number(standing: &Standing, owed_by_contracts: Bump) -> Result<NextNumber, Problem> {
     let owed = standing.owed.max(owed_by_contracts);
-    next_number(&standing.existing, &standing.cut, owed, standing.leads_to.as_ref(), standing.wanted)
-        .map_err(|error| refuse(error.to_string()))
+    let Standing { existing, cut, leads_to, wish, follows, .. } = standing;
+    let next = match wish {
+        Wish::Owed | Wish::Bump(_) => next_number(existing, cut, owed, leads_to.as_ref(), wish.bump()),
+        Wish::Number(number) => chosen_number(existing, cut, owed, number),
+        Wish::AsItWas(number) => {
+            Ok(NextNumber { number: number.clone(), follows: follows.clone(), shortfall: None })
+        }
+    };
+    next.map_err(|error| refuse(error.to_string()))
 }
 
-fn refuse(detail: String) -> Problem {
+pub(super) fn refuse(detail: String) -> Problem {
     Problem::new(ErrorCode::Refused, detail)
 }
 
-fn cut(world: &World, checked: &Checked) -> Result<Cut, Problem> {
+/// What the branch of a commit may cut.
+pub(super) fn cut(world: &World, checked: &Checked) -> Result<Cut, Problem> {
     let branch = checked.branch.as_deref().ok_or_else(|| {
         refuse(format!(
             "commit {} belongs to no single branch, and the branch decides the number",
@@ -161,13 +222,4 @@ fn cut(world: &World, checked: &Checked) -> Result<Cut, Problem> {
         .branches
         .resolve(branch)
         .map_err(|error| refuse(error.to_string()).with_hint("lockstep branches show"))
-}
-
-const fn wanted(choice: BumpChoice) -> Option<Bump> {
-    match choice {
-        BumpChoice::Auto => None,
-        BumpChoice::Major => Some(Bump::Major),
-        BumpChoice::Minor => Some(Bump::Minor),
-        BumpChoice::Patch => Some(Bump::Patch),
-    }
 }

@@ -5,15 +5,17 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_api::types::{KnownService, RegisterService};
+use lockstep_api::types::{EarlierSummary, KnownService, RegisterService, ServiceView};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::earlier::Tag;
 use lockstep_domain::service::{Service, Source, Version};
-use lockstep_domain::{Actor, ServiceName, StageName, repository_address};
+use lockstep_domain::{Actor, StageName, repository_address};
 use lockstep_files::foreign;
 use lockstep_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use lockstep_pipeline::local::{self, InRepository};
 use lockstep_pipeline::{BuildEvent, CancelToken, CommitId, Mirror, Prepared, RepositoryLocation};
 
+use super::earlier::{TakenUp, offers, take_up};
 use super::problems::{failure_problem, manifest_part};
 use super::relation;
 use crate::instances::with_sources;
@@ -47,6 +49,7 @@ pub(super) struct Registering<'a> {
     manifest: Manifest,
     place: Place,
     lifecycle: Option<StageName>,
+    taken_up: TakenUp,
 }
 
 /// What was seen at a place.
@@ -71,30 +74,68 @@ impl History {
         };
         found.map_err(|error| internal(with_sources(&error)))
     }
+
+    fn tags(&self) -> Result<Vec<Tag>, Problem> {
+        let tags = match self {
+            Self::Local(folder) => local::tags(folder),
+            Self::Mirror(mirror) => mirror.tags(),
+        };
+        tags.map_err(|error| internal(with_sources(&error)))
+    }
 }
 
 impl<'a> Registering<'a> {
     pub(super) fn begin(control: &'a Control, request: RegisterService) -> Result<Self, Problem> {
-        let RegisterService { source, lifecycle, known, unrelated } = request;
+        let RegisterService { source, lifecycle, known, unrelated, from_tags, mode: _ } = request;
         relation::check_reason(unrelated.as_deref())?;
         without_secret(&source)?;
         let source = located(source)?;
         let Seen { manifest, history } = control.look_at(&source)?;
         let world = control.ledger.world();
-        let place = match world.services.get(&manifest.name) {
+        let service = world.services.get(&manifest.name).map(AsRef::as_ref);
+        let place = match service {
             None => Place { source, unrelated: None, decided_against: None },
             Some(service) => place_of_known(service, source, &history, known, unrelated)?,
         };
-        Ok(Self { control, manifest, place, lifecycle })
+        let taken_up = match from_tags {
+            Some(pattern) => take_up(&pattern, &history.tags()?, service)?,
+            None if service.is_none_or(|service| service.numbers().is_empty()) => {
+                let folder = Path::new(&place.source.repository).join(&place.source.folder);
+                let folder = Some(folder).filter(|folder| folder.is_dir());
+                let notes = offers(&manifest.name, &history.tags()?, folder.as_deref());
+                TakenUp { notes, ..TakenUp::default() }
+            }
+            None => TakenUp::default(),
+        };
+        Ok(Self { control, manifest, place, lifecycle, taken_up })
     }
 
-    pub(super) const fn name(&self) -> &ServiceName {
-        &self.manifest.name
+    /// The service as it would be.
+    pub(super) fn preview(&self) -> ServiceView {
+        let known = self.control.service(&self.manifest.name).ok();
+        let earlier = self.taken_up.releases.iter().rev();
+        let taken = earlier
+            .map(|(number, release)| EarlierSummary { number: number.clone(), release: release.clone() });
+        let already = known.iter().flat_map(|known| known.earlier.clone());
+        let mut earlier: Vec<_> = taken.chain(already).collect();
+        earlier.sort_by(|one, other| other.number.cmp(&one.number));
+        ServiceView {
+            name: self.manifest.name.clone(),
+            source: self.place.source.clone(),
+            owner: self.manifest.owner.clone(),
+            lifecycle: self.control.lifecycle_wanted(&self.manifest.name, self.lifecycle.as_ref()),
+            registered: known.as_ref().map_or_else(|| self.control.ledger.now(), |known| known.registered),
+            versions: known.map(|known| known.versions).unwrap_or_default(),
+            earlier,
+            notes: self.taken_up.notes.clone(),
+        }
     }
 
-    pub(super) fn record(self, actor: &Actor) -> Result<(), Problem> {
-        let Self { control, manifest, place, lifecycle } = self;
-        control.record_service(actor, &manifest.name, manifest.owner.as_deref(), &place, lifecycle.as_ref())
+    pub(super) fn record(self, actor: &Actor) -> Result<ServiceView, Problem> {
+        let Self { control, manifest, place, lifecycle, taken_up } = self;
+        let (name, owner) = (&manifest.name, manifest.owner.as_deref());
+        control.record_service(actor, name, owner, &place, lifecycle.as_ref(), &taken_up.releases)?;
+        Ok(ServiceView { notes: taken_up.notes, ..control.service(name)? })
     }
 }
 

@@ -100,14 +100,15 @@ impl Asking<'_> {
     /// Says what the commit lacks, when it lacks something.
     fn lack(&self, follows: Option<&VersionNumber>) -> Result<Option<Lack>, GitError> {
         let Self { service, cut, commit, mirror, .. } = self;
-        let of_line = || {
-            follows.filter(|number| cut.line.contains(number)).and_then(|number| service.versions.get(number))
-        };
-        let before = service.latest_release_of(&cut.branch).or_else(of_line).filter(|_| cut.label.is_none());
-        if let Some(before) = before {
+        if let Some(lack) = self.too_new()? {
+            return Ok(Some(lack));
+        }
+        let of_branch = service.latest_release_of(&cut.branch).map(|version| &version.number);
+        let of_line = || follows.filter(|number| cut.line.contains(number));
+        if let Some(before) = of_branch.or_else(of_line).filter(|_| cut.label.is_none()) {
             return self.lack_of(before);
         }
-        if service.versions.is_empty() || is_related(service, commit, mirror)? {
+        if service.numbers().is_empty() || is_related(service, commit, mirror)? {
             return Ok(None);
         }
         let (short, branch, name) = (commit.short(), &cut.branch, &service.name);
@@ -117,10 +118,28 @@ impl Asking<'_> {
         Ok(Some(Lack { why, missing: Vec::new() }))
     }
 
-    fn lack_of(&self, before: &Version) -> Result<Option<Lack>, GitError> {
-        let known = match id(before) {
-            Some(id) => self.mirror.has(&id)?.then_some(id),
-            None => None,
+    /// A branch that is bound to numbers must not contain a release above them: what is in it would get a number that is too low.
+    fn too_new(&self) -> Result<Option<Lack>, GitError> {
+        let Self { service, cut, commit, mirror, .. } = self;
+        let numbers = service.numbers();
+        let above = |number: &&VersionNumber| !number.is_pre_release() && cut.line.is_below(number);
+        let Some(lowest) = numbers.iter().filter(above).min() else { return Ok(None) };
+        let Some(id) = service.commit_of(lowest).and_then(|id| id.parse().ok()) else { return Ok(None) };
+        let why = format!(
+            "commit {} of branch `{}`, which cuts versions {}, contains {}@{lowest}, which is higher",
+            commit.short(),
+            cut.branch,
+            cut.line,
+            service.name
+        );
+        Ok(mirror.contains(commit, &id)?.then_some(Lack { why, missing: Vec::new() }))
+    }
+
+    fn lack_of(&self, before: &VersionNumber) -> Result<Option<Lack>, GitError> {
+        let Some(commit) = self.service.commit_of(before) else { return Ok(None) };
+        let known = match commit.parse::<CommitId>() {
+            Ok(id) => self.mirror.has(&id)?.then_some(id),
+            Err(_) => None,
         };
         let missing = match &known {
             Some(id) => self.mirror.missing(self.commit, id, self.scope)?,
@@ -130,12 +149,10 @@ impl Asking<'_> {
             return Ok(None);
         }
         let why = format!(
-            "commit {} of branch `{}` does not contain commit {}, which {}@{} was cut from",
+            "commit {} of branch `{}` does not contain commit {commit}, which {}@{before} was cut from",
             self.commit.short(),
             self.cut.branch,
-            before.commit,
             self.service.name,
-            before.number
         );
         Ok(Some(Lack { why, missing }))
     }
@@ -176,7 +193,9 @@ fn shown(commit: &Commit) -> String {
 fn is_related(service: &Service, commit: &CommitId, mirror: &Mirror) -> Result<bool, GitError> {
     let mut versions: Vec<_> = service.versions.values().collect();
     versions.sort_by_key(|version| std::cmp::Reverse(version.recorded));
-    for id in versions.into_iter().take(MAX_COMPARED).filter_map(|version| id(version)) {
+    let earlier = service.earlier.values().rev().filter_map(|earlier| earlier.commit.parse().ok());
+    let ids = versions.into_iter().filter_map(|version| id(version)).chain(earlier);
+    for id in ids.take(MAX_COMPARED) {
         if mirror.is_related(commit, &id)? {
             return Ok(true);
         }

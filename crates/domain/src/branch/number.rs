@@ -50,6 +50,30 @@ pub enum NumberingError {
         /// Its numbers.
         line: String,
     },
+    /// A number that a person chose was given before.
+    #[error("{number} is given already")]
+    Given {
+        /// The number.
+        number: VersionNumber,
+    },
+    /// A number that a person chose is none that the branch cuts.
+    #[error("branch `{branch}` cuts versions {form} and not {number}")]
+    NotOfBranch {
+        /// The branch.
+        branch: String,
+        /// What it cuts.
+        form: String,
+        /// The number.
+        number: VersionNumber,
+    },
+    /// A number that a person chose goes down.
+    #[error("{number} would not be higher than {than}, which is there already")]
+    NotHigher {
+        /// The number.
+        number: VersionNumber,
+        /// What it would have to be higher than.
+        than: VersionNumber,
+    },
     /// A number cannot grow.
     #[error("there is no number after {number}")]
     Exhausted {
@@ -95,6 +119,44 @@ pub fn next_number(
         Some(label) => release.pre_release(label.as_str(), next_counter(existing, &release, label)?)?,
     };
     Ok(NextNumber { number, follows: follows.cloned(), shortfall })
+}
+
+/// Takes a number that a person chose, when it may follow what is there.
+///
+/// # Errors
+/// When it was given before, is none of the branch, or goes down.
+pub fn chosen_number(
+    existing: &[VersionNumber],
+    cut: &Cut,
+    owed: Bump,
+    chosen: &VersionNumber,
+) -> Result<NextNumber, NumberingError> {
+    if existing.contains(chosen) {
+        return Err(NumberingError::Given { number: chosen.clone() });
+    }
+    let label = chosen.pre().rsplit_once('.').filter(|(_, counter)| number_of(counter).is_some());
+    let fits = match &cut.label {
+        None => !chosen.is_pre_release(),
+        Some(wanted) => label.is_some_and(|(label, _)| label == wanted.as_str()),
+    };
+    if !fits || !cut.line.contains(chosen) {
+        let label = cut.label.as_ref().map(|label| format!("-{label}.N")).unwrap_or_default();
+        let (branch, form) = (cut.branch.clone(), format!("{}{label}", cut.line));
+        return Err(NumberingError::NotOfBranch { branch, form, number: chosen.clone() });
+    }
+    let follows = newest_release(existing, cut.line);
+    let alike = existing.iter().filter(|number| number.release() == chosen.release());
+    let alike = alike.filter(|number| {
+        number.pre().rsplit_once('.').map(|(label, _)| label) == label.map(|(label, _)| label)
+    });
+    let too_high = |number: &&VersionNumber| **number >= *chosen;
+    if let Some(than) =
+        follows.filter(|follows| chosen.release() <= **follows).or_else(|| alike.filter(too_high).max())
+    {
+        return Err(NumberingError::NotHigher { number: chosen.clone(), than: than.clone() });
+    }
+    let shortfall = follows.and_then(|follows| shortfall(follows, &chosen.release(), owed));
+    Ok(NextNumber { number: chosen.clone(), follows: follows.cloned(), shortfall })
 }
 
 /// Finds the release that the branch leads to next.

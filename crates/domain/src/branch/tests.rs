@@ -36,7 +36,7 @@ fn a_branch_without_a_rule_is_told_which_rules_there_are() {
     let error = |branch| BranchPolicy::default().resolve(branch).unwrap_err().to_string();
     assert_eq!(
         error("wip"),
-        "no rule lets branch `wip` cut a version; there are rules for `main`, `master`, `release/*`, `feature/*`"
+        "no rule lets branch `wip` cut a version; there are rules for `main`, `master`, `hotfix/*`, `release/*`, `feature/*`"
     );
     assert_eq!(
         error("release/spring"),
@@ -99,6 +99,57 @@ fn a_release_is_at_least_what_its_candidate_promised() {
     assert_eq!(next(Bump::Patch, "2.0.0", None), "2.0.0");
     assert_eq!(next(Bump::Major, "1.1.0", None), "2.0.0");
     assert_eq!(next(Bump::None, "1.1.0", Some(Bump::Patch)), "1.0.1");
+}
+
+#[test]
+fn a_hotfix_is_a_release_of_its_line() {
+    assert_eq!(next(&["1.1.0", "1.2.0"], "hotfix/1.1", Bump::Patch, None).as_deref(), Ok("1.1.1"));
+    assert_eq!(next(&["1.1.0", "1.2.0"], "hotfix/1.1.1", Bump::Patch, None).as_deref(), Ok("1.1.1"));
+    assert_eq!(next(&["1.1.0", "1.2.0"], "hotfix/1.1", Bump::Minor, None).as_deref(), Ok("1.1.1"));
+    let error = BranchPolicy::default().resolve("hotfix/login").unwrap_err().to_string();
+    assert_eq!(error, "branch `hotfix/login` must say which numbers it leads to, as `hotfix/1.5` does");
+}
+
+#[test]
+fn a_chosen_number_is_new_of_the_branch_and_higher() {
+    let choose = |existing: &[&str], branch, owed, chosen: &str| {
+        let next = chosen_number(&numbers(existing), &cut(branch), owed, &chosen.parse().unwrap());
+        next.map(|next| (next.number.to_string(), next.shortfall.is_some()))
+            .map_err(|error| error.to_string())
+    };
+    let good = |number: &str, short| Ok((number.to_owned(), short));
+    assert_eq!(choose(&[], "main", Bump::Minor, "3.4.2"), good("3.4.2", false));
+    assert_eq!(choose(&["3.4.1"], "main", Bump::Patch, "3.4.2"), good("3.4.2", false));
+    assert_eq!(choose(&["3.4.1"], "main", Bump::Patch, "5.0.0"), good("5.0.0", false));
+    assert_eq!(choose(&["3.4.1"], "main", Bump::Major, "3.5.0"), good("3.5.0", true));
+    assert_eq!(choose(&["1.5.0-rc.2"], "release/1.5", Bump::None, "1.5.0-rc.7"), good("1.5.0-rc.7", false));
+    assert_eq!(choose(&[], "hotfix/1.1", Bump::None, "1.1.4"), good("1.1.4", false));
+    for (existing, branch, chosen, why) in [
+        (&["3.4.1"][..], "main", "3.4.1", "3.4.1 is given already"),
+        (&["3.4.1"], "main", "3.4.0", "3.4.0 would not be higher than 3.4.1, which is there already"),
+        (&["3.4.1"], "main", "3.5.0-rc.1", "branch `main` cuts versions * and not 3.5.0-rc.1"),
+        (&[], "hotfix/1.1", "1.2.0", "branch `hotfix/1.1` cuts versions 1.1.* and not 1.2.0"),
+        (
+            &[],
+            "release/1.5",
+            "1.5.0-login.1",
+            "branch `release/1.5` cuts versions 1.5.*-rc.N and not 1.5.0-login.1",
+        ),
+        (
+            &["1.5.0-rc.9"],
+            "release/1.5",
+            "1.5.0-rc.8",
+            "1.5.0-rc.8 would not be higher than 1.5.0-rc.9, which is there already",
+        ),
+        (
+            &["1.5.0"],
+            "release/1.5",
+            "1.5.0-rc.8",
+            "1.5.0-rc.8 would not be higher than 1.5.0, which is there already",
+        ),
+    ] {
+        assert_eq!(choose(existing, branch, Bump::None, chosen), Err(why.to_owned()), "{chosen}");
+    }
 }
 
 #[test]

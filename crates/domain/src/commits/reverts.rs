@@ -28,6 +28,8 @@ pub(super) enum Wording {
 
 /// Shortest beginning of an id that names a commit.
 const MIN_ID: usize = 7;
+/// Most ids of one message: a person names few.
+const MAX_IDS: usize = 100;
 /// Words of git before an id.
 const GIT: [&str; 2] = ["This reverts commit ", "This reverts commits "];
 /// Footers of Conventional Commits with ids.
@@ -50,6 +52,8 @@ pub(super) fn revert(message: &str) -> Option<Revert<'_>> {
         ids.extend(ids_of_footers(body));
         requests = numbers(body);
     }
+    ids.truncate(MAX_IDS);
+    requests.truncate(MAX_IDS);
     let found = wording != Wording::Own || !ids.is_empty();
     found.then_some(Revert { wording, ids, requests, subject: named })
 }

@@ -16,6 +16,8 @@ use crate::scope::Scope;
 /// Most commits that are looked up because messages name them, and most merges that are looked at because one is named without
 /// its id.
 const MAX_OTHERS: usize = 200;
+/// Most names that are looked up, whether there are such commits or not.
+const MAX_ASKED: usize = 400;
 /// Most commits that a person is shown of those that are missing.
 const MAX_MISSING: usize = 100;
 
@@ -207,7 +209,8 @@ impl Asking<'_> {
         let mut waiting: VecDeque<String> = commits.iter().flat_map(names).collect();
         let mut others: Vec<Other> = Vec::new();
         let in_range = self.in_range()?;
-        while let Some(name) = waiting.pop_front().filter(|_| others.len() < MAX_OTHERS) {
+        for _ in 0..MAX_ASKED {
+            let Some(name) = waiting.pop_front() else { break };
             let known = others.iter().any(|other| other.commit.id.starts_with(&name));
             let Some(id) = (if known { None } else { self.mirror.commit_of(&name)? }) else { continue };
             let Some(raw) = self.mirror.raw(&[id.to_string()], &[], 1)?.pop() else { continue };
