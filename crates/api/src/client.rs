@@ -28,8 +28,8 @@ use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest,
-    VersionView,
+    OperationRequest, RegisterService, ReleaseRequest, RevokeRequest, Revoked, ServiceView, SettingsChange,
+    StageRequest, VersionView, WaysBack,
 };
 
 /// For whom is asked.
@@ -235,6 +235,26 @@ impl Client {
     /// Returns an environment with everything seen of it.
     pub fn environment(&self, environment: &EnvironmentName) -> Answer<EnvironmentView> {
         self.get(&format!("/environments/{environment}"))
+    }
+
+    /// Returns what an environment or one of its services can go back to.
+    pub fn ways_back(
+        &self,
+        environment: &EnvironmentName,
+        service: Option<&ServiceName>,
+    ) -> Answer<WaysBack> {
+        let query = service.map(|service| format!("?service={service}")).unwrap_or_default();
+        self.get(&format!("/environments/{environment}/ways-back{query}"))
+    }
+
+    /// Revokes secrets of a variable.
+    pub fn revoke(
+        &self,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        request: &RevokeRequest,
+    ) -> Answer<Revoked> {
+        self.post(&format!("/environments/{environment}/configurations/{service}/revocations"), request)
     }
 
     /// Returns the history of an environment.

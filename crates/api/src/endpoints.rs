@@ -15,8 +15,8 @@ use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest,
-    VersionView,
+    OperationRequest, RegisterService, ReleaseRequest, RevokeRequest, Revoked, ServiceView, SettingsChange,
+    StageRequest, VersionView, WaysBack,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -248,6 +248,15 @@ pub fn endpoints() -> Vec<Endpoint> {
         ),
         query(
             get(
+                "/environments/{environment}/ways-back",
+                "listWaysBack",
+                "Lists what the environment or one of its services can go back to",
+                Json(of::<WaysBack>),
+            ),
+            &[("service", "the service; baselines of the environment when it is missing")],
+        ),
+        query(
+            get(
                 "/environments/{environment}/diff",
                 "diffBaselines",
                 "Compares two baselines",
@@ -260,6 +269,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             "getConfiguration",
             "Shows the configurations of a service",
             Json(of::<ConfigurationView>),
+        ),
+        post(
+            "/environments/{environment}/configurations/{service}/revocations",
+            "revokeSecrets",
+            "Says that values of a secret variable must never come back",
+            of::<RevokeRequest>,
+            Json(of::<Revoked>),
         ),
         post(
             "/environments/{environment}/operations",

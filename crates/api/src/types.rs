@@ -13,6 +13,8 @@ use lockstep_domain::intent::{Configuration, Leaving};
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
 use lockstep_domain::service::{EarlierRelease, Source, Version};
+use lockstep_domain::variables::{Revocation, VariableChange};
+use lockstep_domain::ways_back::WayBack;
 use lockstep_domain::{
     Actor, Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, GatewayName, Instance,
     Intent, Operation, OperationId, Plan, ServiceName, StageName, Strategy, Timestamp, VersionNumber,
@@ -327,6 +329,12 @@ pub struct CompatAnswer {
     /// Whether the version that runs now could come back afterwards, as far as the database tells; only when the version is
     /// newer, because an older one leaves the schema as it is.
     pub back: Option<CompatCheck>,
+    /// Variables that would change with it, for going back.
+    #[serde(default)]
+    pub variables: Vec<VariableChange>,
+    /// What a person should know before, for going back.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One thing that was checked.
@@ -583,6 +591,17 @@ pub enum HoldHandling {
     Release,
 }
 
+/// What happens to operations that are in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnderWay {
+    /// They refuse the intent.
+    #[default]
+    Respect,
+    /// They are taken back, in the same record that begins to go back. Only for going back.
+    TakeBack,
+}
+
 /// An environment is to be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -602,6 +621,13 @@ pub struct OperationRequest {
     /// What happens to holds that stand in the way.
     #[serde(default)]
     pub holds: HoldHandling,
+    /// The baseline that was looked at; when another is current, the intent is refused. For a promotion it is a baseline of the
+    /// environment that is copied.
+    #[serde(default)]
+    pub expect: Option<u64>,
+    /// What happens to operations that are in the way.
+    #[serde(default)]
+    pub under_way: UnderWay,
     /// What becomes of the arms that are left. When it is missing: they stay warm, and going back ends them.
     #[serde(default)]
     pub leaving: Option<Leaving>,
@@ -626,6 +652,50 @@ pub struct OperationAnswer {
     pub plan: Option<Plan>,
     /// The operation; missing for a dry run.
     pub operation: Option<Operation>,
+}
+
+/// What an environment, or one of its services, can go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaysBack {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The current baseline.
+    pub baseline: u64,
+    /// The service, where it is one alone.
+    pub service: Option<ServiceName>,
+    /// What runs of that service.
+    pub runs: Option<BaselineEntry>,
+    /// What it can go back to, the newest first.
+    pub ways: Vec<WayBack>,
+}
+
+/// A secret is not to come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// The variable.
+    pub key: String,
+    /// The revision whose value is meant; all but the one that was set last when it is missing.
+    #[serde(default)]
+    pub revision: Option<ConfigRevision>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Revoked {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The service.
+    pub service: ServiceName,
+    /// The variable.
+    pub key: String,
+    /// How many values of it were revoked.
+    pub values: usize,
+    /// The configuration in force, where it has one of them: it goes on with it until another is set.
+    pub still_in_force: Option<ConfigRevision>,
 }
 
 /// A baseline with where it came from.
@@ -705,6 +775,9 @@ pub struct ConfigurationView {
     pub current: ConfigRevision,
     /// All revisions, from 1.
     pub revisions: Vec<Configuration>,
+    /// Secrets that were revoked, by the name of their value.
+    #[serde(default)]
+    pub revoked: BTreeMap<String, Revocation>,
 }
 
 /// What a check of the journal found.

@@ -5,6 +5,7 @@
 
 mod app;
 mod commands;
+mod confirm;
 mod context;
 mod exit;
 mod failure;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_api::client::ClientError;
 use lockstep_api::problem::Problem;
-use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
+use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest, UnderWay};
 use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Strategy};
@@ -41,6 +41,9 @@ pub(crate) struct ChangeOptions {
     /// Release holds of the versions that are named.
     #[arg(long)]
     release_holds: bool,
+    /// Refuse it when another baseline is current than the one that was looked at; of a promotion, that of FROM.
+    #[arg(long, value_name = "BASELINE")]
+    expect: Option<u64>,
 }
 
 /// The option of every command that goes back.
@@ -67,6 +70,8 @@ impl ChangeOptions {
             reason: self.reason.clone(),
             mode: if self.dry_run { Mode::DryRun } else { Mode::Execute },
             holds: if self.release_holds { HoldHandling::Release } else { HoldHandling::Respect },
+            expect: self.expect,
+            under_way: UnderWay::Respect,
             leaving: None,
             secrets: BTreeMap::new(),
         };
@@ -89,6 +94,24 @@ impl Change {
         self
     }
 
+    /// Sets what happens to operations that are in the way.
+    #[must_use]
+    pub(crate) fn under_way(mut self, under_way: UnderWay) -> Self {
+        self.request.under_way = under_way;
+        self
+    }
+
+    /// Asks what would be done, without doing it.
+    pub(crate) fn rehearse(&self, ctx: &Context) -> Result<OperationAnswer, Failure> {
+        let request = OperationRequest { mode: Mode::DryRun, ..self.request.clone() };
+        Ok(ctx.client.operate(&self.environment, &request)?)
+    }
+
+    /// Tells whether it is only shown.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.request.mode == Mode::DryRun
+    }
+
     /// Sets values of secret variables.
     #[must_use]
     pub(crate) fn secrets(mut self, secrets: BTreeMap<String, String>) -> Self {
@@ -99,10 +122,13 @@ impl Change {
     /// Asks for the change, waits for its end unless told otherwise, and says what became of it.
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let answer = self.ask(ctx)?;
-        let Some(operation) = answer.operation.clone() else {
+        let Some(operation) = answer.operation.clone().filter(|_| !self.is_dry_run()) else {
             return ctx.out.show(&answer, |answer, style| match &answer.plan {
                 Some(plan) => plan_text::render(plan, &self.environment, &self.request.intent, style),
-                None => "nothing would be done\n".to_owned(),
+                None => match &answer.operation {
+                    Some(operation) => outcome::would_be_taken_back_text(operation),
+                    None => "nothing would be done\n".to_owned(),
+                },
             });
         };
         if self.no_wait {

@@ -7,6 +7,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compat::{Basis, Pair, Relation, judge};
 use lockstep_domain::contract::{Answer, ContractKind, DatabaseWay, Requirement, Verdict};
 use lockstep_domain::service::{Service, Version};
+use lockstep_domain::variables::of_way_back;
 use lockstep_domain::{Environment, EnvironmentName, ServiceName, VersionNumber, VersionRef, World};
 
 use crate::contracts::MAX_SNAPSHOT_BYTES;
@@ -109,7 +110,10 @@ impl Control {
                 not_found(detail, &format!("lockstep history {}", environment.name))
             })?,
         };
-        self.can(&world, environment, &VersionRef { service: service.clone(), version })
+        let version = VersionRef { service: service.clone(), version };
+        let answer = self.can(&world, environment, &version)?;
+        let (variables, warnings) = of_way_back(environment, &version);
+        Ok(CompatAnswer { variables, warnings, ..answer })
     }
 
     fn can(
@@ -161,6 +165,8 @@ impl Control {
             verdict: worst(checks.iter().map(|check| check.pair.verdict)),
             checks,
             back: after,
+            variables: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 

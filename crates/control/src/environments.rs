@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use lockstep_api::types::{
     ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
-    EnvironmentView, HeldVersion, History, ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm,
+    EnvironmentView, HeldVersion, History, RevokeRequest, Revoked, ServiceDiff, ServiceStatus,
+    SettingsChange, VariableDiff, WarmArm, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
@@ -15,12 +16,14 @@ use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::intent::{ConfigValue, Configuration};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::routes::RouteTable;
+use lockstep_domain::variables::{Revocation, revocable};
+use lockstep_domain::ways_back;
 use lockstep_domain::{
-    Baseline, CallAddress, Environment, EnvironmentName, Event, Instance, ServiceName, StageName, Strategy,
-    World,
+    Actor, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance, ServiceName,
+    StageName, Strategy, World,
 };
 
-use crate::{Control, internal, lock, not_found, ourselves};
+use crate::{Control, internal, lock, not_found, ourselves, services};
 
 /// Most environments: each has a gateway port and a reconciler.
 pub(crate) const MAX_ENVIRONMENTS: usize = 100;
@@ -81,7 +84,7 @@ impl Control {
     /// When it exists, or its settings are not usable.
     pub fn create_environment(
         self: &Arc<Self>,
-        actor: &lockstep_domain::Actor,
+        actor: &Actor,
         request: &CreateEnvironment,
     ) -> Result<EnvironmentView, Problem> {
         let port = match request.settings.gateway_port {
@@ -119,7 +122,7 @@ impl Control {
     /// When it does not exist, or the settings are not usable.
     pub fn change_environment(
         &self,
-        actor: &lockstep_domain::Actor,
+        actor: &Actor,
         name: &EnvironmentName,
         change: &SettingsChange,
     ) -> Result<EnvironmentView, Problem> {
@@ -217,6 +220,72 @@ impl Control {
         })
     }
 
+    /// Lists what an environment, or one of its services, can go back to.
+    ///
+    /// # Errors
+    /// When the environment or the service does not exist.
+    pub fn ways_back(
+        &self,
+        name: &EnvironmentName,
+        service: Option<&ServiceName>,
+    ) -> Result<WaysBack, Problem> {
+        let (now, world) = self.ledger.look();
+        let environment = find(&world, name)?;
+        if let Some(service) = service {
+            services::find(&world, service)?;
+        }
+        let ways = match service {
+            Some(service) => ways_back::of_service(&world, environment, service, now),
+            None => ways_back::of_environment(&world, environment, now),
+        };
+        Ok(WaysBack {
+            environment: name.clone(),
+            baseline: environment.baselines.current().number,
+            service: service.cloned(),
+            runs: service.and_then(|service| environment.entries().get(service)).cloned(),
+            ways: ways.into_iter().take(MAX_HISTORY).collect(),
+        })
+    }
+
+    /// Revokes values of a secret variable: they never come back by themselves.
+    ///
+    /// # Errors
+    /// When there is no such value that is not revoked.
+    pub fn revoke(
+        &self,
+        actor: &Actor,
+        name: &EnvironmentName,
+        service: &ServiceName,
+        request: &RevokeRequest,
+    ) -> Result<Revoked, Problem> {
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                let environment = find(world, name)?;
+                services::find(world, service)?;
+                let secrets = revocable(environment, service, &request.key, request.revision)
+                    .map_err(|why| not_found(why, &format!("lockstep config show {service} --env {name}")))?;
+                let (revision, values) = in_force(environment, service);
+                let uses =
+                    |value: &ConfigValue| matches!(value, ConfigValue::Secret(s) if secrets.contains(s));
+                let revoked = Revoked {
+                    environment: name.clone(),
+                    service: service.clone(),
+                    key: request.key.clone(),
+                    values: secrets.len(),
+                    still_in_force: values.values().any(uses).then_some(revision),
+                };
+                let event = |secret: String| Event::SecretRevoked {
+                    environment: name.clone(),
+                    service: service.clone(),
+                    key: request.key.clone(),
+                    secret,
+                    reason: request.reason.clone(),
+                };
+                Ok((secrets.iter().cloned().map(event).collect(), revoked))
+            })
+        })
+    }
+
     /// Compares two baselines.
     ///
     /// # Errors
@@ -256,6 +325,7 @@ impl Control {
             environment: name.clone(),
             current: environment.configuration_in_force(service),
             revisions: revisions.map(|revisions| revisions.iter().cloned().collect()).unwrap_or_default(),
+            revoked: revoked_of(environment, service),
         })
     }
 }
@@ -263,6 +333,21 @@ impl Control {
 pub(crate) fn find<'a>(world: &'a World, name: &EnvironmentName) -> Result<&'a Arc<Environment>, Problem> {
     let missing = || not_found(format!("there is no environment `{name}`"), "lockstep environments");
     world.environment(name).ok_or_else(missing)
+}
+
+/// Returns the configuration that a service runs with.
+fn in_force(environment: &Environment, service: &ServiceName) -> (ConfigRevision, Configuration) {
+    let revision = environment.configuration_in_force(service);
+    (revision, environment.configuration(service, revision).unwrap_or_default())
+}
+
+fn revoked_of(environment: &Environment, service: &ServiceName) -> BTreeMap<String, Revocation> {
+    let revisions = environment.configurations.get(service).into_iter().flatten();
+    let names = revisions.flat_map(|revision| revision.values()).filter_map(|value| match value {
+        ConfigValue::Secret(name) => Some(name),
+        ConfigValue::Plain(_) => None,
+    });
+    names.filter_map(|name| Some((name.clone(), environment.revoked.get(name)?.clone()))).collect()
 }
 
 const fn standard_settings(

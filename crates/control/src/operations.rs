@@ -11,7 +11,7 @@ use lockstep_domain::compat::Relation;
 use lockstep_domain::fault::Cause;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::Refusal;
+use lockstep_domain::plan::{Refusal, unexpected};
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World, plan,
@@ -40,7 +40,8 @@ impl Control {
     ) -> Result<OperationAnswer, Problem> {
         check_request(&request)?;
         if request.mode == Mode::DryRun {
-            if let Some(operation) = self.under_way(environment).filter(|_| request.intent == Intent::Undo) {
+            let under_way = self.under_way(environment).filter(|_| takes_back(&request));
+            if let Some(operation) = under_way {
                 return Ok(OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) });
             }
             note_secrets(&mut request.intent, &request.secrets, |_| Ok("not kept in a dry run".into()))?;
@@ -48,7 +49,7 @@ impl Control {
             let (plan, _) = self.plan_with(&world, environment, &request, self.ledger.now())?;
             return Ok(OperationAnswer { plan: Some(plan), operation: None });
         }
-        if request.intent == Intent::Undo
+        if takes_back(&request)
             && let Some(answer) = self.take_back(actor, environment, &request.reason)?
         {
             return Ok(answer);
@@ -83,6 +84,11 @@ impl Control {
         request: &OperationRequest,
         now: Timestamp,
     ) -> Result<(Plan, Vec<VersionRef>), Problem> {
+        if let Some(refusal) =
+            request.expect.and_then(|expect| unexpected(world, environment, &request.intent, expect))
+        {
+            return Err(self.refused(world, &request.intent, environment, &[refusal], now));
+        }
         let mut world = world.clone();
         let released = match request.holds {
             HoldHandling::Respect => Vec::new(),
@@ -229,6 +235,11 @@ impl Control {
     }
 }
 
+/// Who undoes a baseline that was looked at does not mean what somebody else has begun since: that is refused.
+fn takes_back(request: &OperationRequest) -> bool {
+    request.intent == Intent::Undo && request.expect.is_none()
+}
+
 fn check_request(request: &OperationRequest) -> Result<(), Problem> {
     if request.reason.len() > MAX_REASON_BYTES {
         let detail = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
@@ -308,12 +319,13 @@ fn begin(
 /// The kind of the first refusal decides the code.
 fn code_of(refusals: &[Refusal]) -> ErrorCode {
     match refusals.first() {
-        Some(Refusal::Busy { .. }) => ErrorCode::Conflict,
+        Some(Refusal::Busy { .. } | Refusal::Unexpected { .. }) => ErrorCode::Conflict,
         Some(
             Refusal::NoEnvironment(_)
             | Refusal::NoService(_)
             | Refusal::NoVersion { .. }
-            | Refusal::NoBaseline { .. },
+            | Refusal::NoBaseline { .. }
+            | Refusal::NoRevision { .. },
         ) => ErrorCode::NotFound,
         _ => ErrorCode::Refused,
     }

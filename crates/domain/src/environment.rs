@@ -10,10 +10,11 @@ use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
 use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
-use crate::intent::{Configuration, Strategy};
+use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
-use crate::operation::{Operation, Phase};
+use crate::operation::{NewConfiguration, Operation, Phase};
 use crate::time::Timestamp;
+use crate::variables::Revocation;
 use crate::version::VersionRef;
 
 /// Most arms of a service that are warm at a time: what was replaced last, and what came before it in case both are bad.
@@ -61,6 +62,12 @@ pub struct Environment {
     pub baselines: Baselines,
     /// Configurations by service; revision 1 is the first of a vector, revision 0 is the empty one.
     pub configurations: OrdMap<ServiceName, Vector<Configuration>>,
+    /// When each of them was set.
+    #[serde(default)]
+    pub configured: OrdMap<ServiceName, Vector<Timestamp>>,
+    /// Secret values that must not come back, by their names.
+    #[serde(default)]
+    pub revoked: OrdMap<String, Revocation>,
     /// How many instances of a service run, where it is not one.
     pub replicas: OrdMap<ServiceName, u32>,
     /// Versions that nothing brings here again until someone releases the hold.
@@ -97,6 +104,8 @@ impl Environment {
             settings,
             baselines: Baselines::begin(at),
             configurations: OrdMap::new(),
+            configured: OrdMap::new(),
+            revoked: OrdMap::new(),
             replicas: OrdMap::new(),
             holds: OrdMap::new(),
             warm: OrdMap::new(),
@@ -168,6 +177,22 @@ impl Environment {
         let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
         let restarts = self.operation.as_ref().filter(preparing).map(|operation| &operation.plan.restarts);
         restarts.is_some_and(|restarts| restarts.contains(instance))
+    }
+
+    /// Adds a configuration. Folding only.
+    pub(crate) fn configure(&mut self, new: &NewConfiguration, at: Timestamp) {
+        self.configurations.entry(new.service.clone()).or_default().push_back(new.values.clone());
+        self.configured.entry(new.service.clone()).or_default().push_back(at);
+    }
+
+    /// Notes that a secret value must not come back; what is warm with it ends. Folding only.
+    pub(crate) fn revoke(&mut self, secret: &str, revocation: &Revocation) {
+        self.revoked.insert(secret.to_owned(), revocation.clone());
+        let has = |arm: &Arm| {
+            let values = self.configuration(&arm.service, arm.config).unwrap_or_default();
+            values.values().any(|value| matches!(value, ConfigValue::Secret(name) if name == secret))
+        };
+        self.warm = self.warm.iter().filter(|(arm, _)| !has(arm)).map(|(a, t)| (a.clone(), *t)).collect();
     }
 
     /// Dismisses an instance. Folding only.

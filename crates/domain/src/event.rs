@@ -203,6 +203,20 @@ pub enum Event {
         /// Why.
         hold: Hold,
     },
+    /// A secret value must not come back by itself: whoever goes back is given another one.
+    SecretRevoked {
+        /// Where.
+        environment: EnvironmentName,
+        /// Of which service.
+        service: ServiceName,
+        /// Of which variable.
+        key: String,
+        /// The name of the value in the secret store.
+        secret: String,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
     /// A gateway of its own may ask for tables and report.
     GatewayAdded {
         /// Its name.
@@ -259,6 +273,7 @@ impl Event {
             | Self::OperationReverted { environment, .. }
             | Self::InstanceDismissed { environment, .. }
             | Self::HoldPlaced { environment, .. }
+            | Self::SecretRevoked { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::BuildCancelled { .. }
@@ -303,6 +318,7 @@ impl Event {
             | Self::OperationReverted { .. }
             | Self::InstanceDismissed { .. }
             | Self::HoldPlaced { .. }
+            | Self::SecretRevoked { .. }
             | Self::HoldReleased { .. }
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }

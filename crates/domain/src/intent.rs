@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::instance::InstanceId;
+use crate::instance::{ConfigRevision, InstanceId};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
@@ -34,18 +34,35 @@ pub enum Intent {
         /// Only these services; empty for all.
         #[serde(default)]
         services: Vec<ServiceName>,
+        /// The baseline of it that was looked at; the current one where it is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        baseline: Option<u64>,
     },
-    /// Take one service back to a version, with the configuration it last ran with here.
+    /// Take one service back to a version.
     RollBackService {
         /// The service.
         service: ServiceName,
         /// The version.
         to: VersionNumber,
+        /// Which configuration it is given.
+        #[serde(default, skip_serializing_if = "ConfigChoice::is_as_it_ran")]
+        config: ConfigChoice,
+    },
+    /// Take several services back together.
+    RollBackServices {
+        /// At most one version of each.
+        versions: Vec<VersionRef>,
+        /// Which configurations they are given; no single revision.
+        #[serde(default, skip_serializing_if = "ConfigChoice::is_as_it_ran")]
+        config: ConfigChoice,
     },
     /// Take the whole environment back to a baseline.
     RollBackEnvironment {
         /// The baseline's number.
         to: u64,
+        /// Which configurations its services are given; no single revision.
+        #[serde(default, skip_serializing_if = "ConfigChoice::is_as_it_ran")]
+        config: ConfigChoice,
     },
     /// Go back to the baseline before the current one; while an operation is under way, take that back.
     Undo,
@@ -59,6 +76,13 @@ pub enum Intent {
         /// Variables to remove.
         #[serde(default)]
         unset: Vec<String>,
+    },
+    /// Give a service a configuration that there is already.
+    UseConfiguration {
+        /// The service.
+        service: ServiceName,
+        /// The revision.
+        revision: ConfigRevision,
     },
     /// Change how many instances of a service run.
     Scale {
@@ -89,6 +113,7 @@ impl Intent {
         matches!(
             self,
             Self::RollBackService { .. }
+                | Self::RollBackServices { .. }
                 | Self::RollBackEnvironment { .. }
                 | Self::Undo
                 | Self::Remove { .. }
@@ -100,10 +125,20 @@ impl fmt::Display for Intent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deploy { versions } => write!(f, "deploy {}", join(versions)),
-            Self::Promote { from, services } if services.is_empty() => write!(f, "promote from {from}"),
-            Self::Promote { from, services } => write!(f, "promote {} from {from}", join(services)),
-            Self::RollBackService { service, to } => write!(f, "roll back {service} to {to}"),
-            Self::RollBackEnvironment { to } => write!(f, "roll back to baseline {to}"),
+            Self::Promote { from, services, baseline } => {
+                f.write_str("promote ")?;
+                if !services.is_empty() {
+                    write!(f, "{} ", join(services))?;
+                }
+                write!(f, "from {from}")?;
+                baseline.map_or(Ok(()), |baseline| write!(f, "@{baseline}"))
+            }
+            Self::RollBackService { service, to, config } => write!(f, "roll back {service} to {to}{config}"),
+            Self::RollBackServices { versions, config } => {
+                write!(f, "roll back to {}{config}", join(versions))
+            }
+            Self::RollBackEnvironment { to, config } => write!(f, "roll back to baseline {to}{config}"),
+            Self::UseConfiguration { service, revision } => write!(f, "use {revision} of {service}"),
             Self::Undo => f.write_str("undo"),
             Self::Configure { service, set, unset } => {
                 let keys: Vec<_> = set.keys().chain(unset).map(String::as_str).collect();
@@ -113,6 +148,37 @@ impl fmt::Display for Intent {
             Self::Restart { service, instances } if instances.is_empty() => write!(f, "restart {service}"),
             Self::Restart { instances, .. } => write!(f, "restart {}", join(instances)),
             Self::Remove { services } => write!(f, "remove {}", join(services)),
+        }
+    }
+}
+
+/// Which configuration a service is given when it goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigChoice {
+    /// The one it last ran with, or that the baseline has.
+    #[default]
+    AsItRan,
+    /// The one that is in force now.
+    Keep,
+    /// A certain one.
+    Revision(ConfigRevision),
+}
+
+impl ConfigChoice {
+    /// Tells whether nothing need be said of it; what an older release meant.
+    #[must_use]
+    pub fn is_as_it_ran(&self) -> bool {
+        *self == Self::AsItRan
+    }
+}
+
+impl fmt::Display for ConfigChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AsItRan => Ok(()),
+            Self::Keep => f.write_str(" with the configuration in force"),
+            Self::Revision(revision) => write!(f, " with configuration {revision}"),
         }
     }
 }

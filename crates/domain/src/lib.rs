@@ -40,6 +40,7 @@ pub mod run;
 pub mod service;
 pub mod stay;
 pub mod time;
+pub mod variables;
 pub mod verdict;
 pub mod version;
 pub mod watch;

@@ -11,6 +11,7 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
 use crate::time::Timestamp;
+use crate::variables::VariableChange;
 use crate::version::VersionRange;
 
 /// One recorded change of an environment.
@@ -63,6 +64,12 @@ pub struct Plan {
     /// A configuration that is recorded with the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<NewConfiguration>,
+    /// Configurations that are recorded with it because the ones that are gone back to have secrets that were revoked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<NewConfiguration>,
+    /// Variables that differ between what runs and what would run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<VariableChange>,
     /// A replica count that is recorded with the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<NewReplicas>,
@@ -81,6 +88,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Goes through all configurations that are recorded with it.
+    pub fn new_configurations(&self) -> impl Iterator<Item = &NewConfiguration> {
+        self.configuration.iter().chain(&self.replaced)
+    }
+
     /// Goes through all moves in their order.
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.waves.iter().flatten()
@@ -163,7 +175,7 @@ pub enum Reason {
     },
     /// Its configuration changes.
     Configured {
-        /// The new revision.
+        /// The revision it is given.
         revision: ConfigRevision,
     },
     /// It goes after a provider, because it needs the provider's new version.

@@ -2,6 +2,7 @@
 //!
 //! `plan` is a function of its arguments. It never begins anything; `--dry-run` shows what it returns.
 
+mod along;
 mod check;
 pub mod order;
 mod refusal;
@@ -14,9 +15,11 @@ use crate::intent::{Intent, Leaving, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Move, Plan, Readiness, Reason};
 use crate::time::Timestamp;
+use crate::variables;
+use crate::world::World;
 
 use order::{Direction, order};
-pub use refusal::Refusal;
+pub use refusal::{MadeBy, Refusal};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
 
@@ -28,6 +31,18 @@ pub(crate) use resolve::is_forward;
 /// # Errors
 /// Every refusal that can be found, not only the first.
 pub fn plan(
+    relation: Relation<'_>,
+    environment: &EnvironmentName,
+    intent: &Intent,
+    strategy: Option<&Strategy>,
+    now: Timestamp,
+) -> Result<Plan, Vec<Refusal>> {
+    plan_alone(relation, environment, intent, strategy, now)
+        .map_err(|refusals| along::with_command(relation, environment, intent, refusals, now))
+}
+
+/// Plans without looking for what would have to come along.
+fn plan_alone(
     relation: Relation<'_>,
     environment: &EnvironmentName,
     intent: &Intent,
@@ -59,6 +74,34 @@ pub fn plan(
     } else {
         Err(refusals)
     }
+}
+
+/// Refuses an intent that was formed on another baseline than the current one. What is promoted is looked at in the environment
+/// that it comes from.
+#[must_use]
+pub fn unexpected(
+    world: &World,
+    environment: &EnvironmentName,
+    intent: &Intent,
+    expected: u64,
+) -> Option<Refusal> {
+    let looked_at = match intent {
+        Intent::Promote { from, .. } => from,
+        _ => environment,
+    };
+    let environment = world.environment(looked_at)?;
+    let current = environment.baselines.current();
+    if current.number == expected {
+        return None;
+    }
+    let operation = current.operation.and_then(|id| environment.find_operation(id));
+    let made_by = operation.map(|operation| MadeBy {
+        actor: operation.actor.clone(),
+        intent: operation.intent.to_string(),
+        at: current.at,
+    });
+    let (environment, current) = (environment.name.clone(), current.number);
+    Some(Refusal::Unexpected { environment, expected, current, made_by: made_by.map(Box::new) })
 }
 
 fn busy(environment: &Environment) -> Vec<Refusal> {
@@ -112,7 +155,18 @@ fn assemble(
     };
     Plan {
         parent: environment.baselines.current().number,
-        warnings: check::warnings(relation, environment, &resolved.target, changes, resolved.direction),
+        variables: changes
+            .iter()
+            .filter(|change| change.to.is_some())
+            .flat_map(|change| {
+                variables::changes(environment, change, &resolved.values(environment, &change.service))
+            })
+            .collect(),
+        warnings: check::warnings(relation, environment, &resolved.target, changes, resolved.direction)
+            .into_iter()
+            .chain(resolved.warnings)
+            .collect(),
+        replaced: resolved.replaced,
         target: resolved.target,
         strategy,
         waves,

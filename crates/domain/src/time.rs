@@ -26,11 +26,14 @@ impl Timestamp {
     }
 }
 
-impl fmt::Display for Timestamp {
-    /// Writes RFC 3339 in UTC with milliseconds, by Hinnant's `civil_from_days`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// The names of the months in dates for people.
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+impl Timestamp {
+    /// Returns year, month and day in UTC, by Hinnant's `civil_from_days`.
+    const fn date(self) -> (u64, u64, u64) {
         let days = self.0 / 86_400_000 + 719_468;
-        let in_day = self.0 % 86_400_000;
         let era = days / 146_097;
         let day_of_era = days % 146_097;
         let year_of_era =
@@ -39,7 +42,25 @@ impl fmt::Display for Timestamp {
         let month_index = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_index + 2) / 5 + 1;
         let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let in_next_year = if month <= 2 { 1 } else { 0 };
+        (year_of_era + era * 400 + in_next_year, month, day)
+    }
+
+    /// Writes a day and a time for people, in UTC: `24 Nov 14:05`.
+    #[must_use]
+    pub fn day(self) -> String {
+        let (_, month, day) = self.date();
+        let name = usize::try_from(month).ok().and_then(|month| MONTHS.get(month.checked_sub(1)?));
+        let minutes = self.0 / 60_000;
+        format!("{day} {} {:02}:{:02}", name.unwrap_or(&""), minutes / 60 % 24, minutes % 60)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// Writes RFC 3339 in UTC with milliseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = self.date();
+        let in_day = self.0 % 86_400_000;
         let (hour, minute) = (in_day / 3_600_000, in_day / 60_000 % 60);
         let (second, ms) = (in_day / 1_000 % 60, in_day % 1_000);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
@@ -49,6 +70,12 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prints_a_day_for_people() {
+        assert_eq!(Timestamp(951_782_400_001).day(), "29 Feb 00:00");
+        assert_eq!(Timestamp(1_767_225_599_999).day(), "31 Dec 23:59");
+    }
 
     #[test]
     fn prints_rfc_3339() {

@@ -21,6 +21,7 @@ use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Move, Operation, Phase};
 use crate::service::{Service, Version};
 use crate::time::Timestamp;
+use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
@@ -149,7 +150,7 @@ impl World {
                 None => Err(format!("no gateway `{gateway}`")),
             },
             Event::OperationBegun { operation } => self.begin(operation),
-            event => self.take_in_environment(event, at),
+            event => self.take_in_environment(event, recorded),
         }
     }
 
@@ -200,9 +201,8 @@ impl World {
                     operation.plan.parent
                 ));
             }
-            if let Some(new) = &operation.plan.configuration {
-                let revisions = environment.configurations.entry(new.service.clone()).or_default();
-                revisions.push_back(new.values.clone());
+            for new in operation.plan.new_configurations() {
+                environment.configure(new, operation.begun);
             }
             if let Some(new) = &operation.plan.replicas {
                 environment.replicas.insert(new.service.clone(), new.replicas);
@@ -214,7 +214,8 @@ impl World {
         Ok(())
     }
 
-    fn take_in_environment(&mut self, event: &Event, at: Timestamp) -> Result<(), String> {
+    fn take_in_environment(&mut self, event: &Event, recorded: &Recorded) -> Result<(), String> {
+        let at = recorded.at;
         let Some(name) = event.environment() else { return Ok(()) };
         self.with_environment(name, |environment| match event {
             Event::EnvironmentChanged { settings, .. } => {
@@ -239,6 +240,11 @@ impl World {
             Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
             Event::InstanceDismissed { instance, .. } => {
                 environment.dismiss(instance);
+                Ok(())
+            }
+            Event::SecretRevoked { secret, reason, .. } => {
+                let (by, reason) = (recorded.actor.clone(), reason.clone());
+                environment.revoke(secret, &Revocation { at, by, reason });
                 Ok(())
             }
             Event::HoldPlaced { version, hold, .. } => {

@@ -11,7 +11,8 @@ use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
     CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
     GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, ServiceView, SettingsChange, StageRequest, VersionView,
+    RegisterService, ReleaseRequest, RevokeRequest, Revoked, ServiceView, SettingsChange, StageRequest,
+    VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -149,6 +150,28 @@ pub(crate) async fn change_environment(
 
 pub(crate) async fn history(State(control): App, At(name): At<EnvironmentName>) -> Answer<History> {
     Ok(Json(control.history(&name)?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfService {
+    service: Option<ServiceName>,
+}
+
+pub(crate) async fn ways_back(
+    State(control): App,
+    At(name): At<EnvironmentName>,
+    Asked(of): Asked<OfService>,
+) -> Answer<WaysBack> {
+    Ok(Json(control.ways_back(&name, of.service.as_ref())?))
+}
+
+pub(crate) async fn revoke(
+    State(control): App,
+    By(actor): By,
+    At((name, service)): At<(EnvironmentName, ServiceName)>,
+    Body(body): Body<RevokeRequest>,
+) -> Answer<Revoked> {
+    Ok(Json(control.revoke(&actor, &name, &service, &body)?))
 }
 
 #[derive(Debug, Deserialize)]

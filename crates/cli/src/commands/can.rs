@@ -10,6 +10,7 @@ use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber, VersionRef};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::operate::plan_text::variable_lines;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 
@@ -41,7 +42,8 @@ impl DeployArgs {
 /// Asks whether an earlier version of a service can come back to an environment.
 ///
 /// The version is checked with what the environment runs now: the services it calls, the services that call it, and the
-/// database as the running version leaves it. Ends with code 0 for yes, 1 for no, and 3 when it is not proved.
+/// database as the running version leaves it. Variables that would change with it are named, with secrets that were replaced
+/// since. Ends with code 0 for yes, 1 for no, and 3 when it is not proved.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep can-i-roll-back orders --env production\n  lockstep can-i-roll-back orders@1.3.2 --env production"
@@ -99,7 +101,7 @@ fn answer(ctx: &Context, answer: &CompatAnswer) -> Result<(), Failure> {
 }
 
 fn render(answer: &CompatAnswer, style: &Style) -> String {
-    let CompatAnswer { version, environment, live, verdict, checks, back } = answer;
+    let CompatAnswer { version, environment, live, verdict, checks, back, variables, warnings } = answer;
     let word = match verdict {
         Verdict::Compatible => style.good("yes"),
         Verdict::Breaking => style.bad("no"),
@@ -124,6 +126,10 @@ fn render(answer: &CompatAnswer, style: &Style) -> String {
         let line =
             format!("  and back again: {}  {}", said(back.pair.verdict), printable(&first_reason(back)));
         let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.push_str(&variable_lines(variables));
+    for warning in warnings {
+        let _ = writeln!(text, "{} {}", style.warn("warning:"), printable(warning));
     }
     text
 }

@@ -5,7 +5,7 @@ mod secret;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use lockstep_api::types::ConfigurationView;
+use lockstep_api::types::{ConfigurationView, RevokeRequest, Revoked};
 use lockstep_domain::intent::{ConfigValue, Configuration};
 use lockstep_domain::{ConfigRevision, Intent, ServiceName};
 
@@ -25,7 +25,8 @@ use crate::select::EnvironmentOption;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep config show orders --env production
-  lockstep config set orders LOG_LEVEL=debug --env production")]
+  lockstep config set orders LOG_LEVEL=debug --env production
+  lockstep config use orders --revision 4 --env production")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: ConfigCommand,
@@ -35,6 +36,8 @@ pub(crate) struct Args {
 enum ConfigCommand {
     Show(ShowArgs),
     Set(SetArgs),
+    Use(UseArgs),
+    Revoke(RevokeArgs),
 }
 
 /// Shows the configuration of a service.
@@ -81,6 +84,89 @@ struct SetArgs {
     change: ChangeOptions,
 }
 
+/// Gives a service a configuration that was set before.
+///
+/// It is rolled out like a new version. After going back, the configuration that the older version ran with stays in force; this
+/// takes a newer one again.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep config use orders --revision 4 --env production")]
+struct UseArgs {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    service: ServiceName,
+    /// The number of the configuration.
+    #[arg(long, value_name = "REVISION")]
+    revision: u32,
+    #[command(flatten)]
+    environment: EnvironmentOption,
+    #[command(flatten)]
+    strategy: StrategyOptions,
+    #[command(flatten)]
+    change: ChangeOptions,
+}
+
+/// Says that older values of a secret must never come back.
+///
+/// Every value of the variable but the one that was set last, or the one of a revision. Whoever goes back to a configuration with
+/// one of them is given the value that is in force, or else the newest one that is not revoked; the plan says so. What runs with it
+/// goes on until another is set. It changes nothing where the secret was issued.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep config set orders --secret API_KEY --env production < new-key.txt
+  lockstep config revoke orders API_KEY --env production --reason 'it leaked'")]
+struct RevokeArgs {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    service: ServiceName,
+    /// The variable.
+    #[arg(value_name = "KEY", value_parser = variable)]
+    key: String,
+    /// Only the value that this configuration has.
+    #[arg(long, value_name = "REVISION")]
+    revision: Option<u32>,
+    /// Why, for the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    #[command(flatten)]
+    environment: EnvironmentOption,
+}
+
+impl UseArgs {
+    fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let strategy = self.strategy.strategy()?;
+        let environment = self.environment.resolve(ctx)?;
+        let intent =
+            Intent::UseConfiguration { service: self.service, revision: ConfigRevision(self.revision) };
+        self.change.change(environment, intent).strategy(strategy).run(ctx)
+    }
+}
+
+impl RevokeArgs {
+    fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let environment = self.environment.resolve(ctx)?;
+        let revision = self.revision.map(ConfigRevision);
+        let request = RevokeRequest { key: self.key, revision, reason: self.reason };
+        ctx.out.show(&ctx.client.revoke(&environment, &self.service, &request)?, revoked_text)
+    }
+}
+
+fn revoked_text(revoked: &Revoked, style: &Style) -> String {
+    let Revoked { environment, service, key, values, still_in_force } = revoked;
+    let plural = if *values == 1 { "" } else { "s" };
+    let mut text = format!(
+        "{}: {values} value{plural} of {key} of {service} never come back to {environment}\n",
+        style.good("done")
+    );
+    if let Some(revision) = still_in_force {
+        let _ = writeln!(
+            text,
+            "{} {revision} is in force and has one of them: lockstep config set {service} --secret {key} --env {environment}",
+            style.warn("warning:")
+        );
+    }
+    text
+}
+
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         match self.command {
@@ -89,6 +175,8 @@ impl Args {
                 ctx.out.show(&ctx.client.configuration(&environment, &args.service)?, render)
             }
             ConfigCommand::Set(args) => args.run(ctx),
+            ConfigCommand::Use(args) => args.run(ctx),
+            ConfigCommand::Revoke(args) => args.run(ctx),
         }
     }
 }
@@ -140,6 +228,7 @@ fn variables(view: &ConfigurationView, style: &Style) -> String {
     for (key, value) in in_force(view).into_iter().flatten() {
         let shown = match value {
             ConfigValue::Plain(value) => value.clone(),
+            ConfigValue::Secret(name) if view.revoked.contains_key(name) => "(secret, revoked)".to_owned(),
             ConfigValue::Secret(_) => "(secret)".to_owned(),
         };
         table.row([key.clone(), shown]);

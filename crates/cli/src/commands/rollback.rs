@@ -1,34 +1,54 @@
-//! `lockstep rollback`: a service to any version, or an environment to any baseline.
+//! `lockstep rollback`: services to versions that ran, or an environment to any baseline; or what there is to go back to.
 
-use lockstep_domain::{EnvironmentName, Intent, ServiceName};
+mod ways;
 
+use lockstep_api::types::UnderWay;
+use lockstep_domain::intent::ConfigChoice;
+use lockstep_domain::name::NameError;
+use lockstep_domain::{ConfigRevision, EnvironmentName, Intent, ServiceName, VersionRef};
+
+use crate::confirm::ConfirmOption;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::strategy::StrategyOptions;
-use crate::operate::{ChangeOptions, LeavingOptions};
+use crate::operate::{Change, ChangeOptions, LeavingOptions};
 use crate::parse::target::Target;
 use crate::select::EnvironmentOption;
 
-/// Goes back to any version or baseline.
+/// Goes back to a version or baseline that ran.
 ///
-/// A version takes one service back to it, with the configuration it last ran with. A baseline number takes the whole
-/// environment back to what it was, configuration included. While the target is warm, only routes change. What is left
-/// is held: nothing automatic brings it again until the hold is released; its instances end, unless `--keep-warm` keeps
-/// them. It is all at once unless a strategy is named.
+/// A version takes one service back to it, with the configuration it last ran with; several go back together. A baseline
+/// number takes the whole environment back to what it was, configuration included. The plan names every variable that
+/// changes, and secrets that were replaced since. While the target is warm, only routes change. What is left is held: nothing
+/// automatic brings it again until the hold is released; its instances end, unless `--keep-warm` keeps them. It is all at
+/// once unless a strategy is named. A version that never ran there, or is newer than what runs, is deployed and not gone back to.
+/// Without a target it lists what there is.
 #[derive(Debug, Clone, clap::Args)]
 #[command(mut_arg("strategy", |arg| arg.help("How the target takes over; all at once when left out")))]
 #[command(after_help = "Examples:
+  lockstep rollback orders --env production                what there is to go back to
   lockstep rollback orders --to 1.3.2 --env production     one service to a version
+  lockstep rollback orders=1.3.2 payments=1.1.0 --env production
   lockstep rollback production --to 17                     the environment to a baseline
   lockstep rollback production --to 17 --strategy canary --bake 5m
+  lockstep rollback orders --to 1.3.2 --env production --interrupt
   lockstep rollback production --to 17 --dry-run")]
 pub(crate) struct Args {
-    /// A service (with a version) or an environment (with a baseline).
-    #[arg(value_name = "SERVICE|ENV")]
-    what: String,
-    /// A version such as 1.3.2, or a baseline such as 17.
+    /// A service (with a version), an environment (with a baseline), or several services with their versions.
+    #[arg(value_name = "SERVICE|ENV|SERVICE=VERSION", required = true)]
+    what: Vec<String>,
+    /// A version such as 1.3.2, or a baseline such as 17; what there is is listed when it is left out.
     #[arg(long, value_name = "VERSION|BASELINE")]
-    to: Target,
+    to: Option<Target>,
+    /// Take back the operation that is in the way, and go back in the same step.
+    #[arg(long)]
+    interrupt: bool,
+    /// Keep the configuration that is in force instead of the one that the version ran with.
+    #[arg(long, conflicts_with = "with_config")]
+    keep_config: bool,
+    /// Take this revision of the configuration instead of the one that the version ran with.
+    #[arg(long, value_name = "REVISION")]
+    with_config: Option<u32>,
     #[command(flatten)]
     environment: EnvironmentOption,
     #[command(flatten)]
@@ -36,27 +56,60 @@ pub(crate) struct Args {
     #[command(flatten)]
     leaving: LeavingOptions,
     #[command(flatten)]
+    confirm: ConfirmOption,
+    #[command(flatten)]
     change: ChangeOptions,
 }
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let strategy = self.strategy.strategy()?;
-        let (environment, intent) = match &self.to {
-            Target::Baseline(baseline) => {
-                (self.named_environment()?, Intent::RollBackEnvironment { to: *baseline })
+        let several = versions(&self.what)?;
+        let (environment, intent) = match (&several[..], &self.to) {
+            ([], None) => return ways::show(ctx, self.only()?, &self.environment),
+            ([], Some(Target::Baseline(to))) => {
+                let config = self.config();
+                (self.named_environment()?, Intent::RollBackEnvironment { to: *to, config })
             }
-            Target::Version(version) => {
-                let service = name::<ServiceName>(&self.what)?;
-                let intent = Intent::RollBackService { service, to: version.clone() };
-                (self.environment.resolve(ctx)?, intent)
+            ([], Some(Target::Version(to))) => {
+                let (service, config) = (name::<ServiceName>(self.only()?)?, self.config());
+                (self.environment.resolve(ctx)?, Intent::RollBackService { service, to: to.clone(), config })
+            }
+            (_, Some(_)) => {
+                return Err(Failure::usage("versions are named already, so there is no --to"));
+            }
+            (versions, None) => {
+                let (versions, config) = (versions.to_vec(), self.config());
+                (self.environment.resolve(ctx)?, Intent::RollBackServices { versions, config })
             }
         };
-        self.change.change(environment, intent).strategy(strategy).leaving(self.leaving).run(ctx)
+        let under_way = if self.interrupt { UnderWay::TakeBack } else { UnderWay::Respect };
+        let change = self.change.change(environment, intent.clone()).strategy(strategy).leaving(self.leaving);
+        let change = change.under_way(under_way);
+        if matches!(intent, Intent::RollBackEnvironment { .. }) && !change.is_dry_run() {
+            confirm_emptying(ctx, &change, self.confirm)?;
+        }
+        change.run(ctx)
+    }
+
+    fn config(&self) -> ConfigChoice {
+        match self.with_config {
+            Some(revision) => ConfigChoice::Revision(ConfigRevision(revision)),
+            None if self.keep_config => ConfigChoice::Keep,
+            None => ConfigChoice::AsItRan,
+        }
+    }
+
+    fn only(&self) -> Result<&str, Failure> {
+        match self.what.as_slice() {
+            [only] => Ok(only),
+            _ => Err(Failure::usage("several services go back together with a version each")
+                .hint("lockstep rollback orders=1.3.2 payments=1.1.0 --env ENV")),
+        }
     }
 
     fn named_environment(&self) -> Result<EnvironmentName, Failure> {
-        let named = name::<EnvironmentName>(&self.what)?;
+        let named = name::<EnvironmentName>(self.only()?)?;
         match &self.environment.environment {
             Some(other) if *other != named => Err(Failure::usage(format!(
                 "a baseline belongs to an environment, and two are named: `{named}` and `{other}`"
@@ -67,6 +120,32 @@ impl Args {
     }
 }
 
-fn name<T: std::str::FromStr<Err = lockstep_domain::name::NameError>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error: lockstep_domain::name::NameError| Failure::usage(error.to_string()))
+/// An environment that would run nothing afterwards is not emptied by a typing error.
+fn confirm_emptying(ctx: &Context, change: &Change, confirm: ConfirmOption) -> Result<(), Failure> {
+    let Some(plan) = change.rehearse(ctx)?.plan else { return Ok(()) };
+    if !plan.target.is_empty() || plan.waves.is_empty() {
+        return Ok(());
+    }
+    let taken = plan.moves().filter_map(|part| Some(part.from_arm()?.version_ref().to_string()));
+    let taken: Vec<_> = taken.collect();
+    confirm.ask(&format!("this takes everything out of the environment: {}", taken.join(", ")))
+}
+
+/// Reads `orders=1.3.2`, and `orders@1.3.2` as well; nothing when no version is named.
+fn versions(what: &[String]) -> Result<Vec<VersionRef>, Failure> {
+    let named = what.iter().filter(|text| text.contains(['=', '@'])).count();
+    if named == 0 {
+        return Ok(Vec::new());
+    }
+    what.iter()
+        .map(|text| {
+            text.replacen('=', "@", 1)
+                .parse::<VersionRef>()
+                .map_err(|error| Failure::usage(error.to_string()))
+        })
+        .collect()
+}
+
+fn name<T: std::str::FromStr<Err = NameError>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: NameError| Failure::usage(error.to_string()))
 }

@@ -120,6 +120,8 @@ mod tests {
             strategy: Strategy::canary(&[5, 100], 1_000),
             waves: vec![moves.iter().map(step).collect()],
             configuration: None,
+            replaced: Vec::new(),
+            variables: Vec::new(),
             replicas: None,
             restarts: Vec::new(),
             leaving: lockstep_domain::intent::Leaving::Warm,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{Intent, Operation};
 
-use super::plan_text::{held, moves_table};
+use super::plan_text::{held, moves_table, variables_text};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::style::Style;
@@ -28,6 +28,7 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
         let plural = if plan.restarts.len() == 1 { "" } else { "s" };
         let _ = writeln!(text, "  {} instance{plural} replaced", plan.restarts.len());
     }
+    text.push_str(&variables_text(plan));
     for held in held(plan) {
         let _ = writeln!(text, "  held: {held}");
     }
@@ -41,7 +42,10 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
 fn way_back(operation: &Operation) -> String {
     let Operation { environment, intent, plan, .. } = operation;
     match intent {
-        Intent::Undo | Intent::RollBackEnvironment { .. } | Intent::RollBackService { .. } => {
+        Intent::Undo
+        | Intent::RollBackEnvironment { .. }
+        | Intent::RollBackService { .. }
+        | Intent::RollBackServices { .. } => {
             format!("lockstep rollback {environment} --to {}", plan.parent)
         }
         _ => format!("lockstep undo {environment}"),
@@ -56,6 +60,16 @@ pub(crate) fn taken_back_text(operation: &Operation, style: &Style) -> String {
         style.good("done"),
         plan.parent,
         took(operation)
+    )
+}
+
+/// Says what `undo` would do while an operation is under way.
+pub(crate) fn would_be_taken_back_text(operation: &Operation) -> String {
+    let Operation { id, environment, actor, intent, plan, .. } = operation;
+    format!(
+        "operation {id} ({intent}, by {actor}) is under way and would be taken back; \
+         {environment} would still be at baseline {}\nnothing was changed: this is a dry run\n",
+        plan.parent
     )
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::{Move, Readiness};
+use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
 use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
 
 use crate::output::style::{Style, printable};
@@ -24,6 +25,7 @@ pub(crate) fn render(plan: &Plan, environment: &EnvironmentName, intent: &Intent
         text.push_str("nothing moves\n");
     }
     write_records(&mut text, plan);
+    text.push_str(&variables_text(plan));
     for warning in &plan.warnings {
         let _ = writeln!(text, "{} {}", style.warn("warning:"), printable(warning));
     }
@@ -32,7 +34,7 @@ pub(crate) fn render(plan: &Plan, environment: &EnvironmentName, intent: &Intent
 }
 
 fn write_records(text: &mut String, plan: &Plan) {
-    if let Some(new) = &plan.configuration {
+    for new in plan.new_configurations() {
         let keys: Vec<_> = new.values.keys().map(String::as_str).collect();
         let keys = printable(&keys.join(", ")).into_owned();
         let _ = writeln!(text, "configuration {} of {}: {keys}", new.revision, new.service);
@@ -53,6 +55,32 @@ fn write_records(text: &mut String, plan: &Plan) {
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
     }
+}
+
+/// Writes the variables that change, a line each. The value of a secret is not known here, only its times.
+pub(crate) fn variables_text(plan: &Plan) -> String {
+    variable_lines(&plan.variables)
+}
+
+/// Writes changes of variables, a line each.
+pub(crate) fn variable_lines(changes: &[VariableChange]) -> String {
+    let mut text = String::new();
+    for VariableChange { service, key, from, to } in changes {
+        let line = match (from, to) {
+            (_, Some(VariableValue::Secret(SecretAge { since, until: Some(until) }))) => {
+                format!("an OLDER secret, set on {} and replaced on {}", since.day(), until.day())
+            }
+            (_, Some(VariableValue::Secret(SecretAge { since, until: None }))) => {
+                format!("the secret that was set on {}", since.day())
+            }
+            (Some(VariableValue::Plain(from)), Some(VariableValue::Plain(to))) => format!("{from} -> {to}"),
+            (_, Some(VariableValue::Plain(to))) => format!("set to {to}"),
+            (Some(VariableValue::Plain(from)), None) => format!("removed (it is {from})"),
+            (_, None) => "removed".to_owned(),
+        };
+        let _ = writeln!(text, "  variable {key} of {service}: {}", printable(&line));
+    }
+    text
 }
 
 /// Returns the versions that are held once a plan is carried out, because it goes back from them.
@@ -112,7 +140,7 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::operation::Reason;
-    use lockstep_domain::{ConfigRevision, VersionNumber};
+    use lockstep_domain::{ConfigRevision, Timestamp, VersionNumber};
 
     use super::*;
 
@@ -137,6 +165,13 @@ mod tests {
                 vec![step("orders", Readiness::Warm, vec![Reason::Asked])],
             ],
             configuration: None,
+            replaced: Vec::new(),
+            variables: vec![VariableChange {
+                service: "orders".parse().unwrap(),
+                key: "API_KEY".into(),
+                from: Some(VariableValue::Secret(SecretAge { since: Timestamp(2), until: None })),
+                to: Some(VariableValue::Secret(SecretAge { since: Timestamp(1), until: Some(Timestamp(2)) })),
+            }],
             replicas: None,
             restarts: Vec::new(),
             leaving: Leaving::Warm,
@@ -152,7 +187,7 @@ mod tests {
              wave 1 of 2\n  payments 1.3.0 -> 1.4.0 (c2)  (cold: instances are started)\n      asked for\n      \
              before its consumer orders: providers first\n\
              wave 2 of 2\n  orders 1.3.0 -> 1.4.0 (c2)  (warm: only routes change)\n      asked for\n\
-             held afterwards: orders@1.3.0\nwarning: nobody looks\nnothing was changed: this is a dry run\n"
+             held afterwards: orders@1.3.0\n  variable API_KEY of orders: an OLDER secret, set on 1 Jan 00:00 and replaced on 1 Jan 00:00\nwarning: nobody looks\nnothing was changed: this is a dry run\n"
         );
     }
 }

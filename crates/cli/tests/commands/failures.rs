@@ -47,21 +47,18 @@ fn every_part_of_a_refusal_is_shown_with_its_place() {
 
 #[test]
 fn a_command_line_that_is_not_understood_is_told_in_json_to_who_asked_for_it() {
-    let output = lockstep("http://127.0.0.1:9", &["rollback", "orders", "--json"]);
+    let output = lockstep("http://127.0.0.1:9", &["promote", "staging", "--json"]);
     assert_eq!((code(&output), out(&output).as_str()), (2, ""));
     let told: serde_json::Value = serde_json::from_str(&err(&output)).unwrap();
     assert_eq!(told["error"]["exit_code"], 2);
-    assert_eq!(
-        told["error"]["detail"],
-        "the following required arguments were not provided:\n  --to <VERSION|BASELINE>"
-    );
+    assert_eq!(told["error"]["detail"], "the following required arguments were not provided:\n  <TO>");
     let output = lockstep("http://127.0.0.1:9", &["show", "Orders!@1", "--json"]);
     let told: serde_json::Value = serde_json::from_str(&err(&output)).unwrap();
     let detail = told["error"]["detail"].as_str().unwrap();
     assert!(detail.starts_with("invalid value 'Orders!@1'") && !detail.contains("--help"), "{detail}");
     // For people it stays as it is, and help is no failure.
     assert!(
-        err(&lockstep("http://127.0.0.1:9", &["rollback", "orders"])).contains("Usage: lockstep rollback")
+        err(&lockstep("http://127.0.0.1:9", &["promote", "staging"])).contains("Usage: lockstep promote")
     );
     let help = lockstep("http://127.0.0.1:9", &["rollback", "--help", "--json"]);
     assert_eq!(code(&help), 0);

@@ -49,6 +49,46 @@ fn rollback_tells_a_baseline_from_a_version() {
 }
 
 #[test]
+fn several_services_go_back_together_with_the_configuration_that_is_chosen() {
+    let server = deploying(&done());
+    let rollback = ["rollback", "orders=1.3.2", "payments@1.1.0", "--env", "production", "--keep-config"];
+    assert_eq!(code(&lockstep(&server.url(), &rollback)), 0);
+    assert_eq!(
+        server.asked(OPERATE).json()["intent"],
+        json!({
+            "intent": "roll_back_services",
+            "versions": ["orders@1.3.2", "payments@1.1.0"],
+            "config": "keep"
+        })
+    );
+    for wrong in [&["rollback", "orders", "payments"][..], &["rollback", "orders=1.3.2", "payments"]] {
+        assert_eq!(code(&lockstep("http://127.0.0.1:9", wrong)), 2);
+    }
+}
+
+#[test]
+fn a_promotion_names_what_was_looked_at() {
+    let server = deploying(&done());
+    let promote = ["promote", "staging@17", "production", "--expect", "18"];
+    assert_eq!(code(&lockstep(&server.url(), &promote)), 0);
+    let asked = server.asked(OPERATE).json();
+    assert_eq!((&asked["intent"]["baseline"], &asked["expect"]), (&json!(17), &json!(18)));
+    assert_eq!(code(&lockstep("http://127.0.0.1:9", &["promote", "staging@x", "production"])), 2);
+}
+
+#[test]
+fn a_dry_run_of_undo_answers_at_once_while_an_operation_is_under_way() {
+    let server = FakeServer::start(vec![(
+        OPERATE,
+        Reply::json(200, &json!({ "plan": null, "operation": preparing() })),
+    )]);
+    let output = lockstep(&server.url(), &["undo", "production", "--dry-run"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("would be taken back"), "{}", out(&output));
+    assert_eq!(server.count(crate::fixtures::EVENTS), 0);
+}
+
+#[test]
 fn a_strategy_of_a_rollback_is_asked_for_and_none_is_made_up() {
     let rollback = ["rollback", "orders", "--to", "1.3.2", "--env", "production"];
     for (options, strategy) in

@@ -17,6 +17,7 @@ mod disk_states;
 mod folders;
 mod foreign;
 mod gateways;
+mod going_back;
 mod instances;
 mod journal;
 mod numbers;

@@ -15,6 +15,7 @@ use crate::plan::resolve::Resolved;
 use crate::run::{DataFolder, Port};
 use crate::service::Version;
 use crate::time::Timestamp;
+use crate::variables::newer_revision;
 use crate::version::VersionRef;
 use crate::world::{World, stage_events};
 
@@ -183,11 +184,23 @@ pub(crate) fn warnings(
         warnings.extend(version_warnings(environment, &reference, version, direction));
         warnings.extend(ended_warning(relation.world, &reference, version, direction));
         warnings.extend(forward_warning(environment, change, direction));
+        let down = change.from.as_ref().is_some_and(|from| from.version > reference.version);
+        if let (Direction::Forward, true, Some(from)) = (direction, down, &change.from) {
+            warnings.push(format!(
+                "`{}` goes DOWN from {} to {}",
+                change.service, from.version, reference.version
+            ));
+        }
         let left = from(change).and_then(|left| relation.world.version(&left));
         warnings.extend(left.and_then(|left| database_warning(relation, &reference.service, left, version)));
-        if direction == Direction::Back {
+        if direction == Direction::Back || down {
             warnings.extend(left.and_then(|left| data_warning(&reference.service, left, version)));
         }
+    }
+    if direction == Direction::Forward {
+        let kept = changes.iter().filter(|change| version_changes(change));
+        let kept = kept.filter_map(|change| Some((&change.service, change.to.as_ref()?)));
+        warnings.extend(kept.filter_map(|(service, entry)| newer_revision(environment, service, entry)));
     }
     warnings.extend(promised(relation, environment, goal));
     warnings

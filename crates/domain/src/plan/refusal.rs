@@ -5,10 +5,23 @@ use thiserror::Error;
 use crate::baseline::OperationId;
 use crate::compat::{Basis, Unmet};
 use crate::contract::Verdict;
+use crate::instance::ConfigRevision;
 use crate::intent::{MAX_REPLICAS, StrategyError};
 use crate::lifecycle::ClosedGate;
-use crate::name::{EnvironmentName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
+
+/// Who made a baseline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeBy {
+    /// Who.
+    pub actor: Actor,
+    /// What was wanted.
+    pub intent: String,
+    /// When it became current.
+    pub at: Timestamp,
+}
 
 /// One reason why an intent cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,6 +81,53 @@ pub enum Refusal {
         runs: VersionNumber,
         /// Whether it is held there.
         held: bool,
+    },
+    /// The configuration does not exist.
+    #[error("`{service}` has no configuration {revision} in `{environment}`; the newest is {newest}")]
+    NoRevision {
+        /// Whose.
+        service: ServiceName,
+        /// Where.
+        environment: EnvironmentName,
+        /// What was asked for.
+        revision: ConfigRevision,
+        /// The newest one.
+        newest: ConfigRevision,
+    },
+    /// One revision for several services.
+    #[error("a revision belongs to one service, and more than one goes back")]
+    OneRevision,
+    /// A secret that would come back was revoked, and there is no other value of it.
+    #[error("`{key}` of `{service}` was revoked on {}, and no other value of it was set", at.day())]
+    Revoked {
+        /// Whose.
+        service: ServiceName,
+        /// Where.
+        environment: EnvironmentName,
+        /// Which variable.
+        key: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody else has changed the environment since it was looked at.
+    #[error("`{environment}` is at baseline {current} and not at {expected}{}", made(made_by.as_deref()))]
+    Unexpected {
+        /// Where.
+        environment: EnvironmentName,
+        /// What was expected.
+        expected: u64,
+        /// What is there.
+        current: u64,
+        /// Who made that, what was wanted, and when.
+        made_by: Option<Box<MadeBy>>,
+    },
+    /// What was asked for works only if others go back too.
+    #[error("{}", unmet_words(unmet))]
+    UnmetBack {
+        /// What would be unmet.
+        unmet: Box<Unmet>,
+        /// The command that takes along what must go back too; it can be planned.
+        command: String,
     },
     /// Another operation is under way.
     #[error("operation {operation} ({intent}) is under way in `{environment}`")]
@@ -191,6 +251,11 @@ pub enum Refusal {
     SameEnvironment(EnvironmentName),
 }
 
+fn made(by: Option<&MadeBy>) -> String {
+    by.map(|MadeBy { actor, intent, at }| format!(": {actor} made it on {} ({intent})", at.day()))
+        .unwrap_or_default()
+}
+
 fn instead(runs: Option<&VersionNumber>) -> String {
     runs.map(|runs| format!("; {runs} runs there")).unwrap_or_default()
 }
@@ -250,6 +315,17 @@ impl Refusal {
                 let holds = if *held { " --release-holds" } else { "" };
                 Some(format!("lockstep deploy {version} --env {environment}{holds}"))
             }
+            Self::NoRevision { service, environment, .. } => {
+                Some(format!("lockstep config show {service} --env {environment}"))
+            }
+            Self::OneRevision => {
+                Some("name one service, or take the configuration in force: --keep-config".into())
+            }
+            Self::Revoked { service, environment, key, .. } => {
+                Some(format!("lockstep config set {service} --secret {key} --env {environment}"))
+            }
+            Self::Unexpected { environment, .. } => Some(format!("lockstep history {environment}")),
+            Self::UnmetBack { command, .. } => Some(command.clone()),
             Self::NothingToUndo { environment } => Some(format!("lockstep history {environment}")),
             Self::Busy { environment, operation, .. } => Some(format!(
                 "wait for it with `lockstep watch {operation}`, or take it back with `lockstep undo {environment}`"

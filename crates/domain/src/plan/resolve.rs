@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::{BaselineEntry, Entries};
+use crate::baseline::{Baseline, BaselineEntry, Entries, EntryChange, difference};
 use crate::environment::Environment;
 use crate::instance::{ConfigRevision, InstanceId};
-use crate::intent::{ConfigValue, Configuration, Intent, MAX_REPLICAS};
+use crate::intent::{ConfigChoice, ConfigValue, Configuration, Intent, MAX_REPLICAS};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::run::Port;
+use crate::variables::{revision_of, without_revoked};
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
 
@@ -23,6 +24,9 @@ pub(crate) struct Resolved {
     pub(crate) configuration: Option<NewConfiguration>,
     pub(crate) replicas: Option<NewReplicas>,
     pub(crate) restarts: Vec<InstanceId>,
+    /// Configurations that had to be made because of revoked secrets.
+    pub(crate) replaced: Vec<NewConfiguration>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Resolved {
@@ -34,6 +38,8 @@ impl Resolved {
             configuration: None,
             replicas: None,
             restarts: Vec::new(),
+            replaced: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -48,18 +54,72 @@ impl Resolved {
     }
 }
 
+/// Resolves an intent, and puts other values in the place of secrets that were revoked.
 pub(crate) fn resolve(
     world: &World,
     environment: &Environment,
     intent: &Intent,
 ) -> Result<Resolved, Vec<Refusal>> {
+    let mut resolved = as_asked(world, environment, intent)?;
+    if let Some(new) = &mut resolved.configuration
+        && let Some(cleaned) = without_revoked(environment, &new.service, &new.values)?
+    {
+        new.values = cleaned.values;
+        resolved.warnings.extend(cleaned.warnings);
+    }
+    for change in difference(environment.entries(), &resolved.target) {
+        resolved.stand_in(environment, &change)?;
+    }
+    Ok(resolved)
+}
+
+impl Resolved {
+    /// Returns the values that a service would run with.
+    pub(crate) fn values(&self, environment: &Environment, service: &ServiceName) -> Configuration {
+        let Some(entry) = self.target.get(service) else { return Configuration::new() };
+        let new = self.configuration.iter().chain(&self.replaced);
+        let mut new = new.filter(|new| new.service == *service && new.revision == entry.config);
+        let old = || environment.configuration(service, entry.config).unwrap_or_default();
+        new.next().map_or_else(old, |new| new.values.clone())
+    }
+
+    fn stand_in(&mut self, environment: &Environment, change: &EntryChange) -> Result<(), Vec<Refusal>> {
+        let service = &change.service;
+        let values = self.values(environment, service);
+        let Some(cleaned) = without_revoked(environment, service, &values)? else { return Ok(()) };
+        self.warnings.extend(cleaned.warnings);
+        let revision = match revision_of(environment, service, cleaned.values) {
+            Ok(revision) => revision,
+            Err(new) => {
+                let revision = new.revision;
+                self.replaced.push(new);
+                revision
+            }
+        };
+        if let Some(entry) = self.target.get_mut(service) {
+            entry.config = revision;
+        }
+        Ok(())
+    }
+}
+
+fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result<Resolved, Vec<Refusal>> {
     match intent {
         Intent::Deploy { versions } => deploy(world, environment, versions),
-        Intent::Promote { from, services } => promote(world, environment, from, services),
-        Intent::RollBackService { service, to } => roll_back_service(world, environment, service, to),
-        Intent::RollBackEnvironment { to } => roll_back_environment(environment, *to),
+        Intent::Promote { from, services, baseline } => {
+            promote(world, environment, Source { from, baseline: *baseline }, services)
+        }
+        Intent::RollBackService { service, to, config } => {
+            let version = VersionRef { service: service.clone(), version: to.clone() };
+            roll_back_services(world, environment, &[version], *config)
+        }
+        Intent::RollBackServices { versions, config } => {
+            roll_back_services(world, environment, versions, *config)
+        }
+        Intent::RollBackEnvironment { to, config } => roll_back_environment(environment, *to, *config),
         Intent::Undo => undo(environment),
         Intent::Configure { service, set, unset } => configure(world, environment, service, set, unset),
+        Intent::UseConfiguration { service, revision } => use_configuration(environment, service, *revision),
         Intent::Scale { service, replicas } => scale(environment, service, *replicas),
         Intent::Restart { service, instances } => restart(world, environment, service, instances),
         Intent::Remove { services } => remove(environment, services),
@@ -98,30 +158,44 @@ fn missing(world: &World, reference: &VersionRef) -> Option<Refusal> {
     Some(Refusal::NoVersion { version: reference.clone(), newest })
 }
 
+/// What is promoted.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    from: &'a EnvironmentName,
+    baseline: Option<u64>,
+}
+
 fn promote(
     world: &World,
     environment: &Environment,
-    from: &EnvironmentName,
+    Source { from, baseline }: Source<'_>,
     services: &[ServiceName],
 ) -> Result<Resolved, Vec<Refusal>> {
     if *from == environment.name {
         return Err(vec![Refusal::SameEnvironment(from.clone())]);
     }
     let source = world.environment(from).ok_or_else(|| vec![Refusal::NoEnvironment(from.clone())])?;
+    let current = source.baselines.current().number;
+    let number = baseline.unwrap_or(current);
+    let copied = baseline_of(source, number)?;
     let chosen: Vec<_> =
-        if services.is_empty() { source.entries().keys().cloned().collect() } else { services.to_vec() };
+        if services.is_empty() { copied.entries.keys().cloned().collect() } else { services.to_vec() };
     if chosen.is_empty() {
         return Err(vec![Refusal::NothingToPromote(from.clone())]);
     }
-    let baseline = source.baselines.current().number;
     let mut refusals = Vec::new();
     let mut resolved = Resolved::new(environment, Direction::Forward);
+    if number != current {
+        resolved
+            .warnings
+            .push(format!("`{from}` is at baseline {current} now, and not at {number} any more"));
+    }
     for service in &chosen {
-        match source.entries().get(service) {
+        match copied.entries.get(service) {
             Some(entry) => {
                 let config = environment.configuration_in_force(service);
                 let entry = BaselineEntry { version: entry.version.clone(), config };
-                resolved.set(service, entry, Reason::RunsIn { environment: from.clone(), baseline });
+                resolved.set(service, entry, Reason::RunsIn { environment: from.clone(), baseline: number });
             }
             None => {
                 refusals.push(Refusal::NotRunning { service: service.clone(), environment: from.clone() });
@@ -131,16 +205,79 @@ fn promote(
     if refusals.is_empty() { Ok(resolved) } else { Err(refusals) }
 }
 
-fn roll_back_service(
+fn roll_back_services(
     world: &World,
     environment: &Environment,
-    service: &ServiceName,
-    to: &VersionNumber,
+    versions: &[VersionRef],
+    config: ConfigChoice,
 ) -> Result<Resolved, Vec<Refusal>> {
+    let mut refusals = Vec::new();
     let mut resolved = Resolved::new(environment, Direction::Back);
-    let reference = VersionRef { service: service.clone(), version: to.clone() };
-    let (entry, reason) = way_back(world, environment, &reference)?;
-    resolved.set(service, entry, reason);
+    let mut seen = BTreeSet::new();
+    for reference in versions {
+        if !seen.insert(&reference.service) {
+            refusals.push(Refusal::NamedTwice(reference.service.clone()));
+        }
+        match way_back(world, environment, reference) {
+            Ok((entry, reason)) => resolved.set(&reference.service, entry, reason),
+            Err(more) => refusals.extend(more),
+        }
+    }
+    let several = versions.len() > 1 && matches!(config, ConfigChoice::Revision(_));
+    refusals.extend(several.then_some(Refusal::OneRevision));
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    choose_configurations(environment, &mut resolved, config)?;
+    Ok(resolved)
+}
+
+/// Gives what goes back the configurations that were asked for in place of those it ran with.
+fn choose_configurations(
+    environment: &Environment,
+    resolved: &mut Resolved,
+    config: ConfigChoice,
+) -> Result<(), Vec<Refusal>> {
+    let moved: Vec<_> = resolved.reasons.keys().cloned().collect();
+    for service in moved {
+        let chosen = match config {
+            ConfigChoice::AsItRan => return Ok(()),
+            ConfigChoice::Keep => environment.configuration_in_force(&service),
+            ConfigChoice::Revision(revision) => existing(environment, &service, revision)?,
+        };
+        if let Some(entry) = resolved.target.get_mut(&service) {
+            entry.config = chosen;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a revision that there is.
+fn existing(
+    environment: &Environment,
+    service: &ServiceName,
+    revision: ConfigRevision,
+) -> Result<ConfigRevision, Vec<Refusal>> {
+    let newest = environment.newest_configuration(service);
+    let missing = || {
+        let environment = environment.name.clone();
+        vec![Refusal::NoRevision { service: service.clone(), environment, revision, newest }]
+    };
+    environment.configuration(service, revision).map(|_| revision).ok_or_else(missing)
+}
+
+fn use_configuration(
+    environment: &Environment,
+    service: &ServiceName,
+    revision: ConfigRevision,
+) -> Result<Resolved, Vec<Refusal>> {
+    let Some(entry) = environment.entries().get(service) else {
+        return Err(vec![not_running(environment, service)]);
+    };
+    let config = existing(environment, service, revision)?;
+    let mut resolved = Resolved::new(environment, Direction::Forward);
+    let entry = BaselineEntry { version: entry.version.clone(), config };
+    resolved.set(service, entry, Reason::Configured { revision });
     Ok(resolved)
 }
 
@@ -176,28 +313,37 @@ pub(crate) fn is_forward(environment: &Environment, to: &VersionRef, runs: &Vers
     to.version > *runs && (came_later || environment.holds.contains_key(to))
 }
 
-fn roll_back_environment(environment: &Environment, to: u64) -> Result<Resolved, Vec<Refusal>> {
-    let Some(baseline) = environment.baselines.get(to) else {
-        let newest = environment.baselines.current().number;
-        return Err(vec![Refusal::NoBaseline {
-            environment: environment.name.clone(),
-            baseline: to,
-            newest,
-        }]);
-    };
+fn roll_back_environment(
+    environment: &Environment,
+    to: u64,
+    config: ConfigChoice,
+) -> Result<Resolved, Vec<Refusal>> {
+    let baseline = baseline_of(environment, to)?;
+    if matches!(config, ConfigChoice::Revision(_)) {
+        return Err(vec![Refusal::OneRevision]);
+    }
     let mut resolved = Resolved::new(environment, Direction::Back);
     let touched = environment.entries().keys().chain(baseline.entries.keys());
     resolved.reasons =
         touched.map(|service| (service.clone(), Reason::InBaseline { baseline: to })).collect();
     resolved.target = baseline.entries.clone();
+    choose_configurations(environment, &mut resolved, config)?;
     Ok(resolved)
+}
+
+fn baseline_of(environment: &Environment, number: u64) -> Result<&Baseline, Vec<Refusal>> {
+    let missing = || {
+        let newest = environment.baselines.current().number;
+        vec![Refusal::NoBaseline { environment: environment.name.clone(), baseline: number, newest }]
+    };
+    environment.baselines.get(number).ok_or_else(missing)
 }
 
 fn undo(environment: &Environment) -> Result<Resolved, Vec<Refusal>> {
     let parent = environment.baselines.current().parent;
     let parent =
         parent.ok_or_else(|| vec![Refusal::NothingToUndo { environment: environment.name.clone() }])?;
-    roll_back_environment(environment, parent)
+    roll_back_environment(environment, parent, ConfigChoice::AsItRan)
 }
 
 fn configure(

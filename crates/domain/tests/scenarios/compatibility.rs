@@ -181,20 +181,35 @@ fn with_database(reason: &str) -> Stage {
 fn going_back_over_a_one_way_migration_warns() {
     let stage = with_database("column `notes` is gone");
     let expected = "1.0.0 does not work on the database as orders 2.0.0 leaves it, which stays when code goes back: column `notes` is gone";
-    let back = Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() };
+    let back = Intent::RollBackService {
+        service: service("orders"),
+        to: "1.0.0".parse().unwrap(),
+        config: lockstep_domain::intent::ConfigChoice::AsItRan,
+    };
     assert_eq!(stage.plan("staging", &back, None).unwrap().warnings, [expected]);
     // A version of an older line, cut later and deployed, goes back as well.
     let plan = stage.plan("staging", &deploy(&["orders@1.0.1"]), None).unwrap();
-    assert_eq!(plan.warnings, [expected.replace("1.0.0 does", "1.0.1 does")]);
+    let down = "`orders` goes DOWN from 2.0.0 to 1.0.1".to_owned();
+    assert_eq!(plan.warnings, [down, expected.replace("1.0.0 does", "1.0.1 does")]);
 }
 
 #[test]
 fn what_hurts_only_after_new_rows_does_not_warn_going_forward() {
     let mut stage = with_database("new rows are null");
-    let back = Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() };
+    let back = Intent::RollBackService {
+        service: service("orders"),
+        to: "1.0.0".parse().unwrap(),
+        config: lockstep_domain::intent::ConfigChoice::AsItRan,
+    };
     assert_eq!(stage.plan("staging", &back, None).unwrap().warnings.len(), 1);
     stage.run("staging", &back, None);
-    let plan = stage.plan("staging", &Intent::RollBackEnvironment { to: 2 }, None).unwrap();
+    let plan = stage
+        .plan(
+            "staging",
+            &Intent::RollBackEnvironment { to: 2, config: lockstep_domain::intent::ConfigChoice::AsItRan },
+            None,
+        )
+        .unwrap();
     assert!(!plan.warnings.iter().any(|warning| warning.contains("database")), "{:?}", plan.warnings);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::fault::Fault;
-use lockstep_domain::intent::{FailureBound, Step};
+use lockstep_domain::intent::{ConfigChoice, FailureBound, Step};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::Refusal;
 use lockstep_domain::routes::ArmTraffic;
@@ -11,7 +11,11 @@ use proptest::prelude::*;
 
 fn back_to(version: &str) -> Intent {
     let (name, version) = version.split_once('@').unwrap();
-    Intent::RollBackService { service: service(name), to: version.parse().unwrap() }
+    Intent::RollBackService {
+        service: service(name),
+        to: version.parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    }
 }
 
 /// The only refusal, with the command that is meant.
@@ -62,7 +66,9 @@ fn what_was_gone_back_from_does_not_come_again_by_a_rollback() {
     );
     assert_eq!(hint, "lockstep deploy orders@1.1.0 --env staging --release-holds");
     // A baseline is a state that ran as a whole, and may be named; that it goes forward is said.
-    let plan = stage.plan("staging", &Intent::RollBackEnvironment { to: 2 }, None).unwrap();
+    let plan = stage
+        .plan("staging", &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::AsItRan }, None)
+        .unwrap();
     let forward = "`orders` goes forward to 1.1.0, which came here after 1.0.0";
     assert!(plan.warnings.iter().any(|warning| warning == forward), "{:?}", plan.warnings);
     assert!(stage.plan("staging", &Intent::Undo, None).is_ok());

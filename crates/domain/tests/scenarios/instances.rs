@@ -1,7 +1,7 @@
 //! Which instances run: as many as are wanted, the ones that are wanted, and no others.
 
 use crate::simulation::{Stage, deploy, service};
-use lockstep_domain::intent::Leaving;
+use lockstep_domain::intent::{ConfigChoice, Leaving};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::KEEP_OVER_MS;
 use lockstep_domain::run::{Port, ReplaceAfter};
@@ -28,7 +28,11 @@ fn scale(replicas: u32) -> Intent {
 }
 
 fn back() -> Intent {
-    Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() }
+    Intent::RollBackService {
+        service: service("orders"),
+        to: "1.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    }
 }
 
 fn alive(stage: &Stage) -> Vec<String> {

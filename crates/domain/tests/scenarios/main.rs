@@ -4,8 +4,10 @@
 
 mod clock;
 mod compatibility;
+mod configurations;
 mod going_back;
 mod instances;
+mod looking_first;
 mod planning;
 mod rollout;
 mod simulation;

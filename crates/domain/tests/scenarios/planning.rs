@@ -1,7 +1,7 @@
 //! What is planned, and what is refused.
 
 use crate::simulation::{Stage, deploy, environment, service};
-use lockstep_domain::intent::ConfigValue;
+use lockstep_domain::intent::{ConfigChoice, ConfigValue};
 use lockstep_domain::operation::Readiness;
 use lockstep_domain::plan::Refusal;
 use lockstep_domain::{Intent, Strategy};
@@ -34,7 +34,9 @@ fn providers_move_first_going_forward_and_consumers_first_going_back() {
     stage.release("payments@2.1.0", &[]);
     stage.release("orders@1.1.0", &[("payments", "^2.1"), ("catalog", "^1.0")]);
     stage.run("staging", &deploy(&["orders@1.1.0", "payments@2.1.0"]), None);
-    let back = stage.plan("staging", &Intent::RollBackEnvironment { to: 1 }, None).unwrap();
+    let back = stage
+        .plan("staging", &Intent::RollBackEnvironment { to: 1, config: ConfigChoice::AsItRan }, None)
+        .unwrap();
     assert_eq!(order(&back), [vec!["orders"], vec!["payments"]]);
     let reasons: Vec<_> = back.moves().flat_map(|part| &part.reasons).map(ToString::to_string).collect();
     assert!(
@@ -80,7 +82,11 @@ fn a_version_must_have_reached_the_stage_that_the_environment_accepts() {
         ]
     );
     stage.run("staging", &deploy(&["payments@2.0.0"]), None);
-    stage.run("production", &Intent::Promote { from: environment("staging"), services: vec![] }, None);
+    stage.run(
+        "production",
+        &Intent::Promote { from: environment("staging"), services: vec![], baseline: None },
+        None,
+    );
     let version = stage.world.version(&"payments@2.0.0".parse().unwrap()).unwrap();
     assert_eq!(version.stage.as_str(), "released");
 }
@@ -103,7 +109,11 @@ fn going_back_holds_the_version_until_someone_releases_it() {
     stage.release("payments@2.1.0", &[]);
     stage.run("staging", &deploy(&["payments@2.0.0"]), None);
     stage.run("staging", &deploy(&["payments@2.1.0"]), None);
-    let back = Intent::RollBackService { service: service("payments"), to: "2.0.0".parse().unwrap() };
+    let back = Intent::RollBackService {
+        service: service("payments"),
+        to: "2.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
     assert_eq!(
         stage.plan("staging", &back, None).unwrap().moves().next().unwrap().readiness,
         Readiness::Warm
@@ -113,7 +123,11 @@ fn going_back_holds_the_version_until_someone_releases_it() {
     let refusals = stage.plan("staging", &again, None).unwrap_err();
     assert!(matches!(refusals[..], [Refusal::Held { .. }]), "{refusals:?}");
     // Somebody who names an earlier state themselves is not stopped.
-    assert!(stage.plan("staging", &Intent::RollBackEnvironment { to: 2 }, None).is_ok());
+    assert!(
+        stage
+            .plan("staging", &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::AsItRan }, None)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -124,8 +138,12 @@ fn going_back_is_all_at_once_unless_another_strategy_is_asked_for() {
     stage.run("staging", &deploy(&["payments@2.1.0"]), None);
     let canary = Strategy::canary(&[10, 100], 50);
     let back = [
-        Intent::RollBackService { service: service("payments"), to: "2.0.0".parse().unwrap() },
-        Intent::RollBackEnvironment { to: 1 },
+        Intent::RollBackService {
+            service: service("payments"),
+            to: "2.0.0".parse().unwrap(),
+            config: ConfigChoice::AsItRan,
+        },
+        Intent::RollBackEnvironment { to: 1, config: ConfigChoice::AsItRan },
         Intent::Undo,
     ];
     for intent in back {
@@ -134,7 +152,10 @@ fn going_back_is_all_at_once_unless_another_strategy_is_asked_for() {
         let unusable = stage.plan("staging", &intent, Some(&Strategy::canary(&[50], 50))).unwrap_err();
         assert!(matches!(unusable[..], [Refusal::Strategy(_)]), "{unusable:?}");
     }
-    let out = [Intent::Remove { services: vec![service("payments")] }, Intent::RollBackEnvironment { to: 0 }];
+    let out = [
+        Intent::Remove { services: vec![service("payments")] },
+        Intent::RollBackEnvironment { to: 0, config: ConfigChoice::AsItRan },
+    ];
     for intent in out {
         assert_eq!(stage.plan("staging", &intent, Some(&canary)).unwrap().strategy, Strategy::AllAtOnce);
     }
@@ -154,7 +175,11 @@ fn going_back_restores_the_configuration_that_the_version_ran_with() {
     stage.run("staging", &deploy(&["payments@2.1.0"]), None);
     stage.run("staging", &set("USD"), None);
     assert_eq!(stage.runs("staging"), "payments@2.1.0 (c2)");
-    let back = Intent::RollBackService { service: service("payments"), to: "2.0.0".parse().unwrap() };
+    let back = Intent::RollBackService {
+        service: service("payments"),
+        to: "2.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
     stage.run("staging", &back, None);
     assert_eq!(stage.runs("staging"), "payments@2.0.0 (c1)");
     stage.run("staging", &Intent::Undo, None);

@@ -1,7 +1,7 @@
 //! How operations are carried out, on a simulated clock with a simulated fleet.
 
 use crate::simulation::{Stage, deploy, service};
-use lockstep_domain::intent::{FailureBound, Step};
+use lockstep_domain::intent::{ConfigChoice, FailureBound, Step};
 use lockstep_domain::operation::Phase;
 use lockstep_domain::routes::{ArmTraffic, SplitRole};
 use lockstep_domain::{Event, Intent, Recorded, Strategy, VersionRef, World};
@@ -107,7 +107,11 @@ fn going_back_by_canary_is_watched_like_going_forward() {
     stage.release("orders@1.2.0", &[]);
     stage.run("staging", &deploy(&["orders@1.1.0"]), None);
     stage.run("staging", &deploy(&["orders@1.2.0"]), None);
-    let back = Intent::RollBackService { service: service("orders"), to: "1.1.0".parse().unwrap() };
+    let back = Intent::RollBackService {
+        service: service("orders"),
+        to: "1.1.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
     let begin = |stage: &mut Stage| {
         let id = stage.begin("staging", &back, Some(&canary(100)));
         (0..3).for_each(|_| stage.step("staging"));
@@ -159,7 +163,11 @@ fn the_old_version_stays_warm_and_then_goes() {
     (0..3).for_each(|_| stage.step("staging"));
     assert_eq!(healthy(&stage), 1);
     // Cold, and still possible.
-    let back = Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap() };
+    let back = Intent::RollBackService {
+        service: service("orders"),
+        to: "1.0.0".parse().unwrap(),
+        config: ConfigChoice::AsItRan,
+    };
     stage.run("staging", &back, None);
     assert_eq!(stage.runs("staging"), "orders@1.0.0");
 }

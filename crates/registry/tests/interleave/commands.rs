@@ -74,7 +74,11 @@ impl Command {
                 let version = version(minor);
                 begin(
                     model,
-                    &Intent::RollBackService { service: version.service, to: version.version },
+                    &Intent::RollBackService {
+                        service: version.service,
+                        to: version.version,
+                        config: lockstep_domain::intent::ConfigChoice::AsItRan,
+                    },
                     None,
                 );
             }

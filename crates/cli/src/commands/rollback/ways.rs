@@ -1,0 +1,62 @@
+//! What there is to go back to, as `lockstep rollback` lists it without a target.
+
+use lockstep_api::types::WaysBack;
+use lockstep_domain::operation::Readiness;
+use lockstep_domain::ways_back::WayBack;
+
+use super::name;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::select::EnvironmentOption;
+
+/// Lists the baselines of an environment, or the versions of a service.
+pub(super) fn show(ctx: &Context, what: &str, environment: &EnvironmentOption) -> Result<(), Failure> {
+    let known = ctx.client.environments()?;
+    let is_environment =
+        environment.environment.is_none() && known.iter().any(|one| one.name.as_str() == what);
+    let ways = if is_environment {
+        ctx.client.ways_back(&name(what)?, None)?
+    } else {
+        ctx.client.ways_back(&environment.resolve(ctx)?, Some(&name(what)?))?
+    };
+    ctx.out.show(&ways, render)
+}
+
+fn render(ways: &WaysBack, style: &Style) -> String {
+    let WaysBack { environment, baseline, service, runs, ways } = ways;
+    let what = match (service, runs) {
+        (None, _) => format!("{environment} is at baseline {baseline}"),
+        (Some(service), None) => format!("{service} does not run in {environment}"),
+        (Some(service), Some(entry)) => format!("{environment} runs {service} {entry}"),
+    };
+    let Some(first) = ways.first() else { return format!("{what}; there is nothing to go back to\n") };
+    let heading = if service.is_some() { "VERSION" } else { "WHAT" };
+    let mut table = Table::new(["BASELINE", heading, "WHEN", "READY", "SEEN THEN", ""]);
+    ways.iter().for_each(|way| table.row(row(way, style)));
+    let example = match (service, &first.version) {
+        (Some(service), Some(version)) => {
+            format!("lockstep rollback {service} --to {version} --env {environment}")
+        }
+        _ => format!("lockstep rollback {environment} --to {}", first.baseline),
+    };
+    format!("{what}; it can go back to\n{}for example: {example} --dry-run\n", table.render(style))
+}
+
+fn row(way: &WayBack, style: &Style) -> [String; 6] {
+    let config = way.config.filter(|config| config.0 > 0).map(|config| format!(" ({config})"));
+    let version = way.version.as_ref().map(|version| format!("{version}{}", config.unwrap_or_default()));
+    let beginning = || "the empty beginning".to_owned();
+    [
+        way.baseline.to_string(),
+        version.unwrap_or_else(|| way.intent.clone().unwrap_or_else(beginning)),
+        style.ago(way.at),
+        match way.readiness {
+            Readiness::Warm => "warm".to_owned(),
+            Readiness::Cold => "cold".to_owned(),
+        },
+        way.proof.clone(),
+        way.notes.join("; "),
+    ]
+}

@@ -1,0 +1,171 @@
+//! What becomes of variables and secrets when one goes back, and what is said about it.
+
+use crate::simulation::{Stage, deploy, service};
+use lockstep_domain::intent::{ConfigChoice, ConfigValue};
+use lockstep_domain::variables::{VariableValue, of_way_back, revocable};
+use lockstep_domain::{ConfigRevision, Event, Intent, Plan};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+fn set(values: &[(&str, ConfigValue)]) -> Intent {
+    let set = values.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    Intent::Configure { service: service("orders"), set, unset: vec![] }
+}
+
+fn secret(name: &str) -> ConfigValue {
+    ConfigValue::Secret(name.into())
+}
+
+fn plain(text: &str) -> ConfigValue {
+    ConfigValue::Plain(text.into())
+}
+
+fn back(config: ConfigChoice) -> Intent {
+    Intent::RollBackService { service: service("orders"), to: "1.0.0".parse().unwrap(), config }
+}
+
+/// 1.0.0 ran with an old address and key; a day later both were changed, and 1.1.0 came after that.
+fn rotated() -> Stage {
+    let mut stage = Stage::new();
+    stage.release("orders@1.0.0", &[]);
+    stage.release("orders@1.1.0", &[]);
+    stage.release("orders@1.2.0", &[]);
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &set(&[("DB", plain("old:5432")), ("API_KEY", secret("aa"))]), None);
+    stage.now = stage.now.plus_ms(DAY_MS);
+    stage.run("staging", &deploy(&["orders@1.1.0"]), None);
+    stage.run("staging", &set(&[("DB", plain("new:5432")), ("API_KEY", secret("bb"))]), None);
+    stage
+}
+
+fn revoke(stage: &mut Stage, secret: &str) {
+    stage.record(Event::SecretRevoked {
+        environment: "staging".parse().unwrap(),
+        service: service("orders"),
+        key: "API_KEY".into(),
+        secret: secret.into(),
+        reason: "it leaked".into(),
+    });
+}
+
+fn changes(plan: &Plan) -> Vec<String> {
+    let shown = |value: &Option<VariableValue>| match value {
+        None => "unset".to_owned(),
+        Some(VariableValue::Plain(text)) => text.clone(),
+        Some(VariableValue::Secret(age)) if age.until.is_some() => "an older secret".to_owned(),
+        Some(VariableValue::Secret(_)) => "the newest secret".to_owned(),
+    };
+    plan.variables.iter().map(|c| format!("{}: {} -> {}", c.key, shown(&c.from), shown(&c.to))).collect()
+}
+
+#[test]
+fn going_back_names_every_variable_that_changes_and_secrets_that_were_replaced_since() {
+    let stage = rotated();
+    let plan = stage.plan("staging", &back(ConfigChoice::AsItRan), None).unwrap();
+    assert_eq!(changes(&plan), ["API_KEY: the newest secret -> an older secret", "DB: new:5432 -> old:5432"]);
+    let Some(VariableValue::Secret(age)) = &plan.variables[0].to else { panic!("{:?}", plan.variables) };
+    assert!(age.until.unwrap().since_ms(age.since) >= DAY_MS);
+    let text = serde_json::to_string(&plan.variables).unwrap();
+    assert!(!text.contains("\"aa\"") && !text.contains("\"bb\""), "no name of a secret value: {text}");
+    let asked = of_way_back(stage.env("staging"), &"orders@1.0.0".parse().unwrap());
+    assert_eq!((asked.0, asked.1), (plan.variables, vec![]));
+}
+
+#[test]
+fn going_back_can_keep_the_configuration_or_take_a_certain_one() {
+    let mut stage = rotated();
+    let plan = stage.plan("staging", &back(ConfigChoice::Keep), None).unwrap();
+    assert_eq!(changes(&plan), [""; 0]);
+    let with = |number| back(ConfigChoice::Revision(ConfigRevision(number)));
+    assert!(stage.plan("staging", &with(3), None).unwrap_err()[0].to_string().contains("the newest is c2"));
+    stage.run("staging", &with(2), None);
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 (c2)");
+    let several = Intent::RollBackEnvironment { to: 1, config: ConfigChoice::Keep };
+    assert!(stage.plan("staging", &several, None).is_err(), "it runs this already");
+}
+
+#[test]
+fn what_comes_after_says_that_a_newer_configuration_is_not_in_force_and_it_can_be_taken_again() {
+    let mut stage = rotated();
+    stage.run("staging", &back(ConfigChoice::AsItRan), None);
+    let plan = stage.plan("staging", &deploy(&["orders@1.2.0"]), None).unwrap();
+    let said = "`orders` goes on with configuration c1, and c2 of 2 Jan 00:16 is newer: \
+                lockstep config use orders --revision 2 --env staging";
+    assert!(plan.warnings.iter().any(|warning| warning == said), "{:?}", plan.warnings);
+    let again = Intent::UseConfiguration { service: service("orders"), revision: ConfigRevision(2) };
+    assert_eq!(
+        changes(&stage.plan("staging", &again, None).unwrap()),
+        ["API_KEY: an older secret -> the newest secret", "DB: old:5432 -> new:5432"]
+    );
+    stage.run("staging", &again, None);
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 (c2)");
+    let plan = stage.plan("staging", &deploy(&["orders@1.2.0"]), None).unwrap();
+    assert!(!plan.warnings.iter().any(|warning| warning.contains("is newer")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn a_revoked_secret_never_comes_back_and_the_plan_says_what_stands_in_its_place() {
+    let mut stage = rotated();
+    assert_eq!(stage.env("staging").warm.len(), 2);
+    revoke(&mut stage, "aa");
+    let warm: Vec<_> = stage.env("staging").warm.keys().map(ToString::to_string).collect();
+    assert_eq!(warm, [""; 0], "nothing stays warm with it");
+    let plan = stage.plan("staging", &back(ConfigChoice::AsItRan), None).unwrap();
+    assert_eq!(changes(&plan), ["DB: new:5432 -> old:5432"]);
+    assert!(plan.warnings.iter().any(|w| w.contains("`API_KEY` of `orders` was revoked on 2 Jan 00:16: the value that was set on 2 Jan 00:16 stands in its place")), "{:?}", plan.warnings);
+    stage.run("staging", &back(ConfigChoice::AsItRan), None);
+    let staging = stage.env("staging");
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 (c3)");
+    let values = staging.configuration(&service("orders"), ConfigRevision(3)).unwrap();
+    assert_eq!((&values["API_KEY"], &values["DB"]), (&secret("bb"), &plain("old:5432")));
+    // The next time the configuration that was made for it is there.
+    stage.run("staging", &Intent::Undo, None);
+    let again =
+        stage.plan("staging", &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::AsItRan }, None);
+    assert_eq!(again.unwrap().replaced, []);
+    for text in [serde_json::to_string(&stage.world).unwrap()] {
+        let loaded: lockstep_domain::World = serde_json::from_str(&text).unwrap();
+        assert_eq!(loaded, stage.world);
+    }
+}
+
+#[test]
+fn where_no_other_value_is_left_going_back_is_refused_with_the_command_that_helps() {
+    let mut stage = rotated();
+    revoke(&mut stage, "aa");
+    revoke(&mut stage, "bb");
+    for intent in [back(ConfigChoice::AsItRan), back(ConfigChoice::Keep), deploy(&["orders@1.2.0"])] {
+        let refusals = stage.plan("staging", &intent, None).unwrap_err();
+        assert!(refusals[0].to_string().contains("no other value of it was set"), "{refusals:?}");
+        let hint = "lockstep config set orders --secret API_KEY --env staging";
+        assert_eq!(refusals[0].hint().unwrap(), hint);
+    }
+    stage.run("staging", &set(&[("API_KEY", secret("cc"))]), None);
+    stage.run("staging", &back(ConfigChoice::AsItRan), None);
+    let entry = stage.env("staging").entries()[&service("orders")].clone();
+    let values = stage.env("staging").configuration(&service("orders"), entry.config).unwrap();
+    assert_eq!(values["API_KEY"], secret("cc"));
+}
+
+#[test]
+fn what_can_be_revoked_is_every_value_but_the_last_or_that_of_one_revision() {
+    let mut stage = rotated();
+    let of = |stage: &Stage, revision: Option<u32>| {
+        revocable(stage.env("staging"), &service("orders"), "API_KEY", revision.map(ConfigRevision))
+    };
+    assert_eq!(of(&stage, None).unwrap(), ["aa"]);
+    assert_eq!(of(&stage, Some(2)).unwrap(), ["bb"]);
+    revoke(&mut stage, "aa");
+    assert!(of(&stage, None).is_err() && of(&stage, Some(1)).is_err() && of(&stage, Some(0)).is_err());
+    assert!(revocable(stage.env("staging"), &service("orders"), "DB", None).is_err(), "it is no secret");
+}
+
+#[test]
+fn a_journal_without_times_of_configurations_gets_them_from_its_operations() {
+    let stage = rotated();
+    let mut world = lockstep_domain::World::default();
+    stage.log.iter().for_each(|recorded| world.fold(recorded).unwrap());
+    assert_eq!(world, stage.world);
+    let staging = world.environment(&"staging".parse().unwrap()).unwrap();
+    assert_eq!(staging.configured[&service("orders")].len(), 2);
+}
