@@ -159,11 +159,14 @@ impl fmt::Display for CheckProblem {
                 )
             }
             Self::LfsPointers { files, count } => {
+                let (are, shipped) = match count {
+                    1 => ("is", "a pointer"),
+                    _ => ("are", "pointers"),
+                };
                 write!(
                     f,
-                    "{} of Git LFS, and would be shipped as {}: {}; say build.lfs = \"fetch\", or \"pointers\" when that is meant",
+                    "{} {are} kept by Git LFS and would be shipped as {shipped}: {}; say build.lfs = \"fetch\", or \"pointers\" when that is meant",
                     counted(*count, "file"),
-                    if *count == 1 { "a pointer" } else { "pointers" },
                     shown(files, *count)
                 )
             }

@@ -24,6 +24,8 @@ pub struct BuildFailure {
     pub phase: Phase,
     /// Why.
     pub fault: BuildFault,
+    /// The folder of the service in its repository; empty for the root.
+    pub folder: String,
     /// Its log.
     pub log: PathBuf,
     /// The last lines of the log.
@@ -135,13 +137,13 @@ impl BuildFailure {
                 )
             }
             BuildFault::Problems(_) => "mend all of these, commit, and release again".into(),
-            BuildFault::Step { end, .. } => step_hint(end, &logs),
+            BuildFault::Step { end, .. } => self.with_what_is_there(step_hint(end, &logs)),
             BuildFault::Contracts(_) => {
                 "mend them or [contract] in lockstep.toml, commit, and release again".into()
             }
-            BuildFault::RedSuite { .. } => {
-                format!("mend the tests or the code and commit; the whole log: `{logs}`")
-            }
+            BuildFault::RedSuite { .. } => self.with_what_is_there(format!(
+                "mend the tests or the code and commit; the whole log: `{logs}`"
+            )),
             BuildFault::Package(PackageError::Problems(_)) => {
                 "mend [package] in lockstep.toml, commit, and release again".into()
             }
@@ -152,6 +154,16 @@ impl BuildFailure {
             | BuildFault::Git(_)
             | BuildFault::Guard(_)
             | BuildFault::Io { .. } => format!("see the whole log with `{logs}`, then release again"),
+        }
+    }
+}
+
+impl BuildFailure {
+    /// Says what of a repository a build has, where it is not all: something else may be what was missed.
+    fn with_what_is_there(&self, hint: String) -> String {
+        match self.folder.as_str() {
+            "" => hint,
+            folder => format!("{hint}. Of the repository it has `{folder}` and what build.sources names"),
         }
     }
 }

@@ -136,7 +136,8 @@ fn in_workplace<T>(
 ) -> Result<T, Box<BuildFailure>> {
     let fail = |phase, fault, last_lines, suites| {
         let log = request.work_folder.join("log");
-        Box::new(BuildFailure { build: request.build.clone(), phase, fault, log, last_lines, suites })
+        let (build, folder) = (request.build.clone(), request.folder.as_str().to_owned());
+        Box::new(BuildFailure { build, phase, fault, folder, log, last_lines, suites })
     };
     let place = match Workplace::open(request, cancel) {
         Ok(place) => place,

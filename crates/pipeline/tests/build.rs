@@ -280,7 +280,7 @@ fn a_service_of_a_monorepo_has_its_folder_and_what_it_names() {
     let mut bench = Bench::new("");
     let manifest = format!(
         "name = \"pay\"\n[build]\nsources = [\"services/shared file\", \"libs\"]\n\
-         steps = [[\"sh\", \"-c\", \"cp ../shared* copy; find ../.. -not -path '*/.git*' -type f > $TMPDIR/seen; sort $TMPDIR/seen > seen\"]]\n{PACKAGE}{RUN}"
+         steps = [[\"sh\", \"-c\", \"set -e; cp ../shared* copy; find ../.. -not -path '*/.git*' -type f > $TMPDIR/seen; sort $TMPDIR/seen > seen\"]]\n{PACKAGE}{RUN}"
     );
     bench.repository.write("services/pay/lockstep.toml", &manifest);
     bench.repository.write("services/shared file", "one");
@@ -320,6 +320,12 @@ fn a_service_of_a_monorepo_has_its_folder_and_what_it_names() {
     assert_ne!(output.artifact.digest, changed.artifact.digest);
     assert_eq!(history(&after), 1);
 
+    let unnamed = manifest.replace("\"services/shared file\", ", "");
+    bench.repository.write("services/pay/lockstep.toml", &unnamed);
+    bench.repository.commit("fix: forget it");
+    fs::remove_file(bench.request.work_folder.join("artifact.tar.zst")).unwrap();
+    let hint = bench.failure().hint();
+    assert!(hint.ends_with("it has `services/pay` and what build.sources names"), "{hint}");
     bench.repository.write("services/pay/lockstep.toml", &manifest.replace("\"libs\"", "\"lips\""));
     bench.repository.commit("fix: mistyped");
     assert!(bench.problems()[0].starts_with("build.sources names `lips`"), "{:?}", bench.problems());

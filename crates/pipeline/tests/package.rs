@@ -80,6 +80,13 @@ fn tree(modes: [u32; 2], reversed: bool) -> TempDir {
 }
 
 #[test]
+fn a_list_of_the_first_format_is_read() {
+    let list = r#"{"format": 1, "service": "orders", "commit": "0123", "builder": "lockstep", "tools": {}, "files": []}"#;
+    let read: lockstep_pipeline::PackageManifest = serde_json::from_str(list).unwrap();
+    assert_eq!((read.format, read.commit.as_deref()), (1, Some("0123")));
+}
+
+#[test]
 fn folder_clock_umask_and_order_do_not_change_the_bytes() {
     let first = tree([0o644, 0o755], false);
     let second = tree([0o600, 0o700], true);

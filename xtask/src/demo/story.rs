@@ -197,7 +197,7 @@ impl Story {
         let arguments = ["release", "storefront", "--ref", "release/1.2"];
         let candidate = self.installation.run(&arguments, OF_A_RELEASE)?;
         ensure!(candidate.says("storefront@1.2.0-rc.1"), "the release branch cut no candidate");
-        ensure!(candidate.says("same commit"), "the build of the same commit was not used again");
+        ensure!(candidate.says("same content"), "the build of the same content was not used again");
         println!(
             "$ git switch --create feature/wish-list && git commit --allow-empty --message 'feat: a wish list'"
         );

@@ -24,7 +24,7 @@ use crate::{input, interrupt};
 ///
 /// Checks the configuration, builds a clean checkout, runs the test suites, packages the files reproducibly, and
 /// records the version with its evidence and changelog. The number follows from the commits since the last version
-/// unless --bump says otherwise. The same commit, manifest and tools reuse an earlier build.
+/// unless --bump says otherwise. The same content, manifest and tools reuse an earlier build.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep release orders
@@ -180,7 +180,7 @@ fn released_text(build: &BuildView, version: Option<&VersionView>, style: &Style
     let name = format!("{}@{}", view.service, view.version.number);
     let mut text = format!("{}: {name}{took}\n", style.good("done"));
     if let Some(earlier) = &build.reused {
-        let _ = writeln!(text, "  same commit, manifest and tools as build {earlier}: its artifact is used");
+        let _ = writeln!(text, "  same content, manifest and tools as build {earlier}: its artifact is used");
     }
     for evidence in &view.version.evidence {
         let (passed, skipped) = (evidence.tests.passed, evidence.tests.skipped);

@@ -326,7 +326,7 @@ fn a_hotfix_of_an_old_line_reaches_production() {
 
 #[test]
 fn a_repository_with_a_life_goes_on_where_it_is() {
-    let place = Place::begin();
+    let mut place = Place::begin();
     let repository = place.repository("store");
     let step = |text: &str, tag: &str| {
         repository.write("service.py", &service(text));
@@ -350,7 +350,10 @@ fn a_repository_with_a_life_goes_on_where_it_is() {
     );
     assert_eq!(place.json(&["services"])[0].get("earlier"), None);
     place.run(&[&from_tags[..], &["--yes"]].concat());
+    place.kill_server();
+    place.start_server();
     assert_eq!(place.json(&["services"])[0]["earlier"].as_array().unwrap().len(), 3);
+    assert_says(&place.run(&from_tags), &["3 releases are known already"]);
     assert_eq!(place.release("store"), "store@3.4.2");
     let text = changelog(&place, "store@3.4.2");
     assert!(text.contains("come to lockstep") && !text.contains("two"), "{text}");

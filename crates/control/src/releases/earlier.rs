@@ -12,8 +12,8 @@ use lockstep_domain::service::{EarlierRelease, Service};
 use lockstep_domain::{ServiceName, VersionNumber};
 use lockstep_manifest::init::version_in;
 
-/// Most releases that are taken up, the newest first.
-const MAX_TAKEN: usize = 5_000;
+/// Most releases that are taken up, the newest first: they are one record of the journal.
+const MAX_TAKEN: usize = 2_000;
 /// Tags that a note names.
 const SHOWN_TAGS: usize = 5;
 /// Files in which people write the number of a service, where there is one.
@@ -50,8 +50,13 @@ pub(super) fn take_up(
             counted(before - releases.len(), "release is", "releases are")
         ));
     }
-    while releases.len() > MAX_TAKEN {
-        releases.pop_first();
+    let too_many = releases.len().saturating_sub(MAX_TAKEN);
+    if too_many > 0 {
+        notes.push(format!(
+            "{} left out, and their numbers are free: the oldest",
+            counted(too_many, "release is", "releases are")
+        ));
+        (0..too_many).for_each(|_| drop(releases.pop_first()));
     }
     if let (Some(first), Some(last)) = (releases.iter().next(), releases.iter().next_back()) {
         let shown =
