@@ -7,7 +7,7 @@ use std::fs;
 use lockstep_manifest::Elsewhere;
 
 use crate::failure::{BuildFault, io_fault};
-use crate::git::{PROTOCOLS, REMOTE_PROTOCOLS};
+use crate::git::{Git, PROTOCOLS, REMOTE_PROTOCOLS};
 use crate::mirror::{Unfinished, run_git, run_git_allowing};
 use crate::run::Prepared;
 use crate::workplace::Workplace;
@@ -84,7 +84,23 @@ impl Checkout<'_> {
         };
         let words = ["submodule", "--quiet", "update", "--init"].into_iter().chain(depth).chain(["--"]);
         let words: Vec<_> = words.chain(self.prepared.checked.scope.paths()).collect();
-        self.fetch(protocols, &words)
+        self.fetch(protocols, &words)?;
+        self.no_submodule_is_empty()
+    }
+
+    /// One in another that was not fetched would be an empty folder without a word.
+    fn no_submodule_is_empty(&self) -> Result<(), BuildFault> {
+        let source = self.place.source();
+        let git = Git { folder: &source, cancel: self.place.cancel };
+        let words = ["submodule", "status", "--recursive", "--"];
+        let output = git.ask(&[&words[..], &self.prepared.checked.scope.paths()].concat())?;
+        let text = String::from_utf8_lossy(&output).into_owned();
+        let empty = text.lines().find_map(|line| line.strip_prefix('-')?.split_once(' '));
+        empty.map_or(Ok(()), |(_, path)| {
+            Err(self.fault(Unfinished::Because(format!(
+                "the submodule `{path}` is in another one and was not fetched"
+            ))))
+        })
     }
 
     /// Fetches more from where the repository is.

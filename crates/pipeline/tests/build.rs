@@ -423,6 +423,19 @@ fn a_submodule_is_fetched_or_said_to_be_empty() {
     open.data_folder = None;
     let (_, output) = run(&open, &|_: &BuildEvent| {}, &bench.cancel).unwrap();
     assert_eq!(unpacked(&output, "lib/lib.txt"), "of the library");
+
+    // One in another one is not fetched here, and not shipped as an empty folder either.
+    let deep = Repository::new(&bench.folder.path().join("deep"));
+    deep.write("deep.txt", "");
+    deep.commit("feat: deep");
+    lib.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../deep", "deep"]);
+    let newer = lib.commit("feat: deeper");
+    let inside = Repository { folder: bench.repository.folder.join("lib") };
+    inside.git(&["-c", "protocol.file.allow=always", "fetch", "--quiet", "origin"]);
+    inside.git(&["checkout", "--quiet", &newer]);
+    bench.repository.commit("feat: the deeper library");
+    let failure = run(&open, &|_: &BuildEvent| {}, &bench.cancel).unwrap_err().to_string();
+    assert!(failure.contains("the submodule `lib/deep` is in another one and was not fetched"), "{failure}");
 }
 
 #[test]
