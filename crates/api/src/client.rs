@@ -28,8 +28,8 @@ use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RevokeRequest, Revoked, ServiceView, SettingsChange,
-    StageRequest, VersionView, WaysBack,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceView,
+    SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// For whom is asked.
@@ -245,6 +245,20 @@ impl Client {
     ) -> Answer<WaysBack> {
         let query = service.map(|service| format!("?service={service}")).unwrap_or_default();
         self.get(&format!("/environments/{environment}/ways-back{query}"))
+    }
+
+    /// Removes an environment; returns those that are left.
+    pub fn remove_environment(
+        &self,
+        environment: &EnvironmentName,
+        request: &RemoveRequest,
+    ) -> Answer<Vec<EnvironmentSummary>> {
+        self.post(&format!("/environments/{environment}/remove"), request)
+    }
+
+    /// Removes a service; returns those that are left.
+    pub fn remove_service(&self, service: &ServiceName, request: &RemoveRequest) -> Answer<Vec<ServiceView>> {
+        self.post(&format!("/services/{service}/remove"), request)
     }
 
     /// Revokes secrets of a variable.

@@ -15,8 +15,8 @@ use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RevokeRequest, Revoked, ServiceView, SettingsChange,
-    StageRequest, VersionView, WaysBack,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceView,
+    SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -239,6 +239,20 @@ pub fn endpoints() -> Vec<Endpoint> {
                 Json(of::<CompatAnswer>),
             ),
             &[("to", "the version; the one that ran before when it is missing")],
+        ),
+        post(
+            "/environments/{environment}/remove",
+            "removeEnvironment",
+            "Removes an environment that runs nothing; answers with those that are left",
+            of::<RemoveRequest>,
+            Json(of::<Vec<EnvironmentSummary>>),
+        ),
+        post(
+            "/services/{service}/remove",
+            "removeService",
+            "Removes a service that runs nowhere; answers with those that are left",
+            of::<RemoveRequest>,
+            Json(of::<Vec<ServiceView>>),
         ),
         get(
             "/environments/{environment}/history",

@@ -460,8 +460,11 @@ pub struct EnvironmentView {
     pub baseline_since: Timestamp,
     /// What runs.
     pub services: Vec<ServiceStatus>,
-    /// The operation under way.
+    /// The operation under way that moves services.
     pub operation: Option<Operation>,
+    /// Operations under way beside it, which scale or restart other services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Operation>,
     /// Versions that nothing brings here by itself.
     pub holds: Vec<HeldVersion>,
     /// Gateways that serve it.
@@ -667,6 +670,15 @@ pub struct WaysBack {
     pub runs: Option<BaselineEntry>,
     /// What it can go back to, the newest first.
     pub ways: Vec<WayBack>,
+}
+
+/// A service or an environment is to be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveRequest {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// A secret is not to come back.

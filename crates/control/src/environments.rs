@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lockstep_api::types::{
     ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
-    EnvironmentView, HeldVersion, History, RevokeRequest, Revoked, ServiceDiff, ServiceStatus,
+    EnvironmentView, HeldVersion, History, RemoveRequest, RevokeRequest, Revoked, ServiceDiff, ServiceStatus,
     SettingsChange, VariableDiff, WarmArm, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
@@ -137,6 +137,54 @@ impl Control {
         self.environment(name)
     }
 
+    /// Removes an environment that runs nothing any more: its history, configurations and holds go with it.
+    ///
+    /// # Errors
+    /// When it does not exist, or something runs there.
+    pub fn remove_environment(
+        &self,
+        actor: &Actor,
+        name: &EnvironmentName,
+        request: &RemoveRequest,
+    ) -> Result<(), Problem> {
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                let environment = find(world, name)?;
+                self.check_empty(environment)?;
+                let reason = request.reason.clone();
+                Ok((vec![Event::EnvironmentRemoved { environment: name.clone(), reason }], ()))
+            })
+        })?;
+        self.wake(name);
+        Ok(())
+    }
+
+    fn check_empty(&self, environment: &Environment) -> Result<(), Problem> {
+        let name = &environment.name;
+        let refuse =
+            |detail: String, hint: String| Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
+        if let Some(operation) = environment.under_way().next() {
+            let detail =
+                format!("operation {} ({}) is under way in `{name}`", operation.id, operation.intent);
+            return refuse(detail, format!("lockstep watch {}", operation.id));
+        }
+        if !environment.entries().is_empty() {
+            let services: Vec<_> = environment.entries().keys().map(ServiceName::as_str).collect();
+            let detail = format!("`{name}` runs {}", services.join(", "));
+            return refuse(detail, format!("take everything out first: lockstep rollback {name} --to 0"));
+        }
+        let instances = self.instances_of(name);
+        match instances.iter().find(|instance| !instance.state.is_over()) {
+            Some(instance) => refuse(
+                format!("instance `{}` of `{name}` has not ended yet", instance.id),
+                format!(
+                    "run again when it has; what is warm ends with: lockstep environment set {name} --warm 0s"
+                ),
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Lists environments.
     #[must_use]
     pub fn environments(&self) -> Vec<EnvironmentSummary> {
@@ -146,7 +194,7 @@ impl Control {
             settings: environment.settings.clone(),
             baseline: environment.baselines.current().number,
             services: environment.entries().len(),
-            operation: environment.operation.as_ref().map(|operation| operation.id),
+            operation: environment.under_way().next().map(|operation| operation.id),
         };
         world.environments.values().map(summary).collect()
     }
@@ -170,6 +218,7 @@ impl Control {
             baseline_since: baseline.at,
             services: self.service_statuses(environment),
             operation: environment.operation.as_deref().cloned(),
+            beside: environment.beside.iter().map(|operation| (**operation).clone()).collect(),
             holds: holds
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
                 .collect(),
@@ -316,9 +365,7 @@ impl Control {
     ) -> Result<ConfigurationView, Problem> {
         let world = self.ledger.world();
         let environment = find(&world, name)?;
-        if !world.services.contains_key(service) {
-            return Err(not_found(format!("there is no service `{service}`"), "lockstep services"));
-        }
+        services::find(&world, service)?;
         let revisions = environment.configurations.get(service);
         Ok(ConfigurationView {
             service: service.clone(),

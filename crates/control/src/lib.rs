@@ -25,7 +25,7 @@ mod routed;
 mod secrets;
 mod services;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -207,6 +207,8 @@ pub struct Control {
     /// Why an environment's gateway does not listen.
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
     wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
+    /// Environments that have a reconciler.
+    reconciled: Mutex<BTreeSet<EnvironmentName>>,
     /// Shared from before an artifact is unpacked until its instance is known; held to remove an unpacked one.
     unpacked: tokio::sync::RwLock<()>,
     tasks: TaskTracker,
@@ -278,6 +280,7 @@ impl Control {
             routed: routed::Routed::default(),
             deaf: Mutex::default(),
             wakes: Mutex::default(),
+            reconciled: Mutex::default(),
             unpacked: tokio::sync::RwLock::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

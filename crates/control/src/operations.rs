@@ -5,12 +5,13 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest};
+use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest, UnderWay};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
 use lockstep_domain::fault::Cause;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
+use lockstep_domain::plan::interrupt::{Interruption, interrupt};
 use lockstep_domain::plan::{Refusal, unexpected};
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::{
@@ -46,8 +47,14 @@ impl Control {
             }
             note_secrets(&mut request.intent, &request.secrets, |_| Ok("not kept in a dry run".into()))?;
             let world = self.ledger.world();
-            let (plan, _) = self.plan_with(&world, environment, &request, self.ledger.now())?;
-            return Ok(OperationAnswer { plan: Some(plan), operation: None });
+            let decided = self.plan_with(actor, &world, environment, &request, self.ledger.now());
+            return match decided {
+                Ok(decided) => Ok(OperationAnswer { plan: Some(decided.plan), operation: None }),
+                Err(Undecided::OnlyTakesBack(operation)) => {
+                    Ok(OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) })
+                }
+                Err(Undecided::Problem(problem)) => Err(*problem),
+            };
         }
         if takes_back(&request)
             && let Some(answer) = self.take_back(actor, environment, &request.reason)?
@@ -58,36 +65,55 @@ impl Control {
         // A refused intent leaves no secret value behind.
         let mut rehearsal = request.clone();
         note_secrets(&mut rehearsal.intent, &secrets, |_| Ok(String::new()))?;
-        self.plan_with(&self.ledger.world(), environment, &rehearsal, self.ledger.now())?;
+        match self.plan_with(actor, &self.ledger.world(), environment, &rehearsal, self.ledger.now()) {
+            Ok(_) => {}
+            Err(Undecided::Problem(problem)) => return Err(*problem),
+            Err(Undecided::OnlyTakesBack(_)) => return self.only_take_back(actor, environment, &request),
+        }
         note_secrets(&mut request.intent, &secrets, |value| {
             self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
         })?;
         let operation = tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
-                let (plan, released) = self.plan_with(world, environment, &request, now)?;
+                let decided = self.plan_with(actor, world, environment, &request, now);
+                let Decided { plan, released, ended } = decided.map_err(Undecided::into_problem)?;
                 let operation = begin(world, actor, environment, &request, plan, now);
                 let begun = Event::OperationBegun { operation: Box::new(operation.clone()) };
                 let released = released
                     .into_iter()
                     .map(|version| Event::HoldReleased { environment: environment.clone(), version });
-                Ok((released.chain([begun]).collect(), operation))
+                Ok((released.chain(ended).chain([begun]).collect(), operation))
             })
         })?;
         Ok(OperationAnswer { plan: Some(operation.plan.clone()), operation: Some(operation) })
     }
 
-    /// Plans on a world; returns the holds that are released with it.
+    /// Takes back what is in the way of going back to where the environment is without it.
+    fn only_take_back(
+        &self,
+        actor: &Actor,
+        environment: &EnvironmentName,
+        request: &OperationRequest,
+    ) -> Result<OperationAnswer, Problem> {
+        let over = || {
+            Problem::new(ErrorCode::Conflict, "what was under way is over").with_hint("run the command again")
+        };
+        self.take_back(actor, environment, &request.reason)?.ok_or_else(over)
+    }
+
+    /// Plans on a world.
     fn plan_with(
         &self,
+        actor: &Actor,
         world: &World,
         environment: &EnvironmentName,
         request: &OperationRequest,
         now: Timestamp,
-    ) -> Result<(Plan, Vec<VersionRef>), Problem> {
+    ) -> Result<Decided, Undecided> {
         if let Some(refusal) =
             request.expect.and_then(|expect| unexpected(world, environment, &request.intent, expect))
         {
-            return Err(self.refused(world, &request.intent, environment, &[refusal], now));
+            return Err(self.refused(world, &request.intent, environment, &[refusal], now).into());
         }
         let mut world = world.clone();
         let released = match request.holds {
@@ -95,17 +121,28 @@ impl Control {
             HoldHandling::Release => release_all(&mut world, environment, &request.intent),
         };
         let intent = self.with_instances(&world, environment, &request.intent)?;
-        let mut plan = plan(
-            Relation { world: &world, contracts: &self.stored_contracts() },
-            environment,
-            &intent,
-            request.strategy.as_ref(),
-            now,
-        )
-        .map_err(|refusals| self.refused(&world, &request.intent, environment, &refusals, now))?;
+        let contracts = self.stored_contracts();
+        let relation = Relation { world: &world, contracts: &contracts };
+        let strategy = request.strategy.as_ref();
+        let planned = match request.under_way {
+            UnderWay::Respect => plan(relation, environment, &intent, strategy, now)
+                .map(|plan| Interruption { events: Vec::new(), plan }),
+            UnderWay::TakeBack => interrupt(relation, environment, &intent, strategy, (actor, now)),
+        };
+        let Interruption { events: ended, mut plan } = match planned {
+            Ok(planned) => planned,
+            Err(refusals) => {
+                let only = matches!(refusals[..], [Refusal::NothingToDo { .. }]);
+                let takes_back = only && request.under_way == UnderWay::TakeBack;
+                return Err(match to_take_back(&world, environment).filter(|_| takes_back) {
+                    Some(operation) => Undecided::OnlyTakesBack(operation),
+                    None => self.refused(&world, &request.intent, environment, &refusals, now).into(),
+                });
+            }
+        };
         plan.leaving = request.leaving.unwrap_or(plan.leaving);
         self.check_artifacts(&world, &plan)?;
-        Ok((plan, released))
+        Ok(Decided { plan, released, ended })
     }
 
     /// Makes a problem of refusals, with how long to wait where time alone helps against all of them.
@@ -151,7 +188,7 @@ impl Control {
         environment: &EnvironmentName,
         reason: &str,
     ) -> Result<Option<OperationAnswer>, Problem> {
-        let under_way = |world: &World| world.environment(environment).and_then(|e| e.operation.clone());
+        let under_way = |world: &World| to_take_back(world, environment);
         if self.under_way(environment).is_none() {
             return Ok(None);
         }
@@ -177,7 +214,7 @@ impl Control {
     }
 
     fn under_way(&self, environment: &EnvironmentName) -> Option<Arc<Operation>> {
-        self.ledger.world().environment(environment)?.operation.clone()
+        to_take_back(&self.ledger.world(), environment)
     }
 
     fn find_operation(&self, id: OperationId) -> Option<Arc<Operation>> {
@@ -203,7 +240,7 @@ impl Control {
             .values()
             .flat_map(|environment| {
                 let settled = environment.operations.iter().rev().take(MAX_LISTED);
-                environment.operation.iter().chain(settled).cloned().collect::<Vec<_>>()
+                environment.under_way().chain(settled).cloned().collect::<Vec<_>>()
             })
             .collect();
         all.sort_by_key(|operation| std::cmp::Reverse(operation.id));
@@ -235,6 +272,46 @@ impl Control {
     }
 }
 
+/// What is decided of a request.
+struct Decided {
+    plan: Plan,
+    /// The holds that are released with it.
+    released: Vec<VersionRef>,
+    /// What ends everything that is in its way.
+    ended: Vec<Event>,
+}
+
+/// Why nothing is decided.
+enum Undecided {
+    Problem(Box<Problem>),
+    /// Taking back what is in the way is all there is to do.
+    OnlyTakesBack(Arc<Operation>),
+}
+
+impl From<Problem> for Undecided {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
+    }
+}
+
+impl Undecided {
+    fn into_problem(self) -> Problem {
+        match self {
+            Self::Problem(problem) => *problem,
+            Self::OnlyTakesBack(operation) => {
+                let detail = format!("operation {} came in the way meanwhile", operation.id);
+                Problem::new(ErrorCode::Conflict, detail).with_hint("run the command again")
+            }
+        }
+    }
+}
+
+/// The operation that `undo` takes back: the one that moves services, or else the newest.
+fn to_take_back(world: &World, environment: &EnvironmentName) -> Option<Arc<Operation>> {
+    let environment = world.environment(environment)?;
+    environment.operation.as_ref().or_else(|| environment.beside.last()).cloned()
+}
+
 /// Who undoes a baseline that was looked at does not mean what somebody else has begun since: that is refused.
 fn takes_back(request: &OperationRequest) -> bool {
     request.intent == Intent::Undo && request.expect.is_none()
@@ -244,6 +321,9 @@ fn check_request(request: &OperationRequest) -> Result<(), Problem> {
     if request.reason.len() > MAX_REASON_BYTES {
         let detail = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
         return Err(Problem::new(ErrorCode::BadRequest, detail));
+    }
+    if request.under_way == UnderWay::TakeBack && !request.intent.goes_back() {
+        return Err(Problem::new(ErrorCode::BadRequest, "only going back takes back what is in the way"));
     }
     let Intent::Configure { set, .. } = &request.intent else {
         return if request.secrets.is_empty() {

@@ -44,8 +44,10 @@ impl Control {
     }
 
     pub(crate) fn start_reconciler(self: &Arc<Self>, name: EnvironmentName) {
-        let control = Arc::clone(self);
-        self.spawn(async move { control.reconcile(&name).await });
+        if lock(&self.reconciled).insert(name.clone()) {
+            let control = Arc::clone(self);
+            self.spawn(async move { control.reconcile(&name).await });
+        }
     }
 
     /// Adds to the clock what it is behind the wall clock.
@@ -72,6 +74,9 @@ impl Control {
         loop {
             world.borrow_and_update();
             instances.borrow_and_update();
+            if self.world_lacks(name) {
+                return self.forget_environment(name).await;
+            }
             let pause = self.settle(name).await;
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -81,6 +86,27 @@ impl Control {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// Tells whether an environment was removed; then its reconciler is over, and another begins with one of the same name.
+    fn world_lacks(&self, name: &EnvironmentName) -> bool {
+        let mut reconciled = lock(&self.reconciled);
+        let lacks = self.ledger.world().environment(name).is_none();
+        if lacks {
+            reconciled.remove(name);
+        }
+        lacks
+    }
+
+    /// Ends what an environment had that was removed: its gateway listens no more, and what is left of its instances goes.
+    async fn forget_environment(&self, name: &EnvironmentName) {
+        for (_, address) in self.gateway.listening().into_iter().filter(|(of, _)| of == name) {
+            self.gateway.unlisten(name, address);
+        }
+        for instance in self.instances_of(name) {
+            self.forget_instance(&instance.id).await;
+        }
+        tracing::info!(environment = %name, "the environment was removed");
     }
 
     /// Takes steps until there is nothing to do; returns how long to wait.
@@ -212,7 +238,7 @@ fn pause(look: Look<'_>) -> Duration {
     let Look { environment, observed, now, .. } = look;
     let draining =
         observed.unrouted_since.keys().any(|id| observed.in_flight.get(id).is_some_and(|&count| count > 0));
-    let watching = environment.operation.is_some();
+    let watching = environment.under_way().next().is_some();
     let longest = if draining || watching { DRAIN_PAUSE } else { LONGEST_PAUSE };
     let next = next_look(look).map(|at| Duration::from_millis(at.since_ms(now)));
     next.map_or(longest, |next| next.clamp(Duration::from_millis(1), longest))

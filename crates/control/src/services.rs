@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockstep_api::types::{EarlierSummary, NextStage, ServiceView, VersionSummary, VersionView};
+use lockstep_api::types::{
+    EarlierSummary, NextStage, RemoveRequest, ServiceView, VersionSummary, VersionView,
+};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::repository_address;
 use lockstep_domain::service::{EarlierRelease, Service, Source, Version};
@@ -23,7 +25,8 @@ impl Control {
     #[must_use]
     pub fn services(&self) -> Vec<ServiceView> {
         let world = self.ledger.world();
-        world.services.values().map(|service| view(&world, service)).collect()
+        let all = world.services.values().filter(|service| service.removed.is_none());
+        all.map(|service| view(&world, service)).collect()
     }
 
     /// Shows a service.
@@ -73,7 +76,10 @@ impl Control {
                 return Err(Problem::new(ErrorCode::Refused, detail).with_hint("lockstep lifecycle list"));
             }
             let same = known.is_some_and(|k| {
-                k.source == *source && k.owner.as_deref() == owner && k.lifecycle == lifecycle
+                k.removed.is_none()
+                    && k.source == *source
+                    && k.owner.as_deref() == owner
+                    && k.lifecycle == lifecycle
             });
             let registered = Event::ServiceRegistered {
                 service: name.clone(),
@@ -100,6 +106,26 @@ impl Control {
         let known = world.services.get(name).map(|known| known.lifecycle.clone());
         let default = || DEFAULT_LIFECYCLE.parse().expect("the name of the default lifecycle is valid");
         wanted.cloned().or(known).unwrap_or_else(default)
+    }
+
+    /// Removes a service that runs nowhere. Its versions stay, for whoever registers it again: a number is never given twice.
+    ///
+    /// # Errors
+    /// When it does not exist, or runs somewhere.
+    pub fn remove_service(
+        &self,
+        actor: &Actor,
+        name: &ServiceName,
+        request: &RemoveRequest,
+    ) -> Result<(), Problem> {
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                find(world, name)?;
+                check_unused(world, name)?;
+                let reason = request.reason.clone();
+                Ok((vec![Event::ServiceRemoved { service: name.clone(), reason }], ()))
+            })
+        })
     }
 
     /// Shows a version.
@@ -147,7 +173,7 @@ pub(crate) fn find<'a>(world: &'a World, name: &ServiceName) -> Result<&'a Arc<S
             "lockstep services, or register it: lockstep service add PATH",
         )
     };
-    world.services.get(name).ok_or_else(missing)
+    world.service(name).ok_or_else(missing)
 }
 
 pub(crate) fn find_version<'a>(
@@ -157,6 +183,20 @@ pub(crate) fn find_version<'a>(
     find(world, &reference.service)?;
     let hint = format!("lockstep show {}", reference.service);
     world.version(reference).ok_or_else(|| not_found(format!("there is no version `{reference}`"), &hint))
+}
+
+/// A service that runs somewhere, or is on its way there, is taken out of there first.
+fn check_unused(world: &World, name: &ServiceName) -> Result<(), Problem> {
+    for environment in world.environments.values() {
+        let moved = environment.under_way().any(|operation| operation.touches().contains(name));
+        if environment.entries().contains_key(name) || moved {
+            let place = &environment.name;
+            let detail = format!("`{name}` runs in `{place}`, or is on its way there");
+            let hint = format!("take it out first: lockstep remove {name} --env {place}");
+            return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn view(world: &World, service: &Service) -> ServiceView {

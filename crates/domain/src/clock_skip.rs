@@ -24,6 +24,7 @@ fn environment(environment: &Arc<Environment>, ms: u64) -> Arc<Environment> {
     if let Some(operation) = &mut moved.operation {
         move_operation(Arc::make_mut(operation), ms);
     }
+    moved.beside.iter_mut().for_each(|operation| move_operation(Arc::make_mut(operation), ms));
     Arc::new(moved)
 }
 

@@ -1,5 +1,6 @@
 //! An environment: its settings, its line of baselines, its configurations, and the operation under way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
@@ -78,8 +79,11 @@ pub struct Environment {
     /// Instances that are to end whatever their arm is wanted for, the newest last.
     #[serde(default)]
     pub dismissed: Vector<InstanceId>,
-    /// The operation under way.
+    /// The operation under way that moves services.
     pub operation: Option<Arc<Operation>>,
+    /// Operations under way that move nothing, beside it: they scale and restart other services than the ones it moves.
+    #[serde(default)]
+    pub beside: Vector<Arc<Operation>>,
     /// Operations that are over, oldest first.
     pub operations: Vector<Arc<Operation>>,
 }
@@ -111,6 +115,7 @@ impl Environment {
             warm: OrdMap::new(),
             dismissed: Vector::new(),
             operation: None,
+            beside: Vector::new(),
             operations: Vector::new(),
         }
     }
@@ -149,10 +154,28 @@ impl Environment {
         self.entries().get(service).map_or_else(|| self.newest_configuration(service), |entry| entry.config)
     }
 
+    /// Goes through the operations under way; the one that moves services comes first.
+    pub fn under_way(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        self.operation.iter().chain(&self.beside)
+    }
+
+    /// Returns the operations under way that a plan cannot begin beside: baselines are a line, so one moves services at a
+    /// time, and nobody else touches a service that it touches.
+    pub fn in_the_way<'a>(
+        &'a self,
+        touched: &'a BTreeSet<ServiceName>,
+        moves: bool,
+    ) -> impl Iterator<Item = &'a Arc<Operation>> {
+        self.under_way().filter(move |operation| {
+            let both_move = moves && !operation.plan.moves_nothing();
+            both_move || !operation.touches().is_disjoint(touched)
+        })
+    }
+
     /// Finds an operation of this environment.
     #[must_use]
     pub fn find_operation(&self, id: OperationId) -> Option<&Arc<Operation>> {
-        let current = self.operation.as_ref().filter(|operation| operation.id == id);
+        let current = self.under_way().find(|operation| operation.id == id);
         current.or_else(|| {
             let index = self.operations.binary_search_by_key(&id, |operation| operation.id).ok()?;
             self.operations.get(index)
@@ -175,8 +198,7 @@ impl Environment {
     #[must_use]
     pub fn is_to_be_replaced(&self, instance: &InstanceId) -> bool {
         let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
-        let restarts = self.operation.as_ref().filter(preparing).map(|operation| &operation.plan.restarts);
-        restarts.is_some_and(|restarts| restarts.contains(instance))
+        self.under_way().filter(preparing).any(|operation| operation.plan.restarts.contains(instance))
     }
 
     /// Adds a configuration. Folding only.
@@ -230,20 +252,42 @@ impl Environment {
 
     /// Adds to what was seen of the operation under way. Folding only.
     pub(crate) fn prove(&mut self, id: OperationId, proof: &str) {
-        if let Some(operation) = self.operation.as_mut().filter(|operation| operation.id == id) {
-            Arc::make_mut(operation).prove(proof);
+        if let Some(operation) = self.find_under_way(id) {
+            operation.prove(proof);
         }
     }
 
     /// Changes the phase of the operation under way. Folding only.
     pub(crate) fn set_phase(&mut self, id: OperationId, phase: Phase) -> bool {
-        match &mut self.operation {
-            Some(operation) if operation.id == id => {
-                Arc::make_mut(operation).phase = phase;
-                true
-            }
-            _ => false,
+        self.find_under_way(id).map(|operation| operation.phase = phase).is_some()
+    }
+
+    /// Lets an operation be under way. Folding only.
+    pub(crate) fn begin_operation(&mut self, operation: Arc<Operation>) {
+        if operation.plan.moves_nothing() {
+            self.beside.push_back(operation);
+        } else {
+            self.operation = Some(operation);
         }
+    }
+
+    /// Puts an operation that is over to those before it, in the order of their numbers. Folding only.
+    pub(crate) fn settle_operation(&mut self, id: OperationId) -> Option<Arc<Operation>> {
+        let beside = self.beside.iter().position(|operation| operation.id == id);
+        let settled = match beside {
+            Some(index) => self.beside.remove(index),
+            None => self.operation.take_if(|operation| operation.id == id)?,
+        };
+        let place =
+            self.operations.iter().rposition(|operation| operation.id < id).map_or(0, |last| last + 1);
+        self.operations.insert(place, Arc::clone(&settled));
+        Some(settled)
+    }
+
+    fn find_under_way(&mut self, id: OperationId) -> Option<&mut Operation> {
+        let found =
+            self.operation.iter_mut().chain(self.beside.iter_mut()).find(|operation| operation.id == id);
+        found.map(Arc::make_mut)
     }
 }
 

@@ -91,6 +91,22 @@ pub enum Event {
         /// The releases by their numbers.
         releases: BTreeMap<VersionNumber, EarlierRelease>,
     },
+    /// A service was removed. Its versions stay what they are, for whoever registers it again.
+    ServiceRemoved {
+        /// Its name.
+        service: ServiceName,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+    /// An environment was removed, with its history, configurations and holds.
+    EnvironmentRemoved {
+        /// Its name.
+        environment: EnvironmentName,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
     /// A version was cut.
     VersionRecorded {
         /// Whose.
@@ -266,6 +282,7 @@ impl Event {
         match self {
             Self::EnvironmentCreated { environment, .. }
             | Self::EnvironmentChanged { environment, .. }
+            | Self::EnvironmentRemoved { environment, .. }
             | Self::WavePrepared { environment, .. }
             | Self::WaveShifted { environment, .. }
             | Self::OperationReverting { environment, .. }
@@ -286,6 +303,7 @@ impl Event {
             | Self::BranchPolicyDefined { .. }
             | Self::ServiceRegistered { .. }
             | Self::EarlierReleasesTaken { .. }
+            | Self::ServiceRemoved { .. }
             | Self::VersionRecorded { .. }
             | Self::EvidenceAdded { .. }
             | Self::Approved { .. }
@@ -308,6 +326,8 @@ impl Event {
             | Self::EnvironmentChanged { .. }
             | Self::ServiceRegistered { .. }
             | Self::EarlierReleasesTaken { .. }
+            | Self::ServiceRemoved { .. }
+            | Self::EnvironmentRemoved { .. }
             | Self::Approved { .. }
             | Self::StageChanged { .. }
             | Self::OperationBegun { .. }

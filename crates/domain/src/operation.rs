@@ -1,5 +1,6 @@
 //! Operations: one recorded change of an environment, its plan, and how far it has come.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -40,6 +41,16 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// Returns every service whose instances, configuration or number it changes.
+    #[must_use]
+    pub fn touches(&self) -> BTreeSet<ServiceName> {
+        let restarted = match &self.intent {
+            Intent::Restart { service, .. } => Some(service),
+            _ => None,
+        };
+        self.plan.touches().chain(restarted).cloned().collect()
+    }
+
     /// Adds what let a wave pass. Folding only.
     pub(crate) fn prove(&mut self, proof: &str) {
         if !proof.is_empty() {
@@ -88,6 +99,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Tells whether it leads to no other baseline.
+    #[must_use]
+    pub fn moves_nothing(&self) -> bool {
+        self.moves().next().is_none()
+    }
+
+    fn touches(&self) -> impl Iterator<Item = &ServiceName> {
+        let moved = self.moves().map(|part| &part.service);
+        let configured = self.new_configurations().map(|new| &new.service);
+        moved.chain(configured).chain(self.replicas.iter().map(|new| &new.service))
+    }
+
     /// Goes through all configurations that are recorded with it.
     pub fn new_configurations(&self) -> impl Iterator<Item = &NewConfiguration> {
         self.configuration.iter().chain(&self.replaced)

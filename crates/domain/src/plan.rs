@@ -4,6 +4,7 @@
 
 mod along;
 mod check;
+pub mod interrupt;
 pub mod order;
 mod refusal;
 mod resolve;
@@ -53,15 +54,9 @@ fn plan_alone(
     let Some(environment) = world.environment(environment) else {
         return Err(vec![Refusal::NoEnvironment(environment.clone())]);
     };
-    let mut refusals = busy(environment);
-    let resolved = match resolve::resolve(world, environment, intent) {
-        Ok(resolved) => resolved,
-        Err(more) => {
-            refusals.extend(more);
-            return Err(refusals);
-        }
-    };
+    let resolved = resolve::resolve(world, environment, intent)?;
     let changes = difference(environment.entries(), &resolved.target);
+    let mut refusals = busy(environment, intent, &resolved, &changes);
     if changes.is_empty() && resolved.changes_nothing_else() {
         refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
         return Err(refusals);
@@ -104,13 +99,26 @@ pub fn unexpected(
     Some(Refusal::Unexpected { environment, expected, current, made_by: made_by.map(Box::new) })
 }
 
-fn busy(environment: &Environment) -> Vec<Refusal> {
-    let refusal = environment.operation.as_ref().map(|operation| Refusal::Busy {
+/// What is under way in the same services, and what else moves services: baselines are a line.
+fn busy(
+    environment: &Environment,
+    intent: &Intent,
+    resolved: &Resolved,
+    changes: &[EntryChange],
+) -> Vec<Refusal> {
+    let asked = match intent {
+        Intent::Scale { service, .. } | Intent::Restart { service, .. } => Some(service),
+        Intent::Configure { service, .. } => Some(service),
+        _ => None,
+    };
+    let touched = changes.iter().map(|change| &change.service).chain(asked).cloned().collect();
+    let moves = !changes.is_empty() || resolved.changes_nothing_else();
+    let in_the_way = environment.in_the_way(&touched, moves).map(|operation| Refusal::Busy {
         environment: environment.name.clone(),
         operation: operation.id,
         intent: operation.intent.to_string(),
     });
-    refusal.into_iter().collect()
+    in_the_way.collect()
 }
 
 fn choose_strategy(

@@ -84,9 +84,9 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
-    if let Some(operation) = &look.environment.operation {
-        events.extend(progress(look, operation));
-    }
+    // One operation a look: what the next one does rests on what was recorded of this one.
+    let mut progress = look.environment.under_way().map(|operation| progress(look, operation));
+    events.extend(progress.find(|events| !events.is_empty()).into_iter().flatten());
     actions.extend((!events.is_empty()).then_some(Action::Record { events }));
     actions
 }
@@ -95,7 +95,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
 #[must_use]
 pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let Look { environment, observed, now, .. } = look;
-    let operation = environment.operation.as_ref().and_then(|operation| match operation.phase {
+    let operations = environment.under_way().filter_map(|operation| match operation.phase {
         Phase::Shifted { wave, step, since } => {
             let step = operation.plan.steps_of(wave).get(step).copied()?;
             Some(since.max(observed.counting_since).plus_ms(step.bake_ms))
@@ -113,8 +113,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let drains = observed.unrouted_since.values().map(|since| since.plus_ms(DRAIN_TIMEOUT_MS));
     let ends = observed.instances.iter().filter_map(|instance| given_up_at(look.world, instance));
     let ends = ends.chain(stay::next_proof(look.world, environment, observed));
-    let all =
-        operation.into_iter().chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
+    let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
 }
 

@@ -35,6 +35,9 @@ pub struct Service {
     /// Its releases from before it was registered: their numbers are not given again, and the next one goes on from them.
     #[serde(default)]
     pub earlier: OrdMap<VersionNumber, EarlierRelease>,
+    /// Since when it is removed: its name stands for nothing until it is registered again, and its numbers stay given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Timestamp>,
 }
 
 /// A release from before the service was registered, as a tag tells it.

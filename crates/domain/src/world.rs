@@ -25,7 +25,7 @@ use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 2;
+pub const WORLD_FORMAT: u32 = 3;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -115,6 +115,7 @@ impl World {
                     registered,
                     versions,
                     earlier,
+                    removed: None,
                 };
                 self.services.insert(service.name.clone(), Arc::new(service));
                 Ok(())
@@ -125,6 +126,16 @@ impl World {
                 Arc::make_mut(known).earlier.extend(releases.clone());
                 Ok(())
             }
+            Event::ServiceRemoved { service, .. } => {
+                let known =
+                    self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
+                Arc::make_mut(known).removed = Some(at);
+                Ok(())
+            }
+            Event::EnvironmentRemoved { environment, .. } => match self.environments.remove(environment) {
+                Some(_) => Ok(()),
+                None => Err(format!("no environment `{environment}`")),
+            },
             Event::VersionRecorded { service, version } => self.record_version(service, version),
             Event::EvidenceAdded { version, evidence } => self.with_version(version, |version| {
                 version.evidence.push(evidence.clone());
@@ -191,7 +202,8 @@ impl World {
             return Err(format!("operation {} was expected, not {}", self.operations + 1, operation.id));
         }
         self.with_environment(&operation.environment, |environment| {
-            if let Some(busy) = &environment.operation {
+            let moves = !operation.plan.moves_nothing();
+            if let Some(busy) = environment.in_the_way(&operation.touches(), moves).next() {
                 return Err(format!("operation {} is under way", busy.id));
             }
             let current = environment.baselines.current().number;
@@ -207,7 +219,7 @@ impl World {
             if let Some(new) = &operation.plan.replicas {
                 environment.replicas.insert(new.service.clone(), new.replicas);
             }
-            environment.operation = Some(Arc::new(operation.clone()));
+            environment.begin_operation(Arc::new(operation.clone()));
             Ok(())
         })?;
         self.operations = operation.id.0;
@@ -265,6 +277,12 @@ impl World {
         self.environments.get(name)
     }
 
+    /// Returns a service that was not removed.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
+        self.services.get(name).filter(|service| service.removed.is_none())
+    }
+
     /// Returns a version.
     #[must_use]
     pub fn version(&self, reference: &VersionRef) -> Option<&Arc<Version>> {
@@ -308,14 +326,14 @@ fn finish(
     baseline: u64,
     at: Timestamp,
 ) -> Result<(), String> {
-    let moves =
-        environment.operation.as_ref().is_some_and(|operation| operation.plan.moves().next().is_some());
+    let under_way = environment.under_way().find(|operation| operation.id == id);
+    let moves = under_way.is_some_and(|operation| !operation.plan.moves_nothing());
     let expected = environment.baselines.current().number + u64::from(moves);
     if baseline != expected {
         return Err(format!("baseline {expected} was expected, not {baseline}"));
     }
     advance(environment, id, Phase::Done { baseline, at })?;
-    let operation = environment.operation.take().expect("`advance` found the operation");
+    let operation = environment.settle_operation(id).expect("`advance` found the operation");
     for arm in operation.plan.moves().filter_map(Move::to_arm) {
         environment.warm.remove(&arm);
     }
@@ -325,23 +343,22 @@ fn finish(
     if moves {
         environment.baselines.push(id, at, operation.plan.target.clone());
     }
-    environment.operations.push_back(operation);
     Ok(())
 }
 
 fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> Result<(), String> {
-    let reverted = match environment.operation.as_ref().map(|operation| &operation.phase) {
+    let under_way = environment.under_way().find(|operation| operation.id == id);
+    let reverted = match under_way.map(|operation| &operation.phase) {
         Some(Phase::Reverting { cause, blamed, .. }) => {
             Phase::Reverted { cause: cause.clone(), blamed: blamed.clone(), at }
         }
         _ => return Err(format!("operation {id} is not being taken back")),
     };
     advance(environment, id, reverted)?;
-    let replicas = environment.operation.as_ref().and_then(|operation| operation.plan.replicas.clone());
-    if let Some(new) = replicas {
+    let operation = environment.settle_operation(id);
+    if let Some(new) = operation.and_then(|operation| operation.plan.replicas.clone()) {
         environment.replicas.insert(new.service, new.before);
     }
-    environment.operations.extend(environment.operation.take());
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
     CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
     GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, RevokeRequest, Revoked, ServiceView, SettingsChange, StageRequest,
-    VersionView, WaysBack,
+    RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceView, SettingsChange,
+    StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -150,6 +150,26 @@ pub(crate) async fn change_environment(
 
 pub(crate) async fn history(State(control): App, At(name): At<EnvironmentName>) -> Answer<History> {
     Ok(Json(control.history(&name)?))
+}
+
+pub(crate) async fn remove_environment(
+    State(control): App,
+    By(actor): By,
+    At(name): At<EnvironmentName>,
+    Body(body): Body<RemoveRequest>,
+) -> Answer<Vec<EnvironmentSummary>> {
+    control.remove_environment(&actor, &name, &body)?;
+    Ok(Json(control.environments()))
+}
+
+pub(crate) async fn remove_service(
+    State(control): App,
+    By(actor): By,
+    At(name): At<ServiceName>,
+    Body(body): Body<RemoveRequest>,
+) -> Answer<Vec<ServiceView>> {
+    control.remove_service(&actor, &name, &body)?;
+    Ok(Json(control.services()))
 }
 
 #[derive(Debug, Deserialize)]

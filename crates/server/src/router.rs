@@ -59,6 +59,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/can-deploy/{service}/{version}", get(compat::can_deploy)),
         ("/environments/{environment}/can-roll-back/{service}", get(compat::can_roll_back)),
         ("/environments/{environment}/history", get(handlers::history)),
+        ("/environments/{environment}/remove", post(handlers::remove_environment)),
+        ("/services/{service}/remove", post(handlers::remove_service)),
         ("/environments/{environment}/ways-back", get(handlers::ways_back)),
         ("/environments/{environment}/diff", get(handlers::diff)),
         ("/environments/{environment}/configurations/{service}/revocations", post(handlers::revoke)),

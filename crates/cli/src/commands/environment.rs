@@ -2,10 +2,11 @@
 
 use std::str::FromStr;
 
-use lockstep_api::types::{CreateEnvironment, EnvironmentView, SettingsChange};
+use lockstep_api::types::{CreateEnvironment, EnvironmentView, RemoveRequest, SettingsChange};
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
 use lockstep_domain::{CallAddress, EnvironmentName, StageName};
 
+use crate::confirm::ConfirmOption;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::strategy;
@@ -31,6 +32,7 @@ pub(crate) struct Args {
 enum EnvironmentCommand {
     Create(CreateArgs),
     Set(SetArgs),
+    Remove(RemoveArgs),
 }
 
 /// Creates an environment.
@@ -66,6 +68,38 @@ struct SetArgs {
     name: EnvironmentName,
     #[command(flatten)]
     settings: SettingsOptions,
+}
+
+/// Removes an environment that runs nothing.
+///
+/// Its history, its configurations and its holds go with it, and nothing brings them back; versions stay. Take its services out first:
+/// `lockstep rollback NAME --to 0`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep environment remove review-17 --yes")]
+struct RemoveArgs {
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    name: EnvironmentName,
+    /// Why, for the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    #[command(flatten)]
+    confirm: ConfirmOption,
+}
+
+impl RemoveArgs {
+    fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let history = ctx.client.history(&self.name)?;
+        let (baselines, held) = (history.baselines.len(), ctx.client.environment(&self.name)?.holds.len());
+        self.confirm.ask(&format!(
+            "this removes environment {} with its history ({baselines} baselines), its configurations with their secrets, \
+             and {held} holds",
+            self.name
+        ))?;
+        let left = ctx.client.remove_environment(&self.name, &RemoveRequest { reason: self.reason })?;
+        let name = self.name;
+        ctx.out.show(&left, |_, style| format!("{}: environment {name} is removed\n", style.good("done")))
+    }
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -153,6 +187,7 @@ impl Args {
                 }
                 ctx.client.change_environment(&args.name, &change)?
             }
+            EnvironmentCommand::Remove(args) => return args.run(ctx),
         };
         ctx.out.show(&view, settings_text)
     }

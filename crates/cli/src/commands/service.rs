@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_api::types::{EarlierSummary, KnownService, Mode, RegisterService, ServiceView};
+use lockstep_api::types::{EarlierSummary, KnownService, Mode, RegisterService, RemoveRequest, ServiceView};
 use lockstep_domain::branch::BranchPattern;
 use lockstep_domain::service::Source;
-use lockstep_domain::{StageName, repository_address};
+use lockstep_domain::{ServiceName, StageName, repository_address};
 
+use crate::confirm::ConfirmOption;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::style::{Style, printable};
@@ -26,6 +27,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Subcommand)]
 enum ServiceCommand {
     Add(AddArgs),
+    Remove(RemoveArgs),
 }
 
 /// Registers a service from its git repository.
@@ -64,9 +66,44 @@ struct AddArgs {
     yes: bool,
 }
 
+/// Removes a service that runs nowhere.
+///
+/// Its name stands for nothing after that: nothing of it is released or deployed, and baselines with it cannot be gone back to. Its
+/// versions stay, because a number is never given twice: `lockstep service add` brings them back with it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep service remove orders --yes")]
+struct RemoveArgs {
+    /// The service.
+    #[arg(value_name = "SERVICE")]
+    service: ServiceName,
+    /// Why, for the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    #[command(flatten)]
+    confirm: ConfirmOption,
+}
+
+impl RemoveArgs {
+    fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let view = ctx.client.service(&self.service)?;
+        let name = self.service;
+        self.confirm.ask(&format!(
+            "this removes service {name} from {}: its {} versions cannot be deployed any more, and baselines that have it cannot be \
+             gone back to, until it is added again",
+            view.source.repository,
+            view.versions.len()
+        ))?;
+        let left = ctx.client.remove_service(&name, &RemoveRequest { reason: self.reason })?;
+        ctx.out.show(&left, |_, style| format!("{}: service {name} is removed\n", style.good("done")))
+    }
+}
+
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let ServiceCommand::Add(args) = self.command;
+        let args = match self.command {
+            ServiceCommand::Add(args) => args,
+            ServiceCommand::Remove(args) => return args.run(ctx),
+        };
         let source = source(&args.repository, args.folder)?;
         let known = if args.moves { KnownService::Moves } else { KnownService::Stays };
         let mode = if args.from_tags.is_some() && !args.yes { Mode::DryRun } else { Mode::Execute };

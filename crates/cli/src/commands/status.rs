@@ -46,7 +46,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     let title = style.strong(view.name.as_str());
     let mut text = format!("{title}  baseline {}, {}", view.baseline, style.ago(view.baseline_since));
     let _ = writeln!(text, ", gateway {}", printable(&view.gateway));
-    if let Some(operation) = &view.operation {
+    for operation in view.operation.iter().chain(&view.beside) {
         let under_way = style.warn("under way:");
         let (id, intent) = (operation.id, printable(&operation.intent.to_string()).into_owned());
         let _ = writeln!(text, "  {under_way} operation {id}, {intent} (lockstep watch {id})");
@@ -222,6 +222,7 @@ mod tests {
             baseline_since: Timestamp(0),
             services: vec![service],
             operation: None,
+            beside: Vec::new(),
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
             gateways: vec![GatewayView {
                 gateway: "edge-1".into(),

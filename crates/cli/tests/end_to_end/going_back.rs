@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
+use super::support::eventually;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{Repository, service};
 
@@ -122,4 +123,87 @@ fn what_was_looked_at_is_what_is_changed() {
     assert!(place.run(&["hold", "list", ENVIRONMENT]).lines().count() <= 1, "nobody is to blame");
     let source = format!("{ENVIRONMENT}@0");
     says(&place.fail(&["promote", &source, "staging"], 3), &["runs nothing that could be promoted"]);
+}
+
+/// A second service beside the store, with two versions of which the second runs.
+fn with_other(place: &Place) -> [String; 2] {
+    let repository = place.deployed("other");
+    let first = place.json(&["show", "other"])["versions"][0]["number"].as_str().unwrap().to_owned();
+    let second = next(place, &repository, "other", "two");
+    place.run(&["deploy", &second, "--env", ENVIRONMENT]);
+    [format!("other@{first}"), second]
+}
+
+#[test]
+fn an_emergency_does_not_wait_for_the_canary_of_another_service_and_neither_does_scaling() {
+    let (mut place, [_, second, _]) = store();
+    let [first, left] = with_other(&place);
+    let slow = ["deploy", &second, "--env", ENVIRONMENT, "--steps", "50,100", "--bake", "1h"];
+    let canary = place.begin_operation(&slow);
+    place.run(&["scale", "other", "2", "--env", ENVIRONMENT]);
+    place.run(&["restart", "other", "--env", ENVIRONMENT]);
+    says(&place.fail(&["scale", "store", "2", "--env", ENVIRONMENT], 6), &["is under way"]);
+
+    let back = ["rollback", "other", "--to", number(&first), "--env", ENVIRONMENT];
+    says(&place.fail(&back, 6), &[&format!("operation {canary}"), "is under way"]);
+    let interrupt = [&back[..], &["--interrupt"]].concat();
+    let dry = place.run(&[&interrupt[..], &["--dry-run"]].concat());
+    says(&dry, &[&format!("operation {canary} (deploy {second}, by ann@example.org) is taken back first")]);
+    place.run(&interrupt);
+    assert_eq!(place.settled(canary)["phase"], "reverted");
+    assert_eq!((place.ask("/other").1, place.ask("/store").1), ("one".to_owned(), "one".to_owned()));
+    let held = place.run(&["hold", "list", ENVIRONMENT]);
+    assert!(held.contains(&left) && !held.contains(&second), "{held}");
+
+    // Where taking back is all there is to do, nothing more is done, also when the server is killed in the middle.
+    let canary = place.begin_operation(&slow);
+    let store = ["rollback", "store", "--to", "0.1.0", "--env", ENVIRONMENT, "--interrupt"];
+    let version = place.status()["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["service"] == "store")
+        .unwrap()["entry"]["version"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let store = store.map(|word| if word == "0.1.0" { version.as_str() } else { word });
+    place.run(&[&store[..], &["--no-wait"]].concat());
+    place.kill_server();
+    place.start_server();
+    assert_eq!(place.settled(canary)["phase"], "reverted");
+    assert_eq!(place.ask("/store").1, "one");
+}
+
+#[test]
+fn services_and_environments_can_be_removed_and_say_first_what_goes_with_them() {
+    let (place, [_, second, _]) = store();
+    says(&place.fail(&["service", "remove", "store", "--yes"], 3), &["runs in", "lockstep remove store"]);
+    place.run(&["environment", "create", "review"]);
+    place.run(&["deploy", &second, "--env", "review"]);
+    says(&place.fail(&["environment", "remove", "review", "--yes"], 3), &["runs store", "--to 0"]);
+    place.run(&["rollback", "review", "--to", "0", "--yes"]);
+    let unasked = place.fail(&["environment", "remove", "review"], 3);
+    says(&unasked, &["its history (3 baselines)", "--yes"]);
+    let removed = || place.command(&["environment", "remove", "review", "--yes"]).output().unwrap();
+    eventually("what ran has ended", || removed().status.success().then_some(()));
+    assert!(!place.run(&["environments"]).contains("review"));
+    place.fail(&["status", "review"], 4);
+    // One of the same name begins anew.
+    place.run(&["environment", "create", "review"]);
+    place.run(&["deploy", &second, "--env", "review"]);
+    assert_eq!(place.json(&["history", "review"])["baselines"].as_array().unwrap().len(), 2);
+    place.run(&["rollback", "review", "--to", "0", "--yes"]);
+
+    place.run(&["remove", "store", "--env", ENVIRONMENT]);
+    says(&place.fail(&["service", "remove", "store"], 3), &["3 versions", "--yes"]);
+    place.run(&["service", "remove", "store", "--yes"]);
+    assert!(!place.run(&["services"]).contains("store"));
+    place.fail(&["deploy", &second, "--env", ENVIRONMENT], 4);
+    let back = place.fail(&["rollback", ENVIRONMENT, "--to", "1"], 4);
+    says(&back, &["there is no service `store`"]);
+    place.run(&["service", "add", &place.path("store")]);
+    place.run(&["deploy", &second, "--env", ENVIRONMENT]);
+    let third = place.release_again("store");
+    assert_ne!(third, second, "a number is never given twice");
 }

@@ -30,6 +30,10 @@ pub(crate) fn check(
     let mut refusals = Vec::new();
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };
+        if world.service(&reference.service).is_none() {
+            refusals.push(Refusal::NoService(reference.service.clone()));
+            continue;
+        }
         refusals.extend(held(environment, &reference, resolved.direction));
         if !ran_here(environment, &reference) || resolved.direction == Direction::Forward {
             refusals.extend(stage(world, environment, &reference, now));

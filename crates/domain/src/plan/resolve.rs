@@ -148,7 +148,7 @@ fn deploy(
 
 /// Tells what is missing when a version does not exist.
 fn missing(world: &World, reference: &VersionRef) -> Option<Refusal> {
-    let Some(service) = world.services.get(&reference.service) else {
+    let Some(service) = world.service(&reference.service) else {
         return Some(Refusal::NoService(reference.service.clone()));
     };
     if service.versions.contains_key(&reference.version) {
@@ -353,7 +353,7 @@ fn configure(
     set: &Configuration,
     unset: &[String],
 ) -> Result<Resolved, Vec<Refusal>> {
-    if !world.services.contains_key(service) {
+    if world.service(service).is_none() {
         return Err(vec![Refusal::NoService(service.clone())]);
     }
     let current = environment.configuration_in_force(service);

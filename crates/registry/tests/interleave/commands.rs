@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_domain::fault::{Cause, Fault};
+use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::{Event, InstanceState, Intent, Strategy, VersionRef};
@@ -16,6 +17,8 @@ pub(crate) enum Command {
     Deploy(u64),
     Canary(u64),
     RollBack(u64),
+    /// Goes back, and takes back what is in the way.
+    Interrupt(u64),
     /// Takes back what is under way, or else the newest baseline.
     Undo,
     Remove,
@@ -41,11 +44,12 @@ pub(crate) enum Command {
 }
 
 /// The decisions whose pairs are looked at.
-pub(crate) const ALL: [Command; 21] = [
+pub(crate) const ALL: [Command; 22] = [
     Command::Deploy(2),
     Command::Deploy(1),
     Command::Canary(2),
     Command::RollBack(0),
+    Command::Interrupt(0),
     Command::RollBack(1),
     Command::Undo,
     Command::Remove,
@@ -77,11 +81,12 @@ impl Command {
                     &Intent::RollBackService {
                         service: version.service,
                         to: version.version,
-                        config: lockstep_domain::intent::ConfigChoice::AsItRan,
+                        config: ConfigChoice::AsItRan,
                     },
                     None,
                 );
             }
+            Self::Interrupt(minor) => interrupt(model, minor),
             Self::Undo => undo(model),
             Self::Remove => begin(model, &Intent::Remove { services: vec![version(0).service] }, None),
             Self::Scale(replicas) => {
@@ -135,7 +140,8 @@ fn deploy(minor: u64) -> Intent {
 }
 
 fn undo(model: &mut Model) {
-    match model.ledger.environment().operation.clone() {
+    let environment = model.ledger.environment();
+    match environment.operation.clone().or_else(|| environment.beside.last().cloned()) {
         Some(operation) if matches!(operation.phase, Phase::Reverting { .. }) => {}
         Some(operation) => {
             let revert = revert(&operation, Cause::of_nobody("somebody took it back"));
@@ -143,6 +149,12 @@ fn undo(model: &mut Model) {
         }
         None => begin(model, &Intent::Undo, None),
     }
+}
+
+fn interrupt(model: &mut Model, minor: u64) {
+    let VersionRef { service, version } = version(minor);
+    let intent = Intent::RollBackService { service, to: version, config: ConfigChoice::AsItRan };
+    model.ledger.interrupt(&intent, model.now);
 }
 
 fn configure(model: &mut Model) {

@@ -125,7 +125,7 @@ fn to_rest(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> R
         if idle_rounds < 2 {
             continue;
         }
-        let busy = model.ledger.environment().operation.is_some();
+        let busy = model.ledger.environment().under_way().next().is_some();
         match model.next_look() {
             Some(next) if busy || next <= model.now.plus_ms(SOON_MS) => model.wait_until(next),
             // A moment may have come since the last look.

@@ -9,11 +9,12 @@ use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::operation::Phase;
+use lockstep_domain::plan::interrupt::interrupt;
 use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
-    Actor, CallAddress, Digest, Environment, EnvironmentName, Event, Intent, Operation, OperationId,
+    Actor, CallAddress, Digest, Environment, EnvironmentName, Event, Intent, Operation, OperationId, Plan,
     Recorded, Strategy, Timestamp, VersionNumber, World, plan,
 };
 
@@ -80,6 +81,27 @@ impl Ledger {
         let world = self.world();
         let relation = Relation { world: &world, contracts: &NoContracts };
         let plan = plan(relation, &staging(), intent, strategy, now).ok()?;
+        Some(self.begin_plan(intent, plan, Vec::new(), now))
+    }
+
+    /// Begins to go back, and takes back what is in the way, in one record.
+    pub(crate) fn interrupt(&mut self, intent: &Intent, now: Timestamp) {
+        let world = self.world();
+        let relation = Relation { world: &world, contracts: &NoContracts };
+        let ours = Actor::lockstep();
+        if let Ok(found) = interrupt(relation, &staging(), intent, None, (&ours, now)) {
+            self.begin_plan(intent, found.plan, found.events, now);
+        }
+    }
+
+    fn begin_plan(
+        &mut self,
+        intent: &Intent,
+        plan: Plan,
+        mut before: Vec<Event>,
+        now: Timestamp,
+    ) -> OperationId {
+        let world = self.world();
         let operation = Operation {
             id: OperationId(world.operations + 1),
             environment: staging(),
@@ -92,8 +114,9 @@ impl Ledger {
             proof: String::new(),
         };
         let id = operation.id;
-        self.record(vec![Event::OperationBegun { operation: Box::new(operation) }], now);
-        Some(id)
+        before.push(Event::OperationBegun { operation: Box::new(operation) });
+        self.record(before, now);
+        id
     }
 }
 

@@ -117,7 +117,7 @@ fn standing<'a>(model: &'a Model, arm: &'a Arm) -> impl Iterator<Item = &'a Inst
 /// The promise that is broken, in words.
 pub(crate) fn at_rest(model: &Model) -> Result<(), String> {
     let environment = model.ledger.environment();
-    if let Some(operation) = &environment.operation {
+    if let Some(operation) = environment.under_way().next() {
         return Err(format!("operation {} does not end: {:?}", operation.id, operation.phase));
     }
     for (service, entry) in environment.entries() {
