@@ -14,6 +14,7 @@
 
 mod columns;
 mod line;
+mod looks;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ use crate::latency::latency_bounds;
 use crate::rules::{MAX_CLASSES, MAX_LATENCY_BOUNDS, Plan, Rules};
 use columns::Columns;
 use line::{Arm, Line};
+pub use looks::Looked;
 
 /// Most intervals of a recording: three months of looks of 10 s.
 const MAX_INTERVALS: u64 = 800_000;
@@ -47,6 +49,10 @@ pub struct Mistake {
 pub struct Recording {
     /// The intervals in their order, with those that are missing.
     pub readings: Vec<Reading>,
+    /// The number of the first of them.
+    pub first_interval: u64,
+    /// How long each of them is.
+    pub interval_ms: u64,
     /// The route classes that are named.
     pub classes: Vec<RouteClass>,
     /// The bounds of latency that are named, in milliseconds.
@@ -103,7 +109,7 @@ pub fn read(text: &str, interval_ms: u64) -> Result<Recording, Vec<Mistake>> {
             break;
         }
     }
-    if mistakes.is_empty() { assemble(&columns, intervals, head.0) } else { Err(mistakes) }
+    if mistakes.is_empty() { assemble(&columns, intervals, head.0, interval_ms) } else { Err(mistakes) }
 }
 
 /// An interval while its lines are read.
@@ -141,7 +147,12 @@ fn put(intervals: &mut BTreeMap<u64, Draft>, number: usize, line: Line, lasted_m
     None
 }
 
-fn assemble(columns: &Columns, drafts: BTreeMap<u64, Draft>, head: usize) -> Result<Recording, Vec<Mistake>> {
+fn assemble(
+    columns: &Columns,
+    drafts: BTreeMap<u64, Draft>,
+    head: usize,
+    interval_ms: u64,
+) -> Result<Recording, Vec<Mistake>> {
     let (first, last) = match (drafts.keys().next(), drafts.keys().next_back()) {
         (Some(first), Some(last)) => (*first, *last),
         _ => return Err(vec![mistake(head, "interval", "no line follows the names of the columns")]),
@@ -159,7 +170,8 @@ fn assemble(columns: &Columns, drafts: BTreeMap<u64, Draft>, head: usize) -> Res
         readings.iter().filter_map(counted).flat_map(|it| it.classes.keys().cloned()).collect();
     classes.sort_unstable();
     classes.dedup();
-    Ok(Recording { readings, classes, latency_bounds_ms: columns.latency_bounds() })
+    let latency_bounds_ms = columns.latency_bounds();
+    Ok(Recording { readings, first_interval: first, interval_ms, classes, latency_bounds_ms })
 }
 
 const fn counted(reading: &Reading) -> Option<&Interval> {

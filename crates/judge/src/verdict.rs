@@ -231,6 +231,18 @@ pub struct Beside {
     pub old: Seen,
 }
 
+impl Verdict {
+    /// Names the kind of verdict: `pass`, `fail` or `none`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "pass",
+            Self::Fail(_) => "fail",
+            Self::None(_) => "none",
+        }
+    }
+}
+
 impl Beside {
     pub(crate) fn failures(rules: &Rules, pair: &Pair) -> Self {
         Self::of(pair, |counts| counts.of_classes(&rules.failing))

@@ -3,10 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::counts::Answers;
 use crate::counts::Split;
-use crate::decide::{Bake, Health, Look, decide};
-use crate::evidence::Evidence;
 use crate::quantity::Weight;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, Waiting};
 
 const GOOD: &str = "\u{feff}interval, arm, weight, requests, 5xx, 5xx keys, slower 250\r\n\
                     1,new,5,50,3,1,\r\n1,old,5,950,2,2,7\r\n\r\n4,new,changed,50,0,,\n";
@@ -15,6 +13,7 @@ const GOOD: &str = "\u{feff}interval, arm, weight, requests, 5xx, 5xx keys, slow
 fn a_recording_is_read_with_its_gaps() {
     let recording = read(GOOD, 10_000).unwrap();
     assert_eq!(recording.latency_bounds_ms, [250]);
+    assert_eq!((recording.first_interval, recording.interval_ms), (1, 10_000));
     let [Reading::Counted(first), Reading::Missing, Reading::Missing, Reading::Counted(last)] =
         &recording.readings[..]
     else {
@@ -98,10 +97,27 @@ fn a_bad_version_in_a_recording_fails_as_it_would_have() {
     let lines: String = (0..3).map(|i| line(i, 20)).collect();
     let recording = read(&format!("interval,arm,weight,requests,5xx\n{lines}"), 10_000).unwrap();
     let plan = recording.plan(Rules::default());
-    let mut evidence = Evidence::default();
-    recording.readings.iter().for_each(|reading| evidence.take(&plan, reading));
-    let judged = decide(&plan, &evidence, &Look { health: Health::Ready, bake: Bake::Over });
-    assert!(matches!(judged.verdict, Verdict::Fail(_)), "{judged:?}");
+    let looks: Vec<_> = recording.looks(&plan).collect();
+    assert_eq!(looks.iter().map(|look| look.after_ms).collect::<Vec<_>>(), [10_000, 20_000, 30_000]);
+    assert!(matches!(looks[2].judgement.verdict, Verdict::Fail(_)), "{looks:?}");
+}
+
+#[test]
+fn what_is_recorded_is_the_bake_and_each_larger_share_waits_for_its_own_requests() {
+    let line = |i, weight, new| format!("{i},new,{weight},{new},0\n{i},old,{weight},900,0\n");
+    let text = [line(7, 10, 90), line(8, 10, 20), line(10, 50, 90)].concat();
+    let recording = read(&format!("interval,arm,weight,requests,5xx\n{text}"), 1_000).unwrap();
+    let plan = recording.plan(Rules::default());
+    let looks: Vec<_> = recording.looks(&plan).collect();
+    assert_eq!(looks.iter().map(|look| look.interval).collect::<Vec<_>>(), [7, 8, 9, 10]);
+    let waits_for = |look: &Looked| match &look.judgement.verdict {
+        Verdict::None(waiting) => waiting.clone(),
+        other => panic!("{other:?}"),
+    };
+    let requests = |look| waits_for(look).iter().any(|one| matches!(one, Waiting::Requests { .. }));
+    assert!(requests(&looks[0]) && !requests(&looks[1]));
+    assert_eq!(waits_for(&looks[1]), [Waiting::Bake { ms: 2_000 }]);
+    assert!(requests(&looks[3]), "half of the clients, of which only 90 requests were seen");
 }
 
 proptest! {
