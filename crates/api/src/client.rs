@@ -28,8 +28,8 @@ use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceView,
-    SettingsChange, StageRequest, VersionView, WaysBack,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// For whom is asked.
@@ -160,6 +160,11 @@ impl Client {
     ) -> Answer<CompatAnswer> {
         let to = to.map(|version| format!("?to={}", encode(&version.to_string()))).unwrap_or_default();
         self.get(&format!("/environments/{environment}/can-roll-back/{service}{to}"))
+    }
+
+    /// Asks what gateways counted of a service lately.
+    pub fn traffic(&self, environment: &EnvironmentName, service: &ServiceName) -> Answer<ServiceTraffic> {
+        self.get(&format!("/environments/{environment}/traffic/{service}"))
     }
 
     /// Moves a version to a stage.

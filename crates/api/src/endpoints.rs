@@ -15,8 +15,8 @@ use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
     GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceView,
-    SettingsChange, StageRequest, VersionView, WaysBack,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -253,6 +253,12 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes a service that runs nowhere; answers with those that are left",
             of::<RemoveRequest>,
             Json(of::<Vec<ServiceView>>),
+        ),
+        get(
+            "/environments/{environment}/traffic/{service}",
+            "getTraffic",
+            "Says what gateways counted of a service in the last hour, and what a rollout of it begins with",
+            Json(of::<ServiceTraffic>),
         ),
         get(
             "/environments/{environment}/history",

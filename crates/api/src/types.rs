@@ -9,7 +9,7 @@ use lockstep_domain::contract::Verdict;
 use lockstep_domain::edition::TableHistory;
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
-use lockstep_domain::intent::{Configuration, Leaving};
+use lockstep_domain::intent::{Configuration, Leaving, Step};
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
 use lockstep_domain::service::{EarlierRelease, Source, Version};
@@ -486,6 +486,25 @@ pub struct ServiceStatus {
     pub arms: Vec<ArmStatus>,
     /// Where it can go back to by a change of routes alone.
     pub warm: Vec<WarmArm>,
+}
+
+/// What gateways counted of a service in the last hour, and what a rollout of it begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceTraffic {
+    /// The service.
+    pub service: ServiceName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The version that runs there.
+    pub version: VersionNumber,
+    /// How long was counted: at most about an hour, and not since before the server began; 0 before a gateway reported.
+    pub counted_ms: u64,
+    /// Requests of all its versions in that time.
+    pub requests: u64,
+    /// What the version that runs did in that time.
+    pub of_version: ArmTraffic,
+    /// The first step of the environment's strategy.
+    pub first_step: Step,
 }
 
 /// An arm's share and counters.

@@ -24,6 +24,7 @@ mod releases;
 mod routed;
 mod secrets;
 mod services;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

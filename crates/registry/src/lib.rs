@@ -3,6 +3,7 @@
 //! It decides nothing. Nothing here is in the journal: after a restart it is seen anew.
 
 mod instances;
+mod lately;
 mod latencies;
 mod live;
 mod reporters;
@@ -21,6 +22,7 @@ use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, EnvironmentName, GatewayName, Instance, InstanceId, OperationId, Timestamp};
 use tokio::sync::watch;
 
+pub use lately::Lately;
 use live::Live;
 pub use live::{GATEWAY_LEASE_MS, GatewaySeen, MAX_GATEWAYS};
 pub use reporters::{REFUSALS_SHOWN_MS, ReceiptFault, Refused};
@@ -162,6 +164,12 @@ impl Registry {
     #[must_use]
     pub fn gateways(&self, environment: &EnvironmentName, now: Timestamp) -> Vec<GatewaySeen> {
         self.with(environment, |live| live.gateways(now))
+    }
+
+    /// Returns what each arm did in the last hour, or since this server began when that is less.
+    #[must_use]
+    pub fn lately(&self, environment: &EnvironmentName, now: Timestamp) -> Lately {
+        self.with(environment, |live| live.lately(now))
     }
 
     /// Returns all requests that each arm has had.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::CountingPeriod;
 use crate::instances::Instances;
+use crate::lately::{Lately, Samples};
 use crate::latencies::Latencies;
 use crate::reporters::{Known, ReceiptFault, Reporters};
 use crate::told::Told;
@@ -43,6 +44,7 @@ pub(crate) struct Live {
     gateways: BTreeMap<String, GatewaySeen>,
     in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
     traffic: Traffic,
+    samples: Samples,
     watched: WatchedTraffic,
     latencies: Latencies,
     instances: Instances,
@@ -62,6 +64,7 @@ impl Default for Live {
             gateways: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             traffic: Traffic::default(),
+            samples: Samples::default(),
             watched: WatchedTraffic::default(),
             latencies: Latencies::default(),
             instances: Instances::default(),
@@ -148,7 +151,9 @@ impl Live {
         // A gateway may have counted for days before this server first heard of it: none of that belongs to the period.
         for (arm, traffic) in self.traffic.receive(receipt) {
             add(&mut self.counted_before, &arm, traffic);
+            self.samples.discount(&arm, traffic);
         }
+        self.samples.note(now, || self.traffic.totals());
     }
 
     /// Tells whether a gateway was not waited for until now and serves an older table, of which nobody knows whom it names.
@@ -185,6 +190,7 @@ impl Live {
         self.instances.skip(ms);
         self.troubles.skip(ms);
         self.counting_since = self.counting_since.plus_ms(ms);
+        self.samples.skip(ms);
     }
 
     pub(crate) fn tables(&self) -> watch::Receiver<Option<RouteTable>> {
@@ -198,6 +204,10 @@ impl Live {
 
     pub(crate) fn latencies(&self, arm: &Arm) -> [u64; LATENCY_CLASSES] {
         self.latencies.of(arm)
+    }
+
+    pub(crate) fn lately(&self, now: Timestamp) -> Lately {
+        self.samples.lately(now, self.traffic.totals())
     }
 
     pub(crate) fn totals(&self) -> Totals {

@@ -11,8 +11,8 @@ use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
     CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
     GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceView, SettingsChange,
-    StageRequest, VersionView, WaysBack,
+    RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic, ServiceView,
+    SettingsChange, StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -213,6 +213,13 @@ pub(crate) async fn configuration(
     At((name, service)): At<(EnvironmentName, ServiceName)>,
 ) -> Answer<ConfigurationView> {
     Ok(Json(control.configuration(&name, &service)?))
+}
+
+pub(crate) async fn traffic(
+    State(control): App,
+    At((name, service)): At<(EnvironmentName, ServiceName)>,
+) -> Answer<ServiceTraffic> {
+    Ok(Json(control.traffic(&name, &service)?))
 }
 
 pub(crate) async fn operate(
