@@ -4,6 +4,7 @@
 
 mod bodies;
 mod failures;
+mod faults;
 mod health;
 mod hygiene;
 mod leaks;
