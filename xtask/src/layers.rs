@@ -68,6 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-domain",
             "lockstep-files",
             "lockstep-gateway",
+            "lockstep-judge",
             "lockstep-manifest",
             "lockstep-pipeline",
             "lockstep-reach",

@@ -86,11 +86,11 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::EndedBadly => {
-                "carried out, and it ended badly: an operation was taken back, a build failed, a journal was tampered with, a contract breaks its consumers"
+                "carried out, and it ended badly: an operation was taken back, a build failed, a journal was tampered with, a contract breaks its consumers, a recorded version is worse"
             }
             Self::Usage => "not understood: a wrong argument, file or manifest; nothing was done",
             Self::Refused => {
-                "refused by a rule, or not decided between contracts; every reason is listed and nothing was done"
+                "refused by a rule, or not decided between contracts or by the judge; every reason is listed and nothing was done"
             }
             Self::NotFound => "something that was named does not exist",
             Self::Unreachable => "the server cannot be reached, or cannot record anything at the moment",

@@ -64,6 +64,7 @@ mod tests {
             schema_for!(types::EnvironmentView),
             schema_for!(types::OperationAnswer),
             schema_for!(types::History),
+            schema_for!(types::ServiceTraffic),
             schema_for!(types::BaselineDiff),
             schema_for!(types::ConfigurationView),
             schema_for!(types::JournalReport),

@@ -8,6 +8,7 @@ mod failures;
 mod fake;
 mod fixtures;
 mod intents;
+mod judge;
 mod reaching;
 mod waiting;
 

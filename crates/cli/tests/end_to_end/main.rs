@@ -15,6 +15,7 @@ mod contracts;
 mod crash;
 mod disk_states;
 mod folders;
+mod forecasts;
 mod foreign;
 mod gateways;
 mod going_back;
