@@ -124,17 +124,21 @@ impl Control {
     async fn step(self: &Arc<Self>, name: &EnvironmentName) -> Next {
         let (now, world) = self.ledger.look();
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
-        self.keep_listening(environment);
         self.registry.count_for(name, period(environment), now);
         self.registry.receive(&self.gateway.receipt(name), now);
         let observed = self.registry.observe(name, self.instances_of(name), now);
         let table = compile_routes(&world, environment, &observed, &[self.callers.digest(name)], 0);
-        if let Some(table) = self.registry.publish(table, || self.editions.next()) {
-            if let Err(error) = self.gateway.apply(table) {
+        let published = self.registry.publish(table, || self.editions.next());
+        let applied = published.map(|table| self.gateway.apply(table));
+        // Not before there is a table: whoever came earlier would be told that nothing is served.
+        self.keep_listening(environment);
+        match applied {
+            None => {}
+            Some(Ok(_)) => return Next::Again,
+            Some(Err(error)) => {
                 tracing::error!(environment = %name, %error, "a route table was not applied");
                 return Next::Wait(LONGEST_PAUSE);
             }
-            return Next::Again;
         }
         self.tell_routed(name, &observed.instances);
         let look = Look { world: &world, environment, observed: &observed, now };

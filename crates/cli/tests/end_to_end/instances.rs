@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
-use super::support::eventually;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{Repository, manifest, service};
+use super::support::{eventually, get};
+
+/// A server is started so often: what is sought lasts as long as one write to the disk.
+const STARTS: usize = 5;
+/// Calls without a pause in between, while nobody listens.
+const CALLS: u64 = 1_000;
 
 fn commit(repository: &Repository, text: &str) {
     repository.write("lockstep.toml", &manifest("store", "", ""));
@@ -124,4 +130,23 @@ fn the_log_of_an_instance_that_has_ended_is_there_and_its_folder_is_not() {
     }
     let gone = place.fail(&["logs", "store-1.0.0-c0-000000", "--env", ENVIRONMENT], 4);
     assert!(gone.contains("or its log is gone"), "{gone}");
+}
+
+#[test]
+fn the_gateway_of_a_server_that_starts_again_answers_nobody_before_it_knows_what_runs() {
+    // To an address that is not that of the client: who calls often may otherwise be given the very port that nobody has.
+    let mut place = Place::begin_asking(&["--gateway-address", "127.0.0.2"], vec![]);
+    place.deployed("store");
+    let status = place.status();
+    let gateway = status["gateway"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    for _ in 0..STARTS {
+        place.kill_server();
+        let address = gateway.clone();
+        let first = thread::spawn(move || {
+            let call = || (0..CALLS).find_map(|key| get(&address, "/store", key).ok());
+            eventually("somebody is answered", call)
+        });
+        place.start_server();
+        assert_eq!(first.join().unwrap(), (200, "one".to_owned()));
+    }
 }
