@@ -18,8 +18,11 @@ mod promises;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use explore::{Broken, Counts, carry_out, pairs, random_run};
+use explore::{Broken, Counts, Run, carry_out, pairs, random_run};
 use model::Rules;
+
+/// Random runs between two rounds of all pairs.
+const RANDOM_RUNS: u64 = 2_000;
 
 fn option(name: &str, usual: u64) -> u64 {
     let mut words = std::env::args().skip_while(|word| word != name);
@@ -35,20 +38,19 @@ fn rules() -> Rules {
     }
 }
 
+/// Returns the runs of a seed, without an end: all pairs of decisions and some random runs, in turn.
+fn runs(seed: u64) -> impl Iterator<Item = Run> {
+    (0..).flat_map(move |round| {
+        let first = seed.wrapping_mul(1_000_003).wrapping_add(round * RANDOM_RUNS);
+        let random = (0..RANDOM_RUNS).map(move |index| random_run(first.wrapping_add(index)));
+        pairs(seed.wrapping_add(round)).chain(random)
+    })
+}
+
+/// Looks at the clock after every run: on a busy machine a round of all takes minutes.
 fn explore(begun: Instant, limit: Duration, seed: u64, counts: &mut Counts) -> Result<(), Broken> {
-    let (rules, mut round) = (rules(), 0);
-    while begun.elapsed() < limit {
-        pairs(rules, 1, seed.wrapping_add(round), counts)?;
-        for index in 0..2_000 {
-            carry_out(
-                rules,
-                &random_run(seed.wrapping_mul(1_000_003).wrapping_add(round * 2_000 + index)),
-                counts,
-            )?;
-        }
-        round += 1;
-    }
-    Ok(())
+    let rules = rules();
+    runs(seed).take_while(|_| begun.elapsed() < limit).try_for_each(|run| carry_out(rules, &run, counts))
 }
 
 fn main() -> ExitCode {

@@ -207,20 +207,16 @@ impl Random {
     }
 }
 
-/// Goes through every pair of decisions from every beginning, each at so many pairs of moments.
-pub(crate) fn pairs(rules: Rules, moments: u32, seed: u64, counts: &mut Counts) -> Result<(), Broken> {
+/// Returns a run for every pair of decisions from every beginning, at random moments.
+pub(crate) fn pairs(seed: u64) -> impl Iterator<Item = Run> {
     let mut random = Random(seed);
     let pairs = || ALL.into_iter().flat_map(|one| ALL.map(|other| (one, other)));
-    for (beginning, (one, other)) in
-        BEGINNINGS.into_iter().flat_map(|from| pairs().map(move |pair| (from, pair)))
-    {
-        for _ in 0..moments {
-            let first = random.below(FIRST_WITHIN);
-            let commands = vec![(first, one), (first + random.below(SECOND_WITHIN), other)];
-            carry_out(rules, &Run { beginning, commands, seed: 0 }, counts)?;
-        }
-    }
-    Ok(())
+    let all = BEGINNINGS.into_iter().flat_map(move |from| pairs().map(move |pair| (from, pair)));
+    all.map(move |(beginning, (one, other))| {
+        let first = random.below(FIRST_WITHIN);
+        let commands = vec![(first, one), (first + random.below(SECOND_WITHIN), other)];
+        Run { beginning, commands, seed: 0 }
+    })
 }
 
 /// Makes a run of up to four decisions at random moments, with shuffled steps.

@@ -19,7 +19,7 @@ fn random_runs(rules: Rules, seeds: std::ops::Range<u64>) -> Result<Counts, expl
 #[test]
 fn every_pair_of_decisions_keeps_every_promise() {
     let mut counts = Counts::default();
-    if let Err(broken) = pairs(Rules::TODAY, 1, 1, &mut counts) {
+    if let Err(broken) = pairs(1).try_for_each(|run| carry_out(Rules::TODAY, &run, &mut counts)) {
         panic!("{}", broken.words);
     }
     println!("{} runs, {} steps", counts.runs, counts.steps);
