@@ -14,6 +14,13 @@ use crate::cancel::CancelToken;
 
 /// Threads that compress. The bytes do not depend on the number as long as it is not 0; more threads take more memory.
 const COMPRESSION_THREADS: u32 = 4;
+/// What one of them takes at a time at this level: with no more than that, a second one has nothing to do, and the buffers for
+/// all of them, 50 MB, would be taken and given back for nothing.
+const COMPRESSION_PART: u64 = 8 * 1024 * 1024;
+/// The window of this level, as a power of two. A smaller one is enough for less, and costs whoever packs and unpacks less memory.
+const COMPRESSION_WINDOW_LOG: u32 = 21;
+/// What an entry takes beside its content, at most, in the archive and in the list of files; only a long path takes more.
+const BYTES_AROUND: u64 = 2_048;
 
 type Archive<'a> = Builder<zstd::Encoder<'a, Measured<BufWriter<File>>>>;
 
@@ -27,7 +34,7 @@ pub(crate) fn write(
 ) -> Result<(Digest, u64), PackageError> {
     let failed = |source| io_error(path, "written", source);
     let file = File::create(path).map_err(failed)?;
-    let mut archive = open(file).map_err(failed)?;
+    let mut archive = open(file, size(contents)).map_err(failed)?;
     append_list(&mut archive, contents, mtime).map_err(failed)?;
     for entry in &contents.files {
         append(&mut archive, root, entry, mtime, cancel)?;
@@ -35,11 +42,27 @@ pub(crate) fn write(
     finish(archive).map_err(failed)
 }
 
-fn open<'a>(file: File) -> io::Result<Archive<'a>> {
-    let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+/// Says about how large the archive is before it is compressed. The same contents give the same number.
+fn size(contents: &PackageManifest) -> u64 {
+    let of = |entry: &Entry| match entry.kind {
+        EntryKind::File { size, .. } => size,
+        EntryKind::Link { .. } => 0,
+    };
+    contents
+        .files
+        .iter()
+        .fold(BYTES_AROUND, |sum, entry| sum.saturating_add(of(entry)).saturating_add(BYTES_AROUND))
+}
+
+fn open<'a>(file: File, bytes: u64) -> io::Result<Archive<'a>> {
     let measured = Measured::new(BufWriter::with_capacity(CHUNK_BYTES, file));
     let mut encoder = zstd::Encoder::new(measured, COMPRESSION_LEVEL)?;
-    encoder.multithread(threads.min(COMPRESSION_THREADS))?;
+    if bytes > COMPRESSION_PART {
+        let threads = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+        encoder.multithread(threads.min(COMPRESSION_THREADS))?;
+    } else {
+        encoder.window_log(bytes.next_power_of_two().ilog2().min(COMPRESSION_WINDOW_LOG))?;
+    }
     encoder.include_checksum(true)?;
     Ok(Builder::new(encoder))
 }
@@ -178,5 +201,25 @@ mod tests {
         let one = compressed(1, 512, &input);
         assert_eq!(one, compressed(2, 100_003, &input));
         assert_eq!(one, compressed(COMPRESSION_THREADS, CHUNK_BYTES, &input));
+    }
+
+    #[test]
+    fn a_small_archive_is_compressed_and_read_with_a_small_window() {
+        let folder = tempfile::tempdir().unwrap();
+        for (bytes, window_log) in
+            [(3_000_u64, 12), (200_000, 18), (COMPRESSION_PART, COMPRESSION_WINDOW_LOG)]
+        {
+            let path = folder.path().join(bytes.to_string());
+            let content: Vec<u8> =
+                (0..bytes / 8).flat_map(|number| (number * number).to_le_bytes()).collect();
+            let mut archive = open(File::create(&path).unwrap(), bytes).unwrap();
+            archive.get_mut().write_all(&content).unwrap();
+            finish(archive).unwrap();
+            let mut decoder = zstd::Decoder::new(File::open(&path).unwrap()).unwrap();
+            decoder.window_log_max(window_log).unwrap();
+            let mut read = Vec::new();
+            decoder.read_to_end(&mut read).unwrap();
+            assert!(read.starts_with(&content), "{bytes}");
+        }
     }
 }
