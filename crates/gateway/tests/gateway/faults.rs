@@ -26,6 +26,7 @@ const REQUESTS_A_LOOK: usize = 80;
 const LOOKS: u64 = 12;
 /// So often it ends in a crash loop.
 const MAX_ENDS: u32 = 3;
+const SLOW: &str = "slow";
 const PAY: &str = "GET /pay/{id}";
 
 /// What is known of a version before anybody judged it.
@@ -56,7 +57,7 @@ fn catalogue() -> Vec<Case> {
             worse(verdict, &Scope::Total, Measure::Failures)
         }),
         case("one route fails", "route", Bad, |verdict| worse(verdict, &pay(), Measure::Failures)),
-        case("40 times slower", "slow", Bad, slower),
+        case("40 times slower", SLOW, Bad, slower),
         case("ready late, then as good", "late", Good, passes),
         case("leaks until it is killed", "leak", Bad, |verdict| matches!(verdict, Verdict::Fail(_))),
         case("ends at each start", "crash", Bad, |verdict| has(verdict, &Fault::CrashLoop)),
@@ -149,9 +150,11 @@ impl Trial {
         assert!(old.is_ready(), "the old version serves");
         let running = Running::start(&[stable(0, &[("old", old.address())])]);
         ask(&running, "before", REQUESTS_A_LOOK);
-        let usual = usual(&running);
-        let latency_bounds_ms = latency_bounds(&usual);
-        assert!(!latency_bounds_ms.is_empty());
+        // Of two equal processes on a host that others load, one is really slower for seconds; that is no fault of a version.
+        let is_about_latency = case.faults.contains(&SLOW);
+        let latency_bounds_ms =
+            if is_about_latency { latency_bounds(&usual(&running)) } else { Default::default() };
+        assert_eq!(latency_bounds_ms.is_empty(), !is_about_latency);
         let plan =
             Plan { classes: [PAY.parse().unwrap(), other()].into(), latency_bounds_ms, ..Plan::default() };
         assert_eq!(plan.check(), Ok(()));
