@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-files",
             "lockstep-gateway",
             "lockstep-judge",
+            "lockstep-judge",
             "lockstep-manifest",
             "lockstep-monitor",
             "lockstep-pipeline",

@@ -465,6 +465,9 @@ pub struct EnvironmentView {
     /// Operations under way beside it, which scale or restart other services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<Operation>,
+    /// What the verdicts on its versions miss now, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
     /// Versions that nothing brings here by itself.
     pub holds: Vec<HeldVersion>,
     /// Gateways that serve it.

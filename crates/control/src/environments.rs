@@ -13,8 +13,9 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::GatewayRules;
-use lockstep_domain::intent::{ConfigValue, Configuration};
+use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
 use lockstep_domain::operation::Phase;
+use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::variables::{Revocation, revocable};
 use lockstep_domain::ways_back;
@@ -35,6 +36,8 @@ const MAX_STAY_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 const MAX_WARM_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The canary of production where nobody said otherwise: shares in percent, and how long each is watched.
 const PRODUCTION_STEPS: ([u32; 4], u64) = ([5, 25, 50, 100], 30_000);
+/// Requests that a step there must have had: without them it waits and says so.
+const PRODUCTION_REQUESTS: u64 = 100;
 /// Baselines and reverted operations that a history shows.
 const MAX_HISTORY: usize = 500;
 
@@ -52,7 +55,7 @@ impl Control {
             let port = self.free_port(&ports)?;
             ports.insert(port);
             let strategy = match name {
-                "production" => Strategy::canary(&PRODUCTION_STEPS.0, PRODUCTION_STEPS.1),
+                "production" => production_strategy(),
                 _ => Strategy::AllAtOnce,
             };
             let accepts_from = accepts_from.parse().map_err(internal)?;
@@ -219,11 +222,21 @@ impl Control {
             services: self.service_statuses(environment),
             operation: environment.operation.as_deref().cloned(),
             beside: environment.beside.iter().map(|operation| (**operation).clone()).collect(),
+            waits_for: self.waits_for(&world, environment),
             holds: holds
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
                 .collect(),
             gateways: self.gateway_views(name),
         })
+    }
+
+    /// Says what the verdicts on versions on trial miss now.
+    fn waits_for(&self, world: &World, environment: &Environment) -> Vec<String> {
+        let now = self.ledger.now();
+        let mut observed =
+            self.registry.observe(&environment.name, self.instances_of(&environment.name), now);
+        self.judging.show(&environment.name, &mut observed);
+        waits_for(Look { world, environment, observed: &observed, now })
     }
 
     fn service_statuses(&self, environment: &Environment) -> Vec<ServiceStatus> {
@@ -395,6 +408,14 @@ fn revoked_of(environment: &Environment, service: &ServiceName) -> BTreeMap<Stri
         ConfigValue::Plain(_) => None,
     });
     names.filter_map(|name| Some((name.clone(), environment.revoked.get(name)?.clone()))).collect()
+}
+
+/// A canary that passes no step without evidence.
+fn production_strategy() -> Strategy {
+    let (percents, bake_ms) = PRODUCTION_STEPS;
+    let steps = percents.map(|percent| Step { weight: percent * 100, bake_ms }).into();
+    let bound = FailureBound { min_requests: PRODUCTION_REQUESTS, ..FailureBound::default() };
+    Strategy::Canary { steps, bound }
 }
 
 const fn standard_settings(

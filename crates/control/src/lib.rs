@@ -14,6 +14,7 @@ mod editions;
 mod environments;
 mod gateways;
 mod instances;
+mod judging;
 mod ledger;
 mod operations;
 mod place;
@@ -58,6 +59,7 @@ use builds::Builds;
 use callers::CallerKey;
 use editions::Editions;
 use gateways::KnownGateways;
+use judging::Judging;
 use place::Place;
 use secrets::Secrets;
 
@@ -197,6 +199,7 @@ pub struct Control {
     compared: contracts::Memory,
     builds: Builds,
     registry: Registry,
+    judging: Judging,
     editions: Editions,
     place: Place,
     driver: LocalDriver,
@@ -263,6 +266,7 @@ impl Control {
         for (environment, gateway) in known_gateways.expected() {
             registry.expect(&environment, &gateway, ledger.now());
         }
+        let judging = Judging::new(ledger.now());
         let control = Arc::new(Self {
             config,
             ledger,
@@ -272,6 +276,7 @@ impl Control {
             compared: contracts::Memory::default(),
             builds,
             registry,
+            judging,
             editions,
             place,
             driver,

@@ -393,6 +393,7 @@ fn begin(
         begun: now,
         phase: Phase::Preparing { wave: 0, since: now },
         proof: String::new(),
+        waits: None,
     }
 }
 

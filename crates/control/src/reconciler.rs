@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compile::compile_routes;
-use lockstep_domain::operation::Phase;
+use lockstep_domain::observed::Observed;
+use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
-use lockstep_domain::{Arm, Environment, EnvironmentName, Event, Instance, InstanceId};
+use lockstep_domain::{Arm, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World};
 use lockstep_registry::CountingPeriod;
 use lockstep_runtime::StopError;
 use tokio::sync::Notify;
@@ -126,8 +127,10 @@ impl Control {
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
         self.registry.count_for(name, period(environment), now);
         self.registry.receive(&self.gateway.receipt(name), now);
-        let observed = self.registry.observe(name, self.instances_of(name), now);
-        let table = compile_routes(&world, environment, &observed, &[self.callers.digest(name)], 0);
+        let mut observed = self.registry.observe(name, self.instances_of(name), now);
+        self.judge(environment, &world, &mut observed, now);
+        let mut table = compile_routes(&world, environment, &observed, &[self.callers.digest(name)], 0);
+        self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));
         // Not before there is a table: whoever came earlier would be told that nothing is served.
@@ -143,6 +146,15 @@ impl Control {
         self.tell_routed(name, &observed.instances);
         let look = Look { world: &world, environment, observed: &observed, now };
         if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
+    }
+
+    /// Follows the trials of an environment, and adds to what is observed what was seen of them.
+    fn judge(&self, environment: &Environment, world: &World, observed: &mut Observed, now: Timestamp) {
+        let before =
+            |part: &Move| tokio::task::block_in_place(|| self.before_trial(environment, world, part));
+        self.judging.follow(environment, now, before);
+        let silent = self.registry.gateways(&environment.name, now).is_empty();
+        self.judging.look(&environment.name, observed, silent, now);
     }
 
     fn tell_routed(&self, name: &EnvironmentName, instances: &[Instance]) {

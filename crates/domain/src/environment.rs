@@ -257,6 +257,13 @@ impl Environment {
         }
     }
 
+    /// Notes what the operation under way waits for. Folding only.
+    pub(crate) fn wait(&mut self, id: OperationId, missing: &str, at: Timestamp) {
+        if let Some(operation) = self.operation.as_mut().filter(|operation| operation.id == id) {
+            Arc::make_mut(operation).wait(missing, at);
+        }
+    }
+
     /// Changes the phase of the operation under way. Folding only.
     pub(crate) fn set_phase(&mut self, id: OperationId, phase: Phase) -> bool {
         self.find_under_way(id).map(|operation| operation.phase = phase).is_some()

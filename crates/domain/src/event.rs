@@ -169,6 +169,15 @@ pub enum Event {
         /// What allowed it.
         reason: String,
     },
+    /// The bake of a step is over, and the verdict on its versions misses something.
+    StepWaits {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// What is missing, for people.
+        missing: String,
+    },
     /// An operation is taken back.
     OperationReverting {
         /// The operation.
@@ -285,6 +294,7 @@ impl Event {
             | Self::EnvironmentRemoved { environment, .. }
             | Self::WavePrepared { environment, .. }
             | Self::WaveShifted { environment, .. }
+            | Self::StepWaits { environment, .. }
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
@@ -333,6 +343,7 @@ impl Event {
             | Self::OperationBegun { .. }
             | Self::WavePrepared { .. }
             | Self::WaveShifted { .. }
+            | Self::StepWaits { .. }
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }
@@ -356,6 +367,7 @@ impl Event {
             Self::OperationBegun { operation } => Some(operation.id),
             Self::WavePrepared { operation, .. }
             | Self::WaveShifted { operation, .. }
+            | Self::StepWaits { operation, .. }
             | Self::OperationReverting { operation, .. }
             | Self::OperationDone { operation, .. }
             | Self::OperationReverted { operation, .. } => Some(*operation),

@@ -6,10 +6,11 @@ use crate::instance::{Arm, Instance, InstanceId};
 use crate::name::ServiceName;
 use crate::routes::ArmTraffic;
 use crate::time::Timestamp;
+use crate::verdict::Trial;
 use crate::watch::ByWeight;
 
 /// What is seen of one environment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
     /// Its instances, whatever their state.
     pub instances: Vec<Instance>,
@@ -23,6 +24,8 @@ pub struct Observed {
     pub traffic: BTreeMap<Arm, ArmTraffic>,
     /// What was counted for verdicts of each service on trial, since its trial began.
     pub watched: BTreeMap<ServiceName, ByWeight>,
+    /// What is judged of each service on trial; the registry does not fill it.
+    pub trials: BTreeMap<ServiceName, Trial>,
     /// Since when this server has seen an instance healthy, without an interruption or a restart of its process.
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.

@@ -38,6 +38,22 @@ pub struct Operation {
     /// What was seen that let the last step of each wave pass; empty where nothing was watched, or an older release did it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub proof: String,
+    /// What was missing when it was said last that a step waits for more than time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+}
+
+/// What a step waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waits {
+    /// Index of the wave.
+    pub wave: usize,
+    /// Index of the strategy's step.
+    pub step: usize,
+    /// What is missing, for people.
+    pub missing: String,
+    /// When that was said.
+    pub at: Timestamp,
 }
 
 impl Operation {
@@ -49,6 +65,13 @@ impl Operation {
             _ => None,
         };
         self.plan.touches().chain(restarted).cloned().collect()
+    }
+
+    /// Notes what the present step waits for. Folding only.
+    pub(crate) fn wait(&mut self, missing: &str, at: Timestamp) {
+        if let Phase::Shifted { wave, step, .. } = self.phase {
+            self.waits = Some(Waits { wave, step, missing: missing.to_owned(), at });
+        }
     }
 
     /// Adds what let a wave pass. Folding only.

@@ -34,6 +34,9 @@ pub const KEEP_OVER_MS: u64 = 60 * 60 * 1_000;
 /// Most instances of a service that are over and shown: enough to see a crash loop, and why an operation was taken back.
 pub const MAX_OVER: usize = 5;
 
+/// What a step waits for is not said again within this time.
+pub const SAY_AGAIN_MS: u64 = 30_000;
+
 /// Something to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -351,21 +354,23 @@ fn watch(environment: &Environment, operation: &Operation, observed: &Observed, 
     let moves = operation.plan.waves.get(at.wave).map(Vec::as_slice).unwrap_or_default();
     let steps = operation.plan.steps_of(at.wave);
     let Some(step) = steps.get(at.step) else { return done(environment, operation, String::new()) };
-    let (mut reasons, mut failed) = (Vec::new(), Vec::new());
-    let mut waiting = observed.tables == Tables::Pending;
+    let left_ms = left_ms(observed, at.since, at.now, step.bake_ms);
+    let (mut reasons, mut failed, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for part in moves {
-        match verdict_on(operation, part, observed) {
+        match verdict_on(operation, part, observed, left_ms) {
             Verdict::Fail { why } => failed.extend(part.to_arm().map(|arm| blame(observed, &arm, why))),
-            Verdict::None { .. } => waiting = true,
+            Verdict::None { missing: more } => missing.push(more),
             Verdict::Pass { why } => reasons.push(why),
         }
     }
     if let Some(cause) = Cause::all(failed) {
         return vec![revert(operation, cause)];
     }
-    let baked = at.now.since_ms(at.since.max(observed.counting_since)) >= step.bake_ms;
-    if waiting || !baked {
+    if left_ms > 0 || observed.tables == Tables::Pending {
         return vec![];
+    }
+    if !missing.is_empty() {
+        return waits(operation, &at, missing.join("; "));
     }
     if at.step + 1 < steps.len() {
         return vec![shift(operation, at.wave, at.step + 1, reasons.join("; "))];
@@ -379,6 +384,22 @@ fn watch(environment: &Environment, operation: &Operation, observed: &Observed, 
         }];
     }
     done(environment, operation, reasons.join("; "))
+}
+
+/// Says that a step waits for more than time, unless that was said; anew when it comes to be something else.
+fn waits(operation: &Operation, at: &At, missing: String) -> Vec<Event> {
+    let said = operation.waits.as_ref().filter(|said| (said.wave, said.step) == (at.wave, at.step));
+    let is_known = said.is_some_and(|said| {
+        at.now.since_ms(said.at) < SAY_AGAIN_MS || words(&said.missing).eq(words(&missing))
+    });
+    let waits =
+        || Event::StepWaits { operation: operation.id, environment: operation.environment.clone(), missing };
+    (!is_known).then(waits).into_iter().collect()
+}
+
+/// What is said without its numbers, which change all the time.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_whitespace().filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 /// Blames an arm on trial: for its requests, or where it has no healthy instance any more, for what happened to those.
@@ -395,24 +416,45 @@ fn blame(observed: &Observed, arm: &Arm, why: String) -> Cause {
     Cause::of(arm, excuse.copied().unwrap_or(Fault::Verdict), why)
 }
 
-fn verdict_on(operation: &Operation, part: &Move, observed: &Observed) -> Verdict {
+fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: u64) -> Verdict {
     let Some(new) = part.to_arm() else {
         return Verdict::Pass { why: format!("{} taken out", part.service) };
     };
-    let Some(bound) = operation.plan.strategy.bound() else {
+    if operation.plan.strategy.bound().is_none() {
         return Verdict::Pass { why: format!("{new} healthy") };
-    };
+    }
     if observed.healthy(&new) == 0 {
         return Verdict::Fail { why: format!("{new} has no healthy instance any more") };
     }
-    let traffic =
-        |arm: Option<&Arm>| arm.and_then(|arm| observed.traffic.get(arm)).copied().unwrap_or_default();
-    let named = |why: String| format!("{new}: {why}");
-    match judge(traffic(Some(&new)), traffic(part.from_arm().as_ref()), bound) {
-        Verdict::Pass { why } => Verdict::Pass { why: named(why) },
-        Verdict::Fail { why } => Verdict::Fail { why: named(why) },
-        Verdict::None { missing } => Verdict::None { missing: named(missing) },
+    let Some(old) = part.from_arm() else {
+        return Verdict::Pass { why: format!("{new} healthy, with nothing to compare it with") };
+    };
+    match observed.trials.get(&part.service) {
+        Some(trial) => judge(trial, &new, &old, left_ms),
+        None => Verdict::None { missing: format!("{new}: nothing was counted yet") },
     }
+}
+
+/// Says what an operation waits for that time alone does not bring: what the verdicts on its versions miss.
+#[must_use]
+pub fn waits_for(look: Look<'_>) -> Vec<String> {
+    let Look { environment, observed, now, .. } = look;
+    let Some(operation) = &environment.operation else { return Vec::new() };
+    let Phase::Shifted { wave, step, since } = operation.phase else { return Vec::new() };
+    let Some(step) = operation.plan.steps_of(wave).get(step).copied() else { return Vec::new() };
+    let left_ms = left_ms(observed, since, now, step.bake_ms);
+    let moves = operation.plan.waves.get(wave).map(Vec::as_slice).unwrap_or_default();
+    let verdicts = moves.iter().map(|part| verdict_on(operation, part, observed, left_ms));
+    let missing = verdicts.filter_map(|verdict| match verdict {
+        Verdict::None { missing } => Some(missing),
+        _ => None,
+    });
+    missing.collect()
+}
+
+/// How much of a bake is left.
+fn left_ms(observed: &Observed, since: Timestamp, now: Timestamp, bake_ms: u64) -> u64 {
+    bake_ms.saturating_sub(now.since_ms(since.max(observed.counting_since)))
 }
 
 fn shift(operation: &Operation, wave: usize, step: usize, reason: String) -> Event {

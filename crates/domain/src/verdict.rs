@@ -1,14 +1,18 @@
-//! The verdict on a new arm: pass, fail, or none. None is never pass.
-//!
-//! For now a bound on the share of failed requests decides; sequential statistics will take this place.
+//! The verdict on a new arm: what the judge makes of what was counted of it. None is never pass.
 
-use std::fmt;
+use lockstep_judge::{Bake, Evidence, Health, Look, Names, Plan, Rules, Share, decide};
 
+use crate::instance::Arm;
 use crate::intent::FailureBound;
-use crate::routes::ArmTraffic;
 
-/// Fewer requests than this never fail a version: one unlucky request is not a bad version.
-pub const MIN_REQUESTS_TO_FAIL: u64 = 5;
+/// What a version on trial is judged by, and what was seen of it so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Trial {
+    /// Fixed before its first request.
+    pub plan: Plan,
+    /// All that was counted since.
+    pub evidence: Evidence,
+}
 
 /// Whether a new arm may have more requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,92 +34,87 @@ pub enum Verdict {
     },
 }
 
-/// Judges a new arm by the requests of this step, beside the old arm in the same time.
-///
-/// A failure that hits both is not blamed on the new one: it fails only when it is above the bound and worse than the old.
+/// Returns the rules that a strategy's bound stands for. What is above the bound and worse than the old version matters, however
+/// small the difference; whether it is worse is a question of evidence and not of the bound.
 #[must_use]
-pub fn judge(new: ArmTraffic, old: ArmTraffic, bound: FailureBound) -> Verdict {
-    let seen = Seen { new, bound };
-    let enough_to_fail = new.requests >= MIN_REQUESTS_TO_FAIL;
-    let above = share(new) > u64::from(bound.max_failures_in_10000);
-    if enough_to_fail && above && (old.requests == 0 || share(new) > share(old)) {
-        return Verdict::Fail { why: seen.to_string() };
+pub fn rules(bound: FailureBound) -> Rules {
+    Rules {
+        error_budget: Some(Share(bound.max_failures_in_10000.saturating_mul(100))),
+        min_requests: bound.min_requests,
+        ..Rules::default()
     }
-    if new.requests < bound.min_requests {
-        let missing = bound.min_requests - new.requests;
-        return Verdict::None { missing: format!("{missing} more requests") };
-    }
-    if above && enough_to_fail {
-        return Verdict::None { missing: format!("{seen}, and the old version fails as often") };
-    }
-    Verdict::Pass { why: seen.to_string() }
 }
 
-/// Failures in 10,000 requests, rounded up so that a single failure is never nothing.
-fn share(traffic: ArmTraffic) -> u64 {
-    let product = u128::from(traffic.failures) * 10_000;
-    let share = product.div_ceil(u128::from(traffic.requests.max(1)));
-    u64::try_from(share).unwrap_or(u64::MAX)
-}
-
-struct Seen {
-    new: ArmTraffic,
-    bound: FailureBound,
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bound = f64::from(self.bound.max_failures_in_10000) / 100.0;
-        match (self.new.requests, self.new.failures) {
-            (0, _) => f.write_str("no requests: passed by time, not proven"),
-            (requests, failures) => write!(f, "{failures} of {requests} requests failed (bound {bound} %)"),
-        }
+/// Judges a new arm beside the old one, with so many milliseconds of the bake left.
+#[must_use]
+pub fn judge(trial: &Trial, new: &Arm, old: &Arm, left_ms: u64) -> Verdict {
+    let bake = if left_ms == 0 { Bake::Over } else { Bake::Left(left_ms) };
+    let judgement = decide(&trial.plan, &trial.evidence, &Look { health: Health::Ready, bake });
+    let (new_version, old_version) = (new.version.to_string(), old.version.to_string());
+    let names = Names { service: new.service.as_str(), new: &new_version, old: &old_version };
+    let notes = judgement.notes.iter().map(|note| note.sentence(&names));
+    let said = std::iter::once(judgement.sentence(&names)).chain(notes).collect::<Vec<_>>().join("; ");
+    match judgement.verdict {
+        lockstep_judge::Verdict::Pass(_) => Verdict::Pass { why: format!("{new}: {said}") },
+        lockstep_judge::Verdict::Fail(_) => Verdict::Fail { why: said },
+        lockstep_judge::Verdict::None(_) => Verdict::None { missing: format!("{new}: {said}") },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use lockstep_judge::{Counts, Interval, Pair, Reading, Split, Weight};
 
     use super::*;
+    use crate::instance::ConfigRevision;
+    use crate::version::VersionNumber;
 
-    const fn traffic(requests: u64, failures: u64) -> ArmTraffic {
-        ArmTraffic { requests, failures }
+    fn arm(minor: u64) -> Arm {
+        let service = "orders".parse().unwrap();
+        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+    }
+
+    /// Judges 10 % of the clients with so many requests and failures, the new arm's first.
+    fn judged(bound: FailureBound, new: (u64, u64), old: (u64, u64)) -> Verdict {
+        let plan = Plan { rules: rules(bound), ..Plan::default() };
+        let mut evidence = Evidence::default();
+        let of = |(requests, failures)| Counts::with_failures(requests, failures);
+        let total = Pair { new: of(new), old: of(old) };
+        let split = Split::Drawn(Weight(1_000));
+        let interval = Interval { lasted_ms: 10_000, split, total, classes: Default::default() };
+        evidence.take(&plan, &Reading::Counted(interval));
+        judge(&Trial { plan, evidence }, &arm(1), &arm(0), 0)
     }
 
     const BOUND: FailureBound = FailureBound { max_failures_in_10000: 100, min_requests: 20 };
 
     #[test]
-    fn bad_versions_fail_and_good_ones_pass() {
-        assert!(matches!(judge(traffic(100, 20), traffic(900, 0), BOUND), Verdict::Fail { .. }));
-        assert!(matches!(judge(traffic(100, 1), traffic(900, 0), BOUND), Verdict::Pass { .. }));
-        assert!(matches!(judge(traffic(100, 0), traffic(0, 0), BOUND), Verdict::Pass { .. }));
+    fn a_worse_version_fails_and_a_good_one_passes() {
+        assert!(matches!(judged(BOUND, (100, 20), (900, 0)), Verdict::Fail { .. }));
+        assert!(matches!(judged(BOUND, (100, 1), (900, 9)), Verdict::Pass { .. }));
     }
 
     #[test]
-    fn too_few_requests_decide_nothing() {
-        assert!(matches!(judge(traffic(4, 4), traffic(900, 0), BOUND), Verdict::None { .. }));
-        assert!(matches!(judge(traffic(19, 0), traffic(900, 0), BOUND), Verdict::None { .. }));
-        assert!(matches!(judge(traffic(5, 5), traffic(900, 0), BOUND), Verdict::Fail { .. }));
+    fn one_unlucky_request_of_twelve_takes_nothing_back() {
+        assert!(matches!(judged(BOUND, (12, 1), (110, 3)), Verdict::None { .. }));
+    }
+
+    #[test]
+    fn too_few_requests_decide_nothing_and_it_is_said_how_many_are_missing() {
+        let Verdict::None { missing } = judged(BOUND, (15, 0), (150, 0)) else { panic!() };
+        assert!(missing.contains("5 more requests") && missing.contains("--accept-unproven"), "{missing}");
+    }
+
+    #[test]
+    fn what_passes_by_time_alone_says_that_nothing_was_proven() {
+        let bound = FailureBound { min_requests: 0, ..BOUND };
+        let Verdict::Pass { why } = judged(bound, (0, 0), (0, 0)) else { panic!() };
+        assert!(why.contains("passed, not proven"), "{why}");
     }
 
     #[test]
     fn an_incident_that_hits_both_is_not_blamed_on_the_new_version() {
-        assert!(matches!(judge(traffic(100, 50), traffic(900, 450), BOUND), Verdict::None { .. }));
-    }
-
-    #[test]
-    fn time_alone_passes_and_says_that_nothing_was_proven() {
-        let verdict = judge(traffic(0, 0), traffic(0, 0), FailureBound::default());
-        assert_eq!(verdict, Verdict::Pass { why: "no requests: passed by time, not proven".into() });
-    }
-
-    proptest! {
-        #[test]
-        fn more_failures_never_help(requests in 0_u64..1_000, a in 0_u64..1_000, b in 0_u64..1_000) {
-            let (low, high) = (a.min(b).min(requests), a.max(b).min(requests));
-            let failed = |n| matches!(judge(traffic(requests, n), traffic(1_000, 0), BOUND), Verdict::Fail { .. });
-            prop_assert!(!failed(low) || failed(high));
-        }
+        let Verdict::None { missing } = judged(BOUND, (100, 50), (900, 450)) else { panic!() };
+        assert!(missing.contains("not caused by the rollout"), "{missing}");
     }
 }

@@ -241,6 +241,10 @@ impl World {
             Event::WaveShifted { operation, wave, step, .. } => {
                 advance(environment, *operation, Phase::Shifted { wave: *wave, step: *step, since: at })
             }
+            Event::StepWaits { operation, missing, .. } => {
+                environment.wait(*operation, missing, at);
+                Ok(())
+            }
             Event::OperationReverting { operation, cause, blamed, .. } => {
                 let (cause, blamed) = (cause.clone(), blamed.clone());
                 advance(environment, *operation, Phase::Reverting { cause, blamed, since: at })

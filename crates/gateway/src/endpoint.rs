@@ -58,11 +58,12 @@ impl Endpoint {
     }
 
     /// Takes the connection that was used last, if it is still open and the instance sent nothing unasked; and tells since
-    /// when it was kept.
-    pub(crate) fn take_idle(&self) -> Option<(Wire, Instant)> {
+    /// when it was kept. A request that cannot be sent again wants it looked at closely.
+    pub(crate) fn take_idle(&self, closely: bool) -> Option<(Wire, Instant)> {
         loop {
             let Idle { wire, since } = self.idle().pop()?;
-            if wire.is_quiet() {
+            let quiet = if closely { wire.is_quiet() } else { wire.seems_quiet() };
+            if quiet {
                 return Some((wire, since));
             }
             self.instance.keeping.ended(since.elapsed(), Moment::now());

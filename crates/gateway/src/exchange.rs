@@ -342,7 +342,7 @@ impl<'c> Exchange<'c> {
     }
 
     async fn ask(&mut self, lease: Lease, attempt: Attempt<'_>) -> Result<Asking, Failure> {
-        let lease = match Loan::kept(lease) {
+        let lease = match Loan::kept(lease, self.facts.repeat != Repeat::Once) {
             Ok(kept) => match self.converse(kept, attempt).await {
                 Err(Failure::Stale(lease)) => lease,
                 other => return other,

@@ -47,8 +47,8 @@ pub(crate) struct Whole {
 
 impl Loan {
     /// Takes the connection that was used last, if one is left that is open and silent; gives the lease back otherwise.
-    pub(crate) fn kept(lease: Lease) -> Result<Self, Lease> {
-        match lease.endpoint().take_idle() {
+    pub(crate) fn kept(lease: Lease, closely: bool) -> Result<Self, Lease> {
+        match lease.endpoint().take_idle(closely) {
             Some((wire, since)) => Ok(Self::new(wire, lease, Origin::Kept(since))),
             None => Err(lease),
         }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -58,6 +58,15 @@ impl Wire {
     pub(crate) fn is_quiet(&self) -> bool {
         let peek = || SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
         self.input.is_empty() && peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Tells the same without asking the system where the runtime has heard of nothing, which may be a moment old.
+    ///
+    /// What the other side sends or ends in that moment is found as it is when it comes a moment later, after the request
+    /// was sent: so this is for requests that can be sent again.
+    pub(crate) fn seems_quiet(&self) -> bool {
+        let unheard = self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending();
+        self.input.is_empty() && (unheard || self.is_quiet())
     }
 
     /// Tells whether the other side first ended the connection and then refused bytes that were sent to it, or comes to

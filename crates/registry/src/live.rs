@@ -98,6 +98,7 @@ impl Live {
             tables,
             traffic: since(self.traffic.totals(), &self.counted_before),
             watched: self.watched.totals(),
+            trials: BTreeMap::new(),
             counting_since: self.counting_since,
         }
     }

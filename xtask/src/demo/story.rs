@@ -299,7 +299,7 @@ impl Story {
         let canary = [&canary[..], &["--bake", "3s", "--min-requests", "20"]].concat();
         let begin = Instant::now();
         let refused = self.installation.run_refused(&canary, &[1])?;
-        ensure!(refused.says("requests failed"), "it went back for another reason than its requests");
+        ensure!(refused.says("catalog 1.3.0 fails"), "it went back for another reason than its requests");
         self.summary.bad_version = begin.elapsed();
         println!("  it went back by itself after {}", time(self.summary.bad_version));
         let after = checks::baseline(&self.installation, "production")?;
@@ -314,7 +314,18 @@ impl Story {
         self.expect_no_failures()?;
         println!("The next version mends it:");
         self.deploy_to_staging(&[("catalog", "1.3.1")])?;
-        let arguments = ["promote", "staging", "production", "catalog", "--steps", "50,100", "--bake", "1s"];
+        let arguments = [
+            "promote",
+            "staging",
+            "production",
+            "catalog",
+            "--steps",
+            "50,100",
+            "--bake",
+            "1s",
+            "--min-requests",
+            "20",
+        ];
         self.installation.run(&arguments, Show::All)?;
         self.expect_production(&with_catalog("1.3.1"))?;
         self.expect_no_failures()

@@ -245,7 +245,7 @@ fn commands(site: &mut Site, action: Action, round: u64, random: &mut Random) ->
     let label = format!("{name}@{}", known.other(random));
     let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let to_production = |words: &[&str]| line(&[words, &["--env", PRODUCTION]].concat());
-    let canary = ["--strategy", "canary", "--steps", "30,100", "--bake", "1s"];
+    let canary = ["--strategy", "canary", "--steps", "30,100", "--bake", "1s", "--min-requests", "0"];
     let path = |name: &str| site.installation.folder().join(name).display().to_string();
     Ok(match action {
         Action::Deploy => vec![to_production(&["deploy", &label, "--release-holds"])],

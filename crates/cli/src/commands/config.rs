@@ -133,8 +133,8 @@ struct RevokeArgs {
 
 impl UseArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let strategy = self.strategy.strategy()?;
         let environment = self.environment.resolve(ctx)?;
+        let strategy = self.strategy.resolve(ctx, &environment)?;
         let intent =
             Intent::UseConfiguration { service: self.service, revision: ConfigRevision(self.revision) };
         self.change.change(environment, intent).strategy(strategy).run(ctx)
@@ -184,8 +184,8 @@ impl Args {
 impl SetArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         self.check_keys()?;
-        let strategy = self.strategy.strategy()?;
         let environment = self.environment.resolve(ctx)?;
+        let strategy = self.strategy.resolve(ctx, &environment)?;
         let set: BTreeMap<_, _> =
             self.set.into_iter().map(|a| (a.key, ConfigValue::Plain(a.value))).collect();
         let secrets = secret::read_all(&self.secret)?;

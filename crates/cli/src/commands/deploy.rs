@@ -31,8 +31,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let strategy = self.strategy.strategy()?;
         let environment = self.environment.resolve(ctx)?;
+        let strategy = self.strategy.resolve(ctx, &environment)?;
         let intent = Intent::Deploy { versions: self.versions };
         self.change.change(environment, intent).strategy(strategy).run(ctx)
     }

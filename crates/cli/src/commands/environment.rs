@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use lockstep_api::types::{CreateEnvironment, EnvironmentView, RemoveRequest, SettingsChange};
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
-use lockstep_domain::{CallAddress, EnvironmentName, StageName};
+use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
 
 use crate::confirm::ConfirmOption;
 use crate::context::Context;
@@ -148,10 +148,10 @@ impl FromStr for TrustedNetwork {
 }
 
 impl SettingsOptions {
-    fn change(&self) -> Result<SettingsChange, Failure> {
+    fn change(&self, strategy: Option<Strategy>) -> Result<SettingsChange, Failure> {
         Ok(SettingsChange {
             accepts_from: self.accepts_from.clone(),
-            strategy: self.strategy.strategy()?,
+            strategy,
             warm_ms: self.warm,
             stay_ms: self.stay,
             gateway_port: self.gateway_port,
@@ -176,11 +176,15 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let view = match self.command {
             EnvironmentCommand::Create(args) => {
-                let request = CreateEnvironment { name: args.name, settings: args.settings.change()? };
+                let request = CreateEnvironment {
+                    name: args.name,
+                    settings: args.settings.change(args.settings.strategy.alone()?)?,
+                };
                 ctx.client.create_environment(&request)?
             }
             EnvironmentCommand::Set(args) => {
-                let change = args.settings.change()?;
+                let strategy = args.settings.strategy.resolve(ctx, &args.name)?;
+                let change = args.settings.change(strategy)?;
                 if change == SettingsChange::default() {
                     return Err(Failure::usage("nothing to set")
                         .hint(format!("for example lockstep environment set {} --warm 1h", args.name)));

@@ -59,7 +59,7 @@ impl FromStr for Source {
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let strategy = self.strategy.strategy()?;
+        let strategy = self.strategy.resolve(ctx, &self.to)?;
         let Source { environment: from, baseline } = self.from;
         let intent = Intent::Promote { from, services: self.services, baseline };
         self.change.change(self.to, intent).strategy(strategy).run(ctx)

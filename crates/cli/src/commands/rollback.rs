@@ -63,7 +63,6 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let strategy = self.strategy.strategy()?;
         let several = versions(&self.what)?;
         let (environment, intent) = match (&several[..], &self.to) {
             ([], None) => return ways::show(ctx, self.only()?, &self.environment),
@@ -83,6 +82,7 @@ impl Args {
                 (self.environment.resolve(ctx)?, Intent::RollBackServices { versions, config })
             }
         };
+        let strategy = self.strategy.resolve(ctx, &environment)?;
         let under_way = if self.interrupt { UnderWay::TakeBack } else { UnderWay::Respect };
         let change = self.change.change(environment, intent.clone()).strategy(strategy).leaving(self.leaving);
         let change = change.under_way(under_way);

@@ -51,6 +51,9 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let (id, intent) = (operation.id, printable(&operation.intent.to_string()).into_owned());
         let _ = writeln!(text, "  {under_way} operation {id}, {intent} (lockstep watch {id})");
     }
+    for missing in &view.waits_for {
+        let _ = writeln!(text, "  {} {}", style.warn("waits:"), printable(missing));
+    }
     for (gateway, problem) in view.gateways.iter().filter_map(|seen| Some((seen, seen.problem.as_ref()?))) {
         let (mark, who) = (style.warn("not believed:"), printable(&gateway.gateway));
         let _ = writeln!(text, "  {mark} {who} {}: {}", style.ago(gateway.seen), printable(problem));
@@ -223,6 +226,7 @@ mod tests {
             services: vec![service],
             operation: None,
             beside: Vec::new(),
+            waits_for: Vec::new(),
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
             gateways: vec![GatewayView {
                 gateway: "edge-1".into(),

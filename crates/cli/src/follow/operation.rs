@@ -46,6 +46,7 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             Some(format!("  {}: {}{why}", wave_of(*wave), shift(plan, *wave, *step)))
         }
+        Event::StepWaits { missing, .. } => Some(format!("  {missing}")),
         Event::OperationReverting { cause, .. } => Some(format!("  taking it back: {cause}")),
         Event::HoldPlaced { version, hold, .. } => Some(format!("  {version} is held: {}", hold.reason)),
         Event::StageChanged { version, from, to, .. } => Some(format!("  {version}: {from} -> {to}")),
@@ -69,6 +70,7 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
                 crate::output::times::exact(step.bake_ms)
             ))
         }
+        Event::StepWaits { .. } => Some("waiting for evidence".to_owned()),
         Event::OperationReverting { .. } => Some("going back".to_owned()),
         _ => None,
     }

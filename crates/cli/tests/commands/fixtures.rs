@@ -24,6 +24,23 @@ pub(crate) fn summary(name: &str, services: u64) -> Value {
     })
 }
 
+/// The environment `production` with a strategy of its own.
+pub(crate) fn environment(strategy: &Value) -> Value {
+    json!({
+        "name": "production",
+        "settings": {
+            "accepts_from": "created", "strategy": strategy, "warm_ms": 1_000, "gateway_port": 8502,
+        },
+        "gateway": "http://127.0.0.1:8502",
+        "baseline": 17,
+        "baseline_since": 1_000,
+        "services": [],
+        "operation": null,
+        "holds": [],
+        "gateways": [],
+    })
+}
+
 pub(crate) fn entry(version: &str) -> Value {
     json!({ "version": version, "config": 0 })
 }

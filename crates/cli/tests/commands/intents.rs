@@ -5,13 +5,19 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::fake::{FakeServer, Reply};
-use crate::fixtures::{DEPLOY, OPERATE, deploying, done, plan, preparing, summary};
+use crate::fixtures::{DEPLOY, OPERATE, deploying, done, environment, plan, preparing, summary};
 use crate::{code, err, lockstep, out};
 
 #[test]
 fn a_dry_run_shows_the_plan_with_every_reason_and_asks_for_nothing_else() {
-    let server =
-        FakeServer::start(vec![(OPERATE, Reply::json(200, &json!({ "plan": plan(), "operation": null })))]);
+    let usual = json!({
+        "strategy": "canary", "steps": [{ "weight": 10_000, "bake_ms": 60_000 }],
+        "bound": { "max_failures_in_10000": 10, "min_requests": 100 },
+    });
+    let server = FakeServer::start(vec![
+        (OPERATE, Reply::json(200, &json!({ "plan": plan(), "operation": null }))),
+        ("GET /api/v1/environments/production", Reply::json(200, &environment(&usual))),
+    ]);
     let output =
         lockstep(&server.url(), &[&DEPLOY[..], &["--dry-run", "--steps", "5,100", "--bake", "1s"]].concat());
     assert_eq!(
@@ -27,6 +33,7 @@ fn a_dry_run_shows_the_plan_with_every_reason_and_asks_for_nothing_else() {
     let weights: Vec<_> =
         asked["strategy"]["steps"].as_array().unwrap().iter().map(|step| &step["weight"]).collect();
     assert_eq!(weights, [500, 10_000]);
+    assert_eq!(asked["strategy"]["bound"], usual["bound"], "what was not typed is as the environment has it");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_version_that_answers_garbage_in_a_canary_is_taken_back_without_a_failed_req
     let broken = misbehaving("two", "pass", garbage);
     let version = next_release(&place, &repository, &manifest("store", "", ""), &broken);
     let taken_back = place.fail(&[&deploy(&version)[..], &CANARY].concat(), 1);
-    assert_says(&taken_back, &["was taken back", &version, "requests failed", "hint: "]);
+    assert_says(&taken_back, &["was taken back", &version, "every request of store 1.1.0 fails", "hint: "]);
     assert_says(&place.run(&["hold", "list", ENVIRONMENT]), &[&version]);
     assert!(callers.end() > 0);
 }

@@ -4,6 +4,8 @@
 
 mod place;
 
+use std::time::{Duration, Instant};
+
 use place::Place;
 use serde_json::Value;
 
@@ -77,7 +79,19 @@ fn a_version_goes_from_git_to_production_and_back() {
     let plan = place.run(&["deploy", &two, "--env", "production", "--dry-run"]);
     assert!(plan.contains("nothing was changed"), "{plan}");
     let canary = ["deploy", &two, "--env", "production", "--steps", "50,100", "--bake", "200ms"];
-    assert!(place.run(&canary).contains("go back: lockstep undo production"));
+    place.run(&[&canary[..], &["--no-wait"]].concat());
+    let begun = Instant::now();
+    let mut waits = String::new();
+    while !waits.contains("waits: ") && begun.elapsed() < Duration::from_secs(60) {
+        waits = place.run(&["status", "production"]);
+    }
+    assert!(waits.contains("100 more requests") && waits.contains("--accept-unproven"), "{waits}");
+    place.run(&["undo", "production"]);
+    let unproven = place.run(&[&canary[..], &["--accept-unproven"]].concat());
+    assert!(
+        unproven.contains("not proven") && unproven.contains("go back: lockstep undo production"),
+        "{unproven}"
+    );
     assert_eq!(place.get("production"), "two plain");
 
     // A configuration, which goes back with the baseline.

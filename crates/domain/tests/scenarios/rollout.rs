@@ -88,7 +88,7 @@ fn a_canary_that_fails_goes_back_by_itself_and_is_held() {
     stage.step("staging");
     let operation = stage.world.find_operation(id).unwrap();
     assert!(
-        matches!(&operation.phase, Phase::Reverted { cause, .. } if cause.contains("10 of 50 requests failed")),
+        matches!(&operation.phase, Phase::Reverted { cause, .. } if cause.contains("fails 20 % of requests")),
         "{:?}",
         operation.phase
     );

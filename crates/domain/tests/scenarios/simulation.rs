@@ -13,18 +13,21 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::observed::{Observed, Tables};
-use lockstep_domain::operation::Phase;
+use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::plan::Refusal;
 use lockstep_domain::reconcile::{Action, Look, next_actions};
 use lockstep_domain::routes::{ArmTraffic, RouteTable};
 use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
+use lockstep_domain::verdict::{Trial, rules};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
     Actor, Arm, CallAddress, Digest, Environment, EnvironmentName, Event, Instance, InstanceId,
     InstanceState, Intent, Operation, OperationId, Plan, Recorded, ServiceName, Strategy, Timestamp, World,
     plan,
 };
+
+use lockstep_judge::{Counts, Interval, Pair, Reading, Split, Weight};
 
 /// A world, a fleet and a clock.
 pub(crate) struct Stage {
@@ -172,6 +175,7 @@ impl Stage {
             begun: self.now,
             phase: Phase::Preparing { wave: 0, since: self.now },
             proof: String::new(),
+            waits: None,
         };
         let id = operation.id;
         self.traffic.clear();
@@ -210,9 +214,34 @@ impl Stage {
             traffic: self.traffic.clone(),
             troubles: BTreeMap::new(),
             watched: BTreeMap::new(),
+            trials: self.trials(name),
             steady_since: self.steady(),
             counting_since: Timestamp(0),
         }
+    }
+
+    /// What is judged of each service that has two arms now: all traffic as one interval.
+    fn trials(&self, name: &str) -> BTreeMap<ServiceName, Trial> {
+        let Some(operation) = &self.env(name).operation else { return BTreeMap::new() };
+        let (Some(bound), Phase::Shifted { step, wave, .. }) =
+            (operation.plan.strategy.bound(), &operation.phase)
+        else {
+            return BTreeMap::new();
+        };
+        let weight = operation.plan.steps_of(*wave).get(*step).map_or(0, |step| step.weight);
+        let trial = |part: &Move| {
+            let (new, old) = (part.to_arm()?, part.from_arm()?);
+            let of = |arm| self.traffic.get(&arm).copied().unwrap_or_default();
+            let counts = |it: ArmTraffic| Counts::with_failures(it.requests, it.failures);
+            let total = Pair { new: counts(of(new)), old: counts(of(old)) };
+            let split = Split::Drawn(Weight(weight));
+            let interval = Interval { lasted_ms: 1_000, split, total, classes: BTreeMap::new() };
+            let plan = lockstep_judge::Plan { rules: rules(bound), ..Default::default() };
+            let mut evidence = lockstep_judge::Evidence::default();
+            evidence.take(&plan, &Reading::Counted(interval));
+            Some((part.service.clone(), Trial { plan, evidence }))
+        };
+        operation.plan.moves().filter_map(trial).collect()
     }
 
     fn steady(&self) -> BTreeMap<InstanceId, Timestamp> {

@@ -112,6 +112,7 @@ impl Ledger {
             begun: now,
             phase: Phase::Preparing { wave: 0, since: now },
             proof: String::new(),
+            waits: None,
         };
         let id = operation.id;
         before.push(Event::OperationBegun { operation: Box::new(operation) });

@@ -1,0 +1,270 @@
+//! Trials of versions: what gateways are asked to count, and the evidence that is made of what they counted.
+//!
+//! In memory only: gateways keep the counters of a trial, so a server that was started anew hears them again. What its own
+//! gateway had counted is gone, so the evidence of such a server counts for less: see `Evidence::begun_anew`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use lockstep_domain::contract::ContractKind;
+use lockstep_domain::observed::Observed;
+use lockstep_domain::operation::{Move, Phase};
+use lockstep_domain::routes::{ArmTraffic, RouteTable, SplitRole};
+use lockstep_domain::verdict::{Trial, rules};
+use lockstep_domain::watch::{
+    ArmCounts, ByWeight, LATENCY_CLASSES, Watch, WatchedOperation, latency_bound_ms,
+};
+use lockstep_domain::{Arm, Digest, Environment, EnvironmentName, Operation, ServiceName, Timestamp, World};
+use lockstep_judge::rules::MAX_CLASSES;
+use lockstep_judge::{
+    Answers, Counts, Evidence, Interval, Pair, Plan, Reading, RouteClass, Split, Weight, latency_bounds,
+};
+
+use crate::{Control, lock};
+
+/// Counters are taken in this often; a failure of the version on trial at once.
+const INTERVAL_MS: u64 = 1_000;
+/// So long without a gateway is an interval without counters.
+const SILENCE_MS: u64 = 10_000;
+
+/// What is known of a service before one of its versions goes on trial.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// Its operations as its contracts name them: `POST /pay`.
+    pub(crate) operations: Vec<String>,
+    /// What the version that serves did so far.
+    pub(crate) traffic: ArmTraffic,
+    /// How long its answers took to begin.
+    pub(crate) latencies: [u64; LATENCY_CLASSES],
+}
+
+/// The trials of all environments.
+#[derive(Debug)]
+pub(crate) struct Judging {
+    started: Timestamp,
+    trials: Mutex<BTreeMap<EnvironmentName, BTreeMap<ServiceName, Kept>>>,
+}
+
+/// A trial of one service.
+#[derive(Debug)]
+struct Kept {
+    new: Arm,
+    old: Arm,
+    watch: Watch,
+    trial: Trial,
+    step: (usize, usize),
+    /// What was taken in before.
+    seen: ByWeight,
+    taken: Timestamp,
+}
+
+impl Judging {
+    /// Begins with a server that was started now.
+    pub(crate) fn new(started: Timestamp) -> Self {
+        Self { started, trials: Mutex::default() }
+    }
+
+    /// Begins the trials of the wave that an environment watches now, and ends all others.
+    pub(crate) fn follow(&self, environment: &Environment, now: Timestamp, before: impl Fn(&Move) -> Before) {
+        let mut trials = lock(&self.trials);
+        let kept = trials.entry(environment.name.clone()).or_default();
+        let mut former = std::mem::take(kept);
+        let Some((operation, wave, step)) = watched(environment) else { return };
+        let bound = operation.plan.strategy.bound().unwrap_or_default();
+        for part in operation.plan.waves.get(wave).into_iter().flatten() {
+            let (Some(new), Some(old)) = (part.to_arm(), part.from_arm()) else { continue };
+            let name = format!("operation {}", operation.id);
+            let goes_on = former.remove(&part.service).filter(|it| it.watch.trial == name);
+            let mut trial = goes_on.unwrap_or_else(|| {
+                let lost = u32::from(operation.begun < self.started);
+                Kept::begin(name, (new, old), rules(bound), before(part), lost, now)
+            });
+            if trial.step != (wave, step) {
+                trial.step = (wave, step);
+                trial.trial.evidence.begin_step();
+            }
+            kept.insert(part.service.clone(), trial);
+        }
+    }
+
+    /// Says in a table what is to be counted.
+    pub(crate) fn mark(&self, table: &mut RouteTable) {
+        let trials = lock(&self.trials);
+        let Some(trials) = trials.get(&table.environment) else { return };
+        for (service, routes) in &mut table.services {
+            let on_trial = routes.splits.iter().any(|split| split.role == SplitRole::Candidate);
+            routes.watch = trials.get(service).filter(|_| on_trial).map(|kept| kept.watch.clone());
+        }
+    }
+
+    /// Adds to what is observed what was judged of it at the last look.
+    pub(crate) fn show(&self, environment: &EnvironmentName, observed: &mut Observed) {
+        let trials = lock(&self.trials);
+        let shown = trials.get(environment).into_iter().flatten();
+        observed.trials = shown.map(|(service, kept)| (service.clone(), kept.trial.clone())).collect();
+    }
+
+    /// Takes in what was counted, and adds to what is observed what is judged of it.
+    pub(crate) fn look(
+        &self,
+        environment: &EnvironmentName,
+        observed: &mut Observed,
+        silent: bool,
+        now: Timestamp,
+    ) {
+        let mut trials = lock(&self.trials);
+        for (service, kept) in trials.get_mut(environment).into_iter().flatten() {
+            kept.take(observed.watched.get(service).unwrap_or(&ByWeight::new()), silent, now);
+        }
+        drop(trials);
+        self.show(environment, observed);
+    }
+}
+
+/// The operation, wave and step that are watched.
+fn watched(environment: &Environment) -> Option<(&Operation, usize, usize)> {
+    let operation = environment.operation.as_deref()?;
+    operation.plan.strategy.bound()?;
+    match operation.phase {
+        Phase::Shifted { wave, step, .. } => Some((operation, wave, step)),
+        _ => None,
+    }
+}
+
+impl Kept {
+    fn begin(
+        name: String,
+        (new, old): (Arm, Arm),
+        rules: lockstep_judge::Rules,
+        before: Before,
+        lost: u32,
+        now: Timestamp,
+    ) -> Self {
+        let operations = watched_operations(&before.operations);
+        let usual = (before.traffic.requests > 0)
+            .then(|| Counts::with_failures(before.traffic.requests, before.traffic.failures));
+        let plan = Plan {
+            classes: operations.iter().map(|operation| operation.class.clone()).collect(),
+            latency_bounds_ms: latency_bounds(&slower(&before.latencies)),
+            usual,
+            rules,
+        };
+        let watch = Watch {
+            trial: name,
+            operations,
+            statuses: plan.rules.failing.union(&plan.rules.watched).cloned().collect(),
+            latency_bounds_ms: plan.latency_bounds_ms.clone(),
+        };
+        let evidence = if lost == 0 { Evidence::default() } else { Evidence::begun_anew(lost) };
+        let trial = Trial { plan, evidence };
+        Self { new, old, watch, trial, step: (0, 0), seen: ByWeight::new(), taken: now }
+    }
+
+    fn take(&mut self, totals: &ByWeight, silent: bool, now: Timestamp) {
+        let lasted_ms = now.since_ms(self.taken);
+        let intervals = self.intervals(totals, lasted_ms);
+        let urgent = intervals.iter().any(|interval| !interval.total.new.statuses.is_empty());
+        if silent && lasted_ms >= SILENCE_MS {
+            self.trial.evidence.take(&self.trial.plan, &Reading::Missing);
+            self.taken = now;
+        } else if !silent && (urgent || lasted_ms >= INTERVAL_MS) {
+            for interval in intervals {
+                self.trial.evidence.take(&self.trial.plan, &Reading::Counted(interval));
+            }
+            self.seen.clone_from(totals);
+            self.taken = now;
+        }
+    }
+
+    /// Makes an interval of what was counted with each weight; one without requests where there was nothing at all.
+    fn intervals(&self, totals: &ByWeight, lasted_ms: u64) -> Vec<Interval> {
+        let none = ArmCounts::default();
+        let since = |weight: &u32, arms: &BTreeMap<Arm, ArmCounts>, arm: &Arm| {
+            let before = self.seen.get(weight).and_then(|arms| arms.get(arm)).unwrap_or(&none);
+            arms.get(arm).unwrap_or(&none).since(before)
+        };
+        let pairs = totals
+            .iter()
+            .map(|(weight, arms)| (*weight, since(weight, arms, &self.new), since(weight, arms, &self.old)));
+        let pairs: Vec<_> = pairs.filter(|(_, new, old)| !new.is_empty() || !old.is_empty()).collect();
+        // The time belongs to all of them together.
+        let first = usize::from(!pairs.is_empty());
+        let rest = pairs.len().saturating_sub(first);
+        let times = std::iter::repeat_n(lasted_ms, first).chain(std::iter::repeat_n(0, rest));
+        let mut intervals: Vec<_> = pairs
+            .into_iter()
+            .zip(times)
+            .map(|((weight, new, old), ms)| interval(weight, new, old, ms))
+            .collect();
+        if intervals.is_empty() {
+            intervals.push(interval(0, none.clone(), none, lasted_ms));
+        }
+        intervals
+    }
+}
+
+fn interval(weight: u32, new: ArmCounts, old: ArmCounts, lasted_ms: u64) -> Interval {
+    let mut classes = BTreeMap::<RouteClass, Pair>::new();
+    for (class, counts) in new.classes {
+        classes.entry(class).or_default().new = counts;
+    }
+    for (class, counts) in old.classes {
+        classes.entry(class).or_default().old = counts;
+    }
+    let total = Pair { new: new.total, old: old.total };
+    Interval { lasted_ms, split: Split::Drawn(Weight(weight)), total, classes }
+}
+
+/// The operations that are counted for themselves: those with the fewest variables first, so that `/orders/mine` is not taken for
+/// `/orders/{id}`.
+fn watched_operations(names: &[String]) -> Vec<WatchedOperation> {
+    let mut operations: Vec<_> = names.iter().filter_map(|name| watched_operation(name)).collect();
+    operations.sort_by_key(|operation| (operation.path.matches('{').count(), operation.class.clone()));
+    operations.dedup_by(|one, other| one.class == other.class);
+    operations.truncate(MAX_CLASSES);
+    operations
+}
+
+fn watched_operation(name: &str) -> Option<WatchedOperation> {
+    let (method, path) = name.split_once(' ')?;
+    let class = name.parse().ok()?;
+    path.starts_with('/').then(|| WatchedOperation {
+        class,
+        method: Some(method.to_owned()),
+        path: path.to_owned(),
+    })
+}
+
+/// Makes exceedances of counts by class.
+fn slower(latencies: &[u64; LATENCY_CLASSES]) -> Counts {
+    let beyond = |class: usize| latencies[class + 1..].iter().sum();
+    let bounds = (0..LATENCY_CLASSES)
+        .filter_map(|class| Some((latency_bound_ms(class)?, Answers::each(beyond(class)))));
+    Counts { requests: latencies.iter().sum(), slower: bounds.collect(), ..Counts::default() }
+}
+
+impl Control {
+    /// Finds out what is known of a service before one of its versions goes on trial. A contract that cannot be read now has no
+    /// operations of its own: everything is judged together then.
+    pub(crate) fn before_trial(&self, environment: &Environment, world: &World, part: &Move) -> Before {
+        let (Some(new), Some(old)) = (part.to_arm(), part.from_arm()) else { return Before::default() };
+        let version = world.version(&new.version_ref());
+        let contracts = version.into_iter().flat_map(|version| version.contracts_of(ContractKind::OpenApi));
+        let operations = contracts.flat_map(|contract| self.operations_of(&contract.digest)).collect();
+        let traffic = self.registry.totals(&environment.name).get(&old).copied().unwrap_or_default();
+        Before { operations, traffic, latencies: self.registry.latencies(&environment.name, &old) }
+    }
+
+    fn operations_of(&self, contract: &Digest) -> Vec<String> {
+        let snapshot = self.stored_contracts().snapshot(contract);
+        let read = snapshot
+            .and_then(|it| lockstep_contract::operations(&it.source).map_err(|errors| format!("{errors:?}")));
+        read.unwrap_or_else(|why| {
+            tracing::warn!(%contract, why, "routes are not judged one by one: the contract cannot be read");
+            Vec::new()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
