@@ -3,7 +3,7 @@
 //! In memory only: gateways keep the counters of a trial, so a server that was started anew hears them again. What its own
 //! gateway had counted is gone, so the evidence of such a server counts for less: see `Evidence::begun_anew`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use lockstep_domain::contract::ContractKind;
@@ -24,6 +24,8 @@ use crate::{Control, lock};
 
 /// Counters are taken in this often; a failure of the version on trial at once.
 const INTERVAL_MS: u64 = 1_000;
+/// A shorter latency is not told apart: of two equal processes on a busy host one is slower by some milliseconds for seconds.
+const NOTICED_MS: u64 = 16;
 /// So long without a gateway is an interval without counters.
 const SILENCE_MS: u64 = 10_000;
 
@@ -145,7 +147,7 @@ impl Kept {
             .then(|| Counts::with_failures(before.traffic.requests, before.traffic.failures));
         let plan = Plan {
             classes: operations.iter().map(|operation| operation.class.clone()).collect(),
-            latency_bounds_ms: latency_bounds(&slower(&before.latencies)),
+            latency_bounds_ms: watched_bounds(&before.latencies),
             usual,
             rules,
         };
@@ -233,6 +235,11 @@ fn watched_operation(name: &str) -> Option<WatchedOperation> {
         method: Some(method.to_owned()),
         path: path.to_owned(),
     })
+}
+
+/// Chooses the bounds of latency that are watched: those of the version that serves, and never a shorter one than people notice.
+fn watched_bounds(latencies: &[u64; LATENCY_CLASSES]) -> BTreeSet<u64> {
+    latency_bounds(&slower(latencies)).into_iter().map(|bound| bound.max(NOTICED_MS)).collect()
 }
 
 /// Makes exceedances of counts by class.

@@ -20,6 +20,8 @@ const MIN_ALL_FAIL: u64 = 5;
 const MAX_MISSING: u32 = 2;
 /// From this share of answers of one class on a route may be lost.
 const LOST: Share = Share(500_000);
+/// Slow answers take a version back only after so long.
+const SLOW_FOR_MS: u64 = 20_000;
 /// Most faults that are recorded; the strongest say it all.
 const MAX_FAULTS: usize = 5;
 /// Evidence is recorded up to this, to 1.
@@ -114,10 +116,10 @@ impl<'a> Judged<'a> {
     }
 
     fn worse(&self) -> Vec<Fault> {
-        if self.ln_material() < -self.plan.rules.alpha().ln() {
+        let material: Vec<_> = self.material().filter(|one| self.has_lasted(one.measure)).collect();
+        if ln_sum_exp(material.iter().map(|one| one.ln)) < -self.plan.rules.alpha().ln() {
             return Vec::new();
         }
-        let material: Vec<_> = self.material().collect();
         // What is a hundredth of the strongest adds nothing to the decision.
         let strongest = material.first().map_or(f64::NEG_INFINITY, |one| one.ln);
         let strong = material.iter().filter(|one| one.ln >= strongest - 100_f64.ln());
@@ -131,6 +133,13 @@ impl<'a> Judged<'a> {
 
     fn ln_material(&self) -> f64 {
         ln_sum_exp(self.material().map(|one| one.ln))
+    }
+
+    /// Tells whether slowness has been seen for long enough. A host that is busy for some seconds makes many answers of one
+    /// version slow at once, which are not as many signs; so until then it is only waited. A time that is not known is long enough.
+    fn has_lasted(&self, measure: Measure) -> bool {
+        let counted_ms = self.evidence.counted_ms;
+        matches!(measure, Measure::Failures) || counted_ms == 0 || counted_ms >= SLOW_FOR_MS
     }
 
     fn fault(&self, one: &Suspicion<'_>) -> Fault {

@@ -54,7 +54,7 @@ impl Default for Rules {
             tolerated: Times(125),
             tolerated_slower: Times(150),
             material: Share(1_000),
-            material_slower: Share(20_000),
+            material_slower: Share(100_000),
             error_budget: None,
             failing: classes([StatusClass::SERVER_ERROR, StatusClass::NO_ANSWER]),
             watched: classes([StatusClass::NOT_FOUND, StatusClass::UNAUTHORIZED]),

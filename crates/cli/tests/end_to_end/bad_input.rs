@@ -283,16 +283,22 @@ fn a_damaged_artifact_stops_a_cold_rollback_and_nothing_changes() {
     repository.write("lockstep.toml", &manifest("store", "", ""));
     repository.write("service.py", &service("one"));
     let first = place.first_release(&repository, "store");
+    // Nothing of it is left to go back to: neither a warm instance nor its unpacked files.
+    place.run(&["environment", "set", ENVIRONMENT, "--warm", "0s"]);
+    place.run(&deploy(&first));
     let second = next_release(&place, &repository, &manifest("store", "", ""), &service("two"));
     place.run(&deploy(&second));
     let digest = place.json(&["show", &first])["artifact"]["digest"].as_str().unwrap().to_owned();
+    let unpacked =
+        Path::new(&place.data()).join("runtime/releases").join(digest.trim_start_matches("sha256:"));
+    fs::remove_dir_all(unpacked).unwrap();
     damage(Path::new(&place.data()), &digest);
 
     let (_, number) = first.split_once('@').unwrap();
     let failed = place.fail(&["rollback", "store", "--to", number, "--env", ENVIRONMENT], 1);
-    assert_says(&failed, &["was taken back", "is damaged", "still at baseline 1", "hint: "]);
+    assert_says(&failed, &["was taken back", "is damaged", "still at baseline 2", "hint: "]);
     assert_eq!(place.ask("/store"), (200, "two".to_owned()));
-    assert_eq!(place.status()["baseline"], 1);
+    assert_eq!(place.status()["baseline"], 2);
 }
 
 /// Changes one byte of a blob.

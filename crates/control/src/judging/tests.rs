@@ -86,4 +86,5 @@ fn bounds_and_operations_are_fixed_before_the_first_request() {
     assert!(!kept.watch.latency_bounds_ms.is_empty());
     assert_eq!(kept.watch.latency_bounds_ms, kept.trial.plan.latency_bounds_ms);
     assert!(kept.trial.plan.check().is_ok());
+    assert_eq!(kept.watch.latency_bounds_ms, [16, 32].into(), "4 ms are not told apart");
 }
