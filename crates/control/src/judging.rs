@@ -79,7 +79,7 @@ impl Judging {
             let goes_on = former.remove(&part.service).filter(|it| it.watch.trial == name);
             let mut trial = goes_on.unwrap_or_else(|| {
                 let lost = u32::from(operation.begun < self.started);
-                Kept::begin(name, (new, old), rules(bound), before(part), lost, now)
+                Kept::begin(name, (new, old), rules(bound), &before(part), lost, now)
             });
             if trial.step != (wave, step) {
                 trial.step = (wave, step);
@@ -138,7 +138,7 @@ impl Kept {
         name: String,
         (new, old): (Arm, Arm),
         rules: lockstep_judge::Rules,
-        before: Before,
+        before: &Before,
         lost: u32,
         now: Timestamp,
     ) -> Self {

@@ -9,7 +9,7 @@ fn arm(minor: u64) -> Arm {
     Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
 }
 
-fn kept(before: Before) -> Kept {
+fn kept(before: &Before) -> Kept {
     let bound = FailureBound { min_requests: 20, ..FailureBound::default() };
     Kept::begin("operation 1".into(), (arm(1), arm(0)), rules(bound), before, 0, Timestamp(1_000))
 }
@@ -32,7 +32,7 @@ fn verdict(kept: &Kept) -> Verdict {
 
 #[test]
 fn what_is_counted_is_taken_in_once() {
-    let mut kept = kept(Before::default());
+    let mut kept = kept(&Before::default());
     let counted = totals(1_000, counts(15, 0), counts(200, 0));
     kept.take(&counted, false, Timestamp(1_500));
     assert_eq!(kept.seen, ByWeight::new(), "a second has not passed");
@@ -46,14 +46,14 @@ fn what_is_counted_is_taken_in_once() {
 
 #[test]
 fn a_failure_is_taken_in_at_once_and_every_request_that_fails_is_enough() {
-    let mut kept = kept(Before::default());
+    let mut kept = kept(&Before::default());
     kept.take(&totals(5_000, counts(6, 6), counts(30, 0)), false, Timestamp(1_050));
     assert!(matches!(verdict(&kept), Verdict::Fail { why } if why.contains("every request")));
 }
 
 #[test]
 fn weights_are_evidence_each_for_itself() {
-    let mut kept = kept(Before::default());
+    let mut kept = kept(&Before::default());
     let mut counted = totals(1_000, counts(100, 0), counts(900, 0));
     counted.extend(totals(5_000, counts(500, 60), counts(500, 2)));
     kept.take(&counted, false, Timestamp(2_500));
@@ -62,7 +62,7 @@ fn weights_are_evidence_each_for_itself() {
 
 #[test]
 fn silence_passes_nothing() {
-    let mut kept = kept(Before::default());
+    let mut kept = kept(&Before::default());
     kept.take(&totals(1_000, counts(50, 0), counts(500, 0)), false, Timestamp(2_500));
     assert!(matches!(verdict(&kept), Verdict::Pass { .. }));
     for at in [13_000, 24_000] {
@@ -79,7 +79,7 @@ fn bounds_and_operations_are_fixed_before_the_first_request() {
         ["GET /orders/{id}", "GET /orders/mine", "payments.v1.Payments/Charge", "GET /orders/mine"];
     let operations = operations.map(str::to_owned).to_vec();
     let traffic = ArmTraffic { requests: 100, failures: 1 };
-    let kept = kept(Before { operations, traffic, latencies });
+    let kept = kept(&Before { operations, traffic, latencies });
     let paths: Vec<_> = kept.watch.operations.iter().map(|it| it.path.as_str()).collect();
     assert_eq!(paths, ["/orders/mine", "/orders/{id}"]);
     assert_eq!(kept.trial.plan.usual, Some(Counts::with_failures(100, 1)));
