@@ -88,9 +88,16 @@ impl Connection {
         Ok(Self { reader: BufReader::new(stream), reusable: true })
     }
 
-    /// Tells whether another request may be sent after the last answer.
-    pub(crate) const fn is_reusable(&self) -> bool {
-        self.reusable
+    /// Sends a request on a connection that was kept, where it can be used again, and else on a new one.
+    pub(crate) fn ask(
+        kept: Option<Self>,
+        address: SocketAddr,
+        timeout: Duration,
+        request: &[u8],
+    ) -> io::Result<(Answer, Self)> {
+        let kept = kept.filter(|kept| kept.reusable);
+        let mut connection = kept.map_or_else(|| Self::open(address, timeout), Ok)?;
+        Ok((connection.exchange(request)?, connection))
     }
 
     /// Sends a request and reads its answer to the end.
@@ -229,7 +236,7 @@ mod tests {
         let mut connection = Connection::open(address, TIMEOUT).unwrap();
         let answer = connection.exchange(&request("GET", "/", address, &["x-lockstep-key: a"], ""));
         server.join().unwrap();
-        (answer, connection.is_reusable())
+        (answer, connection.reusable)
     }
 
     #[test]

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use crate::http::{Connection, request};
+use crate::paced::{Beat, Paced};
 
 /// How long an answer may take; a person would have given up.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -90,7 +90,6 @@ pub(crate) struct LastAnswer {
 
 struct Shared {
     target: Mutex<Target>,
-    stop: AtomicBool,
     labels: Mutex<Vec<String>>,
     failures: Mutex<Vec<String>>,
     records: Vec<Mutex<Vec<Record>>>,
@@ -99,7 +98,7 @@ struct Shared {
 /// A client that calls until it is dropped.
 pub(crate) struct Load {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    _workers: Paced,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -112,18 +111,25 @@ impl Load {
         let count = pace.kept + pace.fresh;
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
-            stop: AtomicBool::new(false),
             labels: Mutex::default(),
             failures: Mutex::default(),
             records: (0..count).map(|_| Mutex::default()).collect(),
         });
         let interval = Duration::from_secs(1) * u32::try_from(count).unwrap_or(1) / pace.requests_per_second;
-        let start = |index: usize| {
-            let worker = Worker { shared: Arc::clone(&shared), index, keeps: index < pace.kept, interval };
-            thread::spawn(move || worker.run())
-        };
-        let workers = (0..count).map(start).collect();
-        Self { shared, workers }
+        let mut workers = Paced::default();
+        for index in 0..count {
+            let offset = interval / u32::try_from(count).unwrap_or(1) * u32::try_from(index).unwrap_or(0);
+            let mut worker = Worker {
+                shared: Arc::clone(&shared),
+                index,
+                keeps: index < pace.kept,
+                connection: None,
+                // Workers begin at different customers and different kinds of requests.
+                turn: index * 7,
+            };
+            workers.begin(Beat { delay: offset, interval, largest_lag: LARGEST_LAG }, move || worker.call());
+        }
+        Self { shared, _workers: workers }
     }
 
     /// Sends all further requests elsewhere, and returns when none is under way to where they went before.
@@ -210,56 +216,29 @@ impl Load {
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        for worker in self.workers.drain(..) {
-            // A worker that panicked has said so already.
-            let _ = worker.join();
-        }
-    }
-}
-
 struct Worker {
     shared: Arc<Shared>,
     index: usize,
     keeps: bool,
-    interval: Duration,
+    connection: Option<(SocketAddr, Connection)>,
+    turn: usize,
 }
 
 impl Worker {
-    fn run(&self) {
-        let workers = u32::try_from(self.shared.records.len()).unwrap_or(1);
-        let offset = self.interval / workers * u32::try_from(self.index).unwrap_or(0);
-        let mut due = Instant::now() + offset;
-        let mut connection = None;
-        // Workers begin at different customers and different kinds of requests.
-        let mut turn = self.index * 7;
-        while !self.shared.stop.load(Ordering::Relaxed) {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.call(turn, &mut connection);
-            turn += 1;
-            due = (due + self.interval).max(Instant::now().checked_sub(LARGEST_LAG).unwrap_or(due));
-        }
-    }
-
-    /// Sends one request and records what came of it.
-    fn call(&self, turn: usize, connection: &mut Option<(SocketAddr, Connection)>) {
+    /// Sends the next request and records what came of it.
+    fn call(&mut self) {
         let target = *lock(&self.shared.target);
-        let kind = kind(target.kinds, turn);
-        let key = format!("x-lockstep-key: customer-{}", customer(turn, self.index));
+        let kind = kind(target.kinds, self.turn);
+        let key = format!("x-lockstep-key: customer-{}", customer(self.turn, self.index));
+        self.turn += 1;
         let close: &[&str] = if self.keeps { &[&key] } else { &[&key, "connection: close"] };
         let request = request(kind.method, kind.path, target.address, close, kind.body);
-        let kept = connection
-            .take()
-            .filter(|(address, kept)| *address == target.address && kept.is_reusable())
-            .map(|(_, kept)| kept);
+        let kept = self.connection.take().filter(|(address, _)| *address == target.address);
         let began = Instant::now();
-        let open = || Connection::open(target.address, TIMEOUT);
-        let exchanged = kept.map_or_else(open, Ok).and_then(|mut open| Ok((open.exchange(&request)?, open)));
+        let answered = Connection::ask(kept.map(|(_, kept)| kept), target.address, TIMEOUT, &request);
         let ended = Instant::now();
         let mut record = Record { began, ended, served_by: None, shielded: false, failed: true };
-        match exchanged {
+        match answered {
             Ok((answer, open)) => {
                 record.served_by = answer.header("lockstep-version").map(|label| self.number(label));
                 record.shielded = answer.header("lockstep-shielded").is_some();
@@ -268,7 +247,7 @@ impl Worker {
                     let body = String::from_utf8_lossy(&answer.body).chars().take(300).collect::<String>();
                     self.fail(&kind, &format!("status {}: {body}", answer.status));
                 }
-                *connection = Some((target.address, open));
+                self.connection = Some((target.address, open));
             }
             Err(error) => self.fail(&kind, &error.to_string()),
         }

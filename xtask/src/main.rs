@@ -13,6 +13,7 @@ mod lifeline;
 mod lint;
 mod load;
 mod openapi;
+mod paced;
 mod processes;
 mod programs;
 mod purity;

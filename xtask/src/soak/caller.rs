@@ -4,9 +4,9 @@
 //! Nothing is asked twice and nothing is excused here: what a failure means is for `judge` to say.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::service::{self, NAMES};
 use crate::http::{Answer, Connection, request};
+use crate::paced::{Beat, Paced};
 
 /// How long an answer may take; a person would have given up.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -65,7 +66,6 @@ pub(super) struct Record {
 
 struct Shared {
     gateways: Vec<SocketAddr>,
-    stop: AtomicBool,
     next: AtomicU64,
     good: Vec<AtomicU64>,
     records: Mutex<Vec<Record>>,
@@ -74,7 +74,7 @@ struct Shared {
 /// Clients that call until they are dropped.
 pub(super) struct Callers {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    _workers: Paced,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,18 +86,19 @@ impl Callers {
     pub(super) fn start(gateways: Vec<SocketAddr>, clients: u32, requests_per_second: u32) -> Self {
         let shared = Arc::new(Shared {
             gateways,
-            stop: AtomicBool::new(false),
             next: AtomicU64::new(1),
             good: (0..clients).map(|_| AtomicU64::new(0)).collect(),
             records: Mutex::default(),
         });
         let interval = Duration::from_secs(1) * clients / requests_per_second.max(1);
-        let start = |index: u32| {
-            let worker = Worker { shared: Arc::clone(&shared), index: index as usize, keeps: index % 4 != 3 };
-            thread::spawn(move || worker.run(interval))
-        };
-        let workers = (0..clients).map(start).collect();
-        Self { shared, workers }
+        let mut workers = Paced::default();
+        for index in 0..clients {
+            let (shared, keeps) = (Arc::clone(&shared), index % 4 != 3);
+            let mut worker = Worker { shared, index: index as usize, keeps, connection: None };
+            let beat = Beat { delay: Duration::ZERO, interval, largest_lag: LARGEST_LAG };
+            workers.begin(beat, move || worker.turn());
+        }
+        Self { shared, _workers: workers }
     }
 
     /// Takes what has come of requests since it was taken last.
@@ -126,38 +127,23 @@ impl Callers {
     }
 }
 
-impl Drop for Callers {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        for worker in self.workers.drain(..) {
-            // A client that panicked has said so already.
-            let _ = worker.join();
-        }
-    }
-}
-
 struct Worker {
     shared: Arc<Shared>,
     index: usize,
     keeps: bool,
+    connection: Option<Connection>,
 }
 
 impl Worker {
-    fn run(&self, interval: Duration) {
-        let mut due = Instant::now();
-        let mut connection = None;
-        while !self.shared.stop.load(Ordering::Relaxed) {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            let record = self.call(&mut connection);
-            if matches!(record.outcome, Outcome::Good(_)) {
-                self.shared.good[self.index].fetch_max(record.began, Ordering::Relaxed);
-            }
-            lock(&self.shared.records).push(record);
-            due = (due + interval).max(Instant::now().checked_sub(LARGEST_LAG).unwrap_or(due));
+    fn turn(&mut self) {
+        let record = self.call();
+        if matches!(record.outcome, Outcome::Good(_)) {
+            self.shared.good[self.index].fetch_max(record.began, Ordering::Relaxed);
         }
+        lock(&self.shared.records).push(record);
     }
 
-    fn call(&self, connection: &mut Option<Connection>) -> Record {
+    fn call(&mut self) -> Record {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let gateway = self.index % self.shared.gateways.len();
         let service = usize::try_from(id % NAMES.len() as u64).unwrap_or(0);
@@ -168,12 +154,10 @@ impl Worker {
         let close: &[&str] = if self.keeps { &[&key, &own] } else { &[&key, &own, "connection: close"] };
         let bytes = request(method(id), &format!("/{}", NAMES[service]), address, close, &sent);
         let began = now_ms();
-        let kept = connection.take().filter(Connection::is_reusable);
-        let open = || Connection::open(address, TIMEOUT);
-        let exchanged = kept.map_or_else(open, Ok).and_then(|mut open| Ok((open.exchange(&bytes)?, open)));
-        let outcome = match exchanged {
+        let answered = Connection::ask(self.connection.take(), address, TIMEOUT, &bytes);
+        let outcome = match answered {
             Ok((answer, open)) => {
-                *connection = Some(open);
+                self.connection = Some(open);
                 outcome(id, NAMES[service], &sent, &answer)
             }
             Err(error) => Outcome::Broken(error.to_string()),

@@ -250,13 +250,7 @@ impl Loop {
 
     fn end(mut self, seed: u64) -> Result<Report> {
         drop(self.callers);
-        if self.report.fault_count() == 0 {
-            self.site.remove()?;
-        } else {
-            let folder = self.site.installation.folder().to_owned();
-            self.site.leave()?;
-            self.report.keep_in(&folder, seed)?;
-        }
+        self.site.close(&mut self.report, seed)?;
         Ok(self.report)
     }
 }

@@ -146,13 +146,7 @@ impl Long {
 
     fn end(mut self) -> Result<Report> {
         drop(self.callers);
-        if self.report.fault_count() == 0 {
-            self.site.remove()?;
-        } else {
-            let folder = self.site.installation.folder().to_owned();
-            self.site.leave()?;
-            self.report.keep_in(&folder, self.seed)?;
-        }
+        self.site.close(&mut self.report, self.seed)?;
         Ok(self.report)
     }
 }

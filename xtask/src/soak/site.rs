@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::processes::{self, Process};
+use super::report::Report;
 use super::service::{NAMES, Repository};
 use crate::http::{Connection, request};
 use crate::installation::{Installation, Talk};
@@ -186,13 +187,23 @@ impl Site {
     }
 
     /// Ends everything; nothing of it is left, not even the folder.
-    pub(super) fn remove(mut self) -> Result<()> {
+    fn remove(mut self) -> Result<()> {
         self.end_edges();
         self.installation.remove()
     }
 
+    /// Ends the site of a part: without a fault nothing of it is left, with one its folder says what happened.
+    pub(super) fn close(self, report: &mut Report, seed: u64) -> Result<()> {
+        if report.fault_count() == 0 {
+            return self.remove();
+        }
+        let folder = self.installation.folder().to_owned();
+        self.leave()?;
+        report.keep_in(&folder, seed)
+    }
+
     /// Ends everything and leaves the folder for whoever looks for a cause.
-    pub(super) fn leave(mut self) -> Result<()> {
+    fn leave(mut self) -> Result<()> {
         self.end_edges();
         let folder = self.installation.folder().to_owned();
         crate::processes::end_all_of(&folder, Duration::ZERO)
