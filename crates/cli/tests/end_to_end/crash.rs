@@ -302,19 +302,9 @@ fn a_server_killed_while_a_bad_version_is_taken_back_takes_it_back_all_the_same(
 #[test]
 fn a_server_killed_during_a_build_leaves_no_process_and_the_build_can_be_repeated() {
     let mut place = Place::begin();
-    fs::create_dir(place.path("signs")).unwrap();
-    let (obstacle, begun) = (place.path("obstacle"), place.path("signs/begun"));
+    let obstacle = place.path("obstacle");
     fs::write(&obstacle, "").unwrap();
-    let step = format!("touch {begun}; test ! -e {obstacle} || exec sleep 10000");
-    let build =
-        format!("[build]\nsteps = [[\"sh\", \"-c\", \"{step}\"]]\n[package]\ninclude = [\"service.py\"]");
-    let repository = place.repository("store");
-    repository.write("lockstep.toml", &manifest("store", "", &build));
-    repository.write("service.py", &service("one"));
-    repository.commit("feat: begin");
-    place.run(&["service", "add", repository.folder()]);
-    let id = place.json(&["release", "store", "--no-wait"])["id"].as_str().unwrap().to_owned();
-    eventually("the step runs", || fs::exists(&begun).unwrap().then_some(()));
+    let (_repository, id) = place.begin_build(&format!("test ! -e {obstacle} || exec sleep 10000"));
 
     place.kill_server();
     eventually("no process of the build is left", || {

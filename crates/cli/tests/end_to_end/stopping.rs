@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use super::support::gateway::StandaloneGateway;
 use super::support::place::{ENVIRONMENT, Place};
-use super::support::repository::{Repository, manifest, service};
+use super::support::repository::{manifest, service};
 use super::support::{eventually, get, processes};
 
 /// Longest time from SIGTERM to the end on a busy machine; no client may lengthen it.
@@ -65,23 +65,6 @@ fn ends_soon(place: &mut Place) {
     assert!(told.elapsed() < SOON, "it took {:?}", told.elapsed());
 }
 
-/// Begins a build that does not end by itself; returns its id.
-fn endless_build(place: &Place) -> (Repository, String) {
-    let repository = place.repository("store");
-    fs::create_dir(place.path("signs")).unwrap();
-    let begun = place.path("signs/begun");
-    let step = format!("touch {begun}; exec sleep 10000");
-    let build =
-        format!("[build]\nsteps = [[\"sh\", \"-c\", \"{step}\"]]\n[package]\ninclude = [\"service.py\"]");
-    repository.write("lockstep.toml", &manifest("store", "", &build));
-    repository.write("service.py", &service("one"));
-    repository.commit("feat: begin");
-    place.run(&["service", "add", repository.folder()]);
-    let id = place.json(&["release", "store", "--no-wait"])["id"].as_str().unwrap().to_owned();
-    eventually("the step runs", || fs::exists(&begun).unwrap().then_some(()));
-    (repository, id)
-}
-
 #[test]
 fn clients_that_do_nothing_do_not_hold_a_server_that_stops() {
     let mut place = Place::begin_with_token("0123456789abcdef0123456789abcdef");
@@ -99,7 +82,7 @@ fn clients_that_do_nothing_do_not_hold_a_server_that_stops() {
 #[test]
 fn whoever_waits_for_news_hears_in_order_that_there_are_none() {
     let mut place = Place::begin();
-    let (_repository, build) = endless_build(&place);
+    let (_repository, build) = place.begin_build("exec sleep 10000");
     let mut table = ask(&place, &format!("/environments/{ENVIRONMENT}/routes?wait_ms=60000"));
     let table = begun(&mut table);
     let (_, table) = table.split_once("\r\n\r\n").unwrap();

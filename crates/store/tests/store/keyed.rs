@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::disk_full::SmallDisk;
-use crate::support::{accept, numbered, of_format_1, tamper};
+use crate::support::{accept, numbered, of_format_1, tamper, write_record};
 
 /// Records that are appended one by one, each with a code.
 const RECORDS: u64 = 8;
@@ -58,21 +58,11 @@ impl Forged {
     fn put(&self, code: impl Fn(u64, Option<Vec<u8>>) -> Option<Vec<u8>>) {
         let theirs = Connection::open(self.other.path().join("journal.db")).unwrap();
         tamper(self.path(), |db| {
-            for Record { seq, at, actor, event, previous, hash } in &self.records {
+            for record in &self.records {
                 let select = "SELECT code FROM record WHERE seq = ?1";
                 let other: Option<Vec<u8>> =
-                    theirs.query_row(select, [seq.cast_signed()], |row| row.get(0)).unwrap();
-                let row = params![
-                    seq.cast_signed(),
-                    at.0.cast_signed(),
-                    actor.as_str(),
-                    event,
-                    previous.as_bytes(),
-                    hash.as_bytes(),
-                    code(*seq, other)
-                ];
-                let insert = "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-                db.execute(insert, row).unwrap();
+                    theirs.query_row(select, [record.seq.cast_signed()], |row| row.get(0)).unwrap();
+                write_record(db, record, code(record.seq, other).as_deref());
             }
         });
     }

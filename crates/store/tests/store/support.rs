@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use lockstep_domain::Timestamp;
-use lockstep_store::journal::{Journal, JournalError, KeyPlace, NewRecord, Verified};
-use rusqlite::Connection;
+use lockstep_store::journal::{Journal, JournalError, KeyPlace, NewRecord, Record, Verified};
+use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
 pub(crate) fn new(at: u64, event: &str) -> NewRecord {
@@ -52,4 +52,19 @@ pub(crate) fn of_format_1() -> TempDir {
     sql(folder.path(), include_str!("data/journal-format-1.sql"));
     fs::write(folder.path().join("journal.head"), include_str!("data/journal-format-1.head")).unwrap();
     folder
+}
+
+/// Writes a record as it is, in the place of one with its number.
+pub(crate) fn write_record(db: &Connection, record: &Record, code: Option<&[u8]>) {
+    let Record { seq, at, actor, event, previous, hash } = record;
+    let row = params![
+        seq.cast_signed(),
+        at.0.cast_signed(),
+        actor.as_str(),
+        event,
+        previous.as_bytes(),
+        hash.as_bytes(),
+        code
+    ];
+    db.execute("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", row).unwrap();
 }

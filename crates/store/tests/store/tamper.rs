@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use rusqlite::{Connection, params, params_from_iter};
 use tempfile::TempDir;
 
-use crate::support::{DROP_TRIGGERS, accept, folder_with, new, numbered, sql, tamper};
+use crate::support::{DROP_TRIGGERS, accept, folder_with, new, numbered, sql, tamper, write_record};
 
 const RECORDS: u64 = 12;
 
@@ -37,22 +37,6 @@ fn first_wrong(change: impl FnOnce(&Connection)) -> (u64, Wrong) {
     let folder = tampered_folder(change);
     let Tampered { seq, wrong, .. } = found(folder.path()).expect("a change that was not found");
     (seq, wrong)
-}
-
-fn write_record(db: &Connection, record: &Record) {
-    let Record { seq, at, actor, event, previous, hash } = record;
-    db.execute(
-        "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)",
-        params![
-            seq.cast_signed(),
-            at.0.cast_signed(),
-            actor.as_str(),
-            event,
-            previous.as_bytes(),
-            hash.as_bytes()
-        ],
-    )
-    .unwrap();
 }
 
 /// Moves the records from `seq` on one place up.
@@ -117,10 +101,10 @@ proptest! {
     #[test]
     fn inserted_record_is_named(seq in 1..=RECORDS) {
         let forged = forged_record(seq);
-        let inserted = first_wrong(|db| { make_room(db, seq); write_record(db, &forged) });
+        let inserted = first_wrong(|db| { make_room(db, seq); write_record(db, &forged, None) });
         prop_assert_eq!(inserted, (seq, Wrong::Inserted));
         let bad_hash = Record { hash: Digest::from_bytes([7; 32]), ..forged };
-        let inserted = first_wrong(|db| { make_room(db, seq); write_record(db, &bad_hash) });
+        let inserted = first_wrong(|db| { make_room(db, seq); write_record(db, &bad_hash, None) });
         prop_assert_eq!(inserted, (seq, Wrong::Altered));
     }
 
@@ -129,7 +113,7 @@ proptest! {
         let forged = forged_record(seq);
         // The last one has no successor that shows it; it has no code.
         let expected = if seq == RECORDS { (1, Wrong::Unkeyed) } else { (seq, Wrong::Replaced) };
-        prop_assert_eq!(first_wrong(|db| write_record(db, &forged)), expected);
+        prop_assert_eq!(first_wrong(|db| write_record(db, &forged, None)), expected);
     }
 
     #[test]
@@ -181,7 +165,7 @@ fn rewritten_chain_is_found_by_its_codes_and_without_the_key_by_the_head() {
     let batch: Vec<NewRecord> =
         numbered(RECORDS).into_iter().map(|new| NewRecord { event: "{}".into(), ..new }).collect();
     let records = Journal::open(forged.path()).unwrap().append(0, &batch).unwrap();
-    let folder = tampered_folder(|db| records.iter().for_each(|record| write_record(db, record)));
+    let folder = tampered_folder(|db| records.iter().for_each(|record| write_record(db, record, None)));
     let Tampered { seq, wrong, .. } = found(folder.path()).unwrap();
     assert_eq!((seq, wrong), (1, Wrong::Unkeyed));
     let without_key = Journal::open_read_only(folder.path()).unwrap().verify_chain();

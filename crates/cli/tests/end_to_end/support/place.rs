@@ -249,6 +249,23 @@ impl Place {
         self.release(service)
     }
 
+    /// Begins a first build of `store` whose step goes on with this command of the shell; returns its id once the step runs.
+    pub(crate) fn begin_build(&self, then: &str) -> (Repository, String) {
+        let repository = self.repository("store");
+        std::fs::create_dir(self.path("signs")).unwrap();
+        let begun = self.path("signs/begun");
+        let step = format!("touch {begun}; {then}");
+        let build =
+            format!("[build]\nsteps = [[\"sh\", \"-c\", \"{step}\"]]\n[package]\ninclude = [\"service.py\"]");
+        repository.write("lockstep.toml", &manifest("store", "", &build));
+        repository.write("service.py", &service("one"));
+        repository.commit("feat: begin");
+        self.run(&["service", "add", repository.folder()]);
+        let id = self.json(&["release", "store", "--no-wait"])["id"].as_str().unwrap().to_owned();
+        eventually("the step runs", || std::fs::exists(&begun).unwrap().then_some(()));
+        (repository, id)
+    }
+
     /// Begins to deploy versions all at once or with more options, and returns the number of the operation.
     pub(crate) fn begin_operation(&self, arguments: &[&str]) -> u64 {
         let answer = self.json(&[arguments, &["--no-wait"]].concat());
