@@ -232,6 +232,9 @@ impl Control {
 
     /// Says what the verdicts on versions on trial miss now.
     fn waits_for(&self, world: &World, environment: &Environment) -> Vec<String> {
+        if environment.operation.is_none() {
+            return Vec::new();
+        }
         let now = self.ledger.now();
         let mut observed =
             self.registry.observe(&environment.name, self.instances_of(&environment.name), now);

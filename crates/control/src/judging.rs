@@ -4,7 +4,7 @@
 //! gateway had counted is gone, so the evidence of such a server counts for less: see `Evidence::begun_anew`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::observed::Observed;
@@ -53,7 +53,8 @@ struct Kept {
     new: Arm,
     old: Arm,
     watch: Watch,
-    trial: Trial,
+    /// Shared with whoever looks at it: a look every 50 ms copies nothing.
+    trial: Arc<Trial>,
     step: (usize, usize),
     /// What was taken in before.
     seen: ByWeight,
@@ -73,7 +74,7 @@ impl Judging {
         let mut former = std::mem::take(kept);
         let Some((operation, wave, step)) = watched(environment) else { return };
         let bound = operation.plan.strategy.bound().unwrap_or_default();
-        for part in operation.plan.waves.get(wave).into_iter().flatten() {
+        for part in operation.plan.moves_of(wave) {
             let (Some(new), Some(old)) = (part.to_arm(), part.from_arm()) else { continue };
             let name = format!("operation {}", operation.id);
             let goes_on = former.remove(&part.service).filter(|it| it.watch.trial == name);
@@ -83,7 +84,7 @@ impl Judging {
             });
             if trial.step != (wave, step) {
                 trial.step = (wave, step);
-                trial.trial.evidence.begin_step();
+                Arc::make_mut(&mut trial.trial).evidence.begin_step();
             }
             kept.insert(part.service.clone(), trial);
         }
@@ -103,7 +104,7 @@ impl Judging {
     pub(crate) fn show(&self, environment: &EnvironmentName, observed: &mut Observed) {
         let trials = lock(&self.trials);
         let shown = trials.get(environment).into_iter().flatten();
-        observed.trials = shown.map(|(service, kept)| (service.clone(), kept.trial.clone())).collect();
+        observed.trials = shown.map(|(service, kept)| (service.clone(), Arc::clone(&kept.trial))).collect();
     }
 
     /// Takes in what was counted, and adds to what is observed what is judged of it.
@@ -158,7 +159,7 @@ impl Kept {
             latency_bounds_ms: plan.latency_bounds_ms.clone(),
         };
         let evidence = if lost == 0 { Evidence::default() } else { Evidence::begun_anew(lost) };
-        let trial = Trial { plan, evidence };
+        let trial = Arc::new(Trial { plan, evidence });
         Self { new, old, watch, trial, step: (0, 0), seen: ByWeight::new(), taken: now }
     }
 
@@ -167,15 +168,18 @@ impl Kept {
         let intervals = self.intervals(totals, lasted_ms);
         let urgent = intervals.iter().any(|interval| !interval.total.new.statuses.is_empty());
         if silent && lasted_ms >= SILENCE_MS {
-            self.trial.evidence.take(&self.trial.plan, &Reading::Missing);
+            self.learn([Reading::Missing]);
             self.taken = now;
         } else if !silent && (urgent || lasted_ms >= INTERVAL_MS) {
-            for interval in intervals {
-                self.trial.evidence.take(&self.trial.plan, &Reading::Counted(interval));
-            }
+            self.learn(intervals.into_iter().map(Reading::Counted));
             self.seen.clone_from(totals);
             self.taken = now;
         }
+    }
+
+    fn learn(&mut self, readings: impl IntoIterator<Item = Reading>) {
+        let Trial { plan, evidence } = Arc::make_mut(&mut self.trial);
+        readings.into_iter().for_each(|reading| evidence.take(plan, &reading));
     }
 
     /// Makes an interval of what was counted with each weight; one without requests where there was nothing at all.

@@ -1,6 +1,7 @@
 //! What is seen of an environment at one moment. The other half of every decision: the world says what should be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::instance::{Arm, Instance, InstanceId};
 use crate::name::ServiceName;
@@ -25,7 +26,7 @@ pub struct Observed {
     /// What was counted for verdicts of each service on trial, since its trial began.
     pub watched: BTreeMap<ServiceName, ByWeight>,
     /// What is judged of each service on trial; the registry does not fill it.
-    pub trials: BTreeMap<ServiceName, Trial>,
+    pub trials: BTreeMap<ServiceName, Arc<Trial>>,
     /// Since when this server has seen an instance healthy, without an interruption or a restart of its process.
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.

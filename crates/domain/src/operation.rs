@@ -144,12 +144,17 @@ impl Plan {
         self.waves.iter().flatten()
     }
 
+    /// Returns the moves of a wave; none where there is no such wave.
+    #[must_use]
+    pub fn moves_of(&self, wave: usize) -> &[Move] {
+        self.waves.get(wave).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Returns the shares over time of the new arms of a wave. Where nothing is taken over there is nothing to compare
     /// with, and no client to move little by little.
     #[must_use]
     pub fn steps_of(&self, wave: usize) -> Vec<Step> {
-        let moves = self.waves.get(wave).map(Vec::as_slice).unwrap_or_default();
-        let takes_over = moves.iter().any(|part| part.from.is_some() && part.to.is_some());
+        let takes_over = self.moves_of(wave).iter().any(|part| part.from.is_some() && part.to.is_some());
         if takes_over { self.strategy.steps() } else { Strategy::AllAtOnce.steps() }
     }
 

@@ -351,12 +351,11 @@ struct At {
 }
 
 fn watch(environment: &Environment, operation: &Operation, observed: &Observed, at: At) -> Vec<Event> {
-    let moves = operation.plan.waves.get(at.wave).map(Vec::as_slice).unwrap_or_default();
     let steps = operation.plan.steps_of(at.wave);
     let Some(step) = steps.get(at.step) else { return done(environment, operation, String::new()) };
     let left_ms = left_ms(observed, at.since, at.now, step.bake_ms);
     let (mut reasons, mut failed, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-    for part in moves {
+    for part in operation.plan.moves_of(at.wave) {
         match verdict_on(operation, part, observed, left_ms) {
             Verdict::Fail { why } => failed.extend(part.to_arm().map(|arm| blame(observed, &arm, why))),
             Verdict::None { missing: more } => missing.push(more),
@@ -443,8 +442,8 @@ pub fn waits_for(look: Look<'_>) -> Vec<String> {
     let Phase::Shifted { wave, step, since } = operation.phase else { return Vec::new() };
     let Some(step) = operation.plan.steps_of(wave).get(step).copied() else { return Vec::new() };
     let left_ms = left_ms(observed, since, now, step.bake_ms);
-    let moves = operation.plan.waves.get(wave).map(Vec::as_slice).unwrap_or_default();
-    let verdicts = moves.iter().map(|part| verdict_on(operation, part, observed, left_ms));
+    let verdicts =
+        operation.plan.moves_of(wave).iter().map(|part| verdict_on(operation, part, observed, left_ms));
     let missing = verdicts.filter_map(|verdict| match verdict {
         Verdict::None { missing } => Some(missing),
         _ => None,

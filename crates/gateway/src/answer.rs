@@ -61,7 +61,7 @@ impl AnswerHead {
 
     /// Tells whether the arm failed.
     pub(crate) fn is_failure(&self) -> bool {
-        self.status >= 500
+        is_failure(self.status)
     }
 
     /// Tells how the body is framed for the client.
@@ -93,6 +93,11 @@ impl AnswerHead {
         }
         line(&["\r\n\r\n"]);
     }
+}
+
+/// Tells whether an arm failed that answers so.
+pub(crate) const fn is_failure(status: u16) -> bool {
+    status >= 500
 }
 
 /// Who answered.

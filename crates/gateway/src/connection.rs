@@ -245,9 +245,7 @@ impl Connection {
             let (strip, peer, key) = (routed.strip, &self.peer, self.key.as_slice());
             request.write(&mut self.head, &Onward { strip, peer, caller, key, new_traceparent });
         }
-        let mut facts = facts(request, routed.as_ref().map_or(Waits::NONE, |routed| routed.waits));
-        facts.key_is_new = key_is_new;
-        facts.class = routed.as_ref().map_or(Class::default(), |routed| routed.class);
+        let facts = facts(request, routed.as_ref().ok(), key_is_new);
         self.client.input.advance(length);
         match routed {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
@@ -350,7 +348,7 @@ impl Connection {
     }
 }
 
-fn facts(request: Request<'_>, waits: Waits) -> Facts {
+fn facts(request: Request<'_>, routed: Option<&Routed>, key_is_new: bool) -> Facts {
     let is_head = request.method == "HEAD";
     let bodiless = request.body.is_done();
     let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
@@ -363,9 +361,9 @@ fn facts(request: Request<'_>, waits: Waits) -> Facts {
         persistent: request.persistent,
         body_is_expected: bodiless
             || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
-        waits,
-        class: Class::default(),
-        key_is_new: false,
+        waits: routed.map_or(Waits::NONE, |routed| routed.waits),
+        class: routed.map(|routed| routed.class).unwrap_or_default(),
+        key_is_new,
         body: request.body,
     }
 }

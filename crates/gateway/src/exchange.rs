@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{AnswerHead, Asked, Verdict};
+use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
 use crate::balance::{Pick, note_failure, pick, pick_in};
 use crate::buffers::Output;
 use crate::deadline::Deadline;
@@ -112,10 +112,12 @@ impl Attempt<'_> {
 
     /// Counts the request for the arm, with the time until its answer began or was given up.
     fn count(&self, seen: Seen, took: Duration) {
-        self.target.tally.count(match seen {
-            Seen::Status(500..) | Seen::Nothing => Outcome::Failed,
-            Seen::Status(_) | Seen::Left => Outcome::Served,
-        });
+        let failed = match seen {
+            Seen::Status(status) => is_failure(status),
+            Seen::Nothing => true,
+            Seen::Left => false,
+        };
+        self.target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
         if matches!(seen, Seen::Status(_)) {
             self.target.tally.took(took);
         }
@@ -278,7 +280,7 @@ impl<'c> Exchange<'c> {
         let (status, Some(instance)) = (self.report.status, self.report.instance) else { return };
         if self.report.end == End::BrokenOff {
             self.failures.note(&target.label, instance, Cause::BrokenOff, &status);
-        } else if status >= 500 {
+        } else if is_failure(status) {
             self.failures.note(&target.label, instance, Cause::Failed, &status);
         }
     }

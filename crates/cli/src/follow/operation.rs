@@ -79,7 +79,7 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
 /// Says what part of the requests goes where once a wave has shifted.
 fn shift(plan: &Plan, wave: usize, step: usize) -> String {
     let share = plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
-    let taken_away: Vec<_> = moves(plan, wave).iter().filter(|step| step.to.is_none()).collect();
+    let taken_away: Vec<_> = plan.moves_of(wave).iter().filter(|step| step.to.is_none()).collect();
     let names: Vec<_> = taken_away.iter().map(|step| step.service.as_str()).collect();
     match (targets(plan, wave), names.join(", ")) {
         (to, away) if away.is_empty() => format!("{} of requests to {to}", percent(share)),
@@ -90,12 +90,8 @@ fn shift(plan: &Plan, wave: usize, step: usize) -> String {
 
 /// Names what the instances of a wave are copies of.
 fn targets(plan: &Plan, wave: usize) -> String {
-    let arms = moves(plan, wave).iter().filter_map(Move::to_arm).map(|arm| arm.to_string());
+    let arms = plan.moves_of(wave).iter().filter_map(Move::to_arm).map(|arm| arm.to_string());
     arms.collect::<Vec<_>>().join(", ")
-}
-
-fn moves(plan: &Plan, wave: usize) -> &[Move] {
-    plan.waves.get(wave).map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]

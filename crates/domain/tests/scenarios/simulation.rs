@@ -1,6 +1,7 @@
 //! A world made by events, and a fleet that does what it is told, on a simulated clock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::compatibility::Shapes;
 use lockstep_domain::changelog::Changelog;
@@ -221,7 +222,7 @@ impl Stage {
     }
 
     /// What is judged of each service that has two arms now: all traffic as one interval.
-    fn trials(&self, name: &str) -> BTreeMap<ServiceName, Trial> {
+    fn trials(&self, name: &str) -> BTreeMap<ServiceName, Arc<Trial>> {
         let Some(operation) = &self.env(name).operation else { return BTreeMap::new() };
         let (Some(bound), Phase::Shifted { step, wave, .. }) =
             (operation.plan.strategy.bound(), &operation.phase)
@@ -239,7 +240,7 @@ impl Stage {
             let plan = lockstep_judge::Plan { rules: rules(bound), ..Default::default() };
             let mut evidence = lockstep_judge::Evidence::default();
             evidence.take(&plan, &Reading::Counted(interval));
-            Some((part.service.clone(), Trial { plan, evidence }))
+            Some((part.service.clone(), Arc::new(Trial { plan, evidence })))
         };
         operation.plan.moves().filter_map(trial).collect()
     }

@@ -389,11 +389,11 @@ fn period(environment: &Environment) -> Option<CountingPeriod> {
 }
 
 /// Judges every service on trial by time alone: what is simulated is when things happen, and not what requests say.
-fn trials(environment: &Environment) -> BTreeMap<ServiceName, Trial> {
+fn trials(environment: &Environment) -> BTreeMap<ServiceName, Arc<Trial>> {
     let by_time = || {
         let mut trial = Trial::default();
         trial.plan.rules.min_requests = 0;
-        trial
+        Arc::new(trial)
     };
     environment.entries().keys().map(|service| (service.clone(), by_time())).collect()
 }
