@@ -3,10 +3,10 @@
 //! Invariant: after `remove` no process and no file of it is left.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -201,14 +201,19 @@ impl Installation {
 
     /// Runs a command that must succeed, and shows it as it is typed, with what it says.
     pub(crate) fn run(&self, arguments: &[&str], show: Show) -> Result<Written> {
-        let (status, written) = self.run_shown(arguments, show)?;
+        self.run_given(arguments, "", show)
+    }
+
+    /// Runs a command that must succeed and reads `input` from its standard input, and shows it.
+    pub(crate) fn run_given(&self, arguments: &[&str], input: &str, show: Show) -> Result<Written> {
+        let (status, written) = self.run_shown(arguments, input, show)?;
         self.expect(arguments, status, &written, &[0])?;
         Ok(written)
     }
 
     /// Runs a command that must end with one of these exit codes, and shows it.
     pub(crate) fn run_refused(&self, arguments: &[&str], codes: &[i32]) -> Result<Written> {
-        let (status, written) = self.run_shown(arguments, Show::All)?;
+        let (status, written) = self.run_shown(arguments, "", Show::All)?;
         self.expect(arguments, status, &written, codes)?;
         println!("  (exit code {})", status.code().unwrap_or_default());
         Ok(written)
@@ -254,11 +259,12 @@ impl Installation {
         remove_folder(&self.folder)
     }
 
-    fn run_shown(&self, arguments: &[&str], show: Show) -> Result<(ExitStatus, Written)> {
-        println!("$ lockstep {}", typed(arguments));
+    fn run_shown(&self, arguments: &[&str], input: &str, show: Show) -> Result<(ExitStatus, Written)> {
+        println!("$ lockstep {}{}", typed(arguments), if input.is_empty() { "" } else { " < FILE" });
         let mut command = self.command();
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot run lockstep")?;
+        give(child.stdin.take(), input)?;
         let (sender, receiver) = sync_channel(WAITING_LINES);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let mut lines = Vec::new();
@@ -297,6 +303,16 @@ impl Installation {
         let lines: Vec<_> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
         format!("the log of the server ends with:\n  {}", tail.join("\n  "))
+    }
+}
+
+/// Writes what a command reads, and ends it. A command that ends without reading it is no mistake here.
+fn give(stdin: Option<ChildStdin>, input: &str) -> Result<()> {
+    match stdin.map(|mut stdin| stdin.write_all(input.as_bytes())) {
+        Some(Err(error)) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write its input")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -227,6 +227,10 @@ impl Story {
             self.installation.run(&arguments, Show::Result(1))?;
         }
         println!(
+            "The shop window signs its sessions with a secret, which is read from a file and shown to nobody:"
+        );
+        self.set_session_key("the first key")?;
+        println!(
             "To count as having run in staging a version has to stay there for a minute; here for no time:"
         );
         self.installation.run(&["environment", "set", "staging", "--stay", "0s"], Show::Result(1))?;
@@ -244,6 +248,14 @@ impl Story {
         );
         println!("  connection, {fresh} open a new one for each request");
         self.expect_no_failures()
+    }
+
+    /// Sets the key that the shop window signs sessions with; while it does not run, that is a revision and nothing else.
+    fn set_session_key(&self, key: &str) -> Result<()> {
+        let arguments = ["config", "set", "storefront", "--secret", "SESSION_KEY", "--env", "production"];
+        let written = self.installation.run_given(&arguments, key, Show::Result(2))?;
+        ensure!(!written.says(key), "the secret itself was written");
+        Ok(())
     }
 
     fn deploy_to_staging(&self, versions: &[(&str, &str)]) -> Result<()> {
@@ -284,9 +296,18 @@ impl Story {
         self.heading("A change of configuration is a change like any other");
         self.installation.run(&["environment", "set", "production", "--warm", "30m"], Show::Result(1))?;
         expect_greeting(self.gateway, "Welcome")?;
-        let arguments = ["config", "set", "storefront", "GREETING=Good morning", "--env", "production"];
-        self.installation.run(&[&arguments[..], &["--strategy", "all-at-once"]].concat(), Show::All)?;
+        println!("The key of the sessions is replaced with it:");
+        let arguments = ["config", "set", "storefront", "GREETING=Good morning", "--secret", "SESSION_KEY"];
+        let arguments = [&arguments[..], &["--env", "production", "--strategy", "all-at-once"]].concat();
+        self.installation.run_given(&arguments, "the second key", Show::All)?;
         expect_greeting(self.gateway, "Good morning")?;
+        println!("From now on whoever would go back is told that the old key would come back with it:");
+        let arguments = ["rollback", "production", "--to", "2", "--dry-run"];
+        let plan = self.installation.run(&arguments, Show::All)?;
+        ensure!(
+            plan.says("SESSION_KEY of storefront: an OLDER secret"),
+            "the plan does not name the older secret"
+        );
         self.expect_no_failures()
     }
 
