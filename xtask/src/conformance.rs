@@ -9,7 +9,7 @@ use crate::workspace::cargo;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder with `openapi/cases.json`, `protobuf/cases.json` and `graphql/cases.json`, or some of them
+    /// The folder with `openapi/cases.json`, `protobuf/cases.json`, `graphql/cases.json` and `reports/index.json`, or some of them
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }

@@ -1,14 +1,16 @@
 //! Runs folders of public pairs of contracts and compares our verdicts with those of well-known tools.
 //!
-//! `cargo xtask conformance FOLDER` runs it. `FOLDER/openapi`, `FOLDER/protobuf` and `FOLDER/graphql` hold a `cases.json` each; a
-//! folder that is not there is passed over. Ends with code 1 when something that a peer calls breaking is called
-//! compatible, or something in which a peer finds nothing at all is called anything else, and nothing explains it.
+//! `cargo xtask conformance FOLDER` runs it. `FOLDER/openapi`, `FOLDER/protobuf` and `FOLDER/graphql` hold a `cases.json` each,
+//! `FOLDER/reports` an `index.json` of pairs rebuilt from bug reports, judged in both directions; a folder that is not there is
+//! passed over. Ends with code 1 when something that a peer calls breaking is called compatible, or something in which
+//! a peer finds nothing at all is called anything else, and nothing explains it.
 
 mod explained;
 mod files;
 mod graphql;
 mod openapi;
 mod protobuf;
+mod reports;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,8 +45,13 @@ enum Expected {
 
 type Run = fn(&Path, &[Value]) -> Vec<Judged>;
 
-const FORMATS: [(&str, Run); 3] =
-    [("openapi", openapi::run), ("protobuf", protobuf::run), ("graphql", graphql::run)];
+/// The folders, the list of pairs in each, and what runs them.
+const FORMATS: [(&str, &str, Run); 4] = [
+    ("openapi", "cases.json", openapi::run),
+    ("protobuf", "cases.json", protobuf::run),
+    ("graphql", "cases.json", graphql::run),
+    ("reports", "index.json", reports::run),
+];
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args().nth(1).map(PathBuf::from) else {
@@ -53,15 +60,15 @@ fn main() -> ExitCode {
     };
     let mut formats = 0;
     let mut wrong = 0;
-    for (format, run) in FORMATS {
+    for (format, list, run) in FORMATS {
         let folder = folder.join(format);
-        let Ok(text) = std::fs::read_to_string(folder.join("cases.json")) else { continue };
-        let cases: Vec<Value> = serde_json::from_str(&text).expect("cases.json is a list");
+        let Ok(text) = std::fs::read_to_string(folder.join(list)) else { continue };
+        let cases: Vec<Value> = serde_json::from_str(&text).expect("the cases are a list");
         formats += 1;
         wrong += show(format, cases.len(), run(&folder, &cases));
     }
     if formats == 0 {
-        eprintln!("error: there is no cases.json in the folders of formats below {}", folder.display());
+        eprintln!("error: there is no list of cases in the folders below {}", folder.display());
         return ExitCode::from(2);
     }
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
