@@ -26,10 +26,10 @@ use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
-    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
+    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView,
+    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
+    RevokeRequest, Revoked, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// For whom is asked.
@@ -375,6 +375,17 @@ impl Client {
     /// Collects unused blobs.
     pub fn collect(&self, request: &CollectRequest) -> Answer<CollectReport> {
         self.post("/store/collect", request)
+    }
+
+    /// Lists data folders of services.
+    pub fn data(&self, environment: Option<&EnvironmentName>) -> Answer<Vec<DataFolderView>> {
+        let of = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
+        self.get(&format!("/data{of}"))
+    }
+
+    /// Removes a data folder that nothing declares any more.
+    pub fn remove_data(&self, request: &RemoveData) -> Answer<Vec<DataFolderView>> {
+        self.post("/data/remove", request)
     }
 
     /// Lists lifecycles.

@@ -13,10 +13,10 @@ use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView,
-    GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
+    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView,
+    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
+    RevokeRequest, Revoked, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -394,6 +394,22 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Collects blobs, unpacked artifacts and mirrors that nothing needs",
             of::<CollectRequest>,
             Json(of::<CollectReport>),
+        ),
+        query(
+            get(
+                "/data",
+                "listData",
+                "Lists data folders of services, also those that nothing declares any more",
+                Json(of::<Vec<DataFolderView>>),
+            ),
+            &[("environment", "only those of this environment, which may be removed")],
+        ),
+        post(
+            "/data/remove",
+            "removeData",
+            "Removes a data folder that nothing declares any more; answers with those of the environment that are left",
+            of::<RemoveData>,
+            Json(of::<Vec<DataFolderView>>),
         ),
         get("/lifecycles", "listLifecycles", "Lists lifecycles", Json(of::<Vec<LifecycleView>>)),
         post(

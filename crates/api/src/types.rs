@@ -12,6 +12,7 @@ use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::intent::{Configuration, Leaving, Step};
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
+use lockstep_domain::run::DataFolder;
 use lockstep_domain::service::{EarlierRelease, Source, Version};
 use lockstep_domain::variables::{Revocation, VariableChange};
 use lockstep_domain::ways_back::WayBack;
@@ -34,6 +35,9 @@ pub struct Health {
     pub journal_seq: u64,
     /// Where data is kept.
     pub data_folder: String,
+    /// What its host does not keep a service or build from, because of its kernel; empty where it keeps all apart.
+    #[serde(default)]
+    pub unprotected: Vec<String>,
 }
 
 /// A service is to be registered from its repository.
@@ -472,6 +476,61 @@ pub struct EnvironmentView {
     pub holds: Vec<HeldVersion>,
     /// Gateways that serve it.
     pub gateways: Vec<GatewayView>,
+    /// Data folders of services there, without sizes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataFolderView>,
+    /// What the host of the server does not keep a service or build from, because of its kernel; empty where it keeps all apart.
+    #[serde(default)]
+    pub unprotected: Vec<String>,
+}
+
+/// A data folder of a service in an environment. It stays over versions, rollbacks and removals; no backup holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DataFolderView {
+    /// Where it is; the environment may be removed.
+    pub environment: EnvironmentName,
+    /// Whose it is.
+    pub service: ServiceName,
+    /// Its name, as a manifest declares it.
+    pub folder: DataFolder,
+    /// Where it is on the host of the server.
+    pub path: String,
+    /// Whether it is there; the first instance that declares it makes it.
+    pub is_there: bool,
+    /// The versions that declare it and run there, are warm or are on their way; without any it is left behind.
+    pub declared_by: Vec<VersionNumber>,
+    /// The newest version that ever declared it, which may run elsewhere or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_declared_by: Option<VersionNumber>,
+    /// What is in it, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<DataSize>,
+}
+
+/// How much is in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DataSize {
+    /// What it takes on disk.
+    pub bytes: u64,
+    /// Files, folders and links in it.
+    pub entries: u64,
+    /// Whether there is more: what is counted is bounded.
+    pub at_least: bool,
+}
+
+/// A data folder that nothing declares any more is to be removed, with everything in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveData {
+    /// Where it is; the environment may be removed.
+    pub environment: EnvironmentName,
+    /// Whose it is.
+    pub service: ServiceName,
+    /// Its name.
+    pub folder: DataFolder,
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// A service in an environment.

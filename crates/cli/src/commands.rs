@@ -14,6 +14,7 @@ pub(crate) mod compat;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod contract;
+pub(crate) mod data;
 pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod environment;

@@ -66,6 +66,33 @@ impl Confinement {
     }
 }
 
+/// What a process of the same user is kept from by Landlock alone.
+const FILES: [&str; 3] = [
+    "a service or build can read Lockstep's data folder: secrets and data of other services, and the keys (no Landlock: needs Linux \
+     5.13)",
+    "a service or build can write what the server's user can: its own code until its next start, and data of other services (no Landlock)",
+    "a service or build can look into other instances, their environment and secrets included (no Landlock)",
+];
+/// What needs [`WITH_TRUNCATE`].
+const TRUNCATE: &str =
+    "a service or build can cut short what it can read and the server's user can write (needs Linux 6.2)";
+/// What needs [`WITH_SCOPES`].
+const SCOPES: &str = "a service or build can send signals to the server, supervisors and other instances, and connect to their abstract \
+                      sockets (needs Linux 6.12)";
+
+impl Confinement {
+    /// Says in sentences what a process that is confined so far is not kept from; nothing where it is confined wholly.
+    #[must_use]
+    pub const fn unprotected(self) -> &'static [&'static str] {
+        match self {
+            Self::Nothing => &[FILES[0], FILES[1], FILES[2], SCOPES],
+            Self::Partly => &[TRUNCATE, SCOPES],
+            Self::Files => &[SCOPES],
+            Self::Whole => &[],
+        }
+    }
+}
+
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -184,5 +211,21 @@ fn kind(file: fs::FileType) -> Kind {
         file if file.is_dir() => Kind::Folder,
         file if file.is_block_device() => Kind::Disk,
         _ => Kind::File,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_less_a_kernel_can_the_more_is_said_to_be_open() {
+        let open = |abi| Confinement::of(abi).unprotected();
+        assert!(open(0).iter().any(|open| open.contains("read Lockstep's data folder")));
+        assert!(
+            open(0).len() > open(1).len() && open(1).len() > open(3).len() && open(3).len() > open(6).len()
+        );
+        assert!(open(5).iter().all(|open| open.contains("6.12")), "signals alone: {:?}", open(5));
+        assert!(open(6).is_empty());
     }
 }

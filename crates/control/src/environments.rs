@@ -202,6 +202,14 @@ impl Control {
         world.environments.values().map(summary).collect()
     }
 
+    /// Looks whether there is an environment.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check_environment(&self, name: &EnvironmentName) -> Result<(), Problem> {
+        find(&self.ledger.world(), name).map(|_| ())
+    }
+
     /// Shows an environment with everything seen of it.
     ///
     /// # Errors
@@ -227,6 +235,8 @@ impl Control {
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
                 .collect(),
             gateways: self.gateway_views(name),
+            data: tokio::task::block_in_place(|| self.data_folders_shown(name)),
+            unprotected: self.unprotected(),
         })
     }
 

@@ -211,6 +211,12 @@ impl Control {
         }
     }
 
+    /// Says what this host does not keep services and builds from.
+    #[must_use]
+    pub fn unprotected(&self) -> Vec<String> {
+        self.driver.unprotected().iter().map(|open| (*open).to_owned()).collect()
+    }
+
     /// Forgets an instance that is over.
     pub(crate) async fn forget_instance(&self, id: &InstanceId) {
         lock(&self.launches).remove(id);

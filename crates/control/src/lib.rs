@@ -9,6 +9,7 @@ mod clock;
 mod collect;
 mod compat;
 mod contracts;
+mod data;
 mod dismiss;
 mod editions;
 mod environments;

@@ -17,6 +17,7 @@ use crate::instance::InstanceId;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::Operation;
+use crate::run::DataFolder;
 use crate::service::{Approval, EarlierRelease, Source, Version};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -265,6 +266,18 @@ pub enum Event {
     },
     /// Somebody had what nothing needs removed from the store.
     StoreCollected {},
+    /// Somebody had a data folder of a service removed for good, that nothing there declared any more.
+    DataRemoved {
+        /// Where it was; the environment may be gone.
+        of_environment: EnvironmentName,
+        /// Whose it was.
+        service: ServiceName,
+        /// Which.
+        folder: DataFolder,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Somebody took the journal as it was for complete.
     JournalAccepted {
         /// How many records it had.
@@ -305,6 +318,7 @@ impl Event {
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::BuildCancelled { .. }
             | Self::StoreCollected {}
+            | Self::DataRemoved { .. }
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. }
@@ -354,6 +368,7 @@ impl Event {
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }
             | Self::StoreCollected {}
+            | Self::DataRemoved { .. }
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. } => Vec::new(),

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 pub use self::errors::{OpenError, RemoveError, StartError, StopError};
+use crate::data::DataFolders;
 use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
 use crate::logs::reader::{Follow, LogReader};
@@ -284,6 +285,18 @@ impl LocalDriver {
         removed.map_err(io::Error::other).flatten().map_err(|source| RemoveError::Folder { path, source })
     }
 
+    /// Says what this host does not keep instances from, nor builds.
+    #[must_use]
+    pub fn unprotected(&self) -> &'static [&'static str] {
+        lockstep_confine::available().unprotected()
+    }
+
+    /// Returns the data folders of services on this host.
+    #[must_use]
+    pub fn data_folders(&self) -> DataFolders {
+        self.shared.data_folders()
+    }
+
     /// Looks whether an artifact is unpacked on this host, and is still what was unpacked.
     pub async fn unpacked(&self, release: &Digest) -> Unpacked {
         let (releases, release) = (self.shared.releases(), *release);
@@ -305,9 +318,13 @@ impl Shared {
         Releases::at(self.root.join("releases"))
     }
 
+    fn data_folders(&self) -> DataFolders {
+        DataFolders::at(self.root.join("data"))
+    }
+
     /// Where the instances of a service in an environment work, beside their own folders.
     fn rooms(&self, spec: &InstanceSpec) -> Rooms {
-        let data = self.root.join("data").join(spec.environment.as_str()).join(spec.arm.service.as_str());
+        let data = self.data_folders().of(&spec.environment, &spec.arm.service);
         Rooms { hidden: self.options.hidden.clone().unwrap_or_else(|| self.root.clone()), data }
     }
 

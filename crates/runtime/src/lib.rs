@@ -6,6 +6,7 @@
 //!
 //! Invariant: every process that belongs to an instance can be found again from the folder of the instance alone.
 
+mod data;
 mod driver;
 mod ended;
 mod fault;
@@ -21,6 +22,7 @@ mod status;
 pub mod supervisor;
 pub mod unpack;
 
+pub use data::{DataFolders, DataSize, measure};
 pub use driver::{
     Instances, LocalDriver, LocalDriverOptions, OpenError, PORTS, RemoveError, StartError, StopError,
     SupervisorCommand,

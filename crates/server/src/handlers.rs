@@ -9,10 +9,10 @@ use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
-    CreateEnvironment, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
+    CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
     GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic, ServiceView,
-    SettingsChange, StageRequest, VersionView, WaysBack,
+    RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -39,6 +39,7 @@ pub(crate) async fn health(State(control): App) -> Json<Health> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         journal_seq: control.ledger().world().seq,
         data_folder: control.ledger().folder().display().to_string(),
+        unprotected: control.unprotected(),
     })
 }
 
@@ -268,7 +269,7 @@ pub(crate) async fn routes(
     At(name): At<EnvironmentName>,
     Asked(after): Asked<After>,
 ) -> Result<Response, Failure> {
-    control.environment(&name)?;
+    control.check_environment(&name)?;
     if let Caller::Gateway(gateway) = &caller {
         control.check_serves(gateway, &name)?;
     }
@@ -299,7 +300,7 @@ pub(crate) async fn receipt(
     if receipt.environment != name {
         return Err(bad_request(format!("the receipt is for `{}`, not for `{name}`", receipt.environment)));
     }
-    control.environment(&name)?;
+    control.check_environment(&name)?;
     match caller {
         Caller::Gateway(gateway) => control.receive(&gateway, &receipt)?,
         Caller::Operator(_) => {
@@ -353,6 +354,26 @@ pub(crate) async fn collect(
     Body(body): Body<CollectRequest>,
 ) -> Answer<CollectReport> {
     Ok(Json(control.collect(&actor, &body).await?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct OfEnvironment {
+    environment: Option<EnvironmentName>,
+}
+
+pub(crate) async fn data(
+    State(control): App,
+    Asked(of): Asked<OfEnvironment>,
+) -> Answer<Vec<DataFolderView>> {
+    Ok(Json(tokio::task::block_in_place(|| control.data(of.environment.as_ref()))?))
+}
+
+pub(crate) async fn remove_data(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<RemoveData>,
+) -> Answer<Vec<DataFolderView>> {
+    Ok(Json(control.remove_data(&actor, &body).await?))
 }
 
 pub(crate) async fn lifecycles(State(control): App) -> Json<Vec<LifecycleView>> {

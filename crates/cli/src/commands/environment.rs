@@ -93,7 +93,8 @@ impl RemoveArgs {
         let (baselines, held) = (history.baselines.len(), ctx.client.environment(&self.name)?.holds.len());
         self.confirm.ask(&format!(
             "this removes environment {} with its history ({baselines} baselines), its configurations with their secrets, \
-             and {held} holds",
+             and {held} holds; data folders of its services stay (lockstep data list {})",
+            self.name,
             self.name
         ))?;
         let left = ctx.client.remove_environment(&self.name, &RemoveRequest { reason: self.reason })?;

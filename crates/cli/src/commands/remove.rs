@@ -10,7 +10,7 @@ use crate::select::EnvironmentOption;
 /// Takes services out of an environment.
 ///
 /// It is refused while another service there requires one of them. Their instances end, unless `--keep-warm` keeps them
-/// for the warm time. Versions and history stay.
+/// for the warm time. Versions, history and data folders stay.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep remove orders --env staging\n  lockstep remove orders payments --env staging --dry-run"

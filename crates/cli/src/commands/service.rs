@@ -89,7 +89,7 @@ impl RemoveArgs {
         let name = self.service;
         self.confirm.ask(&format!(
             "this removes service {name} from {}: its {} versions cannot be deployed any more, and baselines that have it cannot be \
-             gone back to, until it is added again",
+             gone back to, until it is added again; its data folders stay (lockstep data list)",
             view.source.repository,
             view.versions.len()
         ))?;

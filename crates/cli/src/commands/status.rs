@@ -1,8 +1,9 @@
 //! `lockstep status`: what runs where, right now.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lockstep_api::types::{EnvironmentView, ServiceStatus};
+use lockstep_api::types::{DataFolderView, EnvironmentView, ServiceStatus};
 use lockstep_domain::{Instance, InstanceState};
 
 use crate::context::Context;
@@ -30,16 +31,30 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         if let Some(name) = self.environment.given() {
-            return ctx.out.show(&ctx.client.environment(name)?, render);
+            return ctx.out.show(&ctx.client.environment(name)?, |view, style| {
+                render(view, style) + &unprotected(&view.unprotected, style)
+            });
         }
         let summaries = ctx.client.environments()?;
         let views: Result<Vec<_>, _> =
             summaries.iter().map(|summary| ctx.client.environment(&summary.name)).collect();
         ctx.out.show(&views?, |views, style| match views.as_slice() {
             [] => "there is no environment yet; create one: lockstep environment create NAME\n".to_owned(),
-            views => views.iter().map(|view| render(view, style)).collect::<Vec<_>>().join("\n"),
+            views => all(views, style),
         })
     }
+}
+
+/// What the host does not protect is said once, after all environments.
+fn all(views: &[EnvironmentView], style: &Style) -> String {
+    let texts: Vec<_> = views.iter().map(|view| render(view, style)).collect();
+    let host = views.first().map(|view| unprotected(&view.unprotected, style)).unwrap_or_default();
+    texts.join("\n") + &host
+}
+
+fn unprotected(open: &[String], style: &Style) -> String {
+    let line = |open: &String| format!("  {} {}\n", style.warn("not protected:"), printable(open));
+    open.iter().map(line).collect()
 }
 
 fn render(view: &EnvironmentView, style: &Style) -> String {
@@ -60,6 +75,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     }
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
+    text.push_str(&data(&view.data, style));
     for held in &view.holds {
         let reason = printable(&held.hold.reason).into_owned();
         let _ = writeln!(text, "  held: {} {}: {reason}", held.version, style.ago(held.hold.since));
@@ -154,6 +170,28 @@ fn state(state: &InstanceState) -> String {
     }
 }
 
+/// A line for each service that keeps data; what is left behind by name.
+fn data(folders: &[DataFolderView], style: &Style) -> String {
+    let mut text = String::new();
+    let services: BTreeSet<_> = folders.iter().map(|folder| &folder.service).collect();
+    for service in services {
+        let of_service = || folders.iter().filter(|folder| folder.service == *service);
+        let names = |folders: Vec<&DataFolderView>| {
+            folders.iter().map(|it| printable(it.folder.as_str()).into_owned()).collect::<Vec<_>>().join(", ")
+        };
+        let kept: Vec<_> = of_service().filter(|it| !it.declared_by.is_empty()).collect();
+        if !kept.is_empty() {
+            let _ = writeln!(text, "  data of {service}: {}", names(kept));
+        }
+        let left: Vec<_> = of_service().filter(|it| it.declared_by.is_empty()).collect();
+        if !left.is_empty() {
+            let mark = style.warn("left behind:");
+            let _ = writeln!(text, "  {mark} data of {service} in {} (lockstep data list)", names(left));
+        }
+    }
+    text
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -188,6 +226,19 @@ mod tests {
             address: Some("127.0.0.1:4000".parse().unwrap()),
             since: Timestamp(0),
             restarts: 0,
+        }
+    }
+
+    fn folder(name: &str, is_declared: bool) -> DataFolderView {
+        DataFolderView {
+            environment: "production".parse().unwrap(),
+            service: "orders".parse().unwrap(),
+            folder: name.parse().unwrap(),
+            path: format!("/data/{name}"),
+            is_there: true,
+            declared_by: if is_declared { vec![VersionNumber::new(1, 4, 0)] } else { Vec::new() },
+            last_declared_by: None,
+            size: None,
         }
     }
 
@@ -240,6 +291,8 @@ mod tests {
                 seen: Timestamp(0),
                 problem: None,
             }],
+            data: vec![folder("db", true), folder("var", true), folder("old", false)],
+            unprotected: vec!["a service can read the keys".into()],
         }
     }
 
@@ -254,9 +307,17 @@ mod tests {
              INSTANCE        STATE           ADDRESS         SINCE     RESTARTS\n  \
              orders-1.4.0-a  healthy         127.0.0.1:4000  30 s ago  0\n  \
              orders-1.3.0-b  failed: exit 1  127.0.0.1:4000  30 s ago  0\n  \
+             data of orders: db, var\n  \
+             left behind: data of orders in old (lockstep data list)\n  \
              held: orders@1.5.0 30 s ago: rolled back\n  \
              gateway edge-1 refused route table 3: it is older\n"
         );
+    }
+
+    #[test]
+    fn what_the_host_does_not_protect_is_said_once() {
+        let text = all(&[view([0, 10_000]), view([0, 10_000])], &Style::plain());
+        assert_eq!(text.matches("not protected: a service can read the keys\n").count(), 1, "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod calls;
 mod collect;
 mod contracts;
 mod crash;
+mod data;
 mod disk_states;
 mod folders;
 mod forecasts;

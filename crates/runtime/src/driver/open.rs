@@ -69,6 +69,8 @@ impl LocalDriver {
             driver.put_away_later(instance.id.clone());
         }
         driver.look_after_ended();
+        let data = driver.data_folders();
+        spawn_blocking(move || data.clear_left_over());
         driver.follow_all(&found).await;
         Ok(driver)
     }

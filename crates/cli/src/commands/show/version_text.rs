@@ -66,6 +66,10 @@ fn facts(view: &VersionView, style: &Style) -> String {
     if !tools.is_empty() {
         table.row(["tools".into(), tools.join(", ")]);
     }
+    if !version.run.data.is_empty() {
+        let folders: Vec<_> = version.run.data.iter().map(ToString::to_string).collect();
+        table.row(["keeps data in".into(), format!("{} (lockstep data list)", folders.join(", "))]);
+    }
     table.render(style)
 }
 
