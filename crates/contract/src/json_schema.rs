@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::document::may_be_document;
-use crate::draft::{Drafts, Spot};
+use crate::draft::{DraftNotChecked, Drafts, Spot};
 use crate::library::Library;
 use crate::schema::report::{Demand, Presence, Site};
 use crate::schema::rules::{MESSAGE_ASPECTS, MESSAGE_TOPICS};
@@ -79,13 +79,38 @@ pub(crate) fn compare(old: &Library<'_>, new: &Library<'_>, options: &Options) -
     };
     let mut drafts = Drafts::default();
     report::compare(&mut schemas, Flow::Message, demand, &[site], &mut drafts);
+    if let Some(open) = open_drafts(old, new) {
+        drafts.roll_back.not_checked.push(open.clone());
+        drafts.deploy.not_checked.push(open);
+    }
     drafts.locate(old, new)
 }
 
 fn dialect(root: &Value) -> Dialect {
-    let declared = root.get("$schema").and_then(Value::as_str).unwrap_or_default();
-    let early = ["draft-03", "draft-04", "draft-05", "draft-06", "draft-07"]
-        .iter()
-        .any(|draft| declared.contains(draft));
-    if early { Dialect::EarlyJsonSchema } else { Dialect::JsonSchema }
+    root.get("$schema").and_then(Dialect::declared).unwrap_or(Dialect::JsonSchema)
+}
+
+/// Why the draft that a schema names keeps it from being checked.
+fn unknown_draft(root: &Value) -> Option<String> {
+    let named = root.get("$schema").and_then(Value::as_str)?;
+    let is_a_draft = named.contains("json-schema.org");
+    let unknown = is_a_draft && Dialect::declared(&named.into()).is_none();
+    unknown.then(|| {
+        format!("`{named}` is no draft of JSON Schema that is read: draft 4, 6, 7, 2019-09 and 2020-12 are")
+    })
+}
+
+/// A draft that is not known, or another one of somebody's own on each side, leaves the answer open in both directions.
+fn open_drafts(old: &Library<'_>, new: &Library<'_>) -> Option<DraftNotChecked> {
+    let (before, after) = (old.entry().value, new.entry().value);
+    if before == after {
+        return None;
+    }
+    let own =
+        |root: &Value| root.get("$schema").filter(|schema| Dialect::declared(schema).is_none()).cloned();
+    let changed = (own(before) != own(after))
+        .then(|| "`$schema` names another dialect, and what it adds is not read".to_owned());
+    let reason = unknown_draft(before).or_else(|| unknown_draft(after)).or(changed)?;
+    let spot = |library| Some(Spot::new(library, 0, "/$schema".to_owned()));
+    Some(DraftNotChecked { place: "/$schema".to_owned(), reason, old: spot(old), new: spot(new) })
 }

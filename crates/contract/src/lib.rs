@@ -22,6 +22,7 @@ pub mod render;
 mod schema;
 mod snapshot;
 mod source;
+pub mod specification;
 pub mod sql;
 mod text;
 mod uses;

@@ -8,11 +8,17 @@ mod body;
 mod callbacks;
 mod cursor;
 mod operations;
+mod pair;
 mod parameters;
 mod responses;
 pub(crate) mod rules;
 mod security;
 mod selection;
+mod servers;
+pub(crate) mod specification;
+mod xml;
+
+use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -23,7 +29,9 @@ use crate::schema::report::{Demand, Presence, Site};
 use crate::schema::rules::{ASPECTS, TOPICS};
 use crate::schema::{Dialect, Medium, Schemas, Side, report};
 use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
+use body::Shape;
 use cursor::Cursor;
+use pair::Pair;
 use selection::Selection;
 
 /// The rules of this format.
@@ -65,13 +73,15 @@ fn declares_version(text: &str) -> bool {
 pub(crate) struct Contract<'a> {
     library: Library<'a>,
     dialect: Dialect,
+    /// The version that the document names, when it is not one that is known.
+    unknown_version: Option<String>,
 }
 
 /// Reads a contract of this format.
 pub(crate) fn read(source: &Source) -> Result<Contract<'_>, Vec<InputError>> {
     let library = Library::load(source)?;
-    let dialect = dialect(&library).map_err(|error| vec![error])?;
-    Ok(Contract { library, dialect })
+    let (dialect, unknown_version) = dialect(&library).map_err(|error| vec![error])?;
+    Ok(Contract { library, dialect, unknown_version })
 }
 
 /// Lists the operations of a contract, as `POST /charges`; webhooks as `WEBHOOK paid`.
@@ -120,6 +130,7 @@ fn compare_in(
         Directions::OldToNew(selection) => selection,
     };
     let dialects = [old.dialect, new.dialect];
+    let unknown_version = old.unknown_version.as_ref().or(new.unknown_version.as_ref());
     let (old, new) = (&old.library, &new.library);
     let engine = |flow| Schemas::new((old, new), dialects, flow, options.unknown_fields);
     let mut request = engine(Flow::Request);
@@ -138,6 +149,8 @@ fn compare_in(
         findings: &mut drafts.deploy,
         options,
         selection,
+        inherited: Inherited::Differs,
+        seen_xml: HashSet::new(),
     }
     .contract(&sides[0], &sides[1]);
     if matches!(directions, Directions::Both) {
@@ -150,6 +163,8 @@ fn compare_in(
             findings: &mut drafts.roll_back,
             options,
             selection: None,
+            inherited: Inherited::Differs,
+            seen_xml: HashSet::new(),
         }
         .contract(&sides[1], &sides[0]);
         drafts.roll_back.turn();
@@ -158,10 +173,23 @@ fn compare_in(
     report::compare(&mut parameters, Flow::Request, Demand::NewHoldsOld, &uses.parameters, &mut drafts);
     report::compare(&mut headers, Flow::Response, Demand::OldHoldsNew, &uses.headers, &mut drafts);
     report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
+    if let Some(version) = unknown_version.filter(|_| old.entry().value != new.entry().value) {
+        let open = open_version(version, (old, new));
+        drafts.roll_back.not_checked.push(open.clone());
+        drafts.deploy.not_checked.push(open);
+    }
     drafts.locate(old, new)
 }
 
-fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
+/// What a later version means by its fields is not known, be they new or not.
+fn open_version(version: &str, (old, new): (&Library<'_>, &Library<'_>)) -> DraftNotChecked {
+    let reason = format!("`{version}` is no version of OpenAPI that is known; 2.0, 3.0, 3.1 and 3.2 are");
+    let spot = |library| Some(Spot::new(library, 0, "/openapi".to_owned()));
+    DraftNotChecked { place: "/openapi".to_owned(), reason, old: spot(old), new: spot(new) }
+}
+
+/// The dialect of a document, and its version when that is not one that is known.
+fn dialect(library: &Library<'_>) -> Result<(Dialect, Option<String>), InputError> {
     let root = library.entry().value;
     let version = match (root.get("openapi"), root.get("swagger")) {
         (Some(version), _) | (None, Some(version)) => {
@@ -172,10 +200,16 @@ fn dialect(library: &Library<'_>) -> Result<Dialect, InputError> {
     if !root.is_object() {
         return Err(InputError::new(&library.document(0).file, "the document is not a mapping").on_line(1));
     }
-    if version.starts_with("3.0") || version.starts_with("2.") || version == "3" || version == "2" {
-        Ok(Dialect::OpenApi30)
-    } else if version.starts_with("3.") {
-        Ok(Dialect::OpenApi31)
+    let is = |known: &str| version == known || version.starts_with(&format!("{known}."));
+    let unknown = Some(version.clone());
+    if is("3.0") || is("2.0") || version == "3" || version == "2" {
+        Ok((Dialect::OpenApi30, None))
+    } else if is("3.1") || is("3.2") {
+        Ok((Dialect::OpenApi31, None))
+    } else if is("2") {
+        Ok((Dialect::OpenApi30, unknown))
+    } else if is("3") {
+        Ok((Dialect::OpenApi31, unknown))
     } else {
         let line = library.document(0).lines(["/openapi"]).first().copied().unwrap_or(1);
         let message = format!("`{version}` is not a version of OpenAPI that is read");
@@ -205,12 +239,17 @@ struct Comparer<'c, 'l> {
     options: &'c Options,
     /// The operations of the old side that count; all when there is none.
     selection: Option<&'c Selection>,
+    /// Whether operations inherit the same media types from both contracts.
+    inherited: Inherited,
+    /// The pairs of schemas whose XML was looked at.
+    seen_xml: HashSet<(usize, usize)>,
 }
 
-/// An operation on both sides, or what it is compared as.
-struct Pair<'p, 'l> {
-    old: &'p Cursor<'l>,
-    new: &'p Cursor<'l>,
+/// Whether what parts take over from the whole is the same on both sides. Only then may equal parts be passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inherited {
+    Same,
+    Differs,
 }
 
 /// Where a schema is used: what a person and a witness need to know.
@@ -272,12 +311,7 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     /// Remembers that a schema is used; a missing schema allows everything. `owners` are what the schemas stand in.
-    fn schema_use(
-        &mut self,
-        owners: &Pair<'_, 'l>,
-        (old, new): (Option<Cursor<'l>>, Option<Cursor<'l>>),
-        used: Use,
-    ) {
+    fn schema_use(&mut self, owners: &Pair<'_, 'l>, (old, new): (Shape<'l>, Shape<'l>), used: Use) {
         let Some(uses) = &mut self.uses else { return };
         let (schemas, sites) = match (used.flow, used.medium) {
             (Flow::Request, Medium::Text) => (&mut *self.parameters, &mut uses.parameters),
@@ -285,10 +319,15 @@ impl<'l> Comparer<'_, 'l> {
             (_, Medium::Text) => (&mut *self.headers, &mut uses.headers),
             (_, Medium::Json) => (&mut *self.response, &mut uses.response),
         };
-        let mut node = |cursor: &Option<Cursor<'l>>| {
-            cursor.as_ref().map_or(crate::schema::NodeId::ANY, |cursor| {
-                schemas.schema(cursor.side, cursor.target.clone())
-            })
+        let mut node = |shape: &Shape<'l>| match shape {
+            Shape::Any => crate::schema::NodeId::ANY,
+            Shape::Schema(cursor) => schemas.schema(cursor.side, cursor.target.clone()),
+            Shape::Form(fields) => {
+                let fields = fields.iter().map(|field| {
+                    (field.name, field.required, field.cursor.side, field.cursor.target.clone())
+                });
+                schemas.object_of(fields)
+            }
         };
         let (old_node, new_node) = (node(&old), node(&new));
         if schemas.are_identical(old_node, new_node) {
@@ -306,6 +345,15 @@ impl<'l> Comparer<'_, 'l> {
             slot: Some(used.slot),
             presence: used.presence,
         });
+    }
+
+    /// True when both sides have the same under a key, or nothing.
+    fn is_same_under(&mut self, key: &str, old: &Cursor<'l>, new: &Cursor<'l>) -> bool {
+        match (old.direct(key), new.direct(key)) {
+            (None, None) => true,
+            (Some(old), Some(new)) => self.is_same(&old, &new),
+            _ => false,
+        }
     }
 
     /// True when two values are the same as written, everything they refer to included.

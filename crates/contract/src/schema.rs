@@ -20,6 +20,7 @@ mod relate;
 pub(crate) mod report;
 pub(crate) mod rules;
 mod sample;
+pub(crate) mod specification;
 mod violation;
 
 use std::collections::{HashMap, HashSet};
@@ -68,6 +69,20 @@ impl Dialect {
     /// False for keywords that the dialect does not have, so that they demand nothing.
     fn has(self, keyword: &str) -> bool {
         self != Self::EarlyJsonSchema || !LATER_KEYWORDS.contains(&keyword)
+    }
+
+    /// The dialect that a `$schema` names; `None` for one that is not known.
+    pub(crate) fn declared(schema: &Value) -> Option<Self> {
+        const EARLY: [&str; 3] = ["draft-04", "draft-06", "draft-07"];
+        const LATER: [&str; 2] = ["draft/2019-09", "draft/2020-12"];
+        let text = schema.as_str()?;
+        if EARLY.iter().any(|draft| text.contains(draft)) {
+            Some(Self::EarlyJsonSchema)
+        } else if LATER.iter().any(|draft| text.contains(draft)) {
+            Some(Self::JsonSchema)
+        } else {
+            None
+        }
     }
 
     fn is_openapi(self) -> bool {
@@ -321,6 +336,23 @@ impl<'l> Schemas<'l> {
     /// A schema that is one alternative.
     fn of_facts(&mut self, facts: Facts) -> NodeId {
         self.push(Node::Facts(Rc::new(facts)))
+    }
+
+    /// The schema of an object with these properties: name, whether it is required, and its schema.
+    pub(crate) fn object_of<'n>(
+        &mut self,
+        fields: impl Iterator<Item = (&'n str, bool, Side, Target<'l>)>,
+    ) -> NodeId {
+        let mut facts = Facts { types: facts::Types::only(Type::Object), ..Facts::any() };
+        for (name, required, side, target) in fields {
+            let node = self.schema(side, target);
+            let object = facts.object_mut();
+            object.properties.insert(name.into(), node);
+            if required {
+                object.required.insert(name.into());
+            }
+        }
+        self.of_facts(facts)
     }
 
     /// The schema as written, when the node is one; of several at once, the first.

@@ -7,5 +7,6 @@ mod openapi {
     mod operations;
     mod schemas;
     mod support;
+    mod unread;
     mod variants;
 }

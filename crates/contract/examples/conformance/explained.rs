@@ -11,6 +11,7 @@ const EDITIONS: &str = "some files are editions in text, which are not checked";
 
 const ALL_OF: &str = "what was added to `allOf` refuses nothing that a consumer of the old contract sends";
 const MAXIMUM: &str = "`maximum` says nothing of an array";
+const WRITE_ONLY: &str = "a property that readers of the old contract are sure of is no longer sent";
 const PARAMETER: &str = "the pair has no parameter; its request body only widens";
 
 const EXPLAINED: &[(&str, &str, &str)] = &[
@@ -20,6 +21,7 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
     ("openapi", "TestRequestPropertyAllOfAdded_AnnotationOnly_", ALL_OF),
     ("openapi", "TestRequestParameterMaxDecreased ", MAXIMUM),
     ("openapi", "TestListOfTypesUncoveredPaths ", PARAMETER),
+    ("openapi", "TestBreaking_RequiredPropertyWriteOnlyEnabled ", WRITE_ONLY),
     ("protobuf", "breaking_ignore_unstable_packages_delete_file WIRE", SERVICE),
     ("protobuf", "breaking_field_same_cpp_string_type ", EDITIONS),
     ("protobuf", "breaking_enum_same_json_format WIRE", EDITIONS),

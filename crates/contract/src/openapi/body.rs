@@ -4,14 +4,48 @@ use serde_json::Value;
 
 use super::cursor::Cursor;
 use super::operations::Operation;
-use super::{Comparer, Pair, Use, rules};
+use super::pair::Pair;
+use super::parameters::{Parameter, all_parameters};
+use super::specification::Object;
+use super::{Comparer, Use, rules};
 use crate::Flow;
+use crate::schema::Medium;
+
+/// The media types that carry a form.
+const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
+
+/// What a body of one media type looks like.
+#[derive(Clone)]
+pub(super) enum Shape<'l> {
+    /// Nothing is said of it.
+    Any,
+    Schema(Cursor<'l>),
+    /// The fields of a form, as Swagger 2 lists them among the parameters.
+    Form(Vec<FormField<'l>>),
+}
+
+impl<'l> Shape<'l> {
+    /// The schema under a key, when there is one.
+    pub(super) fn under(cursor: &Cursor<'l>, key: &str) -> Self {
+        cursor.direct(key).map_or(Self::Any, Self::Schema)
+    }
+}
+
+/// A field of a form.
+#[derive(Clone)]
+pub(super) struct FormField<'l> {
+    pub(super) name: &'l str,
+    pub(super) required: bool,
+    pub(super) cursor: Cursor<'l>,
+}
 
 /// A media type of a body with what is said of it.
 #[derive(Clone)]
 pub(super) struct MediaType<'l> {
     pub(super) name: String,
     pub(super) cursor: Cursor<'l>,
+    pub(super) shape: Shape<'l>,
+    pub(super) object: Object,
 }
 
 /// The body of a request, in whichever way the dialect writes it.
@@ -19,6 +53,7 @@ struct Body<'l> {
     cursor: Cursor<'l>,
     required: bool,
     media_types: Vec<MediaType<'l>>,
+    object: Object,
 }
 
 impl<'l> Comparer<'_, 'l> {
@@ -47,7 +82,7 @@ impl<'l> Comparer<'_, 'l> {
 
     fn bodies(&mut self, old: &Body<'l>, new: &Body<'l>, operation: &Operation<'_, 'l>) {
         let name = operation.name();
-        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let pair = self.meet_as((old.object, new.object), &old.cursor, &new.cursor);
         match (old.required, new.required) {
             (false, true) => {
                 let message = format!("the body of {name} is required: consumers that send none are refused");
@@ -86,46 +121,150 @@ impl<'l> Comparer<'_, 'l> {
         new: &MediaType<'l>,
         operation: &Operation<'_, 'l>,
     ) {
-        let pair = Pair { old: &old.cursor, new: &new.cursor };
-        self.encodings(&pair, &operation.name());
+        let pair = self.meet_as((old.object, new.object), &old.cursor, &new.cursor);
+        self.encodings((old, new), &pair, &format!("the body of {}", operation.name()));
+        self.xml((old, new), &pair, Flow::Request, &operation.name());
         let mut envelope = operation.envelope();
         envelope.push(("content_type", old.name.clone().into()));
         let label = format!("the body of {}", operation.name());
+        let is_form = [old, new].iter().any(|side| matches!(side.shape, Shape::Form(_)));
+        if let (Shape::Form(before), Shape::Form(after)) = (&old.shape, &new.shape) {
+            self.form_fields(before, after, operation);
+        }
+        // Fields of a form travel as text; schemas may say that some of them hold JSON.
+        let medium = if is_form { Medium::Text } else { Medium::Json };
         self.schema_use(
             &pair,
-            (schema(&old.cursor), schema(&new.cursor)),
-            Use { label, envelope, ..Use::body(Flow::Request) },
+            (old.shape.clone(), new.shape.clone()),
+            Use { label, envelope, medium, ..Use::body(Flow::Request) },
         );
     }
 
-    fn encodings(&mut self, pair: &Pair<'_, 'l>, name: &str) {
-        let empty = serde_json::Map::new();
-        let map = |cursor: &Cursor<'l>| {
-            cursor.value().get("encoding").and_then(Value::as_object).unwrap_or(&empty).clone()
-        };
-        let (old, new) = (map(pair.old), map(pair.new));
-        for (part, before) in &old {
-            let after = new.get(part);
-            let differs = ["contentType", "style", "explode"]
-                .iter()
-                .any(|key| before.get(*key) != after.and_then(|after| after.get(*key)));
-            if differs {
+    /// Compares how the parts of a body are written, with defaults filled in.
+    pub(super) fn encodings(
+        &mut self,
+        (old, new): (&MediaType<'l>, &MediaType<'l>),
+        pair: &Pair<'_, 'l>,
+        name: &str,
+    ) {
+        let (before, after) = (named_parts(old), named_parts(new));
+        let added = after.iter().filter(|part| !before.contains(part));
+        if matches!((&old.shape, &new.shape), (Shape::Form(_), _) | (_, Shape::Form(_))) {
+            return;
+        }
+        for part in before.iter().chain(added) {
+            let encodings = [old, new].map(|side| side.cursor.get("encoding").and_then(|map| map.get(part)));
+            if let [Some(one), Some(other)] = &encodings {
+                self.meet(Object::Encoding, one, other);
+            } else if encodings.iter().flatten().any(|encoding| encoding.value().get("headers").is_some()) {
+                self.not_checked(pair, format!("the headers of the part `{part}` are not compared"));
+            }
+            if !has_part(old, part) || !has_part(new, part) {
+                continue;
+            }
+            let [from, to] = [old, new].map(|side| Written::of(side, part));
+            if from != to {
                 self.changed(
                     &rules::REQUEST_ENCODING_CHANGED,
                     pair,
-                    format!("the part `{part}` of the body of {name} is encoded differently"),
+                    format!(
+                        "the part `{part}` of {name} is written as {}, not as {}",
+                        to.text(),
+                        from.text()
+                    ),
                 );
             }
-        }
-        if pair.old.value().get("itemSchema") != pair.new.value().get("itemSchema") {
-            self.not_checked(pair, "`itemSchema` of streams is not compared".to_owned());
         }
     }
 }
 
-/// The schema of a media type; what is not a media type object is itself the schema, as in Swagger 2.
-pub(super) fn schema<'l>(media_type: &Cursor<'l>) -> Option<Cursor<'l>> {
-    media_type.direct("schema")
+/// How one part of a body is written.
+#[derive(Debug, PartialEq)]
+struct Written {
+    content_type: Option<String>,
+    style: Option<(String, bool, bool)>,
+}
+
+impl Written {
+    /// Finds what is said of a part, and fills in the defaults: a form is written as a query is, a part of several by its type.
+    fn of(media_type: &MediaType<'_>, part: &str) -> Self {
+        let encoding = media_type.cursor.get("encoding").and_then(|map| map.get(part));
+        let said = |key: &str| encoding.as_ref().and_then(|encoding| encoding.value().get(key));
+        let styled = ["style", "explode", "allowReserved"].iter().any(|key| said(key).is_some());
+        let style = said("style").and_then(Value::as_str).unwrap_or("form");
+        let explode = said("explode").and_then(Value::as_bool).unwrap_or(style == "form");
+        let reserved = said("allowReserved").and_then(Value::as_bool).unwrap_or(false);
+        let content_type = said("contentType").and_then(Value::as_str).map(normal_list);
+        let is_form = media_type.name == FORMS[0];
+        let by_style = styled || (is_form && content_type.is_none());
+        Self {
+            content_type: content_type.or_else(|| usual_type(media_type, part)).filter(|_| !by_style),
+            style: by_style.then(|| (style.to_owned(), explode, reserved)),
+        }
+    }
+
+    fn text(&self) -> String {
+        match (&self.style, &self.content_type) {
+            (Some((style, explode, reserved)), _) => {
+                let reserved = if *reserved { ", reserved characters as they are" } else { "" };
+                format!("style {style}, explode {explode}{reserved}")
+            }
+            (None, Some(content_type)) => content_type.clone(),
+            (None, None) => "its type has it".to_owned(),
+        }
+    }
+}
+
+/// The names of parts of which an encoding is told.
+fn named_parts<'l>(media_type: &MediaType<'l>) -> Vec<&'l str> {
+    let map = media_type.cursor.get("encoding");
+    map.map(|map| map.entries().into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+}
+
+/// True unless the schema is known and has no such part: then an encoding of it says nothing.
+fn has_part(media_type: &MediaType<'_>, part: &str) -> bool {
+    match part_of(media_type, part) {
+        Part::Is(_) | Part::Unknown => true,
+        Part::Missing => false,
+    }
+}
+
+/// The schema of one part of a body.
+enum Part<'l> {
+    Is(Cursor<'l>),
+    Missing,
+    /// The schema is made of others, so that nobody looks.
+    Unknown,
+}
+
+fn part_of<'l>(media_type: &MediaType<'l>, part: &str) -> Part<'l> {
+    let Some(schema) = media_type.cursor.get("schema") else { return Part::Unknown };
+    let made_of_others =
+        ["allOf", "anyOf", "oneOf", "$ref"].iter().any(|key| schema.value().get(key).is_some());
+    match schema.get("properties").and_then(|properties| properties.get(part)) {
+        Some(found) => Part::Is(found),
+        None if made_of_others => Part::Unknown,
+        None => Part::Missing,
+    }
+}
+
+/// The media type of a part of several when none is named, by the type of its schema.
+fn usual_type(media_type: &MediaType<'_>, part: &str) -> Option<String> {
+    let Part::Is(schema) = part_of(media_type, part) else { return None };
+    let items = schema.get("items").filter(|_| schema.text("type") == Some("array"));
+    let schema = items.unwrap_or(schema);
+    let binary = schema.text("format") == Some("binary") || schema.value().get("contentEncoding").is_some();
+    let usual = match schema.text("type")? {
+        "object" => "application/json",
+        "string" if binary => "application/octet-stream",
+        _ => "text/plain",
+    };
+    Some(usual.to_owned())
+}
+
+/// Media types in a list, in lower case and without spaces.
+fn normal_list(text: &str) -> String {
+    text.split(',').map(|name| normal_name(name.trim())).collect::<Vec<_>>().join(", ")
 }
 
 /// The media type among `others` that covers this one: the same, or a range around it.
@@ -141,7 +280,13 @@ pub(super) fn covering<'m, 'l>(
 /// The media types under `content`, by their normal names.
 pub(super) fn media_types<'l>(owner: &Cursor<'l>) -> Vec<MediaType<'l>> {
     let content = owner.get("content").map(|content| content.entries()).unwrap_or_default();
-    content.into_iter().map(|(name, cursor)| MediaType { name: normal_name(name), cursor }).collect()
+    let media_type = |(name, cursor): (&str, Cursor<'l>)| MediaType {
+        name: normal_name(name),
+        shape: Shape::under(&cursor, "schema"),
+        cursor,
+        object: Object::MediaType,
+    };
+    content.into_iter().map(media_type).collect()
 }
 
 /// A media type in lower case with its parameters sorted and without spaces.
@@ -158,20 +303,70 @@ fn normal_name(name: &str) -> String {
 fn body<'l>(operation: &Operation<'_, 'l>) -> Option<Body<'l>> {
     if let Some(cursor) = operation.cursor.get("requestBody") {
         let (required, media_types) = (cursor.is_true("required"), media_types(&cursor));
-        return Some(Body { cursor, required, media_types });
+        return Some(Body { cursor, required, media_types, object: Object::RequestBody });
     }
-    let list = operation.cursor.get("parameters").map(|list| list.items()).unwrap_or_default();
-    let cursor = list.into_iter().find(|parameter| parameter.text("in") == Some("body"))?;
-    let required = cursor.is_true("required");
-    let names = consumed(operation, "consumes");
-    let media_types = names.into_iter().map(|name| MediaType { name, cursor: cursor.clone() }).collect();
-    Some(Body { cursor, required, media_types })
+    let parameters = all_parameters(operation);
+    let whole = parameters.iter().find(|parameter| parameter.place == "body");
+    match whole {
+        Some(parameter) => Some(whole_body(operation, &parameter.cursor)),
+        None => form(operation, &parameters),
+    }
+}
+
+/// The body of Swagger 2 that is one parameter.
+fn whole_body<'l>(operation: &Operation<'_, 'l>, cursor: &Cursor<'l>) -> Body<'l> {
+    let media_type = |name| MediaType {
+        name,
+        cursor: cursor.clone(),
+        shape: Shape::under(cursor, "schema"),
+        object: Object::Parameter,
+    };
+    let media_types = consumed(operation, "consumes").into_iter().map(media_type).collect();
+    Body {
+        cursor: cursor.clone(),
+        required: cursor.is_true("required"),
+        media_types,
+        object: Object::Parameter,
+    }
+}
+
+/// The body of Swagger 2 that is a form: one parameter a field.
+fn form<'l>(operation: &Operation<'_, 'l>, parameters: &[Parameter<'l>]) -> Option<Body<'l>> {
+    let fields = parameters.iter().filter(|parameter| parameter.place == "formData");
+    let fields: Vec<FormField<'l>> = fields
+        .map(|field| FormField {
+            name: field.name,
+            required: field.cursor.is_true("required"),
+            cursor: field.cursor.clone(),
+        })
+        .collect();
+    let holds_file = fields.iter().any(|field| field.cursor.text("type") == Some("file"));
+    let usual = if holds_file { FORMS[1] } else { FORMS[0] };
+    let mut names = named(operation, "consumes");
+    names.retain(|name| FORMS.contains(&name.as_str()));
+    if names.is_empty() {
+        names.push(usual.to_owned());
+    }
+    let owner = fields.first()?.cursor.clone();
+    let required = fields.iter().any(|field| field.required);
+    let media_type = |name| MediaType {
+        name,
+        cursor: owner.clone(),
+        shape: Shape::Form(fields.clone()),
+        object: Object::Parameter,
+    };
+    let media_types = names.into_iter().map(media_type).collect();
+    Some(Body { cursor: owner.clone(), required, media_types, object: Object::Parameter })
 }
 
 /// The media types that Swagger 2 names for an operation or the whole contract.
 pub(super) fn consumed(operation: &Operation<'_, '_>, key: &str) -> Vec<String> {
+    let names = named(operation, key);
+    if names.is_empty() { vec!["application/json".to_owned()] } else { names }
+}
+
+fn named(operation: &Operation<'_, '_>, key: &str) -> Vec<String> {
     let named =
         [&operation.cursor, operation.root].into_iter().find_map(|owner| owner.value().get(key)?.as_array());
-    let names: Vec<String> = named.into_iter().flatten().filter_map(Value::as_str).map(normal_name).collect();
-    if names.is_empty() { vec!["application/json".to_owned()] } else { names }
+    named.into_iter().flatten().filter_map(Value::as_str).map(normal_name).collect()
 }

@@ -1,9 +1,12 @@
 //! Webhooks and callbacks: calls the provider makes and consumers answer, so that every direction is reversed.
 
-use super::body::{covering, media_types, schema};
+use super::body::{MediaType, covering, media_types};
 use super::cursor::Cursor;
 use super::operations::{Operation, entries, operations};
-use super::{Comparer, Pair, Use, rules};
+use super::pair::Pair;
+use super::parameters::parameters;
+use super::specification::Object;
+use super::{Comparer, Use, rules};
 use crate::Flow;
 
 impl<'l> Comparer<'_, 'l> {
@@ -13,7 +16,8 @@ impl<'l> Comparer<'_, 'l> {
             before.retain(|(name, _)| selection.holds_webhook(name));
             after.retain(|(name, _)| before.iter().any(|(other, _)| other == name));
         }
-        self.calls(&before, &after, &Pair { old, new });
+        let pair = self.meet(Object::Contract, old, new);
+        self.calls(&before, &after, &pair);
     }
 
     /// The callbacks of an operation: by name, then by the expression that says where the call goes.
@@ -24,7 +28,8 @@ impl<'l> Comparer<'_, 'l> {
                 .flat_map(|(_, callback)| callback.entries())
                 .collect()
         };
-        self.calls(&calls(old), &calls(new), &Pair { old: &old.cursor, new: &new.cursor });
+        let pair = self.meet(Object::Operation, &old.cursor, &new.cursor);
+        self.calls(&calls(old), &calls(new), &pair);
     }
 
     fn calls(
@@ -57,6 +62,7 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     fn call_item(&mut self, name: &str, old: &Cursor<'l>, new: &Cursor<'l>, owners: &Pair<'_, 'l>) {
+        self.meet(Object::PathItem, old, new);
         let (before, after) = (operations(name, old, owners.old), operations(name, new, owners.new));
         for operation in &before {
             match after.iter().find(|other| other.method == operation.method) {
@@ -80,38 +86,42 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     fn call(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        let pair = self.meet(Object::Operation, &old.cursor, &new.cursor);
+        self.open_fields(&pair, &["security", "servers", "callbacks"]);
         self.call_parameters(old, new);
         self.call_body(old, new);
         self.call_answers(old, new);
     }
 
+    /// Fields that are compared elsewhere and not in calls to consumers.
+    fn open_fields(&mut self, pair: &Pair<'_, 'l>, names: &[&str]) {
+        for name in names.iter().filter(|name| pair.old.value().get(**name) != pair.new.value().get(**name)) {
+            self.not_checked(pair, format!("`{name}` is not compared in calls to consumers, and differs"));
+        }
+    }
+
     fn call_parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
-        let list = |operation: &Operation<'_, 'l>| {
-            operation.cursor.get("parameters").map(|list| list.items()).unwrap_or_default()
-        };
-        let (before, after) = (list(old), list(new));
-        for parameter in &before {
-            let same = |other: &&Cursor<'l>| {
-                other.text("in") == parameter.text("in") && other.text("name") == parameter.text("name")
-            };
-            let label = format!(
-                "the parameter `{}` of the call {}",
-                parameter.text("name").unwrap_or_default(),
-                new.name()
-            );
-            match after.iter().find(same) {
+        let after = parameters(new);
+        for parameter in &parameters(old) {
+            let label = format!("the parameter `{}` of the call {}", parameter.name, new.name());
+            let cursor = &parameter.cursor;
+            match after.iter().find(|other| (other.place, other.name) == (parameter.place, parameter.name)) {
                 Some(other) => {
-                    let pair = Pair { old: parameter, new: other };
-                    if parameter.is_true("required") && !other.is_true("required") {
+                    let pair = self.meet(Object::Parameter, cursor, &other.cursor);
+                    self.open_fields(
+                        &pair,
+                        &["style", "explode", "allowReserved", "allowEmptyValue", "content"],
+                    );
+                    if cursor.is_true("required") && !other.cursor.is_true("required") {
                         self.changed(&rules::WEBHOOK_INPUT_REDUCED, &pair, format!("{label} may be missing"));
                     }
                     let used = Use { label, envelope: new.envelope(), ..Use::text(Flow::Response) };
-                    self.schema_use(&pair, (parameter.direct("schema"), other.direct("schema")), used);
+                    self.schema_use(&pair, (parameter.shape(), other.shape()), used);
                 }
-                None if parameter.is_true("required") => {
+                None if cursor.is_true("required") => {
                     self.removed(
                         &rules::WEBHOOK_INPUT_REDUCED,
-                        parameter,
+                        cursor,
                         &new.cursor,
                         format!("{label} is gone"),
                     );
@@ -133,7 +143,7 @@ impl<'l> Comparer<'_, 'l> {
             );
             return;
         };
-        let pair = Pair { old: &before, new: &after };
+        let pair = self.meet(Object::RequestBody, &before, &after);
         if before.is_true("required") && !after.is_true("required") {
             self.changed(
                 &rules::WEBHOOK_INPUT_REDUCED,
@@ -145,10 +155,8 @@ impl<'l> Comparer<'_, 'l> {
         for media_type in media_types(&after) {
             match covering(&media_type, &known) {
                 Some(other) => {
-                    let pair = Pair { old: &other.cursor, new: &media_type.cursor };
                     let label = format!("the body of the call {name}");
-                    let used = Use { label, envelope: new.envelope(), ..Use::body(Flow::Response) };
-                    self.schema_use(&pair, (schema(&other.cursor), schema(&media_type.cursor)), used);
+                    self.call_content((other, &media_type), label, Flow::Response, new);
                 }
                 None => {
                     let message = format!("the body of the call {name} may be {}", media_type.name);
@@ -167,15 +175,35 @@ impl<'l> Comparer<'_, 'l> {
                 self.removed(&rules::WEBHOOK_ANSWER_REMOVED, &before, &new.cursor, message);
                 continue;
             };
+            let pair = self.meet(Object::Response, &before, answer);
+            self.open_fields(&pair, &["headers"]);
             let accepted = media_types(answer);
             for media_type in media_types(&before) {
-                if let Some(other) = covering(&media_type, &accepted) {
-                    let pair = Pair { old: &media_type.cursor, new: &other.cursor };
-                    let label = format!("the {status} answer to the call {}", new.name());
-                    let used = Use { label, envelope: new.envelope(), ..Use::body(Flow::Request) };
-                    self.schema_use(&pair, (schema(&media_type.cursor), schema(&other.cursor)), used);
+                let label = format!("the {status} answer to the call {}", new.name());
+                match covering(&media_type, &accepted) {
+                    Some(other) => self.call_content((&media_type, other), label, Flow::Request, new),
+                    None if accepted.is_empty() => {}
+                    None => {
+                        let message = format!("{label} may no longer be {}", media_type.name);
+                        self.changed(&rules::WEBHOOK_ANSWER_REMOVED, &pair, message);
+                    }
                 }
             }
         }
+    }
+
+    /// The content of a call or of an answer to it.
+    fn call_content(
+        &mut self,
+        (old, new): (&MediaType<'l>, &MediaType<'l>),
+        label: String,
+        flow: Flow,
+        operation: &Operation<'_, 'l>,
+    ) {
+        let pair = self.meet(Object::MediaType, &old.cursor, &new.cursor);
+        self.encodings((old, new), &pair, &label);
+        self.xml((old, new), &pair, flow, &label);
+        let used = Use { label, envelope: operation.envelope(), ..Use::body(flow) };
+        self.schema_use(&pair, (old.shape.clone(), new.shape.clone()), used);
     }
 }

@@ -6,7 +6,10 @@ use jiff::civil::Date;
 use serde_json::Value;
 
 use super::cursor::Cursor;
-use super::{Comparer, Pair, rules};
+use super::pair::Pair;
+use super::servers::Bases;
+use super::specification::Object;
+use super::{Comparer, Inherited, rules};
 
 /// The methods a path may have, as written in a document.
 pub(super) const METHODS: [&str; 9] =
@@ -36,20 +39,28 @@ impl Operation<'_, '_> {
 impl<'l> Comparer<'_, 'l> {
     /// Compares two whole contracts.
     pub(super) fn contract(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
+        let pair = self.meet(Object::Contract, old, new);
         self.security_schemes(old, new);
-        self.servers(&Pair { old, new });
-        self.paths(old, new);
+        let bases = self.contract_servers(&pair);
+        let same = |key: &str| old.value().get(key) == new.value().get(key);
+        let inherits_the_same = same("consumes") && same("produces");
+        self.inherited = if inherits_the_same { Inherited::Same } else { Inherited::Differs };
+        self.paths((old, new), &bases);
         self.webhooks(old, new);
     }
 
-    fn paths(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
+    fn paths(&mut self, (old, new): (&Cursor<'l>, &Cursor<'l>), bases: &Bases) {
         let (old_paths, new_paths) = (entries(old, "paths"), entries(new, "paths"));
-        let matched = match_paths(&old_paths, &new_paths);
+        let matched = match_paths(&old_paths, &new_paths, bases);
+        self.beside_references((old, &old_paths), (new, &new_paths), &matched);
         let security_same = old.value().get("security") == new.value().get("security");
         for (index, (path, item)) in old_paths.iter().enumerate() {
             match matched[index].map(|other| &new_paths[other]) {
                 Some((new_path, new_item))
-                    if path != new_path || !security_same || !self.is_same(item, new_item) =>
+                    if path != new_path
+                        || !security_same
+                        || self.inherited == Inherited::Differs
+                        || !self.is_same(item, new_item) =>
                 {
                     self.path((path, item, old), (new_path, new_item, new));
                 }
@@ -66,6 +77,38 @@ impl<'l> Comparer<'_, 'l> {
                 for operation in operations(path, item, new) {
                     self.operation_added(&operation, old);
                 }
+            }
+        }
+    }
+
+    /// What stands beside the reference of a path item is not read: a reference takes the place of the whole.
+    fn beside_references(
+        &mut self,
+        (old, old_paths): (&Cursor<'l>, &[(&'l str, Cursor<'l>)]),
+        (new, new_paths): (&Cursor<'l>, &[(&'l str, Cursor<'l>)]),
+        matched: &[Option<usize>],
+    ) {
+        let written =
+            |root: &Cursor<'l>, path: &str| root.direct("paths").and_then(|paths| paths.direct(path));
+        let refers = |item: &Cursor<'l>| item.text("$ref").is_some();
+        let beside = |item: &Cursor<'l>| -> Vec<(String, Value)> {
+            let members = item.value().as_object().filter(|_| refers(item)).into_iter().flatten();
+            let told =
+                |name: &str| matches!(name, "$ref" | "summary" | "description") || name.starts_with("x-");
+            members
+                .filter(|(name, _)| !told(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
+        for (index, (path, _)) in old_paths.iter().enumerate() {
+            let Some(other) = matched[index].map(|other| new_paths[other].0) else { continue };
+            let (Some(before), Some(after)) = (written(old, path), written(new, other)) else { continue };
+            if (refers(&before) || refers(&after)) && beside(&before) != beside(&after) {
+                let pair = self.meet(Object::PathItem, &before, &after);
+                self.not_checked(
+                    &pair,
+                    "what stands beside the `$ref` of a path is not read, and differs".to_owned(),
+                );
             }
         }
     }
@@ -87,8 +130,9 @@ impl<'l> Comparer<'_, 'l> {
                 self.operation_added(operation, old.1);
             }
         }
-        if !old_operations.is_empty() {
-            self.servers(&Pair { old: old.1, new: new.1 });
+        if !old_operations.is_empty() || self.selection.is_none() {
+            let pair = self.meet(Object::PathItem, old.1, new.1);
+            self.servers(&pair);
         }
     }
 
@@ -109,14 +153,17 @@ impl<'l> Comparer<'_, 'l> {
     fn operation(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
         self.security(old, new);
         self.parameters(old, new);
-        if self.is_same(&old.cursor, &new.cursor) {
+        let inherited =
+            self.inherited == Inherited::Same && self.is_same_under("parameters", old.item, new.item);
+        if inherited && self.is_same(&old.cursor, &new.cursor) {
             return;
         }
-        self.said_of_operation(old, new);
+        let pair = self.meet(Object::Operation, &old.cursor, &new.cursor);
+        self.said_of_operation(&pair, &new.name());
         self.request_body(old, new);
         self.responses(old, new);
         self.callbacks(old, new);
-        self.servers(&Pair { old: &old.cursor, new: &new.cursor });
+        self.operation_servers((old, new), &pair);
     }
 
     fn operation_removed(&mut self, operation: &Operation<'_, 'l>, from: &Cursor<'l>) {
@@ -142,36 +189,30 @@ impl<'l> Comparer<'_, 'l> {
         }
     }
 
-    fn said_of_operation(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
-        let pair = Pair { old: &old.cursor, new: &new.cursor };
-        let name = new.name();
+    fn said_of_operation(&mut self, pair: &Pair<'_, 'l>, name: &str) {
         match (pair.old.is_true("deprecated"), pair.new.is_true("deprecated")) {
             (false, true) => {
                 let end = sunset(pair.new)
                     .map_or_else(|| "no sunset is named".to_owned(), |day| format!("its sunset is {day}"));
-                self.changed(&rules::OPERATION_DEPRECATED, &pair, format!("{name} is deprecated; {end}"));
+                self.changed(&rules::OPERATION_DEPRECATED, pair, format!("{name} is deprecated; {end}"));
             }
             (true, false) => {
-                self.changed(
-                    &rules::OPERATION_UNDEPRECATED,
-                    &pair,
-                    format!("{name} is no longer deprecated"),
-                );
+                self.changed(&rules::OPERATION_UNDEPRECATED, pair, format!("{name} is no longer deprecated"));
             }
             _ => {}
         }
-        self.sunsets(&pair, &name);
+        self.sunsets(pair, name);
         let (from, to) = (pair.old.text("operationId"), pair.new.text("operationId"));
         if from != to {
             let text = |id: Option<&str>| id.map_or_else(|| "none".to_owned(), |id| format!("`{id}`"));
             self.changed(
                 &rules::OPERATION_ID_CHANGED,
-                &pair,
+                pair,
                 format!("the id of {name} is {}, not {}", text(to), text(from)),
             );
         }
         if pair.old.value().get("tags") != pair.new.value().get("tags") {
-            self.changed(&rules::TAGS_CHANGED, &pair, format!("{name} has other tags"));
+            self.changed(&rules::TAGS_CHANGED, pair, format!("{name} has other tags"));
         }
     }
 
@@ -189,28 +230,6 @@ impl<'l> Comparer<'_, 'l> {
         }
         if let Some(text) = pair.new.value().get("x-sunset").filter(|_| sunset(pair.new).is_none()) {
             self.not_checked(pair, format!("the sunset {text} is not a day"));
-        }
-    }
-
-    /// Servers named at the root, a path or an operation.
-    pub(super) fn servers(&mut self, pair: &Pair<'_, 'l>) {
-        let urls = |cursor: &Cursor<'l>| -> Vec<&'l str> {
-            cursor.direct("servers").map_or_else(Vec::new, |servers| {
-                servers
-                    .value()
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|server| server.get("url")?.as_str())
-                    .collect()
-            })
-        };
-        let (old, new) = (urls(pair.old), urls(pair.new));
-        for url in old.iter().filter(|url| !new.contains(url)) {
-            self.changed(&rules::SERVER_REMOVED, pair, format!("the server `{url}` is no longer named"));
-        }
-        for url in new.iter().filter(|url| !old.contains(url)) {
-            self.changed(&rules::SERVER_ADDED, pair, format!("the server `{url}` is named"));
         }
     }
 }
@@ -233,14 +252,19 @@ pub(super) fn operations<'o, 'l>(
     named.chain(additional).map(|(method, cursor)| Operation { method, path, item, root, cursor }).collect()
 }
 
-/// For every old path the new one that means the same: by its text, else by its shape without names.
-fn match_paths(old: &[(&str, Cursor<'_>)], new: &[(&str, Cursor<'_>)]) -> Vec<Option<usize>> {
+/// For every old path the new one that means the same: by its text, else by its shape without names. Where the part of the
+/// address that is common to all has moved into the paths, whole addresses are matched.
+fn match_paths(old: &[(&str, Cursor<'_>)], new: &[(&str, Cursor<'_>)], bases: &Bases) -> Vec<Option<usize>> {
+    let whole = |base: &str, path: &str| format!("{base}{path}");
+    let old: Vec<String> = old.iter().map(|(path, _)| whole(&bases.old, path)).collect();
+    let new: Vec<String> = new.iter().map(|(path, _)| whole(&bases.new, path)).collect();
     let exact: BTreeMap<&str, usize> =
-        new.iter().enumerate().map(|(index, (path, _))| (*path, index)).collect();
-    let known: std::collections::BTreeSet<&str> = old.iter().map(|(path, _)| *path).collect();
-    let free = new.iter().enumerate().filter(|(_, (path, _))| !known.contains(path));
-    let by_shape: BTreeMap<String, usize> = free.map(|(index, (path, _))| (shape(path), index)).collect();
-    old.iter().map(|(path, _)| exact.get(path).or_else(|| by_shape.get(&shape(path))).copied()).collect()
+        new.iter().enumerate().map(|(index, path)| (path.as_str(), index)).collect();
+    let known: std::collections::BTreeSet<&str> = old.iter().map(String::as_str).collect();
+    let free = new.iter().enumerate().filter(|(_, path)| !known.contains(path.as_str()));
+    let by_shape: BTreeMap<String, usize> = free.map(|(index, path)| (shape(path), index)).collect();
+    let other = |path: &String| exact.get(path.as_str()).or_else(|| by_shape.get(&shape(path))).copied();
+    old.iter().map(other).collect()
 }
 
 /// A path with its parameters unnamed.

@@ -4,33 +4,82 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::body::{FormField, Shape};
 use super::cursor::Cursor;
 use super::operations::{Operation, path_names};
-use super::{Comparer, Pair, Use, rules};
+use super::pair::Pair;
+use super::specification::Object;
+use super::{Comparer, Use, rules};
 use crate::Flow;
 use crate::schema::Medium;
 use crate::schema::report::Presence;
 
 /// A parameter of an operation, its own or its path's.
-struct Parameter<'l> {
-    place: &'l str,
-    name: &'l str,
-    cursor: Cursor<'l>,
+#[derive(Clone)]
+pub(super) struct Parameter<'l> {
+    pub(super) place: &'l str,
+    pub(super) name: &'l str,
+    pub(super) cursor: Cursor<'l>,
+    said: Said,
+}
+
+/// What the cursor of a parameter stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    AsParameter,
+    /// The schema of a property whose object is sent as one parameter a property.
+    AsProperty {
+        required: bool,
+    },
 }
 
 impl<'l> Parameter<'l> {
     fn is_required(&self) -> bool {
-        self.place == "path" || self.cursor.is_true("required")
+        match self.said {
+            Said::AsParameter => self.place == "path" || self.cursor.is_true("required"),
+            Said::AsProperty { required } => required,
+        }
+    }
+
+    /// True when the document says so itself, and it does not only follow from the place.
+    fn is_always_sent(&self) -> bool {
+        match self.said {
+            Said::AsParameter => self.cursor.is_true("required"),
+            Said::AsProperty { required } => required,
+        }
+    }
+
+    fn object(&self) -> Object {
+        match self.said {
+            Said::AsParameter => Object::Parameter,
+            Said::AsProperty { .. } => Object::Schema,
+        }
+    }
+
+    fn says(&self, flag: &str) -> bool {
+        self.said == Said::AsParameter && self.cursor.is_true(flag)
     }
 
     fn label(&self, operation: &str) -> String {
         format!("the {} parameter `{}` of {operation}", self.place, self.name)
     }
 
-    /// How the value is written: the style with its defaults filled in, and for what follows a media type, that.
+    /// How the value is written: the style with its defaults filled in, those of Swagger 2 in the words of later versions.
     fn style(&self) -> (String, bool) {
-        if let Some(format) = self.cursor.text("collectionFormat") {
-            return (format.to_owned(), false);
+        if self.said != Said::AsParameter {
+            return ("form".to_owned(), true);
+        }
+        let is_its_own_schema = self.cursor.value().get("type").is_some();
+        if is_its_own_schema {
+            let plain = if matches!(self.place, "query" | "formData") { "form" } else { "simple" };
+            let (style, explode) = match self.cursor.text("collectionFormat").unwrap_or("csv") {
+                "multi" => ("form", true),
+                "csv" => (plain, false),
+                "ssv" => ("spaceDelimited", false),
+                "pipes" => ("pipeDelimited", false),
+                other => (other, false),
+            };
+            return (style.to_owned(), explode);
         }
         let usual = if matches!(self.place, "query" | "cookie") { "form" } else { "simple" };
         let style = self.cursor.text("style").unwrap_or(usual);
@@ -39,20 +88,36 @@ impl<'l> Parameter<'l> {
     }
 
     /// The schema of the value, under `schema`, under its media type, or, in Swagger 2, the parameter itself.
-    fn schema(&self) -> Option<Cursor<'l>> {
-        let content = || self.cursor.get("content")?.entries().into_iter().next()?.1.direct("schema");
+    pub(super) fn schema(&self) -> Option<Cursor<'l>> {
+        if self.said != Said::AsParameter {
+            return Some(self.cursor.clone());
+        }
+        let content = || self.content()?.direct("schema");
         let own = || self.cursor.value().get("type").map(|_| self.cursor.clone());
         self.cursor.direct("schema").or_else(content).or_else(own)
     }
 
+    pub(super) fn shape(&self) -> Shape<'l> {
+        self.schema().map_or(Shape::Any, Shape::Schema)
+    }
+
+    /// The only media type of a parameter that is written as a document.
+    fn content(&self) -> Option<Cursor<'l>> {
+        let content = self.cursor.get("content").filter(|_| self.said == Said::AsParameter)?;
+        Some(content.entries().into_iter().next()?.1)
+    }
+
     fn media_type(&self) -> Option<&'l str> {
-        self.cursor.value().get("content")?.as_object()?.keys().next().map(String::as_str)
+        let content = self.cursor.value().get("content").filter(|_| self.said == Said::AsParameter)?;
+        content.as_object()?.keys().next().map(String::as_str)
     }
 }
 
 impl<'l> Comparer<'_, 'l> {
     pub(super) fn parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
-        let (before, after) = (parameters(old), parameters(new));
+        let (mut before, mut after) = (parameters(old), parameters(new));
+        spread_alike(&mut before, &mut after);
+        self.unresolved(old, new);
         let (own, others) = (identities(&before, old), identities(&after, new));
         let by_identity: HashMap<&(String, String), usize> =
             others.iter().enumerate().map(|(index, identity)| (identity, index)).collect();
@@ -91,7 +156,10 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     fn parameter(&mut self, old: &Parameter<'l>, new: &Parameter<'l>, operation: &Operation<'_, 'l>) {
-        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let pair = self.meet_as((old.object(), new.object()), &old.cursor, &new.cursor);
+        if let (Some(before), Some(after)) = (old.content(), new.content()) {
+            self.meet(Object::MediaType, &before, &after);
+        }
         let label = new.label(&operation.name());
         if old.name != new.name && old.place == "path" {
             self.changed(&rules::PATH_PARAMETER_RENAMED, &pair, format!("{label} was named `{}`", old.name));
@@ -110,11 +178,11 @@ impl<'l> Comparer<'_, 'l> {
         let mut envelope = operation.envelope();
         envelope.extend([("in", new.place.into()), ("name", new.name.into())]);
         let medium = if new.media_type().is_some() { Medium::Json } else { Medium::Text };
-        let always = [old, new].iter().all(|side| side.cursor.is_true("required"));
+        let always = [old, new].iter().all(|side| side.is_always_sent());
         let presence = if always { Presence::Always } else { Presence::Optional };
         self.schema_use(
             &pair,
-            (old.schema(), new.schema()),
+            (old.shape(), new.shape()),
             Use { flow: Flow::Request, medium, label, envelope, slot: "value", presence },
         );
     }
@@ -148,10 +216,49 @@ impl<'l> Comparer<'_, 'l> {
             );
         }
         for (flag, what) in [("allowReserved", "hold reserved characters"), ("allowEmptyValue", "be empty")] {
-            if old.cursor.is_true(flag) && !new.cursor.is_true(flag) {
+            if old.says(flag) && !new.says(flag) {
                 let message = format!("{label} may no longer {what}");
                 self.changed(&rules::PARAMETER_STYLE_CHANGED, pair, message);
             }
+        }
+    }
+
+    /// Compares how the fields of a form of Swagger 2 are written; their schemas are compared with the form.
+    pub(super) fn form_fields(
+        &mut self,
+        old: &[FormField<'l>],
+        new: &[FormField<'l>],
+        operation: &Operation<'_, 'l>,
+    ) {
+        let as_parameter = |field: &FormField<'l>| Parameter {
+            place: "formData",
+            name: field.name,
+            cursor: field.cursor.clone(),
+            said: Said::AsParameter,
+        };
+        for field in old {
+            let Some(other) = new.iter().find(|other| other.name == field.name) else { continue };
+            let (one, other) = (as_parameter(field), as_parameter(other));
+            let pair = self.meet(Object::Parameter, &one.cursor, &other.cursor);
+            self.parameter_style(&one, &other, &pair, &other.label(&operation.name()));
+        }
+    }
+
+    /// Parameters that are references to what was not given.
+    fn unresolved(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        let texts = |operation: &Operation<'_, 'l>| -> Vec<&'l str> {
+            let mut texts: Vec<&str> =
+                listed(operation).iter().filter_map(|cursor| cursor.text("$ref")).collect();
+            texts.sort_unstable();
+            texts
+        };
+        let (before, after) = (texts(old), texts(new));
+        let is_of_the_world = |reference: &&&str| reference.contains("://") || reference.starts_with("urn:");
+        let open =
+            after.iter().chain(&before).find(|reference| before != after || !is_of_the_world(reference));
+        if let Some(reference) = open {
+            let pair = self.meet(Object::Operation, &old.cursor, &new.cursor);
+            self.not_checked(&pair, format!("the reference `{reference}` leads to nothing that was given"));
         }
     }
 
@@ -163,22 +270,69 @@ impl<'l> Comparer<'_, 'l> {
     }
 }
 
-/// The parameters of an operation and those of its path that it does not replace.
-fn parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
+/// The lists of an operation and of its path.
+fn listed<'l>(operation: &Operation<'_, 'l>) -> Vec<Cursor<'l>> {
+    let list = |owner: &Cursor<'l>| owner.get("parameters").map(|list| list.items()).unwrap_or_default();
+    [&operation.cursor, operation.item].into_iter().flat_map(list).collect()
+}
+
+/// The parameters of an operation and those of its path that it does not replace, those of the body included.
+pub(super) fn all_parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
     let mut found: Vec<Parameter<'l>> = Vec::new();
     let mut known: HashSet<(&str, &str)> = HashSet::new();
-    for owner in [&operation.cursor, operation.item] {
-        let list = owner.get("parameters").map(|list| list.items()).unwrap_or_default();
-        for cursor in list {
-            let (Some(place), Some(name)) = (cursor.text("in"), cursor.text("name")) else { continue };
-            let ignored = place == "header"
-                && ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str());
-            if !ignored && place != "body" && place != "formData" && known.insert((place, name)) {
-                found.push(Parameter { place, name, cursor });
-            }
+    for cursor in listed(operation) {
+        let (Some(place), Some(name)) = (cursor.text("in"), cursor.text("name")) else { continue };
+        let ignored = place == "header"
+            && ["accept", "content-type", "authorization"].contains(&name.to_ascii_lowercase().as_str());
+        if !ignored && known.insert((place, name)) {
+            found.push(Parameter { place, name, cursor, said: Said::AsParameter });
         }
     }
     found
+}
+
+/// The parameters beside the body.
+pub(super) fn parameters<'l>(operation: &Operation<'_, 'l>) -> Vec<Parameter<'l>> {
+    let mut parameters = all_parameters(operation);
+    parameters.retain(|parameter| !matches!(parameter.place, "body" | "formData"));
+    parameters
+}
+
+/// Spreads objects whose properties are sent as parameters of their own, where the other side does not have them.
+fn spread_alike<'l>(old: &mut Vec<Parameter<'l>>, new: &mut Vec<Parameter<'l>>) {
+    let (before, after) = (spread(old, new), spread(new, old));
+    old.extend(before);
+    new.extend(after);
+}
+
+/// Takes objects out that the other side does not have, and gives what is sent of them.
+fn spread<'l>(own: &mut Vec<Parameter<'l>>, other: &[Parameter<'l>]) -> Vec<Parameter<'l>> {
+    let mut parts = Vec::new();
+    own.retain(|parameter| {
+        let is_known =
+            other.iter().any(|other| (other.place, other.name) == (parameter.place, parameter.name));
+        let sent = if is_known { None } else { properties_sent(parameter) };
+        let is_kept = sent.is_none();
+        parts.extend(sent.into_iter().flatten());
+        is_kept
+    });
+    parts
+}
+
+/// The properties of an exploded object in a query or a cookie, each as the parameter that is sent.
+fn properties_sent<'l>(parameter: &Parameter<'l>) -> Option<Vec<Parameter<'l>>> {
+    let is_spread =
+        matches!(parameter.place, "query" | "cookie") && parameter.style() == ("form".to_owned(), true);
+    let schema = parameter.cursor.get("schema").filter(|_| is_spread)?;
+    let required = schema.value().get("required").and_then(Value::as_array);
+    let properties = schema.get("properties")?;
+    let names = properties.value().as_object()?.keys();
+    let part = |name: &'l String| {
+        let listed = required.is_some_and(|names| names.iter().any(|other| other == name));
+        let said = Said::AsProperty { required: parameter.is_required() && listed };
+        Some(Parameter { place: parameter.place, name, cursor: properties.direct(name)?, said })
+    };
+    names.map(part).collect()
 }
 
 /// What the same parameter is found by: its name, in a path its position, in a header whatever its case.

@@ -1,9 +1,11 @@
 //! Responses: status codes and their ranges, headers, media types.
 
-use super::body::{MediaType, consumed, covering, media_types, schema};
+use super::body::{MediaType, Shape, consumed, covering, media_types};
 use super::cursor::Cursor;
 use super::operations::{Operation, entries};
-use super::{Comparer, Pair, Use, rules};
+use super::pair::Pair;
+use super::specification::Object;
+use super::{Comparer, Use, rules};
 use crate::Flow;
 
 impl<'l> Comparer<'_, 'l> {
@@ -12,7 +14,15 @@ impl<'l> Comparer<'_, 'l> {
         let name = new.name();
         for (status, response) in &after {
             match covering_status(status, &before) {
-                Some((_, other)) => self.response(&Pair { old: other, new: response }, status, (old, new)),
+                Some((_, other)) => {
+                    let is_plain = |response: &Cursor<'l>| response.value().get("schema").is_none();
+                    let same_types = consumed(old, "produces") == consumed(new, "produces");
+                    let inherits = same_types || (is_plain(other) && is_plain(response));
+                    if !inherits || !self.is_same(other, response) {
+                        let pair = self.meet(Object::Response, other, response);
+                        self.response(&pair, status, (old, new));
+                    }
+                }
                 None => {
                     let rule = if is_success(status) {
                         &rules::RESPONSE_SUCCESS_ADDED
@@ -42,9 +52,6 @@ impl<'l> Comparer<'_, 'l> {
         status: &str,
         operations: (&Operation<'_, 'l>, &Operation<'_, 'l>),
     ) {
-        if self.is_same(pair.old, pair.new) {
-            return;
-        }
         self.headers(pair, status, operations.1);
         let old = response_media_types(pair.old, operations.0);
         let new = response_media_types(pair.new, operations.1);
@@ -81,18 +88,17 @@ impl<'l> Comparer<'_, 'l> {
         status: &str,
         operation: &Operation<'_, 'l>,
     ) {
-        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let pair = self.meet_as((old.object, new.object), &old.cursor, &new.cursor);
         let mut envelope = operation.envelope();
         envelope.extend([("status", status.into()), ("content_type", new.name.clone().into())]);
         let label = format!("the {status} response of {}", operation.name());
+        self.encodings((old, new), &pair, &label);
+        self.xml((old, new), &pair, Flow::Response, &label);
         self.schema_use(
             &pair,
-            (schema(&old.cursor), schema(&new.cursor)),
+            (old.shape.clone(), new.shape.clone()),
             Use { label, envelope, ..Use::body(Flow::Response) },
         );
-        if pair.old.value().get("itemSchema") != pair.new.value().get("itemSchema") {
-            self.not_checked(&pair, "`itemSchema` of streams is not compared".to_owned());
-        }
     }
 
     fn headers(&mut self, pair: &Pair<'_, 'l>, status: &str, operation: &Operation<'_, 'l>) {
@@ -106,7 +112,8 @@ impl<'l> Comparer<'_, 'l> {
             let label = format!("the header `{name}` of the {status} response of {}", operation.name());
             match find(name, &new) {
                 Some(after) => {
-                    self.header(&Pair { old: before, new: &after }, name, label, status, operation);
+                    let pair = self.meet(Object::Header, before, &after);
+                    self.header(&pair, name, label, status, operation);
                 }
                 None => {
                     let rule = if before.is_true("required") {
@@ -138,15 +145,20 @@ impl<'l> Comparer<'_, 'l> {
         }
         let mut envelope = operation.envelope();
         envelope.extend([("status", status.into()), ("header", name.into())]);
-        let schema = |cursor: &Cursor<'l>| {
-            cursor.direct("schema").or_else(|| cursor.value().get("type").map(|_| cursor.clone()))
+        let used = if pair.new.value().get("content").is_some() {
+            Use { slot: "content", ..Use::body(Flow::Response) }
+        } else {
+            Use::text(Flow::Response)
         };
-        self.schema_use(
-            pair,
-            (schema(pair.old), schema(pair.new)),
-            Use { label, envelope, ..Use::text(Flow::Response) },
-        );
+        self.schema_use(pair, (value_of(pair.old), value_of(pair.new)), Use { label, envelope, ..used });
     }
+}
+
+/// The schema of a header: under `schema`, under its media type, or, in Swagger 2, the header itself.
+fn value_of<'l>(header: &Cursor<'l>) -> Shape<'l> {
+    let content = || header.get("content")?.entries().into_iter().next()?.1.direct("schema");
+    let own = || header.value().get("type").map(|_| header.clone());
+    header.direct("schema").or_else(content).or_else(own).map_or(Shape::Any, Shape::Schema)
 }
 
 fn response_media_types<'l>(response: &Cursor<'l>, operation: &Operation<'_, 'l>) -> Vec<MediaType<'l>> {
@@ -154,7 +166,13 @@ fn response_media_types<'l>(response: &Cursor<'l>, operation: &Operation<'_, 'l>
         return media_types(response);
     }
     let names = consumed(operation, "produces");
-    names.into_iter().map(|name| MediaType { name, cursor: response.clone() }).collect()
+    let media_type = |name| MediaType {
+        name,
+        cursor: response.clone(),
+        shape: Shape::under(response, "schema"),
+        object: Object::Response,
+    };
+    names.into_iter().map(media_type).collect()
 }
 
 /// The response that speaks of a status: the same, its range, or the default.

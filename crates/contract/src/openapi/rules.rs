@@ -87,6 +87,12 @@ rules! {
         "Consumers send their credentials in a way or place that the provider no longer reads.", "in: header -> query";
     SECURITY_SCHEME_DETAILS: "security-scheme-details-changed", Warning, Minor, Request, "details of a security scheme are others",
         "Where tokens come from, or which scopes there are, has changed; tokens themselves are used as before.", "tokenUrl: https://a/token -> https://b/token";
+    BASE_PATH_CHANGED: "base-path-changed", Error, Major, Request, "every path begins with something else",
+        "Consumers ask for paths that are not there. Serve the old beginning as well for a while, and name both servers.", "servers: [{url: /v1}] -> [{url: /v2}]";
+    REQUEST_XML_CHANGED: "request-xml-changed", Error, Major, Request, "a request body is other XML",
+        "An element or attribute is called differently, is written as the other of the two, or stands in another namespace or list. Consumers of the old contract write what is no longer read.", "xml: {name: pet} -> {name: animal}";
+    RESPONSE_XML_CHANGED: "response-xml-changed", Error, Major, Response, "a response body is other XML",
+        "An element or attribute is called differently, is written as the other of the two, or stands in another namespace or list. Consumers of the old contract look for what is no longer there.", "xml: {name: pet} -> {name: animal}";
     SERVER_REMOVED: "server-removed", Warning, Minor, Request, "a server is no longer named",
         "Where the provider is reached is a matter of the environment; consumers that took it from the contract must change.", "servers: [https://a, https://b] -> [https://a]";
     SERVER_ADDED: "server-added", Info, Patch, Request, "a server is named", "Nobody has to use it.", "servers: [https://a] -> [https://a, https://b]";

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 use super::cursor::Cursor;
 use super::operations::Operation;
-use super::{Comparer, Pair, rules};
+use super::pair::Pair;
+use super::specification::Object;
+use super::{Comparer, rules};
 
 /// How many alternatives are compared each with each: real contracts have a handful.
 const MAX_ALTERNATIVES: usize = 128;
@@ -19,11 +21,14 @@ pub(super) type Alternative<'l> = BTreeMap<&'l str, BTreeSet<&'l str>>;
 
 impl<'l> Comparer<'_, 'l> {
     pub(super) fn security(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
-        let (before, after) = (requirement(old), requirement(new));
+        let (before, mut after) = (requirement(old), requirement(new));
+        if before != after {
+            after = by_old_names(&after, &same_schemes(old.root, new.root));
+        }
         if before == after {
             return;
         }
-        let pair = Pair { old: &old.cursor, new: &new.cursor };
+        let pair = self.meet(Object::Operation, &old.cursor, &new.cursor);
         let name = new.name();
         if before.len().max(after.len()) > MAX_ALTERNATIVES {
             let reason = format!("more than {MAX_ALTERNATIVES} ways to authenticate");
@@ -60,16 +65,19 @@ impl<'l> Comparer<'_, 'l> {
         let (before, after) = (schemes(old), schemes(new));
         let selection = self.selection;
         let counts = |name: &str| selection.is_none_or(|selection| selection.needs_scheme(name));
+        let renamed = same_schemes(old, new);
         for (name, scheme) in before.iter().filter(|(name, _)| counts(name)) {
-            let Some(other) = after.iter().find(|(other, _)| other == name).map(|(_, cursor)| cursor) else {
+            let is_other = |other: &str| other == *name || renamed.get(other) == Some(name);
+            let Some(other) = after.iter().find(|(other, _)| is_other(other)).map(|(_, cursor)| cursor)
+            else {
                 continue;
             };
-            self.security_scheme(name, &Pair { old: scheme, new: other });
+            let pair = self.meet(Object::SecurityScheme, scheme, other);
+            self.security_scheme(name, &pair);
         }
     }
 
     fn security_scheme(&mut self, name: &str, pair: &Pair<'_, 'l>) {
-        const USE: [&str; 4] = ["type", "in", "name", "scheme"];
         const DETAILS: [&str; 8] = [
             "flows",
             "flow",
@@ -105,6 +113,40 @@ impl<'l> Comparer<'_, 'l> {
             );
         }
     }
+}
+
+/// What says how a credential is sent.
+const USE: [&str; 4] = ["type", "in", "name", "scheme"];
+
+/// The old keys of schemes that have another key now, by their new ones: what is sent is the same.
+fn same_schemes<'l>(old: &Cursor<'l>, new: &Cursor<'l>) -> BTreeMap<&'l str, &'l str> {
+    let (before, after) = (schemes(old), schemes(new));
+    let has = |among: &[(&'l str, Cursor<'l>)], name: &str| among.iter().any(|(other, _)| *other == name);
+    let is_same = |one: &Cursor<'l>, other: &Cursor<'l>| {
+        let text = |cursor: &Cursor<'l>, key: &str| {
+            cursor.value().get(key).map(|value| value.to_string().to_ascii_lowercase())
+        };
+        one.value().get("type").is_some() && USE.iter().all(|key| text(one, key) == text(other, key))
+    };
+    let gone: Vec<&(&'l str, Cursor<'l>)> = before.iter().filter(|(name, _)| !has(&after, name)).collect();
+    let fresh = after.iter().filter(|(name, _)| !has(&before, name));
+    fresh
+        .filter_map(|(name, scheme)| {
+            let (old, _) = gone.iter().find(|(_, other)| is_same(other, scheme))?;
+            Some((*name, *old))
+        })
+        .collect()
+}
+
+fn by_old_names<'l>(
+    alternatives: &BTreeSet<Alternative<'l>>,
+    names: &BTreeMap<&'l str, &'l str>,
+) -> BTreeSet<Alternative<'l>> {
+    let rename = |alternative: &Alternative<'l>| {
+        let named = alternative.iter();
+        named.map(|(name, scopes)| (names.get(name).copied().unwrap_or(name), scopes.clone())).collect()
+    };
+    alternatives.iter().map(rename).collect()
 }
 
 /// What an operation needs, its own or the contract's; nothing needed is one empty alternative.

@@ -265,6 +265,8 @@ pub(crate) struct Facts {
     /// Schemas the value must not meet.
     pub(super) excluded: Vec<NodeId>,
     pub(super) opaque: Vec<Opaque>,
+    /// Keywords that nobody knows or looks at, with their values: they must be the same on both sides.
+    pub(super) unread: Vec<(Rc<str>, NodeId)>,
     /// True when other alternatives of an `anyOf` may apply besides the chosen one, so that they may evaluate more.
     pub(super) loose: bool,
     /// The alternatives of `oneOf` and `anyOf` that were chosen, outermost first.
@@ -287,6 +289,7 @@ impl Facts {
             object: Rc::default(),
             excluded: Vec::new(),
             opaque: Vec::new(),
+            unread: Vec::new(),
             loose: false,
             chosen: Vec::new(),
             told_apart: Vec::new(),
@@ -298,6 +301,14 @@ impl Facts {
         let mut facts = Self::any();
         facts.demand_unknown(reason, node, Types::ANY);
         facts
+    }
+
+    /// The name of a type as the schema says it: `integer` where numbers must be whole.
+    pub(super) fn type_name(&self, kind: Type) -> &'static str {
+        match (kind, self.number.whole) {
+            (Type::Number, Whole::Integer) => "integer",
+            (kind, _) => kind.name(),
+        }
     }
 
     /// Adds a demand on values of some types that cannot be expressed.

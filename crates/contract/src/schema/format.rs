@@ -79,6 +79,22 @@ pub(super) fn range(format: &str) -> Option<(i128, i128)> {
     })
 }
 
+/// True when a format demands nothing that is not demanded already: it is a hint for people and generators. By the specifications
+/// a format that nobody knows is one of those.
+pub(super) fn is_hint(format: &str) -> bool {
+    let is_known = KNOWN.iter().any(|known| known.name == format) || is_numeric(format);
+    let is_listed =
+        HELD.iter().any(|(narrow, wide)| (*narrow == format || *wide == format) && *wide != "binary");
+    let by_name =
+        ["regex", "uri-template", "relative-json-pointer", "idn-hostname", "uri-reference", "iri-reference"];
+    format == "password" || !(is_known || is_listed || format == "byte" || by_name.contains(&format))
+}
+
+/// True when every number that is written anyway is of the format: all whole numbers there are, or all numbers.
+pub(super) fn holds_all_numbers(format: &str, whole: bool) -> bool {
+    matches!(format, "double" | "decimal" | "double-int") || (format == "int64" && whole)
+}
+
 /// True for formats that speak of numbers.
 pub(super) fn is_numeric(format: &str) -> bool {
     range(format).is_some() || matches!(format, "float" | "double" | "decimal" | "double-int")

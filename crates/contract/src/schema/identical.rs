@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::facts::NodeId;
-use super::{Dialect, Node, Raw, Schemas};
+use super::{Dialect, Node, Raw, Schemas, specification};
 
 /// What the value of a keyword is, for comparing it as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +26,26 @@ enum Role {
 
 fn role(keyword: &str) -> Role {
     match keyword {
-        "title" | "description" | "example" | "examples" | "externalDocs" | "$comment" | "summary"
-        | "xml" => Role::Annotation,
-        "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "headers"
-        | "content" | "callbacks" | "responses" | "links" | "encoding" | "variables" => Role::Map,
-        "enum" | "const" | "default" | "required" | "type" | "discriminator" | "dependentRequired" => {
-            Role::Data
-        }
+        "properties"
+        | "patternProperties"
+        | "$defs"
+        | "definitions"
+        | "dependentSchemas"
+        | "dependencies"
+        | "headers"
+        | "content"
+        | "callbacks"
+        | "responses"
+        | "links"
+        | "encoding"
+        | "variables"
+        | "additionalOperations" => Role::Map,
+        "enum" | "const" | "default" | "required" | "type" | "discriminator" | "dependentRequired"
+        | "security" | "x-extensible-enum" => Role::Data,
         "$ref" | "$dynamicRef" | "$recursiveRef" => Role::Reference,
-        "x-extensible-enum" | "x-nullable" | "x-sunset" => Role::Part,
-        extension if extension.starts_with("x-") => Role::Annotation,
+        "x-nullable" | "x-sunset" | "$schema" => Role::Part,
+        "summary" => Role::Annotation,
+        keyword if specification::is_harmless(keyword) => Role::Annotation,
         _ => Role::Part,
     }
 }
@@ -137,7 +147,8 @@ impl<'l> Schemas<'l> {
         };
         let is_root = first.value.as_object().is_some_and(|root| std::ptr::eq(root, one));
         let nested_base = one.contains_key("$id") && !is_root;
-        if nested_base || self.reads_differently(first, second, one) {
+        if nested_base || self.reads_differently(first, second, one) || names_variants_differently(one, other)
+        {
             return false;
         }
         let mut others = said(other);
@@ -209,6 +220,17 @@ impl<'l> Schemas<'l> {
             old(one) != old(other) && (map.contains_key("nullable") || map.contains_key("x-nullable"));
         nullable || (map.len() > 1 && map.contains_key("$ref")) || map.contains_key("discriminator")
     }
+}
+
+/// True when a discriminator tells variants apart by the names of their schemas, and those differ: they are what is sent.
+fn names_variants_differently(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+    let names = |map: &Map<String, Value>| -> Vec<Option<String>> {
+        let variants = ["oneOf", "anyOf"].into_iter().filter_map(|keyword| map.get(keyword)?.as_array());
+        let reference =
+            |variant: &Value| variant.get("$ref")?.as_str()?.rsplit('/').next().map(str::to_owned);
+        variants.flatten().map(reference).collect()
+    };
+    one.contains_key("discriminator") && names(one) != names(other)
 }
 
 /// The members of a schema object that say something.

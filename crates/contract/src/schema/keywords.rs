@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Number, Value};
 
 use super::facts::{Bound, Contains, Facts, NodeId, Type, Types, Whole};
-use super::{Dialect, Raw, Schemas, number};
+use super::{Dialect, Raw, Schemas, number, specification};
 use crate::Flow;
 
 /// The `type` keyword: a set of types, and whether its numbers must be whole.
@@ -61,6 +61,7 @@ impl<'l> Schemas<'l> {
             map.get("contentSchema").map(|value| self.child(raw, value, &["contentSchema"]));
         self.read_items(&mut reader, &mut facts, raw);
         self.read_properties(&mut reader, &mut facts, raw);
+        self.read_rest(map, &mut facts, raw);
         for keyword in reader.wrong {
             let reason = format!("the value of `{keyword}` is not one it may have");
             facts.demand_unknown(&reason, id, Types::ANY);
@@ -149,6 +150,31 @@ impl<'l> Schemas<'l> {
             }
         }
         facts.object = Rc::new(object);
+    }
+
+    /// Keeps what no list of keywords holds, and what is known and not compared.
+    fn read_rest(&mut self, map: &'l Map<String, Value>, facts: &mut Facts, raw: &Raw<'l>) {
+        let dialect = self.dialect(raw.side);
+        // A parameter of Swagger 2 is its own schema; what else it says is compared where it is used.
+        let is_parameter = dialect == Dialect::OpenApi30 && map.get("in").is_some_and(Value::is_string);
+        for (name, value) in map {
+            let open = match name.as_str() {
+                "required" => !value.is_array(),
+                "$schema" => !raw.pointer.is_empty() && Dialect::declared(value) != Some(dialect),
+                name => specification::is_open(name) && !specification::is_default(name, value),
+            };
+            if open && !is_parameter {
+                let node = self.child(raw, value, &[name]);
+                facts.unread.push((name.as_str().into(), node));
+            }
+        }
+        let told = map.get("discriminator").filter(|_| dialect.is_openapi()).and_then(Value::as_object);
+        for (name, value) in told.into_iter().flatten() {
+            if !matches!(name.as_str(), "propertyName" | "mapping") && !name.starts_with("x-") {
+                let node = self.child(raw, value, &["discriminator", name]);
+                facts.unread.push((format!("discriminator/{name}").into(), node));
+            }
+        }
     }
 
     /// True when a property does not travel in this flow: read-only ones are not sent, write-only ones not received.

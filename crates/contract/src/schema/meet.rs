@@ -31,6 +31,7 @@ impl Schemas<'_> {
             object: Rc::clone(&one.object),
             excluded: union(&one.excluded, &other.excluded),
             opaque: one.opaque.iter().chain(&other.opaque).cloned().collect(),
+            unread: one.unread.iter().chain(&other.unread).cloned().collect(),
             loose: one.loose || other.loose,
             chosen: one.chosen.iter().chain(&other.chosen).copied().collect(),
             told_apart: union(&one.told_apart, &other.told_apart),

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::Schemas;
 use super::facts::{Facts, NodeId, Type};
+use super::{Schemas, format};
 
 /// What a note speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,8 @@ pub(crate) enum Topic {
     Discriminator,
     ExtensibleValueRemoved,
     ExtensibleValueAdded,
+    FormatHint,
+    NullableWithoutType,
 }
 
 /// One difference between the old and the new form of a schema.
@@ -55,6 +57,14 @@ impl Schemas<'_> {
         let (from, to) = (old.get("default"), new.get("default"));
         if from != to {
             notes.push(Note::new(Topic::Default, None, text(from), text(to)));
+        }
+        notes.extend(format_note(old, new));
+        let is_nullable = |map: &serde_json::Map<String, Value>| {
+            map.get("nullable") == Some(&Value::Bool(true)) && !map.contains_key("type")
+        };
+        if is_nullable(new) != is_nullable(old) {
+            let text = |map| if is_nullable(map) { "`nullable` without a `type`" } else { "not" };
+            notes.push(Note::new(Topic::NullableWithoutType, None, text(old), text(new)));
         }
         let is_deprecated = |value: Option<&Value>| value == Some(&Value::Bool(true));
         match (is_deprecated(old.get("deprecated")), is_deprecated(new.get("deprecated"))) {
@@ -100,6 +110,18 @@ impl Schemas<'_> {
         }
         names
     }
+}
+
+/// A format that demands nothing and is another one.
+fn format_note(old: &serde_json::Map<String, Value>, new: &serde_json::Map<String, Value>) -> Option<Note> {
+    let text = |map: &serde_json::Map<String, Value>| {
+        map.get("format").and_then(Value::as_str).unwrap_or("none").to_owned()
+    };
+    let whole = [old, new].iter().all(|map| map.get("type").and_then(Value::as_str) == Some("integer"));
+    let is_hint =
+        |name: &str| name == "none" || format::is_hint(name) || format::holds_all_numbers(name, whole);
+    let (from, to) = (text(old), text(new));
+    (from != to && is_hint(&from) && is_hint(&to)).then(|| Note::new(Topic::FormatHint, None, from, to))
 }
 
 /// Values of the widespread extension for lists that may grow: readers must take new ones, writers may not lose old ones.

@@ -13,10 +13,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::Schemas;
 use super::evaluate::Truth;
 use super::facts::{Facts, NodeId, Type};
 use super::violation::{Aspect, Certainty, Violation};
+use super::{Schemas, specification};
 use variants::{Counterpart, Wide};
 
 /// From a document to a part of it.
@@ -107,7 +107,7 @@ impl Schemas<'_> {
 
     /// The violation for types that the holding schema does not allow at all.
     fn missing_types(&mut self, missing: &[(Type, Facts)], holding: NodeId) -> Violation {
-        let mut names: Vec<&str> = missing.iter().map(|(kind, _)| kind.name()).collect();
+        let mut names: Vec<&str> = missing.iter().map(|(kind, facts)| facts.type_name(*kind)).collect();
         names.dedup();
         let aspect = if names == [Type::Null.name()] { Aspect::Null } else { Aspect::Type };
         let mut shown = Vec::new();
@@ -126,8 +126,11 @@ impl Schemas<'_> {
         let alternatives = self.alternatives(id);
         let names: Vec<&str> = Type::ALL
             .into_iter()
-            .filter(|kind| alternatives.iter().any(|facts| facts.types.has(*kind)))
-            .map(Type::name)
+            .filter_map(|kind| {
+                let mut of_kind = alternatives.iter().filter(|facts| facts.types.has(kind));
+                let first = of_kind.next()?.type_name(kind);
+                Some(if of_kind.all(|facts| facts.type_name(kind) == first) { first } else { kind.name() })
+            })
             .collect();
         if names.is_empty() { "nothing".to_owned() } else { names.join(" or ") }
     }
@@ -140,6 +143,7 @@ impl Schemas<'_> {
         splits: usize,
         relation: &mut Relation,
     ) {
+        self.relate_unread(held, wide, relation);
         if let Some(values) = self.listed(held, wide.kind) {
             return self.relate_values(held, &values, &wide.facts, wide.holding, relation);
         }
@@ -158,6 +162,33 @@ impl Schemas<'_> {
         for part in &parts {
             self.relate_alternative(part, wide, counterpart, splits + 1, relation);
         }
+    }
+
+    /// What nobody knows or looks at must be the same in some alternative of the holding side.
+    fn relate_unread(&mut self, held: &Facts, wide: &Wide<'_>, relation: &mut Relation) {
+        let is_free = |facts: &Facts| facts.unread.is_empty();
+        if is_free(held) && wide.facts.iter().any(|facts| is_free(facts)) {
+            return;
+        }
+        let mut differing = Vec::new();
+        for facts in &wide.facts {
+            let Some(name) = self.unread_that_differs(held, facts) else { return };
+            differing.push(name);
+        }
+        relation.undecided.extend(differing.first().map(|name| specification::reason(name)));
+    }
+
+    fn unread_that_differs(&mut self, held: &Facts, holding: &Facts) -> Option<Rc<str>> {
+        let differs = |schemas: &mut Self, one: &Facts, other: &Facts| {
+            let has = |schemas: &mut Self, (name, node): &(Rc<str>, NodeId)| {
+                other
+                    .unread
+                    .iter()
+                    .any(|(known, value)| known == name && schemas.are_identical(*node, *value))
+            };
+            one.unread.iter().find(|unread| !has(schemas, unread)).map(|(name, _)| Rc::clone(name))
+        };
+        differs(self, held, holding).or_else(|| differs(self, holding, held))
     }
 
     /// The finite list of values of this type, when there is one.

@@ -118,6 +118,8 @@ topic_rules! {
     Discriminator: "discriminator-changed", "the discriminator is another", "What it means for documents is judged by the variants it names.", "discriminator: {propertyName: kind}", Info Minor, Info Minor;
     ExtensibleValueRemoved: "extensible-value-removed", "a value of an extensible list is gone", "Consumers may still send it; the provider no longer knows it.", "x-extensible-enum: [new]", Error Major, Info Minor;
     ExtensibleValueAdded: "extensible-value-added", "an extensible list has another value", "Readers of extensible lists must expect values they do not know.", "x-extensible-enum: [new, paid]", Info Minor, Info Minor;
+    FormatHint: "format-hint-changed", "a format that demands nothing is another", "No document is refused by it, but generated code may use another type.", "format: int64", Warning Minor, Warning Minor;
+    NullableWithoutType: "nullable-without-type", "`nullable` stands without a `type`", "By OpenAPI 3.0.3 it has no effect there. Many generators mean by it that `null` may come: say so with a type, or with a variant that is `null`.", "nullable: true, allOf: [...]", Warning Minor, Warning Minor;
 }
 
 /// The rule for an aspect that moved in a flow.
@@ -153,6 +155,6 @@ mod tests {
         assert!(TOPIC_ORDER.iter().enumerate().all(|(index, topic)| *topic as usize == index));
         let rule = of_aspect(Aspect::Exclusion, Flow::Response, Move::Widened);
         assert_eq!((rule.id, rule.level), ("response-exclusion-removed", Level::Error));
-        assert_eq!(of_topic(Topic::ExtensibleValueAdded, Flow::Message).id, "message-extensible-value-added");
+        assert_eq!(of_topic(Topic::NullableWithoutType, Flow::Message).id, "message-nullable-without-type");
     }
 }

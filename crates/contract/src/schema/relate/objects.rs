@@ -83,8 +83,7 @@ impl Schemas<'_> {
             .required
             .iter()
             .any(|present| own.dependent.get(present).is_some_and(|needed| needed.contains(name)));
-        // A property that no longer travels at all is told of by a note: it is usually the description that was wrong.
-        if implied || own.hidden.contains(name) {
+        if implied {
             return;
         }
         let declared = own.properties.contains_key(name);

@@ -113,7 +113,8 @@ fn bound_text(bound: Option<&Bound>) -> String {
 fn numeric_formats(held: &Facts, holding: &Facts, relation: &mut Relation) {
     for wanted in holding.formats.iter().filter(|format| format::is_numeric(format)) {
         let own = || held.formats.iter().filter(|format| format::is_numeric(format));
-        if own().any(|own| format::holds(wanted, own)) || in_range(held, wanted) {
+        let free = own().next().is_none() && format::holds_all_numbers(wanted, is_whole(held));
+        if free || own().any(|own| format::holds(wanted, own)) || in_range(held, wanted) {
             continue;
         }
         let names: Vec<&str> = own().map(|name| &**name).collect();
@@ -216,6 +217,9 @@ impl Schemas<'_> {
 
     fn relate_formats(&mut self, held: &Facts, holding: &Facts, relation: &mut Relation) {
         for wanted in holding.formats.iter().filter(|format| !format::is_numeric(format)) {
+            if format::is_hint(wanted) {
+                continue;
+            }
             if held.formats.iter().any(|own| format::holds(wanted, own)) {
                 continue;
             }

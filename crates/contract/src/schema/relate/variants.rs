@@ -203,7 +203,36 @@ impl Schemas<'_> {
     }
 
     fn variant(&mut self, held: &Facts, wide: &Wide<'_>) -> Violation {
-        Violation::new(Aspect::Variant, self.name_of(held, wide.kind), self.type_names(wide.holding))
+        let own = self.told(held, wide.kind);
+        let mut others: Vec<String> = Vec::new();
+        for facts in &wide.facts {
+            let told = self.told(facts, wide.kind);
+            if !others.contains(&told) {
+                others.push(told);
+            }
+        }
+        Violation::new(Aspect::Variant, own, others.join(" or "))
+    }
+
+    /// What a person tells a variant by: its name, else its properties and what it lists.
+    fn told(&self, facts: &Facts, kind: Type) -> String {
+        if let Some(name) = facts.chosen.last().and_then(|id| self.given_name(*id)) {
+            return format!("`{name}`");
+        }
+        let type_name = facts.type_name(kind);
+        if let Some(values) = &facts.values {
+            let values: Vec<String> = values.iter().map(Value::to_string).collect();
+            return format!("one of {}", values.join(", "));
+        }
+        let told = |name: &Rc<str>| {
+            let required = if facts.object.required.contains(name) { "" } else { " (optional)" };
+            format!("`{name}`{required}")
+        };
+        let names: Vec<String> = facts.object.properties.keys().map(told).collect();
+        match (kind, names.is_empty()) {
+            (Type::Object, false) => format!("object with {}", names.join(", ")),
+            _ => type_name.to_owned(),
+        }
     }
 
     /// True when some alternative of the holding side is proved to allow all of a held one.
@@ -320,12 +349,5 @@ impl Schemas<'_> {
         let text = |key: &str| raw.value.get(key).and_then(Value::as_str);
         let referred = text("$ref").and_then(|reference| reference.rsplit(['/', '#']).next());
         referred.or_else(|| text("title")).map(str::to_owned)
-    }
-
-    /// How a variant is called: by its name, or its place.
-    pub(super) fn name_of(&self, facts: &Facts, kind: Type) -> String {
-        let place = |id: NodeId| self.raw(id)?.pointer.rsplit('/').next().map(str::to_owned);
-        let named = facts.chosen.last().and_then(|id| self.given_name(*id).or_else(|| place(*id)));
-        named.map_or_else(|| kind.name().to_owned(), |name| format!("`{name}`"))
     }
 }

@@ -1,0 +1,5 @@
+//! Walks the lists of the specifications with a pair for every field, in both directions: nothing that differs may pass unseen.
+
+mod openapi;
+mod schema;
+mod walk;
