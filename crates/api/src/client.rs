@@ -27,9 +27,10 @@ use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
-    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
-    RevokeRequest, Revoked, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
+    LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
+    RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
+    StageRequest, VersionView, WaysBack,
 };
 
 /// For whom is asked.
@@ -375,6 +376,16 @@ impl Client {
     /// Collects unused blobs.
     pub fn collect(&self, request: &CollectRequest) -> Answer<CollectReport> {
         self.post("/store/collect", request)
+    }
+
+    /// Says which keys there are.
+    pub fn keys(&self) -> Answer<KeysView> {
+        self.get("/keys")
+    }
+
+    /// Exchanges the key of callers.
+    pub fn rotate_callers(&self, request: &RotateRequest) -> Answer<KeysView> {
+        self.post("/keys/callers/rotate", request)
     }
 
     /// Lists data folders of services.

@@ -14,9 +14,10 @@ use crate::problem::Problem;
 use crate::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
     CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
-    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, LifecycleView,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
-    RevokeRequest, Revoked, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
+    LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
+    RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
+    StageRequest, VersionView, WaysBack,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -394,6 +395,19 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Collects blobs, unpacked artifacts and mirrors that nothing needs",
             of::<CollectRequest>,
             Json(of::<CollectReport>),
+        ),
+        get(
+            "/keys",
+            "listKeys",
+            "Says which keys there are and what they do; none of them is in it",
+            Json(of::<KeysView>),
+        ),
+        post(
+            "/keys/callers/rotate",
+            "rotateCallersKey",
+            "Exchanges the key from which instances get the tokens that gateways recognise them by",
+            of::<RotateRequest>,
+            Json(of::<KeysView>),
         ),
         query(
             get(

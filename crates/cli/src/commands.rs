@@ -27,6 +27,7 @@ pub(crate) mod init;
 pub(crate) mod instance;
 pub(crate) mod journal;
 pub(crate) mod judge;
+pub(crate) mod key;
 pub(crate) mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod openapi;

@@ -18,6 +18,7 @@ use lockstep_domain::{
 };
 use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
 
+use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
 use crate::{Control, internal, lock, not_found};
 
@@ -150,7 +151,7 @@ impl Control {
             ("LOCKSTEP_VERSION".to_owned(), arm.version.to_string()),
             ("LOCKSTEP_ENVIRONMENT".to_owned(), environment.name.to_string()),
             ("LOCKSTEP_INSTANCE".to_owned(), id.to_string()),
-            ("LOCKSTEP_GATEWAY".to_owned(), gateway.clone()),
+            (ADDRESS_VARIABLE.to_owned(), gateway.clone()),
         ]);
         for provider in version.requires.keys() {
             let key = format!("LOCKSTEP_URL_{}", provider.as_str().to_uppercase().replace('-', "_"));

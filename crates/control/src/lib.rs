@@ -57,7 +57,7 @@ pub use lockstep_store::journal::KeyPlace;
 pub use place::{Adopt, Suspicion};
 
 use builds::Builds;
-use callers::CallerKey;
+use callers::Callers;
 use editions::Editions;
 use gateways::KnownGateways;
 use judging::Judging;
@@ -195,7 +195,7 @@ pub struct Control {
     ledger: Ledger,
     blobs: Blobs,
     secrets: Secrets,
-    callers: CallerKey,
+    callers: Callers,
     /// Answers about pairs of contracts.
     compared: contracts::Memory,
     builds: Builds,
@@ -247,7 +247,7 @@ impl Control {
         let secrets_folder = folder.join("secrets");
         let secrets = Secrets::open(&secrets_folder).map_err(failed(&secrets_folder))?;
         let callers_file = secrets_folder.join("callers.key");
-        let callers = CallerKey::open(&callers_file).map_err(failed(&callers_file))?;
+        let callers = Callers::open(&callers_file).map_err(failed(&callers_file))?;
         let builds_folder = folder.join("builds");
         let builds =
             Builds::open(&builds_folder, &ledger.world(), ledger.now()).map_err(failed(&builds_folder))?;

@@ -10,11 +10,14 @@ use lockstep_domain::compile::compile_routes;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
-use lockstep_domain::{Arm, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World};
+use lockstep_domain::{
+    Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World,
+};
 use lockstep_registry::CountingPeriod;
 use lockstep_runtime::StopError;
 use tokio::sync::Notify;
 
+use crate::callers::ADDRESS_VARIABLE;
 use crate::ledger::is_as_seen;
 use crate::{Control, lock, ourselves};
 
@@ -129,7 +132,8 @@ impl Control {
         self.registry.receive(&self.gateway.receipt(name), now);
         let mut observed = self.registry.observe(name, self.instances_of(name), now);
         self.judge(environment, &world, &mut observed, now);
-        let mut table = compile_routes(&world, environment, &observed, &[self.callers.digest(name)], 0);
+        let mut table =
+            compile_routes(&world, environment, &observed, &self.known_callers(name, &observed.instances), 0);
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));
@@ -146,6 +150,11 @@ impl Control {
         self.tell_routed(name, &observed.instances);
         let look = Look { world: &world, environment, observed: &observed, now };
         if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
+    }
+
+    /// What gateways recognise instances of an environment by.
+    fn known_callers(&self, name: &EnvironmentName, instances: &[Instance]) -> Vec<Digest> {
+        self.callers.digests(name, instances, |id| self.driver.variable(id, ADDRESS_VARIABLE))
     }
 
     /// Follows the trials of an environment, and adds to what is observed what was seen of them.

@@ -278,6 +278,12 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// Somebody had the key exchanged from which instances get the tokens that gateways recognise them by.
+    CallersKeyRotated {
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Somebody took the journal as it was for complete.
     JournalAccepted {
         /// How many records it had.
@@ -319,6 +325,7 @@ impl Event {
             Self::BuildCancelled { .. }
             | Self::StoreCollected {}
             | Self::DataRemoved { .. }
+            | Self::CallersKeyRotated { .. }
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. }
@@ -369,6 +376,7 @@ impl Event {
             | Self::BuildCancelled { .. }
             | Self::StoreCollected {}
             | Self::DataRemoved { .. }
+            | Self::CallersKeyRotated { .. }
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
             | Self::GatewayRemoved { .. } => Vec::new(),

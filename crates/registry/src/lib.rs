@@ -166,6 +166,18 @@ impl Registry {
         self.with(environment, |live| live.gateways(now))
     }
 
+    /// Tells whether every gateway that is waited for serves the newest table.
+    #[must_use]
+    pub fn is_applied(&self, environment: &EnvironmentName, now: Timestamp) -> bool {
+        self.with(environment, |live| live.behind(now).is_some_and(|behind| behind.is_empty()))
+    }
+
+    /// Names the gateways that are waited for and serve another table than the newest.
+    #[must_use]
+    pub fn behind(&self, environment: &EnvironmentName, now: Timestamp) -> Vec<String> {
+        self.with(environment, |live| live.behind(now)).unwrap_or_default()
+    }
+
     /// Returns what each arm did in the last hour, or since this server began when that is less.
     #[must_use]
     pub fn lately(&self, environment: &EnvironmentName, now: Timestamp) -> Lately {

@@ -231,6 +231,14 @@ impl Live {
         self.in_flight.remove(gateway);
     }
 
+    /// The gateways that have not confirmed the newest table; `None` when there is no table.
+    pub(crate) fn behind(&mut self, now: Timestamp) -> Option<Vec<String>> {
+        self.forget_silent(now);
+        let published = self.edition();
+        let behind = self.gateways.values().filter(|gateway| !gateway.edition.confirms(&published));
+        (published.revision > 0).then(|| behind.map(|gateway| gateway.gateway.clone()).collect())
+    }
+
     fn applied(&self) -> Tables {
         let published = self.edition();
         let confirmed = |gateway: &GatewaySeen| gateway.edition.confirms(&published);

@@ -291,6 +291,14 @@ impl LocalDriver {
         lockstep_confine::available().unprotected()
     }
 
+    /// Returns a variable that an instance was started with; `None` when there is no such instance yet, or not any more. One that
+    /// it does not have is empty.
+    #[must_use]
+    pub fn variable(&self, id: &InstanceId, name: &str) -> Option<String> {
+        let mut spec = self.shared.folder(id).read_spec().ok()?;
+        Some(spec.variables.remove(name).unwrap_or_default())
+    }
+
     /// Returns the data folders of services on this host.
     #[must_use]
     pub fn data_folders(&self) -> DataFolders {

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
     AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
     CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, LifecycleView, OperationAnswer, OperationRequest,
-    RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RevokeRequest, Revoked, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RevokeRequest, Revoked,
+    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -354,6 +354,18 @@ pub(crate) async fn collect(
     Body(body): Body<CollectRequest>,
 ) -> Answer<CollectReport> {
     Ok(Json(control.collect(&actor, &body).await?))
+}
+
+pub(crate) async fn keys(State(control): App) -> Json<KeysView> {
+    Json(tokio::task::block_in_place(|| control.keys()))
+}
+
+pub(crate) async fn rotate_callers(
+    State(control): App,
+    By(actor): By,
+    Body(body): Body<RotateRequest>,
+) -> Answer<KeysView> {
+    Ok(Json(control.rotate_callers(&actor, &body).await?))
 }
 
 #[derive(Debug, Deserialize)]

@@ -80,6 +80,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/journal/verify", get(handlers::verify_journal)),
         ("/journal/export", get(lines::export_journal)),
         ("/store/collect", post(handlers::collect)),
+        ("/keys", get(handlers::keys)),
+        ("/keys/callers/rotate", post(handlers::rotate_callers)),
         ("/data", get(handlers::data)),
         ("/data/remove", post(handlers::remove_data)),
         ("/lifecycles", get(handlers::lifecycles).post(handlers::define_lifecycle)),

@@ -1,5 +1,6 @@
 //! Calls from service to service: which gateway they go through.
 
+use super::support::callers::Callers;
 use super::support::gateway::StandaloneGateway;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{manifest, misbehaving, service};
@@ -11,6 +12,57 @@ const ASKING: &str = "
         url = os.environ['LOCKSTEP_URL_STORE']
         answer = url.encode() + b' ' + os.environ['LOCKSTEP_GATEWAY'].encode()
         if self.path != '/health': answer += b' ' + urllib.request.urlopen(url + '/').read()";
+
+/// A store and a front that asks it for every answer, both deployed.
+fn store_and_front(place: &Place) {
+    let store = place.repository("store");
+    store.write("lockstep.toml", &manifest("store", "", ""));
+    store.write("service.py", &service("the store"));
+    let front = place.repository("front");
+    front.write("lockstep.toml", &manifest("front", "", "[requires]\nstore = \"*\""));
+    front.write("service.py", &misbehaving("TEXT", "pass", ASKING).replace("b'TEXT'", "answer"));
+    let versions = [place.first_release(&store, "store"), place.first_release(&front, "front")];
+    place.run(&["deploy", &versions[0], &versions[1], "--env", ENVIRONMENT]);
+}
+
+#[test]
+fn the_key_of_callers_is_exchanged_under_calls_and_may_be_lost_without_one_that_fails() {
+    let mut place = Place::begin();
+    let gateway = StandaloneGateway::follow(&place);
+    let url = format!("http://{}", gateway.address());
+    place.run(&["environment", "set", ENVIRONMENT, "--gateway-url", &url]);
+    store_and_front(&place);
+    let token = || token_in(&get(gateway.address(), "/front", 0).unwrap().1).unwrap().1.to_owned();
+    let named = |token: &str| get(gateway.address(), &format!("/@~{token}/@store"), 0).unwrap().0;
+    let stale = || place.json(&["key", "list"])["callers"]["stale"].as_array().unwrap().len();
+    let callers = Callers::begin(gateway.address(), &["/front"]);
+    let first = token();
+    assert_eq!(stale(), 0);
+    let rotated = place.run(&["key", "rotate", "--reason", "the folder was copied"]);
+    assert!(rotated.contains("2 instances") && rotated.contains("lockstep restart front"), "{rotated}");
+    assert_eq!((named(&first), stale()), (200, 2));
+    place.run(&["restart", "store", "--env", ENVIRONMENT]);
+    place.run(&["restart", "front", "--env", ENVIRONMENT]);
+    let second = token();
+    assert_ne!(first, second);
+    eventually("no instance has the former token", || (stale() == 0).then_some(()));
+    eventually("the former token is nobody's", || (named(&first) == 403).then_some(()));
+    assert_eq!(named(&second), 200);
+    assert!(place.run(&["journal", "export"]).contains("\"callers_key_rotated\""));
+
+    place.kill_server();
+    std::fs::remove_file(place.path("data/secrets/callers.key")).unwrap();
+    place.start_server();
+    eventually("instances with the lost key are known", || {
+        (place.json(&["key", "list"])["callers"]["stale"].as_array().unwrap().len() == 2).then_some(())
+    });
+    place.run(&["restart", "front", "--env", ENVIRONMENT]);
+    assert_eq!(named(&second), 200, "the store has it still");
+    assert_ne!(token(), second);
+    callers.wait_for(20);
+    assert_eq!(callers.failures(), Vec::<String>::new());
+    assert!(callers.end() > 0);
+}
 
 #[test]
 fn services_call_each_other_through_the_gateway_that_was_named_even_when_the_server_is_dead() {

@@ -37,6 +37,14 @@ impl From<Option<PathBuf>> for KeyPlace {
     }
 }
 
+impl KeyPlace {
+    /// Returns where the key of the journal in a folder is.
+    #[must_use]
+    pub fn path_in(&self, folder: &Path) -> PathBuf {
+        KeyFile::of(folder, self).path
+    }
+}
+
 /// The file of a key, which may not be there.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyFile {
