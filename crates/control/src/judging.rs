@@ -67,27 +67,36 @@ impl Judging {
         Self { started, trials: Mutex::default() }
     }
 
-    /// Begins the trials of the wave that an environment watches now, and ends all others.
+    /// Begins the trials of the waves that an environment watches now, one of each operation, and ends all others.
     pub(crate) fn follow(&self, environment: &Environment, now: Timestamp, before: impl Fn(&Move) -> Before) {
         let mut trials = lock(&self.trials);
         let kept = trials.entry(environment.name.clone()).or_default();
         let mut former = std::mem::take(kept);
-        let Some((operation, wave, step)) = watched(environment) else { return };
-        let bound = operation.plan.strategy.bound().unwrap_or_default();
-        for part in operation.plan.moves_of(wave) {
-            let (Some(new), Some(old)) = (part.to_arm(), part.from_arm()) else { continue };
-            let name = format!("operation {}", operation.id);
-            let goes_on = former.remove(&part.service).filter(|it| it.watch.trial == name);
-            let mut trial = goes_on.unwrap_or_else(|| {
-                let lost = u32::from(operation.begun < self.started);
-                Kept::begin(name, (new, old), rules(bound), &before(part), lost, now)
-            });
-            if trial.step != (wave, step) {
-                trial.step = (wave, step);
-                Arc::make_mut(&mut trial.trial).evidence.begin_step();
+        for (operation, wave, step) in environment.under_way().filter_map(|it| watched(it)) {
+            for part in operation.plan.moves_of(wave) {
+                let goes_on = former.remove(&part.service);
+                let trial = self.trial((operation, part), goes_on, &before, now);
+                kept.extend(trial.map(|trial| (part.service.clone(), trial.at((wave, step)))));
             }
-            kept.insert(part.service.clone(), trial);
         }
+    }
+
+    /// Goes on with the trial of a service, or begins another where that was of another operation.
+    fn trial(
+        &self,
+        (operation, part): (&Operation, &Move),
+        former: Option<Kept>,
+        before: &impl Fn(&Move) -> Before,
+        now: Timestamp,
+    ) -> Option<Kept> {
+        let (new, old) = (part.to_arm()?, part.from_arm()?);
+        let name = format!("operation {}", operation.id);
+        let begin = || {
+            let bound = operation.plan.strategy.bound().unwrap_or_default();
+            let lost = u32::from(operation.begun < self.started);
+            Kept::begin(name.clone(), (new, old), rules(bound), &before(part), lost, now)
+        };
+        Some(former.filter(|it| it.watch.trial == name).unwrap_or_else(begin))
     }
 
     /// Says in a table what is to be counted.
@@ -124,9 +133,8 @@ impl Judging {
     }
 }
 
-/// The operation, wave and step that are watched.
-fn watched(environment: &Environment) -> Option<(&Operation, usize, usize)> {
-    let operation = environment.operation.as_deref()?;
+/// The wave and step of an operation that are watched.
+fn watched(operation: &Operation) -> Option<(&Operation, usize, usize)> {
     operation.plan.strategy.bound()?;
     match operation.phase {
         Phase::Shifted { wave, step, .. } => Some((operation, wave, step)),
@@ -161,6 +169,15 @@ impl Kept {
         let evidence = if lost == 0 { Evidence::default() } else { Evidence::begun_anew(lost) };
         let trial = Arc::new(Trial { plan, evidence });
         Self { new, old, watch, trial, step: (0, 0), seen: ByWeight::new(), taken: now }
+    }
+
+    /// Tells the evidence when another step begins.
+    fn at(mut self, step: (usize, usize)) -> Self {
+        if self.step != step {
+            self.step = step;
+            Arc::make_mut(&mut self.trial).evidence.begin_step();
+        }
+        self
     }
 
     fn take(&mut self, totals: &ByWeight, silent: bool, now: Timestamp) {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compile::compile_routes;
+use lockstep_domain::counting::periods;
 use lockstep_domain::observed::Observed;
-use lockstep_domain::operation::{Move, Phase};
+use lockstep_domain::operation::Move;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
 use lockstep_domain::{
     Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World,
 };
-use lockstep_registry::CountingPeriod;
 use lockstep_runtime::StopError;
 use tokio::sync::Notify;
 
@@ -128,7 +128,7 @@ impl Control {
     async fn step(self: &Arc<Self>, name: &EnvironmentName) -> Next {
         let (now, world) = self.ledger.look();
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
-        self.registry.count_for(name, period(environment), now);
+        self.registry.count_for(name, periods(environment), now);
         self.registry.receive(&self.gateway.receipt(name), now);
         let mut observed = self.registry.observe(name, self.instances_of(name), now);
         self.judge(environment, &world, &mut observed, now);
@@ -247,15 +247,6 @@ impl Control {
         launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));
         let all = known.into_iter().chain(launches.values().cloned());
         self.registry.shown(name, all.filter(|instance| instance.environment == *name).collect())
-    }
-}
-
-/// Requests are counted from the moment a step of a rollout begins.
-fn period(environment: &Environment) -> Option<CountingPeriod> {
-    let operation = environment.operation.as_ref()?;
-    match operation.phase {
-        Phase::Shifted { wave, step, .. } => Some(CountingPeriod { operation: operation.id, wave, step }),
-        _ => None,
     }
 }
 

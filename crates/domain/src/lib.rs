@@ -13,6 +13,7 @@ pub mod commits;
 pub mod compat;
 pub mod compile;
 pub mod contract;
+pub mod counting;
 pub mod digest;
 pub mod earlier;
 pub mod edition;

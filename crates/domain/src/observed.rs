@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::instance::{Arm, Instance, InstanceId};
 use crate::name::ServiceName;
-use crate::routes::ArmTraffic;
 use crate::time::Timestamp;
 use crate::verdict::Trial;
 use crate::watch::ByWeight;
@@ -21,8 +20,6 @@ pub struct Observed {
     pub unrouted_since: BTreeMap<InstanceId, Timestamp>,
     /// Whether every gateway serves the table that the present state compiles to.
     pub tables: Tables,
-    /// Requests of each arm since [`Observed::counting_since`].
-    pub traffic: BTreeMap<Arm, ArmTraffic>,
     /// What was counted for verdicts of each service on trial, since its trial began.
     pub watched: BTreeMap<ServiceName, ByWeight>,
     /// What is judged of each service on trial; the registry does not fill it.
@@ -31,8 +28,8 @@ pub struct Observed {
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.
     pub troubles: BTreeMap<Arm, Trouble>,
-    /// When the counting began: at the last change of weights, or later when the server was started anew.
-    pub counting_since: Timestamp,
+    /// When the counting of each service on trial began: at its last change of weights, or later when the server was started anew.
+    pub counting_since: BTreeMap<ServiceName, Timestamp>,
 }
 
 /// How often instances of an arm had to be replaced, without a long quiet time in between.

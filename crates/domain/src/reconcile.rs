@@ -101,7 +101,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let operations = environment.under_way().filter_map(|operation| match operation.phase {
         Phase::Shifted { wave, step, since } => {
             let step = operation.plan.steps_of(wave).get(step).copied()?;
-            Some(since.max(observed.counting_since).plus_ms(step.bake_ms))
+            Some(baking_since(observed, operation, wave, since).plus_ms(step.bake_ms))
         }
         Phase::Preparing { since, .. } => {
             Some(since.plus_ms(patience_ms(look.world, environment, operation)))
@@ -353,7 +353,7 @@ struct At {
 fn watch(environment: &Environment, operation: &Operation, observed: &Observed, at: At) -> Vec<Event> {
     let steps = operation.plan.steps_of(at.wave);
     let Some(step) = steps.get(at.step) else { return done(environment, operation, String::new()) };
-    let left_ms = left_ms(observed, at.since, at.now, step.bake_ms);
+    let left_ms = left_ms(baking_since(observed, operation, at.wave, at.since), at.now, step.bake_ms);
     let (mut reasons, mut failed, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for part in operation.plan.moves_of(at.wave) {
         match verdict_on(operation, part, observed, left_ms) {
@@ -441,7 +441,7 @@ pub fn waits_for(look: Look<'_>) -> Vec<String> {
     let Some(operation) = &environment.operation else { return Vec::new() };
     let Phase::Shifted { wave, step, since } = operation.phase else { return Vec::new() };
     let Some(step) = operation.plan.steps_of(wave).get(step).copied() else { return Vec::new() };
-    let left_ms = left_ms(observed, since, now, step.bake_ms);
+    let left_ms = left_ms(baking_since(observed, operation, wave, since), now, step.bake_ms);
     let verdicts =
         operation.plan.moves_of(wave).iter().map(|part| verdict_on(operation, part, observed, left_ms));
     let missing = verdicts.filter_map(|verdict| match verdict {
@@ -452,8 +452,15 @@ pub fn waits_for(look: Look<'_>) -> Vec<String> {
 }
 
 /// How much of a bake is left.
-fn left_ms(observed: &Observed, since: Timestamp, now: Timestamp, bake_ms: u64) -> u64 {
-    bake_ms.saturating_sub(now.since_ms(since.max(observed.counting_since)))
+fn left_ms(since: Timestamp, now: Timestamp, bake_ms: u64) -> u64 {
+    bake_ms.saturating_sub(now.since_ms(since))
+}
+
+/// A step bakes from when all services of its wave are counted, and not before it began.
+fn baking_since(observed: &Observed, operation: &Operation, wave: usize, since: Timestamp) -> Timestamp {
+    let moved = operation.plan.moves_of(wave).iter();
+    let counted = moved.filter_map(|part| observed.counting_since.get(&part.service).copied());
+    counted.fold(since, Timestamp::max)
 }
 
 fn shift(operation: &Operation, wave: usize, step: usize, reason: String) -> Event {

@@ -2,6 +2,7 @@
 //!
 //! It decides nothing. Nothing here is in the journal: after a restart it is seen anew.
 
+mod counting;
 mod instances;
 mod lately;
 mod latencies;
@@ -15,28 +16,18 @@ mod watched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lockstep_domain::counting::CountingPeriod;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::watch::LATENCY_CLASSES;
-use lockstep_domain::{Arm, EnvironmentName, GatewayName, Instance, InstanceId, OperationId, Timestamp};
+use lockstep_domain::{Arm, EnvironmentName, GatewayName, Instance, InstanceId, ServiceName, Timestamp};
 use tokio::sync::watch;
 
 pub use lately::Lately;
 use live::Live;
 pub use live::{GATEWAY_LEASE_MS, GatewaySeen, MAX_GATEWAYS};
 pub use reporters::{REFUSALS_SHOWN_MS, ReceiptFault, Refused};
-
-/// A part of a rollout during which requests are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CountingPeriod {
-    /// The operation.
-    pub operation: OperationId,
-    /// Its wave.
-    pub wave: usize,
-    /// The step of its strategy.
-    pub step: usize,
-}
 
 /// The live state of all environments.
 #[derive(Debug, Default)]
@@ -149,9 +140,14 @@ impl Registry {
         self.with(environment, |live| live.expect(gateway, now));
     }
 
-    /// Begins to count requests anew when the period changes.
-    pub fn count_for(&self, environment: &EnvironmentName, period: Option<CountingPeriod>, now: Timestamp) {
-        self.with(environment, |live| live.count_for(period, now));
+    /// Notes what is counted together: the counting of a service begins when its period does.
+    pub fn count_for(
+        &self,
+        environment: &EnvironmentName,
+        periods: BTreeMap<ServiceName, CountingPeriod>,
+        now: Timestamp,
+    ) {
+        self.with(environment, |live| live.counting.count_for(periods, now));
     }
 
     /// Follows the published table of an environment.

@@ -9,13 +9,13 @@ use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
 
-use crate::CountingPeriod;
+use crate::counting::Counting;
 use crate::instances::Instances;
 use crate::lately::{Lately, Samples};
 use crate::latencies::Latencies;
 use crate::reporters::{Known, ReceiptFault, Reporters};
 use crate::told::Told;
-use crate::traffic::{Totals, Traffic, add, since};
+use crate::traffic::{Totals, Traffic};
 use crate::troubles::Troubles;
 use crate::watched::WatchedTraffic;
 
@@ -52,9 +52,7 @@ pub(crate) struct Live {
     /// Who reports with a key of their own.
     pub(crate) reporters: Reporters,
     troubles: Troubles,
-    period: Option<CountingPeriod>,
-    counted_before: Totals,
-    counting_since: Timestamp,
+    pub(crate) counting: Counting,
 }
 
 impl Default for Live {
@@ -71,9 +69,7 @@ impl Default for Live {
             told: Told::default(),
             reporters: Reporters::default(),
             troubles: Troubles::default(),
-            period: None,
-            counted_before: Totals::new(),
-            counting_since: Timestamp::default(),
+            counting: Counting::default(),
         }
     }
 }
@@ -96,10 +92,9 @@ impl Live {
             steady_since: self.instances.steady(),
             troubles: self.troubles.seen(),
             tables,
-            traffic: since(self.traffic.totals(), &self.counted_before),
             watched: self.watched.totals(),
             trials: BTreeMap::new(),
-            counting_since: self.counting_since,
+            counting_since: self.counting.since(),
         }
     }
 
@@ -149,9 +144,8 @@ impl Live {
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         self.watched.receive(&receipt.gateway, &receipt.watched);
         self.latencies.receive(receipt);
-        // A gateway may have counted for days before this server first heard of it: none of that belongs to the period.
+        // A gateway may have counted for days before this server first heard of it: none of that is of the last hour.
         for (arm, traffic) in self.traffic.receive(receipt) {
-            add(&mut self.counted_before, &arm, traffic);
             self.samples.discount(&arm, traffic);
         }
         self.samples.note(now, || self.traffic.totals());
@@ -178,19 +172,11 @@ impl Live {
         self.gateways.insert(gateway.to_owned(), seen);
     }
 
-    pub(crate) fn count_for(&mut self, period: Option<CountingPeriod>, now: Timestamp) {
-        if self.period != period {
-            self.period = period;
-            self.counted_before = self.traffic.totals();
-            self.counting_since = now;
-        }
-    }
-
     pub(crate) fn skip(&mut self, ms: u64) {
         self.gateways.values_mut().for_each(|gateway| gateway.seen = gateway.seen.plus_ms(ms));
         self.instances.skip(ms);
         self.troubles.skip(ms);
-        self.counting_since = self.counting_since.plus_ms(ms);
+        self.counting.skip(ms);
         self.samples.skip(ms);
     }
 
@@ -371,39 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn counting_begins_anew_with_the_period_and_survives_the_gateway() {
+    fn a_gateway_that_was_silent_is_counted_once() {
         let mut live = Live::default();
-        live.receive(&receipt("a", 1, 10), Timestamp(1));
-        let period = CountingPeriod { operation: lockstep_domain::OperationId(1), wave: 0, step: 0 };
-        live.count_for(Some(period), Timestamp(2));
         live.receive(&receipt("a", 1, 15), Timestamp(3));
-        let observed = live.observe(vec![], Timestamp(4));
-        assert_eq!(observed.traffic[&arm()], ArmTraffic { requests: 5, failures: 0 });
-        let later = live.observe(vec![], Timestamp(3 + GATEWAY_LEASE_MS + 1));
-        assert_eq!(later.traffic[&arm()], ArmTraffic { requests: 5, failures: 0 });
-        assert_eq!(later.counting_since, Timestamp(2));
-        // It was only silent: nothing is counted twice when it reports again.
+        live.observe(vec![], Timestamp(3 + GATEWAY_LEASE_MS + 1));
+        assert_eq!(live.totals()[&arm()].requests, 15);
         live.receive(&receipt("a", 1, 16), Timestamp(9_000));
-        let back = live.observe(vec![], Timestamp(9_001));
-        assert_eq!(back.traffic[&arm()], ArmTraffic { requests: 6, failures: 0 });
-    }
-
-    #[test]
-    fn what_a_gateway_counted_before_it_was_heard_of_is_no_part_of_the_step() {
-        let mut live = Live::default();
-        // A server that was started anew in the middle of a canary: it waits for the gateway that it knew, and goes on with the step.
-        live.expect("a", Timestamp(1));
-        let period = CountingPeriod { operation: lockstep_domain::OperationId(1), wave: 0, step: 0 };
-        live.count_for(Some(period), Timestamp(2));
-        live.receive(&receipt("server", 1, 0), Timestamp(2));
-        live.receive(&receipt("a", 1, 1_000), Timestamp(3));
-        let first = live.observe(vec![], Timestamp(4));
-        assert_eq!(first.traffic[&arm()], ArmTraffic { requests: 0, failures: 0 });
-        live.receive(&receipt("a", 1, 1_010), Timestamp(5));
-        live.receive(&receipt("server", 1, 5), Timestamp(5));
-        let later = live.observe(vec![], Timestamp(6));
-        assert_eq!(later.traffic[&arm()], ArmTraffic { requests: 15, failures: 0 });
-        assert_eq!(live.totals()[&arm()].requests, 1_015);
+        assert_eq!(live.totals()[&arm()].requests, 16);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod going_back;
 mod instances;
 mod looking_first;
 mod planning;
+mod recorded;
 mod rollout;
 mod simulation;
 mod staying;

@@ -212,12 +212,11 @@ impl Stage {
             instances,
             in_flight: BTreeMap::new(),
             tables: Tables::Applied,
-            traffic: self.traffic.clone(),
             troubles: BTreeMap::new(),
             watched: BTreeMap::new(),
             trials: self.trials(name),
             steady_since: self.steady(),
-            counting_since: Timestamp(0),
+            counting_since: BTreeMap::new(),
         }
     }
 

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_domain::compile::compile_routes;
+use lockstep_domain::counting::periods;
 use lockstep_domain::edition::{Edition, TableHistory};
-use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::verdict::Trial;
 use lockstep_domain::{Environment, Event, InstanceId, ServiceName, Timestamp, World};
-use lockstep_registry::{CountingPeriod, Registry};
+use lockstep_registry::Registry;
 
 use crate::host::Host;
 use crate::journal::{Ledger, staging};
@@ -299,7 +299,7 @@ impl Model {
     fn see(&mut self, world: &World) -> Part {
         self.looked = self.now;
         let environment = world.environment(&staging()).expect("it was created first");
-        self.registry.count_for(&staging(), period(environment), self.now);
+        self.registry.count_for(&staging(), periods(environment), self.now);
         self.registry.receive(&self.inner.receipt(), self.now);
         let instances = self.registry.shown(&staging(), self.host.list());
         let mut observed = self.registry.observe(&staging(), instances, self.now);
@@ -377,14 +377,6 @@ impl Model {
         self.ended.retain(|id| host.bodies.get(id).is_some_and(|body| body.marked));
         self.part = Part::Look;
         self.note_named();
-    }
-}
-
-fn period(environment: &Environment) -> Option<CountingPeriod> {
-    let operation = environment.operation.as_ref()?;
-    match operation.phase {
-        Phase::Shifted { wave, step, .. } => Some(CountingPeriod { operation: operation.id, wave, step }),
-        _ => None,
     }
 }
 
