@@ -1,8 +1,8 @@
 //! Protobuf contracts: trees of `.proto` files, and descriptor sets.
 //!
 //! Services, RPCs and types are compared by what they do on the wire, in JSON or in generated code, as the policy
-//! says. Messages meet by structure, in the direction in which RPCs send them. Custom options, comments and the
-//! payloads of `Any` are not compared.
+//! says. Messages meet by structure, in the direction in which RPCs send them. Comments, the payloads of `Any` and custom options
+//! are not compared; of these, the ones known to matter must be the same.
 
 mod compare;
 mod descriptor;
@@ -19,6 +19,8 @@ mod rules;
 mod scan;
 mod schema;
 mod services;
+pub(crate) mod specification;
+mod unread;
 mod witness;
 
 use std::collections::BTreeSet;

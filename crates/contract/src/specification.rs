@@ -49,5 +49,5 @@ pub(crate) use fields;
 
 /// All fields of all formats.
 pub fn all() -> impl Iterator<Item = &'static Field> {
-    crate::openapi::specification::all()
+    crate::openapi::specification::all().chain(crate::protobuf::specification::all())
 }

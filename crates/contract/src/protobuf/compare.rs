@@ -152,6 +152,7 @@ pub(super) fn compare(
     comparer.visit_waiting();
     names::compare(&mut comparer);
     comparer.note_what_was_not_checked();
+    comparer.note_what_was_not_read();
     comparer.findings
 }
 
@@ -260,6 +261,26 @@ impl Comparer<'_> {
         self.findings.changes.push(change);
     }
 
+    /// Files what differs of elements that both sides have, and is not compared.
+    fn note_what_was_not_read(&mut self) {
+        let (old, new) = (self.old, self.new);
+        let used = self.used_names();
+        let added = new.unread.keys().filter(|key| !old.unread.contains_key(*key));
+        for key in old.unread.keys().chain(added) {
+            let (element, field) = key;
+            let owner = element.split('#').next().unwrap_or(element);
+            let counts = used.as_ref().is_none_or(|used| used.contains(owner));
+            if !counts || old.unread.get(key) == new.unread.get(key) {
+                continue;
+            }
+            let places = (place_of(old, element), place_of(new, element));
+            if let (Some((_, before)), Some((place, after))) = places {
+                let reason = format!("`{field}` is not compared, and differs");
+                self.findings.not_checked.push(NotChecked { place, reason, old: before, new: after });
+            }
+        }
+    }
+
     fn note_what_was_not_checked(&mut self) {
         let mut note = |position: &Position, reason: &str, side: Side| {
             let at = Some(Location { file: position.file.to_string(), line: position.line.unwrap_or(1) });
@@ -273,6 +294,35 @@ impl Comparer<'_> {
         self.old.not_checked.iter().for_each(|(position, reason)| note(position, reason, Side::Old));
         self.new.not_checked.iter().for_each(|(position, reason)| note(position, reason, Side::New));
     }
+}
+
+/// What is told of an element that both sides have.
+fn place_of(schema: &Schema, element: &str) -> Option<(String, Option<Location>)> {
+    let told = |name: String, position: &Position| Some((name, location(position)));
+    if let Some((owner, number)) = element.split_once('#') {
+        let number = number.parse().ok()?;
+        if let Some(field) = schema.messages.get(owner).and_then(|message| message.fields.get(&number)) {
+            return told(format!("{owner}.{}", field.name), &field.position);
+        }
+        if let Some(value) = schema.enums.get(owner).and_then(|one| one.values.get(&number)?.first()) {
+            return told(format!("{owner}.{}", value.name), &value.position);
+        }
+        let field = schema.extensions.get(&(owner.to_owned(), number))?;
+        return told(field.name.clone(), &field.position);
+    }
+    let types = schema.messages.get(element).map(|one| &one.position);
+    let types = types.or_else(|| schema.enums.get(element).map(|one| &one.position));
+    if let Some(position) = types.or_else(|| schema.services.get(element).map(|one| &one.position)) {
+        return told(element.to_owned(), position);
+    }
+    if schema.files.contains_key(element) {
+        return Some((element.to_owned(), None));
+    }
+    let (owner, name) = element.rsplit_once('.')?;
+    let method = schema.services.get(owner).and_then(|one| one.methods.get(name)).map(|one| &one.position);
+    let oneof =
+        || schema.messages.get(owner).filter(|one| one.oneofs.contains(name)).map(|one| &one.position);
+    told(element.to_owned(), method.or_else(oneof)?)
 }
 
 fn location(position: &Position) -> Option<Location> {

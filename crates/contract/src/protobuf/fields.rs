@@ -72,7 +72,14 @@ impl Meeting<'_> {
         self.required(comparer);
         let words = format!("field `{}` is {} instead of {}", self.place, new.name(), old.name());
         if old.is_many() != new.is_many() {
-            let side = self.writing_side();
+            let many = if old.is_many() { Side::Old } else { Side::New };
+            let travels = if many == Side::Old { self.stream.old_writes() } else { self.stream.new_writes() };
+            // One value is read as a list of one, but an entry of a map has a form of its own.
+            if !travels && old != Cardinality::Map && new != Cardinality::Map {
+                self.report(comparer, &rules::FIELD_TYPE_JSON, words.clone());
+                return self.report(comparer, &rules::FIELD_TYPE_SOURCE, words);
+            }
+            let side = if travels { many } else { self.writing_side() };
             let (message, field) = self.writer(side);
             let schema = if side == Side::Old { comparer.old } else { comparer.new };
             let shown = witness::sample(schema, field).map(|sample| {
@@ -115,8 +122,53 @@ impl Meeting<'_> {
                 self.renamed_type(comparer, old, new);
                 comparer.pair_messages(old, new, self.stream);
             }
+            (Kind::Scalar(scalar), Kind::Enum(name)) if wire_group(*scalar) == 0 => {
+                self.number_and_enum(comparer, name, Side::New);
+            }
+            (Kind::Enum(name), Kind::Scalar(scalar)) if wire_group(*scalar) == 0 => {
+                self.number_and_enum(comparer, name, Side::Old);
+            }
             _ => self.type_changed(comparer, self.writing_side()),
         }
+    }
+
+    /// A number and an enum are the same bytes. JSON carries the names of values, and a closed enum drops numbers without one.
+    fn number_and_enum(&self, comparer: &mut Comparer<'_>, name: &str, enum_side: Side) {
+        let (number_side, travels, back) = match enum_side {
+            Side::New => (Side::Old, self.stream.old_writes(), self.stream.new_writes()),
+            Side::Old => (Side::New, self.stream.new_writes(), self.stream.old_writes()),
+        };
+        let schema = if enum_side == Side::Old { comparer.old } else { comparer.new };
+        let declared = schema.enums.get(name);
+        let stranger =
+            declared.and_then(|one| (1..=i32::MAX).find(|number| !one.values.contains_key(number)));
+        let (message, field) = self.writer(number_side);
+        if let (true, Some(stranger)) = (travels, stranger) {
+            let is_closed = declared.is_some_and(|one| !one.open);
+            let outcome = if is_closed {
+                "the reader has no value of this number and finds the field unset"
+            } else {
+                "the reader sees a number that has no name"
+            };
+            let shown = witness::number(field, stranger)
+                .map(|sample| witness::field(number_side, message, field, &sample, outcome));
+            let shown = shown.filter(|_| is_closed);
+            comparer.report(self.difference(&rules::FIELD_NARROWED, self.type_words()).shown(shown));
+        }
+        if back {
+            let (message, field) = self.writer(enum_side);
+            let shown = witness::sample(schema, field).map(|sample| {
+                witness::field(
+                    enum_side,
+                    message,
+                    field,
+                    &sample,
+                    "JSON carries the name of the value, and the reader expects a number",
+                )
+            });
+            comparer.report(self.difference(&rules::FIELD_TYPE_JSON, self.type_words()).shown(shown));
+        }
+        self.report(comparer, &rules::FIELD_TYPE_SOURCE, self.type_words());
     }
 
     fn renamed_type(&self, comparer: &mut Comparer<'_>, old: &str, new: &str) {

@@ -17,6 +17,7 @@ use super::{
     options::keep_plain_options,
     scan::{self, Scan},
     schema::{Position, Schema},
+    unread::{self, Unread},
 };
 use crate::{
     InputError, Source,
@@ -103,9 +104,11 @@ fn load_set(path: &str, bytes: &[u8]) -> Result<Schema, Vec<InputError>> {
         let locations = file.source_code_info.iter().flat_map(|info| &info.location);
         (file.name.clone(), Lines::of(locations.map(|one| (one.path.as_slice(), one.span.as_slice()))))
     });
-    lower(&set, &lines.collect(), |name| !is_well_known(name)).map_err(|error| {
+    let mut schema = lower(&set, &lines.collect(), |name| !is_well_known(name)).map_err(|error| {
         vec![lowering_error(&error).with_hint("make the descriptor set with --include_imports")]
-    })
+    })?;
+    schema.unread = unread::collect(bytes, |name| !is_well_known(name));
+    Ok(schema)
 }
 
 fn lowering_error(error: &LowerError) -> InputError {
@@ -152,6 +155,8 @@ struct Tree {
     /// Imports that are not given: often files of custom options, which no one misses.
     missing: BTreeMap<String, InputError>,
     errors: Vec<InputError>,
+    /// Options that are dropped before linking and are not known to be harmless.
+    dropped: Unread,
 }
 
 fn load_texts(texts: &BTreeMap<&str, &[u8]>) -> Result<Schema, Vec<InputError>> {
@@ -201,10 +206,15 @@ fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
     if !errors.is_empty() {
         return Err(std::mem::take(&mut tree.missing).into_values().chain(errors).collect());
     }
-    let set = FileSet::decode(pool.encode_to_vec().as_slice())
+    let encoded = pool.encode_to_vec();
+    let set = FileSet::decode(encoded.as_slice())
         .map_err(|error| vec![InputError::new("", format!("the linked files nest too deeply: {error}"))])?;
     let given: BTreeSet<&str> = order.iter().map(String::as_str).collect();
-    lower(&set, &tree.lines, |name| given.contains(name)).map_err(|error| vec![lowering_error(&error)])
+    let mut schema = lower(&set, &tree.lines, |name| given.contains(name))
+        .map_err(|error| vec![lowering_error(&error)])?;
+    schema.unread = unread::collect(&encoded, |name| given.contains(name));
+    schema.unread.append(&mut tree.dropped);
+    Ok(schema)
 }
 
 impl Tree {
@@ -231,7 +241,7 @@ impl Tree {
     fn parse_plain(&mut self, path: &str, text: &str) {
         match protox_parse::parse(path, text) {
             Ok(mut file) => {
-                keep_plain_options(&mut file);
+                self.dropped.append(&mut keep_plain_options(&mut file));
                 // Positions are most of a file's weight; the linker need not carry them.
                 let info = file.source_code_info.take().unwrap_or_default();
                 let locations = info.location.iter().map(|one| (one.path.as_slice(), one.span.as_slice()));

@@ -119,30 +119,20 @@ fn added(comparer: &mut Comparer<'_>, name: &str, after: &Field, old: &MessageTy
     }
 }
 
-/// Compares how fields are grouped into oneofs: by their members, since the name of a oneof is never sent.
+/// Compares how fields are grouped into oneofs: by their members, since the name of a oneof is never sent. Values are lost where a
+/// writer may send two fields that its reader has in one oneof; else only code notices.
 fn compare_oneofs(
     comparer: &mut Comparer<'_>,
     name: &str,
     (old, new): (&MessageType, &MessageType),
     stream: Stream,
 ) {
-    let both = |field: &&Field| new.fields.contains_key(&field.number);
-    for before in old.fields.values().filter(both) {
+    let shared = Shared { old, new };
+    for before in old.fields.values() {
         let Some(after) = new.fields.get(&before.number) else { continue };
-        let mates = |message: &MessageType, oneof: &Option<String>| -> Vec<i32> {
-            let shared = |field: &&Field| {
-                field.oneof == *oneof
-                    && old.fields.contains_key(&field.number)
-                    && new.fields.contains_key(&field.number)
-            };
-            message.fields.values().filter(shared).map(|field| field.number).collect()
-        };
-        let same = match (&before.oneof, &after.oneof) {
-            (None, None) => true,
-            (Some(_), Some(_)) => mates(old, &before.oneof) == mates(new, &after.oneof),
-            _ => false,
-        };
-        if same {
+        if shared.mates(old, before) == shared.mates(new, after)
+            && before.oneof.is_some() == after.oneof.is_some()
+        {
             continue;
         }
         let word = |oneof: &Option<String>| {
@@ -151,7 +141,49 @@ fn compare_oneofs(
         let place = format!("{name}.{}", before.name);
         let message =
             format!("field `{place}` is in {} instead of {}", word(&after.oneof), word(&before.oneof));
-        let difference = Difference::new(&rules::FIELD_ONEOF, place, message);
+        let lost_old = stream.old_writes().then(|| shared.lost_beside(before, old, new)).flatten();
+        let lost_new = stream.new_writes().then(|| shared.lost_beside(after, new, old)).flatten();
+        let (rule, shown) = match (lost_old, lost_new) {
+            (Some(other), _) => {
+                (&rules::FIELD_ONEOF, witness::two(comparer.old, Side::Old, name, [before, other]))
+            }
+            (None, Some(other)) => {
+                (&rules::FIELD_ONEOF, witness::two(comparer.new, Side::New, name, [after, other]))
+            }
+            (None, None) => (&rules::FIELD_ONEOF_SOURCE, None),
+        };
+        let difference = Difference::new(rule, place, message).shown(shown);
         comparer.report(difference.at(Some(&before.position), Some(&after.position)).on(stream));
+    }
+}
+
+/// The fields that both sides of a pair of messages have.
+struct Shared<'a> {
+    old: &'a MessageType,
+    new: &'a MessageType,
+}
+
+impl<'a> Shared<'a> {
+    fn has(&self, number: i32) -> bool {
+        self.old.fields.contains_key(&number) && self.new.fields.contains_key(&number)
+    }
+
+    /// The shared fields in the oneof of a field, itself included.
+    fn mates(&self, message: &MessageType, field: &Field) -> Vec<i32> {
+        let is_mate = |other: &&Field| match &field.oneof {
+            Some(oneof) => other.oneof.as_ref() == Some(oneof) && self.has(other.number),
+            None => other.number == field.number,
+        };
+        message.fields.values().filter(is_mate).map(|field| field.number).collect()
+    }
+
+    /// Another field of the writer that may be sent beside this one, and that the reader has in the same oneof.
+    fn lost_beside(&self, field: &Field, writer: &'a MessageType, reader: &MessageType) -> Option<&'a Field> {
+        let read = reader.fields.get(&field.number)?;
+        let mates = self.mates(reader, read);
+        writer.fields.values().find(|other| {
+            let together = field.oneof.is_none() || field.oneof != other.oneof;
+            other.number != field.number && together && mates.contains(&other.number)
+        })
     }
 }

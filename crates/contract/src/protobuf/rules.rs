@@ -149,6 +149,10 @@ rules! {
         "a field moved into, out of, or between oneofs",
         "Setting one member of a oneof clears the others: a message that carried both fields loses one of them when it is read.",
         "old: int32 cash = 1; int32 card = 2;\nnew: oneof payment { int32 cash = 1; int32 card = 2; }";
+    FIELD_ONEOF_SOURCE: "protobuf-field-oneof-moved", Error from Source below Info, Message, Major,
+        "a field moved into, out of, or between oneofs, and no value is lost",
+        "No writer sends two fields that a reader has in one oneof, so the bytes mean the same. Generated code reaches the field in another way.",
+        "old: int32 cash = 1;\nnew: oneof payment { int32 cash = 1; }";
     ONEOF_RENAMED: "protobuf-oneof-renamed", Error from Source below Info, Message, Major,
         "a oneof is gone or has another name",
         "The name of a oneof is never sent. Code that asks which member is set does not compile.",

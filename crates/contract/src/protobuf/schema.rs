@@ -11,6 +11,7 @@ use std::{
 use super::{
     descriptor::FileOptions,
     features::{CppString, Syntax},
+    unread::Unread,
 };
 
 /// Where an element stands: file, and line from 1 when the input carries source positions.
@@ -31,6 +32,8 @@ pub(crate) struct Schema {
     pub(super) extensions: BTreeMap<(String, i32), Field>,
     /// Files that could not be checked, with the reason. While there are any, absence proves nothing.
     pub(super) not_checked: Vec<(Position, String)>,
+    /// What descriptors hold beyond what is compared.
+    pub(super) unread: Unread,
 }
 
 #[derive(Debug)]

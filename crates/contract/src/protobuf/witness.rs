@@ -40,7 +40,7 @@ pub(super) fn field(side: Side, message: &str, field: &Field, sample: &Sample, o
     bytes.extend(packed_length(field, sample));
     bytes.extend(&sample.wire);
     if let Kind::Group(_) = field.kind {
-        varint(&mut bytes, number(field.number) << 3 | 4);
+        varint(&mut bytes, tag_number(field.number) << 3 | 4);
     }
     json!({
         "written_by": side.name(),
@@ -49,6 +49,23 @@ pub(super) fn field(side: Side, message: &str, field: &Field, sample: &Sample, o
         "wire": hex(&bytes),
         "outcome": outcome,
     })
+}
+
+/// Shows a message with two fields, of which the reader keeps only one.
+pub(super) fn two(schema: &Schema, side: Side, message: &str, fields: [&Field; 2]) -> Option<Value> {
+    let mut fields = fields;
+    fields.sort_by_key(|field| field.number);
+    let mut json = serde_json::Map::new();
+    let mut wire = String::new();
+    for field in fields {
+        let shown = self::field(side, message, field, &sample(schema, field)?, "");
+        json.extend(shown["json"].as_object()?.clone());
+        wire.push_str(shown["wire"].as_str()?);
+    }
+    let outcome = "the reader has both in one oneof and keeps only the last of them";
+    Some(
+        json!({ "written_by": side.name(), "message": message, "json": json, "wire": wire, "outcome": outcome }),
+    )
 }
 
 /// Shows an empty message of one side.
@@ -76,6 +93,14 @@ pub(super) fn sample(schema: &Schema, field: &Field) -> Option<Sample> {
         }
         Kind::Message(_) => Some(Sample { json: json!({}), wire: vec![0] }),
         Kind::Group(_) => Some(Sample { json: json!({}), wire: Vec::new() }),
+    }
+}
+
+/// Gives a number as a sample of a field of integers.
+pub(super) fn number(field: &Field, value: i32) -> Option<Sample> {
+    match field.kind {
+        Kind::Scalar(scalar) if scalar != Scalar::Bool => Some(integer(scalar, value.into())),
+        _ => None,
     }
 }
 
@@ -152,7 +177,7 @@ fn tag(number_of_field: i32, kind: &Kind, field: &Field) -> Vec<u8> {
         Kind::Scalar(_) | Kind::Enum(_) => 0,
     };
     let mut bytes = Vec::new();
-    varint(&mut bytes, number(number_of_field) << 3 | wire_type);
+    varint(&mut bytes, tag_number(number_of_field) << 3 | wire_type);
     bytes
 }
 
@@ -173,7 +198,7 @@ fn packed_length(field: &Field, sample: &Sample) -> Vec<u8> {
     bytes
 }
 
-fn number(field: i32) -> u64 {
+fn tag_number(field: i32) -> u64 {
     u64::try_from(field).unwrap_or_default()
 }
 

@@ -1,5 +1,6 @@
 //! Protobuf contracts: every rule on a small pair, properties, and hostile input.
 
+mod directions;
 mod hostile;
 mod properties;
 mod rules;

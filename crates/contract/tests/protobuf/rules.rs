@@ -129,7 +129,7 @@ const PAIRS: &[Pair] = &[
         "protobuf-field-type-changed",
         [E, E, E],
         "enum E { E0 = 0; } message A { E a = 1; }",
-        "enum E { E0 = 0; } message A { int32 a = 1; }",
+        "enum E { E0 = 0; } message A { sint32 a = 1; }",
     ),
     pair(
         "protobuf-field-type-narrowed",
@@ -178,6 +178,12 @@ const PAIRS: &[Pair] = &[
         [E, E, E],
         "message A { oneof o { int32 a = 1; int32 b = 2; } }",
         "message A { oneof o { int32 a = 1; } oneof p { int32 b = 2; } }",
+    ),
+    pair(
+        "protobuf-field-oneof-moved",
+        [I, I, E],
+        "message A { int32 a = 1; }",
+        "message A { oneof o { int32 a = 1; } }",
     ),
     pair(
         "protobuf-oneof-renamed",

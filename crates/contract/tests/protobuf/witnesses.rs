@@ -62,6 +62,8 @@ const BREAKS: &[(&str, &str)] = &[
     ("string a = 1;", ""),
     ("E a = 1;", "string a = 1;"),
     ("A a = 1;", "double a = 1;"),
+    ("int32 a = 1; string b = 2;", "oneof o { int32 a = 1; string b = 2; }"),
+    ("oneof o { int32 a = 1; string b = 2; }", "oneof o { int32 a = 1; } oneof p { string b = 2; }"),
 ];
 
 #[test]

@@ -259,7 +259,8 @@ fn every_field_ends_as_its_list_says() {
 }
 
 fn is_openapi(field: &Field) -> bool {
-    field.versions.split(' ').any(|version| ["2.0", "3.0", "3.1", "3.2"].contains(&version))
+    let versions = ["2.0", "3.0", "3.1", "3.2"];
+    field.object != "Schema" && field.versions.split(' ').any(|version| versions.contains(&version))
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn what_many_share_is_compared_where_it_is_used() {
 fn a_field_that_stands_in_no_list_is_not_checked() {
     let objects: std::collections::BTreeSet<&str> =
         all().filter(|field| is_openapi(field)).map(|field| field.object).collect();
-    for object in objects.into_iter().filter(|object| !matches!(*object, "Schema" | "Link")) {
+    for object in objects.into_iter().filter(|object| *object != "Link") {
         let place = place(object);
         let old = openapi();
         let new = with(&old, place, "unheard", Some(json!({"of": 1})));
