@@ -3,6 +3,7 @@
 mod blocking;
 
 use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,10 +26,10 @@ use thiserror::Error;
 use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
-    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
-    LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
+    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
+    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
+    EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
+    KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
     RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
     StageRequest, VersionView, WaysBack,
 };
@@ -199,8 +200,11 @@ impl Client {
     }
 
     /// Follows a build: every change of its view, until it is over.
-    pub fn watch_build(&self, id: &str, each: impl FnMut(BuildView)) -> Answer<()> {
-        self.events(&format!("/builds/{}/events", encode(id)), each)
+    pub fn watch_build(&self, id: &str, mut each: impl FnMut(BuildView)) -> Answer<()> {
+        self.events(&format!("/builds/{}/events", encode(id)), |view| {
+            each(view);
+            ControlFlow::Continue(())
+        })
     }
 
     /// Returns the log of a build as a stream; with `follow` it ends when the build does.
@@ -353,13 +357,22 @@ impl Client {
         self.get(&format!("/operations/{id}"))
     }
 
+    /// Lets the step go on that an operation waits at.
+    pub fn accept(&self, id: OperationId, request: &AcceptRequest) -> Answer<Operation> {
+        self.post(&format!("/operations/{id}/accept"), request)
+    }
+
     /// Lists operations of all environments, newest first.
     pub fn operations(&self) -> Answer<Vec<Operation>> {
         self.get("/operations")
     }
 
-    /// Follows an operation: all its events from the first, until it is over.
-    pub fn watch_operation(&self, id: OperationId, each: impl FnMut(Recorded)) -> Answer<()> {
+    /// Follows an operation: all its events from the first, until it is over or `each` wants no more.
+    pub fn watch_operation(
+        &self,
+        id: OperationId,
+        each: impl FnMut(Recorded) -> ControlFlow<()>,
+    ) -> Answer<()> {
         self.events(&format!("/operations/{id}/events"), each)
     }
 
@@ -496,8 +509,12 @@ impl Client {
         serde_json::from_slice(bytes).map_err(|source| self.answer(path, source))
     }
 
-    /// Reads server-sent events; each one's data is one JSON text. Ends when the server ends the stream.
-    fn events<T: DeserializeOwned>(&self, path: &str, mut each: impl FnMut(T)) -> Answer<()> {
+    /// Reads server-sent events; each one's data is one JSON text. Ends when the server ends the stream, or `each` wants no more.
+    fn events<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Answer<()> {
         let body = self.send_get(path, "text/event-stream")?.silent_at_most(EVENT_SILENCE);
         let mut reader = BufReader::new(body);
         let mut data = String::new();
@@ -507,8 +524,11 @@ impl Client {
             if let Some(more) = line.strip_prefix("data:") {
                 data.push_str(more.trim_start());
             } else if line.is_empty() && !data.is_empty() {
-                each(serde_json::from_str(&data).map_err(|source| self.answer(path, source))?);
+                let event = serde_json::from_str(&data).map_err(|source| self.answer(path, source))?;
                 data.clear();
+                if each(event).is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())

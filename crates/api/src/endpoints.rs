@@ -12,10 +12,10 @@ use serde_json::{Map, Value, json};
 use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
-    AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, CompatAnswer,
-    CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
-    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
-    LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
+    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
+    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
+    EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
+    KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
     RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
     StageRequest, VersionView, WaysBack,
 };
@@ -376,6 +376,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             Json(of::<Vec<Operation>>),
         ),
         get("/operations/{operation}", "getOperation", "Shows an operation", Json(of::<Operation>)),
+        post(
+            "/operations/{operation}/accept",
+            "acceptStep",
+            "Lets the step go on that an operation waits at, without the evidence that it lacks",
+            of::<AcceptRequest>,
+            Json(of::<Operation>),
+        ),
         get(
             "/operations/{operation}/events",
             "watchOperation",

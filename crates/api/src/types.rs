@@ -11,9 +11,12 @@ use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::intent::{Configuration, Leaving, Step};
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
+use lockstep_domain::operation::Acceptance;
 use lockstep_domain::routes::{ArmTraffic, RefusedTable};
 use lockstep_domain::run::DataFolder;
 use lockstep_domain::service::{EarlierRelease, Source, Version};
+use lockstep_domain::step::Obstacle;
+use lockstep_domain::step_place::StepPlace;
 use lockstep_domain::variables::{Revocation, VariableChange};
 use lockstep_domain::ways_back::WayBack;
 use lockstep_domain::{
@@ -795,6 +798,19 @@ pub struct WaysBack {
     pub ways: Vec<WayBack>,
 }
 
+/// A step that waits is to go on without evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// The step that was looked at, such as `1.2`: the second of the first wave.
+    pub step: StepPlace,
+    /// What keeps it, and shall not; anything else goes on keeping it.
+    pub despite: BTreeSet<Obstacle>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// A service or an environment is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -854,6 +870,12 @@ pub struct BaselineView {
     pub entries: BTreeMap<ServiceName, BaselineEntry>,
     /// What changed from the one it was made from.
     pub changes: Vec<EntryChange>,
+    /// What was seen of it when it came; empty where nothing was watched.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub proof: String,
+    /// Steps on the way to it that went on without evidence, and who answers for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Acceptance>,
 }
 
 /// The history of an environment, newest first.

@@ -3,6 +3,7 @@
 //! To add a command: write its file, add it here and to `Command` in `app.rs`, give it a help paragraph and an example,
 //! and write the reference anew with `cargo run -p lockstep-cli -- reference > docs/reference/cli.md`.
 
+pub(crate) mod accept;
 pub(crate) mod approve;
 pub(crate) mod backup;
 pub(crate) mod branches;

@@ -5,6 +5,7 @@ pub(crate) mod plan_text;
 pub(crate) mod strategy;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use lockstep_api::client::ClientError;
@@ -16,7 +17,7 @@ use lockstep_domain::{EnvironmentName, Intent, Operation, OperationId, Plan, Str
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::follow::operation::{awaits, describe, until_over};
+use crate::follow::operation::{asks, awaits, describe, until_over};
 use crate::interrupt;
 use crate::output::Format;
 use crate::progress::Progress;
@@ -205,6 +206,11 @@ fn wait(ctx: &Context, operation: &Operation) -> Result<Operation, Failure> {
         if let Some(status) = awaits(&recorded.event, &operation.plan) {
             progress.status(&status);
         }
+        if asks(&recorded.event, &operation.plan) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })
 }
 
@@ -237,6 +243,12 @@ fn finish(
             }
             Err(outcome::taken_back(operation))
         }
-        _ => ctx.out.show(answer, |_, style| outcome::done_text(operation, style)),
+        (Phase::Done { .. }, _) => ctx.out.show(answer, |_, style| outcome::done_text(operation, style)),
+        _ => {
+            if ctx.out.format == Format::Json {
+                ctx.out.document(answer)?;
+            }
+            Err(outcome::asks(operation))
+        }
     }
 }

@@ -14,6 +14,7 @@ use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
+use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::routes::RouteTable;
@@ -21,7 +22,7 @@ use lockstep_domain::variables::{Revocation, revocable};
 use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance, ServiceName,
-    StageName, Strategy, World,
+    StageName, Strategy, Timestamp, World,
 };
 
 use crate::{Control, internal, lock, not_found, ourselves, services};
@@ -246,10 +247,15 @@ impl Control {
             return Vec::new();
         }
         let now = self.ledger.now();
-        let mut observed =
-            self.registry.observe(&environment.name, self.instances_of(&environment.name), now);
-        self.judging.show(&environment.name, &mut observed);
+        let observed = self.judged(&environment.name, now);
         waits_for(Look { world, environment, observed: &observed, now })
+    }
+
+    /// Returns what was observed and judged of an environment when its reconciler looked last.
+    pub(crate) fn judged(&self, name: &EnvironmentName, now: Timestamp) -> Observed {
+        let mut observed = self.registry.seen(name, self.instances_of(name), now);
+        self.judging.show(name, &mut observed);
+        observed
     }
 
     fn service_statuses(&self, environment: &Environment) -> Vec<ServiceStatus> {
@@ -530,6 +536,8 @@ fn baseline_view(environment: &Environment, baseline: &Baseline) -> BaselineView
         reason: operation.map(|operation| operation.reason.clone()).filter(|reason| !reason.is_empty()),
         entries: baseline.entries.iter().map(|(service, entry)| (service.clone(), entry.clone())).collect(),
         changes: difference(&before, &baseline.entries),
+        proof: operation.map(|operation| operation.proof.clone()).unwrap_or_default(),
+        accepted: operation.map(|operation| operation.accepted.clone()).unwrap_or_default(),
     }
 }
 

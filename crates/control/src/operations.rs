@@ -1,5 +1,6 @@
 //! Operations: planning intents, recording them, taking them back.
 
+mod accepting;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -317,11 +318,14 @@ fn takes_back(request: &OperationRequest) -> bool {
     request.intent == Intent::Undo && request.expect.is_none()
 }
 
+fn check_reason(reason: &str) -> Result<(), Problem> {
+    let detail = || format!("the reason is longer than {MAX_REASON_BYTES} bytes");
+    let fits = reason.len() <= MAX_REASON_BYTES;
+    if fits { Ok(()) } else { Err(Problem::new(ErrorCode::BadRequest, detail())) }
+}
+
 fn check_request(request: &OperationRequest) -> Result<(), Problem> {
-    if request.reason.len() > MAX_REASON_BYTES {
-        let detail = format!("the reason is longer than {MAX_REASON_BYTES} bytes");
-        return Err(Problem::new(ErrorCode::BadRequest, detail));
-    }
+    check_reason(&request.reason)?;
     if request.under_way == UnderWay::TakeBack && !request.intent.goes_back() {
         return Err(Problem::new(ErrorCode::BadRequest, "only going back takes back what is in the way"));
     }
@@ -394,6 +398,7 @@ fn begin(
         phase: Phase::Preparing { wave: 0, since: now },
         proof: String::new(),
         waits: None,
+        accepted: Vec::new(),
     }
 }
 

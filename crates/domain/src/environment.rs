@@ -13,7 +13,8 @@ use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
-use crate::operation::{NewConfiguration, Operation, Phase};
+use crate::operation::{Acceptance, NewConfiguration, Operation, Phase};
+use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::VersionRef;
@@ -261,6 +262,19 @@ impl Environment {
     pub(crate) fn wait(&mut self, id: OperationId, missing: &str, at: Timestamp) {
         if let Some(operation) = self.operation.as_mut().filter(|operation| operation.id == id) {
             Arc::make_mut(operation).wait(missing, at);
+        }
+    }
+
+    /// Lets a step of the operation under way go on without evidence. Folding only.
+    pub(crate) fn accept(&mut self, id: OperationId, acceptance: Acceptance) -> Result<(), String> {
+        let at = acceptance.step;
+        let operation = self.find_under_way(id).ok_or_else(|| format!("operation {id} is not under way"))?;
+        match operation.phase {
+            Phase::Shifted { wave, step, .. } if (StepPlace { wave, step }) == at => {
+                operation.accepted.push(acceptance);
+                Ok(())
+            }
+            _ => Err(format!("operation {id} is not at step {at}")),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_judge::Obstacle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::Operation;
 use crate::run::DataFolder;
 use crate::service::{Approval, EarlierRelease, Source, Version};
+use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -179,6 +181,22 @@ pub enum Event {
         /// What is missing, for people.
         missing: String,
     },
+    /// A step may go on without evidence.
+    StepAccepted {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Which step.
+        step: StepPlace,
+        /// Despite of what; anything else stops it again.
+        despite: BTreeSet<Obstacle>,
+        /// What was known then, for people.
+        seen: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// An operation is taken back.
     OperationReverting {
         /// The operation.
@@ -314,6 +332,7 @@ impl Event {
             | Self::WavePrepared { environment, .. }
             | Self::WaveShifted { environment, .. }
             | Self::StepWaits { environment, .. }
+            | Self::StepAccepted { environment, .. }
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
@@ -365,6 +384,7 @@ impl Event {
             | Self::WavePrepared { .. }
             | Self::WaveShifted { .. }
             | Self::StepWaits { .. }
+            | Self::StepAccepted { .. }
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }
@@ -391,6 +411,7 @@ impl Event {
             Self::WavePrepared { operation, .. }
             | Self::WaveShifted { operation, .. }
             | Self::StepWaits { operation, .. }
+            | Self::StepAccepted { operation, .. }
             | Self::OperationReverting { operation, .. }
             | Self::OperationDone { operation, .. }
             | Self::OperationReverted { operation, .. } => Some(*operation),

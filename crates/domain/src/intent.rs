@@ -260,11 +260,35 @@ pub struct FailureBound {
     pub max_failures_in_10000: u32,
     /// Before this many requests no step is passed; 0 lets time alone decide, and says that nothing was proven.
     pub min_requests: u64,
+    /// What a step does that did not get them in its time.
+    #[serde(default, skip_serializing_if = "WithoutEvidence::is_wait")]
+    pub without_evidence: WithoutEvidence,
+}
+
+/// What a step does whose time is over and that had fewer requests than are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutEvidence {
+    /// It waits for them, as long as it takes. What an older release recorded meant this.
+    #[default]
+    Wait,
+    /// It asks a person, and commands that wait for the operation end with the question.
+    Ask,
+    /// It goes on by itself so many milliseconds after its time.
+    GoOnAfter(u64),
+}
+
+impl WithoutEvidence {
+    /// Tells whether it is what an older release meant.
+    #[must_use]
+    pub fn is_wait(&self) -> bool {
+        *self == Self::Wait
+    }
 }
 
 impl Default for FailureBound {
     fn default() -> Self {
-        Self { max_failures_in_10000: 100, min_requests: 0 }
+        Self { max_failures_in_10000: 100, min_requests: 0, without_evidence: WithoutEvidence::Wait }
     }
 }
 
@@ -280,6 +304,9 @@ pub enum StrategyError {
     /// A bake that nobody waits for.
     #[error("a bake of more than a week")]
     Bake,
+    /// A wait for evidence that nobody waits for.
+    #[error("a wait for evidence of more than a week")]
+    WithoutEvidence,
 }
 
 impl Strategy {
@@ -327,7 +354,10 @@ impl Strategy {
         if steps.iter().any(|step| step.bake_ms > MAX_BAKE_MS) {
             return Err(StrategyError::Bake);
         }
-        Ok(())
+        match self.bound().unwrap_or_default().without_evidence {
+            WithoutEvidence::GoOnAfter(ms) if ms > MAX_BAKE_MS => Err(StrategyError::WithoutEvidence),
+            _ => Ok(()),
+        }
     }
 }
 

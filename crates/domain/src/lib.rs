@@ -40,6 +40,8 @@ pub mod routes;
 pub mod run;
 pub mod service;
 pub mod stay;
+pub mod step;
+pub mod step_place;
 pub mod time;
 pub mod variables;
 pub mod verdict;

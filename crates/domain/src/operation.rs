@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use lockstep_judge::Obstacle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
+use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::VariableChange;
 use crate::version::VersionRange;
@@ -41,6 +43,27 @@ pub struct Operation {
     /// What was missing when it was said last that a step waits for more than time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<Waits>,
+    /// Steps that went on, or may go on, without evidence, and who answers for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Acceptance>,
+}
+
+/// A step that may go on without evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acceptance {
+    /// Which step.
+    pub step: StepPlace,
+    /// Who let it go on.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Despite of what; anything else stops it again.
+    pub despite: BTreeSet<Obstacle>,
+    /// What was known then, for people.
+    pub seen: String,
+    /// Why, in the actor's words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
 }
 
 /// What a step waits for.
@@ -72,6 +95,12 @@ impl Operation {
         if let Phase::Shifted { wave, step, .. } = self.phase {
             self.waits = Some(Waits { wave, step, missing: missing.to_owned(), at });
         }
+    }
+
+    /// Finds who lets a step go on despite of some obstacles.
+    #[must_use]
+    pub fn acceptance(&self, at: StepPlace, despite: &BTreeSet<Obstacle>) -> Option<&Acceptance> {
+        self.accepted.iter().rev().find(|it| it.step == at && it.despite.is_superset(despite))
     }
 
     /// Adds what let a wave pass. Folding only.

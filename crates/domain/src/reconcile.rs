@@ -17,8 +17,9 @@ use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
 use crate::run::ReplaceAfter;
 use crate::stay;
+use crate::step::{Standing, baking_since, goes_on_at, standing};
+use crate::step_place::StepPlace;
 use crate::time::Timestamp;
-use crate::verdict::{Verdict, judge};
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -101,7 +102,8 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let operations = environment.under_way().filter_map(|operation| match operation.phase {
         Phase::Shifted { wave, step, since } => {
             let step = operation.plan.steps_of(wave).get(step).copied()?;
-            Some(baking_since(observed, operation, wave, since).plus_ms(step.bake_ms))
+            let bake = baking_since(observed, operation, wave, since).plus_ms(step.bake_ms);
+            Some(if bake > now { bake } else { goes_on_at(operation, observed).unwrap_or(bake) })
         }
         Phase::Preparing { since, .. } => {
             Some(since.plus_ms(patience_ms(look.world, environment, operation)))
@@ -227,9 +229,7 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     let Look { environment, observed, now, .. } = look;
     match &operation.phase {
         Phase::Preparing { wave, since } => prepare(look, operation, *wave, *since),
-        Phase::Shifted { wave, step, since } => {
-            watch(environment, operation, observed, At { wave: *wave, step: *step, since: *since, now })
-        }
+        Phase::Shifted { .. } => watch(environment, operation, observed, now),
         Phase::Reverting { .. } => match observed.tables {
             Tables::Applied => reverted(operation, now),
             Tables::Pending => vec![],
@@ -342,55 +342,54 @@ fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<Caus
     Some(Cause::of(arm, fault, format!("{arm} did not become healthy: {reason}")))
 }
 
-#[derive(Clone, Copy)]
-struct At {
-    wave: usize,
-    step: usize,
-    since: Timestamp,
+fn watch(
+    environment: &Environment,
+    operation: &Operation,
+    observed: &Observed,
     now: Timestamp,
-}
-
-fn watch(environment: &Environment, operation: &Operation, observed: &Observed, at: At) -> Vec<Event> {
-    let steps = operation.plan.steps_of(at.wave);
-    let Some(step) = steps.get(at.step) else { return done(environment, operation, String::new()) };
-    let left_ms = left_ms(baking_since(observed, operation, at.wave, at.since), at.now, step.bake_ms);
-    let (mut reasons, mut failed, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-    for part in operation.plan.moves_of(at.wave) {
-        match verdict_on(operation, part, observed, left_ms) {
-            Verdict::Fail { why } => failed.extend(part.to_arm().map(|arm| blame(observed, &arm, why))),
-            Verdict::None { missing: more } => missing.push(more),
-            Verdict::Pass { why } => reasons.push(why),
-        }
-    }
+) -> Vec<Event> {
+    let Some(standing) = standing(operation, observed, now) else {
+        return done(environment, operation, String::new());
+    };
+    let failed = standing.failed.iter().map(|(arm, why)| blame(observed, arm, why.clone()));
     if let Some(cause) = Cause::all(failed) {
         return vec![revert(operation, cause)];
     }
-    if left_ms > 0 || observed.tables == Tables::Pending {
+    if standing.left_ms > 0 || observed.tables == Tables::Pending {
         return vec![];
     }
-    if !missing.is_empty() {
-        return waits(operation, &at, missing.join("; "));
+    let Some(unproven) = let_through(operation, &standing) else {
+        let enough = standing.waited_enough(operation);
+        return enough.map_or_else(|| waits(operation, &standing, now), |event| vec![event]);
+    };
+    let reason = standing.passed.iter().chain(&unproven).map(String::as_str).collect::<Vec<_>>().join("; ");
+    let StepPlace { wave, step } = standing.place;
+    if step + 1 < operation.plan.steps_of(wave).len() {
+        return vec![shift(operation, wave, step + 1, reason)];
     }
-    if at.step + 1 < steps.len() {
-        return vec![shift(operation, at.wave, at.step + 1, reasons.join("; "))];
-    }
-    if at.wave + 1 < operation.plan.waves.len() {
+    if wave + 1 < operation.plan.waves.len() {
         return vec![Event::WavePrepared {
             operation: operation.id,
             environment: operation.environment.clone(),
-            wave: at.wave + 1,
-            proof: reasons.join("; "),
+            wave: wave + 1,
+            proof: reason,
         }];
     }
-    done(environment, operation, reasons.join("; "))
+    done(environment, operation, reason)
+}
+
+/// Says what lets those of its versions pass of which nothing can be said; `None` when nothing does.
+fn let_through(operation: &Operation, standing: &Standing) -> Option<Vec<String>> {
+    if standing.unproven.is_empty() { Some(Vec::new()) } else { standing.let_through(operation) }
 }
 
 /// Says that a step waits for more than time, unless that was said; anew when it comes to be something else.
-fn waits(operation: &Operation, at: &At, missing: String) -> Vec<Event> {
-    let said = operation.waits.as_ref().filter(|said| (said.wave, said.step) == (at.wave, at.step));
-    let is_known = said.is_some_and(|said| {
-        at.now.since_ms(said.at) < SAY_AGAIN_MS || words(&said.missing).eq(words(&missing))
-    });
+fn waits(operation: &Operation, standing: &Standing, now: Timestamp) -> Vec<Event> {
+    let missing = standing.waits(operation);
+    let StepPlace { wave, step } = standing.place;
+    let said = operation.waits.as_ref().filter(|said| (said.wave, said.step) == (wave, step));
+    let is_known = said
+        .is_some_and(|said| now.since_ms(said.at) < SAY_AGAIN_MS || words(&said.missing).eq(words(&missing)));
     let waits =
         || Event::StepWaits { operation: operation.id, environment: operation.environment.clone(), missing };
     (!is_known).then(waits).into_iter().collect()
@@ -415,52 +414,17 @@ fn blame(observed: &Observed, arm: &Arm, why: String) -> Cause {
     Cause::of(arm, excuse.copied().unwrap_or(Fault::Verdict), why)
 }
 
-fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: u64) -> Verdict {
-    let Some(new) = part.to_arm() else {
-        return Verdict::Pass { why: format!("{} taken out", part.service) };
-    };
-    if operation.plan.strategy.bound().is_none() {
-        return Verdict::Pass { why: format!("{new} healthy") };
-    }
-    if observed.healthy(&new) == 0 {
-        return Verdict::Fail { why: format!("{new} has no healthy instance any more") };
-    }
-    let Some(old) = part.from_arm() else {
-        return Verdict::Pass { why: format!("{new} healthy, with nothing to compare it with") };
-    };
-    match observed.trials.get(&part.service) {
-        Some(trial) => judge(trial, &new, &old, left_ms),
-        None => Verdict::None { missing: format!("{new}: nothing was counted yet") },
-    }
-}
-
 /// Says what an operation waits for that time alone does not bring: what the verdicts on its versions miss.
 #[must_use]
 pub fn waits_for(look: Look<'_>) -> Vec<String> {
-    let Look { environment, observed, now, .. } = look;
-    let Some(operation) = &environment.operation else { return Vec::new() };
-    let Phase::Shifted { wave, step, since } = operation.phase else { return Vec::new() };
-    let Some(step) = operation.plan.steps_of(wave).get(step).copied() else { return Vec::new() };
-    let left_ms = left_ms(baking_since(observed, operation, wave, since), now, step.bake_ms);
-    let verdicts =
-        operation.plan.moves_of(wave).iter().map(|part| verdict_on(operation, part, observed, left_ms));
-    let missing = verdicts.filter_map(|verdict| match verdict {
-        Verdict::None { missing } => Some(missing),
-        _ => None,
-    });
-    missing.collect()
-}
-
-/// How much of a bake is left.
-fn left_ms(since: Timestamp, now: Timestamp, bake_ms: u64) -> u64 {
-    bake_ms.saturating_sub(now.since_ms(since))
-}
-
-/// A step bakes from when all services of its wave are counted, and not before it began.
-fn baking_since(observed: &Observed, operation: &Operation, wave: usize, since: Timestamp) -> Timestamp {
-    let moved = operation.plan.moves_of(wave).iter();
-    let counted = moved.filter_map(|part| observed.counting_since.get(&part.service).copied());
-    counted.fold(since, Timestamp::max)
+    let operation = look.environment.operation.as_ref();
+    let standing = operation.and_then(|it| Some((it, standing(it, look.observed, look.now)?)));
+    let Some((operation, standing)) = standing else { return Vec::new() };
+    match standing.left_ms {
+        _ if standing.unproven.is_empty() => Vec::new(),
+        0 => vec![standing.waits(operation)],
+        _ => standing.unproven.into_iter().map(|one| one.missing).collect(),
+    }
 }
 
 fn shift(operation: &Operation, wave: usize, step: usize, reason: String) -> Event {

@@ -1,6 +1,10 @@
 //! The verdict on a new arm: what the judge makes of what was counted of it. None is never pass.
 
-use lockstep_judge::{Bake, Evidence, Health, Look, Names, Plan, Rules, Share, decide};
+use std::collections::BTreeSet;
+
+use lockstep_judge::{
+    Bake, Evidence, Health, Look, Names, Obstacle, Plan, Rules, Share, Waiting, decide, missed,
+};
 
 use crate::instance::Arm;
 use crate::intent::FailureBound;
@@ -28,10 +32,31 @@ pub enum Verdict {
         why: String,
     },
     /// Nothing can be said yet.
-    None {
-        /// What is missing.
-        missing: String,
-    },
+    None(Unproven),
+}
+
+/// Why nothing can be said of a version, and what is known of it all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproven {
+    /// What is missing, for people.
+    pub missing: String,
+    /// The same by kind.
+    pub obstacles: BTreeSet<Obstacle>,
+    /// What is said of it if it passes all the same.
+    pub seen: String,
+}
+
+impl Unproven {
+    /// Says it of a version of which nothing was counted.
+    #[must_use]
+    pub fn uncounted(arm: &Arm) -> Self {
+        let missed = missed(&Plan::default(), &Evidence::default());
+        Self {
+            missing: format!("{arm}: nothing was counted yet"),
+            obstacles: BTreeSet::from([Obstacle::NoCounters]),
+            seen: format!("{arm}: passed, not proven: {missed}"),
+        }
+    }
 }
 
 /// Returns the rules that a strategy's bound stands for. What is above the bound and worse than the old version matters, however
@@ -57,7 +82,11 @@ pub fn judge(trial: &Trial, new: &Arm, old: &Arm, left_ms: u64) -> Verdict {
     match judgement.verdict {
         lockstep_judge::Verdict::Pass(_) => Verdict::Pass { why: format!("{new}: {said}") },
         lockstep_judge::Verdict::Fail(_) => Verdict::Fail { why: said },
-        lockstep_judge::Verdict::None(_) => Verdict::None { missing: format!("{new}: {said}") },
+        lockstep_judge::Verdict::None(waiting) => Verdict::None(Unproven {
+            missing: format!("{new}: {said}"),
+            obstacles: waiting.iter().map(Waiting::obstacle).collect(),
+            seen: format!("{new}: passed, not proven: {}", missed(&trial.plan, &trial.evidence)),
+        }),
     }
 }
 
@@ -67,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::instance::ConfigRevision;
+    use crate::intent::WithoutEvidence;
     use crate::version::VersionNumber;
 
     fn arm(minor: u64) -> Arm {
@@ -86,7 +116,11 @@ mod tests {
         judge(&Trial { plan, evidence }, &arm(1), &arm(0), 0)
     }
 
-    const BOUND: FailureBound = FailureBound { max_failures_in_10000: 100, min_requests: 20 };
+    const BOUND: FailureBound = FailureBound {
+        max_failures_in_10000: 100,
+        min_requests: 20,
+        without_evidence: WithoutEvidence::Wait,
+    };
 
     #[test]
     fn a_worse_version_fails_and_a_good_one_passes() {
@@ -96,13 +130,15 @@ mod tests {
 
     #[test]
     fn one_unlucky_request_of_twelve_takes_nothing_back() {
-        assert!(matches!(judged(BOUND, (12, 1), (110, 3)), Verdict::None { .. }));
+        assert!(matches!(judged(BOUND, (12, 1), (110, 3)), Verdict::None(_)));
     }
 
     #[test]
     fn too_few_requests_decide_nothing_and_it_is_said_how_many_are_missing() {
-        let Verdict::None { missing } = judged(BOUND, (15, 0), (150, 0)) else { panic!() };
-        assert!(missing.contains("5 more requests") && missing.contains("--accept-unproven"), "{missing}");
+        let Verdict::None(unproven) = judged(BOUND, (15, 0), (150, 0)) else { panic!() };
+        assert!(unproven.missing.contains("5 more requests"), "{unproven:?}");
+        assert_eq!(unproven.obstacles, [Obstacle::FewRequests].into());
+        assert!(unproven.seen.contains("passed, not proven: could have missed"), "{unproven:?}");
     }
 
     #[test]
@@ -114,7 +150,8 @@ mod tests {
 
     #[test]
     fn an_incident_that_hits_both_is_not_blamed_on_the_new_version() {
-        let Verdict::None { missing } = judged(BOUND, (100, 50), (900, 450)) else { panic!() };
-        assert!(missing.contains("not caused by the rollout"), "{missing}");
+        let Verdict::None(unproven) = judged(BOUND, (100, 50), (900, 450)) else { panic!() };
+        assert!(unproven.missing.contains("not caused by the rollout"), "{unproven:?}");
+        assert!(unproven.obstacles.contains(&Obstacle::Incident), "{unproven:?}");
     }
 }

@@ -18,14 +18,14 @@ use crate::gateway::GatewayIdentity;
 use crate::intent::Leaving;
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
-use crate::operation::{Move, Operation, Phase};
+use crate::operation::{Acceptance, Move, Operation, Phase};
 use crate::service::{Service, Version};
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 3;
+pub const WORLD_FORMAT: u32 = 4;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -244,6 +244,11 @@ impl World {
             Event::StepWaits { operation, missing, .. } => {
                 environment.wait(*operation, missing, at);
                 Ok(())
+            }
+            Event::StepAccepted { operation, step, despite, seen, reason, .. } => {
+                let (by, despite) = (recorded.actor.clone(), despite.clone());
+                let (step, seen, reason) = (*step, seen.clone(), reason.clone());
+                environment.accept(*operation, Acceptance { step, by, at, despite, seen, reason })
             }
             Event::OperationReverting { operation, cause, blamed, .. } => {
                 let (cause, blamed) = (cause.clone(), blamed.clone());

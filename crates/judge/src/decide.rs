@@ -67,6 +67,12 @@ pub fn decide(plan: &Plan, evidence: &Evidence, look: &Look) -> Judgement {
     Judgement { verdict, evidence: to_one(judged.ln_evidence), notes: judged.notes() }
 }
 
+/// Returns what a pass could miss that rests on nothing but what was seen so far.
+#[must_use]
+pub fn missed(plan: &Plan, evidence: &Evidence) -> Missed {
+    Judged::new(plan, evidence).missed()
+}
+
 /// The plan and the evidence with what both follow from.
 struct Judged<'a> {
     plan: &'a Plan,

@@ -11,6 +11,7 @@ pub mod forecast;
 mod latency;
 mod likelihood;
 mod missing;
+pub mod obstacle;
 pub mod quantity;
 pub mod replay;
 pub mod rules;
@@ -22,13 +23,14 @@ mod upper;
 pub mod verdict;
 
 pub use counts::{Answers, Counts, Interval, Pair, Reading, RouteClass, Split};
-pub use decide::{Bake, Health, Look, decide};
+pub use decide::{Bake, Health, Look, decide, missed};
 pub use evidence::Evidence;
 pub use forecast::{Forecast, Traffic, forecast, usual_regressions};
 pub use latency::latency_bounds;
+pub use obstacle::{Obstacle, ObstacleError};
 pub use quantity::{Share, Times, Weight};
 pub use rules::{Plan, Rules, RulesError};
-pub use sentence::Names;
+pub use sentence::{Names, duration};
 pub use status::StatusClass;
 pub use verdict::{
     Beside, Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting,

@@ -7,9 +7,6 @@ use crate::verdict::{
     Beside, Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting,
 };
 
-/// The flag that lets a rollout go on without evidence.
-const ACCEPT: &str = "--accept-unproven";
-
 /// What the versions are called in sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Names<'a> {
@@ -30,15 +27,11 @@ impl Judgement {
             Verdict::Fail(faults) => {
                 faults.iter().map(|fault| fault.sentence(names)).collect::<Vec<_>>().join("; ")
             }
-            Verdict::None(waiting) => none(waiting, names),
+            Verdict::None(waiting) => {
+                waiting.iter().map(|one| one.sentence(names)).collect::<Vec<_>>().join("; ")
+            }
         }
     }
-}
-
-/// All that is waited for, and the way out at the end.
-fn none(waiting: &[Waiting], names: &Names<'_>) -> String {
-    let all: Vec<_> = waiting.iter().map(|one| one.sentence(names)).collect();
-    format!("{}, or ask for `{ACCEPT}`", all.join("; "))
 }
 
 impl Proof {
@@ -214,7 +207,8 @@ fn more(missing: Missing, what: &str) -> String {
 }
 
 /// Writes a duration in its largest unit, as people say it.
-pub(crate) fn duration(ms: u64) -> String {
+#[must_use]
+pub fn duration(ms: u64) -> String {
     const UNITS: [(u64, &str); 4] =
         [(86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")];
     let unit =

@@ -1,6 +1,7 @@
 //! Since when instances are in their state, and since when nobody sends requests to them, by this server's own clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 
 use lockstep_domain::{Instance, InstanceId, InstanceState, Timestamp};
 
@@ -38,11 +39,22 @@ impl Instances {
             let first_seen = instance.since.min(now);
             let (state, since) =
                 self.seen.entry(instance.id.clone()).or_insert_with(|| (instance.state.clone(), first_seen));
-            if std::mem::discriminant(state) != std::mem::discriminant(&instance.state) {
+            if discriminant(state) != discriminant(&instance.state) {
                 *since = now;
             }
             *state = instance.state.clone();
             instance.since = *since;
+        }
+    }
+
+    /// Sets every `since` as [`Self::restamp`] would, and remembers nothing.
+    pub(crate) fn stamp(&self, instances: &mut [Instance], now: Timestamp) {
+        for instance in instances {
+            instance.since = match self.seen.get(&instance.id) {
+                Some((state, since)) if discriminant(state) == discriminant(&instance.state) => *since,
+                Some(_) => now,
+                None => instance.since.min(now),
+            };
         }
     }
 

@@ -52,6 +52,12 @@ impl Registry {
         self.with(environment, |live| live.observe(instances, now))
     }
 
+    /// Returns what was observed when it was looked last, with what drivers say of the instances now; for whoever only asks.
+    #[must_use]
+    pub fn seen(&self, environment: &EnvironmentName, instances: Vec<Instance>, now: Timestamp) -> Observed {
+        self.with(environment, |live| live.seen(instances, now))
+    }
+
     /// Returns how many answers of an arm took how long to begin, by the classes of `watch::latency_bound_ms`.
     pub fn latencies(&self, environment: &EnvironmentName, arm: &Arm) -> [u64; LATENCY_CLASSES] {
         self.with(environment, |live| live.latencies(arm))

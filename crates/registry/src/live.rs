@@ -81,17 +81,27 @@ impl Live {
         self.told.show(&mut instances);
         self.instances.restamp(&mut instances, now);
         self.troubles.look(&instances, now);
-        let tables = self.applied();
-        if tables == Tables::Applied {
+        if self.applied() == Tables::Applied {
             self.instances.note_routes(&self.routed(), now);
         }
+        self.observed(instances)
+    }
+
+    /// Returns what was observed when it was looked last, with what drivers say of the instances now. Notes nothing.
+    pub(crate) fn seen(&self, mut instances: Vec<Instance>, now: Timestamp) -> Observed {
+        self.told.show(&mut instances);
+        self.instances.stamp(&mut instances, now);
+        self.observed(instances)
+    }
+
+    fn observed(&self, instances: Vec<Instance>) -> Observed {
         Observed {
             instances,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
             steady_since: self.instances.steady(),
             troubles: self.troubles.seen(),
-            tables,
+            tables: self.applied(),
             watched: self.watched.totals(),
             trials: BTreeMap::new(),
             counting_since: self.counting.since(),
@@ -432,6 +442,20 @@ mod tests {
         assert_eq!(seen(&mut live, 7_500, 1, 8_000), 8_000, "it was unhealthy, and nobody saw it");
         let unhealthy = InstanceState::Unhealthy { reason: "slow".into() };
         assert!(live.observe(vec![instance(unhealthy)], Timestamp(8_500)).steady_since.is_empty());
+    }
+
+    #[test]
+    fn whoever_only_asks_changes_nothing() {
+        let mut live = Live::default();
+        live.publish(table(1), at(1_000));
+        live.told.tell(&instance(InstanceState::Healthy).id);
+        let before = live.observe(vec![instance(InstanceState::Healthy)], Timestamp(1_000));
+        assert_eq!(live.seen(vec![instance(InstanceState::Healthy)], Timestamp(1_500)), before);
+        let failed = InstanceState::failed("gone", lockstep_domain::fault::Fault::Crash);
+        assert_eq!(live.seen(vec![instance(failed)], Timestamp(1_600)).instances[0].since, Timestamp(1_600));
+        assert!(live.seen(vec![], Timestamp(1_700)).instances.is_empty());
+        assert!(live.told.contains(&instance(InstanceState::Healthy).id));
+        assert_eq!(live.observe(vec![instance(InstanceState::Healthy)], Timestamp(2_000)), before);
     }
 
     #[test]

@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse as _, Response};
 use lockstep_api::types::{
-    AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest, ConfigurationView,
-    CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RevokeRequest, Revoked,
-    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
+    ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
+    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
+    LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
+    RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
+    StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -342,6 +343,15 @@ pub(crate) async fn operations(State(control): App) -> Json<Vec<Operation>> {
 
 pub(crate) async fn operation(State(control): App, At(id): At<OperationId>) -> Answer<Operation> {
     Ok(Json(control.operation(id)?))
+}
+
+pub(crate) async fn accept(
+    State(control): App,
+    By(actor): By,
+    At(id): At<OperationId>,
+    Body(body): Body<AcceptRequest>,
+) -> Answer<Operation> {
+    Ok(Json(control.accept(&actor, id, &body)?))
 }
 
 pub(crate) async fn verify_journal(State(control): App) -> Answer<JournalReport> {

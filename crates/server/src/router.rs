@@ -76,6 +76,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/instances/{instance}/log", get(lines::instance_log)),
         ("/operations", get(handlers::operations)),
         ("/operations/{operation}", get(handlers::operation)),
+        ("/operations/{operation}/accept", post(handlers::accept)),
         ("/operations/{operation}/events", get(watch::operation)),
         ("/journal/verify", get(handlers::verify_journal)),
         ("/journal/export", get(lines::export_journal)),

@@ -117,6 +117,8 @@ mod tests {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
+            // An answer that comes before its request is none.
+            assert_ne!(stream.read(&mut [0; 1_024]).unwrap(), 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\ndata").unwrap();
             // Until the client has left.
             let _ = stream.read_to_end(&mut Vec::new());

@@ -60,8 +60,20 @@ fn baseline_row(baseline: &BaselineView, style: &Style) -> [String; 6] {
         baseline.actor.clone().unwrap_or_default(),
         baseline.intent.clone().unwrap_or_else(|| "the empty beginning".into()),
         changes.join(", "),
-        baseline.reason.clone().unwrap_or_default(),
+        reason(baseline),
     ]
+}
+
+/// Why it was wanted, and who answers for what was not proven.
+fn reason(baseline: &BaselineView) -> String {
+    let accepted = baseline.accepted.iter().map(|accepted| {
+        let why = if accepted.reason.is_empty() { "" } else { ": " };
+        format!(
+            "step {} accepted by {}{why}{} ({})",
+            accepted.step, accepted.by, accepted.reason, accepted.seen
+        )
+    });
+    baseline.reason.iter().cloned().chain(accepted).collect::<Vec<_>>().join("; ")
 }
 
 fn reverted_row(operation: &Operation, style: &Style) -> [String; 6] {

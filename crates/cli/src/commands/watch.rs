@@ -1,5 +1,7 @@
 //! `lockstep watch`: follow an operation from its first event to its end.
 
+use std::ops::ControlFlow;
+
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{Operation, OperationId, Recorded};
 
@@ -32,6 +34,7 @@ impl Args {
             if written.is_ok() {
                 written = write(ctx, recorded, &operation);
             }
+            ControlFlow::Continue(())
         })?;
         written?;
         match (&operation.phase, ctx.out.format) {

@@ -1,5 +1,8 @@
 //! Waiting for an operation, and its events in words.
 
+use std::ops::ControlFlow;
+
+use lockstep_domain::intent::WithoutEvidence;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::FULL_WEIGHT;
 use lockstep_domain::{Event, Operation, OperationId, Plan, Recorded};
@@ -9,23 +12,25 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::parse::share::percent;
 
-/// Follows an operation until it is over. Every event is given to `each` once and in order, from the first.
+/// Follows an operation until it is over, or `each` wants no more. Every event is given to it once and in order, from the first.
 pub(crate) fn until_over(
     ctx: &Context,
     id: OperationId,
-    mut each: impl FnMut(&Recorded),
+    mut each: impl FnMut(&Recorded) -> ControlFlow<()>,
 ) -> Result<Operation, Failure> {
     let mut last_seq = 0;
+    let mut enough = ControlFlow::Continue(());
     let mut patience = Patience::new();
     loop {
         let watched = ctx.client.watch_operation(id, |recorded| {
             if recorded.seq > last_seq {
                 last_seq = recorded.seq;
-                each(&recorded);
+                enough = each(&recorded);
             }
+            enough
         });
         match watched.and_then(|()| ctx.client.operation(id)) {
-            Ok(operation) if operation.phase.is_settled() => return Ok(operation),
+            Ok(operation) if operation.phase.is_settled() || enough.is_break() => return Ok(operation),
             Ok(_) => patience.renew(),
             Err(error) => patience.bear(error)?,
         }
@@ -47,11 +52,21 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             Some(format!("  {}: {}{why}", wave_of(*wave), shift(plan, *wave, *step)))
         }
         Event::StepWaits { missing, .. } => Some(format!("  {missing}")),
+        Event::StepAccepted { step, seen, reason, .. } => {
+            let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            Some(format!("  step {step} goes on without evidence{why}: {seen}"))
+        }
         Event::OperationReverting { cause, .. } => Some(format!("  taking it back: {cause}")),
         Event::HoldPlaced { version, hold, .. } => Some(format!("  {version} is held: {}", hold.reason)),
         Event::StageChanged { version, from, to, .. } => Some(format!("  {version}: {from} -> {to}")),
         _ => None,
     }
+}
+
+/// Tells whether an event is a question to a person, so that whoever waits for the operation waits no longer.
+pub(crate) fn asks(event: &Event, plan: &Plan) -> bool {
+    let asks = plan.strategy.bound().is_some_and(|bound| bound.without_evidence == WithoutEvidence::Ask);
+    asks && matches!(event, Event::StepWaits { .. })
 }
 
 /// Says what an operation is waiting for after an event; `None` where nothing changed about that.

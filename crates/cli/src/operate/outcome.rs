@@ -73,6 +73,16 @@ pub(crate) fn would_be_taken_back_text(operation: &Operation) -> String {
     )
 }
 
+/// Makes the failure of waiting for an operation that asks a person.
+pub(crate) fn asks(operation: &Operation) -> Failure {
+    let Operation { id, environment, waits, .. } = operation;
+    let missing = waits.as_ref().map_or("evidence", |waits| waits.missing.as_str());
+    let detail = format!(
+        "operation {id} on {environment} goes on when it gets what it lacks, or by somebody's word: {missing}"
+    );
+    Failure::new(Exit::Refused, detail).hint(format!("`lockstep watch {id}` follows it"))
+}
+
 /// Makes the failure of an operation that was taken back.
 pub(crate) fn taken_back(operation: &Operation) -> Failure {
     let Operation { id, environment, intent, plan, phase, .. } = operation;

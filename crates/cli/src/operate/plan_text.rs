@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lockstep_domain::intent::Leaving;
+use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
 use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
@@ -123,7 +123,14 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
         let share = percent(bound.max_failures_in_10000);
         match bound.min_requests {
             0 => format!(", back above {share} failures"),
-            count => format!(", back above {share} failures, at least {count} requests a step"),
+            count => {
+                let without = match bound.without_evidence {
+                    WithoutEvidence::Wait => String::new(),
+                    WithoutEvidence::Ask => " or somebody's word".to_owned(),
+                    WithoutEvidence::GoOnAfter(ms) => format!(" or {} more", exact(ms)),
+                };
+                format!(", back above {share} failures, at least {count} requests a step{without}")
+            }
         }
     });
     match strategy {

@@ -1,6 +1,6 @@
 //! Options that say how new instances take over.
 
-use lockstep_domain::intent::{FailureBound, Step};
+use lockstep_domain::intent::{FailureBound, Step, WithoutEvidence};
 use lockstep_domain::{EnvironmentName, Strategy};
 
 use crate::context::Context;
@@ -41,9 +41,23 @@ pub(crate) struct StrategyOptions {
     /// Requests that must be seen before a step is passed; without them it waits (for a canary or blue-green).
     #[arg(long, value_name = "COUNT", conflicts_with = "accept_unproven")]
     min_requests: Option<u64>,
-    /// Let time alone pass a step for which there were too few requests; the history says for ever that nothing was proven.
+    /// Let time alone pass a step for which there were too few requests; it is recorded for ever that nothing was proven.
     #[arg(long)]
     accept_unproven: bool,
+    /// What a step does whose time is over and that had too few requests: `wait`, `ask`, or go on after a time such as 30m (for a canary or blue-green) [default: as the environment has it, else wait].
+    #[arg(long, value_name = "WHAT", value_parser = without_evidence, conflicts_with = "accept_unproven")]
+    without_evidence: Option<WithoutEvidence>,
+}
+
+/// Reads `wait`, `ask` or a duration.
+fn without_evidence(text: &str) -> Result<WithoutEvidence, String> {
+    match text {
+        "wait" => Ok(WithoutEvidence::Wait),
+        "ask" => Ok(WithoutEvidence::Ask),
+        text => duration::milliseconds(text)
+            .map(WithoutEvidence::GoOnAfter)
+            .map_err(|error| format!("expected `wait`, `ask` or a duration: {error}")),
+    }
 }
 
 impl StrategyOptions {
@@ -80,7 +94,8 @@ impl StrategyOptions {
 
     /// Tells whether something was typed that only means something where requests are watched.
     fn watches(&self) -> bool {
-        let numbers = self.max_failures.is_some() || self.min_requests.is_some();
+        let numbers =
+            self.max_failures.is_some() || self.min_requests.is_some() || self.without_evidence.is_some();
         self.bake.is_some() || numbers || self.accept_unproven
     }
 
@@ -110,7 +125,8 @@ impl StrategyOptions {
                 Strategy::Canary { steps: self.steps_over(usual), bound: self.bound_over(usual) }
             }
             (None, Strategy::AllAtOnce) => {
-                let options = "--bake, --max-failures, --min-requests and --accept-unproven";
+                let options =
+                    "--bake, --max-failures, --min-requests, --without-evidence and --accept-unproven";
                 return Err(Failure::usage(format!("{options} belong to a strategy that is watched"))
                     .hint("add --strategy canary or --strategy blue-green"));
             }
@@ -147,6 +163,7 @@ impl StrategyOptions {
         FailureBound {
             max_failures_in_10000: self.max_failures.unwrap_or(usual.max_failures_in_10000),
             min_requests: if self.accept_unproven { 0 } else { min_requests },
+            without_evidence: self.without_evidence.unwrap_or(usual.without_evidence),
         }
     }
 }
@@ -178,7 +195,8 @@ mod tests {
 
     #[test]
     fn one_thing_that_is_typed_changes_that_thing_alone() {
-        let bound = FailureBound { max_failures_in_10000: 10, min_requests: 40 };
+        let without_evidence = WithoutEvidence::GoOnAfter(1_800_000);
+        let bound = FailureBound { max_failures_in_10000: 10, min_requests: 40, without_evidence };
         let step = |weight, bake_ms| Step { weight, bake_ms };
         let usual = Strategy::Canary { steps: vec![step(100, 5_000), step(10_000, 9_000)], bound };
         let over = |options: StrategyOptions| options.over(&usual).unwrap();
@@ -189,10 +207,26 @@ mod tests {
         assert_eq!(other_steps, Strategy::Canary { steps: vec![step(10_000, 9_000)], bound });
         let unproven = over(StrategyOptions { accept_unproven: true, ..none() });
         assert_eq!(unproven.bound(), Some(FailureBound { min_requests: 0, ..bound }));
+        let asks = over(StrategyOptions { without_evidence: Some(WithoutEvidence::Ask), ..none() });
+        assert_eq!(asks.bound(), Some(FailureBound { without_evidence: WithoutEvidence::Ask, ..bound }));
         let blue_green = over(StrategyOptions { strategy: Some(StrategyKind::BlueGreen), ..none() });
         assert_eq!(blue_green, Strategy::BlueGreen { bake_ms: 9_000, bound });
         let at_once = over(StrategyOptions { strategy: Some(StrategyKind::AllAtOnce), ..none() });
         assert_eq!(at_once, Strategy::AllAtOnce);
+    }
+
+    #[test]
+    fn what_a_step_does_without_evidence_is_a_word_or_a_time() {
+        let read = |text: &str| without_evidence(text).ok();
+        assert_eq!(read("wait"), Some(WithoutEvidence::Wait));
+        assert_eq!(read("ask"), Some(WithoutEvidence::Ask));
+        assert_eq!(read("30m"), Some(WithoutEvidence::GoOnAfter(30 * 60_000)));
+        assert_eq!(read("never"), None);
+        let week_and_more = Some(WithoutEvidence::GoOnAfter(8 * 24 * 3_600_000));
+        let strategy = Some(StrategyKind::Canary);
+        let options =
+            StrategyOptions { strategy, without_evidence: week_and_more, ..StrategyOptions::default() };
+        assert!(options.alone().is_err());
     }
 
     #[test]
@@ -202,6 +236,7 @@ mod tests {
         let refused = [
             StrategyOptions { bake: Some(1), ..usual() },
             StrategyOptions { accept_unproven: true, ..usual() },
+            StrategyOptions { without_evidence: Some(WithoutEvidence::Ask), ..usual() },
             StrategyOptions { strategy: all_at_once, bake: Some(1), ..usual() },
             StrategyOptions { strategy: all_at_once, steps: Some(vec![10_000]), ..usual() },
             StrategyOptions { strategy: Some(StrategyKind::BlueGreen), steps: Some(vec![10_000]), ..usual() },

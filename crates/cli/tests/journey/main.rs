@@ -82,12 +82,31 @@ fn a_version_goes_from_git_to_production_and_back() {
     place.run(&[&canary[..], &["--no-wait"]].concat());
     let begun = Instant::now();
     let mut waits = String::new();
-    while !waits.contains("waits: ") && begun.elapsed() < Duration::from_secs(60) {
+    while !waits.contains("--despite few-requests") && begun.elapsed() < Duration::from_secs(60) {
         waits = place.run(&["status", "production"]);
     }
-    assert!(waits.contains("100 more requests") && waits.contains("--accept-unproven"), "{waits}");
+    assert!(waits.contains("100 more requests") && waits.contains("--despite few-requests"), "{waits}");
     place.run(&["undo", "production"]);
-    let unproven = place.run(&[&canary[..], &["--accept-unproven"]].concat());
+
+    // Who asks is told what to type, and who answers stands in the record.
+    let asked = place.fail(&[&canary[..], &["--without-evidence", "ask"]].concat(), 3);
+    assert!(asked.contains("may it go on? lockstep accept"), "{asked}");
+    let id = place.json(&["status", "production"])["operation"]["id"].to_string();
+    let accept = ["accept", &id, "--despite", "few-requests", "--reason", "nobody is there", "--step"];
+    let moved = place.fail(&[&accept[..], &["1.2"]].concat(), 6);
+    assert!(moved.contains("is at step 1.1 now"), "{moved}");
+    let accepted = place.run(&[&accept[..], &["1.1"]].concat());
+    assert!(accepted.contains("could have missed"), "{accepted}");
+    while place.json(&["status", "production"])["operation"]["phase"]["step"] != 1 {}
+    while !place.run(&["status", "production"]).contains("--step 1.2") {}
+    place.run(&[&accept[..], &["1.2"]].concat());
+    place.run(&["watch", &id]);
+    let history = place.json(&["history", "production"]);
+    assert_eq!(history["baselines"][0]["accepted"].as_array().unwrap().len(), 2, "{history}");
+    assert!(history["baselines"][0]["proof"].as_str().unwrap().contains("nobody is there"), "{history}");
+    place.run(&["rollback", "production", "--to", "1"]);
+
+    let unproven = place.run(&[&canary[..], &["--accept-unproven", "--release-holds"]].concat());
     assert!(unproven.contains("go back: lockstep undo production"), "{unproven}");
     assert_eq!(place.get("production"), "two plain");
 
@@ -119,12 +138,12 @@ fn a_version_goes_from_git_to_production_and_back() {
 
     // What was done can be read.
     let history = place.json(&["history", "production"]);
-    assert_eq!(at(&history, "/baselines").as_array().unwrap().len(), 7, "{history:#}");
-    assert_eq!(at(&history, "/baselines/0/number"), 6);
-    let diff = place.run(&["diff", "production", "2", "3"]);
+    assert_eq!(at(&history, "/baselines").as_array().unwrap().len(), 9, "{history:#}");
+    assert_eq!(at(&history, "/baselines/0/number"), 8);
+    let diff = place.run(&["diff", "production", "4", "5"]);
     assert!(diff.contains("GREETING: not set -> loud"), "{diff}");
     let status = place.run(&["status", "production"]);
-    assert!(status.contains("baseline 6") && status.contains("1 of 1"), "{status}");
+    assert!(status.contains("baseline 8") && status.contains("1 of 1"), "{status}");
     let shown = place.run(&["show", &two]);
     assert!(shown.contains("say two") && shown.contains("unit green"), "{shown}");
     assert!(place.run(&["journal", "verify"]).contains("as they were written"));

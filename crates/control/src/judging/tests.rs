@@ -39,7 +39,7 @@ fn what_is_counted_is_taken_in_once() {
     for at in [2_100, 3_200, 4_300] {
         kept.take(&counted, false, Timestamp(at));
     }
-    assert!(matches!(verdict(&kept), Verdict::None { missing } if missing.contains("5 more requests")));
+    assert!(matches!(verdict(&kept), Verdict::None(it) if it.missing.contains("5 more requests")));
     kept.take(&totals(1_000, counts(20, 0), counts(300, 0)), false, Timestamp(5_400));
     assert!(matches!(verdict(&kept), Verdict::Pass { .. }), "{:?}", verdict(&kept));
 }
@@ -68,7 +68,7 @@ fn silence_passes_nothing() {
     for at in [13_000, 24_000] {
         kept.take(&ByWeight::new(), true, Timestamp(at));
     }
-    assert!(matches!(verdict(&kept), Verdict::None { missing } if missing.contains("silent")));
+    assert!(matches!(verdict(&kept), Verdict::None(it) if it.missing.contains("silent")));
 }
 
 #[test]

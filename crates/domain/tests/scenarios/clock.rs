@@ -19,7 +19,7 @@ fn rollout(skipped: Option<usize>) -> Vec<(String, usize)> {
     settings.warm_ms = 100;
     stage.record(Event::EnvironmentChanged { environment: staging, settings });
     let steps = [5_000, 10_000].map(|weight| Step { weight, bake_ms: 150 }).to_vec();
-    let bound = FailureBound { max_failures_in_10000: 10_000, min_requests: 0 };
+    let bound = FailureBound { max_failures_in_10000: 10_000, min_requests: 0, ..FailureBound::default() };
     let id = stage.begin("staging", &deploy(&["orders@1.1.0"]), Some(&Strategy::Canary { steps, bound }));
     let look = |round| {
         if skipped == Some(round) {

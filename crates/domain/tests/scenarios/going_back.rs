@@ -152,7 +152,7 @@ fn all_that_fail_in_one_look_are_held_and_what_a_person_takes_back_is_not() {
     let step = |weight| Step { weight, bake_ms: 100 };
     let canary = Strategy::Canary {
         steps: vec![step(1_000), step(10_000)],
-        bound: FailureBound { max_failures_in_10000: 100, min_requests: 20 },
+        bound: FailureBound { max_failures_in_10000: 100, min_requests: 20, ..FailureBound::default() },
     };
     let id = stage.begin("staging", &both(), Some(&canary));
     (0..3).for_each(|_| stage.step("staging"));

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a value that is not there is a failed test")]
 
+mod accepting;
 mod beside;
 mod clock;
 mod compatibility;

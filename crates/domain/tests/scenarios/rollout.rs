@@ -10,7 +10,7 @@ fn canary(bake_ms: u64) -> Strategy {
     let step = |weight| Step { weight, bake_ms };
     Strategy::Canary {
         steps: vec![step(1_000), step(5_000), step(10_000)],
-        bound: FailureBound { max_failures_in_10000: 100, min_requests: 20 },
+        bound: FailureBound { max_failures_in_10000: 100, min_requests: 20, ..FailureBound::default() },
     }
 }
 

@@ -177,6 +177,7 @@ impl Stage {
             phase: Phase::Preparing { wave: 0, since: self.now },
             proof: String::new(),
             waits: None,
+            accepted: Vec::new(),
         };
         let id = operation.id;
         self.traffic.clear();

@@ -113,6 +113,7 @@ impl Ledger {
             phase: Phase::Preparing { wave: 0, since: now },
             proof: String::new(),
             waits: None,
+            accepted: Vec::new(),
         };
         let id = operation.id;
         before.push(Event::OperationBegun { operation: Box::new(operation) });

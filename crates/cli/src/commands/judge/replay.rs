@@ -164,20 +164,10 @@ impl Change {
             interval,
             after_ms,
             verdict: judgement.verdict.name(),
-            sentence: sentence(&judgement, &names),
+            sentence: judgement.sentence(&names),
             notes: judgement.notes.iter().map(|note| note.sentence(&names)).collect(),
             judgement,
         }
-    }
-}
-
-/// The sentence of a rollout, without the way out that only a rollout has.
-fn sentence(judgement: &Judgement, names: &Names<'_>) -> String {
-    match &judgement.verdict {
-        Verdict::None(waiting) => {
-            waiting.iter().map(|one| one.sentence(names)).collect::<Vec<_>>().join("; ")
-        }
-        Verdict::Pass(_) | Verdict::Fail(_) => judgement.sentence(names),
     }
 }
 
