@@ -1,8 +1,8 @@
 //! GraphQL contracts: schemas in SDL, whole or partial, in one file or many.
 //!
 //! Compared by what operations may ask and what answers may hold. When the operations of consumers are given, only
-//! what they use can break. Descriptions, the order of declarations, and directives applied to the schema (but for
-//! `@deprecated` and `@oneOf`) are not compared.
+//! what they use can break. Descriptions and the order of declarations are not compared, nor are directives applied to the schema but
+//! for `@deprecated`, `@oneOf`, and those known to matter, which must be the same.
 
 mod ast;
 mod compare;
@@ -11,7 +11,9 @@ mod lexer;
 mod parser;
 mod rules;
 mod schema;
+pub(crate) mod specification;
 mod usage;
+mod valid;
 mod whole;
 mod witness;
 

@@ -46,6 +46,16 @@ fn location(change: &Change) -> Option<String> {
     change.new.as_ref().or(change.old.as_ref()).map(ToString::to_string)
 }
 
+/// What a witness is: an operation of GraphQL whose answer surprises is still taken.
+pub(crate) fn witness_title(change: &Change) -> &'static str {
+    let is_operation = change.witness.as_ref().is_some_and(|witness| witness.get("operation").is_some());
+    if is_operation && change.flow == Flow::Response {
+        "was fine, is answered otherwise now"
+    } else {
+        "was fine, fails now"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

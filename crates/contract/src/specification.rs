@@ -49,5 +49,7 @@ pub(crate) use fields;
 
 /// All fields of all formats.
 pub fn all() -> impl Iterator<Item = &'static Field> {
-    crate::openapi::specification::all().chain(crate::protobuf::specification::all())
+    crate::openapi::specification::all()
+        .chain(crate::protobuf::specification::all())
+        .chain(crate::graphql::specification::ALL)
 }

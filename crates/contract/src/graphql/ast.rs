@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::specification::KNOWN_TO_MATTER;
+
 /// A reference to a type: its name and what is wrapped around it, from the outside in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TypeRef {
@@ -63,6 +65,20 @@ pub(super) struct Directive {
     pub(super) arguments: Vec<(String, Value)>,
 }
 
+/// Directives that are known to matter, as written, in an order that says nothing.
+pub(super) fn marks(directives: &[Directive]) -> String {
+    let matters = |directive: &&Directive| KNOWN_TO_MATTER.contains(&directive.name.as_str());
+    let text = |directive: &Directive| {
+        let mut arguments: Vec<String> =
+            directive.arguments.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        arguments.sort_unstable();
+        format!("@{}({})", directive.name, arguments.join(", "))
+    };
+    let mut marks: Vec<String> = directives.iter().filter(matters).map(text).collect();
+    marks.sort_unstable();
+    marks.join(" ")
+}
+
 /// An argument or a field of an input object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InputValue {
@@ -70,6 +86,8 @@ pub(super) struct InputValue {
     pub(super) of: TypeRef,
     pub(super) default: Option<Value>,
     pub(super) deprecated: bool,
+    /// The directives that are known to matter, as written.
+    pub(super) marks: String,
     pub(super) line: u32,
 }
 
@@ -79,6 +97,8 @@ pub(super) struct FieldDefinition {
     pub(super) arguments: Vec<InputValue>,
     pub(super) of: TypeRef,
     pub(super) deprecated: bool,
+    /// The directives that are known to matter, as written.
+    pub(super) marks: String,
     pub(super) line: u32,
 }
 
@@ -86,6 +106,8 @@ pub(super) struct FieldDefinition {
 pub(super) struct EnumValue {
     pub(super) name: String,
     pub(super) deprecated: bool,
+    /// The directives that are known to matter, as written.
+    pub(super) marks: String,
     pub(super) line: u32,
 }
 
@@ -176,8 +198,8 @@ pub(super) enum Selection {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Definition {
-    /// Root operation types: the kind of operation, the type, and the line.
-    Schema(Vec<(String, String, u32)>),
+    /// Root operation types (the kind of operation, the type, and the line), and the directives of the whole.
+    Schema(Vec<(String, String, u32)>, Vec<Directive>),
     Type(TypeDefinition),
     Directive(DirectiveDefinition),
     Operation(Operation),

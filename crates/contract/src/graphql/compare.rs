@@ -12,9 +12,10 @@ use super::{
     inputs, rules,
     schema::{DirectiveType, Field, Position, Schema, Type},
     usage::{Use, Uses},
+    valid,
     witness::{self, Ways},
 };
-use crate::{Bump, Change, Findings, Level, Rule};
+use crate::{Bump, Change, Findings, Flow, Level, NotChecked, Rule};
 
 /// The two schemas, what is known of operations, and what has been found.
 pub(super) struct Comparer<'a> {
@@ -90,6 +91,7 @@ pub(super) fn compare(old: &Schema, new: &Schema, uses: Option<&Uses>, unused: U
         comparer.report(Difference::new(&rules::TYPE_ADDED, name, message).at(None, Some(&after.position)));
     }
     comparer.directives();
+    comparer.marks();
     comparer.findings
 }
 
@@ -112,6 +114,7 @@ impl Comparer<'_> {
     /// Reports a difference; what no known operation does is a warning at most.
     pub(super) fn report(&mut self, difference: Difference<'_>) {
         let Difference { rule, place, mut message, old, new, hurts, witness } = difference;
+        let witness = witness.filter(|witness| self.shows(rule, witness));
         let unused =
             self.uses.is_some_and(|uses| !hurts.is_empty() && !hurts.iter().any(|one| uses.contains(one)));
         if self.unused == Unused::LeftOut && (unused || hurts.is_empty() && self.is_far(rule, &place)) {
@@ -130,6 +133,42 @@ impl Comparer<'_> {
         self.findings.changes.push(change);
     }
 
+    /// Runs a witness: the old schema takes it, and the new one refuses it when the rule is about what is asked.
+    fn shows(&self, rule: &Rule, witness: &Value) -> bool {
+        let Some(operation) = witness["operation"].as_str() else { return true };
+        let is_refused = || !valid::takes(self.new, operation);
+        valid::takes(self.old, operation) && (rule.flow == Flow::Response || is_refused())
+    }
+
+    /// Directives in the schema that are known to matter must be the same on what both sides have.
+    fn marks(&mut self) {
+        let (old, new) = (self.old, self.new);
+        let added = new.marks.keys().filter(|place| !old.marks.contains_key(*place));
+        for place in old.marks.keys().chain(added) {
+            let (before, after) = (old.marks.get(place), new.marks.get(place));
+            let text = |mark: Option<&(String, Position)>| {
+                mark.map_or("nothing".to_owned(), |(text, _)| format!("`{text}`"))
+            };
+            let of = place.split('.').next().unwrap_or_default().to_owned();
+            let counts =
+                self.unused == Unused::Warning || self.uses.is_none_or(|uses| uses.contains(&Use::Type(of)));
+            if counts && text(before) != text(after) && old.has(place) && new.has(place) {
+                let reason = format!(
+                    "directives are not compared, and differ: {} before, {} now",
+                    text(before),
+                    text(after)
+                );
+                let at = |mark: Option<&(String, Position)>| mark.map(|(_, position)| position.location());
+                self.findings.not_checked.push(NotChecked {
+                    place: place.clone(),
+                    reason,
+                    old: at(before),
+                    new: at(after),
+                });
+            }
+        }
+    }
+
     /// True when a difference that hurts nobody is not even about a type that an operation meets.
     fn is_far(&self, rule: &Rule, place: &str) -> bool {
         let of = place.split(['.', '/']).next().unwrap_or_default();
@@ -145,7 +184,8 @@ impl Comparer<'_> {
                     let message = format!("there is no {kind} any more");
                     let difference = Difference::new(&rules::ROOT_REMOVED, kind, message);
                     let used = [Use::Type(before.of.clone())];
-                    self.report(difference.at(Some(&before.position), None).hurting(used));
+                    let shown = Some(witness::root(kind));
+                    self.report(difference.at(Some(&before.position), None).hurting(used).shown(shown));
                 }
                 Some(after) if after.of != before.of => {
                     let message = format!("the {kind} starts at `{}` instead of `{}`", after.of, before.of);
@@ -166,14 +206,16 @@ impl Comparer<'_> {
         let message = format!("{} `{name}` is gone", before.kind.name());
         let difference =
             Difference::new(&rules::TYPE_REMOVED, name, message).at(Some(&before.position), None);
-        self.report(difference.hurting([Use::Type(name.to_owned())]));
+        let shown = witness::named(self.ways, name, "the new schema has no such type");
+        self.report(difference.hurting([Use::Type(name.to_owned())]).shown(shown));
     }
 
     fn kind_changed(&mut self, name: &str, before: &Type, after: &Type) {
         let message = format!("`{name}` is a {} instead of a {}", after.kind.name(), before.kind.name());
         let difference = Difference::new(&rules::TYPE_KIND, name, message);
         let difference = difference.at(Some(&before.position), Some(&after.position));
-        self.report(difference.hurting([Use::Type(name.to_owned())]));
+        let shown = witness::named(self.ways, name, "the type is of another kind");
+        self.report(difference.hurting([Use::Type(name.to_owned())]).shown(shown));
     }
 
     fn types(&mut self, name: &str, before: &Type, after: &Type) {
@@ -316,7 +358,9 @@ impl Comparer<'_> {
                     let message = format!("directive `@{name}` is gone");
                     let difference = Difference::new(&rules::DIRECTIVE_REMOVED, format!("@{name}"), message);
                     let used = [Use::Directive(name.clone())];
-                    self.report(difference.at(Some(&before.position), None).hurting(used));
+                    let shown =
+                        witness::directive(self.old, name, None, "the new schema knows no such directive");
+                    self.report(difference.at(Some(&before.position), None).hurting(used).shown(shown));
                 }
             }
         }

@@ -57,6 +57,10 @@ struct Place<'a> {
     own: Use,
     holder: Use,
     shown: &'a dyn Fn(&str) -> Option<serde_json::Value>,
+    /// The same with a value of the old type, whatever it is.
+    of_type: &'a dyn Fn(&str) -> Option<serde_json::Value>,
+    /// The same without the input.
+    without: &'a dyn Fn(&str) -> Option<serde_json::Value>,
 }
 
 /// Compares the arguments of a field.
@@ -76,6 +80,8 @@ pub(super) fn compare_arguments(
             own: Use::Argument(of.to_owned(), field.to_owned(), name.to_owned()),
             holder: Use::Field(of.to_owned(), field.to_owned()),
             shown: &|outcome| witness::selection(ways, of, field, with, outcome),
+            of_type: &|outcome| witness::argument_variable(ways, (of, field, name), outcome),
+            without: &|outcome| witness::selection(ways, of, field, None, outcome),
         };
         compare(comparer, &place, old.arguments.get(name), new.arguments.get(name));
     }
@@ -92,15 +98,17 @@ pub(super) fn compare_object(comparer: &mut Comparer<'_>, of: &str, old: &Type, 
             own: Use::InputField(of.to_owned(), name.to_owned()),
             holder: Use::Type(of.to_owned()),
             shown: &|outcome| witness::input(ways, of, with, outcome),
+            of_type: &|outcome| witness::input_variable(ways, of, name, outcome),
+            without: &|outcome| witness::input(ways, of, None, outcome),
         };
         compare(comparer, &place, old.inputs.get(name), new.inputs.get(name));
     }
     if new.one_of && !old.one_of {
         let message = format!("input object `{of}` takes exactly one of its fields now");
         let difference = Difference::new(&rules::INPUT_ONE_OF, of, message);
-        comparer.report(
-            difference.at(Some(&old.position), Some(&new.position)).hurting([Use::Type(of.to_owned())]),
-        );
+        let shown = witness::several(ways, of, "the new schema takes exactly one of the fields");
+        let difference = difference.hurting([Use::Type(of.to_owned())]).shown(shown);
+        comparer.report(difference.at(Some(&old.position), Some(&new.position)));
     }
 }
 
@@ -111,13 +119,18 @@ pub(super) fn compare_directive(
     old: &DirectiveType,
     new: &DirectiveType,
 ) {
+    let schema = comparer.old;
     for argument in names(&old.arguments, &new.arguments) {
         let place = Place {
             family: &DIRECTIVE_ARGUMENTS,
             place: format!("@{name}.{argument}"),
             own: Use::DirectiveArgument(name.to_owned(), argument.to_owned()),
             holder: Use::Directive(name.to_owned()),
-            shown: &|_| None,
+            shown: &|outcome| {
+                witness::directive(schema, name, old.arguments.get(argument).map(|_| argument), outcome)
+            },
+            of_type: &|outcome| witness::directive(schema, name, Some(argument), outcome),
+            without: &|outcome| witness::directive(schema, name, None, outcome),
         };
         compare(comparer, &place, old.arguments.get(argument), new.arguments.get(argument));
     }
@@ -126,12 +139,16 @@ pub(super) fn compare_directive(
         let message = format!("directive `@{name}` may no longer stand on {lost}");
         let difference =
             Difference::new(&rules::DIRECTIVE_LOCATION_REMOVED, format!("@{name}/{lost}"), message);
-        comparer.report(difference.at(Some(&old.position), Some(&new.position)).hurting(used()));
+        let shown = witness::directive_at(schema, name, lost, 1, "the directive may not stand there");
+        comparer.report(difference.at(Some(&old.position), Some(&new.position)).hurting(used()).shown(shown));
     }
     if old.repeatable && !new.repeatable {
         let message = format!("directive `@{name}` may stand only once");
         let difference = Difference::new(&rules::DIRECTIVE_NOT_REPEATABLE, format!("@{name}"), message);
-        comparer.report(difference.at(Some(&old.position), Some(&new.position)).hurting(used()));
+        let place = old.locations.iter().find(|location| ["FIELD", "QUERY"].contains(&location.as_str()));
+        let shown = place
+            .and_then(|place| witness::directive_at(schema, name, place, 2, "the directive stands twice"));
+        comparer.report(difference.at(Some(&old.position), Some(&new.position)).hurting(used()).shown(shown));
     }
 }
 
@@ -176,7 +193,7 @@ fn both(comparer: &mut Comparer<'_>, place: &Place<'_>, old: &Input, new: &Input
         let message = format!("{} `{}` is `{}` instead of `{}`", family.word, place.place, new.of, old.of);
         let rule = if widened { family.type_widened } else { Some(family.type_changed) };
         if let Some(rule) = rule {
-            let shown = if widened { None } else { (place.shown)("values of the old type are refused") };
+            let shown = if widened { None } else { (place.of_type)("values of the old type are refused") };
             let difference = Difference::new(rule, &place.place, message).hurting(type_uses(place, old, new));
             comparer.report(difference.shown(shown).at(Some(&old.position), Some(&new.position)));
         }
@@ -185,7 +202,8 @@ fn both(comparer: &mut Comparer<'_>, place: &Place<'_>, old: &Input, new: &Input
         let message = format!("{} `{}` lost its default and must be given", family.word, place.place);
         let difference =
             Difference::new(family.required, &place.place, message).hurting([place.holder.clone()]);
-        comparer.report(difference.at(Some(&old.position), Some(&new.position)));
+        let shown = (place.without)("the new schema demands one more input");
+        comparer.report(difference.at(Some(&old.position), Some(&new.position)).shown(shown));
     } else if let (Some(rule), Some(before)) = (family.default, &old.default)
         && new.default.as_ref() != Some(before)
     {

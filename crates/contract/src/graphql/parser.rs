@@ -7,7 +7,7 @@
 use super::{
     ast::{
         Definition, Directive, DirectiveDefinition, EnumValue, FieldDefinition, Fragment, InputValue,
-        Operation, Selection, TypeDefinition, TypeKind, TypeRef, Value, Wrapper,
+        Operation, Selection, TypeDefinition, TypeKind, TypeRef, Value, Wrapper, marks,
     },
     lexer::{LexError, Lexer, Token},
 };
@@ -157,14 +157,14 @@ impl<'a> Parser<'a> {
     }
 
     fn schema(&mut self) -> Parsed<Definition> {
-        self.directives()?;
+        let directives = self.directives()?;
         let roots = self.listed("{", "}", |it| {
             let line = it.line;
             let kind = it.name()?;
             it.expect(":")?;
             Ok((kind, it.name()?, line))
         })?;
-        Ok(Definition::Schema(roots))
+        Ok(Definition::Schema(roots, directives))
     }
 
     fn type_definition(&mut self, kind: TypeKind, extends: bool, line: u32) -> Parsed<Definition> {
@@ -225,8 +225,9 @@ impl<'a> Parser<'a> {
         let arguments = self.listed("(", ")", Self::input_value)?;
         self.expect(":")?;
         let of = self.type_ref()?;
-        let deprecated = is_deprecated(&self.directives()?);
-        Ok(FieldDefinition { name, arguments, of, deprecated, line })
+        let directives = self.directives()?;
+        let (deprecated, marks) = (is_deprecated(&directives), marks(&directives));
+        Ok(FieldDefinition { name, arguments, of, deprecated, marks, line })
     }
 
     fn input_value(&mut self) -> Parsed<InputValue> {
@@ -236,16 +237,18 @@ impl<'a> Parser<'a> {
         self.expect(":")?;
         let of = self.type_ref()?;
         let default = if self.skip("=")? { Some(self.value()?) } else { None };
-        let deprecated = is_deprecated(&self.directives()?);
-        Ok(InputValue { name, of, default, deprecated, line })
+        let directives = self.directives()?;
+        let (deprecated, marks) = (is_deprecated(&directives), marks(&directives));
+        Ok(InputValue { name, of, default, deprecated, marks, line })
     }
 
     fn enum_value(&mut self) -> Parsed<EnumValue> {
         self.description()?;
         let line = self.line;
         let name = self.name()?;
-        let deprecated = is_deprecated(&self.directives()?);
-        Ok(EnumValue { name, deprecated, line })
+        let directives = self.directives()?;
+        let (deprecated, marks) = (is_deprecated(&directives), marks(&directives));
+        Ok(EnumValue { name, deprecated, marks, line })
     }
 
     fn directive_definition(&mut self, line: u32) -> Parsed<Definition> {

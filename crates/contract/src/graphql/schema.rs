@@ -8,13 +8,21 @@ use std::{
 };
 
 use super::{
-    ast::{Definition, TypeDefinition, TypeKind, TypeRef},
+    ast::{Definition, TypeDefinition, TypeKind, TypeRef, marks},
     parser,
 };
 use crate::{InputError, Location, Source, text::utf8};
 
 /// Larger than any known schema in text form (the largest public ones are below 10 MB).
 const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Directives that every server has; writing them out says nothing.
+const WRITTEN_OUT: [&str; 5] = ["skip", "include", "deprecated", "specifiedBy", "oneOf"];
+
+/// True for the scalars that every server has; writing them out says nothing.
+fn is_built_in(scalar: &str) -> bool {
+    matches!(scalar, "Int" | "Float" | "String" | "Boolean" | "ID")
+}
 
 /// Where an element is declared.
 #[derive(Debug, Clone)]
@@ -39,6 +47,34 @@ pub(crate) struct Schema {
     pub(super) directives: BTreeMap<String, DirectiveType>,
     /// Root types by kind of operation.
     pub(super) roots: BTreeMap<String, Root>,
+    /// Directives that are known to matter, by what they stand on.
+    pub(super) marks: BTreeMap<String, (String, Position)>,
+}
+
+impl Schema {
+    /// True when there is something of this place: a type, a field or value of one, an argument, a directive, or the whole.
+    pub(super) fn has(&self, place: &str) -> bool {
+        let mut parts = place.split('.');
+        let (first, second, third) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+        if first == "schema" {
+            return true;
+        }
+        if let Some(directive) = first.strip_prefix('@') {
+            let found = self.directives.get(directive);
+            return found
+                .is_some_and(|one| second.is_none_or(|argument| one.arguments.contains_key(argument)));
+        }
+        let Some(of) = self.types.get(first) else { return false };
+        match (second, third) {
+            (None, _) => true,
+            (Some(name), None) => {
+                of.fields.contains_key(name) || of.inputs.contains_key(name) || of.values.contains_key(name)
+            }
+            (Some(name), Some(argument)) => {
+                of.fields.get(name).is_some_and(|field| field.arguments.contains_key(argument))
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -150,13 +186,16 @@ struct Builder {
 impl Builder {
     fn add(&mut self, file: &Rc<str>, definition: Definition) {
         match definition {
-            Definition::Schema(roots) => {
+            Definition::Schema(roots, directives) => {
+                self.mark("schema", &marks(&directives), file, 1);
                 for (kind, of, line) in roots {
                     self.schema.roots.insert(kind, Root { of, position: Position::new(file, line) });
                 }
             }
             Definition::Type(definition) => self.add_type(file, definition),
+            Definition::Directive(definition) if WRITTEN_OUT.contains(&definition.name.as_str()) => {}
             Definition::Directive(definition) => {
+                self.mark_inputs(&format!("@{}", definition.name), &definition.arguments, file);
                 let directive = DirectiveType {
                     arguments: inputs(file, definition.arguments),
                     locations: definition.locations.into_iter().collect(),
@@ -174,6 +213,9 @@ impl Builder {
 
     fn add_type(&mut self, file: &Rc<str>, definition: TypeDefinition) {
         let (name, line) = (definition.name.clone(), definition.line);
+        if definition.kind == TypeKind::Scalar && is_built_in(&name) {
+            return;
+        }
         let known = self.schema.types.contains_key(&name);
         if known && !definition.extends {
             let message = format!("type `{name}` is defined twice");
@@ -201,7 +243,41 @@ impl Builder {
             self.errors.push(InputError::new(&**file, message).on_line(line));
             return;
         }
-        merge(of, file, definition);
+        self.mark_parts(file, &definition);
+        if let Some(of) = self.schema.types.get_mut(&definition.name) {
+            merge(of, file, definition);
+        }
+    }
+
+    fn mark_parts(&mut self, file: &Rc<str>, definition: &TypeDefinition) {
+        let name = &definition.name;
+        self.mark(name, &marks(&definition.directives), file, definition.line);
+        for field in &definition.fields {
+            let place = format!("{name}.{}", field.name);
+            self.mark(&place, &field.marks, file, field.line);
+            self.mark_inputs(&place, &field.arguments, file);
+        }
+        for value in &definition.values {
+            self.mark(&format!("{name}.{}", value.name), &value.marks, file, value.line);
+        }
+        self.mark_inputs(name, &definition.inputs, file);
+    }
+
+    fn mark_inputs(&mut self, owner: &str, inputs: &[super::ast::InputValue], file: &Rc<str>) {
+        for input in inputs {
+            self.mark(&format!("{owner}.{}", input.name), &input.marks, file, input.line);
+        }
+    }
+
+    fn mark(&mut self, place: &str, marks: &str, file: &Rc<str>, line: u32) {
+        if !marks.is_empty() {
+            let known = self
+                .schema
+                .marks
+                .entry(place.to_owned())
+                .or_insert_with(|| (String::new(), Position::new(file, line)));
+            known.0.push_str(marks);
+        }
     }
 
     fn finish(mut self) -> Result<Schema, Vec<InputError>> {

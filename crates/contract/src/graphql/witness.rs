@@ -64,6 +64,111 @@ pub(super) fn input(ways: &Ways<'_>, of: &str, with: Option<&str>, outcome: &str
     through_argument(ways, of, &text, outcome)
 }
 
+/// Shows an operation of a kind.
+pub(super) fn root(kind: &str) -> Value {
+    json!({ "operation": format!("{kind} {{ __typename }}"), "outcome": format!("the new schema has no {kind}") })
+}
+
+/// Shows an operation that names a type: in a fragment, or as the type of a variable.
+pub(super) fn named(ways: &Ways<'_>, name: &str, outcome: &str) -> Option<Value> {
+    match ways.schema.types.get(name)?.kind {
+        TypeKind::Object | TypeKind::Interface | TypeKind::Union => spread(ways, name, name, outcome),
+        TypeKind::Scalar | TypeKind::Enum | TypeKind::Input => {
+            let (holder, field, argument) = *ways.takers.get(name)?;
+            argument_variable(ways, (holder, field, argument), outcome)
+        }
+    }
+}
+
+/// Shows an operation that passes an argument as a variable of its old type.
+pub(super) fn argument_variable(
+    ways: &Ways<'_>,
+    (of, field, argument): (&str, &str, &str),
+    outcome: &str,
+) -> Option<Value> {
+    let declared = ways.schema.types.get(of)?.fields.get(field)?;
+    let inner = call(ways.schema, field, declared, None, Some((argument, "$value")))?;
+    let text = operation(ways, of, &inner)?;
+    with_variable(&text, &declared.arguments.get(argument)?.of, outcome)
+}
+
+/// Shows an operation that passes a field of an input object as a variable of its old type.
+pub(super) fn input_variable(ways: &Ways<'_>, of: &str, field: &str, outcome: &str) -> Option<Value> {
+    let declared = ways.schema.types.get(of)?;
+    let mut fields = vec![format!("{field}: $value")];
+    let mut budget = MAX_VALUES;
+    for (name, input) in declared.inputs.iter().filter(|(name, input)| *name != field && input.is_required())
+    {
+        fields.push(format!("{name}: {}", sample(ways.schema, &input.of, 0, &mut budget)?));
+    }
+    let shown = through_argument(ways, of, &format!("{{{}}}", fields.join(", ")), outcome)?;
+    with_variable(shown["operation"].as_str()?, &declared.inputs.get(field)?.of, outcome)
+}
+
+/// Shows an operation that passes two fields of an input object that takes exactly one.
+pub(super) fn several(ways: &Ways<'_>, of: &str, outcome: &str) -> Option<Value> {
+    let declared = ways.schema.types.get(of)?;
+    let mut budget = MAX_VALUES;
+    let mut fields = Vec::new();
+    for (index, (name, input)) in declared.inputs.iter().enumerate() {
+        if index < 2 || input.is_required() {
+            fields.push(format!("{name}: {}", sample(ways.schema, &input.of, 0, &mut budget)?));
+        }
+    }
+    through_argument(ways, of, &format!("{{{}}}", fields.join(", ")), outcome)
+}
+
+/// Gives an operation a variable; a fragment cannot have one.
+fn with_variable(text: &str, of: &TypeRef, outcome: &str) -> Option<Value> {
+    if text.starts_with("fragment") {
+        return None;
+    }
+    let operation = text.replacen(" {", &format!(" ($value: {of}) {{"), 1);
+    Some(json!({ "operation": operation, "outcome": outcome }))
+}
+
+/// Shows an operation with a directive where it may stand, with its required arguments and one that it need not have given.
+pub(super) fn directive(schema: &Schema, name: &str, argument: Option<&str>, outcome: &str) -> Option<Value> {
+    let declared = schema.directives.get(name)?;
+    let mark = mark(schema, name, argument)?;
+    let location = declared.locations.iter().find(|location| marked(location, &mark).is_some())?;
+    Some(json!({ "operation": marked(location, &mark)?, "outcome": outcome }))
+}
+
+/// Shows an operation with a directive in one place, as often as asked for.
+pub(super) fn directive_at(
+    schema: &Schema,
+    name: &str,
+    location: &str,
+    times: usize,
+    outcome: &str,
+) -> Option<Value> {
+    let mark = vec![mark(schema, name, None)?; times].join(" ");
+    Some(json!({ "operation": marked(location, &mark)?, "outcome": outcome }))
+}
+
+fn mark(schema: &Schema, name: &str, argument: Option<&str>) -> Option<String> {
+    let declared = schema.directives.get(name)?;
+    let mut budget = MAX_VALUES;
+    let mut given = Vec::new();
+    for (known, input) in &declared.arguments {
+        if input.is_required() || argument == Some(known.as_str()) {
+            given.push(format!("{known}: {}", sample(schema, &input.of, 0, &mut budget)?));
+        }
+    }
+    let given = if given.is_empty() { String::new() } else { format!("({})", given.join(", ")) };
+    Some(format!("@{name}{given}"))
+}
+
+fn marked(location: &str, mark: &str) -> Option<String> {
+    Some(match location {
+        "FIELD" => format!("{{ __typename {mark} }}"),
+        "QUERY" => format!("query {mark} {{ __typename }}"),
+        "INLINE_FRAGMENT" => format!("{{ ... {mark} {{ __typename }} }}"),
+        _ => return None,
+    })
+}
+
 /// Finds an argument of a type and passes a value through it.
 fn through_argument(ways: &Ways<'_>, of: &str, value: &str, outcome: &str) -> Option<Value> {
     let (holder, field, argument) = *ways.takers.get(of)?;

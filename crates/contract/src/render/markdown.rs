@@ -35,8 +35,8 @@ pub fn markdown(report: &Report) -> String {
     }
     for change in report.changes.iter().filter(|change| change.breaks()) {
         if let Some(witness) = &change.witness {
-            let _ =
-                writeln!(out, "\nWas fine, fails now (`{}`):\n\n```json\n{witness:#}\n```", change.rule.id);
+            let title = super::witness_title(change);
+            let _ = writeln!(out, "\nThis {title} (`{}`):\n\n```json\n{witness:#}\n```", change.rule.id);
         }
     }
     out

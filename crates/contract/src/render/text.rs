@@ -41,7 +41,7 @@ fn write_error(out: &mut String, change: &Change) {
     write_wrapped(out, "  why:   ", change.rule.explanation);
     let _ = writeln!(out, "  rule:  {}", change.rule.id);
     if let Some(shown) = &change.witness {
-        let _ = writeln!(out, "  was fine, fails now:");
+        let _ = writeln!(out, "  {}:", super::witness_title(change));
         for line in witness::lines(shown) {
             let _ = writeln!(out, "    {line}");
         }

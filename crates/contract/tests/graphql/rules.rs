@@ -34,6 +34,25 @@ const PAIRS: &[Pair] = &[
         "schema { query: A } type A { q: Int } type B { q: Int }", "schema { query: B } type A { q: Int } type B { q: Int }"),
     pair("graphql-type-removed", Error, "A", "type A { a: Int }", ""),
     pair("graphql-type-added", Info, "A", "", "type A { a: Int }"),
+    pair("graphql-type-removed", Error, "A",
+        "extend type Query { u: U } union U = A | B type A { a: Int } type B { b: Int }",
+        "extend type Query { u: U } union U = B type B { b: Int }"),
+    pair("graphql-type-removed", Error, "In",
+        "extend type Query { f(x: In): Int } input In { a: Int }", "extend type Query { f(x: Other): Int } input Other { a: Int }"),
+    pair("graphql-argument-type-changed", Error, "Query.f.x",
+        "extend type Query { f(x: Int): Int }", "extend type Query { f(x: Float): Int }"),
+    pair("graphql-argument-type-changed", Error, "Query.f.x",
+        "extend type Query { f(x: String!): Int }", "extend type Query { f(x: ID!): Int }"),
+    pair("graphql-argument-type-changed", Error, "Query.f.x",
+        "extend type Query { f(x: Int): Int }", "extend type Query { f(x: Int!): Int }"),
+    pair("graphql-argument-type-changed", Error, "Query.f.x",
+        "extend type Query { f(x: [Int]): Int }", "extend type Query { f(x: Int): Int }"),
+    pair("graphql-input-field-type-changed", Error, "In.a",
+        "extend type Query { f(x: [In!]!): Int } input In { a: Int b: Int! }",
+        "extend type Query { f(x: [In!]!): Int } input In { a: ID b: Int! }"),
+    pair("graphql-input-one-of-added", Error, "In",
+        "extend type Query { f(x: In): Int } input In { a: Int b: Int }",
+        "extend type Query { f(x: In): Int } input In @oneOf { a: Int b: Int }"),
     pair("graphql-type-kind-changed", Error, "A", "type A { a: Int }", "scalar A"),
     pair("graphql-field-removed", Error, "A.a",
         "extend type Query { a: A } type A { a: Int b: Int }", "extend type Query { a: A } type A { b: Int }"),
@@ -162,7 +181,7 @@ fn requests_shown_as_witness_were_valid_and_are_refused() {
             shown += 1;
         }
     }
-    assert!(shown >= 12, "only {shown} witnesses were held against the validator");
+    assert!(shown >= 26, "only {shown} witnesses were held against the validator");
 }
 
 #[test]
