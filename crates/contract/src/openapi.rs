@@ -289,6 +289,14 @@ impl<'l> Comparer<'_, 'l> {
         self.findings.changes.push(Draft { change, old, new });
     }
 
+    /// Adds what shows the change that was just filed.
+    fn shown(&mut self, parts: Vec<(&'static str, Value)>) {
+        if let Some(draft) = self.findings.changes.last_mut() {
+            draft.change.witness =
+                Some(parts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+        }
+    }
+
     /// Files a change about something on both sides.
     fn changed(&mut self, rule: &'static Rule, pair: &Pair<'_, 'l>, message: String) {
         self.change(rule, pair.new, message, Some(pair.old.spot()), Some(pair.new.spot()));

@@ -8,6 +8,7 @@
 mod evaluate;
 mod facts;
 mod format;
+mod heirs;
 mod identical;
 mod keywords;
 mod lower;
@@ -204,6 +205,7 @@ pub(crate) struct Schemas<'l> {
     lowering_depth: usize,
     patterns: Patterns,
     identical: identical::Identical,
+    heirs: heirs::Heirs,
     work: Work,
     proofs: prove::Proofs,
     strict_proofs: prove::Proofs,
@@ -244,6 +246,7 @@ impl<'l> Schemas<'l> {
             lowering_depth: 0,
             patterns: Patterns::default(),
             identical: identical::Identical::default(),
+            heirs: heirs::Heirs::default(),
             work: Work::default(),
             proofs: prove::Proofs::default(),
             strict_proofs: prove::Proofs::default(),

@@ -68,10 +68,12 @@ impl<'l> Comparer<'_, 'l> {
                     &new.cursor,
                     format!("the body of {name} is gone"),
                 );
+                self.shown(with_type(old, before.media_types.first()));
             }
             (None, Some(after)) if after.required => {
                 let message = format!("{name} requires a body: consumers that send none are refused");
                 self.added(&rules::REQUIRED_BODY_ADDED, &after.cursor, &old.cursor, message);
+                self.shown(old.envelope());
             }
             (None, Some(after)) => {
                 self.added(&rules::BODY_ADDED, &after.cursor, &old.cursor, format!("{name} takes a body"));
@@ -87,6 +89,7 @@ impl<'l> Comparer<'_, 'l> {
             (false, true) => {
                 let message = format!("the body of {name} is required: consumers that send none are refused");
                 self.changed(&rules::BODY_BECAME_REQUIRED, &pair, message);
+                self.shown(operation.envelope());
             }
             (true, false) => {
                 self.changed(&rules::BODY_BECAME_OPTIONAL, &pair, format!("the body of {name} is optional"));
@@ -104,6 +107,7 @@ impl<'l> Comparer<'_, 'l> {
                         &new.cursor,
                         message,
                     );
+                    self.shown(with_type(operation, Some(media_type)));
                 }
             }
         }
@@ -176,6 +180,15 @@ impl<'l> Comparer<'_, 'l> {
             }
         }
     }
+}
+
+/// A request with a body of a media type.
+fn with_type<'l>(
+    operation: &Operation<'_, 'l>,
+    media_type: Option<&MediaType<'l>>,
+) -> Vec<(&'static str, Value)> {
+    let media_type = media_type.map(|media_type| ("content_type", media_type.name.clone().into()));
+    operation.envelope().into_iter().chain(media_type).collect()
 }
 
 /// How one part of a body is written.

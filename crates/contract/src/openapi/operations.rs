@@ -181,11 +181,7 @@ impl<'l> Comparer<'_, 'l> {
         } else {
             let message = format!("{name} is gone: consumers that call it get an error");
             self.removed(&rules::OPERATION_REMOVED, &operation.cursor, from, message);
-            if let Some(draft) = self.findings.changes.last_mut() {
-                draft.change.witness = Some(
-                    operation.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-                );
-            }
+            self.shown(operation.envelope());
         }
     }
 

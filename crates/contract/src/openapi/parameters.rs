@@ -138,11 +138,7 @@ impl<'l> Comparer<'_, 'l> {
                     let message =
                         format!("{label} is new and required: consumers that do not send it are refused");
                     self.added(&rules::REQUIRED_PARAMETER_ADDED, &parameter.cursor, &old.cursor, message);
-                    if let Some(draft) = self.findings.changes.last_mut() {
-                        draft.change.witness = Some(
-                            old.envelope().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-                        );
-                    }
+                    self.shown(old.envelope());
                 } else {
                     self.added(
                         &rules::PARAMETER_ADDED,
@@ -168,6 +164,7 @@ impl<'l> Comparer<'_, 'l> {
             (false, true) => {
                 let message = format!("{label} is required: consumers that leave it out are refused");
                 self.changed(&rules::PARAMETER_BECAME_REQUIRED, &pair, message);
+                self.shown(operation.envelope());
             }
             (true, false) => {
                 self.changed(&rules::PARAMETER_BECAME_OPTIONAL, &pair, format!("{label} is optional"));

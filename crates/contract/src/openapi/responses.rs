@@ -42,6 +42,7 @@ impl<'l> Comparer<'_, 'l> {
                     &rules::RESPONSE_STATUS_REMOVED
                 };
                 self.removed(rule, response, &new.cursor, format!("{name} no longer answers {status}"));
+                self.shown(with_status(old, status));
             }
         }
     }
@@ -75,6 +76,9 @@ impl<'l> Comparer<'_, 'l> {
         for media_type in gone {
             let message = format!("{what} is no longer offered as {}", media_type.name);
             self.removed(&rules::RESPONSE_MEDIA_TYPE_REMOVED, &media_type.cursor, pair.new, message);
+            let mut shown = with_status(operations.0, status);
+            shown.push(("content_type", media_type.name.clone().into()));
+            self.shown(shown);
         }
         if pair.old.value().get("links") != pair.new.value().get("links") {
             self.changed(&rules::LINKS_CHANGED, pair, format!("{what} has other links"));
@@ -122,6 +126,7 @@ impl<'l> Comparer<'_, 'l> {
                         &rules::HEADER_REMOVED
                     };
                     self.removed(rule, before, pair.new, format!("{label} is gone"));
+                    self.shown(with_status(operation, status));
                 }
             }
         }
@@ -142,6 +147,7 @@ impl<'l> Comparer<'_, 'l> {
     ) {
         if pair.old.is_true("required") && !pair.new.is_true("required") {
             self.changed(&rules::HEADER_BECAME_OPTIONAL, pair, format!("{label} may be missing"));
+            self.shown(with_status(operation, status));
         }
         let mut envelope = operation.envelope();
         envelope.extend([("status", status.into()), ("header", name.into())]);
@@ -152,6 +158,11 @@ impl<'l> Comparer<'_, 'l> {
         };
         self.schema_use(pair, (value_of(pair.old), value_of(pair.new)), Use { label, envelope, ..used });
     }
+}
+
+/// An answer, of which nothing is told but its status.
+fn with_status(operation: &Operation<'_, '_>, status: &str) -> Vec<(&'static str, serde_json::Value)> {
+    operation.envelope().into_iter().chain([("status", status.into())]).collect()
 }
 
 /// The schema of a header: under `schema`, under its media type, or, in Swagger 2, the header itself.

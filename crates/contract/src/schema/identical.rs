@@ -151,6 +151,14 @@ impl<'l> Schemas<'l> {
         {
             return false;
         }
+        if one.contains_key("discriminator") {
+            match self.paired_heirs((first.side, one), (second.side, other)) {
+                Some(pairs) => {
+                    refers_to.extend(pairs.into_iter().map(|(one, other)| (one.min(other), one.max(other))));
+                }
+                None => return false,
+            }
+        }
         let mut others = said(other);
         for (key, role, value) in said(one) {
             // Both sides are usually in the same order; where they are not, the keys are looked up.

@@ -26,6 +26,8 @@ pub(super) enum Step {
     Item(usize),
     /// The document inside a string.
     Content,
+    /// The document itself, as a schema that extends this one has it.
+    Itself,
 }
 
 /// A part whose schemas must hold too.
@@ -102,6 +104,7 @@ impl Schemas<'_> {
             let violation = self.missing_types(&missing, holding);
             relation.add(violation);
         }
+        self.relate_heirs(held, holding, &mut relation);
         relation
     }
 

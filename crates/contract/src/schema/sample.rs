@@ -243,6 +243,7 @@ impl Schemas<'_> {
                 }
                 Step::Item(index) => self.array_holding(facts, *index, value),
                 Step::Content => Some(Value::String(value.to_string())),
+                Step::Itself => Some(value.clone()),
             };
             let fits = |schemas: &mut Self, value: &Value| schemas.allows(id, value) != Truth::No;
             if let Some(embedded) = embedded.filter(|embedded| fits(self, embedded)) {

@@ -294,3 +294,54 @@ fn names_that_look_like_annotations_are_names() {
     let secured = |name: &str| with_operation(&json!({"security": [{name: []}], "responses": {}}));
     assert_eq!(diff(&secured("title"), &secured("description")).verdict, Verdict::Breaking);
 }
+
+/// An answer of a schema that others extend, told by a discriminator without variants of its own.
+fn extended(heirs: Value) -> Value {
+    let base = json!({"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}}, "discriminator": {"propertyName": "k"}});
+    let mut document = with_answer(&json!({"$ref": "#/components/schemas/Pet"}));
+    let mut schemas = json!({"Pet": base});
+    for (name, own) in heirs.as_object().expect("object") {
+        schemas[name] = json!({"allOf": [{"$ref": "#/components/schemas/Pet"}, own]});
+    }
+    document["components"] = json!({"schemas": schemas});
+    document
+}
+
+#[test]
+fn schemas_that_extend_one_with_a_discriminator_are_what_is_sent() {
+    let cat = |kind: &str| json!({"Cat": {"type": "object", "required": ["m"], "properties": {"m": {"type": kind}}}});
+    let report = diff(&extended(cat("integer")), &extended(cat("string")));
+    assert_found(&report, Verdict::Breaking, "response-type-widened");
+    assert_eq!(ids(&diff(&extended(cat("integer")), &extended(cat("integer")))), Vec::<&str>::new());
+    let renamed = diff(&extended(json!({"Cat": {}})), &extended(json!({"Kitty": {}})));
+    assert_found(&renamed, Verdict::Breaking, "response-variant-added");
+    let mut base_changed = extended(cat("integer"));
+    base_changed["components"]["schemas"]["Pet"]["properties"]["name"] = json!({"type": "string"});
+    let report = diff(&extended(cat("integer")), &base_changed);
+    assert_eq!((report.verdict, report.changes.len()), (Verdict::Compatible, 1), "told once: {report:#?}");
+}
+
+#[test]
+fn what_is_refused_beside_schemas_is_shown() {
+    let body = |required: bool| json!({"requestBody": {"required": required, "content": {"application/json": {}}}, "responses": {"200": {"description": "ok"}}});
+    let with = |operation: Value| with_operation(&operation);
+    let parameter = |required: bool| json!({"parameters": [{"name": "a", "in": "query", "required": required, "schema": {}}], "responses": {}});
+    let typed = |media_type: &str| json!({"requestBody": {"content": {media_type: {}}}, "responses": {"200": {"description": "ok", "content": {media_type: {}}}}});
+    let answer = |status: &str| json!({"responses": {status: {"description": "ok"}}});
+    let pairs = [
+        (body(false), body(true)),
+        (json!({"responses": {"200": {"description": "ok"}}}), body(true)),
+        (body(false), json!({"responses": {"200": {"description": "ok"}}})),
+        (parameter(false), parameter(true)),
+        (typed("text/csv"), typed("application/json")),
+        (answer("200"), answer("201")),
+    ];
+    for (old, new) in pairs {
+        let report = diff(&with(old.clone()), &with(new));
+        assert_eq!(report.verdict, Verdict::Breaking);
+        for change in report.changes.iter().filter(|change| change.level == Level::Error) {
+            let shown = change.witness.as_ref().unwrap_or_else(|| panic!("{} of {old}", change.rule.id));
+            assert_eq!((&shown["method"], &shown["path"]), (&json!("POST"), &json!("/pets")));
+        }
+    }
+}
