@@ -1,5 +1,6 @@
 //! Reports as text for a terminal, as Markdown for a review, and as SARIF for code hosts. Pure strings; no colours.
 
+mod group;
 mod markdown;
 mod sarif;
 mod text;
@@ -95,6 +96,42 @@ error: in a message, the maximum is lower: 10 before, 5 now; the message
     fn markdown_escapes_what_would_break_its_table() {
         let markdown = markdown(&report());
         assert!(markdown.contains("a\\|b.json:2"), "{markdown}");
+    }
+
+    /// An API with this many operations, of which each may have its parameter.
+    fn many(operations: usize, parameter: &str) -> Report {
+        let path = |index: usize, parameter: &str| {
+            format!("\"/things{index}\": {{\"get\": {{\"parameters\": [{parameter}], \"responses\": {{}}}}}}")
+        };
+        let document = |parameter: &str, count: usize| {
+            let paths: Vec<String> = (0..count).map(|index| path(index, parameter)).collect();
+            format!("{{\"openapi\": \"3.1.0\", \"info\": {{}}, \"paths\": {{{}}}}}", paths.join(","))
+        };
+        let source = |text: String| Source::file("a.json", text.into_bytes());
+        let (old, new) = (document("", operations), document(parameter, operations * 2));
+        diff_as(Kind::OpenApi, &source(old), &source(new), &Options::default()).expect("valid input")
+    }
+
+    #[test]
+    fn hundreds_of_changes_begin_with_a_summary_and_name_what_is_alike_once() {
+        let report = many(200, r#"{"name": "tenant", "in": "header", "required": true}"#);
+        let text = text(&report);
+        assert!(text.contains("\nsummary:\n     200 error    required-request-parameter-added\n     200 info     operation-added\n"), "{text}");
+        assert!(text.lines().count() < 350, "{} lines", text.lines().count());
+        let roll_back = text.split("may not roll back").nth(1).expect("told");
+        assert_eq!(roll_back.matches("operation-removed").count(), 1, "{roll_back}");
+        let all_are_named =
+            (200..400).all(|index| roll_back.contains(&format!("/paths/~1things{index}/get")));
+        assert!(all_are_named, "{roll_back}");
+    }
+
+    #[test]
+    fn markdown_stays_below_what_forges_take() {
+        let report = many(2_000, r#"{"name": "tenant", "in": "header", "required": true}"#);
+        let text = markdown(&report);
+        assert!(text.chars().count() < 60_000, "{}", text.chars().count());
+        assert!(text.contains("more changes are left out"), "{}", &text[text.len() - 300..]);
+        assert!(!markdown(&many(2, "")).contains("left out"));
     }
 
     #[test]

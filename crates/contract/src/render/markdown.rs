@@ -3,9 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{headline, location};
-use crate::{Report, Verdict};
+use crate::{Change, Report, Verdict};
 
-/// A report as Markdown: the verdict, a table of changes, witnesses below it.
+/// Forges cut comments at 65,536 characters; what comes around a report has its place too.
+const MAX_CHARACTERS: usize = 59_000;
+
+/// A report as Markdown, of less than 60,000 characters: the verdict, a table of changes, witnesses below it.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
     let mark = match report.verdict {
@@ -14,32 +17,66 @@ pub fn markdown(report: &Report) -> String {
         Verdict::NotChecked => "Not checked",
     };
     let mut out = format!("## {mark}\n\n{}\n", headline(report));
+    let summary = super::group::summary(&report.changes);
+    if !summary.is_empty() {
+        let _ = writeln!(out, "\n```text\n{}\n```", summary.trim());
+    }
+    let mut room = Room { length: out.chars().count(), out, left_out: 0 };
     if !report.changes.is_empty() {
-        out.push_str("\n| level | rule | flow | place | what |\n| --- | --- | --- | --- | --- |\n");
+        room.out.push_str("\n| level | rule | flow | place | what |\n| --- | --- | --- | --- | --- |\n");
     }
-    for change in &report.changes {
-        let at = location(change).map(|at| format!(" ({at})")).unwrap_or_default();
-        let accepted = if change.accepted.is_some() { " (accepted)" } else { "" };
-        let place = cell(&format!("`{}`{at}", change.place));
-        let _ = writeln!(
-            out,
-            "| {}{accepted} | `{}` | {} | {place} | {} |",
-            change.level,
-            change.rule.id,
-            change.flow,
-            cell(&change.message)
-        );
-    }
+    report.changes.iter().for_each(|change| room.add(&row(change)));
+    let rows_left_out = std::mem::take(&mut room.left_out);
     for open in &report.not_checked {
-        let _ = writeln!(out, "\n- not checked: {} at `{}`", open.reason, open.place);
+        room.add(&format!("\n- not checked: {} at `{}`\n", open.reason, open.place));
     }
     for change in report.changes.iter().filter(|change| change.breaks()) {
         if let Some(witness) = &change.witness {
             let title = super::witness_title(change);
-            let _ = writeln!(out, "\nThis {title} (`{}`):\n\n```json\n{witness:#}\n```", change.rule.id);
+            room.add(&format!("\nThis {title} (`{}`):\n\n```json\n{witness:#}\n```\n", change.rule.id));
         }
     }
+    let Room { mut out, left_out, .. } = room;
+    if rows_left_out + left_out > 0 {
+        let _ = writeln!(
+            out,
+            "\n{rows_left_out} more changes are left out, and {left_out} of what is not checked or shows a break: a comment holds no more."
+        );
+    }
     out
+}
+
+fn row(change: &Change) -> String {
+    let at = location(change).map(|at| format!(" ({at})")).unwrap_or_default();
+    let accepted = if change.accepted.is_some() { " (accepted)" } else { "" };
+    let place = cell(&format!("`{}`{at}", change.place));
+    format!(
+        "| {}{accepted} | `{}` | {} | {place} | {} |\n",
+        change.level,
+        change.rule.id,
+        change.flow,
+        cell(&change.message)
+    )
+}
+
+/// A text that takes parts while there is room for them.
+struct Room {
+    out: String,
+    /// The characters so far.
+    length: usize,
+    left_out: usize,
+}
+
+impl Room {
+    fn add(&mut self, part: &str) {
+        let length = self.length + part.chars().count();
+        if self.left_out == 0 && length < MAX_CHARACTERS {
+            self.out.push_str(part);
+            self.length = length;
+        } else {
+            self.left_out += 1;
+        }
+    }
 }
 
 /// A text inside a table: one line, without bars that would end the cell.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::group::{self, Group, MANY};
 use super::{headline, hurts, witness};
 use crate::{Change, Level, Location, NotChecked, Report};
 
@@ -13,9 +14,13 @@ const WIDTH: usize = 88;
 pub fn text(report: &Report) -> String {
     let mut out = headline(report);
     out.push('\n');
-    for change in &report.changes {
-        if change.level == Level::Error {
-            write_error(&mut out, change);
+    out.push_str(&group::summary(&report.changes));
+    let errors = report.changes.iter().filter(|change| change.level == Level::Error);
+    for Group { first, others } in group::by_cause(errors, report.changes.len()) {
+        write_error(&mut out, first);
+        if !others.is_empty() {
+            let _ = writeln!(out, "  and at {} more:", others.len());
+            group::list(&mut out, "    ", others.iter().map(|change| at(change)));
         }
     }
     write_open(&mut out, &report.not_checked);
@@ -58,10 +63,28 @@ fn write_others(out: &mut String, changes: &[Change]) {
     if others.peek().is_some() {
         out.push_str("\nbreaks nobody:\n");
     }
-    for change in others {
-        let place = place(change.new.as_ref().or(change.old.as_ref()), &change.place);
-        let _ = writeln!(out, "  {}: {}  ({place}; {})", change.level, change.message, change.rule.id);
+    if changes.len() > MANY {
+        return group::by_rule(others).iter().for_each(|group| write_alike(out, group));
     }
+    for change in others {
+        let _ = writeln!(out, "  {}: {}  ({}; {})", change.level, change.message, at(change), change.rule.id);
+    }
+}
+
+/// Changes of one rule: the only one in full, several with their places.
+fn write_alike(out: &mut String, Group { first, others }: &Group<'_>) {
+    if others.is_empty() {
+        let _ = writeln!(out, "  {}: {}  ({}; {})", first.level, first.message, at(first), first.rule.id);
+        return;
+    }
+    let (count, rule) = (others.len() + 1, first.rule);
+    let _ = writeln!(out, "  {}: {} ({count} times; {}):", first.level, rule.summary, rule.id);
+    group::list(out, "    ", std::iter::once(first).chain(others).map(|change| at(change)));
+}
+
+/// Where a change is.
+fn at(change: &Change) -> String {
+    place(change.new.as_ref().or(change.old.as_ref()), &change.place)
 }
 
 fn write_open(out: &mut String, open: &[NotChecked]) {
@@ -73,9 +96,13 @@ fn write_open(out: &mut String, open: &[NotChecked]) {
 
 fn write_roll_back(out: &mut String, report: &Report) {
     out.push_str("\nmay not roll back, because from new to old:\n");
-    for change in report.roll_back.changes.iter().filter(|change| change.breaks()) {
-        let place = place(change.new.as_ref().or(change.old.as_ref()), &change.place);
-        let _ = writeln!(out, "  {}  ({place})", change.message);
+    let breaks: Vec<&Change> = report.roll_back.changes.iter().filter(|change| change.breaks()).collect();
+    if breaks.len() > MANY {
+        group::by_rule(breaks.into_iter()).iter().for_each(|group| write_alike(out, group));
+    } else {
+        for change in breaks {
+            let _ = writeln!(out, "  {}  ({})", change.message, at(change));
+        }
     }
     for open in &report.roll_back.not_checked {
         let place = place(open.new.as_ref().or(open.old.as_ref()), &open.place);
