@@ -57,6 +57,9 @@ impl<'l> Schemas<'l> {
         read_values(&mut reader, &mut facts);
         read_numbers(&mut reader, &mut facts);
         read_strings(&mut reader, &mut facts);
+        if dialect.is_openapi() {
+            byte_is_encoded(&mut facts);
+        }
         facts.string.content.schema =
             map.get("contentSchema").map(|value| self.child(raw, value, &["contentSchema"]));
         self.read_items(&mut reader, &mut facts, raw);
@@ -160,6 +163,8 @@ impl<'l> Schemas<'l> {
         for (name, value) in map {
             let open = match name.as_str() {
                 "required" => !value.is_array(),
+                "nullable" => dialect != Dialect::OpenApi30,
+                name if !dialect.has(name) => true,
                 "$schema" => !raw.pointer.is_empty() && Dialect::declared(value) != Some(dialect),
                 name => specification::is_open(name) && !specification::is_default(name, value),
             };
@@ -287,6 +292,13 @@ fn read_numbers(reader: &mut Reader<'_>, facts: &mut Facts) {
     facts.number.multiples = reader.read("multipleOf", positive).into_iter().collect();
     if let Some(format) = reader.map.get("format").and_then(Value::as_str) {
         facts.formats.insert(format.into());
+    }
+}
+
+/// `byte` is what later versions write as base64: text that is encoded is other text, whoever reads it.
+fn byte_is_encoded(facts: &mut Facts) {
+    if facts.formats.remove("byte") && facts.string.content.encoding.is_none() {
+        facts.string.content.encoding = Some("base64".into());
     }
 }
 

@@ -345,3 +345,24 @@ fn what_is_refused_beside_schemas_is_shown() {
         }
     }
 }
+
+#[test]
+fn text_that_is_encoded_is_other_text() {
+    let body = |schema: Value| with_body(&json!({"type": "object", "properties": {"n": schema}}));
+    let (plain, byte) = (body(json!({"type": "string"})), body(json!({"type": "string", "format": "byte"})));
+    let binary = body(json!({"type": "string", "format": "binary"}));
+    for (old, new) in [(&plain, &byte), (&byte, &plain), (&byte, &binary), (&binary, &byte)] {
+        assert_eq!(diff(old, new).verdict, Verdict::Breaking);
+    }
+    let later = body(json!({"type": "string", "contentEncoding": "base64"}));
+    assert_eq!(diff(&byte, &later).verdict, Verdict::Compatible, "the same in the words of a later version");
+}
+
+#[test]
+fn a_keyword_of_another_version_is_not_checked() {
+    let body = |schema: Value| with_body(&json!({"type": "object", "properties": {"n": schema}}));
+    let nullable = body(json!({"type": "string", "nullable": true}));
+    let report = diff(&body(json!({"type": "string"})), &nullable);
+    assert_eq!(report.verdict, Verdict::NotChecked, "3.1 has no `nullable`: {report:#?}");
+    assert!(diff(&nullable, &nullable).may_deploy);
+}

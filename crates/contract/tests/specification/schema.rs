@@ -268,3 +268,9 @@ fn a_draft_that_is_not_known_is_not_checked() {
     let own = both_ways(Kind::JsonSchema, &of("https://a/meta", "string"), &of("https://b/meta", "string"));
     assert_open(&own, "$schema");
 }
+
+#[test]
+fn a_keyword_of_a_later_draft_is_not_checked() {
+    let of = |needed: &str| json!({"$schema": "http://json-schema.org/draft-07/schema#", "dependentRequired": {"a": [needed]}});
+    assert_open(&both_ways(Kind::JsonSchema, &of("b"), &of("c")), "dependentRequired");
+}
