@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Kind, Source, detect};
+use crate::{Kind, Source, detect, sql};
 
 /// Names of files that contracts are made of, by the format they speak of; documents may be OpenAPI or JSON Schema.
 const FAMILIES: [(Family, &[&str]); 4] = [
@@ -26,7 +26,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 /// True when a file may be part of a contract, by its name.
 #[must_use]
 pub fn is_wanted(path: &str) -> bool {
-    family(path).is_some()
+    family(path).is_some() || sql::is_part(path)
 }
 
 fn family(path: &str) -> Option<Family> {
@@ -41,10 +41,20 @@ fn family(path: &str) -> Option<Family> {
 /// When the folder holds none, or leaves a choice; the text says what to do.
 pub fn assemble(files: Files, kind: Option<Kind>) -> Result<Source, String> {
     let mut families: BTreeMap<Family, Files> = BTreeMap::new();
+    // What runs between migrations counts only among them: a document may have a number in its name.
+    let mut between: Files = BTreeMap::new();
     for (path, bytes) in files {
+        if family(&path) != Some(Family::Sql) && sql::is_part(&path) {
+            between.insert(path.clone(), bytes.clone());
+        }
         if let Some(family) = family(&path) {
             families.entry(family).or_default().insert(path, bytes);
         }
+    }
+    if kind.is_none_or(|kind| kind == Kind::Sql)
+        && let Some(migrations) = families.get_mut(&Family::Sql)
+    {
+        migrations.extend(between);
     }
     let documents = families.remove(&Family::Documents).unwrap_or_default();
     let tree = |family: Family| families.get(&family).cloned().map(Source::tree);

@@ -6,19 +6,23 @@
 
 mod compare;
 mod dialect;
+mod evaluate;
 mod migrations;
 mod replay;
 mod rules;
 mod split;
 mod state;
+mod transactions;
 mod types;
 mod witness;
 
 use std::collections::{HashMap, HashSet};
 
 use compare::Purpose;
+pub(crate) use migrations::is_part;
 pub use migrations::{Class, Migration, classify};
 use migrations::{File, Run, is_numbered, is_sql, natural, read, run};
+use replay::Rows;
 pub use rules::RULES;
 
 use crate::{Change, Comparison, Findings, InputError, Location, NotChecked, Options, Source, SqlDialect};
@@ -48,14 +52,27 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
 
 fn judge(before: &Run, after: &Run, dialect: SqlDialect, purpose: Purpose) -> Findings {
     let mut findings = compare::schemas(&before.database, &after.database, dialect, purpose);
-    let known: HashSet<&(Location, String)> = before.data.iter().collect();
-    for (location, word) in after.data.iter().filter(|step| !known.contains(step)) {
+    let known: HashSet<(&Location, &str)> =
+        before.data.iter().map(|moved| (&moved.location, moved.word.as_str())).collect();
+    let new = after.data.iter().filter(|moved| {
+        // What removes all rows of a table is told by what the table held.
+        moved.rows == Rows::Some && !known.contains(&(&moved.location, moved.word.as_str()))
+    });
+    for migrations::Moved { location, word, .. } in new {
         let message = format!("{word} changes rows under the running version");
         let change = Change::new(&rules::DATA_CHANGED, location.to_string(), message);
         findings.changes.push(change.at(None, Some(location.clone())));
     }
     findings.not_checked.extend(not_understood(before, after));
     findings
+}
+
+/// Says what going back does not bring back, when a change is a step of one way.
+#[must_use]
+pub fn one_way(change: &Change) -> Option<String> {
+    let what = compare::does_not_come_back(change.rule, &change.place)?;
+    let by = change.new.as_ref().map(|at| format!(" by {at}")).unwrap_or_default();
+    Some(format!("going back does not bring back {what}{by}"))
 }
 
 /// What only one side could not understand; the same statement on both sides has the same effect.

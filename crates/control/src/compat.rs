@@ -112,7 +112,8 @@ impl Control {
         };
         let version = VersionRef { service: service.clone(), version };
         let answer = self.can(&world, environment, &version)?;
-        let (variables, warnings) = of_way_back(environment, &version);
+        let (variables, mut warnings) = of_way_back(environment, &version);
+        warnings.extend(answer.warnings.iter().cloned());
         Ok(CompatAnswer { variables, warnings, ..answer })
     }
 
@@ -145,11 +146,12 @@ impl Control {
             }
         }
         let live = running(&reference.service).filter(|live| live.number != version.number);
-        let mut after = None;
+        let (mut after, mut one_way) = (None, Vec::new());
         if let Some(live) = live {
             let database = relation.database(live, version).map(|found| (found.way, found.answer));
+            one_way.extend(database.iter().flat_map(|(_, answer)| answer.one_way.clone()));
             let about_database = |answer: Answer| {
-                let Answer { verdict, reasons } = answer;
+                let Answer { verdict, reasons, one_way: _ } = answer;
                 let pair = Pair { verdict, basis: Basis::Contract, reasons, promised: false };
                 check(CompatRelation::Database, &reference.service, Some(live.number.clone()), pair)
             };
@@ -166,7 +168,7 @@ impl Control {
             checks,
             back: after,
             variables: Vec::new(),
-            warnings: Vec::new(),
+            warnings: one_way,
         })
     }
 

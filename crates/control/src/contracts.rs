@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use lockstep_contract::{Change, Fit, InputError, NotChecked, Options, Parsed, Snapshot, fit_parsed};
+use lockstep_contract::{Change, Fit, InputError, NotChecked, Options, Parsed, Snapshot, fit_parsed, sql};
 use lockstep_domain::Digest;
 use lockstep_domain::contract::{
     Answer, Contracts, DatabaseWay, MAX_REASONS, OfferedContract, UsedContract, Verdict,
@@ -162,19 +162,18 @@ fn fit(used: &Snapshot, operations: &[String], offered: &Snapshot) -> Result<Ans
 fn database(older: &Snapshot, newer: &Snapshot, way: DatabaseWay) -> Result<Answer, Vec<InputError>> {
     let options = Options::from(newer.settings.with_older(older.settings));
     let report = lockstep_contract::diff_as(newer.kind, &older.source, &newer.source, &options)?;
-    Ok(match way {
-        DatabaseWay::Beside => {
-            Answer { verdict: report.verdict, reasons: reasons(&report.changes, &report.not_checked) }
+    let one_way = report.roll_back.changes.iter().filter_map(sql::one_way).take(MAX_REASONS).collect();
+    let (verdict, reasons) = match way {
+        DatabaseWay::Beside => (report.verdict, reasons(&report.changes, &report.not_checked)),
+        DatabaseWay::After => {
+            (report.roll_back.verdict(), reasons(&report.roll_back.changes, &report.roll_back.not_checked))
         }
-        DatabaseWay::After => Answer {
-            verdict: report.roll_back.verdict(),
-            reasons: reasons(&report.roll_back.changes, &report.roll_back.not_checked),
-        },
-    })
+    };
+    Ok(Answer { verdict, reasons, one_way })
 }
 
 fn answer_of(fit: &Fit) -> Answer {
-    Answer { verdict: fit.verdict, reasons: reasons(&fit.changes, &fit.not_checked) }
+    Answer { verdict: fit.verdict, reasons: reasons(&fit.changes, &fit.not_checked), one_way: Vec::new() }
 }
 
 /// What breaks and what could not be decided, in words.
@@ -189,6 +188,7 @@ fn unreadable(errors: &[InputError]) -> Answer {
     Answer {
         verdict: Verdict::NotChecked,
         reasons: errors.iter().take(MAX_REASONS).map(ToString::to_string).collect(),
+        one_way: Vec::new(),
     }
 }
 

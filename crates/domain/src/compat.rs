@@ -239,15 +239,18 @@ impl<'a> Relation<'a> {
         };
         let before: Vec<_> = older.contracts_of(ContractKind::Sql).collect();
         let after: Vec<_> = newer.contracts_of(ContractKind::Sql).collect();
+        let mut one_way = Vec::new();
         let answers = before.iter().map(|one| match counterpart(one, &before, &after) {
             Some(other) => self.contracts.database(one, other, way),
             None => Answer::not_checked(format!("{} has no migrations in {}", newer.number, one.name)),
         });
-        let answer = answers.max_by_key(|answer| match answer.verdict {
+        let told = answers.inspect(|answer| one_way.extend(answer.one_way.iter().cloned()));
+        let worst = told.max_by_key(|answer| match answer.verdict {
             Verdict::Compatible => 0,
             Verdict::NotChecked => 1,
             Verdict::Breaking => 2,
         })?;
+        let answer = Answer { one_way, ..worst };
         Some(DatabaseAnswer { older: older.number.clone(), newer: newer.number.clone(), way, answer })
     }
 }

@@ -327,19 +327,23 @@ pub struct Answer {
     pub verdict: Verdict,
     /// What breaks, or what could not be decided, the worst first, at most [`MAX_REASONS`].
     pub reasons: Vec<String>,
+    /// What the way to the newer version destroys, so that going back does not bring it back; of databases only, at most
+    /// [`MAX_REASONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_way: Vec<String>,
 }
 
 impl Answer {
     /// It fits.
     #[must_use]
     pub const fn compatible() -> Self {
-        Self { verdict: Verdict::Compatible, reasons: Vec::new() }
+        Self { verdict: Verdict::Compatible, reasons: Vec::new(), one_way: Vec::new() }
     }
 
     /// It cannot be told, for one reason.
     #[must_use]
     pub fn not_checked(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::NotChecked, reasons: vec![reason.into()] }
+        Self { verdict: Verdict::NotChecked, reasons: vec![reason.into()], one_way: Vec::new() }
     }
 }
 

@@ -7,6 +7,10 @@
 use crate::{Bump, Change, Findings, Level, NotChecked, Rule, SqlDialect};
 
 mod constraints;
+mod demands;
+mod lost;
+
+pub(super) use lost::does_not_come_back;
 
 use super::{
     replay::enum_name,
@@ -37,15 +41,10 @@ struct Comparer<'a> {
 pub(super) fn schemas(old: &Database, new: &Database, dialect: SqlDialect, purpose: Purpose) -> Findings {
     let mut comparer = Comparer { old, new, dialect, purpose, findings: Findings::default() };
     comparer.tables();
+    comparer.values();
     comparer.enums();
     comparer.views();
     comparer.findings
-}
-
-/// Says whether a change of this rule destroys values that nothing brings back.
-pub(super) fn loses_data(rule: &Rule) -> bool {
-    let losing = [&rules::TABLE_DROPPED, &rules::COLUMN_DROPPED, &rules::TYPE_NARROWED, &rules::TYPE_CHANGED];
-    losing.iter().any(|one| one.id == rule.id) || rule.id == rules::ENUM_VALUE_ADDED.id
 }
 
 impl Comparer<'_> {
@@ -111,11 +110,13 @@ impl Comparer<'_> {
         let shown = witness::select(name, before);
         let renamed = self.new.renamed.get(name).filter(|to| self.new.tables.contains_key(*to));
         let after = renamed.and_then(|to| self.new.tables.get(to)).map(|table| &table.position);
+        let after =
+            after.or_else(|| before.columns.values().find_map(|column| self.gone_at(column))).cloned();
         let (rule, message) = match renamed {
             Some(to) => (&rules::TABLE_RENAMED, format!("table `{name}` is called `{to}` now")),
             None => (&rules::TABLE_DROPPED, format!("table `{name}` is gone")),
         };
-        self.report(rule, name, message, (Some(&before.position), after), shown);
+        self.report(rule, name, message, (Some(&before.position), after.as_ref()), shown);
     }
 
     fn table(&mut self, name: &str, before: &Table, after: &Table) {
@@ -132,6 +133,7 @@ impl Comparer<'_> {
             }
             let place = format!("{name}.{column}");
             let at = (None, Some(&new.position));
+            self.new_column(name, column, (before, after), new);
             if new.may_be_left_out() {
                 self.report(&rules::COLUMN_ADDED, &place, format!("column `{place}` was added"), at, None);
             } else {
@@ -163,8 +165,14 @@ impl Comparer<'_> {
             }
             None => {
                 let message = format!("column `{place}` is gone");
-                let at = (Some(&old.position), Some(&after.position));
-                self.report(&rules::COLUMN_DROPPED, &place, message, at, shown);
+                let gone = self.gone_at(old).unwrap_or(&after.position).clone();
+                self.report(
+                    &rules::COLUMN_DROPPED,
+                    &place,
+                    message,
+                    (Some(&old.position), Some(&gone)),
+                    shown,
+                );
             }
         }
     }
@@ -173,11 +181,17 @@ impl Comparer<'_> {
         let place = format!("{name}.{column}");
         let at = (Some(&old.position), Some(&new.position));
         self.column_type(name, column, tables, (old, new));
-        if new.computed && !old.computed {
+        if new.computed.is_some() && old.computed.is_none() {
             let message = format!("column `{place}` is computed by the database now");
             let shown =
                 witness::insert(name, tables.0, &[(column, None)], "a computed column takes no value");
             self.report(&rules::COLUMN_COMPUTED, &place, message, at, shown);
+        }
+        if let (Some(was), Some(is)) = (&old.computed, &new.computed)
+            && was != is
+        {
+            let message = format!("column `{place}` is computed from {is} instead of {was}");
+            self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
         }
         if new.not_null && !old.not_null {
             let message = format!("column `{place}` takes no null any more");
@@ -188,16 +202,26 @@ impl Comparer<'_> {
             let message = format!("column `{place}` may be null now");
             self.report_read(&rules::NOT_NULL_DROPPED, &place, message, at);
         }
-        self.column_default(name, column, tables.0, (old, new));
+        self.column_default(name, column, tables, (old, new));
     }
 
-    fn column_default(&mut self, name: &str, column: &str, before: &Table, (old, new): (&Column, &Column)) {
+    fn column_default(
+        &mut self,
+        name: &str,
+        column: &str,
+        (before, after): (&Table, &Table),
+        (old, new): (&Column, &Column),
+    ) {
+        if old.default == new.default {
+            return;
+        }
+        self.default_taken(name, column, (before, after), new);
         let Some(was) = &old.default else { return };
         let place = format!("{name}.{column}");
         let at = (Some(&old.position), Some(&new.position));
         match &new.default {
             Some(is) if is == was => {}
-            None if new.not_null && old.not_null && !new.computed => {
+            None if new.not_null && old.not_null && new.computed.is_none() => {
                 let message = format!("column `{place}` has no default any more and must not be null");
                 let shown = witness::insert(name, before, &[], "the column has no value");
                 self.report(&rules::DEFAULT_REMOVED, &place, message, at, shown);

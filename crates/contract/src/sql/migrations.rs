@@ -8,9 +8,11 @@ use std::{cmp::Ordering, rc::Rc};
 use super::{
     compare::{self, Purpose},
     dialect::parser_dialect,
-    replay::{Effect, Replay},
+    replay::{Effect, Replay, Rows},
+    rules,
     split::{self, Statement},
     state::Database,
+    transactions::Transaction,
 };
 use crate::{InputError, Level, Location, Source, SqlDialect, text::utf8};
 
@@ -74,7 +76,7 @@ pub(super) struct File {
 /// Files that are not text, and folders that are too large or hold no SQL.
 pub(super) fn read(source: &Source, dialect: SqlDialect) -> Result<Vec<File>, Vec<InputError>> {
     let (mut files, mut errors, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for (path, content) in source.files().filter(|(path, _)| is_sql(path) && !is_way_back(path)) {
+    for (path, content) in source.files().filter(|(path, _)| is_part(path) && !is_way_back(path)) {
         bytes += content.len();
         if bytes > MAX_BYTES {
             errors.push(InputError::new(path, format!("more than {MAX_BYTES} bytes of SQL")));
@@ -82,20 +84,40 @@ pub(super) fn read(source: &Source, dialect: SqlDialect) -> Result<Vec<File>, Ve
         }
         match utf8(path, content) {
             Ok(text) => files.push(part(source, path, text, dialect)),
+            Err(_) if !is_sql(path) => files.push(unread(path, &String::from_utf8_lossy(content))),
             Err(error) => errors.push(error),
         }
     }
-    if files.is_empty() && errors.is_empty() && source.files().next().is_some() {
+    if !files.iter().any(|file| is_sql(&file.name)) && errors.is_empty() && source.files().next().is_some() {
         errors.push(InputError::new("", "there is no .sql file").with_hint("name the folder of migrations"));
     }
     files.sort_by(|a, b| natural(&a.name, &b.name));
     if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
+/// A migration that is written in something else than SQL.
+fn unread(path: &str, text: &str) -> File {
+    let ending = path.rsplit('.').next().unwrap_or_default();
+    let reason = format!("it is a migration in .{ending}, which may do anything: only .sql is read");
+    File {
+        name: path.into(),
+        text: text.to_owned(),
+        statements: Vec::new(),
+        broken: Some((1, reason)),
+        has_way_back: false,
+    }
+}
+
 fn part(source: &Source, path: &str, text: &str, dialect: SqlDialect) -> File {
+    if !is_sql(path) {
+        return unread(path, text);
+    }
     let (statements, broken) = match split::split(text, parser_dialect(dialect)) {
         Ok(statements) => (statements, None),
-        Err(error) => (Vec::new(), Some((error.line, error.message))),
+        Err(error) => {
+            let reason = format!("the file cannot be parted into statements: {}", error.message);
+            (Vec::new(), Some((error.line, reason)))
+        }
     };
     let beside = [path.replace("up.sql", "down.sql"), path.replace(".sql", ".down.sql")];
     let has_file = beside.iter().any(|back| back != path && source.get(back).is_some());
@@ -111,6 +133,31 @@ fn part(source: &Source, path: &str, text: &str, dialect: SqlDialect) -> File {
 /// Says whether a path is SQL.
 pub(super) fn is_sql(path: &str) -> bool {
     path.to_ascii_lowercase().ends_with(".sql")
+}
+
+/// Endings of what tools run between migrations that are SQL, in the order of their names.
+const OTHER_ENDINGS: [&str; 26] = [
+    "java", "kt", "groovy", "scala", "py", "rb", "xml", "yaml", "yml", "json", "js", "mjs", "cjs", "ts",
+    "php", "go", "cs", "fs", "ex", "exs", "pl", "sh", "rs", "clj", "edn", "lua",
+];
+/// Endings of SQL under other names: written for one client, or one object a file.
+const SQL_ENDINGS: [&str; 8] = ["psql", "pgsql", "ddl", "mysql", "plsql", "tsql", "prc", "pks"];
+
+/// Says whether a file is a migration, read or not: SQL by its ending, anything else by a name that has a number, or that
+/// tools give to migrations.
+pub(crate) fn is_part(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let Some((stem, ending)) = name.rsplit_once('.') else { return false };
+    let numbered = |stem: &str| {
+        let stem = stem.strip_prefix(['v', 'b']).unwrap_or(stem);
+        stem.starts_with(|letter: char| letter.is_ascii_digit())
+    };
+    let hashed = |stem: &str| {
+        let hash = stem.split('_').next().unwrap_or_default();
+        hash.len() >= 10 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let named = numbered(stem) || hashed(stem) || stem.starts_with("r__") || stem.contains("changelog");
+    ending == "sql" || SQL_ENDINGS.contains(&ending) || OTHER_ENDINGS.contains(&ending) && named
 }
 
 fn is_way_back(path: &str) -> bool {
@@ -158,7 +205,22 @@ pub(super) struct Run {
     /// What was not understood.
     pub(super) unknown: Vec<Unknown>,
     /// Where rows change.
-    pub(super) data: Vec<(Location, String)>,
+    pub(super) data: Vec<Moved>,
+}
+
+/// A statement that moved rows.
+#[derive(Debug, Clone)]
+pub(super) struct Moved {
+    pub(super) location: Location,
+    pub(super) word: String,
+    pub(super) rows: Rows,
+}
+
+impl Moved {
+    /// It may have changed or removed rows that were there.
+    fn overwrites(&self) -> bool {
+        !matches!(self.word.as_str(), "INSERT" | "COPY" | "LOAD")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -169,39 +231,46 @@ pub(super) struct Unknown {
     pub(super) reason: String,
 }
 
-/// Runs all files over an empty database.
-pub(super) fn run(files: &[File], dialect: SqlDialect) -> Run {
-    let mut replay = Replay::new(dialect);
-    let (mut unknown, mut data) = (Vec::new(), Vec::new());
-    for file in files {
-        run_file(&mut replay, file, &mut unknown, &mut data);
-    }
-    Run { database: replay.database, unknown, data }
+/// What a run could not model, and what it did to rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Log {
+    pub(super) unknown: Vec<Unknown>,
+    pub(super) data: Vec<Moved>,
 }
 
-fn run_file(
-    replay: &mut Replay,
-    file: &File,
-    unknown: &mut Vec<Unknown>,
-    data: &mut Vec<(Location, String)>,
-) {
+/// Runs all files over an empty database.
+pub(super) fn run(files: &[File], dialect: SqlDialect) -> Run {
+    let (mut replay, mut log) = (Replay::new(dialect), Log::default());
+    for file in files {
+        run_file(&mut replay, file, &mut log, dialect);
+    }
+    Run { database: replay.database, unknown: log.unknown, data: log.data }
+}
+
+fn run_file(replay: &mut Replay, file: &File, log: &mut Log, dialect: SqlDialect) {
     let location = |line| Location { file: file.name.to_string(), line };
     if let Some((line, reason)) = &file.broken {
-        let reason = format!("the file cannot be parted into statements: {reason}");
-        unknown.push(Unknown { location: location(*line), essence: file.text.clone(), reason });
+        let unknown =
+            Unknown { location: location(*line), essence: file.text.clone(), reason: reason.clone() };
+        log.unknown.push(unknown);
     }
+    let mut transaction = Transaction::new(file, dialect);
     for statement in &file.statements {
+        let location = location(statement.line);
+        let unknown = |reason| Unknown { location: location.clone(), essence: statement.essence(), reason };
+        if let Err(reason) = transaction.follow(statement, replay, log) {
+            log.unknown.push(unknown(reason));
+        }
         match replay.run(&file.name, statement) {
             Effect::Schema => {}
-            Effect::Data => data.push((location(statement.line), statement.word(0))),
-            Effect::Unknown(reason) => {
-                unknown.push(Unknown {
-                    location: location(statement.line),
-                    essence: statement.essence(),
-                    reason,
-                });
-            }
+            Effect::Data(rows) => log.data.push(Moved { location, word: statement.word(0), rows }),
+            Effect::Unknown(reason) => log.unknown.push(unknown(reason)),
         }
+        transaction.ran(statement, replay, log);
+    }
+    if let Some(line) = transaction.left_open() {
+        let reason = "nothing in this file commits the transaction that begins here".to_owned();
+        log.unknown.push(Unknown { location: location(line), essence: "BEGIN".to_owned(), reason });
     }
 }
 
@@ -218,20 +287,25 @@ pub fn classify(source: &Source, dialect: Option<SqlDialect>) -> Result<Vec<Migr
 
 fn classify_file(replay: &mut Replay, file: &File, dialect: SqlDialect) -> Migration {
     let before = replay.database.clone();
-    let (mut unknown, mut data) = (Vec::new(), Vec::new());
-    run_file(replay, file, &mut unknown, &mut data);
+    let mut log = Log::default();
+    run_file(replay, file, &mut log, dialect);
+    let Log { unknown, data } = log;
     let changes = compare::schemas(&before, &replay.database, dialect, Purpose::Deploy).changes;
     let broken: Vec<_> = changes.iter().filter(|change| change.level == Level::Error).collect();
-    let lost =
-        changes.iter().filter(|change| compare::loses_data(change.rule)).map(|change| change.message.clone());
-    let mut one_way: Vec<String> = lost.collect();
-    one_way.extend(
-        data.iter().filter(|(_, word)| word != "INSERT" && word != "COPY").map(|(location, word)| {
+    let mut one_way: Vec<String> = changes.iter().filter_map(super::one_way).collect();
+    one_way.extend(data.iter().filter(|moved| moved.rows == Rows::Some && moved.overwrites()).map(
+        |Moved { location, word, .. }| {
             format!("{word} at {location} changes rows whose former values are lost")
-        }),
+        },
+    ));
+    one_way.extend(
+        changes
+            .iter()
+            .filter(|change| change.rule.id == rules::ENUM_VALUE_ADDED.id)
+            .map(|change| change.message.clone()),
     );
     let mut reasons: Vec<String> = broken.iter().map(|change| change.message.clone()).collect();
-    reasons.extend(data.iter().map(|(location, word)| format!("{word} at {location}")));
+    reasons.extend(data.iter().map(|moved| format!("{} at {}", moved.word, moved.location)));
     let class = match (broken.is_empty(), data.is_empty()) {
         (false, _) => Class::Contract,
         (true, false) => Class::Data,

@@ -6,20 +6,26 @@
 
 mod alter;
 mod create;
+mod harmless;
+mod rows;
 
 pub(super) use create::enum_name;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use sqlparser::{
     ast::{ObjectName, ObjectType, Statement as Parsed},
-    parser::Parser,
+    parser::{Parser, ParserError},
+    tokenizer::{Token, TokenWithSpan},
 };
 
 use super::{
     dialect::{fold_name, parser_dialect},
     split::Statement,
-    state::{Database, EnumType, Position, Table},
+    state::{Column, ConstraintRule, Database, EnumType, How, Loss, Position, Table, View},
 };
 use crate::SqlDialect;
 
@@ -35,16 +41,25 @@ const MAX_RECURSION: usize = 60;
 pub(super) enum Effect {
     /// It shaped the schema, or nothing at all.
     Schema,
-    /// It changed rows.
-    Data,
+    /// It changed rows: some, or all of its tables, which is told by what they held.
+    Data(Rows),
     /// It was not understood, for this reason.
     Unknown(String),
+}
+
+/// How many rows a statement touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    Some,
+    All,
 }
 
 /// A database being built.
 pub(super) struct Replay {
     dialect: SqlDialect,
     pub(super) database: Database,
+    /// How often a column of a name was made in a file.
+    births: HashMap<String, usize>,
 }
 
 /// A reason why a statement has no effect here.
@@ -53,7 +68,7 @@ type Outcome = Result<(), Refusal>;
 
 impl Replay {
     pub(super) fn new(dialect: SqlDialect) -> Self {
-        Self { dialect, database: Database::default() }
+        Self { dialect, database: Database::default(), births: HashMap::new() }
     }
 
     /// Runs one statement.
@@ -61,14 +76,14 @@ impl Replay {
         let position = Position { file: file.clone(), line: statement.line };
         match statement.word(0).as_str() {
             "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "TRUNCATE" | "COPY" | "LOAD" | "WITH" => {
-                Effect::Data
+                Effect::Data(self.move_rows(&position, statement))
             }
             "SET" if moves_search_path(statement) => {
                 Effect::Unknown("names without a schema mean other objects from here on".to_owned())
             }
             "SELECT" if is_setting(statement) => Effect::Schema,
-            "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "SET" | "RESET"
-            | "USE" | "PRAGMA" | "ANALYZE" | "VACUUM" | "COMMENT" | "GRANT" | "LOCK" | "UNLOCK"
+            "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" | "SET"
+            | "RESET" | "USE" | "PRAGMA" | "ANALYZE" | "VACUUM" | "COMMENT" | "GRANT" | "LOCK" | "UNLOCK"
             | "REINDEX" | "CLUSTER" | "OPTIMIZE" | "NOTIFY" | "SHOW" | "REFRESH" => Effect::Schema,
             // A query can call functions that do anything.
             "SELECT" | "VALUES" => {
@@ -86,19 +101,33 @@ impl Replay {
         if is_tuning(statement) {
             return Ok(());
         }
-        let operators = statement.tokens.iter().filter(|token| is_operator(&token.token)).count();
-        if statement.tokens.len() > MAX_TOKENS || operators > MAX_OPERATORS {
-            return Err(format!("the statement has {} tokens, more than are read", statement.tokens.len()));
+        let tokens = harmless::without(statement);
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let parsed = self.parse(&tokens)?;
+        self.apply(position, parsed)
+    }
+
+    fn parse(&self, tokens: &[TokenWithSpan]) -> Result<Parsed, Refusal> {
+        let operators = tokens.iter().filter(|token| is_operator(&token.token)).count();
+        if tokens.len() > MAX_TOKENS || operators > MAX_OPERATORS {
+            return Err(format!("the statement has {} tokens, more than are read", tokens.len()));
         }
         let mut parser = Parser::new(parser_dialect(self.dialect))
             .with_recursion_limit(MAX_RECURSION)
-            .with_tokens_with_locations(statement.tokens.clone());
-        let parsed = parser.parse_statement().map_err(|error| format!("it cannot be parsed: {error}"))?;
-        let rest = parser.peek_token();
-        if rest.token != sqlparser::tokenizer::Token::EOF {
-            return Err(format!("it cannot be parsed from `{}` on", rest.token));
+            .with_tokens_with_locations(tokens.to_vec());
+        let parsed = match parser.parse_statement() {
+            Ok(parsed) => parsed,
+            Err(ParserError::RecursionLimitExceeded) => {
+                return Err(format!("it nests deeper than {MAX_RECURSION} levels"));
+            }
+            Err(_) => return Err(not_understood(&parser.peek_token())),
+        };
+        match parser.peek_token() {
+            rest if rest.token == Token::EOF => Ok(parsed),
+            rest => Err(not_understood(&rest)),
         }
-        self.apply(position, parsed)
     }
 
     fn apply(&mut self, position: &Position, parsed: Parsed) -> Outcome {
@@ -113,9 +142,12 @@ impl Replay {
             Parsed::Drop { object_type: ObjectType::Type, cascade: true, .. } => {
                 Err("which columns fall with a type is not modelled".to_owned())
             }
-            Parsed::Drop { object_type, if_exists, names, table, .. } => names
-                .iter()
-                .try_for_each(|name| self.drop_object(object_type, name, if_exists, table.as_ref())),
+            Parsed::Drop { object_type, if_exists, cascade, names, table, .. } => {
+                for name in &names {
+                    self.drop_object(position, object_type, name, if_exists, table.as_ref())?;
+                }
+                if cascade { self.falls_alone(&names) } else { Ok(()) }
+            }
             Parsed::RenameTable(renames) => {
                 renames.iter().try_for_each(|rename| self.rename_table(&rename.old_name, &rename.new_name))
             }
@@ -132,6 +164,7 @@ impl Replay {
 
     fn drop_object(
         &mut self,
+        position: &Position,
         kind: ObjectType,
         name: &ObjectName,
         if_exists: bool,
@@ -139,7 +172,7 @@ impl Replay {
     ) -> Outcome {
         let name = fold_name(self.dialect, name);
         let known = match kind {
-            ObjectType::Table => self.drop_table(&name),
+            ObjectType::Table => self.drop_table(position, &name),
             ObjectType::View | ObjectType::MaterializedView => self.database.views.remove(&name).is_some(),
             ObjectType::Type => self.database.enums.remove(&name).is_some(),
             ObjectType::Index => self.drop_index(&name, table),
@@ -148,11 +181,31 @@ impl Replay {
         if known || if_exists { Ok(()) } else { Err(format!("`{name}` is not known")) }
     }
 
-    fn drop_table(&mut self, name: &str) -> bool {
+    fn drop_table(&mut self, position: &Position, name: &str) -> bool {
         for table in self.database.tables.values_mut() {
-            table.constraints.retain(|one| !matches!(&one.rule, super::state::ConstraintRule::ForeignKey { table, .. } if table == name));
+            table
+                .constraints
+                .retain(|one| !matches!(&one.rule, ConstraintRule::ForeignKey(to) if to.table == name));
         }
-        self.database.tables.remove(name).is_some()
+        let Some(table) = self.database.tables.remove(name) else { return false };
+        table.columns.values().for_each(|column| self.lose(column, position, How::Dropped));
+        true
+    }
+
+    /// Notes where the values of a column went; whether others hold them still is asked at the end.
+    fn lose(&mut self, column: &Column, position: &Position, how: How) {
+        let loss = Loss { position: position.clone(), how };
+        self.database.lost.insert(column.holds.origin.clone(), loss);
+    }
+
+    /// Refuses a `CASCADE` that takes views with it: which ones is not modelled.
+    fn falls_alone(&self, names: &[ObjectName]) -> Outcome {
+        let names: Vec<String> = names.iter().map(|name| fold_name(self.dialect, name)).collect();
+        let shows = |view: &View| names.iter().any(|name| view.query.contains(name.as_str()));
+        match self.database.views.iter().find(|(_, view)| shows(view)) {
+            Some((view, _)) => Err(format!("whether view `{view}` falls with it is not modelled")),
+            None => Ok(()),
+        }
     }
 
     fn drop_index(&mut self, name: &str, table: Option<&ObjectName>) -> bool {
@@ -184,10 +237,10 @@ impl Replay {
         };
         for other in self.database.tables.values_mut() {
             for constraint in &mut other.constraints {
-                if let super::state::ConstraintRule::ForeignKey { table, .. } = &mut constraint.rule
-                    && *table == old
+                if let ConstraintRule::ForeignKey(to) = &mut constraint.rule
+                    && to.table == old
                 {
-                    table.clone_from(&new);
+                    to.table.clone_from(&new);
                 }
             }
         }
@@ -205,8 +258,17 @@ impl Replay {
     }
 }
 
-fn is_operator(token: &sqlparser::tokenizer::Token) -> bool {
-    use sqlparser::tokenizer::Token;
+/// Says in our words where a statement stops being understood.
+fn not_understood(at: &TokenWithSpan) -> Refusal {
+    match &at.token {
+        Token::EOF => {
+            "it ends before it is complete, or is written in a way that is not known here".to_owned()
+        }
+        token => format!("it is not understood from `{token}` on"),
+    }
+}
+
+fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
             word.quote_style.is_none()
@@ -241,6 +303,13 @@ fn is_tuning(statement: &Statement) -> bool {
     const TUNED: [&str; 8] =
         ["EXTENSION", "SEQUENCE", "DATABASE", "COLLATION", "STATISTICS", "ROLE", "USER", "PUBLICATION"];
     let second = statement.word(1);
+    let counts = || {
+        const COUNTING: [&str; 6] = ["RESTART", "INCREMENT", "MAXVALUE", "MINVALUE", "RENAME", "SCHEMA"];
+        (2..statement.tokens.len()).any(|index| COUNTING.contains(&statement.word(index).as_str()))
+    };
+    if statement.word(0) == "ALTER" && second == "SEQUENCE" && counts() {
+        return false;
+    }
     let tuned = TUNED.contains(&second.as_str());
     match statement.word(0).as_str() {
         "CREATE" => tuned || matches!(second.as_str(), "SCHEMA" | "TABLESPACE"),

@@ -150,6 +150,26 @@ rules! {
         "a migration changes rows",
         "The running version may read values that it did not write. What rows held before is lost unless a backup has it.",
         "UPDATE notes SET colour = 'red' WHERE colour IS NULL;";
+    VALUES_LOST: "sql-values-lost", Error, Major,
+        "what a table or column held is lost on the way",
+        "It looks as before and is empty, or holds less: it was dropped and made anew, or went through a type that could not hold everything. Nothing but a backup brings it back. Copy what it holds first.",
+        "ALTER TABLE notes DROP COLUMN author; ALTER TABLE notes ADD COLUMN author int;";
+    VALUES_EXCHANGED: "sql-values-exchanged", Error, Major,
+        "a column holds what another column held",
+        "The running version reads and writes it under the old name and means other values.",
+        "ALTER TABLE notes RENAME title TO x; ALTER TABLE notes RENAME body TO title; ALTER TABLE notes RENAME x TO body;";
+    VALUES_MOVED: "sql-values-moved", Warning, Minor,
+        "what a table or column held stands elsewhere now",
+        "The running version finds none of it under the old name; when it comes back, it misses what was there.",
+        "ALTER TABLE notes RENAME TO old_notes; CREATE TABLE notes (id int);";
+    ROWS_REMOVED: "sql-rows-removed", Warning, Minor,
+        "all rows of a table were removed, or all values of a column overwritten",
+        "The running version goes on without them. Going back does not bring them back.",
+        "TRUNCATE notes;";
+    DEFAULT_REFUSED: "sql-default-refused", Error, Major,
+        "a column's default is refused by the table",
+        "Inserts of the running version that leave the column out are refused.",
+        "size int CHECK (size < 10); ALTER TABLE notes ALTER size SET DEFAULT 20;";
     HISTORY_ALTERED: "sql-history-altered", Error, Major,
         "a released migration has another text",
         "Databases that ran it will not run it again: they keep the old schema while new ones get the new one, and most tools refuse to start. Write a new migration.",

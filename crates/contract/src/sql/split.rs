@@ -27,7 +27,7 @@ impl Statement {
     }
 }
 
-fn bare_word(token: &TokenWithSpan) -> Option<String> {
+pub(super) fn bare_word(token: &TokenWithSpan) -> Option<String> {
     match &token.token {
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_uppercase()),
         _ => None,

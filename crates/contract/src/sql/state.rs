@@ -33,6 +33,59 @@ pub(super) struct Database {
     pub(super) views: BTreeMap<String, View>,
     /// Names of what tables used to be called: old name to new.
     pub(super) renamed: BTreeMap<String, String>,
+    /// Where the values of an origin went, when a column that held them did.
+    pub(super) lost: BTreeMap<Origin, Loss>,
+    /// Some statement moved rows, so that a table may hold some.
+    pub(super) rows_moved: bool,
+}
+
+/// The name of where values come from: the column that was made to hold them. The same statements give the same names.
+pub(super) type Origin = Rc<str>;
+
+/// What became of values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub(super) position: Position,
+    pub(super) how: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// With their column or table.
+    Dropped,
+    /// As rows.
+    Removed,
+    /// By other values.
+    Overwritten,
+}
+
+/// Where the values of a column come from, and what they went through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lineage {
+    pub(super) origin: Origin,
+    /// The narrowest type that they are known to fit, inside the file where that is known.
+    pub(super) known: Option<(Rc<str>, ColumnType)>,
+    /// Where a conversion may have lost some of them.
+    pub(super) worn: Option<Position>,
+}
+
+impl Lineage {
+    /// The lineage of a column that was just made.
+    pub(super) fn born(origin: Origin) -> Self {
+        Self { origin, known: None, worn: None }
+    }
+
+    /// What the values are once a column of one type has become, or was copied into, one of another.
+    pub(super) fn converted(&self, (from, to): (&ColumnType, &ColumnType), position: &Position) -> Self {
+        let known = self.known.as_ref().filter(|(file, _)| *file == position.file);
+        let known = known.map_or_else(|| from.clone(), |(_, of)| of.clone());
+        let keeps = to.keeps(&known);
+        Self {
+            origin: self.origin.clone(),
+            known: Some((position.file.clone(), if keeps { known } else { to.clone() })),
+            worn: if keeps { self.worn.clone() } else { Some(position.clone()) },
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -48,24 +101,26 @@ pub(super) struct Column {
     pub(super) not_null: bool,
     /// The value of a row that does not give one, as written.
     pub(super) default: Option<String>,
-    /// The database computes it; nobody may write it.
-    pub(super) computed: bool,
+    /// The database computes it, from what is written here; nobody may write it.
+    pub(super) computed: Option<String>,
     pub(super) former_names: BTreeSet<String>,
+    pub(super) holds: Lineage,
+    /// Its place among the columns of its table.
+    pub(super) order: usize,
     pub(super) position: Position,
 }
 
 impl Column {
-    /// Says whether a row may leave the column out.
-    pub(super) fn may_be_left_out(&self) -> bool {
-        !self.not_null || self.default.is_some() || self.computed
+    /// Lets the database count it, and refuse every number that is given.
+    pub(super) fn number_always(&mut self) {
+        self.default = Some(NEXT_NUMBER.to_owned());
+        self.not_null = true;
+        self.computed = Some(NEXT_NUMBER.to_owned());
     }
 
-    /// Says whether rows that leave the column out differ in it, or are empty there.
-    pub(super) fn is_distinct_when_left_out(&self) -> bool {
-        match self.default.as_deref() {
-            None => !self.not_null,
-            Some(default) => default == NEXT_NUMBER || default.to_ascii_lowercase().contains("uuid"),
-        }
+    /// Says whether a row may leave the column out.
+    pub(super) fn may_be_left_out(&self) -> bool {
+        !self.not_null || self.default.is_some() || self.computed.is_some()
     }
 }
 
@@ -80,16 +135,42 @@ pub(super) struct Constraint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConstraintRule {
     PrimaryKey,
-    /// With the condition of a partial index.
-    Unique(Option<String>),
-    ForeignKey {
-        table: String,
-        columns: Vec<String>,
+    Unique {
+        /// The condition of a partial index.
+        condition: Option<String>,
+        nulls: Nulls,
     },
+    ForeignKey(Reference),
     /// The condition, as the parser writes it.
     Check(String),
     /// An index that is not unique: it forbids nothing.
     Index,
+}
+
+/// Whether two nulls are equal to a unique constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nulls {
+    Distinct,
+    Equal,
+}
+
+/// A reference to rows of another table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reference {
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+    /// Either all columns are null or none is (`MATCH FULL`).
+    pub(super) whole: bool,
+    /// What happens when the other row goes or changes its key; refusing has one name.
+    pub(super) on_delete: String,
+    pub(super) on_update: String,
+}
+
+impl ConstraintRule {
+    /// A unique constraint on whole columns, as most are.
+    pub(super) const fn unique() -> Self {
+        Self::Unique { condition: None, nulls: Nulls::Distinct }
+    }
 }
 
 impl Constraint {
@@ -108,11 +189,11 @@ impl Constraint {
         let columns = self.columns.join("_");
         match self.rule {
             ConstraintRule::PrimaryKey => name == format!("{short}_pkey") || name == "primary",
-            ConstraintRule::Unique(_) => {
+            ConstraintRule::Unique { .. } => {
                 name == format!("{short}_{columns}_key")
                     || self.columns.first().is_some_and(|first| first == name)
             }
-            ConstraintRule::ForeignKey { .. } => {
+            ConstraintRule::ForeignKey(_) => {
                 name == format!("{short}_{columns}_fkey") || name.starts_with(&format!("{short}_ibfk_"))
             }
             ConstraintRule::Check(_) => {

@@ -72,6 +72,14 @@ impl ColumnType {
         ["SERIAL", "BIGSERIAL", "SMALLSERIAL", "SERIAL4", "SERIAL8", "SERIAL2"].contains(&upper.as_str())
     }
 
+    /// Says whether every value of another type survives in this one, whatever it looks like there.
+    pub(super) fn keeps(&self, known: &Self) -> bool {
+        let anything = matches!(self.family, Family::Text { longest: None });
+        let number = |of: &Self| matches!(of.family, Family::Integer { .. });
+        let exact = matches!(self.family, Family::Decimal { before: None, .. }) && number(known);
+        anything || exact || matches!(self.since(known), Relation::Same | Relation::Wider)
+    }
+
     /// Compares with an older type.
     pub(super) fn since(&self, old: &Self) -> Relation {
         match (&old.family, &self.family) {

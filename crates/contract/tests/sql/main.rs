@@ -1,9 +1,11 @@
 //! SQL contracts: every rule on a small pair, witnesses on a real database, classes, history, and hostile input.
 
+mod demands;
 mod hostile;
 mod migrations;
 mod properties;
 mod rules;
+mod ways;
 mod witnesses;
 
 use lockstep_contract::{Kind, Options, Report, Source, SqlDialect, diff_as};

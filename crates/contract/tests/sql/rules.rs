@@ -107,6 +107,13 @@ const CASES: &[Case] = &[
         "CREATE TABLE a (b int); CREATE VIEW v AS SELECT b FROM a", "CREATE OR REPLACE VIEW v AS SELECT b FROM a WHERE b > 0"),
     case("sql-view-added", (Info, Info), "v", PostgreSql, "CREATE TABLE a (b int)", "CREATE VIEW v AS SELECT * FROM a"),
     case("sql-index-changed", (Info, Info), "notes(author)", PostgreSql, NOTES, "CREATE INDEX ON notes (author)"),
+    case("sql-values-lost", (Error, Error), "notes.author", PostgreSql, NOTES, "ALTER TABLE notes DROP COLUMN author; ALTER TABLE notes ADD COLUMN author int"),
+    case("sql-values-exchanged", (Error, Error), "notes.colour", PostgreSql, NOTES,
+        "ALTER TABLE notes DROP COLUMN colour; ALTER TABLE notes RENAME title TO colour; ALTER TABLE notes ADD title varchar(40) NOT NULL DEFAULT ''"),
+    case("sql-values-moved", (Warning, Error), "people", PostgreSql, NOTES,
+        "ALTER TABLE people RENAME TO former; CREATE TABLE people (id int PRIMARY KEY)"),
+    case("sql-rows-removed", (Warning, Error), "notes", PostgreSql, NOTES, "TRUNCATE notes"),
+    case("sql-default-refused", (Error, Error), "a.b", PostgreSql, "CREATE TABLE a (b int DEFAULT 1 CHECK (b < 9))", "ALTER TABLE a ALTER b SET DEFAULT 9"),
     case("sql-data-changed", (Warning, Warning), "0002_second.sql:2", PostgreSql, NOTES, "\nUPDATE notes SET author = 1"),
 ];
 

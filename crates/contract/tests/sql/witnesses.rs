@@ -96,6 +96,10 @@ fn witnesses_work_before_and_fail_after() {
         let broken: Vec<_> = report.changes.iter().filter(|change| change.level == Level::Error).collect();
         assert!(!broken.is_empty(), "{migration} breaks");
         for change in broken {
+            // Rows that are gone are missed by no statement that fails.
+            if change.rule.id == "sql-values-lost" {
+                continue;
+            }
             let witness = change
                 .witness
                 .as_ref()

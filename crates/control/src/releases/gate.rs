@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
-use lockstep_contract::{Acceptance, Change, Options, Report};
+use lockstep_contract::{Acceptance, Change, Options, Report, sql};
 use lockstep_domain::branch::{NextNumber, shortfall, softened};
 use lockstep_domain::commits::Bump;
 use lockstep_domain::compat::counterpart;
@@ -299,5 +299,10 @@ fn worth_knowing(compared: &Compared) -> Vec<String> {
         let accepted = change.accepted.as_ref()?;
         Some(format!("an accepted break since {against}: {} ({})", change.message, accepted.reason))
     });
-    left_out.chain(told).chain(accepted).collect()
+    let of_one_way = compared
+        .reports
+        .iter()
+        .flat_map(|(_, report)| report.roll_back.changes.iter().filter_map(sql::one_way).take(KEPT_REASONS));
+    let one_way = of_one_way.map(|what| format!("a step of one way since {against}: {what}"));
+    left_out.chain(told).chain(accepted).chain(one_way).collect()
 }

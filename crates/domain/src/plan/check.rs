@@ -196,7 +196,9 @@ pub(crate) fn warnings(
             ));
         }
         let left = from(change).and_then(|left| relation.world.version(&left));
-        warnings.extend(left.and_then(|left| database_warning(relation, &reference.service, left, version)));
+        warnings.extend(
+            left.into_iter().flat_map(|left| database_warnings(relation, &reference.service, left, version)),
+        );
         if direction == Direction::Back || down {
             warnings.extend(left.and_then(|left| data_warning(&reference.service, left, version)));
         }
@@ -220,24 +222,28 @@ fn data_warning(service: &ServiceName, left: &Version, version: &Version) -> Opt
 }
 
 /// Migrations are run by the service, not by Lockstep, and may not have run here; so this warns and forbids nothing.
-fn database_warning(
+fn database_warnings(
     relation: Relation<'_>,
     service: &ServiceName,
     left: &Version,
     version: &Version,
-) -> Option<String> {
-    let DatabaseAnswer { older, newer, way, answer } = relation.database(left, version)?;
+) -> Vec<String> {
+    let Some(DatabaseAnswer { older, newer, way, answer }) = relation.database(left, version) else {
+        return Vec::new();
+    };
     let why = answer.reasons.first().map(String::as_str).unwrap_or_default();
     let when = match way {
         DatabaseWay::Beside => "while both run",
         DatabaseWay::After => "which stays when code goes back",
     };
     let schema = format!("the database as {service} {newer} leaves it, {when}");
-    match answer.verdict {
+    let works = match answer.verdict {
         Verdict::Compatible => None,
         Verdict::Breaking => Some(format!("{older} does not work on {schema}: {why}")),
         Verdict::NotChecked => Some(format!("whether {older} works on {schema}, was not checked: {why}")),
-    }
+    };
+    let one_way = answer.one_way.into_iter().map(|what| format!("{service} {newer}: {what}"));
+    works.into_iter().chain(one_way).collect()
 }
 
 /// What the goal relies on although it is not proved, and what is here does not.

@@ -40,7 +40,7 @@ impl Contracts for Shapes {
 }
 
 fn breaks(reason: &str) -> Answer {
-    Answer { verdict: Verdict::Breaking, reasons: vec![reason.into()] }
+    Answer { verdict: Verdict::Breaking, reasons: vec![reason.into()], one_way: Vec::new() }
 }
 
 fn shape(number: u8) -> Digest {

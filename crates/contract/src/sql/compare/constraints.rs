@@ -2,11 +2,16 @@
 //!
 //! Demands are compared by what they demand, not by their names.
 
-use super::Comparer;
-use crate::sql::{
-    rules,
-    state::{Column, Constraint, ConstraintRule, Table},
-    witness,
+use super::{Comparer, Purpose, demands::Meeting};
+use crate::{
+    Bump, Level, Location, NotChecked, Rule, SqlDialect,
+    sql::{
+        evaluate::{Condition, Value},
+        rules,
+        state::{Column, Constraint, ConstraintRule, NEXT_NUMBER, Nulls, Reference, Table},
+        types::Family,
+        witness,
+    },
 };
 
 impl Comparer<'_> {
@@ -33,42 +38,150 @@ impl Comparer<'_> {
         let place = format!("{name}({})", new.columns.join(","));
         let at = (None, Some(&new.position));
         let columns = new.columns.join(", ");
-        let spared = is_spared(before, after, new);
-        match &new.rule {
-            ConstraintRule::Index => {
-                self.report(
-                    &rules::INDEX_CHANGED,
-                    &place,
-                    format!("index on `{name}` ({columns}) was added"),
-                    at,
-                    None,
+        if new.rule == ConstraintRule::Index {
+            let message = format!("index on `{name}` ({columns}) was added");
+            self.report(&rules::INDEX_CHANGED, &place, message, at, None);
+            return;
+        }
+        if is_implied(before, new) {
+            return;
+        }
+        let found = self.meeting(before, after, new);
+        let (rule, message) = match &new.rule {
+            ConstraintRule::Check(condition) => {
+                (&rules::CHECK_ADDED, format!("rows of `{name}` must meet {condition}"))
+            }
+            ConstraintRule::ForeignKey(to) => {
+                (&rules::FOREIGN_KEY_ADDED, reference_words(name, before, new, to))
+            }
+            _ => (&rules::UNIQUE_ADDED, format!("rows of `{name}` must be unique in ({columns})")),
+        };
+        match found {
+            Some(Meeting::Met) => self.met_by_old_rows(rule, &place, message, (before, new)),
+            Some(Meeting::Open(reason)) => {
+                self.open(&place, format!("{message}: {reason}"), new.position.location());
+            }
+            Some(Meeting::Refused(row)) => {
+                let row: Vec<_> =
+                    row.iter().map(|(name, value)| (name.as_str(), Some(value.as_str()))).collect();
+                let shown = witness::insert(name, before, &row, &outcome(&new.rule));
+                self.report(rule, &place, message, at, shown);
+            }
+            None => {
+                let shown = match &new.rule {
+                    ConstraintRule::Check(condition) => {
+                        witness::against_check(name, before, &new.columns, condition)
+                    }
+                    ConstraintRule::ForeignKey(_) => witness::without_parent(name, before, &new.columns),
+                    _ => witness::twice(name, before, &new.columns),
+                };
+                self.report(rule, &place, message, at, shown);
+            }
+        }
+    }
+
+    /// A demand that no row of the old version fails. Rows that the new version wrote may fail it once the old one
+    /// changes them, when it is about columns of both.
+    fn met_by_old_rows(
+        &mut self,
+        rule: &'static Rule,
+        place: &str,
+        message: String,
+        (before, new): (&Table, &Constraint),
+    ) {
+        let at = (None, Some(&new.position));
+        let knows = |name: &&String| before.columns.contains_key(*name);
+        let old = new.columns.iter().filter(knows).count();
+        if old == new.columns.len() {
+            return;
+        }
+        if old == 0 {
+            let message = format!("a demand on the new columns: {message}");
+            self.report(&rules::COLUMN_ADDED, place, message, at, None);
+            return;
+        }
+        let message =
+            format!("{message}, which rows of the new version may fail once the old one changes them");
+        self.report_read(rule, place, message, at);
+        if self.purpose == Purpose::Deploy
+            && let Some(change) = self.findings.changes.last_mut()
+        {
+            change.level = Level::Warning;
+            change.bump = Bump::Minor;
+        }
+    }
+
+    fn open(&mut self, place: &str, reason: String, at: Location) {
+        self.findings.not_checked.push(NotChecked {
+            place: place.to_owned(),
+            reason,
+            old: None,
+            new: Some(at),
+        });
+    }
+
+    /// What a new column does to old statements beside being there: it may be computed, or its default may not fit.
+    pub(super) fn new_column(&mut self, name: &str, column: &str, tables: (&Table, &Table), new: &Column) {
+        if let Some(from) = new.computed.as_deref().filter(|from| *from != NEXT_NUMBER) {
+            let place = format!("{name}.{column}");
+            let may_fail = Condition::read(self.dialect, from).is_none_or(|from| from.may_fail());
+            if may_fail || new.not_null {
+                let reason = format!(
+                    "whether {from} can be computed for every row of the running version is not known"
                 );
+                self.open(&place, reason, new.position.location());
             }
-            _ if spared => {
-                let message = format!("a demand on the new column of `{name}` ({columns}) was added");
-                self.report(&rules::COLUMN_ADDED, &place, message, at, None);
+        }
+        self.default_fits(name, column, tables, new);
+    }
+
+    /// Reports an old column's new default that old conditions, or the column's own type, refuse.
+    pub(super) fn default_taken(&mut self, name: &str, column: &str, tables: (&Table, &Table), new: &Column) {
+        self.default_fits(name, column, tables, new);
+        for demand in &tables.1.constraints {
+            let ConstraintRule::Check(condition) = &demand.rule else { continue };
+            let kept = tables.0.constraints.iter().any(|old| old.demands_same(demand));
+            if !kept || !demand.columns.iter().any(|one| one == column) {
+                continue;
             }
-            ConstraintRule::Unique(_) | ConstraintRule::PrimaryKey => {
-                let implied = before.constraints.iter().any(|old| {
-                    matches!(old.rule, ConstraintRule::Unique(None) | ConstraintRule::PrimaryKey)
-                        && old.columns.iter().all(|column| new.columns.contains(column))
-                });
-                if !implied {
-                    let message = format!("rows of `{name}` must be unique in ({columns})");
-                    let shown = witness::twice(name, before, &new.columns);
-                    self.report(&rules::UNIQUE_ADDED, &place, message, at, shown);
+            let place = format!("{name}.{column}");
+            match self.meets_default(tables, column, condition) {
+                None | Some(Meeting::Met) => {}
+                Some(Meeting::Open(reason)) => {
+                    let reason = format!("the new default of `{place}` and {condition}: {reason}");
+                    self.open(&place, reason, new.position.location());
+                }
+                Some(Meeting::Refused(_)) => {
+                    let message = format!("the new default of `{place}` does not meet {condition}");
+                    let shown = witness::insert(name, tables.0, &[], "the default is refused");
+                    self.report(&rules::DEFAULT_REFUSED, &place, message, (None, Some(&new.position)), shown);
                 }
             }
-            ConstraintRule::Check(condition) => {
-                let message = format!("rows of `{name}` must meet {condition}");
-                let shown = witness::against_check(name, before, &new.columns, condition);
-                self.report(&rules::CHECK_ADDED, &place, message, at, shown);
+        }
+    }
+
+    fn default_fits(&mut self, name: &str, column: &str, (before, _): (&Table, &Table), new: &Column) {
+        let Some(default) = new.default.as_deref().filter(|_| self.dialect != SqlDialect::Sqlite) else {
+            return;
+        };
+        let Some(value) = Condition::read(self.dialect, default).map(|read| read.value(&|_| Value::Any))
+        else {
+            return;
+        };
+        let fits = match (&value, &new.of.family) {
+            (Value::Text(text), Family::Text { longest: Some(longest) }) => {
+                text.trim_end().chars().count() as u64 <= *longest
             }
-            ConstraintRule::ForeignKey { table, .. } => {
-                let message = format!("rows of `{name}` must refer by ({columns}) to rows of `{table}`");
-                let shown = witness::without_parent(name, before, &new.columns);
-                self.report(&rules::FOREIGN_KEY_ADDED, &place, message, at, shown);
+            (Value::Number(number), Family::Integer { low, high }) => {
+                *number >= *low as f64 && *number <= *high as f64
             }
+            _ => true,
+        };
+        if !fits {
+            let place = format!("{name}.{column}");
+            let message = format!("the default {default} of `{place}` does not fit {}", new.of.text);
+            let shown = witness::insert(name, before, &[], "the default is refused");
+            self.report(&rules::DEFAULT_REFUSED, &place, message, (None, Some(&new.position)), shown);
         }
     }
 
@@ -79,7 +192,7 @@ impl Comparer<'_> {
             ConstraintRule::Index => {
                 (&rules::INDEX_CHANGED, format!("index on `{name}` ({columns}) was dropped"))
             }
-            ConstraintRule::Unique(_) => {
+            ConstraintRule::Unique { .. } => {
                 (&rules::UNIQUE_REMOVED, format!("rows of `{name}` need not be unique in ({columns})"))
             }
             ConstraintRule::PrimaryKey => {
@@ -88,28 +201,59 @@ impl Comparer<'_> {
             ConstraintRule::Check(condition) => {
                 (&rules::CHECK_REMOVED, format!("rows of `{name}` need not meet {condition}"))
             }
-            ConstraintRule::ForeignKey { table, .. } => (
+            ConstraintRule::ForeignKey(to) => (
                 &rules::FOREIGN_KEY_REMOVED,
-                format!("rows of `{name}` need not refer by ({columns}) to `{table}`"),
+                format!("rows of `{name}` need not refer by ({columns}) to `{}`", to.table),
             ),
         };
         self.report(rule, &place, message, (Some(&old.position), None), None);
     }
 }
 
-/// Says whether rows that leave new columns out meet a new demand on them: empty values meet any, counted ones are
-/// unique, and a default that the new schema accepts for the rows it has it accepts for more.
-fn is_spared(before: &Table, after: &Table, demand: &Constraint) -> bool {
-    let is_new = |name: &String| !before.columns.contains_key(name);
-    let left_out = |name: &String| after.columns.get(name).filter(|_| is_new(name));
-    let all_new = !demand.columns.is_empty() && demand.columns.iter().all(is_new);
-    match demand.rule {
-        ConstraintRule::Unique(_) | ConstraintRule::PrimaryKey => {
-            demand.columns.iter().filter_map(left_out).any(Column::is_distinct_when_left_out)
+/// Says whether a demand of the old table implies a new one.
+fn is_implied(before: &Table, new: &Constraint) -> bool {
+    let never_null = |name: &String| before.columns.get(name).is_some_and(|column| column.not_null);
+    let nulls_told_apart = match &new.rule {
+        ConstraintRule::Unique { nulls, .. } => *nulls == Nulls::Distinct,
+        ConstraintRule::PrimaryKey => true,
+        _ => return false,
+    };
+    before.constraints.iter().any(|old| {
+        let same_nulls = match &old.rule {
+            ConstraintRule::PrimaryKey => true,
+            ConstraintRule::Unique { condition: None, nulls } => {
+                *nulls == Nulls::Equal || nulls_told_apart || old.columns.iter().all(never_null)
+            }
+            _ => false,
+        };
+        same_nulls && old.columns.iter().all(|column| new.columns.contains(column))
+    })
+}
+
+/// What a reference demands, or what became of one that was there.
+fn reference_words(name: &str, before: &Table, new: &Constraint, to: &Reference) -> String {
+    let columns = new.columns.join(", ");
+    let former = before.constraints.iter().find_map(|old| match &old.rule {
+        ConstraintRule::ForeignKey(was)
+            if old.columns == new.columns && was.table == to.table && was.columns == to.columns =>
+        {
+            Some(was)
         }
-        _ => {
-            let is_empty = |column: &Column| column.default.is_none() && !column.not_null;
-            all_new || demand.columns.iter().filter_map(left_out).any(is_empty)
-        }
+        _ => None,
+    });
+    match former {
+        Some(was) if was.whole == to.whole => format!(
+            "rows of `{name}` refer by ({columns}) to rows of `{}` with {}, {} instead of {}, {}",
+            to.table, to.on_delete, to.on_update, was.on_delete, was.on_update
+        ),
+        _ => format!("rows of `{name}` must refer by ({columns}) to rows of `{}`", to.table),
+    }
+}
+
+fn outcome(rule: &ConstraintRule) -> String {
+    match rule {
+        ConstraintRule::Check(condition) => format!("the row does not meet {condition}"),
+        ConstraintRule::ForeignKey(_) => "there is no row it refers to".to_owned(),
+        _ => "the row is not unique".to_owned(),
     }
 }

@@ -2,13 +2,13 @@
 
 use sqlparser::ast::{
     AlterColumnOperation, AlterTable, AlterTableOperation, AlterType, AlterTypeOperation, ColumnOption,
-    DataType, Ident, RenameTableNameKind, TableConstraint,
+    DataType, GeneratedAs, Ident, MySQLColumnPosition, RenameTableNameKind, TableConstraint,
 };
 
-use super::{Outcome, Refusal, Replay, create};
+use super::{Outcome, Refusal, Replay, create, rows};
 use crate::sql::{
     dialect::{fold, fold_name},
-    state::{ConstraintRule, NEXT_NUMBER, Position, Table},
+    state::{Constraint, ConstraintRule, How, NEXT_NUMBER, Position, Table},
     types::ColumnType,
 };
 
@@ -36,24 +36,34 @@ impl Replay {
     }
 
     fn alter_one(
-        &self,
+        &mut self,
         name: &str,
         table: &mut Table,
         position: &Position,
         operation: AlterTableOperation,
     ) -> Outcome {
         use AlterTableOperation as Operation;
-        let folded = |ident: &Ident| fold(self.dialect, ident);
+        let dialect = self.dialect;
+        let folded = |ident: &Ident| fold(dialect, ident);
         match operation {
-            Operation::AddColumn { column_def, if_not_exists, .. } => {
-                if if_not_exists && table.columns.contains_key(&folded(&column_def.name)) {
+            Operation::AddColumn { column_def, if_not_exists, column_position, .. } => {
+                let column = folded(&column_def.name);
+                if if_not_exists && table.columns.contains_key(&column) {
                     return Ok(());
                 }
-                self.add_column(table, position, &column_def)
+                self.add_column((name, table), position, &column_def)?;
+                match column_position {
+                    None => {}
+                    Some(MySQLColumnPosition::First) => put_after(table, &column, None),
+                    Some(MySQLColumnPosition::After(other)) => {
+                        put_after(table, &column, Some(&folded(&other)));
+                    }
+                }
+                Ok(())
             }
-            Operation::DropColumn { column_names, if_exists, .. } => {
-                column_names.iter().try_for_each(|column| drop_column(table, &folded(column), if_exists))
-            }
+            Operation::DropColumn { column_names, if_exists, .. } => column_names
+                .iter()
+                .try_for_each(|column| self.drop_column(table, position, &folded(column), if_exists)),
             Operation::AddConstraint { constraint, .. } => self.attach(table, position, constraint),
             Operation::DropConstraint { name: constraint, if_exists, .. } => {
                 drop_constraint(name, table, &folded(&constraint), if_exists)
@@ -102,17 +112,36 @@ impl Replay {
         }
     }
 
+    fn drop_column(
+        &mut self,
+        table: &mut Table,
+        position: &Position,
+        name: &str,
+        if_exists: bool,
+    ) -> Outcome {
+        match table.columns.remove(name) {
+            Some(column) => self.lose(&column, position, How::Dropped),
+            None if if_exists => return Ok(()),
+            None => return Err(format!("column `{name}` is not known")),
+        }
+        let names = |one: &Constraint| one.columns.iter().any(|column| is_named_in(column, name));
+        table.constraints.retain(|one| !names(one));
+        Ok(())
+    }
+
     fn attach(&self, table: &mut Table, position: &Position, constraint: TableConstraint) -> Outcome {
         // A constraint on an index that is there already takes over its columns.
         let (using, rule) = match constraint {
-            TableConstraint::UniqueUsingIndex(using) => (using, ConstraintRule::Unique(None)),
+            TableConstraint::UniqueUsingIndex(using) => (using, ConstraintRule::unique()),
             TableConstraint::PrimaryKeyUsingIndex(using) => (using, ConstraintRule::PrimaryKey),
             other => return self.add_constraint(table, position, other),
         };
         let index = fold(self.dialect, &using.index_name);
         let one = table.constraints.iter_mut().find(|one| one.name.as_ref() == Some(&index));
         let one = one.ok_or_else(|| format!("index `{index}` is not known"))?;
-        one.rule = rule;
+        if rule == ConstraintRule::PrimaryKey || !matches!(one.rule, ConstraintRule::Unique { .. }) {
+            one.rule = rule;
+        }
         one.position = position.clone();
         Ok(())
     }
@@ -125,13 +154,14 @@ impl Replay {
         (name, of): (&str, &DataType),
         options: &[ColumnOption],
     ) -> Outcome {
-        let former = column(table, name)?.former_names.clone();
-        self.define_column(table, position, (name, of), options.iter().map(|option| (None, option)))?;
+        let before = column(table, name)?.clone();
+        let holds = before.holds.converted((&before.of, &ColumnType::new(self.dialect, of)), position);
+        self.define_column(table, position, (name, of, holds), options.iter().map(|option| (None, option)))?;
         let key = table.constraints.iter().any(|one| {
             one.rule == ConstraintRule::PrimaryKey && one.columns.iter().any(|column| column == name)
         });
         let redefined = column(table, name)?;
-        redefined.former_names = former;
+        redefined.former_names = before.former_names;
         redefined.not_null |= key;
         Ok(())
     }
@@ -149,8 +179,16 @@ impl Replay {
             AlterColumnOperation::DropNotNull => changed.not_null = false,
             AlterColumnOperation::SetDefault { value } => changed.default = create::default(&value),
             AlterColumnOperation::DropDefault => changed.default = None,
-            AlterColumnOperation::SetDataType { data_type, .. } => {
-                changed.of = ColumnType::new(self.dialect, &data_type);
+            AlterColumnOperation::SetDataType { data_type, using, .. } => {
+                let of = ColumnType::new(self.dialect, &data_type);
+                changed.holds = changed.holds.converted((&changed.of, &of), position);
+                if using.is_some_and(|using| rows::copied(&using).is_none()) {
+                    changed.holds.worn = Some(position.clone());
+                }
+                changed.of = of;
+            }
+            AlterColumnOperation::AddGenerated { generated_as: Some(GeneratedAs::Always), .. } => {
+                changed.number_always();
             }
             AlterColumnOperation::AddGenerated { .. } => changed.default = Some(NEXT_NUMBER.to_owned()),
             other @ AlterColumnOperation::GenericOptions { .. } => {
@@ -186,12 +224,15 @@ fn column<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut crate::sql::st
     table.columns.get_mut(name).ok_or_else(|| format!("column `{name}` is not known"))
 }
 
-fn drop_column(table: &mut Table, name: &str, if_exists: bool) -> Outcome {
-    if table.columns.remove(name).is_none() && !if_exists {
-        return Err(format!("column `{name}` is not known"));
+/// Moves a column behind another, or to the front.
+fn put_after(table: &mut Table, name: &str, other: Option<&str>) {
+    let place = other.and_then(|other| table.columns.get(other)).map_or(0, |other| other.order + 1);
+    for column in table.columns.values_mut().filter(|column| column.order >= place) {
+        column.order += 1;
     }
-    table.constraints.retain(|one| !one.columns.iter().any(|column| column == name));
-    Ok(())
+    if let Some(column) = table.columns.get_mut(name) {
+        column.order = place;
+    }
 }
 
 fn drop_constraint(table_name: &str, table: &mut Table, name: &str, if_exists: bool) -> Outcome {
@@ -214,11 +255,26 @@ fn rename_column(table: &mut Table, position: &Position, old: &str, new: &str) -
         for name in constraint.columns.iter_mut().filter(|name| *name == old) {
             new.clone_into(name);
         }
-        if let ConstraintRule::Check(condition) = &mut constraint.rule {
+        for name in constraint.columns.iter_mut().filter(|name| name.contains('(')) {
+            *name = renamed_in(name, old, new);
+        }
+        if let ConstraintRule::Check(condition) | ConstraintRule::Unique { condition: Some(condition), .. } =
+            &mut constraint.rule
+        {
             *condition = renamed_in(condition, old, new);
         }
     }
+    for computed in table.columns.values_mut().filter_map(|column| column.computed.as_mut()) {
+        *computed = renamed_in(computed, old, new);
+    }
     Ok(())
+}
+
+/// Says whether a column is what an index is on, or stands in the expression that it is on.
+fn is_named_in(indexed: &str, name: &str) -> bool {
+    indexed == name
+        || indexed.contains('(')
+            && indexed.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name)
 }
 
 /// Renames a column in a condition, word by word.

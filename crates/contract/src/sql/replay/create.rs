@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, CreateIndex, CreateTable, CreateTableLikeKind, CreateView, DataType, Expr,
-    IndexColumn, ObjectName, SelectItem, SetExpr, TableConstraint, UserDefinedTypeRepresentation,
+    ColumnDef, ColumnOption, ConstraintReferenceMatchKind, CreateIndex, CreateTable, CreateTableLikeKind,
+    CreateView, DataType, Expr, ForeignKeyConstraint, GeneratedAs, IndexColumn, NullsDistinctOption,
+    ObjectName, ReferentialAction, SelectItem, SetExpr, TableConstraint, UserDefinedTypeRepresentation,
 };
 
 use super::{Outcome, Refusal, Replay};
@@ -12,7 +13,10 @@ use crate::{
     SqlDialect,
     sql::{
         dialect::{fold, fold_name},
-        state::{Column, Constraint, ConstraintRule, EnumType, NEXT_NUMBER, Position, Table, View},
+        state::{
+            Column, Constraint, ConstraintRule, EnumType, Lineage, NEXT_NUMBER, Nulls, Origin, Position,
+            Reference, Table, View,
+        },
         types::{ColumnType, Family},
     },
 };
@@ -32,13 +36,18 @@ impl Replay {
         let mut table = match &create.like {
             Some(CreateTableLikeKind::Plain(like) | CreateTableLikeKind::Parenthesized(like)) => {
                 let like = fold_name(self.dialect, &like.name);
-                self.table(&like)?.clone()
+                let mut table = self.table(&like)?.clone();
+                self.only_like(&mut table);
+                table
             }
             None => Table { columns: BTreeMap::new(), constraints: Vec::new(), position: position.clone() },
         };
         table.position = position.clone();
+        for (column, made) in &mut table.columns {
+            made.holds = Lineage::born(self.origin(position, &name, column));
+        }
         for column in &create.columns {
-            self.add_column(&mut table, position, column)?;
+            self.add_column((&name, &mut table), position, column)?;
         }
         for constraint in &create.constraints {
             self.add_constraint(&mut table, position, constraint.clone())?;
@@ -47,16 +56,37 @@ impl Replay {
         Ok(())
     }
 
+    /// What a table that is made like another does not take over: PostgreSQL leaves all but types and `NOT NULL`.
+    fn only_like(&self, table: &mut Table) {
+        if self.dialect != SqlDialect::PostgreSql {
+            table.constraints.retain(|one| !matches!(one.rule, ConstraintRule::ForeignKey(_)));
+            return;
+        }
+        table.constraints.clear();
+        for column in table.columns.values_mut() {
+            (column.default, column.computed) = (None, None);
+        }
+    }
+
     /// Adds a column, and what its options demand, to a table.
     pub(super) fn add_column(
-        &self,
-        table: &mut Table,
+        &mut self,
+        (table_name, table): (&str, &mut Table),
         position: &Position,
         definition: &ColumnDef,
     ) -> Outcome {
         let name = fold(self.dialect, &definition.name);
         let options = definition.options.iter().map(|option| (option.name.as_ref(), &option.option));
-        self.define_column(table, position, (&name, &definition.data_type), options)
+        let origin = self.origin(position, table_name, &name);
+        self.define_column(table, position, (&name, &definition.data_type, Lineage::born(origin)), options)
+    }
+
+    /// Names the values of a column that is made: the same statement gives the same name on both sides.
+    pub(super) fn origin(&mut self, position: &Position, table: &str, column: &str) -> Origin {
+        let place = format!("{} {table}.{column}", position.file);
+        let count = self.births.entry(place.clone()).or_default();
+        *count += 1;
+        format!("{place} {count}").into()
     }
 
     /// Makes a column what a type and options say, in place of what it was.
@@ -64,7 +94,7 @@ impl Replay {
         &self,
         table: &mut Table,
         position: &Position,
-        (name, of): (&str, &DataType),
+        (name, of, holds): (&str, &DataType, Lineage),
         options: impl Iterator<Item = (Option<&'a sqlparser::ast::Ident>, &'a ColumnOption)>,
     ) -> Outcome {
         let of = ColumnType::new(self.dialect, of);
@@ -73,8 +103,10 @@ impl Replay {
             not_null: serial,
             default: serial.then(|| NEXT_NUMBER.to_owned()),
             of,
-            computed: false,
+            computed: None,
             former_names: BTreeSet::new(),
+            holds,
+            order: table.columns.get(name).map_or(table.columns.len(), |former| former.order),
             position: position.clone(),
         };
         let mut demands = Vec::new();
@@ -107,15 +139,16 @@ impl Replay {
             ColumnOption::NotNull => column.not_null = true,
             ColumnOption::Default(value) => column.default = default(value),
             ColumnOption::PrimaryKey(_) => return Ok(Some(ConstraintRule::PrimaryKey)),
-            ColumnOption::Unique(_) => return Ok(Some(ConstraintRule::Unique(None))),
+            ColumnOption::Unique(_) => return Ok(Some(ConstraintRule::unique())),
             ColumnOption::Check(check) => return Ok(Some(ConstraintRule::Check(check.expr.to_string()))),
             ColumnOption::ForeignKey(key) => {
-                let columns = key.referred_columns.iter().map(|one| fold(self.dialect, one)).collect();
-                let table = fold_name(self.dialect, &key.foreign_table);
-                return Ok(Some(ConstraintRule::ForeignKey { table, columns }));
+                return Ok(Some(ConstraintRule::ForeignKey(self.reference(key))));
             }
-            ColumnOption::Generated { generation_expr: Some(_), .. } | ColumnOption::Alias(_) => {
-                column.computed = true;
+            ColumnOption::Generated { generation_expr: Some(from), .. } | ColumnOption::Alias(from) => {
+                column.computed = Some(from.to_string());
+            }
+            ColumnOption::Generated { generated_as: GeneratedAs::Always, .. } => {
+                column.number_always();
             }
             ColumnOption::Generated { .. } | ColumnOption::Identity(_) => {
                 column.default = Some(NEXT_NUMBER.to_owned());
@@ -148,17 +181,19 @@ impl Replay {
         let (name, rule, columns) = match constraint {
             TableConstraint::PrimaryKey(key) => (key.name, ConstraintRule::PrimaryKey, names(&key.columns)),
             TableConstraint::Unique(unique) => {
-                (unique.name.or(unique.index_name), ConstraintRule::Unique(None), names(&unique.columns))
+                let nulls = match unique.nulls_distinct {
+                    NullsDistinctOption::NotDistinct => Nulls::Equal,
+                    NullsDistinctOption::None | NullsDistinctOption::Distinct => Nulls::Distinct,
+                };
+                let rule = ConstraintRule::Unique { condition: None, nulls };
+                (unique.name.or(unique.index_name), rule, names(&unique.columns))
             }
             TableConstraint::ForeignKey(key) => {
-                let referred = key.referred_columns.iter().map(|one| fold(self.dialect, one)).collect();
-                let rule = ConstraintRule::ForeignKey {
-                    table: fold_name(self.dialect, &key.foreign_table),
-                    columns: referred,
-                };
+                let rule = ConstraintRule::ForeignKey(self.reference(&key));
                 let columns = key.columns.iter().map(|one| fold(self.dialect, one)).collect();
                 (key.name.or(key.index_name), rule, columns)
             }
+            TableConstraint::Check(check) if check.enforced == Some(false) => return Ok(()),
             TableConstraint::Check(check) => {
                 let text = check.expr.to_string();
                 let columns = mentioned(table, &text);
@@ -168,10 +203,27 @@ impl Replay {
             TableConstraint::FulltextOrSpatial(index) => {
                 (index.opt_index_name, ConstraintRule::Index, names(&index.columns))
             }
+            TableConstraint::Exclude(_) => {
+                return Err("which rows an exclusion constraint refuses is not modelled".to_owned());
+            }
             other => return Err(format!("the constraint `{other}` is not modelled")),
         };
         let name = name.map(|name| fold(self.dialect, &name));
         self.demand(table, Constraint { name, rule, columns, position: position.clone() })
+    }
+
+    fn reference(&self, key: &ForeignKeyConstraint) -> Reference {
+        let action = |action: &Option<ReferentialAction>| match action {
+            None | Some(ReferentialAction::NoAction | ReferentialAction::Restrict) => "RESTRICT".to_owned(),
+            Some(action) => action.to_string(),
+        };
+        Reference {
+            table: fold_name(self.dialect, &key.foreign_table),
+            columns: key.referred_columns.iter().map(|one| fold(self.dialect, one)).collect(),
+            whole: key.match_kind == Some(ConstraintReferenceMatchKind::Full),
+            on_delete: action(&key.on_delete),
+            on_update: action(&key.on_update),
+        }
     }
 
     fn demand(&self, table: &mut Table, constraint: Constraint) -> Outcome {
@@ -205,7 +257,8 @@ impl Replay {
         let name = create.name.as_ref().map(|name| fold_name(self.dialect, name));
         let name = name.map(|name| name.rsplit('.').next().unwrap_or(&name).to_owned());
         let rule = if create.unique {
-            ConstraintRule::Unique(create.predicate.as_ref().map(ToString::to_string))
+            let nulls = if create.nulls_distinct == Some(false) { Nulls::Equal } else { Nulls::Distinct };
+            ConstraintRule::Unique { condition: create.predicate.as_ref().map(ToString::to_string), nulls }
         } else {
             ConstraintRule::Index
         };
