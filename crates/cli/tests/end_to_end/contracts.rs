@@ -316,3 +316,34 @@ fn going_back_over_a_migration_that_dropped_a_column_is_warned_of() {
         "{plan:#}"
     );
 }
+
+#[test]
+fn a_release_that_loses_data_is_no_patch_and_everybody_is_told_what_does_not_come_back() {
+    let place = Place::begin();
+    let stock = place.repository("stock");
+    let sql = "[contract]\nsql = { path = \"migrations\", dialect = \"postgresql\" }";
+    stock.write("lockstep.toml", &manifest("stock", "", sql));
+    stock.write("service.py", &service("stock"));
+    stock.write("migrations/001-items.sql", "CREATE TABLE items (id bigint PRIMARY KEY, place text);\n");
+    let first = place.first_release(&stock, "stock");
+    place.run(&["deploy", &first, "--env", ENVIRONMENT]);
+
+    let anew =
+        "ALTER TABLE items DROP COLUMN place;\nALTER TABLE items ADD COLUMN place text;\nTRUNCATE items;\n";
+    stock.write("migrations/002-anew.sql", anew);
+    stock.commit("fix: begin anew");
+    assert_eq!(place.release("stock"), "stock@2.0.0");
+
+    let lost =
+        "going back does not bring back the values of `items.place`, lost by migrations/002-anew.sql:1";
+    let removed =
+        "going back does not bring back the values of `items.id`, removed by migrations/002-anew.sql:3";
+    let answer = place.json_ending(&["can-i-deploy", "stock@2.0.0", "--env", ENVIRONMENT], 1);
+    assert_eq!(answer["warnings"], json!([removed, lost]), "{answer:#}");
+    let plan = place.json(&["deploy", "stock@2.0.0", "--env", ENVIRONMENT, "--dry-run"]);
+    let warnings = plan["plan"]["warnings"].as_array().unwrap();
+    assert!(warnings.contains(&json!(format!("stock 2.0.0: {lost}"))), "{plan:#}");
+    place.run(&["deploy", "stock@2.0.0", "--env", ENVIRONMENT]);
+    let answer = place.json_ending(&["can-i-roll-back", "stock", "--env", ENVIRONMENT], 1);
+    assert_eq!(answer["warnings"], json!([removed, lost]), "{answer:#}");
+}

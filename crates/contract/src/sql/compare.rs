@@ -48,6 +48,10 @@ pub(super) fn schemas(old: &Database, new: &Database, dialect: SqlDialect, purpo
 }
 
 impl Comparer<'_> {
+    fn rows<'t>(&self, name: &'t str, before: &'t Table) -> witness::Rows<'t> {
+        witness::Rows { dialect: self.dialect, name, before }
+    }
+
     fn report(
         &mut self,
         rule: &'static Rule,
@@ -138,7 +142,7 @@ impl Comparer<'_> {
                 self.report(&rules::COLUMN_ADDED, &place, format!("column `{place}` was added"), at, None);
             } else {
                 let message = format!("column `{place}` was added; every row must give it");
-                let shown = witness::insert(name, before, &[], "the new column has no value");
+                let shown = self.rows(name, before).insert(&[], "the new column has no value");
                 self.report(&rules::COLUMN_REQUIRED, &place, message, at, shown);
             }
         }
@@ -184,7 +188,7 @@ impl Comparer<'_> {
         if new.computed.is_some() && old.computed.is_none() {
             let message = format!("column `{place}` is computed by the database now");
             let shown =
-                witness::insert(name, tables.0, &[(column, None)], "a computed column takes no value");
+                self.rows(name, tables.0).insert(&[(column, None)], "a computed column takes no value");
             self.report(&rules::COLUMN_COMPUTED, &place, message, at, shown);
         }
         if let (Some(was), Some(is)) = (&old.computed, &new.computed)
@@ -196,7 +200,7 @@ impl Comparer<'_> {
         if new.not_null && !old.not_null {
             let message = format!("column `{place}` takes no null any more");
             let shown =
-                witness::insert(name, tables.0, &[(column, Some("NULL"))], "the column must not be null");
+                self.rows(name, tables.0).insert(&[(column, Some("NULL"))], "the column must not be null");
             self.report(&rules::NOT_NULL_ADDED, &place, message, at, shown);
         } else if old.not_null && !new.not_null {
             let message = format!("column `{place}` may be null now");
@@ -223,7 +227,7 @@ impl Comparer<'_> {
             Some(is) if is == was => {}
             None if new.not_null && old.not_null && new.computed.is_none() => {
                 let message = format!("column `{place}` has no default any more and must not be null");
-                let shown = witness::insert(name, before, &[], "the column has no value");
+                let shown = self.rows(name, before).insert(&[], "the column has no value");
                 self.report(&rules::DEFAULT_REMOVED, &place, message, at, shown);
             }
             is => {
@@ -254,7 +258,7 @@ impl Comparer<'_> {
             }
             Relation::Wider => self.report(&rules::TYPE_WIDENED, &place, message, at, None),
             Relation::Narrower => {
-                let shown = witness::too_large(name, tables.0, column, (&old.of, &new.of));
+                let shown = self.rows(name, tables.0).too_large(column, (&old.of, &new.of));
                 let labels = matches!(new.of.family, Family::Labels(_));
                 let rule = if labels { &rules::ENUM_VALUE_DROPPED } else { &rules::TYPE_NARROWED };
                 self.report(rule, &place, message, at, shown);
@@ -279,12 +283,9 @@ impl Comparer<'_> {
                 for lost in was.labels.difference(&is.labels) {
                     let message = format!("column `{table}.{column}` takes no '{lost}' any more");
                     let literal = format!("'{lost}'");
-                    let shown = witness::insert(
-                        table,
-                        before,
-                        &[(column, Some(&literal))],
-                        "the enum has no such value",
-                    );
+                    let shown = self
+                        .rows(table, before)
+                        .insert(&[(column, Some(&literal))], "the enum has no such value");
                     self.report(
                         &rules::ENUM_VALUE_DROPPED,
                         &format!("{table}.{column}.{lost}"),

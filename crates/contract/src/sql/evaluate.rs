@@ -38,7 +38,6 @@ pub(super) enum Value {
 
 /// The outcomes that a condition may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "a set of three outcomes")]
 pub(super) struct Truth {
     pub(super) yes: bool,
     pub(super) no: bool,
@@ -103,11 +102,11 @@ impl Value {
     }
 
     /// What is known of a value that is one of two.
-    fn or(self, other: Self) -> Self {
-        if self == other {
+    fn or(self, other: &Self) -> Self {
+        if self == *other {
             return self;
         }
-        match (&self, &other) {
+        match (&self, other) {
             (Self::Truth(a), Self::Truth(b)) => Self::Truth(a.either(*b)),
             _ if self.null_or_present().0 || other.null_or_present().0 => Self::Any,
             _ => Self::Present,
@@ -391,7 +390,7 @@ impl Evaluator<'_> {
         match (truth.yes, truth.no || truth.unknown) {
             (true, false) => self.value(result),
             (false, _) => self.case(rest, otherwise),
-            (true, true) => self.value(result).or(self.case(rest, otherwise)),
+            (true, true) => self.value(result).or(&self.case(rest, otherwise)),
         }
     }
 

@@ -174,6 +174,29 @@ impl ConstraintRule {
 }
 
 impl Constraint {
+    /// The same demand under other names of its columns.
+    pub(super) fn under(&self, names: &[(String, String)]) -> Self {
+        let mut other = self.clone();
+        names.iter().for_each(|(from, to)| other.rename(from, to));
+        other
+    }
+
+    /// Renames a column in what is demanded of it.
+    pub(super) fn rename(&mut self, old: &str, new: &str) {
+        for name in &mut self.columns {
+            if name == old {
+                new.clone_into(name);
+            } else if name.contains('(') {
+                *name = renamed_in(name, old, new);
+            }
+        }
+        if let ConstraintRule::Check(condition) | ConstraintRule::Unique { condition: Some(condition), .. } =
+            &mut self.rule
+        {
+            *condition = renamed_in(condition, old, new);
+        }
+    }
+
     /// Says whether both demand the same of rows, whatever they are called.
     pub(super) fn demands_same(&self, other: &Self) -> bool {
         let unordered = |one: &Self| one.columns.iter().cloned().collect::<BTreeSet<_>>();
@@ -218,4 +241,20 @@ pub(super) struct View {
     /// Names of the columns it shows, when they can be told.
     pub(super) columns: Option<BTreeSet<String>>,
     pub(super) position: Position,
+}
+
+/// Renames a column in a condition, word by word.
+pub(super) fn renamed_in(condition: &str, old: &str, new: &str) -> String {
+    let mut renamed = String::with_capacity(condition.len());
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut rest = condition;
+    while let Some(start) = rest.find(is_word) {
+        let length = rest[start..].find(|letter| !is_word(letter)).unwrap_or(rest.len() - start);
+        let word = &rest[start..start + length];
+        renamed.push_str(&rest[..start]);
+        renamed.push_str(if word.eq_ignore_ascii_case(old) { new } else { word });
+        rest = &rest[start + length..];
+    }
+    renamed.push_str(rest);
+    renamed
 }

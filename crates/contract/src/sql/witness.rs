@@ -6,9 +6,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    state::{Column, ConstraintRule, Table},
+    evaluate::{Condition, Value as Known},
+    state::{Column, ConstraintRule, NEXT_NUMBER, Nulls, Table},
     types::{ColumnType, Family},
 };
+use crate::SqlDialect;
 
 /// Shows a query of a whole table.
 pub(super) fn select(table: &str, before: &Table) -> Option<Value> {
@@ -32,118 +34,151 @@ pub(super) fn select_column(table: &str, column: &str, outcome: &str) -> Option<
     Some(json!({ "statements": [statement], "outcome": outcome }))
 }
 
-/// Shows an insert of a plain row, with some columns given as wanted (or plainly).
-pub(super) fn insert(
-    table: &str,
-    before: &Table,
-    wanted: &[(&str, Option<&str>)],
-    outcome: &str,
-) -> Option<Value> {
-    let statement = row(table, before, wanted, 0)?;
-    Some(json!({ "statements": [statement], "outcome": outcome }))
+/// The rows that a table of the old schema takes.
+pub(super) struct Rows<'a> {
+    pub(super) dialect: SqlDialect,
+    pub(super) name: &'a str,
+    pub(super) before: &'a Table,
 }
 
-/// Shows two rows that are equal in some columns, and differ in whatever must differ.
-pub(super) fn twice(table: &str, before: &Table, columns: &[String]) -> Option<Value> {
-    let values = plain_values(before, columns)?;
-    let wanted = borrowed(&values);
-    let rows = [row(table, before, &wanted, 0)?, row(table, before, &wanted, 1)?];
-    Some(json!({ "statements": rows, "outcome": "the second row is not unique" }))
-}
+/// The columns and values of an insert.
+type Row<'a> = Vec<(&'a str, String)>;
 
-/// Shows a row whose reference leads nowhere.
-pub(super) fn without_parent(table: &str, before: &Table, columns: &[String]) -> Option<Value> {
-    let values = plain_values(before, columns)?;
-    insert(table, before, &borrowed(&values), "there is no row it refers to")
-}
+impl Rows<'_> {
+    /// Shows an insert of a plain row, with some columns given as wanted (or plainly).
+    pub(super) fn insert(&self, wanted: &[(&str, Option<&str>)], outcome: &str) -> Option<Value> {
+        let statement = self.written(&self.row(wanted, 0)?);
+        Some(json!({ "statements": [statement], "outcome": outcome }))
+    }
 
-fn plain_values<'a>(before: &Table, columns: &'a [String]) -> Option<Vec<(&'a str, String)>> {
-    columns.iter().map(|column| Some((column.as_str(), plain(before.columns.get(column)?, 0)?))).collect()
+    /// Shows two rows that are equal in some columns, and differ in whatever must differ.
+    pub(super) fn twice(&self, columns: &[String], condition: Option<&str>) -> Option<Value> {
+        let values = self.plain_values(columns)?;
+        let wanted = borrowed(&values);
+        let (first, second) = (self.row(&wanted, 0)?, self.row(&wanted, 1)?);
+        if !self.are_unique(&first, &second) || !self.surely_meets(&first, condition) {
+            return None;
+        }
+        let rows = [self.written(&first), self.written(&second)];
+        Some(json!({ "statements": rows, "outcome": "the second row is not unique" }))
+    }
+
+    /// Shows a row whose reference leads nowhere.
+    pub(super) fn without_parent(&self, columns: &[String]) -> Option<Value> {
+        let values = self.plain_values(columns)?;
+        self.insert(&borrowed(&values), "there is no row it refers to")
+    }
+
+    fn plain_values<'c>(&self, columns: &'c [String]) -> Option<Vec<(&'c str, String)>> {
+        let plain = |column: &String| plain(self.before.columns.get(column)?, 0);
+        columns.iter().map(|column| Some((column.as_str(), plain(column)?))).collect()
+    }
+
+    /// Shows a value that the old type held and the new one does not.
+    pub(super) fn too_large(&self, column: &str, (old, new): (&ColumnType, &ColumnType)) -> Option<Value> {
+        let value = match (&old.family, &new.family) {
+            (Family::Integer { low, high }, Family::Integer { low: new_low, high: new_high }) => {
+                if new_high < high {
+                    (new_high + 1).to_string()
+                } else {
+                    new_low.min(&0).checked_sub(1)?.max(*low).to_string()
+                }
+            }
+            (Family::Text { .. }, Family::Text { longest: Some(longest) }) if *longest < 1_000 => {
+                format!("'{}'", "a".repeat(usize::try_from(*longest).ok()? + 1))
+            }
+            (Family::Labels(old), Family::Labels(new)) => {
+                format!("'{}'", old.iter().find(|label| !new.contains(label))?)
+            }
+            _ => return None,
+        };
+        self.insert(&[(column, Some(&value))], "the value does not fit the new type")
+    }
+
+    /// Makes an insert of the columns that the table demands, and of those wanted; `variant` makes keys differ. None when
+    /// the table's own conditions or references might refuse it: such a row proves nothing.
+    fn row(&self, wanted: &[(&str, Option<&str>)], variant: usize) -> Option<Row<'_>> {
+        let mut row = Row::new();
+        for (name, column) in &self.before.columns {
+            let value = match wanted.iter().find(|(wanted, _)| wanted == name) {
+                Some((_, Some(value))) => (*value).to_owned(),
+                Some((_, None)) => plain(column, variant)?,
+                None if column.may_be_left_out() => continue,
+                None => plain(column, variant)?,
+            };
+            row.push((name, value));
+        }
+        let referring =
+            self.before.constraints.iter().filter(|one| matches!(one.rule, ConstraintRule::ForeignKey(_)));
+        let mut bound = referring.flat_map(|one| &one.columns);
+        let given = |name: &String| self.known(&row, name) != Known::Null;
+        (!bound.any(given) && self.meets_conditions(&row)).then_some(row)
+    }
+
+    fn meets_conditions(&self, row: &Row<'_>) -> bool {
+        self.before.constraints.iter().all(|one| {
+            let ConstraintRule::Check(text) = &one.rule else { return true };
+            let condition = Condition::read(self.dialect, text);
+            condition.is_some_and(|condition| !condition.value(&|name| self.known(row, name)).truth().no)
+        })
+    }
+
+    /// Says whether a row is one of those that a partial index is about.
+    fn surely_meets(&self, row: &Row<'_>, condition: Option<&str>) -> bool {
+        let Some(text) = condition else { return true };
+        Condition::read(self.dialect, text).is_some_and(|condition| {
+            let truth = condition.value(&|name| self.known(row, name)).truth();
+            truth.yes && !truth.no && !truth.unknown
+        })
+    }
+
+    /// Says whether two rows are surely apart wherever the table demands it.
+    fn are_unique(&self, first: &Row<'_>, second: &Row<'_>) -> bool {
+        self.before.constraints.iter().all(|one| {
+            let nulls = match &one.rule {
+                ConstraintRule::PrimaryKey => Nulls::Distinct,
+                ConstraintRule::Unique { nulls, .. } => *nulls,
+                _ => return true,
+            };
+            one.columns.iter().any(|column| {
+                let numbered = |column: &Column| column.default.as_deref() == Some(NEXT_NUMBER);
+                let counted = self.before.columns.get(column).is_some_and(numbered);
+                let (one, other) = (self.known(first, column), self.known(second, column));
+                let null = one == Known::Null || other == Known::Null;
+                let told = [&one, &other]
+                    .into_iter()
+                    .all(|known| matches!(known, Known::Number(_) | Known::Text(_)));
+                counted || null && nulls == Nulls::Distinct || told && one != other
+            })
+        })
+    }
+
+    /// What is known of a column of a row: what it is given, or its default.
+    fn known(&self, row: &Row<'_>, name: &str) -> Known {
+        let Some(column) = self.before.columns.get(name) else { return Known::Any };
+        let given = row.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str());
+        match given.or(column.default.as_deref()) {
+            _ if column.computed.is_some() => Known::Any,
+            None => Known::Null,
+            Some(NEXT_NUMBER) => Known::Present,
+            Some(text) => {
+                Condition::read(self.dialect, text).map_or(Known::Any, |text| text.value(&|_| Known::Any))
+            }
+        }
+    }
+
+    fn written(&self, row: &Row<'_>) -> String {
+        if row.is_empty() {
+            return format!("INSERT INTO {} DEFAULT VALUES", quoted(self.name));
+        }
+        let names: Vec<_> = row.iter().map(|(name, _)| quoted(name)).collect();
+        let values: Vec<_> = row.iter().map(|(_, value)| value.as_str()).collect();
+        format!("INSERT INTO {} ({}) VALUES ({})", quoted(self.name), names.join(", "), values.join(", "))
+    }
 }
 
 fn borrowed<'a>(values: &'a [(&str, String)]) -> Vec<(&'a str, Option<&'a str>)> {
     values.iter().map(|(column, value)| (*column, Some(value.as_str()))).collect()
-}
-
-/// Shows a value that the old type held and the new one does not.
-pub(super) fn too_large(
-    table: &str,
-    before: &Table,
-    column: &str,
-    (old, new): (&ColumnType, &ColumnType),
-) -> Option<Value> {
-    let value = match (&old.family, &new.family) {
-        (Family::Integer { low, high }, Family::Integer { low: new_low, high: new_high }) => {
-            if new_high < high {
-                (new_high + 1).to_string()
-            } else {
-                new_low.min(&0).checked_sub(1)?.max(*low).to_string()
-            }
-        }
-        (Family::Text { .. }, Family::Text { longest: Some(longest) }) if *longest < 1_000 => {
-            format!("'{}'", "a".repeat(usize::try_from(*longest).ok()? + 1))
-        }
-        (Family::Labels(old), Family::Labels(new)) => {
-            format!("'{}'", old.iter().find(|label| !new.contains(label))?)
-        }
-        _ => return None,
-    };
-    insert(table, before, &[(column, Some(&value))], "the value does not fit the new type")
-}
-
-/// Shows a row that does not meet a condition, for conditions that compare one column with one number or list.
-pub(super) fn against_check(
-    table: &str,
-    before: &Table,
-    columns: &[String],
-    condition: &str,
-) -> Option<Value> {
-    let [column] = columns else { return None };
-    let bare = condition.trim_matches(['(', ')']).replace(['"', '`'], "");
-    let rest = bare.strip_prefix(column.as_str())?.trim_start();
-    let value = if rest.starts_with("IN (") || rest.starts_with("IN(") {
-        let of = &before.columns.get(column)?.of.family;
-        let text = matches!(of, Family::Text { .. });
-        (text && !rest.contains("'none of these'")).then(|| "'none of these'".to_owned())?
-    } else {
-        let (operator, number) = rest.split_once(' ')?;
-        let number: i64 = number.trim().parse().ok()?;
-        match operator {
-            ">" | ">=" => number.checked_sub(1)?.to_string(),
-            "<" | "<=" => number.checked_add(1)?.to_string(),
-            "<>" | "!=" => number.to_string(),
-            "=" => number.checked_add(1)?.to_string(),
-            _ => return None,
-        }
-    };
-    insert(table, before, &[(column, Some(&value))], &format!("the row does not meet {condition}"))
-}
-
-/// Writes an insert of the columns that the table demands, and of those wanted; `variant` makes keys differ.
-fn row(table: &str, before: &Table, wanted: &[(&str, Option<&str>)], variant: usize) -> Option<String> {
-    let (mut names, mut values) = (Vec::new(), Vec::new());
-    let bound = |column: &str| {
-        before.constraints.iter().any(|one| {
-            matches!(one.rule, ConstraintRule::ForeignKey { .. } | ConstraintRule::Check(_))
-                && one.columns.iter().any(|name| name == column)
-        })
-    };
-    for (name, column) in &before.columns {
-        let value = match wanted.iter().find(|(wanted, _)| wanted == name) {
-            Some((_, Some(value))) => (*value).to_owned(),
-            Some((_, None)) => plain(column, variant)?,
-            None if column.may_be_left_out() => continue,
-            // A value that old constraints might refuse proves nothing.
-            None if bound(name) => return None,
-            None => plain(column, variant)?,
-        };
-        names.push(quoted(name));
-        values.push(value);
-    }
-    if names.is_empty() {
-        return Some(format!("INSERT INTO {} DEFAULT VALUES", quoted(table)));
-    }
-    Some(format!("INSERT INTO {} ({}) VALUES ({})", quoted(table), names.join(", "), values.join(", ")))
 }
 
 /// Writes the plainest value of a column.

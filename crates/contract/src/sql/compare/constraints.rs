@@ -10,20 +10,21 @@ use crate::{
         rules,
         state::{Column, Constraint, ConstraintRule, NEXT_NUMBER, Nulls, Reference, Table},
         types::Family,
-        witness,
     },
 };
 
 impl Comparer<'_> {
     /// Compares what two tables demand of their rows.
     pub(super) fn constraints(&mut self, name: &str, before: &Table, after: &Table) {
+        let former = former_names(before, after);
         for new in &after.constraints {
-            if !before.constraints.iter().any(|old| old.demands_same(new)) {
+            let before_renames = new.under(&former);
+            if !before.constraints.iter().any(|old| old.demands_same(&before_renames)) {
                 self.constraint_added(name, before, after, new);
             }
         }
         for old in &before.constraints {
-            let kept = after.constraints.iter().any(|new| new.demands_same(old));
+            let kept = after.constraints.iter().any(|new| new.under(&former).demands_same(old));
             let columns_gone = old
                 .columns
                 .iter()
@@ -57,23 +58,25 @@ impl Comparer<'_> {
             _ => (&rules::UNIQUE_ADDED, format!("rows of `{name}` must be unique in ({columns})")),
         };
         match found {
-            Some(Meeting::Met) => self.met_by_old_rows(rule, &place, message, (before, new)),
+            Some(Meeting::Met) => self.met_by_old_rows(rule, &place, &message, (before, new)),
             Some(Meeting::Open(reason)) => {
                 self.open(&place, format!("{message}: {reason}"), new.position.location());
             }
             Some(Meeting::Refused(row)) => {
                 let row: Vec<_> =
                     row.iter().map(|(name, value)| (name.as_str(), Some(value.as_str()))).collect();
-                let shown = witness::insert(name, before, &row, &outcome(&new.rule));
+                let shown = self.rows(name, before).insert(&row, &outcome(&new.rule));
                 self.report(rule, &place, message, at, shown);
             }
             None => {
+                let rows = self.rows(name, before);
                 let shown = match &new.rule {
-                    ConstraintRule::Check(condition) => {
-                        witness::against_check(name, before, &new.columns, condition)
+                    ConstraintRule::Check(_) => None,
+                    ConstraintRule::ForeignKey(_) => rows.without_parent(&new.columns),
+                    ConstraintRule::Unique { condition, .. } => {
+                        rows.twice(&new.columns, condition.as_deref())
                     }
-                    ConstraintRule::ForeignKey(_) => witness::without_parent(name, before, &new.columns),
-                    _ => witness::twice(name, before, &new.columns),
+                    _ => rows.twice(&new.columns, None),
                 };
                 self.report(rule, &place, message, at, shown);
             }
@@ -86,7 +89,7 @@ impl Comparer<'_> {
         &mut self,
         rule: &'static Rule,
         place: &str,
-        message: String,
+        message: &str,
         (before, new): (&Table, &Constraint),
     ) {
         let at = (None, Some(&new.position));
@@ -153,7 +156,7 @@ impl Comparer<'_> {
                 }
                 Some(Meeting::Refused(_)) => {
                     let message = format!("the new default of `{place}` does not meet {condition}");
-                    let shown = witness::insert(name, tables.0, &[], "the default is refused");
+                    let shown = self.rows(name, tables.0).insert(&[], "the default is refused");
                     self.report(&rules::DEFAULT_REFUSED, &place, message, (None, Some(&new.position)), shown);
                 }
             }
@@ -180,7 +183,7 @@ impl Comparer<'_> {
         if !fits {
             let place = format!("{name}.{column}");
             let message = format!("the default {default} of `{place}` does not fit {}", new.of.text);
-            let shown = witness::insert(name, before, &[], "the default is refused");
+            let shown = self.rows(name, before).insert(&[], "the default is refused");
             self.report(&rules::DEFAULT_REFUSED, &place, message, (None, Some(&new.position)), shown);
         }
     }
@@ -208,6 +211,16 @@ impl Comparer<'_> {
         };
         self.report(rule, &place, message, (Some(&old.position), None), None);
     }
+}
+
+/// The new names of columns that were renamed, with the old ones.
+fn former_names(before: &Table, after: &Table) -> Vec<(String, String)> {
+    let added = after.columns.iter().filter(|(name, _)| !before.columns.contains_key(*name));
+    let renamed = added.filter_map(|(name, column)| {
+        let former = column.former_names.iter().find(|former| before.columns.contains_key(*former))?;
+        Some((name.clone(), former.clone()))
+    });
+    renamed.collect()
 }
 
 /// Says whether a demand of the old table implies a new one.

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use super::{Outcome, Refusal, Replay, create, rows};
 use crate::sql::{
     dialect::{fold, fold_name},
-    state::{Constraint, ConstraintRule, How, NEXT_NUMBER, Position, Table},
+    state::{Constraint, ConstraintRule, How, NEXT_NUMBER, Position, Table, renamed_in},
     types::ColumnType,
 };
 
@@ -251,19 +251,7 @@ fn rename_column(table: &mut Table, position: &Position, old: &str, new: &str) -
     column.former_names.insert(old.to_owned());
     column.position = position.clone();
     table.columns.insert(new.to_owned(), column);
-    for constraint in &mut table.constraints {
-        for name in constraint.columns.iter_mut().filter(|name| *name == old) {
-            new.clone_into(name);
-        }
-        for name in constraint.columns.iter_mut().filter(|name| name.contains('(')) {
-            *name = renamed_in(name, old, new);
-        }
-        if let ConstraintRule::Check(condition) | ConstraintRule::Unique { condition: Some(condition), .. } =
-            &mut constraint.rule
-        {
-            *condition = renamed_in(condition, old, new);
-        }
-    }
+    table.constraints.iter_mut().for_each(|constraint| constraint.rename(old, new));
     for computed in table.columns.values_mut().filter_map(|column| column.computed.as_mut()) {
         *computed = renamed_in(computed, old, new);
     }
@@ -275,20 +263,4 @@ fn is_named_in(indexed: &str, name: &str) -> bool {
     indexed == name
         || indexed.contains('(')
             && indexed.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == name)
-}
-
-/// Renames a column in a condition, word by word.
-fn renamed_in(condition: &str, old: &str, new: &str) -> String {
-    let mut renamed = String::with_capacity(condition.len());
-    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let mut rest = condition;
-    while let Some(start) = rest.find(is_word) {
-        let length = rest[start..].find(|letter| !is_word(letter)).unwrap_or(rest.len() - start);
-        let word = &rest[start..start + length];
-        renamed.push_str(&rest[..start]);
-        renamed.push_str(if word.eq_ignore_ascii_case(old) { new } else { word });
-        rest = &rest[start + length..];
-    }
-    renamed.push_str(rest);
-    renamed
 }

@@ -1,0 +1,443 @@
+//! Random schemas, migrations and statements, from a seed.
+
+use lockstep_contract::SqlDialect;
+
+use super::schemas::Dice;
+use SqlDialect::PostgreSql;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Small,
+    Int,
+    Big,
+    Short,
+    Text,
+    Flag,
+}
+
+impl Type {
+    const ALL: [Self; 6] = [Self::Int, Self::Text, Self::Short, Self::Small, Self::Big, Self::Flag];
+
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Small => "smallint",
+            Self::Int => "int",
+            Self::Big => "bigint",
+            Self::Short => "varchar(3)",
+            Self::Text => "text",
+            Self::Flag => "boolean",
+        }
+    }
+
+    const fn is_number(self) -> bool {
+        matches!(self, Self::Small | Self::Int | Self::Big)
+    }
+
+    const fn is_text(self) -> bool {
+        matches!(self, Self::Short | Self::Text)
+    }
+
+    /// A value that fits.
+    fn value(self, dice: &mut Dice) -> String {
+        match self {
+            Self::Flag => (*dice.pick(&["true", "false"])).to_owned(),
+            Self::Short => format!("'{}'", dice.pick(&["a", "b", "x", "", "ab"])),
+            Self::Text => format!("'{}'", dice.pick(&["a", "b", "x", "", "abcd", "none of these"])),
+            Self::Small => dice.pick(&["0", "1", "2", "3", "-1", "7", "20"]).to_string(),
+            Self::Int => dice.pick(&["0", "1", "2", "3", "-1", "7", "40000"]).to_string(),
+            Self::Big => dice.pick(&["0", "1", "2", "3", "-1", "7", "3000000000"]).to_string(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    of: Type,
+    not_null: bool,
+    default: Option<String>,
+    computed: bool,
+}
+
+impl Column {
+    fn definition(&self) -> String {
+        let not_null = if self.not_null { " NOT NULL" } else { "" };
+        let default = self.default.as_ref().map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
+        format!("{} {}{default}{not_null}", self.name, self.of.sql())
+    }
+
+    fn random(dice: &mut Dice, name: String) -> Self {
+        let of = *dice.pick(&Type::ALL);
+        let default = dice.chance(30).then(|| of.value(dice));
+        Self { name, of, not_null: dice.chance(35), default, computed: false }
+    }
+}
+
+/// A table; its key is `id`.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    name: String,
+    columns: Vec<Column>,
+    /// What it demands, as it stands in the statement that makes it.
+    demands: Vec<String>,
+}
+
+impl Table {
+    fn create(&self) -> String {
+        let columns = self.columns.iter().map(Column::definition);
+        let parts: Vec<String> = columns.chain(self.demands.iter().cloned()).collect();
+        format!("CREATE TABLE {} (id int PRIMARY KEY, {})", self.name, parts.join(", "))
+    }
+
+    fn random(dice: &mut Dice, name: &str, dialect: SqlDialect, others: &[Self]) -> Self {
+        let columns =
+            (0..1 + dice.below(3)).map(|at| Column::random(dice, ["a", "b", "c"][at].to_owned())).collect();
+        let mut table = Self { name: name.to_owned(), columns, demands: Vec::new() };
+        for _ in 0..dice.below(3) {
+            let demand = table.demand(dice, dialect, others);
+            table.demands.push(demand);
+        }
+        table
+    }
+
+    /// A condition, a reference or uniqueness.
+    fn demand(&self, dice: &mut Dice, dialect: SqlDialect, others: &[Self]) -> String {
+        let column = dice.pick(&self.columns).name.clone();
+        match dice.below(6) {
+            0 => format!("UNIQUE ({column})"),
+            1 if dialect == PostgreSql => format!("UNIQUE NULLS NOT DISTINCT ({column})"),
+            2 if !others.is_empty() => {
+                let number = self.columns.iter().find(|column| column.of.is_number());
+                let action = dice.pick(&["", " ON DELETE CASCADE", " ON DELETE SET NULL", " MATCH FULL"]);
+                let to = &dice.pick(others).name;
+                number.map_or_else(
+                    || format!("UNIQUE ({column})"),
+                    |number| format!("FOREIGN KEY ({}) REFERENCES {to} (id){action}", number.name),
+                )
+            }
+            3 if self.columns.len() > 1 => {
+                let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+                format!("UNIQUE ({})", names.join(", "))
+            }
+            _ => format!("CHECK ({})", self.condition(dice, dialect)),
+        }
+    }
+
+    fn condition(&self, dice: &mut Dice, dialect: SqlDialect) -> String {
+        let Column { name, of, .. } = dice.pick(&self.columns);
+        let other = &dice.pick(&self.columns).name;
+        let postgres = dialect == PostgreSql;
+        match dice.below(12) {
+            0 => format!("{name} IS NOT NULL"),
+            1 => format!("{name} IS NOT NULL OR {other} IS NOT NULL"),
+            2 if postgres => format!("num_nonnulls({name}, {other}) >= 1"),
+            3 if postgres => format!("{name} IS DISTINCT FROM NULL"),
+            4 if of.is_number() => format!("coalesce({name}, 0) >= {}", dice.below(3)),
+            5 if of.is_text() => format!("length({name}) > {}", dice.below(2)),
+            6 if of.is_text() => format!("{name} <> 'x'"),
+            7 if of.is_text() => format!("{name} IN ('a', 'b', '')"),
+            8 if of.is_number() => format!("{name} BETWEEN 0 AND {}", 1 + dice.below(8)),
+            9 if of.is_number() && postgres => format!("({name} > 1) IS NOT FALSE AND {other} IS NOT NULL"),
+            10 => format!("CASE WHEN {name} IS NULL THEN {other} IS NOT NULL ELSE {name} IS NOT NULL END"),
+            _ if of.is_number() => format!("{name} {} {}", dice.pick(&[">", "<", ">=", "<>"]), dice.below(4)),
+            _ if of.is_text() => format!("{name} IS NULL OR {name} <> 'a'"),
+            _ => format!("NOT ({name} IS NULL AND {other} IS NULL)"),
+        }
+    }
+}
+
+/// A schema, what makes it, and what changes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) schema: Vec<String>,
+    pub(crate) migration: Vec<String>,
+    pub(crate) old: Vec<Table>,
+    pub(crate) new: Vec<Table>,
+}
+
+/// A random case.
+pub(crate) fn case(dice: &mut Dice, dialect: SqlDialect) -> Case {
+    let mut old: Vec<Table> = Vec::new();
+    for name in ["t", "u", "v"].iter().take(1 + dice.below(3)) {
+        let table = Table::random(dice, name, dialect, &old);
+        old.push(table);
+    }
+    let schema = old.iter().map(Table::create).collect();
+    let (mut new, mut migration) = (old.clone(), Vec::new());
+    for _ in 0..1 + dice.below(3) {
+        step(dice, dialect, &mut new, &mut migration);
+    }
+    Case { schema, migration, old, new }
+}
+
+fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statements: &mut Vec<String>) {
+    if tables.is_empty() {
+        return;
+    }
+    let at = dice.below(tables.len());
+    let others = tables.clone();
+    let table = &mut tables[at];
+    let name = table.name.clone();
+    let postgres = dialect == PostgreSql;
+    match dice.below(20) {
+        0..=3 => {
+            let fresh = format!("n{}", dice.below(3));
+            if table.columns.iter().any(|column| column.name == fresh) {
+                return;
+            }
+            let mut column = Column::random(dice, fresh);
+            column.not_null &= postgres || column.default.is_some();
+            let alone = Table { name: name.clone(), columns: vec![column.clone()], demands: Vec::new() };
+            let demand = if dice.chance(40) {
+                format!(" CHECK ({})", alone.condition(dice, dialect))
+            } else {
+                String::new()
+            };
+            statements.push(format!("ALTER TABLE {name} ADD COLUMN {}{demand}", column.definition()));
+            table.columns.push(column);
+        }
+        4 if table.columns.len() > 1 => {
+            let column = table.columns.remove(dice.below(table.columns.len()));
+            statements.push(format!("ALTER TABLE {name} DROP COLUMN {}", column.name));
+            if dice.chance(50) {
+                statements.push(format!("ALTER TABLE {name} ADD COLUMN {} {}", column.name, column.of.sql()));
+                table.columns.push(Column { not_null: false, default: None, ..column });
+            }
+        }
+        5 => {
+            let column = dice.below(table.columns.len());
+            let former = std::mem::replace(&mut table.columns[column].name, "renamed".to_owned());
+            if others[at].columns.iter().any(|column| column.name == "renamed") {
+                table.columns[column].name = former;
+                return;
+            }
+            statements.push(format!("ALTER TABLE {name} RENAME COLUMN {former} TO renamed"));
+            if dice.chance(60) {
+                statements.push(format!("ALTER TABLE {name} RENAME COLUMN renamed TO {former}"));
+                table.columns[column].name = former;
+            }
+        }
+        6 if dice.chance(40) => {
+            statements.push(format!("DROP TABLE {name}{}", if postgres { " CASCADE" } else { "" }));
+            if dice.chance(60) {
+                table.demands.clear();
+                statements.push(table.create());
+            } else {
+                tables.remove(at);
+            }
+        }
+        7 if !others.iter().any(|table| table.name == "w") => {
+            let table = Table::random(dice, "w", dialect, &others);
+            statements.push(table.create());
+            tables.push(table);
+        }
+        8 | 9 => {
+            let column = dice.pick(&table.columns);
+            let condition = table.condition(dice, dialect);
+            statements.push(match dice.below(5) {
+                0 => format!("CREATE UNIQUE INDEX i{} ON {name} ({})", statements.len(), column.name),
+                1 => format!(
+                    "CREATE UNIQUE INDEX i{} ON {name} ({}) WHERE {condition}",
+                    statements.len(),
+                    column.name
+                ),
+                2 if column.of.is_text() => {
+                    format!(
+                        "CREATE UNIQUE INDEX i{} ON {name} (coalesce({}, ''))",
+                        statements.len(),
+                        column.name
+                    )
+                }
+                3 => {
+                    let other = &dice.pick(&table.columns).name;
+                    format!("CREATE UNIQUE INDEX i{} ON {name} ({}, {other})", statements.len(), column.name)
+                }
+                _ => format!("CREATE INDEX i{} ON {name} ({})", statements.len(), column.name),
+            });
+        }
+        10 => {
+            let column = &dice.pick(&table.columns).name;
+            statements.push(match dice.below(4) {
+                0 => format!("DELETE FROM {name}"),
+                1 => format!("DELETE FROM {name} WHERE id > 1"),
+                2 => format!("UPDATE {name} SET {column} = {column}"),
+                _ if postgres => format!("TRUNCATE {name} CASCADE"),
+                _ => format!("UPDATE {name} SET {column} = NULL WHERE id = 1"),
+            });
+        }
+        11 if postgres => {
+            statements.extend(
+                [
+                    "BEGIN",
+                    "SAVEPOINT s",
+                    &format!("DROP TABLE {name} CASCADE"),
+                    "ROLLBACK TO SAVEPOINT s",
+                    "COMMIT",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        12 if !postgres => {
+            statements.extend(["BEGIN", &format!("DROP TABLE {name}"), "ROLLBACK"].map(str::to_owned));
+        }
+        13.. if postgres => alter(dice, table, &others, statements),
+        13.. => rebuild(dice, dialect, table, &others, statements),
+        _ => {}
+    }
+}
+
+/// What PostgreSQL changes in place.
+fn alter(dice: &mut Dice, table: &mut Table, others: &[Table], statements: &mut Vec<String>) {
+    let name = table.name.clone();
+    let column = dice.below(table.columns.len());
+    let own = table.columns[column].name.clone();
+    let mut say = |what: String| statements.push(format!("ALTER TABLE {name} {what}"));
+    match dice.below(11) {
+        0 => {
+            say(format!("ALTER COLUMN {own} SET NOT NULL"));
+            table.columns[column].not_null = true;
+        }
+        1 => {
+            say(format!("ALTER COLUMN {own} DROP NOT NULL"));
+            table.columns[column].not_null = false;
+        }
+        2 => {
+            let value = table.columns[column].of.value(dice);
+            say(format!("ALTER COLUMN {own} SET DEFAULT {value}"));
+            table.columns[column].default = Some(value);
+        }
+        3 => {
+            say(format!("ALTER COLUMN {own} DROP DEFAULT"));
+            table.columns[column].default = None;
+        }
+        4 | 5 => {
+            let of = *dice.pick(&[Type::Small, Type::Int, Type::Big, Type::Text, Type::Short]);
+            let back = table.columns[column].of;
+            say(format!("ALTER COLUMN {own} TYPE {0} USING {own}::{0}", of.sql()));
+            if dice.chance(50) {
+                say(format!("ALTER COLUMN {own} TYPE {0} USING {own}::{0}", back.sql()));
+            } else {
+                table.columns[column].of = of;
+            }
+        }
+        6 => say(format!("ADD COLUMN g int GENERATED ALWAYS AS (length({own}::text)) STORED")),
+        7 => {
+            say("ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY".to_owned());
+        }
+        8 => {
+            let first = &dice.pick(&table.columns).name;
+            say(format!("DROP CONSTRAINT IF EXISTS {name}_{first}_key"));
+        }
+        9 => {
+            let demand = table.demand(dice, PostgreSql, others);
+            let not_valid = if demand.starts_with("CHECK") { " NOT VALID" } else { "" };
+            say(format!("ADD {demand}{not_valid}"));
+        }
+        _ => {
+            let demand = table.demand(dice, PostgreSql, others);
+            say(format!("ADD {demand}"));
+        }
+    }
+}
+
+/// What SQLite needs a new table for.
+fn rebuild(
+    dice: &mut Dice,
+    dialect: SqlDialect,
+    table: &mut Table,
+    others: &[Table],
+    statements: &mut Vec<String>,
+) {
+    let mut anew = Table { name: "anew".to_owned(), ..table.clone() };
+    let column = dice.below(anew.columns.len());
+    match dice.below(7) {
+        0 => anew.columns[column].not_null = !anew.columns[column].not_null,
+        1 => anew.columns[column].default = Some(anew.columns[column].of.value(dice)),
+        2 => anew.columns[column].default = None,
+        3 => anew.columns[column].of = *dice.pick(&Type::ALL),
+        4 => drop(anew.demands.pop()),
+        5 => anew.columns.reverse(),
+        _ => {
+            let demand = anew.demand(dice, dialect, others);
+            anew.demands.push(demand);
+        }
+    }
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let copy = match dice.below(4) {
+        0 => format!("INSERT INTO anew SELECT * FROM {}", table.name),
+        1 if names.len() > 1 => {
+            format!("INSERT INTO anew (id, {0}) SELECT id, {0} FROM {1}", names[1..].join(", "), table.name)
+        }
+        _ => format!("INSERT INTO anew (id, {0}) SELECT id, {0} FROM {1}", names.join(", "), table.name),
+    };
+    let name = table.name.clone();
+    statements.extend([
+        anew.create(),
+        copy,
+        format!("DROP TABLE {name}"),
+        format!("ALTER TABLE anew RENAME TO {name}"),
+    ]);
+    *table = Table { name, ..anew };
+}
+
+/// A row of a table, as an insert, and the same row without the columns that another schema does not have.
+pub(crate) fn insert(
+    dice: &mut Dice,
+    tables: &[Table],
+    known: &[Table],
+    keys: usize,
+) -> Option<(String, Option<String>)> {
+    let table = dice.pick(tables);
+    let id = (keys + dice.below(4)).to_string();
+    let mut row = vec![("id".to_owned(), id)];
+    for column in table.columns.iter().filter(|column| !column.computed) {
+        let required = column.not_null && column.default.is_none();
+        if required || dice.chance(60) {
+            let null = !column.not_null && dice.chance(25);
+            row.push((column.name.clone(), if null { "NULL".to_owned() } else { column.of.value(dice) }));
+        }
+    }
+    let write = |row: &[&(String, String)]| {
+        let (names, values): (Vec<&str>, Vec<&str>) =
+            row.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
+        format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), values.join(", "))
+    };
+    let whole = write(&row.iter().collect::<Vec<_>>());
+    let other = known.iter().find(|other| other.name == table.name);
+    let part = other.map(|other| {
+        let kept: Vec<_> = row
+            .iter()
+            .filter(|(name, _)| name == "id" || other.columns.iter().any(|column| column.name == *name))
+            .collect();
+        write(&kept)
+    });
+    Some((whole, part))
+}
+
+/// A statement of the version that knows these tables.
+pub(crate) fn statement(dice: &mut Dice, tables: &[Table]) -> String {
+    let table = dice.pick(tables);
+    let column = dice.pick(&table.columns);
+    let id = dice.below(8);
+    match dice.below(10) {
+        0..=3 => insert(dice, tables, &[], 0).map(|(whole, _)| whole).unwrap_or_default(),
+        4..=6 => {
+            let null = !column.not_null && dice.chance(20);
+            let value = if null { "NULL".to_owned() } else { column.of.value(dice) };
+            format!("UPDATE {} SET {} = {value} WHERE id = {id}", table.name, column.name)
+        }
+        7 => format!("DELETE FROM {} WHERE id = {id}", table.name),
+        _ => select(table),
+    }
+}
+
+fn select(table: &Table) -> String {
+    let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    // Qualified, as SQLite takes an unknown quoted name for text.
+    format!("SELECT id, {} FROM {} ORDER BY id", names.join(", "), table.name)
+}
+
+/// Everything that a version sees.
+pub(crate) fn dump(tables: &[Table]) -> Vec<String> {
+    tables.iter().map(select).collect()
+}
