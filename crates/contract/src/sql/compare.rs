@@ -219,23 +219,23 @@ impl Comparer<'_> {
         if old.default == new.default {
             return;
         }
-        self.default_taken(name, column, (before, after), new);
-        let Some(was) = &old.default else { return };
+        // Statements that had to give the column never meet its default.
+        if !old.may_be_left_out() || old.computed.is_some() {
+            return;
+        }
+        self.default_taken(name, column, (before, after), (old, new));
         let place = format!("{name}.{column}");
         let at = (Some(&old.position), Some(&new.position));
-        match &new.default {
-            Some(is) if is == was => {}
-            None if new.not_null && old.not_null && new.computed.is_none() => {
-                let message = format!("column `{place}` has no default any more and must not be null");
-                let shown = self.rows(name, before).insert(&[], "the column has no value");
-                self.report(&rules::DEFAULT_REMOVED, &place, message, at, shown);
-            }
-            is => {
-                let now = is.as_deref().unwrap_or("NULL");
-                let message = format!("the default of column `{place}` is {now} instead of {was}");
-                self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
-            }
+        if new.default.is_none() && new.not_null && old.not_null && new.computed.is_none() {
+            let message = format!("column `{place}` has no default any more and must not be null");
+            let shown = self.rows(name, before).insert(&[], "the column has no value");
+            self.report(&rules::DEFAULT_REMOVED, &place, message, at, shown);
+            return;
         }
+        let written = |column: &Column| column.default.clone().unwrap_or_else(|| "NULL".to_owned());
+        let message =
+            format!("the default of column `{place}` is {} instead of {}", written(new), written(old));
+        self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
     }
 
     fn column_type(

@@ -53,7 +53,7 @@ impl Rows<'_> {
 
     /// Shows two rows that are equal in some columns, and differ in whatever must differ.
     pub(super) fn twice(&self, columns: &[String], condition: Option<&str>) -> Option<Value> {
-        let values = self.plain_values(columns)?;
+        let values = self.plain_values(columns, 0)?;
         let wanted = borrowed(&values);
         let (first, second) = (self.row(&wanted, 0)?, self.row(&wanted, 1)?);
         if !self.are_unique(&first, &second) || !self.surely_meets(&first, condition) {
@@ -65,12 +65,13 @@ impl Rows<'_> {
 
     /// Shows a row whose reference leads nowhere.
     pub(super) fn without_parent(&self, columns: &[String]) -> Option<Value> {
-        let values = self.plain_values(columns)?;
+        // A row with a key of 1 may refer to itself.
+        let values = self.plain_values(columns, 1)?;
         self.insert(&borrowed(&values), "there is no row it refers to")
     }
 
-    fn plain_values<'c>(&self, columns: &'c [String]) -> Option<Vec<(&'c str, String)>> {
-        let plain = |column: &String| plain(self.before.columns.get(column)?, 0);
+    fn plain_values<'c>(&self, columns: &'c [String], variant: usize) -> Option<Vec<(&'c str, String)>> {
+        let plain = |column: &String| plain(self.before.columns.get(column)?, variant);
         columns.iter().map(|column| Some((column.as_str(), plain(column)?))).collect()
     }
 

@@ -2,7 +2,10 @@
 //!
 //! Demands are compared by what they demand, not by their names.
 
-use super::{Comparer, Purpose, demands::Meeting};
+use super::{
+    Comparer, Purpose,
+    demands::{self, Meeting},
+};
 use crate::{
     Bump, Level, Location, NotChecked, Rule, SqlDialect,
     sql::{
@@ -138,25 +141,51 @@ impl Comparer<'_> {
         self.default_fits(name, column, tables, new);
     }
 
-    /// Reports an old column's new default that old conditions, or the column's own type, refuse.
-    pub(super) fn default_taken(&mut self, name: &str, column: &str, tables: (&Table, &Table), new: &Column) {
+    /// Reports an old column's new default that old demands, or the column's own type, refuse.
+    pub(super) fn default_taken(
+        &mut self,
+        name: &str,
+        column: &str,
+        tables: (&Table, &Table),
+        (old, new): (&Column, &Column),
+    ) {
         self.default_fits(name, column, tables, new);
         for demand in &tables.1.constraints {
-            let ConstraintRule::Check(condition) = &demand.rule else { continue };
             let kept = tables.0.constraints.iter().any(|old| old.demands_same(demand));
             if !kept || !demand.columns.iter().any(|one| one == column) {
                 continue;
             }
+            let (words, found) = match &demand.rule {
+                ConstraintRule::Check(condition) => {
+                    (format!("meet {condition}"), self.meets_default(tables, column, condition))
+                }
+                ConstraintRule::ForeignKey(to) if new.default.is_some() => {
+                    let reason = format!("whether `{}` has that row is not known", to.table);
+                    (format!("refer to a row of `{}`", to.table), Some(Meeting::Open(reason)))
+                }
+                ConstraintRule::Unique { .. } | ConstraintRule::PrimaryKey => {
+                    let equal = demands::is_equal_when_left_out(new) && !demands::is_equal_when_left_out(old);
+                    let words = format!("be unique in ({})", demand.columns.join(", "));
+                    (words, equal.then(|| Meeting::Refused(Vec::new())))
+                }
+                ConstraintRule::ForeignKey(_) | ConstraintRule::Index => continue,
+            };
             let place = format!("{name}.{column}");
-            match self.meets_default(tables, column, condition) {
+            match found {
                 None | Some(Meeting::Met) => {}
                 Some(Meeting::Open(reason)) => {
-                    let reason = format!("the new default of `{place}` and {condition}: {reason}");
+                    let reason = format!("rows with the new default of `{place}` must {words}: {reason}");
                     self.open(&place, reason, new.position.location());
                 }
                 Some(Meeting::Refused(_)) => {
-                    let message = format!("the new default of `{place}` does not meet {condition}");
-                    let shown = self.rows(name, tables.0).insert(&[], "the default is refused");
+                    let message = format!("rows with the new default of `{place}` do not {words}");
+                    let check = matches!(demand.rule, ConstraintRule::Check(_));
+                    let rows = self.rows(name, tables.0);
+                    let shown = if check {
+                        rows.insert(&[], "the default is refused")
+                    } else {
+                        rows.twice(&[], None)
+                    };
                     self.report(&rules::DEFAULT_REFUSED, &place, message, (None, Some(&new.position)), shown);
                 }
             }

@@ -220,6 +220,11 @@ impl OldRow<'_> {
     }
 }
 
+/// Says whether all rows that leave a column out hold the same in it, and not null.
+pub(super) fn is_equal_when_left_out(column: &Column) -> bool {
+    column.default.as_deref().is_some_and(|default| !is_another_each_time(default))
+}
+
 /// Says whether a default gives every row another value.
 fn is_another_each_time(default: &str) -> bool {
     const FUNCTIONS: [&str; 7] = [
