@@ -1,6 +1,6 @@
-//! `cargo xtask fuzz contract`: the long run of the semantic oracle.
+//! `cargo xtask fuzz contract` and `cargo xtask fuzz sql`: the long runs of the semantic oracles.
 //!
-//! Random documents that one schema allows are given to the other; one that is refused although the verdict says compatible
+//! Random statements that worked on an old schema are run on the new one, on real databases: `sql`. Random documents that one schema allows are given to the other; one that is refused although the verdict says compatible
 //! is a bug, and ends the run with the seed that shows it again.
 
 use std::fmt;
@@ -16,23 +16,50 @@ use serde_json::Value;
 use crate::shell;
 use crate::workspace::cargo;
 
-/// Documents that the oracle tries for each pair of schemas, in both directions together.
-const DOCUMENTS_A_PAIR: u64 = 80;
-/// Pairs in one call of the oracle: a second or two, so that progress is seen.
-const PAIRS_A_CALL: u64 = 500;
 /// Most failures that are shown in full.
 const MAX_SHOWN: usize = 5;
-/// The test that is the oracle.
-const ORACLE: &str = "no_document_contradicts_a_verdict";
+
+/// A test that is an oracle, and how it is asked.
+struct Oracle {
+    target: &'static str,
+    tests: &'static [&'static str],
+    /// What the variables that set its seed and its number of pairs begin with.
+    variables: &'static str,
+    /// What each of its tests tries for a pair, about.
+    documents_a_pair: u64,
+    /// Pairs in one call: some seconds, so that progress is seen.
+    pairs_a_call: u64,
+}
+
+/// Documents of schemas, in both directions together.
+const CONTRACT: Oracle = Oracle {
+    target: "schema_oracle",
+    tests: &["no_document_contradicts_a_verdict"],
+    variables: "LOCKSTEP_CONTRACT",
+    documents_a_pair: 80,
+    pairs_a_call: 500,
+};
+
+/// Statements of the old version, on each database.
+const SQL: Oracle = Oracle {
+    target: "sql_oracle",
+    tests: &[
+        "no_statement_contradicts_a_verdict_on_sqlite",
+        "no_statement_contradicts_a_verdict_on_postgresql",
+    ],
+    variables: "LOCKSTEP_SQL",
+    documents_a_pair: 24,
+    pairs_a_call: 200,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What is tried
     #[arg(value_enum)]
     what: What,
-    /// How many documents are tried at least
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    documents: u64,
+    /// About how many documents, or statements, are tried [default: a million documents, 100,000 statements]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    documents: Option<u64>,
     /// Where to start: another number tries other documents
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
@@ -42,13 +69,18 @@ pub(crate) struct Args {
 enum What {
     /// Verdicts on schemas
     Contract,
+    /// Verdicts on migrations, on SQLite and PostgreSQL
+    Sql,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::Contract = args.what;
-    let oracle = build()?;
+    let (oracle, usual) = match args.what {
+        What::Contract => (&CONTRACT, 1_000_000),
+        What::Sql => (&SQL, 100_000),
+    };
+    let program = build(oracle)?;
     let start = Instant::now();
-    let (tally, failures) = run_all(&oracle, args.documents, args.seed)?;
+    let (tally, failures) = run_all(oracle, &program, args.documents.unwrap_or(usual), args.seed)?;
     println!("{tally}, in {:.1} s from seed {}", start.elapsed().as_secs_f64(), args.seed);
     println!("wrong: {}", failures.len());
     failures.iter().take(MAX_SHOWN).for_each(|failure| println!("\n{failure}"));
@@ -60,31 +92,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Builds the oracle; returns its program, so that no call of it waits for cargo.
-fn build() -> Result<PathBuf> {
+fn build(oracle: &Oracle) -> Result<PathBuf> {
     let arguments = ["test", "--release", "--no-run", "--message-format", "json-render-diagnostics"];
     let mut command = cargo(&arguments);
-    command.args(["--package", "lockstep-contract", "--test", "schema_oracle"]).stderr(Stdio::inherit());
+    command.args(["--package", "lockstep-contract", "--test", oracle.target]).stderr(Stdio::inherit());
     shell::announce(&command);
     let output = command.output().context("cannot run cargo")?;
     ensure!(output.status.success(), "the oracle cannot be built");
     let messages = String::from_utf8_lossy(&output.stdout);
     let program = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        (message["target"]["name"] == "schema_oracle").then_some(())?;
+        (message["target"]["name"] == oracle.target).then_some(())?;
         message["executable"].as_str().map(PathBuf::from)
     });
     program.context("cargo does not say where the oracle is")
 }
 
-/// Calls the oracle until enough documents were tried. A call ends with its first failure; the others go on.
-fn run_all(oracle: &Path, documents: u64, seed: u64) -> Result<(Tally, Vec<String>)> {
-    let pairs = documents.div_ceil(DOCUMENTS_A_PAIR);
+/// Calls the oracle until enough documents were tried. A call ends with its first failures; the others go on.
+fn run_all(oracle: &Oracle, program: &Path, documents: u64, seed: u64) -> Result<(Tally, Vec<String>)> {
+    let pairs = documents.div_ceil(oracle.documents_a_pair * oracle.tests.len() as u64);
     let (mut tally, mut failures, mut done) = (Tally::default(), Vec::new(), 0);
     while done < pairs {
-        let count = PAIRS_A_CALL.min(pairs - done);
-        match call(oracle, seed.saturating_add(done), count)? {
-            Ok(more) => tally += more,
-            Err(failure) => failures.push(failure),
+        let count = oracle.pairs_a_call.min(pairs - done);
+        for test in oracle.tests {
+            match call(oracle, program, test, (seed.saturating_add(done), count))? {
+                Ok(more) => tally += more,
+                Err(failure) => failures.push(failure),
+            }
         }
         done += count;
         progress(done, pairs, &tally, failures.len());
@@ -92,11 +126,18 @@ fn run_all(oracle: &Path, documents: u64, seed: u64) -> Result<(Tally, Vec<Strin
     Ok((tally, failures))
 }
 
-fn call(oracle: &Path, seed: u64, pairs: u64) -> Result<std::result::Result<Tally, String>> {
-    let mut command = Command::new(oracle);
-    command.args(["--exact", ORACLE, "--nocapture"]);
-    command.env("LOCKSTEP_CONTRACT_SEED", seed.to_string()).env("LOCKSTEP_CONTRACT_CASES", pairs.to_string());
-    command.env("RUST_BACKTRACE", "0");
+fn call(
+    oracle: &Oracle,
+    program: &Path,
+    test: &str,
+    (seed, pairs): (u64, u64),
+) -> Result<std::result::Result<Tally, String>> {
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture"]);
+    let variable = |what: &str| format!("{}_{what}", oracle.variables);
+    command.env(variable("SEED"), seed.to_string()).env(variable("CASES"), pairs.to_string());
+    // In the long run a database that is not there is a failure.
+    command.env(variable("ALL"), "1").env("RUST_BACKTRACE", "0");
     let output = command.output().context("cannot run the oracle")?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {

@@ -182,10 +182,13 @@ impl Replay {
     }
 
     fn drop_table(&mut self, position: &Position, name: &str) -> bool {
-        for table in self.database.tables.values_mut() {
-            table
-                .constraints
-                .retain(|one| !matches!(&one.rule, ConstraintRule::ForeignKey(to) if to.table == name));
+        // Elsewhere references keep the name, and mean what is called so next.
+        if self.dialect == SqlDialect::PostgreSql {
+            for table in self.database.tables.values_mut() {
+                table
+                    .constraints
+                    .retain(|one| !matches!(&one.rule, ConstraintRule::ForeignKey(to) if to.table == name));
+            }
         }
         let Some(table) = self.database.tables.remove(name) else { return false };
         table.columns.values().for_each(|column| self.lose(column, position, How::Dropped));

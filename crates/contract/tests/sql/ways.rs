@@ -253,6 +253,14 @@ fn what_is_not_understood_is_told_in_our_words() {
     }
 }
 
+#[test]
+fn a_reference_of_sqlite_means_what_has_its_name_after_a_rebuild() {
+    let migration = "CREATE TABLE n (id INTEGER PRIMARY KEY, b int, FOREIGN KEY (b) REFERENCES t (id)); INSERT INTO n SELECT id, b FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t;";
+    let report = migrated(Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, b int);", migration);
+    assert!(report.changes.iter().any(|change| change.rule.id == "sql-foreign-key-added"), "{report:?}");
+    assert_eq!(report.verdict, Breaking);
+}
+
 fn folders(more: &[(&str, &str)]) -> Report {
     let folder = |files: &[(&str, &str)]| {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));

@@ -165,7 +165,7 @@ impl Comparer<'_> {
                 }
                 ConstraintRule::Unique { .. } | ConstraintRule::PrimaryKey => {
                     let equal = demands::is_equal_when_left_out(new) && !demands::is_equal_when_left_out(old);
-                    let words = format!("be unique in ({})", demand.columns.join(", "));
+                    let words = format!("differ in ({})", demand.columns.join(", "));
                     (words, equal.then(|| Meeting::Refused(Vec::new())))
                 }
                 ConstraintRule::ForeignKey(_) | ConstraintRule::Index => continue,
@@ -180,11 +180,13 @@ impl Comparer<'_> {
                 Some(Meeting::Refused(_)) => {
                     let message = format!("rows with the new default of `{place}` do not {words}");
                     let check = matches!(demand.rule, ConstraintRule::Check(_));
+                    let others: Vec<String> =
+                        demand.columns.iter().filter(|one| *one != column).cloned().collect();
                     let rows = self.rows(name, tables.0);
                     let shown = if check {
                         rows.insert(&[], "the default is refused")
                     } else {
-                        rows.twice(&[], None)
+                        rows.twice(&others, None)
                     };
                     self.report(&rules::DEFAULT_REFUSED, &place, message, (None, Some(&new.position)), shown);
                 }
