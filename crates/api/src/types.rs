@@ -18,6 +18,7 @@ use lockstep_domain::service::{EarlierRelease, Source, Version};
 use lockstep_domain::step::Obstacle;
 use lockstep_domain::step_place::StepPlace;
 use lockstep_domain::variables::{Revocation, VariableChange};
+use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back::WayBack;
 use lockstep_domain::{
     Actor, Arm, BaselineEntry, CallAddress, ConfigRevision, Digest, EnvironmentName, GatewayName, Instance,
@@ -435,6 +436,9 @@ pub struct SettingsChange {
     /// How long a service may say nothing, where its route does not say.
     #[serde(default)]
     pub request_timeout_ms: Option<u64>,
+    /// Whether answers of versions on trial are compared with their contracts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_checks: Option<AnswerChecks>,
 }
 
 /// An environment in a list.
@@ -570,6 +574,18 @@ pub struct ServiceTraffic {
     pub of_version: ArmTraffic,
     /// The first step of the environment's strategy.
     pub first_step: Step,
+    /// The environment's strategy; a server of an older release does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// How many operations a new version would be judged by, each for itself.
+    #[serde(default)]
+    pub operations: usize,
+    /// Whether its answers would be compared with its contract.
+    #[serde(default)]
+    pub checks_answers: bool,
+    /// Bounds of latency in milliseconds that it would be judged by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub latency_bounds_ms: BTreeSet<u64>,
 }
 
 /// An arm's share and counters.

@@ -6,6 +6,7 @@
 //! I/O, keeps no clock and never panics on any input. What it cannot decide it reports as not checked; it never passes it
 //! as compatible.
 
+mod answer;
 mod assemble;
 mod document;
 mod draft;
@@ -27,6 +28,7 @@ pub mod sql;
 mod text;
 mod uses;
 
+pub use answer::{AnswerCheck, Answered};
 pub use assemble::{Files, assemble, is_wanted};
 pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,

@@ -4,6 +4,7 @@
 //! [`crate::schema`]. Requests are written by consumers and read by the provider, responses the other way round; in callbacks
 //! and webhooks both are reversed.
 
+mod answers;
 mod body;
 mod callbacks;
 mod cursor;
@@ -29,6 +30,7 @@ use crate::schema::report::{Demand, Presence, Site};
 use crate::schema::rules::{ASPECTS, TOPICS};
 use crate::schema::{Dialect, Medium, Schemas, Side, report};
 use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
+pub(crate) use answers::Answers;
 use body::Shape;
 use cursor::Cursor;
 use pair::Pair;

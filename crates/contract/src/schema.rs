@@ -6,6 +6,7 @@
 //! "not decided", never "yes".
 
 mod evaluate;
+mod explain;
 mod facts;
 mod format;
 mod heirs;

@@ -19,6 +19,7 @@ use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::variables::{Revocation, revocable};
+use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance, ServiceName,
@@ -444,8 +445,16 @@ const fn standard_settings(
 ) -> EnvironmentSettings {
     let gateway_url = CallAddress::Server;
     let gateway_rules = GatewayRules::usual();
-    let (warm_ms, stay_ms) = (WARM_MS, STAY_MS);
-    EnvironmentSettings { accepts_from, strategy, warm_ms, stay_ms, gateway_port, gateway_url, gateway_rules }
+    EnvironmentSettings {
+        accepts_from,
+        strategy,
+        warm_ms: WARM_MS,
+        stay_ms: STAY_MS,
+        gateway_port,
+        gateway_url,
+        gateway_rules,
+        answer_checks: AnswerChecks::usual(),
+    }
 }
 
 fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> EnvironmentSettings {
@@ -457,6 +466,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
         gateway_rules: changed_rules(&settings.gateway_rules, change),
+        answer_checks: change.answer_checks.unwrap_or(settings.answer_checks),
     }
 }
 

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use lockstep_contract::Snapshot;
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::routes::{ArmTraffic, RouteTable, SplitRole};
 use lockstep_domain::verdict::{Trial, rules};
 use lockstep_domain::watch::{
-    ArmCounts, ByWeight, LATENCY_CLASSES, Watch, WatchedOperation, latency_bound_ms,
+    AnswerChecks, AnswerSample, ArmCounts, ByWeight, LATENCY_CLASSES, Watch, WatchedOperation,
+    latency_bound_ms,
 };
 use lockstep_domain::{Arm, Digest, Environment, EnvironmentName, Operation, ServiceName, Timestamp, World};
 use lockstep_judge::rules::MAX_CLASSES;
@@ -20,6 +22,7 @@ use lockstep_judge::{
     Answers, Counts, Evidence, Interval, Pair, Plan, Reading, RouteClass, Split, Weight, latency_bounds,
 };
 
+use crate::answers::{AnswerChecker, Found};
 use crate::{Control, lock};
 
 /// Counters are taken in this often; a failure of the version on trial at once.
@@ -38,12 +41,15 @@ pub(crate) struct Before {
     pub(crate) traffic: ArmTraffic,
     /// How long its answers took to begin.
     pub(crate) latencies: [u64; LATENCY_CLASSES],
+    /// The contracts of the new version and of the one that serves, where answers are compared with them.
+    pub(crate) contracts: Option<[Vec<Snapshot>; 2]>,
 }
 
 /// The trials of all environments.
 #[derive(Debug)]
 pub(crate) struct Judging {
-    started: Timestamp,
+    /// When this server began: what began before it was judged by another one too.
+    started: Mutex<Timestamp>,
     trials: Mutex<BTreeMap<EnvironmentName, BTreeMap<ServiceName, Kept>>>,
 }
 
@@ -56,6 +62,7 @@ struct Kept {
     /// Shared with whoever looks at it: a look every 50 ms copies nothing.
     trial: Arc<Trial>,
     step: (usize, usize),
+    answers: Option<AnswerChecker>,
     /// What was taken in before.
     seen: ByWeight,
     taken: Timestamp,
@@ -64,39 +71,57 @@ struct Kept {
 impl Judging {
     /// Begins with a server that was started now.
     pub(crate) fn new(started: Timestamp) -> Self {
-        Self { started, trials: Mutex::default() }
+        Self { started: Mutex::new(started), trials: Mutex::default() }
     }
 
-    /// Begins the trials of the waves that an environment watches now, one of each operation, and ends all others.
-    pub(crate) fn follow(&self, environment: &Environment, now: Timestamp, before: impl Fn(&Move) -> Before) {
-        let mut trials = lock(&self.trials);
-        let kept = trials.entry(environment.name.clone()).or_default();
-        let mut former = std::mem::take(kept);
-        for (operation, wave, step) in environment.under_way().filter_map(|it| watched(it)) {
-            for part in operation.plan.moves_of(wave) {
-                let goes_on = former.remove(&part.service);
-                let trial = self.trial((operation, part), goes_on, &before, now);
-                kept.extend(trial.map(|trial| (part.service.clone(), trial.at((wave, step)))));
-            }
+    /// Moves every time by time that was added to the clock and did not pass.
+    pub(crate) fn skip(&self, ms: u64) {
+        let mut started = lock(&self.started);
+        *started = started.plus_ms(ms);
+        for kept in lock(&self.trials).values_mut().flat_map(BTreeMap::values_mut) {
+            kept.taken = kept.taken.plus_ms(ms);
         }
     }
 
-    /// Goes on with the trial of a service, or begins another where that was of another operation.
-    fn trial(
+    /// Begins the trials of the waves that an environment watches now, one of each operation, and ends all others. What is known
+    /// before a trial is found out without the lock: contracts are read for it, and others look meanwhile.
+    pub(crate) fn follow(&self, environment: &Environment, now: Timestamp, before: impl Fn(&Move) -> Before) {
+        let watched = environment.under_way().filter_map(|it| watched(it));
+        let watched = watched.flat_map(|(operation, wave, step)| {
+            operation.plan.moves_of(wave).iter().map(move |part| (operation, part, (wave, step)))
+        });
+        let watched: Vec<_> = watched.collect();
+        let is_new = |operation: &Operation, part: &Move| !self.knows(environment, operation, &part.service);
+        let begun = watched.iter().filter(|(operation, part, _)| is_new(operation, part));
+        let begun = begun.filter_map(|(operation, part, _)| {
+            Some((part.service.clone(), self.begin((operation, part), &before, now)?))
+        });
+        let mut begun: BTreeMap<ServiceName, Kept> = begun.collect();
+        let mut trials = lock(&self.trials);
+        let kept = trials.entry(environment.name.clone()).or_default();
+        let mut former = std::mem::take(kept);
+        for (_, part, step) in watched {
+            let trial = begun.remove(&part.service).or_else(|| former.remove(&part.service));
+            kept.extend(trial.map(|trial| (part.service.clone(), trial.at(step))));
+        }
+    }
+
+    fn knows(&self, environment: &Environment, operation: &Operation, service: &ServiceName) -> bool {
+        let trials = lock(&self.trials);
+        let kept = trials.get(&environment.name).and_then(|trials| trials.get(service));
+        kept.is_some_and(|kept| kept.watch.trial == name_of(operation))
+    }
+
+    fn begin(
         &self,
         (operation, part): (&Operation, &Move),
-        former: Option<Kept>,
         before: &impl Fn(&Move) -> Before,
         now: Timestamp,
     ) -> Option<Kept> {
         let (new, old) = (part.to_arm()?, part.from_arm()?);
-        let name = format!("operation {}", operation.id);
-        let begin = || {
-            let bound = operation.plan.strategy.bound().unwrap_or_default();
-            let lost = u32::from(operation.begun < self.started);
-            Kept::begin(name.clone(), (new, old), rules(bound), &before(part), lost, now)
-        };
-        Some(former.filter(|it| it.watch.trial == name).unwrap_or_else(begin))
+        let bound = operation.plan.strategy.bound().unwrap_or_default();
+        let lost = u32::from(operation.begun < *lock(&self.started));
+        Some(Kept::begin(name_of(operation), (new, old), rules(bound), &before(part), lost, now))
     }
 
     /// Says in a table what is to be counted.
@@ -116,6 +141,16 @@ impl Judging {
         observed.trials = shown.map(|(service, kept)| (service.clone(), Arc::clone(&kept.trial))).collect();
     }
 
+    /// Hands answers to those who compare them with contracts.
+    pub(crate) fn compare(&self, environment: &EnvironmentName, samples: Vec<AnswerSample>) {
+        let trials = lock(&self.trials);
+        let Some(trials) = trials.get(environment) else { return };
+        for sample in samples {
+            let kept = trials.get(&sample.service).filter(|kept| kept.watch.trial == sample.trial);
+            kept.and_then(|kept| kept.answers.as_ref()).into_iter().for_each(|it| it.compare(sample.clone()));
+        }
+    }
+
     /// Takes in what was counted, and adds to what is observed what is judged of it.
     pub(crate) fn look(
         &self,
@@ -126,11 +161,18 @@ impl Judging {
     ) {
         let mut trials = lock(&self.trials);
         for (service, kept) in trials.get_mut(environment).into_iter().flatten() {
-            kept.take(observed.watched.get(service).unwrap_or(&ByWeight::new()), silent, now);
+            let mut totals = observed.watched.get(service).cloned().unwrap_or_default();
+            kept.add_answers(&mut totals);
+            kept.take(&totals, silent, now);
         }
         drop(trials);
         self.show(environment, observed);
     }
+}
+
+/// The name of the trials of an operation.
+fn name_of(operation: &Operation) -> String {
+    format!("operation {}", operation.id)
 }
 
 /// The wave and step of an operation that are watched.
@@ -154,7 +196,9 @@ impl Kept {
         let operations = watched_operations(&before.operations);
         let usual = (before.traffic.requests > 0)
             .then(|| Counts::with_failures(before.traffic.requests, before.traffic.failures));
+        let answers = before.contracts.clone().and_then(|contracts| answer_checker(&new, contracts));
         let plan = Plan {
+            checks_bodies: answers.is_some(),
             classes: operations.iter().map(|operation| operation.class.clone()).collect(),
             latency_bounds_ms: watched_bounds(&before.latencies),
             usual,
@@ -165,10 +209,11 @@ impl Kept {
             operations,
             statuses: plan.rules.failing.union(&plan.rules.watched).cloned().collect(),
             latency_bounds_ms: plan.latency_bounds_ms.clone(),
+            answers: if answers.is_some() { AnswerChecks::Sampled } else { AnswerChecks::Off },
         };
         let evidence = if lost == 0 { Evidence::default() } else { Evidence::begun_anew(lost) };
         let trial = Arc::new(Trial { plan, evidence });
-        Self { new, old, watch, trial, step: (0, 0), seen: ByWeight::new(), taken: now }
+        Self { new, old, watch, trial, step: (0, 0), answers, seen: ByWeight::new(), taken: now }
     }
 
     /// Tells the evidence when another step begins.
@@ -180,10 +225,24 @@ impl Kept {
         self
     }
 
+    /// Adds what was found by comparing answers with contracts.
+    fn add_answers(&mut self, totals: &mut ByWeight) {
+        let Some(Found { counts, wrong }) = self.answers.as_ref().map(AnswerChecker::found) else { return };
+        for (weight, arms) in counts {
+            let sums = totals.entry(weight).or_default();
+            arms.into_iter().for_each(|(arm, counts)| sums.entry(arm).or_default().add(&counts));
+        }
+        if !wrong.is_empty() {
+            let evidence = &mut Arc::make_mut(&mut self.trial).evidence;
+            wrong.iter().for_each(|(class, what)| evidence.note_wrong(class, what));
+        }
+    }
+
     fn take(&mut self, totals: &ByWeight, silent: bool, now: Timestamp) {
         let lasted_ms = now.since_ms(self.taken);
         let intervals = self.intervals(totals, lasted_ms);
-        let urgent = intervals.iter().any(|interval| !interval.total.new.statuses.is_empty());
+        let fails = |new: &Counts| !new.statuses.is_empty() || !new.broken.is_none();
+        let urgent = intervals.iter().any(|interval| fails(&interval.total.new));
         if silent && lasted_ms >= SILENCE_MS {
             self.learn([Reading::Missing]);
             self.taken = now;
@@ -224,6 +283,13 @@ impl Kept {
         }
         intervals
     }
+}
+
+/// Without a thread nothing is compared, and the version is judged by all else.
+fn answer_checker(new: &Arm, contracts: [Vec<Snapshot>; 2]) -> Option<AnswerChecker> {
+    AnswerChecker::start(new.clone(), contracts)
+        .inspect_err(|error| tracing::warn!(%error, "answers are not compared with contracts: no thread"))
+        .ok()
 }
 
 fn interval(weight: u32, new: ArmCounts, old: ArmCounts, lasted_ms: u64) -> Interval {
@@ -276,22 +342,47 @@ impl Control {
     /// operations of its own: everything is judged together then.
     pub(crate) fn before_trial(&self, environment: &Environment, world: &World, part: &Move) -> Before {
         let (Some(new), Some(old)) = (part.to_arm(), part.from_arm()) else { return Before::default() };
-        let version = world.version(&new.version_ref());
-        let contracts = version.into_iter().flat_map(|version| version.contracts_of(ContractKind::OpenApi));
-        let operations = contracts.flat_map(|contract| self.operations_of(&contract.digest)).collect();
+        let of_new = self.openapi_of(world, &new);
+        let operations = of_new.iter().flat_map(operations_of).collect();
+        let is_off = environment.settings.answer_checks.is_off() || of_new.is_empty();
+        let contracts = (!is_off).then(|| [of_new, self.openapi_of(world, &old)]);
+        let contracts = contracts.filter(|[_, of_old]| !of_old.is_empty());
         let traffic = self.registry.totals(&environment.name).get(&old).copied().unwrap_or_default();
-        Before { operations, traffic, latencies: self.registry.latencies(&environment.name, &old) }
+        let latencies = self.registry.latencies(&environment.name, &old);
+        Before { operations, traffic, latencies, contracts }
     }
 
-    fn operations_of(&self, contract: &Digest) -> Vec<String> {
-        let snapshot = self.stored_contracts().snapshot(contract);
-        let read = snapshot
-            .and_then(|it| lockstep_contract::operations(&it.source).map_err(|errors| format!("{errors:?}")));
-        read.unwrap_or_else(|why| {
-            tracing::warn!(%contract, why, "routes are not judged one by one: the contract cannot be read");
-            Vec::new()
-        })
+    /// Counts the operations by which a version with the contracts of this one would be judged.
+    pub(crate) fn judged_operations(&self, world: &World, arm: &Arm) -> usize {
+        let operations: Vec<_> = self.openapi_of(world, arm).iter().flat_map(operations_of).collect();
+        watched_operations(&operations).len()
     }
+
+    /// Returns the bounds of latency by which a version after this one would be judged.
+    pub(crate) fn judged_bounds(&self, environment: &EnvironmentName, arm: &Arm) -> BTreeSet<u64> {
+        watched_bounds(&self.registry.latencies(environment, arm))
+    }
+
+    /// Reads the OpenAPI contracts of a version; what cannot be read is said once and left out.
+    fn openapi_of(&self, world: &World, arm: &Arm) -> Vec<Snapshot> {
+        let version = world.version(&arm.version_ref());
+        let contracts = version.into_iter().flat_map(|version| version.contracts_of(ContractKind::OpenApi));
+        let read = |contract: &Digest| {
+            let snapshot = self.stored_contracts().snapshot(contract);
+            let said = |why: &String| {
+                tracing::warn!(%contract, why, "a version is judged without its contract: it cannot be read");
+            };
+            snapshot.inspect_err(said).ok()
+        };
+        contracts.filter_map(|contract| read(&contract.digest)).collect()
+    }
+}
+
+fn operations_of(contract: &Snapshot) -> Vec<String> {
+    lockstep_contract::operations(&contract.source).unwrap_or_else(|errors| {
+        tracing::warn!(?errors, "routes are not judged one by one: the contract cannot be read");
+        Vec::new()
+    })
 }
 
 #[cfg(test)]

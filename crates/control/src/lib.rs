@@ -3,6 +3,7 @@
 //! A file per noun. Policy lives in `lockstep-domain`: here a use case asks it, records the answer, and lets the
 //! reconciler of the environment carry it out.
 
+mod answers;
 mod builds;
 mod callers;
 mod clock;

@@ -56,7 +56,12 @@ impl Control {
 
     /// Adds to the clock what it is behind the wall clock.
     pub(crate) fn follow_wall_clock(&self) {
-        let skipped = tokio::task::block_in_place(|| self.ledger.skip_to_wall(|ms| self.registry.skip(ms)));
+        let skipped = tokio::task::block_in_place(|| {
+            self.ledger.skip_to_wall(|ms| {
+                self.registry.skip(ms);
+                self.judging.skip(ms);
+            })
+        });
         if let Err(problem) = skipped {
             tracing::error!(%problem, "the clock could not be set");
         }
@@ -129,7 +134,7 @@ impl Control {
         let (now, world) = self.ledger.look();
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
         self.registry.count_for(name, periods(environment), now);
-        self.registry.receive(&self.gateway.receipt(name), now);
+        self.registry.receive(&self.gateway.report(name), now);
         let mut observed = self.registry.observe(name, self.instances_of(name), now);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
@@ -162,6 +167,7 @@ impl Control {
         let before =
             |part: &Move| tokio::task::block_in_place(|| self.before_trial(environment, world, part));
         self.judging.follow(environment, now, before);
+        self.judging.compare(&environment.name, self.registry.take_samples(&environment.name));
         let silent = self.registry.gateways(&environment.name, now).is_empty();
         self.judging.look(&environment.name, observed, silent, now);
     }

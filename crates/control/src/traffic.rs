@@ -32,6 +32,10 @@ impl Control {
             requests: of_service.requests,
             of_version: sum(&lately.totals, is_running),
             first_step: environment.settings.strategy.steps().first().copied().unwrap_or(EVERYTHING),
+            strategy: Some(environment.settings.strategy.clone()),
+            operations: self.judged_operations(&world, &entry.arm(service)),
+            checks_answers: !environment.settings.answer_checks.is_off(),
+            latency_bounds_ms: self.judged_bounds(name, &entry.arm(service)),
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::VersionRef;
+use crate::watch::AnswerChecks;
 
 /// Most arms of a service that are warm at a time: what was replaced last, and what came before it in case both are bad.
 pub const MAX_WARM_ARMS: usize = 2;
@@ -44,6 +45,9 @@ pub struct EnvironmentSettings {
     /// What its gateways believe of requests. An environment of an older release keeps what held then.
     #[serde(default = "GatewayRules::before_rules")]
     pub gateway_rules: GatewayRules,
+    /// Whether answers of versions on trial are compared with their contracts.
+    #[serde(default = "AnswerChecks::usual")]
+    pub answer_checks: AnswerChecks,
 }
 
 /// How long a version must stay where nobody said otherwise: longer than what crashes at once or at its first requests.

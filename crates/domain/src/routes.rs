@@ -17,7 +17,7 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::version::VersionNumber;
-use crate::watch::{Watch, Watched};
+use crate::watch::{AnswerSample, Watch, Watched};
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
 ///
@@ -369,6 +369,9 @@ pub struct GatewayReceipt {
     /// What was counted for verdicts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<Watched>,
+    /// Answers to be compared with contracts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<AnswerSample>,
 }
 
 impl GatewayReceipt {

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lockstep_judge::{Answers, Counts, RouteClass, StatusClass};
+pub use lockstep_judge::rules::MAX_CLASSES;
+pub use lockstep_judge::{Answers, Counts, RouteClass, StatusClass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,69 @@ pub struct Watch {
     /// Bounds of latency in milliseconds, until the head of the answer.
     #[serde(default)]
     pub latency_bounds_ms: BTreeSet<u64>,
+    /// Whether a few answers are handed to the server, which compares them with the contract.
+    #[serde(default, skip_serializing_if = "AnswerChecks::is_off")]
+    pub answers: AnswerChecks,
+}
+
+/// Whether answers of a service on trial are compared with its contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerChecks {
+    /// They are not; no body is looked at.
+    #[default]
+    Off,
+    /// A few are.
+    Sampled,
+}
+
+impl AnswerChecks {
+    /// Tells whether no body is looked at.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+
+    /// What holds where nobody said otherwise.
+    #[must_use]
+    pub const fn usual() -> Self {
+        Self::Sampled
+    }
+}
+
+/// An answer that a gateway hands to the server to be compared with the contract; it is dropped after that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AnswerSample {
+    /// The service.
+    pub service: ServiceName,
+    /// [`Watch::trial`].
+    pub trial: String,
+    /// The weight of the arm on trial, in 1/10,000.
+    pub weight: u32,
+    /// Which arm gave it.
+    pub arm: Arm,
+    /// Its operation.
+    pub class: RouteClass,
+    /// Stands for the key by which the arm was drawn, in this run of the gateway; none where that was made for one request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<u64>,
+    /// Its status.
+    pub status: u16,
+    /// Its media type, without parameters.
+    pub media_type: String,
+    /// Its body; empty where that is no JSON.
+    pub body: SampledBody,
+}
+
+/// The body of an answer. It is not shown where things are shown for debugging.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct SampledBody(pub String);
+
+impl std::fmt::Debug for SampledBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SampledBody({} bytes)", self.0.len())
+    }
 }
 
 /// An operation of a contract whose requests are counted for themselves.
@@ -109,6 +173,15 @@ fn since(counts: &Counts, earlier: &Counts) -> Counts {
         requests: counts.requests.saturating_sub(earlier.requests),
         statuses: answers_since(&counts.statuses, &earlier.statuses),
         slower: answers_since(&counts.slower, &earlier.slower),
+        checked: counts.checked.saturating_sub(earlier.checked),
+        broken: less(counts.broken, earlier.broken),
+    }
+}
+
+fn less(now: Answers, before: Answers) -> Answers {
+    Answers {
+        answers: now.answers.saturating_sub(before.answers),
+        keys: now.keys.saturating_sub(before.keys),
     }
 }
 
@@ -118,8 +191,7 @@ fn answers_since<K: Ord + Clone>(
 ) -> BTreeMap<K, Answers> {
     let grown = |(kind, now): (&K, &Answers)| {
         let before = earlier.get(kind).copied().unwrap_or_default();
-        let answers = now.answers.saturating_sub(before.answers);
-        (kind.clone(), Answers { answers, keys: now.keys.saturating_sub(before.keys) })
+        (kind.clone(), less(*now, before))
     };
     counts.iter().map(grown).filter(|(_, more)| *more != Answers::default()).collect()
 }

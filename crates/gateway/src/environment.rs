@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRoutes, Split};
-use lockstep_domain::watch::LATENCY_CLASSES;
+use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
 use crate::balance::ArmHealth;
@@ -214,7 +214,13 @@ impl Environment {
             traffic: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), sum(tallies))).collect(),
             latencies: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), latencies(tallies))).collect(),
             watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
+            samples: Vec::new(),
         }
+    }
+
+    /// Hands out the answers that were taken to be compared with contracts; nobody gets them again.
+    pub(crate) fn samples(&self) -> Vec<AnswerSample> {
+        self.state().ledgers.iter().flat_map(|(service, ledger)| ledger.fetch(service)).collect()
     }
 
     /// Closes connections to instances that were idle for longer than `limit`, and looks how many instances are healthy.

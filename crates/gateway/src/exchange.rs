@@ -31,7 +31,7 @@ use crate::repeat::{Cost, Counted, Loss, Past, Repeat, RepeatBudget, Step, next_
 use crate::reply::HearError;
 use crate::report::{End, Report};
 use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
-use crate::trial::{Class, Key, Meter, Seen};
+use crate::trial::{Class, Key, Meter, Seen, Tap};
 use crate::tunnel::TunnelEnd;
 use crate::upload::SendError;
 use crate::waits::{STREAM, Waits};
@@ -137,6 +137,13 @@ impl Attempt<'_> {
     /// What the stable arm does for the one on trial is no merit or fault of its own.
     fn meter(&self) -> Option<&Meter> {
         self.target.meter.as_deref().filter(|_| self.shielded.is_none())
+    }
+
+    /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.
+    fn tap(&self, head: &AnswerHead, written: &[u8], asked: Asked) -> Option<Tap> {
+        let has_body = !asked.is_head && matches!(head.status, 200..=203 | 206..=299) && !head.is_stream;
+        let meter = self.meter().filter(|_| has_body && head.status != 206)?;
+        meter.tap(self.class, written, head.recode(asked))
     }
 
     /// Notes that the instance failed a request.
@@ -418,10 +425,12 @@ impl<'c> Exchange<'c> {
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
-        let recode = head.recode(asked);
+        let (recode, status) = (head.recode(asked), head.status);
+        let mut tap = attempt.tap(&head, self.output.bytes(), asked);
         let flow = Flow {
             answer: &mut answer,
             recode,
+            tap: tap.as_mut(),
             output: self.output,
             client: &mut to_client,
             delivery: &delivery,
@@ -429,6 +438,9 @@ impl<'c> Exchange<'c> {
             stall,
         };
         let after = pass(side, flow, head, asked, open, attempt, self.report).await;
+        if let (Some(tap), Some(meter), End::Whole) = (tap, attempt.meter(), self.report.end) {
+            meter.keep(attempt.class, attempt.key, status, tap);
+        }
         let lingers = !upload.is_whole() && after != After::Reset;
         Ok(Talk::Passed(if lingers { After::Linger } else { after }))
     }
@@ -448,6 +460,7 @@ impl<'c> Exchange<'c> {
         let flow = Flow {
             answer: &mut answer,
             recode,
+            tap: None,
             output: self.output,
             client: &mut to_client,
             delivery: &delivery,

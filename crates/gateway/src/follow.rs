@@ -143,7 +143,7 @@ async fn send_receipts(
     let mut refused = None;
     loop {
         // A receipt that was not taken is not repeated: the next one says the same and more.
-        match server.send_receipt(&gateway.receipt(environment)).await {
+        match server.send_receipt(&gateway.report(environment)).await {
             Ok(()) => refused = None,
             Err(error @ ServerError::Status { .. }) => {
                 // Said once for each reason: a receipt goes out every second.

@@ -136,6 +136,13 @@ impl Gateway {
         self.environment(environment).receipt(&self.id)
     }
 
+    /// Returns the same for whoever compares answers with contracts, with the answers that were taken since the last report.
+    #[must_use]
+    pub fn report(&self, environment: &EnvironmentName) -> GatewayReceipt {
+        let environment = self.environment(environment);
+        GatewayReceipt { samples: environment.samples(), ..environment.receipt(&self.id) }
+    }
+
     /// Returns what can be seen of the gateway from outside.
     #[must_use]
     pub fn admin(&self) -> Admin {

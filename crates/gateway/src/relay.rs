@@ -22,6 +22,7 @@ use crate::forerun::Forerun;
 use crate::framing::{Body, Recode};
 use crate::leaving::{Delivery, watch};
 use crate::reply::{AnswerReader, HearError};
+use crate::trial::Tap;
 use crate::upload::{RequestWriter, Upload};
 use crate::wire::{fill, send};
 
@@ -151,6 +152,8 @@ pub(crate) async fn relay<W: AsyncWrite + Unpin>(
 pub(crate) struct Flow<'a, 'l, W> {
     pub(crate) answer: &'a mut AnswerReader<'l>,
     pub(crate) recode: Recode,
+    /// Where the body is copied to, if anywhere.
+    pub(crate) tap: Option<&'a mut Tap>,
     pub(crate) output: &'a mut Output,
     pub(crate) client: &'a mut W,
     pub(crate) delivery: &'a Delivery,
@@ -163,7 +166,11 @@ pub(crate) struct Flow<'a, 'l, W> {
 impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
     async fn run(&mut self) -> Result<(), RelayError> {
         loop {
+            let before = self.output.bytes().len();
             let ended = self.answer.take(self.output, self.recode)?;
+            if let Some(tap) = &mut self.tap {
+                tap.copy(&self.output.bytes()[before..]);
+            }
             self.flush().await?;
             if ended {
                 return Ok(());

@@ -7,20 +7,24 @@
 mod keys;
 mod meter;
 mod path;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lockstep_domain::routes::{ServiceRoutes, SplitRole};
-use lockstep_domain::watch::{Watch, Watched};
+use lockstep_domain::watch::{AnswerChecks, AnswerSample, SampledBody, Watch, Watched};
 use lockstep_domain::{Arm, ServiceName};
 
 use keys::Keys;
 use meter::Answer;
 use path::Template;
+use samples::Samples;
 
 pub(crate) use keys::Key;
 pub(crate) use meter::{Meter, Seen};
+pub(crate) use samples::{Sample, Tap};
 
 /// A trial, for all workers and all weights.
 #[derive(Debug)]
@@ -30,6 +34,7 @@ pub(crate) struct Trial {
     /// What each of the watched classes takes.
     answers: Vec<Answer>,
     keys: Keys,
+    samples: Samples,
 }
 
 /// The class of a request: the index of an operation, or the number of operations for all that none takes.
@@ -40,13 +45,20 @@ impl Trial {
     fn new(watch: Watch) -> Self {
         let templates = watch.operations.iter().map(Template::of).collect();
         let answers = watch.statuses.iter().map(Answer::of).collect();
-        Self { watch, templates, answers, keys: Keys::default() }
+        let (keys, samples) = (Keys::default(), Samples::default());
+        Self { watch, templates, answers, keys, samples }
     }
 
     /// Finds the class of a request by its method and by the path as the service sees it.
     pub(crate) fn classify(&self, method: &str, path: &str) -> Class {
         let fits = |template: &Template| template.fits(method, path);
         Class(self.templates.iter().position(fits).unwrap_or(self.templates.len()))
+    }
+
+    /// Returns the index of the operation of a request of which an answer is wanted now.
+    fn wants(&self, Class(class): Class) -> Option<usize> {
+        let is_operation = class < self.templates.len() && self.watch.answers == AnswerChecks::Sampled;
+        (is_operation && self.samples.wants(class, Instant::now())).then_some(class)
     }
 }
 
@@ -67,7 +79,9 @@ impl Ledger {
         let (trial, weight) = (&ledger.trial, weight(routes)?);
         let meters = ledger.weights.entry(weight).or_default();
         for split in &routes.splits {
-            meters.entry(split.arm(service)).or_insert_with(|| Arc::new(Meter::new(Arc::clone(trial))));
+            let arm = split.arm(service);
+            let meter = || Arc::new(Meter::new(Arc::clone(trial), arm.clone(), weight));
+            meters.entry(arm.clone()).or_insert_with(meter);
         }
         Some(ledger)
     }
@@ -75,6 +89,18 @@ impl Ledger {
     /// Returns where an arm is counted with the weights of a table.
     pub(crate) fn meter(&self, routes: &ServiceRoutes, arm: &Arm) -> Option<Arc<Meter>> {
         self.weights.get(&weight(routes)?)?.get(arm).cloned()
+    }
+
+    /// Hands out the answers that were taken.
+    pub(crate) fn fetch(&self, service: &ServiceName) -> Vec<AnswerSample> {
+        let watch = &self.trial.watch;
+        let sample = |sample: Sample| {
+            let Sample { arm, weight, class, key, status, media_type, body } = sample;
+            let class = watch.operations.get(class)?.class.clone();
+            let (service, trial, body) = (service.clone(), watch.trial.clone(), SampledBody(body));
+            Some(AnswerSample { service, trial, weight, arm, class, key, status, media_type, body })
+        };
+        self.trial.samples.fetch().into_iter().filter_map(sample).collect()
     }
 
     /// Returns what was counted.

@@ -79,6 +79,16 @@ pub struct Counts {
     /// For each bound of latency in milliseconds, what was slower than it. A failure counts by its duration like all else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slower: BTreeMap<u64, Answers>,
+    /// Answers whose bodies were compared with the contract: a sample.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub checked: u64,
+    /// Those of them that are not what the contract says.
+    #[serde(default, skip_serializing_if = "Answers::is_none")]
+    pub broken: Answers,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Answers of one kind.
@@ -155,6 +165,12 @@ impl Answers {
         Self { answers, keys: answers }
     }
 
+    /// Tells whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds more of them; a count that is full stays full.
     #[must_use]
     pub const fn plus(self, more: Self) -> Self {
@@ -163,7 +179,13 @@ impl Answers {
 }
 
 impl Counts {
-    pub(crate) const EMPTY: Self = Self { requests: 0, statuses: BTreeMap::new(), slower: BTreeMap::new() };
+    pub(crate) const EMPTY: Self = Self {
+        requests: 0,
+        statuses: BTreeMap::new(),
+        slower: BTreeMap::new(),
+        checked: 0,
+        broken: Answers { answers: 0, keys: 0 },
+    };
 
     /// Makes counts of requests of which some got a status of 500 or more, each by a key of its own.
     #[must_use]
@@ -188,6 +210,8 @@ impl Counts {
     /// Adds what was counted later.
     pub fn add(&mut self, more: &Self) {
         self.requests = self.requests.saturating_add(more.requests);
+        self.checked = self.checked.saturating_add(more.checked);
+        self.broken = self.broken.plus(more.broken);
         for (class, answers) in &more.statuses {
             let sum = self.statuses.entry(class.clone()).or_default();
             *sum = sum.plus(*answers);
@@ -207,14 +231,24 @@ impl Counts {
     /// Tells whether anything was counted beside the requests.
     pub(crate) fn has_hits(&self) -> bool {
         let some = |answers: &Answers| answers.keys > 0;
-        self.statuses.values().any(some) || self.slower.values().any(some)
+        self.statuses.values().any(some) || self.slower.values().any(some) || some(&self.broken)
     }
 
-    /// Counters come from outside: there are not more answers than requests, nor more keys than answers.
-    fn bounded(&self, answers: Answers) -> Answers {
-        let count = answers.answers.min(self.requests);
-        Answers { answers: count, keys: answers.keys.min(count) }
+    /// Returns what is not what the contract says.
+    #[must_use]
+    pub fn broken(&self) -> Answers {
+        bounded(self.broken, self.checked)
     }
+
+    fn bounded(&self, answers: Answers) -> Answers {
+        bounded(answers, self.requests)
+    }
+}
+
+/// Counters come from outside: there are not more answers than requests, nor more keys than answers.
+fn bounded(answers: Answers, requests: u64) -> Answers {
+    let count = answers.answers.min(requests);
+    Answers { answers: count, keys: answers.keys.min(count) }
 }
 
 impl Pair {

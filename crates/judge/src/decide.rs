@@ -145,19 +145,32 @@ impl<'a> Judged<'a> {
     /// version slow at once, which are not as many signs; so until then it is only waited. A time that is not known is long enough.
     fn has_lasted(&self, measure: Measure) -> bool {
         let counted_ms = self.evidence.counted_ms;
-        matches!(measure, Measure::Failures) || counted_ms == 0 || counted_ms >= SLOW_FOR_MS
+        !matches!(measure, Measure::Slower { .. }) || counted_ms == 0 || counted_ms >= SLOW_FOR_MS
     }
 
     fn fault(&self, one: &Suspicion<'_>) -> Fault {
         let (scope, measure) = (one.scope.clone(), one.measure);
-        Fault::Worse { scope, measure, seen: self.seen(one), evidence: to_one(one.ln) }
+        let what = if measure == Measure::Broken { self.what(&scope) } else { String::new() };
+        Fault::Worse { scope, measure, seen: self.seen(one), evidence: to_one(one.ln), what }
+    }
+
+    /// Says what was wrong first with an answer in a scope.
+    fn what(&self, scope: &Scope) -> String {
+        let wrong = &self.evidence.wrong;
+        let what = match scope {
+            Scope::Total => wrong.values().next(),
+            Scope::Class(class) => wrong.get(class),
+        };
+        what.cloned().unwrap_or_default()
     }
 
     fn seen(&self, one: &Suspicion<'_>) -> Beside {
-        Beside::of(&one.stream.seen, |counts| match one.measure {
-            Measure::Failures => counts.of_classes(&self.plan.rules.failing),
-            Measure::Slower { bound_ms } => counts.slower_than(bound_ms),
-        })
+        let seen = &one.stream.seen;
+        match one.measure {
+            Measure::Failures => Beside::failures(&self.plan.rules, seen),
+            Measure::Slower { bound_ms } => Beside::of(seen, |counts| counts.slower_than(bound_ms)),
+            Measure::Broken => Beside::broken(seen),
+        }
     }
 
     /// Tells whether a difference matters to anybody, however sure it is.
@@ -168,6 +181,7 @@ impl<'a> Judged<'a> {
         let rise = Share(new.0.saturating_sub(old.0));
         match one.measure {
             Measure::Slower { .. } => rise >= rules.material_slower,
+            Measure::Broken => rise >= rules.material,
             Measure::Failures => {
                 let burns = |budget: Share| new.0 >= budget.0.saturating_mul(2) && new > old;
                 rise >= rules.material || rules.error_budget.is_some_and(burns)
@@ -219,11 +233,14 @@ impl<'a> Judged<'a> {
         trouble::hits_both(self.plan, &seen, self.evidence.trouble).then_some(Waiting::Incident { seen })
     }
 
-    /// Nothing to compare with is no reason to pass what anybody can see to be broken.
+    /// Nothing to compare with is no reason to pass what anybody can see to be broken: what was there before says what is usual. So it
+    /// is at the last step too, where the old version has no requests any more.
     fn fails_alone(&self) -> Option<Waiting> {
-        let Beside { new, old } = self.failures();
+        let Beside { new, old } = self.evidence.now();
+        let before = Some(self.old_seen()).filter(|before| before.requests > 0);
         let alone = old.requests == 0 && trouble::is_bad(&self.plan.rules, new);
-        alone.then_some(Waiting::FailsAlone { new })
+        let unusual = before.is_none_or(|before| trouble::is_far_above(new, before));
+        (alone && unusual).then_some(Waiting::FailsAlone { new, before })
     }
 
     fn failures(&self) -> Beside {
@@ -259,7 +276,7 @@ impl<'a> Judged<'a> {
     fn notes(&self) -> Vec<Note> {
         let changes = self.changes().filter(|change| change.is_told(self.plan));
         let changes = changes.map(|change| change.note());
-        changes.chain(self.immaterial()).chain(self.old_fails_too()).collect()
+        changes.chain(self.immaterial()).chain(self.both_break()).chain(self.old_fails_too()).collect()
     }
 
     fn immaterial(&self) -> Option<Note> {
@@ -268,6 +285,17 @@ impl<'a> Judged<'a> {
             .first()
             .filter(|one| self.is_suspicious(self.ln_evidence) && !self.is_material(one))?;
         Some(Note::Immaterial { scope: one.scope.clone(), measure: one.measure, seen: self.seen(one) })
+    }
+
+    /// Both versions break their contracts, so the rollout has not done that.
+    fn both_break(&self) -> Option<Note> {
+        let broken =
+            self.evidence.classes.iter().map(|(class, stream)| (class, Beside::broken(&stream.seen)));
+        let often = |seen: Seen| seen.hits >= MIN_ALL_FAIL && seen.share() >= self.plan.rules.incident;
+        let (class, seen) = broken.into_iter().find(|(_, it)| often(it.new) && often(it.old))?;
+        let scope = Scope::Class(class.clone());
+        let what = self.what(&scope);
+        Some(Note::BothBreak { scope, seen, what })
     }
 
     fn old_fails_too(&self) -> Option<Note> {

@@ -24,7 +24,9 @@ const FIRST: f64 = 0.95;
 pub(crate) const GUARD_PART: f64 = 0.05;
 /// The part of the evidence that the total has, when route classes have the rest.
 const TOTAL_PART: f64 = 0.5;
-/// The part of the evidence that failures have, when latency has the rest.
+/// The part of the evidence that bodies have, where they are compared with the contract.
+const BODIES_PART: f64 = 0.1;
+/// The part of the rest that failures have, when latency has what is left.
 const FAILURES_PART: f64 = 0.7;
 
 /// What was seen of a rollout so far.
@@ -37,6 +39,9 @@ pub struct Evidence {
     pub(crate) total: Stream,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) classes: BTreeMap<RouteClass, Stream>,
+    /// What is wrong with answers of the new arm that are not what its contract says, as it was found first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) wrong: BTreeMap<RouteClass, String>,
     /// How long was counted.
     #[serde(default)]
     pub(crate) counted_ms: u64,
@@ -71,6 +76,8 @@ pub(crate) struct Stream {
     pub(crate) slower: BTreeMap<u64, Tally>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) changes: BTreeMap<StatusClass, Tally>,
+    #[serde(default)]
+    pub(crate) broken: Tally,
 }
 
 /// What was counted in one step of a rollout.
@@ -112,6 +119,11 @@ impl Evidence {
     /// Says that the share of the new version grew: the evidence goes on, and requests are waited for anew.
     pub fn begin_step(&mut self) {
         self.step = Step::default();
+    }
+
+    /// Notes what is wrong with an answer of the new arm that is not what its contract says, for people; the first of a class stays.
+    pub fn note_wrong(&mut self, class: &RouteClass, what: &str) {
+        self.wrong.entry(class.clone()).or_insert_with(|| what.to_owned());
     }
 
     /// Takes in what came of the next interval.
@@ -192,23 +204,33 @@ pub(crate) fn part(plan: &Plan, scope: &Scope, measure: Measure) -> f64 {
         Scope::Total => TOTAL_PART,
         Scope::Class(_) => (1.0 - TOTAL_PART) / plan.classes.len().max(1) as f64,
     };
+    let bodies = if plan.checks_bodies { BODIES_PART } else { 0.0 };
     let of_measure = match measure {
+        Measure::Broken => return of_scope * bodies,
         Measure::Failures if plan.latency_bounds_ms.is_empty() => 1.0,
         Measure::Failures => FAILURES_PART,
         Measure::Slower { .. } => (1.0 - FAILURES_PART) / plan.latency_bounds_ms.len().max(1) as f64,
     };
-    of_scope * of_measure
+    of_scope * (1.0 - bodies) * of_measure
 }
 
 impl Stream {
-    const EMPTY: Self =
-        Self { seen: Pair::EMPTY, failures: Tally::EMPTY, slower: BTreeMap::new(), changes: BTreeMap::new() };
+    const EMPTY: Self = Self {
+        seen: Pair::EMPTY,
+        failures: Tally::EMPTY,
+        slower: BTreeMap::new(),
+        changes: BTreeMap::new(),
+        broken: Tally::EMPTY,
+    };
 
     fn take(&mut self, plan: &Plan, split: Split, pair: &Pair) {
         let rules = &plan.rules;
         self.seen.add(pair);
         let failed = |counts: &Counts| counts.of_classes(&rules.failing).keys;
         self.failures.take(split, trial(pair, failed), tolerated(rules.tolerated));
+        if plan.checks_bodies {
+            self.broken.take(split, checked(pair), tolerated(rules.tolerated));
+        }
         for bound in &plan.latency_bounds_ms {
             let slow = |counts: &Counts| counts.slower_than(*bound).keys;
             let tally = self.slower.entry(*bound).or_default();
@@ -229,7 +251,8 @@ impl Stream {
             let tally = self.slower.get(&bound_ms).unwrap_or(&NOTHING);
             (Measure::Slower { bound_ms }, tally, tolerated(rules.tolerated_slower))
         });
-        let all = std::iter::once(failures).chain(slower);
+        let broken = (Measure::Broken, &self.broken, tolerated(rules.tolerated));
+        let all = std::iter::once(failures).chain(plan.checks_bodies.then_some(broken)).chain(slower);
         let suspicion = |(measure, tally, rho): (Measure, _, f64)| {
             let ln = (usable * part(plan, scope, measure)).ln() + Tally::ln_worse(tally, rho);
             Suspicion { scope: scope.clone(), measure, stream: self, tally, ln }
@@ -241,6 +264,12 @@ impl Stream {
 fn trial(pair: &Pair, hits: impl Fn(&Counts) -> u64) -> Trial {
     let hits = Hits { new: hits(&pair.new), old: hits(&pair.old) };
     Trial { hits, new_requests: pair.new.requests, old_requests: pair.old.requests }
+}
+
+/// Of bodies only a sample is compared, whatever arm it is of.
+fn checked(pair: &Pair) -> Trial {
+    let hits = Hits { new: pair.new.broken().keys, old: pair.old.broken().keys };
+    Trial { hits, new_requests: pair.new.checked, old_requests: pair.old.checked }
 }
 
 impl FailingRun {

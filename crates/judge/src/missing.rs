@@ -25,7 +25,7 @@ pub(crate) fn until_proven(plan: &Plan, evidence: &Evidence) -> Option<Missing> 
 /// Returns about how many more hits take the new version back, if it goes on as it went.
 pub(crate) fn until_failed(plan: &Plan, evidence: &Evidence, one: &Suspicion<'_>) -> Option<Missing> {
     let rho = match one.measure {
-        Measure::Failures => plan.rules.tolerated,
+        Measure::Failures | Measure::Broken => plan.rules.tolerated,
         Measure::Slower { .. } => plan.rules.tolerated_slower,
     };
     let needed = -plan.rules.alpha().ln() - one.ln;

@@ -71,7 +71,7 @@ impl Recording {
         let mut classes: Vec<_> = self.classes.iter().collect();
         classes.sort_by_key(|class| std::cmp::Reverse(self.requests(class)));
         let classes = classes.into_iter().take(MAX_CLASSES).cloned().collect();
-        Plan { rules, classes, latency_bounds_ms, usual: None }
+        Plan { rules, classes, latency_bounds_ms, checks_bodies: false, usual: None }
     }
 
     fn old(&self) -> Counts {

@@ -77,6 +77,9 @@ pub struct Plan {
     /// Bounds of latency in milliseconds: those nearest to the old version's p50, p90, p95 and p99.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub latency_bounds_ms: BTreeSet<u64>,
+    /// Whether bodies of answers are compared with the contracts of the versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checks_bodies: bool,
     /// What the old version did before the rollout, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual: Option<Counts>,

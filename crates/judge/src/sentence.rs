@@ -74,10 +74,11 @@ impl Fault {
                 "every request of {service} {new} fails ({keys} of {keys}), {old} fails {}",
                 beside.share()
             ),
-            Self::Worse { scope, measure, seen, evidence } => {
+            Self::Worse { scope, measure, seen, evidence, what } => {
                 let often = often(seen);
+                let what = if what.is_empty() { String::new() } else { format!(": {what}") };
                 format!(
-                    "{} ({often}evidence {}:1)",
+                    "{}{what} ({often}evidence {}:1)",
                     compared(names, scope, *measure, seen),
                     grouped(*evidence)
                 )
@@ -100,10 +101,12 @@ impl Waiting {
                 beside.share(),
                 seen.share()
             ),
-            Self::FailsAlone { new: seen } => {
+            Self::FailsAlone { new: seen, before } => {
+                let before = before.map(|before| format!("; {old} failed {} before", before.share()));
                 format!(
-                    "{service} {new} fails {} of requests, and no older version serves beside it",
-                    seen.share()
+                    "{service} {new} fails {} of requests, and no older version serves beside it{}",
+                    seen.share(),
+                    before.unwrap_or_default()
                 )
             }
             Self::Suspicious { scope, measure, seen, evidence, missing } => {
@@ -144,6 +147,12 @@ impl Note {
             Self::Immaterial { scope, measure, seen } => {
                 format!("{}: too little to matter", compared(names, scope, *measure, seen))
             }
+            Self::BothBreak { scope, seen: Beside { new: seen, old: beside }, what } => format!(
+                "{} that were compared of {service} {new} are not what its contract says, and {} of {old}: the rollout has not done that, or \
+                 the contract is wrong ({what})",
+                answers(*seen, scope),
+                beside.share()
+            ),
             Self::OldFailsToo { old: beside } => {
                 format!(
                     "{service} {old} itself fails {} of requests; {new} is measured against that",
@@ -159,6 +168,7 @@ impl Measure {
         match self {
             Self::Failures => "failures",
             Self::Slower { .. } => "slow answers",
+            Self::Broken => "answers that break the contract",
         }
     }
 }
@@ -174,6 +184,17 @@ fn compared(names: &Names<'_>, scope: &Scope, measure: Measure, seen: &Beside) -
             duration(bound_ms),
             of(new, scope)
         ),
+        Measure::Broken => format!(
+            "{service} {version} breaks its contract in {} that were compared, {before} in {beside}",
+            answers(new, scope)
+        ),
+    }
+}
+
+fn answers(seen: Seen, scope: &Scope) -> String {
+    match scope {
+        Scope::Total => format!("{} of the answers", seen.share()),
+        Scope::Class(class) => format!("{} of the answers of {class}", seen.share()),
     }
 }
 

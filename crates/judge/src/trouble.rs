@@ -15,8 +15,12 @@ const LASTS: u64 = 30;
 /// Tells whether the old arm fails now as it usually does not.
 pub(crate) fn is_above_usual(plan: &Plan, now: &Beside) -> bool {
     let usual = plan.usual.as_ref().map(|usual| Seen::of(usual, usual.of_classes(&plan.rules.failing)));
-    let above = |usual: Seen| u64::from(now.old.share().0) >= ABOVE_USUAL * u64::from(usual.share().0);
-    is_bad(&plan.rules, now.old) && usual.is_none_or(above)
+    is_bad(&plan.rules, now.old) && usual.is_none_or(|usual| is_far_above(now.old, usual))
+}
+
+/// Tells whether a version fails several times as often as is usual.
+pub(crate) fn is_far_above(now: Seen, usual: Seen) -> bool {
+    u64::from(now.share().0) >= ABOVE_USUAL * u64::from(usual.share().0)
 }
 
 /// Tells whether an incident hits both arms: the old one is in trouble, and the new one is not clearly better.

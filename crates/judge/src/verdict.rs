@@ -86,6 +86,9 @@ pub enum Fault {
         seen: Beside,
         /// How strong the evidence of this alone is, to 1.
         evidence: u64,
+        /// What exactly, where that is known.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        what: String,
     },
 }
 
@@ -108,6 +111,9 @@ pub enum Waiting {
     FailsAlone {
         /// The new version's requests.
         new: Seen,
+        /// What the old one did while it was there, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Seen>,
     },
     /// There is evidence that it is worse, and not enough to take it back.
     Suspicious {
@@ -183,6 +189,16 @@ pub enum Note {
         #[serde(flatten)]
         seen: Beside,
     },
+    /// Both versions give answers that are not what their contracts say: the rollout has not done that.
+    BothBreak {
+        /// Where.
+        scope: Scope,
+        /// What was seen.
+        #[serde(flatten)]
+        seen: Beside,
+        /// What exactly.
+        what: String,
+    },
     /// The old version fails often itself; the new one is measured against that.
     OldFailsToo {
         /// The old version's requests.
@@ -211,6 +227,8 @@ pub enum Measure {
         /// The bound.
         bound_ms: u64,
     },
+    /// Answers that are not what the contract says; a sample of them is compared.
+    Broken,
 }
 
 /// Requests, and those of them that are spoken of.
@@ -250,6 +268,11 @@ impl Beside {
 
     pub(crate) fn of(pair: &Pair, answers: impl Fn(&Counts) -> Answers) -> Self {
         let seen = |counts| Seen::of(counts, answers(counts));
+        Self { new: seen(&pair.new), old: seen(&pair.old) }
+    }
+
+    pub(crate) fn broken(pair: &Pair) -> Self {
+        let seen = |counts: &Counts| Seen { requests: counts.checked, hits: counts.broken().answers };
         Self { new: seen(&pair.new), old: seen(&pair.old) }
     }
 

@@ -20,7 +20,7 @@ use lockstep_domain::counting::CountingPeriod;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
-use lockstep_domain::watch::LATENCY_CLASSES;
+use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, EnvironmentName, GatewayName, Instance, InstanceId, ServiceName, Timestamp};
 use tokio::sync::watch;
 
@@ -61,6 +61,11 @@ impl Registry {
     /// Returns how many answers of an arm took how long to begin, by the classes of `watch::latency_bound_ms`.
     pub fn latencies(&self, environment: &EnvironmentName, arm: &Arm) -> [u64; LATENCY_CLASSES] {
         self.with(environment, |live| live.latencies(arm))
+    }
+
+    /// Hands out the answers of present trials that gateways took to be compared with contracts; nobody gets them again.
+    pub fn take_samples(&self, environment: &EnvironmentName) -> Vec<AnswerSample> {
+        self.with(environment, Live::take_samples)
     }
 
     /// Notes that instances were told to end. From now on they are stopping wherever they are looked at.

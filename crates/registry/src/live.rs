@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_domain::edition::Edition;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable, ServiceRoutes};
-use lockstep_domain::watch::LATENCY_CLASSES;
+use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
 
@@ -153,6 +153,7 @@ impl Live {
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         self.watched.receive(&receipt.gateway, &receipt.watched);
+        self.watched.keep(&receipt.samples);
         self.latencies.receive(receipt);
         // A gateway may have counted for days before this server first heard of it: none of that is of the last hour.
         for (arm, traffic) in self.traffic.receive(receipt) {
@@ -205,6 +206,10 @@ impl Live {
 
     pub(crate) fn lately(&self, now: Timestamp) -> Lately {
         self.samples.lately(now, self.traffic.totals())
+    }
+
+    pub(crate) fn take_samples(&mut self) -> Vec<AnswerSample> {
+        self.watched.take_samples()
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -315,6 +320,7 @@ mod tests {
             traffic: vec![(arm(), ArmTraffic { requests, failures: 1 })],
             latencies: Vec::new(),
             watched: Vec::new(),
+            samples: Vec::new(),
         }
     }
 

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::edition::Edition;
-use lockstep_domain::routes::{ArmTraffic, GatewayReceipt};
-use lockstep_domain::{Arm, GatewayName, InstanceId, Timestamp};
+use lockstep_domain::routes::{ArmTraffic, FULL_WEIGHT, GatewayReceipt};
+use lockstep_domain::watch::{AnswerSample, ArmCounts, Counts, MAX_CLASSES, Watched};
+use lockstep_domain::{Arm, GatewayName, InstanceId, ServiceName, Timestamp};
 use thiserror::Error;
 
 use crate::live::GATEWAY_LEASE_MS;
@@ -23,6 +24,10 @@ const BURST_MS: u64 = 10_000;
 const MAX_COUNT: u64 = 1 << 53;
 /// Longest id of a run.
 const MAX_RUN_ID: usize = 200;
+/// Longest body of an answer that a gateway takes.
+const MAX_BODY: usize = 64 * 1_024;
+/// Most answers that are taken from one receipt: a gateway takes twenty in a second.
+const MAX_SAMPLES: usize = 128;
 /// Longest reason of a gateway that is kept and shown.
 const MAX_WHY: usize = 500;
 /// How long a refusal is shown after it happened.
@@ -47,6 +52,9 @@ pub enum ReceiptFault {
     /// More failures than requests, or more of either than can be.
     #[error("its counts for {0} cannot be")]
     Counts(Arm),
+    /// Counters of a version on trial that no gateway can have.
+    #[error("what it counts of versions of {0} on trial cannot be")]
+    Watched(ServiceName),
     /// A counter went back.
     #[error("it counted {before} requests to {arm} in this run before, and {now} now")]
     Backwards {
@@ -99,6 +107,8 @@ struct Run {
     seen: Timestamp,
     /// What it said last.
     counted: Totals,
+    /// What it said last of versions on trial.
+    watched: Vec<Watched>,
     /// What was made of it: only what it counted while no other run of the gateway was there.
     believed: Totals,
     /// Another process reports with the same key, turn by turn with this one.
@@ -192,7 +202,8 @@ impl Reporter {
         let counted: Totals = receipt.traffic.iter().cloned().collect();
         let is_alone = self.is_alone(id, now);
         let believed = if is_alone { counted.clone() } else { Totals::new() };
-        let fresh = Run { seen: now, counted: counted.clone(), believed, is_contested: false };
+        let (counted_first, watched) = (counted.clone(), Vec::new());
+        let fresh = Run { seen: now, counted: counted_first, watched, believed, is_contested: false };
         let run = self.runs.entry(id.clone()).or_insert(fresh);
         run.seen = now;
         if is_alone && !run.is_contested {
@@ -201,16 +212,19 @@ impl Reporter {
             }
         }
         run.counted = counted;
+        run.watched.clone_from(&receipt.watched);
         let traffic = run.believed.iter().map(|(arm, traffic)| (arm.clone(), *traffic)).collect();
         let refused = receipt.refused.clone().map(|mut refused| {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
         let believed = is_alone && !self.runs.get(id).is_some_and(|run| run.is_contested);
-        let (latencies, watched) =
-            if believed { (receipt.latencies.clone(), receipt.watched.clone()) } else { Default::default() };
+        let (latencies, watched, samples) = match believed {
+            true => (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt)),
+            false => Default::default(),
+        };
         let gateway = reported_as(gateway, id);
-        GatewayReceipt { gateway, traffic, refused, latencies, watched, ..receipt.clone() }
+        GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, ..receipt.clone() }
     }
 
     fn is_alone(&self, id: &str, now: Timestamp) -> bool {
@@ -246,11 +260,57 @@ fn check(
             return Err(ReceiptFault::Counts(arm.clone()));
         }
     }
-    let watched = receipt.watched.iter().flat_map(|watched| &watched.arms);
-    if let Some((arm, _)) = watched.into_iter().find(|(arm, _)| !(known.is_arm)(arm)) {
+    let watched = receipt.watched.iter().flat_map(|watched| &watched.arms).map(|(arm, _)| arm);
+    let sampled = receipt.samples.iter().map(|sample| &sample.arm);
+    if let Some(arm) = watched.chain(sampled).find(|arm| !(known.is_arm)(arm)) {
         return Err(ReceiptFault::Arm(arm.clone()));
     }
+    check_watched(&receipt.watched, before.map(|run| &run.watched[..]).unwrap_or_default())?;
     before.map_or(Ok(()), |run| check_growth(run, receipt, now))
+}
+
+/// Counters of versions on trial are what verdicts are made of: none of them may be what no gateway can have counted.
+fn check_watched(watched: &[Watched], before: &[Watched]) -> Result<(), ReceiptFault> {
+    let mut places = BTreeSet::new();
+    for one in watched {
+        if one.weight > FULL_WEIGHT || !places.insert((&one.service, &one.trial, one.weight)) {
+            return Err(ReceiptFault::Watched(one.service.clone()));
+        }
+        let then = before
+            .iter()
+            .find(|it| it.trial == one.trial && it.service == one.service && it.weight == one.weight);
+        for (arm, counts) in &one.arms {
+            let is_other =
+                arm.service != one.service || one.arms.iter().filter(|(it, _)| it == arm).count() > 1;
+            let none = ArmCounts::default();
+            let before =
+                then.and_then(|it| it.arms.iter().find(|(it, _)| it == arm)).map_or(&none, |(_, it)| it);
+            if is_other || !can_be(counts) || !before.since(counts).is_empty() {
+                return Err(ReceiptFault::Watched(one.service.clone()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether counts can be: no answers without requests, no keys without answers, no operation with more than the total. What
+/// was compared with contracts is not counted by gateways.
+fn can_be(counts: &ArmCounts) -> bool {
+    let scope = |counts: &Counts| {
+        let answers = counts.statuses.values().chain(counts.slower.values());
+        let mut answers = answers.map(|it| (it.answers, it.keys));
+        counts.requests <= MAX_COUNT
+            && counts.checked == 0
+            && answers.all(|(answers, keys)| answers <= counts.requests && keys <= answers)
+    };
+    let within = |class: &Counts| scope(class) && class.requests <= counts.total.requests;
+    scope(&counts.total) && counts.classes.len() <= MAX_CLASSES + 1 && counts.classes.values().all(within)
+}
+
+/// What is taken of answers: no more than a gateway keeps, and none that is longer.
+fn samples(receipt: &GatewayReceipt) -> Vec<AnswerSample> {
+    let fits = |sample: &&AnswerSample| sample.body.0.len() <= MAX_BODY && sample.media_type.len() <= MAX_WHY;
+    receipt.samples.iter().filter(fits).take(MAX_SAMPLES).cloned().collect()
 }
 
 /// A number of another history says nothing about this one, and confirms nothing.
@@ -319,6 +379,7 @@ mod tests {
             traffic: vec![(arm(0), ArmTraffic { requests, failures })],
             latencies: Vec::new(),
             watched: Vec::new(),
+            samples: Vec::new(),
         }
     }
 
@@ -406,5 +467,45 @@ mod tests {
             take(&mut reporters, &receipt(&run.to_string(), 1, 0), run).unwrap();
         }
         assert!(reporters.gateways.values().all(|reporter| reporter.runs.len() <= MAX_RUNS));
+    }
+
+    fn trial(weight: u32, new: (u64, u64, u64)) -> Watched {
+        let (requests, answers, keys) = new;
+        let statuses =
+            BTreeMap::from([("5xx".parse().unwrap(), lockstep_domain::watch::Answers { answers, keys })]);
+        let total = Counts { requests, statuses, ..Counts::default() };
+        let counts = ArmCounts { classes: [("GET /pay".parse().unwrap(), total.clone())].into(), total };
+        Watched { service: arm(0).service, trial: "operation 1".into(), weight, arms: vec![(arm(0), counts)] }
+    }
+
+    #[test]
+    fn counters_of_a_trial_that_cannot_be_have_no_effect_and_are_shown() {
+        let mut reporters = Reporters::default();
+        let with = |watched: Vec<Watched>| GatewayReceipt { watched, ..receipt("run", 9, 0) };
+        let good = take(&mut reporters, &with(vec![trial(500, (10, 4, 3)), trial(2_500, (7, 0, 0))]), 1_000);
+        assert_eq!(good.unwrap().watched.len(), 2);
+        let mut other_class = trial(500, (10, 4, 3));
+        other_class.arms[0].1.classes.values_mut().for_each(|counts| counts.requests = 11);
+        let mut compared = trial(500, (10, 4, 3));
+        compared.arms[0].1.total.checked = 5;
+        for wrong in [
+            vec![trial(500, (10, 11, 3))],
+            vec![trial(500, (10, 4, 5))],
+            vec![trial(500, (9, 4, 3))],
+            vec![trial(500, (10, 3, 3))],
+            vec![trial(500, (u64::MAX, 4, 3))],
+            vec![trial(500, (10, 4, 3)), trial(500, (10, 4, 3))],
+            vec![trial(10_001, (10, 4, 3))],
+            vec![other_class],
+            vec![compared],
+        ] {
+            let refused = take(&mut reporters, &with(wrong.clone()), 2_000);
+            assert!(matches!(refused, Err(ReceiptFault::Watched(_))), "{wrong:?}: {refused:?}");
+        }
+        assert_eq!(reporters.refused(Timestamp(2_001)).len(), 1);
+        let more = take(&mut reporters, &with(vec![trial(500, (12, 5, 3))]), 3_000);
+        assert_eq!(more.unwrap().watched[0].arms[0].1.total.requests, 12);
+        let old = take(&mut reporters, &receipt("run", 9, 0), 4_000);
+        assert_eq!(old.unwrap().watched, [], "a gateway of an older release counts nothing of trials");
     }
 }

@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::watch::{ByWeight, Watched};
+use lockstep_domain::watch::{AnswerSample, ByWeight, Watched};
 
 /// Runs of gateways that are kept apart in a trial; what those beyond it count is not heard.
 const MAX_RUNS: usize = 4_000;
 /// Weights that are kept of a service: far more than a rollout has steps.
 const MAX_WEIGHTS: usize = 100;
+
+/// Answers that wait for whoever compares them; what comes beyond it is dropped, whatever arm it is of.
+const MAX_SAMPLES: usize = 256;
 
 /// What is known of the trial of one service.
 #[derive(Debug, Default)]
@@ -23,6 +26,7 @@ struct Trial {
 #[derive(Debug, Default)]
 pub(crate) struct WatchedTraffic {
     trials: BTreeMap<ServiceName, Trial>,
+    samples: Vec<AnswerSample>,
 }
 
 impl WatchedTraffic {
@@ -48,6 +52,20 @@ impl WatchedTraffic {
                 weights.insert(one.weight, one.arms.iter().cloned().collect());
             }
         }
+    }
+
+    /// Keeps answers of present trials until somebody takes them.
+    pub(crate) fn keep(&mut self, samples: &[AnswerSample]) {
+        let trials = &self.trials;
+        let is_present =
+            |it: &&AnswerSample| trials.get(&it.service).is_some_and(|trial| trial.name == it.trial);
+        let room = MAX_SAMPLES.saturating_sub(self.samples.len());
+        self.samples.extend(samples.iter().filter(is_present).take(room).cloned());
+    }
+
+    /// Hands out the answers that were kept.
+    pub(crate) fn take_samples(&mut self) -> Vec<AnswerSample> {
+        std::mem::take(&mut self.samples)
     }
 
     /// Returns the sums of each service on trial since its trial began.

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use lockstep_api::types::{CreateEnvironment, EnvironmentView, RemoveRequest, SettingsChange};
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
+use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
 
 use crate::confirm::ConfirmOption;
@@ -129,8 +130,20 @@ struct SettingsOptions {
     /// How long a service may say nothing before its answer and within it, where its route does not say.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
     request_timeout: Option<u64>,
+    /// Whether a few answers of versions on trial are compared with their contracts: `sampled`, or `off`, and no body is looked at.
+    #[arg(long, value_name = "WHAT", value_parser = answer_checks)]
+    check_answers: Option<AnswerChecks>,
     #[command(flatten)]
     strategy: StrategyOptions,
+}
+
+/// Reads `sampled` or `off`.
+fn answer_checks(text: &str) -> Result<AnswerChecks, String> {
+    match text {
+        "sampled" => Ok(AnswerChecks::Sampled),
+        "off" => Ok(AnswerChecks::Off),
+        _ => Err("expected `sampled` or `off`".to_owned()),
+    }
 }
 
 /// One value of `--trusted-network`.
@@ -160,6 +173,7 @@ impl SettingsOptions {
             named_services: self.named_services,
             trusted_networks: self.trusted_networks(),
             request_timeout_ms: self.request_timeout,
+            answer_checks: self.check_answers,
         })
     }
 
@@ -223,5 +237,7 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["named services".into(), rules.named_services.to_string()]);
     table.row(["trusted".into(), trusted(&rules.trusted_networks)]);
     table.row(["request timeout".into(), rules.timeout_ms.map_or_else(|| "1m".into(), exact)]);
+    let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
+    table.row(["answers checked".into(), compared.into()]);
     format!("{}: environment {}\n{}", style.good("done"), view.name, table.render(style))
 }

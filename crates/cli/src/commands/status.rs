@@ -270,6 +270,7 @@ mod tests {
                 gateway_port: 1,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),
+                answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
             },
             gateway: "http://127.0.0.1:8500".into(),
             baseline: 18,

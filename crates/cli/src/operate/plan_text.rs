@@ -12,11 +12,18 @@ use crate::output::table::Table;
 use crate::output::times::exact;
 use crate::parse::share::percent;
 
+/// What becomes of a version that has everything at once.
+const NOT_COMPARED: &str = "what ends, is not ready or fails everything goes back, what fails above 5 % and three times what was usual \
+                            before does not pass, and the rest is not seen";
+
 /// Writes a plan that was asked for with `--dry-run`.
 pub(crate) fn render(plan: &Plan, environment: &EnvironmentName, intent: &Intent, style: &Style) -> String {
     let title = format!("plan for {environment}: {intent}");
     let mut text = format!("{}\n", style.strong(&printable(&title)));
     let _ = writeln!(text, "from baseline {}, {}", plan.parent, strategy(&plan.strategy));
+    if matches!(plan.strategy, Strategy::BlueGreen { .. }) && !plan.moves_nothing() {
+        let _ = writeln!(text, "nothing is beside it to compare it with: {NOT_COMPARED}");
+    }
     for (index, wave) in plan.waves.iter().enumerate() {
         let _ = writeln!(text, "wave {} of {}", index + 1, plan.waves.len());
         wave.iter().for_each(|step| text.push_str(&move_text(step)));

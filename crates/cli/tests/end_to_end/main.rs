@@ -10,6 +10,7 @@ mod approvals;
 mod backup;
 mod bad_input;
 mod calls;
+mod catalogue;
 mod collect;
 mod contracts;
 mod crash;

@@ -13,7 +13,7 @@ impl<'l> Comparer<'_, 'l> {
         let (before, after) = (entries(&old.cursor, "responses"), entries(&new.cursor, "responses"));
         let name = new.name();
         for (status, response) in &after {
-            match covering_status(status, &before) {
+            match covering_in(status, &before) {
                 Some((_, other)) => {
                     let is_plain = |response: &Cursor<'l>| response.value().get("schema").is_none();
                     let same_types = consumed(old, "produces") == consumed(new, "produces");
@@ -34,7 +34,7 @@ impl<'l> Comparer<'_, 'l> {
             }
         }
         for (status, response) in &before {
-            if covering_status(status, &after).is_none() {
+            if covering_in(status, &after).is_none() {
                 let narrowed = after.iter().any(|(other, _)| covers(status, other));
                 let rule = if is_success(status) && !narrowed {
                     &rules::RESPONSE_SUCCESS_REMOVED
@@ -172,7 +172,10 @@ fn value_of<'l>(header: &Cursor<'l>) -> Shape<'l> {
     header.direct("schema").or_else(content).or_else(own).map_or(Shape::Any, Shape::Schema)
 }
 
-fn response_media_types<'l>(response: &Cursor<'l>, operation: &Operation<'_, 'l>) -> Vec<MediaType<'l>> {
+pub(super) fn response_media_types<'l>(
+    response: &Cursor<'l>,
+    operation: &Operation<'_, 'l>,
+) -> Vec<MediaType<'l>> {
     if response.value().get("schema").is_none() {
         return media_types(response);
     }
@@ -186,14 +189,22 @@ fn response_media_types<'l>(response: &Cursor<'l>, operation: &Operation<'_, 'l>
     names.into_iter().map(media_type).collect()
 }
 
-/// The response that speaks of a status: the same, its range, or the default.
-fn covering_status<'r, 'l>(
+/// The response that speaks of a status.
+fn covering_in<'r, 'l>(
     status: &str,
     responses: &'r [(&'l str, Cursor<'l>)],
 ) -> Option<&'r (&'l str, Cursor<'l>)> {
-    let exact = responses.iter().find(|(other, _)| other.eq_ignore_ascii_case(status));
-    let range = || responses.iter().find(|(other, _)| *other != "default" && covers(other, status));
-    exact.or_else(range).or_else(|| responses.iter().find(|(other, _)| *other == "default"))
+    covering_status(status, responses.iter().map(|(other, _)| *other)).map(|index| &responses[index])
+}
+
+/// The place of what speaks of a status: the same, its range, or the default.
+pub(super) fn covering_status<'s>(
+    status: &str,
+    mut known: impl Iterator<Item = &'s str> + Clone,
+) -> Option<usize> {
+    let exact = known.clone().position(|other| other.eq_ignore_ascii_case(status));
+    let range = || known.clone().position(|other| other != "default" && covers(other, status));
+    exact.or_else(range).or_else(|| known.position(|other| other == "default"))
 }
 
 /// True when a range such as `2XX` holds a status.

@@ -79,7 +79,7 @@ fn bounds_and_operations_are_fixed_before_the_first_request() {
         ["GET /orders/{id}", "GET /orders/mine", "payments.v1.Payments/Charge", "GET /orders/mine"];
     let operations = operations.map(str::to_owned).to_vec();
     let traffic = ArmTraffic { requests: 100, failures: 1 };
-    let kept = kept(&Before { operations, traffic, latencies });
+    let kept = kept(&Before { operations, traffic, latencies, contracts: None });
     let paths: Vec<_> = kept.watch.operations.iter().map(|it| it.path.as_str()).collect();
     assert_eq!(paths, ["/orders/mine", "/orders/{id}"]);
     assert_eq!(kept.trial.plan.usual, Some(Counts::with_failures(100, 1)));
@@ -87,4 +87,33 @@ fn bounds_and_operations_are_fixed_before_the_first_request() {
     assert_eq!(kept.watch.latency_bounds_ms, kept.trial.plan.latency_bounds_ms);
     assert!(kept.trial.plan.check().is_ok());
     assert_eq!(kept.watch.latency_bounds_ms, [16, 32].into(), "4 ms are not told apart");
+}
+
+#[test]
+fn time_that_was_added_to_the_clock_is_no_time_of_counting_and_no_silence() {
+    let environment: EnvironmentName = "production".parse().unwrap();
+    let judging = Judging::new(Timestamp(500));
+    let trials = BTreeMap::from([(arm(1).service, kept(&Before::default()))]);
+    lock(&judging.trials).insert(environment.clone(), trials);
+    let hour = 3_600_000;
+    judging.skip(hour);
+    assert_eq!(*lock(&judging.started), Timestamp(500 + hour));
+    let mut trials = lock(&judging.trials);
+    let kept = trials.get_mut(&environment).unwrap().get_mut(&arm(1).service).unwrap();
+    kept.take(&ByWeight::new(), true, Timestamp(hour + 2_000));
+    assert_eq!(kept.taken, Timestamp(hour + 1_000), "a second is no silence");
+    kept.take(&totals(1_000, counts(15, 0), counts(200, 0)), false, Timestamp(hour + 3_000));
+    let Verdict::None(unproven) = verdict(kept) else { panic!() };
+    let missing = unproven.missing;
+    assert!(missing.contains("5 more requests") && !missing.contains("minute"), "{missing}");
+}
+
+#[test]
+fn gateways_with_different_weights_at_the_same_time_are_evidence_each_for_itself() {
+    let mut kept = kept(&Before::default());
+    // One gateway is at 10 % and one at 50 %: a table is on its way. The same share fails in both arms.
+    let mut counted = totals(1_000, counts(100, 3), counts(900, 27));
+    counted.extend(totals(5_000, counts(500, 15), counts(500, 15)));
+    kept.take(&counted, false, Timestamp(2_500));
+    assert!(matches!(verdict(&kept), Verdict::Pass { .. }), "{:?}", verdict(&kept));
 }

@@ -36,6 +36,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
+    /// Returns what stands for a key in reports; nothing for one that was made for one request.
+    pub(crate) fn stand_in(&self, key: Key<'_>) -> Option<u64> {
+        (!key.is_new).then(|| self.hasher.hash_one(key.bytes))
+    }
+
     /// Tells whether a key counts for the first time in one scope (the total, or an operation), and remembers it.
     pub(crate) fn is_first(&self, key: Key<'_>, scope: usize, sort: Sort) -> bool {
         if key.is_new {

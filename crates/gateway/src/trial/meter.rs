@@ -5,16 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::Arm;
 use lockstep_domain::watch::ArmCounts;
 use lockstep_judge::{Answers, Counts, RouteClass, StatusClass};
 
 use super::keys::{Key, Sort};
+use super::samples::{Sample, Tap};
 use super::{Class, Trial};
+use crate::framing::Recode;
 
 /// The counters of one arm with one weight.
 #[derive(Debug)]
 pub(crate) struct Meter {
     trial: Arc<Trial>,
+    arm: Arm,
+    weight: u32,
     /// The total, then each operation, then the rest.
     scopes: Vec<Scope>,
 }
@@ -64,7 +69,7 @@ struct Count {
 }
 
 impl Meter {
-    pub(crate) fn new(trial: Arc<Trial>) -> Self {
+    pub(crate) fn new(trial: Arc<Trial>, arm: Arm, weight: u32) -> Self {
         let counts = |count: usize| (0..count).map(|_| Count::default()).collect();
         let scope = || Scope {
             requests: AtomicU64::new(0),
@@ -72,7 +77,7 @@ impl Meter {
             slower: counts(trial.watch.latency_bounds_ms.len()),
         };
         let scopes = (0..trial.templates.len() + 2).map(|_| scope()).collect();
-        Self { trial, scopes }
+        Self { trial, arm, weight, scopes }
     }
 
     /// Counts a request that the arm was asked, and how long it took until the answer began or was given up.
@@ -95,6 +100,20 @@ impl Meter {
         let Some(place) = self.place(Seen::Nothing) else { return };
         for (scope, counts) in self.scopes_of(class) {
             self.tick(&counts.statuses[place], key, scope, Sort::Status(place));
+        }
+    }
+
+    /// Begins to copy an answer where one of its operation is wanted. Whether one is, is known before anything else of it.
+    pub(crate) fn tap(&self, class: Class, head: &[u8], recode: Recode) -> Option<Tap> {
+        self.trial.wants(class).and_then(|_| Tap::of(head, recode))
+    }
+
+    /// Keeps an answer that has passed as a whole.
+    pub(crate) fn keep(&self, Class(class): Class, key: Key<'_>, status: u16, mut tap: Tap) {
+        let (arm, weight, key) = (self.arm.clone(), self.weight, self.trial.keys.stand_in(key));
+        let media_type = std::mem::take(&mut tap.media_type);
+        if let Some(body) = tap.body() {
+            self.trial.samples.keep(Sample { arm, weight, class, key, status, media_type, body });
         }
     }
 
@@ -147,6 +166,7 @@ impl Scope {
             slower: seen(watch.latency_bounds_ms.iter().copied().zip(&self.slower)),
             // Last: whoever looks in between must not find more answers than requests.
             requests: self.requests.load(Ordering::Relaxed),
+            ..Counts::default()
         }
     }
 }

@@ -153,3 +153,39 @@ fn weights_are_kept_apart_and_another_trial_begins_anew() {
     running.apply(5, &more);
     assert_eq!(seen(&running), []);
 }
+
+#[test]
+fn a_few_answers_of_both_arms_are_handed_out_once_while_a_trial_asks_for_them() {
+    let json = |stream: &mut _| {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+        raw(stream, &[&head[..], b"3\r\n{\"a\r\n5\r\n\":12}\r\n0\r\n\r\n"].concat())
+    };
+    let start = || Instance::start(move |_, stream| json(stream));
+    let (new, old) = (start(), start());
+    let arms = canary(5_000, ("new", new.address), ("old", old.address));
+    let running = Running::start(&arms);
+    let ask = |rounds: u32| {
+        (0..rounds).for_each(|key| {
+            let answer = running.client().get("/pay/7", &key.to_string()).unwrap();
+            assert_eq!(answer.text(), "{\"a\":12}");
+            running.client().get("/other", &key.to_string()).unwrap();
+        })
+    };
+    running.gateway.apply(watched(2, "operation 1", &arms)).unwrap();
+    ask(5);
+    assert_eq!(running.gateway.report(&environment()).samples, [], "nobody asked for them");
+    let mut table = watched(3, "operation 2", &arms);
+    let asks = |watch: &mut Watch| watch.answers = lockstep_domain::watch::AnswerChecks::Sampled;
+    table.services.values_mut().filter_map(|routes| routes.watch.as_mut()).for_each(asks);
+    running.gateway.apply(table).unwrap();
+    ask(40);
+    let samples = running.gateway.report(&environment()).samples;
+    assert!((1..=40).contains(&samples.len()), "{samples:?}");
+    for sample in &samples {
+        assert_eq!((sample.class.as_str(), sample.status, sample.weight), ("GET /pay/{id}", 200, 5_000));
+        assert_eq!((sample.media_type.as_str(), sample.body.0.as_str()), ("application/json", "{\"a\":12}"));
+        assert!(sample.trial == "operation 2" && sample.key.is_some(), "{sample:?}");
+    }
+    assert_eq!(running.gateway.report(&environment()).samples, [], "nobody gets them again");
+    assert_eq!(running.gateway.receipt(&environment()).samples, []);
+}

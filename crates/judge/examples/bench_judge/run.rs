@@ -33,7 +33,13 @@ pub(crate) fn plan(scenario: &Scenario, tolerated: Times) -> Plan {
         Latency::Odds(_) => SLOWER.iter().map(|(bound, _)| *bound).collect(),
     };
     let rules = Rules { tolerated, tolerated_slower: tolerated.max(Times(100)), ..Rules::default() };
-    Plan { rules, classes: scenario.classes().into_iter().collect(), latency_bounds_ms, usual: None }
+    Plan {
+        rules,
+        classes: scenario.classes().into_iter().collect(),
+        latency_bounds_ms,
+        checks_bodies: false,
+        usual: None,
+    }
 }
 
 fn rollout(scenario: &Scenario, plan: &Plan, seconds: u64, seed: u64, beside: Beside) -> Outcome {

@@ -414,3 +414,75 @@ fn rules_that_cannot_be_used_are_told_all_at_once_and_make_no_evidence_of_nothin
     let judgement = judged(&plan, HALF, 5, &pair((100, 0), (100, 0)));
     assert!(!matches!(judgement.verdict, Verdict::Fail(_)), "{judgement:?}");
 }
+
+/// Answers that were compared with the contract, of which some break it, each of a key of its own.
+fn compared(new: (u64, u64), old: (u64, u64)) -> Pair {
+    let counts = |(checked, broken): (u64, u64)| {
+        let requests = 10 * checked;
+        Counts { requests, checked, broken: Answers::each(broken), ..Counts::default() }
+    };
+    Pair { new: counts(new), old: counts(old) }
+}
+
+fn compares() -> (Plan, crate::counts::RouteClass) {
+    let class: crate::counts::RouteClass = "GET /orders/{id}".parse().unwrap();
+    (Plan { classes: [class.clone()].into(), checks_bodies: true, ..Plan::default() }, class)
+}
+
+fn told(plan: &Plan, class: &crate::counts::RouteClass, split: Split, total: Pair) -> Judgement {
+    let classes = [(class.clone(), total.clone())].into();
+    let mut evidence = seen(plan, [Reading::Counted(Interval { lasted_ms: 10_000, split, total, classes })]);
+    evidence.note_wrong(class, "GET /orders/{id} 200: `total` is missing; required by the contract");
+    evidence.note_wrong(class, "another thing that was found later");
+    decide(plan, &evidence, &LOOK)
+}
+
+#[test]
+fn a_version_whose_answers_break_its_contract_fails_and_the_field_is_named() {
+    let (plan, class) = compares();
+    let judgement = told(&plan, &class, TENTH, compared((8, 8), (72, 0)));
+    let sentence = judgement.sentence(&NAMES);
+    let expected = "orders 1.4.0 breaks its contract in 100 % of the answers of GET /orders/{id} that were compared, 1.3.2 in 0 %: \
+                    GET /orders/{id} 200: `total` is missing; required by the contract (evidence ";
+    assert!(sentence.contains(expected), "{sentence}");
+    let text = serde_json::to_string(&judgement).unwrap();
+    assert_eq!(serde_json::from_str::<Judgement>(&text).unwrap(), judgement);
+    let few = told(&plan, &class, TENTH, compared((2, 2), (18, 0)));
+    assert!(!matches!(few.verdict, Verdict::Fail(_)), "{few:?}");
+    let blind = Plan { checks_bodies: false, ..plan };
+    assert!(!matches!(told(&blind, &class, TENTH, compared((8, 8), (72, 0))).verdict, Verdict::Fail(_)));
+}
+
+#[test]
+fn where_both_versions_break_their_contracts_nobody_is_blamed_and_it_is_told() {
+    let (plan, class) = compares();
+    let judgement = told(&plan, &class, TENTH, compared((20, 20), (180, 178)));
+    assert!(!matches!(judgement.verdict, Verdict::Fail(_)), "{judgement:?}");
+    let notes: Vec<_> = judgement.notes.iter().map(|note| note.sentence(&NAMES)).collect();
+    assert!(notes.iter().any(|note| note.contains("the rollout has not done that")), "{notes:?}");
+}
+
+/// Only a sample is compared, and whether an answer is in it has nothing to do with the arm: the law of the arm of a broken one
+/// is that of a failure, and the average over all that is watched stays fair.
+#[test]
+fn evidence_of_broken_answers_is_fair_beside_that_of_failures() {
+    let (plan, class) = compares();
+    let choose = |n: u64, k: u64| (0..k).fold(1.0, |product, i| product * (n - i) as f64 / (i + 1) as f64);
+    for (weight, theta) in [(0.1_f64, 1.25_f64), (0.5, 1.25), (0.5, 1.0)] {
+        let p = weight * theta / (weight * theta + 1.0 - weight);
+        let ways = (0..=4_u64).flat_map(|a| (0..=5_u64).map(move |b| (a, b)));
+        let mean: f64 = ways
+            .map(|(a, b)| {
+                let mut total = compared((9, b), (9, 5 - b));
+                total.add(&pair((20, a), (20, 4 - a)));
+                let split = Split::Drawn(Weight((weight * 1e4) as u32));
+                let classes = [(class.clone(), total.clone())].into();
+                let reading = Reading::Counted(Interval { lasted_ms: 0, split, total, classes });
+                let probability =
+                    choose(4, a) * choose(5, b) * p.powi((a + b) as i32) * (1.0 - p).powi((9 - a - b) as i32);
+                probability * seen(&plan, [reading]).ln_worse(&plan).exp()
+            })
+            .sum();
+        assert!(mean <= 1.0 + 1e-12, "{weight} {theta}: {mean}");
+    }
+}

@@ -135,6 +135,7 @@ fn first_events(now: Timestamp) -> Vec<Event> {
         gateway_port: 8500,
         gateway_url: CallAddress::Server,
         gateway_rules: GatewayRules::default(),
+        answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
     };
     let name = "orders".parse().expect("a valid name");
     let mut events = vec![

@@ -117,6 +117,7 @@ impl Gateway {
             traffic: Vec::new(),
             latencies: Vec::new(),
             watched: Vec::new(),
+            samples: Vec::new(),
         }
     }
 

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use lockstep_api::types::ServiceTraffic;
 use lockstep_domain::intent::Step;
-use lockstep_domain::{EnvironmentName, ServiceName};
-use lockstep_judge::{Forecast, Plan, Scope, Share, Traffic, Weight, forecast, usual_regressions};
+use lockstep_domain::routes::FULL_WEIGHT;
+use lockstep_domain::verdict::rules;
+use lockstep_domain::{EnvironmentName, ServiceName, Strategy};
+use lockstep_judge::{Forecast, Plan, Rules, Scope, Share, Traffic, Weight, forecast, usual_regressions};
 use serde::Serialize;
 
 use super::rules::{RulesOptions, check, millionths};
@@ -21,13 +23,16 @@ use crate::parse::share::{self, percent};
 const HORIZON_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// How long one look covers, and less than this says nothing of how many requests there are.
 const LOOK_MS: u64 = 10_000;
+/// What is found of a version that has everything.
+const ALONE: &str = "what ends, is not ready or fails everything goes back, and what fails above 5 % and three times what was usual before \
+                     does not pass; the rest is not seen";
 /// What a service has that nobody asks.
 const NOTHING_SEEN: &str = "without traffic nothing can be seen";
 
 /// Forecasts how long a version that fails more often would stay unseen.
 ///
-/// How many requests there are and how many of them fail is what the gateways counted of the service in the last hour; the
-/// share of the new version is that of the first step of the environment's strategy. --rps, --failures and --weight take
+/// How many requests there are and how many of them fail is what the gateways counted of the service in the last hour; the steps and
+/// the rules are those of the environment's strategy, each step by itself. --rps, --failures and --weight take
 /// their place, all three together without a server. Forecast are failures in all requests together: one route
 /// of many is found by its own requests, and what ends or never becomes ready is found without any.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,17 +68,66 @@ struct Report {
     counted: Option<ServiceTraffic>,
     traffic: Traffic,
     forecasts: Vec<Forecast>,
+    /// The same for each step of the environment's strategy by itself, unless a share was typed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<StepForecast>,
+}
+
+/// What one step of a rollout would find by itself; what was seen in the steps before comes on top.
+#[derive(Debug, Serialize)]
+struct StepForecast {
+    step: Step,
+    forecasts: Vec<Forecast>,
+}
+
+impl StepForecast {
+    fn of(plan: &Plan, traffic: &Traffic, step: Step) -> Self {
+        let traffic = Traffic { weight: Weight(step.weight), ..*traffic };
+        let one = |new| forecast(plan, &Scope::Total, &traffic, new);
+        Self { step, forecasts: usual_regressions(traffic.usual).into_iter().map(one).collect() }
+    }
+
+    /// Tells whether the old version serves beside the new one.
+    fn compares(&self) -> bool {
+        self.step.weight < FULL_WEIGHT
+    }
+}
+
+/// The steps of the environment's strategy; a server of an older release names the first one only.
+fn steps(counted: Option<&ServiceTraffic>) -> Vec<Step> {
+    let Some(counted) = counted else { return Vec::new() };
+    match &counted.strategy {
+        Some(Strategy::AllAtOnce) => Vec::new(),
+        Some(strategy) => strategy.steps(),
+        None => vec![counted.first_step],
+    }
 }
 
 impl Args {
     pub(super) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let plan = Plan { rules: self.rules.rules(), ..Plan::default() };
-        check(&plan)?;
+        check(&Plan { rules: self.rules.rules(), ..Plan::default() })?;
         let counted = self.counted(ctx)?;
+        let plan = self.plan(counted.as_ref());
         let traffic = self.traffic(counted.as_ref())?;
         let one = |new| forecast(&plan, &Scope::Total, &traffic, new);
         let forecasts = usual_regressions(traffic.usual).into_iter().map(one).collect();
-        ctx.out.show(&Report { counted, traffic, forecasts }, render)
+        let steps = if self.weight.is_some() { Vec::new() } else { steps(counted.as_ref()) };
+        let steps = steps.into_iter().map(|step| StepForecast::of(&plan, &traffic, step)).collect();
+        ctx.out.show(&Report { counted, traffic, forecasts, steps }, render)
+    }
+
+    /// What a rollout there would be judged by: the rules of the environment's strategy, and as much beside the total as there is.
+    fn plan(&self, counted: Option<&ServiceTraffic>) -> Plan {
+        let Some(counted) = counted else { return Plan { rules: self.rules.rules(), ..Plan::default() } };
+        let bound = counted.strategy.as_ref().and_then(Strategy::bound);
+        let name = |index: usize| format!("operation {index}").parse().ok();
+        Plan {
+            rules: self.rules.over(bound.map_or_else(Rules::default, rules)),
+            classes: (0..counted.operations).filter_map(name).collect(),
+            latency_bounds_ms: counted.latency_bounds_ms.clone(),
+            checks_bodies: counted.checks_answers && counted.operations > 0,
+            usual: None,
+        }
     }
 
     /// Asks the server, unless everything was typed.
@@ -131,7 +185,7 @@ fn an_hour(text: &str) -> Result<u64, String> {
 }
 
 fn render(report: &Report, style: &Style) -> String {
-    let Report { counted, traffic, forecasts } = report;
+    let Report { counted, traffic, forecasts, steps } = report;
     let mut text = counted.as_ref().map(counted_text).unwrap_or_default();
     let _ = writeln!(
         text,
@@ -141,19 +195,24 @@ fn render(report: &Report, style: &Style) -> String {
         percent(traffic.weight.0)
     );
     if traffic.weight.fraction().is_none() {
-        text.push_str(
-            "nothing is beside the new version then to compare it with: only what ends, is not ready, or fails everything is found\n",
-        );
+        let _ = writeln!(text, "nothing is beside the new version then to compare it with: {ALONE}");
     } else if traffic.requests_an_hour > 0 {
-        text.push_str(&table(forecasts, counted.as_ref().map(|counted| counted.first_step)).render(style));
+        text.push_str(&table(forecasts, steps).render(style));
+        if steps.iter().any(|step| !step.compares()) {
+            let _ = writeln!(text, "with 100 % nothing is beside it to compare it with: {ALONE}");
+        }
+    }
+    if counted.as_ref().is_some_and(|counted| counted.strategy == Some(Strategy::AllAtOnce)) {
+        text.push_str("the environment's strategy is all at once: nothing is watched after the switch\n");
     }
     let _ = writeln!(text, "{NOTHING_SEEN}: {}", condition(traffic));
     text
 }
 
 fn counted_text(counted: &ServiceTraffic) -> String {
-    let ServiceTraffic { service, environment, version, counted_ms, requests, of_version, first_step } =
-        counted;
+    let ServiceTraffic {
+        service, environment, version, counted_ms, requests, of_version, first_step, ..
+    } = counted;
     format!(
         "{service} {version} in {environment}: {requests} requests in the last {}, {} of the {} of {version} failed; the first step is {} for {}\n",
         took(*counted_ms),
@@ -164,13 +223,19 @@ fn counted_text(counted: &ServiceTraffic) -> String {
     )
 }
 
-fn table(forecasts: &[Forecast], step: Option<Step>) -> Table {
+fn table(forecasts: &[Forecast], steps: &[StepForecast]) -> Table {
     let mut table =
-        Table::new(["FAILS", "HALF FOUND WITHIN", "9 OF 10 WITHIN", "IN THE FIRST STEP"]).indented(2);
-    for it in forecasts {
-        let within = |ms: Option<u64>| ms.map_or_else(|| format!("not in {}", exact(HORIZON_MS)), exact);
-        let in_step = step.map_or("-", |step| found_in(it, step.bake_ms));
-        table.row([it.new.to_string(), within(it.median_ms), within(it.most_ms), in_step.to_owned()]);
+        Table::new(["FAILS", "HALF FOUND WITHIN", "9 OF 10 WITHIN", "EACH STEP BY ITSELF FINDS"]).indented(2);
+    let within = |ms: Option<u64>| ms.map_or_else(|| format!("not in {}", exact(HORIZON_MS)), exact);
+    for (index, it) in forecasts.iter().enumerate() {
+        let in_step = |step: &&StepForecast| {
+            let Step { weight, bake_ms } = step.step;
+            format!("{}: {}", percent(weight), found_in(&step.forecasts[index], bake_ms))
+        };
+        let in_steps: Vec<_> =
+            steps.iter().filter(|step| step.compares()).map(|step| in_step(&step)).collect();
+        let in_steps = if in_steps.is_empty() { "-".to_owned() } else { in_steps.join(", ") };
+        table.row([it.new.to_string(), within(it.median_ms), within(it.most_ms), in_steps]);
     }
     table
 }

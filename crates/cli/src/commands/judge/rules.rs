@@ -18,7 +18,11 @@ pub(super) struct RulesOptions {
 
 impl RulesOptions {
     pub(super) fn rules(&self) -> Rules {
-        let usual = Rules::default();
+        self.over(Rules::default())
+    }
+
+    /// Puts what was typed over other rules.
+    pub(super) fn over(&self, usual: Rules) -> Rules {
         Rules {
             alpha: self.alpha.map_or(usual.alpha, millionths),
             tolerated: self.tolerated.unwrap_or(usual.tolerated),

@@ -44,8 +44,9 @@ class Handler(BaseHTTPRequestHandler):
             leaked.append(bytearray(LEAKED_A_REQUEST))
             if len(leaked) * LEAKED_A_REQUEST > MEMORY:
                 os.kill(os.getpid(), 9)
-        body = b"said\n"
+        body = b'{"id": 1}' if FAULT == "body" else b'{"id": 1, "total": 2}'
         self.send_response(status_of(self.path, self.headers["x-lockstep-key"]))
+        self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
