@@ -118,6 +118,7 @@ impl<'l> Comparer<'_, 'l> {
         let (mut before, mut after) = (parameters(old), parameters(new));
         spread_alike(&mut before, &mut after);
         self.unresolved(old, new);
+        self.unspread((&before, &after), (old, new));
         let (own, others) = (identities(&before, old), identities(&after, new));
         let by_identity: HashMap<&(String, String), usize> =
             others.iter().enumerate().map(|(index, identity)| (identity, index)).collect();
@@ -241,6 +242,35 @@ impl<'l> Comparer<'_, 'l> {
         }
     }
 
+    /// An object that is sent as several parameters and whose schema is made of others, beside parameters that are gone or new: nobody
+    /// knows which of those it stands for.
+    fn unspread(
+        &mut self,
+        (before, after): (&[Parameter<'l>], &[Parameter<'l>]),
+        (old, new): (&Operation<'_, 'l>, &Operation<'_, 'l>),
+    ) {
+        let alone = |own: &[Parameter<'l>], other: &[Parameter<'l>]| -> Vec<Parameter<'l>> {
+            let is_known =
+                |one: &Parameter<'l>| other.iter().any(|two| (two.place, two.name) == (one.place, one.name));
+            own.iter()
+                .filter(|one| matches!(one.place, "query" | "cookie") && !is_known(one))
+                .cloned()
+                .collect()
+        };
+        let (gone, fresh) = (alone(before, after), alone(after, before));
+        if gone.is_empty() || fresh.is_empty() {
+            return;
+        }
+        for parameter in gone.iter().chain(&fresh).filter(|parameter| is_made_of_others(parameter)) {
+            let pair = self.meet(Object::Operation, &old.cursor, &new.cursor);
+            let label = parameter.label(&new.name());
+            self.not_checked(
+                &pair,
+                format!("{label} is sent as several parameters, and its schema is made of others"),
+            );
+        }
+    }
+
     /// Parameters that are references to what was not given.
     fn unresolved(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
         let texts = |operation: &Operation<'_, 'l>| -> Vec<&'l str> {
@@ -314,6 +344,17 @@ fn spread<'l>(own: &mut Vec<Parameter<'l>>, other: &[Parameter<'l>]) -> Vec<Para
         is_kept
     });
     parts
+}
+
+/// True for an exploded value whose schema does not list its properties itself.
+fn is_made_of_others(parameter: &Parameter<'_>) -> bool {
+    let is_spread = parameter.said == Said::AsParameter && parameter.style() == ("form".to_owned(), true);
+    let schema = parameter.cursor.get("schema").filter(|_| is_spread);
+    schema.is_some_and(|schema| {
+        ["allOf", "anyOf", "oneOf", "additionalProperties"]
+            .iter()
+            .any(|key| schema.value().get(*key).is_some())
+    })
 }
 
 /// The properties of an exploded object in a query or a cookie, each as the parameter that is sent.
