@@ -452,8 +452,11 @@ pub struct EnvironmentSummary {
     pub baseline: u64,
     /// How many services run there.
     pub services: usize,
-    /// The operation under way.
+    /// The operation under way; of several the one that began first.
     pub operation: Option<OperationId>,
+    /// All operations under way, in the order in which they began.
+    #[serde(default)]
+    pub under_way: Vec<OperationId>,
 }
 
 /// An environment with everything seen of it.
@@ -471,9 +474,9 @@ pub struct EnvironmentView {
     pub baseline_since: Timestamp,
     /// What runs.
     pub services: Vec<ServiceStatus>,
-    /// The operation under way that moves services.
+    /// The operation under way that moves services; of several the one that began first.
     pub operation: Option<Operation>,
-    /// Operations under way beside it, which scale or restart other services.
+    /// Operations under way beside it, in the order in which they began: they move, scale or restart other services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<Operation>,
     /// What the verdicts on its versions miss now, for people.
@@ -770,6 +773,10 @@ pub struct OperationRequest {
     /// environment that is copied.
     #[serde(default)]
     pub expect: Option<u64>,
+    /// The operation under way that an undo takes back. When it is missing: the only one that moves services, and what is undone
+    /// must be clear without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationId>,
     /// What happens to operations that are in the way.
     #[serde(default)]
     pub under_way: UnderWay,

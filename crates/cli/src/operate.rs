@@ -72,6 +72,7 @@ impl ChangeOptions {
             mode: if self.dry_run { Mode::DryRun } else { Mode::Execute },
             holds: if self.release_holds { HoldHandling::Release } else { HoldHandling::Respect },
             expect: self.expect,
+            operation: None,
             under_way: UnderWay::Respect,
             leaving: None,
             secrets: BTreeMap::new(),
@@ -99,6 +100,13 @@ impl Change {
     #[must_use]
     pub(crate) fn under_way(mut self, under_way: UnderWay) -> Self {
         self.request.under_way = under_way;
+        self
+    }
+
+    /// Sets the operation under way that an undo takes back.
+    #[must_use]
+    pub(crate) fn operation(mut self, id: Option<u64>) -> Self {
+        self.request.operation = id.map(OperationId);
         self
     }
 
@@ -222,7 +230,7 @@ pub(crate) fn explain_ctrl_c(
 ) -> Result<(), Failure> {
     let out = ctx.out.clone();
     let text = format!(
-        "\noperation {id} goes on without this command\n  follow it:    lockstep watch {id}\n  take it back: lockstep undo {environment}"
+        "\noperation {id} goes on without this command\n  follow it:    lockstep watch {id}\n  take it back: lockstep undo {environment} --operation {id}"
     );
     interrupt::on_ctrl_c(move || out.message(&text))
 }

@@ -106,6 +106,7 @@ mod tests {
             baseline: 0,
             services,
             operation: None,
+            under_way: Vec::new(),
         };
         list.iter().map(summary).collect()
     }

@@ -84,7 +84,7 @@ fn others_serve(environment: &Environment, observed: &Observed, instance: &Insta
 
 fn serves(environment: &Environment, arm: &Arm) -> bool {
     let current = environment.entries().get(&arm.service).map(|entry| entry.arm(&arm.service));
-    let under_way = environment.operation.iter().filter(|o| !matches!(o.phase, Phase::Reverting { .. }));
+    let under_way = environment.moving().filter(|o| !matches!(o.phase, Phase::Reverting { .. }));
     let targets = under_way.flat_map(|operation| operation.plan.moves().filter_map(Move::to_arm));
     targets.chain(current).any(|serving| serving == *arm)
 }

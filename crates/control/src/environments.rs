@@ -200,6 +200,7 @@ impl Control {
             baseline: environment.baselines.current().number,
             services: environment.entries().len(),
             operation: environment.under_way().next().map(|operation| operation.id),
+            under_way: environment.under_way().map(|operation| operation.id).collect(),
         };
         world.environments.values().map(summary).collect()
     }
@@ -223,6 +224,8 @@ impl Control {
         let deaf =
             lock(&self.deaf).get(name).map(|why| format!(" (not listening: {why})")).unwrap_or_default();
         let holds = environment.holds.iter();
+        let first = environment.moving().next();
+        let beside = environment.under_way().filter(|operation| Some(*operation) != first);
         Ok(EnvironmentView {
             name: name.clone(),
             settings: environment.settings.clone(),
@@ -230,8 +233,8 @@ impl Control {
             baseline: baseline.number,
             baseline_since: baseline.at,
             services: self.service_statuses(environment),
-            operation: environment.operation.as_deref().cloned(),
-            beside: environment.beside.iter().map(|operation| (**operation).clone()).collect(),
+            operation: first.map(|operation| (**operation).clone()),
+            beside: beside.map(|operation| (**operation).clone()).collect(),
             waits_for: self.waits_for(&world, environment),
             holds: holds
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
@@ -244,7 +247,7 @@ impl Control {
 
     /// Says what the verdicts on versions on trial miss now.
     fn waits_for(&self, world: &World, environment: &Environment) -> Vec<String> {
-        if environment.operation.is_none() {
+        if environment.moving().next().is_none() {
             return Vec::new();
         }
         let now = self.ledger.now();

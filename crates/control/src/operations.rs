@@ -1,6 +1,7 @@
 //! Operations: planning intents, recording them, taking them back.
 
 mod accepting;
+mod taking_back;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -9,16 +10,15 @@ use std::sync::Arc;
 use lockstep_api::types::{HoldHandling, Mode, OperationAnswer, OperationRequest, UnderWay};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
-use lockstep_domain::fault::Cause;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::interrupt::{Interruption, interrupt};
 use lockstep_domain::plan::{Refusal, unexpected};
-use lockstep_domain::reconcile::revert;
 use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World, plan,
 };
 
+use self::taking_back::to_take_back;
 use self::waiting::Waiting;
 use crate::secrets::MAX_SECRET_BYTES;
 use crate::{Control, not_found, storage_problem};
@@ -42,24 +42,19 @@ impl Control {
     ) -> Result<OperationAnswer, Problem> {
         check_request(&request)?;
         if request.mode == Mode::DryRun {
-            let under_way = self.under_way(environment).filter(|_| takes_back(&request));
-            if let Some(operation) = under_way {
-                return Ok(OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) });
+            if let Some(operation) = to_take_back(&self.ledger.world(), environment, &request)? {
+                return Ok(self.answer_of(operation.id));
             }
             note_secrets(&mut request.intent, &request.secrets, |_| Ok("not kept in a dry run".into()))?;
             let world = self.ledger.world();
             let decided = self.plan_with(actor, &world, environment, &request, self.ledger.now());
             return match decided {
                 Ok(decided) => Ok(OperationAnswer { plan: Some(decided.plan), operation: None }),
-                Err(Undecided::OnlyTakesBack(operation)) => {
-                    Ok(OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) })
-                }
+                Err(Undecided::OnlyTakesBack(first, _)) => Ok(self.answer_of(first)),
                 Err(Undecided::Problem(problem)) => Err(*problem),
             };
         }
-        if takes_back(&request)
-            && let Some(answer) = self.take_back(actor, environment, &request.reason)?
-        {
+        if let Some(answer) = self.take_back(actor, environment, &request)? {
             return Ok(answer);
         }
         let secrets = std::mem::take(&mut request.secrets);
@@ -69,7 +64,9 @@ impl Control {
         match self.plan_with(actor, &self.ledger.world(), environment, &rehearsal, self.ledger.now()) {
             Ok(_) => {}
             Err(Undecided::Problem(problem)) => return Err(*problem),
-            Err(Undecided::OnlyTakesBack(_)) => return self.only_take_back(actor, environment, &request),
+            Err(Undecided::OnlyTakesBack(_, all)) => {
+                return self.only_take_back(actor, environment, &all, &request.reason);
+            }
         }
         note_secrets(&mut request.intent, &secrets, |value| {
             self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
@@ -87,19 +84,6 @@ impl Control {
             })
         })?;
         Ok(OperationAnswer { plan: Some(operation.plan.clone()), operation: Some(operation) })
-    }
-
-    /// Takes back what is in the way of going back to where the environment is without it.
-    fn only_take_back(
-        &self,
-        actor: &Actor,
-        environment: &EnvironmentName,
-        request: &OperationRequest,
-    ) -> Result<OperationAnswer, Problem> {
-        let over = || {
-            Problem::new(ErrorCode::Conflict, "what was under way is over").with_hint("run the command again")
-        };
-        self.take_back(actor, environment, &request.reason)?.ok_or_else(over)
     }
 
     /// Plans on a world.
@@ -127,18 +111,14 @@ impl Control {
         let strategy = request.strategy.as_ref();
         let planned = match request.under_way {
             UnderWay::Respect => plan(relation, environment, &intent, strategy, now)
-                .map(|plan| Interruption { events: Vec::new(), plan }),
+                .map(|plan| Interruption::Begins { ended: Vec::new(), plan: Box::new(plan) }),
             UnderWay::TakeBack => interrupt(relation, environment, &intent, strategy, (actor, now)),
         };
-        let Interruption { events: ended, mut plan } = match planned {
-            Ok(planned) => planned,
+        let (ended, mut plan) = match planned {
+            Ok(Interruption::Begins { ended, plan }) => (ended, *plan),
+            Ok(Interruption::OnlyEnds { first, all }) => return Err(Undecided::OnlyTakesBack(first, all)),
             Err(refusals) => {
-                let only = matches!(refusals[..], [Refusal::NothingToDo { .. }]);
-                let takes_back = only && request.under_way == UnderWay::TakeBack;
-                return Err(match to_take_back(&world, environment).filter(|_| takes_back) {
-                    Some(operation) => Undecided::OnlyTakesBack(operation),
-                    None => self.refused(&world, &request.intent, environment, &refusals, now).into(),
-                });
+                return Err(self.refused(&world, &request.intent, environment, &refusals, now).into());
             }
         };
         plan.leaving = request.leaving.unwrap_or(plan.leaving);
@@ -180,42 +160,6 @@ impl Control {
             return Ok(());
         }
         Err(Problem::new(ErrorCode::Refused, "artifacts are missing").with_problems(missing))
-    }
-
-    /// Takes back the operation under way; `None` when there is none.
-    fn take_back(
-        &self,
-        actor: &Actor,
-        environment: &EnvironmentName,
-        reason: &str,
-    ) -> Result<Option<OperationAnswer>, Problem> {
-        let under_way = |world: &World| to_take_back(world, environment);
-        if self.under_way(environment).is_none() {
-            return Ok(None);
-        }
-        let operation = tokio::task::block_in_place(|| {
-            self.ledger.commit(actor, |world, _| match under_way(world) {
-                None => Ok((Vec::new(), None)),
-                Some(operation) if matches!(operation.phase, Phase::Reverting { .. }) => Err(Problem::new(
-                    ErrorCode::Conflict,
-                    format!("operation {} is being taken back already", operation.id),
-                )
-                .with_hint(format!("lockstep watch {}", operation.id))),
-                Some(operation) => {
-                    let separator = if reason.is_empty() { "" } else { ": " };
-                    let cause = format!("{actor} took it back{separator}{reason}");
-                    Ok((vec![revert(&operation, Cause::of_nobody(cause))], Some(operation)))
-                }
-            })
-        })?;
-        Ok(operation.map(|operation| {
-            let operation = self.find_operation(operation.id).unwrap_or(operation);
-            OperationAnswer { plan: None, operation: Some(Operation::clone(&operation)) }
-        }))
-    }
-
-    fn under_way(&self, environment: &EnvironmentName) -> Option<Arc<Operation>> {
-        to_take_back(&self.ledger.world(), environment)
     }
 
     fn find_operation(&self, id: OperationId) -> Option<Arc<Operation>> {
@@ -286,7 +230,7 @@ struct Decided {
 enum Undecided {
     Problem(Box<Problem>),
     /// Taking back what is in the way is all there is to do.
-    OnlyTakesBack(Arc<Operation>),
+    OnlyTakesBack(OperationId, Vec<OperationId>),
 }
 
 impl From<Problem> for Undecided {
@@ -299,23 +243,12 @@ impl Undecided {
     fn into_problem(self) -> Problem {
         match self {
             Self::Problem(problem) => *problem,
-            Self::OnlyTakesBack(operation) => {
-                let detail = format!("operation {} came in the way meanwhile", operation.id);
+            Self::OnlyTakesBack(operation, _) => {
+                let detail = format!("operation {operation} came in the way meanwhile");
                 Problem::new(ErrorCode::Conflict, detail).with_hint("run the command again")
             }
         }
     }
-}
-
-/// The operation that `undo` takes back: the one that moves services, or else the newest.
-fn to_take_back(world: &World, environment: &EnvironmentName) -> Option<Arc<Operation>> {
-    let environment = world.environment(environment)?;
-    environment.operation.as_ref().or_else(|| environment.beside.last()).cloned()
-}
-
-/// Who undoes a baseline that was looked at does not mean what somebody else has begun since: that is refused.
-fn takes_back(request: &OperationRequest) -> bool {
-    request.intent == Intent::Undo && request.expect.is_none()
 }
 
 fn check_reason(reason: &str) -> Result<(), Problem> {
@@ -328,6 +261,9 @@ fn check_request(request: &OperationRequest) -> Result<(), Problem> {
     check_reason(&request.reason)?;
     if request.under_way == UnderWay::TakeBack && !request.intent.goes_back() {
         return Err(Problem::new(ErrorCode::BadRequest, "only going back takes back what is in the way"));
+    }
+    if request.operation.is_some() && request.intent != Intent::Undo {
+        return Err(Problem::new(ErrorCode::BadRequest, "only `undo` names an operation"));
     }
     let Intent::Configure { set, .. } = &request.intent else {
         return if request.secrets.is_empty() {

@@ -21,10 +21,7 @@ pub(crate) fn skip(world: &mut World, ms: u64) {
 fn environment(environment: &Arc<Environment>, ms: u64) -> Arc<Environment> {
     let mut moved = Environment::clone(environment);
     moved.warm = moved.warm.iter().map(|(arm, until)| (arm.clone(), until.plus_ms(ms))).collect();
-    if let Some(operation) = &mut moved.operation {
-        move_operation(Arc::make_mut(operation), ms);
-    }
-    moved.beside.iter_mut().for_each(|operation| move_operation(Arc::make_mut(operation), ms));
+    moved.skip_operations(|operation| move_operation(operation, ms));
     Arc::new(moved)
 }
 

@@ -57,9 +57,7 @@ struct Share {
 fn shares(environment: &Environment) -> BTreeMap<ServiceName, Vec<Share>> {
     let mut shares: BTreeMap<_, _> =
         environment.entries().iter().map(|(service, entry)| (service.clone(), vec![whole(entry)])).collect();
-    if let Some(operation) = &environment.operation {
-        shift(&mut shares, operation);
-    }
+    environment.moving().for_each(|operation| shift(&mut shares, operation));
     shares
 }
 
@@ -120,13 +118,13 @@ fn service_routes(
             endpoints: endpoints(&share.entry.arm(service), observed, environment),
         })
         .collect();
-    ServiceRoutes { salt: salt(environment), splits, watch: None }
+    ServiceRoutes { salt: salt(environment, service), splits, watch: None }
 }
 
 /// Each rollout begins with other clients, and the services of a wave with the same ones: a client that is given the
 /// new version of one is given the new version of all.
-fn salt(environment: &Environment) -> String {
-    environment.operation.as_ref().map(|operation| format!("operation {}", operation.id)).unwrap_or_default()
+fn salt(environment: &Environment, service: &ServiceName) -> String {
+    environment.mover_of(service).map(|operation| format!("operation {}", operation.id)).unwrap_or_default()
 }
 
 /// The healthy ones of the instances that stand; when there are none, all of them: an unhealthy answer is better than none.

@@ -1,4 +1,4 @@
-//! An environment: its settings, its line of baselines, its configurations, and the operation under way.
+//! An environment: its settings, its line of baselines, its configurations, and the operations under way.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -84,11 +84,8 @@ pub struct Environment {
     /// Instances that are to end whatever their arm is wanted for, the newest last.
     #[serde(default)]
     pub dismissed: Vector<InstanceId>,
-    /// The operation under way that moves services.
-    pub operation: Option<Arc<Operation>>,
-    /// Operations under way that move nothing, beside it: they scale and restart other services than the ones it moves.
-    #[serde(default)]
-    pub beside: Vector<Arc<Operation>>,
+    /// Operations under way in the order in which they began; no two touch the same service.
+    under_way: Vector<Arc<Operation>>,
     /// Operations that are over, oldest first.
     pub operations: Vector<Arc<Operation>>,
 }
@@ -119,8 +116,7 @@ impl Environment {
             holds: OrdMap::new(),
             warm: OrdMap::new(),
             dismissed: Vector::new(),
-            operation: None,
-            beside: Vector::new(),
+            under_way: Vector::new(),
             operations: Vector::new(),
         }
     }
@@ -159,22 +155,29 @@ impl Environment {
         self.entries().get(service).map_or_else(|| self.newest_configuration(service), |entry| entry.config)
     }
 
-    /// Goes through the operations under way; the one that moves services comes first.
-    pub fn under_way(&self) -> impl Iterator<Item = &Arc<Operation>> {
-        self.operation.iter().chain(&self.beside)
+    /// Goes through the operations under way in the order in which they began.
+    pub fn under_way(&self) -> impl DoubleEndedIterator<Item = &Arc<Operation>> {
+        self.under_way.iter()
     }
 
-    /// Returns the operations under way that a plan cannot begin beside: baselines are a line, so one moves services at a
-    /// time, and nobody else touches a service that it touches.
-    pub fn in_the_way<'a>(
+    /// Goes through the operations under way that move services.
+    pub fn moving(&self) -> impl DoubleEndedIterator<Item = &Arc<Operation>> {
+        self.under_way().filter(|operation| !operation.plan.moves_nothing())
+    }
+
+    /// Returns the operation under way that moves a service.
+    #[must_use]
+    pub fn mover_of(&self, service: &ServiceName) -> Option<&Arc<Operation>> {
+        self.moving().find(|operation| operation.plan.move_of(service).is_some())
+    }
+
+    /// Returns the operations under way that touch one of these services. What else keeps two apart is known by their
+    /// requirements and routes, and looked at when they are planned.
+    pub fn touching<'a>(
         &'a self,
         touched: &'a BTreeSet<ServiceName>,
-        moves: bool,
     ) -> impl Iterator<Item = &'a Arc<Operation>> {
-        self.under_way().filter(move |operation| {
-            let both_move = moves && !operation.plan.moves_nothing();
-            both_move || !operation.touches().is_disjoint(touched)
-        })
+        self.under_way().filter(|operation| !operation.touches().is_disjoint(touched))
     }
 
     /// Finds an operation of this environment.
@@ -199,7 +202,7 @@ impl Environment {
         self.dismissed.contains(instance)
     }
 
-    /// Tells whether the operation under way puts another instance in the place of this one.
+    /// Tells whether an operation under way puts another instance in the place of this one.
     #[must_use]
     pub fn is_to_be_replaced(&self, instance: &InstanceId) -> bool {
         let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
@@ -230,6 +233,11 @@ impl Environment {
         }
     }
 
+    /// Moves every operation under way by time that did not pass. Folding only.
+    pub(crate) fn skip_operations(&mut self, skip: impl Fn(&mut Operation)) {
+        self.under_way.iter_mut().for_each(|operation| skip(Arc::make_mut(operation)));
+    }
+
     /// Keeps an arm warm from now on, and of each service only the newest few. Folding only.
     pub(crate) fn keep_warm(&mut self, arm: &Arm, now: Timestamp) {
         let still = self.warm.iter().filter(|(_, until)| now < **until);
@@ -255,17 +263,17 @@ impl Environment {
         self.settings = settings.clone();
     }
 
-    /// Adds to what was seen of the operation under way. Folding only.
+    /// Adds to what was seen of an operation under way. Folding only.
     pub(crate) fn prove(&mut self, id: OperationId, proof: &str) {
         if let Some(operation) = self.find_under_way(id) {
             operation.prove(proof);
         }
     }
 
-    /// Notes what the operation under way waits for. Folding only.
+    /// Notes what an operation under way waits for. Folding only.
     pub(crate) fn wait(&mut self, id: OperationId, missing: &str, at: Timestamp) {
-        if let Some(operation) = self.operation.as_mut().filter(|operation| operation.id == id) {
-            Arc::make_mut(operation).wait(missing, at);
+        if let Some(operation) = self.find_under_way(id) {
+            operation.wait(missing, at);
         }
     }
 
@@ -282,27 +290,20 @@ impl Environment {
         }
     }
 
-    /// Changes the phase of the operation under way. Folding only.
+    /// Changes the phase of an operation under way. Folding only.
     pub(crate) fn set_phase(&mut self, id: OperationId, phase: Phase) -> bool {
         self.find_under_way(id).map(|operation| operation.phase = phase).is_some()
     }
 
     /// Lets an operation be under way. Folding only.
     pub(crate) fn begin_operation(&mut self, operation: Arc<Operation>) {
-        if operation.plan.moves_nothing() {
-            self.beside.push_back(operation);
-        } else {
-            self.operation = Some(operation);
-        }
+        self.under_way.push_back(operation);
     }
 
     /// Puts an operation that is over to those before it, in the order of their numbers. Folding only.
     pub(crate) fn settle_operation(&mut self, id: OperationId) -> Option<Arc<Operation>> {
-        let beside = self.beside.iter().position(|operation| operation.id == id);
-        let settled = match beside {
-            Some(index) => self.beside.remove(index),
-            None => self.operation.take_if(|operation| operation.id == id)?,
-        };
+        let index = self.under_way.iter().position(|operation| operation.id == id)?;
+        let settled = self.under_way.remove(index);
         let place =
             self.operations.iter().rposition(|operation| operation.id < id).map_or(0, |last| last + 1);
         self.operations.insert(place, Arc::clone(&settled));
@@ -310,9 +311,7 @@ impl Environment {
     }
 
     fn find_under_way(&mut self, id: OperationId) -> Option<&mut Operation> {
-        let found =
-            self.operation.iter_mut().chain(self.beside.iter_mut()).find(|operation| operation.id == id);
-        found.map(Arc::make_mut)
+        self.under_way.iter_mut().find(|operation| operation.id == id).map(Arc::make_mut)
     }
 }
 

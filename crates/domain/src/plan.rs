@@ -3,6 +3,7 @@
 //! `plan` is a function of its arguments. It never begins anything; `--dry-run` shows what it returns.
 
 mod along;
+mod beside;
 mod check;
 pub mod interrupt;
 pub mod order;
@@ -20,7 +21,7 @@ use crate::variables;
 use crate::world::World;
 
 use order::{Direction, order};
-pub use refusal::{MadeBy, Refusal};
+pub use refusal::{Conflict, MadeBy, Refusal};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
 
@@ -56,7 +57,7 @@ fn plan_alone(
     };
     let resolved = resolve::resolve(world, environment, intent)?;
     let changes = difference(environment.entries(), &resolved.target);
-    let mut refusals = busy(environment, intent, &resolved, &changes);
+    let mut refusals = beside::in_the_way(relation.world, environment, intent, (&resolved, &changes));
     if changes.is_empty() && resolved.changes_nothing_else() {
         refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
         return Err(refusals);
@@ -97,28 +98,6 @@ pub fn unexpected(
     });
     let (environment, current) = (environment.name.clone(), current.number);
     Some(Refusal::Unexpected { environment, expected, current, made_by: made_by.map(Box::new) })
-}
-
-/// What is under way in the same services, and what else moves services: baselines are a line.
-fn busy(
-    environment: &Environment,
-    intent: &Intent,
-    resolved: &Resolved,
-    changes: &[EntryChange],
-) -> Vec<Refusal> {
-    let asked = match intent {
-        Intent::Scale { service, .. } | Intent::Restart { service, .. } => Some(service),
-        Intent::Configure { service, .. } => Some(service),
-        _ => None,
-    };
-    let touched = changes.iter().map(|change| &change.service).chain(asked).cloned().collect();
-    let moves = !changes.is_empty() || resolved.changes_nothing_else();
-    let in_the_way = environment.in_the_way(&touched, moves).map(|operation| Refusal::Busy {
-        environment: environment.name.clone(),
-        operation: operation.id,
-        intent: operation.intent.to_string(),
-    });
-    in_the_way.collect()
 }
 
 fn choose_strategy(

@@ -135,7 +135,7 @@ fn wanted(environment: &Environment) -> BTreeMap<Arm, u32> {
     for (service, entry) in environment.entries() {
         want(service, entry);
     }
-    for part in environment.operation.iter().flat_map(|operation| prepared(operation)) {
+    for part in environment.moving().flat_map(|operation| prepared(operation)) {
         if let Some(entry) = &part.to {
             want(&part.service, entry);
         }
@@ -187,7 +187,8 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
 
 fn failed_since_begun(environment: &Environment, instance: &Instance) -> bool {
     let failed = matches!(instance.state, InstanceState::Failed { .. });
-    failed && environment.operation.as_ref().is_some_and(|operation| instance.since >= operation.begun)
+    let mover = environment.mover_of(&instance.arm.service);
+    failed && mover.is_some_and(|operation| instance.since >= operation.begun)
 }
 
 fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
@@ -414,12 +415,14 @@ fn blame(observed: &Observed, arm: &Arm, why: String) -> Cause {
     Cause::of(arm, excuse.copied().unwrap_or(Fault::Verdict), why)
 }
 
-/// Says what an operation waits for that time alone does not bring: what the verdicts on its versions miss.
+/// Says what the operations under way wait for that time alone does not bring: what the verdicts on their versions miss.
 #[must_use]
 pub fn waits_for(look: Look<'_>) -> Vec<String> {
-    let operation = look.environment.operation.as_ref();
-    let standing = operation.and_then(|it| Some((it, standing(it, look.observed, look.now)?)));
-    let Some((operation, standing)) = standing else { return Vec::new() };
+    look.environment.moving().flat_map(|operation| misses(look, operation)).collect()
+}
+
+fn misses(look: Look<'_>, operation: &Operation) -> Vec<String> {
+    let Some(standing) = standing(operation, look.observed, look.now) else { return Vec::new() };
     match standing.left_ms {
         _ if standing.unproven.is_empty() => Vec::new(),
         0 => vec![standing.waits(operation)],

@@ -8,7 +8,7 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::baseline::OperationId;
+use crate::baseline::{EntryChange, OperationId, apply, difference};
 use crate::branch::BranchPolicy;
 use crate::clock_skip;
 use crate::environment::Environment;
@@ -18,7 +18,7 @@ use crate::gateway::GatewayIdentity;
 use crate::intent::Leaving;
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
-use crate::operation::{Acceptance, Move, Operation, Phase};
+use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
 use crate::service::{Service, Version};
 use crate::time::Timestamp;
 use crate::variables::Revocation;
@@ -202,9 +202,8 @@ impl World {
             return Err(format!("operation {} was expected, not {}", self.operations + 1, operation.id));
         }
         self.with_environment(&operation.environment, |environment| {
-            let moves = !operation.plan.moves_nothing();
-            if let Some(busy) = environment.in_the_way(&operation.touches(), moves).next() {
-                return Err(format!("operation {} is under way", busy.id));
+            if let Some(busy) = environment.touching(&operation.touches()).next() {
+                return Err(format!("operation {} is under way with the same service", busy.id));
             }
             let current = environment.baselines.current().number;
             if operation.plan.parent != current {
@@ -328,7 +327,8 @@ fn advance(environment: &mut Environment, operation: OperationId, phase: Phase) 
     }
 }
 
-/// Makes the target the current baseline, and keeps what it came from warm where the plan says so.
+/// Makes what the plan changes a new baseline, and keeps what it came from warm where the plan says so. Others may have made
+/// baselines of other services since it was planned, so its target as a whole is not what runs now.
 fn finish(
     environment: &mut Environment,
     id: OperationId,
@@ -350,9 +350,18 @@ fn finish(
         operation.plan.moves().filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(&arm, at));
     }
     if moves {
-        environment.baselines.push(id, at, operation.plan.target.clone());
+        let changes = changes_of(environment, &operation.plan)?;
+        let entries = apply(environment.entries(), &changes);
+        environment.baselines.push(id, at, entries);
     }
     Ok(())
+}
+
+/// What a plan changes of the baseline that it was made from.
+fn changes_of(environment: &Environment, plan: &Plan) -> Result<Vec<EntryChange>, String> {
+    let parent = environment.baselines.get(plan.parent);
+    let parent = parent.ok_or_else(|| format!("there is no baseline {}", plan.parent))?;
+    Ok(difference(&parent.entries, &plan.target))
 }
 
 fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> Result<(), String> {

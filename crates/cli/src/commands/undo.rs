@@ -9,13 +9,17 @@ use crate::select::EnvironmentArgument;
 
 /// Goes back to the baseline before the current one.
 ///
-/// While an operation is under way, it takes that back instead. Undoing is a change like any other: it makes a new
+/// While an operation that moves services is under way, it takes that back instead. Where it could mean more than one thing, it
+/// asks for `--operation` or `--expect`. Undoing is a change like any other: it makes a new
 /// baseline and shows in the history. The instances that are left end, unless `--keep-warm` keeps them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep undo production\n  lockstep undo production --dry-run")]
 pub(crate) struct Args {
     #[command(flatten)]
     environment: EnvironmentArgument,
+    /// Take back this operation, which is under way.
+    #[arg(long, value_name = "ID", conflicts_with = "expect")]
+    operation: Option<u64>,
     #[command(flatten)]
     leaving: LeavingOptions,
     #[command(flatten)]
@@ -25,6 +29,6 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let environment = self.environment.resolve(ctx)?;
-        self.change.change(environment, Intent::Undo).leaving(self.leaving).run(ctx)
+        self.change.change(environment, Intent::Undo).leaving(self.leaving).operation(self.operation).run(ctx)
     }
 }

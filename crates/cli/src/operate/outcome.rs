@@ -32,21 +32,22 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
     for held in held(plan) {
         let _ = writeln!(text, "  held: {held}");
     }
-    if baseline != plan.parent {
-        let _ = writeln!(text, "go back: {}", way_back(operation));
+    if !plan.moves_nothing() {
+        let _ = writeln!(text, "go back: {}", way_back(operation, baseline));
     }
     text
 }
 
-/// After going back, "undo" would read as going back further; so the baseline is named.
-fn way_back(operation: &Operation) -> String {
-    let Operation { environment, intent, plan, .. } = operation;
+/// After going back, "undo" would read as going back further; so the baseline is named: the one before, which has what others did
+/// beside it.
+fn way_back(operation: &Operation, baseline: u64) -> String {
+    let Operation { environment, intent, .. } = operation;
     match intent {
         Intent::Undo
         | Intent::RollBackEnvironment { .. }
         | Intent::RollBackService { .. }
         | Intent::RollBackServices { .. } => {
-            format!("lockstep rollback {environment} --to {}", plan.parent)
+            format!("lockstep rollback {environment} --to {}", baseline.saturating_sub(1))
         }
         _ => format!("lockstep undo {environment}"),
     }
@@ -56,7 +57,7 @@ fn way_back(operation: &Operation) -> String {
 pub(crate) fn taken_back_text(operation: &Operation, style: &Style) -> String {
     let Operation { id, environment, plan, .. } = operation;
     format!(
-        "{}: operation {id} was taken back; {environment} is still at baseline {}{}\n",
+        "{}: operation {id} was taken back; its services in {environment} are as in baseline {}{}\n",
         style.good("done"),
         plan.parent,
         took(operation)
@@ -68,7 +69,7 @@ pub(crate) fn would_be_taken_back_text(operation: &Operation) -> String {
     let Operation { id, environment, actor, intent, plan, .. } = operation;
     format!(
         "operation {id} ({intent}, by {actor}) is under way and would be taken back; \
-         {environment} would still be at baseline {}\nnothing was changed: this is a dry run\n",
+         its services in {environment} would be as in baseline {}\nnothing was changed: this is a dry run\n",
         plan.parent
     )
 }
@@ -91,7 +92,7 @@ pub(crate) fn taken_back(operation: &Operation) -> Failure {
         _ => "",
     };
     let detail = format!(
-        "operation {id} ({intent}) was taken back: {cause}; {environment} is still at baseline {}",
+        "operation {id} ({intent}) was taken back: {cause}; its services in {environment} are as in baseline {}",
         plan.parent
     );
     Failure::new(Exit::EndedBadly, detail).hint(format!(

@@ -42,7 +42,7 @@ fn a_deployment_that_was_taken_back_ends_with_code_1_and_the_cause() {
     assert_eq!((code(&output), out(&output).as_str()), (1, ""));
     let shown = err(&output);
     assert!(
-        shown.contains("error: operation 12 (deploy orders@1.4.0) was taken back: 5 of 100 requests failed; production is still at baseline 17"),
+        shown.contains("error: operation 12 (deploy orders@1.4.0) was taken back: 5 of 100 requests failed; its services in production are as in baseline 17"),
         "{shown}"
     );
     assert!(shown.contains("hint: `lockstep watch 12`"), "{shown}");
@@ -122,7 +122,7 @@ fn ctrl_c_while_waiting_says_that_the_operation_goes_on() {
             "",
             "operation 12 goes on without this command",
             "  follow it:    lockstep watch 12",
-            "  take it back: lockstep undo production",
+            "  take it back: lockstep undo production --operation 12",
         ]
     );
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -156,6 +156,6 @@ fn undo_of_an_operation_under_way_is_done_when_it_is_taken_back() {
     assert_eq!(code(&output), 0, "{}", err(&output));
     assert_eq!(
         out(&output),
-        "done: operation 12 was taken back; production is still at baseline 17 after 4.2 s\n"
+        "done: operation 12 was taken back; its services in production are as in baseline 17 after 4.2 s\n"
     );
 }

@@ -113,7 +113,7 @@ fn a_version_that_never_becomes_healthy_is_taken_back_and_held_while_the_old_one
     let sick = misbehaving("two", "print('the pump is dry', flush=True)", "status = 503");
     let version = next_release(&place, &repository, &ill, &sick);
     let taken_back = place.fail(&[&deploy(&version)[..], &CANARY].concat(), 1);
-    assert_says(&taken_back, &["was taken back", &version, "503", "still at baseline 1", "hint: "]);
+    assert_says(&taken_back, &["was taken back", &version, "503", "as in baseline 1", "hint: "]);
     assert_says(&place.run(&["hold", "list", ENVIRONMENT]), &[&version]);
 
     let held = place.fail(&deploy(&version), 3);
@@ -136,7 +136,7 @@ fn a_version_that_dies_after_a_while_in_a_canary_is_taken_back_without_a_failed_
     let dying = misbehaving("two", counting, mortal);
     let version = next_release(&place, &repository, &once, &dying);
     let taken_back = place.fail(&[&deploy(&version)[..], &CANARY].concat(), 1);
-    assert_says(&taken_back, &["was taken back", &version, "still at baseline 1", "hint: "]);
+    assert_says(&taken_back, &["was taken back", &version, "as in baseline 1", "hint: "]);
     assert_says(&place.run(&["hold", "list", ENVIRONMENT]), &[&version]);
     assert!(callers.end() > 0);
 }
@@ -211,7 +211,7 @@ fn a_fixed_port_that_somebody_uses_is_named_and_nothing_is_half_applied() {
     repository.write("service.py", &service("one"));
     let version = place.first_release(&repository, "store");
     let failed = place.fail(&deploy(&version), 1);
-    assert_says(&failed, &["was taken back", &format!("port {port}"), "still at baseline 0", "hint: "]);
+    assert_says(&failed, &["was taken back", &format!("port {port}"), "as in baseline 0", "hint: "]);
     drop(taken);
     // The port was not its doing: nothing is held.
     place.run(&deploy(&version));
@@ -296,7 +296,7 @@ fn a_damaged_artifact_stops_a_cold_rollback_and_nothing_changes() {
 
     let (_, number) = first.split_once('@').unwrap();
     let failed = place.fail(&["rollback", "store", "--to", number, "--env", ENVIRONMENT], 1);
-    assert_says(&failed, &["was taken back", "is damaged", "still at baseline 2", "hint: "]);
+    assert_says(&failed, &["was taken back", "is damaged", "as in baseline 2", "hint: "]);
     assert_eq!(place.ask("/store"), (200, "two".to_owned()));
     assert_eq!(place.status()["baseline"], 2);
 }

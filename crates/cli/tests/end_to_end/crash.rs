@@ -43,11 +43,27 @@ impl Fleet {
     fn begin() -> Self {
         let place = Place::begin();
         let repositories = SERVICES.map(|name| place.repository(name));
-        let first = commit_and_release(&place, &repositories, "one", ">=0.0.0");
+        let first = commit_and_release(&place, &repositories, "one", "[requires]\nstore = \">=0.0.0\"");
         let store = next_release(&place, &repositories[0], "store", "two", "");
         let (_, number) = store.split_once('@').unwrap();
         let requires = format!("[requires]\nstore = \">={number}\"");
         let web = next_release(&place, &repositories[1], "web", "two", &requires);
+        Self::with(place, repositories, [first, [store, web]])
+    }
+
+    /// The same with services that have nothing to do with each other.
+    fn apart() -> Self {
+        let place = Place::begin();
+        let repositories = SERVICES.map(|name| place.repository(name));
+        let first = commit_and_release(&place, &repositories, "one", "");
+        let [store, web] = &repositories;
+        let second =
+            [(store, "store"), (web, "web")].map(|(it, name)| next_release(&place, it, name, "two", ""));
+        Self::with(place, repositories, [first, second])
+    }
+
+    fn with(place: Place, repositories: [Repository; 2], versions: [[String; 2]; 2]) -> Self {
+        let first = &versions[0];
         // A short warm time, so that every rollout starts instances anew and stops the old ones.
         place.run(&["environment", "set", ENVIRONMENT, "--warm", "300ms"]);
         place.run(&["deploy", &first[0], &first[1], "--env", ENVIRONMENT]);
@@ -58,7 +74,7 @@ impl Fleet {
             });
         }
         let callers = Callers::begin(gateway.address(), PATHS);
-        Self { place, repositories, gateway, callers, versions: [first, [store, web]], seen: BTreeMap::new() }
+        Self { place, repositories, gateway, callers, versions, seen: BTreeMap::new() }
     }
 
     /// Begins to go forward to the second versions by a canary.
@@ -83,6 +99,24 @@ impl Fleet {
         self.wait_for_records(operation, back);
         what(self);
         self.comes_to_rest(operation, &format!("after record {back} back"));
+    }
+
+    /// Begins to go forward with both services, each in an operation of its own.
+    fn forward_apart(&self, strategy: &[&str]) -> [u64; 2] {
+        self.versions[1].each_ref().map(|version| {
+            let deploy = ["deploy", version, "--env", ENVIRONMENT, "--release-holds"];
+            self.place.begin_operation(&[deploy.as_slice(), strategy].concat())
+        })
+    }
+
+    /// Returns the words that go back with one service to its first version.
+    fn back_of(&self, service: usize) -> [&str; 6] {
+        let (name, number) = self.versions[0][service].split_once('@').unwrap();
+        ["rollback", name, "--to", number, "--env", ENVIRONMENT]
+    }
+
+    fn back_apart(&self) -> [u64; 2] {
+        [0, 1].map(|service| self.place.begin_operation(&self.back_of(service)))
     }
 
     /// Waits until so many records of an operation are in the journal.
@@ -154,12 +188,16 @@ impl Fleet {
     }
 }
 
-fn commit_and_release(place: &Place, repositories: &[Repository; 2], text: &str, range: &str) -> [String; 2] {
+fn commit_and_release(
+    place: &Place,
+    repositories: &[Repository; 2],
+    text: &str,
+    requires: &str,
+) -> [String; 2] {
     let [store, web] = repositories;
-    let requires = format!("[requires]\nstore = \"{range}\"");
     store.write("lockstep.toml", &manifest("store", "", ""));
     store.write("service.py", &service(text));
-    web.write("lockstep.toml", &manifest("web", "", &requires));
+    web.write("lockstep.toml", &manifest("web", "", requires));
     web.write("service.py", &service(text));
     [place.first_release(store, "store"), place.first_release(web, "web")]
 }
@@ -204,6 +242,53 @@ fn a_server_killed_after_any_record_of_a_rollout_adopts_what_runs_and_goes_on() 
     let mut fleet = Fleet::begin();
     for records in 1..=RECORDS_FORWARD {
         fleet.there_and_back([records, records.min(RECORDS_BACK)], Fleet::kill_server_and_start_it_again);
+    }
+    fleet.end();
+}
+
+#[test]
+fn a_server_killed_while_two_operations_are_under_way_brings_both_to_their_end() {
+    let mut fleet = Fleet::apart();
+    // Begun, shifted twice, done; which of the two records it is, is up to them.
+    for records in 1..=4 {
+        let forward = fleet.forward_apart(&CANARY);
+        fleet.wait_for_records(forward[1], records);
+        fleet.kill_server_and_start_it_again();
+        forward.iter().for_each(|&operation| drop(fleet.place.settled(operation)));
+        forward
+            .into_iter()
+            .for_each(|operation| fleet.comes_to_rest(operation, &format!("after record {records} of two")));
+        let back = fleet.back_apart();
+        fleet.wait_for_records(back[1], records.min(3));
+        fleet.kill_server_and_start_it_again();
+        back.iter().for_each(|&operation| drop(fleet.place.settled(operation)));
+        back.into_iter().for_each(|operation| {
+            fleet.comes_to_rest(operation, &format!("after record {records} of two back"));
+        });
+    }
+    let history = fleet.place.json(&["history", ENVIRONMENT]);
+    let numbers = history["baselines"].as_array().unwrap().iter().map(|it| it["number"].as_u64().unwrap());
+    assert_eq!(numbers.collect::<Vec<_>>(), (0..=17).rev().collect::<Vec<_>>(), "a line");
+    fleet.end();
+}
+
+#[test]
+fn an_interruption_takes_back_one_of_two_also_when_the_server_is_killed_in_it() {
+    let mut fleet = Fleet::apart();
+    let slow = ["--steps", "50,100", "--bake", "1h"];
+    for records in 1..=3 {
+        let [store, web] = fleet.forward_apart(&slow);
+        [store, web].into_iter().for_each(|operation| fleet.wait_for_records(operation, 2));
+        let interrupt = [&fleet.back_of(0)[..], &["--interrupt", "--no-wait"]].concat();
+        fleet.place.run(&interrupt);
+        fleet.wait_for_records(store, records + 1);
+        fleet.kill_server_and_start_it_again();
+        assert_eq!(fleet.place.settled(store)["phase"], "reverted");
+        let status = fleet.place.status();
+        assert_eq!(status["operation"]["id"], web, "{status:#}");
+        assert_eq!(status["operation"]["phase"]["phase"], "shifted", "{status:#}");
+        fleet.place.run(&["undo", ENVIRONMENT, "--operation", &web.to_string()]);
+        fleet.ends(web, "reverted", &format!("interrupted, and killed after record {records}"));
     }
     fleet.end();
 }

@@ -115,7 +115,7 @@ fn what_was_looked_at_is_what_is_changed() {
     let deploy = ["deploy", &second, "--env", ENVIRONMENT, "--expect", "1"];
     let operation = place.begin_operation(&[&deploy[..], &slow].concat());
     let dry = place.run(&["undo", ENVIRONMENT, "--dry-run"]);
-    says(&dry, &[&format!("operation {operation}"), "would be taken back", "would still be at baseline 1"]);
+    says(&dry, &[&format!("operation {operation}"), "would be taken back", "would be as in baseline 1"]);
     // Who undoes the baseline that was looked at does not mean what has begun since.
     says(&place.fail(&["undo", ENVIRONMENT, "--expect", "1"], 6), &["is under way"]);
     place.run(&["undo", ENVIRONMENT]);
@@ -144,19 +144,30 @@ fn an_emergency_does_not_wait_for_the_canary_of_another_service_and_neither_does
     place.run(&["restart", "other", "--env", ENVIRONMENT]);
     says(&place.fail(&["scale", "store", "2", "--env", ENVIRONMENT], 6), &["is under way"]);
 
+    let down = ["deploy", &first, "--env", ENVIRONMENT, "--steps", "50,100", "--bake", "1h"];
+    let other = place.begin_operation(&down);
+    let status = place.run(&["status", ENVIRONMENT]);
+    says(&status, &[&format!("operation {canary}, "), &format!("operation {other}, ")]);
+    let guess = place.fail(&["undo", ENVIRONMENT], 6);
+    says(&guess, &["undo could mean more than one thing", "--operation ID", "--expect"]);
+    let whole = place.fail(&["rollback", ENVIRONMENT, "--to", "1"], 6);
+    says(&whole, &[&format!("operation {canary}"), "both touch store", "`--interrupt`"]);
+
     let back = ["rollback", "other", "--to", number(&first), "--env", ENVIRONMENT];
-    says(&place.fail(&back, 6), &[&format!("operation {canary}"), "is under way"]);
+    says(&place.fail(&back, 6), &[&format!("operation {other}"), "is under way", "both touch other"]);
     let interrupt = [&back[..], &["--interrupt"]].concat();
     let dry = place.run(&[&interrupt[..], &["--dry-run"]].concat());
-    says(&dry, &[&format!("operation {canary} (deploy {second}, by ann@example.org) is taken back first")]);
+    says(&dry, &[&format!("operation {other} (deploy {first}, by ann@example.org) is taken back first")]);
     place.run(&interrupt);
-    assert_eq!(place.settled(canary)["phase"], "reverted");
-    assert_eq!((place.ask("/other").1, place.ask("/store").1), ("one".to_owned(), "one".to_owned()));
+    assert_eq!(place.settled(other)["phase"], "reverted");
+    assert_eq!(place.ask("/other").1, "one");
+    assert_eq!(place.json(&["status", ENVIRONMENT])["operation"]["id"], canary, "it is in nobody's way");
     let held = place.run(&["hold", "list", ENVIRONMENT]);
     assert!(held.contains(&left) && !held.contains(&second), "{held}");
+    let guess = place.fail(&["undo", ENVIRONMENT], 6);
+    says(&guess, &[&format!("operation {canary}"), "came meanwhile"]);
 
     // Where taking back is all there is to do, nothing more is done, also when the server is killed in the middle.
-    let canary = place.begin_operation(&slow);
     let store = ["rollback", "store", "--to", "0.1.0", "--env", ENVIRONMENT, "--interrupt"];
     let version = place.status()["services"]
         .as_array()

@@ -116,7 +116,7 @@ fn needed_in(environment: &Environment, now: Timestamp) -> Vec<(Arm, String)> {
     if let Some(before) = current.parent.and_then(|parent| environment.baselines.get(parent)) {
         add(&before.entries, &format!("undo in {name}"));
     }
-    if let Some(operation) = &environment.operation {
+    for operation in environment.moving() {
         add(&operation.plan.target, &format!("operation {}", operation.id));
     }
     let warm = environment.warm.keys().filter(|arm| environment.keeps_warm(arm, now));

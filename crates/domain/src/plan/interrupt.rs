@@ -3,6 +3,7 @@
 //! Nothing is in between for anybody to see: the world is folded over the end of what is taken back, and the plan is made on
 //! that. Instances of what is taken back leave the table with the next one, and drain like any others.
 
+use crate::baseline::OperationId;
 use crate::compat::Relation;
 use crate::event::{Event, Recorded};
 use crate::fault::Cause;
@@ -14,19 +15,29 @@ use crate::reconcile::{revert, reverted};
 use crate::time::Timestamp;
 use crate::world::World;
 
-/// A plan, and what ends everything that is in its way.
+/// What going back means where it takes back whatever is in its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interruption {
-    /// The events that end it; they come first.
-    pub events: Vec<Event>,
-    /// The plan on the world after them.
-    pub plan: Plan,
+pub enum Interruption {
+    /// Something is to be done once that is over.
+    Begins {
+        /// The events that end what is in the way; they come first.
+        ended: Vec<Event>,
+        /// The plan on the world after them.
+        plan: Box<Plan>,
+    },
+    /// Nothing is: without what is in the way, the environment is where it is to go back to.
+    OnlyEnds {
+        /// The first of them.
+        first: OperationId,
+        /// All that are in the way, and nothing else that is under way.
+        all: Vec<OperationId>,
+    },
 }
 
 /// Plans an intent that takes back whatever is in its way.
 ///
 /// # Errors
-/// Every refusal that remains; [`Refusal::NothingToDo`] where taking back is all there is to do.
+/// Every refusal that remains.
 pub fn interrupt(
     relation: Relation<'_>,
     environment: &EnvironmentName,
@@ -35,26 +46,32 @@ pub fn interrupt(
     (actor, now): (&Actor, Timestamp),
 ) -> Result<Interruption, Vec<Refusal>> {
     let refusals = match plan(relation, environment, intent, strategy, now) {
-        Ok(plan) => return Ok(Interruption { events: Vec::new(), plan }),
+        Ok(plan) => return Ok(Interruption::Begins { ended: Vec::new(), plan: Box::new(plan) }),
         Err(refusals) => refusals,
     };
     let in_the_way: Vec<_> = in_the_way(relation.world, environment, &refusals).collect();
-    if in_the_way.is_empty() {
-        return Err(refusals);
-    }
+    let Some(first) = in_the_way.first().map(|operation| operation.id) else { return Err(refusals) };
+    let all = in_the_way.iter().map(|operation| operation.id).collect();
     let mut world = relation.world.clone();
-    let (mut events, mut said) = (Vec::new(), Vec::new());
+    let (mut ended, mut said) = (Vec::new(), Vec::new());
     for operation in in_the_way {
         said.push(format!(
             "operation {} ({}, by {}) is taken back first",
             operation.id, operation.intent, operation.actor
         ));
-        events.extend(end(&mut world, &operation, intent, (actor, now)));
+        ended.extend(end(&mut world, &operation, intent, (actor, now)));
     }
     let relation = Relation { world: &world, contracts: relation.contracts };
-    let mut plan = plan(relation, environment, intent, strategy, now)?;
-    plan.warnings.splice(0..0, said);
-    Ok(Interruption { events, plan })
+    match plan(relation, environment, intent, strategy, now) {
+        Ok(mut plan) => {
+            plan.warnings.splice(0..0, said);
+            Ok(Interruption::Begins { ended, plan: Box::new(plan) })
+        }
+        Err(refusals) if matches!(refusals[..], [Refusal::NothingToDo { .. }]) => {
+            Ok(Interruption::OnlyEnds { first, all })
+        }
+        Err(refusals) => Err(refusals),
+    }
 }
 
 fn in_the_way<'a>(

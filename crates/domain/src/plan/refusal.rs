@@ -23,6 +23,45 @@ pub struct MadeBy {
     pub at: Timestamp,
 }
 
+/// Why an operation cannot begin beside another.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Conflict {
+    /// Both touch one service.
+    #[error("both touch {0}")]
+    SameService(ServiceName),
+    /// A whole baseline is gone back to.
+    #[error("going back to a whole baseline touches all services")]
+    WholeEnvironment,
+    /// A version that one of them comes from or leads to needs a service that the other one moves.
+    #[error("`{consumer}` requires {provider}: one of them moves the one, the other the other")]
+    Requires {
+        /// Who needs.
+        consumer: VersionRef,
+        /// What.
+        provider: ServiceName,
+    },
+    /// Versions of both want one route.
+    #[error("`{one}` and `{other}` both want the route {route}")]
+    Route {
+        /// One service.
+        one: ServiceName,
+        /// The other.
+        other: ServiceName,
+        /// Host and path.
+        route: String,
+    },
+    /// Versions of both listen on one port of the host.
+    #[error("`{one}` and `{other}` both listen on port {port}")]
+    Port {
+        /// One service.
+        one: ServiceName,
+        /// The other.
+        other: ServiceName,
+        /// The port.
+        port: u16,
+    },
+}
+
 /// One reason why an intent cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -129,8 +168,8 @@ pub enum Refusal {
         /// The command that takes along what must go back too; it can be planned.
         command: String,
     },
-    /// Another operation is under way.
-    #[error("operation {operation} ({intent}) is under way in `{environment}`")]
+    /// Another operation is under way, and this one cannot begin beside it.
+    #[error("operation {operation} ({intent}) is under way in `{environment}`, and {conflict}")]
     Busy {
         /// Where.
         environment: EnvironmentName,
@@ -138,6 +177,10 @@ pub enum Refusal {
         operation: OperationId,
         /// What it does.
         intent: String,
+        /// Why the two must not be at the same time.
+        conflict: Box<Conflict>,
+        /// What can be done instead of waiting.
+        instead: Option<String>,
     },
     /// Everything is already as wanted.
     #[error("`{environment}` runs this already; nothing would change")]
@@ -327,9 +370,12 @@ impl Refusal {
             Self::Unexpected { environment, .. } => Some(format!("lockstep history {environment}")),
             Self::UnmetBack { command, .. } => Some(command.clone()),
             Self::NothingToUndo { environment } => Some(format!("lockstep history {environment}")),
-            Self::Busy { environment, operation, .. } => Some(format!(
-                "wait for it with `lockstep watch {operation}`, or take it back with `lockstep undo {environment}`"
-            )),
+            Self::Busy { environment, operation, instead, .. } => {
+                let usual =
+                    || format!("take it back with `lockstep undo {environment} --operation {operation}`");
+                let instead = instead.clone().unwrap_or_else(usual);
+                Some(format!("wait for it with `lockstep watch {operation}`, or {instead}"))
+            }
             // Nobody skips a gate, so by hand it moves only where none is closed.
             Self::StageTooEarly { version, accepts_from, gates, .. } if gates.is_empty() => {
                 Some(format!("lockstep stage {version} {accepts_from} --reason TEXT"))

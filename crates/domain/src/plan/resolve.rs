@@ -21,6 +21,7 @@ pub(crate) struct Resolved {
     pub(crate) target: Entries,
     pub(crate) reasons: BTreeMap<ServiceName, Reason>,
     pub(crate) direction: Direction,
+    pub(crate) scope: Scope,
     pub(crate) configuration: Option<NewConfiguration>,
     pub(crate) replicas: Option<NewReplicas>,
     pub(crate) restarts: Vec<InstanceId>,
@@ -29,12 +30,22 @@ pub(crate) struct Resolved {
     pub(crate) warnings: Vec<String>,
 }
 
+/// What an intent is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The services that have a reason.
+    Services,
+    /// Everything that runs, also what nobody names.
+    Environment,
+}
+
 impl Resolved {
     fn new(environment: &Environment, direction: Direction) -> Self {
         Self {
             target: environment.entries().clone(),
             reasons: BTreeMap::new(),
             direction,
+            scope: Scope::Services,
             configuration: None,
             replicas: None,
             restarts: Vec::new(),
@@ -323,6 +334,7 @@ fn roll_back_environment(
         return Err(vec![Refusal::OneRevision]);
     }
     let mut resolved = Resolved::new(environment, Direction::Back);
+    resolved.scope = Scope::Environment;
     let touched = environment.entries().keys().chain(baseline.entries.keys());
     resolved.reasons =
         touched.map(|service| (service.clone(), Reason::InBaseline { baseline: to })).collect();
@@ -343,7 +355,12 @@ fn undo(environment: &Environment) -> Result<Resolved, Vec<Refusal>> {
     let parent = environment.baselines.current().parent;
     let parent =
         parent.ok_or_else(|| vec![Refusal::NothingToUndo { environment: environment.name.clone() }])?;
-    roll_back_environment(environment, parent, ConfigChoice::AsItRan)
+    let mut resolved = roll_back_environment(environment, parent, ConfigChoice::AsItRan)?;
+    // It takes back what the newest baseline changed, and is not about anything else.
+    resolved.scope = Scope::Services;
+    let changes = difference(environment.entries(), &resolved.target);
+    resolved.reasons.retain(|service, _| changes.iter().any(|change| change.service == *service));
+    Ok(resolved)
 }
 
 fn configure(

@@ -6,19 +6,20 @@ use lockstep_domain::fault::{Cause, Fault};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::Refusal;
-use lockstep_domain::plan::interrupt::interrupt;
+use lockstep_domain::plan::interrupt::{Interruption, interrupt};
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::{Event, Intent, OperationId, Strategy, World};
 use proptest::prelude::*;
 
-/// Orders and payments run 1.1.0, and ran 1.0.0 before.
+/// Orders and payments run 1.1.0, and ran 1.0.0 before; nothing of web ever changes.
 fn shop() -> Stage {
     let mut stage = Stage::new();
+    stage.release("web@1.0.0", &[]);
     for version in ["1.0.0", "1.1.0", "1.2.0"] {
         stage.release(&format!("orders@{version}"), &[]);
         stage.release(&format!("payments@{version}"), &[]);
     }
-    stage.run("staging", &deploy(&["orders@1.0.0", "payments@1.0.0"]), None);
+    stage.run("staging", &deploy(&["orders@1.0.0", "payments@1.0.0", "web@1.0.0"]), None);
     stage.run("staging", &deploy(&["orders@1.1.0", "payments@1.1.0"]), None);
     stage
 }
@@ -50,13 +51,32 @@ fn phase(stage: &Stage, id: OperationId) -> Phase {
     stage.world.find_operation(id).unwrap().phase.clone()
 }
 
+/// What became of an interruption.
+#[derive(Debug, PartialEq, Eq)]
+enum Begun {
+    Operation(OperationId),
+    OnlyEnds(Vec<OperationId>),
+}
+
+impl Begun {
+    fn id(self) -> OperationId {
+        match self {
+            Self::Operation(id) => id,
+            Self::OnlyEnds(all) => panic!("only {all:?} would be taken back"),
+        }
+    }
+}
+
 /// Takes back what is in the way and begins to go back, as one record does.
-fn begin_by_interrupting(stage: &mut Stage, intent: &Intent) -> Result<OperationId, Vec<Refusal>> {
+fn begin_by_interrupting(stage: &mut Stage, intent: &Intent) -> Result<Begun, Vec<Refusal>> {
     let actor = "bob".parse().unwrap();
-    let interruption =
-        interrupt(stage.relation(), &environment("staging"), intent, None, (&actor, stage.now))?;
-    interruption.events.into_iter().for_each(|event| stage.record(event));
-    Ok(stage.begin_plan("staging", intent, interruption.plan))
+    match interrupt(stage.relation(), &environment("staging"), intent, None, (&actor, stage.now))? {
+        Interruption::Begins { ended, plan } => {
+            ended.into_iter().for_each(|event| stage.record(event));
+            Ok(Begun::Operation(stage.begin_plan("staging", intent, *plan)))
+        }
+        Interruption::OnlyEnds { all, .. } => Ok(Begun::OnlyEnds(all)),
+    }
 }
 
 fn settle(stage: &mut Stage, id: OperationId) -> Phase {
@@ -92,14 +112,14 @@ fn another_service_is_scaled_and_restarted_while_a_canary_bakes() {
 }
 
 #[test]
-fn what_touches_the_same_service_waits_and_so_does_what_moves() {
+fn what_touches_the_same_service_waits() {
     let mut stage = shop();
     stage.begin("staging", &deploy(&["orders@1.2.0"]), Some(&slow()));
     (0..3).for_each(|_| stage.step("staging"));
     let busy = |stage: &Stage, intent: &Intent| {
         matches!(stage.plan("staging", intent, None).unwrap_err()[..], [Refusal::Busy { .. }])
     };
-    assert!(busy(&stage, &scale("orders", 2)) && busy(&stage, &deploy(&["payments@1.2.0"])));
+    assert!(busy(&stage, &scale("orders", 2)) && busy(&stage, &deploy(&["orders@1.0.0"])));
     let scaled = stage.begin("staging", &scale("payments", 2), None);
     assert!(busy(&stage, &scale("payments", 4)), "two numbers at once");
     // A journal in which they were not kept apart is not folded.
@@ -120,15 +140,15 @@ fn an_emergency_takes_back_what_is_in_its_way_and_goes_back_in_one_step() {
     let mut stage = shop();
     let canary = stage.begin("staging", &deploy(&["orders@1.2.0"]), Some(&slow()));
     (0..3).for_each(|_| stage.step("staging"));
-    let id = begin_by_interrupting(&mut stage, &back("payments@1.0.0")).unwrap();
+    let id = begin_by_interrupting(&mut stage, &back("orders@1.0.0")).unwrap().id();
     let Phase::Reverted { cause, .. } = phase(&stage, canary) else { panic!("{:?}", phase(&stage, canary)) };
-    assert_eq!(cause, "bob interrupted it to roll back payments to 1.0.0");
+    assert_eq!(cause, "bob interrupted it to roll back orders to 1.0.0");
     let plan = &stage.world.find_operation(id).unwrap().plan;
     assert_eq!(plan.warnings[0], "operation 3 (deploy orders@1.2.0, by ann) is taken back first");
     assert!(matches!(settle(&mut stage, id), Phase::Done { baseline: 3, .. }));
-    assert_eq!(stage.runs("staging"), "orders@1.1.0 payments@1.0.0");
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 payments@1.1.0 web@1.0.0");
     let held: Vec<_> = stage.env("staging").holds.keys().map(ToString::to_string).collect();
-    assert_eq!(held, ["payments@1.1.0"], "what was interrupted is not to blame");
+    assert_eq!(held, ["orders@1.1.0"], "what was interrupted is not to blame");
     (0..10).for_each(|_| stage.step("staging"));
     let left = stage.instances.iter().filter(|i| !i.state.is_over() && i.arm.version.to_string() == "1.2.0");
     assert_eq!(left.count(), 0);
@@ -143,7 +163,7 @@ fn an_emergency_also_takes_back_what_restarts_the_same_service() {
     let restarted = stage.begin("staging", &restarting, None);
     let scaled = stage.begin("staging", &scale("payments", 2), None);
     assert!(stage.plan("staging", &back("orders@1.0.0"), None).is_err());
-    let id = begin_by_interrupting(&mut stage, &back("orders@1.0.0")).unwrap();
+    let id = begin_by_interrupting(&mut stage, &back("orders@1.0.0")).unwrap().id();
     assert!(matches!(phase(&stage, restarted), Phase::Reverted { .. }));
     assert!(!phase(&stage, scaled).is_settled(), "what is not in the way goes on");
     assert!(matches!(settle(&mut stage, id), Phase::Done { .. }));
@@ -154,12 +174,19 @@ fn an_emergency_also_takes_back_what_restarts_the_same_service() {
 fn where_taking_back_is_all_there_is_to_do_nothing_else_is_planned() {
     let mut stage = shop();
     stage.begin("staging", &deploy(&["orders@1.2.0"]), Some(&slow()));
-    let refusals = begin_by_interrupting(&mut stage, &back("orders@1.1.0")).unwrap_err();
-    assert!(matches!(refusals[..], [Refusal::NothingToDo { .. }]), "{refusals:?}");
+    let payments = stage.begin("staging", &scale("payments", 2), None);
+    let found = begin_by_interrupting(&mut stage, &back("orders@1.1.0")).unwrap();
+    assert_eq!(
+        found,
+        Begun::OnlyEnds(vec![OperationId(3)]),
+        "and not operation {payments} of another service"
+    );
+    let undone = begin_by_interrupting(&mut stage, &back("web@1.0.0")).unwrap_err();
+    assert!(matches!(undone[..], [Refusal::NothingToDo { .. }]), "whatever else is under way: {undone:?}");
     // What is refused for another reason takes nothing back.
     let refusals = begin_by_interrupting(&mut stage, &back("payments@1.2.0")).unwrap_err();
     assert!(matches!(refusals[..], [Refusal::NeverRan { .. }]), "{refusals:?}");
-    assert!(stage.env("staging").operation.is_some());
+    assert_eq!(stage.env("staging").under_way().count(), 2);
 }
 
 #[test]
@@ -169,7 +196,7 @@ fn what_is_to_blame_is_held_although_somebody_interrupts_its_end() {
     let operation = stage.world.find_operation(canary).unwrap().clone();
     let arm = operation.plan.moves().next().unwrap().to_arm().unwrap();
     stage.record(revert(&operation, Cause::of(&arm, Fault::Crash, "it ends")));
-    begin_by_interrupting(&mut stage, &back("payments@1.0.0")).unwrap();
+    begin_by_interrupting(&mut stage, &back("orders@1.0.0")).unwrap();
     assert!(
         stage
             .env("staging")

@@ -15,3 +15,4 @@ mod recorded;
 mod rollout;
 mod simulation;
 mod staying;
+mod two_at_once;

@@ -202,11 +202,14 @@ fn what_is_asked_twice_or_does_not_exist_is_refused_all_at_once() {
 }
 
 #[test]
-fn a_second_operation_waits_for_the_first() {
+fn a_second_operation_of_the_same_service_waits_for_the_first() {
     let mut stage = shop();
     stage.begin("staging", &deploy(&["payments@2.0.0"]), None);
-    let refusals = stage.plan("staging", &deploy(&["catalog@1.0.0"]), None).unwrap_err();
-    assert_eq!(words(&refusals), ["operation 1 (deploy payments@2.0.0) is under way in `staging`"]);
+    let refusals = stage.plan("staging", &deploy(&["payments@2.0.0"]), None).unwrap_err();
+    assert_eq!(
+        words(&refusals),
+        ["operation 1 (deploy payments@2.0.0) is under way in `staging`, and both touch payments"]
+    );
 }
 
 #[test]

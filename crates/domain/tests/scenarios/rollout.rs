@@ -210,8 +210,10 @@ fn an_operation_goes_on_from_any_record_of_the_journal() {
                 resumed.step("staging");
             }
         }
-        let settled =
-            resumed.world.environment(&staging).is_none_or(|environment| environment.operation.is_none());
+        let settled = resumed
+            .world
+            .environment(&staging)
+            .is_none_or(|environment| environment.under_way().next().is_none());
         assert!(settled, "after record {end}: {:?}", full[end].event);
     }
 }

@@ -224,7 +224,10 @@ impl Stage {
 
     /// What is judged of each service that has two arms now: all traffic as one interval.
     fn trials(&self, name: &str) -> BTreeMap<ServiceName, Arc<Trial>> {
-        let Some(operation) = &self.env(name).operation else { return BTreeMap::new() };
+        self.env(name).moving().flat_map(|operation| self.trials_of(operation)).collect()
+    }
+
+    fn trials_of(&self, operation: &Operation) -> BTreeMap<ServiceName, Arc<Trial>> {
         let (Some(bound), Phase::Shifted { step, wave, .. }) =
             (operation.plan.strategy.bound(), &operation.phase)
         else {

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use lockstep_domain::fault::{Cause, Fault};
+use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigChoice;
-use lockstep_domain::operation::Phase;
-use lockstep_domain::reconcile::revert;
 use lockstep_domain::{Event, InstanceState, Intent, Strategy, VersionRef};
 
 use crate::journal::{WARM_MS, staging};
@@ -41,10 +39,21 @@ pub(crate) enum Command {
     Hang,
     /// An instance fails for good.
     Fail,
+    /// The same of another service, which has nothing to do with the first.
+    OtherDeploy(u64),
+    OtherCanary(u64),
+    OtherInterrupt(u64),
+    OtherScale(u32),
+    OtherRemove,
+    /// Takes back the operation that began first of those under way.
+    UndoOldest,
 }
 
+/// So many of them are about one service.
+pub(crate) const OF_ONE: usize = 22;
+
 /// The decisions whose pairs are looked at.
-pub(crate) const ALL: [Command; 22] = [
+pub(crate) const ALL: [Command; 29] = [
     Command::Deploy(2),
     Command::Deploy(1),
     Command::Canary(2),
@@ -67,13 +76,31 @@ pub(crate) const ALL: [Command; 22] = [
     Command::Dismiss,
     Command::Hang,
     Command::Fail,
+    Command::OtherDeploy(2),
+    Command::OtherCanary(2),
+    Command::OtherInterrupt(0),
+    Command::OtherScale(3),
+    Command::OtherRemove,
+    Command::UndoOldest,
+    Command::OtherDeploy(0),
 ];
 
 impl Command {
     pub(crate) fn run(self, model: &mut Model) {
         match self {
-            Self::Deploy(minor) => begin(model, &deploy(minor), None),
-            Self::Canary(minor) => begin(model, &deploy(minor), Some(&Strategy::canary(&[10, 100], 200))),
+            Self::Deploy(minor) => begin(model, &deploy(version(minor)), None),
+            Self::Canary(minor) => canary(model, version(minor)),
+            Self::OtherDeploy(minor) => begin(model, &deploy(other(minor)), None),
+            Self::OtherCanary(minor) => canary(model, other(minor)),
+            Self::OtherInterrupt(minor) => interrupt(model, other(minor)),
+            Self::OtherScale(replicas) => {
+                begin(model, &Intent::Scale { service: other(0).service, replicas }, None);
+            }
+            Self::OtherRemove => begin(model, &Intent::Remove { services: vec![other(0).service] }, None),
+            Self::UndoOldest => {
+                let oldest = model.ledger.environment().under_way().next().map(|operation| operation.id);
+                oldest.into_iter().for_each(|id| model.ledger.take_back(id, model.now));
+            }
             Self::RollBack(minor) => {
                 let version = version(minor);
                 begin(
@@ -86,7 +113,7 @@ impl Command {
                     None,
                 );
             }
-            Self::Interrupt(minor) => interrupt(model, minor),
+            Self::Interrupt(minor) => interrupt(model, version(minor)),
             Self::Undo => undo(model),
             Self::Remove => begin(model, &Intent::Remove { services: vec![version(0).service] }, None),
             Self::Scale(replicas) => {
@@ -135,24 +162,27 @@ fn version(minor: u64) -> VersionRef {
     format!("orders@1.{minor}.0").parse().expect("a valid version")
 }
 
-fn deploy(minor: u64) -> Intent {
-    Intent::Deploy { versions: vec![version(minor)] }
+fn other(minor: u64) -> VersionRef {
+    format!("payments@1.{minor}.0").parse().expect("a valid version")
+}
+
+fn deploy(version: VersionRef) -> Intent {
+    Intent::Deploy { versions: vec![version] }
+}
+
+fn canary(model: &mut Model, version: VersionRef) {
+    begin(model, &deploy(version), Some(&Strategy::canary(&[10, 100], 200)));
 }
 
 fn undo(model: &mut Model) {
     let environment = model.ledger.environment();
-    match environment.operation.clone().or_else(|| environment.beside.last().cloned()) {
-        Some(operation) if matches!(operation.phase, Phase::Reverting { .. }) => {}
-        Some(operation) => {
-            let revert = revert(&operation, Cause::of_nobody("somebody took it back"));
-            model.ledger.record(vec![revert], model.now);
-        }
+    match environment.moving().next_back().or_else(|| environment.under_way().next_back()) {
+        Some(operation) => model.ledger.take_back(operation.id, model.now),
         None => begin(model, &Intent::Undo, None),
     }
 }
 
-fn interrupt(model: &mut Model, minor: u64) {
-    let VersionRef { service, version } = version(minor);
+fn interrupt(model: &mut Model, VersionRef { service, version }: VersionRef) {
     let intent = Intent::RollBackService { service, to: version, config: ConfigChoice::AsItRan };
     model.ledger.interrupt(&intent, model.now);
 }
@@ -164,9 +194,11 @@ fn configure(model: &mut Model) {
     begin(model, &Intent::Configure { service: version(0).service, set, unset: vec![] }, None);
 }
 
+/// The instances of the first service that serve.
 fn current(model: &Model) -> Vec<lockstep_domain::InstanceId> {
-    let environment = model.ledger.environment();
-    let arms: Vec<_> = environment.entries().iter().map(|(service, entry)| entry.arm(service)).collect();
+    let (environment, service) = (model.ledger.environment(), version(0).service);
+    let arms: Vec<_> =
+        environment.entries().get(&service).map(|entry| entry.arm(&service)).into_iter().collect();
     let all = model.host.bodies.iter();
     let alive = all
         .filter(|(id, body)| arms.contains(&body.arm) && !body.truth.is_over() && !model.ended.contains(*id));

@@ -1,6 +1,6 @@
 //! Goes through interleavings: every pair of decisions at every distance, and random ones beyond.
 
-use crate::commands::{ALL, Command};
+use crate::commands::{ALL, Command, OF_ONE};
 use crate::model::{Atom, Gate, Model, Rules};
 use crate::promises::{after_step, at_rest};
 
@@ -27,26 +27,36 @@ pub(crate) enum Beginning {
     ScalingDown,
     /// 1.1.0 was rolled back to 1.0.0.
     RolledBack,
+    /// Canaries of two services were just begun beside each other.
+    TwoCanaries,
 }
 
-pub(crate) const BEGINNINGS: [Beginning; 5] = [
+pub(crate) const BEGINNINGS: [Beginning; 6] = [
     Beginning::WarmEnds,
     Beginning::ThreeWarmEnds,
     Beginning::Canary,
     Beginning::ScalingDown,
     Beginning::RolledBack,
+    Beginning::TwoCanaries,
 ];
 
 impl Beginning {
-    fn commands(self) -> &'static [Command] {
-        use Command::{Canary, Deploy, NearWarmEnd, RollBack, Scale};
+    /// What comes to rest one after the other before the run, and what has just begun.
+    fn commands(self) -> (&'static [Command], &'static [Command]) {
+        use Command::{Canary, Deploy, NearWarmEnd, OtherCanary, OtherDeploy, RollBack, Scale};
         match self {
-            Self::WarmEnds => &[Deploy(0), Deploy(1), NearWarmEnd],
-            Self::ThreeWarmEnds => &[Deploy(0), Scale(3), Deploy(1), NearWarmEnd],
-            Self::Canary => &[Deploy(0), Canary(1)],
-            Self::ScalingDown => &[Deploy(0), Deploy(1), Scale(3), Scale(1)],
-            Self::RolledBack => &[Deploy(0), Deploy(1), RollBack(0)],
+            Self::WarmEnds => (&[Deploy(0), Deploy(1)], &[NearWarmEnd]),
+            Self::ThreeWarmEnds => (&[Deploy(0), Scale(3), Deploy(1)], &[NearWarmEnd]),
+            Self::Canary => (&[Deploy(0)], &[Canary(1)]),
+            Self::ScalingDown => (&[Deploy(0), Deploy(1), Scale(3)], &[Scale(1)]),
+            Self::RolledBack => (&[Deploy(0), Deploy(1)], &[RollBack(0)]),
+            Self::TwoCanaries => (&[Deploy(0), OtherDeploy(0)], &[Canary(1), OtherCanary(1)]),
         }
+    }
+
+    /// The decisions whose pairs are looked at: those about the other service where it is there.
+    fn decisions(self) -> &'static [Command] {
+        if self == Self::TwoCanaries { &ALL } else { &ALL[..OF_ONE] }
     }
 }
 
@@ -80,12 +90,12 @@ pub(crate) fn carry_out(rules: Rules, run: &Run, counts: &mut Counts) -> Result<
     let mut model = Model::new(rules);
     let mut schedule = Schedule::default();
     let broken = |words: String| Broken { words: format!("{words}\n  in {run:?}") };
-    let (last, before) = run.beginning.commands().split_last().expect("there is one");
+    let (before, last) = run.beginning.commands();
     for command in before {
         command.run(&mut model);
         to_rest(&mut model, &mut schedule, counts).map_err(broken)?;
     }
-    last.run(&mut model);
+    last.iter().for_each(|command| command.run(&mut model));
     schedule.random = Random(run.seed);
     let mut done = 0;
     for &(after, command) in &run.commands {
@@ -136,7 +146,7 @@ fn to_rest(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> R
         idle_rounds = 0;
     }
     at_rest(model)?;
-    Err(format!("it does not come to rest: {:?}", model.ledger.environment().operation))
+    Err(format!("it does not come to rest: {:?}", model.ledger.environment().under_way().collect::<Vec<_>>()))
 }
 
 /// Rests, lets every warm time end, and rests again.
@@ -210,8 +220,9 @@ impl Random {
 /// Returns a run for every pair of decisions from every beginning, at random moments.
 pub(crate) fn pairs(seed: u64) -> impl Iterator<Item = Run> {
     let mut random = Random(seed);
-    let pairs = || ALL.into_iter().flat_map(|one| ALL.map(|other| (one, other)));
-    let all = BEGINNINGS.into_iter().flat_map(move |from| pairs().map(move |pair| (from, pair)));
+    let pairs = |of: &'static [Command]| of.iter().flat_map(|&one| of.iter().map(move |&other| (one, other)));
+    let all =
+        BEGINNINGS.into_iter().flat_map(move |from| pairs(from.decisions()).map(move |pair| (from, pair)));
     all.map(move |(beginning, (one, other))| {
         let first = random.below(FIRST_WITHIN);
         let commands = vec![(first, one), (first + random.below(SECOND_WITHIN), other)];

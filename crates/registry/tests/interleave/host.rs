@@ -31,7 +31,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn launch(&mut self, arm: &Arm, now: Timestamp) {
         self.launched += 1;
-        let id = format!("orders-{}-{:04}", arm.version, self.launched).parse().expect("a valid id");
+        let id = format!("{}-{}-{:04}", arm.service, arm.version, self.launched).parse().expect("a valid id");
         let state = InstanceState::Starting;
         let body = Body {
             arm: arm.clone(),

@@ -6,10 +6,12 @@ use lockstep_domain::changelog::Changelog;
 use lockstep_domain::compat::Relation;
 use lockstep_domain::contract::{Answer, Contracts, DatabaseWay, OfferedContract, UsedContract};
 use lockstep_domain::environment::EnvironmentSettings;
+use lockstep_domain::fault::Cause;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::interrupt::interrupt;
+use lockstep_domain::plan::interrupt::{Interruption, interrupt};
+use lockstep_domain::reconcile::revert;
 use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
@@ -34,7 +36,7 @@ impl Contracts for NoContracts {
     }
 }
 
-/// The world with one environment, `staging`, and four versions of one service.
+/// The world with one environment, `staging`, and four versions of each of two services that have nothing to do with each other.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     world: Arc<World>,
@@ -89,8 +91,19 @@ impl Ledger {
         let world = self.world();
         let relation = Relation { world: &world, contracts: &NoContracts };
         let ours = Actor::lockstep();
-        if let Ok(found) = interrupt(relation, &staging(), intent, None, (&ours, now)) {
-            self.begin_plan(intent, found.plan, found.events, now);
+        match interrupt(relation, &staging(), intent, None, (&ours, now)) {
+            Ok(Interruption::Begins { ended, plan }) => drop(self.begin_plan(intent, *plan, ended, now)),
+            Ok(Interruption::OnlyEnds { all, .. }) => all.into_iter().for_each(|id| self.take_back(id, now)),
+            Err(_) => {}
+        }
+    }
+
+    /// Takes an operation back that is under way.
+    pub(crate) fn take_back(&mut self, id: OperationId, now: Timestamp) {
+        let environment = self.environment();
+        let found = environment.under_way().find(|operation| operation.id == id);
+        if let Some(operation) = found.filter(|it| !matches!(it.phase, Phase::Reverting { .. })) {
+            self.record(vec![revert(operation, Cause::of_nobody("somebody took it back"))], now);
         }
     }
 
@@ -137,26 +150,31 @@ fn first_events(now: Timestamp) -> Vec<Event> {
         gateway_rules: GatewayRules::default(),
         answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
     };
-    let name = "orders".parse().expect("a valid name");
     let mut events = vec![
         Event::LifecycleDefined {
             name: "default".parse().expect("a valid name"),
             lifecycle: Lifecycle::standard(),
         },
         Event::EnvironmentCreated { environment: staging(), settings },
-        Event::ServiceRegistered {
-            service: name,
-            source: Source { repository: "/src".into(), folder: String::new() },
-            owner: None,
-            lifecycle: "default".parse().expect("a valid name"),
-            unrelated: None,
-        },
     ];
-    events.extend((0..4).map(|minor| Event::VersionRecorded {
-        service: "orders".parse().expect("a valid name"),
-        version: Box::new(version(minor, now.plus_ms(minor))),
-    }));
+    events.extend(["orders", "payments"].into_iter().flat_map(|name| events_of(name, now)));
     events
+}
+
+fn events_of(name: &str, now: Timestamp) -> Vec<Event> {
+    let service = || name.parse().expect("a valid name");
+    let registered = Event::ServiceRegistered {
+        service: service(),
+        source: Source { repository: "/src".into(), folder: String::new() },
+        owner: None,
+        lifecycle: "default".parse().expect("a valid name"),
+        unrelated: None,
+    };
+    let versions = (0..4).map(|minor| Event::VersionRecorded {
+        service: service(),
+        version: Box::new(version(minor, now.plus_ms(minor))),
+    });
+    std::iter::once(registered).chain(versions).collect()
 }
 
 fn version(minor: u64, now: Timestamp) -> Version {

@@ -1,8 +1,9 @@
 //! What must hold after every single step, and when everything has come to rest.
 
+use lockstep_domain::baseline::difference;
 use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::reconcile::DRAIN_TIMEOUT_MS;
-use lockstep_domain::{Arm, Event, InstanceId, InstanceState, OperationId};
+use lockstep_domain::{Arm, Environment, Event, InstanceId, InstanceState, Operation, OperationId};
 
 use crate::model::{Gateway, Model};
 
@@ -31,14 +32,16 @@ fn what_is_routed_can_answer(model: &Model, gateway: &Gateway) -> Result<(), Str
     if model.accidents {
         return Ok(());
     }
-    let splits = gateway.table.iter().flat_map(|table| table.services.values()).flat_map(|s| &s.splits);
-    for split in splits.filter(|split| split.weight > 0) {
+    let services = gateway.table.iter().flat_map(|table| &table.services);
+    let splits =
+        services.flat_map(|(service, routes)| routes.splits.iter().map(move |split| (service, split)));
+    for (service, split) in splits.filter(|(_, split)| split.weight > 0) {
         let healthy = |id: &InstanceId| {
             model.host.bodies.get(id).is_some_and(|body| body.truth == InstanceState::Healthy)
         };
         let paid = || split.endpoints.iter().any(|endpoint| gateway.price.contains(&endpoint.instance));
         if !split.endpoints.iter().any(|endpoint| healthy(&endpoint.instance)) && !paid() {
-            return Err(format!("requests go to orders@{}, and nobody is there", split.version));
+            return Err(format!("requests go to {service}@{}, and nobody is there", split.version));
         }
     }
     Ok(())
@@ -63,7 +66,7 @@ fn drained_before(model: &Model, id: &InstanceId) -> Result<(), String> {
 fn nobody_wants(model: &Model, id: &InstanceId) -> Result<(), String> {
     let (environment, arm) = (model.ledger.environment(), &model.host.bodies[id].arm);
     let taken_over =
-        environment.operation.iter().filter(|operation| !matches!(operation.phase, Phase::Reverting { .. }));
+        environment.moving().filter(|operation| !matches!(operation.phase, Phase::Reverting { .. }));
     let targets = taken_over.flat_map(|operation| operation.plan.moves().filter_map(Move::to_arm));
     let current = environment.entries().iter().map(|(service, entry)| entry.arm(service));
     let is_wanted = targets.chain(current).any(|wanted| wanted == *arm);
@@ -89,10 +92,29 @@ fn true_when_recorded(model: &Model, event: &Event) -> Result<(), String> {
 
 fn done_is_true(model: &Model, id: OperationId) -> Result<(), String> {
     let environment = model.ledger.environment();
-    for (service, entry) in environment.entries() {
-        enough(model, &entry.arm(service), &format!("operation {id} was done"))?;
+    let operation = environment.find_operation(id).expect("it is recorded");
+    for service in operation.touches() {
+        if let Some(entry) = environment.entries().get(&service) {
+            enough(model, &entry.arm(&service), &format!("operation {id} was done"))?;
+        }
     }
-    Ok(())
+    only_its_own(&environment, operation)
+}
+
+/// A baseline differs from the one before by what its operation moves, whatever was done beside it.
+fn only_its_own(environment: &Environment, operation: &Operation) -> Result<(), String> {
+    let current = environment.baselines.current();
+    if current.operation != Some(operation.id) {
+        return Ok(());
+    }
+    let before =
+        current.parent.and_then(|parent| environment.baselines.get(parent)).expect("it has a parent");
+    let changed = difference(&before.entries, &current.entries).into_iter();
+    let changed: Vec<_> = changed.map(|change| (change.service, change.from, change.to)).collect();
+    let moves = operation.plan.moves().map(|part| (part.service.clone(), part.from.clone(), part.to.clone()));
+    let mut moves: Vec<_> = moves.collect();
+    moves.sort_by(|one, other| one.0.cmp(&other.0));
+    if changed == moves { Ok(()) } else { Err(format!("baseline {} has {changed:?}", current.number)) }
 }
 
 fn enough(model: &Model, arm: &Arm, when: &str) -> Result<(), String> {

@@ -1,0 +1,127 @@
+//! What is under way that a plan cannot begin beside.
+//!
+//! Every state on the way mixes what two operations come from with what they lead to. A requirement, a route and a port are
+//! questions about two services, so all mixed states work when no version of the one that is involved asks for anything of the
+//! other: neither needs the other, and they want neither the same route nor the same port.
+
+use std::collections::BTreeSet;
+
+use crate::baseline::{BaselineEntry, EntryChange};
+use crate::environment::Environment;
+use crate::intent::Intent;
+use crate::name::ServiceName;
+use crate::operation::Operation;
+use crate::plan::refusal::{Conflict, Refusal};
+use crate::plan::resolve::{Resolved, Scope};
+use crate::run::Port;
+use crate::service::Version;
+use crate::world::World;
+
+/// Returns a refusal for every operation under way that is in the way, with the first reason that there is.
+pub(crate) fn in_the_way(
+    world: &World,
+    environment: &Environment,
+    intent: &Intent,
+    (resolved, changes): (&Resolved, &[EntryChange]),
+) -> Vec<Refusal> {
+    let touched = touched(intent, resolved, changes);
+    let busy = |operation: &Operation| {
+        let conflict = same_service(operation, &touched)
+            .or_else(|| whole_environment(operation, resolved))
+            .or_else(|| between(world, operation, changes))?;
+        Some(Refusal::Busy {
+            environment: environment.name.clone(),
+            operation: operation.id,
+            intent: operation.intent.to_string(),
+            conflict: Box::new(conflict),
+            instead: instead(environment, operation, intent),
+        })
+    };
+    environment.under_way().filter_map(|operation| busy(operation)).collect()
+}
+
+/// What a plan changes, and what it was asked about although nothing of it changes.
+fn touched(intent: &Intent, resolved: &Resolved, changes: &[EntryChange]) -> BTreeSet<ServiceName> {
+    let asked = match intent {
+        Intent::Scale { service, .. } | Intent::Restart { service, .. } => Some(service),
+        Intent::Configure { service, .. } => Some(service),
+        _ => None,
+    };
+    let changed = changes.iter().map(|change| &change.service);
+    changed.chain(resolved.reasons.keys()).chain(asked).cloned().collect()
+}
+
+fn same_service(operation: &Operation, touched: &BTreeSet<ServiceName>) -> Option<Conflict> {
+    let touches = operation.touches();
+    touches.intersection(touched).next().cloned().map(Conflict::SameService)
+}
+
+fn whole_environment(operation: &Operation, resolved: &Resolved) -> Option<Conflict> {
+    let all = resolved.scope == Scope::Environment && !operation.plan.moves_nothing();
+    all.then_some(Conflict::WholeEnvironment)
+}
+
+fn between(world: &World, operation: &Operation, changes: &[EntryChange]) -> Option<Conflict> {
+    let theirs =
+        operation.plan.moves().flat_map(|part| versions(world, &part.service, [&part.from, &part.to]));
+    let theirs: Vec<_> = theirs.collect();
+    let ours = changes.iter().flat_map(|one| versions(world, &one.service, [&one.from, &one.to]));
+    let mut pairs = ours.flat_map(|one| theirs.iter().map(move |other| (one, *other)));
+    pairs.find_map(|(one, other)| {
+        needs(one, other).or_else(|| needs(other, one)).or_else(|| both_want(one, other))
+    })
+}
+
+type Involved<'a> = (&'a ServiceName, &'a Version);
+
+/// The versions of a service in all states of a move.
+fn versions<'a>(
+    world: &'a World,
+    service: &'a ServiceName,
+    entries: [&'a Option<BaselineEntry>; 2],
+) -> impl Iterator<Item = Involved<'a>> {
+    let entries = entries.into_iter().flatten();
+    entries.filter_map(move |entry| Some((service, &**world.find_version(service, &entry.version)?)))
+}
+
+fn needs((consumer, version): Involved<'_>, (provider, _): Involved<'_>) -> Option<Conflict> {
+    version.requires.contains_key(provider).then(|| Conflict::Requires {
+        consumer: crate::version::VersionRef { service: consumer.clone(), version: version.number.clone() },
+        provider: provider.clone(),
+    })
+}
+
+fn both_want((one, first): Involved<'_>, (other, second): Involved<'_>) -> Option<Conflict> {
+    let (one, other) = (one.clone(), other.clone());
+    let mut routes = first.routes.iter().filter(|rule| {
+        second.routes.iter().any(|taken| (&taken.host, &taken.path) == (&rule.host, &rule.path))
+    });
+    if let Some(rule) = routes.next() {
+        let route = format!("{}{}", rule.host.as_deref().unwrap_or("*"), rule.path);
+        return Some(Conflict::Route { one, other, route });
+    }
+    match (first.run.port, second.run.port) {
+        (Port::Fixed(port), Port::Fixed(taken)) if port == taken => Some(Conflict::Port { one, other, port }),
+        _ => None,
+    }
+}
+
+/// The command that does not wait: going back can take back what is in the way, and two deployments can be one.
+fn instead(environment: &Environment, operation: &Operation, intent: &Intent) -> Option<String> {
+    let name = &environment.name;
+    match (intent, &operation.intent) {
+        (intent, _) if intent.goes_back() => {
+            Some("go back at once with `--interrupt`, which takes it back".into())
+        }
+        (Intent::Deploy { versions }, Intent::Deploy { versions: theirs }) => {
+            let others =
+                theirs.iter().filter(|theirs| versions.iter().all(|one| one.service != theirs.service));
+            let all = versions.iter().chain(others).map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let id = operation.id;
+            Some(format!(
+                "deploy both in one: `lockstep undo {name} --operation {id}`, then `lockstep deploy {all} --env {name}`"
+            ))
+        }
+        _ => None,
+    }
+}
