@@ -34,9 +34,6 @@ const FIRST_PORT: u16 = 18_470;
 const PORTS: u16 = 4 + SPARE_PORTS;
 /// Ports for gateways of their own.
 const SPARE_PORTS: u16 = 2;
-/// What the unit in the guide to operating a server sets for it.
-const OF_UNIT: [(&str, &str); 2] =
-    [("MALLOC_MMAP_THRESHOLD_", "262144"), ("MALLOC_TRIM_THRESHOLD_", "262144")];
 /// How many blocks of ports are tried.
 const BLOCKS: u16 = 100;
 /// Lines that wait to be shown; a command is slowed down rather than remembered.
@@ -159,7 +156,7 @@ impl Installation {
         let port = (self.first_port + 1).to_string();
         let mut command = self.command();
         command.args(["server", "--listen", &listen, "--first-gateway-port", &port, "--data"]).arg(data);
-        command.envs(OF_UNIT).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.say(&format!("$ lockstep server --listen {listen} --first-gateway-port {port} --data DATA"));
         self.server = Some(command.spawn().context("cannot start the server")?);
         self.wait_for_server()
