@@ -155,7 +155,9 @@ impl Installation {
         let listen = self.server().to_string();
         let port = (self.first_port + 1).to_string();
         let mut command = self.command();
-        command.args(["server", "--listen", &listen, "--first-gateway-port", &port, "--data"]).arg(data);
+        command
+            .args(["server", "--listen", &listen, "--first-gateway-port", &port, "--no-token", "--data"])
+            .arg(data);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.say(&format!("$ lockstep server --listen {listen} --first-gateway-port {port} --data DATA"));
         self.server = Some(command.spawn().context("cannot start the server")?);

@@ -684,6 +684,9 @@ pub struct KeysView {
     pub journal: String,
     /// Gateways of their own that have a key.
     pub gateways: Vec<GatewayIdentityView>,
+    /// The file with the token that the server made for itself; missing where it was given one, or has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// The key from which instances get the tokens that gateways recognise them by.

@@ -9,6 +9,7 @@ use lockstep_reach::{PlainHttp, Reach, ServerAddress, Trust};
 
 use crate::failure::Failure;
 use crate::output::{ColorChoice, Format, Output};
+use crate::own_token;
 use crate::secret;
 
 /// Names the actor instead of `user@host`.
@@ -85,6 +86,7 @@ impl Context {
             out.message(&format!("asking {} as {actor}", globals.server));
         }
         let token = secret::token(globals.token_file.as_deref(), &out)?;
+        let token = token.or_else(|| own_token::find(&globals.server));
         let client = Client::new(globals.reach(token.as_ref())?, actor.as_str())?;
         Ok(Self { client, actor, out, globals })
     }

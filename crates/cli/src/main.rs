@@ -15,6 +15,7 @@ mod interrupt;
 mod open_files;
 mod operate;
 mod output;
+mod own_token;
 mod parse;
 mod progress;
 mod reference;

@@ -9,9 +9,7 @@
 mod exchange;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -23,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::lock;
 use crate::random::random_hex;
+use crate::secrets::{MODE, close_to_others};
 
 /// What the key is used for; another use would begin with another text.
 const PURPOSE: &[u8] = b"lockstep caller token\0";
@@ -32,8 +31,6 @@ const KEY_BYTES: usize = 32;
 const TOKEN_BYTES: usize = 16;
 /// Longest file: two keys and a word.
 const MAX_FILE_BYTES: u64 = 1_024;
-/// Mode of the file.
-const MODE: u32 = 0o600;
 /// What the second line begins with: the key that instances are to have tokens of when gateways know it.
 const NEXT: &str = "next ";
 /// The variable in which an instance is given its token, in an address.
@@ -76,7 +73,7 @@ impl Callers {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let keys = match foreign::open_no_link(path) {
             Ok(file) => {
-                close_to_others(path, &file)?;
+                close_to_others(path, &file, "lockstep key rotate exchanges it")?;
                 Keys::parse(&foreign::read_text(file, MAX_FILE_BYTES)?)?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -148,17 +145,6 @@ fn digest_in(address: &str) -> Option<Digest> {
     Some(Digest::from_bytes(Sha256::digest(token).into()))
 }
 
-/// A key that others could read is closed to them, and said: whether they have read it, nobody knows.
-fn close_to_others(path: &Path, file: &File) -> io::Result<()> {
-    let mode = file.metadata()?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(MODE))?;
-        let (path, mode) = (path.display(), format!("{mode:o}"));
-        tracing::warn!(%path, mode, "others could use the key of callers; it is 600 now; `lockstep key rotate` exchanges it");
-    }
-    Ok(())
-}
-
 impl Keys {
     fn parse(text: &str) -> io::Result<Self> {
         let mut lines = text.lines();
@@ -208,7 +194,8 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use lockstep_domain::{Arm, ConfigRevision, InstanceState, Timestamp, VersionNumber};
 

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_api::Problem;
 use lockstep_domain::fault::Fault;
@@ -24,6 +25,23 @@ use crate::{Control, internal, lock, not_found};
 
 /// Where artifacts lie while they are unpacked; emptied at every start.
 pub(crate) const SCRATCH: &str = "scratch";
+
+/// How long gateways in the server may take to listen before it is said that they do not.
+const LISTENING_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether they do.
+const LISTENING_PAUSE: Duration = Duration::from_millis(5);
+
+/// Whether the gateway of an environment inside the server listens.
+#[derive(Debug, Clone)]
+pub struct GatewayListening {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// Where it listens, or should.
+    pub address: SocketAddr,
+    /// Why it does not.
+    pub problem: Option<String>,
+    is_settled: bool,
+}
 
 impl Control {
     /// Begins to start an instance. How it goes shows in what is observed.
@@ -209,6 +227,32 @@ impl Control {
                     tracing::error!(environment = %environment.name, error = text, "the gateway does not listen");
                 }
             }
+        }
+    }
+
+    /// Waits until the gateway of each environment listens, or is known not to; not longer than a person would.
+    pub async fn gateways_listening(&self) -> Vec<GatewayListening> {
+        let deadline = tokio::time::Instant::now() + LISTENING_WITHIN;
+        loop {
+            let all: Vec<_> =
+                self.ledger.world().environments.values().map(|it| self.gateway_listening(it)).collect();
+            let is_settled = all.iter().all(|gateway| gateway.is_settled);
+            if is_settled || self.stop.is_cancelled() || tokio::time::Instant::now() >= deadline {
+                return all;
+            }
+            tokio::time::sleep(LISTENING_PAUSE).await;
+        }
+    }
+
+    fn gateway_listening(&self, environment: &Environment) -> GatewayListening {
+        let (name, address) = (environment.name.clone(), self.gateway_socket(environment));
+        let listens = self.gateway.listening().contains(&(name.clone(), address));
+        let why = lock(&self.deaf).get(&name).cloned();
+        GatewayListening {
+            is_settled: listens || why.is_some(),
+            problem: (!listens).then(|| why.unwrap_or_else(|| "it has no route table yet".to_owned())),
+            environment: name,
+            address,
         }
     }
 

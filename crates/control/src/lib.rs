@@ -19,6 +19,7 @@ mod instances;
 mod judging;
 mod ledger;
 mod operations;
+mod own_token;
 mod place;
 mod policies;
 mod random;
@@ -33,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
@@ -50,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use builds::LogFollow;
+pub use instances::GatewayListening;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
 pub use lockstep_runtime::Follow;
@@ -210,6 +212,8 @@ pub struct Control {
     /// Instances that are being started or could not be, which the driver does not know.
     launches: Mutex<BTreeMap<InstanceId, Instance>>,
     routed: routed::Routed,
+    /// The file of the token that the server made for itself, where it uses it.
+    own_token_file: OnceLock<PathBuf>,
     /// Why an environment's gateway does not listen.
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
     wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
@@ -286,6 +290,7 @@ impl Control {
             known_gateways,
             launches: Mutex::default(),
             routed: routed::Routed::default(),
+            own_token_file: OnceLock::new(),
             deaf: Mutex::default(),
             wakes: Mutex::default(),
             reconciled: Mutex::default(),

@@ -151,8 +151,9 @@ fn contents(folder: &Path) -> io::Result<Contents> {
     let mut used = Vec::new();
     for name in USED {
         let entries = entries(&folder.join(name))?;
-        // The key for callers is made at every start.
-        if entries.iter().any(|entry| !entry.starts_with('.') && entry != "callers.key") {
+        // The key for callers and the server's own token are made at every start.
+        let is_made = |entry: &str| entry == "callers.key" || entry == crate::own_token::FILE;
+        if entries.iter().any(|entry| !entry.starts_with('.') && !is_made(entry)) {
             used.push(name);
         }
     }

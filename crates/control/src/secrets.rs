@@ -1,9 +1,9 @@
 //! Values of secret variables: one file each, readable by the owner only. The journal knows their names, never their content.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use lockstep_files::{foreign, whole};
@@ -12,6 +12,23 @@ use crate::random::random_hex;
 
 /// Longest secret value: environment variables must fit into what a process can be given.
 pub(crate) const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+/// Mode of every file in it.
+pub(crate) const MODE: u32 = 0o600;
+
+/// Closes a key or token to others who could read it, and says so: whether they have read it, nobody knows.
+///
+/// # Errors
+/// When its mode cannot be changed.
+pub(crate) fn close_to_others(path: &Path, file: &File, exchange: &str) -> io::Result<()> {
+    let mode = file.metadata()?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+        let (path, mode) = (path.display(), format!("{mode:o}"));
+        tracing::warn!(%path, mode, exchange, "others could use a key or token; it is 600 now");
+    }
+    Ok(())
+}
 
 /// The secret store of one data folder.
 #[derive(Debug)]
@@ -44,7 +61,7 @@ impl Secrets {
     /// When it cannot be written.
     pub(crate) fn put(&self, value: &str) -> io::Result<String> {
         let name = random_hex(16)?;
-        whole::put(&self.folder.join(&name), value.as_bytes(), 0o600)?;
+        whole::put(&self.folder.join(&name), value.as_bytes(), MODE)?;
         Ok(name)
     }
 

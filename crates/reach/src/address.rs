@@ -75,6 +75,12 @@ impl ServerAddress {
         Self { scheme, port, ..self.clone() }
     }
 
+    /// Returns the port when this machine is asked without TLS.
+    #[must_use]
+    pub fn loopback_port(&self) -> Option<u16> {
+        (!self.is_tls() && self.keeps_secrets()).then_some(self.port)
+    }
+
     /// Tells whether nobody on the way can read what is sent.
     pub(crate) fn keeps_secrets(&self) -> bool {
         let is_loopback = || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());

@@ -18,6 +18,7 @@ use lockstep_domain::gateway::GATEWAY_KEY_PREFIX;
 use lockstep_domain::{Actor, GatewayName};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 
 use crate::ServerError;
 use crate::answer::{Failure, Refused};
@@ -33,6 +34,9 @@ const ACTOR_HEADER: &str = "lockstep-actor";
 /// Fields that a proxy adds to what it passes on.
 const MARKS_OF_PROXIES: [&str; 6] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+/// Wrong tokens whose answers wait at the same time; further ones are answered at once. Each holds a connection meanwhile, and those of
+/// one address, of a proxy before the server for example, are shared with everybody who has the right one.
+const MAX_SLOWED: usize = 16;
 /// How a server gets a token.
 pub(crate) const MAKE_A_TOKEN: &str =
     "(umask 077; openssl rand -hex 32 > lockstep.token); lockstep server --token-file lockstep.token";
@@ -56,6 +60,8 @@ pub(crate) struct Access {
     token: Option<Arc<[u8; 32]>>,
     hosts: Arc<Hosts>,
     brake: Arc<Mutex<Brake>>,
+    /// Who may be kept waiting.
+    slowed: Arc<Semaphore>,
     refusals: Arc<Refusals>,
 }
 
@@ -100,6 +106,7 @@ impl Access {
             token: token.map(|token| Arc::new(digest(token))),
             hosts: Arc::new(Hosts::new(listen, public_hosts).map_err(ServerError::PublicHost)?),
             brake: Arc::default(),
+            slowed: Arc::new(Semaphore::new(MAX_SLOWED)),
             refusals: Arc::default(),
         })
     }
@@ -163,7 +170,9 @@ impl Access {
             (NotAdmitted::WrongToken(problem), Some(caller)) => {
                 let delay =
                     self.brake.lock().unwrap_or_else(PoisonError::into_inner).wrong(caller, Instant::now());
-                tokio::time::sleep(delay).await;
+                if let Ok(_slowed) = self.slowed.try_acquire() {
+                    tokio::time::sleep(delay).await;
+                }
                 Failure(problem).into_response()
             }
             (NotAdmitted::WrongToken(problem) | NotAdmitted::Refused(problem), _) => {
@@ -192,7 +201,10 @@ fn check_endpoint(caller: &Caller, request: &Request) -> Result<(), Problem> {
 
 fn token_needed(detail: &str) -> Problem {
     Problem::new(ErrorCode::Unauthorized, detail)
-        .with_hint("give the token of the server with --token-file FILE or in LOCKSTEP_TOKEN")
+        .with_hint(
+            "give the token of the server with --token-file FILE or in LOCKSTEP_TOKEN; one that it made itself is in \
+             secrets/api.token of its data folder",
+        )
 }
 
 fn digest(text: &str) -> [u8; 32] {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use lockstep_api::Token;
 use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
-pub use lockstep_control::{Adopt, OpenError};
+pub use lockstep_control::{Adopt, GatewayListening, OpenError};
 use lockstep_domain::BuildVariables;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -42,7 +42,7 @@ pub struct ServerConfig {
     /// Where it listens. Port 0 takes a free one.
     pub listen: SocketAddr,
     /// The token that every request must carry. Needed for any address beyond loopback.
-    pub token: Option<Token>,
+    pub token: ApiToken,
     /// Names by which it is asked, beside loopback and its address: those of a proxy before it, for example.
     pub public_hosts: Vec<String>,
     /// What starts a supervisor; the folder of an instance is added.
@@ -63,6 +63,28 @@ pub struct ServerConfig {
     pub build_variables: BuildVariables,
 }
 
+/// Which token requests must carry.
+#[derive(Debug, Clone)]
+pub enum ApiToken {
+    /// One that was given.
+    Given(Token),
+    /// One that the server makes for itself, in its data folder.
+    Own,
+    /// None: every program of this host may ask for anything.
+    Nobodys,
+}
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The file with the token that it made for itself, where it uses that.
+    pub own_token: Option<PathBuf>,
+    /// The gateways of environments inside it.
+    pub gateways: Vec<GatewayListening>,
+}
+
 impl ServerConfig {
     /// Makes a configuration that listens on loopback, with defaults for everything else.
     #[must_use]
@@ -73,7 +95,7 @@ impl ServerConfig {
             data,
             journal_key: KeyPlace::DataFolder,
             listen,
-            token: None,
+            token: ApiToken::Own,
             public_hosts: Vec::new(),
             supervisor,
             guard,
@@ -148,43 +170,60 @@ impl ServerError {
     }
 }
 
-/// Runs a server until SIGTERM or SIGINT. `ready` is called with the address as soon as it answers.
+/// Runs a server until SIGTERM or SIGINT. `ready` is called when it answers, and its gateways listen or cannot.
 ///
 /// Then requests under way and builds have a few seconds to end; a second signal takes these from them. Instances go on
 /// running when the server ends, however it ends.
 ///
 /// # Errors
 /// When it cannot be started, or stops by itself.
-pub async fn run(config: ServerConfig, ready: impl FnOnce(SocketAddr)) -> Result<(), ServerError> {
-    let access = Access::new(config.listen, config.token.as_ref().map(Token::reveal), &config.public_hosts)?;
+pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), ServerError> {
+    let access =
+        |token: Option<&Token>| Access::new(config.listen, token.map(Token::reveal), &config.public_hosts);
+    // What is wrong with what was given is said before anything is touched.
+    let given = match &config.token {
+        ApiToken::Given(token) => Some(access(Some(token))?),
+        ApiToken::Nobodys => Some(access(None)?),
+        ApiToken::Own => None,
+    };
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| ServerError::Listen { address: config.listen, source })?;
     let address = listener.local_addr().map_err(ServerError::Serve)?;
     let control = Control::open(ControlConfig {
-        folder: config.data,
-        journal_key: config.journal_key,
-        supervisor: config.supervisor,
-        guard: config.guard,
+        folder: config.data.clone(),
+        journal_key: config.journal_key.clone(),
+        supervisor: config.supervisor.clone(),
+        guard: config.guard.clone(),
         adopt: config.adopt,
-        build_variables: config.build_variables,
+        build_variables: config.build_variables.clone(),
         gateway_address: config.gateway_address,
         gateway_admin: config.gateway_admin,
-        gateway_access_log: config.gateway_access_log,
+        gateway_access_log: config.gateway_access_log.clone(),
         first_gateway_port: config.first_gateway_port,
     })
     .await?;
+    let (access, own_token) = match given {
+        Some(access) => (access, None),
+        None => {
+            let (token, file) = control.own_token()?;
+            (access(Some(&token))?, Some(file))
+        }
+    };
     let stop = CancellationToken::new();
     let app = router::router(Arc::clone(&control), access, stop.clone());
     let mut signals = Signals::listen().map_err(ServerError::Serve)?;
     tracing::info!(%address, "the server listens");
-    ready(address);
     let serve = connections::serve(listener, app, Limits::for_files(open_files()), stop.clone());
     let close = async {
         stop.cancelled().await;
         control.close().await;
     };
-    let work = async { tokio::join!(serve, close) };
+    let announce = async {
+        let gateways = control.gateways_listening().await;
+        ready(Ready { address, own_token, gateways });
+    };
+    let work = async { tokio::join!(serve, close, announce) };
     stop::unless_told_twice(work, async || signals.next().await, &stop).await;
     Ok(())
 }

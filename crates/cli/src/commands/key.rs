@@ -72,6 +72,10 @@ fn render(keys: &KeysView, style: &Style) -> String {
     table.row(["callers".into(), keys.callers.file.clone(), rotate.into()]);
     let accept = "lockstep journal accept, while the server is down";
     table.row(["journal".into(), keys.journal.clone(), accept.into()]);
+    if let Some(token) = &keys.token {
+        let remove = "remove the file, and start the server again";
+        table.row(["token".into(), token.clone(), remove.into()]);
+    }
     for gateway in &keys.gateways {
         let name = &gateway.name;
         let add = format!("lockstep gateway add with another name, then lockstep gateway remove {name}");
@@ -117,12 +121,18 @@ mod tests {
             is_being_exchanged: false,
             stale: vec![stale("a"), stale("b")],
         };
-        let keys = KeysView { callers, journal: "/data/journal.key".into(), gateways: Vec::new() };
+        let keys = KeysView {
+            callers,
+            journal: "/data/journal.key".into(),
+            gateways: Vec::new(),
+            token: Some("/data/secrets/api.token".into()),
+        };
         assert_eq!(
             render(&keys, &Style::plain()),
             "KEY      WHERE                      EXCHANGED BY\n\
              callers  /data/secrets/callers.key  lockstep key rotate\n\
              journal  /data/journal.key          lockstep journal accept, while the server is down\n\
+             token    /data/secrets/api.token    remove the file, and start the server again\n\
              not over: 2 instances have a token of a former key, which is valid until they end\n  \
              lockstep restart orders --env production\n  \
              warm ones end with their warm time\n"

@@ -2,18 +2,18 @@
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockstep_api::Token;
 use lockstep_domain::BuildVariable;
-use lockstep_server::{Adopt, OpenError, ServerConfig, ServerError};
+use lockstep_server::{Adopt, ApiToken, GatewayListening, OpenError, Ready, ServerConfig, ServerError};
 
 use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::open_files::{self, Given};
 use crate::output::Output;
+use crate::own_token;
 use crate::parse::seeing::{self, LogTarget};
 use crate::secret;
 
@@ -24,8 +24,8 @@ const LAST_GRACE: Duration = Duration::from_secs(1);
 ///
 /// It keeps the journal, builds versions, starts and watches instances, and runs the gateway of each environment inside
 /// the same process. It needs no other software. When it ends, however it ends, instances go on serving; started again,
-/// it adopts them. On any address beyond loopback it demands a token of its callers; without one, every program on this
-/// host can ask it for anything.
+/// it adopts them. It demands a token of its callers. Without one that is given it makes its own, in its data folder, which
+/// commands of the same user on the same machine find by themselves.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep server
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// Log the queries of requests as well.
     #[arg(long, requires = "gateway_access_log")]
     gateway_access_log_queries: bool,
+    /// Demand no token: every program on this host can ask for anything. Only on loopback.
+    #[arg(long, conflicts_with = "token_file")]
+    no_token: bool,
     /// A name by which the server is asked, beside loopback and the address it listens on.
     #[arg(long, value_name = "HOST", env = "LOCKSTEP_PUBLIC_HOST", value_delimiter = ',')]
     public_host: Vec<String>,
@@ -75,14 +78,24 @@ impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
         start_logging(globals.verbose);
-        let token = secret::token(globals.token_file.as_deref(), out)?;
+        let token = match secret::token(globals.token_file.as_deref(), out)? {
+            Some(_) if self.no_token => {
+                return Err(Failure::usage("a token is given, and --no-token says that none is wanted"));
+            }
+            Some(token) => ApiToken::Given(token),
+            None if self.no_token => ApiToken::Nobodys,
+            None => ApiToken::Own,
+        };
         let config = self.config(token, open_files::raise())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::new(Exit::Internal, "the system gives no threads").caused_by(&error))?;
-        let data = config.data.display().to_string();
-        let ready = |address: SocketAddr| {
-            out.message(&format!("lockstep server listens on http://{address}, data in {data}"));
+        let data = config.data.clone();
+        let ready = |ready: Ready| {
+            if ready.own_token.is_some() {
+                own_token::note(&data, ready.address);
+            }
+            said(&ready, &data).iter().for_each(|line| out.message(line));
         };
         let ended = runtime.block_on(lockstep_server::run(config, ready));
         // What does not end now does not end the journal: its appends are whole or not there.
@@ -90,7 +103,7 @@ impl Args {
         ended.map_err(|error| failure(&error))
     }
 
-    fn config(self, token: Option<Token>, files: Given) -> Result<ServerConfig, Failure> {
+    fn config(self, token: ApiToken, files: Given) -> Result<ServerConfig, Failure> {
         let data = self.data.or_else(default_data).ok_or_else(|| {
             Failure::usage("there is no home folder to keep data in").hint("lockstep server --data DIR")
         })?;
@@ -113,6 +126,32 @@ impl Args {
             first_gateway_port: self.first_gateway_port.unwrap_or(usual.first_gateway_port),
             ..usual
         })
+    }
+}
+
+/// Says that everything listens, or what does not.
+fn said(ready: &Ready, data: &Path) -> Vec<String> {
+    let mut lines =
+        vec![format!("lockstep server listens on http://{}, data in {}", ready.address, data.display())];
+    lines.extend(ready.gateways.iter().map(gateway));
+    lines.push(match &ready.own_token {
+        Some(file) => format!(
+            "  its token is in {}; commands of this user on this machine find it by themselves",
+            file.display()
+        ),
+        None => return lines,
+    });
+    lines
+}
+
+fn gateway(gateway: &GatewayListening) -> String {
+    let GatewayListening { environment, address, problem, .. } = gateway;
+    match problem {
+        None => format!("  the gateway of {environment} listens on http://{address}"),
+        Some(why) => format!(
+            "warning: the gateway of {environment} does not listen on {address}: {why}; it is tried again, or choose another port: \
+             lockstep environment set {environment} --gateway-port PORT"
+        ),
     }
 }
 
@@ -143,7 +182,7 @@ fn failure(error: &ServerError) -> Failure {
             | ServerError::PublicHost(_),
             _,
         ) => Exit::Usage,
-        (ServerError::Listen { .. }, _) => Exit::Conflict,
+        (ServerError::Listen { .. } | ServerError::Open(OpenError::Admin { .. }), _) => Exit::Conflict,
         (ServerError::Open(OpenError::Place(_)), _) => Exit::Refused,
         (ServerError::Open(_) | ServerError::Serve(_), _) => Exit::Internal,
     };

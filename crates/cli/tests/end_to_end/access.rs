@@ -11,6 +11,7 @@ use lockstep_api::endpoints::{Method, endpoints};
 
 use crate::support::place::Place;
 use crate::support::repository::manifest;
+use crate::support::{eventually, processes};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -231,4 +232,101 @@ fn no_build_can_ask_for_the_token() {
     assert!(said.contains("`LOCKSTEP_TOKEN` is Lockstep's own and never given to a build"), "{said}");
     let said = place.fail(&["server", "--build-variable", "LOCKSTEP_TOKEN"], 2);
     assert!(said.contains("never given to a build"), "{said}");
+}
+
+#[test]
+fn a_server_makes_its_own_token_which_commands_of_its_user_find_and_nobody_else_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state").to_str().unwrap().to_owned();
+    let mut place = Place::begin_with_own_token(folder, vec![("XDG_STATE_HOME", state.clone())]);
+    let file = place.path("data/secrets/api.token");
+    let token = fs::read_to_string(&file).unwrap().trim_end().to_owned();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let status = |place: &Place, state: &str| {
+        let output = place
+            .command(&["status"])
+            .env("XDG_STATE_HOME", state)
+            .env_remove("LOCKSTEP_DATA")
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(status(&place, &state), (true, String::new()));
+    let (found, said) = status(&place, &place.path("another"));
+    assert!(!found && said.contains("secrets/api.token of its data folder"), "{said}");
+    assert_eq!(status_of(place.address(), &request("GET", "/environments", place.address(), &[])), 401);
+
+    place.stop_server();
+    let said = place.start_server_saying("its token is in");
+    assert!(said.contains(&file) && !said.contains(&token), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap().trim_end(), token);
+    for process in processes::of_folder(place.path("").trim_end_matches('/')) {
+        for what in ["cmdline", "environ"] {
+            let text = fs::read(format!("/proc/{}/{what}", process.as_raw_nonzero())).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&text).contains(&token), "{what} of {process:?}");
+        }
+    }
+    let list = place.command(&["key", "list"]).env("XDG_STATE_HOME", &state).output().unwrap();
+    assert!(String::from_utf8(list.stdout).unwrap().contains(&file));
+    place.kill_server();
+    assert_eq!(status(&place, &state).1.matches(&token).count(), 0, "nobody listens, so nothing is sent");
+}
+
+#[test]
+fn a_server_is_ready_when_its_gateways_listen_and_says_which_cannot() {
+    let mut place = Place::begin();
+    let gateway = |name: &str| {
+        let view = place.json(&["status", name]);
+        view["gateway"].as_str().unwrap().trim_start_matches("http://").to_owned()
+    };
+    let (development, staging) = (gateway("development"), gateway("staging"));
+    place.stop_server();
+    let taken = std::net::TcpListener::bind(&staging).unwrap();
+    let said = place.start_server_saying("the gateway of staging");
+    assert!(said.contains(&format!("the gateway of development listens on http://{development}")), "{said}");
+    let warning = said.lines().last().unwrap();
+    assert!(
+        warning.starts_with("warning: ") && warning.contains(&staging) && warning.contains("--gateway-port"),
+        "{said}"
+    );
+    drop(TcpStream::connect(&development).unwrap());
+    assert!(place.run(&["status", "staging"]).contains("not listening"));
+    drop(taken);
+    eventually("it listens when the port is free", || {
+        (!place.run(&["status", "staging"]).contains("not listening")).then_some(())
+    });
+    place.stop_server();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = admin.local_addr().unwrap().to_string();
+    let other = place.path("other");
+    let refused = place.fail(
+        &["server", "--listen", "127.0.0.1:0", "--data", &other, "--gateway-admin-address", &address],
+        6,
+    );
+    assert!(refused.contains(&address), "{refused}");
+}
+
+#[test]
+fn who_gives_wrong_tokens_keeps_nobody_behind_the_same_proxy_from_the_server() {
+    // 256 files are 64 connections, of which this host may have 48.
+    let place = Place::begin_limited_with_token("-n 256", TOKEN);
+    let wrong =
+        request("GET", "/environments", place.address(), &[("authorization", "Bearer not-the-token")]);
+    let give = |times: usize| -> Vec<TcpStream> {
+        let one = |_| {
+            let mut stream = TcpStream::connect(place.address()).unwrap();
+            let _ = stream.write_all(wrong.as_bytes());
+            stream
+        };
+        (0..times).map(one).collect()
+    };
+    // Each of the first ones takes longer than the one before; all that follow take the longest time.
+    for mut stream in give(9) {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    let hostile = give(60);
+    for _ in 0..5 {
+        place.run(&["environments"]);
+    }
+    drop(hostile);
 }

@@ -317,7 +317,10 @@ fn a_server_beyond_loopback_demands_a_token() {
     let place = Place::begin();
     let server = |token: Option<&str>| {
         let mut command = place.command(&["server", "--listen", "0.0.0.0:0", "--data", &place.path("other")]);
-        token.map(|token| command.env("LOCKSTEP_TOKEN", token));
+        match token {
+            Some(token) => command.env("LOCKSTEP_TOKEN", token),
+            None => command.arg("--no-token"),
+        };
         let output = command.stdin(Stdio::null()).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };

@@ -105,7 +105,7 @@ fn git(repository: &str, arguments: &[&str]) {
 
 fn start_server(folder: &Path) -> (Child, String) {
     let mut server = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-        .args(["server", "--listen", "127.0.0.1:0", "--first-gateway-port", "0", "--data"])
+        .args(["server", "--listen", "127.0.0.1:0", "--first-gateway-port", "0", "--no-token", "--data"])
         .arg(folder.join("data"))
         .env_remove("LOCKSTEP_TOKEN")
         .stderr(Stdio::piped())

@@ -129,6 +129,7 @@ impl Control {
             },
             journal: self.config.journal_key.path_in(&self.config.folder).display().to_string(),
             gateways: self.gateways(),
+            token: self.own_token_file.get().map(|file| file.display().to_string()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A temporary folder with a server that can be killed and started again where it was.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -16,6 +17,8 @@ pub(crate) const ENVIRONMENT: &str = "development";
 #[derive(Default)]
 struct Launch {
     token: Option<&'static str>,
+    /// Whether it makes a token for itself; else, without one that is given, it demands none.
+    own_token: bool,
     arguments: Vec<String>,
     variables: Env,
     /// What `ulimit` is told before, such as `-n 1024`.
@@ -49,6 +52,11 @@ impl Place {
         Self::start(tempfile::tempdir().unwrap(), launch)
     }
 
+    /// Starts a server that makes a token for itself; with these variables commands find it.
+    pub(crate) fn begin_with_own_token(folder: TempDir, env: Env) -> Self {
+        Self::start(folder, Launch { own_token: true, variables: env, ..Launch::default() })
+    }
+
     /// Starts a server that demands a token and is asked by a name of its own as well.
     pub(crate) fn begin_public(token: &'static str, name: &str) -> Self {
         let arguments = vec!["--public-host".to_owned(), name.to_owned()];
@@ -65,6 +73,12 @@ impl Place {
     pub(crate) fn begin_asking(arguments: &[&str], variables: Env) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let launch = Launch { arguments, variables, ..Launch::default() };
+        Self::start(tempfile::tempdir().unwrap(), launch)
+    }
+
+    /// Starts a server that demands a token, under a limit, as `ulimit` is told it.
+    pub(crate) fn begin_limited_with_token(limit: &'static str, token: &'static str) -> Self {
+        let launch = Launch { limit: Some(limit), token: Some(token), ..Launch::default() };
         Self::start(tempfile::tempdir().unwrap(), launch)
     }
 
@@ -164,6 +178,20 @@ impl Place {
         let failed =
             start_server(self.folder.path(), &self.address, &self.launch).expect_err("it must not start");
         (failed.code, failed.log)
+    }
+
+    /// Starts the server again and returns what it said when it was ready, up to a line with these words.
+    pub(crate) fn start_server_saying(&mut self, words: &str) -> String {
+        let mut server = server_command(self.folder.path(), &self.address, &self.launch).spawn().unwrap();
+        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = String::new();
+        while !said.lines().last().is_some_and(|line| line.contains(words)) {
+            said += &lines.next().unwrap_or_else(|| panic!("the server never said {words:?}:\n{said}"));
+            said += "\n";
+        }
+        std::thread::spawn(move || lines.for_each(|line| eprintln!("server: {line}")));
+        self.server = server;
+        said
     }
 
     /// Runs a command that must succeed, and returns what it wrote to standard output.
@@ -315,13 +343,22 @@ struct NotStarted {
     log: String,
 }
 
-fn start_server(folder: &Path, listen: &str, launch: &Launch) -> Result<(Child, String), NotStarted> {
+fn server_command(folder: &Path, listen: &str, launch: &Launch) -> Command {
     let mut command = program(launch.limit);
     command.args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"]);
     command.arg(folder.join("data")).env_remove("LOCKSTEP_TOKEN");
     command.args(&launch.arguments).envs(launch.variables.iter().map(|(name, value)| (name, value)));
-    launch.token.map(|token| command.env("LOCKSTEP_TOKEN", token));
-    let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
+    match launch.token {
+        Some(token) => command.env("LOCKSTEP_TOKEN", token),
+        None if launch.own_token => &mut command,
+        None => command.arg("--no-token"),
+    };
+    command.stderr(Stdio::piped());
+    command
+}
+
+fn start_server(folder: &Path, listen: &str, launch: &Launch) -> Result<(Child, String), NotStarted> {
+    let mut server = server_command(folder, listen, launch).spawn().unwrap();
     match announced(server.stderr.take().unwrap(), "server") {
         Ok(address) => Ok((server, address)),
         Err(log) => Err(NotStarted { code: server.wait().unwrap().code().unwrap(), log }),
