@@ -420,6 +420,9 @@ pub struct SettingsChange {
     /// How long a version must be healthy there before it counts as having run there.
     #[serde(default)]
     pub stay_ms: Option<u64>,
+    /// How long an instance that gets no more requests has for those that it has begun.
+    #[serde(default)]
+    pub drain_ms: Option<u64>,
     /// The port of its gateway.
     #[serde(default)]
     pub gateway_port: Option<u16>,

@@ -94,6 +94,7 @@ mod tests {
             accepts_from: "created".parse().unwrap(),
             strategy: Strategy::AllAtOnce,
             stay_ms: 0,
+            drain_ms: None,
             warm_ms: 0,
             gateway_port: 1,
             gateway_url: CallAddress::Server,

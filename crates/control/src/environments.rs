@@ -12,7 +12,7 @@ use lockstep_api::types::{
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
-use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS};
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
@@ -453,6 +453,7 @@ const fn standard_settings(
         strategy,
         warm_ms: WARM_MS,
         stay_ms: STAY_MS,
+        drain_ms: None,
         gateway_port,
         gateway_url,
         gateway_rules,
@@ -466,6 +467,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         strategy: change.strategy.clone().unwrap_or_else(|| settings.strategy.clone()),
         warm_ms: change.warm_ms.unwrap_or(settings.warm_ms),
         stay_ms: change.stay_ms.unwrap_or(settings.stay_ms),
+        drain_ms: change.drain_ms.or(settings.drain_ms),
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
         gateway_rules: changed_rules(&settings.gateway_rules, change),
@@ -499,6 +501,9 @@ fn check_settings(
     }
     if settings.stay_ms > MAX_STAY_MS {
         return refuse("a version cannot be asked to stay for more than 30 days".into());
+    }
+    if settings.drain_ms.is_some_and(|drain_ms| drain_ms > MAX_TIMEOUT_MS) {
+        return refuse("an instance cannot be given more than a day to finish".into());
     }
     if settings.gateway_port == 0 {
         return refuse("port 0 is not a port".into());

@@ -37,6 +37,9 @@ pub struct EnvironmentSettings {
     /// How long the instances of a version must be healthy here, without a restart, before it counts as having run here.
     #[serde(default = "usual_stay_ms")]
     pub stay_ms: u64,
+    /// How long an instance that gets no more requests has for those that it has begun; as long as their time limits when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_ms: Option<u64>,
     /// The port of its gateway on this host.
     pub gateway_port: u16,
     /// Where its instances are told to call other services.

@@ -15,6 +15,7 @@ pub mod compile;
 pub mod contract;
 pub mod counting;
 pub mod digest;
+pub mod drain;
 pub mod earlier;
 pub mod edition;
 pub mod environment;

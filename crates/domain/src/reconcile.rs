@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::BaselineEntry;
+use crate::drain::drain_ms;
 use crate::environment::{Environment, Hold};
 use crate::event::Event;
 use crate::fault::{Cause, Fault};
@@ -23,8 +24,6 @@ use crate::time::Timestamp;
 use crate::version::VersionRef;
 use crate::world::World;
 
-/// An instance that nobody sends requests to any more is stopped after this time even if requests are still under way.
-pub const DRAIN_TIMEOUT_MS: u64 = 30_000;
 /// An instance that was told to end is killed after its stop timeout, and gone within this time after that.
 pub const KILLED_WITHIN_MS: u64 = 10_000;
 /// What an operation allows on top of the times of the manifest for instances to become healthy: artifacts are unpacked, and
@@ -115,7 +114,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let over = over.map(|instance| instance.since.plus_ms(KEEP_OVER_MS));
     let pauses = baseline_arms(environment).filter_map(|arm| mend::not_before(observed, &arm));
     let sick = observed.instances.iter().filter_map(|instance| mend::sick_at(look.world, instance));
-    let drains = observed.unrouted_since.values().map(|since| since.plus_ms(DRAIN_TIMEOUT_MS));
+    let drains = observed.instances.iter().filter_map(|instance| drained_at(look, instance));
     let ends = observed.instances.iter().filter_map(|instance| given_up_at(look.world, instance));
     let ends = ends.chain(stay::next_proof(look.world, environment, observed));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
@@ -199,7 +198,7 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
         let limit = wanted.get(arm).copied().or_else(warm).unwrap_or(0);
         Fleet::of(environment, observed, arm, limit).surplus
     });
-    let stops = surplus.filter(|instance| drained(observed, instance, now));
+    let stops = surplus.filter(|instance| drained(look, instance));
     let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });
     let forgotten = forgotten(observed, now).into_iter();
     stops.chain(forgotten.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
@@ -218,12 +217,15 @@ fn forgotten(observed: &Observed, now: Timestamp) -> Vec<&Instance> {
     over
 }
 
-fn drained(observed: &Observed, instance: &Instance, now: Timestamp) -> bool {
-    let in_flight = observed.in_flight.get(&instance.id).copied().unwrap_or(0);
-    observed
-        .unrouted_since
-        .get(&instance.id)
-        .is_some_and(|since| in_flight == 0 || now >= since.plus_ms(DRAIN_TIMEOUT_MS))
+fn drained(look: Look<'_>, instance: &Instance) -> bool {
+    let in_flight = look.observed.in_flight.get(&instance.id).copied().unwrap_or(0);
+    drained_at(look, instance).is_some_and(|at| in_flight == 0 || look.now >= at)
+}
+
+/// When an instance that gets no more requests is told to end even if some are under way.
+fn drained_at(look: Look<'_>, instance: &Instance) -> Option<Timestamp> {
+    let since = look.observed.unrouted_since.get(&instance.id)?;
+    Some(since.plus_ms(drain_ms(look.world, look.environment, &instance.arm)))
 }
 
 fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {

@@ -115,6 +115,10 @@ struct SettingsOptions {
     /// How long a version must be healthy there, without a restart, before it counts as having run there.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
     stay: Option<u64>,
+    /// How long an instance that gets no more requests has for those that it has begun; when left out as long as the longest time
+    /// limit of its routes, and at least a minute.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
+    drain: Option<u64>,
     /// The port of its gateway.
     #[arg(long, value_name = "PORT")]
     gateway_port: Option<u16>,
@@ -168,6 +172,7 @@ impl SettingsOptions {
             strategy,
             warm_ms: self.warm,
             stay_ms: self.stay,
+            drain_ms: self.drain,
             gateway_port: self.gateway_port,
             gateway_url: self.gateway_url.clone(),
             named_services: self.named_services,
@@ -231,6 +236,8 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["strategy".into(), strategy(&settings.strategy)]);
     table.row(["warm".into(), exact(settings.warm_ms)]);
     table.row(["stay".into(), exact(settings.stay_ms)]);
+    let drain = settings.drain_ms.map_or_else(|| "as long as time limits, at least 1m".to_owned(), exact);
+    table.row(["drain".into(), drain]);
     table.row(["gateway".into(), view.gateway.clone()]);
     table.row(["instances call".into(), call_address(view)]);
     let rules = &settings.gateway_rules;

@@ -267,6 +267,7 @@ mod tests {
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 0,
                 stay_ms: 0,
+                drain_ms: None,
                 gateway_port: 1,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),

@@ -16,6 +16,7 @@ mod contracts;
 mod crash;
 mod data;
 mod disk_states;
+mod draining;
 mod folders;
 mod forecasts;
 mod foreign;

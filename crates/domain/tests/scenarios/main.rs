@@ -7,6 +7,7 @@ mod beside;
 mod clock;
 mod compatibility;
 mod configurations;
+mod draining;
 mod going_back;
 mod instances;
 mod looking_first;

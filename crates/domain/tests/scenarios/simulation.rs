@@ -89,6 +89,7 @@ impl Stage {
                 strategy: Strategy::AllAtOnce,
                 warm_ms: 60_000,
                 stay_ms: 0,
+                drain_ms: None,
                 gateway_port: 8500,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),

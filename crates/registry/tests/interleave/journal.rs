@@ -145,6 +145,7 @@ fn first_events(now: Timestamp) -> Vec<Event> {
         strategy: Strategy::AllAtOnce,
         warm_ms: WARM_MS,
         stay_ms: 1_000,
+        drain_ms: None,
         gateway_port: 8500,
         gateway_url: CallAddress::Server,
         gateway_rules: GatewayRules::default(),

@@ -1,8 +1,8 @@
 //! What must hold after every single step, and when everything has come to rest.
 
 use lockstep_domain::baseline::difference;
+use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::operation::{Move, Phase};
-use lockstep_domain::reconcile::DRAIN_TIMEOUT_MS;
 use lockstep_domain::{Arm, Environment, Event, InstanceId, InstanceState, Operation, OperationId};
 
 use crate::model::{Gateway, Model};
@@ -55,7 +55,7 @@ fn drained_before(model: &Model, id: &InstanceId) -> Result<(), String> {
     let waited = model.unnamed.get(id).map(|since| model.now.since_ms(*since));
     match (flights(&model.inner) + flights(&model.outer), waited) {
         (_, None) => Err(format!("`{id}` was told to end while it is in a table")),
-        (1.., Some(waited)) if waited < DRAIN_TIMEOUT_MS => {
+        (1.., Some(waited)) if waited < USUAL_DRAIN_MS => {
             Err(format!("`{id}` was told to end with requests under way"))
         }
         _ => Ok(()),
