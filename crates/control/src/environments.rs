@@ -22,8 +22,8 @@ use lockstep_domain::variables::{Revocation, revocable};
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
-    Actor, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance, ServiceName,
-    StageName, Strategy, Timestamp, World,
+    Actor, Arm, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance,
+    ServiceName, StageName, Strategy, Timestamp, World,
 };
 
 use crate::{Control, internal, lock, not_found, ourselves, services};
@@ -270,6 +270,8 @@ impl Control {
         let services: BTreeSet<_> = environment.entries().keys().cloned().chain(running).collect();
         let arms = |service: &ServiceName| arms(service, table.as_ref(), &totals);
         let now = self.ledger.now();
+        // What is kept warm and was not started again, after a start of the host for example, is cold.
+        let runs = |arm: &Arm| instances.iter().any(|it| it.arm == *arm && it.state.is_healthy());
         services
             .into_iter()
             .map(|service| ServiceStatus {
@@ -280,7 +282,7 @@ impl Control {
                 warm: environment
                     .warm
                     .iter()
-                    .filter(|(arm, until)| arm.service == service && now < **until)
+                    .filter(|(arm, until)| arm.service == service && now < **until && runs(arm))
                     .map(|(arm, until)| WarmArm { arm: arm.clone(), until: *until })
                     .collect(),
                 service,

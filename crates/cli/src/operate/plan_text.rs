@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
-use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
+use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, Timestamp, VersionRef};
 
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
@@ -76,6 +76,10 @@ pub(crate) fn variable_lines(changes: &[VariableChange]) -> String {
         let line = match (from, to) {
             (_, Some(VariableValue::Secret(SecretAge { since, until: Some(until) }))) => {
                 format!("an OLDER secret, set on {} and replaced on {}", since.day(), until.day())
+            }
+            // It is set by this very change, or nobody knows any more when it was.
+            (_, Some(VariableValue::Secret(SecretAge { since: Timestamp(0), until: None }))) => {
+                "another secret".to_owned()
             }
             (_, Some(VariableValue::Secret(SecretAge { since, until: None }))) => {
                 format!("the secret that was set on {}", since.day())
@@ -154,7 +158,7 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::operation::Reason;
-    use lockstep_domain::{ConfigRevision, Timestamp, VersionNumber};
+    use lockstep_domain::{ConfigRevision, VersionNumber};
 
     use super::*;
 
@@ -165,6 +169,15 @@ mod tests {
     fn step(service: &str, readiness: Readiness, reasons: Vec<Reason>) -> Move {
         let service = service.parse().unwrap();
         Move { service, from: Some(at(3, 0)), to: Some(at(4, 2)), readiness, reasons }
+    }
+
+    #[test]
+    fn a_secret_that_is_set_by_the_change_has_no_date() {
+        let secret = |since| Some(VariableValue::Secret(SecretAge { since: Timestamp(since), until: None }));
+        let change =
+            |from, to| VariableChange { service: "orders".parse().unwrap(), key: "API_KEY".into(), from, to };
+        let text = variable_lines(&[change(None, secret(0)), change(secret(1), secret(0))]);
+        assert_eq!(text, "  variable API_KEY of orders: another secret\n".repeat(2));
     }
 
     #[test]
