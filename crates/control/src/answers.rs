@@ -141,12 +141,12 @@ mod tests {
         }
     }
 
-    fn found(contracts: [Vec<Snapshot>; 2], samples: Vec<AnswerSample>) -> Found {
+    fn found(contracts: &[Vec<Snapshot>; 2], samples: Vec<AnswerSample>) -> Found {
         let (send, receive) = sync_channel(MAX_WAITING);
         samples.into_iter().for_each(|sample| send.send(sample).unwrap());
         drop(send);
         let found = Mutex::default();
-        run(&arm(1), &contracts, &receive, &found);
+        run(&arm(1), contracts, &receive, &found);
         found.into_inner().unwrap()
     }
 
@@ -159,7 +159,7 @@ mod tests {
             sample(1, None, r#"{"total":1}"#),
             sample(0, Some(8), r#"{"id":1}"#),
         ];
-        let found = found([contract("total"), contract("id")], samples);
+        let found = found(&[contract("total"), contract("id")], samples);
         let arms = &found.counts[&500];
         assert_eq!((arms[&arm(1)].total.checked, arms[&arm(0)].total.checked), (4, 1));
         assert_eq!(arms[&arm(1)].total.broken, Answers { answers: 3, keys: 2 });
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn what_only_one_of_the_contracts_speaks_of_is_not_compared() {
         let samples = || vec![sample(1, None, "<html>"), sample(0, None, "<html>")];
-        assert_eq!(found([contract("total"), Vec::new()], samples()), Found::default());
-        assert_eq!(found([Vec::new(), Vec::new()], samples()), Found::default());
+        assert_eq!(found(&[contract("total"), Vec::new()], samples()), Found::default());
+        assert_eq!(found(&[Vec::new(), Vec::new()], samples()), Found::default());
     }
 
     #[test]
