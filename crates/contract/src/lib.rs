@@ -10,6 +10,7 @@ mod answer;
 mod assemble;
 mod document;
 mod draft;
+mod field;
 mod gather;
 pub mod graphql;
 pub mod json_schema;

@@ -5,6 +5,7 @@
 //! and webhooks both are reversed.
 
 mod answers;
+mod bases;
 mod body;
 mod callbacks;
 mod cursor;
@@ -16,6 +17,7 @@ pub(crate) mod rules;
 mod security;
 mod selection;
 mod servers;
+mod shape;
 pub(crate) mod specification;
 mod xml;
 
@@ -31,10 +33,10 @@ use crate::schema::rules::{ASPECTS, TOPICS};
 use crate::schema::{Dialect, Medium, Schemas, Side, report};
 use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
 pub(crate) use answers::Answers;
-use body::Shape;
 use cursor::Cursor;
 use pair::Pair;
 use selection::Selection;
+use shape::Shape;
 
 /// The rules of this format.
 pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {

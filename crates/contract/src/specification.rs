@@ -3,49 +3,7 @@
 //! A field that stands in no list is of a later version, or a slip of the pen: where it differs, nobody knows what it means,
 //! and the comparison ends as not checked. `tests/specification/` walks every list with a pair for each field, in both directions.
 
-/// What becomes of a field that differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Treatment {
-    /// It is compared; this rule is among those that tell of it.
-    Compared(&'static str),
-    /// Nobody can break by it, and this is why.
-    Harmless(&'static str),
-    /// It is known and not compared; where it differs, the answer is open.
-    NotChecked,
-}
-
-/// One field of an object of a format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
-    /// The object it belongs to, as the specification calls it.
-    pub object: &'static str,
-    /// Its name.
-    pub name: &'static str,
-    /// The versions of the format that have it.
-    pub versions: &'static str,
-    /// What becomes of it when it differs.
-    pub treatment: Treatment,
-    /// The value that leaving it out means, as JSON; empty when there is none.
-    pub default: &'static str,
-}
-
-/// Makes the list of the fields of one object.
-macro_rules! fields {
-    (@compared $rule:literal) => { $crate::specification::Treatment::Compared($rule) };
-    (@harmless $why:literal) => { $crate::specification::Treatment::Harmless($why) };
-    (@open $nothing:literal) => { $crate::specification::Treatment::NotChecked };
-    ($object:literal: $($versions:literal { $($name:literal $how:ident $text:literal $(= $default:literal)?;)+ })+) => {
-        &[$($($crate::specification::Field {
-            object: $object,
-            name: $name,
-            versions: $versions,
-            treatment: $crate::specification::fields!(@$how $text),
-            default: concat!($($default)?),
-        },)+)+]
-    };
-}
-
-pub(crate) use fields;
+pub use crate::field::{Field, Treatment};
 
 /// All fields of all formats.
 pub fn all() -> impl Iterator<Item = &'static Field> {

@@ -2,7 +2,7 @@
 //!
 //! The grammar is closed: what the parser does not know is an error with its line. Only directives are open to all.
 
-use crate::specification::{Field, Treatment};
+use crate::field::{Field, Treatment};
 
 use Treatment::{Compared, Harmless, NotChecked};
 

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::body::{MediaType, Shape};
+use super::body::MediaType;
 use super::cursor::Cursor;
 use super::operations::{Operation, entries, operations};
 use super::responses::{covering_status, response_media_types};
+use super::shape::Shape;
 use super::{Contract, selection};
 use crate::answer::Answered;
 use crate::schema::{NodeId, Schemas, Side};

@@ -6,6 +6,7 @@ use super::cursor::Cursor;
 use super::operations::Operation;
 use super::pair::Pair;
 use super::parameters::{Parameter, all_parameters};
+use super::shape::{FormField, Shape};
 use super::specification::Object;
 use super::{Comparer, Use, rules};
 use crate::Flow;
@@ -13,31 +14,6 @@ use crate::schema::Medium;
 
 /// The media types that carry a form.
 const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
-
-/// What a body of one media type looks like.
-#[derive(Clone)]
-pub(super) enum Shape<'l> {
-    /// Nothing is said of it.
-    Any,
-    Schema(Cursor<'l>),
-    /// The fields of a form, as Swagger 2 lists them among the parameters.
-    Form(Vec<FormField<'l>>),
-}
-
-impl<'l> Shape<'l> {
-    /// The schema under a key, when there is one.
-    pub(super) fn under(cursor: &Cursor<'l>, key: &str) -> Self {
-        cursor.direct(key).map_or(Self::Any, Self::Schema)
-    }
-}
-
-/// A field of a form.
-#[derive(Clone)]
-pub(super) struct FormField<'l> {
-    pub(super) name: &'l str,
-    pub(super) required: bool,
-    pub(super) cursor: Cursor<'l>,
-}
 
 /// A media type of a body with what is said of it.
 #[derive(Clone)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde_json::Value;
 
+use super::bases::Bases;
 use super::cursor::Cursor;
 use super::pair::Pair;
-use super::servers::Bases;
 use super::specification::Object;
 use super::{Comparer, Inherited, rules};
 

@@ -8,7 +8,7 @@ use super::Comparer;
 use super::cursor::Cursor;
 use super::specification::Object;
 use crate::draft::DraftNotChecked;
-use crate::specification::Treatment;
+use crate::field::Treatment;
 
 /// An object on both sides, or what it is compared as.
 pub(super) struct Pair<'p, 'l> {

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::body::{FormField, Shape};
 use super::cursor::Cursor;
 use super::operations::{Operation, path_names};
 use super::pair::Pair;
+use super::shape::{FormField, Shape};
 use super::specification::Object;
 use super::{Comparer, Use, rules};
 use crate::Flow;

@@ -1,9 +1,10 @@
 //! Responses: status codes and their ranges, headers, media types.
 
-use super::body::{MediaType, Shape, consumed, covering, media_types};
+use super::body::{MediaType, consumed, covering, media_types};
 use super::cursor::Cursor;
 use super::operations::{Operation, entries};
 use super::pair::Pair;
+use super::shape::Shape;
 use super::specification::Object;
 use super::{Comparer, Use, rules};
 use crate::Flow;

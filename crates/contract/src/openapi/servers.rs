@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::bases::Bases;
 use super::cursor::Cursor;
 use super::operations::{Operation, entries};
 use super::pair::Pair;
@@ -15,13 +16,6 @@ use super::{Comparer, rules};
 
 /// How many addresses the variables of one server are written out into.
 const MAX_ADDRESSES: usize = 64;
-
-/// What every path of either side is told to begin with, when the sides differ in it and paths make up for it; else nothing.
-#[derive(Debug, Default)]
-pub(super) struct Bases {
-    pub(super) old: String,
-    pub(super) new: String,
-}
 
 impl<'l> Comparer<'_, 'l> {
     /// Compares the servers of whole contracts, and finds whether the common part of addresses moved.

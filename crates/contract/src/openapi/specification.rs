@@ -3,7 +3,7 @@
 //! A [`Pair`](super::pair::Pair) of objects is made by saying which object it is; whatever differs in it and is not compared is told
 //! then. So no object can be compared without its list.
 
-use crate::specification::{Field, fields};
+use crate::field::{Field, fields};
 
 /// An object of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

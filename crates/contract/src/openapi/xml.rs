@@ -5,9 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::body::{MediaType, Shape};
+use super::body::MediaType;
 use super::cursor::Cursor;
 use super::pair::Pair;
+use super::shape::Shape;
 use super::{Comparer, rules};
 use crate::Flow;
 

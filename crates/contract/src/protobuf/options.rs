@@ -11,7 +11,7 @@ use prost_reflect::prost_types::{
 
 use super::specification::{KNOWN_TO_MATTER, Object};
 use super::unread::Unread;
-use crate::specification::Treatment;
+use crate::field::Treatment;
 
 /// Which options of an element stay.
 #[derive(Clone, Copy, PartialEq, Eq)]

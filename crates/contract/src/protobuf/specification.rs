@@ -2,7 +2,7 @@
 //!
 //! What a descriptor holds beyond the fields that are compared is collected by [`super::unread`] with these lists.
 
-use crate::specification::{Field, Treatment};
+use crate::field::{Field, Treatment};
 
 /// A message of `descriptor.proto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

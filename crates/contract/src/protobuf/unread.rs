@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::specification::{KNOWN_TO_MATTER, Object};
-use crate::specification::Treatment;
+use crate::field::Treatment;
 
 /// What is not read, by element and by field. A field of a message is `message#number`, so that its name does not count.
 pub(super) type Unread = BTreeMap<(String, String), Vec<u8>>;

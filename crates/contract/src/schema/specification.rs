@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::specification::{Field, Treatment, fields};
+use crate::field::{Field, Treatment, fields};
 
 /// The keyword of this name.
 pub(super) fn keyword(name: &str) -> Option<&'static Field> {
