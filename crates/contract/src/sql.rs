@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 use compare::Purpose;
 pub(crate) use migrations::is_part;
 pub use migrations::{Class, Migration, classify};
-use migrations::{File, Run, is_numbered, is_sql, natural, read, run};
+use migrations::{File, Run, align, is_numbered, is_sql, natural, read, run};
 use replay::Rows;
 pub use rules::RULES;
 
@@ -44,6 +44,8 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
         (Ok(old), Ok(new)) => (old, new),
         (old, new) => return Err([old.err(), new.err()].into_iter().flatten().flatten().collect()),
     };
+    let (mut old, mut new) = (old, new);
+    align(&mut old, &mut new);
     let (before, after) = (run(&old, dialect), run(&new, dialect));
     let mut deploy = judge(&before, &after, dialect, Purpose::Deploy);
     deploy.changes.extend(history(&old, &new));
@@ -52,11 +54,11 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
 
 fn judge(before: &Run, after: &Run, dialect: SqlDialect, purpose: Purpose) -> Findings {
     let mut findings = compare::schemas(&before.database, &after.database, dialect, purpose);
-    let known: HashSet<(&Location, &str)> =
-        before.data.iter().map(|moved| (&moved.location, moved.word.as_str())).collect();
+    let key = |moved: &migrations::Moved| (moved.key.clone(), moved.location.line, moved.word.clone());
+    let known: HashSet<_> = before.data.iter().map(key).collect();
     let new = after.data.iter().filter(|moved| {
         // What removes all rows of a table is told by what the table held.
-        moved.rows == Rows::Some && !known.contains(&(&moved.location, moved.word.as_str()))
+        moved.rows == Rows::Some && !known.contains(&key(moved))
     });
     for migrations::Moved { location, word, .. } in new {
         let message = format!("{word} changes rows under the running version");
@@ -78,11 +80,11 @@ pub fn one_way(change: &Change) -> Option<String> {
 /// What only one side could not understand; the same statement on both sides has the same effect.
 fn not_understood(before: &Run, after: &Run) -> Vec<NotChecked> {
     let places = |run: &'_ Run| -> HashSet<(String, String)> {
-        run.unknown.iter().map(|one| (one.location.file.clone(), one.essence.clone())).collect()
+        run.unknown.iter().map(|one| (one.key.to_string(), one.essence.clone())).collect()
     };
     let (old_places, new_places) = (places(before), places(after));
     let shared = |one: &migrations::Unknown, others: &HashSet<(String, String)>| {
-        others.contains(&(one.location.file.clone(), one.essence.clone()))
+        others.contains(&(one.key.to_string(), one.essence.clone()))
     };
     let note = |one: &migrations::Unknown, old: Option<Location>, new: Option<Location>| NotChecked {
         place: one.location.to_string(),
@@ -98,15 +100,15 @@ fn not_understood(before: &Run, after: &Run) -> Vec<NotChecked> {
 
 /// Finds released migrations that changed, went, or came late. Files without a number are not history.
 fn history(old: &[File], new: &[File]) -> Vec<Change> {
-    let numbered = |file: &&File| is_numbered(&file.name);
+    let numbered = |file: &&File| is_numbered(&file.key);
     let by_name = |files: &'_ [File]| -> HashMap<String, usize> {
-        files.iter().enumerate().map(|(index, file)| (file.name.to_string(), index)).collect()
+        files.iter().enumerate().map(|(index, file)| (file.key.to_string(), index)).collect()
     };
     let (old_names, new_names) = (by_name(old), by_name(new));
     let mut changes = Vec::new();
     for before in old.iter().filter(numbered) {
         let at = |line| Some(Location { file: before.name.to_string(), line });
-        match new_names.get(&*before.name).map(|index| &new[*index]) {
+        match new_names.get(&*before.key).map(|index| &new[*index]) {
             Some(after) => {
                 if let Some(line) = first_difference(&before.text, &after.text) {
                     let message = format!("released migration `{}` has another text", before.name);
@@ -120,9 +122,9 @@ fn history(old: &[File], new: &[File]) -> Vec<Change> {
             }
         }
     }
-    let Some(last) = old.iter().rfind(|file| is_numbered(&file.name)) else { return changes };
-    let added = new.iter().filter(numbered).filter(|after| !old_names.contains_key(&*after.name));
-    for late in added.filter(|after| natural(&after.name, &last.name).is_lt()) {
+    let Some(last) = old.iter().rfind(|file| is_numbered(&file.key)) else { return changes };
+    let added = new.iter().filter(numbered).filter(|after| !old_names.contains_key(&*after.key));
+    for late in added.filter(|after| natural(&after.key, &last.key).is_lt()) {
         let message =
             format!("new migration `{}` stands before `{}`, which is released", late.name, last.name);
         let location = Location { file: late.name.to_string(), line: 1 };

@@ -3,7 +3,7 @@
 //! Files run in the order of their names, with numbers compared as numbers. The way back (`*.down.sql`, `down.sql`,
 //! `U2__undo.sql`) never runs here.
 
-use std::{cmp::Ordering, rc::Rc};
+use std::{cmp::Ordering, collections::HashSet, rc::Rc};
 
 use super::{
     compare::{self, Purpose},
@@ -62,7 +62,10 @@ pub struct Migration {
 /// A file of a folder, parted into statements.
 #[derive(Debug)]
 pub(super) struct File {
+    /// Its path, as it is told.
     pub(super) name: Rc<str>,
+    /// What it is called on both sides of a comparison: its path below the folder of migrations.
+    pub(super) key: Rc<str>,
     pub(super) text: String,
     pub(super) statements: Vec<Statement>,
     /// Why the file cannot be parted, and where.
@@ -101,6 +104,7 @@ fn unread(path: &str, text: &str) -> File {
     let reason = format!("it is a migration in .{ending}, which may do anything: only .sql is read");
     File {
         name: path.into(),
+        key: path.into(),
         text: text.to_owned(),
         statements: Vec::new(),
         broken: Some((1, reason)),
@@ -123,11 +127,37 @@ fn part(source: &Source, path: &str, text: &str, dialect: SqlDialect) -> File {
     let has_file = beside.iter().any(|back| back != path && source.get(back).is_some());
     File {
         name: path.into(),
+        key: path.into(),
         text: text.to_owned(),
         statements,
         broken,
         has_way_back: has_file || split::has_way_back(text),
     }
+}
+
+/// Gives both sides the same keys when one is told from another folder than the other: nothing is called the same then.
+pub(super) fn align(old: &mut [File], new: &mut [File]) {
+    let names: HashSet<Rc<str>> = old.iter().map(|file| file.name.clone()).collect();
+    if new.iter().any(|file| names.contains(&file.name)) {
+        return;
+    }
+    for side in [old, new] {
+        let folder = common_folder(side).to_owned();
+        for file in side {
+            file.key = file.name.strip_prefix(folder.as_str()).unwrap_or(&file.name).into();
+        }
+    }
+}
+
+/// The folder that all files are in; a folder with a number is a migration itself.
+fn common_folder(files: &[File]) -> &str {
+    let Some(first) = files.first() else { return "" };
+    let ends = first.name.match_indices('/').map(|(at, _)| at + 1);
+    let common = |end: &usize| {
+        let folder = &first.name[..*end];
+        !is_numbered(folder) && files.iter().all(|file| file.name.starts_with(folder))
+    };
+    ends.take_while(common).last().map_or("", |end| &first.name[..end])
 }
 
 /// Says whether a path is SQL.
@@ -212,6 +242,7 @@ pub(super) struct Run {
 #[derive(Debug, Clone)]
 pub(super) struct Moved {
     pub(super) location: Location,
+    pub(super) key: Rc<str>,
     pub(super) word: String,
     pub(super) rows: Rows,
 }
@@ -226,6 +257,7 @@ impl Moved {
 #[derive(Debug, Clone)]
 pub(super) struct Unknown {
     pub(super) location: Location,
+    pub(super) key: Rc<str>,
     /// What stands there: the same on both sides has the same effect on both.
     pub(super) essence: String,
     pub(super) reason: String,
@@ -250,27 +282,43 @@ pub(super) fn run(files: &[File], dialect: SqlDialect) -> Run {
 fn run_file(replay: &mut Replay, file: &File, log: &mut Log, dialect: SqlDialect) {
     let location = |line| Location { file: file.name.to_string(), line };
     if let Some((line, reason)) = &file.broken {
-        let unknown =
-            Unknown { location: location(*line), essence: file.text.clone(), reason: reason.clone() };
+        let unknown = Unknown {
+            location: location(*line),
+            key: file.key.clone(),
+            essence: file.text.clone(),
+            reason: reason.clone(),
+        };
         log.unknown.push(unknown);
     }
     let mut transaction = Transaction::new(file, dialect);
     for statement in &file.statements {
         let location = location(statement.line);
-        let unknown = |reason| Unknown { location: location.clone(), essence: statement.essence(), reason };
+        let unknown = |reason| Unknown {
+            location: location.clone(),
+            key: file.key.clone(),
+            essence: statement.essence(),
+            reason,
+        };
         if let Err(reason) = transaction.follow(statement, replay, log) {
             log.unknown.push(unknown(reason));
         }
-        match replay.run(&file.name, statement) {
+        match replay.run((&file.name, &file.key), statement) {
             Effect::Schema => {}
-            Effect::Data(rows) => log.data.push(Moved { location, word: statement.word(0), rows }),
+            Effect::Data(rows) => {
+                log.data.push(Moved { location, key: file.key.clone(), word: statement.word(0), rows });
+            }
             Effect::Unknown(reason) => log.unknown.push(unknown(reason)),
         }
         transaction.ran(statement, replay, log);
     }
     if let Some(line) = transaction.left_open() {
         let reason = "nothing in this file commits the transaction that begins here".to_owned();
-        log.unknown.push(Unknown { location: location(line), essence: "BEGIN".to_owned(), reason });
+        log.unknown.push(Unknown {
+            location: location(line),
+            key: file.key.clone(),
+            essence: "BEGIN".to_owned(),
+            reason,
+        });
     }
 }
 

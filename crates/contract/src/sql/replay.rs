@@ -60,6 +60,8 @@ pub(super) struct Replay {
     pub(super) database: Database,
     /// How often a column of a name was made in a file.
     births: HashMap<String, usize>,
+    /// What the file that runs is called on both sides of a comparison.
+    key: Rc<str>,
 }
 
 /// A reason why a statement has no effect here.
@@ -68,11 +70,12 @@ type Outcome = Result<(), Refusal>;
 
 impl Replay {
     pub(super) fn new(dialect: SqlDialect) -> Self {
-        Self { dialect, database: Database::default(), births: HashMap::new() }
+        Self { dialect, database: Database::default(), births: HashMap::new(), key: "".into() }
     }
 
     /// Runs one statement.
-    pub(super) fn run(&mut self, file: &Rc<str>, statement: &Statement) -> Effect {
+    pub(super) fn run(&mut self, (file, key): (&Rc<str>, &Rc<str>), statement: &Statement) -> Effect {
+        self.key = key.clone();
         let position = Position { file: file.clone(), line: statement.line };
         match statement.word(0).as_str() {
             "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "TRUNCATE" | "COPY" | "LOAD" | "WITH" => {

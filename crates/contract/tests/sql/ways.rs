@@ -261,6 +261,28 @@ fn a_reference_of_sqlite_means_what_has_its_name_after_a_rebuild() {
     assert_eq!(report.verdict, Breaking);
 }
 
+#[test]
+fn a_folder_told_from_elsewhere_is_the_same_folder() {
+    let tree = |folder: &str, files: &[(&str, &str)]| {
+        let files = files.iter().map(|(name, text)| (format!("{folder}{name}"), text.as_bytes().to_vec()));
+        Source::tree(files)
+    };
+    let first = ("1_a.sql", FOO);
+    let second =
+        ("2_b.sql", "UPDATE foo SET a = 1; FROBNICATE; ALTER TABLE foo DROP name, ADD name varchar(20);");
+    let (old, same) = (tree("migrations/", &[first, second]), tree("", &[first, second]));
+    let compared =
+        |old: &Source, new: &Source| diff_as(Kind::Sql, old, new, &Options::default()).expect("valid");
+    assert_eq!((compared(&old, &same).verdict, compared(&old, &same).changes.len()), (Compatible, 0));
+    let third = ("3_c.sql", "ALTER TABLE foo DROP b, ADD b int;");
+    let rules = |report: &Report| report.changes.iter().map(|change| change.rule.id).collect::<Vec<_>>();
+    assert_eq!(rules(&compared(&old, &tree("", &[first, second, third]))), ["sql-values-lost"]);
+    // A folder with a number is a migration, and no folder of migrations.
+    let old = tree("", &[("1_a/migration.sql", FOO)]);
+    let new = tree("db/", &[("1_a/migration.sql", FOO), ("2_b/migration.sql", "DROP TABLE foo;")]);
+    assert_eq!(rules(&compared(&old, &new)), ["sql-table-dropped"]);
+}
+
 fn folders(more: &[(&str, &str)]) -> Report {
     let folder = |files: &[(&str, &str)]| {
         let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));

@@ -44,7 +44,7 @@ impl Replay {
         };
         table.position = position.clone();
         for (column, made) in &mut table.columns {
-            made.holds = Lineage::born(self.origin(position, &name, column));
+            made.holds = Lineage::born(self.origin(&name, column));
         }
         for column in &create.columns {
             self.add_column((&name, &mut table), position, column)?;
@@ -77,13 +77,13 @@ impl Replay {
     ) -> Outcome {
         let name = fold(self.dialect, &definition.name);
         let options = definition.options.iter().map(|option| (option.name.as_ref(), &option.option));
-        let origin = self.origin(position, table_name, &name);
+        let origin = self.origin(table_name, &name);
         self.define_column(table, position, (&name, &definition.data_type, Lineage::born(origin)), options)
     }
 
     /// Names the values of a column that is made: the same statement gives the same name on both sides.
-    pub(super) fn origin(&mut self, position: &Position, table: &str, column: &str) -> Origin {
-        let place = format!("{} {table}.{column}", position.file);
+    pub(super) fn origin(&mut self, table: &str, column: &str) -> Origin {
+        let place = format!("{} {table}.{column}", self.key);
         let count = self.births.entry(place.clone()).or_default();
         *count += 1;
         format!("{place} {count}").into()

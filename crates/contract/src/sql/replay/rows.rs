@@ -88,7 +88,7 @@ impl Replay {
         let Some(mut table) = self.database.tables.remove(name) else { return };
         for (column, emptied) in &mut table.columns {
             self.lose(emptied, position, How::Removed);
-            emptied.holds = Lineage::born(self.origin(position, name, column));
+            emptied.holds = Lineage::born(self.origin(name, column));
         }
         self.database.tables.insert(name.to_owned(), table);
     }
