@@ -169,7 +169,7 @@ fn a_few_answers_of_both_arms_are_handed_out_once_while_a_trial_asks_for_them() 
             let answer = running.client().get("/pay/7", &key.to_string()).unwrap();
             assert_eq!(answer.text(), "{\"a\":12}");
             running.client().get("/other", &key.to_string()).unwrap();
-        })
+        });
     };
     running.gateway.apply(watched(2, "operation 1", &arms)).unwrap();
     ask(5);
