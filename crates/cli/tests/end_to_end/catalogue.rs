@@ -167,7 +167,7 @@ fn rolled_out(place: &Place, fault: &str, old: &str, version: &str) -> Outcome {
 fn outcome(place: &Place, environment: &str, operation: &str) -> Option<Outcome> {
     let all = place.json(&["operations"]);
     let all = all.as_array()?;
-    let phase: &Value = &all.iter().find(|one| one["id"].to_string() == operation)?["phase"];
+    let phase: &Value = &all.iter().find(|one| one["id"].as_u64() == operation.parse().ok())?["phase"];
     match (phase["phase"].as_str()?, phase["step"].as_u64()) {
         ("reverted", _) => Some(Outcome::Stopped(phase["cause"].as_str()?.to_owned())),
         ("done", _) | ("shifted", Some(1)) => Some(Outcome::Passed),
