@@ -192,7 +192,7 @@ pub enum Event {
         /// Despite of what; anything else stops it again.
         despite: BTreeSet<Obstacle>,
         /// What was known then, for people.
-        seen: String,
+        known: String,
         /// Why.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,

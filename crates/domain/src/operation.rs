@@ -60,7 +60,7 @@ pub struct Acceptance {
     /// Despite of what; anything else stops it again.
     pub despite: BTreeSet<Obstacle>,
     /// What was known then, for people.
-    pub seen: String,
+    pub known: String,
     /// Why, in the actor's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,

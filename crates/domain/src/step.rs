@@ -119,7 +119,7 @@ impl Standing {
         let accepted = operation.acceptance(self.place, &self.obstacles())?;
         let reason = if accepted.reason.is_empty() { "" } else { ": " };
         let by = format!("accepted by {}{reason}{}", accepted.by, accepted.reason);
-        Some(self.unproven.iter().map(|one| format!("{}, {by}", one.seen)).collect())
+        Some(self.unproven.iter().map(|one| format!("{}, {by}", one.known)).collect())
     }
 
     /// Returns the event that lets it go on because the time is over that it may wait for requests.
@@ -132,13 +132,13 @@ impl Standing {
     }
 
     fn accepted(&self, operation: &Operation, despite: BTreeSet<Obstacle>, reason: String) -> Event {
-        let seen: Vec<_> = self.unproven.iter().map(|one| one.seen.as_str()).collect();
+        let known: Vec<_> = self.unproven.iter().map(|one| one.known.as_str()).collect();
         Event::StepAccepted {
             operation: operation.id,
             environment: operation.environment.clone(),
             step: self.place,
             despite,
-            seen: seen.join("; "),
+            known: known.join("; "),
             reason,
         }
     }

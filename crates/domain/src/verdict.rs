@@ -43,7 +43,7 @@ pub struct Unproven {
     /// The same by kind.
     pub obstacles: BTreeSet<Obstacle>,
     /// What is said of it if it passes all the same.
-    pub seen: String,
+    pub known: String,
 }
 
 impl Unproven {
@@ -54,7 +54,7 @@ impl Unproven {
         Self {
             missing: format!("{arm}: nothing was counted yet"),
             obstacles: BTreeSet::from([Obstacle::NoCounters]),
-            seen: format!("{arm}: passed, not proven: {missed}"),
+            known: format!("{arm}: passed, not proven: {missed}"),
         }
     }
 }
@@ -85,7 +85,7 @@ pub fn judge(trial: &Trial, new: &Arm, old: &Arm, left_ms: u64) -> Verdict {
         lockstep_judge::Verdict::None(waiting) => Verdict::None(Unproven {
             missing: format!("{new}: {said}"),
             obstacles: waiting.iter().map(Waiting::obstacle).collect(),
-            seen: format!("{new}: passed, not proven: {}", missed(&trial.plan, &trial.evidence)),
+            known: format!("{new}: passed, not proven: {}", missed(&trial.plan, &trial.evidence)),
         }),
     }
 }
@@ -138,7 +138,7 @@ mod tests {
         let Verdict::None(unproven) = judged(BOUND, (15, 0), (150, 0)) else { panic!() };
         assert!(unproven.missing.contains("5 more requests"), "{unproven:?}");
         assert_eq!(unproven.obstacles, [Obstacle::FewRequests].into());
-        assert!(unproven.seen.contains("passed, not proven: could have missed"), "{unproven:?}");
+        assert!(unproven.known.contains("passed, not proven: could have missed"), "{unproven:?}");
     }
 
     #[test]

@@ -244,10 +244,10 @@ impl World {
                 environment.wait(*operation, missing, at);
                 Ok(())
             }
-            Event::StepAccepted { operation, step, despite, seen, reason, .. } => {
+            Event::StepAccepted { operation, step, despite, known, reason, .. } => {
                 let (by, despite) = (recorded.actor.clone(), despite.clone());
-                let (step, seen, reason) = (*step, seen.clone(), reason.clone());
-                environment.accept(*operation, Acceptance { step, by, at, despite, seen, reason })
+                let (step, known, reason) = (*step, known.clone(), reason.clone());
+                environment.accept(*operation, Acceptance { step, by, at, despite, known, reason })
             }
             Event::OperationReverting { operation, cause, blamed, .. } => {
                 let (cause, blamed) = (cause.clone(), blamed.clone());

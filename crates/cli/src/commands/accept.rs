@@ -43,7 +43,7 @@ impl Args {
 }
 
 fn render(operation: &Operation, step: StepPlace, style: &Style) -> String {
-    let seen = operation.accepted.iter().rev().find(|it| it.step == step).map(|it| it.seen.as_str());
+    let seen = operation.accepted.iter().rev().find(|it| it.step == step).map(|it| it.known.as_str());
     let seen = printable(seen.unwrap_or_default()).into_owned();
     let id = operation.id;
     format!(

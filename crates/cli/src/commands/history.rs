@@ -70,7 +70,7 @@ fn reason(baseline: &BaselineView) -> String {
         let why = if accepted.reason.is_empty() { "" } else { ": " };
         format!(
             "step {} accepted by {}{why}{} ({})",
-            accepted.step, accepted.by, accepted.reason, accepted.seen
+            accepted.step, accepted.by, accepted.reason, accepted.known
         )
     });
     baseline.reason.iter().cloned().chain(accepted).collect::<Vec<_>>().join("; ")

@@ -52,9 +52,9 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             Some(format!("  {}: {}{why}", wave_of(*wave), shift(plan, *wave, *step)))
         }
         Event::StepWaits { missing, .. } => Some(format!("  {missing}")),
-        Event::StepAccepted { step, seen, reason, .. } => {
+        Event::StepAccepted { step, known, reason, .. } => {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-            Some(format!("  step {step} goes on without evidence{why}: {seen}"))
+            Some(format!("  step {step} goes on without evidence{why}: {known}"))
         }
         Event::OperationReverting { cause, .. } => Some(format!("  taking it back: {cause}")),
         Event::HoldPlaced { version, hold, .. } => Some(format!("  {version} is held: {}", hold.reason)),

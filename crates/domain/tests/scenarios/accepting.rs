@@ -105,7 +105,7 @@ fn said_twice_is_said_once_and_for_another_step_it_is_refused() {
         environment: environment("staging"),
         step: "1.1".parse().unwrap(),
         despite: few(),
-        seen: String::new(),
+        known: String::new(),
         reason: String::new(),
     };
     let recorded = lockstep_domain::Recorded {
@@ -182,7 +182,7 @@ fn an_environment_goes_on_by_itself_after_a_time_that_the_clock_cannot_shorten()
     assert_eq!(step_of(&stage, id), 1);
     let accepted = &operation(&stage, id).accepted[0];
     assert!(accepted.reason.contains("without enough requests"), "{accepted:?}");
-    assert!(accepted.seen.contains("could have missed"), "{accepted:?}");
+    assert!(accepted.known.contains("could have missed"), "{accepted:?}");
     assert!(accepted.at > Timestamp(0));
 }
 
