@@ -203,8 +203,12 @@ fn a_backup_beside_a_storm_of_decisions_is_consistent() {
                 journal.append(seq, &[new(seq, &event)]).unwrap();
             }
         });
+        let _ends_the_storm = OnDrop(|| stop.store(true, Ordering::Relaxed));
         let (mut last, mut grown) = (0, 0);
-        while grown < 5 {
+        for round in 0.. {
+            if grown == 5 {
+                break;
+            }
             let taking = Taking {
                 folder: &folder,
                 file: &file,
@@ -213,14 +217,22 @@ fn a_backup_beside_a_storm_of_decisions_is_consistent() {
                 program: "test",
             };
             let summary = backup::create(&taking, &mut blobs_of, &mut |_| {}).unwrap();
-            let target = file.with_extension(grown.to_string());
+            let target = file.with_extension(round.to_string());
             assert_eq!(restore(&file, &target).unwrap(), summary);
             assert_complete(&target, &summary);
             grown += i32::from(summary.seq > last);
             last = summary.seq;
         }
-        stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// Does something at the end, also where an assertion fails before.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
 }
 
 #[test]
