@@ -16,12 +16,12 @@ use std::sync::Mutex;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lockstep_domain::routes::{CALLER_PATH_PREFIX, caller_token};
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
-use lockstep_files::{foreign, whole};
+use lockstep_files::whole;
 use sha2::{Digest as _, Sha256};
 
 use crate::lock;
 use crate::random::random_hex;
-use crate::secrets::{MODE, close_to_others};
+use crate::secrets::{MODE, read_own};
 
 /// What the key is used for; another use would begin with another text.
 const PURPOSE: &[u8] = b"lockstep caller token\0";
@@ -71,17 +71,13 @@ impl Callers {
     /// # Errors
     /// When the file cannot be read or written, or is not a key.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let keys = match foreign::open_no_link(path) {
-            Ok(file) => {
-                close_to_others(path, &file, "lockstep key rotate exchanges it")?;
-                Keys::parse(&foreign::read_text(file, MAX_FILE_BYTES)?)?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let keys = match read_own(path, MAX_FILE_BYTES, "lockstep key rotate exchanges it")? {
+            Some(text) => Keys::parse(&text)?,
+            None => {
                 let keys = Keys { used: Key::make()?, next: None };
                 keys.put(path)?;
                 keys
             }
-            Err(error) => return Err(error),
         };
         Ok(Self { path: path.to_owned(), keys: Mutex::new(keys), given: Mutex::default() })
     }

@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_api::Token;
-use lockstep_files::{foreign, whole};
+use lockstep_files::whole;
 
 use crate::random::random_hex;
-use crate::secrets::{MODE, close_to_others};
+use crate::secrets::{MODE, read_own};
 use crate::{Control, OpenError};
 
 /// The file below the data folder; among the secrets, so that it is in backups.
@@ -34,13 +34,8 @@ impl Control {
 }
 
 fn read_or_make(path: &Path) -> io::Result<Token> {
-    let file = match foreign::open_no_link(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return make(path),
-        Err(error) => return Err(error),
-    };
-    close_to_others(path, &file, "remove it and start again: another one is made")?;
-    let text = foreign::read_text(file, MAX_BYTES)?;
+    let exchange = "remove it and start again: another one is made";
+    let Some(text) = read_own(path, MAX_BYTES, exchange)? else { return make(path) };
     let token = text.trim_end();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         let why = "it is not a token; remove it and start again: another one is made";

@@ -16,11 +16,23 @@ pub(crate) const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// Mode of every file in it.
 pub(crate) const MODE: u32 = 0o600;
 
-/// Closes a key or token to others who could read it, and says so: whether they have read it, nobody knows.
+/// Reads a key or token that the server made; `None` where there is none. `exchange` says what to do when others could read it.
 ///
 /// # Errors
-/// When its mode cannot be changed.
-pub(crate) fn close_to_others(path: &Path, file: &File, exchange: &str) -> io::Result<()> {
+/// When it is no file, cannot be read, is longer than `limit` bytes, or cannot be closed to others.
+pub(crate) fn read_own(path: &Path, limit: u64, exchange: &str) -> io::Result<Option<String>> {
+    match foreign::open_no_link(path) {
+        Ok(file) => {
+            close_to_others(path, &file, exchange)?;
+            foreign::read_text(file, limit).map(Some)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Closes a file to others who could read it, and says so: whether they have read it, nobody knows.
+fn close_to_others(path: &Path, file: &File, exchange: &str) -> io::Result<()> {
     let mode = file.metadata()?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(MODE))?;
