@@ -58,15 +58,22 @@ impl Control {
         let folders = self.driver.data_folders();
         let mut owners: BTreeSet<_> =
             folders.owners().map_err(|error| unreadable(&error))?.into_iter().collect();
-        for environment in world.environments.values() {
+        let is_asked_for = |name: &EnvironmentName| only.is_none_or(|only| name == only);
+        for environment in world.environments.values().filter(|it| is_asked_for(&it.name)) {
             let services = environment.entries().keys();
             owners.extend(services.map(|service| (environment.name.clone(), service.clone())));
         }
         let mut views = Vec::new();
-        for (environment, service) in owners.iter().filter(|owner| only.is_none_or(|only| owner.0 == *only)) {
-            let declared = self.declared(&world, environment, service, now);
-            let on_disk = on_disk(&world, &folders, environment, service)?;
-            views.extend(views_of(&world, &folders, (environment, service), declared, &on_disk));
+        for (environment, service) in owners.iter().filter(|owner| is_asked_for(&owner.0)) {
+            let newest = ever_declared(&world, service);
+            // Most services keep nothing, and status is asked for often.
+            let declared = if newest.is_empty() {
+                Declared::new()
+            } else {
+                self.declared(&world, environment, service, now)
+            };
+            let on_disk = on_disk(&newest, &folders, environment, service)?;
+            views.extend(views_of(&newest, &folders, (environment, service), declared, &on_disk));
         }
         Ok(views)
     }
@@ -158,14 +165,14 @@ fn declared(
 
 /// What lies on disk: by the names that any version has ever declared, and whatever else is at the top.
 fn on_disk(
-    world: &World,
+    newest: &BTreeMap<DataFolder, VersionNumber>,
     folders: &DataFolders,
     environment: &EnvironmentName,
     service: &ServiceName,
 ) -> Result<BTreeSet<DataFolder>, Problem> {
     let path = folders.of(environment, service);
     let mut there: BTreeSet<DataFolder> =
-        ever_declared(world, service).into_keys().filter(|it| path.join(it.as_str()).exists()).collect();
+        newest.keys().filter(|it| path.join(it.as_str()).exists()).cloned().collect();
     let tops = folders.tops(environment, service).map_err(|error| unreadable(&error))?;
     let known: Vec<_> = there.iter().cloned().collect();
     there.extend(tops.into_iter().filter(|top| !known.iter().any(|known| known.overlaps(top))));
@@ -186,13 +193,12 @@ fn ever_declared(world: &World, service: &ServiceName) -> BTreeMap<DataFolder, V
 }
 
 fn views_of(
-    world: &World,
+    newest: &BTreeMap<DataFolder, VersionNumber>,
     folders: &DataFolders,
     (environment, service): (&EnvironmentName, &ServiceName),
     mut declared: Declared,
     on_disk: &BTreeSet<DataFolder>,
 ) -> Vec<DataFolderView> {
-    let newest = ever_declared(world, service);
     let all: BTreeSet<_> = declared.keys().chain(on_disk).cloned().collect();
     let view = |folder: DataFolder| {
         let path = folders.of(environment, service).join(folder.as_str());

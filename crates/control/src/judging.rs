@@ -3,6 +3,7 @@
 //! In memory only: gateways keep the counters of a trial, so a server that was started anew hears them again. What its own
 //! gateway had counted is gone, so the evidence of such a server counts for less: see `Evidence::begun_anew`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -147,7 +148,9 @@ impl Judging {
         let Some(trials) = trials.get(environment) else { return };
         for sample in samples {
             let kept = trials.get(&sample.service).filter(|kept| kept.watch.trial == sample.trial);
-            kept.and_then(|kept| kept.answers.as_ref()).into_iter().for_each(|it| it.compare(sample.clone()));
+            if let Some(answers) = kept.and_then(|kept| kept.answers.as_ref()) {
+                answers.compare(sample);
+            }
         }
     }
 
@@ -161,8 +164,8 @@ impl Judging {
     ) {
         let mut trials = lock(&self.trials);
         for (service, kept) in trials.get_mut(environment).into_iter().flatten() {
-            let mut totals = observed.watched.get(service).cloned().unwrap_or_default();
-            kept.add_answers(&mut totals);
+            let nothing = ByWeight::new();
+            let totals = kept.with_answers(observed.watched.get(service).unwrap_or(&nothing));
             kept.take(&totals, silent, now);
         }
         drop(trials);
@@ -225,9 +228,12 @@ impl Kept {
         self
     }
 
-    /// Adds what was found by comparing answers with contracts.
-    fn add_answers(&mut self, totals: &mut ByWeight) {
-        let Some(Found { counts, wrong }) = self.answers.as_ref().map(AnswerChecker::found) else { return };
+    /// Adds what was found by comparing answers with contracts to what gateways counted; copies nothing where none are compared.
+    fn with_answers<'a>(&mut self, watched: &'a ByWeight) -> Cow<'a, ByWeight> {
+        let Some(Found { counts, wrong }) = self.answers.as_ref().map(AnswerChecker::found) else {
+            return Cow::Borrowed(watched);
+        };
+        let mut totals = watched.clone();
         for (weight, arms) in counts {
             let sums = totals.entry(weight).or_default();
             arms.into_iter().for_each(|(arm, counts)| sums.entry(arm).or_default().add(&counts));
@@ -236,6 +242,7 @@ impl Kept {
             let evidence = &mut Arc::make_mut(&mut self.trial).evidence;
             wrong.iter().for_each(|(class, what)| evidence.note_wrong(class, what));
         }
+        Cow::Owned(totals)
     }
 
     fn take(&mut self, totals: &ByWeight, silent: bool, now: Timestamp) {
