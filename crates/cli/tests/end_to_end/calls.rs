@@ -15,14 +15,19 @@ const ASKING: &str = "
 
 /// A store and a front that asks it for every answer, both deployed.
 fn store_and_front(place: &Place) {
+    let versions = released_store_and_front(place);
+    place.run(&["deploy", &versions[0], &versions[1], "--env", ENVIRONMENT]);
+}
+
+/// The same, released and not deployed; returns what to deploy.
+fn released_store_and_front(place: &Place) -> [String; 2] {
     let store = place.repository("store");
     store.write("lockstep.toml", &manifest("store", "", ""));
     store.write("service.py", &service("the store"));
     let front = place.repository("front");
     front.write("lockstep.toml", &manifest("front", "", "[requires]\nstore = \"*\""));
     front.write("service.py", &misbehaving("TEXT", "pass", ASKING).replace("b'TEXT'", "answer"));
-    let versions = [place.first_release(&store, "store"), place.first_release(&front, "front")];
-    place.run(&["deploy", &versions[0], &versions[1], "--env", ENVIRONMENT]);
+    [place.first_release(&store, "store"), place.first_release(&front, "front")]
 }
 
 #[test]
@@ -67,13 +72,7 @@ fn the_key_of_callers_is_exchanged_under_calls_and_may_be_lost_without_one_that_
 #[test]
 fn services_call_each_other_through_the_gateway_that_was_named_even_when_the_server_is_dead() {
     let mut place = Place::begin();
-    let store = place.repository("store");
-    store.write("lockstep.toml", &manifest("store", "", ""));
-    store.write("service.py", &service("the store"));
-    let front = place.repository("front");
-    front.write("lockstep.toml", &manifest("front", "", "[requires]\nstore = \"*\""));
-    front.write("service.py", &misbehaving("TEXT", "pass", ASKING).replace("b'TEXT'", "answer"));
-    let versions = [place.first_release(&store, "store"), place.first_release(&front, "front")];
+    let versions = released_store_and_front(&place);
     let gateway = StandaloneGateway::follow(&place);
     let url = format!("http://{}", gateway.address());
 
