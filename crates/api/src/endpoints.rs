@@ -1,6 +1,6 @@
 //! Every endpoint as data, and the OpenAPI 3.1 document made of them.
 //!
-//! How to add an endpoint: 1. its types in `types.rs`; 2. a line in [`endpoints`]; 3. a handler in the server's router
+//! How to add an endpoint: 1. its types in the file of their noun in `types/`; 2. a line in [`endpoints`]; 3. a handler in the server's router
 //! (a test there compares both); 4. a method of the client; 5. `cargo xtask openapi` writes the committed document anew.
 
 use lockstep_domain::branch::BranchPolicy;

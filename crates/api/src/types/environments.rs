@@ -1,0 +1,200 @@
+//! Environments, with what is seen of them.
+
+use std::collections::BTreeSet;
+
+use lockstep_domain::environment::{EnvironmentSettings, Hold};
+use lockstep_domain::gateway_rules::{NamedServices, Network};
+use lockstep_domain::intent::Step;
+use lockstep_domain::routes::ArmTraffic;
+use lockstep_domain::watch::AnswerChecks;
+use lockstep_domain::{
+    Arm, BaselineEntry, CallAddress, EnvironmentName, Instance, Operation, OperationId, ServiceName,
+    StageName, Strategy, Timestamp, VersionNumber, VersionRef,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::data::DataFolderView;
+use super::gateways::GatewayView;
+
+/// An environment is to be created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnvironment {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Its settings; missing ones get defaults.
+    #[serde(default)]
+    pub settings: SettingsChange,
+}
+
+/// Settings of an environment to change; missing ones stay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsChange {
+    /// The first stage that is accepted.
+    #[serde(default)]
+    pub accepts_from: Option<StageName>,
+    /// The strategy of an operation that names none.
+    #[serde(default)]
+    pub strategy: Option<Strategy>,
+    /// How long old instances stay.
+    #[serde(default)]
+    pub warm_ms: Option<u64>,
+    /// How long a version must be healthy there before it counts as having run there.
+    #[serde(default)]
+    pub stay_ms: Option<u64>,
+    /// How long an instance that gets no more requests has for those that it has begun.
+    #[serde(default)]
+    pub drain_ms: Option<u64>,
+    /// The port of its gateway.
+    #[serde(default)]
+    pub gateway_port: Option<u16>,
+    /// Where instances that start from now on are told to call other services: `server` for the gateway inside the server,
+    /// or the URL of a gateway of its own.
+    #[serde(default)]
+    pub gateway_url: Option<CallAddress>,
+    /// Who may ask for a service by its name, `/@orders`, without a route.
+    #[serde(default)]
+    pub named_services: Option<NamedServices>,
+    /// The networks whose clients are believed what they say of the request before them, instead of those there were.
+    #[serde(default)]
+    pub trusted_networks: Option<Vec<Network>>,
+    /// How long a service may say nothing, where its route does not say.
+    #[serde(default)]
+    pub request_timeout_ms: Option<u64>,
+    /// Whether answers of versions on trial are compared with their contracts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_checks: Option<AnswerChecks>,
+}
+
+/// An environment in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvironmentSummary {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Its settings.
+    pub settings: EnvironmentSettings,
+    /// The current baseline.
+    pub baseline: u64,
+    /// How many services run there.
+    pub services: usize,
+    /// The operation under way; of several the one that began first.
+    pub operation: Option<OperationId>,
+    /// All operations under way, in the order in which they began.
+    #[serde(default)]
+    pub under_way: Vec<OperationId>,
+}
+
+/// An environment with everything seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvironmentView {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Its settings.
+    pub settings: EnvironmentSettings,
+    /// The address of its gateway.
+    pub gateway: String,
+    /// The current baseline.
+    pub baseline: u64,
+    /// Since when it is current.
+    pub baseline_since: Timestamp,
+    /// What runs.
+    pub services: Vec<ServiceStatus>,
+    /// The operation under way that moves services; of several the one that began first.
+    pub operation: Option<Operation>,
+    /// Operations under way beside it, in the order in which they began: they move, scale or restart other services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Operation>,
+    /// What the verdicts on its versions miss now, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
+    /// Versions that nothing brings here by itself.
+    pub holds: Vec<HeldVersion>,
+    /// Gateways that serve it.
+    pub gateways: Vec<GatewayView>,
+    /// Data folders of services there, without sizes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataFolderView>,
+    /// What the host of the server does not keep a service or build from, because of its kernel; empty where it keeps all apart.
+    #[serde(default)]
+    pub unprotected: Vec<String>,
+}
+
+/// A service in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub service: ServiceName,
+    /// What the current baseline says.
+    pub entry: Option<BaselineEntry>,
+    /// How many instances are wanted.
+    pub replicas: u32,
+    /// Its instances, whatever version.
+    pub instances: Vec<Instance>,
+    /// The split of its requests, with what was counted.
+    pub arms: Vec<ArmStatus>,
+    /// Where it can go back to by a change of routes alone.
+    pub warm: Vec<WarmArm>,
+}
+
+/// What gateways counted of a service in the last hour, and what a rollout of it begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceTraffic {
+    /// The service.
+    pub service: ServiceName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The version that runs there.
+    pub version: VersionNumber,
+    /// How long was counted: at most about an hour, and not since before the server began; 0 before a gateway reported.
+    pub counted_ms: u64,
+    /// Requests of all its versions in that time.
+    pub requests: u64,
+    /// What the version that runs did in that time.
+    pub of_version: ArmTraffic,
+    /// The first step of the environment's strategy.
+    pub first_step: Step,
+    /// The environment's strategy; a server of an older release does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// How many operations a new version would be judged by, each for itself.
+    #[serde(default)]
+    pub operations: usize,
+    /// Whether its answers would be compared with its contract.
+    #[serde(default)]
+    pub checks_answers: bool,
+    /// Bounds of latency in milliseconds that it would be judged by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub latency_bounds_ms: BTreeSet<u64>,
+}
+
+/// An arm's share and counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArmStatus {
+    /// The arm.
+    pub arm: Arm,
+    /// Its share of the clients in 1/10,000.
+    pub weight: u32,
+    /// Requests since its gateways started.
+    pub traffic: ArmTraffic,
+}
+
+/// An arm that is kept for going back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WarmArm {
+    /// The arm.
+    pub arm: Arm,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// A version that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldVersion {
+    /// Which.
+    pub version: VersionRef,
+    /// Why.
+    #[serde(flatten)]
+    pub hold: Hold,
+}
