@@ -134,13 +134,11 @@ fn said(ready: &Ready, data: &Path) -> Vec<String> {
     let mut lines =
         vec![format!("lockstep server listens on http://{}, data in {}", ready.address, data.display())];
     lines.extend(ready.gateways.iter().map(gateway));
-    lines.push(match &ready.own_token {
-        Some(file) => format!(
-            "  its token is in {}; commands of this user on this machine find it by themselves",
-            file.display()
-        ),
-        None => return lines,
-    });
+    let token = |file: &PathBuf| {
+        let file = file.display();
+        format!("  its token is in {file}; commands of this user on this machine find it by themselves")
+    };
+    lines.extend(ready.own_token.as_ref().map(token));
     lines
 }
 

@@ -13,7 +13,7 @@ use crate::output::times::exact;
 use crate::parse::share::percent;
 
 /// What becomes of a version that has everything at once.
-const NOT_COMPARED: &str = "what ends, is not ready or fails everything goes back, what fails above 5 % and three times what was usual \
+pub(crate) const NOT_COMPARED: &str = "what ends, is not ready or fails everything goes back, what fails above 5 % and three times what was usual \
                             before does not pass, and the rest is not seen";
 
 /// Writes a plan that was asked for with `--dry-run`.

@@ -14,6 +14,7 @@ use super::rules::{RulesOptions, check, millionths};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::operate::plan_text::NOT_COMPARED;
 use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::output::times::{exact, took};
@@ -23,9 +24,6 @@ use crate::parse::share::{self, percent};
 const HORIZON_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// How long one look covers, and less than this says nothing of how many requests there are.
 const LOOK_MS: u64 = 10_000;
-/// What is found of a version that has everything.
-const ALONE: &str = "what ends, is not ready or fails everything goes back, and what fails above 5 % and three times what was usual before \
-                     does not pass; the rest is not seen";
 /// What a service has that nobody asks.
 const NOTHING_SEEN: &str = "without traffic nothing can be seen";
 
@@ -195,11 +193,11 @@ fn render(report: &Report, style: &Style) -> String {
         percent(traffic.weight.0)
     );
     if traffic.weight.fraction().is_none() {
-        let _ = writeln!(text, "nothing is beside the new version then to compare it with: {ALONE}");
+        let _ = writeln!(text, "nothing is beside the new version then to compare it with: {NOT_COMPARED}");
     } else if traffic.requests_an_hour > 0 {
         text.push_str(&table(forecasts, steps).render(style));
         if steps.iter().any(|step| !step.compares()) {
-            let _ = writeln!(text, "with 100 % nothing is beside it to compare it with: {ALONE}");
+            let _ = writeln!(text, "with 100 % nothing is beside it to compare it with: {NOT_COMPARED}");
         }
     }
     if counted.as_ref().is_some_and(|counted| counted.strategy == Some(Strategy::AllAtOnce)) {
