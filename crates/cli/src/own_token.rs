@@ -66,10 +66,7 @@ fn read(path: &Path, me: u32) -> Option<Token> {
     if file.metadata().ok()?.uid() != me {
         return None;
     }
-    let text = foreign::read_text(file, MAX_BYTES).ok()?;
-    let token = text.trim_end();
-    (!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()))
-        .then(|| Token::new(token.to_owned()))
+    Token::of_word(foreign::read_text(file, MAX_BYTES).ok()?.trim_end())
 }
 
 /// Tells whether somebody listens on a port, and nobody but this user, on whatever address.

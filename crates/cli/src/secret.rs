@@ -80,10 +80,8 @@ fn from_bytes(bytes: &[u8], source: &str, what: &str) -> Result<Token, Failure> 
         Err(_) => wrong("it is not text"),
         Ok("") => wrong("it is empty"),
         Ok(text) if bytes.len() as u64 > MAX_BYTES => wrong(&format!("it has {} bytes or more", text.len())),
-        Ok(text) if !text.bytes().all(|b| b.is_ascii_graphic()) => {
-            wrong("it has spaces or characters that cannot be sent in a header")
-        }
-        Ok(text) => Ok(Token::new(text.to_owned())),
+        Ok(text) => Token::of_word(text)
+            .map_or_else(|| wrong("it has spaces or characters that cannot be sent in a header"), Ok),
     }
 }
 

@@ -36,12 +36,8 @@ impl Control {
 fn read_or_make(path: &Path) -> io::Result<Token> {
     let exchange = "remove it and start again: another one is made";
     let Some(text) = read_own(path, MAX_BYTES, exchange)? else { return make(path) };
-    let token = text.trim_end();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let why = "it is not a token; remove it and start again: another one is made";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-    }
-    Ok(Token::new(token.to_owned()))
+    let why = "it is not a token; remove it and start again: another one is made";
+    Token::of_word(text.trim_end()).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 fn make(path: &Path) -> io::Result<Token> {
