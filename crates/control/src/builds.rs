@@ -19,6 +19,7 @@ use lockstep_domain::{Actor, Event, ServiceName, Timestamp, VersionNumber, World
 use lockstep_pipeline::CancelToken;
 use tokio::sync::watch;
 
+use crate::turns::Turns;
 use crate::{Control, lock, not_found};
 
 /// Builds that a list shows.
@@ -32,7 +33,7 @@ pub(crate) struct Builds {
     folder: PathBuf,
     kept: Mutex<Kept>,
     /// One build of a service at a time: the next number depends on the version before it.
-    turns: Mutex<BTreeMap<ServiceName, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) turns: Turns<ServiceName>,
 }
 
 /// What is known of the folder.
@@ -79,7 +80,7 @@ impl Builds {
                 }
             }
         }
-        let builds = Self { folder: folder.to_owned(), kept: Mutex::new(kept), turns: Mutex::default() };
+        let builds = Self { folder: folder.to_owned(), kept: Mutex::new(kept), turns: Turns::default() };
         builds.tidy(world);
         Ok(builds)
     }
@@ -142,11 +143,6 @@ impl Builds {
                 Err(error) => tracing::warn!(number, %error, "an old build could not be removed"),
             }
         }
-    }
-
-    /// Returns the lock that lets one build of a service go at a time.
-    pub(crate) fn turn(&self, service: &ServiceName) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(lock(&self.turns).entry(service.clone()).or_default())
     }
 
     /// Finds a build, or says why it is not there.

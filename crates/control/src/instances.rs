@@ -114,6 +114,7 @@ impl Control {
 
     /// Unpacks an artifact once. Its bytes are checked as a whole before the first of them is used.
     async fn unpack(&self, digest: Digest) -> Result<(), NotStarted> {
+        let _one_at_a_time = self.unpacking.take(&digest).await;
         match self.driver.unpacked(&digest).await {
             Unpacked::Good(_) => return Ok(()),
             Unpacked::Missing => {}

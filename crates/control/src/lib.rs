@@ -29,6 +29,7 @@ mod routed;
 mod secrets;
 mod services;
 mod traffic;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -38,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::{Actor, BuildVariables, EnvironmentName, Instance, InstanceId};
+use lockstep_domain::{Actor, BuildVariables, Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_files::owned::{self, Prepared};
 use lockstep_gateway::{Gateway, GatewayConfig};
 use lockstep_registry::Registry;
@@ -66,6 +67,7 @@ use gateways::KnownGateways;
 use judging::Judging;
 use place::Place;
 use secrets::Secrets;
+use turns::Turns;
 
 /// How a control is opened.
 #[derive(Debug, Clone)]
@@ -221,6 +223,8 @@ pub struct Control {
     reconciled: Mutex<BTreeSet<EnvironmentName>>,
     /// Shared from before an artifact is unpacked until its instance is known; held to remove an unpacked one.
     unpacked: tokio::sync::RwLock<()>,
+    /// An artifact is unpacked once, however many instances of it start at once.
+    unpacking: Turns<Digest>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -295,6 +299,7 @@ impl Control {
             wakes: Mutex::default(),
             reconciled: Mutex::default(),
             unpacked: tokio::sync::RwLock::default(),
+            unpacking: Turns::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });

@@ -90,9 +90,8 @@ impl Control {
             build.cancel.cancel();
         }
         let (control, actor, name) = (Arc::clone(self), actor.clone(), name.clone());
-        let turn = self.builds.turn(&name);
         self.spawn(async move {
-            let _turn = turn.lock().await;
+            let _turn = control.builds.turns.take(&name).await;
             let run = move || control.run_release(&build, &actor, &name, &request);
             if let Err(error) = tokio::task::spawn_blocking(run).await {
                 tracing::error!(%error, "a release ended by a panic");

@@ -2,8 +2,9 @@
 //!
 //! A release is a folder `DIGEST`, with a record of its tree in `DIGEST.tree` beside it. One that was changed is never
 //! run again and never mended in place, because instances may run it: it is unpacked anew as `DIGEST.2`, `DIGEST.3` and
-//! so on, and the last one counts. Invariant: [`Releases::current`] names a folder whose record was made from what was
-//! unpacked, and which looked like it when it was asked.
+//! so on, and the last one counts. Invariant: a folder has its name only when its record is there, which was made from
+//! what was unpacked; whoever sees the one can compare it with the other. Two who unpack at once write the same content:
+//! whose record stays does not matter.
 
 mod record;
 
@@ -71,9 +72,10 @@ impl Releases {
                 self.generation(digest, last.saturating_add(1))
             }
         };
-        unpack::unpack_to(artifact, &folder, &self.folder, limits)?;
-        record::write(&folder)
-            .map_err(|source| UnpackError::Write { path: record::path_of(&folder), source })?;
+        unpack::unpack_to(artifact, &folder, &self.folder, limits, |tree| {
+            record::write(&folder, tree)
+                .map_err(|source| UnpackError::Write { path: record::path_of(&folder), source })
+        })?;
         Ok(folder)
     }
 
@@ -94,6 +96,7 @@ impl Releases {
     /// Removes what was changed and is run by nobody any more, and what interrupted work has left.
     pub(crate) fn clean(&self, used: &BTreeSet<PathBuf>) -> io::Result<()> {
         unpack::remove_rests(&self.folder)?;
+        self.remove_lone_records()?;
         for digest in self.list()? {
             let generations = self.generations(&digest);
             for number in generations.iter().rev().skip(1) {
@@ -112,6 +115,17 @@ impl Releases {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Removes records of what was never given its name.
+    fn remove_lone_records(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if record::release_of(&path).is_some_and(|release| !release.exists()) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     fn generation(&self, digest: &Digest, number: u32) -> PathBuf {

@@ -149,7 +149,8 @@ pub enum Problem {
     Special,
 }
 
-/// Unpacks an artifact into a folder below `releases`, which must not be there.
+/// Unpacks an artifact into a folder below `releases`, which must not be there. What has to be true before anybody can
+/// see the folder is done by `before`, which is given where it lies until then.
 ///
 /// # Errors
 ///
@@ -159,6 +160,7 @@ pub(crate) fn unpack_to(
     target: &Path,
     releases: &Path,
     limits: &UnpackLimits,
+    before: impl FnOnce(&Path) -> Result<(), UnpackError>,
 ) -> Result<(), UnpackError> {
     let writing = |path: &Path| {
         let path = path.to_owned();
@@ -167,6 +169,7 @@ pub(crate) fn unpack_to(
     let new = tempfile::Builder::new().prefix(NEW_PREFIX).tempdir_in(releases).map_err(writing(releases))?;
     let tree = unpack_into(artifact, new.path(), limits)?;
     make_durable(&tree, new.path()).map_err(writing(new.path()))?;
+    before(new.path())?;
     publish(new.path(), target, releases).map_err(writing(target))
 }
 

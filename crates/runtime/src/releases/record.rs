@@ -50,10 +50,10 @@ pub(super) fn path_of(release: &Path) -> PathBuf {
     release.with_file_name(name)
 }
 
-/// Makes the record of a release that was unpacked just now.
-pub(super) fn write(release: &Path) -> io::Result<()> {
-    let lines = content_lines(release)?;
-    let head = Head { format: FORMAT, content: digest_of(lines.concat().as_bytes()), seen: seen(release)? };
+/// Makes the record of a release, whose tree lies at a path: the release's own, or where it waits to become the release.
+pub(super) fn write(release: &Path, tree: &Path) -> io::Result<()> {
+    let lines = content_lines(tree)?;
+    let head = Head { format: FORMAT, content: digest_of(lines.concat().as_bytes()), seen: seen(tree)? };
     let path = path_of(release);
     let folder = release.parent().unwrap_or(release);
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
@@ -98,8 +98,13 @@ pub(super) fn check_and_renew(release: &Path) -> Result<(), String> {
     match check(release)? {
         Same::Untouched => Ok(()),
         // When it cannot be noted, the content is read again the next time.
-        Same::Content => write(release).or(Ok(())),
+        Same::Content => write(release, release).or(Ok(())),
     }
+}
+
+/// Returns which release a file is the record of, by its name.
+pub(super) fn release_of(record: &Path) -> Option<PathBuf> {
+    (record.extension()? == ENDING).then(|| record.with_extension(""))
 }
 
 fn difference(before: &[String], now: &[String]) -> String {

@@ -119,3 +119,57 @@ fn a_release_of_an_older_lockstep_has_no_record_and_is_unpacked_anew() {
     assert!(matches!(releases.look(&DIGEST), Unpacked::Changed(_)));
     assert_ne!(releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap(), release);
 }
+
+#[test]
+fn a_release_is_never_seen_without_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let releases = Releases::at(folder.path().to_owned());
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looker = scope.spawn(|| {
+            let mut seen = Vec::new();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                seen.push(releases.look(&DIGEST));
+            }
+            seen
+        });
+        for _ in 0..50 {
+            releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap();
+            unpack::remove(&releases.current(&DIGEST)).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let seen = looker.join().unwrap();
+        let nothing_tells =
+            |look: &&Unpacked| matches!(look, Unpacked::Changed(why) if why.contains("nothing tells"));
+        assert_eq!(seen.iter().find(nothing_tells), None);
+    });
+}
+
+#[test]
+fn many_who_unpack_at_once_get_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let releases = Releases::at(folder.path().to_owned());
+    for _ in 0..20 {
+        let together = std::sync::Barrier::new(4);
+        let unpack_together = || {
+            together.wait();
+            releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap()
+        };
+        let folders: BTreeSet<PathBuf> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(unpack_together)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(folders.into_iter().collect::<Vec<_>>(), [folder.path().join(DIGEST.to_string())]);
+        assert!(matches!(releases.look(&DIGEST), Unpacked::Good(_)));
+        releases.remove(&DIGEST).unwrap();
+    }
+}
+
+#[test]
+fn a_record_that_was_made_for_nothing_goes() {
+    let (_folder, releases, release) = unpacked();
+    fs::remove_dir_all(&release).unwrap();
+    assert_eq!(releases.look(&DIGEST), Unpacked::Missing);
+    releases.clean(&BTreeSet::new()).unwrap();
+    assert!(!record::path_of(&release).exists());
+}
