@@ -34,6 +34,7 @@ use crate::schema::{Dialect, Medium, Schemas, Side, report};
 use crate::{Change, Comparison, Flow, InputError, Options, Rule, Source};
 pub(crate) use answers::Answers;
 use cursor::Cursor;
+pub(crate) use operations::METHODS;
 use pair::Pair;
 use selection::Selection;
 use shape::Shape;

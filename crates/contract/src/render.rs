@@ -1,14 +1,19 @@
-//! Reports as text for a terminal, as Markdown for a review, and as SARIF for code hosts. Pure strings; no colours.
+//! Reports as text for a terminal, as Markdown for a review, as a page to browse, and as SARIF for code hosts. Pure strings; no colours.
 
 mod group;
+mod html;
 mod markdown;
 mod sarif;
+mod summary;
 mod text;
+mod view;
 mod witness;
 
+pub use html::html;
 pub use markdown::markdown;
 pub use sarif::sarif;
 pub use text::text;
+pub use view::View;
 
 use crate::{Change, Flow, Report, Verdict};
 
@@ -73,7 +78,7 @@ mod tests {
     #[test]
     fn text_says_what_breaks_whom_and_shows_it() {
         assert_eq!(
-            text(&report()),
+            text(&report(), View::default()),
             "breaking: 1 change, 1 breaking, 0 not checked
 bump owed: major; may deploy: no; may roll back: yes
 
@@ -94,7 +99,7 @@ error: in a message, the maximum is lower: 10 before, 5 now; the message
 
     #[test]
     fn markdown_escapes_what_would_break_its_table() {
-        let markdown = markdown(&report());
+        let markdown = markdown(&report(), View::default());
         assert!(markdown.contains("a\\|b.json:2"), "{markdown}");
     }
 
@@ -115,9 +120,10 @@ error: in a message, the maximum is lower: 10 before, 5 now; the message
     #[test]
     fn hundreds_of_changes_begin_with_a_summary_and_name_what_is_alike_once() {
         let report = many(200, r#"{"name": "tenant", "in": "header", "required": true}"#);
-        let text = text(&report);
+        let text = text(&report, View { all: true, ..View::default() });
         assert!(text.contains("\nsummary:\n     200 error    required-request-parameter-added\n     200 info     operation-added\n"), "{text}");
-        assert!(text.lines().count() < 350, "{} lines", text.lines().count());
+        assert!(text.contains("\nwho is hurt:\n     200 consumers that send it\nwhere the breaks are:\n       1 GET /things0\n"), "{text}");
+        assert!(text.lines().count() < 370, "{} lines", text.lines().count());
         let roll_back = text.split("may not roll back").nth(1).expect("told");
         assert_eq!(roll_back.matches("operation-removed").count(), 1, "{roll_back}");
         let all_are_named =
@@ -126,12 +132,45 @@ error: in a message, the maximum is lower: 10 before, 5 now; the message
     }
 
     #[test]
+    fn what_is_left_out_is_counted_unless_all_is_wanted() {
+        let report = many(200, r#"{"name": "tenant", "in": "header", "required": true}"#);
+        let shown = text(&report, View::default());
+        assert!(shown.lines().count() < 70, "{shown}");
+        assert_eq!(shown.matches("and 189 more\n").count(), 1, "{shown}");
+        assert_eq!(shown.matches("and 190 more\n").count(), 2, "{shown}");
+    }
+
+    #[test]
+    fn only_breaking_leaves_out_what_breaks_nobody_and_nothing_else() {
+        let report = many(200, r#"{"name": "tenant", "in": "header", "required": true}"#);
+        let only = View { only_breaking: true, ..View::default() };
+        let shown = text(&report, only);
+        assert!(shown.contains("400 changes, 200 breaking") && shown.contains("error: "), "{shown}");
+        assert!(!shown.contains("breaks nobody") && shown.contains("may not roll back"), "{shown}");
+        assert!(!markdown(&report, only).contains("| info |"));
+        assert!(!html(&report, only).contains("id=\"operation-added\""));
+    }
+
+    #[test]
+    fn a_page_names_every_change_once_and_runs_nothing() {
+        let report = many(200, r#"{"name": "<script>alert(1)</script>", "in": "header", "required": true}"#);
+        let page = html(&report, View::default());
+        for index in 0..200 {
+            let place = format!("<code>/paths/~1things{index}/get/parameters");
+            assert_eq!(page.matches(&place).count(), 1, "{place} in {page}");
+        }
+        assert_eq!(page.matches("id=\"required-request-parameter-added\"").count(), 1);
+        assert!(page.contains("href=\"#required-request-parameter-added\""));
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
+    }
+
+    #[test]
     fn markdown_stays_below_what_forges_take() {
         let report = many(2_000, r#"{"name": "tenant", "in": "header", "required": true}"#);
-        let text = markdown(&report);
+        let text = markdown(&report, View::default());
         assert!(text.chars().count() < 60_000, "{}", text.chars().count());
         assert!(text.contains("more changes are left out"), "{}", &text[text.len() - 300..]);
-        assert!(!markdown(&many(2, "")).contains("left out"));
+        assert!(!markdown(&many(2, ""), View::default()).contains("left out"));
     }
 
     #[test]

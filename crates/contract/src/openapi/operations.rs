@@ -12,7 +12,7 @@ use super::specification::Object;
 use super::{Comparer, Inherited, rules};
 
 /// The methods a path may have, as written in a document.
-pub(super) const METHODS: [&str; 9] =
+pub(crate) const METHODS: [&str; 9] =
     ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
 
 /// An operation with what it inherits.

@@ -1,12 +1,10 @@
 //! Many changes as few entries: one cause at many places is told once, with all its places.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::{Change, Level};
-
-/// From how many changes on a report begins with a summary and joins what is alike: fewer fit on a screen.
-pub(super) const MANY: usize = 30;
+use super::summary::MANY;
+use crate::Change;
 
 /// Width to which lists of places are broken.
 const WIDTH: usize = 96;
@@ -15,6 +13,13 @@ const WIDTH: usize = 96;
 pub(super) struct Group<'r> {
     pub(super) first: &'r Change,
     pub(super) others: Vec<&'r Change>,
+}
+
+impl<'r> Group<'r> {
+    /// All of them, the first included.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'r Change> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
 }
 
 /// Joins changes that have one cause: the same rule and the same before and after, whatever uses it. Of many changes the
@@ -51,22 +56,6 @@ fn joined<'r>(
 /// What a message says before it tells who uses the place.
 fn cause(change: &Change) -> &str {
     change.message.rsplit_once("; ").map_or(change.message.as_str(), |(cause, _)| cause)
-}
-
-/// How many changes there are of each rule, the worst first; nothing when they are few.
-pub(super) fn summary(changes: &[Change]) -> String {
-    if changes.len() <= MANY {
-        return String::new();
-    }
-    let mut counts: BTreeMap<(std::cmp::Reverse<Level>, &str), usize> = BTreeMap::new();
-    for change in changes {
-        *counts.entry((std::cmp::Reverse(change.level), change.rule.id)).or_default() += 1;
-    }
-    let mut out = String::from("\nsummary:\n");
-    for ((level, rule), count) in counts {
-        let _ = writeln!(out, "  {count:>6} {:<8} {rule}", level.0.as_str());
-    }
-    out
 }
 
 /// Places one after another, broken between them, with an indent.

@@ -2,22 +2,25 @@
 
 use std::fmt::Write as _;
 
+use super::group::{self, Group};
+use super::view::View;
 use super::{headline, location};
-use crate::{Change, Report, Verdict};
+use crate::{Change, Findings, Report, Verdict};
 
 /// Forges cut comments at 65,536 characters; what comes around a report has its place too.
 const MAX_CHARACTERS: usize = 59_000;
 
 /// A report as Markdown, of less than 60,000 characters: the verdict, a table of changes, witnesses below it.
+/// There is no room for all of many, whatever is wanted.
 #[must_use]
-pub fn markdown(report: &Report) -> String {
+pub fn markdown(report: &Report, view: View) -> String {
     let mark = match report.verdict {
         Verdict::Compatible => "Compatible",
         Verdict::Breaking => "Breaking",
         Verdict::NotChecked => "Not checked",
     };
     let mut out = format!("## {mark}\n\n{}\n", headline(report));
-    let summary = super::group::summary(&report.changes);
+    let summary = super::summary::text(&report.changes);
     if !summary.is_empty() {
         let _ = writeln!(out, "\n```text\n{}\n```", summary.trim());
     }
@@ -25,10 +28,13 @@ pub fn markdown(report: &Report) -> String {
     if !report.changes.is_empty() {
         room.out.push_str("\n| level | rule | flow | place | what |\n| --- | --- | --- | --- | --- |\n");
     }
-    report.changes.iter().for_each(|change| room.add(&row(change)));
+    view.of(&report.changes).for_each(|change| room.add(&row(change)));
     let rows_left_out = std::mem::take(&mut room.left_out);
     for open in &report.not_checked {
         room.add(&format!("\n- not checked: {} at `{}`\n", open.reason, open.place));
+    }
+    if !report.may_roll_back {
+        roll_back(&report.roll_back).iter().for_each(|line| room.add(line));
     }
     for change in report.changes.iter().filter(|change| change.breaks()) {
         if let Some(witness) = &change.witness {
@@ -40,10 +46,25 @@ pub fn markdown(report: &Report) -> String {
     if rows_left_out + left_out > 0 {
         let _ = writeln!(
             out,
-            "\n{rows_left_out} more changes are left out, and {left_out} of what is not checked or shows a break: a comment holds no more."
+            "\n{rows_left_out} more changes are left out, and {left_out} of what is not checked, shows a break or keeps the old version from coming back: a comment holds no more. --format html has them all."
         );
     }
     out
+}
+
+/// Why the old version may not come back: a line for each rule, so that it is short however many changes there are.
+fn roll_back(findings: &Findings) -> Vec<String> {
+    let mut lines = vec!["\nMay not roll back, because from new to old:\n\n".to_owned()];
+    for Group { first, others } in group::by_rule(findings.changes.iter().filter(|change| change.breaks())) {
+        let more =
+            if others.is_empty() { String::new() } else { format!(", and {} more like it", others.len()) };
+        lines.push(format!("- {}{more} (`{}`)\n", cell(&first.message), first.rule.id));
+    }
+    let open = findings.not_checked.len();
+    if open > 0 {
+        lines.push(format!("- {open} not checked\n"));
+    }
+    lines
 }
 
 fn row(change: &Change) -> String {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::group::{self, Group, MANY};
+use super::group::{self, Group};
+use super::summary::{self, MANY};
+use super::view::{View, write_left_out};
 use super::{headline, hurts, witness};
 use crate::{Change, Level, Location, NotChecked, Report};
 
@@ -11,24 +13,36 @@ const WIDTH: usize = 88;
 
 /// A report as plain text, readable without colour.
 #[must_use]
-pub fn text(report: &Report) -> String {
+pub fn text(report: &Report, view: View) -> String {
     let mut out = headline(report);
     out.push('\n');
-    out.push_str(&group::summary(&report.changes));
-    let errors = report.changes.iter().filter(|change| change.level == Level::Error);
-    for Group { first, others } in group::by_cause(errors, report.changes.len()) {
-        write_error(&mut out, first);
-        if !others.is_empty() {
-            let _ = writeln!(out, "  and at {} more:", others.len());
-            group::list(&mut out, "    ", others.iter().map(|change| at(change)));
-        }
+    out.push_str(&summary::text(&report.changes));
+    write_errors(&mut out, report, view);
+    write_open(&mut out, &report.not_checked, view);
+    if !view.only_breaking {
+        write_others(&mut out, report, view);
     }
-    write_open(&mut out, &report.not_checked);
-    write_others(&mut out, &report.changes);
     if !report.may_roll_back {
-        write_roll_back(&mut out, report);
+        write_roll_back(&mut out, report, view);
     }
     out
+}
+
+/// Each break with its reason, and the other places of the same one below it.
+fn write_errors(out: &mut String, report: &Report, view: View) {
+    let errors = report.changes.iter().filter(|change| change.level == Level::Error);
+    let (causes, left_out) = view.entries(group::by_cause(errors, report.changes.len()));
+    for Group { first, others } in causes {
+        write_error(out, first);
+        if !others.is_empty() {
+            let _ = writeln!(out, "  and at {} more:", others.len());
+            view.list(out, "    ", others.iter().map(|change| at(change)));
+        }
+    }
+    if left_out > 0 {
+        out.push('\n');
+    }
+    write_left_out(out, "", left_out, "causes of breaks");
 }
 
 fn write_error(out: &mut String, change: &Change) {
@@ -58,13 +72,14 @@ fn write_error(out: &mut String, change: &Change) {
 }
 
 /// Changes that break nobody take a line each.
-fn write_others(out: &mut String, changes: &[Change]) {
-    let mut others = changes.iter().filter(|change| change.level != Level::Error).peekable();
-    if others.peek().is_some() {
-        out.push_str("\nbreaks nobody:\n");
+fn write_others(out: &mut String, report: &Report, view: View) {
+    let others: Vec<&Change> = report.changes.iter().filter(|change| change.level != Level::Error).collect();
+    if others.is_empty() {
+        return;
     }
-    if changes.len() > MANY {
-        return group::by_rule(others).iter().for_each(|group| write_alike(out, group));
+    out.push_str("\nbreaks nobody:\n");
+    if report.changes.len() > MANY {
+        return group::by_rule(others.into_iter()).iter().for_each(|group| write_alike(out, group, view));
     }
     for change in others {
         let _ = writeln!(out, "  {}: {}  ({}; {})", change.level, change.message, at(change), change.rule.id);
@@ -72,14 +87,15 @@ fn write_others(out: &mut String, changes: &[Change]) {
 }
 
 /// Changes of one rule: the only one in full, several with their places.
-fn write_alike(out: &mut String, Group { first, others }: &Group<'_>) {
-    if others.is_empty() {
-        let _ = writeln!(out, "  {}: {}  ({}; {})", first.level, first.message, at(first), first.rule.id);
+fn write_alike(out: &mut String, group: &Group<'_>, view: View) {
+    let (first, rule) = (group.first, group.first.rule);
+    if group.others.is_empty() {
+        let _ = writeln!(out, "  {}: {}  ({}; {})", first.level, first.message, at(first), rule.id);
         return;
     }
-    let (count, rule) = (others.len() + 1, first.rule);
+    let count = group.others.len() + 1;
     let _ = writeln!(out, "  {}: {} ({count} times; {}):", first.level, rule.summary, rule.id);
-    group::list(out, "    ", std::iter::once(first).chain(others).map(|change| at(change)));
+    view.list(out, "    ", group.all().map(at));
 }
 
 /// Where a change is.
@@ -87,27 +103,34 @@ fn at(change: &Change) -> String {
     place(change.new.as_ref().or(change.old.as_ref()), &change.place)
 }
 
-fn write_open(out: &mut String, open: &[NotChecked]) {
+fn write_open(out: &mut String, open: &[NotChecked], view: View) {
+    let (open, left_out) = view.entries(open.iter().collect());
     for open in open {
-        let place = place(open.new.as_ref().or(open.old.as_ref()), &open.place);
-        let _ = writeln!(out, "\nnot checked: {}\n  where: {place}", open.reason);
+        let _ = writeln!(out, "\nnot checked: {}\n  where: {}", open.reason, place_of(open));
     }
+    write_left_out(out, "\n", left_out, "that are not checked");
 }
 
-fn write_roll_back(out: &mut String, report: &Report) {
+fn write_roll_back(out: &mut String, report: &Report, view: View) {
     out.push_str("\nmay not roll back, because from new to old:\n");
     let breaks: Vec<&Change> = report.roll_back.changes.iter().filter(|change| change.breaks()).collect();
     if breaks.len() > MANY {
-        group::by_rule(breaks.into_iter()).iter().for_each(|group| write_alike(out, group));
+        group::by_rule(breaks.into_iter()).iter().for_each(|group| write_alike(out, group, view));
     } else {
         for change in breaks {
             let _ = writeln!(out, "  {}  ({})", change.message, at(change));
         }
     }
-    for open in &report.roll_back.not_checked {
-        let place = place(open.new.as_ref().or(open.old.as_ref()), &open.place);
-        let _ = writeln!(out, "  not checked: {}  ({place})", open.reason);
+    let (open, left_out) = view.entries(report.roll_back.not_checked.iter().collect());
+    for open in open {
+        let _ = writeln!(out, "  not checked: {}  ({})", open.reason, place_of(open));
     }
+    write_left_out(out, "  ", left_out, "that are not checked");
+}
+
+/// Where something could not be decided.
+fn place_of(open: &NotChecked) -> String {
+    place(open.new.as_ref().or(open.old.as_ref()), &open.place)
 }
 
 /// `api.yaml:31 /components/schemas/Charge`; nothing twice.

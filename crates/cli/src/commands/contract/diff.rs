@@ -1,7 +1,8 @@
 //! `lockstep contract diff`: what differs between two contracts, and whom it breaks.
 
 use lockstep_api::problem::ProblemPart;
-use lockstep_contract::{Kind, Options, Parsed, Report, Verdict, detect, diff_parsed, render};
+use lockstep_contract::render::{self, View};
+use lockstep_contract::{Kind, Options, Parsed, Report, Verdict, detect, diff_parsed};
 
 use super::location::{Loaded, Location, Origin, show_places};
 use super::policy::PolicyOptions;
@@ -28,6 +29,8 @@ use crate::output::style::printable;
   lockstep contract diff v1.4.0:proto proto --policy source
   lockstep contract diff old/schema.graphql new/schema.graphql --operations clients/
   lockstep contract diff HEAD~1:migrations migrations --dialect postgresql --json
+  lockstep contract diff main:api/openapi.yaml api/openapi.yaml --only breaking
+  lockstep contract diff main:api/openapi.yaml api/openapi.yaml --format html > contract.html
   lockstep contract diff main:api/openapi.yaml api/openapi.yaml --format sarif > contract.sarif")]
 pub(super) struct Args {
     /// The contract that consumers know.
@@ -45,6 +48,12 @@ pub(super) struct Args {
     /// How the report is written.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: ReportFormat,
+    /// Show only what breaks, and what could not be checked.
+    #[arg(long, value_name = "WHAT")]
+    only: Option<Only>,
+    /// Show every change and every place, where text counts what is more than a screen; Markdown ends where forges cut it.
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     policy: PolicyOptions,
 }
@@ -53,15 +62,25 @@ pub(super) struct Args {
 enum ReportFormat {
     /// For a person at a terminal.
     Text,
-    /// For a review.
+    /// For a review: less than 60,000 characters.
     Markdown,
+    /// For a browser: one page with every change.
+    Html,
     /// For code hosts and editors.
     Sarif,
 }
 
+/// What of a report is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Only {
+    /// What breaks.
+    Breaking,
+}
+
 impl Args {
     pub(super) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let Self { old, new, kind, name, format, policy } = self;
+        let Self { old, new, kind, name, format, only, all, policy } = self;
+        let view = View { only_breaking: only == Some(Only::Breaking), all };
         if ctx.out.format == Format::Json && format != ReportFormat::Text {
             return Err(Failure::usage("--json and --format exclude each other"));
         }
@@ -71,7 +90,7 @@ impl Args {
         let options = policy.options(released).map_err(|problem| unreadable(vec![problem]))?;
         let mut report = compare(&before, &after, kind, &options)?;
         show_places(&mut report, &before.origin, &after.origin);
-        write(ctx, &report, format)?;
+        write(ctx, &report, format, view)?;
         judge(&report, &old, &new)
     }
 }
@@ -131,11 +150,11 @@ fn unknown_kind(loaded: &Loaded) -> ProblemPart {
     ProblemPart { detail, file, line: None, field: None, hint: None }
 }
 
-fn write(ctx: &Context, report: &Report, format: ReportFormat) -> Result<(), Failure> {
+fn write(ctx: &Context, report: &Report, format: ReportFormat, view: View) -> Result<(), Failure> {
     match (ctx.out.format, format) {
-        (Format::Json, _) => ctx.out.show(report, |_, _| String::new()),
+        (Format::Json, _) => ctx.out.show(&view.cut(report), |_, _| String::new()),
         (_, ReportFormat::Text) => {
-            let text = render::text(report);
+            let text = render::text(report, view);
             let (verdict, rest) = text.split_once(':').unwrap_or((&text, ""));
             let style = &ctx.out.style;
             let verdict = match report.verdict {
@@ -145,8 +164,9 @@ fn write(ctx: &Context, report: &Report, format: ReportFormat) -> Result<(), Fai
             };
             ctx.out.text(&format!("{verdict}:{}", printable(rest)))
         }
-        (_, ReportFormat::Markdown) => ctx.out.text(&printable(&render::markdown(report))),
-        (_, ReportFormat::Sarif) => ctx.out.text(&format!("{:#}", render::sarif(report))),
+        (_, ReportFormat::Markdown) => ctx.out.text(&printable(&render::markdown(report, view))),
+        (_, ReportFormat::Html) => ctx.out.text(&printable(&render::html(report, view))),
+        (_, ReportFormat::Sarif) => ctx.out.text(&format!("{:#}", render::sarif(&view.cut(report)))),
     }
 }
 
