@@ -299,8 +299,31 @@ fn reports_for_reviews_and_editors() {
     assert!(with("markdown").starts_with("## Breaking\n"), "{}", with("markdown"));
     let sarif: Value = serde_json::from_str(&with("sarif")).unwrap();
     assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "request-maximum-lowered");
+    let page = with("html");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("id=\"request-maximum-lowered\""), "{page}");
     let both = place.run(&[arguments.as_slice(), &["sarif", "--json"]].concat());
     assert_eq!((code(&both), out(&both).as_str()), (2, ""));
+}
+
+#[test]
+fn only_what_breaks_is_shown_when_only_that_is_wanted() {
+    let place = payments();
+    place.write("api/openapi.yaml", OPENAPI.replace("paths:\n", "paths:\n  /new: {get: {responses: {}}}\n"));
+    let run = |options: &[&str]| {
+        let output = place.run(&[&["diff", "main:api/openapi.yaml", "api/openapi.yaml"], options].concat());
+        assert_eq!(code(&output), 1, "{}", err(&output));
+        out(&output)
+    };
+    let changes = |text: &str| {
+        let report: Value = serde_json::from_str(text).unwrap();
+        report["changes"].as_array().unwrap().len()
+    };
+    assert!(
+        run(&[]).contains("operation-added") && !run(&["--only", "breaking"]).contains("operation-added")
+    );
+    assert!(run(&["--only", "breaking"]).contains("2 changes, 1 breaking"));
+    assert_eq!((changes(&run(&["--json"])), changes(&run(&["--json", "--only", "breaking"]))), (2, 1));
+    assert!(!run(&["--format", "html", "--only", "breaking"]).contains("operation-added"));
 }
 
 #[test]

@@ -78,6 +78,9 @@ fn most<T: Ord>(items: impl Iterator<Item = T>) -> Vec<(T, usize)> {
 
 /// What a place belongs to: `POST /charges`, `schemas/Charge`, a message, a type, a table.
 pub(super) fn subject(place: &str) -> String {
+    if let Some((file, pointer)) = place.split_once("#/") {
+        return format!("{file}#/{}", pointer.split('/').next().unwrap_or_default());
+    }
     let Some(pointer) = place.strip_prefix('/') else {
         return place.rsplit_once('.').map_or(place, |(owner, _)| owner).to_owned();
     };
@@ -106,6 +109,7 @@ mod tests {
             ("/components/schemas/Charge/properties/n", "schemas/Charge"),
             ("/definitions/Charge/properties/n", "definitions/Charge"),
             ("/properties", "/properties"),
+            ("common/charge.yaml#/Charge/properties/n", "common/charge.yaml#/Charge"),
             ("shop.v1.Order.id", "shop.v1.Order"),
             ("orders.note", "orders"),
             ("orders", "orders"),
