@@ -54,6 +54,10 @@ pub(super) fn text(changes: &[Change]) -> String {
 }
 
 fn write_part(out: &mut String, title: &str, what: &str, counts: &[(impl AsRef<str>, usize)]) {
+    if counts.iter().all(|(_, count)| *count == 1) && counts.len() > LINES {
+        let _ = writeln!(out, "{title}: one each in {} {what}", counts.len());
+        return;
+    }
     if counts.is_empty() {
         return;
     }
