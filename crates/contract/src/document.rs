@@ -13,9 +13,6 @@ use serde_json::Value;
 use crate::InputError;
 use trie::Trie;
 
-/// The largest document that is read: above it, parsing alone would need gigabytes of memory.
-pub(crate) const MAX_DOCUMENT_BYTES: usize = 64 << 20;
-
 /// The deepest nesting that is read, the same as `serde_json` allows: deeper documents are attacks, not contracts.
 pub(crate) const MAX_DEPTH: usize = 128;
 
@@ -37,10 +34,6 @@ pub(crate) struct Document<'a> {
 impl<'a> Document<'a> {
     /// Reads a file as JSON or YAML, whichever it is.
     pub(crate) fn parse(file: &str, bytes: &'a [u8]) -> Result<Self, InputError> {
-        if bytes.len() > MAX_DOCUMENT_BYTES {
-            let message = format!("the document has {} bytes, more than {MAX_DOCUMENT_BYTES}", bytes.len());
-            return Err(InputError::new(file, message).with_hint("split the document into several files"));
-        }
         let text = text(file, bytes)?;
         if looks_like_json(file, text) {
             match serde_json::from_str(text) {

@@ -1,6 +1,7 @@
 //! The bytes of a contract: named in-memory files, so that documents over several files are read without any I/O.
 //!
-//! A source does not know its format and is never changed by reading it.
+//! A source does not know its format and is never changed by reading it. How large it may be is for those to bound who read
+//! what somebody else has written; nothing here takes more than some 20 times its size, and none of it for ever.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,8 +18,9 @@ use crate::lock;
 /// Most answers that are remembered: a matrix of some hundred versions on both sides.
 const MAX_REMEMBERED: usize = 200_000;
 
-/// Largest snapshot that is read: a contract has at most 64 MiB, and as JSON it may take several times its size.
-pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 256 * 1024 * 1024;
+/// Largest snapshot that is read: it was bounded when it was taken, by what the server of that time was told to take at most, and as
+/// JSON it may take several times its size.
+pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 8 << 30;
 
 /// Answers that were given.
 #[derive(Debug, Default)]

@@ -55,6 +55,7 @@ pub use builds::LogFollow;
 pub use instances::GatewayListening;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
+pub use lockstep_pipeline::LargestContract;
 pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
 pub use lockstep_store::journal::KeyPlace;
@@ -84,6 +85,8 @@ pub struct ControlConfig {
     pub adopt: Adopt,
     /// Which variables of this process builds may have.
     pub build_variables: BuildVariables,
+    /// How large a contract of a release may be.
+    pub largest_contract: LargestContract,
     /// Where the gateways of environments listen.
     pub gateway_address: IpAddr,
     /// Where the gateways say how they are, if anywhere.
@@ -110,6 +113,7 @@ impl ControlConfig {
             guard,
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
+            largest_contract: LargestContract::default(),
             gateway_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             gateway_admin: None,
             gateway_access_log: None,

@@ -345,6 +345,7 @@ impl Control {
             work_folder: work.canonicalize().map_err(internal)?,
             mirror_folder: self.mirrors().map_err(internal)?,
             data_folder: Some(self.config.folder.canonicalize().map_err(internal)?),
+            largest_contract: self.config.largest_contract,
             guard: GuardCommand(self.config.guard.clone()),
             host: service.map_or_else(HostEnvironment::to_read_a_manifest, |service| {
                 HostEnvironment::of_this_process(service, &self.config.build_variables)

@@ -21,13 +21,14 @@ use crate::check::Checked;
 use crate::command::{Commands, Turn, command_text};
 use crate::failure::{BuildFault, describe_end, io_fault};
 use crate::guard::masked;
-use crate::request::Phase;
+use crate::request::{LargestContract, Phase};
 use crate::workplace::Workplace;
 
 /// Most files of one contract.
 const MAX_FILES: usize = 10_000;
-/// Most bytes of one contract: as much as one document may have.
-const MAX_BYTES: usize = 64 << 20;
+/// What to do when a contract is larger than the server reads.
+const ALLOW_MORE: &str =
+    "split it, or let whoever runs the server allow more: lockstep server --largest-contract MIB";
 /// Longest time of a command that prints a contract: it starts a program that was just built.
 const PRINT_TIME_MS: u64 = 5 * 60 * 1_000;
 /// Most entries looked at below one folder.
@@ -74,6 +75,7 @@ pub(crate) struct Taking<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) commands: &'a Commands<'a>,
     pub(crate) place: &'a Workplace<'a>,
+    pub(crate) largest: LargestContract,
 }
 
 type Taken<T> = Result<T, Vec<ContractProblem>>;
@@ -191,12 +193,13 @@ impl Taking<'_> {
             let why = format!("the command {}", describe_end(&report.end, bounds));
             return Ok(Err(InputError::new(name, why)));
         }
-        let limited = foreign::open_no_link(&output).and_then(|file| read_limited(file, MAX_BYTES));
+        let limited =
+            foreign::open_no_link(&output).and_then(|file| read_limited(file, self.largest.bytes()));
         let bytes = limited.map_err(|error| io_fault(&output, "read", error))?;
         remove(&output).map_err(|error| io_fault(&output, "removed", error))?;
-        if bytes.len() > MAX_BYTES {
-            let why = format!("the command printed more than {} MiB", MAX_BYTES >> 20);
-            return Ok(Err(InputError::new(name, why)));
+        if bytes.len() > self.largest.bytes() {
+            let why = format!("the command printed more than {}", self.largest);
+            return Ok(Err(InputError::new(name, why).with_hint(ALLOW_MORE)));
         }
         let bytes = masked(self.commands.secrets(), &bytes);
         Ok(Ok(Source::file(printed_name(kind), bytes)))
@@ -219,7 +222,7 @@ impl Taking<'_> {
     }
 
     fn files(&self) -> Checkout<'_> {
-        Checkout { folder: self.folder, secrets: self.commands.secrets() }
+        Checkout { folder: self.folder, secrets: self.commands.secrets(), largest: self.largest }
     }
 }
 
@@ -276,6 +279,7 @@ fn read_limited(file: File, limit: usize) -> io::Result<Vec<u8>> {
 struct Checkout<'a> {
     folder: &'a Path,
     secrets: &'a [String],
+    largest: LargestContract,
 }
 
 impl Checkout<'_> {
@@ -298,7 +302,7 @@ impl Checkout<'_> {
     /// Reads the contract at a path: a document with what it refers to, or what a folder holds of the kind. What a
     /// document refers to and is not there is the comparison's to report.
     fn contract(&self, path: &str, kind: Option<ContractKind>) -> Result<Source, Vec<InputError>> {
-        let mut room = Room { files: MAX_FILES, bytes: MAX_BYTES };
+        let mut room = Room { files: MAX_FILES, bytes: self.largest.bytes(), largest: self.largest };
         let Some(listed) = self.list(path).map_err(|why| vec![InputError::new(path, why)])? else {
             let entry = self.read(path, &mut room).map_err(|error| vec![error])?;
             let entry = entry.ok_or_else(|| vec![InputError::new(path, "there is no such file")])?;
@@ -371,6 +375,7 @@ impl Checkout<'_> {
 struct Room {
     files: usize,
     bytes: usize,
+    largest: LargestContract,
 }
 
 impl Room {
@@ -378,7 +383,8 @@ impl Room {
         let files = self.files.checked_sub(1);
         self.files = files.ok_or_else(|| format!("the contract has more than {MAX_FILES} files"))?;
         let left = self.bytes.checked_sub(bytes);
-        self.bytes = left.ok_or_else(|| format!("the contract has more than {} MiB", MAX_BYTES >> 20))?;
+        self.bytes =
+            left.ok_or_else(|| format!("the contract has more than {}: {ALLOW_MORE}", self.largest))?;
         Ok(())
     }
 }

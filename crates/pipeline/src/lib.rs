@@ -38,7 +38,7 @@ pub use mirror::{Mirror, collect as mirrors};
 pub use package::{PackageManifest, PackagedArtifact, read_package_manifest};
 pub use process::CaptureError;
 pub use repository::{Reference, RepositoryLocation, SourceError, SourceFolder};
-pub use request::{BuildEvent, BuildRequest, Ending, HostEnvironment, Observer, Phase};
+pub use request::{BuildEvent, BuildRequest, Ending, HostEnvironment, LargestContract, Observer, Phase};
 pub use run::{BuildOutput, Prepared, make, prepare, run};
 pub use scope::Scope;
 pub use suite::SuiteOutcome;

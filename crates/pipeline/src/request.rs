@@ -30,10 +30,43 @@ pub struct BuildRequest {
     pub mirror_folder: PathBuf,
     /// What no step and no test may see: the data folder of Lockstep. `None` when there is none.
     pub data_folder: Option<PathBuf>,
+    /// How large each of its contracts may be.
+    pub largest_contract: LargestContract,
     /// How a guard is started.
     pub guard: GuardCommand,
     /// The variables that manifests can name, and where tools are found.
     pub host: HostEnvironment,
+}
+
+/// How large one contract may be, with all its files: reading one takes some 20 times its size in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargestContract(u16);
+
+impl LargestContract {
+    /// So many MiB.
+    #[must_use]
+    pub const fn mib(mib: u16) -> Self {
+        Self(mib)
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        (self.0 as usize) << 20
+    }
+}
+
+impl Default for LargestContract {
+    /// 64 MiB: the largest public ones have a fifth of that.
+    fn default() -> Self {
+        Self(64)
+    }
+}
+
+impl fmt::Display for LargestContract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB", self.0)
+    }
 }
 
 /// Variables that every program needs and no artifact should depend on.

@@ -96,7 +96,13 @@ pub fn make(
         build.phase(Phase::Checkout, |build| checkout::check_out(build.place, prepared))?;
         let folder = build.place.source().join(request.folder.as_str());
         let commands = Commands::new(request, checked, build.place, observer);
-        let taking = Taking { checked, folder: &folder, commands: &commands, place: build.place };
+        let taking = Taking {
+            checked,
+            folder: &folder,
+            commands: &commands,
+            place: build.place,
+            largest: request.largest_contract,
+        };
         let mut contracts = None;
         if taking.needs_no_build() {
             contracts = Some(build.phase(Phase::Contract, |_| taking.take(accept))?);

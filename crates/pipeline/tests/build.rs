@@ -18,7 +18,7 @@ use lockstep_domain::evidence::Outcome;
 use lockstep_pipeline::guard::End;
 use lockstep_pipeline::{
     BuildEvent, BuildFailure, BuildFault, BuildOutput, BuildRequest, CancelToken, Contracts, Ending,
-    HostEnvironment, Phase, Prepared, make, mirrors, prepare, run,
+    HostEnvironment, LargestContract, Phase, Prepared, make, mirrors, prepare, run,
 };
 use repository::Repository;
 use support::{guard, processes_with, wait_until};
@@ -55,6 +55,7 @@ impl Bench {
             work_folder: folder.path().join("build"),
             mirror_folder: folder.path().join("mirrors"),
             data_folder: Some(folder.path().canonicalize().unwrap()),
+            largest_contract: LargestContract::default(),
             guard: guard(),
             host: HostEnvironment::of_this_process(&"orders".parse().unwrap(), &BuildVariables::default()),
         };
@@ -722,6 +723,19 @@ fn an_earlier_build_is_recognised_by_its_key() {
 }
 
 const OPENAPI: &str = "openapi: 3.1.0\ninfo: {title: orders, version: '1'}\npaths:\n  /orders:\n    get: {responses: {'200': {description: all}}}\n";
+
+#[test]
+fn a_contract_larger_than_the_server_takes_is_refused_with_what_to_do() {
+    let mut bench = Bench::new("[contract]\nopenapi = \"api.yaml\"\n[package]\ninclude = [\"**\"]\n");
+    let document = "openapi: 3.1.0\ninfo: {title: t, version: \"1\"}\npaths: {}\n";
+    bench.repository.write("api.yaml", &format!("{document}{}", "#\n".repeat(1 << 19)));
+    bench.repository.commit("feat: a contract");
+    bench.request.largest_contract = LargestContract::mib(1);
+    let refused = bench.run().unwrap_err().to_string();
+    assert!(refused.contains("more than 1 MiB") && refused.contains("--largest-contract"), "{refused}");
+    bench.request.largest_contract = LargestContract::mib(2);
+    assert_eq!(bench.run().unwrap().1.contracts.offered.len(), 1);
+}
 
 #[test]
 fn contracts_are_read_with_the_files_they_refer_to() {

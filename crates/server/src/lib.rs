@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use lockstep_api::Token;
 use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
-pub use lockstep_control::{Adopt, GatewayListening, OpenError};
+pub use lockstep_control::{Adopt, GatewayListening, LargestContract, OpenError};
 use lockstep_domain::BuildVariables;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -61,6 +61,8 @@ pub struct ServerConfig {
     pub adopt: Adopt,
     /// Which variables of this process builds may have.
     pub build_variables: BuildVariables,
+    /// How large a contract of a release may be.
+    pub largest_contract: LargestContract,
 }
 
 /// Which token requests must carry.
@@ -105,6 +107,7 @@ impl ServerConfig {
             first_gateway_port,
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
+            largest_contract: LargestContract::default(),
         }
     }
 }
@@ -197,6 +200,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         guard: config.guard.clone(),
         adopt: config.adopt,
         build_variables: config.build_variables.clone(),
+        largest_contract: config.largest_contract,
         gateway_address: config.gateway_address,
         gateway_admin: config.gateway_admin,
         gateway_access_log: config.gateway_access_log.clone(),

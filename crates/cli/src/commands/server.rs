@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_domain::BuildVariable;
-use lockstep_server::{Adopt, ApiToken, GatewayListening, OpenError, Ready, ServerConfig, ServerError};
+use lockstep_server::{
+    Adopt, ApiToken, GatewayListening, LargestContract, OpenError, Ready, ServerConfig, ServerError,
+};
 
 use crate::context::Globals;
 use crate::exit::Exit;
@@ -68,6 +70,9 @@ pub(crate) struct Args {
     /// A variable of this environment that the builds of services may have, or of all services without `=`.
     #[arg(long, value_name = "NAME=SERVICE,...", env = "LOCKSTEP_BUILD_VARIABLES", value_delimiter = ' ')]
     build_variable: Vec<BuildVariable>,
+    /// Take contracts of up to this many MiB from releases: to read one takes some 20 times its size in memory.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    largest_contract: u16,
     /// Take this data folder for the one that counts, though it is a copy, or its journal is an older one: whoever says so
     /// knows that the other is gone. Instances of a copy are started anew; those of the other folder are not touched.
     #[arg(long)]
@@ -120,6 +125,7 @@ impl Args {
             public_hosts: self.public_host,
             adopt: if self.adopt { Adopt::Yes } else { Adopt::No },
             build_variables: self.build_variable.into_iter().collect(),
+            largest_contract: LargestContract::mib(self.largest_contract),
             gateway_address: self.gateway_address,
             gateway_admin: self.gateway_admin_address,
             gateway_access_log: access_log,

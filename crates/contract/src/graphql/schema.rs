@@ -13,9 +13,6 @@ use super::{
 };
 use crate::{InputError, Location, Source, text::utf8};
 
-/// Larger than any known schema in text form (the largest public ones are below 10 MB).
-const MAX_BYTES: usize = 64 * 1024 * 1024;
-
 /// Directives that every server has; writing them out says nothing.
 const WRITTEN_OUT: [&str; 5] = ["skip", "include", "deprecated", "specifiedBy", "oneOf"];
 
@@ -136,15 +133,10 @@ pub(super) struct DirectiveType {
 /// Parses every file of a source.
 ///
 /// # Errors
-/// Each file that is too large, not text, or not GraphQL, with its line.
+/// Each file that is not text or not GraphQL, with its line.
 pub(super) fn definitions(source: &Source) -> Result<Vec<(Rc<str>, Definition)>, Vec<InputError>> {
-    let (mut all, mut errors, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
     for (path, content) in source.files() {
-        bytes += content.len();
-        if bytes > MAX_BYTES {
-            errors.push(InputError::new(path, format!("more than {MAX_BYTES} bytes of GraphQL")));
-            break;
-        }
         let file: Rc<str> = path.into();
         match read(path, content) {
             Ok(definitions) => {

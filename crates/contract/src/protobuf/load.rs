@@ -24,8 +24,6 @@ use crate::{
     text::{line_at, utf8},
 };
 
-/// More bytes than any known public API has in `.proto` files, a hundred times over.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The largest public tree (all Google APIs) has about 6,000 files.
 const MAX_FILES: usize = 20_000;
 
@@ -61,21 +59,11 @@ pub(super) fn load(source: &Source) -> Result<Schema, Vec<InputError>> {
 }
 
 fn check_size(source: &Source) -> Result<(), Vec<InputError>> {
-    let (mut files, mut bytes) = (0, 0);
-    for (_, content) in source.files() {
-        files += 1;
-        bytes += content.len();
-    }
+    let files = source.files().count();
     if files > MAX_FILES {
         return Err(vec![InputError::new(
             "",
             format!("{files} files, more than the {MAX_FILES} that are read"),
-        )]);
-    }
-    if bytes > MAX_BYTES {
-        return Err(vec![InputError::new(
-            "",
-            format!("{bytes} bytes, more than the {MAX_BYTES} that are read"),
         )]);
     }
     Ok(())

@@ -16,9 +16,6 @@ use super::{
 };
 use crate::{InputError, Level, Location, Source, SqlDialect, text::utf8};
 
-/// Far above the largest known folder of migrations.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
-
 /// What a migration does to the versions of the code around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -76,15 +73,10 @@ pub(super) struct File {
 /// Reads the migrations of a source, in the order in which they run.
 ///
 /// # Errors
-/// Files that are not text, and folders that are too large or hold no SQL.
+/// Files that are not text, and folders that hold no SQL.
 pub(super) fn read(source: &Source, dialect: SqlDialect) -> Result<Vec<File>, Vec<InputError>> {
-    let (mut files, mut errors, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut files, mut errors) = (Vec::new(), Vec::new());
     for (path, content) in source.files().filter(|(path, _)| is_part(path) && !is_way_back(path)) {
-        bytes += content.len();
-        if bytes > MAX_BYTES {
-            errors.push(InputError::new(path, format!("more than {MAX_BYTES} bytes of SQL")));
-            break;
-        }
         match utf8(path, content) {
             Ok(text) => files.push(part(source, path, text, dialect)),
             Err(_) if !is_sql(path) => files.push(unread(path, &String::from_utf8_lossy(content))),
@@ -325,7 +317,7 @@ fn run_file(replay: &mut Replay, file: &File, log: &mut Log, dialect: SqlDialect
 /// Classifies every migration of a folder.
 ///
 /// # Errors
-/// Files that are not text, and folders that are too large or hold no SQL.
+/// Files that are not text, and folders that hold no SQL.
 pub fn classify(source: &Source, dialect: Option<SqlDialect>) -> Result<Vec<Migration>, Vec<InputError>> {
     let dialect = dialect.unwrap_or_else(|| super::dialect::guess([source, source]));
     let files = read(source, dialect)?;

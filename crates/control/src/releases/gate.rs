@@ -15,7 +15,7 @@ use lockstep_manifest::{AcceptedBreak, Manifest};
 use lockstep_pipeline::{Contracts, TakenContract};
 
 use super::number::{Standing, Wish, number};
-use crate::contracts::{MAX_SNAPSHOT_BYTES, reasons};
+use crate::contracts::reasons;
 use crate::instances::with_sources;
 use crate::{Control, internal};
 
@@ -111,11 +111,6 @@ impl Control {
     /// Puts a contract into the blob store.
     pub(super) fn keep(&self, taken: &TakenContract) -> Result<Kept, Problem> {
         let bytes = taken.snapshot.to_bytes();
-        if bytes.len() as u64 > MAX_SNAPSHOT_BYTES {
-            let detail = format!("the contract {} has {} bytes as a snapshot", taken.name, bytes.len());
-            return Err(Problem::new(ErrorCode::Refused, detail)
-                .with_hint(format!("at most {MAX_SNAPSHOT_BYTES} are kept; split the contract")));
-        }
         let stored = self.blobs.put(bytes.as_slice()).map_err(|error| internal(with_sources(&error)))?;
         let offered = OfferedContract {
             kind: taken.snapshot.kind,

@@ -4,20 +4,27 @@ use lockstep_api::problem::ProblemPart;
 
 /// Most files of one contract: the largest public tree of `.proto` files has about 6,000.
 const MAX_FILES: usize = 20_000;
-/// Most bytes of one contract: the engine reads documents of up to 64 MiB, and some are split.
-const MAX_BYTES: u64 = 128 * 1024 * 1024;
+/// Most bytes of one contract in MiB, when nothing else is said: the largest public one has 13, and reading one takes
+/// some 20 times its size in memory.
+pub(super) const LARGEST_MIB: u16 = 64;
 
 /// What may still be read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Budget {
     files: usize,
     bytes: u64,
+    largest: u16,
 }
 
 impl Budget {
-    /// The budget of one contract.
-    pub(super) const fn new() -> Self {
-        Self { files: MAX_FILES, bytes: MAX_BYTES }
+    /// The budget of one contract, where nothing else is said.
+    pub(super) fn usual() -> Self {
+        Self::of_mib(LARGEST_MIB)
+    }
+
+    /// The budget of one contract of at most this many MiB.
+    pub(super) fn of_mib(largest: u16) -> Self {
+        Self { files: MAX_FILES, bytes: u64::from(largest) << 20, largest }
     }
 
     /// Returns how many bytes the next file may have.
@@ -28,10 +35,9 @@ impl Budget {
     /// Counts a file.
     pub(super) fn spend(&mut self, file: &str, bytes: u64) -> Result<(), ProblemPart> {
         if bytes > self.bytes {
-            return Err(problem(
-                file,
-                format!("with this file the contract has more than {MAX_BYTES} bytes"),
-            ));
+            let detail = format!("with this file the contract has more than {} MiB", self.largest);
+            let hint = Some("allow more with --largest MIB, or split the contract".to_owned());
+            return Err(ProblemPart { hint, ..problem(file, detail) });
         }
         let Some(files) = self.files.checked_sub(1) else {
             return Err(problem(
@@ -55,11 +61,11 @@ mod tests {
 
     #[test]
     fn neither_too_many_bytes_nor_too_many_files_are_read() {
-        let mut budget = Budget::new();
-        assert!(budget.spend("a", MAX_BYTES + 1).is_err());
-        budget.spend("a", MAX_BYTES).unwrap();
-        assert!(budget.spend("b", 1).unwrap_err().detail.contains("bytes"));
-        let mut budget = Budget::new();
+        let mut budget = Budget::of_mib(2);
+        assert!(budget.spend("a", (2 << 20) + 1).is_err());
+        budget.spend("a", 2 << 20).unwrap();
+        assert!(budget.spend("b", 1).unwrap_err().detail.contains("more than 2 MiB"));
+        let mut budget = Budget::of_mib(2);
         (0..MAX_FILES).for_each(|_| budget.spend("a", 0).unwrap());
         assert!(budget.spend("b", 0).unwrap_err().detail.contains("files"));
     }

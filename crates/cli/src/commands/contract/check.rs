@@ -6,6 +6,7 @@ use lockstep_api::problem::ProblemPart;
 use lockstep_contract::{Kind, Parsed, detect, unknown_operations};
 use lockstep_manifest::{ContractOrigin, Manifest};
 
+use super::budget::Budget;
 use super::files;
 use super::location::Loaded;
 
@@ -41,7 +42,7 @@ fn named(field: &str, part: ProblemPart) -> ProblemPart {
 }
 
 fn of_one(path: &Path, kind: Option<Kind>, operations: &[String]) -> Vec<ProblemPart> {
-    let Loaded { source, origin, .. } = match files::load(path, kind) {
+    let Loaded { source, origin, .. } = match files::load(path, kind, Budget::usual()) {
         Ok(loaded) => loaded,
         Err(problem) => return vec![problem],
     };

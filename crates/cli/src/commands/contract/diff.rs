@@ -4,6 +4,7 @@ use lockstep_api::problem::ProblemPart;
 use lockstep_contract::render::{self, View};
 use lockstep_contract::{Kind, Options, Parsed, Report, Verdict, detect, diff_parsed};
 
+use super::budget::{Budget, LARGEST_MIB};
 use super::location::{Loaded, Location, Origin, show_places};
 use super::policy::PolicyOptions;
 use crate::context::Context;
@@ -54,6 +55,9 @@ pub(super) struct Args {
     /// Show every change and every place, where text counts what is more than a screen; Markdown ends where forges cut it.
     #[arg(long)]
     all: bool,
+    /// Read contracts of up to this many MiB: one takes some 20 times its size in memory.
+    #[arg(long, value_name = "MIB", default_value_t = LARGEST_MIB, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    largest: u16,
     #[command(flatten)]
     policy: PolicyOptions,
 }
@@ -79,13 +83,13 @@ enum Only {
 
 impl Args {
     pub(super) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let Self { old, new, kind, name, format, only, all, policy } = self;
+        let Self { old, new, kind, name, format, only, all, largest, policy } = self;
         let view = View { only_breaking: only == Some(Only::Breaking), all };
         if ctx.out.format == Format::Json && format != ReportFormat::Text {
             return Err(Failure::usage("--json and --format exclude each other"));
         }
         let (old, new) = (Location::of(&old), Location::of(&new));
-        let (before, after) = load_both(ctx, [&old, &new], kind, name.as_deref())?;
+        let (before, after) = load_both(ctx, [&old, &new], kind, name.as_deref(), &Budget::of_mib(largest))?;
         let released = after.settings.with_older(before.settings);
         let options = policy.options(released).map_err(|problem| unreadable(vec![problem]))?;
         let mut report = compare(&before, &after, kind, &options)?;
@@ -100,8 +104,9 @@ fn load_both(
     locations: [&Location; 2],
     kind: Option<Kind>,
     name: Option<&str>,
+    budget: &Budget,
 ) -> Result<(Loaded, Loaded), Failure> {
-    let [old, new] = locations.map(|location| location.load(&ctx.client, kind, name));
+    let [old, new] = locations.map(|location| location.load(&ctx.client, kind, name, budget));
     match (old, new) {
         (Ok(old), Ok(new)) => Ok((old, new)),
         (old, new) => Err(unreadable([old.err(), new.err()].into_iter().flatten().collect())),

@@ -21,12 +21,12 @@ const MAX_DEPTH: usize = 16;
 const SKIPPED: [&str; 4] = ["node_modules", "target", "__pycache__", "venv"];
 
 /// Reads what a path names.
-pub(super) fn load(path: &Path, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
+pub(super) fn load(path: &Path, kind: Option<Kind>, mut budget: Budget) -> Result<Loaded, ProblemPart> {
     let failed = |error: io::Error| problem(path.display().to_string(), reason(&error));
     // What is neither file nor folder, nor given by the shell, is refused when it is opened.
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
-        let files = walk(path, &mut Budget::new())?;
+        let files = walk(path, &mut budget)?;
         let source = assemble(files, kind).map_err(|detail| problem(path.display().to_string(), detail))?;
         return Ok(Loaded {
             source,
@@ -34,13 +34,13 @@ pub(super) fn load(path: &Path, kind: Option<Kind>) -> Result<Loaded, ProblemPar
             origin: Origin::Folder(path.to_owned()),
         });
     }
-    if metadata.is_file() { file(path) } else { stream(path) }
+    if metadata.is_file() { file(path, budget) } else { stream(path, budget) }
 }
 
 /// What another program writes, as in `lockstep contract diff <(one) <(other)`: it refers to no file.
-fn stream(path: &Path) -> Result<Loaded, ProblemPart> {
+fn stream(path: &Path, mut budget: Budget) -> Result<Loaded, ProblemPart> {
     let shown = path.display().to_string();
-    let bytes = read(path, &shown, &mut Budget::new())?;
+    let bytes = read(path, &shown, &mut budget)?;
     Ok(Loaded {
         source: Source::file(shown, bytes),
         settings: ContractSettings::default(),
@@ -48,7 +48,7 @@ fn stream(path: &Path) -> Result<Loaded, ProblemPart> {
     })
 }
 
-fn file(path: &Path) -> Result<Loaded, ProblemPart> {
+fn file(path: &Path, mut budget: Budget) -> Result<Loaded, ProblemPart> {
     let shown = path.display().to_string();
     let failed = |error: io::Error| problem(shown.as_str(), reason(&error));
     let entry = path.canonicalize().map_err(failed)?;
@@ -56,7 +56,6 @@ fn file(path: &Path) -> Result<Loaded, ProblemPart> {
     let (Some(entry_text), Some(root_text)) = (entry.to_str(), root.to_str()) else {
         return Err(problem(shown, "the path is not valid UTF-8"));
     };
-    let mut budget = Budget::new();
     let bytes = read(&entry, &shown, &mut budget)?;
     let source = Source::gather(entry_text, bytes, |path| {
         let inside =

@@ -10,6 +10,7 @@ use lockstep_contract::{InputError, Kind, Report, Snapshot, Source};
 use lockstep_domain::VersionRef;
 use lockstep_domain::contract::{ContractSettings, OfferedContract};
 
+use super::budget::Budget;
 use super::{files, revision};
 use crate::failure::Failure;
 
@@ -45,10 +46,11 @@ impl Location {
         client: &Client,
         kind: Option<Kind>,
         name: Option<&str>,
+        budget: &Budget,
     ) -> Result<Loaded, ProblemPart> {
         match self {
-            Self::Path(path) => files::load(path, kind),
-            Self::Revision { revision, path } => revision::load(revision, path, kind),
+            Self::Path(path) => files::load(path, kind, budget.clone()),
+            Self::Revision { revision, path } => revision::load(revision, path, kind, budget.clone()),
             Self::Version(version) => released(client, version, kind, name),
         }
     }

@@ -10,6 +10,7 @@ use lockstep_contract::{
 };
 use lockstep_domain::contract::ContractSettings;
 
+use super::budget::Budget;
 use super::files;
 
 /// Why a break counts as agreed to when only the command line says so.
@@ -65,7 +66,10 @@ impl FromStr for AcceptedBreak {
 impl PolicyOptions {
     /// Makes the options of a comparison, as of today. What is typed comes before what a released version says.
     pub(super) fn options(self, released: ContractSettings) -> Result<Options, ProblemPart> {
-        let operations = self.operations.map(|path| files::load(&path, Some(Kind::GraphQl))).transpose()?;
+        let operations = self
+            .operations
+            .map(|path| files::load(&path, Some(Kind::GraphQl), Budget::usual()))
+            .transpose()?;
         let accept = |AcceptedBreak { rule, place }| Acceptance {
             rule,
             place,

@@ -14,16 +14,20 @@ use super::location::{Loaded, Origin};
 const MAX_LIST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Reads the file or folder at a path of a revision.
-pub(super) fn load(revision: &str, path: &str, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
+pub(super) fn load(
+    revision: &str,
+    path: &str,
+    kind: Option<Kind>,
+    mut budget: Budget,
+) -> Result<Loaded, ProblemPart> {
     let shown = format!("{revision}:{path}");
     let commit = resolve(revision).map_err(|error| error.at(&shown))?;
     let path = from_root(path).map_err(|error| error.at(&shown))?;
     let mut tree = Tree::open(&commit, &shown)?;
-    match tree.read(&path, &mut Budget::new())? {
+    match tree.read(&path, &mut budget)? {
         None => Err(problem(shown.as_str(), format!("there is no `{path}` in revision `{revision}`"))),
-        Some(Object::Folder) => tree.folder(&path, revision, kind),
+        Some(Object::Folder) => tree.folder(&path, revision, kind, budget),
         Some(Object::File(bytes)) => {
-            let mut budget = Budget::new();
             let source = Source::gather(&path, bytes, |path| match tree.read(path, &mut budget)? {
                 Some(Object::File(bytes)) => Ok(Some(bytes)),
                 _ => Ok(None),
@@ -169,8 +173,13 @@ impl<'s> Tree<'s> {
         })
     }
 
-    fn folder(mut self, path: &str, revision: &str, kind: Option<Kind>) -> Result<Loaded, ProblemPart> {
-        let mut budget = Budget::new();
+    fn folder(
+        mut self,
+        path: &str,
+        revision: &str,
+        kind: Option<Kind>,
+        mut budget: Budget,
+    ) -> Result<Loaded, ProblemPart> {
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let mut files = Files::new();
         for name in self.list(&below)? {
