@@ -133,6 +133,10 @@ impl Change {
         let answer = self.ask(ctx)?;
         let Some(operation) = answer.operation.clone().filter(|_| !self.is_dry_run()) else {
             return ctx.out.show(&answer, |answer, style| match &answer.plan {
+                _ if answer.already => {
+                    answer.operation.as_ref().map_or_else(String::new, outcome::already_text)
+                        + "nothing was changed: this is a dry run\n"
+                }
                 Some(plan) => plan_text::render(plan, &self.environment, &self.request.intent, style),
                 None => match &answer.operation {
                     Some(operation) => outcome::would_be_taken_back_text(operation),
@@ -141,9 +145,14 @@ impl Change {
             });
         };
         if self.no_wait {
-            return ctx.out.show(&answer, |_, _| begun_text(&operation));
+            let text = if answer.already { outcome::already_text } else { begun_text };
+            return ctx.out.show(&answer, |_, _| text(&operation));
         }
-        warn(ctx, answer.plan.as_ref());
+        if answer.already {
+            self.say_already(ctx, &operation);
+        } else {
+            warn(ctx, answer.plan.as_ref());
+        }
         let operation = wait(ctx, &operation)?;
         let awaited = if answer.plan.is_some() { Awaited::Done } else { Awaited::TakenBack };
         let answer = OperationAnswer { operation: Some(operation.clone()), ..answer };
@@ -152,6 +161,19 @@ impl Change {
 }
 
 impl Change {
+    /// Says that somebody else began it, and what of this request does not hold for theirs.
+    fn say_already(&self, ctx: &Context, operation: &Operation) {
+        if ctx.out.format == Format::Text {
+            ctx.out.message(outcome::already_text(operation).trim_end());
+            let leaves_otherwise = self.request.leaving.is_some_and(|asked| asked != operation.plan.leaving);
+            if leaves_otherwise {
+                let label = ctx.out.message_style.warn("warning:");
+                ctx.out
+                    .message(&format!("{label} it does not keep what is left running, as --keep-warm would"));
+            }
+        }
+    }
+
     /// Asks until nothing but time is in the way any more, unless somebody wants an answer at once.
     fn ask(&self, ctx: &Context) -> Result<OperationAnswer, Failure> {
         let at_once = self.no_wait || self.request.mode == Mode::DryRun;

@@ -171,7 +171,9 @@ impl Control {
         if let Some(operation) = environment.under_way().next() {
             let detail =
                 format!("operation {} ({}) is under way in `{name}`", operation.id, operation.intent);
-            return refuse(detail, format!("lockstep watch {}", operation.id));
+            let id = operation.id;
+            let hint = format!("lockstep watch {id}, or take it back: lockstep undo {name} --operation {id}");
+            return refuse(detail, hint);
         }
         if !environment.entries().is_empty() {
             let services: Vec<_> = environment.entries().keys().map(ServiceName::as_str).collect();

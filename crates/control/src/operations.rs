@@ -12,13 +12,12 @@ use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::compat::Relation;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::interrupt::{Interruption, interrupt};
-use lockstep_domain::plan::{Refusal, unexpected};
+use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
 use lockstep_domain::{
-    Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World, plan,
+    Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World,
 };
 
-use self::taking_back::to_take_back;
+use self::taking_back::{is_taken_back, taking_back};
 use self::waiting::Waiting;
 use crate::secrets::MAX_SECRET_BYTES;
 use crate::{Control, not_found, storage_problem};
@@ -29,7 +28,7 @@ const MAX_REASON_BYTES: usize = 4_000;
 const MAX_LISTED: usize = 200;
 
 impl Control {
-    /// Plans an intent, and carries it out unless only the plan is wanted. Returns when it is recorded; the
+    /// Decides what an intent means, and carries it out unless only the decision is wanted. Returns when it is recorded; the
     /// environment's reconciler does the rest.
     ///
     /// # Errors
@@ -41,65 +40,51 @@ impl Control {
         mut request: OperationRequest,
     ) -> Result<OperationAnswer, Problem> {
         check_request(&request)?;
-        if request.mode == Mode::DryRun {
-            if let Some(operation) = to_take_back(&self.ledger.world(), environment, &request)? {
-                return Ok(self.answer_of(operation.id));
-            }
-            note_secrets(&mut request.intent, &request.secrets, |_| Ok("not kept in a dry run".into()))?;
-            let world = self.ledger.world();
-            let decided = self.plan_with(actor, &world, environment, &request, self.ledger.now());
-            return match decided {
-                Ok(decided) => Ok(OperationAnswer { plan: Some(decided.plan), operation: None }),
-                Err(Undecided::OnlyTakesBack(first, _)) => Ok(self.answer_of(first)),
-                Err(Undecided::Problem(problem)) => Err(*problem),
-            };
-        }
-        if let Some(answer) = self.take_back(actor, environment, &request)? {
-            return Ok(answer);
-        }
         let secrets = std::mem::take(&mut request.secrets);
         // A refused intent leaves no secret value behind.
         let mut rehearsal = request.clone();
-        note_secrets(&mut rehearsal.intent, &secrets, |_| Ok(String::new()))?;
-        match self.plan_with(actor, &self.ledger.world(), environment, &rehearsal, self.ledger.now()) {
-            Ok(_) => {}
-            Err(Undecided::Problem(problem)) => return Err(*problem),
-            Err(Undecided::OnlyTakesBack(_, all)) => {
-                return self.only_take_back(actor, environment, &all, &request.reason);
-            }
+        note_secrets(&mut rehearsal.intent, &secrets, |_| Ok("not kept in a dry run".into()))?;
+        let world = self.ledger.world();
+        let decided = self.decided(actor, &world, environment, &rehearsal, self.ledger.now())?;
+        if request.mode == Mode::DryRun {
+            return Ok(would_be(&world, decided.decision));
         }
         note_secrets(&mut request.intent, &secrets, |value| {
             self.secrets.put(value).map_err(|error| storage_problem("a secret could not be kept", &error))
         })?;
-        let operation = tokio::task::block_in_place(|| {
+        tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
-                let decided = self.plan_with(actor, world, environment, &request, now);
-                let Decided { plan, released, ended } = decided.map_err(Undecided::into_problem)?;
+                let Decided { decision, released } =
+                    self.decided(actor, world, environment, &request, now)?;
+                let (ended, plan) = match decision {
+                    Decision::GoesThere(id) => return Ok((Vec::new(), Outcome::GoesThere(id))),
+                    Decision::TakesBack(all) => {
+                        let events = taking_back(world, &all, actor, &request.reason);
+                        let (first, already) = (all.first().copied(), events.is_empty());
+                        return Ok((events, Outcome::TakenBack { first, already }));
+                    }
+                    Decision::Begins { ended, plan } => (ended, *plan),
+                };
                 let operation = begin(world, actor, environment, &request, plan, now);
                 let begun = Event::OperationBegun { operation: Box::new(operation.clone()) };
                 let released = released
                     .into_iter()
                     .map(|version| Event::HoldReleased { environment: environment.clone(), version });
-                Ok((released.chain(ended).chain([begun]).collect(), operation))
+                Ok((released.chain(ended).chain([begun]).collect(), Outcome::Begun(Box::new(operation))))
             })
-        })?;
-        Ok(OperationAnswer { plan: Some(operation.plan.clone()), operation: Some(operation) })
+        })
+        .map(|outcome| self.answer(outcome))
     }
 
-    /// Plans on a world.
-    fn plan_with(
+    /// Decides on a world.
+    fn decided(
         &self,
         actor: &Actor,
         world: &World,
         environment: &EnvironmentName,
         request: &OperationRequest,
         now: Timestamp,
-    ) -> Result<Decided, Undecided> {
-        if let Some(refusal) =
-            request.expect.and_then(|expect| unexpected(world, environment, &request.intent, expect))
-        {
-            return Err(self.refused(world, &request.intent, environment, &[refusal], now).into());
-        }
+    ) -> Result<Decided, Problem> {
         let mut world = world.clone();
         let released = match request.holds {
             HoldHandling::Respect => Vec::new(),
@@ -108,22 +93,42 @@ impl Control {
         let intent = self.with_instances(&world, environment, &request.intent)?;
         let contracts = self.stored_contracts();
         let relation = Relation { world: &world, contracts: &contracts };
-        let strategy = request.strategy.as_ref();
-        let planned = match request.under_way {
-            UnderWay::Respect => plan(relation, environment, &intent, strategy, now)
-                .map(|plan| Interruption::Begins { ended: Vec::new(), plan: Box::new(plan) }),
-            UnderWay::TakeBack => interrupt(relation, environment, &intent, strategy, (actor, now)),
+        let wish = Wish {
+            expect: request.expect,
+            operation: request.operation,
+            in_the_way: match request.under_way {
+                UnderWay::Respect => InTheWay::Refuses,
+                UnderWay::TakeBack => InTheWay::IsTakenBack,
+            },
+            ..Wish::of(&intent, request.strategy.as_ref())
         };
-        let (ended, mut plan) = match planned {
-            Ok(Interruption::Begins { ended, plan }) => (ended, *plan),
-            Ok(Interruption::OnlyEnds { first, all }) => return Err(Undecided::OnlyTakesBack(first, all)),
-            Err(refusals) => {
-                return Err(self.refused(&world, &request.intent, environment, &refusals, now).into());
+        let mut decision = decide(relation, environment, &wish, (actor, now))
+            .map_err(|refusals| self.refused(&world, &request.intent, environment, &refusals, now))?;
+        if let Decision::Begins { plan, .. } = &mut decision {
+            plan.leaving = request.leaving.unwrap_or(plan.leaving);
+            self.check_artifacts(&world, plan)?;
+        }
+        Ok(Decided { decision, released })
+    }
+
+    fn answer(&self, outcome: Outcome) -> OperationAnswer {
+        let world = self.ledger.world();
+        let found = |id| world.find_operation(id).map(|operation| Operation::clone(operation));
+        match outcome {
+            Outcome::Begun(operation) => OperationAnswer {
+                plan: Some(operation.plan.clone()),
+                operation: Some(*operation),
+                already: false,
+            },
+            Outcome::TakenBack { first, already } => {
+                OperationAnswer { plan: None, operation: first.and_then(found), already }
             }
-        };
-        plan.leaving = request.leaving.unwrap_or(plan.leaving);
-        self.check_artifacts(&world, &plan)?;
-        Ok(Decided { plan, released, ended })
+            Outcome::GoesThere(id) => {
+                let operation = found(id);
+                let plan = operation.as_ref().map(|operation| operation.plan.clone());
+                OperationAnswer { plan, operation, already: true }
+            }
+        }
     }
 
     /// Makes a problem of refusals, with how long to wait where time alone helps against all of them.
@@ -219,34 +224,39 @@ impl Control {
 
 /// What is decided of a request.
 struct Decided {
-    plan: Plan,
+    decision: Decision,
     /// The holds that are released with it.
     released: Vec<VersionRef>,
-    /// What ends everything that is in its way.
-    ended: Vec<Event>,
 }
 
-/// Why nothing is decided.
-enum Undecided {
-    Problem(Box<Problem>),
-    /// Taking back what is in the way is all there is to do.
-    OnlyTakesBack(OperationId, Vec<OperationId>),
+/// What became of a request.
+enum Outcome {
+    Begun(Box<Operation>),
+    /// Something is taken back; or somebody else does that already.
+    TakenBack {
+        first: Option<OperationId>,
+        already: bool,
+    },
+    /// Somebody else's operation does it already.
+    GoesThere(OperationId),
 }
 
-impl From<Problem> for Undecided {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(Box::new(problem))
-    }
-}
-
-impl Undecided {
-    fn into_problem(self) -> Problem {
-        match self {
-            Self::Problem(problem) => *problem,
-            Self::OnlyTakesBack(operation, _) => {
-                let detail = format!("operation {operation} came in the way meanwhile");
-                Problem::new(ErrorCode::Conflict, detail).with_hint("run the command again")
-            }
+/// Answers a dry run.
+fn would_be(world: &World, decision: Decision) -> OperationAnswer {
+    let found = |id: OperationId| world.find_operation(id).map(|operation| Operation::clone(operation));
+    match decision {
+        Decision::Begins { plan, .. } => {
+            OperationAnswer { plan: Some(*plan), operation: None, already: false }
+        }
+        Decision::TakesBack(all) => {
+            let already = all.iter().all(|id| found(*id).is_none_or(|operation| is_taken_back(&operation)));
+            let operation = all.first().copied().and_then(found);
+            OperationAnswer { plan: None, operation, already }
+        }
+        Decision::GoesThere(id) => {
+            let operation = found(id);
+            let plan = operation.as_ref().map(|operation| operation.plan.clone());
+            OperationAnswer { plan, operation, already: true }
         }
     }
 }
@@ -341,7 +351,14 @@ fn begin(
 /// The kind of the first refusal decides the code.
 fn code_of(refusals: &[Refusal]) -> ErrorCode {
     match refusals.first() {
-        Some(Refusal::Busy { .. } | Refusal::Unexpected { .. }) => ErrorCode::Conflict,
+        Some(Refusal::Meanwhile { refusal, .. }) => code_of(std::slice::from_ref(&**refusal)),
+        Some(
+            Refusal::Busy { .. }
+            | Refusal::GoesThere { .. }
+            | Refusal::UndoWhich { .. }
+            | Refusal::NotUnderWay { .. }
+            | Refusal::Unexpected { .. },
+        ) => ErrorCode::Conflict,
         Some(
             Refusal::NoEnvironment(_)
             | Refusal::NoService(_)

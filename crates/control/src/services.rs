@@ -188,10 +188,16 @@ pub(crate) fn find_version<'a>(
 /// A service that runs somewhere, or is on its way there, is taken out of there first.
 fn check_unused(world: &World, name: &ServiceName) -> Result<(), Problem> {
     for environment in world.environments.values() {
-        let moved = environment.under_way().any(|operation| operation.touches().contains(name));
-        if environment.entries().contains_key(name) || moved {
-            let place = &environment.name;
-            let detail = format!("`{name}` runs in `{place}`, or is on its way there");
+        let place = &environment.name;
+        if let Some(operation) = environment.under_way().find(|it| it.touches().contains(name)) {
+            let (id, intent) = (operation.id, &operation.intent);
+            let detail = format!("operation {id} ({intent}) is under way with `{name}` in `{place}`");
+            let hint =
+                format!("lockstep watch {id}, or take it back: lockstep undo {place} --operation {id}");
+            return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
+        }
+        if environment.entries().contains_key(name) {
+            let detail = format!("`{name}` runs in `{place}`");
             let hint = format!("take it out first: lockstep remove {name} --env {place}");
             return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
         }

@@ -5,10 +5,15 @@
 mod along;
 mod beside;
 mod check;
-pub mod interrupt;
+mod decide;
+mod interrupt;
 pub mod order;
 mod refusal;
+mod remedy;
 mod resolve;
+mod same;
+mod undo;
+mod wish;
 
 use crate::baseline::{EntryChange, difference};
 use crate::compat::Relation;
@@ -20,10 +25,12 @@ use crate::time::Timestamp;
 use crate::variables;
 use crate::world::World;
 
+pub use decide::decide;
 use order::{Direction, order};
-pub use refusal::{Conflict, MadeBy, Refusal};
+pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
+pub use wish::{Decision, InTheWay, Wish};
 
 /// Plans an intent for an environment.
 ///
@@ -41,6 +48,7 @@ pub fn plan(
 ) -> Result<Plan, Vec<Refusal>> {
     plan_alone(relation, environment, intent, strategy, now)
         .map_err(|refusals| along::with_command(relation, environment, intent, refusals, now))
+        .map_err(|refusals| remedy::with_remedies(relation, environment, intent, refusals, now))
 }
 
 /// Plans without looking for what would have to come along.
@@ -58,6 +66,10 @@ fn plan_alone(
     let resolved = resolve::resolve(world, environment, intent)?;
     let changes = difference(environment.entries(), &resolved.target);
     let mut refusals = beside::in_the_way(relation.world, environment, intent, (&resolved, &changes));
+    if let Some(there) = same::goes_there(environment, &refusals, intent, (&resolved, &changes), strategy) {
+        let (environment, operation) = (environment.name.clone(), Under::of(there));
+        return Err(vec![Refusal::GoesThere { environment, operation }]);
+    }
     if changes.is_empty() && resolved.changes_nothing_else() {
         refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
         return Err(refusals);

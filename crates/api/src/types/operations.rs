@@ -97,8 +97,11 @@ pub struct DismissRequest {
 pub struct OperationAnswer {
     /// How it is or would be carried out. Missing when an operation under way was taken back.
     pub plan: Option<Plan>,
-    /// The operation; missing for a dry run.
+    /// The operation; missing for a dry run that would begin one.
     pub operation: Option<Operation>,
+    /// True when nothing was recorded, because the operation does it already: somebody else began it, or takes it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub already: bool,
 }
 
 /// What an environment, or one of its services, can go back to.

@@ -9,7 +9,7 @@ use crate::select::EnvironmentArgument;
 
 /// Goes back to the baseline before the current one.
 ///
-/// While an operation that moves services is under way, it takes that back instead. Where it could mean more than one thing, it
+/// While an operation that moves services is under way, it takes that back instead, unless that goes there already. Where it could mean more than one thing, it
 /// asks for `--operation` or `--expect`. Undoing is a change like any other: it makes a new
 /// baseline and shows in the history. The instances that are left end, unless `--keep-warm` keeps them.
 #[derive(Debug, Clone, clap::Args)]

@@ -74,6 +74,16 @@ pub(crate) fn would_be_taken_back_text(operation: &Operation) -> String {
     )
 }
 
+/// Says that somebody else's operation does already what was asked for.
+pub(crate) fn already_text(operation: &Operation) -> String {
+    let Operation { id, actor, intent, phase, .. } = operation;
+    let what = match phase {
+        Phase::Reverting { .. } | Phase::Reverted { .. } => "already being taken back",
+        _ => "already going there",
+    };
+    format!("{what}: operation {id} ({intent}), by {actor}\nfollow it: lockstep watch {id}\n")
+}
+
 /// Makes the failure of waiting for an operation that asks a person.
 pub(crate) fn asks(operation: &Operation) -> Failure {
     let Operation { id, environment, waits, .. } = operation;

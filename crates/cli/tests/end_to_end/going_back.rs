@@ -149,7 +149,7 @@ fn an_emergency_does_not_wait_for_the_canary_of_another_service_and_neither_does
     let status = place.run(&["status", ENVIRONMENT]);
     says(&status, &[&format!("operation {canary}, "), &format!("operation {other}, ")]);
     let guess = place.fail(&["undo", ENVIRONMENT], 6);
-    says(&guess, &["undo could mean more than one thing", "--operation ID", "--expect"]);
+    says(&guess, &["undo could mean more than one thing", &format!("--operation {canary}"), "or `"]);
     let whole = place.fail(&["rollback", ENVIRONMENT, "--to", "1"], 6);
     says(&whole, &[&format!("operation {canary}"), "both touch store", "`--interrupt`"]);
 

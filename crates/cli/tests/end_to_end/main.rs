@@ -24,6 +24,7 @@ mod gateways;
 mod going_back;
 mod instances;
 mod journal;
+mod meeting;
 mod numbers;
 mod passwords;
 mod repositories;

@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::intent::Intent;
 use crate::name::ServiceName;
 use crate::operation::Operation;
-use crate::plan::refusal::{Conflict, Refusal};
+use crate::plan::refusal::{Conflict, Refusal, Remedy};
 use crate::plan::resolve::{Resolved, Scope};
 use crate::run::Port;
 use crate::service::Version;
@@ -34,7 +34,7 @@ pub(crate) fn in_the_way(
             operation: operation.id,
             intent: operation.intent.to_string(),
             conflict: Box::new(conflict),
-            instead: instead(environment, operation, intent),
+            remedy: Remedy::TakeBack,
         })
     };
     environment.under_way().filter_map(|operation| busy(operation)).collect()
@@ -102,26 +102,6 @@ fn both_want((one, first): Involved<'_>, (other, second): Involved<'_>) -> Optio
     }
     match (first.run.port, second.run.port) {
         (Port::Fixed(port), Port::Fixed(taken)) if port == taken => Some(Conflict::Port { one, other, port }),
-        _ => None,
-    }
-}
-
-/// The command that does not wait: going back can take back what is in the way, and two deployments can be one.
-fn instead(environment: &Environment, operation: &Operation, intent: &Intent) -> Option<String> {
-    let name = &environment.name;
-    match (intent, &operation.intent) {
-        (intent, _) if intent.goes_back() => {
-            Some("go back at once with `--interrupt`, which takes it back".into())
-        }
-        (Intent::Deploy { versions }, Intent::Deploy { versions: theirs }) => {
-            let others =
-                theirs.iter().filter(|theirs| versions.iter().all(|one| one.service != theirs.service));
-            let all = versions.iter().chain(others).map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            let id = operation.id;
-            Some(format!(
-                "deploy both in one: `lockstep undo {name} --operation {id}`, then `lockstep deploy {all} --env {name}`"
-            ))
-        }
         _ => None,
     }
 }

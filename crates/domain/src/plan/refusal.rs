@@ -6,9 +6,10 @@ use crate::baseline::OperationId;
 use crate::compat::{Basis, Unmet};
 use crate::contract::Verdict;
 use crate::instance::ConfigRevision;
-use crate::intent::{MAX_REPLICAS, StrategyError};
+use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::operation::Operation;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -60,6 +61,58 @@ pub enum Conflict {
         /// The port.
         port: u16,
     },
+}
+
+/// An operation under way, as a refusal names it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("operation {id} ({intent}, by {actor})")]
+pub struct Under {
+    /// Which.
+    pub id: OperationId,
+    /// What it does.
+    pub intent: String,
+    /// Who wanted it.
+    pub actor: Actor,
+}
+
+impl Under {
+    pub(crate) fn of(operation: &Operation) -> Self {
+        let (intent, actor) = (operation.intent.to_string(), operation.actor.clone());
+        Self { id: operation.id, intent, actor }
+    }
+}
+
+/// What helps against an operation that is in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing but to wait: it is being taken back.
+    Wait,
+    /// It is taken back by itself.
+    TakeBack,
+    /// Going back takes it back.
+    Interrupt,
+    /// It is taken back, and these are deployed in one.
+    Together(Vec<VersionRef>),
+}
+
+impl Remedy {
+    fn hint(&self, environment: &EnvironmentName, operation: OperationId) -> String {
+        let wait = format!("wait for it with `lockstep watch {operation}`");
+        let undo = format!("`lockstep undo {environment} --operation {operation}`");
+        match self {
+            Self::Wait => wait,
+            Self::TakeBack => format!("{wait}, or take it back with {undo}"),
+            Self::Interrupt => {
+                format!("{wait}, or go back at once with `--interrupt`, which takes it back")
+            }
+            Self::Together(versions) => {
+                let all = join(versions);
+                format!(
+                    "{wait}, or deploy both in one: {undo}, then `lockstep deploy {all} --env {environment}`"
+                )
+            }
+        }
+    }
 }
 
 /// One reason why an intent cannot be carried out.
@@ -180,7 +233,51 @@ pub enum Refusal {
         /// Why the two must not be at the same time.
         conflict: Box<Conflict>,
         /// What can be done instead of waiting.
-        instead: Option<String>,
+        remedy: Remedy,
+    },
+    /// An operation under way does it already.
+    #[error("{operation} goes there already in `{environment}`")]
+    GoesThere {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        operation: Under,
+    },
+    /// There is nothing of what the intent is about, and an operation under way is why.
+    #[error("{refusal}; {under_way} is under way there")]
+    Meanwhile {
+        /// What is refused.
+        refusal: Box<Refusal>,
+        /// Where.
+        environment: EnvironmentName,
+        /// What is under way.
+        under_way: Under,
+        /// What helps.
+        remedy: Remedy,
+    },
+    /// Undoing could mean more than one thing.
+    #[error("undo could mean more than one thing in `{environment}`: {} under way{}", list(under_way), newer.map(|n| format!(", and baseline {n} came meanwhile")).unwrap_or_default())]
+    UndoWhich {
+        /// Where.
+        environment: EnvironmentName,
+        /// What is under way.
+        under_way: Vec<Under>,
+        /// The current baseline, where it came since one of them was begun.
+        newer: Option<u64>,
+        /// The current baseline, where it can be undone beside them.
+        baseline: Option<u64>,
+    },
+    /// The operation that an undo names is not under way.
+    #[error("{}", not_under_way(*operation, environment, *is_known, *baseline))]
+    NotUnderWay {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        operation: OperationId,
+        /// Whether there is one of that number there.
+        is_known: bool,
+        /// The baseline that it made.
+        baseline: Option<u64>,
     },
     /// Everything is already as wanted.
     #[error("`{environment}` runs this already; nothing would change")]
@@ -294,6 +391,32 @@ pub enum Refusal {
     SameEnvironment(EnvironmentName),
 }
 
+fn list(under_way: &[Under]) -> String {
+    under_way.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn not_under_way(
+    operation: OperationId,
+    environment: &EnvironmentName,
+    is_known: bool,
+    baseline: Option<u64>,
+) -> String {
+    match baseline {
+        Some(baseline) => format!("operation {operation} is done, and made baseline {baseline}"),
+        None if is_known => format!("operation {operation} was taken back"),
+        None => format!("there is no operation {operation} in `{environment}`"),
+    }
+}
+
+/// Names the commands that say which.
+fn undo_which(environment: &EnvironmentName, under_way: &[Under], baseline: Option<u64>) -> String {
+    let operations =
+        under_way.iter().map(|one| format!("`lockstep undo {environment} --operation {}`", one.id));
+    let newest = baseline
+        .map(|current| format!("`lockstep undo {environment} --expect {current}` for the newest baseline"));
+    format!("say which: {}", operations.chain(newest).collect::<Vec<_>>().join(", or "))
+}
+
 fn made(by: Option<&MadeBy>) -> String {
     by.map(|MadeBy { actor, intent, at }| format!(": {actor} made it on {} ({intent})", at.day()))
         .unwrap_or_default()
@@ -370,12 +493,15 @@ impl Refusal {
             Self::Unexpected { environment, .. } => Some(format!("lockstep history {environment}")),
             Self::UnmetBack { command, .. } => Some(command.clone()),
             Self::NothingToUndo { environment } => Some(format!("lockstep history {environment}")),
-            Self::Busy { environment, operation, instead, .. } => {
-                let usual =
-                    || format!("take it back with `lockstep undo {environment} --operation {operation}`");
-                let instead = instead.clone().unwrap_or_else(usual);
-                Some(format!("wait for it with `lockstep watch {operation}`, or {instead}"))
+            Self::Busy { environment, operation, remedy, .. } => Some(remedy.hint(environment, *operation)),
+            Self::Meanwhile { environment, under_way, remedy, .. } => {
+                Some(remedy.hint(environment, under_way.id))
             }
+            Self::GoesThere { operation, .. } => Some(format!("lockstep watch {}", operation.id)),
+            Self::UndoWhich { environment, under_way, baseline, .. } => {
+                Some(undo_which(environment, under_way, *baseline))
+            }
+            Self::NotUnderWay { environment, .. } => Some(format!("lockstep history {environment}")),
             // Nobody skips a gate, so by hand it moves only where none is closed.
             Self::StageTooEarly { version, accepts_from, gates, .. } if gates.is_empty() => {
                 Some(format!("lockstep stage {version} {accepts_from} --reason TEXT"))

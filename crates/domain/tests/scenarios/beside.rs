@@ -1,12 +1,11 @@
 //! More than one operation in an environment: what scales and restarts beside what moves, and going back although something
 //! is under way.
 
-use crate::simulation::{Stage, deploy, environment, service};
+use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::fault::{Cause, Fault};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::Refusal;
-use lockstep_domain::plan::interrupt::{Interruption, interrupt};
+use lockstep_domain::plan::{Decision, Refusal};
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::{Event, Intent, OperationId, Strategy, World};
 use proptest::prelude::*;
@@ -69,13 +68,13 @@ impl Begun {
 
 /// Takes back what is in the way and begins to go back, as one record does.
 fn begin_by_interrupting(stage: &mut Stage, intent: &Intent) -> Result<Begun, Vec<Refusal>> {
-    let actor = "bob".parse().unwrap();
-    match interrupt(stage.relation(), &environment("staging"), intent, None, (&actor, stage.now))? {
-        Interruption::Begins { ended, plan } => {
+    match stage.interrupt("staging", intent)? {
+        Decision::Begins { ended, plan } => {
             ended.into_iter().for_each(|event| stage.record(event));
             Ok(Begun::Operation(stage.begin_plan("staging", intent, *plan)))
         }
-        Interruption::OnlyEnds { all, .. } => Ok(Begun::OnlyEnds(all)),
+        Decision::TakesBack(all) => Ok(Begun::OnlyEnds(all)),
+        Decision::GoesThere(id) => Ok(Begun::Operation(id)),
     }
 }
 

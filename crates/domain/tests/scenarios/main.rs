@@ -14,6 +14,7 @@ mod looking_first;
 mod planning;
 mod recorded;
 mod rollout;
+mod same;
 mod simulation;
 mod staying;
 mod two_at_once;

@@ -15,7 +15,7 @@ use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::{Move, Phase};
-use lockstep_domain::plan::Refusal;
+use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
 use lockstep_domain::reconcile::{Action, Look, next_actions};
 use lockstep_domain::routes::{ArmTraffic, RouteTable};
 use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
@@ -158,6 +158,16 @@ impl Stage {
         strategy: Option<&Strategy>,
     ) -> Result<Plan, Vec<Refusal>> {
         plan(self.relation(), &environment(name), intent, strategy, self.now)
+    }
+
+    /// Decides what a wish of Bob's means.
+    pub(crate) fn decide(&self, name: &str, wish: &Wish<'_>) -> Result<Decision, Vec<Refusal>> {
+        decide(self.relation(), &environment(name), wish, (&"bob".parse().unwrap(), self.now))
+    }
+
+    /// Decides what going back means when it takes back what is in the way.
+    pub(crate) fn interrupt(&self, name: &str, intent: &Intent) -> Result<Decision, Vec<Refusal>> {
+        self.decide(name, &Wish { in_the_way: InTheWay::IsTakenBack, ..Wish::of(intent, None) })
     }
 
     /// Plans and begins an operation.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::simulation::{Stage, deploy, environment, service};
+use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::baseline::Entries;
 use lockstep_domain::fault::Cause;
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::interrupt::{Interruption, interrupt};
-use lockstep_domain::plan::{Conflict, Refusal};
+use lockstep_domain::plan::{Conflict, Decision, Refusal};
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::routes::{RouteRule, RouteTable};
 use lockstep_domain::run::Port;
@@ -179,10 +178,8 @@ fn a_whole_baseline_is_not_gone_back_to_beside_what_moves() {
     assert_eq!(conflict(&stage, &to(1)).0, orders);
     // Also where it moves a service that was never there before.
     stage.release("news@1.0.0", &[]);
-    let actor = "bob".parse().unwrap();
-    let found =
-        interrupt(stage.relation(), &environment("staging"), &to(1), None, (&actor, stage.now)).unwrap();
-    assert!(matches!(found, Interruption::Begins { ended, .. } if ended.len() == 2));
+    let found = stage.interrupt("staging", &to(1)).unwrap();
+    assert!(matches!(found, Decision::Begins { ended, .. } if ended.len() == 2));
 }
 
 #[test]
@@ -204,10 +201,8 @@ fn an_emergency_takes_back_only_what_is_in_its_way() {
     let payments = stage.begin("staging", &deploy(&["payments@1.1.0"]), Some(&slow()));
     let stock = stage.begin("staging", &deploy(&["stock@1.2.0"]), Some(&slow()));
     steps(&mut stage, 3);
-    let (actor, now) = ("bob".parse().unwrap(), stage.now);
-    let found =
-        interrupt(stage.relation(), &environment("staging"), &back("stock@1.0.0"), None, (&actor, now));
-    let Ok(Interruption::Begins { ended, plan }) = found else { panic!("{found:?}") };
+    let found = stage.interrupt("staging", &back("stock@1.0.0"));
+    let Ok(Decision::Begins { ended, plan }) = found else { panic!("{found:?}") };
     ended.into_iter().for_each(|event| stage.record(event));
     let gone_back = stage.begin_plan("staging", &back("stock@1.0.0"), *plan);
     steps(&mut stage, 20);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigChoice;
+use lockstep_domain::plan::Wish;
 use lockstep_domain::{Event, InstanceState, Intent, Strategy, VersionRef};
 
 use crate::journal::{WARM_MS, staging};
@@ -155,7 +156,7 @@ impl Command {
 }
 
 fn begin(model: &mut Model, intent: &Intent, strategy: Option<&Strategy>) {
-    let _ = model.ledger.begin_operation(intent, strategy, model.now);
+    model.ledger.begin_operation(intent, strategy, model.now);
 }
 
 fn version(minor: u64) -> VersionRef {
@@ -174,11 +175,12 @@ fn canary(model: &mut Model, version: VersionRef) {
     begin(model, &deploy(version), Some(&Strategy::canary(&[10, 100], 200)));
 }
 
+/// Where it could mean more than one thing, somebody says which: the newest.
 fn undo(model: &mut Model) {
-    let environment = model.ledger.environment();
-    match environment.moving().next_back().or_else(|| environment.under_way().next_back()) {
-        Some(operation) => model.ledger.take_back(operation.id, model.now),
-        None => begin(model, &Intent::Undo, None),
+    if model.ledger.wish(&Wish::of(&Intent::Undo, None), model.now).is_err() {
+        let environment = model.ledger.environment();
+        let newest = environment.moving().next_back().map(|operation| operation.id);
+        newest.into_iter().for_each(|id| model.ledger.take_back(id, model.now));
     }
 }
 

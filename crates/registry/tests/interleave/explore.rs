@@ -42,7 +42,7 @@ pub(crate) const BEGINNINGS: [Beginning; 6] = [
 
 impl Beginning {
     /// What comes to rest one after the other before the run, and what has just begun.
-    fn commands(self) -> (&'static [Command], &'static [Command]) {
+    pub(crate) fn commands(self) -> (&'static [Command], &'static [Command]) {
         use Command::{Canary, Deploy, NearWarmEnd, OtherCanary, OtherDeploy, RollBack, Scale};
         match self {
             Self::WarmEnds => (&[Deploy(0), Deploy(1)], &[NearWarmEnd]),
@@ -113,7 +113,7 @@ pub(crate) fn carry_out(rules: Rules, run: &Run, counts: &mut Counts) -> Result<
     Ok(())
 }
 
-fn step(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> Result<(), String> {
+pub(crate) fn step(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> Result<(), String> {
     let atom = schedule.next(model);
     model.step(&atom);
     counts.steps += 1;
@@ -121,7 +121,7 @@ fn step(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> Resu
 }
 
 /// Goes on until nothing is left to do for now: until two whole rounds of steps have changed nothing.
-fn to_rest(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> Result<(), String> {
+pub(crate) fn to_rest(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> Result<(), String> {
     schedule.queue.clear();
     let mut idle_rounds = 0;
     for _ in 0..MOST_ROUNDS_TO_REST {
@@ -165,7 +165,7 @@ fn rest_for_good(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts
 
 /// In which order steps come: all kinds in turn, or shuffled.
 #[derive(Debug, Default)]
-struct Schedule {
+pub(crate) struct Schedule {
     queue: Vec<Atom>,
     random: Random,
 }

@@ -10,14 +10,14 @@ use lockstep_domain::fault::Cause;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::interrupt::{Interruption, interrupt};
+use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
 use lockstep_domain::reconcile::revert;
 use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
     Actor, CallAddress, Digest, Environment, EnvironmentName, Event, Intent, Operation, OperationId, Plan,
-    Recorded, Strategy, Timestamp, VersionNumber, World, plan,
+    Recorded, Strategy, Timestamp, VersionNumber, World,
 };
 
 /// How long what was replaced stays warm.
@@ -73,29 +73,26 @@ impl Ledger {
         self.world = Arc::new(next);
     }
 
-    /// Plans and begins an operation; a refusal is an ordinary answer.
-    pub(crate) fn begin_operation(
-        &mut self,
-        intent: &Intent,
-        strategy: Option<&Strategy>,
-        now: Timestamp,
-    ) -> Option<OperationId> {
+    /// Does what a wish means, as the control does it; a refusal is an ordinary answer.
+    pub(crate) fn wish(&mut self, wish: &Wish<'_>, now: Timestamp) -> Result<(), Vec<Refusal>> {
         let world = self.world();
         let relation = Relation { world: &world, contracts: &NoContracts };
-        let plan = plan(relation, &staging(), intent, strategy, now).ok()?;
-        Some(self.begin_plan(intent, plan, Vec::new(), now))
+        match decide(relation, &staging(), wish, (&Actor::lockstep(), now))? {
+            Decision::Begins { ended, plan } => drop(self.begin_plan(wish.intent, *plan, ended, now)),
+            Decision::TakesBack(all) => all.into_iter().for_each(|id| self.take_back(id, now)),
+            Decision::GoesThere(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Plans and begins an operation; a refusal is an ordinary answer.
+    pub(crate) fn begin_operation(&mut self, intent: &Intent, strategy: Option<&Strategy>, now: Timestamp) {
+        let _ = self.wish(&Wish::of(intent, strategy), now);
     }
 
     /// Begins to go back, and takes back what is in the way, in one record.
     pub(crate) fn interrupt(&mut self, intent: &Intent, now: Timestamp) {
-        let world = self.world();
-        let relation = Relation { world: &world, contracts: &NoContracts };
-        let ours = Actor::lockstep();
-        match interrupt(relation, &staging(), intent, None, (&ours, now)) {
-            Ok(Interruption::Begins { ended, plan }) => drop(self.begin_plan(intent, *plan, ended, now)),
-            Ok(Interruption::OnlyEnds { all, .. }) => all.into_iter().for_each(|id| self.take_back(id, now)),
-            Err(_) => {}
-        }
+        let _ = self.wish(&Wish { in_the_way: InTheWay::IsTakenBack, ..Wish::of(intent, None) }, now);
     }
 
     /// Takes an operation back that is under way.

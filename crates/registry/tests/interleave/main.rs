@@ -6,9 +6,11 @@ mod host;
 mod journal;
 mod model;
 mod promises;
+mod twice;
 
 use explore::{Counts, carry_out, pairs, random_run};
 use model::Rules;
+use twice::twice;
 
 fn random_runs(rules: Rules, seeds: std::ops::Range<u64>) -> Result<Counts, explore::Broken> {
     let mut counts = Counts::default();
@@ -20,6 +22,15 @@ fn random_runs(rules: Rules, seeds: std::ops::Range<u64>) -> Result<Counts, expl
 fn every_pair_of_decisions_keeps_every_promise() {
     let mut counts = Counts::default();
     if let Err(broken) = pairs(1).try_for_each(|run| carry_out(Rules::TODAY, &run, &mut counts)) {
+        panic!("{}", broken.words);
+    }
+    println!("{} runs, {} steps", counts.runs, counts.steps);
+}
+
+#[test]
+fn who_wishes_what_is_under_way_changes_nothing() {
+    let mut counts = Counts::default();
+    if let Err(broken) = twice().try_for_each(|run| run.carry_out(&mut counts)) {
         panic!("{}", broken.words);
     }
     println!("{} runs, {} steps", counts.runs, counts.steps);
