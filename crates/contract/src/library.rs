@@ -101,7 +101,8 @@ impl<'a> Library<'a> {
 
     /// The document the contract starts in, and the base of its references.
     pub(crate) fn entry(&self) -> Target<'_> {
-        Target { value: &self.documents[0].value, document: 0, pointer: String::new(), base: BaseId(0) }
+        let base = self.embedded_base(0, "").unwrap_or(BaseId(0));
+        Target { value: &self.documents[0].value, document: 0, pointer: String::new(), base }
     }
 
     /// The document with this number.

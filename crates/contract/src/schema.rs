@@ -270,6 +270,32 @@ impl<'l> Schemas<'l> {
             .any(|facts| facts.types.has(Type::Array) || facts.types.has(Type::Object))
     }
 
+    /// True when the schema allows objects.
+    pub(crate) fn allows_objects(&mut self, id: NodeId) -> bool {
+        self.alternatives(id).iter().any(|facts| facts.types.has(Type::Object))
+    }
+
+    /// True when the schema allows nothing but objects whose properties are scalars or lists of scalars: what a form can hold as text.
+    pub(crate) fn is_flat(&mut self, id: NodeId) -> bool {
+        let alternatives = self.alternatives(id);
+        alternatives.iter().all(|facts| {
+            let parts = facts.object.properties.values().chain(facts.object.patterns.values()).copied();
+            let parts: Vec<NodeId> = parts.chain(facts.object.rest).collect();
+            facts.types == facts::Types::only(Type::Object)
+                && parts.into_iter().all(|part| part == NodeId::NEVER || self.is_scalar_or_list(part))
+        })
+    }
+
+    fn is_scalar_or_list(&mut self, id: NodeId) -> bool {
+        let alternatives = self.alternatives(id);
+        alternatives.iter().all(|facts| {
+            let items: Vec<NodeId> = facts.array.prefix.iter().copied().chain([facts.array.rest()]).collect();
+            !facts.types.has(Type::Object)
+                && (!facts.types.has(Type::Array)
+                    || items.into_iter().all(|item| item == NodeId::NEVER || !self.allows_composites(item)))
+        })
+    }
+
     fn library(&self, side: Side) -> &'l Library<'l> {
         match side {
             Side::Old => self.old,

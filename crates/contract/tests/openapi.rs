@@ -9,4 +9,5 @@ mod openapi {
     mod support;
     mod unread;
     mod variants;
+    mod wire;
 }

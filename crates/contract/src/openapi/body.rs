@@ -102,7 +102,7 @@ impl<'l> Comparer<'_, 'l> {
         operation: &Operation<'_, 'l>,
     ) {
         let pair = self.meet_as((old.object, new.object), &old.cursor, &new.cursor);
-        self.encodings((old, new), &pair, &format!("the body of {}", operation.name()));
+        self.encodings((old, new), &pair, Flow::Request, &format!("the body of {}", operation.name()));
         self.xml((old, new), &pair, Flow::Request, &operation.name());
         let mut envelope = operation.envelope();
         envelope.push(("content_type", old.name.clone().into()));
@@ -112,7 +112,8 @@ impl<'l> Comparer<'_, 'l> {
             self.form_fields(before, after, operation);
         }
         // Fields of a form travel as text; schemas may say that some of them hold JSON.
-        let medium = if is_form { Medium::Text } else { Medium::Json };
+        let is_text = is_form || (self.is_form_of_text(old) && self.is_form_of_text(new));
+        let medium = if is_text { Medium::Text } else { Medium::Json };
         self.schema_use(
             &pair,
             (old.shape.clone(), new.shape.clone()),
@@ -120,13 +121,25 @@ impl<'l> Comparer<'_, 'l> {
         );
     }
 
+    /// True for a form whose fields are all scalars or lists of them, written as a form writes them.
+    fn is_form_of_text(&mut self, media_type: &MediaType<'l>) -> bool {
+        let is_plain = media_type.name == FORMS[0] && media_type.cursor.get("encoding").is_none();
+        let Shape::Schema(schema) = &media_type.shape else { return false };
+        let node = self.request.schema(schema.side, schema.target.clone());
+        is_plain && self.request.is_flat(node)
+    }
+
     /// Compares how the parts of a body are written, with defaults filled in.
     pub(super) fn encodings(
         &mut self,
         (old, new): (&MediaType<'l>, &MediaType<'l>),
         pair: &Pair<'_, 'l>,
+        flow: Flow,
         name: &str,
     ) {
+        if ![old, new].iter().any(|side| has_parts(&side.name)) {
+            return;
+        }
         let (before, after) = (named_parts(old), named_parts(new));
         let added = after.iter().filter(|part| !before.contains(part));
         if matches!((&old.shape, &new.shape), (Shape::Form(_), _) | (_, Shape::Form(_))) {
@@ -143,7 +156,8 @@ impl<'l> Comparer<'_, 'l> {
                 continue;
             }
             let [from, to] = [old, new].map(|side| Written::of(side, part));
-            if from != to {
+            let (written, read) = if flow == Flow::Request { (&from, &to) } else { (&to, &from) };
+            if !read.takes(written) {
                 self.changed(
                     &rules::REQUEST_ENCODING_CHANGED,
                     pair,
@@ -192,6 +206,18 @@ impl Written {
         }
     }
 
+    /// True when whoever reads parts like this one reads those of a writer: each of the writer's types is one of the reader's.
+    fn takes(&self, writer: &Self) -> bool {
+        let (Some(read), Some(written)) = (&self.content_type, &writer.content_type) else {
+            return self == writer;
+        };
+        let is_read = |name: &str| {
+            let kind = name.split('/').next().unwrap_or_default();
+            read.split(", ").any(|known| known == name || known == "*/*" || known == format!("{kind}/*"))
+        };
+        self.style == writer.style && written.split(", ").all(is_read)
+    }
+
     fn text(&self) -> String {
         match (&self.style, &self.content_type) {
             (Some((style, explode, reserved)), _) => {
@@ -202,6 +228,12 @@ impl Written {
             (None, None) => "its type has it".to_owned(),
         }
     }
+}
+
+/// True for bodies that are made of parts: of all others an encoding says nothing.
+fn has_parts(media_type: &str) -> bool {
+    let ranges = ["multipart/", "*/*", "application/*", "application/x-www-form-urlencoded"];
+    ranges.iter().any(|range| media_type.starts_with(range))
 }
 
 /// The names of parts of which an encoding is told.

@@ -201,7 +201,7 @@ impl<'l> Comparer<'_, 'l> {
         operation: &Operation<'_, 'l>,
     ) {
         let pair = self.meet(Object::MediaType, &old.cursor, &new.cursor);
-        self.encodings((old, new), &pair, &label);
+        self.encodings((old, new), &pair, flow, &label);
         self.xml((old, new), &pair, flow, &label);
         let used = Use { label, envelope: operation.envelope(), ..Use::body(flow) };
         self.schema_use(&pair, (old.shape.clone(), new.shape.clone()), used);

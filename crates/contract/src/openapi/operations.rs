@@ -132,7 +132,7 @@ impl<'l> Comparer<'_, 'l> {
         }
         if !old_operations.is_empty() || self.selection.is_none() {
             let pair = self.meet(Object::PathItem, old.1, new.1);
-            self.servers(&pair);
+            self.path_servers(&pair, (old.2, new.2));
         }
     }
 

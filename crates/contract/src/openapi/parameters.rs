@@ -197,11 +197,11 @@ impl<'l> Comparer<'_, 'l> {
         let many = self.is_composite(old) || self.is_composite(new);
         let simple_same =
             matches!((style.as_str(), new_style.as_str()), ("form" | "simple", "form" | "simple"));
-        let styles_differ = if many {
-            style != new_style || explode != new_explode
-        } else {
-            style != new_style && !simple_same
-        };
+        // The items of a list that is written simply are parted by commas, whether it is exploded or not.
+        let explode_counts = explode != new_explode
+            && (style != "simple" || self.may_be_object(old) || self.may_be_object(new));
+        let styles_differ =
+            if many { style != new_style || explode_counts } else { style != new_style && !simple_same };
         if before != after || (before.is_none() && styles_differ) {
             let text = |media_type: Option<&str>, style: &str, explode: bool| {
                 media_type.map_or_else(|| format!("{style}, explode {explode}"), str::to_owned)
@@ -294,6 +294,12 @@ impl<'l> Comparer<'_, 'l> {
         let Some(schema) = parameter.schema() else { return false };
         let node = self.request.schema(schema.side, schema.target);
         self.request.allows_composites(node)
+    }
+
+    fn may_be_object(&mut self, parameter: &Parameter<'l>) -> bool {
+        let Some(schema) = parameter.schema() else { return true };
+        let node = self.request.schema(schema.side, schema.target);
+        self.request.allows_objects(node)
     }
 }
 

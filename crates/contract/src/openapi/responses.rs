@@ -97,7 +97,7 @@ impl<'l> Comparer<'_, 'l> {
         let mut envelope = operation.envelope();
         envelope.extend([("status", status.into()), ("content_type", new.name.clone().into())]);
         let label = format!("the {status} response of {}", operation.name());
-        self.encodings((old, new), &pair, &label);
+        self.encodings((old, new), &pair, Flow::Response, &label);
         self.xml((old, new), &pair, Flow::Response, &label);
         self.schema_use(
             &pair,
@@ -107,8 +107,12 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     fn headers(&mut self, pair: &Pair<'_, 'l>, status: &str, operation: &Operation<'_, 'l>) {
-        let headers =
-            |cursor: &Cursor<'l>| cursor.get("headers").map(|map| map.entries()).unwrap_or_default();
+        let headers = |cursor: &Cursor<'l>| {
+            let mut headers = cursor.get("headers").map(|map| map.entries()).unwrap_or_default();
+            // By OpenAPI it shall be ignored: media types say it.
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            headers
+        };
         let (old, new) = (headers(pair.old), headers(pair.new));
         let find = |name: &str, among: &[(&'l str, Cursor<'l>)]| {
             among.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, cursor)| cursor.clone())

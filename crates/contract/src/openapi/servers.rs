@@ -31,10 +31,25 @@ impl<'l> Comparer<'_, 'l> {
         bases
     }
 
-    /// Compares the servers named at a path or an operation.
-    pub(super) fn servers(&mut self, pair: &Pair<'_, 'l>) {
+    /// Compares the servers of a path, when it names its own on either side: those of the whole are in force where it names none.
+    pub(super) fn path_servers(&mut self, pair: &Pair<'_, 'l>, roots: (&Cursor<'l>, &Cursor<'l>)) {
+        self.own_servers(pair, (&[], roots.0), (&[], roots.1));
+    }
+
+    /// Compares the servers of an operation or a path that has some of its own with those in force on the other side.
+    fn own_servers(
+        &mut self,
+        pair: &Pair<'_, 'l>,
+        old: (&[&Cursor<'l>], &Cursor<'l>),
+        new: (&[&Cursor<'l>], &Cursor<'l>),
+    ) {
         self.server_objects(pair);
-        self.compare_addresses(pair, &servers(pair.old), &servers(pair.new));
+        if servers(pair.old).is_empty() && servers(pair.new).is_empty() {
+            return;
+        }
+        let before = in_force(pair.old, old.0, old.1);
+        let after = in_force(pair.new, new.0, new.1);
+        self.compare_addresses(pair, &before, &after);
     }
 
     /// The servers of an operation, and the schemes that Swagger 2 lets it choose.
@@ -43,7 +58,7 @@ impl<'l> Comparer<'_, 'l> {
         (old, new): (&Operation<'_, 'l>, &Operation<'_, 'l>),
         pair: &Pair<'_, 'l>,
     ) {
-        self.servers(pair);
+        self.own_servers(pair, (&[old.item], old.root), (&[new.item], new.root));
         let schemes = |operation: &Operation<'_, 'l>| {
             let own = operation.cursor.value().get("schemes");
             own.or_else(|| operation.root.value().get("schemes")).map(texts).unwrap_or_default()
@@ -142,6 +157,12 @@ fn addresses(root: &Cursor<'_>) -> Vec<String> {
 
 fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The addresses that count for a part of a contract: its own, else those of the nearest part around it that names some.
+fn in_force(own: &Cursor<'_>, around: &[&Cursor<'_>], root: &Cursor<'_>) -> Vec<String> {
+    let named = std::iter::once(own).chain(around.iter().copied()).map(servers).find(|urls| !urls.is_empty());
+    named.unwrap_or_else(|| addresses(root))
 }
 
 /// The addresses under `servers`, with their variables written out.

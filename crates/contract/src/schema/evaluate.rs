@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 
 use super::facts::{Facts, NodeId, ObjectFacts, Type, Whole};
 use super::meet::same_value;
-use super::{MAX_NESTING, Schemas, format, number};
+use super::{MAX_NESTING, Medium, Schemas, format, number};
 
 /// Whether something holds, where it may not be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,16 @@ impl Schemas<'_> {
         self.meets_at(facts, value, 0)
     }
 
+    /// Where all is text a value is also what its text may be read as.
     fn meets_at(&mut self, facts: &Facts, value: &Value, depth: usize) -> Truth {
+        let truth = self.meets_as_written(facts, value, depth);
+        if self.medium == Medium::Json || truth != Truth::No {
+            return truth;
+        }
+        other_reading(value).map_or(truth, |other| self.meets_as_written(facts, &other, depth))
+    }
+
+    fn meets_as_written(&mut self, facts: &Facts, value: &Value, depth: usize) -> Truth {
         let listed =
             facts.values.as_ref().is_none_or(|values| values.iter().any(|listed| same_value(listed, value)));
         if !facts.reads(Type::of(value)) || !listed {
@@ -181,6 +190,18 @@ impl Schemas<'_> {
     fn patterns_known(&mut self, object: &ObjectFacts, map: &Map<String, Value>) -> Truth {
         let known = object.patterns.keys().all(|pattern| self.patterns.matches(pattern, "").is_some());
         if known || map.is_empty() { Truth::Yes } else { Truth::Unknown }
+    }
+}
+
+/// The other value that the text of a scalar may stand for.
+fn other_reading(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(text) => {
+            let read = serde_json::from_str::<Value>(text).ok()?;
+            (read.is_number() || read.is_boolean()).then_some(read)
+        }
+        Value::Number(_) | Value::Bool(_) => Some(Value::String(value.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 

@@ -57,6 +57,10 @@ impl<'l> Schemas<'l> {
         read_values(&mut reader, &mut facts);
         read_numbers(&mut reader, &mut facts);
         read_strings(&mut reader, &mut facts);
+        if map.get("type").and_then(Value::as_str) == Some("file") {
+            // A file of Swagger 2 is what later versions write as binary text.
+            facts.formats.insert("binary".into());
+        }
         if dialect.is_openapi() {
             byte_is_encoded(&mut facts);
         }

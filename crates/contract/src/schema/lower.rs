@@ -92,8 +92,16 @@ impl<'l> Schemas<'l> {
         spread = self.any_of(&spread, raw, map)?;
         spread = self.one_of(&spread, raw, map)?;
         if let Some(value) = map.get("not") {
-            let node = self.child(raw, value, &["not"]);
-            spread = self.without(&spread, node);
+            spread = match value.get("not").filter(|_| value.as_object().is_some_and(|map| map.len() == 1)) {
+                Some(twice) => {
+                    let node = self.child(raw, twice, &["not", "not"]);
+                    self.both(&spread, node)?
+                }
+                None => {
+                    let node = self.child(raw, value, &["not"]);
+                    self.without(&spread, node)
+                }
+            };
         }
         spread = self.condition(&spread, raw, map)?;
         for keyword in ["dependentSchemas", "dependencies"].into_iter().filter(|keyword| dialect.has(keyword))

@@ -114,8 +114,10 @@ impl Schemas<'_> {
 
 /// A format that demands nothing and is another one.
 fn format_note(old: &serde_json::Map<String, Value>, new: &serde_json::Map<String, Value>) -> Option<Note> {
-    let text = |map: &serde_json::Map<String, Value>| {
-        map.get("format").and_then(Value::as_str).unwrap_or("none").to_owned()
+    let word = |map: &serde_json::Map<String, Value>, key: &str| map.get(key)?.as_str().map(str::to_owned);
+    let text = |map: &serde_json::Map<String, Value>| match word(map, "type").as_deref() {
+        Some("file") => "binary".to_owned(),
+        _ => word(map, "format").unwrap_or_else(|| "none".to_owned()),
     };
     let whole = [old, new].iter().all(|map| map.get("type").and_then(Value::as_str) == Some("integer"));
     let is_hint =

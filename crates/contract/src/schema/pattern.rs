@@ -82,6 +82,30 @@ impl Patterns {
         answer
     }
 
+    /// Whether every string that all of `narrow` match is matched by `wide`.
+    pub(super) fn include_all(&mut self, wide: &Rc<str>, narrow: &[Rc<str>]) -> Inclusion {
+        let mut is_unknown = false;
+        for pattern in narrow {
+            match self.include(wide, pattern) {
+                Inclusion::Yes => return Inclusion::Yes,
+                Inclusion::No(text) if narrow.len() == 1 => return Inclusion::No(text),
+                Inclusion::No(_) => {}
+                Inclusion::Unknown => is_unknown = true,
+            }
+        }
+        let automata: Option<Vec<Rc<Dfa>>> =
+            narrow.iter().chain([wide]).map(|pattern| self.compile(pattern)).collect();
+        let Some(automata) = automata.filter(|_| !is_unknown) else { return Inclusion::Unknown };
+        let automata: Vec<&Dfa> = automata.iter().map(|dfa| &**dfa).collect();
+        let count = narrow.len();
+        let fits = |found: &[bool]| found[..count].iter().all(|found| *found) && !found[count];
+        match self.search(&automata, fits, 0) {
+            Found::Text(text) => Inclusion::No(text),
+            Found::Nothing => Inclusion::Yes,
+            Found::TooMuch => Inclusion::Unknown,
+        }
+    }
+
     /// True when no string matches both patterns.
     pub(super) fn disjoint(&mut self, one: &Rc<str>, other: &Rc<str>) -> bool {
         let (Some(one), Some(other)) = (self.compile(one), self.compile(other)) else { return false };

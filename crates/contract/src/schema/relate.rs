@@ -91,7 +91,10 @@ impl Schemas<'_> {
             let wide: Vec<&Facts> = wide.iter().filter(|facts| facts.reads(kind)).collect();
             match (narrow.as_slice(), wide.as_slice()) {
                 ([], _) => {}
-                (narrow, []) => missing.extend(narrow.iter().map(|facts| (kind, (*facts).clone()))),
+                (narrow, []) => {
+                    let unread = narrow.iter().filter(|facts| !self.is_read_as_text(facts, kind, holding));
+                    missing.extend(unread.map(|facts| (kind, (*facts).clone())));
+                }
                 (narrow, wide) => {
                     let (wide, counterparts) = self.pair_variants(narrow, wide.to_vec(), kind, holding);
                     for (facts, counterpart) in narrow.iter().zip(counterparts) {
@@ -108,6 +111,15 @@ impl Schemas<'_> {
         relation
     }
 
+    /// True when all is text and every value of a list is one that the holding schema reads, as another type.
+    fn is_read_as_text(&mut self, held: &Facts, kind: Type, holding: NodeId) -> bool {
+        if self.medium != super::Medium::Text {
+            return false;
+        }
+        let values = self.listed(held, kind).filter(|_| kind != Type::Null);
+        values.is_some_and(|values| values.iter().all(|value| self.allows(holding, value) == Truth::Yes))
+    }
+
     /// The violation for types that the holding schema does not allow at all.
     fn missing_types(&mut self, missing: &[(Type, Facts)], holding: NodeId) -> Violation {
         let mut names: Vec<&str> = missing.iter().map(|(kind, facts)| facts.type_name(*kind)).collect();
@@ -119,7 +131,11 @@ impl Schemas<'_> {
             shown.extend(self.samples_of(&of_kind, 0, 2));
         }
         let allowed = self.type_names(holding);
-        let perhaps = shown.is_empty() && missing.iter().all(|(_, facts)| !facts.opaque.is_empty());
+        // What one is not sure of the other side allows need not be missed: only a document shows it.
+        let is_unsure = |facts: &Facts| {
+            !facts.opaque.is_empty() || !facts.excluded.is_empty() || self.medium == super::Medium::Text
+        };
+        let perhaps = missing.iter().all(|(_, facts)| is_unsure(facts));
         let names = names.join(" or ");
         let violation = Violation::new(aspect, names.clone(), allowed).about(names).shown_by(shown);
         if perhaps { violation.perhaps() } else { violation }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::evaluate::Truth;
 use super::facts::NodeId;
-use super::notes::Note;
+use super::notes::{Note, Topic};
 use super::relate::Step;
 use super::rules::{Move, of_aspect, of_topic};
 use super::sample::Filling;
@@ -98,7 +98,7 @@ pub(crate) fn compare(
     reporter.differences(&told, Role::Told, &mut drafts.deploy);
     reporter.differences(&told, Role::Breaks, &mut drafts.roll_back);
     let forward = if demand == Demand::NewHoldsOld { &breaking } else { &told };
-    reporter.notes(forward, &mut drafts.deploy);
+    reporter.notes(forward, drafts);
 }
 
 struct Reporter<'s, 'l> {
@@ -239,7 +239,7 @@ impl Reporter<'_, '_> {
         DraftNotChecked { place, reason: format!("{reason}; {}", self.uses(path)), old, new }
     }
 
-    fn notes(&mut self, graph: &Graph, drafts: &mut crate::draft::Findings) {
+    fn notes(&mut self, graph: &Graph, drafts: &mut Drafts) {
         for pair in graph.compared() {
             let (old, new) = graph.nodes(pair);
             let notes = self.schemas.notes(old, new);
@@ -251,7 +251,12 @@ impl Reporter<'_, '_> {
                 .filter(|note| note.subject.as_deref().is_none_or(|name| !subjects.contains(&name)))
             {
                 let Some(path) = graph.path(pair) else { continue };
-                drafts.changes.push(self.note(graph, pair, &path, &note));
+                let draft = self.note(graph, pair, &path, &note);
+                if breaks_on_the_way_back(&note, &draft) {
+                    let change = draft.change.clone().weighing(Level::Error, Bump::Major);
+                    drafts.roll_back.changes.push(Draft { change, ..draft.clone() });
+                }
+                drafts.deploy.changes.push(draft);
             }
         }
     }
@@ -261,7 +266,7 @@ impl Reporter<'_, '_> {
         let (place, old, new) = self.place(graph, pair, path, note.subject.as_deref());
         let site = &self.sites[path.sites[0]];
         let may_be_left_out = site.presence == Presence::Optional && path.steps.is_empty();
-        if may_be_left_out && note.topic == super::notes::Topic::Default {
+        if may_be_left_out && note.topic == Topic::Default {
             rule = crate::openapi::rules::PARAMETER_DEFAULT_CHANGED;
         }
         let message = format!(
@@ -336,6 +341,13 @@ fn weight(role: Role, aspect: Aspect, flow: Flow) -> (Level, Bump) {
         (Role::Breaks, Aspect::Pattern, Flow::Response) => (Level::Warning, Bump::Minor),
         (Role::Breaks, ..) => (Level::Error, Bump::Major),
     }
+}
+
+/// True for what hurts consumers of the new contract when the old one comes back: leaving a parameter out means something else
+/// again, and a value that was added to a list is not known yet.
+fn breaks_on_the_way_back(note: &Note, draft: &Draft) -> bool {
+    draft.change.rule.id == crate::openapi::rules::PARAMETER_DEFAULT_CHANGED.id
+        || (note.topic == Topic::ExtensibleValueAdded && draft.change.flow == Flow::Request)
 }
 
 enum Verdict {

@@ -254,3 +254,56 @@ fn the_report_serialises_to_the_promised_shape() {
     change.sort_unstable();
     assert_eq!(change, ["flow", "level", "message", "new", "old", "place", "rule", "witness"]);
 }
+
+#[test]
+fn a_pattern_is_compared_with_all_that_bounds_a_text() {
+    let text = |more: Value| {
+        let mut schema = json!({"type": "string"});
+        schema.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
+        schema
+    };
+    for bound in [
+        json!({"maxLength": 3}),
+        json!({"maxLength": 3, "pattern": "^[^x]*$"}),
+        json!({"maxLength": 2, "minLength": 1}),
+    ] {
+        let report = request(text(bound), text(json!({"pattern": "^[\\s\\S]{0,3}$"})));
+        assert!(report.may_deploy, "{report:#?}");
+    }
+    let date = request(text(json!({"format": "date"})), text(json!({"pattern": "^\\d{4}-\\d{2}-\\d{2}$"})));
+    assert!(date.may_deploy, "{date:#?}");
+    let both = json!({"allOf": [{"type": "string", "pattern": "^[ab]+$"}, {"type": "string", "pattern": "^[bc]+$"}]});
+    assert!(request(both, text(json!({"pattern": "^b*$"}))).may_deploy);
+    let longer = request(text(json!({"maxLength": 4})), text(json!({"pattern": "^[\\s\\S]{0,3}$"})));
+    assert_found(&longer, Verdict::Breaking, "request-pattern-narrowed");
+    assert_eq!(longer.changes[0].witness.as_ref().expect("shown")["body"], "aaaa");
+}
+
+#[test]
+fn what_is_excluded_twice_is_demanded() {
+    let twice = json!({"not": {"not": {"type": "string"}}});
+    for (old, new) in [(twice.clone(), json!({"type": "string"})), (json!({"type": "string"}), twice)] {
+        assert_eq!(request(old, new).verdict, Verdict::Compatible);
+    }
+}
+
+#[test]
+fn a_reference_that_leads_nowhere_is_not_checked_and_no_break() {
+    let lost = json!({"$ref": "https://schemas.example/other.json"});
+    for new in [json!({"type": "string"}), json!({"type": "object"})] {
+        assert_eq!(request(lost.clone(), new.clone()).verdict, Verdict::NotChecked);
+        assert_eq!(request(new, lost.clone()).verdict, Verdict::NotChecked);
+    }
+}
+
+#[test]
+fn a_reference_beside_the_id_of_the_whole_is_relative_to_it() {
+    let schema = |reference: &str| {
+        let part = json!({"$id": "other", "type": "string"});
+        json!({"$id": "https://schemas.example/root", "$ref": reference, "$defs": {"part": part}})
+    };
+    let of = |reference: &str| Source::file("m.json", schema(reference).to_string().into_bytes());
+    let (short, whole) = (of("other"), of("https://schemas.example/other"));
+    let report = diff_as(Kind::JsonSchema, &short, &whole, &Options::default()).expect("valid documents");
+    assert_eq!((report.verdict, report.may_roll_back), (Verdict::Compatible, true), "{report:#?}");
+}

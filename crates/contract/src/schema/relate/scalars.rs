@@ -13,6 +13,9 @@ use super::super::{Schemas, format, number};
 use super::{Relation, Step};
 use crate::schema::NodeId;
 
+/// The longest length that is compared with patterns: an automaton has a state a character.
+const MAX_BOUND_BY_PATTERN: u64 = 256;
+
 /// What the range, the steps and the format of numbers demand.
 pub(super) fn numbers(held: &Facts, holding: &Facts, relation: &mut Relation) {
     let ends = [
@@ -183,25 +186,34 @@ impl Schemas<'_> {
         sample.into_iter().chain(plain).chain(formatted).map(Value::String).collect()
     }
 
+    /// Patterns that every text of an alternative matches: its own, those of its formats, and its length as one.
+    fn bounding_patterns(&mut self, facts: &Facts) -> Vec<Rc<str>> {
+        let string = &facts.string;
+        let formats = facts.formats.iter().filter_map(|format| format::pattern(format)).map(Rc::from);
+        let most = string.max_length.map_or_else(String::new, |most| most.to_string());
+        let is_bounded = string.min_length > 0 || string.max_length.is_some();
+        let is_short = string.min_length.max(string.max_length.unwrap_or(0)) <= MAX_BOUND_BY_PATTERN;
+        let length =
+            (is_bounded && is_short).then(|| Rc::from(format!("^[\\s\\S]{{{},{most}}}$", string.min_length)));
+        string.patterns.iter().cloned().chain(formats).chain(length).collect()
+    }
+
     fn relate_patterns(&mut self, held: &Facts, holding: &Facts, relation: &mut Relation) {
         let own: Vec<Rc<str>> = held.string.patterns.iter().cloned().collect();
         for wanted in &holding.string.patterns {
             if matches_everything(wanted) || own.contains(wanted) {
                 continue;
             }
+            let bounds = self.bounding_patterns(held);
             let mut shown = Vec::new();
-            let mut unknown = false;
-            let mut included = false;
-            for pattern in &own {
-                match self.patterns.include(wanted, pattern) {
-                    Inclusion::Yes => included = true,
-                    Inclusion::No(text) => shown.push(text),
-                    Inclusion::Unknown => unknown = true,
+            let is_unknown = match self.patterns.include_all(wanted, &bounds) {
+                Inclusion::Yes => continue,
+                Inclusion::No(text) => {
+                    shown.push(text);
+                    false
                 }
-            }
-            if included {
-                continue;
-            }
+                Inclusion::Unknown => true,
+            };
             if self.work.sample() {
                 shown.extend(self.patterns.sample(&own, Some(wanted), held.string.min_length));
             }
@@ -211,7 +223,7 @@ impl Schemas<'_> {
             let violation = Violation::new(Aspect::Pattern, text, wanted.to_string())
                 .shown_by(shown.into_iter().map(Value::String));
             // Without a counter example nobody knows whether patterns that cannot be compared differ in what they allow.
-            relation.add(if unknown || own.len() > 1 { violation.perhaps() } else { violation });
+            relation.add(if is_unknown { violation.perhaps() } else { violation });
         }
     }
 
