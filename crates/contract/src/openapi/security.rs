@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::cursor::Cursor;
-use super::operations::Operation;
+use super::operations::{Operation, entries, operations};
 use super::pair::Pair;
 use super::specification::Object;
 use super::{Comparer, rules};
+use crate::draft::DraftNotChecked;
 
 /// How many alternatives are compared each with each: real contracts have a handful.
 const MAX_ALTERNATIVES: usize = 128;
@@ -66,6 +67,7 @@ impl<'l> Comparer<'_, 'l> {
         let selection = self.selection;
         let counts = |name: &str| selection.is_none_or(|selection| selection.needs_scheme(name));
         let renamed = same_schemes(old, new);
+        self.undefined_schemes((old, &before), (new, &after), &renamed, &counts);
         for (name, scheme) in before.iter().filter(|(name, _)| counts(name)) {
             let is_other = |other: &str| other == *name || renamed.get(other) == Some(name);
             let Some(other) = after.iter().find(|(other, _)| is_other(other)).map(|(_, cursor)| cursor)
@@ -74,6 +76,44 @@ impl<'l> Comparer<'_, 'l> {
             };
             let pair = self.meet(Object::SecurityScheme, scheme, other);
             self.security_scheme(name, &pair);
+        }
+    }
+
+    /// A name that operations of one side give to no scheme, and that is a scheme on the other: what it asks for is not known.
+    fn undefined_schemes(
+        &mut self,
+        (old, before): (&Cursor<'l>, &[(&'l str, Cursor<'l>)]),
+        (new, after): (&Cursor<'l>, &[(&'l str, Cursor<'l>)]),
+        renamed: &BTreeMap<&'l str, &'l str>,
+        counts: &dyn Fn(&str) -> bool,
+    ) {
+        let has = |among: &[(&'l str, Cursor<'l>)], name: &str| among.iter().any(|(other, _)| *other == name);
+        let moved = |name: &str| renamed.iter().any(|(new, old)| *new == name || *old == name);
+        let alone =
+            |(name, _): &&(&'l str, Cursor<'l>)| has(before, name) != has(after, name) && !moved(name);
+        let alone: Vec<_> = before.iter().chain(after).filter(alone).collect();
+        if alone.is_empty() {
+            return;
+        }
+        let (named_before, named_after) = (named_schemes(old), named_schemes(new));
+        for (name, scheme) in alone {
+            let gone = has(before, name);
+            let named = if gone { &named_after } else { &named_before };
+            if counts(name) && named.contains(name) {
+                let side = if gone { "new" } else { "old" };
+                let reason = format!(
+                    "operations of the {side} contract name the security scheme `{name}`, which it does not define"
+                );
+                let here = scheme.spot();
+                let place = here.place.clone();
+                let (old, new) = if gone { (here, new.spot()) } else { (old.spot(), here) };
+                self.findings.not_checked.push(DraftNotChecked {
+                    place,
+                    reason,
+                    old: Some(old),
+                    new: Some(new),
+                });
+            }
         }
     }
 
@@ -113,6 +153,13 @@ impl<'l> Comparer<'_, 'l> {
             );
         }
     }
+}
+
+/// The names of schemes that the operations of a contract need.
+fn named_schemes<'l>(root: &Cursor<'l>) -> BTreeSet<&'l str> {
+    let items = entries(root, "paths");
+    let needed = items.iter().flat_map(|(path, item)| operations(path, item, root));
+    needed.flat_map(|operation| requirement(&operation)).flatten().map(|(name, _)| name).collect()
 }
 
 /// What says how a credential is sent.

@@ -210,6 +210,43 @@ fn a_security_scheme_under_another_key_asks_for_the_same_credentials() {
 }
 
 #[test]
+fn a_security_scheme_that_operations_name_and_nothing_defines_is_not_checked() {
+    let of = |version: &str, name: &str, defined: bool, own: Value| {
+        let mut document = json!({
+            "openapi": version, "info": {}, "security": [{name: []}],
+            "paths": {"/pets": {"get": {"responses": {}}}},
+        });
+        if !own.is_null() {
+            document["paths"]["/pets"]["get"]["security"] = own;
+        }
+        if defined {
+            let schemes = json!({name: {"type": "apiKey", "in": "header", "name": "Key"}});
+            match version {
+                "2.0" => document["securityDefinitions"] = schemes,
+                _ => document["components"] = json!({"securitySchemes": schemes}),
+            }
+        }
+        if version == "2.0" {
+            document["swagger"] =
+                document.as_object_mut().and_then(|map| map.remove("openapi")).unwrap_or_default();
+        }
+        document
+    };
+    for version in ["2.0", "3.0.0", "3.1.0", "3.2.0"] {
+        let (here, gone) = (of(version, "key", true, Value::Null), of(version, "key", false, Value::Null));
+        for (old, new) in [(&here, &gone), (&gone, &here)] {
+            let report = diff(old, new);
+            assert_eq!((report.verdict, report.may_roll_back), (Verdict::NotChecked, false), "{version}");
+            assert!(report.not_checked[0].reason.contains("security scheme `key`"), "{version}");
+        }
+        assert_eq!(diff(&gone, &gone).verdict, Verdict::Compatible);
+        // Nobody needs it.
+        let (here, gone) = (of(version, "key", true, json!([])), of(version, "key", false, json!([])));
+        assert_eq!(diff(&here, &gone).verdict, Verdict::Compatible, "{version}");
+    }
+}
+
+#[test]
 fn a_format_that_demands_nothing_is_told_and_no_more() {
     let text = |format: Value| with_body(&json!({"type": "object", "properties": {"n": format}}));
     let plain = text(json!({"type": "string"}));
