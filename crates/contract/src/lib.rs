@@ -35,7 +35,7 @@ pub use model::{
     Acceptance, Accepted, Bump, Change, Comparison, Findings, Flow, InputError, Kind, Level, Location,
     NotChecked, Report, Rule, Verdict,
 };
-pub use options::{MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields};
+pub use options::{MessageRole, Options, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use parsed::different_kinds;
 pub use parsed::{Parsed, diff_parsed};
 pub use snapshot::{Snapshot, SnapshotError};

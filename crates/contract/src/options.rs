@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 use lockstep_domain::contract::ContractSettings;
-pub use lockstep_domain::contract::{MessageRole, ProtobufPolicy, SqlDialect, UnknownFields};
+pub use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 
 use crate::{Acceptance, Source};
 
@@ -23,6 +23,8 @@ pub struct Options {
     pub graphql_operations: Option<Source>,
     /// The dialect of SQL migrations; guessed from their text when not given.
     pub sql_dialect: Option<SqlDialect>,
+    /// The version of the database that SQL migrations run on; a new one when not given.
+    pub sql_version: Option<ServerVersion>,
 }
 
 impl From<ContractSettings> for Options {
@@ -33,6 +35,7 @@ impl From<ContractSettings> for Options {
             unknown_fields: settings.unknown_fields.unwrap_or_default(),
             message_role: settings.role.unwrap_or_default(),
             sql_dialect: settings.dialect,
+            sql_version: settings.version,
             ..Self::default()
         }
     }

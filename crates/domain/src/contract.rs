@@ -138,6 +138,63 @@ words! {
     }
 }
 
+/// The version of a database server, as far as it counts here: `14`, `10.11`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
+pub struct ServerVersion {
+    major: u16,
+    minor: u16,
+}
+
+impl ServerVersion {
+    /// The version of two numbers.
+    #[must_use]
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor }
+    }
+}
+
+impl fmt::Display for ServerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.minor {
+            0 => write!(f, "{}", self.major),
+            minor => write!(f, "{}.{minor}", self.major),
+        }
+    }
+}
+
+impl From<ServerVersion> for String {
+    fn from(version: ServerVersion) -> Self {
+        version.to_string()
+    }
+}
+
+impl TryFrom<String> for ServerVersion {
+    type Error = WordError;
+
+    fn try_from(text: String) -> Result<Self, WordError> {
+        text.parse()
+    }
+}
+
+impl FromStr for ServerVersion {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        let read = || {
+            let mut parts = text.split('.').map(|part| part.parse::<u16>().ok());
+            let (major, minor) = (parts.next()??, parts.next().unwrap_or(Some(0))?);
+            parts.all(|part| part.is_some()).then_some(Self { major, minor })
+        };
+        read().ok_or_else(|| WordError {
+            text: text.chars().take(80).collect(),
+            what: "a version of a database",
+            known: "numbers with dots, such as 14 and 10.11,".to_owned(),
+        })
+    }
+}
+
 words! {
     /// The answer to "does every consumer of one contract fit another?".
     Verdict, "a verdict" {
@@ -166,6 +223,9 @@ pub struct ContractSettings {
     /// For SQL; guessed from the migrations when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<SqlDialect>,
+    /// For SQL: which version of the database the migrations run on; a new one when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ServerVersion>,
 }
 
 impl ContractSettings {
@@ -178,6 +238,7 @@ impl ContractSettings {
             unknown_fields: self.unknown_fields.max(older.unknown_fields),
             role: self.role.or(older.role),
             dialect: self.dialect.or(older.dialect),
+            version: self.version.or(older.version),
         }
     }
 }
@@ -400,6 +461,19 @@ mod tests {
         }
         let error = "sqlserver".parse::<SqlDialect>().unwrap_err();
         assert_eq!(error.to_string(), "`sqlserver` is not a dialect: postgresql, mysql, sqlite are known");
+    }
+
+    #[test]
+    fn versions_of_databases_are_numbers_in_their_order() {
+        let read = |text: &str| text.parse::<ServerVersion>();
+        assert_eq!(read("10.11").unwrap().to_string(), "10.11");
+        assert_eq!(read("8.0.36").unwrap(), ServerVersion::new(8, 0));
+        assert!(read("9.6").unwrap() < read("14").unwrap());
+        for text in ["", "new", "14.x", "14.1.x", "-1", "70000"] {
+            assert!(read(text).unwrap_err().to_string().contains("is not a version of a database"), "{text}");
+        }
+        let settings = ContractSettings { version: read("12").ok(), ..ContractSettings::default() };
+        assert_eq!(serde_json::to_value(settings).unwrap(), serde_json::json!({ "version": "12" }));
     }
 
     #[test]

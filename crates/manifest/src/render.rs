@@ -239,7 +239,7 @@ fn needed(requirement: &Requirement) -> String {
 }
 
 fn contract_source(contract: &ContractSource) -> String {
-    let ContractSettings { policy, unknown_fields, role, dialect } = contract.settings;
+    let ContractSettings { policy, unknown_fields, role, dialect, version } = contract.settings;
     let origin = match &contract.origin {
         ContractOrigin::Path(path) if contract.settings == ContractSettings::default() => {
             return quoted(path.as_str());
@@ -252,6 +252,7 @@ fn contract_source(contract: &ContractSource) -> String {
         unknown_fields.map(|fields| ("unknown_fields", quoted(fields.as_str()))),
         role.map(|role| ("role", quoted(role.as_str()))),
         dialect.map(|dialect| ("dialect", quoted(dialect.as_str()))),
+        version.map(|version| ("version", quoted(&version.to_string()))),
     ];
     inline(std::iter::once(origin).chain(settings.into_iter().flatten()))
 }

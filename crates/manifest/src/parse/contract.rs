@@ -92,6 +92,7 @@ fn settings(kind: ContractKind, table: &Table<'_>) -> ContractSettings {
         ContractKind::Sql => {
             settings.dialect =
                 table.get("dialect", "dialect = \"postgresql\"").and_then(|field| field.parse());
+            settings.version = table.get("version", "version = \"14\"").and_then(|field| field.parse());
         }
         ContractKind::OpenApi => settings.unknown_fields = unknown_fields(table),
         ContractKind::JsonSchema => {

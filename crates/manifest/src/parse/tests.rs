@@ -268,7 +268,7 @@ fn each_mistake_has_its_line_field_and_hint() {
         (
             "dialect = \"sqlite\"",
             "policy = \"wire\"",
-            "lockstep.toml:46:30: contract.sql.policy: unknown field\n  hint: known here: path, command, dialect",
+            "lockstep.toml:46:30: contract.sql.policy: unknown field\n  hint: known here: path, command, dialect, version",
         ),
         (
             "{ command = \"./print-schema\" }",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_domain::contract::{MessageRole, ProtobufPolicy, SqlDialect, UnknownFields};
+use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::run::DataFolder;
 use lockstep_domain::{ServiceName, VersionRange};
@@ -214,15 +214,17 @@ fn contract() -> impl Strategy<Value = ContractSource> {
         option::of(prop::sample::select(UnknownFields::ALL)),
         option::of(prop::sample::select(MessageRole::ALL)),
         option::of(prop::sample::select(SqlDialect::ALL)),
+        option::of((0_u16..30, 0_u16..12).prop_map(|(major, minor)| ServerVersion::new(major, minor))),
     );
     (prop::sample::select(ContractKind::ALL), origin, settings).prop_map(
-        |(kind, origin, (policy, unknown_fields, role, dialect))| {
+        |(kind, origin, (policy, unknown_fields, role, dialect, version))| {
             let settings = ContractSettings {
                 policy: policy.filter(|_| kind == ContractKind::Protobuf),
                 unknown_fields: unknown_fields
                     .filter(|_| matches!(kind, ContractKind::OpenApi | ContractKind::JsonSchema)),
                 role: role.filter(|_| kind == ContractKind::JsonSchema),
                 dialect: dialect.filter(|_| kind == ContractKind::Sql),
+                version: version.filter(|_| kind == ContractKind::Sql),
             };
             ContractSource { kind, origin, settings }
         },

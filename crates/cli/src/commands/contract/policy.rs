@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use lockstep_api::problem::ProblemPart;
 use lockstep_contract::{
-    Acceptance, Kind, MessageRole, Options, ProtobufPolicy, SqlDialect, UnknownFields, rule, rule_like,
+    Acceptance, Kind, MessageRole, Options, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields, rule,
+    rule_like,
 };
 use lockstep_domain::contract::ContractSettings;
 
@@ -33,6 +34,10 @@ pub(super) struct PolicyOptions {
     /// The dialect of SQL migrations: postgresql, mysql or sqlite; guessed when nothing says it.
     #[arg(long, value_name = "DIALECT")]
     dialect: Option<SqlDialect>,
+    /// The version of the database that SQL migrations run on, such as 14 or 10.11: how long statements hold a table depends
+    /// on it. A new one when nothing says it.
+    #[arg(long, value_name = "VERSION")]
+    database_version: Option<ServerVersion>,
     /// GraphQL operations that consumers send, a file or a folder: only what they use can break.
     #[arg(long, value_name = "PATH")]
     operations: Option<PathBuf>,
@@ -81,6 +86,7 @@ impl PolicyOptions {
             unknown_fields: self.unknown_fields.or(released.unknown_fields),
             role: self.role.or(released.role),
             dialect: self.dialect.or(released.dialect),
+            version: self.database_version.or(released.version),
         };
         Ok(Options {
             acceptances: self.accept.into_iter().map(accept).collect(),
