@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz contract` and `cargo xtask fuzz sql`: the long runs of the semantic oracles.
 //!
-//! Random statements that worked on an old schema are run on the new one, on real databases: `sql`. Random documents that one schema allows are given to the other; one that is refused although the verdict says compatible
-//! is a bug, and ends the run with the seed that shows it again.
+//! Random statements that worked on an old schema are run on the new one, on real databases (`sql`); random documents that one
+//! schema allows are given to the other (`contract`). One that is refused although the verdict says compatible is a bug, and
+//! ends the run with the seed that shows it again.
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
@@ -46,6 +47,7 @@ const SQL: Oracle = Oracle {
     tests: &[
         "no_statement_contradicts_a_verdict_on_sqlite",
         "no_statement_contradicts_a_verdict_on_postgresql",
+        "no_statement_contradicts_a_verdict_on_mariadb",
     ],
     variables: "LOCKSTEP_SQL",
     documents_a_pair: 24,
@@ -69,7 +71,7 @@ pub(crate) struct Args {
 enum What {
     /// Verdicts on schemas
     Contract,
-    /// Verdicts on migrations, on SQLite and PostgreSQL
+    /// Verdicts on migrations, on SQLite, PostgreSQL and MariaDB
     Sql,
 }
 

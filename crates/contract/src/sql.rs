@@ -7,6 +7,7 @@
 mod compare;
 mod dialect;
 mod evaluate;
+mod locks;
 mod migrations;
 mod replay;
 mod rules;
@@ -49,6 +50,7 @@ pub(crate) fn compare(old: &Source, new: &Source, options: &Options) -> Result<C
     let (before, after) = (run(&old, dialect), run(&new, dialect));
     let mut deploy = judge(&before, &after, dialect, Purpose::Deploy);
     deploy.changes.extend(history(&old, &new));
+    deploy.changes.extend(locks::find(&old, &new, dialect, options));
     Ok(Comparison { deploy, roll_back: judge(&before, &after, dialect, Purpose::RollBack) })
 }
 

@@ -6,7 +6,9 @@
 
 use crate::{Bump, Change, Findings, Level, NotChecked, Rule, SqlDialect};
 
+mod collations;
 mod constraints;
+mod deletions;
 mod demands;
 mod lost;
 
@@ -15,7 +17,7 @@ pub(super) use lost::does_not_come_back;
 use super::{
     replay::enum_name,
     rules,
-    state::{Column, Database, Position, Table, View},
+    state::{Column, Database, NEXT_NUMBER, Position, Table, View},
     types::{Family, Relation},
     witness,
 };
@@ -42,6 +44,7 @@ pub(super) fn schemas(old: &Database, new: &Database, dialect: SqlDialect, purpo
     let mut comparer = Comparer { old, new, dialect, purpose, findings: Findings::default() };
     comparer.tables();
     comparer.values();
+    comparer.deletions();
     comparer.enums();
     comparer.views();
     comparer.findings
@@ -111,7 +114,7 @@ impl Comparer<'_> {
     }
 
     fn table_gone(&mut self, name: &str, before: &Table) {
-        let shown = witness::select(name, before);
+        let shown = witness::select(self.dialect, name, before);
         let renamed = self.new.renamed.get(name).filter(|to| self.new.tables.contains_key(*to));
         let after = renamed.and_then(|to| self.new.tables.get(to)).map(|table| &table.position);
         let after =
@@ -151,7 +154,7 @@ impl Comparer<'_> {
 
     fn column_gone(&mut self, name: &str, column: &str, (before, after): (&Table, &Table), old: &Column) {
         let place = format!("{name}.{column}");
-        let shown = witness::select_column(name, column, "there is no such column");
+        let shown = witness::select_column(self.dialect, name, column, "there is no such column");
         let heir = after
             .columns
             .iter()
@@ -207,6 +210,20 @@ impl Comparer<'_> {
             self.report_read(&rules::NOT_NULL_DROPPED, &place, message, at);
         }
         self.column_default(name, column, tables, (old, new));
+        self.on_update(&place, (old, new));
+        self.collation(name, column, tables.1, (old, new));
+    }
+
+    fn on_update(&mut self, place: &str, (old, new): (&Column, &Column)) {
+        if old.on_update == new.on_update {
+            return;
+        }
+        let message = match &new.on_update {
+            Some(value) => format!("every update of a row sets `{place}` to {value}"),
+            None => format!("updates of a row leave `{place}` as it is"),
+        };
+        let at = (Some(&old.position), Some(&new.position));
+        self.report(&rules::ON_UPDATE_CHANGED, place, message, at, None);
     }
 
     fn column_default(
@@ -218,6 +235,14 @@ impl Comparer<'_> {
     ) {
         if old.default == new.default {
             return;
+        }
+        if self.dialect == SqlDialect::MySql && new.default.as_deref() == Some(NEXT_NUMBER) {
+            let place = format!("{name}.{column}");
+            let message = format!(
+                "the next number is written into `{place}` where null or 0 is given, and 0 is written now"
+            );
+            let at = (Some(&old.position), Some(&new.position));
+            self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
         }
         // Statements that had to give the column never meet its default.
         if !old.may_be_left_out() || old.computed.is_some() {
@@ -248,10 +273,22 @@ impl Comparer<'_> {
         let place = format!("{name}.{column}");
         let at = (Some(&old.position), Some(&new.position));
         let message = format!("column `{place}` is {} instead of {}", new.of.text, old.of.text);
+        if old.of.is_padded() != new.of.is_padded() {
+            self.doubt((&place, column), tables.1, new, "what a demand makes of spaces at the end", &|_| {
+                true
+            });
+        }
         match new.of.since(&old.of) {
             Relation::Same => {}
             _ if self.dialect == SqlDialect::Sqlite => {
                 self.report(&rules::AFFINITY_CHANGED, &place, message, at, None);
+                self.doubt(
+                    (&place, column),
+                    tables.1,
+                    new,
+                    "what a demand makes of values of another kind",
+                    &|_| true,
+                );
             }
             Relation::Wider if matches!(new.of.family, Family::Labels(_)) => {
                 self.report_read(&rules::ENUM_VALUE_ADDED, &place, message, at);
@@ -324,7 +361,7 @@ impl Comparer<'_> {
                     });
                 }
                 None => {
-                    let shown = witness::select_from(name, "there is no such view");
+                    let shown = witness::select_from(self.dialect, name, "there is no such view");
                     let message = format!("view `{name}` is gone");
                     self.report(
                         &rules::VIEW_DROPPED,
@@ -354,7 +391,7 @@ impl Comparer<'_> {
         };
         for lost in was.difference(is) {
             let place = format!("{name}.{lost}");
-            let shown = witness::select_column(name, lost, "the view shows no such column");
+            let shown = witness::select_column(self.dialect, name, lost, "the view shows no such column");
             self.report(
                 &rules::VIEW_COLUMN_DROPPED,
                 &place,

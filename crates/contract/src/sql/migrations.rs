@@ -271,7 +271,7 @@ pub(super) fn run(files: &[File], dialect: SqlDialect) -> Run {
     Run { database: replay.database, unknown: log.unknown, data: log.data }
 }
 
-fn run_file(replay: &mut Replay, file: &File, log: &mut Log, dialect: SqlDialect) {
+pub(super) fn run_file(replay: &mut Replay, file: &File, log: &mut Log, dialect: SqlDialect) {
     let location = |line| Location { file: file.name.to_string(), line };
     if let Some((line, reason)) = &file.broken {
         let unknown = Unknown {

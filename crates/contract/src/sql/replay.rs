@@ -10,6 +10,7 @@ mod harmless;
 mod rows;
 
 pub(super) use create::enum_name;
+pub(super) use rows::copied;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -110,6 +111,13 @@ impl Replay {
         }
         let parsed = self.parse(&tokens)?;
         self.apply(position, parsed)
+    }
+
+    /// Parses a statement as far as it touches rows.
+    pub(super) fn parsed(&self, statement: &Statement) -> Option<Parsed> {
+        let tokens = harmless::without(statement);
+        let shapes = matches!(statement.word(0).as_str(), "CREATE" | "ALTER" | "DROP" | "INSERT");
+        if shapes { self.parse(&tokens).ok() } else { None }
     }
 
     fn parse(&self, tokens: &[TokenWithSpan]) -> Result<Parsed, Refusal> {

@@ -86,6 +86,14 @@ rules! {
         "the default of a column changed",
         "Rows that leave the column out mean something else than the running version supposes.",
         "ALTER TABLE notes ALTER COLUMN colour SET DEFAULT 'red';";
+    ON_UPDATE_CHANGED: "sql-on-update-changed", Warning, Minor,
+        "updates set a column that they do not name, or no longer do",
+        "Rows that the running version updates come to hold something else than it supposes.",
+        "seen timestamp NULL -> seen timestamp NULL ON UPDATE CURRENT_TIMESTAMP";
+    COLLATION_CHANGED: "sql-collation-changed", Warning, Minor,
+        "texts of a column are compared or written in another way",
+        "Queries of the running version find other rows, in another order. Where texts must be unique, those that differed may be equal now; a smaller set of characters cannot hold them all: both break.",
+        "ALTER TABLE notes MODIFY title varchar(40) COLLATE utf8mb4_bin;";
     COLUMN_COMPUTED: "sql-column-computed", Error, Major,
         "a column is computed by the database now",
         "The running version writes it and is refused.",
@@ -94,9 +102,9 @@ rules! {
         "rows must be unique in columns where they need not have been",
         "The running version may write equal values, and is refused; rows that are equal already stop the migration.",
         "ALTER TABLE notes ADD UNIQUE (title);";
-    UNIQUE_REMOVED: "sql-unique-removed", Warning, Minor,
+    UNIQUE_REMOVED: "sql-unique-removed", Error, Major,
         "rows need no longer be unique in some columns",
-        "The running version may meet several rows where it expects one, and an upsert that relies on the constraint fails.",
+        "An upsert of the running version that names these columns (ON CONFLICT) fails, and it may meet several rows where it expects one. A warning where another key answers such upserts, and in MySQL, where upserts name no key: there they insert a second row.",
         "ALTER TABLE notes DROP CONSTRAINT notes_title_key;";
     CHECK_ADDED: "sql-check-added", Error, Major,
         "rows must meet a condition that they need not have met",
@@ -110,13 +118,17 @@ rules! {
         "rows must refer to rows that exist",
         "The running version may write references to rows that are not there, or delete rows that others refer to.",
         "ALTER TABLE notes ADD FOREIGN KEY (author) REFERENCES people (id);";
+    DELETE_REFUSED: "sql-delete-refused", Warning, Minor,
+        "rows that were free to go are referred to by rows of the new version",
+        "Once the new version has written such rows, the running version cannot delete those they refer to; so it cannot come back. Let them go with ON DELETE CASCADE or SET NULL, or leave the foreign key to a later version.",
+        "CREATE TABLE comments (id bigint PRIMARY KEY, note bigint REFERENCES notes (id));";
     FOREIGN_KEY_REMOVED: "sql-foreign-key-removed", Info, Minor,
         "rows may refer to rows that do not exist",
         "What the running version writes fits.",
         "ALTER TABLE notes DROP CONSTRAINT notes_author_fkey;";
-    PRIMARY_KEY_REMOVED: "sql-primary-key-removed", Warning, Minor,
+    PRIMARY_KEY_REMOVED: "sql-primary-key-removed", Error, Major,
         "a table has no longer the primary key it had",
-        "The running version may meet several rows where it expects one, and an upsert that relies on the key fails.",
+        "An upsert of the running version that names the key (ON CONFLICT) fails, and it may meet several rows where it expects one. A warning where another key answers such upserts, and in MySQL, where upserts name no key.",
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey;";
     ENUM_VALUE_DROPPED: "sql-enum-value-dropped", Error, Major,
         "an enum lost a value",
@@ -170,6 +182,30 @@ rules! {
         "a column's default is refused by the table",
         "Inserts of the running version that leave the column out are refused.",
         "size int CHECK (size < 10); ALTER TABLE notes ALTER size SET DEFAULT 20;";
+    LOCK_REWRITE: "sql-lock-rewrite", Warning, Patch,
+        "a table is written anew, and the running version waits",
+        "Every row is written again while nobody can use the table, or nobody can write it. On a large table that is an outage: do it in parts.",
+        "ALTER TABLE notes ALTER COLUMN id TYPE bigint;";
+    LOCK_SCAN: "sql-lock-scan", Warning, Patch,
+        "all rows of a table are read, and the running version waits",
+        "The statement holds the table until it has looked at every row. Where a demand can be added without a look (NOT VALID) and proved later, that takes no lock that hurts.",
+        "ALTER TABLE notes ADD CHECK (length(title) > 3);";
+    LOCK_INDEX: "sql-lock-index", Warning, Patch,
+        "an index is built, and the running version waits",
+        "Nobody can write the table until the index stands. Where the database can build it beside writers (CONCURRENTLY), let it.",
+        "CREATE INDEX notes_author ON notes (author);";
+    LOCK_TRANSACTION: "sql-lock-transaction", Warning, Patch,
+        "a transaction keeps tables that nobody can use meanwhile",
+        "What was taken shortly is held until the transaction ends: behind statements that go over many rows, or beside other tables, where it can deadlock. Commit in between.",
+        "BEGIN; ALTER TABLE notes ADD COLUMN size int; UPDATE notes SET size = 0; COMMIT;";
+    LOCK_UNBOUNDED: "sql-lock-unbounded", Warning, Patch,
+        "a table that is held long is asked for without a bound on the waiting",
+        "It is waited for as long as the longest query runs, and everybody else waits behind that. SET lock_timeout first, and try again; a timeout that the role or the tool sets is not seen here. Short changes wait in the same way, and are not told.",
+        "SET lock_timeout = '2s'; ALTER TABLE notes ALTER COLUMN id TYPE bigint;";
+    TRANSACTION_REFUSED: "sql-transaction-refused", Warning, Patch,
+        "a statement cannot run inside a transaction",
+        "The migration fails where it stands. Put it into a migration of its own, outside of any transaction.",
+        "BEGIN; CREATE INDEX CONCURRENTLY notes_author ON notes (author); COMMIT;";
     HISTORY_ALTERED: "sql-history-altered", Error, Major,
         "a released migration has another text",
         "Databases that ran it will not run it again: they keep the old schema while new ones get the new one, and most tools refuse to start. Write a new migration.",

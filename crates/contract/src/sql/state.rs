@@ -103,6 +103,9 @@ pub(super) struct Column {
     pub(super) default: Option<String>,
     /// The database computes it, from what is written here; nobody may write it.
     pub(super) computed: Option<String>,
+    /// What every update of a row that does not give it sets it to.
+    pub(super) on_update: Option<String>,
+    pub(super) collation: Collation,
     pub(super) former_names: BTreeSet<String>,
     pub(super) holds: Lineage,
     /// Its place among the columns of its table.
@@ -124,11 +127,20 @@ impl Column {
     }
 }
 
+/// How texts of a column are written and compared; the database's own way where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Collation {
+    pub(super) charset: Option<String>,
+    pub(super) order: Option<String>,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Constraint {
     pub(super) name: Option<String>,
     pub(super) rule: ConstraintRule,
     pub(super) columns: Vec<String>,
+    /// It may be checked at the end of a transaction, so that no upsert can name it.
+    pub(super) deferrable: bool,
     pub(super) position: Position,
 }
 
@@ -201,6 +213,25 @@ impl Constraint {
     pub(super) fn demands_same(&self, other: &Self) -> bool {
         let unordered = |one: &Self| one.columns.iter().cloned().collect::<BTreeSet<_>>();
         self.rule == other.rule && unordered(self) == unordered(other)
+    }
+
+    /// Says whether rows are told apart by it, always or those of a condition.
+    pub(super) const fn is_key(&self) -> bool {
+        matches!(self.rule, ConstraintRule::PrimaryKey | ConstraintRule::Unique { .. })
+    }
+
+    /// Says whether an upsert that names another key finds this one.
+    pub(super) fn answers_upserts_of(&self, other: &Self) -> bool {
+        let unordered = |one: &Self| one.columns.iter().cloned().collect::<BTreeSet<_>>();
+        let condition = |one: &Self| match &one.rule {
+            ConstraintRule::Unique { condition, .. } => condition.clone(),
+            _ => None,
+        };
+        let own = condition(self);
+        self.is_key()
+            && !self.deferrable
+            && unordered(self) == unordered(other)
+            && (own.is_none() || own == condition(other))
     }
 
     /// Says whether the database would know it by a name, given or made up.

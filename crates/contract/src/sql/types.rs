@@ -72,6 +72,12 @@ impl ColumnType {
         ["SERIAL", "BIGSERIAL", "SMALLSERIAL", "SERIAL4", "SERIAL8", "SERIAL2"].contains(&upper.as_str())
     }
 
+    /// Says whether texts are filled with spaces up to its length, which do not count.
+    pub(super) fn is_padded(&self) -> bool {
+        let (name, _) = parts(&self.text.to_ascii_uppercase());
+        matches!(name.as_str(), "CHAR" | "CHARACTER" | "BPCHAR" | "NCHAR")
+    }
+
     /// Says whether every value of another type survives in this one, whatever it looks like there.
     pub(super) fn keeps(&self, known: &Self) -> bool {
         let anything = matches!(self.family, Family::Text { longest: None });

@@ -7,30 +7,30 @@ use serde_json::{Value, json};
 
 use super::{
     evaluate::{Condition, Value as Known},
-    state::{Column, ConstraintRule, NEXT_NUMBER, Nulls, Table},
+    state::{Column, Constraint, ConstraintRule, NEXT_NUMBER, Nulls, Table},
     types::{ColumnType, Family},
 };
 use crate::SqlDialect;
 
 /// Shows a query of a whole table.
-pub(super) fn select(table: &str, before: &Table) -> Option<Value> {
-    let columns: Vec<String> = before.columns.keys().map(|column| quoted(column)).collect();
+pub(super) fn select(dialect: SqlDialect, table: &str, before: &Table) -> Option<Value> {
+    let columns: Vec<String> = before.columns.keys().map(|column| quoted(dialect, column)).collect();
     (!columns.is_empty()).then(|| {
         json!({
-            "statements": [format!("SELECT {} FROM {}", columns.join(", "), quoted(table))],
+            "statements": [format!("SELECT {} FROM {}", columns.join(", "), quoted(dialect, table))],
             "outcome": "there is no such table",
         })
     })
 }
 
 /// Shows a query of everything in a view.
-pub(super) fn select_from(view: &str, outcome: &str) -> Value {
-    json!({ "statements": [format!("SELECT * FROM {}", quoted(view))], "outcome": outcome })
+pub(super) fn select_from(dialect: SqlDialect, view: &str, outcome: &str) -> Value {
+    json!({ "statements": [format!("SELECT * FROM {}", quoted(dialect, view))], "outcome": outcome })
 }
 
 /// Shows a query of one column; qualified, because SQLite takes unknown quoted names for text.
-pub(super) fn select_column(table: &str, column: &str, outcome: &str) -> Option<Value> {
-    let statement = format!("SELECT {0}.{1} FROM {0}", quoted(table), quoted(column));
+pub(super) fn select_column(dialect: SqlDialect, table: &str, column: &str, outcome: &str) -> Option<Value> {
+    let statement = format!("SELECT {0}.{1} FROM {0}", quoted(dialect, table), quoted(dialect, column));
     Some(json!({ "statements": [statement], "outcome": outcome }))
 }
 
@@ -61,6 +61,26 @@ impl Rows<'_> {
         }
         let rows = [self.written(&first), self.written(&second)];
         Some(json!({ "statements": rows, "outcome": "the second row is not unique" }))
+    }
+
+    /// Shows an upsert that names a key.
+    pub(super) fn upsert(&self, key: &Constraint) -> Option<Value> {
+        let known: Vec<String> =
+            key.columns.iter().filter(|name| self.before.columns.contains_key(*name)).cloned().collect();
+        // A row without any column takes no upsert in SQLite.
+        let row = self.row(&borrowed(&self.plain_values(&known, 0)?), 0).filter(|row| !row.is_empty())?;
+        let names: Vec<_> = key
+            .columns
+            .iter()
+            .map(|name| if name.contains('(') { name.clone() } else { quoted(self.dialect, name) })
+            .collect();
+        let condition = match &key.rule {
+            ConstraintRule::Unique { condition: Some(condition), .. } => format!(" WHERE {condition}"),
+            _ => String::new(),
+        };
+        let statement =
+            format!("{} ON CONFLICT ({}){condition} DO NOTHING", self.written(&row), names.join(", "));
+        Some(json!({ "statements": [statement], "outcome": "there is no such key" }))
     }
 
     /// Shows a row whose reference leads nowhere.
@@ -169,12 +189,13 @@ impl Rows<'_> {
     }
 
     fn written(&self, row: &Row<'_>) -> String {
-        if row.is_empty() {
-            return format!("INSERT INTO {} DEFAULT VALUES", quoted(self.name));
+        let table = quoted(self.dialect, self.name);
+        if row.is_empty() && self.dialect != SqlDialect::MySql {
+            return format!("INSERT INTO {table} DEFAULT VALUES");
         }
-        let names: Vec<_> = row.iter().map(|(name, _)| quoted(name)).collect();
+        let names: Vec<_> = row.iter().map(|(name, _)| quoted(self.dialect, name)).collect();
         let values: Vec<_> = row.iter().map(|(_, value)| value.as_str()).collect();
-        format!("INSERT INTO {} ({}) VALUES ({})", quoted(self.name), names.join(", "), values.join(", "))
+        format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "))
     }
 }
 
@@ -199,15 +220,22 @@ fn plain(column: &Column, variant: usize) -> Option<String> {
 }
 
 /// Quotes a name only where it must be, so that statements read as people write them.
-fn quoted(name: &str) -> String {
+fn quoted(dialect: SqlDialect, name: &str) -> String {
+    // In MySQL, double quotes are about text.
+    let sign = if dialect == SqlDialect::MySql { '`' } else { '"' };
     let plain = |part: &str| {
         let mut letters = part.bytes();
         letters.next().is_some_and(|first| first == b'_' || first.is_ascii_lowercase())
             && letters.all(|letter| letter == b'_' || letter.is_ascii_lowercase() || letter.is_ascii_digit())
             && !RESERVED.contains(&part)
     };
-    let quote =
-        |part: &str| if plain(part) { part.to_owned() } else { format!("\"{}\"", part.replace('"', "\"\"")) };
+    let quote = |part: &str| {
+        if plain(part) {
+            part.to_owned()
+        } else {
+            format!("{sign}{}{sign}", part.replace(sign, &sign.to_string().repeat(2)))
+        }
+    };
     name.split('.').map(quote).collect::<Vec<_>>().join(".")
 }
 

@@ -2,6 +2,7 @@
 
 mod demands;
 mod hostile;
+mod locks;
 mod migrations;
 mod properties;
 mod rules;

@@ -46,7 +46,7 @@ const CASES: &[Case] = &[
     case("sql-column-added", (Info, Info), "notes.size", PostgreSql, NOTES, "ALTER TABLE notes ADD COLUMN size int GENERATED ALWAYS AS IDENTITY"),
     case("sql-column-added", (Info, Info), "notes.size", PostgreSql, NOTES, "ALTER TABLE notes ADD COLUMN size bigserial"),
     case("sql-column-added", (Info, Info), "notes(mentor)", PostgreSql, NOTES,
-        "ALTER TABLE notes ADD COLUMN mentor int REFERENCES people (id)"),
+        "ALTER TABLE notes ADD COLUMN mentor int REFERENCES people (id) ON DELETE SET NULL"),
     case(
         "sql-column-added",
         (Info, Info),
@@ -87,14 +87,43 @@ const CASES: &[Case] = &[
         "ALTER TABLE notes DROP COLUMN author; ALTER TABLE notes ADD COLUMN author int GENERATED ALWAYS AS (id) STORED"),
     case("sql-unique-added", (Error, Error), "notes(title)", PostgreSql, NOTES, "CREATE UNIQUE INDEX CONCURRENTLY notes_title ON notes (title)"),
     case("sql-unique-added", (Error, Error), "notes(title)", PostgreSql, NOTES, "ALTER TABLE notes ADD CONSTRAINT u UNIQUE (title)"),
-    case("sql-unique-removed", (Warning, Warning), "a(b)", PostgreSql, "CREATE TABLE a (b int UNIQUE)", "ALTER TABLE a DROP CONSTRAINT a_b_key"),
+    case("sql-unique-removed", (Error, Error), "a(b)", PostgreSql, "CREATE TABLE a (b int UNIQUE)", "ALTER TABLE a DROP CONSTRAINT a_b_key"),
+    case("sql-unique-removed", (Error, Error), "a(b)", PostgreSql, "CREATE TABLE a (b int UNIQUE)",
+        "ALTER TABLE a DROP CONSTRAINT a_b_key; ALTER TABLE a ADD UNIQUE (b) DEFERRABLE"),
+    case("sql-unique-removed", (Warning, Warning), "a(b)", MySql, "CREATE TABLE a (b int, UNIQUE u (b))", "ALTER TABLE a DROP INDEX u"),
+    case("sql-unique-removed", (Warning, Warning), "a(b)", PostgreSql, "CREATE TABLE a (b int NOT NULL, CONSTRAINT u UNIQUE (b))",
+        "ALTER TABLE a ADD PRIMARY KEY (b); ALTER TABLE a DROP CONSTRAINT u"),
+    case("sql-unique-added", (Error, Error), "a(b)", MySql, "CREATE TABLE a (b int, c int, UNIQUE u (b, c))", "ALTER TABLE a DROP COLUMN c"),
+    case("sql-delete-refused", (Warning, Error), "people<-tags(who)", PostgreSql, NOTES, "CREATE TABLE tags (id int, who int REFERENCES people)"),
+    case("sql-delete-refused", (Warning, Error), "people<-notes(mentor)", PostgreSql, NOTES,
+        "ALTER TABLE notes ADD COLUMN mentor int REFERENCES people (id)"),
+    case("sql-delete-refused", (Warning, Error), "people<-b(a)", PostgreSql, NOTES,
+        "CREATE TABLE a (id int PRIMARY KEY REFERENCES people ON DELETE CASCADE); CREATE TABLE b (a int REFERENCES a)"),
+    case("sql-delete-refused", (Warning, Error), "people<-tags(who)", PostgreSql, NOTES,
+        "CREATE TABLE tags (who int NOT NULL REFERENCES people ON DELETE SET NULL)"),
+    case("sql-table-added", (Info, Info), "tags", PostgreSql, NOTES, "CREATE TABLE tags (who int REFERENCES people ON DELETE CASCADE)"),
+    case("sql-table-added", (Info, Info), "tags", PostgreSql, NOTES, "CREATE TABLE tags (who int REFERENCES people ON DELETE SET NULL)"),
+    case("sql-on-update-changed", (Warning, Warning), "a.b", MySql, "CREATE TABLE a (b timestamp NULL)",
+        "ALTER TABLE a MODIFY b timestamp NULL ON UPDATE current_timestamp"),
+    case("sql-collation-changed", (Warning, Warning), "a.b", MySql, "CREATE TABLE a (b varchar(9))", "ALTER TABLE a MODIFY b varchar(9) COLLATE utf8mb4_bin"),
+    case("sql-collation-changed", (Error, Error), "a.b", MySql, "CREATE TABLE a (b varchar(9) COLLATE utf8mb4_bin UNIQUE)", "ALTER TABLE a MODIFY b varchar(9)"),
+    case("sql-collation-changed", (Error, Error), "a.b", MySql, "CREATE TABLE a (b varchar(9))", "ALTER TABLE a MODIFY b varchar(9) CHARACTER SET latin1"),
+    case("sql-default-changed", (Warning, Warning), "people.id", MySql, NOTES, "ALTER TABLE people MODIFY id int AUTO_INCREMENT"),
+    case("sql-column-added", (Info, Info), "notes.kind", MySql, NOTES, "ALTER TABLE notes ADD kind enum('x', 'y') NOT NULL"),
+    case("sql-lock-rewrite", (Warning, Info), "notes", PostgreSql, NOTES, "ALTER TABLE notes ALTER author TYPE bigint"),
+    case("sql-lock-scan", (Warning, Info), "notes", PostgreSql, NOTES, "ALTER TABLE notes ADD CHECK (id IS NOT NULL)"),
+    case("sql-lock-index", (Warning, Info), "notes", PostgreSql, NOTES, "CREATE INDEX ON notes (author)"),
+    case("sql-lock-transaction", (Warning, Info), "notes", PostgreSql, NOTES, "BEGIN; ALTER TABLE notes ADD size int; UPDATE notes SET size = 0; COMMIT"),
+    case("sql-lock-unbounded", (Warning, Info), "notes", PostgreSql, NOTES, "ALTER TABLE notes ALTER author TYPE bigint"),
+    case("sql-transaction-refused", (Warning, Info), "CREATE INDEX CONCURRENTLY i", PostgreSql, NOTES,
+        "BEGIN; CREATE INDEX CONCURRENTLY i ON notes (author); COMMIT"),
     case("sql-check-added", (Error, Error), "notes(author)", PostgreSql, NOTES, "ALTER TABLE notes ADD CHECK (author > 3) NOT VALID"),
     case("sql-check-removed", (Info, Info), "a(b)", PostgreSql, "CREATE TABLE a (b int CONSTRAINT c CHECK (b > 0))", "ALTER TABLE a DROP CONSTRAINT c"),
     case("sql-foreign-key-added", (Error, Error), "notes(author)", PostgreSql, NOTES, "ALTER TABLE notes ADD FOREIGN KEY (author) REFERENCES people (id)"),
     case("sql-foreign-key-removed", (Info, Info), "a(b)", MySql,
         "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE a (b int, CONSTRAINT f FOREIGN KEY (b) REFERENCES p (id)) ENGINE=InnoDB",
         "ALTER TABLE a DROP FOREIGN KEY f"),
-    case("sql-primary-key-removed", (Warning, Warning), "notes(id)", PostgreSql, NOTES, "ALTER TABLE notes DROP CONSTRAINT notes_pkey"),
+    case("sql-primary-key-removed", (Error, Error), "notes(id)", PostgreSql, NOTES, "ALTER TABLE notes DROP CONSTRAINT notes_pkey"),
     case("sql-enum-value-dropped", (Error, Error), "a.c.red", PostgreSql,
         "CREATE TYPE colour AS ENUM ('red', 'blue'); CREATE TABLE a (c colour)", "ALTER TYPE colour RENAME VALUE 'red' TO 'crimson'"),
     case("sql-enum-value-dropped", (Error, Error), "a.c", MySql, "CREATE TABLE a (c enum('x', 'y'))", "ALTER TABLE a MODIFY c enum('x')"),
@@ -128,6 +157,10 @@ fn every_rule_has_its_level_both_ways() {
         let level = |changes: &[lockstep_contract::Change]| {
             let found =
                 changes.iter().find(|change| change.rule.id == case.rule && change.place == case.place);
+            // What a statement holds is over when the old version comes back.
+            if found.is_none() && (case.rule.contains("-lock-") || case.rule == "sql-transaction-refused") {
+                return Info;
+            }
             found
                 .map(|change| change.level)
                 .unwrap_or_else(|| panic!("{}: {}: {changes:#?}", case.rule, case.migration))

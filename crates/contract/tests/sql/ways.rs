@@ -215,7 +215,6 @@ fn what_touches_no_row_is_compatible() {
         "ALTER TABLE foo SET (fillfactor = 70)",
         "ALTER TABLE foo RESET (fillfactor)",
         "ALTER TABLE ONLY public.foo ALTER COLUMN name SET STORAGE EXTERNAL, ALTER a SET STATISTICS 500",
-        "ALTER TABLE foo SET TABLESPACE fast",
         "ALTER TABLE foo CLUSTER ON foo_pkey",
         "ALTER TABLE foo ALTER CONSTRAINT foo_fkey DEFERRABLE INITIALLY DEFERRED",
         "ALTER TABLE foo ATTACH PARTITION foo_2026 FOR VALUES FROM (1) TO (2)",

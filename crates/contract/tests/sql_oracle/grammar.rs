@@ -3,7 +3,7 @@
 use lockstep_contract::SqlDialect;
 
 use super::schemas::Dice;
-use SqlDialect::PostgreSql;
+use SqlDialect::{MySql, PostgreSql};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
@@ -13,28 +13,53 @@ enum Type {
     Short,
     Text,
     Flag,
+    /// Of MySQL.
+    Unsigned,
+    Label,
+    /// Of another collation.
+    Binary,
 }
 
 impl Type {
-    const ALL: [Self; 6] = [Self::Int, Self::Text, Self::Short, Self::Small, Self::Big, Self::Flag];
+    const ALL: [Self; 9] = [
+        Self::Int,
+        Self::Text,
+        Self::Short,
+        Self::Small,
+        Self::Big,
+        Self::Flag,
+        Self::Unsigned,
+        Self::Label,
+        Self::Binary,
+    ];
 
-    const fn sql(self) -> &'static str {
+    /// The types that a dialect has.
+    fn all(dialect: SqlDialect) -> &'static [Self] {
+        if dialect == MySql { &Self::ALL } else { &Self::ALL[..6] }
+    }
+
+    const fn sql(self, dialect: SqlDialect) -> &'static str {
         match self {
             Self::Small => "smallint",
             Self::Int => "int",
             Self::Big => "bigint",
             Self::Short => "varchar(3)",
+            // What is in an index must have a length in MySQL.
+            Self::Text if matches!(dialect, MySql) => "varchar(20)",
             Self::Text => "text",
             Self::Flag => "boolean",
+            Self::Unsigned => "int unsigned",
+            Self::Label => "enum('a', 'b', 'x')",
+            Self::Binary => "varchar(20) COLLATE utf8mb4_bin",
         }
     }
 
     const fn is_number(self) -> bool {
-        matches!(self, Self::Small | Self::Int | Self::Big)
+        matches!(self, Self::Small | Self::Int | Self::Big | Self::Unsigned)
     }
 
     const fn is_text(self) -> bool {
-        matches!(self, Self::Short | Self::Text)
+        matches!(self, Self::Short | Self::Text | Self::Binary)
     }
 
     /// A value that fits.
@@ -42,7 +67,11 @@ impl Type {
         match self {
             Self::Flag => (*dice.pick(&["true", "false"])).to_owned(),
             Self::Short => format!("'{}'", dice.pick(&["a", "b", "x", "", "ab"])),
-            Self::Text => format!("'{}'", dice.pick(&["a", "b", "x", "", "abcd", "none of these"])),
+            Self::Text | Self::Binary => {
+                format!("'{}'", dice.pick(&["a", "b", "x", "", "abcd", "A", "none of these"]))
+            }
+            Self::Label => format!("'{}'", dice.pick(&["a", "b", "x"])),
+            Self::Unsigned => dice.pick(&["0", "1", "2", "3", "7", "3000000000"]).to_string(),
             Self::Small => dice.pick(&["0", "1", "2", "3", "-1", "7", "20"]).to_string(),
             Self::Int => dice.pick(&["0", "1", "2", "3", "-1", "7", "40000"]).to_string(),
             Self::Big => dice.pick(&["0", "1", "2", "3", "-1", "7", "3000000000"]).to_string(),
@@ -60,14 +89,14 @@ struct Column {
 }
 
 impl Column {
-    fn definition(&self) -> String {
+    fn definition(&self, dialect: SqlDialect) -> String {
         let not_null = if self.not_null { " NOT NULL" } else { "" };
         let default = self.default.as_ref().map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
-        format!("{} {}{default}{not_null}", self.name, self.of.sql())
+        format!("{} {}{default}{not_null}", self.name, self.of.sql(dialect))
     }
 
-    fn random(dice: &mut Dice, name: String) -> Self {
-        let of = *dice.pick(&Type::ALL);
+    fn random(dice: &mut Dice, dialect: SqlDialect, name: String) -> Self {
+        let of = *dice.pick(Type::all(dialect));
         let default = dice.chance(30).then(|| of.value(dice));
         Self { name, of, not_null: dice.chance(35), default, computed: false }
     }
@@ -83,15 +112,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn create(&self) -> String {
-        let columns = self.columns.iter().map(Column::definition);
+    fn create(&self, dialect: SqlDialect) -> String {
+        let columns = self.columns.iter().map(|column| column.definition(dialect));
         let parts: Vec<String> = columns.chain(self.demands.iter().cloned()).collect();
         format!("CREATE TABLE {} (id int PRIMARY KEY, {})", self.name, parts.join(", "))
     }
 
     fn random(dice: &mut Dice, name: &str, dialect: SqlDialect, others: &[Self]) -> Self {
-        let columns =
-            (0..1 + dice.below(3)).map(|at| Column::random(dice, ["a", "b", "c"][at].to_owned())).collect();
+        let columns = (0..1 + dice.below(3))
+            .map(|at| Column::random(dice, dialect, ["a", "b", "c"][at].to_owned()))
+            .collect();
         let mut table = Self { name: name.to_owned(), columns, demands: Vec::new() };
         for _ in 0..dice.below(3) {
             let demand = table.demand(dice, dialect, others);
@@ -107,7 +137,9 @@ impl Table {
             0 => format!("UNIQUE ({column})"),
             1 if dialect == PostgreSql => format!("UNIQUE NULLS NOT DISTINCT ({column})"),
             2 if !others.is_empty() => {
-                let number = self.columns.iter().find(|column| column.of.is_number());
+                // MySQL refers between columns of one type only.
+                let refers = |of: Type| if dialect == MySql { of == Type::Int } else { of.is_number() };
+                let number = self.columns.iter().find(|column| refers(column.of));
                 let action = dice.pick(&["", " ON DELETE CASCADE", " ON DELETE SET NULL", " MATCH FULL"]);
                 let to = &dice.pick(others).name;
                 number.map_or_else(
@@ -162,7 +194,7 @@ pub(crate) fn case(dice: &mut Dice, dialect: SqlDialect) -> Case {
         let table = Table::random(dice, name, dialect, &old);
         old.push(table);
     }
-    let schema = old.iter().map(Table::create).collect();
+    let schema = old.iter().map(|table| table.create(dialect)).collect();
     let (mut new, mut migration) = (old.clone(), Vec::new());
     for _ in 0..1 + dice.below(3) {
         step(dice, dialect, &mut new, &mut migration);
@@ -185,22 +217,26 @@ fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statement
             if table.columns.iter().any(|column| column.name == fresh) {
                 return;
             }
-            let mut column = Column::random(dice, fresh);
-            column.not_null &= postgres || column.default.is_some();
+            let mut column = Column::random(dice, dialect, fresh);
+            column.not_null &= dialect != SqlDialect::Sqlite || column.default.is_some();
             let alone = Table { name: name.clone(), columns: vec![column.clone()], demands: Vec::new() };
             let demand = if dice.chance(40) {
                 format!(" CHECK ({})", alone.condition(dice, dialect))
             } else {
                 String::new()
             };
-            statements.push(format!("ALTER TABLE {name} ADD COLUMN {}{demand}", column.definition()));
+            statements.push(format!("ALTER TABLE {name} ADD COLUMN {}{demand}", column.definition(dialect)));
             table.columns.push(column);
         }
         4 if table.columns.len() > 1 => {
             let column = table.columns.remove(dice.below(table.columns.len()));
             statements.push(format!("ALTER TABLE {name} DROP COLUMN {}", column.name));
             if dice.chance(50) {
-                statements.push(format!("ALTER TABLE {name} ADD COLUMN {} {}", column.name, column.of.sql()));
+                statements.push(format!(
+                    "ALTER TABLE {name} ADD COLUMN {} {}",
+                    column.name,
+                    column.of.sql(dialect)
+                ));
                 table.columns.push(Column { not_null: false, default: None, ..column });
             }
         }
@@ -221,14 +257,14 @@ fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statement
             statements.push(format!("DROP TABLE {name}{}", if postgres { " CASCADE" } else { "" }));
             if dice.chance(60) {
                 table.demands.clear();
-                statements.push(table.create());
+                statements.push(table.create(dialect));
             } else {
                 tables.remove(at);
             }
         }
         7 if !others.iter().any(|table| table.name == "w") => {
             let table = Table::random(dice, "w", dialect, &others);
-            statements.push(table.create());
+            statements.push(table.create(dialect));
             tables.push(table);
         }
         8 | 9 => {
@@ -236,12 +272,12 @@ fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statement
             let condition = table.condition(dice, dialect);
             statements.push(match dice.below(5) {
                 0 => format!("CREATE UNIQUE INDEX i{} ON {name} ({})", statements.len(), column.name),
-                1 => format!(
+                1 if dialect != MySql => format!(
                     "CREATE UNIQUE INDEX i{} ON {name} ({}) WHERE {condition}",
                     statements.len(),
                     column.name
                 ),
-                2 if column.of.is_text() => {
+                2 if column.of.is_text() && dialect != MySql => {
                     format!(
                         "CREATE UNIQUE INDEX i{} ON {name} (coalesce({}, ''))",
                         statements.len(),
@@ -277,10 +313,18 @@ fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statement
                 .map(str::to_owned),
             );
         }
+        11 if dialect == MySql => {
+            statements.extend(["BEGIN", &format!("DELETE FROM {name}"), "ROLLBACK"].map(str::to_owned));
+        }
         12 if !postgres => {
             statements.extend(["BEGIN", &format!("DROP TABLE {name}"), "ROLLBACK"].map(str::to_owned));
+            // What shapes the schema commits in MySQL.
+            if dialect == MySql {
+                tables.remove(at);
+            }
         }
         13.. if postgres => alter(dice, table, &others, statements),
+        13.. if dialect == MySql => modify(dice, table, &others, statements),
         13.. => rebuild(dice, dialect, table, &others, statements),
         _ => {}
     }
@@ -313,9 +357,9 @@ fn alter(dice: &mut Dice, table: &mut Table, others: &[Table], statements: &mut 
         4 | 5 => {
             let of = *dice.pick(&[Type::Small, Type::Int, Type::Big, Type::Text, Type::Short]);
             let back = table.columns[column].of;
-            say(format!("ALTER COLUMN {own} TYPE {0} USING {own}::{0}", of.sql()));
+            say(format!("ALTER COLUMN {own} TYPE {0} USING {own}::{0}", of.sql(PostgreSql)));
             if dice.chance(50) {
-                say(format!("ALTER COLUMN {own} TYPE {0} USING {own}::{0}", back.sql()));
+                say(format!("ALTER COLUMN {own} TYPE {0} USING {own}::{0}", back.sql(PostgreSql)));
             } else {
                 table.columns[column].of = of;
             }
@@ -340,6 +384,74 @@ fn alter(dice: &mut Dice, table: &mut Table, others: &[Table], statements: &mut 
     }
 }
 
+/// What MySQL changes in place; it states a whole column anew.
+fn modify(dice: &mut Dice, table: &mut Table, others: &[Table], statements: &mut Vec<String>) {
+    let name = table.name.clone();
+    let column = dice.below(table.columns.len());
+    let own = table.columns[column].name.clone();
+    let mut say = |what: String| statements.push(format!("ALTER TABLE {name} {what}"));
+    match dice.below(14) {
+        0..=3 => {
+            let mut anew = Column::random(dice, MySql, own);
+            if dice.chance(50) {
+                anew.of = table.columns[column].of;
+            }
+            say(format!("MODIFY COLUMN {}", anew.definition(MySql)));
+            let former = std::mem::replace(&mut table.columns[column], anew);
+            if dice.chance(25) {
+                say(format!("MODIFY COLUMN {}", former.definition(MySql)));
+                table.columns[column] = former;
+            }
+        }
+        4 if !others.iter().any(|table| table.columns.iter().any(|column| column.name == "renamed")) => {
+            let mut anew = Column::random(dice, MySql, "renamed".to_owned());
+            say(format!("CHANGE COLUMN {own} {}", anew.definition(MySql)));
+            if dice.chance(60) {
+                anew.name = own;
+                say(format!("CHANGE COLUMN renamed {}", anew.definition(MySql)));
+            }
+            table.columns[column] = anew;
+        }
+        5 => {
+            let value = table.columns[column].of.value(dice);
+            say(format!("ALTER COLUMN {own} SET DEFAULT {value}"));
+            table.columns[column].default = Some(value);
+        }
+        6 => {
+            say(format!("ALTER COLUMN {own} DROP DEFAULT"));
+            table.columns[column].default = None;
+        }
+        7 => say(format!(
+            "ADD COLUMN g int GENERATED ALWAYS AS (char_length({own})) {}",
+            dice.pick(&["STORED", "VIRTUAL"])
+        )),
+        8 => say("MODIFY id int AUTO_INCREMENT".to_owned()),
+        9 => say(format!("DROP INDEX IF EXISTS {own}")),
+        10 => say(format!(
+            "ADD COLUMN ts {}",
+            dice.pick(&[
+                "timestamp NOT NULL",
+                "timestamp NULL ON UPDATE current_timestamp",
+                "datetime NOT NULL",
+                "timestamp NOT NULL DEFAULT current_timestamp"
+            ])
+        )),
+        11 => {
+            let mut anew = Column::random(dice, MySql, "late".to_owned());
+            if table.columns.iter().any(|column| column.name == "late") {
+                return;
+            }
+            anew.not_null &= dice.chance(50);
+            say(format!("ADD COLUMN {} {}", anew.definition(MySql), dice.pick(&["FIRST", "AFTER id"])));
+            table.columns.push(anew);
+        }
+        _ => {
+            let demand = table.demand(dice, MySql, others);
+            say(format!("ADD {demand}"));
+        }
+    }
+}
+
 /// What SQLite needs a new table for.
 fn rebuild(
     dice: &mut Dice,
@@ -354,7 +466,7 @@ fn rebuild(
         0 => anew.columns[column].not_null = !anew.columns[column].not_null,
         1 => anew.columns[column].default = Some(anew.columns[column].of.value(dice)),
         2 => anew.columns[column].default = None,
-        3 => anew.columns[column].of = *dice.pick(&Type::ALL),
+        3 => anew.columns[column].of = *dice.pick(Type::all(dialect)),
         4 => drop(anew.demands.pop()),
         5 => anew.columns.reverse(),
         _ => {
@@ -372,7 +484,7 @@ fn rebuild(
     };
     let name = table.name.clone();
     statements.extend([
-        anew.create(),
+        anew.create(dialect),
         copy,
         format!("DROP TABLE {name}"),
         format!("ALTER TABLE anew RENAME TO {name}"),
@@ -414,13 +526,31 @@ pub(crate) fn insert(
     Some((whole, part))
 }
 
+/// Adds to an insert what is done where a key of its table has such a row already.
+fn upsert(dice: &mut Dice, dialect: SqlDialect, tables: &[Table]) -> String {
+    let table = dice.pick(tables);
+    let insert =
+        insert(dice, std::slice::from_ref(table), &[], 0).map(|(whole, _)| whole).unwrap_or_default();
+    let column = dice.pick(&table.columns);
+    let value = column.of.value(dice);
+    if dialect == MySql {
+        return format!("{insert} ON DUPLICATE KEY UPDATE {} = {value}", column.name);
+    }
+    let unique = table.demands.iter().filter_map(|demand| demand.strip_prefix("UNIQUE")?.split_once('('));
+    let keys: Vec<&str> = unique.map(|(_, columns)| columns.trim_end_matches(')')).chain(["id"]).collect();
+    let action =
+        if dice.chance(50) { "NOTHING".to_owned() } else { format!("UPDATE SET {} = {value}", column.name) };
+    format!("{insert} ON CONFLICT ({}) DO {action}", dice.pick(&keys))
+}
+
 /// A statement of the version that knows these tables.
-pub(crate) fn statement(dice: &mut Dice, tables: &[Table]) -> String {
+pub(crate) fn statement(dice: &mut Dice, dialect: SqlDialect, tables: &[Table]) -> String {
     let table = dice.pick(tables);
     let column = dice.pick(&table.columns);
     let id = dice.below(8);
-    match dice.below(10) {
+    match dice.below(12) {
         0..=3 => insert(dice, tables, &[], 0).map(|(whole, _)| whole).unwrap_or_default(),
+        10 | 11 => upsert(dice, dialect, tables),
         4..=6 => {
             let null = !column.not_null && dice.chance(20);
             let value = if null { "NULL".to_owned() } else { column.of.value(dice) };

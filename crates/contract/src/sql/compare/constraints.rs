@@ -32,8 +32,22 @@ impl Comparer<'_> {
                 .columns
                 .iter()
                 .any(|column| before.columns.contains_key(column) && !after.columns.contains_key(column));
-            if !kept && !columns_gone {
-                self.constraint_removed(name, old);
+            if columns_gone {
+                continue;
+            }
+            let found_by_upserts =
+                || after.constraints.iter().any(|new| new.under(&former).answers_upserts_of(old));
+            let upserts = old.is_key() && !old.deferrable && self.dialect != SqlDialect::MySql;
+            let found = if !upserts || found_by_upserts() { Upserts::Work } else { Upserts::Fail };
+            if !kept {
+                self.constraint_removed(name, before, old, found);
+            } else if found == Upserts::Fail {
+                let columns = old.columns.join(", ");
+                let message =
+                    format!("the key ({columns}) of `{name}` is deferrable now: no upsert can name it");
+                let shown = self.rows(name, before).upsert(old);
+                let place = format!("{name}({columns})");
+                self.report(&rules::UNIQUE_REMOVED, &place, message, (Some(&old.position), None), shown);
             }
         }
     }
@@ -219,7 +233,7 @@ impl Comparer<'_> {
         }
     }
 
-    fn constraint_removed(&mut self, name: &str, old: &Constraint) {
+    fn constraint_removed(&mut self, name: &str, before: &Table, old: &Constraint, upserts: Upserts) {
         let place = format!("{name}({})", old.columns.join(","));
         let columns = old.columns.join(", ");
         let (rule, message) = match &old.rule {
@@ -240,8 +254,23 @@ impl Comparer<'_> {
                 format!("rows of `{name}` need not refer by ({columns}) to `{}`", to.table),
             ),
         };
-        self.report(rule, &place, message, (Some(&old.position), None), None);
+        let fails = old.is_key() && upserts == Upserts::Fail;
+        let shown = if fails { self.rows(name, before).upsert(old) } else { None };
+        self.report(rule, &place, message, (Some(&old.position), None), shown);
+        if old.is_key()
+            && !fails
+            && let Some(change) = self.findings.changes.last_mut()
+        {
+            (change.level, change.bump) = (Level::Warning, Bump::Minor);
+        }
     }
+}
+
+/// What becomes of old upserts that name a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upserts {
+    Work,
+    Fail,
 }
 
 /// The new names of columns that were renamed, with the old ones.

@@ -133,7 +133,8 @@ fn fate(
     if was.holds.origin == is.holds.origin {
         let worn = is.holds.worn.as_ref().filter(|worn| was.holds.worn.as_ref() != Some(*worn))?;
         // What a narrower or other type does is told by the type.
-        let told = !matches!(is.of.since(&was.of), Relation::Same | Relation::Wider);
+        let told =
+            !matches!(is.of.since(&was.of), Relation::Same | Relation::Wider) || is.not_null && !was.not_null;
         return (!told).then(|| Fate::Worn(worn.clone()));
     }
     let lost = new.lost.get(&was.holds.origin);

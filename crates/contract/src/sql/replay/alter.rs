@@ -6,10 +6,11 @@ use sqlparser::ast::{
 };
 
 use super::{Outcome, Refusal, Replay, create, rows};
+use crate::SqlDialect;
 use crate::sql::{
     dialect::{fold, fold_name},
     state::{Constraint, ConstraintRule, How, NEXT_NUMBER, Position, Table, renamed_in},
-    types::ColumnType,
+    types::{ColumnType, Family},
 };
 
 impl Replay {
@@ -125,6 +126,18 @@ impl Replay {
             None => return Err(format!("column `{name}` is not known")),
         }
         let names = |one: &Constraint| one.columns.iter().any(|column| is_named_in(column, name));
+        if self.dialect == SqlDialect::MySql {
+            // An index goes on with the columns that are left.
+            let indexes = |one: &&mut Constraint| one.is_key() || one.rule == ConstraintRule::Index;
+            table
+                .constraints
+                .iter_mut()
+                .filter(indexes)
+                .for_each(|one| one.columns.retain(|column| column != name));
+            table
+                .constraints
+                .retain(|one| !one.columns.is_empty() || matches!(one.rule, ConstraintRule::Check(_)));
+        }
         table.constraints.retain(|one| !names(one));
         Ok(())
     }
@@ -161,6 +174,10 @@ impl Replay {
             one.rule == ConstraintRule::PrimaryKey && one.columns.iter().any(|column| column == name)
         });
         let redefined = column(table, name)?;
+        // A session that is not strict puts something else in the place of null.
+        if redefined.not_null && !before.not_null && redefined.holds.worn.is_none() {
+            redefined.holds.worn = Some(position.clone());
+        }
         redefined.former_names = before.former_names;
         redefined.not_null |= key;
         Ok(())
@@ -178,7 +195,14 @@ impl Replay {
             AlterColumnOperation::SetNotNull => changed.not_null = true,
             AlterColumnOperation::DropNotNull => changed.not_null = false,
             AlterColumnOperation::SetDefault { value } => changed.default = create::default(&value),
-            AlterColumnOperation::DropDefault => changed.default = None,
+            AlterColumnOperation::DropDefault => {
+                changed.default = match &changed.of.family {
+                    Family::Labels(labels) if changed.not_null && self.dialect == SqlDialect::MySql => {
+                        create::first_label(labels)
+                    }
+                    _ => None,
+                }
+            }
             AlterColumnOperation::SetDataType { data_type, using, .. } => {
                 let of = ColumnType::new(self.dialect, &data_type);
                 changed.holds = changed.holds.converted((&changed.of, &of), position);

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlparser::ast::{
-    ColumnDef, ColumnOption, ConstraintReferenceMatchKind, CreateIndex, CreateTable, CreateTableLikeKind,
-    CreateView, DataType, Expr, ForeignKeyConstraint, GeneratedAs, IndexColumn, NullsDistinctOption,
-    ObjectName, ReferentialAction, SelectItem, SetExpr, TableConstraint, UserDefinedTypeRepresentation,
+    ColumnDef, ColumnOption, ConstraintCharacteristics, ConstraintReferenceMatchKind, CreateIndex,
+    CreateTable, CreateTableLikeKind, CreateView, DataType, Expr, ForeignKeyConstraint, GeneratedAs,
+    IndexColumn, NullsDistinctOption, ObjectName, ReferentialAction, SelectItem, SetExpr, TableConstraint,
+    UserDefinedTypeRepresentation,
 };
 
 use super::{Outcome, Refusal, Replay};
@@ -14,8 +15,8 @@ use crate::{
     sql::{
         dialect::{fold, fold_name},
         state::{
-            Column, Constraint, ConstraintRule, EnumType, Lineage, NEXT_NUMBER, Nulls, Origin, Position,
-            Reference, Table, View,
+            Collation, Column, Constraint, ConstraintRule, EnumType, Lineage, NEXT_NUMBER, Nulls, Origin,
+            Position, Reference, Table, View,
         },
         types::{ColumnType, Family},
     },
@@ -104,6 +105,8 @@ impl Replay {
             default: serial.then(|| NEXT_NUMBER.to_owned()),
             of,
             computed: None,
+            on_update: None,
+            collation: Collation::default(),
             former_names: BTreeSet::new(),
             holds,
             order: table.columns.get(name).map_or(table.columns.len(), |former| former.order),
@@ -117,9 +120,17 @@ impl Replay {
                     name: constraint,
                     rule,
                     columns: vec![name.to_owned()],
+                    deferrable: is_deferrable(option),
                     position: position.clone(),
                 });
             }
+        }
+        // What leaves such a column out writes the first label, however strict the session is.
+        if let (SqlDialect::MySql, Family::Labels(labels)) = (self.dialect, &column.of.family)
+            && column.not_null
+            && column.default.is_none()
+        {
+            column.default = first_label(labels);
         }
         table.columns.insert(name.to_owned(), column);
         for demand in demands {
@@ -160,12 +171,12 @@ impl Replay {
                     column.default = Some(NEXT_NUMBER.to_owned());
                 }
             }
-            ColumnOption::CharacterSet(_)
-            | ColumnOption::Collation(_)
-            | ColumnOption::Comment(_)
-            | ColumnOption::OnUpdate(_)
-            | ColumnOption::OnConflict(_)
-            | ColumnOption::Srid(_) => {}
+            ColumnOption::CharacterSet(name) => {
+                column.collation.charset = Some(name.to_string().to_lowercase());
+            }
+            ColumnOption::Collation(name) => column.collation.order = Some(name.to_string().to_lowercase()),
+            ColumnOption::OnUpdate(value) => column.on_update = Some(value.to_string()),
+            ColumnOption::Comment(_) | ColumnOption::OnConflict(_) | ColumnOption::Srid(_) => {}
             other => return Err(format!("the column option `{other}` is not modelled")),
         }
         Ok(None)
@@ -178,6 +189,13 @@ impl Replay {
         constraint: TableConstraint,
     ) -> Outcome {
         let names = |columns: &[IndexColumn]| self.index_columns(columns);
+        let late =
+            |how: &Option<ConstraintCharacteristics>| how.is_some_and(|how| how.deferrable == Some(true));
+        let deferrable = match &constraint {
+            TableConstraint::PrimaryKey(key) => late(&key.characteristics),
+            TableConstraint::Unique(unique) => late(&unique.characteristics),
+            _ => false,
+        };
         let (name, rule, columns) = match constraint {
             TableConstraint::PrimaryKey(key) => (key.name, ConstraintRule::PrimaryKey, names(&key.columns)),
             TableConstraint::Unique(unique) => {
@@ -209,7 +227,7 @@ impl Replay {
             other => return Err(format!("the constraint `{other}` is not modelled")),
         };
         let name = name.map(|name| fold(self.dialect, &name));
-        self.demand(table, Constraint { name, rule, columns, position: position.clone() })
+        self.demand(table, Constraint { name, rule, columns, deferrable, position: position.clone() })
     }
 
     fn reference(&self, key: &ForeignKeyConstraint) -> Reference {
@@ -267,7 +285,8 @@ impl Replay {
             .as_ref()
             .is_some_and(|name| table.constraints.iter().any(|one| one.name.as_ref() == Some(name)));
         if !(exists && create.if_not_exists) {
-            table.constraints.push(Constraint { name, rule, columns, position: position.clone() });
+            let position = position.clone();
+            table.constraints.push(Constraint { name, rule, columns, deferrable: false, position });
         }
         Ok(())
     }
@@ -316,6 +335,21 @@ impl Replay {
         self.enums().insert(name, EnumType { labels, position: position.clone() });
         Ok(())
     }
+}
+
+/// Says whether the demand of a column may be checked at the end of a transaction.
+fn is_deferrable(option: &ColumnOption) -> bool {
+    let how = match option {
+        ColumnOption::PrimaryKey(key) => key.characteristics,
+        ColumnOption::Unique(unique) => unique.characteristics,
+        _ => None,
+    };
+    how.is_some_and(|how| how.deferrable == Some(true))
+}
+
+/// Gives the label that is written where none is given, as a default.
+pub(super) fn first_label(labels: &[String]) -> Option<String> {
+    labels.first().map(|first| format!("'{}'", first.replace('\'', "''")))
 }
 
 /// Gives a default as written; null is none.

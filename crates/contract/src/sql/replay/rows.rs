@@ -187,7 +187,7 @@ fn whole_select(query: &Query) -> Option<&Select> {
 }
 
 /// The column whose value an expression gives, in another type perhaps, or with its nulls filled.
-pub(super) fn copied(value: &Expr) -> Option<&sqlparser::ast::Ident> {
+pub(in crate::sql) fn copied(value: &Expr) -> Option<&sqlparser::ast::Ident> {
     match value {
         Expr::Identifier(ident) => Some(ident),
         Expr::CompoundIdentifier(parts) => parts.last(),
