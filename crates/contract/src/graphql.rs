@@ -8,6 +8,7 @@ mod ast;
 mod compare;
 mod inputs;
 mod lexer;
+mod merge;
 mod parser;
 mod rules;
 mod schema;

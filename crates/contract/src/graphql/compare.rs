@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     ast::{TypeKind, TypeRef, Wrapper},
-    inputs, rules,
+    inputs, merge, rules,
     schema::{DirectiveType, Field, Position, Schema, Type},
     usage::{Use, Uses},
     valid,
@@ -184,7 +184,7 @@ impl Comparer<'_> {
                     let message = format!("there is no {kind} any more");
                     let difference = Difference::new(&rules::ROOT_REMOVED, kind, message);
                     let used = [Use::Type(before.of.clone())];
-                    let shown = Some(witness::root(kind));
+                    let shown = witness::root(self.ways, kind, &before.of);
                     self.report(difference.at(Some(&before.position), None).hurting(used).shown(shown));
                 }
                 Some(after) if after.of != before.of => {
@@ -261,11 +261,13 @@ impl Comparer<'_> {
             let message = format!("field `{place}` is `{}` instead of `{}`", new.of, old.of);
             let safe = promises_more(&old.of, &new.of);
             let rule = if safe { &rules::FIELD_TYPE_NARROWED } else { &rules::FIELD_TYPE };
-            let shown =
-                (!safe).then(|| witness::response(self.ways, name, field, (&old.of, &new.of))).flatten();
+            let shown = if safe { None } else { self.type_shown(name, field, (&old.of, &new.of)) };
             let difference =
                 Difference::new(rule, &place, message).at(Some(&old.position), Some(&new.position));
             self.report(difference.hurting([used]).shown(shown));
+            if safe {
+                self.conflict(name, field, old, new);
+            }
         }
         if new.deprecated && !old.deprecated {
             let message = format!("field `{place}` is deprecated");
@@ -275,6 +277,36 @@ impl Comparer<'_> {
             );
         }
         inputs::compare_arguments(self, name, field, old, new);
+    }
+
+    /// Shows what a field of another type surprises with: among types of objects, a selection that the new one refuses.
+    fn type_shown(&self, name: &str, field: &str, (old, new): (&TypeRef, &TypeRef)) -> Option<Value> {
+        let are_objects =
+            valid::is_composite(self.old, &old.name) && valid::is_composite(self.new, &new.name);
+        if old.wrappers != new.wrappers || !are_objects {
+            return witness::response(self.ways, name, field, (old, new));
+        }
+        let possible: Vec<&str> = valid::possible(self.old, &old.name).into_iter().collect();
+        let outcome = format!("`{}` has no such field, or is never of this type", new.name);
+        let mut asked = witness::inside(self.ways, name, field, old, &possible, &outcome);
+        asked.find(|shown| self.shows(&rules::FIELD_CONFLICT, shown))
+    }
+
+    /// A field that promises more may no longer be asked for beside one of its name that does not.
+    fn conflict(&mut self, name: &str, field: &str, old: &Field, new: &Field) {
+        let outcome = "fields of one name that are asked for together must be null in the same places";
+        let found =
+            merge::parted((self.old, self.new), name, field).into_iter().find_map(|(around, other)| {
+                let shown = witness::together(self.ways, around, [other, name], field, outcome)?;
+                self.shows(&rules::FIELD_CONFLICT, &shown).then_some((other, shown))
+            });
+        let Some((other, shown)) = found else { return };
+        let place = format!("{name}.{field}");
+        let message = format!("`{place}` can no longer be asked for together with `{other}.{field}`");
+        let both = [name, other].map(|on| Use::Field(on.to_owned(), field.to_owned()));
+        let difference = Difference::new(&rules::FIELD_CONFLICT, place, message);
+        let difference = difference.at(Some(&old.position), Some(&new.position));
+        self.report(difference.hurting(both).shown(Some(shown)));
     }
 
     fn interfaces(&mut self, name: &str, before: &Type, after: &Type) {

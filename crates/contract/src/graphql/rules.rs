@@ -62,6 +62,10 @@ rules! {
         "a field promises more than before",
         "What was nullable never is null any more: no consumer is surprised.",
         "old: total: Int\nnew: total: Int!";
+    FIELD_CONFLICT: "graphql-field-conflict", Error, Request, Major,
+        "a field can no longer be asked for together with one of its name",
+        "Where a value may be of several types, fields of one name in its fragments must have the same shape, null included: an operation that asks for both is refused as a whole. Let both promise the same at once.",
+        "old: union Item = A | B  type A { x: Int } type B { x: Int }\nnew: union Item = A | B  type A { x: Int } type B { x: Int! }";
     ARGUMENT_REMOVED: "graphql-argument-removed", Error, Request, Major,
         "an argument is gone",
         "Operations that pass it are refused.",

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ast::{Definition, Directive, Fragment, Operation, Selection, TypeKind, TypeRef, Value, Wrapper},
-    parser,
+    merge, parser,
     schema::{Input, Schema, Type},
 };
 
@@ -36,6 +36,7 @@ fn takes_operation(schema: &Schema, operation: &Operation) -> bool {
     known
         && check.directives(&operation.directives, &location)
         && check.selections(&root.of, &operation.selections)
+        && merge::merges(schema, &root.of, &operation.selections)
 }
 
 /// A fragment by itself stands for an operation that reaches its type.
@@ -43,6 +44,7 @@ fn takes_fragment(schema: &Schema, fragment: &Fragment) -> bool {
     let check = Check { schema, variables: BTreeMap::new() };
     check.directives(&fragment.directives, "FRAGMENT_DEFINITION")
         && check.selections(&fragment.on, &fragment.selections)
+        && merge::merges(schema, &fragment.on, &fragment.selections)
 }
 
 struct Check<'a> {
@@ -56,8 +58,7 @@ impl Check<'_> {
     }
 
     fn is_composite(&self, name: &str) -> bool {
-        let composite = |kind| matches!(kind, TypeKind::Object | TypeKind::Interface | TypeKind::Union);
-        self.of(name).is_some_and(|of| composite(of.kind))
+        is_composite(self.schema, name)
     }
 
     fn is_input(&self, name: &str) -> bool {
@@ -94,18 +95,8 @@ impl Check<'_> {
         }
     }
 
-    /// The object types that a value of a type may be of.
     fn possible(&self, name: &str) -> BTreeSet<&str> {
-        let Some(of) = self.of(name) else { return BTreeSet::new() };
-        match of.kind {
-            TypeKind::Union => of.members.iter().map(String::as_str).collect(),
-            TypeKind::Interface => {
-                let implements = |of: &&Type| of.kind == TypeKind::Object && of.interfaces.contains(name);
-                let types = self.schema.types.iter().filter(|(_, of)| implements(of));
-                types.map(|(name, _)| name.as_str()).collect()
-            }
-            _ => self.schema.types.get_key_value(name).map(|(name, _)| name.as_str()).into_iter().collect(),
-        }
+        possible(self.schema, name)
     }
 
     fn arguments(&self, given: &[(String, Value)], declared: &BTreeMap<String, Input>) -> bool {
@@ -164,6 +155,26 @@ impl Check<'_> {
             }
             _ => false,
         }
+    }
+}
+
+/// True for types that have selections.
+pub(super) fn is_composite(schema: &Schema, name: &str) -> bool {
+    let composite = |kind| matches!(kind, TypeKind::Object | TypeKind::Interface | TypeKind::Union);
+    schema.types.get(name).is_some_and(|of| composite(of.kind))
+}
+
+/// The object types that a value of a type may be of.
+pub(super) fn possible<'s>(schema: &'s Schema, name: &str) -> BTreeSet<&'s str> {
+    let Some((name, of)) = schema.types.get_key_value(name) else { return BTreeSet::new() };
+    match of.kind {
+        TypeKind::Union => of.members.iter().map(String::as_str).collect(),
+        TypeKind::Interface => {
+            let implements = |of: &&Type| of.kind == TypeKind::Object && of.interfaces.contains(name);
+            let types = schema.types.iter().filter(|(_, of)| implements(of));
+            types.map(|(name, _)| name.as_str()).collect()
+        }
+        _ => BTreeSet::from([name.as_str()]),
     }
 }
 

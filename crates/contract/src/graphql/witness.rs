@@ -47,10 +47,50 @@ pub(super) fn response(
     selection(ways, of, field, None, &outcome)
 }
 
+/// Operations that ask for each field and each possible type of what a field answers with.
+pub(super) fn inside<'w>(
+    ways: &'w Ways<'_>,
+    of: &'w str,
+    field: &'w str,
+    inner: &TypeRef,
+    possible: &'w [&'w str],
+    outcome: &'w str,
+) -> impl Iterator<Item = Value> + use<'w> {
+    let schema = ways.schema;
+    let declared = schema.types.get(of).and_then(|of| of.fields.get(field));
+    let head = declared.and_then(|declared| call(schema, field, declared, None, None));
+    let head = head.and_then(|call| call.strip_suffix(" { __typename }").map(str::to_owned));
+    let fields = schema.types.get(&inner.name).map(|inner| &inner.fields);
+    let fields =
+        fields.into_iter().flatten().filter_map(|(name, field)| call(schema, name, field, None, None));
+    let fragments = possible.iter().map(|name| format!("... on {name} {{ __typename }}"));
+    fields.chain(fragments).take(MAX_VALUES).filter_map(move |part| {
+        let text = operation(ways, of, &format!("{} {{ {part} }}", head.as_deref()?))?;
+        Some(json!({ "operation": text, "outcome": outcome }))
+    })
+}
+
 /// Shows an operation with a fragment that used to match.
 pub(super) fn spread(ways: &Ways<'_>, of: &str, on: &str, outcome: &str) -> Option<Value> {
     let inner = format!("... on {on} {{ __typename }}");
     Some(json!({ "operation": operation(ways, of, &inner)?, "outcome": outcome }))
+}
+
+/// Shows an operation that asks for the fields of one name of two types at once, which both are of a third.
+pub(super) fn together(
+    ways: &Ways<'_>,
+    around: &str,
+    [one, other]: [&str; 2],
+    field: &str,
+    outcome: &str,
+) -> Option<Value> {
+    let part = |of: &str| {
+        let declared = ways.schema.types.get(of)?.fields.get(field)?;
+        let call = call(ways.schema, field, declared, None, None)?;
+        Some(if of == around { call } else { format!("... on {of} {{ {call} }}") })
+    };
+    let inner = format!("{} {}", part(one)?, part(other)?);
+    Some(json!({ "operation": operation(ways, around, &inner)?, "outcome": outcome }))
 }
 
 /// Shows an operation that passes an enum value.
@@ -64,9 +104,13 @@ pub(super) fn input(ways: &Ways<'_>, of: &str, with: Option<&str>, outcome: &str
     through_argument(ways, of, &text, outcome)
 }
 
-/// Shows an operation of a kind.
-pub(super) fn root(kind: &str) -> Value {
-    json!({ "operation": format!("{kind} {{ __typename }}"), "outcome": format!("the new schema has no {kind}") })
+/// Shows an operation of a kind, with the plainest field of its root: a subscription may not ask for `__typename` alone.
+pub(super) fn root(ways: &Ways<'_>, kind: &str, of: &str) -> Option<Value> {
+    let outcome = format!("the new schema has no {kind}");
+    let fields = &ways.schema.types.get(of)?.fields;
+    let plain = fields.iter().find(|(_, field)| !field.arguments.values().any(Input::is_required));
+    let (field, _) = plain.or_else(|| fields.iter().next())?;
+    selection(ways, of, field, None, &outcome)
 }
 
 /// Shows an operation that names a type: in a fragment, or as the type of a variable.

@@ -34,6 +34,7 @@ impl<'l> Comparer<'_, 'l> {
                 }
             }
         }
+        self.covered_responses((&before, &after), (old, new));
         for (status, response) in &before {
             if covering_in(status, &after).is_none() {
                 let narrowed = after.iter().any(|(other, _)| covers(status, other));
@@ -44,6 +45,25 @@ impl<'l> Comparer<'_, 'l> {
                 };
                 self.removed(rule, response, &new.cursor, format!("{name} no longer answers {status}"));
                 self.shown(with_status(old, status));
+            }
+        }
+    }
+
+    /// Compares answers that had words of their own with the range or the default that speaks of their status now.
+    fn covered_responses(
+        &mut self,
+        (before, after): (&[(&'l str, Cursor<'l>)], &[(&'l str, Cursor<'l>)]),
+        operations: (&Operation<'_, 'l>, &Operation<'_, 'l>),
+    ) {
+        for (status, response) in before {
+            let is_same = |other: &str| other.eq_ignore_ascii_case(status);
+            let Some((range, other)) = covering_in(status, after).filter(|(other, _)| !is_same(other)) else {
+                continue;
+            };
+            let is_compared = covering_in(range, before).is_some_and(|(covering, _)| is_same(covering));
+            if !is_compared {
+                let pair = self.meet(Object::Response, response, other);
+                self.response(&pair, status, operations);
             }
         }
     }
@@ -153,6 +173,16 @@ impl<'l> Comparer<'_, 'l> {
         if pair.old.is_true("required") && !pair.new.is_true("required") {
             self.changed(&rules::HEADER_BECAME_OPTIONAL, pair, format!("{label} may be missing"));
             self.shown(with_status(operation, status));
+        }
+        let document = |header: &Cursor<'l>| {
+            let content = header.get("content")?.entries().into_iter().next()?;
+            Some(content.0.to_owned())
+        };
+        let (before, after) = (document(pair.old), document(pair.new));
+        if before != after {
+            let text = |media_type: Option<String>| media_type.unwrap_or_else(|| "plain text".to_owned());
+            let reason = format!("{label} was {} and is {}", text(before), text(after));
+            return self.not_checked(pair, reason);
         }
         let mut envelope = operation.envelope();
         envelope.extend([("status", status.into()), ("header", name.into())]);

@@ -14,7 +14,10 @@ pub(super) fn compare(comparer: &mut Comparer<'_>, name: &str, pair: (&EnumType,
     let (old, new) = pair;
     for (number, values) in &old.values {
         match new.values.get(number) {
-            Some(now) => compare_names(comparer, name, (*number, values, now), stream),
+            Some(now) => {
+                compare_names(comparer, name, (*number, values, now), stream);
+                exchanged(comparer, name, pair, (*number, values, now), stream);
+            }
             None => removed(comparer, name, (*number, values), new, stream),
         }
     }
@@ -56,8 +59,10 @@ fn compare_names(
     stream: Stream,
 ) {
     let known: BTreeSet<&str> = after.iter().map(|value| value.name.as_str()).collect();
-    let Some(lost) = before.iter().find(|value| !known.contains(value.name.as_str())) else { return };
     let now = after.first();
+    let Some(lost) = before.iter().find(|value| !known.contains(value.name.as_str())) else {
+        return compare_written_names(comparer, name, (number, before, after), stream);
+    };
     let message = format!(
         "value {number} of `{name}` is called `{}` instead of `{}`",
         now.map_or("", |value| value.name.as_str()),
@@ -65,6 +70,48 @@ fn compare_names(
     );
     let difference = Difference::new(&rules::ENUM_VALUE_RENAMED, format!("{name}.{}", lost.name), message);
     comparer.report(difference.at(Some(&lost.position), now.map(|value| &value.position)).on(stream));
+}
+
+/// Of several names for a number writers of JSON write the first.
+fn compare_written_names(
+    comparer: &mut Comparer<'_>,
+    name: &str,
+    (number, before, after): (i32, &[EnumValue], &[EnumValue]),
+    stream: Stream,
+) {
+    let (Some(first), Some(now)) = (before.first(), after.first()) else { return };
+    if !stream.new_writes() || before.iter().any(|value| value.name == now.name) {
+        return;
+    }
+    let message = format!(
+        "value {number} of `{name}` is written as `{}`, its first name, instead of `{}`",
+        now.name, first.name
+    );
+    let difference = Difference::new(&rules::ENUM_VALUE_RENAMED, format!("{name}.{}", first.name), message);
+    comparer.report(difference.at(Some(&first.position), Some(&now.position)).on(stream));
+}
+
+/// A number that has no name in common with before, and a name that has another number: the number means something else.
+fn exchanged(
+    comparer: &mut Comparer<'_>,
+    name: &str,
+    (old, new): (&EnumType, &EnumType),
+    (number, before, after): (i32, &[EnumValue], &[EnumValue]),
+    stream: Stream,
+) {
+    let has = |of: &EnumType, wanted: &EnumValue| {
+        of.values.values().flatten().any(|value| value.name == wanted.name)
+    };
+    let is_kept = before.iter().any(|value| after.iter().any(|now| now.name == value.name));
+    let is_elsewhere =
+        before.iter().any(|value| has(new, value)) || after.iter().any(|value| has(old, value));
+    let (Some(first), Some(now)) = (before.first(), after.first()) else { return };
+    if is_kept || !is_elsewhere {
+        return;
+    }
+    let message = format!("number {number} of `{name}` means `{}` instead of `{}`", now.name, first.name);
+    let difference = Difference::new(&rules::ENUM_VALUE_EXCHANGED, format!("{name}.{}", first.name), message);
+    comparer.report(difference.at(Some(&first.position), Some(&now.position)).on(stream));
 }
 
 fn removed(

@@ -128,8 +128,18 @@ impl Meeting<'_> {
             (Kind::Enum(name), Kind::Scalar(scalar)) if wire_group(*scalar) == 0 => {
                 self.number_and_enum(comparer, name, Side::Old);
             }
+            (Kind::Message(_), Kind::Scalar(Scalar::Bytes)) => self.message_and_bytes(comparer, Side::New),
+            (Kind::Scalar(Scalar::Bytes), Kind::Message(_)) => self.message_and_bytes(comparer, Side::Old),
             _ => self.type_changed(comparer, self.writing_side()),
         }
+    }
+
+    /// A message is sent as bytes are, so that bytes hold it; bytes that are none break a reader of messages. In JSON they differ.
+    fn message_and_bytes(&self, comparer: &mut Comparer<'_>, writes_bytes: Side) {
+        let outcome = "the reader refuses the message: the bytes are no message";
+        self.bytes_travel(comparer, writes_bytes, outcome);
+        self.report(comparer, &rules::FIELD_TYPE_JSON, self.type_words());
+        self.report(comparer, &rules::FIELD_TYPE_SOURCE, self.type_words());
     }
 
     /// A number and an enum are the same bytes. JSON carries the names of values, and a closed enum drops numbers without one.
@@ -216,15 +226,24 @@ impl Meeting<'_> {
 
     /// Bytes that are not text break a reader of text; the reverse is always fine.
     fn text_and_bytes(&self, comparer: &mut Comparer<'_>, writes_bytes: Side, refused: bool) {
+        if refused {
+            self.bytes_travel(
+                comparer,
+                writes_bytes,
+                "the reader refuses the message: the string is not UTF-8",
+            );
+        }
+    }
+
+    fn bytes_travel(&self, comparer: &mut Comparer<'_>, writes_bytes: Side, outcome: &str) {
         let travels = match writes_bytes {
             Side::Old => self.stream.old_writes(),
             Side::New => self.stream.new_writes(),
         };
-        if !travels || !refused {
+        if !travels {
             return;
         }
         let (message, field) = self.writer(writes_bytes);
-        let outcome = "the reader refuses the message: the string is not UTF-8";
         let shown = witness::field(writes_bytes, message, field, &witness::ill_formed_text(), outcome);
         comparer.report(self.difference(&rules::FIELD_TYPE, self.type_words()).shown(Some(shown)));
     }

@@ -5,7 +5,7 @@ use super::{
     fields,
     names::compare_reserved,
     rules,
-    schema::{Cardinality, Field, MessageType},
+    schema::{Cardinality, Field, MessageType, Schema},
     witness::{self, Side},
 };
 
@@ -20,7 +20,12 @@ pub(super) fn compare(
     let (old, new) = pair;
     for (number, before) in &old.fields {
         match new.fields.get(number) {
-            Some(after) => fields::compare(comparer, (name, new_name), (before, after), stream),
+            Some(after) => {
+                fields::compare(comparer, (name, new_name), (before, after), stream);
+                exchanged(comparer, name, pair, (before, after), stream);
+            }
+            // A number that moved into an extension is the same on the wire.
+            None if comparer.new.extensions.contains_key(&(new_name.to_owned(), *number)) => {}
             None => removed(comparer, name, before, new, stream),
         }
     }
@@ -38,10 +43,49 @@ pub(super) fn compare_extensions(comparer: &mut Comparer<'_>) {
     let used = comparer.used_names();
     let counts = |extended: &String| used.as_ref().is_none_or(|used| used.contains(extended));
     for (key, before) in comparer.old.extensions.iter().filter(|(key, _)| counts(&key.0)) {
-        if let Some(after) = new.extensions.get(key) {
+        if let Some(after) = new.extensions.get(key).or_else(|| field_of(new, key)) {
             fields::compare(comparer, (&key.0, &key.0), (before, after), Stream::Both);
         }
     }
+    for (key, after) in new.extensions.iter().filter(|(key, _)| counts(&key.0)) {
+        if let Some(before) = field_of(comparer.old, key) {
+            fields::compare(comparer, (&key.0, &key.0), (before, after), Stream::Both);
+        }
+    }
+}
+
+/// The field of a message itself that has the number of an extension.
+fn field_of<'a>(schema: &'a Schema, (extended, number): &(String, i32)) -> Option<&'a Field> {
+    schema.messages.get(extended)?.fields.get(number)
+}
+
+/// A number that another field has now, which the other side has under another number: what is written as one is read as the other. A field
+/// that is only renamed has no such other.
+fn exchanged(
+    comparer: &mut Comparer<'_>,
+    name: &str,
+    (old, new): (&MessageType, &MessageType),
+    (before, after): (&Field, &Field),
+    stream: Stream,
+) {
+    let has = |message: &MessageType, wanted: &str| message.fields.values().any(|field| field.name == wanted);
+    if before.name == after.name || !(has(new, &before.name) || has(old, &after.name)) {
+        return;
+    }
+    let place = format!("{name}.{}", before.name);
+    let message =
+        format!("number {} of `{name}` is `{}` instead of `{}`", before.number, after.name, before.name);
+    let (side, schema, field) = if stream.old_writes() {
+        (Side::Old, comparer.old, before)
+    } else {
+        (Side::New, comparer.new, after)
+    };
+    let outcome = "the reader takes the value for that of another field";
+    let shown =
+        witness::sample(schema, field).map(|sample| witness::field(side, name, field, &sample, outcome));
+    let difference = Difference::new(&rules::FIELD_EXCHANGED, place, message);
+    let difference = difference.at(Some(&before.position), Some(&after.position));
+    comparer.report(difference.on(stream).shown(shown));
 }
 
 fn compare_nature(

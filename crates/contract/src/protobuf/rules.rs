@@ -93,6 +93,10 @@ rules! {
         "a field is gone and its number is free to be used again",
         "Old writers still send the number. A later field that takes it reads their bytes as something else. Reserve the number (and the name) of what you remove.",
         "old: int32 total = 4;\nnew: (nothing)\nbetter: reserved 4; reserved \"total\";";
+    FIELD_EXCHANGED: "protobuf-field-number-exchanged", Error from Wire below Error, Message, Major,
+        "the number of a field is another field's now",
+        "Only numbers are sent: what is written as the one field is read as the other, without an error when their types are encoded alike. A field keeps its number for ever; a new one takes a number that nobody had.",
+        "old: string first = 1; string last = 2;\nnew: string last = 1; string first = 2;";
     FIELD_NAME_FREE: "protobuf-field-removed-name-free", Error from Json below Info, Message, Major,
         "a field is gone and its name is free to be used again",
         "In JSON the name is the key: a later field of that name reads what old writers still send. Reserve the name of what you remove.",
@@ -214,6 +218,10 @@ rules! {
         "an enum value that may be sent is gone and its number is free to be used again",
         "Old writers still send the number; a later value that takes it gives it another meaning. Reserve the number (and the name) of what you remove.",
         "old: enum Size { SMALL = 0; LARGE = 1; }\nnew: enum Size { SMALL = 0; }\nbetter: reserved 1; reserved \"LARGE\";";
+    ENUM_VALUE_EXCHANGED: "protobuf-enum-number-exchanged", Error from Wire below Error, Message, Major,
+        "the number of an enum value is another value's now",
+        "Only numbers are sent: a reader takes the one value for the other. A value keeps its number for ever.",
+        "old: OPEN = 1; HELD = 2;\nnew: HELD = 1; OPEN = 2;";
     ENUM_NAME_FREE: "protobuf-enum-value-removed-name-free", Error from Json below Info, Message, Major,
         "an enum value that may be sent is gone and its name is free to be used again",
         "In JSON a value is its name. Reserve the name of what you remove.",

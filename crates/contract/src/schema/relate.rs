@@ -292,7 +292,11 @@ impl Schemas<'_> {
         {
             let strangers = self.stranger(held, kind);
             let list = Value::Array(values.to_vec()).to_string();
-            relation.add(Violation::new(Aspect::Enum, kind.name(), list).shown_by(strangers));
+            let violation = Violation::new(Aspect::Enum, kind.name(), list).shown_by(strangers);
+            // A narrow range may hold no more than what is listed.
+            let is_bounded =
+                kind == Type::Number && held.number.lower.is_some() && held.number.upper.is_some();
+            relation.add(if is_bounded { violation.perhaps() } else { violation });
             return;
         }
         self.relate_demands(held, holding, kind, relation);

@@ -30,6 +30,7 @@ use Level::{Error, Info, Warning};
 /// Every schema gets a `Query` with a field of its own, so that it is whole.
 const PAIRS: &[Pair] = &[
     pair("graphql-root-removed", Error, "mutation", "type Query { q: Int } type Mutation { a: Int }", "type Query { q: Int }"),
+    pair("graphql-root-removed", Error, "subscription", "type Subscription { s(x: Int!): Int t: Int }", ""),
     pair("graphql-root-changed", Warning, "query",
         "schema { query: A } type A { q: Int } type B { q: Int }", "schema { query: B } type A { q: Int } type B { q: Int }"),
     pair("graphql-type-removed", Error, "A", "type A { a: Int }", ""),
@@ -69,6 +70,12 @@ const PAIRS: &[Pair] = &[
     pair("graphql-field-type-changed", Error, "A.a", "type A { a: [Int!] }", "type A { a: [Int] }"),
     pair("graphql-field-type-changed", Error, "A.a", "type A { a: Int }", "type A { a: [Int] }"),
     pair("graphql-field-type-changed", Error, "A.a", "type A { a: Int }", "type A { a: Float }"),
+    pair("graphql-field-conflict", Error, "B.x",
+        "extend type Query { n: U } union U = A | B type A { x: Int } type B { x: Int }",
+        "extend type Query { n: U } union U = A | B type A { x: Int } type B { x: Int! }"),
+    pair("graphql-field-conflict", Error, "B.x",
+        "extend type Query { n: N } interface N { x: [Int] } type B implements N { x: [Int] }",
+        "extend type Query { n: N } interface N { x: [Int] } type B implements N { x: [Int!] }"),
     pair("graphql-field-type-narrowed", Info, "A.a", "type A { a: [Int] }", "type A { a: [Int!]! }"),
     pair("graphql-argument-removed", Error, "Query.f.x", "extend type Query { f(x: Int): Int }", "extend type Query { f: Int }"),
     pair("graphql-required-argument-added", Error, "Query.f.x",

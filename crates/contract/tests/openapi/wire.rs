@@ -154,3 +154,32 @@ fn a_default_that_comes_counts_on_the_way_back_too() {
     let grown = diff(&values(json!(["a"])), &values(json!(["a", "b"])));
     assert_eq!((grown.may_deploy, grown.may_roll_back), (true, false));
 }
+
+fn answers(responses: Value) -> Value {
+    json!({"openapi": "3.1.0", "info": {}, "paths": {"/pets": {"get": {"responses": responses}}}})
+}
+
+fn answer(kind: &str) -> Value {
+    json!({"description": "d", "content": {"application/json": {"schema": {"type": kind}}}})
+}
+
+#[test]
+fn an_answer_that_a_range_or_the_default_speaks_of_now_is_compared_with_it() {
+    let own = answers(json!({"200": answer("string"), "404": answer("integer")}));
+    for range in ["4XX", "default"] {
+        let of = |kind: &str| answers(json!({"200": answer("string"), range: answer(kind)}));
+        assert_found(&diff(&own, &of("string")), Verdict::Breaking, "response-type-widened");
+        assert!(diff(&own, &of("integer")).may_deploy, "{range}");
+        assert!(!diff(&of("string"), &own).may_roll_back, "{range}");
+    }
+}
+
+#[test]
+fn a_header_that_becomes_a_document_is_not_checked() {
+    let of = |header: Value| answers(json!({"200": {"description": "d", "headers": {"X-Page": header}}}));
+    let plain = of(json!({"schema": {"type": "string"}}));
+    let document = of(json!({"content": {"application/json": {"schema": {"type": "string"}}}}));
+    for report in [diff(&plain, &document), diff(&document, &plain)] {
+        assert_eq!(report.verdict, Verdict::NotChecked, "a and \"a\" are not the same text: {report:#?}");
+    }
+}

@@ -75,6 +75,18 @@ const PAIRS: &[Pair] = &[
         "message A { int32 a = 1; }",
         "message A { int32 a = 1 [deprecated = true]; }",
     ),
+    pair(
+        "protobuf-field-number-exchanged",
+        [E, E, E],
+        "message A { string a = 1; string b = 2; }",
+        "message A { string b = 1; string a = 2; }",
+    ),
+    pair(
+        "protobuf-enum-number-exchanged",
+        [E, E, E],
+        "enum A { Z = 0; B = 1; C = 2; }",
+        "enum A { Z = 0; C = 1; B = 2; }",
+    ),
     pair("protobuf-field-removed", [E, E, E], "message A { int32 a = 1; }", "message A {}"),
     pair(
         "protobuf-field-removed-name-free",

@@ -50,6 +50,7 @@ const BREAKS: &[(&str, &str)] = &[
     ("double a = 1;", "sfixed64 a = 1;"),
     ("bytes a = 1;", "string a = 1;"),
     ("bool a = 1;", "double a = 1;"),
+    ("bytes a = 1;", "A a = 1;"),
     ("repeated int32 a = 1;", "int32 a = 1;"),
     ("repeated string a = 1;", "repeated fixed64 a = 1;"),
     ("uint64 a = 7;", "uint32 a = 7;"),

@@ -207,8 +207,10 @@ impl Schemas<'_> {
         if self.alternatives(to).is_empty() {
             let given = self.sample(from).map(|value| (&*name, value));
             let shown = given.and_then(|given| self.object_with(own, Some(given), 0)).map(Value::Object);
-            relation
-                .add(Violation::new(Aspect::AdditionalProperties, "allowed", "forbidden").shown_by(shown));
+            let violation =
+                Violation::new(Aspect::AdditionalProperties, "allowed", "forbidden").shown_by(shown);
+            // Names that must meet a schema may all be among the named ones.
+            relation.add(if own.names.is_empty() { violation } else { violation.perhaps() });
         } else {
             relation.child(Step::Property(name), from, to);
         }
