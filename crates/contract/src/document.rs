@@ -1,9 +1,10 @@
 //! JSON and YAML documents as one value tree, with the line of any place on demand.
 //!
-//! Reading is bounded: [`MAX_DOCUMENT_BYTES`], [`MAX_DEPTH`] and the number of nodes that YAML aliases may copy. Lines are
+//! Reading is bounded: [`MAX_DEPTH`] and the number of nodes that YAML aliases may copy. Lines are
 //! not kept while reading, because almost no place is ever asked for: [`Document::lines`] makes a second pass for
 //! just the places that changed.
 
+mod json;
 mod json_lines;
 mod trie;
 mod yaml;
@@ -36,9 +37,9 @@ impl<'a> Document<'a> {
     pub(crate) fn parse(file: &str, bytes: &'a [u8]) -> Result<Self, InputError> {
         let text = text(file, bytes)?;
         if looks_like_json(file, text) {
-            match serde_json::from_str(text) {
+            match json::parse(text) {
                 Ok(value) => return Ok(Self { file: file.to_owned(), value, text, syntax: Syntax::Json }),
-                Err(error) if is_json_file(file) || error.to_string().contains("recursion limit") => {
+                Err(error) if is_json_file(file) || error.is_data() || is_too_deep(&error) => {
                     return Err(json_error(file, &error));
                 }
                 Err(_) => {}
@@ -99,12 +100,19 @@ fn looks_like_json(file: &str, text: &str) -> bool {
 fn json_error(file: &str, error: &serde_json::Error) -> InputError {
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    if message.contains("recursion limit") {
+    if error.is_data() {
+        return InputError::new(file, message).on_line(line_number(error.line()));
+    }
+    if is_too_deep(error) {
         return InputError::new(file, format!("the document is nested deeper than {MAX_DEPTH} levels"))
             .on_line(line_number(error.line()));
     }
     InputError::new(file, format!("not valid JSON: {message} (column {})", error.column()))
         .on_line(line_number(error.line()))
+}
+
+fn is_too_deep(error: &serde_json::Error) -> bool {
+    error.to_string().contains("recursion limit")
 }
 
 fn yaml_error(file: &str, error: yaml::Error) -> InputError {
