@@ -73,7 +73,8 @@ impl Check<'_> {
     fn selection(&self, on: &str, selection: &Selection) -> bool {
         match selection {
             Selection::Field { name, directives, selections, .. } if name == "__typename" => {
-                selections.is_empty() && self.directives(directives, "FIELD")
+                let is_followed = self.schema.roots.get("subscription").is_some_and(|root| root.of == on);
+                selections.is_empty() && !is_followed && self.directives(directives, "FIELD")
             }
             Selection::Field { name, arguments, directives, selections, .. } => {
                 let Some(field) = self.of(on).and_then(|of| of.fields.get(name)) else { return false };

@@ -72,7 +72,14 @@ pub(super) fn inside<'w>(
 
 /// Shows an operation with a fragment that used to match.
 pub(super) fn spread(ways: &Ways<'_>, of: &str, on: &str, outcome: &str) -> Option<Value> {
-    let inner = format!("... on {on} {{ __typename }}");
+    let is_followed = ways.schema.roots.get("subscription").is_some_and(|root| root.of == on);
+    let asked = if is_followed {
+        let field = plainest_field(ways.schema, on)?;
+        call(ways.schema, field, ways.schema.types.get(on)?.fields.get(field)?, None, None)?
+    } else {
+        "__typename".to_owned()
+    };
+    let inner = format!("... on {on} {{ {asked} }}");
     Some(json!({ "operation": operation(ways, of, &inner)?, "outcome": outcome }))
 }
 
@@ -107,10 +114,15 @@ pub(super) fn input(ways: &Ways<'_>, of: &str, with: Option<&str>, outcome: &str
 /// Shows an operation of a kind, with the plainest field of its root: a subscription may not ask for `__typename` alone.
 pub(super) fn root(ways: &Ways<'_>, kind: &str, of: &str) -> Option<Value> {
     let outcome = format!("the new schema has no {kind}");
-    let fields = &ways.schema.types.get(of)?.fields;
-    let plain = fields.iter().find(|(_, field)| !field.arguments.values().any(Input::is_required));
-    let (field, _) = plain.or_else(|| fields.iter().next())?;
+    let field = plainest_field(ways.schema, of)?;
     selection(ways, of, field, None, &outcome)
+}
+
+/// The field of a type that asks for least.
+fn plainest_field<'s>(schema: &'s Schema, of: &str) -> Option<&'s str> {
+    let fields = &schema.types.get(of)?.fields;
+    let plain = fields.iter().find(|(_, field)| !field.arguments.values().any(Input::is_required));
+    plain.or_else(|| fields.iter().next()).map(|(name, _)| name.as_str())
 }
 
 /// Shows an operation that names a type: in a fragment, or as the type of a variable.

@@ -9,6 +9,9 @@ use super::specification::Object;
 use super::{Comparer, Use, rules};
 use crate::Flow;
 
+/// The answers of an operation, by their status.
+type Answers<'r, 'l> = &'r [(&'l str, Cursor<'l>)];
+
 impl<'l> Comparer<'_, 'l> {
     pub(super) fn responses(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
         let (before, after) = (entries(&old.cursor, "responses"), entries(&new.cursor, "responses"));
@@ -52,7 +55,7 @@ impl<'l> Comparer<'_, 'l> {
     /// Compares answers that had words of their own with the range or the default that speaks of their status now.
     fn covered_responses(
         &mut self,
-        (before, after): (&[(&'l str, Cursor<'l>)], &[(&'l str, Cursor<'l>)]),
+        (before, after): (Answers<'_, 'l>, Answers<'_, 'l>),
         operations: (&Operation<'_, 'l>, &Operation<'_, 'l>),
     ) {
         for (status, response) in before {

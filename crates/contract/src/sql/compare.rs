@@ -17,7 +17,7 @@ pub(super) use lost::does_not_come_back;
 use super::{
     replay::enum_name,
     rules,
-    state::{Column, Database, NEXT_NUMBER, Position, Table, View},
+    state::{Column, Database, NEXT_NUMBER, Position, Table, Values, View},
     types::{Family, Relation},
     witness,
 };
@@ -277,6 +277,14 @@ impl Comparer<'_> {
             self.doubt((&place, column), tables.1, new, "what a demand makes of spaces at the end", &|_| {
                 true
             });
+        }
+        let is_strict = |table: &Table| table.values == Values::OfType;
+        if is_strict(tables.1) && !is_strict(tables.0) && !new.of.text.eq_ignore_ascii_case("ANY") {
+            let message = format!("column `{place}` takes values of {} only, and took any", new.of.text);
+            let stranger = if new.of.text.eq_ignore_ascii_case("TEXT") { "x'00'" } else { "'a'" };
+            let outcome = "the table is strict, and the value is of another type";
+            let shown = self.rows(name, tables.0).insert(&[(column, Some(stranger))], outcome);
+            self.report(&rules::TYPE_NARROWED, &place, message, at, shown);
         }
         match new.of.since(&old.of) {
             Relation::Same => {}

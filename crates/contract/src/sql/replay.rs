@@ -25,7 +25,7 @@ use sqlparser::{
 
 use super::{
     dialect::{fold_name, parser_dialect},
-    split::Statement,
+    split::{Statement, bare_word},
     state::{Column, ConstraintRule, Database, EnumType, How, Loss, Position, Table, View},
 };
 use crate::SqlDialect;
@@ -110,7 +110,17 @@ impl Replay {
             return Ok(());
         }
         let parsed = self.parse(&tokens)?;
-        self.apply(position, parsed)
+        let made = match &parsed {
+            Parsed::CreateTable(create) => Some(fold_name(self.dialect, &create.name)),
+            _ => None,
+        };
+        self.apply(position, parsed)?;
+        if let Some(name) = made.filter(|_| self.dialect == SqlDialect::Sqlite) {
+            let behind = tokens.rsplit(|token| token.token == Token::RParen).next().unwrap_or_default();
+            let words: Vec<String> = behind.iter().filter_map(bare_word).collect();
+            self.words_behind_columns(position, &name, &words);
+        }
+        Ok(())
     }
 
     /// Parses a statement as far as it touches rows.

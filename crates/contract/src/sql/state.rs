@@ -92,7 +92,17 @@ impl Lineage {
 pub(super) struct Table {
     pub(super) columns: BTreeMap<String, Column>,
     pub(super) constraints: Vec<Constraint>,
+    pub(super) values: Values,
     pub(super) position: Position,
+}
+
+/// What SQLite takes into a column of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Anything, as in tables that say nothing.
+    AnyKind,
+    /// Only what the type says (`STRICT`).
+    OfType,
 }
 
 #[derive(Debug, Clone)]

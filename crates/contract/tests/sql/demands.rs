@@ -3,7 +3,7 @@
 use lockstep_contract::{SqlDialect, Verdict};
 
 use super::migrated;
-use SqlDialect::{MySql, PostgreSql};
+use SqlDialect::{MySql, PostgreSql, Sqlite};
 use Verdict::{Breaking, Compatible, NotChecked};
 
 const FOO: &str = "CREATE TABLE people (id int PRIMARY KEY); CREATE TABLE foo (id bigint PRIMARY KEY, a int NOT NULL, b int, name varchar(20) CHECK (name <> 'x'), size int DEFAULT 3 CHECK (size < 10), code text UNIQUE, boss int REFERENCES people (id));";
@@ -116,4 +116,28 @@ fn what_a_reference_does_when_its_row_goes_is_part_of_it() {
 fn mysql_takes_equal_texts_by_its_collation() {
     let migration = "ALTER TABLE foo ADD bar varchar(9) NOT NULL DEFAULT 'A' CHECK (bar <> 'a')";
     assert_eq!(judged(MySql, migration).0, NotChecked);
+}
+
+#[test]
+fn a_table_of_sqlite_that_becomes_strict_or_loses_its_row_numbers_refuses_rows() {
+    let rebuilt = |columns: &str, words: &str| {
+        format!(
+            "CREATE TABLE n ({columns}) {words}; INSERT INTO n SELECT * FROM foo; DROP TABLE foo; ALTER TABLE n RENAME TO foo"
+        )
+    };
+    let (columns, words) = ("id INTEGER PRIMARY KEY, b TEXT, c ANY", "STRICT, WITHOUT ROWID");
+    let of = |words: &str| {
+        let report = migrated(Sqlite, &format!("CREATE TABLE foo ({columns})"), &rebuilt(columns, words));
+        let told = report.changes.iter().filter(|change| change.breaks());
+        let told: Vec<_> =
+            told.map(|change| (change.rule.id, change.place.clone(), change.witness.is_some())).collect();
+        (report.verdict, told)
+    };
+    assert_eq!(of("").0, Compatible);
+    let narrowed = |column: &str| ("sql-column-type-narrowed", format!("foo.{column}"), true);
+    assert_eq!(of("STRICT"), (Breaking, vec![narrowed("b"), narrowed("id")]));
+    assert_eq!(of("WITHOUT ROWID").0, Breaking, "an insert without a number was given one");
+    assert_eq!(of(words).0, Breaking);
+    let new_table = "CREATE TABLE bar (id INTEGER PRIMARY KEY, b TEXT) STRICT, WITHOUT ROWID";
+    assert_eq!(migrated(Sqlite, "CREATE TABLE foo (id INTEGER)", new_table).verdict, Compatible);
 }

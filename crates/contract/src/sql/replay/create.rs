@@ -16,7 +16,7 @@ use crate::{
         dialect::{fold, fold_name},
         state::{
             Collation, Column, Constraint, ConstraintRule, EnumType, Lineage, NEXT_NUMBER, Nulls, Origin,
-            Position, Reference, Table, View,
+            Position, Reference, Table, Values, View,
         },
         types::{ColumnType, Family},
     },
@@ -41,7 +41,12 @@ impl Replay {
                 self.only_like(&mut table);
                 table
             }
-            None => Table { columns: BTreeMap::new(), constraints: Vec::new(), position: position.clone() },
+            None => Table {
+                columns: BTreeMap::new(),
+                constraints: Vec::new(),
+                values: Values::AnyKind,
+                position: position.clone(),
+            },
         };
         table.position = position.clone();
         for (column, made) in &mut table.columns {
@@ -55,6 +60,24 @@ impl Replay {
         }
         self.database.tables.insert(name, table);
         Ok(())
+    }
+
+    /// What SQLite reads behind the columns of a table: a strict one takes what its types say; without row numbers the key is not filled
+    /// in and never null.
+    pub(super) fn words_behind_columns(&mut self, position: &Position, name: &str, words: &[String]) {
+        let has = |wanted: &str| words.iter().any(|word| word == wanted);
+        let made_here = |table: &&mut Table| table.position == *position;
+        let Some(table) = self.database.tables.get_mut(name).filter(made_here) else { return };
+        if has("STRICT") {
+            table.values = Values::OfType;
+        }
+        let keys = table.constraints.iter().filter(|one| one.rule == ConstraintRule::PrimaryKey);
+        let keys: Vec<String> = keys.flat_map(|key| key.columns.clone()).collect();
+        for key in keys.iter().filter(|_| has("ROWID")) {
+            let Some(column) = table.columns.get_mut(key) else { continue };
+            column.not_null = true;
+            column.default.take_if(|default| default == NEXT_NUMBER);
+        }
     }
 
     /// What a table that is made like another does not take over: PostgreSQL leaves all but types and `NOT NULL`.
