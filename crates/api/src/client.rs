@@ -30,8 +30,8 @@ use crate::types::{
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
     KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
-    RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, VersionView, WaysBack,
+    RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// For whom is asked.
@@ -269,6 +269,11 @@ impl Client {
     /// Removes a service; returns those that are left.
     pub fn remove_service(&self, service: &ServiceName, request: &RemoveRequest) -> Answer<Vec<ServiceView>> {
         self.post(&format!("/services/{service}/remove"), request)
+    }
+
+    /// Gives a service another name, or says what that would take along.
+    pub fn rename_service(&self, service: &ServiceName, request: &RenameRequest) -> Answer<Renaming> {
+        self.post(&format!("/services/{service}/rename"), request)
     }
 
     /// Revokes secrets of a variable.

@@ -16,8 +16,8 @@ use crate::types::{
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
     KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
-    RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, VersionView, WaysBack,
+    RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 
 /// The methods that are used: one to look, one to change.
@@ -254,6 +254,13 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes a service that runs nowhere; answers with those that are left",
             of::<RemoveRequest>,
             Json(of::<Vec<ServiceView>>),
+        ),
+        post(
+            "/services/{service}/rename",
+            "renameService",
+            "Gives a service another name, or says what that would take along; its former names go on meaning it",
+            of::<RenameRequest>,
+            Json(of::<Renaming>),
         ),
         get(
             "/environments/{environment}/traffic/{service}",

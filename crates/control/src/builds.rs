@@ -158,6 +158,13 @@ impl Builds {
         kept.builds.get(&number).cloned().ok_or_else(missing)
     }
 
+    /// Finds a build of a service that is not over.
+    pub(crate) fn under_way(&self, service: &ServiceName) -> Option<String> {
+        let kept = lock(&self.kept);
+        let views = kept.builds.values().rev().map(|build| build.view());
+        views.into_iter().find(|view| view.service == *service && !view.state.is_over()).map(|view| view.id)
+    }
+
     fn newest(&self) -> Vec<BuildView> {
         lock(&self.kept).builds.values().rev().take(MAX_LISTED).map(|build| build.view()).collect()
     }

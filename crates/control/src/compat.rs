@@ -29,8 +29,10 @@ impl Control {
         let world = self.ledger.world();
         let (one, other) = (services::find(&world, one)?, services::find(&world, other)?);
         let ways = if one.name == other.name { vec![(one, other)] } else { vec![(one, other), (other, one)] };
-        let matrices: Vec<_> =
-            ways.into_iter().filter_map(|(consumer, provider)| self.matrix(consumer, provider)).collect();
+        let matrices: Vec<_> = ways
+            .into_iter()
+            .filter_map(|(consumer, provider)| self.matrix(&world, consumer, provider))
+            .collect();
         if matrices.is_empty() {
             let detail = format!("neither of `{}` and `{}` requires the other", one.name, other.name);
             return Err(Problem::new(ErrorCode::NotFound, detail)
@@ -39,13 +41,13 @@ impl Control {
         Ok(matrices)
     }
 
-    fn matrix(&self, consumer: &Service, provider: &Service) -> Option<CompatMatrix> {
+    fn matrix(&self, world: &World, consumer: &Service, provider: &Service) -> Option<CompatMatrix> {
         let newest = |service: &Service| -> Vec<Arc<Version>> {
             service.versions.values().rev().take(MAX_VERSIONS).cloned().collect()
         };
         let (consumers, providers) = (newest(consumer), newest(provider));
         let needs: Vec<Option<&Requirement>> =
-            consumers.iter().map(|version| version.requires.get(&provider.name)).collect();
+            consumers.iter().map(|version| world.requirements_on(version, &provider.name).next()).collect();
         if needs.iter().all(Option::is_none) {
             return None;
         }
@@ -131,7 +133,7 @@ impl Control {
             world.find_version(service, &entry.version)
         };
         let mut checks = Vec::new();
-        for (provider, needed) in &version.requires {
+        for (provider, needed) in world.requirements(version) {
             let found = running(provider);
             let pair = found.map_or_else(nothing_there, |found| judge(&contracts, needed, found));
             let other = found.map(|found| found.number.clone());
@@ -139,7 +141,7 @@ impl Control {
         }
         for (consumer, entry) in environment.entries() {
             let needed = world.find_version(consumer, &entry.version);
-            let needed = needed.and_then(|version| version.requires.get(&reference.service));
+            let needed = needed.and_then(|version| world.requirements_on(version, &reference.service).next());
             if let Some(needed) = needed.filter(|_| *consumer != reference.service) {
                 let pair = judge(&contracts, needed, version);
                 checks.push(check(CompatRelation::Consumer, consumer, Some(entry.version.clone()), pair));

@@ -60,11 +60,12 @@ impl Control {
             folders.owners().map_err(|error| unreadable(&error))?.into_iter().collect();
         let is_asked_for = |name: &EnvironmentName| only.is_none_or(|only| name == only);
         for environment in world.environments.values().filter(|it| is_asked_for(&it.name)) {
-            let services = environment.entries().keys();
+            let services = environment.entries().keys().map(|service| kept_as(&world, service));
             owners.extend(services.map(|service| (environment.name.clone(), service.clone())));
         }
         let mut views = Vec::new();
-        for (environment, service) in owners.iter().filter(|owner| is_asked_for(&owner.0)) {
+        for (environment, kept_as) in owners.iter().filter(|owner| is_asked_for(&owner.0)) {
+            let service = world.current_name(kept_as);
             let newest = ever_declared(&world, service);
             // Most services keep nothing, and status is asked for often.
             let declared = if newest.is_empty() {
@@ -72,8 +73,10 @@ impl Control {
             } else {
                 self.declared(&world, environment, service, now)
             };
-            let on_disk = on_disk(&newest, &folders, environment, service)?;
-            views.extend(views_of(&newest, &folders, (environment, service), declared, &on_disk));
+            let on_disk = on_disk(&newest, &folders, environment, kept_as)?;
+            let views_of = views_of(&newest, &folders, (environment, kept_as), declared, &on_disk);
+            let named_now = |view| DataFolderView { service: service.clone(), ..view };
+            views.extend(views_of.into_iter().map(named_now));
         }
         Ok(views)
     }
@@ -86,7 +89,7 @@ impl Control {
         now: Timestamp,
     ) -> Declared {
         let there = world.environment(environment).map(|it| &**it);
-        declared(world, there, service, &self.instances_of(environment), now)
+        declared(world, there, service, &self.instances_of(world, environment), now)
     }
 
     /// Removes a data folder that nothing in the environment declares any more, with everything in it, for ever.
@@ -103,7 +106,8 @@ impl Control {
         let taken = {
             let _no_start_meanwhile = self.unpacked.write().await;
             let (now, world) = self.ledger.look();
-            if folders.of(environment, service).join(folder.as_str()).symlink_metadata().is_err() {
+            let (service, kept_as) = (world.current_name(service), kept_as(&world, service));
+            if folders.of(environment, kept_as).join(folder.as_str()).symlink_metadata().is_err() {
                 let what = format!("{service} has no data folder `{folder}` in `{environment}`");
                 return Err(not_found(what, "lockstep data list"));
             }
@@ -119,7 +123,7 @@ impl Control {
                         reason: reason.clone(),
                     },
                 );
-                folders.take_away(environment, service, folder)
+                folders.take_away(environment, kept_as, folder)
             })
             .map_err(|error| unreadable(&error))?
         };
@@ -130,6 +134,11 @@ impl Control {
         }
         self.data(Some(environment))
     }
+}
+
+/// Returns the name under which the data folders of a service are kept, whatever it is called.
+fn kept_as<'a>(world: &'a World, service: &'a ServiceName) -> &'a ServiceName {
+    world.known_service(service).map_or(service, |service| service.data_name())
 }
 
 fn unreadable(error: &std::io::Error) -> Problem {
@@ -181,7 +190,7 @@ fn on_disk(
 
 /// Every folder that a version of a service has declared, with the newest that did.
 fn ever_declared(world: &World, service: &ServiceName) -> BTreeMap<DataFolder, VersionNumber> {
-    let versions = world.services.get(service).into_iter().flat_map(|service| service.versions.values());
+    let versions = world.known_service(service).into_iter().flat_map(|service| service.versions.values());
     let mut newest: BTreeMap<DataFolder, VersionNumber> = BTreeMap::new();
     for version in versions {
         for folder in &version.run.data {

@@ -21,7 +21,7 @@ impl Control {
         let Intent::Restart { service, instances: asked } = intent else { return Ok(intent.clone()) };
         let environment = find(world, environment)?;
         let Some(entry) = environment.entries().get(service) else { return Ok(intent.clone()) };
-        let observed = self.seen(&environment.name);
+        let observed = self.seen(world, &environment.name);
         let fleet = Fleet::serving(environment, &observed, &entry.arm(service));
         let standing: Vec<_> = fleet.standing.iter().map(|instance| instance.id.clone()).collect();
         if let Some(other) = asked.iter().find(|id| !standing.contains(id)) {
@@ -48,7 +48,7 @@ impl Control {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 let environment = find(world, name)?;
-                let observed = self.seen(name);
+                let observed = self.seen(world, name);
                 let instance =
                     observed.instances.iter().find(|instance| instance.id == *id && is_alive(instance));
                 let Some(instance) = instance else {
@@ -64,8 +64,8 @@ impl Control {
         self.environment(name)
     }
 
-    fn seen(&self, name: &EnvironmentName) -> Observed {
-        Observed { instances: self.instances_of(name), ..Observed::default() }
+    fn seen(&self, world: &World, name: &EnvironmentName) -> Observed {
+        Observed { instances: self.instances_of(world, name), ..Observed::default() }
     }
 }
 

@@ -26,7 +26,7 @@ use lockstep_domain::{
     ServiceName, StageName, Strategy, Timestamp, World,
 };
 
-use crate::{Control, internal, lock, not_found, ourselves, services};
+use crate::{Control, internal, lock, not_found, ourselves, services, traffic};
 
 /// Most environments: each has a gateway port and a reconciler.
 pub(crate) const MAX_ENVIRONMENTS: usize = 100;
@@ -155,7 +155,7 @@ impl Control {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 let environment = find(world, name)?;
-                self.check_empty(environment)?;
+                self.check_empty(world, environment)?;
                 let reason = request.reason.clone();
                 Ok((vec![Event::EnvironmentRemoved { environment: name.clone(), reason }], ()))
             })
@@ -164,7 +164,7 @@ impl Control {
         Ok(())
     }
 
-    fn check_empty(&self, environment: &Environment) -> Result<(), Problem> {
+    fn check_empty(&self, world: &World, environment: &Environment) -> Result<(), Problem> {
         let name = &environment.name;
         let refuse =
             |detail: String, hint: String| Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
@@ -180,7 +180,7 @@ impl Control {
             let detail = format!("`{name}` runs {}", services.join(", "));
             return refuse(detail, format!("take everything out first: lockstep rollback {name} --to 0"));
         }
-        let instances = self.instances_of(name);
+        let instances = self.instances_of(world, name);
         match instances.iter().find(|instance| !instance.state.is_over()) {
             Some(instance) => refuse(
                 format!("instance `{}` of `{name}` has not ended yet", instance.id),
@@ -234,7 +234,7 @@ impl Control {
             gateway: format!("{}{deaf}", self.gateway_url(environment)),
             baseline: baseline.number,
             baseline_since: baseline.at,
-            services: self.service_statuses(environment),
+            services: self.service_statuses(&world, environment),
             operation: first.map(|operation| (**operation).clone()),
             beside: beside.map(|operation| (**operation).clone()).collect(),
             waits_for: self.waits_for(&world, environment),
@@ -253,24 +253,24 @@ impl Control {
             return Vec::new();
         }
         let now = self.ledger.now();
-        let observed = self.judged(&environment.name, now);
+        let observed = self.judged(world, &environment.name, now);
         waits_for(Look { world, environment, observed: &observed, now })
     }
 
     /// Returns what was observed and judged of an environment when its reconciler looked last.
-    pub(crate) fn judged(&self, name: &EnvironmentName, now: Timestamp) -> Observed {
-        let mut observed = self.registry.seen(name, self.instances_of(name), now);
+    pub(crate) fn judged(&self, world: &World, name: &EnvironmentName, now: Timestamp) -> Observed {
+        let mut observed = self.registry.seen(name, self.instances_of(world, name), now);
         self.judging.show(name, &mut observed);
         observed
     }
 
-    fn service_statuses(&self, environment: &Environment) -> Vec<ServiceStatus> {
-        let instances = self.instances_of(&environment.name);
+    fn service_statuses(&self, world: &World, environment: &Environment) -> Vec<ServiceStatus> {
+        let instances = self.instances_of(world, &environment.name);
         let table = self.registry.tables(&environment.name).borrow().clone();
         let totals = self.registry.totals(&environment.name);
         let running = instances.iter().map(|instance| instance.arm.service.clone());
         let services: BTreeSet<_> = environment.entries().keys().cloned().chain(running).collect();
-        let arms = |service: &ServiceName| arms(service, table.as_ref(), &totals);
+        let arms = |service: &ServiceName| arms(world, service, table.as_ref(), &totals);
         let now = self.ledger.now();
         // What is kept warm and was not started again, after a start of the host for example, is cold.
         let runs = |arm: &Arm| instances.iter().any(|it| it.arm == *arm && it.state.is_healthy());
@@ -529,6 +529,7 @@ fn of_service(instances: &[Instance], service: &ServiceName) -> Vec<Instance> {
 }
 
 fn arms(
+    world: &World,
     service: &ServiceName,
     table: Option<&RouteTable>,
     totals: &lockstep_registry::Totals,
@@ -539,7 +540,7 @@ fn arms(
         .iter()
         .map(|split| {
             let arm = split.arm(service);
-            ArmStatus { traffic: totals.get(&arm).copied().unwrap_or_default(), weight: split.weight, arm }
+            ArmStatus { traffic: traffic::of_arm(world, totals, &arm), weight: split.weight, arm }
         })
         .collect()
 }

@@ -229,11 +229,14 @@ fn check_addition(world: &World, request: &AddGateway) -> Result<(), Problem> {
     environments.iter().try_for_each(|name| environments::find(world, name).map(|_| ()))
 }
 
-/// Tells whether an arm can have been in the environment at all, before a restart of the server too.
+/// Tells whether an arm can have been in the environment at all, before a restart of the server too, under whichever name of its
+/// service, and in an environment of the same name that was removed.
 fn was_here(world: &World, environment: &EnvironmentName, arm: &Arm) -> bool {
-    let configurations = world.environment(environment).and_then(|e| e.configurations.get(&arm.service));
-    let revisions = configurations.map_or(0, |all| all.iter().count());
-    world.version(&arm.version_ref()).is_some() && arm.config.0 as usize <= revisions
+    let service = world.current_name(&arm.service);
+    let newest = world.environment(environment).map(|environment| environment.newest_configuration(service));
+    let former = world.former_revisions.get(environment).copied();
+    world.version(&arm.version_ref()).is_some()
+        && newest.max(former).is_some_and(|newest| arm.config <= newest)
 }
 
 fn digest(key: &str) -> Digest {

@@ -14,7 +14,7 @@ use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{
-    Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState,
+    Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState, ServiceName,
     VersionNumber,
 };
 use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
@@ -89,6 +89,7 @@ impl Control {
             run: version.run.clone(),
             variables,
             release: version.artifact.digest,
+            data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
         };
         if self.registry.is_told(&environment.name, &spec.id) {
             return Err(NotStarted::of_host("it was told to end before it was started"));
@@ -288,7 +289,15 @@ impl Control {
     fn no_log(&self, environment: &EnvironmentName, id: &InstanceId) -> Problem {
         let hint = format!("lockstep status {environment}");
         let world = self.ledger.world();
-        if !world.services.values().any(|service| may_be_of(service, id)) {
+        let called = |service: &Service| {
+            let names = world.former_names(&service.name).chain([&service.name]);
+            names.cloned().collect::<Vec<_>>()
+        };
+        if !world
+            .services
+            .values()
+            .any(|service| called(service).iter().any(|name| may_be_of(service, name, id)))
+        {
             return not_found(format!("`{environment}` has no instance `{id}`"), &hint);
         }
         let kept = EndedLimits::default();
@@ -298,8 +307,8 @@ impl Control {
 }
 
 /// Tells whether an id is one that an instance of a service may have had: as [`new_id`] makes them.
-fn may_be_of(service: &Service, id: &InstanceId) -> bool {
-    let version = id.as_str().strip_prefix(service.name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
+    let version = id.as_str().strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-'));
     let named = |rest: &str, number: &VersionNumber| rest.starts_with(&format!("{number}-c"));
     version.is_some_and(|rest| service.versions.keys().any(|number| named(rest, number)))
 }

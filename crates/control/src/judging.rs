@@ -24,6 +24,7 @@ use lockstep_judge::{
 };
 
 use crate::answers::{AnswerChecker, Found};
+use crate::traffic::of_arm;
 use crate::{Control, lock};
 
 /// Counters are taken in this often; a failure of the version on trial at once.
@@ -354,8 +355,8 @@ impl Control {
         let is_off = environment.settings.answer_checks.is_off() || of_new.is_empty();
         let contracts = (!is_off).then(|| [of_new, self.openapi_of(world, &old)]);
         let contracts = contracts.filter(|[_, of_old]| !of_old.is_empty());
-        let traffic = self.registry.totals(&environment.name).get(&old).copied().unwrap_or_default();
-        let latencies = self.registry.latencies(&environment.name, &old);
+        let traffic = of_arm(world, &self.registry.totals(&environment.name), &old);
+        let latencies = self.latencies_of(world, &environment.name, &old);
         Before { operations, traffic, latencies, contracts }
     }
 
@@ -366,8 +367,13 @@ impl Control {
     }
 
     /// Returns the bounds of latency by which a version after this one would be judged.
-    pub(crate) fn judged_bounds(&self, environment: &EnvironmentName, arm: &Arm) -> BTreeSet<u64> {
-        watched_bounds(&self.registry.latencies(environment, arm))
+    pub(crate) fn judged_bounds(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        arm: &Arm,
+    ) -> BTreeSet<u64> {
+        watched_bounds(&self.latencies_of(world, environment, arm))
     }
 
     /// Reads the OpenAPI contracts of a version; what cannot be read is said once and left out.

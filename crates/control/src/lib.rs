@@ -25,6 +25,7 @@ mod policies;
 mod random;
 mod reconciler;
 mod releases;
+mod rename;
 mod routed;
 mod secrets;
 mod services;

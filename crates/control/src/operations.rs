@@ -86,11 +86,12 @@ impl Control {
         now: Timestamp,
     ) -> Result<Decided, Problem> {
         let mut world = world.clone();
+        let intent = world.intent_as_named_now(&request.intent);
         let released = match request.holds {
             HoldHandling::Respect => Vec::new(),
-            HoldHandling::Release => release_all(&mut world, environment, &request.intent),
+            HoldHandling::Release => release_all(&mut world, environment, &intent),
         };
-        let intent = self.with_instances(&world, environment, &request.intent)?;
+        let intent = self.with_instances(&world, environment, &intent)?;
         let contracts = self.stored_contracts();
         let relation = Relation { world: &world, contracts: &contracts };
         let wish = Wish {
@@ -261,7 +262,7 @@ fn would_be(world: &World, decision: Decision) -> OperationAnswer {
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), Problem> {
+pub(crate) fn check_reason(reason: &str) -> Result<(), Problem> {
     let detail = || format!("the reason is longer than {MAX_REASON_BYTES} bytes");
     let fits = reason.len() <= MAX_REASON_BYTES;
     if fits { Ok(()) } else { Err(Problem::new(ErrorCode::BadRequest, detail())) }
@@ -337,7 +338,7 @@ fn begin(
         id: OperationId(world.operations + 1),
         environment: environment.clone(),
         actor: actor.clone(),
-        intent: request.intent.clone(),
+        intent: world.intent_as_named_now(&request.intent),
         reason: request.reason.clone(),
         plan,
         begun: now,

@@ -112,7 +112,7 @@ impl Control {
         for (_, address) in self.gateway.listening().into_iter().filter(|(of, _)| of == name) {
             self.gateway.unlisten(name, address);
         }
-        for instance in self.instances_of(name) {
+        for instance in self.instances_of(&self.ledger.world(), name) {
             self.forget_instance(&instance.id).await;
         }
         tracing::info!(environment = %name, "the environment was removed");
@@ -135,7 +135,7 @@ impl Control {
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
         self.registry.count_for(name, periods(environment), now);
         self.registry.receive(&self.gateway.report(name), now);
-        let mut observed = self.registry.observe(name, self.instances_of(name), now);
+        let mut observed = self.registry.observe(name, self.instances_of(&world, name), now);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed.instances), 0);
@@ -246,13 +246,14 @@ impl Control {
     }
 
     /// Returns the instances of an environment: what the driver knows, and what is on its way to it. Those that were told
-    /// to end are stopping.
-    pub(crate) fn instances_of(&self, name: &EnvironmentName) -> Vec<Instance> {
+    /// to end are stopping. Their services go by the names that they have in the world that is decided on.
+    pub(crate) fn instances_of(&self, world: &World, name: &EnvironmentName) -> Vec<Instance> {
         let mut launches = lock(&self.launches);
         let known = self.driver.list();
         launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));
         let all = known.into_iter().chain(launches.values().cloned());
-        self.registry.shown(name, all.filter(|instance| instance.environment == *name).collect())
+        let all = all.filter(|instance| instance.environment == *name).collect();
+        world.as_named_now(self.registry.shown(name, all))
     }
 }
 

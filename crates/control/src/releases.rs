@@ -143,8 +143,14 @@ impl Control {
                 checked.commit.short(),
                 checked.manifest.name
             );
-            return Err(Problem::new(ErrorCode::Refused, detail)
-                .with_hint("register it anew: lockstep service add PATH"));
+            let hint = if world.current_name(&checked.manifest.name) == name {
+                format!(
+                    "`{name}` was renamed: write name = \"{name}\" in lockstep.toml, commit, and release again"
+                )
+            } else {
+                "register it anew: lockstep service add PATH".to_owned()
+            };
+            return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
         }
         let standing = Standing::of(&world, service, &prepared, Wish::of(request)?)?;
         let follows = standing.follows.as_ref();
@@ -300,6 +306,11 @@ impl Control {
     ) -> Result<(), Problem> {
         self.ledger.commit(actor, |world, now| {
             let service = services::find(world, name)?;
+            if service.name != *name {
+                let detail = format!("`{name}` was renamed to `{}` meanwhile", service.name);
+                let hint = format!("release it again: lockstep release {}", service.name);
+                return Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint));
+            }
             let earlier = gate::earlier(world, service, standing.follows.as_ref());
             let missed =
                 |other: &&Arc<Version>| other.number < version.number && !compared.contains(&other.number);

@@ -54,6 +54,7 @@ impl Control {
         let source = &place.source;
         let default: StageName = DEFAULT_LIFECYCLE.parse().map_err(internal)?;
         self.ledger.commit(actor, |world, _| {
+            check_not_former(world, name)?;
             let known = world.services.get(name);
             place.is_still_decided(known.map(Arc::as_ref))?;
             let lifecycle =
@@ -176,6 +177,19 @@ pub(crate) fn find<'a>(world: &'a World, name: &ServiceName) -> Result<&'a Arc<S
     world.service(name).ok_or_else(missing)
 }
 
+/// A former name goes on meaning the service that was called so, and no other.
+pub(crate) fn check_not_former(world: &World, name: &ServiceName) -> Result<(), Problem> {
+    if !world.is_former(name) {
+        return Ok(());
+    }
+    let now = world.current_name(name);
+    let detail = format!("`{name}` is a former name of `{now}`, and goes on meaning it");
+    let hint = format!(
+        "is it that service, write name = \"{now}\" in lockstep.toml and commit; a service of its own needs a name that no other had"
+    );
+    Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint))
+}
+
 pub(crate) fn find_version<'a>(
     world: &'a World,
     reference: &VersionRef,
@@ -225,6 +239,7 @@ fn view(world: &World, service: &Service) -> ServiceView {
         registered: service.registered,
         versions: service.versions.values().rev().map(summary).collect(),
         earlier: service.earlier.iter().rev().map(earlier_summary).collect(),
+        former_names: world.former_names(&service.name).cloned().collect(),
         notes: Vec::new(),
     }
 }
@@ -234,7 +249,7 @@ fn earlier_summary((number, release): (&VersionNumber, &EarlierRelease)) -> Earl
 }
 
 /// A source as it is shown: journals of earlier releases may hold a password.
-fn shown(source: &Source) -> Source {
+pub(crate) fn shown(source: &Source) -> Source {
     let repository = repository_address::shown(&source.repository).into_owned();
     Source { repository, folder: source.folder.clone() }
 }

@@ -4,7 +4,8 @@ use lockstep_api::Problem;
 use lockstep_api::types::ServiceTraffic;
 use lockstep_domain::intent::Step;
 use lockstep_domain::routes::{ArmTraffic, FULL_WEIGHT};
-use lockstep_domain::{Arm, EnvironmentName, ServiceName};
+use lockstep_domain::watch::LATENCY_CLASSES;
+use lockstep_domain::{Arm, EnvironmentName, ServiceName, World};
 use lockstep_registry::Totals;
 
 use crate::{Control, environments, not_found};
@@ -22,8 +23,9 @@ impl Control {
             not_found(detail, &format!("lockstep status {name}"))
         })?;
         let lately = self.registry.lately(name, self.ledger.now());
-        let of_service = sum(&lately.totals, |arm| arm.service == *service);
-        let is_running = |arm: &Arm| arm.service == *service && arm.version == entry.version;
+        let of_service = sum(&lately.totals, |arm| world.current_name(&arm.service) == service);
+        let is_running =
+            |arm: &Arm| world.current_name(&arm.service) == service && arm.version == entry.version;
         Ok(ServiceTraffic {
             service: service.clone(),
             environment: name.clone(),
@@ -35,13 +37,40 @@ impl Control {
             strategy: Some(environment.settings.strategy.clone()),
             operations: self.judged_operations(&world, &entry.arm(service)),
             checks_answers: !environment.settings.answer_checks.is_off(),
-            latency_bounds_ms: self.judged_bounds(name, &entry.arm(service)),
+            latency_bounds_ms: self.judged_bounds(&world, name, &entry.arm(service)),
         })
+    }
+}
+
+impl Control {
+    /// Returns how long answers of an arm took, under whichever name of its service.
+    pub(crate) fn latencies_of(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        arm: &Arm,
+    ) -> [u64; LATENCY_CLASSES] {
+        let names = world.former_names(&arm.service).chain([&arm.service]);
+        let mut sums = [0_u64; LATENCY_CLASSES];
+        for service in names {
+            let of = self.registry.latencies(environment, &Arm { service: service.clone(), ..arm.clone() });
+            sums.iter_mut().zip(of).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+        }
+        sums
     }
 }
 
 /// A strategy without steps switches at once.
 const EVERYTHING: Step = Step { weight: FULL_WEIGHT, bake_ms: 0 };
+
+/// Returns what was counted of an arm, under whichever name of its service: gateways count on when it is renamed.
+pub(crate) fn of_arm(world: &World, totals: &Totals, arm: &Arm) -> ArmTraffic {
+    let is_same = |known: &Arm| {
+        (&known.version, known.config) == (&arm.version, arm.config)
+            && *world.current_name(&known.service) == arm.service
+    };
+    sum(totals, is_same)
+}
 
 fn sum(totals: &Totals, is_meant: impl Fn(&Arm) -> bool) -> ArmTraffic {
     let meant = totals.iter().filter(|(arm, _)| is_meant(arm));

@@ -155,6 +155,11 @@ impl Baselines {
         first(one).zip(first(other)).is_some_and(|(one, other)| one < other)
     }
 
+    /// Changes the entries of all. Folding only.
+    pub(crate) fn each_entries(&mut self, change: impl Fn(&Entries) -> Entries) {
+        self.0.iter_mut().for_each(|baseline| baseline.entries = change(&baseline.entries));
+    }
+
     /// Adds a new current one and returns its number.
     pub fn push(&mut self, operation: OperationId, at: Timestamp, entries: Entries) -> u64 {
         let parent = self.current().number;

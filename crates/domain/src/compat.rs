@@ -166,7 +166,17 @@ impl<'a> Relation<'a> {
         (provider, offered): (&ServiceName, Option<&BaselineEntry>),
     ) -> Option<Unmet> {
         let entry = entry?;
-        let requirement = self.world.find_version(consumer, &entry.version)?.requires.get(provider)?;
+        let version = self.world.find_version(consumer, &entry.version)?;
+        let mut needed = self.world.requirements_on(version, provider);
+        needed.find_map(|requirement| self.lacks((consumer, entry), requirement, (provider, offered)))
+    }
+
+    fn lacks(
+        self,
+        (consumer, entry): (&ServiceName, &BaselineEntry),
+        requirement: &Requirement,
+        (provider, offered): (&ServiceName, Option<&BaselineEntry>),
+    ) -> Option<Unmet> {
         let found = offered.and_then(|offered| self.world.find_version(provider, &offered.version));
         let pair = found.map(|found| judge(self.contracts, requirement, found));
         if pair.as_ref().is_some_and(Pair::is_met) {
@@ -190,7 +200,7 @@ impl<'a> Relation<'a> {
         entry: &BaselineEntry,
     ) -> impl Iterator<Item = (&'a ServiceName, &'a Requirement)> + use<'a> {
         let version = self.world.find_version(consumer, &entry.version);
-        version.into_iter().flat_map(|version| version.requires.iter())
+        version.into_iter().flat_map(move |version| self.world.requirements(version))
     }
 
     /// Lists every requirement that a set leaves unmet.

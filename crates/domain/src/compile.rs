@@ -12,9 +12,7 @@ use crate::intent::Strategy;
 use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
-use crate::routes::{
-    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
-};
+use crate::routes::{Endpoint, FULL_WEIGHT, Route, RouteTable, ServiceRoutes, Split, SplitRole};
 use crate::world::World;
 
 /// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
@@ -32,14 +30,21 @@ pub fn compile_routes(
         .iter()
         .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed, environment)))
         .collect();
+    let aliases: BTreeMap<_, _> = world
+        .renamed
+        .iter()
+        .filter(|(_, of)| shares.contains_key(*of))
+        .map(|(former, of)| (former.clone(), of.clone()))
+        .collect();
     RouteTable {
-        format: ROUTE_TABLE_FORMAT,
+        format: RouteTable::format_for(&aliases),
         environment: environment.name.clone(),
         history: TableHistory::default(),
         revision,
         baseline: environment.baselines.current().number,
         routes: entry_points(world, &shares),
         services,
+        aliases,
         rules: Some(environment.settings.gateway_rules.clone()),
         callers: callers.to_vec(),
     }

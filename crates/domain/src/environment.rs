@@ -241,6 +241,12 @@ impl Environment {
         self.under_way.iter_mut().for_each(|operation| skip(Arc::make_mut(operation)));
     }
 
+    /// Changes every operation, also those that are over. Folding only.
+    pub(crate) fn each_operation(&mut self, change: impl Fn(&mut Operation)) {
+        let all = self.under_way.iter_mut().chain(self.operations.iter_mut());
+        all.for_each(|operation| change(Arc::make_mut(operation)));
+    }
+
     /// Keeps an arm warm from now on, and of each service only the newest few. Folding only.
     pub(crate) fn keep_warm(&mut self, arm: &Arm, now: Timestamp) {
         let still = self.warm.iter().filter(|(_, until)| now < **until);

@@ -102,6 +102,16 @@ pub enum Event {
         #[serde(default)]
         reason: String,
     },
+    /// A service was given another name; its former one goes on meaning it.
+    ServiceRenamed {
+        /// Its name until then.
+        service: ServiceName,
+        /// Its name from then on.
+        to: ServiceName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// An environment was removed, with its history, configurations and holds.
     EnvironmentRemoved {
         /// Its name.
@@ -354,6 +364,7 @@ impl Event {
             | Self::ServiceRegistered { .. }
             | Self::EarlierReleasesTaken { .. }
             | Self::ServiceRemoved { .. }
+            | Self::ServiceRenamed { .. }
             | Self::VersionRecorded { .. }
             | Self::EvidenceAdded { .. }
             | Self::Approved { .. }
@@ -377,6 +388,7 @@ impl Event {
             | Self::ServiceRegistered { .. }
             | Self::EarlierReleasesTaken { .. }
             | Self::ServiceRemoved { .. }
+            | Self::ServiceRenamed { .. }
             | Self::EnvironmentRemoved { .. }
             | Self::Approved { .. }
             | Self::StageChanged { .. }

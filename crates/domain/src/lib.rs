@@ -34,6 +34,7 @@ pub mod observed;
 pub mod operation;
 pub mod plan;
 pub mod reconcile;
+pub mod rename;
 pub mod repository_address;
 pub mod request_host;
 pub mod request_path;

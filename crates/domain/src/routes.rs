@@ -23,7 +23,11 @@ use crate::watch::{AnswerSample, Watch, Watched};
 ///
 /// 2: rules, callers and hosts such as `*.shop.test`, which a gateway of format 1 would pass over: it would believe and
 /// open what the environment does not.
-pub const ROUTE_TABLE_FORMAT: u32 = 2;
+///
+/// 3: former names of services, which a gateway of format 2 would not find. A table without them is still written as format 2.
+pub const ROUTE_TABLE_FORMAT: u32 = 3;
+/// The format before services could be renamed.
+const FORMAT_BEFORE_ALIASES: u32 = 2;
 /// The format before there were rules.
 const FORMAT_BEFORE_RULES: u32 = 1;
 /// All weights of a service's splits add up to this.
@@ -51,6 +55,9 @@ pub struct RouteTable {
     pub routes: Vec<Route>,
     /// What each service's requests are split over.
     pub services: BTreeMap<ServiceName, ServiceRoutes>,
+    /// Former names of services, and what they stand for: the same splits, counted once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<ServiceName, ServiceName>,
     /// What is believed of requests; what a table leaves out is decided by its format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<GatewayRules>,
@@ -179,6 +186,12 @@ pub struct Matched<'a> {
 }
 
 impl RouteTable {
+    /// Returns the lowest format that has everything of a table.
+    #[must_use]
+    pub fn format_for(aliases: &BTreeMap<ServiceName, ServiceName>) -> u32 {
+        if aliases.is_empty() { FORMAT_BEFORE_ALIASES } else { ROUTE_TABLE_FORMAT }
+    }
+
     /// Returns its place among the tables of its server.
     #[must_use]
     pub fn edition(&self) -> Edition {
@@ -209,8 +222,9 @@ impl RouteTable {
 
     fn find_named(&self, rest: &str) -> Option<Matched<'_>> {
         let name: ServiceName = rest.split('/').next()?.parse().ok()?;
-        let (service, _) = self.services.get_key_value(&name)?;
-        Some(Matched { service, strip: SERVICE_PATH_PREFIX.len() + service.as_str().len(), patience: None })
+        let known = self.services.get_key_value(&name).map(|(name, _)| (name, name));
+        let (called, service) = known.or_else(|| self.aliases.get_key_value(&name))?;
+        Some(Matched { service, strip: SERVICE_PATH_PREFIX.len() + called.as_str().len(), patience: None })
     }
 
     /// Tells whether a caller may ask for a service by its name.
@@ -426,6 +440,7 @@ mod tests {
             patience: None,
         };
         RouteTable {
+            aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
             history: Default::default(),

@@ -35,6 +35,9 @@ pub struct Service {
     /// Its releases from before it was registered: their numbers are not given again, and the next one goes on from them.
     #[serde(default)]
     pub earlier: OrdMap<VersionNumber, EarlierRelease>,
+    /// The name that it had first, where it was renamed: its data folders are kept under that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<ServiceName>,
     /// Since when it is removed: its name stands for nothing until it is registered again, and its numbers stay given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
@@ -50,6 +53,12 @@ pub struct EarlierRelease {
 }
 
 impl Service {
+    /// Returns the name under which its data folders are kept, whatever it is called.
+    #[must_use]
+    pub fn data_name(&self) -> &ServiceName {
+        self.first_name.as_ref().unwrap_or(&self.name)
+    }
+
     /// Returns the version with the highest precedence.
     #[must_use]
     pub fn newest(&self) -> Option<&Arc<Version>> {

@@ -15,10 +15,12 @@ use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
 use crate::gateway::GatewayIdentity;
+use crate::instance::ConfigRevision;
 use crate::intent::Leaving;
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
+use crate::rename::rename;
 use crate::service::{Service, Version};
 use crate::time::Timestamp;
 use crate::variables::Revocation;
@@ -46,6 +48,12 @@ pub struct World {
     pub environments: OrdMap<EnvironmentName, Arc<Environment>>,
     /// Services by name.
     pub services: OrdMap<ServiceName, Arc<Service>>,
+    /// What former names of services stand for: their present names.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub renamed: OrdMap<ServiceName, ServiceName>,
+    /// Highest configuration of any service in a removed environment of a name: gateways that served it go on counting its arms.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub former_revisions: OrdMap<EnvironmentName, ConfigRevision>,
     /// Gateways of their own by name.
     #[serde(default)]
     pub gateways: OrdMap<GatewayName, Arc<GatewayIdentity>>,
@@ -102,11 +110,16 @@ impl World {
                 self.environments.insert(environment.clone(), Arc::new(created));
                 Ok(())
             }
+            Event::ServiceRegistered { service, .. } if self.is_former(service) => {
+                Err(format!("`{service}` is a former name of `{}`", self.current_name(service)))
+            }
+            Event::ServiceRenamed { service, to, .. } => rename(self, service, to),
             Event::ServiceRegistered { service, source, owner, lifecycle, unrelated: _ } => {
                 let known = self.services.get(service);
                 let versions = known.map(|known| known.versions.clone()).unwrap_or_default();
                 let earlier = known.map(|known| known.earlier.clone()).unwrap_or_default();
-                let registered = self.services.get(service).map_or(at, |known| known.registered);
+                let registered = known.map_or(at, |known| known.registered);
+                let first_name = known.and_then(|known| known.first_name.clone());
                 let service = Service {
                     name: service.clone(),
                     source: source.clone(),
@@ -115,6 +128,7 @@ impl World {
                     registered,
                     versions,
                     earlier,
+                    first_name,
                     removed: None,
                 };
                 self.services.insert(service.name.clone(), Arc::new(service));
@@ -133,7 +147,13 @@ impl World {
                 Ok(())
             }
             Event::EnvironmentRemoved { environment, .. } => match self.environments.remove(environment) {
-                Some(_) => Ok(()),
+                Some(removed) => {
+                    let services = removed.configurations.keys();
+                    let newest = services.map(|service| removed.newest_configuration(service)).max();
+                    let former = self.former_revisions.get(environment).copied().max(newest);
+                    former.map(|former| self.former_revisions.insert(environment.clone(), former));
+                    Ok(())
+                }
                 None => Err(format!("no environment `{environment}`")),
             },
             Event::VersionRecorded { service, version } => self.record_version(service, version),
@@ -285,10 +305,16 @@ impl World {
         self.environments.get(name)
     }
 
-    /// Returns a service that was not removed.
+    /// Returns a service that was not removed, by any of its names.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        self.services.get(name).filter(|service| service.removed.is_none())
+        self.known_service(name).filter(|service| service.removed.is_none())
+    }
+
+    /// Returns a service by any of its names, also one that was removed.
+    #[must_use]
+    pub fn known_service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
+        self.services.get(self.current_name(name))
     }
 
     /// Returns a version.
@@ -300,7 +326,7 @@ impl World {
     /// Returns a version by its parts.
     #[must_use]
     pub fn find_version(&self, service: &ServiceName, version: &VersionNumber) -> Option<&Arc<Version>> {
-        self.services.get(service)?.versions.get(version)
+        self.known_service(service)?.versions.get(version)
     }
 
     /// Finds an operation of any environment.
@@ -312,7 +338,7 @@ impl World {
     /// Returns the lifecycle of a service; the standard one where it was never defined.
     #[must_use]
     pub fn lifecycle_of(&self, service: &ServiceName) -> Arc<Lifecycle> {
-        let name = self.services.get(service).map(|service| &service.lifecycle);
+        let name = self.known_service(service).map(|service| &service.lifecycle);
         name.and_then(|name| self.lifecycles.get(name))
             .cloned()
             .unwrap_or_else(|| Arc::new(Lifecycle::standard()))

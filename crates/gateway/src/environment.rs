@@ -317,11 +317,16 @@ impl State {
     }
 
     fn compile(&self, table: &Arc<RouteTable>, worker: usize) -> WorkerTable {
-        let services = table
-            .services
-            .iter()
+        let services = table.services.iter();
+        let mut services: BTreeMap<_, _> = services
             .map(|(name, routes)| (name.clone(), Arc::new(self.targets(name, routes, worker))))
             .collect();
+        // A request that was begun before a service was renamed looks for it by its former name.
+        for (former, name) in &table.aliases {
+            if let Some(same) = services.get(name).cloned() {
+                services.entry(former.clone()).or_insert(same);
+            }
+        }
         WorkerTable { routes: Arc::clone(table), services }
     }
 

@@ -74,6 +74,7 @@ mod tests {
     fn table(trusted: &[&str], tokens: &[&str]) -> RouteTable {
         let trusted_networks = trusted.iter().map(|it| it.parse().unwrap()).collect();
         RouteTable {
+            aliases: BTreeMap::new(),
             format: 2,
             environment: "production".parse().unwrap(),
             history: Default::default(),

@@ -281,6 +281,7 @@ mod tests {
 
     fn table(baseline: u64) -> RouteTable {
         RouteTable {
+            aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
             history: history(),

@@ -332,7 +332,8 @@ impl Shared {
 
     /// Where the instances of a service in an environment work, beside their own folders.
     fn rooms(&self, spec: &InstanceSpec) -> Rooms {
-        let data = self.data_folders().of(&spec.environment, &spec.arm.service);
+        let service = spec.data_of.as_ref().unwrap_or(&spec.arm.service);
+        let data = self.data_folders().of(&spec.environment, service);
         Rooms { hidden: self.options.hidden.clone().unwrap_or_else(|| self.root.clone()), data }
     }
 

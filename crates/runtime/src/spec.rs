@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use lockstep_domain::run::RunSpec;
-use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId};
+use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
@@ -32,6 +32,8 @@ pub struct InstanceSpec {
     pub variables: BTreeMap<String, String>,
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
+    /// Under whose name its data folders are kept; the arm's service where nothing is said.
+    pub data_of: Option<ServiceName>,
 }
 
 impl fmt::Debug for InstanceSpec {
@@ -85,7 +87,7 @@ impl SpecFile {
         log: LogLimits,
         rooms: Rooms,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, run, variables, release } = spec;
+        let InstanceSpec { id, environment, arm, run, variables, release, data_of: _ } = spec;
         let (format, rooms) = (FORMAT, Some(rooms));
         Self { format, id, environment, arm, run, variables, release, release_folder, port, log, rooms }
     }
@@ -146,6 +148,7 @@ mod tests {
     fn debug_output_has_no_secret() {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
         let request = InstanceSpec {
+            data_of: None,
             id: spec.id.clone(),
             environment: spec.environment.clone(),
             arm: spec.arm.clone(),

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lockstep_api::problem::PROBLEM_MEDIA_TYPE;
 use lockstep_api::{ErrorCode, Problem};
+use lockstep_control::Control;
 use lockstep_domain::Actor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::access::Caller;
+use crate::named::Named;
 
 /// Longest time from the head of a request to the end of its body: the largest one over a slow line takes that long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -103,17 +105,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// Parameters of the path.
+/// Parameters of the path. Services go by their present names, whatever they were asked for by.
 #[derive(Debug)]
 pub(crate) struct At<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + Named> FromRequestParts<S> for At<T>
+where
+    Arc<Control>: FromRef<S>,
+{
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let Path(value) =
-            Path::from_request_parts(parts, state).await.map_err(|e| bad_request(e.body_text()))?;
-        Ok(Self(value))
+            Path::<T>::from_request_parts(parts, state).await.map_err(|e| bad_request(e.body_text()))?;
+        Ok(Self(value.named_now(&Arc::<Control>::from_ref(state).ledger().world())))
     }
 }
 

@@ -12,8 +12,8 @@ use lockstep_api::types::{
     ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
     EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
     LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
-    RemoveRequest, RevokeRequest, Revoked, RotateRequest, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, VersionView, WaysBack,
+    RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -28,7 +28,9 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Caller;
+
 use crate::answer::{Answer, Asked, At, Body, By, Failure, For, Json, bad_request, file};
+use crate::named::Named as _;
 
 pub(crate) type App = State<Arc<Control>>;
 
@@ -174,6 +176,15 @@ pub(crate) async fn remove_service(
     Ok(Json(control.services()))
 }
 
+pub(crate) async fn rename_service(
+    State(control): App,
+    By(actor): By,
+    At(name): At<ServiceName>,
+    Body(body): Body<RenameRequest>,
+) -> Answer<Renaming> {
+    Ok(Json(control.rename_service(&actor, &name, &body)?))
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct OfService {
     service: Option<ServiceName>,
@@ -184,7 +195,8 @@ pub(crate) async fn ways_back(
     At(name): At<EnvironmentName>,
     Asked(of): Asked<OfService>,
 ) -> Answer<WaysBack> {
-    Ok(Json(control.ways_back(&name, of.service.as_ref())?))
+    let service = of.service.map(|service| service.named_now(&control.ledger().world()));
+    Ok(Json(control.ways_back(&name, service.as_ref())?))
 }
 
 pub(crate) async fn revoke(

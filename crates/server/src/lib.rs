@@ -9,6 +9,7 @@ mod compat;
 mod connections;
 mod handlers;
 mod lines;
+mod named;
 mod origin;
 mod refusals;
 mod router;

@@ -3,7 +3,9 @@
 use lockstep_domain::branch::BranchPattern;
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
 use lockstep_domain::service::{EarlierRelease, Source, Version};
-use lockstep_domain::{EnvironmentName, ServiceName, StageName, Timestamp, VersionNumber};
+use lockstep_domain::{
+    BaselineEntry, EnvironmentName, ServiceName, StageName, Timestamp, VersionNumber, VersionRef,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,9 +64,62 @@ pub struct ServiceView {
     /// Its releases from before it was registered, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<EarlierSummary>,
+    /// Names that it had before, and that go on meaning it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_names: Vec<ServiceName>,
     /// What a person should know of what was just done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// A service is to be given another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenameRequest {
+    /// Its name from then on.
+    pub to: ServiceName,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether it is done or only shown.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// What a service takes along to another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Renaming {
+    /// Its name until then.
+    pub from: ServiceName,
+    /// Its name from then on.
+    pub to: ServiceName,
+    /// Its other former names, which go on meaning it too.
+    pub former_names: Vec<ServiceName>,
+    /// How many versions it has.
+    pub versions: usize,
+    /// The environments that know it.
+    pub environments: Vec<RenamedIn>,
+    /// Versions of other services that require it by a name from before: live ones, and the newest.
+    pub consumers: Vec<VersionRef>,
+    /// Where it comes from: what is released next must carry the new name in its manifest.
+    pub source: Source,
+}
+
+/// What a service takes along in one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RenamedIn {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// What runs of it.
+    pub runs: Option<BaselineEntry>,
+    /// Instances that go on running.
+    pub instances: usize,
+    /// Baselines that have it.
+    pub baselines: usize,
+    /// Its configurations.
+    pub configurations: usize,
+    /// Its versions that are held.
+    pub holds: usize,
 }
 
 /// A release from before a service was registered.

@@ -80,6 +80,8 @@ impl Args {
 impl RemoveArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let Self { service, folder, environment, reason, confirm } = self;
+        // A former name means the service as well; one that was removed is known to nobody else.
+        let service = ctx.client.service(&service).map_or(service, |view| view.name);
         let all = ctx.client.data(Some(&environment))?;
         let found = all.iter().find(|it| it.service == service && it.folder == folder && it.is_there);
         let Some(found) = found else {

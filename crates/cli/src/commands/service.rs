@@ -1,5 +1,7 @@
 //! `lockstep service`: which services there are and where they come from.
 
+mod rename;
+
 use std::path::{Path, PathBuf};
 
 use lockstep_api::types::{EarlierSummary, KnownService, Mode, RegisterService, RemoveRequest, ServiceView};
@@ -18,7 +20,9 @@ use crate::output::table::Table;
 /// A service is registered once, from the git repository that holds its lockstep.toml. Its name and owner come from
 /// that file.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  lockstep service add\n  lockstep service add ../orders")]
+#[command(
+    after_help = "Examples:\n  lockstep service add\n  lockstep service add ../orders\n  lockstep service rename orders shop-orders"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: ServiceCommand,
@@ -28,6 +32,7 @@ pub(crate) struct Args {
 enum ServiceCommand {
     Add(AddArgs),
     Remove(RemoveArgs),
+    Rename(rename::RenameArgs),
 }
 
 /// Registers a service from its git repository.
@@ -103,6 +108,7 @@ impl Args {
         let args = match self.command {
             ServiceCommand::Add(args) => args,
             ServiceCommand::Remove(args) => return args.run(ctx),
+            ServiceCommand::Rename(args) => return args.run(ctx),
         };
         let source = source(&args.repository, args.folder)?;
         let known = if args.moves { KnownService::Moves } else { KnownService::Stays };

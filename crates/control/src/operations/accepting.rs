@@ -24,7 +24,7 @@ impl Control {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, now| {
                 let operation = world.find_operation(id).ok_or_else(|| missing(id))?;
-                let observed = self.judged(&operation.environment, now);
+                let observed = self.judged(world, &operation.environment, now);
                 let wanted = Wanted { place: step, despite: despite.clone(), reason: reason.clone() };
                 let event = accept(operation, &observed, now, wanted);
                 let event = event.map_err(|why| refused(operation, &why))?;

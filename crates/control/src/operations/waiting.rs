@@ -39,7 +39,8 @@ impl Control {
         let environment = environments.find(|one| EvidenceKind::ran_in(&one.name) == *kind)?;
         let entry =
             environment.entries().get(&version.service).filter(|entry| entry.version == version.version)?;
-        let observed = self.registry.seen(&environment.name, self.instances_of(&environment.name), now);
+        let observed =
+            self.registry.seen(&environment.name, self.instances_of(world, &environment.name), now);
         let since = steady_since(environment, &observed, &entry.arm(&version.service));
         Some(words(environment, version, since.map(|since| now.since_ms(since))))
     }

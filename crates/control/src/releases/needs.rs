@@ -120,7 +120,7 @@ fn newest_with_operations(
         requirement.range.as_ref().is_none_or(|range| range.contains(&version.number))
             && version.contracts.iter().any(has_operations)
     };
-    let versions = &world.services.get(provider)?.versions;
+    let versions = &world.known_service(provider)?.versions;
     let newest_first = || versions.values().rev().filter(fits);
     let release = newest_first().find(|version| !version.number.is_pre_release());
     release.or_else(|| newest_first().next()).cloned()

@@ -84,7 +84,7 @@ impl Control {
         imagined.contracts = kept.iter().map(|kept| kept.offered.clone()).collect();
         let mut parts = Vec::new();
         for (consumer, version, live) in consumers(world, service) {
-            let Some(requirement) = version.requires.get(&service.name) else { continue };
+            let Some(requirement) = world.requirements_on(&version, &service.name).next() else { continue };
             let pair = judge(&self.stored_contracts(), requirement, &imagined);
             let place = if live.is_empty() { String::new() } else { format!(" in {}", live.join(" and ")) };
             if let Some(why) = hurt_by(&pair, requirement) {

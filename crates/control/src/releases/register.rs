@@ -19,7 +19,7 @@ use super::earlier::{TakenUp, offers, take_up};
 use super::problems::{failure_problem, manifest_part};
 use super::relation;
 use crate::instances::with_sources;
-use crate::{Control, internal, not_found};
+use crate::{Control, internal, not_found, services};
 
 /// What the manifest is called.
 const MANIFEST: &str = "lockstep.toml";
@@ -92,6 +92,7 @@ impl<'a> Registering<'a> {
         let source = located(source)?;
         let Seen { manifest, history } = control.look_at(&source)?;
         let world = control.ledger.world();
+        services::check_not_former(&world, &manifest.name)?;
         let service = world.services.get(&manifest.name).map(AsRef::as_ref);
         let place = match service {
             None => Place { source, unrelated: None, decided_against: None },
@@ -119,6 +120,7 @@ impl<'a> Registering<'a> {
         let already = known.iter().flat_map(|known| known.earlier.clone());
         let mut earlier: Vec<_> = taken.chain(already).collect();
         earlier.sort_by(|one, other| other.number.cmp(&one.number));
+        let known_names = known.as_ref().map(|known| known.former_names.clone()).unwrap_or_default();
         ServiceView {
             name: self.manifest.name.clone(),
             source: self.place.source.clone(),
@@ -127,6 +129,7 @@ impl<'a> Registering<'a> {
             registered: known.as_ref().map_or_else(|| self.control.ledger.now(), |known| known.registered),
             versions: known.map(|known| known.versions).unwrap_or_default(),
             earlier,
+            former_names: known_names,
             notes: self.taken_up.notes.clone(),
         }
     }

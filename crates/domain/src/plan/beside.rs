@@ -68,7 +68,7 @@ fn between(world: &World, operation: &Operation, changes: &[EntryChange]) -> Opt
     let ours = changes.iter().flat_map(|one| versions(world, &one.service, [&one.from, &one.to]));
     let mut pairs = ours.flat_map(|one| theirs.iter().map(move |other| (one, *other)));
     pairs.find_map(|(one, other)| {
-        needs(one, other).or_else(|| needs(other, one)).or_else(|| both_want(one, other))
+        needs(world, one, other).or_else(|| needs(world, other, one)).or_else(|| both_want(one, other))
     })
 }
 
@@ -84,8 +84,8 @@ fn versions<'a>(
     entries.filter_map(move |entry| Some((service, &**world.find_version(service, &entry.version)?)))
 }
 
-fn needs((consumer, version): Involved<'_>, (provider, _): Involved<'_>) -> Option<Conflict> {
-    version.requires.contains_key(provider).then(|| Conflict::Requires {
+fn needs(world: &World, (consumer, version): Involved<'_>, (provider, _): Involved<'_>) -> Option<Conflict> {
+    world.requirements_on(version, provider).next().map(|_| Conflict::Requires {
         consumer: crate::version::VersionRef { service: consumer.clone(), version: version.number.clone() },
         provider: provider.clone(),
     })

@@ -13,6 +13,7 @@ mod instances;
 mod looking_first;
 mod planning;
 mod recorded;
+mod renaming;
 mod rollout;
 mod same;
 mod simulation;

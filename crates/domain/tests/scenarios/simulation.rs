@@ -274,7 +274,8 @@ impl Stage {
     }
 
     fn in_env(&self, name: &str) -> Vec<Instance> {
-        self.instances.iter().filter(|instance| instance.environment == environment(name)).cloned().collect()
+        let all = self.instances.iter().filter(|instance| instance.environment == environment(name));
+        self.world.as_named_now(all.cloned().collect())
     }
 
     /// Adds time to the clock that does not pass, as a server does that finds itself behind the wall clock.

@@ -151,17 +151,20 @@ pub(crate) fn read_table(path: &Path) -> Result<RouteTable, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn table(environment: &str, revision: u64) -> RouteTable {
         RouteTable {
+            aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),
             history: Default::default(),
             revision,
             baseline: 1,
             routes: Vec::new(),
-            services: std::collections::BTreeMap::new(),
+            services: BTreeMap::new(),
             rules: None,
             callers: Vec::new(),
         }

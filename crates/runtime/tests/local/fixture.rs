@@ -71,6 +71,7 @@ impl Fixture {
         let mut health = HealthCheck::new(Probe::Http { path: "/health".to_owned() });
         health.interval_ms = 50;
         InstanceSpec {
+            data_of: None,
             id: format!("orders-1.4.0-{number}").parse().unwrap(),
             environment: "testing".parse().unwrap(),
             arm: Arm {

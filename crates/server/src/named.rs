@@ -1,0 +1,42 @@
+//! Names of services in paths: a former name means the service that was called so.
+
+use lockstep_domain::{
+    EnvironmentName, GatewayName, InstanceId, OperationId, ServiceName, VersionNumber, World,
+};
+
+/// A parameter of a path, or several.
+pub(crate) trait Named {
+    /// Returns it with the present names of services.
+    #[must_use]
+    fn named_now(self, world: &World) -> Self;
+}
+
+impl Named for ServiceName {
+    fn named_now(self, world: &World) -> Self {
+        world.current_name(&self).clone()
+    }
+}
+
+macro_rules! no_service {
+    ($($name:ty),*) => {
+        $(impl Named for $name {
+            fn named_now(self, _: &World) -> Self {
+                self
+            }
+        })*
+    };
+}
+
+no_service!(EnvironmentName, GatewayName, InstanceId, OperationId, String, VersionNumber);
+
+impl<A: Named, B: Named> Named for (A, B) {
+    fn named_now(self, world: &World) -> Self {
+        (self.0.named_now(world), self.1.named_now(world))
+    }
+}
+
+impl<A: Named, B: Named, C: Named> Named for (A, B, C) {
+    fn named_now(self, world: &World) -> Self {
+        (self.0.named_now(world), self.1.named_now(world), self.2.named_now(world))
+    }
+}
