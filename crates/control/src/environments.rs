@@ -323,9 +323,11 @@ impl Control {
         if let Some(service) = service {
             services::find(&world, service)?;
         }
+        let instances = self.instances_of(&world, name);
+        let is_ready = |arm: &Arm| environment.keeps_warm(arm, now) && is_ready(environment, &instances, arm);
         let ways = match service {
-            Some(service) => ways_back::of_service(&world, environment, service, now),
-            None => ways_back::of_environment(&world, environment, now),
+            Some(service) => ways_back::of_service(&world, environment, service, &is_ready),
+            None => ways_back::of_environment(&world, environment, &is_ready),
         };
         Ok(WaysBack {
             environment: name.clone(),
@@ -420,6 +422,15 @@ impl Control {
 pub(crate) fn find<'a>(world: &'a World, name: &EnvironmentName) -> Result<&'a Arc<Environment>, Problem> {
     let missing = || not_found(format!("there is no environment `{name}`"), "lockstep environments");
     world.environment(name).ok_or_else(missing)
+}
+
+/// Tells whether as many instances of an arm are healthy as are wanted. What is to be kept warm and was not started again, after a
+/// start of the host for example, is not.
+pub(crate) fn is_ready(environment: &Environment, instances: &[Instance], arm: &Arm) -> bool {
+    let healthy = instances
+        .iter()
+        .filter(|it| it.arm == *arm && it.state.is_healthy() && !environment.is_dismissed(&it.id));
+    healthy.count() >= usize::try_from(environment.replicas_of(&arm.service)).unwrap_or(usize::MAX)
 }
 
 /// Returns the configuration that a service runs with.

@@ -19,6 +19,7 @@ use lockstep_domain::{
 
 use self::taking_back::{is_taken_back, taking_back};
 use self::waiting::Waiting;
+use crate::environments::is_ready;
 use crate::secrets::MAX_SECRET_BYTES;
 use crate::{Control, not_found, storage_problem};
 
@@ -107,6 +108,10 @@ impl Control {
             .map_err(|refusals| self.refused(&world, &request.intent, environment, &refusals, now))?;
         if let Decision::Begins { plan, .. } = &mut decision {
             plan.leaving = request.leaving.unwrap_or(plan.leaving);
+            if let Some(found) = world.environment(environment) {
+                let instances = self.instances_of(&world, environment);
+                plan.see(|arm| is_ready(found, &instances, arm));
+            }
             self.check_artifacts(&world, plan)?;
         }
         Ok(Decided { decision, released })

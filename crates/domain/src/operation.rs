@@ -168,6 +168,16 @@ impl Plan {
         self.configuration.iter().chain(&self.replaced)
     }
 
+    /// Corrects what it says of readiness by what runs: what is to be kept warm may not run any more, after a start of the host
+    /// for example.
+    pub fn see(&mut self, is_ready: impl Fn(&Arm) -> bool) {
+        for part in self.waves.iter_mut().flatten().filter(|part| part.readiness == Readiness::Warm) {
+            if part.to_arm().is_some_and(|arm| !is_ready(&arm)) {
+                part.readiness = Readiness::Cold;
+            }
+        }
+    }
+
     /// Goes through all moves in their order.
     pub fn moves(&self) -> impl Iterator<Item = &Move> {
         self.waves.iter().flatten()

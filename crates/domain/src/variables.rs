@@ -2,7 +2,7 @@
 //! back that was replaced since, and what stands in the place of one that was revoked.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::baseline::{BaselineEntry, EntryChange};
 use crate::environment::Environment;
@@ -42,11 +42,17 @@ pub enum VariableValue {
 /// How old a secret is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretAge {
-    /// When it was set.
-    pub since: Timestamp,
+    /// When it was set; missing where the very change sets it, or nobody knows any more.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// When another value was set in its place; missing for the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+}
+
+/// Reads a time that may not be known. An older release wrote 0 for that.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Option::<Timestamp>::deserialize(deserializer)?.filter(|at| *at != Timestamp::default()))
 }
 
 /// Why a secret must not come back.
@@ -123,12 +129,13 @@ impl History<'_> {
     fn age(&self, key: &str, value: &ConfigValue) -> SecretAge {
         let first = |wanted: &ConfigValue| self.values(key).find(|(_, value)| *value == wanted);
         let Some((set, _)) = first(value) else {
-            return SecretAge { since: Timestamp::default(), until: None };
+            return SecretAge { since: None, until: None };
         };
         let later = self
             .values(key)
             .find(|(index, other)| *index > set && first(other).is_some_and(|(i, _)| i > set));
-        SecretAge { since: self.set_at(set), until: later.map(|(index, _)| self.set_at(index)) }
+        let since = Some(self.set_at(set)).filter(|at| *at != Timestamp::default());
+        SecretAge { since, until: later.map(|(index, _)| self.set_at(index)) }
     }
 
     fn set_at(&self, index: usize) -> Timestamp {
@@ -177,7 +184,10 @@ pub(crate) fn without_revoked(
                 let what = match &other {
                     ConfigValue::Secret(_) => {
                         let age = history.age(key, &other);
-                        format!("the value that was set on {}", age.since.day())
+                        age.since.map_or_else(
+                            || "another value".to_owned(),
+                            |since| format!("the value that was set on {}", since.day()),
+                        )
                     }
                     ConfigValue::Plain(text) => format!("`{text}`"),
                 };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baseline, BaselineEntry, difference};
 use crate::environment::Environment;
-use crate::instance::ConfigRevision;
+use crate::instance::{Arm, ConfigRevision};
 use crate::intent::Strategy;
 use crate::lifecycle::Availability;
 use crate::name::ServiceName;
@@ -39,13 +39,13 @@ pub struct WayBack {
 }
 
 /// Lists the versions that a service can go back to here, the one that ran last first. What runs is none of them, and
-/// neither is what is newer.
+/// neither is what is newer. `is_ready` tells whether instances of an arm run and are kept, so that going there is a change of routes.
 #[must_use]
 pub fn of_service(
     world: &World,
     environment: &Environment,
     service: &ServiceName,
-    now: Timestamp,
+    is_ready: &dyn Fn(&Arm) -> bool,
 ) -> Vec<WayBack> {
     let runs = environment.entries().get(service).map(|entry| &entry.version);
     let mut seen = BTreeSet::new();
@@ -63,7 +63,7 @@ pub fn of_service(
         version: Some(entry.version.clone()),
         config: Some(entry.config),
         proof: proof_of_version(environment, service, &entry.version),
-        readiness: readiness(environment, [(service, entry)], now),
+        readiness: readiness(is_ready, [(service, entry)]),
         notes: notes(world, environment, service, entry),
         ..of_baseline(environment, baseline)
     })
@@ -72,7 +72,11 @@ pub fn of_service(
 
 /// Lists the baselines that an environment can go back to, the newest first. The current one is none of them.
 #[must_use]
-pub fn of_environment(world: &World, environment: &Environment, now: Timestamp) -> Vec<WayBack> {
+pub fn of_environment(
+    world: &World,
+    environment: &Environment,
+    is_ready: &dyn Fn(&Arm) -> bool,
+) -> Vec<WayBack> {
     environment
         .baselines
         .newest_first()
@@ -84,7 +88,7 @@ pub fn of_environment(world: &World, environment: &Environment, now: Timestamp) 
             let notes = moved.iter().flat_map(|(service, entry)| notes(world, environment, service, entry));
             WayBack {
                 notes: notes.collect(),
-                readiness: readiness(environment, moved, now),
+                readiness: readiness(is_ready, moved),
                 ..of_baseline(environment, baseline)
             }
         })
@@ -127,12 +131,11 @@ fn proof(operation: &Operation) -> String {
 }
 
 fn readiness<'a>(
-    environment: &Environment,
+    is_ready: &dyn Fn(&Arm) -> bool,
     entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
-    now: Timestamp,
 ) -> Readiness {
     let mut arms = entries.into_iter().map(|(service, entry)| entry.arm(service));
-    if arms.all(|arm| environment.keeps_warm(&arm, now)) { Readiness::Warm } else { Readiness::Cold }
+    if arms.all(|arm| is_ready(&arm)) { Readiness::Warm } else { Readiness::Cold }
 }
 
 fn notes(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
-use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, Timestamp, VersionRef};
+use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
 
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
@@ -75,13 +75,13 @@ pub(crate) fn variable_lines(changes: &[VariableChange]) -> String {
     for VariableChange { service, key, from, to } in changes {
         let line = match (from, to) {
             (_, Some(VariableValue::Secret(SecretAge { since, until: Some(until) }))) => {
-                format!("an OLDER secret, set on {} and replaced on {}", since.day(), until.day())
+                let set = since.map_or_else(String::new, |since| format!("set on {} and ", since.day()));
+                format!("an OLDER secret, {set}replaced on {}", until.day())
             }
-            // It is set by this very change, or nobody knows any more when it was.
-            (_, Some(VariableValue::Secret(SecretAge { since: Timestamp(0), until: None }))) => {
+            (_, Some(VariableValue::Secret(SecretAge { since: None, until: None }))) => {
                 "another secret".to_owned()
             }
-            (_, Some(VariableValue::Secret(SecretAge { since, until: None }))) => {
+            (_, Some(VariableValue::Secret(SecretAge { since: Some(since), until: None }))) => {
                 format!("the secret that was set on {}", since.day())
             }
             (Some(VariableValue::Plain(from)), Some(VariableValue::Plain(to))) => format!("{from} -> {to}"),
@@ -158,7 +158,7 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::operation::Reason;
-    use lockstep_domain::{ConfigRevision, VersionNumber};
+    use lockstep_domain::{ConfigRevision, Timestamp, VersionNumber};
 
     use super::*;
 
@@ -173,10 +173,12 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_set_by_the_change_has_no_date() {
-        let secret = |since| Some(VariableValue::Secret(SecretAge { since: Timestamp(since), until: None }));
+        let secret = |since: Option<u64>| {
+            Some(VariableValue::Secret(SecretAge { since: since.map(Timestamp), until: None }))
+        };
         let change =
             |from, to| VariableChange { service: "orders".parse().unwrap(), key: "API_KEY".into(), from, to };
-        let text = variable_lines(&[change(None, secret(0)), change(secret(1), secret(0))]);
+        let text = variable_lines(&[change(None, secret(None)), change(secret(Some(1)), secret(None))]);
         assert_eq!(text, "  variable API_KEY of orders: another secret\n".repeat(2));
     }
 
@@ -196,8 +198,11 @@ mod tests {
             variables: vec![VariableChange {
                 service: "orders".parse().unwrap(),
                 key: "API_KEY".into(),
-                from: Some(VariableValue::Secret(SecretAge { since: Timestamp(2), until: None })),
-                to: Some(VariableValue::Secret(SecretAge { since: Timestamp(1), until: Some(Timestamp(2)) })),
+                from: Some(VariableValue::Secret(SecretAge { since: Some(Timestamp(2)), until: None })),
+                to: Some(VariableValue::Secret(SecretAge {
+                    since: Some(Timestamp(1)),
+                    until: Some(Timestamp(2)),
+                })),
             }],
             replicas: None,
             restarts: Vec::new(),

@@ -59,7 +59,10 @@ fn what_was_restored_has_the_history_and_goes_back_cold() {
     place.exchange_data(&restored);
     // The original may run on: somebody must say that this one counts, once.
     let (code, said) = place.refused_server();
-    assert!(code == 3 && said.contains("is a copy of") && said.contains("--adopt"), "{code}: {said}");
+    assert!(
+        code == 3 && said.contains("is not the one that was there") && said.contains("--adopt"),
+        "{code}: {said}"
+    );
     place.start_server_asking(&["--adopt"]);
     assert_eq!(history(&place), before);
     place.kill_server();

@@ -43,18 +43,14 @@ pub(super) struct Contents {
 #[derive(Debug, Error)]
 pub enum Suspicion {
     /// It is not where it was, and not the same directory.
-    #[error(
-        "the data folder `{}` is a copy of `{}`{}: what runs may belong to that one",
-        here.display(), original.display(),
-        if *original_is_there { ", which is there still" } else { "" }
-    )]
+    #[error("{}", copy_words(here, original, *relation))]
     Copy {
         /// The folder.
         here: PathBuf,
         /// The one that it was.
         original: PathBuf,
-        /// Whether that one is there.
-        original_is_there: bool,
+        /// How the two are related.
+        relation: CopyRelation,
     },
     /// Everything is there but the journal.
     #[error(
@@ -99,6 +95,32 @@ pub enum Suspicion {
     },
 }
 
+/// Where the folder is that a copy was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyRelation {
+    /// Elsewhere, and it is there still.
+    IsThere,
+    /// It was elsewhere.
+    WasThere,
+    /// It was where the copy is now: a backup was restored there, or a copy put back.
+    WasHere,
+    /// At the same place of another machine.
+    OtherMachine,
+}
+
+fn copy_words(here: &Path, original: &Path, relation: CopyRelation) -> String {
+    let (here, original) = (here.display(), original.display());
+    let (what, whose) = match relation {
+        CopyRelation::IsThere => (format!("is a copy of `{original}`, which is there still"), "that one"),
+        CopyRelation::WasThere => (format!("is a copy of `{original}`"), "that one"),
+        CopyRelation::WasHere => {
+            ("is not the one that was there: it was restored or copied to its place".to_owned(), "that one")
+        }
+        CopyRelation::OtherMachine => ("is a copy of that of another machine".to_owned(), "that one there"),
+    };
+    format!("the data folder `{here}` {what}: what runs may belong to {whose}")
+}
+
 impl Suspicion {
     /// Says what to do next.
     #[must_use]
@@ -133,7 +155,7 @@ pub(super) fn examine(folder: &Path, contents: &Contents) -> Result<(), Suspicio
         Some(original) => Err(Suspicion::Copy {
             here: folder.to_owned(),
             original: original.to_owned(),
-            original_is_there: contents.original_is_there || contents.started_elsewhere.is_some(),
+            relation: relation(contents),
         }),
         None => Ok(()),
     }
@@ -147,6 +169,16 @@ fn original(contents: &Contents) -> Option<&Path> {
         && here.machine == identity.machine
         && (here.device == identity.device || (here.boot != identity.boot && here.path == identity.path));
     (!is_same).then_some(identity.path.as_path())
+}
+
+fn relation(contents: &Contents) -> CopyRelation {
+    let both = contents.here.as_ref().zip(contents.identity.as_ref());
+    match both.filter(|(here, identity)| here.path == identity.path) {
+        Some((here, identity)) if here.machine == identity.machine => CopyRelation::WasHere,
+        Some(_) => CopyRelation::OtherMachine,
+        None if contents.original_is_there || contents.started_elsewhere.is_some() => CopyRelation::IsThere,
+        None => CopyRelation::WasThere,
+    }
 }
 
 /// Compares what is in a folder with its journal.
@@ -194,6 +226,22 @@ mod tests {
         assert!(!is_own(directory("/a", 2, 5, "monday")) && !is_own(directory("/b", 2, 5, "tuesday")));
         assert!(!is_own(directory("/a", 1, 6, "tuesday")));
         assert!(!is_own(Directory { machine: "other".into(), ..was.clone() }));
+    }
+
+    #[test]
+    fn a_folder_that_was_restored_to_the_very_same_path_is_no_copy_of_itself() {
+        let was = directory("/a", 1, 5, "monday");
+        let said = |here: Directory, is_there| {
+            let mut contents = contents(here, Some(was.clone()));
+            contents.original_is_there = is_there;
+            examine(Path::new("/a"), &contents).unwrap_err().to_string()
+        };
+        let restored = said(directory("/a", 1, 6, "monday"), false);
+        assert!(restored.contains("`/a` is not the one that was there") && !restored.contains("copy of"));
+        assert!(said(directory("/b", 1, 6, "monday"), false).contains("is a copy of `/a`:"));
+        assert!(said(directory("/b", 1, 6, "monday"), true).contains("is a copy of `/a`, which is there"));
+        let elsewhere = Directory { machine: "other".into(), ..was.clone() };
+        assert!(said(elsewhere, false).contains("is a copy of that of another machine"));
     }
 
     #[test]

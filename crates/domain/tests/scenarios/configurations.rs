@@ -64,7 +64,7 @@ fn going_back_names_every_variable_that_changes_and_secrets_that_were_replaced_s
     let plan = stage.plan("staging", &back(ConfigChoice::AsItRan), None).unwrap();
     assert_eq!(changes(&plan), ["API_KEY: the newest secret -> an older secret", "DB: new:5432 -> old:5432"]);
     let Some(VariableValue::Secret(age)) = &plan.variables[0].to else { panic!("{:?}", plan.variables) };
-    assert!(age.until.unwrap().since_ms(age.since) >= DAY_MS);
+    assert!(age.until.unwrap().since_ms(age.since.unwrap()) >= DAY_MS);
     let text = serde_json::to_string(&plan.variables).unwrap();
     assert!(!text.contains("\"aa\"") && !text.contains("\"bb\""), "no name of a secret value: {text}");
     let asked = of_way_back(stage.env("staging"), &"orders@1.0.0".parse().unwrap());

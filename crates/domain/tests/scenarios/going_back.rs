@@ -3,7 +3,7 @@
 use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::{ConfigChoice, FailureBound, Step};
-use lockstep_domain::operation::Phase;
+use lockstep_domain::operation::{Phase, Readiness};
 use lockstep_domain::plan::Refusal;
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::{Event, Intent, Strategy};
@@ -212,4 +212,29 @@ proptest! {
         guilty.sort();
         prop_assert_eq!(held(&stage), guilty);
     }
+}
+
+#[test]
+fn what_is_to_be_kept_warm_and_does_not_run_is_cold() {
+    let mut stage = Stage::new();
+    ["1.0.0", "1.1.0"].iter().for_each(|version| stage.release(&format!("orders@{version}"), &[]));
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage.run("staging", &deploy(&["orders@1.1.0"]), None);
+    let mut plan = stage.plan("staging", &Intent::Undo, None).unwrap();
+    let readiness =
+        |plan: &lockstep_domain::Plan| plan.moves().map(|part| part.readiness).collect::<Vec<_>>();
+    assert_eq!(readiness(&plan), [Readiness::Warm]);
+    plan.see(|_| true);
+    assert_eq!(readiness(&plan), [Readiness::Warm]);
+    plan.see(|_| false);
+    assert_eq!(readiness(&plan), [Readiness::Cold], "the host was started anew, for example");
+}
+
+#[test]
+fn a_time_that_an_older_release_did_not_know_is_none() {
+    let age = |text| serde_json::from_str::<lockstep_domain::variables::SecretAge>(text).unwrap();
+    assert_eq!(age("{\"since\":0}").since, None);
+    assert_eq!(age("{}").since, None);
+    assert_eq!(age("{\"since\":7}").since, Some(lockstep_domain::Timestamp(7)));
+    assert_eq!(serde_json::to_string(&age("{\"since\":0}")).unwrap(), "{}");
 }
