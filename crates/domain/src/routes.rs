@@ -386,6 +386,9 @@ pub struct GatewayReceipt {
     /// Answers to be compared with contracts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<AnswerSample>,
+    /// Nothing comes after it: the run is over, and has counted everything that it says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last: bool,
 }
 
 impl GatewayReceipt {

@@ -215,6 +215,7 @@ impl Environment {
             latencies: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), latencies(tallies))).collect(),
             watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
             samples: Vec::new(),
+            last: false,
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::EnvironmentName;
-use lockstep_domain::routes::RouteTable;
+use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use tokio_util::sync::CancellationToken;
 
 pub use client::{Server, ServerError};
@@ -31,6 +31,9 @@ const RECEIPT_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: a server that comes back is found within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a gateway that leaves waits for its server to take its last receipt.
+const LAST_RECEIPT: Duration = Duration::from_secs(2);
 
 /// How long a gateway that starts waits for a server that takes connections and says nothing.
 const FIRST_TABLE: Duration = Duration::from_secs(2);
@@ -65,7 +68,8 @@ pub(crate) async fn catch_up(
     }
 }
 
-/// Follows a server for one environment until `stop`: applies and stores each new table, and sends receipts.
+/// Follows a server for one environment until `stop`: applies and stores each new table, and sends receipts. The last one says
+/// that it is the last, so that what was counted since the one before is not lost, and the next run is believed from its beginning.
 pub async fn follow(
     gateway: Arc<Gateway>,
     environment: EnvironmentName,
@@ -81,6 +85,9 @@ pub async fn follow(
         () = receipts => {}
         () = stop.cancelled() => {}
     }
+    let last = GatewayReceipt { last: true, ..gateway.report(&environment) };
+    // A server that is not there is not waited for; one of an older release does not know the word, and loses what it lost before.
+    let _ = tokio::time::timeout(LAST_RECEIPT, server.send_receipt(&last)).await;
 }
 
 async fn follow_tables(

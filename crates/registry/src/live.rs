@@ -322,6 +322,7 @@ mod tests {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            last: false,
         }
     }
 

@@ -113,6 +113,8 @@ struct Run {
     believed: Totals,
     /// Another process reports with the same key, turn by turn with this one.
     is_contested: bool,
+    /// It has said that it is over, so whoever comes next is alone.
+    is_over: bool,
 }
 
 /// A receipt that was refused.
@@ -203,9 +205,11 @@ impl Reporter {
         let is_alone = self.is_alone(id, now);
         let believed = if is_alone { counted.clone() } else { Totals::new() };
         let (counted_first, watched) = (counted.clone(), Vec::new());
-        let fresh = Run { seen: now, counted: counted_first, watched, believed, is_contested: false };
+        let fresh =
+            Run { seen: now, counted: counted_first, watched, believed, is_contested: false, is_over: false };
         let run = self.runs.entry(id.clone()).or_insert(fresh);
         run.seen = now;
+        run.is_over = receipt.last;
         if is_alone && !run.is_contested {
             for (arm, more) in since(counted.clone(), &run.counted) {
                 add(&mut run.believed, &arm, more);
@@ -229,7 +233,7 @@ impl Reporter {
 
     fn is_alone(&self, id: &str, now: Timestamp) -> bool {
         let mut others = self.runs.iter().filter(|(other, _)| *other != id);
-        others.all(|(_, run)| now.since_ms(run.seen) > GATEWAY_LEASE_MS)
+        others.all(|(_, run)| run.is_over || now.since_ms(run.seen) > GATEWAY_LEASE_MS)
     }
 
     fn make_room(&mut self, id: &str) {
@@ -380,6 +384,7 @@ mod tests {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            last: false,
         }
     }
 
@@ -443,6 +448,19 @@ mod tests {
         let alone = take(&mut reporters, &receipt("two", 5, 0), 1_001 + GATEWAY_LEASE_MS).unwrap();
         assert_eq!(alone.traffic[0].1.requests, 3);
         assert!(reporters.contested().is_empty());
+    }
+
+    #[test]
+    fn a_gateway_that_left_and_is_started_again_loses_and_repeats_nothing() {
+        let mut reporters = Reporters::default();
+        take(&mut reporters, &receipt("one", 100, 0), 1_000).unwrap();
+        let last = GatewayReceipt { last: true, ..receipt("one", 107, 0) };
+        assert_eq!(take(&mut reporters, &last, 1_500).unwrap().traffic[0].1.requests, 107);
+        assert_eq!(take(&mut reporters, &receipt("two", 1, 0), 2_000).unwrap().traffic[0].1.requests, 1);
+        assert_eq!(take(&mut reporters, &receipt("two", 5, 0), 3_000).unwrap().traffic[0].1.requests, 5);
+        // Who says that it is over and comes again is two processes, as before.
+        take(&mut reporters, &receipt("one", 110, 0), 4_000).unwrap();
+        assert_eq!(reporters.contested(), ["edge-1/one", "edge-1/two"].map(str::to_owned).into());
     }
 
     #[test]

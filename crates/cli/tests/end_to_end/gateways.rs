@@ -165,3 +165,83 @@ fn forged_receipts_stall_nothing_take_nothing_back_and_pass_nothing() {
     assert_eq!(place.settled(operation)["phase"], "done");
     gateway.kill();
 }
+
+/// The requests that were counted of all versions of a service.
+fn counted(place: &Place) -> u64 {
+    let status = place.status();
+    let services = status["services"].as_array().unwrap().iter();
+    let arms = services.flat_map(|service| service["arms"].as_array().unwrap().clone());
+    arms.map(|arm| arm["traffic"]["requests"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn a_gateway_that_is_started_anew_in_the_middle_of_a_canary_loses_and_repeats_nothing_of_what_it_counted() {
+    let place = Place::begin();
+    let repository = place.deployed("store");
+    let mut gateway = StandaloneGateway::follow(&place);
+    eventually("it serves", || {
+        (crate::support::get(gateway.address(), "/store", 0).ok()?.0 == 200).then_some(())
+    });
+    repository.write("service.py", &service("two"));
+    repository.commit("feat: two");
+    let two = place.release("store");
+    let canary = ["deploy", &two, "--env", ENVIRONMENT, "--steps", "50,100", "--bake", "1h"];
+    let operation = place.begin_operation(&canary);
+    let shares = || place.status()["services"][0]["arms"].as_array().unwrap().len();
+    eventually("both versions have a share", || (shares() == 2).then_some(()));
+    eventually("all before is counted", || (counted(&place) > 0).then_some(()));
+    let before = counted(&place);
+    let ask = |gateway: &StandaloneGateway, many: u64| {
+        (0..many).for_each(|key| {
+            assert_eq!(crate::support::get(gateway.address(), "/store", key).unwrap().0, 200);
+        });
+    };
+    // Right before it leaves, and right after it is there again.
+    for round in 1..=3 {
+        ask(&gateway, 40);
+        gateway.stop();
+        gateway.start_again();
+        ask(&gateway, 20);
+        let expected = before + round * 60;
+        eventually("all of it is counted", || (counted(&place) == expected).then_some(()));
+    }
+    // Killed, it loses what it had not said, at most a second of it, and what it says while the one before might be there; never more.
+    ask(&gateway, 30);
+    gateway.kill();
+    gateway.start_again();
+    ask(&gateway, 30);
+    eventually("what comes later is counted", || {
+        ask(&gateway, 1);
+        (counted(&place) > before + 3 * 60 + 10).then_some(())
+    });
+    assert!(problems(&place).is_empty(), "{:?}", problems(&place));
+    place.run(&["undo", ENVIRONMENT, "--operation", &operation.to_string()]);
+}
+
+#[test]
+fn an_environment_that_is_removed_and_made_again_is_served_again_by_the_gateway_that_polls_it() {
+    let place = Place::begin();
+    let repository = place.deployed("store");
+    let gateway = StandaloneGateway::follow(&place);
+    let asked = || crate::support::get(gateway.address(), "/store", 0).ok();
+    place.run(&["environment", "set", ENVIRONMENT, "--warm", "0s"]);
+    place.run(&["config", "set", "store", "MODE=fast", "--env", ENVIRONMENT]);
+    eventually("it serves", || (asked()?.0 == 200).then_some(()));
+    place.run(&["rollback", ENVIRONMENT, "--to", "0", "--yes"]);
+    eventually("what ran has ended", || {
+        let removed = place.command(&["environment", "remove", ENVIRONMENT, "--yes"]).output().unwrap();
+        removed.status.success().then_some(())
+    });
+    eventually("nothing is served", || (asked()?.0 == 404).then_some(()));
+    assert!(place.json(&["environments"]).as_array().unwrap().iter().all(|one| one["name"] != ENVIRONMENT));
+    place.run(&["environment", "create", ENVIRONMENT]);
+    repository.write("service.py", &service("again"));
+    repository.commit("feat: say again");
+    let version = place.release("store");
+    place.run(&["deploy", &version, "--env", ENVIRONMENT]);
+    eventually("it is served again", || (asked()?.1 == "again").then_some(()));
+    let history = place.json(&["history", ENVIRONMENT]);
+    assert_eq!(history["baselines"].as_array().unwrap().len(), 2, "nothing of the former one");
+    // It counts on what it counted in the former one; that is believed, and it is waited for.
+    assert_eq!(problems(&place), Vec::<String>::new());
+}

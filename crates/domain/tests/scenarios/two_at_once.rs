@@ -211,6 +211,89 @@ fn an_emergency_takes_back_only_what_is_in_its_way() {
     assert!(matches!(phase(&stage, payments), Phase::Shifted { .. }));
 }
 
+#[test]
+fn one_of_two_fails_its_verdict_and_the_other_bakes_on_and_is_done() {
+    let mut stage = shop();
+    let orders = stage.begin("staging", &deploy(&["orders@1.1.0"]), Some(&Strategy::canary(&[10, 100], 500)));
+    let payments =
+        stage.begin("staging", &deploy(&["payments@1.1.0"]), Some(&Strategy::canary(&[10, 100], 500)));
+    steps(&mut stage, 3);
+    let arm = |name: &str, minor: u64| lockstep_domain::Arm {
+        service: service(name),
+        version: lockstep_domain::VersionNumber::new(1, minor, 0),
+        config: lockstep_domain::ConfigRevision(0),
+    };
+    let traffic = |requests, failures| lockstep_domain::routes::ArmTraffic { requests, failures };
+    for (name, minor, failures) in
+        [("orders", 1, 400), ("orders", 0, 0), ("payments", 1, 0), ("payments", 0, 0)]
+    {
+        stage.traffic.insert(arm(name, minor), traffic(400, failures));
+    }
+    steps(&mut stage, 2);
+    assert!(matches!(phase(&stage, orders), Phase::Reverting { .. } | Phase::Reverted { .. }));
+    assert!(
+        matches!(phase(&stage, payments), Phase::Shifted { step: 0, .. }),
+        "{:?}",
+        phase(&stage, payments)
+    );
+    to_rest(&mut stage);
+    assert!(phase(&stage, payments).is_done());
+    assert_eq!(stage.runs("staging"), "orders@1.0.0 payments@1.1.0 stock@1.0.0 web@1.0.0");
+    let held: Vec<_> = stage.env("staging").holds.keys().map(ToString::to_string).collect();
+    assert_eq!(held, ["orders@1.1.0"], "the other is not to blame");
+}
+
+#[test]
+fn a_clock_that_is_set_forward_ends_neither_of_two_bakes_early() {
+    let mut stage = shop();
+    let orders =
+        stage.begin("staging", &deploy(&["orders@1.1.0"]), Some(&Strategy::canary(&[10, 100], 1_000)));
+    steps(&mut stage, 40);
+    let payments =
+        stage.begin("staging", &deploy(&["payments@1.1.0"]), Some(&Strategy::canary(&[10, 100], 1_000)));
+    steps(&mut stage, 3);
+    let at =
+        |stage: &Stage, id, step| matches!(phase(stage, id), Phase::Shifted { step: now, .. } if now == step);
+    assert!(at(&stage, orders, 0) && at(&stage, payments, 0));
+    stage.skip(3_600_000);
+    steps(&mut stage, 40);
+    assert!(at(&stage, orders, 0) && at(&stage, payments, 0), "neither has baked for a second");
+    // Set back: the server's clock goes on, and so do both.
+    steps(&mut stage, 30);
+    assert!(at(&stage, orders, 1) && at(&stage, payments, 0), "each by its own time");
+    stage.skip(3_600_000);
+    to_rest(&mut stage);
+    assert!(phase(&stage, orders).is_done() && phase(&stage, payments).is_done());
+}
+
+#[test]
+fn a_promotion_of_everything_waits_for_each_of_two_that_move_and_the_hints_lead_to_it() {
+    let mut stage = shop();
+    let all = ["orders@1.2.0", "payments@1.2.0", "stock@1.0.0", "web@1.0.0"];
+    stage.run("development", &deploy(&all), None);
+    let promote =
+        Intent::Promote { from: "development".parse().unwrap(), services: Vec::new(), baseline: None };
+    let orders = stage.begin("staging", &deploy(&["orders@1.1.0"]), Some(&slow()));
+    let payments = stage.begin("staging", &deploy(&["payments@1.1.0"]), Some(&slow()));
+    steps(&mut stage, 3);
+    let refusals = stage.plan("staging", &promote, None).unwrap_err();
+    let named = refusals.iter().filter_map(|refusal| match refusal {
+        Refusal::Busy { operation, .. } => Some(*operation),
+        _ => None,
+    });
+    assert_eq!(named.collect::<Vec<_>>(), [orders, payments]);
+    for id in [orders, payments] {
+        let hint =
+            refusals.iter().filter_map(Refusal::hint).any(|hint| hint.contains(&format!("--operation {id}")));
+        assert!(hint, "{refusals:?}");
+        let operation = stage.world.find_operation(id).unwrap().clone();
+        stage.record(revert(&operation, Cause::of_nobody("ann took it back")));
+    }
+    to_rest(&mut stage);
+    stage.run("staging", &promote, None);
+    assert_eq!(stage.runs("staging"), "orders@1.2.0 payments@1.2.0 stock@1.0.0 web@1.0.0");
+}
+
 /// Services that are moved in the properties.
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 

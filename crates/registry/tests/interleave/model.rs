@@ -118,6 +118,7 @@ impl Gateway {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            last: false,
         }
     }
 

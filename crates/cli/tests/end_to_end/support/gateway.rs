@@ -43,6 +43,13 @@ impl StandaloneGateway {
         self.process.wait().unwrap();
     }
 
+    /// Ends it in the ordinary way.
+    pub(crate) fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap();
+    }
+
     pub(crate) fn start_again(&mut self) {
         (self.process, _) =
             start(&self.address, &self.data, &self.server, self.authority.as_deref(), &self.key);
