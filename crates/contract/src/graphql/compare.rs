@@ -295,11 +295,10 @@ impl Comparer<'_> {
     /// A field that promises more may no longer be asked for beside one of its name that does not.
     fn conflict(&mut self, name: &str, field: &str, old: &Field, new: &Field) {
         let outcome = "fields of one name that are asked for together must be null in the same places";
-        let found =
-            merge::parted((self.old, self.new), name, field).into_iter().find_map(|(around, other)| {
-                let shown = witness::together(self.ways, around, [other, name], field, outcome)?;
-                self.shows(&rules::FIELD_CONFLICT, &shown).then_some((other, shown))
-            });
+        let found = merge::parted((self.old, self.new), name, field).into_iter().find_map(|rival| {
+            let shown = witness::together(self.ways, &rival, field, outcome)?;
+            self.shows(&rules::FIELD_CONFLICT, &shown).then_some((rival.of, shown))
+        });
         let Some((other, shown)) = found else { return };
         let place = format!("{name}.{field}");
         let message = format!("`{place}` can no longer be asked for together with `{other}.{field}`");

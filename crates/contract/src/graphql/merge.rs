@@ -99,13 +99,26 @@ pub(super) fn same_shape(schema: &Schema, one: &TypeRef, other: &TypeRef) -> boo
     one.wrappers == other.wrappers && (one.name == other.name || (is_composite(one) && is_composite(other)))
 }
 
-/// The types whose field of this name is asked for together with that of `name`, each with the type that both are narrowed from: they
-/// had the same shape in the old schema and have not in the new one.
-pub(super) fn parted<'a>(
-    (old, new): (&'a Schema, &Schema),
-    name: &str,
-    field: &str,
-) -> Vec<(&'a str, &'a str)> {
+/// How deep fields are followed to types that are asked for together: as far as the nodes of a connection.
+const MAX_DEPTH: usize = 3;
+
+/// How many types are tried for one field: on large schemas most types may be asked for beside each other.
+const MAX_TRIED: usize = 10_000;
+
+/// A type whose fields are asked for together with those of another.
+pub(super) struct Rival<'a> {
+    /// The type that a value is of before it is narrowed.
+    pub(super) around: &'a str,
+    /// What it is narrowed to, for the one type and for the other.
+    pub(super) narrowed: [&'a str; 2],
+    /// The fields that lead from there to the two types.
+    pub(super) way: Vec<&'a str>,
+    pub(super) of: &'a str,
+}
+
+/// The types whose field of this name is asked for together with that of `name`: they had the same shape in the old schema and have
+/// not in the new one.
+pub(super) fn parted<'a>((old, new): (&'a Schema, &Schema), name: &str, field: &str) -> Vec<Rival<'a>> {
     let of = |schema: &'a Schema, on: &str| schema.types.get(on)?.fields.get(field).map(|field| &field.of);
     let is_parted = |other: &str| {
         let after = |on: &str| new.types.get(on)?.fields.get(field).map(|field| &field.of);
@@ -113,20 +126,50 @@ pub(super) fn parted<'a>(
         let (Some(one_now), Some(two_now)) = (after(name), after(other)) else { return false };
         same_shape(old, one, two) && !same_shape(new, one_now, two_now)
     };
+    let Some((name, _)) = old.types.get_key_value(name) else { return Vec::new() };
+    let mut found = rivals(old, name, 0, &mut { MAX_TRIED });
+    found.retain(|rival| is_parted(rival.of));
+    found
+}
+
+fn rivals<'a>(schema: &'a Schema, name: &'a str, depth: usize, tried: &mut usize) -> Vec<Rival<'a>> {
+    let mut found = narrowed(schema, name);
+    *tried = tried.saturating_sub(found.len() + 1);
+    if depth == MAX_DEPTH {
+        return found;
+    }
+    for (holder, of) in &schema.types {
+        for (field, _) in of.fields.iter().filter(|(_, field)| field.of.name == name) {
+            if *tried == 0 {
+                return found;
+            }
+            found.extend(rivals(schema, holder, depth + 1, tried).into_iter().filter_map(|rival| {
+                let beside = &schema.types.get(rival.of)?.fields.get(field)?.of;
+                let (of, _) = schema.types.get_key_value(&beside.name)?;
+                let way = rival.way.into_iter().chain([field.as_str()]).collect();
+                Some(Rival { way, of, ..rival })
+            }));
+        }
+    }
+    found
+}
+
+/// The types that values of one type may be of beside this one.
+fn narrowed<'a>(schema: &'a Schema, name: &'a str) -> Vec<Rival<'a>> {
+    let own = schema.types.get(name);
     let mut found = Vec::new();
-    for (around, of) in &old.types {
-        if !of.members.contains(name)
-            && !old.types.get(name).is_some_and(|own| own.interfaces.contains(around))
-        {
+    for (around, of) in &schema.types {
+        if !of.members.contains(name) && !own.is_some_and(|own| own.interfaces.contains(around)) {
             continue;
         }
-        let implementors = old.types.iter().filter(|(_, of)| of.interfaces.contains(around));
+        let implementors = schema.types.iter().filter(|(_, of)| of.interfaces.contains(around));
         let others = of.members.iter().chain(implementors.map(|(other, _)| other)).chain([around]);
-        found.extend(
-            others
-                .filter(|other| *other != name && is_parted(other))
-                .map(|other| (around.as_str(), other.as_str())),
-        );
+        found.extend(others.filter(|other| *other != name).map(|other| Rival {
+            around,
+            narrowed: [name, other],
+            way: Vec::new(),
+            of: other,
+        }));
     }
     found
 }

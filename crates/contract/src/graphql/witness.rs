@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     ast::{TypeKind, TypeRef, Wrapper},
+    merge::Rival,
     schema::{Field, Input, Schema},
 };
 
@@ -83,21 +84,25 @@ pub(super) fn spread(ways: &Ways<'_>, of: &str, on: &str, outcome: &str) -> Opti
     Some(json!({ "operation": operation(ways, of, &inner)?, "outcome": outcome }))
 }
 
-/// Shows an operation that asks for the fields of one name of two types at once, which both are of a third.
-pub(super) fn together(
-    ways: &Ways<'_>,
-    around: &str,
-    [one, other]: [&str; 2],
-    field: &str,
-    outcome: &str,
-) -> Option<Value> {
+/// Shows an operation that asks for the fields of one name of two types at once.
+pub(super) fn together(ways: &Ways<'_>, rival: &Rival<'_>, field: &str, outcome: &str) -> Option<Value> {
     let part = |of: &str| {
-        let declared = ways.schema.types.get(of)?.fields.get(field)?;
-        let call = call(ways.schema, field, declared, None, None)?;
-        Some(if of == around { call } else { format!("... on {of} {{ {call} }}") })
+        let asked = chain(ways.schema, of, &rival.way, field)?;
+        Some(if of == rival.around { asked } else { format!("... on {of} {{ {asked} }}") })
     };
-    let inner = format!("{} {}", part(one)?, part(other)?);
-    Some(json!({ "operation": operation(ways, around, &inner)?, "outcome": outcome }))
+    let [own, other] = rival.narrowed;
+    let inner = format!("{} {}", part(other)?, part(own)?);
+    Some(json!({ "operation": operation(ways, rival.around, &inner)?, "outcome": outcome }))
+}
+
+/// Writes a field at the end of a way of fields.
+fn chain(schema: &Schema, on: &str, way: &[&str], field: &str) -> Option<String> {
+    let (name, rest) = way.split_first().map_or((field, None), |(name, rest)| (*name, Some(rest)));
+    let declared = schema.types.get(on)?.fields.get(name)?;
+    let asked = call(schema, name, declared, None, None)?;
+    let Some(rest) = rest else { return Some(asked) };
+    let below = chain(schema, &declared.of.name, rest, field)?;
+    Some(format!("{} {{ {below} }}", asked.strip_suffix(" { __typename }")?))
 }
 
 /// Shows an operation that passes an enum value.
