@@ -196,7 +196,7 @@ impl Replay {
             ObjectType::Table => self.drop_table(position, &name),
             ObjectType::View | ObjectType::MaterializedView => self.database.views.remove(&name).is_some(),
             ObjectType::Type => self.database.enums.remove(&name).is_some(),
-            ObjectType::Index => self.drop_index(&name, table),
+            ObjectType::Index => self.drop_index(&name, table)?,
             _ => return Err("the effect of dropping this is not modelled".to_owned()),
         };
         if known || if_exists { Ok(()) } else { Err(format!("`{name}` is not known")) }
@@ -232,18 +232,16 @@ impl Replay {
         }
     }
 
-    fn drop_index(&mut self, name: &str, table: Option<&ObjectName>) -> bool {
+    fn drop_index(&mut self, name: &str, table: Option<&ObjectName>) -> Result<bool, Refusal> {
         let only = table.map(|table| fold_name(self.dialect, table));
         let bare = name.rsplit('.').next().unwrap_or(name);
         let mut found = false;
         for (table_name, table) in &mut self.database.tables {
             if only.as_ref().is_none_or(|only| only == table_name) {
-                let before = table.constraints.len();
-                table.constraints.retain(|one| !one.is_called(table_name, bare));
-                found |= table.constraints.len() != before;
+                found |= table.remove_constraint(table_name, bare)?;
             }
         }
-        found
+        Ok(found)
     }
 
     fn rename_table(&mut self, old: &ObjectName, new: &ObjectName) -> Outcome {

@@ -105,6 +105,31 @@ pub(super) enum Values {
     OfType,
 }
 
+impl Table {
+    /// Removes the constraint of a name, given or made up; false when there is none.
+    ///
+    /// # Errors
+    /// Several constraints may be meant.
+    pub(super) fn remove_constraint(&mut self, table: &str, name: &str) -> Result<bool, String> {
+        if let Some(at) = self.constraints.iter().position(|one| one.name.as_deref() == Some(name)) {
+            self.constraints.remove(at);
+            return Ok(true);
+        }
+        let meant: Vec<usize> =
+            (0..self.constraints.len()).filter(|at| self.constraints[*at].is_called(table, name)).collect();
+        let Some((first, others)) = meant.split_first() else { return Ok(false) };
+        if !others.is_empty() && (name.contains("_ibfk_") || name.contains("_chk_")) {
+            return Err(format!("which of several constraints is called `{name}` is not known"));
+        }
+        // The first gets the plain name, the others a number behind it.
+        for (number, other) in others.iter().enumerate() {
+            self.constraints[*other].name = Some(format!("{name}{}", number + 1));
+        }
+        self.constraints.remove(*first);
+        Ok(true)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) of: ColumnType,

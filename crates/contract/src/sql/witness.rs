@@ -54,13 +54,35 @@ impl Rows<'_> {
     /// Shows two rows that are equal in some columns, and differ in whatever must differ.
     pub(super) fn twice(&self, columns: &[String], condition: Option<&str>) -> Option<Value> {
         let values = self.plain_values(columns, 0)?;
-        let wanted = borrowed(&values);
-        let (first, second) = (self.row(&wanted, 0)?, self.row(&wanted, 1)?);
-        if !self.are_unique(&first, &second) || !self.surely_meets(&first, condition) {
-            return None;
-        }
-        let rows = [self.written(&first), self.written(&second)];
-        Some(json!({ "statements": rows, "outcome": "the second row is not unique" }))
+        let plain = borrowed(&values);
+        let met = self.meeting(condition);
+        let chosen = met.iter().filter(|(name, _)| !columns.contains(name));
+        let chosen =
+            chosen.map(|(name, value)| [plain.as_slice(), &[(name.as_str(), Some(value.as_str()))]].concat());
+        std::iter::once(plain.clone()).chain(chosen).find_map(|wanted| {
+            let (first, second) = (self.row(&wanted, 0)?, self.row(&wanted, 1)?);
+            let shows = self.are_unique(&first, &second) && self.surely_meets(&first, condition);
+            let rows = [self.written(&first), self.written(&second)];
+            shows.then(|| json!({ "statements": rows, "outcome": "the second row is not unique" }))
+        })
+    }
+
+    /// Values of a column that may well meet a condition: those that stand in it, and those beside them.
+    fn meeting(&self, condition: Option<&str>) -> Vec<(String, String)> {
+        let Some(condition) = condition.and_then(|text| Condition::read(self.dialect, text)) else {
+            return Vec::new();
+        };
+        let literals = condition.literals();
+        let values = literals.iter().flat_map(|literal| match literal {
+            Known::Number(number) => {
+                [number - 1.0, *number, number + 1.0].map(|one| one.to_string()).to_vec()
+            }
+            Known::Text(text) => vec![format!("'{}'", text.replace('\'', "''"))],
+            _ => Vec::new(),
+        });
+        let values: Vec<String> = values.collect();
+        let named = condition.columns(self.before.columns.keys());
+        named.iter().flat_map(|name| values.iter().map(|value| ((*name).clone(), value.clone()))).collect()
     }
 
     /// Shows an upsert that names a key.

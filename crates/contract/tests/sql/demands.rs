@@ -76,6 +76,21 @@ fn demands_are_met_or_not_by_what_old_statements_leave() {
 }
 
 #[test]
+fn rows_that_a_new_key_refuses_are_shown() {
+    for migration in [
+        "ADD bar text NOT NULL DEFAULT ''; CREATE UNIQUE INDEX u ON foo (bar)",
+        "ADD bar text; CREATE UNIQUE INDEX u ON foo (bar) NULLS NOT DISTINCT",
+        "ADD bar int DEFAULT 1; CREATE UNIQUE INDEX u ON foo (a, bar)",
+        "ADD CHECK (true); CREATE UNIQUE INDEX u ON foo (name) WHERE a > 10",
+    ] {
+        let report = migrated(PostgreSql, FOO, &format!("ALTER TABLE foo {migration}"));
+        let found = report.changes.iter().find(|change| change.rule.id == "sql-unique-added");
+        let rows = found.and_then(|change| change.witness.as_ref()).map(|shown| shown["statements"].clone());
+        assert_eq!(rows.and_then(|rows| rows.as_array().map(Vec::len)), Some(2), "{migration}");
+    }
+}
+
+#[test]
 fn a_default_where_there_was_none_is_told() {
     let report = migrated(PostgreSql, FOO, "ALTER TABLE foo ALTER COLUMN b SET DEFAULT 7");
     assert_eq!(

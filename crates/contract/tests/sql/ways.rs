@@ -210,6 +210,18 @@ fn what_is_rolled_back_did_not_happen() {
 }
 
 #[test]
+fn of_several_constraints_one_is_meant_by_a_name() {
+    let twice = "CREATE TABLE a (b int, UNIQUE (b), UNIQUE NULLS NOT DISTINCT (b));";
+    let report = migrated(PostgreSql, twice, "ALTER TABLE a DROP CONSTRAINT a_b_key");
+    assert_eq!(report.verdict, Compatible, "{:?}", report.changes);
+    let both = "ALTER TABLE a DROP CONSTRAINT a_b_key; ALTER TABLE a DROP CONSTRAINT a_b_key1";
+    assert_eq!(migrated(PostgreSql, twice, both).verdict, Breaking);
+    let checks = "CREATE TABLE a (b int, CHECK (b > 0), CHECK (b < 9));";
+    let report = migrated(MySql, checks, "ALTER TABLE a DROP CONSTRAINT a_chk_2");
+    assert_eq!(report.verdict, NotChecked);
+}
+
+#[test]
 fn what_touches_no_row_is_compatible() {
     for migration in [
         "ALTER TABLE foo SET (fillfactor = 70)",

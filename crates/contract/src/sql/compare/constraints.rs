@@ -90,14 +90,31 @@ impl Comparer<'_> {
                 let shown = match &new.rule {
                     ConstraintRule::Check(_) => None,
                     ConstraintRule::ForeignKey(_) => rows.without_parent(&new.columns),
-                    ConstraintRule::Unique { condition, .. } => {
-                        rows.twice(&new.columns, condition.as_deref())
+                    ConstraintRule::Unique { condition, nulls } => {
+                        let given = self.given(before, after, new, *nulls);
+                        given.and_then(|given| rows.twice(&given, condition.as_deref()))
                     }
-                    _ => rows.twice(&new.columns, None),
+                    _ => {
+                        let given = self.given(before, after, new, Nulls::Distinct);
+                        given.and_then(|given| rows.twice(&given, None))
+                    }
                 };
                 self.report(rule, &place, message, at, shown);
             }
         }
+    }
+
+    /// The columns of a key that old rows give, when all others are surely equal in rows that leave them out.
+    fn given(&self, before: &Table, after: &Table, key: &Constraint, nulls: Nulls) -> Option<Vec<String>> {
+        let (given, left_out): (Vec<_>, Vec<_>) =
+            key.columns.iter().cloned().partition(|name| before.columns.contains_key(name));
+        let is_equal = |name: &String| {
+            let column = after.columns.get(name).filter(|column| column.computed.is_none())?;
+            let Some(default) = column.default.as_deref() else { return Some(nulls == Nulls::Equal) };
+            let value = Condition::read(self.dialect, default)?.value(&|_| Value::Any);
+            Some(matches!(value, Value::Number(_) | Value::Text(_)))
+        };
+        left_out.iter().all(|name| is_equal(name) == Some(true)).then_some(given)
     }
 
     /// A demand that no row of the old version fails. Rows that the new version wrote may fail it once the old one

@@ -260,9 +260,7 @@ fn put_after(table: &mut Table, name: &str, other: Option<&str>) {
 }
 
 fn drop_constraint(table_name: &str, table: &mut Table, name: &str, if_exists: bool) -> Outcome {
-    let before = table.constraints.len();
-    table.constraints.retain(|one| !one.is_called(table_name, name));
-    if table.constraints.len() == before && !if_exists {
+    if !table.remove_constraint(table_name, name)? && !if_exists {
         return Err(format!("constraint `{name}` is not known"));
     }
     Ok(())
