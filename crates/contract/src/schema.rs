@@ -25,9 +25,9 @@ mod sample;
 pub(crate) mod specification;
 mod violation;
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Map, Value};
 
 pub(crate) use facts::NodeId;
@@ -198,11 +198,11 @@ pub(crate) struct Schemas<'l> {
     flow: Flow,
     unknown_fields: UnknownFields,
     nodes: Vec<Node<'l>>,
-    by_value: HashMap<usize, NodeId>,
-    by_parts: HashMap<Rc<[NodeId]>, NodeId>,
-    tags: HashMap<(usize, usize), NodeId>,
-    alternatives: HashMap<NodeId, Rc<Vec<Facts>>>,
-    lowering: HashSet<NodeId>,
+    by_value: FxHashMap<usize, NodeId>,
+    by_parts: FxHashMap<Rc<[NodeId]>, NodeId>,
+    tags: FxHashMap<(usize, usize), NodeId>,
+    alternatives: FxHashMap<NodeId, Rc<Vec<Facts>>>,
+    lowering: FxHashSet<NodeId>,
     lowering_depth: usize,
     patterns: Patterns,
     identical: identical::Identical,
@@ -239,11 +239,11 @@ impl<'l> Schemas<'l> {
             flow,
             unknown_fields,
             nodes: vec![Node::Any, Node::Never],
-            by_value: HashMap::new(),
-            by_parts: HashMap::new(),
-            tags: HashMap::new(),
-            alternatives: HashMap::new(),
-            lowering: HashSet::new(),
+            by_value: FxHashMap::default(),
+            by_parts: FxHashMap::default(),
+            tags: FxHashMap::default(),
+            alternatives: FxHashMap::default(),
+            lowering: FxHashSet::default(),
             lowering_depth: 0,
             patterns: Patterns::default(),
             identical: identical::Identical::default(),

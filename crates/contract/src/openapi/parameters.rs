@@ -9,7 +9,7 @@ use super::operations::{Operation, path_names};
 use super::pair::Pair;
 use super::shape::{FormField, Shape};
 use super::specification::Object;
-use super::{Comparer, Use, rules};
+use super::{Comparer, Inherited, Use, rules};
 use crate::Flow;
 use crate::schema::Medium;
 use crate::schema::report::Presence;
@@ -114,7 +114,18 @@ impl<'l> Parameter<'l> {
 }
 
 impl<'l> Comparer<'_, 'l> {
+    /// True when the parameters of two operations are the same as written, those of their paths included.
+    fn have_same_parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) -> bool {
+        self.inherited == Inherited::Same
+            && old.path == new.path
+            && self.is_same_under("parameters", old.item, new.item)
+            && self.is_same_under("parameters", &old.cursor, &new.cursor)
+    }
+
     pub(super) fn parameters(&mut self, old: &Operation<'_, 'l>, new: &Operation<'_, 'l>) {
+        if self.have_same_parameters(old, new) {
+            return;
+        }
         let (mut before, mut after) = (parameters(old), parameters(new));
         spread_alike(&mut before, &mut after);
         self.unresolved(old, new);

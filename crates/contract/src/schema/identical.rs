@@ -3,8 +3,7 @@
 //! This is what makes large documents cheap to compare, and what lets a demand that cannot be expressed be compared with
 //! itself. Answers are exact: a pair and all pairs it leads to are looked at once, then differences are carried back along the references.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
 use super::facts::NodeId;
@@ -53,7 +52,7 @@ fn role(keyword: &str) -> Role {
 /// What is known about pairs of schemas.
 #[derive(Debug, Default)]
 pub(super) struct Identical {
-    known: HashMap<(NodeId, NodeId), bool>,
+    known: FxHashMap<(NodeId, NodeId), bool>,
 }
 
 /// One pair on the way: whether it differs as written, and the pairs it refers to.
@@ -86,7 +85,7 @@ impl<'l> Schemas<'l> {
     }
 
     fn settle_identity(&mut self, pair: (NodeId, NodeId)) -> bool {
-        let mut units: HashMap<(NodeId, NodeId), Unit> = HashMap::new();
+        let mut units: FxHashMap<(NodeId, NodeId), Unit> = FxHashMap::default();
         let mut waiting = vec![pair];
         while let Some(next) = waiting.pop() {
             if units.contains_key(&next) || self.identical.known.contains_key(&next) {
@@ -96,7 +95,7 @@ impl<'l> Schemas<'l> {
             waiting.extend(unit.refers_to.iter().copied());
             units.insert(next, unit);
         }
-        let mut referrers: HashMap<(NodeId, NodeId), Vec<(NodeId, NodeId)>> = HashMap::new();
+        let mut referrers: FxHashMap<(NodeId, NodeId), Vec<(NodeId, NodeId)>> = FxHashMap::default();
         let mut differing: Vec<(NodeId, NodeId)> = Vec::new();
         for (unit_pair, unit) in &units {
             for target in &unit.refers_to {

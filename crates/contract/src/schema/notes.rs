@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::facts::{Facts, NodeId, Type};
+use super::facts::{Facts, NodeId, ObjectFacts, Type};
 use super::{Schemas, format};
 
 /// What a note speaks of.
@@ -81,6 +81,9 @@ impl Schemas<'_> {
     }
 
     fn property_notes(&mut self, old: NodeId, new: NodeId) -> Vec<Note> {
+        if self.name_the_same(old, new) {
+            return Vec::new();
+        }
         let (old, new) = (self.names(old), self.names(new));
         let mut notes = Vec::new();
         if !old.is_object || !new.is_object {
@@ -96,6 +99,19 @@ impl Schemas<'_> {
             notes.push(Note::new(topic, Some(name), "not there", "there"));
         }
         notes
+    }
+
+    /// True when two schemas plainly declare the same properties, as nearly all do.
+    fn name_the_same(&mut self, old: NodeId, new: NodeId) -> bool {
+        let (old, new) = (self.alternatives(old), self.alternatives(new));
+        let ([old], [new]) = (old.as_slice(), new.as_slice()) else { return false };
+        let (old, new) = (&old.object, &new.object);
+        let declares_all =
+            |object: &ObjectFacts| object.properties.values().all(|node| *node != NodeId::NEVER);
+        old.hidden == new.hidden
+            && declares_all(old)
+            && declares_all(new)
+            && old.properties.keys().eq(new.properties.keys())
     }
 
     fn names(&mut self, id: NodeId) -> Names {

@@ -2,7 +2,7 @@
 //!
 //! Recursion is by assumption: while a pair is being proved it may be used. Only proofs that need no open assumption are kept.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 use super::evaluate::Truth;
@@ -18,12 +18,12 @@ const MAX_APART_DEPTH: usize = 4;
 /// What has been proved so far.
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
-    known: HashMap<(NodeId, NodeId), bool>,
-    open: HashMap<(NodeId, NodeId), usize>,
+    known: FxHashMap<(NodeId, NodeId), bool>,
+    open: FxHashMap<(NodeId, NodeId), usize>,
     /// The outermost open pair that the current proof leans on.
     leans_on: usize,
     /// Pairs that are known to share no document, and those known not to be shown so.
-    apart: HashMap<(NodeId, NodeId), bool>,
+    apart: FxHashMap<(NodeId, NodeId), bool>,
 }
 
 impl Schemas<'_> {

@@ -3,13 +3,18 @@
 //! Reading a schema walks over all that it holds; what stands in no list, or is not compared, travels with the facts and has to be
 //! the same on both sides.
 
+use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use crate::field::{Field, Treatment, fields};
 
-/// The keyword of this name.
+/// The keyword of this name. It is asked for every member of every schema, several times.
 pub(super) fn keyword(name: &str) -> Option<&'static Field> {
-    KEYWORDS.binary_search_by(|field| field.name.cmp(name)).ok().map(|index| &KEYWORDS[index])
+    static BY_NAME: LazyLock<FxHashMap<&str, &Field>> =
+        LazyLock::new(|| KEYWORDS.iter().map(|field| (field.name, field)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// True when nobody knows what documents have to do with a keyword, or nobody looks.

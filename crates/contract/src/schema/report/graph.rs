@@ -1,6 +1,7 @@
 //! The pairs of schemas that must hold for all sites of a flow, each compared once.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::FxHashMap;
+use std::collections::HashSet;
 
 use super::super::Schemas;
 use super::super::facts::NodeId;
@@ -21,7 +22,7 @@ const MAX_STEPS: usize = 48;
 pub(super) struct Graph {
     pub(super) demand: Demand,
     pairs: Vec<Pair>,
-    index: HashMap<(NodeId, NodeId), usize>,
+    index: FxHashMap<(NodeId, NodeId), usize>,
     ways: Vec<Option<Way>>,
 }
 
@@ -75,7 +76,7 @@ pub(super) enum Counted {
 impl Graph {
     /// Compares everything reached from the sites.
     pub(super) fn explore(schemas: &mut Schemas<'_>, sites: &[Site], demand: Demand) -> Self {
-        let mut graph = Self { demand, pairs: Vec::new(), index: HashMap::new(), ways: Vec::new() };
+        let mut graph = Self { demand, pairs: Vec::new(), index: FxHashMap::default(), ways: Vec::new() };
         let mut waiting = Vec::new();
         for (index, site) in sites.iter().enumerate() {
             let (held, holding) = match demand {
@@ -97,6 +98,10 @@ impl Graph {
             }
             if !schemas.is_exhausted() {
                 for child in &relation.children {
+                    // Most parts are the same on both sides; nothing is found below them.
+                    if schemas.are_identical(child.held, child.holding) {
+                        continue;
+                    }
                     let next = graph.pair(child.held, child.holding, &mut waiting);
                     if graph.pairs[next].parents.last() != Some(&pair) {
                         graph.pairs[next].parents.push(pair);
