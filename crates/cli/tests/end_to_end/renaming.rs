@@ -202,3 +202,16 @@ fn a_service_with_something_under_way_keeps_its_name_and_the_hint_can_be_carried
     says(&place.ask("/front").1, &["one"]);
     says(&place.fail(&["remove", "store", "--env", ENVIRONMENT], 3), &["requires shop-store"]);
 }
+
+#[test]
+fn a_service_is_not_renamed_under_a_build_whose_manifest_has_its_name() {
+    let place = Place::begin();
+    let (_repository, build) = place.begin_build("exec sleep 10000");
+    let refused = place.fail(&["service", "rename", "store", "shop-store", "--yes"], 6);
+    says(&refused, &[&format!("build {build} of `store` is under way"), "lockstep build cancel"]);
+    place.run(&["build", "cancel", &build]);
+    let renamed =
+        || place.command(&["service", "rename", "store", "shop-store", "--yes"]).output().unwrap().status;
+    eventually("the build has ended", || renamed().success().then_some(()));
+    assert_eq!(place.json(&["show", "store"])["name"], "shop-store");
+}
