@@ -129,14 +129,13 @@ impl<'l> Comparer<'_, 'l> {
             "oauth2MetadataUrl",
         ];
         let differs = |key: &&str| {
-            let text = |cursor: &Cursor<'l>| {
-                cursor.value().get(*key).map(|value| value.to_string().to_ascii_lowercase())
-            };
+            let text =
+                |cursor: &Cursor<'l>| said(cursor, key).map(|value| value.to_string().to_ascii_lowercase());
             text(pair.old) != text(pair.new)
         };
         for key in USE.iter().filter(|key| differs(key)) {
             let text = |cursor: &Cursor<'l>| {
-                cursor.value().get(*key).map_or_else(|| "none".to_owned(), Value::to_string)
+                said(cursor, key).map_or_else(|| "none".to_owned(), |value| value.to_string())
             };
             let message = format!(
                 "`{key}` of the security scheme `{name}` is {}, not {}",
@@ -162,6 +161,15 @@ fn named_schemes<'l>(root: &Cursor<'l>) -> BTreeSet<&'l str> {
     needed.flat_map(|operation| requirement(&operation)).flatten().map(|(name, _)| name).collect()
 }
 
+/// What a scheme says; `basic` of Swagger 2 in the words of later versions.
+fn said(scheme: &Cursor<'_>, key: &str) -> Option<Value> {
+    match (key, scheme.text("type")) {
+        ("type", Some("basic")) => Some("http".into()),
+        ("scheme", Some("basic")) => Some("basic".into()),
+        _ => scheme.value().get(key).cloned(),
+    }
+}
+
 /// What says how a credential is sent.
 const USE: [&str; 4] = ["type", "in", "name", "scheme"];
 
@@ -171,7 +179,7 @@ fn same_schemes<'l>(old: &Cursor<'l>, new: &Cursor<'l>) -> BTreeMap<&'l str, &'l
     let has = |among: &[(&'l str, Cursor<'l>)], name: &str| among.iter().any(|(other, _)| *other == name);
     let is_same = |one: &Cursor<'l>, other: &Cursor<'l>| {
         let text = |cursor: &Cursor<'l>, key: &str| {
-            cursor.value().get(key).map(|value| value.to_string().to_ascii_lowercase())
+            said(cursor, key).map(|value| value.to_string().to_ascii_lowercase())
         };
         one.value().get("type").is_some() && USE.iter().all(|key| text(one, key) == text(other, key))
     };

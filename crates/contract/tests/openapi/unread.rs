@@ -407,3 +407,18 @@ fn a_keyword_of_another_version_is_not_checked() {
     assert_eq!(report.verdict, Verdict::NotChecked, "3.1 has no `nullable`: {report:#?}");
     assert!(diff(&nullable, &nullable).may_deploy);
 }
+
+#[test]
+fn basic_authentication_is_the_same_in_a_later_version() {
+    let answers = || json!({"/pets": {"get": {"responses": {"200": {"description": "ok"}}}}});
+    let old = json!({"swagger": "2.0", "info": {}, "paths": answers(), "security": [{"k": []}],
+        "securityDefinitions": {"k": {"type": "basic"}}});
+    let of = |scheme: &str| {
+        json!({"openapi": "3.0.3", "info": {}, "paths": answers(), "security": [{"k": []}],
+            "components": {"securitySchemes": {"k": {"type": "http", "scheme": scheme}}}})
+    };
+    for (one, other) in [(&old, &of("basic")), (&of("basic"), &old)] {
+        assert_eq!(diff(one, other).verdict, Verdict::Compatible);
+    }
+    assert_found(&diff(&old, &of("bearer")), Verdict::Breaking, "security-scheme-changed");
+}
