@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use crate::{Kind, Source, detect, sql};
 
 /// Names of files that contracts are made of, by the format they speak of; documents may be OpenAPI or JSON Schema.
-const FAMILIES: [(Family, &[&str]); 4] = [
+const FAMILIES: [(Family, &[&str]); 5] = [
     (Family::Protobuf, &[".proto"]),
     (Family::Sql, &[".sql"]),
     (Family::GraphQl, &[".graphql", ".graphqls", ".gql", ".sdl"]),
+    (Family::Avro, &[".avsc"]),
     (Family::Documents, &[".json", ".yaml", ".yml", ".jsonschema"]),
 ];
 
@@ -17,6 +18,7 @@ enum Family {
     Protobuf,
     Sql,
     GraphQl,
+    Avro,
     Documents,
 }
 
@@ -63,6 +65,10 @@ pub fn assemble(files: Files, kind: Option<Kind>) -> Result<Source, String> {
         Some(Kind::Protobuf) => tree(Family::Protobuf).ok_or_else(|| missing(".proto file")),
         Some(Kind::Sql) => tree(Family::Sql).ok_or_else(|| missing(".sql file")),
         Some(Kind::GraphQl) => tree(Family::GraphQl).ok_or_else(|| missing("GraphQL file")),
+        Some(Kind::Avro) if !documents.is_empty() && tree(Family::Avro).is_none() => {
+            first_document(documents, Kind::Avro)?.ok_or_else(|| missing(".avsc file"))
+        }
+        Some(Kind::Avro) => tree(Family::Avro).ok_or_else(|| missing(".avsc file")),
         Some(kind) => first_document(documents, kind)?.ok_or_else(|| missing(&format!("{kind} document"))),
         None => any(families, documents),
     }

@@ -70,7 +70,7 @@ impl<'a> Document<'a> {
 /// True when the file is JSON or YAML by name, or starts like JSON: cheap enough to ask before reading it.
 pub(crate) fn may_be_document(file: &str, bytes: &[u8]) -> bool {
     let lower = file.to_ascii_lowercase();
-    [".json", ".yaml", ".yml", ".jsonschema"].iter().any(|extension| lower.ends_with(extension))
+    [".json", ".yaml", ".yml", ".jsonschema", ".avsc"].iter().any(|extension| lower.ends_with(extension))
         || bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
@@ -90,7 +90,8 @@ fn newlines(bytes: &[u8]) -> u32 {
 }
 
 fn is_json_file(file: &str) -> bool {
-    file.len() >= 5 && file[file.len() - 5..].eq_ignore_ascii_case(".json")
+    let lower = file.to_ascii_lowercase();
+    lower.ends_with(".json") || lower.ends_with(".avsc")
 }
 
 fn looks_like_json(file: &str, text: &str) -> bool {

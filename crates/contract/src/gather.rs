@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::Source;
+use crate::{Source, avro};
 use crate::document::{Document, may_be_document};
 use crate::library::percent_decode;
 use crate::source::normalise;
@@ -109,6 +109,10 @@ fn leads_out(path: &str) -> bool {
 fn references(path: &str, bytes: &[u8]) -> BTreeSet<Reference> {
     if path.ends_with(".proto") {
         imports(bytes)
+    } else if path.ends_with(avro::ENDING) {
+        let document = Document::parse(path, bytes);
+        let files = document.map(|document| avro::elsewhere(&document.value)).unwrap_or_default();
+        files.into_iter().map(Reference::BelowAny).collect()
     } else if may_be_document(path, bytes) && may_refer_elsewhere(bytes) {
         let mut found = BTreeSet::new();
         if let Ok(document) = Document::parse(path, bytes) {

@@ -8,6 +8,7 @@
 
 mod answer;
 mod assemble;
+pub mod avro;
 mod document;
 mod draft;
 mod field;
@@ -46,7 +47,7 @@ pub use uses::{
 
 /// All rules of all formats, in the order of formats.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    let others = [protobuf::RULES, graphql::RULES, sql::RULES].into_iter().flatten();
+    let others = [protobuf::RULES, graphql::RULES, sql::RULES, avro::RULES].into_iter().flatten();
     openapi::rules().chain(others).chain(json_schema::rules())
 }
 
@@ -71,6 +72,8 @@ pub fn detect(source: &Source) -> Option<Kind> {
         Some(Kind::GraphQl)
     } else if sql::detect(source) {
         Some(Kind::Sql)
+    } else if avro::detect(source) {
+        Some(Kind::Avro)
     } else if openapi::detect(source) {
         Some(Kind::OpenApi)
     } else if json_schema::detect(source) {
@@ -116,5 +119,5 @@ fn unknown_kind(source: &Source) -> InputError {
         file.unwrap_or_default(),
         "the format of this contract cannot be told from its name or content",
     )
-    .with_hint("name the format, or check that the file is OpenAPI, Protobuf, GraphQL, SQL or JSON Schema")
+    .with_hint("name the format, or check that the file is OpenAPI, Protobuf, GraphQL, SQL, Avro or JSON Schema")
 }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::library::Library;
 use crate::{
-    Bump, Comparison, InputError, Kind, Options, Report, Source, graphql, json_schema, openapi, protobuf, sql,
+    Bump, Comparison, InputError, Kind, Options, Report, Source, avro, graphql, json_schema, openapi, protobuf, sql,
 };
 
 /// A contract of a known format that has been read.
@@ -23,6 +23,7 @@ pub(crate) enum Form<'a> {
     /// Which dialect it is depends on the other side too, so the text is read with each comparison.
     Sql,
     JsonSchema(Library<'a>),
+    Avro(avro::Schema<'a>),
 }
 
 impl<'a> Parsed<'a> {
@@ -37,6 +38,7 @@ impl<'a> Parsed<'a> {
             Kind::GraphQl => graphql::read(source).map(Form::GraphQl),
             Kind::Sql => sql::check(source).map(|()| Form::Sql),
             Kind::JsonSchema => json_schema::read(source).map(Form::JsonSchema),
+            Kind::Avro => avro::read(source).map(Form::Avro),
         }?;
         Ok(Self { source, form })
     }
@@ -62,6 +64,7 @@ impl<'a> Parsed<'a> {
             Form::GraphQl(_) => Kind::GraphQl,
             Form::Sql => Kind::Sql,
             Form::JsonSchema(_) => Kind::JsonSchema,
+            Form::Avro(_) => Kind::Avro,
         }
     }
 }
@@ -88,6 +91,7 @@ fn compare(old: &Parsed<'_>, new: &Parsed<'_>, options: &Options) -> Result<Comp
         (Form::Protobuf(old), Form::Protobuf(new)) => Ok(protobuf::compare(old, new, options)),
         (Form::GraphQl(old), Form::GraphQl(new)) => graphql::compare(old, new, options),
         (Form::JsonSchema(old), Form::JsonSchema(new)) => Ok(json_schema::compare(old, new, options)),
+        (Form::Avro(old), Form::Avro(new)) => Ok(avro::compare(old, new, options)),
         (Form::Sql, Form::Sql) => sql::compare(old.source, new.source, options),
         _ => Err(vec![different_kinds(old.kind(), new.kind())]),
     }

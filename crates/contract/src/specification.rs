@@ -10,4 +10,5 @@ pub fn all() -> impl Iterator<Item = &'static Field> {
     crate::openapi::specification::all()
         .chain(crate::protobuf::specification::all())
         .chain(crate::graphql::specification::ALL)
+        .chain(crate::avro::specification::all())
 }

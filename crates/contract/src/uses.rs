@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::parsed::{Form, Parsed, different_kinds};
 use crate::{
-    Change, Findings, InputError, Kind, NotChecked, Options, Source, Verdict, common_kind, graphql,
+    Change, Findings, InputError, Kind, NotChecked, Options, Source, Verdict, avro, common_kind, graphql,
     json_schema, openapi, protobuf,
 };
 
@@ -113,7 +113,7 @@ pub fn operations_parsed(contract: &Parsed<'_>) -> Vec<String> {
         Form::OpenApi(contract) => openapi::operations(contract),
         Form::Protobuf(contract) => protobuf::operations(contract),
         Form::GraphQl(contract) => graphql::operations(contract),
-        Form::Sql | Form::JsonSchema(_) => Vec::new(),
+        Form::Sql | Form::JsonSchema(_) | Form::Avro(_) => Vec::new(),
     }
 }
 
@@ -155,6 +155,7 @@ fn find(
         (Form::JsonSchema(used), Form::JsonSchema(offered)) => {
             Ok(json_schema::compare(used, offered, options).deploy)
         }
+        (Form::Avro(used), Form::Avro(offered)) => Ok(avro::compare(used, offered, options).deploy),
         (Form::Sql, Form::Sql) => {
             Err(vec![InputError::new("", "a database schema has no consumers in other services")])
         }
@@ -167,7 +168,7 @@ fn key(kind: Kind, name: &str) -> String {
     match kind {
         Kind::OpenApi => openapi::key(name),
         Kind::Protobuf => protobuf::key(name),
-        Kind::GraphQl | Kind::Sql | Kind::JsonSchema => name.trim().to_owned(),
+        Kind::GraphQl | Kind::Sql | Kind::JsonSchema | Kind::Avro => name.trim().to_owned(),
     }
 }
 
@@ -184,7 +185,7 @@ fn unknown_operation(used: &Parsed<'_>, unknown: &UnknownOperation) -> InputErro
     let error = InputError::new(file, message);
     match (unknown.hint(), used.kind()) {
         (Some(hint), _) => error.with_hint(hint),
-        (None, Kind::JsonSchema | Kind::Sql) => {
+        (None, Kind::JsonSchema | Kind::Avro | Kind::Sql) => {
             error.with_hint("a contract of this format has no operations")
         }
         (None, _) => error.with_hint("name an operation as the contract does"),

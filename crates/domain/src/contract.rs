@@ -82,6 +82,8 @@ words! {
         Sql => "sql",
         /// JSON Schema of messages.
         JsonSchema => "json_schema",
+        /// Avro schemas of messages.
+        Avro => "avro",
     }
 }
 
@@ -217,7 +219,7 @@ pub struct ContractSettings {
     /// For OpenAPI and JSON Schema; ignored when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown_fields: Option<UnknownFields>,
-    /// For JSON Schema; the reader when nothing is said.
+    /// For JSON Schema and Avro; the reader when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<MessageRole>,
     /// For SQL; guessed from the migrations when nothing is said.

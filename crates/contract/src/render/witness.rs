@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Parts of a witness that are text of their own, shown as they are.
-const TEXTS: [&str; 3] = ["statements", "operation", "call"];
+const TEXTS: [&str; 4] = ["statements", "operation", "call", "datum"];
 
 /// Longest line that is shown: the rest of a huge value helps nobody.
 const MAX_LINE: usize = 400;

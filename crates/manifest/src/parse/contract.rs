@@ -17,7 +17,7 @@ const MAX_OPERATIONS: usize = 1_000;
 const MAX_REASON_LENGTH: usize = 1_000;
 
 /// The field of each kind, with how it is written.
-const KINDS: [(ContractKind, &str, &str); 5] = [
+const KINDS: [(ContractKind, &str, &str); 6] = [
     (ContractKind::OpenApi, "openapi", "openapi = \"api/openapi.yaml\""),
     (ContractKind::Protobuf, "protobuf", "protobuf = { path = \"proto\", policy = \"json\" }"),
     (ContractKind::GraphQl, "graphql", "graphql = \"schema.graphql\""),
@@ -27,6 +27,7 @@ const KINDS: [(ContractKind, &str, &str); 5] = [
         "json_schema",
         "json_schema = { path = \"events/paid.json\", role = \"writer\" }",
     ),
+    (ContractKind::Avro, "avro", "avro = { path = \"events/order.avsc\", role = \"writer\" }"),
 ];
 
 /// Reads the contracts that a service offers, and the breaks of them that are accepted.
@@ -97,6 +98,9 @@ fn settings(kind: ContractKind, table: &Table<'_>) -> ContractSettings {
         ContractKind::OpenApi => settings.unknown_fields = unknown_fields(table),
         ContractKind::JsonSchema => {
             settings.unknown_fields = unknown_fields(table);
+            settings.role = table.get("role", "role = \"writer\"").and_then(|field| field.parse());
+        }
+        ContractKind::Avro => {
             settings.role = table.get("role", "role = \"writer\"").and_then(|field| field.parse());
         }
         ContractKind::GraphQl => {}

@@ -1,0 +1,69 @@
+//! Which type of a reader a type of a writer is read as, before anything inside is looked at.
+
+use super::schema::{Form, Schema, TypeId};
+
+/// How a type of a writer matches one of a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Same,
+    /// The reader takes it for a wider type.
+    Promoted,
+    /// The reader knows it by another name that it gives as an alias.
+    ByAlias,
+    /// Only the namespace differs: the specification compares names without it, some libraries with it.
+    OtherNamespace,
+}
+
+/// Both sides of a reading.
+#[derive(Clone, Copy)]
+pub(super) struct Sides<'c> {
+    pub(super) writer: &'c Schema<'c>,
+    pub(super) reader: &'c Schema<'c>,
+}
+
+impl Sides<'_> {
+    /// Tells how a type that is no union matches another that is none.
+    pub(super) fn matching(&self, w: TypeId, r: TypeId) -> Option<How> {
+        match (&self.writer.get(w).form, &self.reader.get(r).form) {
+            (Form::Primitive(from), Form::Primitive(to)) if from == to => Some(How::Same),
+            (Form::Primitive(from), Form::Primitive(to)) => from.promotes_to(*to).then_some(How::Promoted),
+            (Form::Array(_), Form::Array(_)) | (Form::Map(_), Form::Map(_)) => Some(How::Same),
+            (Form::Record(..), Form::Record(..)) | (Form::Enum(..), Form::Enum(..)) => self.names(w, r),
+            (Form::Fixed(_, from), Form::Fixed(_, to)) => self.names(w, r).filter(|_| from == to),
+            _ => None,
+        }
+    }
+
+    /// Tells how the names of two named types match.
+    pub(super) fn names(&self, w: TypeId, r: TypeId) -> Option<How> {
+        let from = self.writer.get(w).form.named()?;
+        let to = self.reader.get(r).form.named()?;
+        if from.full == to.full {
+            Some(How::Same)
+        } else if to.aliases.contains(&from.full) {
+            Some(How::ByAlias)
+        } else {
+            (from.simple() == to.simple()).then_some(How::OtherNamespace)
+        }
+    }
+
+    /// The branch of a reader that takes a type of a writer: the first that matches, as the specification has it.
+    pub(super) fn select(&self, w: TypeId, branches: &[TypeId]) -> Option<TypeId> {
+        branches.iter().copied().find(|branch| self.matching(w, *branch).is_some())
+    }
+
+    /// True when another branch than the first that matches has the very name: then libraries choose differently.
+    pub(super) fn is_disputed(&self, w: TypeId, branches: &[TypeId]) -> bool {
+        let same_name = branches.iter().copied().find(|branch| {
+            self.matching(w, *branch) == Some(How::Same) && self.reader.get(*branch).form.named().is_some()
+        });
+        same_name.is_some() && same_name != self.select(w, branches)
+    }
+
+    /// Another type of the reader that claims the name of a writer's type: a library that rewrites names first would read it as that.
+    pub(super) fn claimed_by_another(&self, w: TypeId, r: TypeId) -> Option<TypeId> {
+        let full = &self.writer.get(w).form.named()?.full;
+        let claims = self.reader.aliases.get(full)?;
+        claims.iter().copied().find(|claim| *claim != r)
+    }
+}
