@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz contract` and `cargo xtask fuzz sql`: the long runs of the semantic oracles.
+//! `cargo xtask fuzz contract`, `cargo xtask fuzz avro` and `cargo xtask fuzz sql`: the long runs of the semantic oracles.
 //!
 //! Random statements that worked on an old schema are run on the new one, on real databases (`sql`); random documents that one
 //! schema allows are given to the other (`contract`). One that is refused although the verdict says compatible is a bug, and
@@ -41,6 +41,15 @@ const CONTRACT: Oracle = Oracle {
     pairs_a_call: 500,
 };
 
+/// Data of Avro schemas, in both directions together.
+const AVRO: Oracle = Oracle {
+    target: "avro_oracle",
+    tests: &["no_datum_contradicts_a_verdict"],
+    variables: "LOCKSTEP_AVRO",
+    documents_a_pair: 40,
+    pairs_a_call: 1_000,
+};
+
 /// Statements of the old version, on each database.
 const SQL: Oracle = Oracle {
     target: "sql_oracle",
@@ -71,6 +80,8 @@ pub(crate) struct Args {
 enum What {
     /// Verdicts on schemas
     Contract,
+    /// Verdicts on Avro schemas
+    Avro,
     /// Verdicts on migrations, on SQLite, PostgreSQL and MariaDB
     Sql,
 }
@@ -78,6 +89,7 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (oracle, usual) = match args.what {
         What::Contract => (&CONTRACT, 1_000_000),
+        What::Avro => (&AVRO, 1_000_000),
         What::Sql => (&SQL, 100_000),
     };
     let program = build(oracle)?;

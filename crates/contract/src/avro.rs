@@ -25,7 +25,9 @@ pub(crate) use schema::Schema;
 use schema::{Spot, TypeId, simple};
 
 use crate::document::Document;
-use crate::{Bump, Change, Comparison, Findings, InputError, Level, Location, MessageRole, NotChecked, Options, Source};
+use crate::{
+    Bump, Change, Comparison, Findings, InputError, Level, Location, MessageRole, NotChecked, Options, Source,
+};
 
 /// The ending of the files of this format.
 pub(crate) const ENDING: &str = ".avsc";
@@ -86,7 +88,8 @@ fn findings(old: &Schema<'_>, new: &Schema<'_>, newer: Newer) -> Findings {
     file(&mut told, all, (old, new), newer);
     // Nobody reads what is gone from the reader; what the writer no longer writes is missed by nobody.
     for (place, root) in gone {
-        let change = Change::new(&rules::MESSAGE_REMOVED, &place, format!("there is no schema of `{place}` any more"));
+        let change =
+            Change::new(&rules::MESSAGE_REMOVED, &place, format!("there is no schema of `{place}` any more"));
         let change = match newer {
             Newer::Reader => change,
             Newer::Writer => change.weighing(Level::Warning, Bump::Minor),
@@ -115,9 +118,11 @@ fn pairs(old: &Schema<'_>, new: &Schema<'_>) -> Pairs {
     let (mut before, after) = (named(old), named(new));
     let (mut both, mut added) = (Vec::new(), Vec::new());
     for (name, id) in after {
-        let alias = new.get(id).form.named().and_then(|named| {
-            named.aliases.iter().find(|alias| before.contains_key(*alias)).cloned()
-        });
+        let alias = new
+            .get(id)
+            .form
+            .named()
+            .and_then(|named| named.aliases.iter().find(|alias| before.contains_key(*alias)).cloned());
         match before.remove(&name).or_else(|| before.remove(&alias?)) {
             Some(other) => both.push((name, other, id)),
             None => added.push((name, id)),
@@ -183,7 +188,11 @@ pub(crate) fn elsewhere(value: &Value) -> Vec<String> {
     names(value, "", (&mut named, &mut defined));
     named.retain(|name| schema::Primitive::of(name).is_none() && !defined.contains(name));
     let files = named.iter().flat_map(|full| {
-        [format!("{}{ENDING}", simple(full)), format!("{full}{ENDING}"), format!("{}{ENDING}", full.replace('.', "/"))]
+        [
+            format!("{}{ENDING}", simple(full)),
+            format!("{full}{ENDING}"),
+            format!("{}{ENDING}", full.replace('.', "/")),
+        ]
     });
     files.collect()
 }

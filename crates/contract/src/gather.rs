@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{Source, avro};
 use crate::document::{Document, may_be_document};
 use crate::library::percent_decode;
 use crate::source::normalise;
+use crate::{Source, avro};
 
 /// Most paths that are asked for: the largest public trees have some thousand files.
 const MAX_ASKED: usize = 100_000;

@@ -119,5 +119,7 @@ fn unknown_kind(source: &Source) -> InputError {
         file.unwrap_or_default(),
         "the format of this contract cannot be told from its name or content",
     )
-    .with_hint("name the format, or check that the file is OpenAPI, Protobuf, GraphQL, SQL, Avro or JSON Schema")
+    .with_hint(
+        "name the format, or check that the file is OpenAPI, Protobuf, GraphQL, SQL, Avro or JSON Schema",
+    )
 }

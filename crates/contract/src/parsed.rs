@@ -6,7 +6,8 @@ use std::fmt;
 
 use crate::library::Library;
 use crate::{
-    Bump, Comparison, InputError, Kind, Options, Report, Source, avro, graphql, json_schema, openapi, protobuf, sql,
+    Bump, Comparison, InputError, Kind, Options, Report, Source, avro, graphql, json_schema, openapi,
+    protobuf, sql,
 };
 
 /// A contract of a known format that has been read.

@@ -8,7 +8,7 @@
 //!   read by an alias is left out.
 //! - It refuses bytes that are not UTF-8 as text, which is told by a rule of its own; the specification lets them resolve.
 //! - It chooses the branch of a union by the value and not by the writer's type, and reads a large type as a smaller one where the
-//!   value fits. So it reads more than the specification: a witness is only held against it where neither plays a part.
+//!   value fits. So it reads more than the specification, and of the witnesses only the number that fails here too is told.
 
 #[path = "support/schemas.rs"]
 #[expect(dead_code, reason = "only the dice are used")]
@@ -52,7 +52,9 @@ impl Maker {
         let most = if depth == 0 { 6 } else { 10 };
         match dice.below(most) {
             0..=3 => json!(PRIMITIVES[dice.below(8)]),
-            4 => json!({"type": "enum", "name": self.name(), "symbols": (0..1 + dice.below(3)).map(|i| format!("S{i}")).collect::<Vec<_>>()}),
+            4 => {
+                json!({"type": "enum", "name": self.name(), "symbols": (0..1 + dice.below(3)).map(|i| format!("S{i}")).collect::<Vec<_>>()})
+            }
             5 => json!({"type": "fixed", "name": self.name(), "size": 1 + dice.below(3)}),
             6 => json!({"type": "array", "items": self.schema(dice, depth - 1)}),
             7 => json!({"type": "map", "values": self.schema(dice, depth - 1)}),
@@ -114,13 +116,18 @@ impl Maker {
                     _ => &["int", "string"],
                 };
                 if PRIMITIVES.contains(&name.as_str()) {
-                    return if dice.chance(20) {
+                    return if dice.chance(20) && name != "null" {
                         json!(["null", name])
                     } else {
                         json!(others[dice.below(others.len())])
                     };
                 }
             }
+            // The union that ends a record which holds itself stays, or it would have no data.
+            Value::Array(branches)
+                if branches
+                    .iter()
+                    .any(|branch| branch.as_str().is_some_and(|name| !PRIMITIVES.contains(&name))) => {}
             Value::Array(branches) => match dice.below(4) {
                 0 if branches.len() > 1 => drop(branches.remove(dice.below(branches.len()))),
                 1 => {
@@ -277,7 +284,11 @@ impl Writer<'_> {
             Value::Array(branches) => {
                 let (tag, value) = match datum {
                     Value::Null => ("null", datum),
-                    _ => datum.as_object().and_then(|map| map.iter().next()).map(|(tag, value)| (tag.as_str(), value)).expect("a tag"),
+                    _ => datum
+                        .as_object()
+                        .and_then(|map| map.iter().next())
+                        .map(|(tag, value)| (tag.as_str(), value))
+                        .expect("a tag"),
                 };
                 let of = |branch: &Value| {
                     let kind = branch.get("type").unwrap_or(branch).as_str().unwrap_or_default().to_owned();
@@ -348,7 +359,10 @@ fn text(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Reads what was written as the library does.
 fn read(writer: &Schema, reader: &Schema, mut bytes: &[u8]) -> Result<(), String> {
-    let datum = GenericDatumReader::builder(writer).reader_schema(reader).build().map_err(|error| error.to_string())?;
+    let datum = GenericDatumReader::builder(writer)
+        .reader_schema(reader)
+        .build()
+        .map_err(|error| error.to_string())?;
     datum.read_value(&mut bytes).map(drop).map_err(|error| error.to_string())
 }
 
@@ -364,10 +378,20 @@ fn pair(seed: u64) -> (Dice, Value, Value) {
 }
 
 /// Checks one direction: no datum of the writer may contradict the verdict, and witnesses must fail.
-fn check(seed: u64, dice: &mut Dice, (writer, reader): (&Value, &Value), verdict: Verdict, changes: &[Change]) -> usize {
+fn check(
+    seed: u64,
+    dice: &mut Dice,
+    (writer, reader): (&Value, &Value),
+    verdict: Verdict,
+    changes: &[Change],
+) -> usize {
     let parse = |schema: &Value| Schema::parse_str(&schema.to_string());
     let (Ok(from), Ok(to)) = (parse(writer), parse(reader)) else {
-        panic!("seed {seed}: the library refuses what was read here:\n{writer}\n{reader}\n{:?}{:?}", parse(writer).err(), parse(reader).err());
+        panic!(
+            "seed {seed}: the library refuses what was read here:\n{writer}\n{reader}\n{:?}{:?}",
+            parse(writer).err(),
+            parse(reader).err()
+        );
     };
     let mut names = Map::new();
     named(writer, &mut names);
@@ -376,7 +400,8 @@ fn check(seed: u64, dice: &mut Dice, (writer, reader): (&Value, &Value), verdict
     for _ in 0..DATA {
         let mut bytes = Vec::new();
         Writer { any_bytes: dice.chance(30), ..plain }.write(dice, writer, 0, &mut bytes);
-        read(&from, &from, &bytes).unwrap_or_else(|error| panic!("seed {seed}: {error}: no data of {writer}"));
+        read(&from, &from, &bytes)
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}: no data of {writer}"));
         if let Err(error) = read(&from, &to, &bytes) {
             assert!(
                 verdict != Verdict::Compatible || told,
@@ -384,18 +409,19 @@ fn check(seed: u64, dice: &mut Dice, (writer, reader): (&Value, &Value), verdict
             );
         }
     }
-    let strict = ["avro-field-added-without-default", "avro-field-removed-without-default", "avro-symbol-removed", "avro-symbol-added-unknown"];
+    let strict = [
+        "avro-field-added-without-default",
+        "avro-field-removed-without-default",
+        "avro-symbol-removed",
+        "avro-symbol-added-unknown",
+    ];
     let shown = changes.iter().filter(|change| change.level == Level::Error);
     let mut held = 0;
     for change in shown.filter(|change| strict.contains(&change.rule.id)) {
         let Some(witness) = &change.witness else { continue };
         let mut bytes = Vec::new();
         plain.encode(writer, &witness["datum"], &mut bytes);
-        // A union of the reader may hold another type that the value fits, whatever its name.
-        if !reader.to_string().contains("[") || !change.place.contains('/') {
-            let result = read(&from, &to, &bytes);
-            held += usize::from(result.is_err());
-        }
+        held += usize::from(read(&from, &to, &bytes).is_err());
     }
     held
 }

@@ -85,7 +85,7 @@ impl Walk<'_> {
             if in_union {
                 self.way.push(Step::Branch(index));
             }
-            selected.extend(self.branch(*branch, (w, r), &read, place));
+            selected.extend(self.branch(*branch, (w, r), (&written, &read), place));
             if in_union {
                 self.way.pop();
             }
@@ -100,16 +100,18 @@ impl Walk<'_> {
         &mut self,
         branch: TypeId,
         (w, r): (TypeId, TypeId),
-        read: &[TypeId],
+        (written, read): (&[TypeId], &[TypeId]),
         place: &str,
     ) -> Option<TypeId> {
         let Some(reader) = self.sides.select(branch, read) else {
             self.unread(branch, (w, r), read, place);
             return None;
         };
-        if self.sides.is_disputed(branch, read) {
+        if self.sides.is_disputed(branch, written, read) {
             let title = self.sides.writer.title(branch);
-            let reason = format!("several types of the reader's union match `{title}`, and libraries choose different ones");
+            let reason = format!(
+                "several types of the reader's union match `{title}`, and libraries choose different ones"
+            );
             self.open(place, reason, (branch, reader));
         }
         self.plain(branch, reader, place);
@@ -140,9 +142,10 @@ impl Walk<'_> {
             Some((from, to)) => {
                 (&rules::SIZE_CHANGED, format!("`{title}` is written with {from} bytes and read with {to}"))
             }
-            None if same_kind && is_named => {
-                (&rules::NAME_CHANGED, format!("`{title}` is written, and the reader knows it only as `{takes}`"))
-            }
+            None if same_kind && is_named => (
+                &rules::NAME_CHANGED,
+                format!("`{title}` is written, and the reader knows it only as `{takes}`"),
+            ),
             None => (&rules::TYPE_CHANGED, format!("`{title}` is written, and `{takes}` is read")),
         };
         self.tell(rule, place, message, spots, Shown::Anything);
@@ -267,7 +270,10 @@ impl Walk<'_> {
                 let reason = format!("`logicalType`: what `{unknown}` means is not known here; {message}");
                 self.open(place, reason, (w, r));
             }
-            (Some(Logical::Decimal { scale: one, precision: from }), Some(Logical::Decimal { scale: other, precision: to })) => {
+            (
+                Some(Logical::Decimal { scale: one, precision: from }),
+                Some(Logical::Decimal { scale: other, precision: to }),
+            ) => {
                 let shown = if one == other && from > to { Shown::Leaf(too_large(*to)) } else { shown };
                 self.tell(&rules::DECIMAL_CHANGED, place, message, spots, shown);
             }
@@ -277,7 +283,11 @@ impl Walk<'_> {
                 self.tell(&rules::LOGICAL_ADDED, place, message, spots, Shown::Nothing);
             }
             (None, Some(_)) => {
-                let leaf = if matches!(from.form, Form::Fixed(..)) { Shown::Nothing } else { Shown::Leaf(json!("")) };
+                let leaf = if matches!(from.form, Form::Fixed(..)) {
+                    Shown::Nothing
+                } else {
+                    Shown::Leaf(json!(""))
+                };
                 self.tell(&rules::LOGICAL_DEMANDED, place, message, spots, leaf);
             }
             (None, None) => {}
@@ -292,7 +302,8 @@ impl Walk<'_> {
                 None => self.unwritten_field(field, pair, &own),
             }
         }
-        let known = |name: &String| to.iter().any(|field| field.name == *name || field.aliases.contains(name));
+        let known =
+            |name: &String| to.iter().any(|field| field.name == *name || field.aliases.contains(name));
         for field in from.iter().filter(|field| !known(&field.name)) {
             let rule = self.by_age(&rules::FIELD_ADDED, &rules::FIELD_REMOVED);
             let message = format!("`{}` is written, and not read", field.name);
@@ -310,7 +321,8 @@ impl Walk<'_> {
         place: &str,
     ) -> Option<&'f Field> {
         let exact = from.iter().find(|other| other.name == field.name);
-        let by_alias = from.iter().filter(|other| field.aliases.contains(&other.name) && other.name != field.name);
+        let by_alias =
+            from.iter().filter(|other| field.aliases.contains(&other.name) && other.name != field.name);
         let by_alias: Vec<&Field> = by_alias.collect();
         if by_alias.len() > usize::from(exact.is_none()) {
             let names: Vec<&str> = by_alias.iter().map(|other| other.name.as_str()).collect();
@@ -332,7 +344,8 @@ impl Walk<'_> {
             all.iter().find(|other| other.name != to.name && other.aliases.contains(&from.name))
         };
         if let Some(other) = claimed {
-            let reason = format!("`{}` is a field of the reader and an alias of `{}` as well", from.name, other.name);
+            let reason =
+                format!("`{}` is a field of the reader and an alias of `{}` as well", from.name, other.name);
             self.open(place, reason, pair);
         }
         for reason in differing(Object::Field, &from.said, &to.said) {
@@ -356,7 +369,8 @@ impl Walk<'_> {
         let spots = (self.sides.writer.get(pair.0).spot.clone(), field.spot.clone());
         let name = &field.name;
         let Some(default) = &field.default else {
-            let rule = self.by_age(&rules::FIELD_REMOVED_WITHOUT_DEFAULT, &rules::FIELD_ADDED_WITHOUT_DEFAULT);
+            let rule =
+                self.by_age(&rules::FIELD_REMOVED_WITHOUT_DEFAULT, &rules::FIELD_ADDED_WITHOUT_DEFAULT);
             let message = format!("`{name}` is read, not written, and has no default");
             self.tell(rule, place, message, spots, Shown::Anything);
             return;
@@ -370,7 +384,8 @@ impl Walk<'_> {
                 self.open(place, reason, pair);
             }
             Default::Bad => {
-                let reason = format!("the default of `{name}`, {default}, is no value of its type, and it is needed");
+                let reason =
+                    format!("the default of `{name}`, {default}, is no value of its type, and it is needed");
                 self.open(place, reason, pair);
             }
         }
@@ -390,7 +405,8 @@ impl Walk<'_> {
                 }
                 None => {
                     let rule = self.by_age(&rules::SYMBOL_ADDED_UNKNOWN, &rules::SYMBOL_REMOVED);
-                    let message = format!("`{symbol}` is written, and the reader has neither it nor a default");
+                    let message =
+                        format!("`{symbol}` is written, and the reader has neither it nor a default");
                     self.tell(rule, &own, message, pair.clone(), Shown::Leaf(json!(symbol)));
                 }
             }
@@ -433,7 +449,14 @@ impl Walk<'_> {
         shown: Shown,
     ) {
         let witness = self.witness(&shown);
-        self.found.push(Found { rule: Some(rule), place: place.to_owned(), message, writer, reader, witness });
+        self.found.push(Found {
+            rule: Some(rule),
+            place: place.to_owned(),
+            message,
+            writer,
+            reader,
+            witness,
+        });
     }
 
     fn open(&mut self, place: &str, reason: String, (w, r): (TypeId, TypeId)) {

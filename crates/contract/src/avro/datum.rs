@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::default::{Default, judge};
-use super::logical::{MAX_FIXED, unscaled};
 use super::logical::Logical;
+use super::logical::{MAX_FIXED, unscaled};
 use super::matching::Sides;
 use super::schema::{Form, Primitive, Schema, TypeId};
 
@@ -94,8 +94,7 @@ fn sample(schema: &Schema<'_>, id: TypeId, depth: usize, made: &mut usize) -> Op
         Form::Array(_) => Some(json!([])),
         Form::Map(_) => Some(json!({})),
         Form::Union(branches) => {
-            let is_null =
-                |id: &&TypeId| matches!(schema.get(**id).form, Form::Primitive(Primitive::Null));
+            let is_null = |id: &&TypeId| matches!(schema.get(**id).form, Form::Primitive(Primitive::Null));
             let ordered = branches.iter().filter(is_null).chain(branches.iter().filter(|id| !is_null(id)));
             let mut values = ordered.filter_map(|branch| {
                 sample(schema, *branch, depth + 1, made).map(|value| tagged(schema, *branch, value))
@@ -148,7 +147,11 @@ impl Sides<'_> {
             (Form::Enum(..), Form::Enum(named, symbols)) => {
                 let symbol = datum.as_str().unwrap_or_default();
                 let known = symbols.all.iter().any(|known| known == symbol) || symbols.default.is_some();
-                if known { Ok(()) } else { Err(format!("`{}` has no symbol `{symbol}` and no default", named.full)) }
+                if known {
+                    Ok(())
+                } else {
+                    Err(format!("`{}` has no symbol `{symbol}` and no default", named.full))
+                }
             }
             (Form::Record(_, from), Form::Record(named, to)) => {
                 for field in to {
@@ -200,7 +203,8 @@ impl Sides<'_> {
 
 fn is_no_text(from: &Form, to: &Form, datum: &Value) -> bool {
     let text = matches!((from, to), (Form::Primitive(Primitive::Bytes), Form::Primitive(Primitive::String)));
-    let bytes = || datum.as_str().unwrap_or_default().chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(0));
+    let bytes =
+        || datum.as_str().unwrap_or_default().chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(0));
     text && String::from_utf8(bytes().collect()).is_err()
 }
 
@@ -208,7 +212,9 @@ fn too_long(logical: &Logical, datum: &Value) -> Result<(), String> {
     let Logical::Decimal { precision, .. } = logical else { return Ok(()) };
     let digits = datum.as_str().and_then(unscaled).map(|number| number.unsigned_abs().to_string().len());
     match digits {
-        Some(digits) if digits as u64 > *precision => Err(format!("it has {digits} digits, and {logical} has fewer")),
+        Some(digits) if digits as u64 > *precision => {
+            Err(format!("it has {digits} digits, and {logical} has fewer"))
+        }
         _ => Ok(()),
     }
 }

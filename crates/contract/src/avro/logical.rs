@@ -14,11 +14,17 @@ use super::schema::{Form, Primitive};
 /// What a value means beyond its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Logical {
-    Decimal { precision: u64, scale: u64 },
+    Decimal {
+        precision: u64,
+        scale: u64,
+    },
     /// One without parameters, by its name.
     Plain(&'static str),
     /// One that is not known, or that the type may not have, with all that is said of it.
-    Unknown { name: String, said: Map<String, Value> },
+    Unknown {
+        name: String,
+        said: Map<String, Value>,
+    },
 }
 
 /// The logical types without parameters, with what they may stand on; a number is a size in bytes.
@@ -181,7 +187,11 @@ fn moment(name: &str, value: i64) -> Option<String> {
     }
     let at = Timestamp::UNIX_EPOCH.checked_add(span).ok()?;
     let local = name.starts_with("local-");
-    Some(if local { format!("{} in whatever place", at.to_string().trim_end_matches('Z')) } else { at.to_string() })
+    Some(if local {
+        format!("{} in whatever place", at.to_string().trim_end_matches('Z'))
+    } else {
+        at.to_string()
+    })
 }
 
 #[cfg(test)]

@@ -47,17 +47,22 @@ impl Sides<'_> {
         }
     }
 
-    /// The branch of a reader that takes a type of a writer: the first that matches, as the specification has it.
+    /// The branch of a reader that takes a type of a writer: the very same, or else the first that matches. The specification
+    /// speaks of the first that matches; no library reads a `long` as the `double` that stands before a `long`.
     pub(super) fn select(&self, w: TypeId, branches: &[TypeId]) -> Option<TypeId> {
-        branches.iter().copied().find(|branch| self.matching(w, *branch).is_some())
+        let is_same = |branch: &TypeId| self.matching(w, *branch) == Some(How::Same);
+        let first = || branches.iter().copied().find(|branch| self.matching(w, *branch).is_some());
+        branches.iter().copied().find(is_same).or_else(first)
     }
 
-    /// True when another branch than the first that matches has the very name: then libraries choose differently.
-    pub(super) fn is_disputed(&self, w: TypeId, branches: &[TypeId]) -> bool {
-        let same_name = branches.iter().copied().find(|branch| {
-            self.matching(w, *branch) == Some(How::Same) && self.reader.get(*branch).form.named().is_some()
-        });
-        same_name.is_some() && same_name != self.select(w, branches)
+    /// True when a type of the reader stands before the very same one and has its name in another namespace, and the writer knows
+    /// nothing of it: then libraries choose differently.
+    pub(super) fn is_disputed(&self, w: TypeId, written: &[TypeId], branches: &[TypeId]) -> bool {
+        let is_same = |branch: &TypeId| self.matching(w, *branch) == Some(How::Same);
+        let before = branches.iter().take_while(|branch| !is_same(branch));
+        let mut others = before.filter(|branch| self.names(w, **branch).is_some());
+        let is_known = |r: TypeId| written.iter().any(|w| self.matching(*w, r) == Some(How::Same));
+        branches.iter().any(is_same) && others.any(|branch| !is_known(*branch))
     }
 
     /// Another type of the reader that claims the name of a writer's type: a library that rewrites names first would read it as that.

@@ -284,7 +284,10 @@ impl<'a> Reader<'a> {
             return None;
         };
         if !full.split('.').all(is_name) || Primitive::of(&full).is_some() {
-            self.wrong(at, format!("`{full}` is no name: letters, digits and `_` are, with `.` between parts"));
+            self.wrong(
+                at,
+                format!("`{full}` is no name: letters, digits and `_` are, with `.` between parts"),
+            );
         }
         let id = self.defined.get(&full).copied()?;
         let inside = At { namespace: inside, ..at.clone() };
@@ -366,7 +369,10 @@ impl<'a> Reader<'a> {
         }
         let default = map.get("default").and_then(Value::as_str).map(str::to_owned);
         if map.contains_key("default") && default.as_deref().is_none_or(|default| !seen.contains(default)) {
-            self.wrong(&at.down(&["default"]), format!("the default of `{}` is none of its symbols", named.full));
+            self.wrong(
+                &at.down(&["default"]),
+                format!("the default of `{}` is none of its symbols", named.full),
+            );
         }
         let all = all.into_iter().map(str::to_owned).collect();
         self.fill(id, Form::Enum(named, Symbols { all, default }), Some(map), at);

@@ -222,7 +222,7 @@ fn contract() -> impl Strategy<Value = ContractSource> {
                 policy: policy.filter(|_| kind == ContractKind::Protobuf),
                 unknown_fields: unknown_fields
                     .filter(|_| matches!(kind, ContractKind::OpenApi | ContractKind::JsonSchema)),
-                role: role.filter(|_| kind == ContractKind::JsonSchema),
+                role: role.filter(|_| matches!(kind, ContractKind::JsonSchema | ContractKind::Avro)),
                 dialect: dialect.filter(|_| kind == ContractKind::Sql),
                 version: version.filter(|_| kind == ContractKind::Sql),
             };

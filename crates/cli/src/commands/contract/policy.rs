@@ -28,7 +28,7 @@ pub(super) struct PolicyOptions {
     /// validated, or forbidden.
     #[arg(long, value_name = "WHAT")]
     unknown_fields: Option<UnknownFields>,
-    /// Which end of a topic the owner of a JSON Schema is: reader (when nothing says otherwise) or writer.
+    /// Which end of a topic the owner of a message is: reader (when nothing says otherwise) or writer.
     #[arg(long, value_name = "ROLE")]
     role: Option<MessageRole>,
     /// The dialect of SQL migrations: postgresql, mysql or sqlite; guessed when nothing says it.
