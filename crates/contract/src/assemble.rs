@@ -78,6 +78,7 @@ pub fn assemble(files: Files, kind: Option<Kind>) -> Result<Source, String> {
 fn any(families: BTreeMap<Family, Files>, documents: Files) -> Result<Source, String> {
     let mut found: Vec<Source> = families.into_values().map(Source::tree).collect();
     found.extend(first_document(documents.clone(), Kind::OpenApi)?);
+    found.extend(first_document(documents.clone(), Kind::AsyncApi)?);
     if found.is_empty() {
         found.extend(first_document(documents, Kind::JsonSchema)?);
     }

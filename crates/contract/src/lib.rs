@@ -8,6 +8,7 @@
 
 mod answer;
 mod assemble;
+pub mod asyncapi;
 pub mod avro;
 mod document;
 mod draft;
@@ -47,7 +48,8 @@ pub use uses::{
 
 /// All rules of all formats, in the order of formats.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    let others = [protobuf::RULES, graphql::RULES, sql::RULES, avro::RULES].into_iter().flatten();
+    let others =
+        [protobuf::RULES, graphql::RULES, sql::RULES, avro::RULES, asyncapi::RULES].into_iter().flatten();
     openapi::rules().chain(others).chain(json_schema::rules())
 }
 
@@ -74,6 +76,8 @@ pub fn detect(source: &Source) -> Option<Kind> {
         Some(Kind::Sql)
     } else if avro::detect(source) {
         Some(Kind::Avro)
+    } else if asyncapi::detect(source) {
+        Some(Kind::AsyncApi)
     } else if openapi::detect(source) {
         Some(Kind::OpenApi)
     } else if json_schema::detect(source) {
@@ -120,6 +124,6 @@ fn unknown_kind(source: &Source) -> InputError {
         "the format of this contract cannot be told from its name or content",
     )
     .with_hint(
-        "name the format, or check that the file is OpenAPI, Protobuf, GraphQL, SQL, Avro or JSON Schema",
+        "name the format, or check that the file is OpenAPI, AsyncAPI, Protobuf, GraphQL, SQL, Avro or JSON Schema",
     )
 }

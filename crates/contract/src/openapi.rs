@@ -8,7 +8,7 @@ mod answers;
 mod bases;
 mod body;
 mod callbacks;
-mod cursor;
+pub(crate) mod cursor;
 mod operations;
 mod pair;
 mod parameters;

@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::library::Library;
 use crate::{
-    Bump, Comparison, InputError, Kind, Options, Report, Source, avro, graphql, json_schema, openapi,
-    protobuf, sql,
+    Bump, Comparison, InputError, Kind, Options, Report, Source, asyncapi, avro, graphql, json_schema,
+    openapi, protobuf, sql,
 };
 
 /// A contract of a known format that has been read.
@@ -25,6 +25,7 @@ pub(crate) enum Form<'a> {
     Sql,
     JsonSchema(Library<'a>),
     Avro(avro::Schema<'a>),
+    AsyncApi(asyncapi::Contract<'a>),
 }
 
 impl<'a> Parsed<'a> {
@@ -40,6 +41,7 @@ impl<'a> Parsed<'a> {
             Kind::Sql => sql::check(source).map(|()| Form::Sql),
             Kind::JsonSchema => json_schema::read(source).map(Form::JsonSchema),
             Kind::Avro => avro::read(source).map(Form::Avro),
+            Kind::AsyncApi => asyncapi::read(source).map(Form::AsyncApi),
         }?;
         Ok(Self { source, form })
     }
@@ -66,6 +68,7 @@ impl<'a> Parsed<'a> {
             Form::Sql => Kind::Sql,
             Form::JsonSchema(_) => Kind::JsonSchema,
             Form::Avro(_) => Kind::Avro,
+            Form::AsyncApi(_) => Kind::AsyncApi,
         }
     }
 }
@@ -93,6 +96,7 @@ fn compare(old: &Parsed<'_>, new: &Parsed<'_>, options: &Options) -> Result<Comp
         (Form::GraphQl(old), Form::GraphQl(new)) => graphql::compare(old, new, options),
         (Form::JsonSchema(old), Form::JsonSchema(new)) => Ok(json_schema::compare(old, new, options)),
         (Form::Avro(old), Form::Avro(new)) => Ok(avro::compare(old, new, options)),
+        (Form::AsyncApi(old), Form::AsyncApi(new)) => Ok(asyncapi::compare(old, new, options)),
         (Form::Sql, Form::Sql) => sql::compare(old.source, new.source, options),
         _ => Err(vec![different_kinds(old.kind(), new.kind())]),
     }

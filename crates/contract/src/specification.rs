@@ -11,4 +11,5 @@ pub fn all() -> impl Iterator<Item = &'static Field> {
         .chain(crate::protobuf::specification::all())
         .chain(crate::graphql::specification::ALL)
         .chain(crate::avro::specification::all())
+        .chain(crate::asyncapi::specification::all())
 }

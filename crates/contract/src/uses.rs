@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use crate::parsed::{Form, Parsed, different_kinds};
 use crate::{
-    Change, Findings, InputError, Kind, NotChecked, Options, Source, Verdict, avro, common_kind, graphql,
-    json_schema, openapi, protobuf,
+    Change, Findings, InputError, Kind, NotChecked, Options, Source, Verdict, asyncapi, avro, common_kind,
+    graphql, json_schema, openapi, protobuf,
 };
 
 /// How alike two names must be for one to be suggested for the other: a third of the letters may differ.
@@ -113,6 +113,7 @@ pub fn operations_parsed(contract: &Parsed<'_>) -> Vec<String> {
         Form::OpenApi(contract) => openapi::operations(contract),
         Form::Protobuf(contract) => protobuf::operations(contract),
         Form::GraphQl(contract) => graphql::operations(contract),
+        Form::AsyncApi(contract) => asyncapi::operations(contract),
         Form::Sql | Form::JsonSchema(_) | Form::Avro(_) => Vec::new(),
     }
 }
@@ -156,6 +157,9 @@ fn find(
             Ok(json_schema::compare(used, offered, options).deploy)
         }
         (Form::Avro(used), Form::Avro(offered)) => Ok(avro::compare(used, offered, options).deploy),
+        (Form::AsyncApi(used), Form::AsyncApi(offered)) => {
+            Ok(asyncapi::fit(used, operations, offered, options))
+        }
         (Form::Sql, Form::Sql) => {
             Err(vec![InputError::new("", "a database schema has no consumers in other services")])
         }
@@ -168,6 +172,7 @@ fn key(kind: Kind, name: &str) -> String {
     match kind {
         Kind::OpenApi => openapi::key(name),
         Kind::Protobuf => protobuf::key(name),
+        Kind::AsyncApi => asyncapi::key(name),
         Kind::GraphQl | Kind::Sql | Kind::JsonSchema | Kind::Avro => name.trim().to_owned(),
     }
 }

@@ -84,6 +84,8 @@ words! {
         JsonSchema => "json_schema",
         /// Avro schemas of messages.
         Avro => "avro",
+        /// AsyncAPI 2 or 3: what an application sends and receives.
+        AsyncApi => "asyncapi",
     }
 }
 

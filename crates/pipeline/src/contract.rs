@@ -214,7 +214,9 @@ impl Taking<'_> {
         let source = self.files().contract(path.as_str(), None).map_err(problem)?;
         let kind = lockstep_contract::detect(&source).ok_or_else(|| {
             let error = InputError::new(path.as_str(), "the format of the contract cannot be told");
-            problem(vec![error.with_hint("OpenAPI, .proto, GraphQL SDL, Avro and JSON Schema are known")])
+            problem(vec![
+                error.with_hint("OpenAPI, AsyncAPI, .proto, GraphQL SDL, Avro and JSON Schema are known"),
+            ])
         })?;
         check(kind, &source, &needed.operations).map_err(problem)?;
         let snapshot = Snapshot { kind, settings: ContractSettings::default(), source };
@@ -260,6 +262,7 @@ const fn printed_name(kind: ContractKind) -> &'static str {
         ContractKind::Sql => "schema.sql",
         ContractKind::JsonSchema => "schema.json",
         ContractKind::Avro => "schema.avsc",
+        ContractKind::AsyncApi => "asyncapi",
     }
 }
 

@@ -11,24 +11,24 @@ const MAX_CHAIN: usize = 32;
 
 /// A value in one of the documents of one side.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'l> {
-    pub(super) library: &'l Library<'l>,
-    pub(super) side: Side,
-    pub(super) target: Target<'l>,
+pub(crate) struct Cursor<'l> {
+    pub(crate) library: &'l Library<'l>,
+    pub(crate) side: Side,
+    pub(crate) target: Target<'l>,
 }
 
 impl<'l> Cursor<'l> {
     /// The whole contract.
-    pub(super) fn root(library: &'l Library<'l>, side: Side) -> Self {
+    pub(crate) fn root(library: &'l Library<'l>, side: Side) -> Self {
         Self { library, side, target: library.entry() }
     }
 
-    pub(super) fn value(&self) -> &'l Value {
+    pub(crate) fn value(&self) -> &'l Value {
         self.target.value
     }
 
     /// The value under a key as it stands, without following references.
-    pub(super) fn direct(&self, key: &str) -> Option<Self> {
+    pub(crate) fn direct(&self, key: &str) -> Option<Self> {
         let value = match self.target.value {
             Value::Object(map) => map.get(key)?,
             Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
@@ -42,12 +42,12 @@ impl<'l> Cursor<'l> {
     }
 
     /// The value under a key, with references followed.
-    pub(super) fn get(&self, key: &str) -> Option<Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<Self> {
         self.direct(key).map(Self::followed)
     }
 
     /// What a chain of references leads to; itself when it leads nowhere.
-    pub(super) fn followed(self) -> Self {
+    pub(crate) fn followed(self) -> Self {
         let mut at = self;
         for _ in 0..MAX_CHAIN {
             let reference = at.target.value.get("$ref").and_then(Value::as_str);
@@ -60,26 +60,26 @@ impl<'l> Cursor<'l> {
     }
 
     /// The members of a map that are not extensions, with references followed.
-    pub(super) fn entries(&self) -> Vec<(&'l str, Self)> {
+    pub(crate) fn entries(&self) -> Vec<(&'l str, Self)> {
         let map = self.target.value.as_object().into_iter().flatten();
         map.filter_map(|(key, _)| Some((key.as_str(), self.get(key)?))).collect()
     }
 
     /// The items of a list, with references followed.
-    pub(super) fn items(&self) -> Vec<Self> {
+    pub(crate) fn items(&self) -> Vec<Self> {
         let count = self.target.value.as_array().map_or(0, Vec::len);
         (0..count).filter_map(|index| self.get(&index.to_string())).collect()
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<&'l str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&'l str> {
         self.target.value.get(key).and_then(Value::as_str)
     }
 
-    pub(super) fn is_true(&self, key: &str) -> bool {
+    pub(crate) fn is_true(&self, key: &str) -> bool {
         self.target.value.get(key) == Some(&Value::Bool(true))
     }
 
-    pub(super) fn spot(&self) -> Spot {
+    pub(crate) fn spot(&self) -> Spot {
         Spot::new(self.library, self.target.document, self.target.pointer.clone())
     }
 }

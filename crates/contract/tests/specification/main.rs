@@ -1,5 +1,6 @@
 //! Walks the lists of the specifications with a pair for every field, in both directions: nothing that differs may pass unseen.
 
+mod asyncapi;
 mod avro;
 mod graphql;
 mod openapi;

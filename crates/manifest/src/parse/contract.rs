@@ -17,7 +17,7 @@ const MAX_OPERATIONS: usize = 1_000;
 const MAX_REASON_LENGTH: usize = 1_000;
 
 /// The field of each kind, with how it is written.
-const KINDS: [(ContractKind, &str, &str); 6] = [
+const KINDS: [(ContractKind, &str, &str); 7] = [
     (ContractKind::OpenApi, "openapi", "openapi = \"api/openapi.yaml\""),
     (ContractKind::Protobuf, "protobuf", "protobuf = { path = \"proto\", policy = \"json\" }"),
     (ContractKind::GraphQl, "graphql", "graphql = \"schema.graphql\""),
@@ -27,6 +27,7 @@ const KINDS: [(ContractKind, &str, &str); 6] = [
         "json_schema",
         "json_schema = { path = \"events/paid.json\", role = \"writer\" }",
     ),
+    (ContractKind::AsyncApi, "asyncapi", "asyncapi = \"api/asyncapi.yaml\""),
     (ContractKind::Avro, "avro", "avro = { path = \"events/order.avsc\", role = \"writer\" }"),
 ];
 
@@ -95,7 +96,7 @@ fn settings(kind: ContractKind, table: &Table<'_>) -> ContractSettings {
                 table.get("dialect", "dialect = \"postgresql\"").and_then(|field| field.parse());
             settings.version = table.get("version", "version = \"14\"").and_then(|field| field.parse());
         }
-        ContractKind::OpenApi => settings.unknown_fields = unknown_fields(table),
+        ContractKind::OpenApi | ContractKind::AsyncApi => settings.unknown_fields = unknown_fields(table),
         ContractKind::JsonSchema => {
             settings.unknown_fields = unknown_fields(table);
             settings.role = table.get("role", "role = \"writer\"").and_then(|field| field.parse());

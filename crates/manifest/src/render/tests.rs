@@ -220,8 +220,9 @@ fn contract() -> impl Strategy<Value = ContractSource> {
         |(kind, origin, (policy, unknown_fields, role, dialect, version))| {
             let settings = ContractSettings {
                 policy: policy.filter(|_| kind == ContractKind::Protobuf),
-                unknown_fields: unknown_fields
-                    .filter(|_| matches!(kind, ContractKind::OpenApi | ContractKind::JsonSchema)),
+                unknown_fields: unknown_fields.filter(|_| {
+                    matches!(kind, ContractKind::OpenApi | ContractKind::JsonSchema | ContractKind::AsyncApi)
+                }),
                 role: role.filter(|_| matches!(kind, ContractKind::JsonSchema | ContractKind::Avro)),
                 dialect: dialect.filter(|_| kind == ContractKind::Sql),
                 version: version.filter(|_| kind == ContractKind::Sql),

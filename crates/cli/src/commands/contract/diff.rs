@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// The contract that is to take its place.
     #[arg(value_name = "NEW")]
     new: String,
-    /// The format of both: openapi, protobuf, graphql, sql, json_schema or avro; found by itself when not given.
+    /// The format of both: openapi, protobuf, graphql, sql, json_schema, avro or asyncapi; found by itself when not given.
     #[arg(long, value_name = "KIND")]
     kind: Option<Kind>,
     /// Which contract is meant, where a released version has several of the format; `lockstep show` lists them.

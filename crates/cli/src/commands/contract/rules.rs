@@ -12,13 +12,14 @@ use crate::output::style::Style;
 use crate::output::table::Table;
 
 /// The formats in the order of the page, with their names for people.
-const KINDS: [(Kind, &str); 6] = [
+const KINDS: [(Kind, &str); 7] = [
     (Kind::OpenApi, "OpenAPI"),
     (Kind::Protobuf, "Protobuf"),
     (Kind::GraphQl, "GraphQL"),
     (Kind::Sql, "SQL migrations"),
     (Kind::JsonSchema, "Messages in JSON Schema"),
     (Kind::Avro, "Messages in Avro"),
+    (Kind::AsyncApi, "AsyncAPI"),
 ];
 
 const HEADER: &str = "<!-- Written by `lockstep contract rules --markdown`; a test compares. -->

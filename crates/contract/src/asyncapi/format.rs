@@ -1,0 +1,150 @@
+//! By which kind of schema a payload is described, and the comparison of those that are not JSON Schema.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::model::{Action, Major, Message};
+use crate::openapi::cursor::Cursor;
+use crate::parsed::Form;
+use crate::{Findings, Kind, MessageRole, Options, Parsed, Source, avro, protobuf};
+
+/// A payload with the kind of schema that describes it.
+pub(super) enum Format<'l> {
+    Nothing,
+    /// JSON Schema, or what AsyncAPI makes of it.
+    Json(Option<Cursor<'l>>),
+    Avro(Cursor<'l>),
+    Protobuf(Cursor<'l>),
+    /// A format that is not read, by its name.
+    Other(String, Cursor<'l>),
+}
+
+/// What formats are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Nothing,
+    Json,
+    Avro,
+    Protobuf,
+    Other,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "no schema",
+            Self::Json => "JSON Schema",
+            Self::Avro => "Avro",
+            Self::Protobuf => "Protobuf",
+            Self::Other => "a format that is not read",
+        })
+    }
+}
+
+impl<'l> Format<'l> {
+    /// Reads how the headers or the payload of a message are described.
+    pub(super) fn of(message: &Message<'l>, key: &str) -> Self {
+        let Some(written) = message.get(key) else { return Self::Nothing };
+        let followed = written.clone().followed();
+        let (name, schema) = match message.major {
+            Major::Two => (message.text("schemaFormat").filter(|_| key == "payload"), written),
+            // Version 3 wraps a schema of another format together with its name.
+            Major::Three => match (followed.text("schemaFormat"), followed.direct("schema")) {
+                (Some(name), Some(schema)) => (Some(name), schema),
+                _ => (None, written),
+            },
+        };
+        let Some(name) = name else { return Self::Json(Some(schema)) };
+        let kind = name.split(';').next().unwrap_or_default().trim();
+        let kind = kind.trim_end_matches("+json").trim_end_matches("+yaml");
+        match kind {
+            // What AsyncAPI has beyond draft 7 is in the list of keywords.
+            "application/vnd.aai.asyncapi" | "application/schema" => Self::Json(Some(schema)),
+            "application/vnd.apache.avro" => Self::Avro(schema),
+            "application/vnd.google.protobuf" => Self::Protobuf(schema),
+            _ => Self::Other(name.to_owned(), schema),
+        }
+    }
+
+    pub(super) const fn family(&self) -> Family {
+        match self {
+            Self::Nothing => Family::Nothing,
+            Self::Json(_) => Family::Json,
+            Self::Avro(_) => Family::Avro,
+            Self::Protobuf(_) => Family::Protobuf,
+            Self::Other(..) => Family::Other,
+        }
+    }
+
+    pub(super) const fn cursor(&self) -> Option<&Cursor<'l>> {
+        match self {
+            Self::Nothing => None,
+            Self::Json(cursor) => cursor.as_ref(),
+            Self::Avro(cursor) | Self::Protobuf(cursor) | Self::Other(_, cursor) => Some(cursor),
+        }
+    }
+
+    /// True for a value that is a schema of Avro and none of JSON Schema, where nothing says which it is.
+    pub(super) fn looks_like_avro(value: &Value) -> bool {
+        value.is_string()
+            || value.is_array()
+            || matches!(
+                value.get("type").and_then(Value::as_str),
+                Some("record" | "enum" | "fixed" | "map" | "bytes" | "long" | "int")
+            )
+    }
+}
+
+/// Compares two payloads of one format that is not JSON Schema, in the direction that is asked for.
+pub(super) fn compare(
+    family: Family,
+    (old, new): (&Cursor<'_>, &Cursor<'_>),
+    action: Action,
+    options: &Options,
+) -> Result<Findings, String> {
+    let (kind, sources) = match family {
+        Family::Avro => (Kind::Avro, [source(old, "payload.avsc")?, source(new, "payload.avsc")?]),
+        Family::Protobuf => (Kind::Protobuf, [source(old, "payload.proto")?, source(new, "payload.proto")?]),
+        other => return Err(format!("`schemaFormat`: {other}")),
+    };
+    if sources[0] == sources[1] {
+        return Ok(Findings::default());
+    }
+    let parsed = sources.each_ref().map(|source| Parsed::read(source, kind));
+    let [old, new] = match &parsed {
+        [Ok(old), Ok(new)] => [old, new],
+        [one, other] => {
+            let errors = [one, other].into_iter().filter_map(|side| side.as_ref().err()).flatten();
+            return Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        }
+    };
+    let role = match action {
+        Action::Send => MessageRole::Writer,
+        Action::Receive => MessageRole::Reader,
+    };
+    let options = Options { message_role: role, ..options.clone() };
+    match (&old.form, &new.form) {
+        (Form::Avro(old), Form::Avro(new)) => Ok(avro::compare(old, new, &options).deploy),
+        (Form::Protobuf(old), Form::Protobuf(new)) => Ok(protobuf::compare(old, new, &options).deploy),
+        _ => Err("two formats".to_owned()),
+    }
+}
+
+/// A schema that stands inside the document as a contract of its own.
+fn source(cursor: &Cursor<'_>, name: &str) -> Result<Source, String> {
+    let followed = cursor.clone().followed();
+    if let Some(lost) = followed.text("$ref") {
+        return Err(format!("the reference `{lost}` leads to nothing that was given"));
+    }
+    let bytes = match (followed.value(), name.ends_with(".proto")) {
+        (Value::String(text), true) => text.clone().into_bytes(),
+        // A schema of Avro may be written out as text.
+        (Value::String(text), false) if text.trim_start().starts_with(['{', '[']) => {
+            text.clone().into_bytes()
+        }
+        (value, false) => value.to_string().into_bytes(),
+        (_, true) => return Err("the schema is no text".to_owned()),
+    };
+    Ok(Source::file(name, bytes))
+}
