@@ -70,6 +70,11 @@ pub(crate) fn operations(contract: &Contract<'_>) -> Vec<String> {
     exchanges(&root, contract.major).values().map(model::Exchange::title).collect()
 }
 
+/// True for an operation, as [`operations`] lists it, in which the application receives.
+pub(crate) fn is_received(operation: &str) -> bool {
+    operation.starts_with("receive ")
+}
+
 /// What two names of one operation have in common: the action in small letters, and the address without names of parameters.
 pub(crate) fn key(operation: &str) -> String {
     let (action, address) = operation.trim().split_once(' ').unwrap_or(("", operation));

@@ -13,6 +13,7 @@ pub mod avro;
 mod document;
 mod draft;
 mod field;
+mod foreign;
 mod gather;
 pub mod graphql;
 pub mod json_schema;
@@ -43,7 +44,8 @@ pub use parsed::{Parsed, diff_parsed};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use source::Source;
 pub use uses::{
-    Fit, UnknownOperation, check, fit, fit_as, fit_parsed, operations, operations_parsed, unknown_operations,
+    Fit, UnknownOperation, check, fit, fit_as, fit_parsed, operations, operations_parsed, received,
+    unknown_operations,
 };
 
 /// All rules of all formats, in the order of formats.
@@ -68,7 +70,9 @@ pub fn rule_like(id: &str) -> Option<&'static Rule> {
 /// Finds the format of a contract by its file names and content.
 #[must_use]
 pub fn detect(source: &Source) -> Option<Kind> {
-    if protobuf::detect(source) {
+    if foreign::refuse(source).is_some() {
+        None
+    } else if protobuf::detect(source) {
         Some(Kind::Protobuf)
     } else if graphql::detect(source) {
         Some(Kind::GraphQl)
@@ -118,6 +122,9 @@ fn common_kind(old: &Source, new: &Source) -> Result<Kind, Vec<InputError>> {
 }
 
 fn unknown_kind(source: &Source) -> InputError {
+    if let Some(error) = foreign::refuse(source) {
+        return error;
+    }
     let file = source.entry().map(|(path, _)| path).or_else(|| source.files().next().map(|(path, _)| path));
     InputError::new(
         file.unwrap_or_default(),

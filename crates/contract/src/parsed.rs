@@ -6,8 +6,8 @@ use std::fmt;
 
 use crate::library::Library;
 use crate::{
-    Bump, Comparison, InputError, Kind, Options, Report, Source, asyncapi, avro, graphql, json_schema,
-    openapi, protobuf, sql,
+    Bump, Comparison, InputError, Kind, Options, Report, Source, asyncapi, avro, detect, foreign, graphql,
+    json_schema, openapi, protobuf, sql,
 };
 
 /// A contract of a known format that has been read.
@@ -34,6 +34,9 @@ impl<'a> Parsed<'a> {
     /// # Errors
     /// Everything that keeps it from being read as `kind`, at once.
     pub fn read(source: &'a Source, kind: Kind) -> Result<Self, Vec<InputError>> {
+        if let Some(error) = foreign::refuse(source).or_else(|| other_kind(source, kind)) {
+            return Err(vec![error]);
+        }
         let form = match kind {
             Kind::OpenApi => openapi::read(source).map(Form::OpenApi),
             Kind::Protobuf => protobuf::read(source).map(Form::Protobuf),
@@ -77,6 +80,18 @@ impl fmt::Debug for Parsed<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Parsed").field("kind", &self.kind()).finish_non_exhaustive()
     }
+}
+
+/// Tells that a contract says by itself that it is of another format. Readers of one format mostly refuse another; those
+/// that are asked here would take anything.
+fn other_kind(source: &Source, kind: Kind) -> Option<InputError> {
+    if !matches!(kind, Kind::JsonSchema | Kind::Sql) {
+        return None;
+    }
+    let found = detect(source).filter(|found| *found != kind && *found != Kind::JsonSchema)?;
+    let file = source.entry().map(|(path, _)| path).unwrap_or_default();
+    let error = InputError::new(file, format!("this is {found}, not {kind}"));
+    Some(error.with_hint(format!("name it as what it is: {found}")))
 }
 
 /// Compares two contracts that have been read; see [`crate::diff`].

@@ -118,6 +118,19 @@ pub fn operations_parsed(contract: &Parsed<'_>) -> Vec<String> {
     }
 }
 
+/// Lists the operations of a contract in which its owner receives messages; formats that do not say so have none.
+///
+/// # Errors
+/// Everything that keeps the contract from being read.
+pub fn received(source: &Source, kind: Kind) -> Result<Vec<String>, Vec<InputError>> {
+    if kind != Kind::AsyncApi {
+        return Ok(Vec::new());
+    }
+    let mut operations = operations_parsed(&Parsed::read(source, kind)?);
+    operations.retain(|operation| asyncapi::is_received(operation));
+    Ok(operations)
+}
+
 /// Lists those of the named operations that a contract does not have. Different names of one operation are the same:
 /// `/orders/{id}` and `/orders/{order}`, `a.B/C` and `a.B.C`.
 #[must_use]

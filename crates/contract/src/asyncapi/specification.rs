@@ -80,7 +80,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Field> {
 }
 
 static DOCUMENT: &[Field] = fields! { "AsyncAPI":
-    "2.x 3.0" {
+    "async-2 async-3" {
         "asyncapi" harmless "it says which version this is, and every version is read by its own list; one that is not known is not checked";
         "id" harmless "it names the application, and no message carries it";
         "info" harmless "it describes";
@@ -89,23 +89,23 @@ static DOCUMENT: &[Field] = fields! { "AsyncAPI":
         "channels" compared "asyncapi-operation-removed";
         "components" compared "message-type-narrowed";
     }
-    "3.0" { "operations" compared "asyncapi-operation-removed"; }
-    "2.x" {
+    "async-3" { "operations" compared "asyncapi-operation-removed"; }
+    "async-2" {
         "tags" harmless "they arrange documentation";
         "externalDocs" harmless "it describes";
     }
 };
 
 static SERVER: &[Field] = fields! { "Server":
-    "2.x" { "url" compared "asyncapi-server-changed"; }
-    "3.0" {
+    "async-2" { "url" compared "asyncapi-server-changed"; }
+    "async-3" {
         "host" compared "asyncapi-server-changed";
         "pathname" compared "asyncapi-server-changed";
         "title" harmless "it describes";
         "summary" harmless "it describes";
         "externalDocs" harmless "it describes";
     }
-    "2.x 3.0" {
+    "async-2 async-3" {
         "protocol" compared "asyncapi-server-protocol-changed";
         "protocolVersion" compared "asyncapi-server-changed";
         "description" harmless "it describes";
@@ -117,12 +117,12 @@ static SERVER: &[Field] = fields! { "Server":
 };
 
 static CHANNEL: &[Field] = fields! { "Channel":
-    "2.x" {
+    "async-2" {
         "$ref" compared "asyncapi-operation-removed";
         "subscribe" compared "asyncapi-operation-removed";
         "publish" compared "asyncapi-operation-removed";
     }
-    "3.0" {
+    "async-3" {
         "address" compared "asyncapi-operation-removed";
         "messages" compared "asyncapi-message-removed";
         "title" harmless "it describes";
@@ -130,7 +130,7 @@ static CHANNEL: &[Field] = fields! { "Channel":
         "tags" harmless "they arrange documentation";
         "externalDocs" harmless "it describes";
     }
-    "2.x 3.0" {
+    "async-2 async-3" {
         "description" harmless "it describes";
         "servers" open "";
         "parameters" compared "asyncapi-parameter-changed";
@@ -139,31 +139,31 @@ static CHANNEL: &[Field] = fields! { "Channel":
 };
 
 static PARAMETER: &[Field] = fields! { "Parameter":
-    "2.x" { "schema" compared "message-enum-value-removed"; }
-    "3.0" {
+    "async-2" { "schema" compared "message-enum-value-removed"; }
+    "async-3" {
         "enum" compared "asyncapi-parameter-changed";
         "default" compared "asyncapi-parameter-details-changed";
         "examples" harmless "they are examples";
     }
-    "2.x 3.0" {
+    "async-2 async-3" {
         "description" harmless "it describes";
         "location" compared "asyncapi-parameter-details-changed";
     }
 };
 
 static OPERATION: &[Field] = fields! { "Operation":
-    "2.x" {
+    "async-2" {
         "operationId" harmless "it names the operation in tools, and no message carries it";
         "message" compared "asyncapi-message-removed";
     }
-    "3.0" {
+    "async-3" {
         "action" compared "asyncapi-operation-removed";
         "channel" compared "asyncapi-operation-removed";
         "messages" compared "asyncapi-message-removed";
         "reply" compared "asyncapi-reply-removed";
         "title" harmless "it describes";
     }
-    "2.x 3.0" {
+    "async-2 async-3" {
         "summary" harmless "it describes";
         "description" harmless "it describes";
         "security" open "";
@@ -175,7 +175,7 @@ static OPERATION: &[Field] = fields! { "Operation":
 };
 
 static REPLY: &[Field] = fields! { "Operation Reply":
-    "3.0" {
+    "async-3" {
         "address" compared "asyncapi-reply-address-changed";
         "channel" compared "asyncapi-reply-address-changed";
         "messages" compared "asyncapi-message-removed";
@@ -183,19 +183,19 @@ static REPLY: &[Field] = fields! { "Operation Reply":
 };
 
 static REPLY_ADDRESS: &[Field] = fields! { "Operation Reply Address":
-    "3.0" {
+    "async-3" {
         "location" compared "asyncapi-reply-address-changed";
         "description" harmless "it describes";
     }
 };
 
 static MESSAGE: &[Field] = fields! { "Message":
-    "2.x" {
+    "async-2" {
         "messageId" harmless "it names the message in tools, and no message carries it";
         "schemaFormat" compared "asyncapi-payload-format-changed";
     }
-    "2.x 3.0" {
-        "headers" compared "message-required-property-added";
+    "async-2 async-3" {
+        "headers" compared "message-property-became-required";
         "payload" compared "message-type-narrowed";
         "correlationId" compared "asyncapi-correlation-id-changed";
         "contentType" compared "asyncapi-content-type-changed";
@@ -207,19 +207,19 @@ static MESSAGE: &[Field] = fields! { "Message":
         "externalDocs" harmless "it describes";
         "bindings" compared "asyncapi-binding-changed";
         "examples" harmless "they are examples";
-        "traits" compared "message-required-property-added";
+        "traits" compared "message-property-became-required";
     }
 };
 
 static CORRELATION_ID: &[Field] = fields! { "Correlation ID":
-    "2.x 3.0" {
+    "async-2 async-3" {
         "location" compared "asyncapi-correlation-id-changed";
         "description" harmless "it describes";
     }
 };
 
 static KAFKA_CHANNEL: &[Field] = fields! { "Kafka Channel Binding":
-    "0.5" {
+    "kafka-0.5" {
         "topic" compared "asyncapi-binding-changed";
         "partitions" compared "asyncapi-topic-changed";
         "replicas" compared "asyncapi-topic-changed";
@@ -229,7 +229,7 @@ static KAFKA_CHANNEL: &[Field] = fields! { "Kafka Channel Binding":
 };
 
 static KAFKA_MESSAGE: &[Field] = fields! { "Kafka Message Binding":
-    "0.5" {
+    "kafka-0.5" {
         "key" compared "message-type-narrowed";
         "schemaIdLocation" compared "asyncapi-binding-changed";
         "schemaIdPayloadEncoding" compared "asyncapi-binding-changed";

@@ -3,7 +3,7 @@
 //! Pairs of types are met once, so that types which hold themselves end. Every difference is told as one of old and new;
 //! which of them writes decides whether it hurts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -295,16 +295,31 @@ impl Walk<'_> {
     }
 
     fn fields(&mut self, from: &[Field], to: &[Field], pair: (TypeId, TypeId), place: &str) {
+        let by_name: HashMap<&str, &Field> = from.iter().map(|field| (field.name.as_str(), field)).collect();
+        let aliases = to
+            .iter()
+            .flat_map(|field| field.aliases.iter().map(|alias| (alias.as_str(), field.name.as_str())));
+        let claims: HashMap<&str, &str> = aliases.collect();
         for field in to {
             let own = format!("{place}.{}", field.name);
-            match self.written_as(field, from, pair, &own) {
-                Some(other) => self.field(other, field, pair, &own),
+            match self.written_as(field, &by_name, pair, &own) {
+                Some(other) => {
+                    let claim = claims.get(other.name.as_str()).filter(|claim| **claim != field.name);
+                    if let Some(claim) = claim {
+                        let reason = format!(
+                            "`{}` is a field of the reader and an alias of `{claim}` as well",
+                            other.name
+                        );
+                        self.open(&own, reason, pair);
+                    }
+                    self.field(other, field, pair, &own);
+                }
                 None => self.unwritten_field(field, pair, &own),
             }
         }
-        let known =
-            |name: &String| to.iter().any(|field| field.name == *name || field.aliases.contains(name));
-        for field in from.iter().filter(|field| !known(&field.name)) {
+        let read: HashSet<&str> =
+            to.iter().map(|field| field.name.as_str()).chain(claims.keys().copied()).collect();
+        for field in from.iter().filter(|field| !read.contains(field.name.as_str())) {
             let rule = self.by_age(&rules::FIELD_ADDED, &rules::FIELD_REMOVED);
             let message = format!("`{}` is written, and not read", field.name);
             let spots = (field.spot.clone(), self.sides.reader.get(pair.1).spot.clone());
@@ -316,14 +331,13 @@ impl Walk<'_> {
     fn written_as<'f>(
         &mut self,
         field: &Field,
-        from: &'f [Field],
+        from: &HashMap<&str, &'f Field>,
         pair: (TypeId, TypeId),
         place: &str,
     ) -> Option<&'f Field> {
-        let exact = from.iter().find(|other| other.name == field.name);
-        let by_alias =
-            from.iter().filter(|other| field.aliases.contains(&other.name) && other.name != field.name);
-        let by_alias: Vec<&Field> = by_alias.collect();
+        let exact = from.get(field.name.as_str()).copied();
+        let aliases = field.aliases.iter().filter(|alias| **alias != field.name);
+        let by_alias: Vec<&Field> = aliases.filter_map(|alias| from.get(alias.as_str()).copied()).collect();
         if by_alias.len() > usize::from(exact.is_none()) {
             let names: Vec<&str> = by_alias.iter().map(|other| other.name.as_str()).collect();
             let reason = format!("`{}` is written as several fields: {}", field.name, names.join(", "));
@@ -339,15 +353,6 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, from: &Field, to: &Field, pair: (TypeId, TypeId), place: &str) {
-        let claimed = {
-            let Form::Record(_, all) = &self.sides.reader.get(pair.1).form else { return };
-            all.iter().find(|other| other.name != to.name && other.aliases.contains(&from.name))
-        };
-        if let Some(other) = claimed {
-            let reason =
-                format!("`{}` is a field of the reader and an alias of `{}` as well", from.name, other.name);
-            self.open(place, reason, pair);
-        }
         for reason in differing(Object::Field, &from.said, &to.said) {
             self.open(place, reason, pair);
         }
@@ -396,7 +401,8 @@ impl Walk<'_> {
 
     fn symbols(&mut self, from: &Symbols, to: &Symbols, (w, r): (TypeId, TypeId), place: &str) {
         let pair = spots(self.sides.writer, w, self.sides.reader, r);
-        for symbol in from.all.iter().filter(|symbol| !to.all.contains(symbol)) {
+        let [written, read]: [HashSet<&String>; 2] = [&from.all, &to.all].map(|all| all.iter().collect());
+        for symbol in from.all.iter().filter(|symbol| !read.contains(symbol)) {
             let own = format!("{place}.{symbol}");
             match &to.default {
                 Some(default) => {
@@ -411,7 +417,7 @@ impl Walk<'_> {
                 }
             }
         }
-        for symbol in to.all.iter().filter(|symbol| !from.all.contains(symbol)) {
+        for symbol in to.all.iter().filter(|symbol| !written.contains(symbol)) {
             let rule = self.by_age(&rules::SYMBOL_UNWRITTEN, &rules::SYMBOL_ADDED);
             let message = format!("`{symbol}` is read, and not written");
             self.tell(rule, &format!("{place}.{symbol}"), message, pair.clone(), Shown::Nothing);

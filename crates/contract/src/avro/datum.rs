@@ -14,6 +14,9 @@ const MAX_DEPTH: usize = 24;
 /// How many values a part of a datum that nobody asked for may have.
 const MAX_VALUES: usize = 4_096;
 
+/// How many fields a record may have to be shown to people.
+const MAX_FIELDS: usize = 1_000;
+
 /// A way from a whole message to a part of it, on the side of the writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -31,7 +34,7 @@ pub(super) fn message(schema: &Schema<'_>, id: TypeId, way: &[Step], leaf: Optio
         return leaf.cloned().or_else(|| least(schema, id));
     };
     match (step, form) {
-        (Step::Field(name), Form::Record(_, fields)) => {
+        (Step::Field(name), Form::Record(_, fields)) if fields.len() <= MAX_FIELDS => {
             let values = fields.iter().map(|field| {
                 let value = if field.name == *name {
                     message(schema, field.of, rest, leaf)

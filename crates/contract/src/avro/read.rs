@@ -16,6 +16,9 @@ use crate::{InputError, Source};
 /// What a named type is written as; `error` is a record of protocols.
 const NAMED: [&str; 4] = ["record", "error", "enum", "fixed"];
 
+/// Most types of one union: each is compared with each, and nobody chooses among so many.
+const MAX_BRANCHES: usize = 1_000;
+
 /// Reads the file to start from with all others beside it, or every file of a tree.
 pub(super) fn read(source: &Source) -> Result<Schema<'_>, Vec<InputError>> {
     let (mut documents, mut errors) = (Vec::new(), Vec::new());
@@ -252,6 +255,10 @@ impl<'a> Reader<'a> {
     }
 
     fn union(&mut self, branches: &[Value], at: &At) -> TypeId {
+        if branches.len() > MAX_BRANCHES {
+            self.wrong(at, format!("the union has more than {MAX_BRANCHES} types"));
+            return self.nothing(at);
+        }
         let ids: Vec<TypeId> = branches
             .iter()
             .enumerate()

@@ -63,12 +63,15 @@ fn compare(old: &Value, new: &Value) -> Verdict {
 
 #[test]
 fn a_long_chain_of_types_ends() {
+    let wide: Value =
+        (0..2_000).map(|index| json!({"type": "fixed", "name": format!("F{index}"), "size": 1})).collect();
+    assert!(errors(&wide.to_string())[0].message.contains("more than 1000 types"));
     let chain = |last: &str| {
         let link = |index: usize| {
-            let next = if index == 5_000 { last.to_owned() } else { format!("T{}", index + 1) };
+            let next = if index == 900 { last.to_owned() } else { format!("T{}", index + 1) };
             json!({"type": "record", "name": format!("T{index}"), "fields": [{"name": "next", "type": next}]})
         };
-        (0..=5_000).map(link).collect::<Value>()
+        (0..=900).map(link).collect::<Value>()
     };
     assert_ne!(compare(&chain("int"), &chain("string")), Verdict::Compatible);
 }
