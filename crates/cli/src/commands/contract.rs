@@ -8,6 +8,7 @@ mod diff;
 mod files;
 mod location;
 mod policy;
+mod registry;
 mod revision;
 pub(crate) mod rules;
 
@@ -31,6 +32,7 @@ pub(crate) struct Args {
 enum ContractCommand {
     Diff(Box<diff::Args>),
     Rules(rules::Args),
+    Registry(registry::Args),
 }
 
 impl Args {
@@ -38,6 +40,7 @@ impl Args {
         match self.command {
             ContractCommand::Diff(args) => (*args).run(ctx),
             ContractCommand::Rules(args) => args.run(ctx),
+            ContractCommand::Registry(args) => args.run(ctx),
         }
     }
 }

@@ -10,6 +10,7 @@ mod fixtures;
 mod intents;
 mod judge;
 mod reaching;
+mod registry;
 mod waiting;
 
 use std::process::{Command, Output};
