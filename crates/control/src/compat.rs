@@ -147,6 +147,14 @@ impl Control {
                 checks.push(check(CompatRelation::Consumer, consumer, Some(entry.version.clone()), pair));
             }
         }
+        let now = self.ledger.now();
+        for unread in relation.unread_messages(environment, (&reference.service, version), now) {
+            let text = unread.text();
+            let VersionRef { service, version } = unread.writer;
+            let reasons = std::iter::once(text).chain(unread.reasons.into_iter().skip(1)).collect();
+            let pair = Pair { verdict: unread.verdict, basis: Basis::Contract, reasons, promised: false };
+            checks.push(check(CompatRelation::Messages, &service, Some(version), pair));
+        }
         let live = running(&reference.service).filter(|live| live.number != version.number);
         let (mut after, mut one_way) = (None, Vec::new());
         if let Some(live) = live {

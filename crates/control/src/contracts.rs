@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use lockstep_contract::{Change, Fit, InputError, NotChecked, Options, Parsed, Snapshot, fit_parsed, sql};
 use lockstep_domain::Digest;
 use lockstep_domain::contract::{
-    Answer, Contracts, DatabaseWay, MAX_REASONS, OfferedContract, UsedContract, Verdict,
+    Answer, ContractKind, Contracts, DatabaseWay, MAX_REASONS, MessageRole, OfferedContract, UsedContract,
+    Verdict,
 };
 use lockstep_store::Blobs;
 
@@ -33,6 +34,7 @@ pub(crate) struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Question {
     Fit { used: Digest, operations: Vec<String>, offered: Digest },
+    Messages { written: Digest, read: Digest },
     Database { older: Digest, newer: Digest, way: DatabaseWay },
 }
 
@@ -80,6 +82,14 @@ impl Contracts for StoredContracts<'_> {
         self.memory.answer(question, || {
             self.both(used.digest, offered.digest, |used, offered| fit(used, operations, offered))
         })
+    }
+
+    fn messages(&self, written: &OfferedContract, read: &OfferedContract) -> Answer {
+        if written.digest == read.digest {
+            return Answer::compatible();
+        }
+        let question = Question::Messages { written: written.digest, read: read.digest };
+        self.memory.answer(question, || self.both(written.digest, read.digest, messages))
     }
 
     fn database(&self, older: &OfferedContract, newer: &OfferedContract, way: DatabaseWay) -> Answer {
@@ -157,6 +167,19 @@ fn fit_question(used: &UsedContract, operations: &[String], offered: &OfferedCon
 fn fit(used: &Snapshot, operations: &[String], offered: &Snapshot) -> Result<Answer, Vec<InputError>> {
     let options = Options::from(offered.settings);
     lockstep_contract::fit_as(offered.kind, &used.source, operations, &offered.source, &options)
+        .map(|fit| answer_of(&fit))
+}
+
+/// Whether what was written to a reader of one contract is read by a reader of another.
+fn messages(written: &Snapshot, read: &Snapshot) -> Result<Answer, Vec<InputError>> {
+    let settings = read.settings.with_older(written.settings);
+    let options = Options { message_role: MessageRole::Reader, ..Options::from(settings) };
+    let received = lockstep_contract::received(&written.source, written.kind)?;
+    // An application that only sends has nothing of its own to read.
+    if written.kind == ContractKind::AsyncApi && received.is_empty() {
+        return Ok(Answer::compatible());
+    }
+    lockstep_contract::fit_as(written.kind, &written.source, &received, &read.source, &options)
         .map(|fit| answer_of(&fit))
 }
 

@@ -311,7 +311,7 @@ impl Control {
                 let hint = format!("release it again: lockstep release {}", service.name);
                 return Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint));
             }
-            let earlier = gate::earlier(world, service, standing.follows.as_ref());
+            let earlier = gate::earlier(world, service, standing.follows.as_ref(), now);
             let missed =
                 |other: &&Arc<Version>| other.number < version.number && !compared.contains(&other.number);
             if let Some(other) = earlier.iter().find(missed) {

@@ -230,9 +230,26 @@ pub struct ContractSettings {
     /// For SQL: which version of the database the migrations run on; a new one when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<ServerVersion>,
+    /// For JSON Schema, Avro and AsyncAPI: how long a message is kept where readers find it, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<u64>,
+}
+
+impl ContractKind {
+    /// True for contracts of messages, which may be read long after they were written.
+    #[must_use]
+    pub const fn is_of_events(self) -> bool {
+        matches!(self, Self::JsonSchema | Self::Avro | Self::AsyncApi)
+    }
 }
 
 impl ContractSettings {
+    /// True when nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Joins the settings of two sides of a comparison: the stricter promise counts, so that nobody gets away with a break
     /// by promising less in the same step. Where the newer side says nothing, the older one speaks.
     #[must_use]
@@ -243,6 +260,7 @@ impl ContractSettings {
             role: self.role.or(older.role),
             dialect: self.dialect.or(older.dialect),
             version: self.version.or(older.version),
+            retention_ms: self.retention_ms.max(older.retention_ms),
         }
     }
 }
@@ -258,6 +276,9 @@ pub struct OfferedContract {
     pub digest: Digest,
     /// The size of the snapshot.
     pub bytes: u64,
+    /// How it is compared, and how long its messages are kept.
+    #[serde(default, skip_serializing_if = "ContractSettings::is_default")]
+    pub settings: ContractSettings,
     /// What comparing it with other versions of the service found when the version was recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -416,6 +437,9 @@ impl Answer {
 pub trait Contracts {
     /// Tells whether what a consumer uses of `used` is offered by `offered`, which is of the same kind.
     fn fit(&self, used: &UsedContract, operations: &[String], offered: &OfferedContract) -> Answer;
+
+    /// Tells whether messages that were written when one version of a reader was in force are read by another.
+    fn messages(&self, written: &OfferedContract, read: &OfferedContract) -> Answer;
 
     /// Tells whether the `older` version of a service works on the schema that the `newer` one leaves behind.
     fn database(&self, older: &OfferedContract, newer: &OfferedContract, way: DatabaseWay) -> Answer;

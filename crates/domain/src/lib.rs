@@ -38,6 +38,7 @@ pub mod rename;
 pub mod repository_address;
 pub mod request_host;
 pub mod request_path;
+pub mod retained;
 pub mod routes;
 pub mod run;
 pub mod service;

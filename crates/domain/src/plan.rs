@@ -161,10 +161,16 @@ fn assemble(
                 variables::changes(environment, change, &resolved.values(environment, &change.service))
             })
             .collect(),
-        warnings: check::warnings(relation, environment, &resolved.target, changes, resolved.direction)
-            .into_iter()
-            .chain(resolved.warnings)
-            .collect(),
+        warnings: check::warnings(
+            relation,
+            environment,
+            &resolved.target,
+            changes,
+            (resolved.direction, now),
+        )
+        .into_iter()
+        .chain(resolved.warnings)
+        .collect(),
         replaced: resolved.replaced,
         target: resolved.target,
         strategy,

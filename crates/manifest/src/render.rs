@@ -239,7 +239,7 @@ fn needed(requirement: &Requirement) -> String {
 }
 
 fn contract_source(contract: &ContractSource) -> String {
-    let ContractSettings { policy, unknown_fields, role, dialect, version } = contract.settings;
+    let ContractSettings { policy, unknown_fields, role, dialect, version, retention_ms } = contract.settings;
     let origin = match &contract.origin {
         ContractOrigin::Path(path) if contract.settings == ContractSettings::default() => {
             return quoted(path.as_str());
@@ -253,6 +253,7 @@ fn contract_source(contract: &ContractSource) -> String {
         role.map(|role| ("role", quoted(role.as_str()))),
         dialect.map(|dialect| ("dialect", quoted(dialect.as_str()))),
         version.map(|version| ("version", quoted(&version.to_string()))),
+        retention_ms.map(|ms| ("retention", duration(ms))),
     ];
     inline(std::iter::once(origin).chain(settings.into_iter().flatten()))
 }

@@ -79,4 +79,6 @@ pub enum CompatRelation {
     Consumer,
     /// It shares the database with the version.
     Database,
+    /// It has run there, and messages of its time are kept.
+    Messages,
 }

@@ -148,6 +148,7 @@ fn relation(check: &CompatCheck) -> String {
     match check.relation {
         CompatRelation::Provider => format!("calls {service}{version}"),
         CompatRelation::Consumer => format!("is called by {service}{version}"),
+        CompatRelation::Messages => format!("reads what is kept of {service}{version}"),
         CompatRelation::Database => format!("shares its database with {service}{version}"),
     }
 }

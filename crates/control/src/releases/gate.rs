@@ -9,6 +9,7 @@ use lockstep_domain::branch::{NextNumber, shortfall, softened};
 use lockstep_domain::commits::Bump;
 use lockstep_domain::compat::counterpart;
 use lockstep_domain::contract::{AcceptedChange, Finding, OfferedContract, Requirement, Verdict};
+use lockstep_domain::retained::leaves_messages;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{ServiceName, Timestamp, VersionNumber, World};
 use lockstep_manifest::{AcceptedBreak, Manifest};
@@ -80,7 +81,7 @@ impl Control {
         let kept = contracts.offered.iter().map(|taken| self.keep(taken)).collect::<Result<Vec<_>, _>>()?;
         let acceptances = acceptances(&manifest.accepts)?;
         let mut compared = Vec::new();
-        for version in earlier(world, service, standing.follows.as_ref()) {
+        for version in earlier(world, service, standing.follows.as_ref(), now) {
             compared.push(self.compare(&version, &kept, &acceptances, now));
         }
         let owed = compared.iter().filter(|one| Some(&one.version.number) == standing.follows.as_ref());
@@ -117,6 +118,7 @@ impl Control {
             name: taken.name.clone(),
             digest: stored.digest,
             bytes: bytes.len() as u64,
+            settings: taken.snapshot.settings,
             findings: Vec::new(),
         };
         Ok(Kept { taken: taken.clone(), offered, bytes })
@@ -209,14 +211,21 @@ impl Control {
     }
 }
 
-/// The versions that a new one is compared with: the release it follows, and every one that is live.
+/// The versions that a new one is compared with: the release it follows, every one that is live, and those whose messages may
+/// still be kept somewhere.
 pub(super) fn earlier(
     world: &World,
     service: &Service,
     follows: Option<&VersionNumber>,
+    now: Timestamp,
 ) -> Vec<Arc<Version>> {
-    let live = world.environments.values().filter_map(|environment| environment.entries().get(&service.name));
-    let numbers: BTreeSet<_> = follows.into_iter().chain(live.map(|entry| &entry.version)).collect();
+    let environments = || world.environments.values();
+    let live = environments().filter_map(|environment| environment.entries().get(&service.name));
+    let kept = environments()
+        .flat_map(|environment| leaves_messages(world, environment, &service.name, now))
+        .map(|(version, ..)| &version.number);
+    let numbers: BTreeSet<_> =
+        follows.into_iter().chain(live.map(|entry| &entry.version)).chain(kept).collect();
     numbers.into_iter().filter_map(|number| service.versions.get(number).cloned()).collect()
 }
 

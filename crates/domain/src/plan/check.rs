@@ -12,6 +12,7 @@ use crate::name::ServiceName;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
+use crate::retained::Retained;
 use crate::run::{DataFolder, Port};
 use crate::service::Version;
 use crate::time::Timestamp;
@@ -40,6 +41,11 @@ pub(crate) fn check(
         }
     }
     refusals.extend(requirements(relation, environment, resolved));
+    if resolved.direction == Direction::Forward {
+        let unread = unread_messages(relation, environment, changes, now);
+        let broken = unread.into_iter().filter(|one| one.verdict == Verdict::Breaking);
+        refusals.extend(broken.map(|one| Refusal::Unread(Box::new(one))));
+    }
     refusals.extend(routes(world, resolved));
     refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, change)));
     if let Some(new) = &resolved.replicas
@@ -173,15 +179,41 @@ fn port_refusal(world: &World, reference: &VersionRef, why: &'static str) -> Opt
     Some(Refusal::FixedPort { version: reference.clone(), port, why })
 }
 
+/// Kept messages that a version would meet and not read, and that are read now.
+fn unread_messages(
+    relation: Relation<'_>,
+    environment: &Environment,
+    changes: &[EntryChange],
+    now: Timestamp,
+) -> Vec<Retained> {
+    let targets = changes
+        .iter()
+        .filter(|change| version_changes(change))
+        .filter_map(|change| Some((&change.service, relation.world.version(&target(change)?)?.as_ref())));
+    targets.flat_map(|target| relation.newly_unread_messages(environment, target, now)).collect()
+}
+
+/// Whether a message of that kind was ever written is not known, so nobody is kept from going back by it.
+fn unread_warnings(
+    relation: Relation<'_>,
+    environment: &Environment,
+    changes: &[EntryChange],
+    (direction, now): (Direction, Timestamp),
+) -> Vec<String> {
+    let unread = unread_messages(relation, environment, changes, now).into_iter();
+    let told = unread.filter(|one| direction == Direction::Back || one.verdict == Verdict::NotChecked);
+    told.map(|one| one.text()).collect()
+}
+
 /// Things that do not forbid a plan and that a person wants to know.
 pub(crate) fn warnings(
     relation: Relation<'_>,
     environment: &Environment,
     goal: &Entries,
     changes: &[EntryChange],
-    direction: Direction,
+    (direction, now): (Direction, Timestamp),
 ) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = unread_warnings(relation, environment, changes, (direction, now));
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };
         let Some(version) = relation.world.version(&reference) else { continue };

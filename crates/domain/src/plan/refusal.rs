@@ -10,6 +10,7 @@ use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
 use crate::operation::Operation;
+use crate::retained::Retained;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -344,6 +345,9 @@ pub enum Refusal {
     /// A requirement would be left unmet.
     #[error("{}", unmet_words(.0))]
     Unmet(Box<Unmet>),
+    /// Messages that are kept would not be read.
+    #[error("{}", .0.text())]
+    Unread(Box<Retained>),
     /// Two services want the same entry point.
     #[error("`{first}` and `{second}` both want the route {route}")]
     RouteTaken {
@@ -515,6 +519,10 @@ impl Refusal {
                 Some(format!("lockstep hold release {version} --env {environment}"))
             }
             Self::Unmet(unmet) => Some(unmet_hint(unmet)),
+            Self::Unread(unread) => Some(format!(
+                "let {} read both, or wait until they are gone: lockstep history",
+                unread.reader.service
+            )),
             Self::FixedPort { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }

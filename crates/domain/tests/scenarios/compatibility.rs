@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::contract::{
-    Answer, ContractKind, Contracts, DatabaseWay, OfferedContract, Requirement, UsedContract, Verdict,
+    Answer, ContractKind, ContractSettings, Contracts, DatabaseWay, OfferedContract, Requirement,
+    UsedContract, Verdict,
 };
 use lockstep_domain::plan::Refusal;
 use lockstep_domain::service::Version;
@@ -16,6 +17,11 @@ use crate::simulation::{Stage, deploy, service};
 pub(crate) struct Shapes(BTreeMap<(u8, u8), Answer>);
 
 impl Shapes {
+    /// Says what comes of two contracts, the first written or used, the second read or offered.
+    pub(crate) fn insert(&mut self, pair: (u8, u8), answer: Answer) {
+        self.0.insert(pair, answer);
+    }
+
     fn answer(&self, one: Digest, other: Digest) -> Answer {
         let (one, other) = (one.as_bytes()[0], other.as_bytes()[0]);
         match self.0.get(&(one, other)) {
@@ -29,6 +35,10 @@ impl Shapes {
 impl Contracts for Shapes {
     fn fit(&self, used: &UsedContract, _: &[String], offered: &OfferedContract) -> Answer {
         self.answer(used.digest, offered.digest)
+    }
+
+    fn messages(&self, written: &OfferedContract, read: &OfferedContract) -> Answer {
+        self.answer(written.digest, read.digest)
     }
 
     /// What breaks only after the newer one has written is told when it is asked about that.
@@ -54,6 +64,7 @@ fn offers(kind: ContractKind, number: u8) -> impl FnOnce(&mut Version) {
             name: "contract".into(),
             digest: shape(number),
             bytes: 1,
+            settings: ContractSettings::default(),
             findings: Vec::new(),
         }];
     }
@@ -223,6 +234,7 @@ fn of_several_contracts_the_one_that_is_meant_counts() {
                     name: name.into(),
                     digest: shape(number),
                     bytes: 1,
+                    settings: ContractSettings::default(),
                     findings: Vec::new(),
                 })
                 .into();

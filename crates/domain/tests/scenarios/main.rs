@@ -14,6 +14,7 @@ mod looking_first;
 mod planning;
 mod recorded;
 mod renaming;
+mod retained;
 mod rollout;
 mod same;
 mod simulation;

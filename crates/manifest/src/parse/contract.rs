@@ -11,6 +11,9 @@ use crate::reader::{Field, Table};
 /// How the table is written.
 pub(super) const EXAMPLE: &str = "[contract] with openapi = \"api/openapi.yaml\"";
 
+/// How long messages are kept.
+const RETENTION: &str = "retention = \"7d\"";
+
 /// Most operations of one requirement.
 const MAX_OPERATIONS: usize = 1_000;
 /// Longest reason of an accepted break.
@@ -33,12 +36,26 @@ const KINDS: [(ContractKind, &str, &str); 7] = [
 
 /// Reads the contracts that a service offers, and the breaks of them that are accepted.
 pub(super) fn contract(table: Table<'_>) -> (Vec<ContractSource>, Vec<AcceptedBreak>) {
-    let mut contracts = Vec::new();
+    let mut contracts: Vec<ContractSource> = Vec::new();
     for (kind, name, example) in KINDS {
         if let Some(field) = table.get(name, example) {
             let elements = field.as_list();
             let sources = elements.as_deref().unwrap_or(std::slice::from_ref(&field));
             sources.iter().for_each(|source| read_source(kind, source, &mut contracts));
+        }
+    }
+    if let Some(field) = table.get("retention", RETENTION)
+        && let Some(retention) = retention_ms(&table)
+    {
+        let of_events = contracts.iter_mut().filter(|contract| contract.kind.is_of_events());
+        let kept = of_events.map(|contract| {
+            contract.settings.retention_ms.get_or_insert(retention);
+        });
+        if kept.count() == 0 {
+            field.wrong_because(
+                "no contract of messages is named",
+                "name one under json_schema, avro or asyncapi, or remove it",
+            );
         }
     }
     let accepts = table.get("accept", "[[contract.accept]]");
@@ -87,6 +104,9 @@ fn source(kind: ContractKind, field: &Field<'_>) -> Option<ContractSource> {
 /// Reads the settings that mean something for this kind; others are unknown fields.
 fn settings(kind: ContractKind, table: &Table<'_>) -> ContractSettings {
     let mut settings = ContractSettings::default();
+    if kind.is_of_events() {
+        settings.retention_ms = retention_ms(table);
+    }
     match kind {
         ContractKind::Protobuf => {
             settings.policy = table.get("policy", "policy = \"json\"").and_then(|field| field.parse());
@@ -107,6 +127,11 @@ fn settings(kind: ContractKind, table: &Table<'_>) -> ContractSettings {
         ContractKind::GraphQl => {}
     }
     settings
+}
+
+/// Reads how long messages are kept where readers find them.
+fn retention_ms(table: &Table<'_>) -> Option<u64> {
+    super::field::duration(table, "retention", RETENTION)
 }
 
 fn unknown_fields(table: &Table<'_>) -> Option<lockstep_domain::contract::UnknownFields> {

@@ -215,9 +215,10 @@ fn contract() -> impl Strategy<Value = ContractSource> {
         option::of(prop::sample::select(MessageRole::ALL)),
         option::of(prop::sample::select(SqlDialect::ALL)),
         option::of((0_u16..30, 0_u16..12).prop_map(|(major, minor)| ServerVersion::new(major, minor))),
+        option::of((1_u64..1_000).prop_map(|hours| hours * 3_600_000)),
     );
     (prop::sample::select(ContractKind::ALL), origin, settings).prop_map(
-        |(kind, origin, (policy, unknown_fields, role, dialect, version))| {
+        |(kind, origin, (policy, unknown_fields, role, dialect, version, retention_ms))| {
             let settings = ContractSettings {
                 policy: policy.filter(|_| kind == ContractKind::Protobuf),
                 unknown_fields: unknown_fields.filter(|_| {
@@ -226,6 +227,7 @@ fn contract() -> impl Strategy<Value = ContractSource> {
                 role: role.filter(|_| matches!(kind, ContractKind::JsonSchema | ContractKind::Avro)),
                 dialect: dialect.filter(|_| kind == ContractKind::Sql),
                 version: version.filter(|_| kind == ContractKind::Sql),
+                retention_ms: retention_ms.filter(|_| kind.is_of_events()),
             };
             ContractSource { kind, origin, settings }
         },

@@ -31,6 +31,10 @@ impl Contracts for NoContracts {
         Answer::not_checked("there are none")
     }
 
+    fn messages(&self, _: &OfferedContract, _: &OfferedContract) -> Answer {
+        Answer::not_checked("there are none")
+    }
+
     fn database(&self, _: &OfferedContract, _: &OfferedContract, _: DatabaseWay) -> Answer {
         Answer::not_checked("there are none")
     }

@@ -87,6 +87,7 @@ impl PolicyOptions {
             role: self.role.or(released.role),
             dialect: self.dialect.or(released.dialect),
             version: self.database_version.or(released.version),
+            retention_ms: released.retention_ms,
         };
         Ok(Options {
             acceptances: self.accept.into_iter().map(accept).collect(),
