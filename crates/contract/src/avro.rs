@@ -148,7 +148,7 @@ fn file(told: &mut Findings, all: Vec<Found>, (old, new): (&Schema<'_>, &Schema<
         Newer::Writer => (found.reader.clone(), found.writer.clone()),
     };
     let (before, after): (Vec<Spot>, Vec<Spot>) = all.iter().map(sided).unzip();
-    let places = locations(old, before).into_iter().zip(locations(new, after));
+    let places = locations(old, &before).into_iter().zip(locations(new, &after));
     for (found, (before, after)) in all.into_iter().zip(places) {
         match found.rule {
             Some(rule) => {
@@ -166,10 +166,10 @@ fn file(told: &mut Findings, all: Vec<Found>, (old, new): (&Schema<'_>, &Schema<
 }
 
 fn location(schema: &Schema<'_>, spot: &Spot) -> Option<Location> {
-    locations(schema, vec![spot.clone()]).pop().flatten()
+    locations(schema, std::slice::from_ref(spot)).pop().flatten()
 }
 
-fn locations(schema: &Schema<'_>, spots: Vec<Spot>) -> Vec<Option<Location>> {
+fn locations(schema: &Schema<'_>, spots: &[Spot]) -> Vec<Option<Location>> {
     let mut lines: BTreeMap<Spot, u32> = BTreeMap::new();
     for (index, document) in schema.documents.iter().enumerate() {
         let here: Vec<&Spot> = spots.iter().filter(|spot| spot.document == index).collect();

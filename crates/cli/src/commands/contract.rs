@@ -17,8 +17,8 @@ use crate::failure::Failure;
 
 /// Compares contracts and explains the rules.
 ///
-/// A contract is what a service offers: an OpenAPI document, a tree of .proto files, a GraphQL schema, SQL migrations, or a
-/// JSON Schema of messages. Two of them are compared by meaning, in both directions, without a server.
+/// A contract is what a service offers: an OpenAPI document, a tree of .proto files, a GraphQL schema, SQL migrations, an
+/// AsyncAPI document, or a JSON Schema or Avro schema of messages. Two of them are compared by meaning, in both directions, without a server.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep contract diff main:api/openapi.yaml api/openapi.yaml

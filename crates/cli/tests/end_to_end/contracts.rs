@@ -347,3 +347,47 @@ fn a_release_that_loses_data_is_no_patch_and_everybody_is_told_what_does_not_com
     let answer = place.json_ending(&["can-i-roll-back", "stock", "--env", ENVIRONMENT], 1);
     assert_eq!(answer["warnings"], json!([removed, lost]), "{answer:#}");
 }
+
+/// An Avro schema of an order with these states.
+fn order(states: &str) -> String {
+    format!(
+        "{{\"type\": \"record\", \"name\": \"shop.Order\", \"fields\": [{{\"name\": \"state\", \"type\": \
+         {{\"type\": \"enum\", \"name\": \"State\", \"symbols\": [{states}]}}}}]}}"
+    )
+}
+
+#[test]
+fn messages_of_a_version_that_went_back_are_asked_about_as_long_as_they_are_kept() {
+    let place = Place::begin();
+    let (orders, mail) = (place.repository("orders"), place.repository("mail"));
+    let contract =
+        "[contract]\navro = { path = \"events/order.avsc\", role = \"writer\" }\nretention = \"7d\"";
+    orders.write("lockstep.toml", &manifest("orders", "", contract));
+    orders.write("service.py", &service("orders"));
+    orders.write("events/order.avsc", &order("\"NEW\""));
+    mail.write("lockstep.toml", &manifest("mail", "", "[requires.orders]\ncontract = \"events/order.avsc\""));
+    mail.write("service.py", &service("mail"));
+    mail.write("events/order.avsc", &order("\"NEW\""));
+    let versions = [place.first_release(&orders, "orders"), place.first_release(&mail, "mail")];
+    place.run(&["deploy", &versions[0], &versions[1], "--env", ENVIRONMENT]);
+
+    orders.write("events/order.avsc", &order("\"NEW\", \"PAID\""));
+    orders.commit("feat: say what is paid");
+    assert_eq!(place.release("orders"), "orders@2.0.0");
+    let refused = place.fail(&["deploy", "orders@2.0.0", "--env", ENVIRONMENT], 3);
+    assert!(refused.contains("`mail@1.0.0` does not work with orders 2.0.0: `PAID` is written"), "{refused}");
+
+    mail.write("events/order.avsc", &order("\"NEW\", \"PAID\""));
+    mail.commit("feat: mail what is paid");
+    let mail_next = place.release("mail");
+    place.run(&["deploy", &mail_next, "orders@2.0.0", "--env", ENVIRONMENT]);
+    place.run(&["rollback", "orders", "--to", "1.0.0", "--env", ENVIRONMENT]);
+
+    let answer = place.json_ending(&["can-i-roll-back", "mail", "--env", ENVIRONMENT], 1);
+    let kept = json!(["messages", "orders", "2.0.0", "breaking"]);
+    assert!(checks(&answer).as_array().unwrap().contains(&kept), "{answer:#}");
+    let refused = place.fail(&["deploy", "mail@1.0.0", "--env", ENVIRONMENT], 3);
+    assert!(refused.contains("a message of the time of `orders@2.0.0`"), "{refused}");
+    // Going back is never kept from anybody by a message that may not be there.
+    place.run(&["rollback", "mail", "--to", "1.0.0", "--env", ENVIRONMENT]);
+}

@@ -253,12 +253,12 @@ impl<'l> Comparer<'_, 'l> {
         let (before, after) = (Format::of(old, key), Format::of(new, key));
         match (before, after) {
             (Format::Json(one), Format::Json(other)) => {
-                self.schemas((one, other), pair, label, action, "payload")
+                self.schemas((one, other), pair, label, action, "payload");
             }
             (Format::Nothing, Format::Nothing) => {}
             (Format::Json(one), Format::Nothing) => self.schemas((one, None), pair, label, action, "payload"),
             (Format::Nothing, Format::Json(other)) => {
-                self.schemas((None, other), pair, label, action, "payload")
+                self.schemas((None, other), pair, label, action, "payload");
             }
             (Format::Other(one, before), Format::Other(other, after)) if one == other => {
                 if before.value() != after.value() {
@@ -530,7 +530,7 @@ impl<'l> Comparer<'_, 'l> {
                 self.file(rule, pair, format!("{title} is new"));
             }
             (Some(one), Some(other)) => {
-                self.replies(Pair { old: &one, new: &other }, exchange.action.other(), &title, roots)
+                self.replies(Pair { old: &one, new: &other }, exchange.action.other(), &title, roots);
             }
         }
     }

@@ -454,7 +454,7 @@ impl Walk<'_> {
         (writer, reader): (Spot, Spot),
         shown: Shown,
     ) {
-        let witness = self.witness(&shown);
+        let witness = self.witness(shown);
         self.found.push(Found {
             rule: Some(rule),
             place: place.to_owned(),
@@ -472,13 +472,13 @@ impl Walk<'_> {
     }
 
     /// A message that shows the difference; it is read before, and one that reads well is not shown.
-    fn witness(&self, shown: &Shown) -> Option<Value> {
+    fn witness(&self, shown: Shown) -> Option<Value> {
         let leaf = match shown {
             Shown::Nothing => return None,
             Shown::Anything => None,
             Shown::Leaf(leaf) => Some(leaf),
         };
-        let datum = message(self.sides.writer, self.root.0, &self.way, leaf)?;
+        let datum = message(self.sides.writer, self.root.0, &self.way, leaf.as_ref())?;
         let outcome = self.sides.read(self.root.0, self.root.1, &datum).err()?;
         Some(json!({"datum": datum, "outcome": outcome}))
     }

@@ -466,6 +466,12 @@ fn unmet_hint(unmet: &Unmet) -> String {
     }
 }
 
+fn unread_hint(unread: &Retained) -> String {
+    let (reader, writer) = (&unread.reader.service, &unread.writer.service);
+    let show = if reader == writer { format!("show {reader}") } else { format!("compat {reader} {writer}") };
+    format!("choose a version of {reader} that reads both, or wait until they are gone: lockstep {show}")
+}
+
 impl Refusal {
     /// Returns the command that helps, or shows more.
     #[must_use]
@@ -519,10 +525,7 @@ impl Refusal {
                 Some(format!("lockstep hold release {version} --env {environment}"))
             }
             Self::Unmet(unmet) => Some(unmet_hint(unmet)),
-            Self::Unread(unread) => Some(format!(
-                "let {} read both, or wait until they are gone: lockstep history",
-                unread.reader.service
-            )),
+            Self::Unread(unread) => Some(unread_hint(unread)),
             Self::FixedPort { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }
