@@ -32,8 +32,8 @@ const REQUIRED: &str = "{type: object, properties: {a: {type: string}}, required
 
 #[test]
 fn the_direction_decides_who_is_hurt() {
-    let documents: [(fn(&str, &str) -> String, &str, &str); 2] =
-        [(two, "publish", "subscribe"), (three, "receive", "send")];
+    type Written = fn(&str, &str) -> String;
+    let documents: [(Written, &str, &str); 2] = [(two, "publish", "subscribe"), (three, "receive", "send")];
     for (of, receive, send) in documents {
         // What is received: producers of the older document may leave `a` out.
         let received = report(&of(receive, OPTIONAL), &of(receive, REQUIRED));

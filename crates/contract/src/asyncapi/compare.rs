@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::format::Format;
 use super::model::{
-    Action, Exchange, Exchanges, Major, Message, channel_messages, exchanges, listed, members, parameters,
+    Action, Exchange, Exchanges, Major, Message, channel_messages, exchanges, is_same, listed, members,
+    parameters,
 };
 use super::rules;
 use super::specification::Object;
@@ -52,6 +53,7 @@ impl<'l> Comparer<'_, 'l> {
     pub(super) fn whole(&mut self, old: &Whole<'l>, new: &Whole<'l>) {
         self.meet(Object::Document, &old.root, &new.root);
         self.servers(&old.root, &new.root);
+        self.security_schemes(&old.root, &new.root);
         let (before, after) = (exchanges(&old.root, old.major), exchanges(&new.root, new.major));
         let selected = |exchange: &Exchange<'l>| {
             self.selection.is_empty()
@@ -70,6 +72,17 @@ impl<'l> Comparer<'_, 'l> {
                 let at = exchange.operations.first().unwrap_or(&exchange.channel);
                 self.file(&rules::OPERATION_ADDED, Pair { old: &old.root, new: at }, message);
             }
+        }
+    }
+
+    /// Operations and servers name schemes, which stand elsewhere.
+    fn security_schemes(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
+        let schemes = |root: &Cursor<'l>| root.get("components").and_then(|all| all.get("securitySchemes"));
+        if !is_same(schemes(old).as_ref(), schemes(new).as_ref()) {
+            self.open(
+                Pair { old, new },
+                "`securitySchemes` of the components are not compared, and differ".to_owned(),
+            );
         }
     }
 
@@ -160,7 +173,7 @@ impl<'l> Comparer<'_, 'l> {
     fn traits(&mut self, old: &Message<'l>, new: &Message<'l>, pair: Pair<'_, 'l>) {
         const MERGED: [&str; 5] = ["headers", "payload", "correlationId", "contentType", "bindings"];
         let many = |message: &Message<'l>| MERGED.iter().any(|key| message.sources(key).len() > 1);
-        let differs = old.traits() != new.traits() || old.cursor.value() != new.cursor.value();
+        let differs = !is_same(Some(&old.cursor), Some(&new.cursor));
         if (many(old) || many(new)) && differs {
             self.open(
                 pair,
@@ -416,10 +429,8 @@ impl<'l> Comparer<'_, 'l> {
             all.map(|(name, _)| name.clone()).collect()
         };
         for name in of(&old).union(&of(&new)).filter(|name| *name != "kafka" && !name.starts_with("x-")) {
-            let value = |cursor: &Option<Cursor<'l>>| {
-                cursor.as_ref().and_then(|cursor| cursor.get(name)).map(|cursor| cursor.value().clone())
-            };
-            if value(&old) != value(&new) {
+            let value = |cursor: &Option<Cursor<'l>>| cursor.as_ref().and_then(|cursor| cursor.direct(name));
+            if name == "$ref" || !is_same(value(&old).as_ref(), value(&new).as_ref()) {
                 self.open(pair, format!("`bindings`: those of {name} are not compared, and differ"));
             }
         }
@@ -616,7 +627,7 @@ impl<'l> Comparer<'_, 'l> {
     /// Files what differs in two objects and is not compared, and references that lead nowhere.
     fn meet(&mut self, object: Object, old: &Cursor<'l>, new: &Cursor<'l>) {
         let pair = Pair { old, new };
-        for (name, reason) in object.open(old.value(), new.value()) {
+        for (name, reason) in object.open(old, new) {
             let spot = |cursor: &Cursor<'l>| {
                 cursor.direct(&name).map_or_else(|| cursor.spot(), |field| field.spot())
             };

@@ -55,7 +55,15 @@ impl<'l> Format<'l> {
                 _ => (None, written),
             },
         };
+        // What a later draft adds is not read here, and a schema may name its own.
+        let followed = schema.clone().followed();
+        if let Some(draft) = followed.text("$schema").filter(|draft| !is_early(draft)) {
+            return Self::Other(draft.to_owned(), schema);
+        }
         let Some(name) = name else { return Self::Json(Some(schema)) };
+        if name.starts_with("application/schema") && name.contains("version=") && !is_early(name) {
+            return Self::Other(name.to_owned(), schema);
+        }
         let kind = name.split(';').next().unwrap_or_default().trim();
         let kind = kind.trim_end_matches("+json").trim_end_matches("+yaml");
         match kind {
@@ -94,6 +102,11 @@ impl<'l> Format<'l> {
                 Some("record" | "enum" | "fixed" | "map" | "bytes" | "long" | "int")
             )
     }
+}
+
+/// True for the drafts of JSON Schema that AsyncAPI is made of.
+fn is_early(name: &str) -> bool {
+    ["draft-04", "draft-05", "draft-06", "draft-07"].iter().any(|draft| name.contains(draft))
 }
 
 /// Compares two payloads of one format that is not JSON Schema, in the direction that is asked for.

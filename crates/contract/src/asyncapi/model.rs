@@ -162,6 +162,48 @@ pub(super) fn parameters(address: &str) -> Vec<&str> {
     address.split('{').skip(1).filter_map(|part| part.split('}').next()).collect()
 }
 
+/// How deep references inside a value are written out, and how many values that may make.
+const MAX_WRITTEN_DEPTH: usize = 32;
+const MAX_WRITTEN: usize = 20_000;
+
+/// A value with everything that it refers to written out; nothing where that would not end, or leads nowhere.
+pub(super) fn written_out(cursor: &Cursor<'_>) -> Option<Value> {
+    fn at(cursor: &Cursor<'_>, depth: usize, made: &mut usize) -> Option<Value> {
+        *made += 1;
+        if depth > MAX_WRITTEN_DEPTH || *made > MAX_WRITTEN {
+            return None;
+        }
+        let cursor = cursor.clone().followed();
+        match cursor.value() {
+            Value::Object(map) if map.get("$ref").is_some_and(Value::is_string) => None,
+            Value::Object(map) => {
+                let members =
+                    map.keys().map(|key| Some((key.clone(), at(&cursor.direct(key)?, depth + 1, made)?)));
+                members.collect::<Option<serde_json::Map<_, _>>>().map(Value::Object)
+            }
+            Value::Array(items) => {
+                let items =
+                    (0..items.len()).map(|index| at(&cursor.direct(&index.to_string())?, depth + 1, made));
+                items.collect::<Option<Vec<_>>>().map(Value::Array)
+            }
+            value => Some(value.clone()),
+        }
+    }
+    at(cursor, 0, &mut 0)
+}
+
+/// True when both are there or neither is, and everything that they refer to is the same.
+pub(super) fn is_same(old: Option<&Cursor<'_>>, new: Option<&Cursor<'_>>) -> bool {
+    match (old, new) {
+        (None, None) => true,
+        (Some(old), Some(new)) => {
+            let (old, new) = (written_out(old), written_out(new));
+            old.is_some() && old == new
+        }
+        _ => false,
+    }
+}
+
 /// The members of a map, with references followed; what begins with `x-` is none.
 pub(super) fn members<'l>(owner: &Cursor<'l>, key: &str) -> Vec<(&'l str, Cursor<'l>)> {
     let map = owner.get(key);
@@ -234,10 +276,5 @@ impl<'l> Message<'l> {
 
     pub(super) fn text(&self, key: &str) -> Option<&'l str> {
         self.get(key).and_then(|cursor| cursor.value().as_str())
-    }
-
-    /// What is said of the message and its traits, for what is only compared as it stands.
-    pub(super) fn traits(&self) -> Option<&'l Value> {
-        self.cursor.value().get("traits")
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::model::is_same;
 use crate::field::{Field, Treatment, fields};
+use crate::openapi::cursor::Cursor;
 
 /// An object of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +39,14 @@ impl Object {
         }
     }
 
-    /// The fields that differ between two objects and are neither compared nor harmless, each with the reason.
-    pub(super) fn open(self, old: &Value, new: &Value) -> Vec<(String, String)> {
-        let (Value::Object(before), Value::Object(after)) = (old, new) else { return Vec::new() };
+    /// The fields of two objects that are neither compared nor harmless and differ, or may, each with the reason.
+    pub(super) fn open(self, old: &Cursor<'_>, new: &Cursor<'_>) -> Vec<(String, String)> {
+        let (Value::Object(before), Value::Object(after)) = (old.value(), new.value()) else {
+            return Vec::new();
+        };
         let added = after.keys().filter(|name| !before.contains_key(*name));
-        let names = before.keys().chain(added).filter(|name| before.get(*name) != after.get(*name));
-        names.filter_map(|name| Some((name.clone(), self.why_open(name)?))).collect()
+        let open = before.keys().chain(added).filter_map(|name| Some((name.clone(), self.why_open(name)?)));
+        open.filter(|(name, _)| !is_same(old.direct(name).as_ref(), new.direct(name).as_ref())).collect()
     }
 
     fn why_open(self, name: &str) -> Option<String> {

@@ -333,7 +333,84 @@ fn payloads_in_formats_that_are_not_read_and_references_to_nothing_are_not_check
         )
     };
     assert_open(&both_ways(Kind::AsyncApi, &avro("gone.avsc"), &avro("other.avsc")), "leads to nothing");
+    let later = |of: Value| {
+        let schema = json!({"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": of});
+        with('3', "Message", "payload", Some(schema))
+    };
+    let tuple = |of: &str| json!({"prefixItems": [{"type": of}]});
+    assert_open(
+        &both_ways(Kind::AsyncApi, &later(tuple("string")), &later(tuple("integer"))),
+        "draft-2020-12",
+    );
+    let own = |of: &str| {
+        let mut schema = tuple(of);
+        schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+        with('3', "Message", "payload", Some(schema))
+    };
+    assert_open(&both_ways(Kind::AsyncApi, &own("string"), &own("integer")), "2020-12");
     let keyed = |of: Value| with('3', "Kafka Message Binding", "key", Some(of));
     let record = |kind: &str| json!({"type": "record", "name": "K", "fields": [{"name": "a", "type": kind}]});
     assert_open(&both_ways(Kind::AsyncApi, &keyed(record("int")), &keyed(record("string"))), "`key`");
+}
+
+#[test]
+fn what_stands_behind_a_reference_counts_where_it_is_not_compared() {
+    let shared = |object: &str, name: &str, part: &str, of: Value, list: bool| {
+        let reference = json!({"$ref": format!("#/components/{part}/shared")});
+        let mut document = with('3', object, name, Some(if list { json!([reference]) } else { reference }));
+        document["components"] = json!({part: {"shared": of}});
+        document
+    };
+    for (object, name, part, one, other, list) in [
+        (
+            "Operation",
+            "bindings",
+            "operationBindings",
+            json!({"mqtt": {"qos": 1}}),
+            json!({"mqtt": {"qos": 2}}),
+            false,
+        ),
+        (
+            "Operation",
+            "traits",
+            "operationTraits",
+            json!({"bindings": {"mqtt": {"qos": 1}}}),
+            json!({"bindings": {"mqtt": {"qos": 2}}}),
+            true,
+        ),
+        (
+            "Server",
+            "bindings",
+            "serverBindings",
+            json!({"mqtt": {"clean": true}}),
+            json!({"mqtt": {"clean": false}}),
+            false,
+        ),
+        ("Server", "security", "securitySchemes", json!({"type": "plain"}), json!({"type": "x509"}), true),
+        (
+            "Channel",
+            "bindings",
+            "channelBindings",
+            json!({"amqp": {"is": "queue"}}),
+            json!({"amqp": {"is": "routingKey"}}),
+            false,
+        ),
+        (
+            "Message",
+            "bindings",
+            "messageBindings",
+            json!({"amqp": {"contentEncoding": "gzip"}}),
+            json!({"amqp": {}}),
+            false,
+        ),
+    ] {
+        let (old, new) = (shared(object, name, part, one, list), shared(object, name, part, other, list));
+        for report in both_ways(Kind::AsyncApi, &old, &new) {
+            assert!(!report.may_deploy && !report.may_roll_back, "{object} {name}: {report:#?}");
+        }
+    }
+    let lost = |_: ()| with('3', "Channel", "bindings", Some(json!({"$ref": "gone.yaml"})));
+    let mut other = lost(());
+    other["info"]["title"] = json!("another");
+    assert!(!both_ways(Kind::AsyncApi, &lost(()), &other)[0].may_deploy);
 }

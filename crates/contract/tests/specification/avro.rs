@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::walk::assert_treated;
 
 /// A message with one field of a type.
-fn of(of: Value) -> Value {
-    json!({"type": "record", "name": "M", "fields": [{"name": "f", "type": of}]})
+fn of(of: impl Into<Value>) -> Value {
+    json!({"type": "record", "name": "M", "fields": [{"name": "f", "type": of.into()}]})
 }
 
 /// A type of each object, with one more attribute.
