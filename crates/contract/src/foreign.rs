@@ -104,7 +104,11 @@ mod tests {
             assert_eq!(error.message, format!("this is {name}, which is not read"), "{path}");
             assert!(error.hint.is_some());
             for kind in Kind::ALL {
-                assert_eq!(Parsed::read(&source, *kind).unwrap_err(), [error.clone()], "{path} as {kind}");
+                assert_eq!(
+                    Parsed::read(&source, *kind).unwrap_err(),
+                    std::slice::from_ref(&error),
+                    "{path} as {kind}"
+                );
             }
         }
     }

@@ -98,6 +98,14 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, ValueError> {
     quantity(text, "duration", &DURATION_UNITS, MAX_DURATION_MS, "7d")
 }
 
+/// Longest time that messages are kept: ten years, for topics that are never cleaned up.
+pub(crate) const MAX_RETENTION_MS: u64 = 3_650 * 24 * 60 * 60 * 1_000;
+
+/// Reads how long messages are kept, as milliseconds.
+pub(crate) fn retention_ms(text: &str) -> Result<u64, ValueError> {
+    quantity(text, "retention", &DURATION_UNITS, MAX_RETENTION_MS, "3650d")
+}
+
 /// Reads `2GiB` or `500MB` as bytes.
 pub(crate) fn size_bytes(text: &str) -> Result<u64, ValueError> {
     quantity(text, "size", &SIZE_UNITS, MAX_SIZE_BYTES, "1024TiB")

@@ -55,7 +55,7 @@ fn what_is_no_answer_of_a_registry_says_so() {
         (Reply::json(401, &json!({"message": "Unauthorized"})), "--user-file"),
         (Reply::json(500, &json!({})), "it answered 500"),
         (Reply::text(200, "<html>"), "its answer is not that of a schema registry"),
-        (Reply::Hangup, "cannot"),
+        (Reply::Hangup, "closed the connection without an answer"),
     ] {
         let server = FakeServer::start(vec![("GET /subjects/a/versions/7", reply)]);
         let output = ask(&server, &["a", "--version", "7"]);

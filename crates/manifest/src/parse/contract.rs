@@ -131,7 +131,7 @@ fn settings(kind: ContractKind, table: &Table<'_>) -> ContractSettings {
 
 /// Reads how long messages are kept where readers find them.
 fn retention_ms(table: &Table<'_>) -> Option<u64> {
-    super::field::duration(table, "retention", RETENTION)
+    super::field::retention(table, "retention", RETENTION)
 }
 
 fn unknown_fields(table: &Table<'_>) -> Option<lockstep_domain::contract::UnknownFields> {

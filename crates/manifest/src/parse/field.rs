@@ -16,6 +16,12 @@ pub(super) fn duration(table: &Table<'_>, name: &'static str, example: &'static 
     value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok()
 }
 
+/// Reads for how long messages are kept, as milliseconds.
+pub(super) fn retention(table: &Table<'_>, name: &'static str, example: &'static str) -> Option<u64> {
+    let field = table.get(name, example)?;
+    value::retention_ms(field.text()?).map_err(|error| field.wrong(error)).ok()
+}
+
 /// Reads an optional size in bytes.
 pub(super) fn size(table: &Table<'_>, name: &'static str, example: &'static str) -> Option<u64> {
     let field = table.get(name, example)?;
