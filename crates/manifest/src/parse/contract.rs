@@ -30,8 +30,8 @@ const KINDS: [(ContractKind, &str, &str); 7] = [
         "json_schema",
         "json_schema = { path = \"events/paid.json\", role = \"writer\" }",
     ),
-    (ContractKind::AsyncApi, "asyncapi", "asyncapi = \"api/asyncapi.yaml\""),
     (ContractKind::Avro, "avro", "avro = { path = \"events/order.avsc\", role = \"writer\" }"),
+    (ContractKind::AsyncApi, "asyncapi", "asyncapi = \"api/asyncapi.yaml\""),
 ];
 
 /// Reads the contracts that a service offers, and the breaks of them that are accepted.
