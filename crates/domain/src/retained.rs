@@ -144,7 +144,7 @@ impl Relation<'_> {
                 self.own(left.0, version).into_iter().for_each(|answer| file(service, left, answer));
             }
         }
-        for (provider, needed) in &version.requires {
+        for (provider, needed) in self.world.requirements(version) {
             if !needed.contract.as_ref().is_some_and(|used| used.kind.is_of_events()) {
                 continue;
             }
