@@ -1,4 +1,4 @@
-//! GraphQL contracts: schemas in SDL, whole or partial, in one file or many.
+//! GraphQL contracts: schemas in SDL, whole or partial, in one file or many, or as the answer to an introspection query.
 //!
 //! Compared by what operations may ask and what answers may hold. When the operations of consumers are given, only
 //! what they use can break. Descriptions and the order of declarations are not compared, nor are directives applied to the schema but
@@ -7,6 +7,7 @@
 mod ast;
 mod compare;
 mod inputs;
+mod introspection;
 mod lexer;
 mod merge;
 mod parser;
@@ -30,7 +31,9 @@ const ENDINGS: [&str; 4] = [".graphql", ".graphqls", ".gql", ".sdl"];
 
 /// True when the source looks like this format.
 pub(crate) fn detect(source: &Source) -> bool {
+    let is_answer = |content| std::str::from_utf8(content).is_ok_and(introspection::is_introspection);
     source.files().any(|(path, _)| ENDINGS.iter().any(|ending| path.ends_with(ending)))
+        || source.entry().is_some_and(|(_, content)| is_answer(content))
 }
 
 /// A contract that has been read.

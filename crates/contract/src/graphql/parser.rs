@@ -27,6 +27,13 @@ pub(super) fn parse(text: &str) -> Parsed<Vec<Definition>> {
     Ok(definitions)
 }
 
+/// Parses a value by itself, as answers to introspection have it.
+pub(super) fn value(text: &str) -> Parsed<Value> {
+    let mut parser = Parser::new(text)?;
+    let value = parser.value()?;
+    if parser.token == Token::End { Ok(value) } else { parser.unexpected("the end of the value") }
+}
+
 struct Parser<'a> {
     lexer: Lexer<'a>,
     token: Token<'a>,

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     ast::{Definition, TypeDefinition, TypeKind, TypeRef, marks},
-    parser,
+    introspection, parser,
 };
 use crate::{InputError, Location, Source, text::utf8};
 
@@ -150,6 +150,9 @@ pub(super) fn definitions(source: &Source) -> Result<Vec<(Rc<str>, Definition)>,
 
 fn read(path: &str, content: &[u8]) -> Result<Vec<Definition>, InputError> {
     let text = utf8(path, content)?;
+    if introspection::is_introspection(text) {
+        return introspection::read(path, content);
+    }
     parser::parse(text).map_err(|error| InputError::new(path, error.message).on_line(error.line))
 }
 

@@ -1,6 +1,7 @@
 //! GraphQL contracts: every rule on a small pair, operations in use, properties, and hostile input.
 
 mod hostile;
+mod introspection;
 mod properties;
 mod rules;
 mod usage;

@@ -16,7 +16,7 @@ fn lines(types: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
 }
 
 /// The definitions of a schema, each on its own so that they can be shuffled.
-fn schema() -> impl Strategy<Value = Vec<String>> {
+pub(super) fn schema() -> impl Strategy<Value = Vec<String>> {
     let values = prop::sample::subsequence(vec!["A", "B", "C"], 1..=3);
     (lines(&TYPES), lines(&INPUTS), lines(&INPUTS), values, any::<bool>()).prop_map(
         |(fields, arguments, inputs, values, member)| {
