@@ -68,13 +68,13 @@ fn refused(change: impl FnOnce(&mut Value)) -> String {
     let mut changed = answer(SHOP);
     change(&mut changed);
     let source = source(&changed);
-    let errors = diff_as(Kind::GraphQl, &source, &source, &Options::default()).unwrap_err();
+    let errors = diff_as(Kind::GraphQl, &source, &source, &Options::default()).expect_err("it is refused");
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn of_type<'a>(answer: &'a mut Value, name: &str) -> &'a mut Value {
-    let types = answer.pointer_mut("/data/__schema/types").and_then(Value::as_array_mut).unwrap();
-    types.iter_mut().find(|one| one["name"] == name).unwrap()
+    let types = answer.pointer_mut("/data/__schema/types").and_then(Value::as_array_mut).expect("types");
+    types.iter_mut().find(|one| one["name"] == name).expect("the type")
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn what_was_not_asked_for_is_an_error_and_no_smaller_schema() {
     let error = refused(|answer| of_type(answer, "Item")["isInvisible"] = json!(true));
     assert!(error.contains("`isInvisible` is not known here"), "{error}");
     let error = refused(|answer| {
-        *answer = json!({"errors": [{"message": "no __schema here", "path": ["__schema"]}]})
+        *answer = json!({"errors": [{"message": "no __schema here", "path": ["__schema"]}]});
     });
     assert!(error.contains("has no `__schema`"), "{error}");
 }

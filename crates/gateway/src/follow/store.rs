@@ -194,7 +194,9 @@ mod tests {
             store.load(&production).unwrap_err().to_string()
         };
         assert!(error_of("{").ends_with("production.routes.json` is not a route table"));
-        assert!(error_of("{\"format\":3,\"new\":1}").contains("has format 3; this gateway reads up to 2"));
+        let newer = ROUTE_TABLE_FORMAT + 1;
+        let refused = format!("has format {newer}; this gateway reads up to {ROUTE_TABLE_FORMAT}");
+        assert!(error_of(&format!("{{\"format\":{newer},\"new\":1}}")).contains(&refused));
         let other = serde_json::to_string(&table("staging", 1)).unwrap();
         assert!(error_of(&other).ends_with("is the table of `staging`, not of `production`"));
     }
