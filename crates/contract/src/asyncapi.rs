@@ -10,6 +10,7 @@ mod rules;
 pub(crate) mod specification;
 
 use compare::{Comparer, Uses, Whole};
+pub(crate) use model::key;
 use model::{Major, exchanges};
 pub use rules::RULES;
 
@@ -73,23 +74,6 @@ pub(crate) fn operations(contract: &Contract<'_>) -> Vec<String> {
 /// True for an operation, as [`operations`] lists it, in which the application receives.
 pub(crate) fn is_received(operation: &str) -> bool {
     operation.starts_with("receive ")
-}
-
-/// What two names of one operation have in common: the action in small letters, and the address without names of parameters.
-pub(crate) fn key(operation: &str) -> String {
-    let (action, address) = operation.trim().split_once(' ').unwrap_or(("", operation));
-    let mut out = format!("{} ", action.to_ascii_lowercase());
-    let mut inside = false;
-    for character in address.trim().chars() {
-        match character {
-            '{' => inside = true,
-            '}' => inside = false,
-            _ if inside => continue,
-            _ => {}
-        }
-        out.push(character);
-    }
-    out
 }
 
 /// Compares two contracts of this format in both directions.

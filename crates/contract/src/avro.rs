@@ -7,6 +7,7 @@
 mod compare;
 mod datum;
 mod default;
+mod form;
 mod logical;
 mod matching;
 mod read;
@@ -19,10 +20,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use compare::{Found, Newer};
+use form::{Primitive, Spot, TypeId, simple};
 use matching::Sides;
 pub use rules::RULES;
 pub(crate) use schema::Schema;
-use schema::{Spot, TypeId, simple};
 
 use crate::document::Document;
 use crate::{
@@ -186,7 +187,7 @@ fn locations(schema: &Schema<'_>, spots: &[Spot]) -> Vec<Option<Location>> {
 pub(crate) fn elsewhere(value: &Value) -> Vec<String> {
     let (mut named, mut defined) = (Vec::new(), Vec::new());
     names(value, "", (&mut named, &mut defined));
-    named.retain(|name| schema::Primitive::of(name).is_none() && !defined.contains(name));
+    named.retain(|name| Primitive::of(name).is_none() && !defined.contains(name));
     let files = named.iter().flat_map(|full| {
         [
             format!("{}{ENDING}", simple(full)),
@@ -200,7 +201,7 @@ pub(crate) fn elsewhere(value: &Value) -> Vec<String> {
 /// Collects the names that stand where a type does, and those that are defined; with their namespaces where they have one.
 fn names(value: &Value, namespace: &str, (named, defined): (&mut Vec<String>, &mut Vec<String>)) {
     let whole = |name: &str, namespace: &str| {
-        if name.contains('.') || namespace.is_empty() || schema::Primitive::of(name).is_some() {
+        if name.contains('.') || namespace.is_empty() || Primitive::of(name).is_some() {
             name.to_owned()
         } else {
             format!("{namespace}.{name}")

@@ -1,12 +1,15 @@
 //! One direction of a comparison: exchanges by action and address, and what is said of them beside schemas.
 
+mod bindings;
+mod servers;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::format::Format;
+use super::format::{self, Format};
 use super::model::{
-    Action, Exchange, Exchanges, Major, Message, channel_messages, exchanges, is_same, listed, members,
+    Action, Exchange, Exchanges, Major, Message, address, channel_messages, exchanges, is_same, key, listed,
     parameters,
 };
 use super::rules;
@@ -56,8 +59,7 @@ impl<'l> Comparer<'_, 'l> {
         self.security_schemes(&old.root, &new.root);
         let (before, after) = (exchanges(&old.root, old.major), exchanges(&new.root, new.major));
         let selected = |exchange: &Exchange<'l>| {
-            self.selection.is_empty()
-                || self.selection.iter().any(|name| super::key(name) == super::key(&exchange.title()))
+            self.selection.is_empty() || self.selection.iter().any(|name| key(name) == key(&exchange.title()))
         };
         let before: Exchanges<'l> = before.into_iter().filter(|(_, exchange)| selected(exchange)).collect();
         for (key, exchange) in &before {
@@ -280,7 +282,7 @@ impl<'l> Comparer<'_, 'l> {
             }
             (one, other) if one.family() == other.family() => {
                 let (Some(before), Some(after)) = (one.cursor(), other.cursor()) else { return };
-                let found = super::format::compare(one.family(), (before, after), action, self.options);
+                let found = format::compare(one.family(), (before, after), action, self.options);
                 self.file_found(found, pair, (before, after), label);
             }
             (one, other) => {
@@ -357,100 +359,6 @@ impl<'l> Comparer<'_, 'l> {
             slot: Some(slot),
             presence: Presence::Always,
         });
-    }
-
-    /// The bindings of a message: of Kafka the key and where the schema's id stands; of others nothing is read.
-    fn message_bindings(
-        &mut self,
-        (old, new): (&Message<'l>, &Message<'l>),
-        pair: Pair<'_, 'l>,
-        label: &str,
-        action: Action,
-    ) {
-        let (before, after) = (old.get("bindings"), new.get("bindings"));
-        let (one, other) = self.bindings(pair, before.map(Cursor::followed), after.map(Cursor::followed));
-        for field in ["schemaIdLocation", "schemaIdPayloadEncoding", "schemaLookupStrategy"] {
-            let value = |cursor: &Option<Cursor<'l>>| {
-                cursor.as_ref().and_then(|cursor| cursor.value().get(field)).cloned()
-            };
-            self.binding(pair, field, (value(&one), value(&other)), label, &rules::BINDING_CHANGED);
-        }
-        if let (Some(one), Some(other)) = (&one, &other) {
-            self.meet(Object::KafkaMessage, one, other);
-        }
-        let key = |cursor: &Option<Cursor<'l>>| cursor.as_ref().and_then(|cursor| cursor.direct("key"));
-        let (from, to) = (key(&one), key(&other));
-        if from.is_some() || to.is_some() {
-            let avro = |cursor: &Option<Cursor<'l>>| {
-                cursor.as_ref().is_some_and(|cursor| Format::looks_like_avro(cursor.value()))
-            };
-            if avro(&from) || avro(&to) {
-                let same = from.as_ref().map(Cursor::value) == to.as_ref().map(Cursor::value);
-                if !same {
-                    self.open(
-                        pair,
-                        format!("`key`: the Kafka key of {label} is no JSON Schema, and differs"),
-                    );
-                }
-            } else {
-                self.schemas((from, to), pair, &format!("the Kafka key of {label}"), action, "key");
-            }
-        }
-    }
-
-    fn channel_bindings(&mut self, pair: Pair<'_, 'l>) {
-        let (one, other) = self.bindings(pair, pair.old.get("bindings"), pair.new.get("bindings"));
-        if let (Some(one), Some(other)) = (&one, &other) {
-            self.meet(Object::KafkaChannel, one, other);
-        }
-        let told = [
-            ("topic", &rules::BINDING_CHANGED),
-            ("partitions", &rules::PARTITIONS_CHANGED),
-            ("replicas", &rules::PARTITIONS_CHANGED),
-            ("topicConfiguration", &rules::PARTITIONS_CHANGED),
-        ];
-        for (field, rule) in told {
-            let value = |cursor: &Option<Cursor<'l>>| {
-                cursor.as_ref().and_then(|cursor| cursor.value().get(field)).cloned()
-            };
-            self.binding(pair, field, (value(&one), value(&other)), "the topic", rule);
-        }
-    }
-
-    /// The Kafka bindings of both sides; those of other protocols must be the same.
-    fn bindings(
-        &mut self,
-        pair: Pair<'_, 'l>,
-        old: Option<Cursor<'l>>,
-        new: Option<Cursor<'l>>,
-    ) -> (Option<Cursor<'l>>, Option<Cursor<'l>>) {
-        let of = |cursor: &Option<Cursor<'l>>| -> BTreeSet<String> {
-            let all = cursor.as_ref().and_then(|cursor| cursor.value().as_object()).into_iter().flatten();
-            all.map(|(name, _)| name.clone()).collect()
-        };
-        for name in of(&old).union(&of(&new)).filter(|name| *name != "kafka" && !name.starts_with("x-")) {
-            let value = |cursor: &Option<Cursor<'l>>| cursor.as_ref().and_then(|cursor| cursor.direct(name));
-            if name == "$ref" || !is_same(value(&old).as_ref(), value(&new).as_ref()) {
-                self.open(pair, format!("`bindings`: those of {name} are not compared, and differ"));
-            }
-        }
-        let kafka = |cursor: Option<Cursor<'l>>| cursor.and_then(|cursor| cursor.get("kafka"));
-        (kafka(old), kafka(new))
-    }
-
-    fn binding(
-        &mut self,
-        pair: Pair<'_, 'l>,
-        field: &str,
-        (old, new): (Option<Value>, Option<Value>),
-        label: &str,
-        rule: &'static Rule,
-    ) {
-        if old != new {
-            let told = |value: Option<Value>| value.map_or("not said".to_owned(), |value| value.to_string());
-            let message = format!("`{field}` of {label} is {}, and was {}", told(new), told(old));
-            self.file(rule, pair, message);
-        }
     }
 
     fn parameters(&mut self, old: &Exchange<'l>, new: &Exchange<'l>) {
@@ -560,7 +468,7 @@ impl<'l> Comparer<'_, 'l> {
         let address = |reply: &Cursor<'l>| {
             let location =
                 reply.get("address").and_then(|address| address.text("location").map(str::to_owned));
-            let channel = reply.get("channel").map(|channel| super::model::address(&channel));
+            let channel = reply.get("channel").map(|channel| address(&channel));
             (location, channel)
         };
         if address(pair.old) != address(pair.new) {
@@ -572,56 +480,6 @@ impl<'l> Comparer<'_, 'l> {
             (None, None) => Vec::new(),
         };
         self.messages(&messages(pair.old), &messages(pair.new), (action, title), pair, roots);
-    }
-
-    fn servers(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) {
-        let (before, after) = (members(old, "servers"), members(new, "servers"));
-        for (name, one) in &before {
-            match after.iter().find(|(other, _)| other == name) {
-                Some((_, other)) => self.server(name, Pair { old: one, new: other }),
-                None => self.file(
-                    &rules::SERVER_REMOVED,
-                    Pair { old: one, new },
-                    format!("the server `{name}` is no longer named"),
-                ),
-            }
-        }
-        for (name, other) in after.iter().filter(|(name, _)| before.iter().all(|(one, _)| one != name)) {
-            self.file(
-                &rules::SERVER_ADDED,
-                Pair { old, new: other },
-                format!("the server `{name}` is named"),
-            );
-        }
-    }
-
-    fn server(&mut self, name: &str, pair: Pair<'_, 'l>) {
-        self.meet(Object::Server, pair.old, pair.new);
-        let text = |cursor: &Cursor<'l>, key: &str| cursor.text(key).unwrap_or_default().to_owned();
-        let (from, to) = (text(pair.old, "protocol"), text(pair.new, "protocol"));
-        if from != to {
-            self.file(
-                &rules::SERVER_PROTOCOL_CHANGED,
-                pair,
-                format!("the server `{name}` speaks {to}, not {from}"),
-            );
-        }
-        // Version 2 writes as one address what version 3 writes in two parts.
-        let place = |cursor: &Cursor<'l>| {
-            let url = text(cursor, "url");
-            let url =
-                url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).trim_end_matches('/').to_owned();
-            if url.is_empty() { format!("{}{}", text(cursor, "host"), text(cursor, "pathname")) } else { url }
-        };
-        let details = |cursor: &Cursor<'l>| (place(cursor), text(cursor, "protocolVersion"));
-        if details(pair.old) != details(pair.new) {
-            let (place, version) = details(pair.new);
-            self.file(
-                &rules::SERVER_CHANGED,
-                pair,
-                format!("the server `{name}` is {place} {version}").trim_end().to_owned(),
-            );
-        }
     }
 
     /// Files what differs in two objects and is not compared, and references that lead nowhere.

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::model::{Action, Major, Message};
 use crate::openapi::cursor::Cursor;
-use crate::parsed::Form;
-use crate::{Findings, Kind, MessageRole, Options, Parsed, Source, avro, protobuf};
+use crate::{Comparison, Findings, InputError, MessageRole, Options, Source, avro, protobuf};
 
 /// A payload with the kind of schema that describes it.
 pub(super) enum Format<'l> {
@@ -116,31 +115,39 @@ pub(super) fn compare(
     action: Action,
     options: &Options,
 ) -> Result<Findings, String> {
-    let (kind, sources) = match family {
-        Family::Avro => (Kind::Avro, [source(old, "payload.avsc")?, source(new, "payload.avsc")?]),
-        Family::Protobuf => (Kind::Protobuf, [source(old, "payload.proto")?, source(new, "payload.proto")?]),
-        other => return Err(format!("`schemaFormat`: {other}")),
-    };
-    if sources[0] == sources[1] {
-        return Ok(Findings::default());
-    }
-    let parsed = sources.each_ref().map(|source| Parsed::read(source, kind));
-    let [old, new] = match &parsed {
-        [Ok(old), Ok(new)] => [old, new],
-        [one, other] => {
-            let errors = [one, other].into_iter().filter_map(|side| side.as_ref().err()).flatten();
-            return Err(errors.map(ToString::to_string).collect::<Vec<_>>().join("; "));
-        }
-    };
     let role = match action {
         Action::Send => MessageRole::Writer,
         Action::Receive => MessageRole::Reader,
     };
     let options = Options { message_role: role, ..options.clone() };
-    match (&old.form, &new.form) {
-        (Form::Avro(old), Form::Avro(new)) => Ok(avro::compare(old, new, &options).deploy),
-        (Form::Protobuf(old), Form::Protobuf(new)) => Ok(protobuf::compare(old, new, &options).deploy),
-        _ => Err("two formats".to_owned()),
+    let both = |name: &str| -> Result<_, String> { Ok([source(old, name)?, source(new, name)?]) };
+    match family {
+        Family::Avro => {
+            compare_read(&both("payload.avsc")?, avro::read, |old, new| avro::compare(old, new, &options))
+        }
+        Family::Protobuf => compare_read(&both("payload.proto")?, protobuf::read, |old, new| {
+            protobuf::compare(old, new, &options)
+        }),
+        other => Err(format!("`schemaFormat`: {other}")),
+    }
+}
+
+/// Reads two schemas and compares them, or says what keeps them from being read.
+fn compare_read<'s, C>(
+    sources: &'s [Source; 2],
+    read: impl Fn(&'s Source) -> Result<C, Vec<InputError>>,
+    compare: impl Fn(&C, &C) -> Comparison,
+) -> Result<Findings, String> {
+    let [old, new] = sources;
+    if old == new {
+        return Ok(Findings::default());
+    }
+    match (read(old), read(new)) {
+        (Ok(old), Ok(new)) => Ok(compare(&old, &new).deploy),
+        (old, new) => {
+            let errors = [old.err(), new.err()].into_iter().flatten().flatten();
+            Err(errors.map(|error| error.to_string()).collect::<Vec<_>>().join("; "))
+        }
     }
 }
 

@@ -278,3 +278,20 @@ impl<'l> Message<'l> {
         self.get(key).and_then(|cursor| cursor.value().as_str())
     }
 }
+
+/// What two names of one operation have in common: the action in small letters, and the address without names of parameters.
+pub(crate) fn key(operation: &str) -> String {
+    let (action, address) = operation.trim().split_once(' ').unwrap_or(("", operation));
+    let mut out = format!("{} ", action.to_ascii_lowercase());
+    let mut inside = false;
+    for character in address.trim().chars() {
+        match character {
+            '{' => inside = true,
+            '}' => inside = false,
+            _ if inside => continue,
+            _ => {}
+        }
+        out.push(character);
+    }
+    out
+}

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::datum::{Step, message};
 use super::default::{Default, judge};
+use super::form::{Field, Form, Primitive, Spot, Symbols, TypeId};
 use super::logical::Logical;
 use super::matching::{How, Sides};
 use super::rules;
-use super::schema::{Field, Form, Primitive, Schema, Spot, Symbols, TypeId};
+use super::schema::Schema;
 use super::specification::Object;
 use crate::Rule;
 

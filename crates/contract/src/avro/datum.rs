@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::default::{Default, judge};
+use super::form::{Form, Primitive, TypeId};
 use super::logical::Logical;
 use super::logical::{MAX_FIXED, unscaled};
 use super::matching::Sides;
-use super::schema::{Form, Primitive, Schema, TypeId};
+use super::schema::Schema;
 
 /// How deep a datum that nobody asked for may nest: a type that holds itself ends in a `null` before, or has no data at all.
 const MAX_DEPTH: usize = 24;

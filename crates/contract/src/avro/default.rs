@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::schema::{Form, Primitive, Schema, TypeId};
+use super::form::{Form, Primitive, TypeId};
+use super::schema::Schema;
 
 /// What a default is worth to a reader that needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use jiff::civil;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::schema::{Form, Primitive};
+use super::form::{Form, Primitive};
 
 /// What a value means beyond its type.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Which type of a reader a type of a writer is read as, before anything inside is looked at.
 
-use super::schema::{Form, Schema, TypeId};
+use super::form::{Form, TypeId};
+use super::schema::Schema;
 
 /// How a type of a writer matches one of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use super::form::{Field, Form, Named, Primitive, Spot, Symbols, TypeId};
 use super::logical::Logical;
-use super::schema::{Field, Form, Named, Primitive, Schema, Spot, Symbols, Type, TypeId};
+use super::schema::{Schema, Type};
 use crate::document::Document;
 use crate::library::push_token;
 use crate::{InputError, Source};
