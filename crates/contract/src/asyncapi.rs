@@ -15,7 +15,7 @@ use model::{Major, exchanges};
 pub use rules::RULES;
 
 use crate::document::{Document, may_be_document};
-use crate::draft::{DraftNotChecked, Drafts, Spot};
+use crate::draft::Drafts;
 use crate::library::Library;
 use crate::openapi::cursor::Cursor;
 use crate::schema::report::{self, Demand};
@@ -124,17 +124,9 @@ fn compare_in(old: &Contract<'_>, new: &Contract<'_>, options: &Options, selecti
     drafts.roll_back.turn();
     report::compare(&mut sent, Flow::Message, Demand::OldHoldsNew, &uses.sent, &mut drafts);
     report::compare(&mut received, Flow::Message, Demand::NewHoldsOld, &uses.received, &mut drafts);
-    if let Some(version) = unknown.filter(|_| from.entry().value != to.entry().value) {
-        let open = open_version(&version, (from, to));
-        drafts.roll_back.not_checked.push(open.clone());
-        drafts.deploy.not_checked.push(open);
+    if let Some(version) = unknown {
+        let reason = format!("`{version}` is no version of AsyncAPI that is known; 2.0 to 2.6 and 3.0 are");
+        drafts.open_version("/asyncapi", reason, (from, to));
     }
     drafts.locate(from, to)
-}
-
-/// What a later version means by its fields is not known, be they new or not.
-fn open_version(version: &str, (old, new): (&Library<'_>, &Library<'_>)) -> DraftNotChecked {
-    let reason = format!("`{version}` is no version of AsyncAPI that is known; 2.0 to 2.6 and 3.0 are");
-    let spot = |library| Some(Spot::new(library, 0, "/asyncapi".to_owned()));
-    DraftNotChecked { place: "/asyncapi".to_owned(), reason, old: spot(old), new: spot(new) }
 }

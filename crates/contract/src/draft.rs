@@ -67,6 +67,23 @@ pub(crate) struct Drafts {
 }
 
 impl Drafts {
+    /// Leaves both directions open where the documents differ: what a version that is not known means by its fields is not
+    /// known, be they new or not.
+    pub(crate) fn open_version(
+        &mut self,
+        place: &str,
+        reason: String,
+        (old, new): (&Library<'_>, &Library<'_>),
+    ) {
+        if old.entry().value == new.entry().value {
+            return;
+        }
+        let spot = |library| Some(Spot::new(library, 0, place.to_owned()));
+        let open = DraftNotChecked { place: place.to_owned(), reason, old: spot(old), new: spot(new) };
+        self.roll_back.not_checked.push(open.clone());
+        self.deploy.not_checked.push(open);
+    }
+
     /// Looks up all lines.
     pub(crate) fn locate(self, old: &Library<'_>, new: &Library<'_>) -> Comparison {
         let old_lines = Lines::of(old, self.spots(|old, _| old.cloned()));

@@ -24,6 +24,7 @@ mod options;
 mod parsed;
 pub mod protobuf;
 pub mod render;
+mod rules;
 mod schema;
 mod snapshot;
 mod source;

@@ -178,19 +178,11 @@ fn compare_in(
     report::compare(&mut parameters, Flow::Request, Demand::NewHoldsOld, &uses.parameters, &mut drafts);
     report::compare(&mut headers, Flow::Response, Demand::OldHoldsNew, &uses.headers, &mut drafts);
     report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
-    if let Some(version) = unknown_version.filter(|_| old.entry().value != new.entry().value) {
-        let open = open_version(version, (old, new));
-        drafts.roll_back.not_checked.push(open.clone());
-        drafts.deploy.not_checked.push(open);
+    if let Some(version) = unknown_version {
+        let reason = format!("`{version}` is no version of OpenAPI that is known; 2.0, 3.0, 3.1 and 3.2 are");
+        drafts.open_version("/openapi", reason, (old, new));
     }
     drafts.locate(old, new)
-}
-
-/// What a later version means by its fields is not known, be they new or not.
-fn open_version(version: &str, (old, new): (&Library<'_>, &Library<'_>)) -> DraftNotChecked {
-    let reason = format!("`{version}` is no version of OpenAPI that is known; 2.0, 3.0, 3.1 and 3.2 are");
-    let spot = |library| Some(Spot::new(library, 0, "/openapi".to_owned()));
-    DraftNotChecked { place: "/openapi".to_owned(), reason, old: spot(old), new: spot(new) }
 }
 
 /// The dialect of a document, and its version when that is not one that is known.

@@ -1,28 +1,8 @@
 //! The rules of AsyncAPI documents, as data. What messages hold is told by the rules of their own format.
 
-use crate::{Bump, Flow, Kind, Level, Rule};
+use crate::rules::rules;
 
-macro_rules! rules {
-    ($($name:ident: $id:literal, $level:ident, $bump:ident, $summary:literal, $explanation:literal, $example:literal;)+) => {
-        $(
-            pub(super) static $name: Rule = Rule {
-                id: $id,
-                kind: Kind::AsyncApi,
-                level: Level::$level,
-                flow: Flow::Message,
-                bump: Bump::$bump,
-                summary: $summary,
-                explanation: $explanation,
-                example: $example,
-            };
-        )+
-
-        /// The rules of this format.
-        pub static RULES: &[Rule] = &[$($name),+];
-    };
-}
-
-rules! {
+rules! { AsyncApi, Message;
     OPERATION_REMOVED: "asyncapi-operation-removed", Error, Major, "the application no longer sends to, or receives from, an address",
         "Consumers wait for messages that no longer come, or messages of producers are read by nobody. Keep the operation until nobody is at the other end.",
         "before: operations: {paid: {action: send, channel: payments}}\nafter:  operations: {}";

@@ -1,28 +1,8 @@
 //! The rules of Avro schemas, as data.
 
-use crate::{Bump, Flow, Kind, Level, Rule};
+use crate::rules::rules;
 
-macro_rules! rules {
-    ($($name:ident: $id:literal, $level:ident, $bump:ident, $summary:literal, $explanation:literal, $example:literal;)+) => {
-        $(
-            pub(super) static $name: Rule = Rule {
-                id: $id,
-                kind: Kind::Avro,
-                level: Level::$level,
-                flow: Flow::Message,
-                bump: Bump::$bump,
-                summary: $summary,
-                explanation: $explanation,
-                example: $example,
-            };
-        )+
-
-        /// The rules of this format.
-        pub static RULES: &[Rule] = &[$($name),+];
-    };
-}
-
-rules! {
+rules! { Avro, Message;
     TYPE_CHANGED: "avro-type-changed", Error, Major, "a type is another that the reader cannot take it for",
         "Schema resolution ends with an error at the first message. Only int, long, float and double widen into each other, in this order, and string and bytes are read as each other. Add a new field with a default instead, or a union of both once every reader knows it.",
         "before: {name: total, type: int}\nafter:  {name: total, type: string}";

@@ -3,29 +3,9 @@
 //! They speak of the version of the code that was built for the old schema and meets the new one: while the new
 //! version is rolled out beside it, and again when it comes back.
 
-use crate::{Bump, Flow, Kind, Level, Rule};
+use crate::rules::rules;
 
-macro_rules! rules {
-    ($($name:ident: $id:literal, $level:ident, $bump:ident, $summary:literal, $explanation:literal, $example:literal;)+) => {
-        $(
-            pub(super) static $name: Rule = Rule {
-                id: $id,
-                kind: Kind::Sql,
-                level: Level::$level,
-                flow: Flow::Storage,
-                bump: Bump::$bump,
-                summary: $summary,
-                explanation: $explanation,
-                example: $example,
-            };
-        )+
-
-        /// The rules of this format.
-        pub static RULES: &[Rule] = &[$($name),+];
-    };
-}
-
-rules! {
+rules! { Sql, Storage;
     TABLE_DROPPED: "sql-table-dropped", Error, Major,
         "a table is gone",
         "The running version reads and writes it. Drop it only when no version that uses it can come back; its rows cannot.",
