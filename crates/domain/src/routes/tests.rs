@@ -1,0 +1,187 @@
+//! Tables of routes: what they choose, and what older ones say.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn name(text: &str) -> ServiceName {
+    text.parse().unwrap()
+}
+
+fn splits(weights: &[u32]) -> ServiceRoutes {
+    let splits = weights
+        .iter()
+        .enumerate()
+        .map(|(index, &weight)| Split {
+            version: VersionNumber::new(1, index as u64, 0),
+            config: ConfigRevision(0),
+            weight,
+            role: SplitRole::Stable,
+            endpoints: Vec::new(),
+        })
+        .collect();
+    ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None }
+}
+
+fn table() -> RouteTable {
+    let rule = |host: Option<&str>, path: &str, prefix| RouteRule {
+        host: host.map(str::to_owned),
+        path: path.into(),
+        prefix,
+        patience: None,
+    };
+    RouteTable {
+        aliases: BTreeMap::new(),
+        format: ROUTE_TABLE_FORMAT,
+        environment: "production".parse().unwrap(),
+        history: Default::default(),
+        revision: 1,
+        baseline: 1,
+        routes: vec![
+            Route { rule: rule(Some("shop.test"), "/", PrefixHandling::Keep), service: name("web") },
+            Route { rule: rule(None, "/orders", PrefixHandling::Strip), service: name("orders") },
+        ],
+        services: BTreeMap::from([(name("orders"), splits(&[10_000])), (name("web"), splits(&[10_000]))]),
+        rules: None,
+        callers: Vec::new(),
+    }
+}
+
+#[test]
+fn routes_match_by_host_and_whole_segments() {
+    let table = table();
+    let find = |host, path| {
+        let found = table.find(host, path, Caller::Instance);
+        found.map(|m| (m.service.as_str().to_owned(), m.strip))
+    };
+    assert_eq!(find(Some("shop.test"), "/any"), Some(("web".into(), 0)));
+    assert_eq!(find(None, "/orders/7"), Some(("orders".into(), 7)));
+    assert_eq!(find(None, "/orders"), Some(("orders".into(), 7)));
+    assert_eq!(find(None, "/orders2"), None);
+    assert_eq!(find(Some("shop.test"), "/@orders/7"), Some(("orders".into(), 8)));
+    assert_eq!(find(None, "/@nobody/7"), None);
+}
+
+#[test]
+fn names_are_open_to_instances_and_to_others_as_the_rules_say() {
+    let finds = |table: &RouteTable, caller| table.find(None, "/@web/7", caller).is_some();
+    let table = table();
+    assert!(
+        finds(&table, Caller::Instance) && !finds(&table, Caller::Outside) && !finds(&table, Caller::Proxy)
+    );
+    let open = RouteTable { rules: Some(GatewayRules::before_rules()), ..table.clone() };
+    assert!(finds(&open, Caller::Outside));
+    let older = RouteTable { format: 1, ..table };
+    assert!(finds(&older, Caller::Outside), "a table of an older release means what it meant");
+}
+
+#[test]
+fn a_name_that_is_not_open_is_a_path_like_any_other() {
+    let table = table();
+    let found = table.find(Some("shop.test"), "/@orders/7", Caller::Outside).unwrap();
+    assert_eq!((found.service.as_str(), found.strip), ("web", 0));
+}
+
+#[test]
+fn hosts_match_exactly_before_below_a_name_before_any() {
+    let hosts = ["*.test", "a.shop.test", "*.shop.test", "*.a.shop.test"];
+    let route = |host: Option<&str>, path: &str| Route {
+        rule: RouteRule {
+            host: host.map(str::to_owned),
+            path: path.into(),
+            prefix: PrefixHandling::Keep,
+            patience: None,
+        },
+        service: name(&host.map_or("any".into(), |it| it.replace("*.", "below-").replace('.', "-"))),
+    };
+    let mut routes = vec![route(None, "/"), route(None, "/long/path")];
+    routes.extend(hosts.map(|host| route(Some(host), "/")));
+    let table = RouteTable { routes, ..table() }.prepared();
+    let find =
+        |host| table.find(Some(host), "/long/path", Caller::Outside).unwrap().service.as_str().to_owned();
+    assert_eq!(find("a.shop.test"), "a-shop-test");
+    assert_eq!(find("b.shop.test"), "below-shop-test");
+    assert_eq!(find("b.c.shop.test"), "below-shop-test");
+    assert_eq!(find("b.a.shop.test"), "below-a-shop-test");
+    assert_eq!(find("shop.test"), "below-test");
+    assert_eq!(find("myshop.test"), "below-test");
+    assert_eq!(find("test"), "any");
+}
+
+#[test]
+fn routes_are_brought_into_the_form_of_requests() {
+    let route = |host: &str, path: &str| Route {
+        rule: RouteRule {
+            host: Some(host.into()),
+            path: path.into(),
+            prefix: PrefixHandling::Keep,
+            patience: None,
+        },
+        service: name("web"),
+    };
+    let routes = vec![route("Shop.test.", "/%6frders"), route("shop test", "/"), route("shop.test", "/..")];
+    let table = RouteTable { routes, ..table() }.prepared();
+    assert_eq!(table.routes.len(), 1);
+    assert!(table.find(Some("shop.test"), "/orders/7", Caller::Outside).is_some());
+}
+
+#[test]
+fn a_token_is_taken_off_the_front_only() {
+    assert_eq!(caller_token("/@~abc/@orders/7"), Some(("abc", 6)));
+    assert_eq!(caller_token("/@~abc"), Some(("abc", 6)));
+    assert_eq!(caller_token("/@~"), Some(("", 3)));
+    assert_eq!(caller_token("/@orders/@~abc"), None);
+}
+
+#[test]
+fn a_table_of_an_older_release_loads() {
+    let old = r#"{"format":1,"environment":"production","revision":1,"baseline":0,
+        "routes":[{"host":"shop.test","path":"/","prefix":"strip","service":"web"}],"services":{}}"#;
+    let table: RouteTable = serde_json::from_str(old).unwrap();
+    assert_eq!((&table.rules, table.callers.len()), (&None, 0));
+}
+
+proptest! {
+    #[test]
+    fn what_is_matched_is_what_is_taken_off(path in "(/(a|b|orders|\\.\\.|%2e|%2f|))*") {
+        if let Ok(form) = normalize_path(&path)
+            && let Some(found) = table().find(None, &form, Caller::Outside)
+        {
+            prop_assert_eq!(&form[..found.strip], "/orders");
+            prop_assert!(form[found.strip..].is_empty() || form[found.strip..].starts_with('/'));
+            prop_assert!(!form[found.strip..].contains("/.."));
+        }
+    }
+}
+
+#[test]
+fn slot_is_part_of_the_format() {
+    let slots = [slot("", b""), slot("orders@1.1.0", b"ann"), slot("orders@1.1.0", b"bob")];
+    assert_eq!(slots, [7_227, 8_268, 982]);
+}
+
+proptest! {
+    #[test]
+    fn growing_a_candidate_moves_only_what_is_added(key in "[a-z0-9]{1,20}", from in 0_u32..5_000, more in 0_u32..5_000) {
+        let before = splits(&[from, FULL_WEIGHT - from]);
+        let after = splits(&[from + more, FULL_WEIGHT - from - more]);
+        let old = before.choose(key.as_bytes()).unwrap().version.minor();
+        let new = after.choose(key.as_bytes()).unwrap().version.minor();
+        let point = slot(&before.salt, key.as_bytes());
+        prop_assert_eq!(old != new, point >= from && point < from + more);
+    }
+
+    #[test]
+    fn slots_lie_on_the_line(salt in ".{0,20}", key in prop::collection::vec(any::<u8>(), 0..40)) {
+        prop_assert!(slot(&salt, &key) < FULL_WEIGHT);
+    }
+}
+
+#[test]
+fn slots_are_even() {
+    let mut tenths = [0_u32; 10];
+    for n in 0..100_000_u32 {
+        tenths[(slot("orders@1.1.0", n.to_string().as_bytes()) / 1_000) as usize] += 1;
+    }
+    assert!(tenths.iter().all(|&n| (9_600..10_400).contains(&n)), "{tenths:?}");
+}
