@@ -66,11 +66,11 @@ fn part(name: &'static str, command: &mut Command, counts: &mut Counts) -> Resul
 }
 
 /// Reads the counts from a summary line of nextest (`Summary [..] 9 tests run: 8 passed, 1 failed, 0 skipped`) or of the
-/// test harness (`test result: ok. 8 passed; 0 failed; 1 ignored; ..`).
+/// test harness (`test result: ok. 8 passed; 0 failed; 1 ignored; ..`). The harness of a test that failed is shown by
+/// nextest as well, moved to the right: it is in the summary already.
 fn counts_in(line: &str) -> Option<Counts> {
-    let line = line.trim_start();
     let summary = line.strip_prefix("test result: ").or_else(|| {
-        let (_, summary) = line.strip_prefix("Summary [")?.split_once(" run: ")?;
+        let (_, summary) = line.trim_start().strip_prefix("Summary [")?.split_once(" run: ")?;
         Some(summary)
     })?;
     let count = |word: &str| {
@@ -107,6 +107,7 @@ mod tests {
             ("Summary [ 1.0s] 4/9 tests run: 2 passed, 1 failed, 1 timed out, 0 skipped", counts(2, 2, 0)),
             ("test result: ok. 8 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out", counts(8, 0, 1)),
             ("test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured", counts(0, 2, 0)),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 128 filtered out", None),
             ("        PASS [   0.013s] store 12 passed", None),
             ("Summary of the changes", None),
         ] {

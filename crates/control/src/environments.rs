@@ -1,7 +1,6 @@
 //! Environments: creating them, their settings, and everything that is shown of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use lockstep_api::types::{
@@ -26,6 +25,7 @@ use lockstep_domain::{
     ServiceName, StageName, Strategy, Timestamp, World,
 };
 
+use crate::gateway_ports::{GatewayPorts, ports_of};
 use crate::{Control, internal, lock, not_found, ourselves, services, traffic};
 
 /// Most environments: each has a gateway port and a reconciler.
@@ -49,13 +49,14 @@ impl Control {
         if self.ledger.world().seq > 0 {
             return Ok(());
         }
-        let mut ports = BTreeSet::new();
+        let ports = GatewayPorts::of(&self.config);
+        let mut taken = BTreeSet::new();
         let mut events = Self::first_run_events();
         for (name, accepts_from) in
             [("development", "created"), ("staging", "testing"), ("production", "production-validation")]
         {
-            let port = self.free_port(&ports)?;
-            ports.insert(port);
+            let port = ports.free(&taken)?;
+            taken.insert(port);
             let strategy = match name {
                 "production" => production_strategy(),
                 _ => Strategy::AllAtOnce,
@@ -67,22 +68,6 @@ impl Control {
         self.ledger.commit(&ourselves(), |_, _| Ok((events.clone(), ())))
     }
 
-    /// Finds a port for a gateway: the first from the configured one on that nothing uses.
-    fn free_port(&self, taken: &BTreeSet<u16>) -> Result<u16, Problem> {
-        let world = self.ledger.world();
-        let used = |port: u16| {
-            taken.contains(&port) || world.environments.values().any(|e| e.settings.gateway_port == port)
-        };
-        let bind = |port: u16| TcpListener::bind((self.config.gateway_address, port));
-        if self.config.first_gateway_port == 0 {
-            let listener = bind(0).map_err(internal)?;
-            return Ok(listener.local_addr().map_err(internal)?.port());
-        }
-        (self.config.first_gateway_port..=u16::MAX)
-            .find(|&port| !used(port) && bind(port).is_ok())
-            .ok_or_else(|| Problem::new(ErrorCode::Unavailable, "no port is free for a gateway"))
-    }
-
     /// Creates an environment.
     ///
     /// # Errors
@@ -92,13 +77,8 @@ impl Control {
         actor: &Actor,
         request: &CreateEnvironment,
     ) -> Result<EnvironmentView, Problem> {
-        let port = match request.settings.gateway_port {
-            Some(port) => port,
-            None => self.free_port(&BTreeSet::new())?,
-        };
         let first_stage: StageName = "created".parse().map_err(internal)?;
-        let defaults = standard_settings(first_stage, Strategy::AllAtOnce, port);
-        let settings = changed(&defaults, &request.settings);
+        let ports = GatewayPorts::of(&self.config);
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 if world.environments.contains_key(&request.name) {
@@ -109,12 +89,14 @@ impl Control {
                     let detail = format!("there are {MAX_ENVIRONMENTS} environments already");
                     return Err(Problem::new(ErrorCode::Refused, detail));
                 }
-                check_settings(world, &request.name, &settings)?;
-                let created = Event::EnvironmentCreated {
-                    environment: request.name.clone(),
-                    settings: settings.clone(),
+                let port = match request.settings.gateway_port {
+                    Some(port) => port,
+                    None => ports.free(&ports_of(world))?,
                 };
-                Ok((vec![created], ()))
+                let defaults = standard_settings(first_stage.clone(), Strategy::AllAtOnce, port);
+                let settings = changed(&defaults, &request.settings);
+                check_settings(world, &request.name, &settings)?;
+                Ok((vec![Event::EnvironmentCreated { environment: request.name.clone(), settings }], ()))
             })
         })?;
         self.start_reconciler(request.name.clone());

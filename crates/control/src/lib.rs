@@ -14,6 +14,7 @@ mod data;
 mod dismiss;
 mod editions;
 mod environments;
+mod gateway_ports;
 mod gateways;
 mod instances;
 mod judging;

@@ -1,5 +1,6 @@
 //! Two people who act at the same moment, and hints of what is refused because something is under way, carried out.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::support::place::{ENVIRONMENT, Place};
@@ -176,4 +177,18 @@ fn where_undo_could_mean_several_things_each_command_that_is_named_works() {
     let named = place.fail(&["service", "remove", "store", "--yes"], 3);
     says(&named, &[&format!("lockstep undo {ENVIRONMENT} --operation {id}")]);
     place.run(&["undo", ENVIRONMENT, "--operation", &id.to_string()]);
+}
+
+#[test]
+fn environments_that_are_created_at_once_have_gateways_of_their_own() {
+    let place = Place::begin_asking(&["--first-gateway-port", "27100"], Vec::new());
+    let names: Vec<String> = (0..8).map(|number| format!("team-{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| place.run(&["environment", "create", name, "--accepts-from", "created"]));
+        }
+    });
+    let gateways: BTreeSet<String> =
+        names.iter().map(|name| place.json(&["status", name])["gateway"].to_string()).collect();
+    assert_eq!(gateways.len(), names.len(), "{gateways:?}");
 }

@@ -345,8 +345,11 @@ struct NotStarted {
 
 fn server_command(folder: &Path, listen: &str, launch: &Launch) -> Command {
     let mut command = program(launch.limit);
-    command.args(["server", "--listen", listen, "--first-gateway-port", "0", "--data"]);
-    command.arg(folder.join("data")).env_remove("LOCKSTEP_TOKEN");
+    command.args(["server", "--listen", listen, "--data"]).arg(folder.join("data"));
+    command.env_remove("LOCKSTEP_TOKEN");
+    if !launch.arguments.iter().any(|argument| argument == "--first-gateway-port") {
+        command.args(["--first-gateway-port", "0"]);
+    }
     command.args(&launch.arguments).envs(launch.variables.iter().map(|(name, value)| (name, value)));
     match launch.token {
         Some(token) => command.env("LOCKSTEP_TOKEN", token),
