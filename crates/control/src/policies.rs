@@ -33,19 +33,20 @@ impl Control {
     /// # Errors
     /// When it is not usable, or versions are in a stage that it no longer has.
     pub fn define_lifecycle(&self, actor: &Actor, view: LifecycleView) -> Result<LifecycleView, Problem> {
-        let mut parts: Vec<String> = match view.lifecycle.check() {
+        let shape: Vec<String> = match view.lifecycle.check() {
             Ok(()) => Vec::new(),
             Err(errors) => errors.iter().map(ToString::to_string).collect(),
         };
-        parts.extend(stranded(&self.ledger.world(), &view));
-        if !parts.is_empty() {
-            let parts =
-                parts.into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() }).collect();
-            let detail = format!("lifecycle `{}` is not usable", view.name);
-            return Err(Problem::new(ErrorCode::Refused, detail).with_problems(parts));
-        }
-        let defined = Event::LifecycleDefined { name: view.name.clone(), lifecycle: view.lifecycle.clone() };
-        tokio::task::block_in_place(|| self.ledger.commit(actor, |_, _| Ok((vec![defined.clone()], ()))))?;
+        tokio::task::block_in_place(|| {
+            self.ledger.commit(actor, |world, _| {
+                let parts: Vec<String> = shape.iter().cloned().chain(stranded(world, &view)).collect();
+                if !parts.is_empty() {
+                    return Err(not_usable(&view.name, parts));
+                }
+                let (name, lifecycle) = (view.name.clone(), view.lifecycle.clone());
+                Ok((vec![Event::LifecycleDefined { name, lifecycle }], ()))
+            })
+        })?;
         Ok(view)
     }
 
@@ -166,6 +167,11 @@ fn waiting_for_time(world: &World) -> Vec<VersionRef> {
 }
 
 /// Versions that a new definition of their lifecycle would leave in no stage at all.
+fn not_usable(name: &StageName, parts: Vec<String>) -> Problem {
+    let parts = parts.into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() }).collect();
+    Problem::new(ErrorCode::Refused, format!("lifecycle `{name}` is not usable")).with_problems(parts)
+}
+
 fn stranded(world: &World, view: &LifecycleView) -> Vec<String> {
     world
         .services
