@@ -3,7 +3,7 @@
 use lockstep_domain::contract::{ContractKind, SqlDialect};
 use lockstep_pipeline::{BuildEvent, BuildFault, Contracts, LargestContract, Phase, make, prepare};
 
-use super::Bench;
+use crate::bench::Bench;
 
 const OPENAPI: &str = "openapi: 3.1.0\ninfo: {title: orders, version: '1'}\npaths:\n  /orders:\n    get: {responses: {'200': {description: all}}}\n";
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_pipeline::mirrors;
 
-use crate::Bench;
+use crate::bench::Bench;
 
 type Inflict = fn(&Path);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lockstep_pipeline::{BuildEvent, BuildFailure, run};
 
-use crate::Bench;
+use crate::bench::Bench;
 
 /// Runs a build that must end; returns what it says against itself.
 fn ended(bench: &Bench) -> Result<(), Box<BuildFailure>> {
