@@ -52,10 +52,10 @@ fn location(change: &Change) -> Option<String> {
     change.new.as_ref().or(change.old.as_ref()).map(ToString::to_string)
 }
 
-/// What a witness is: an operation of GraphQL whose answer surprises is still taken.
+/// What a witness is: an operation of GraphQL whose answer surprises is still taken, and so is a query whose rows are others.
 pub(crate) fn witness_title(change: &Change) -> &'static str {
-    let is_operation = change.witness.as_ref().is_some_and(|witness| witness.get("operation").is_some());
-    if is_operation && change.flow == Flow::Response {
+    let has = |part: &str| change.witness.as_ref().is_some_and(|witness| witness.get(part).is_some());
+    if has("operation") && change.flow == Flow::Response || has("was") {
         "was fine, is answered otherwise now"
     } else {
         "was fine, fails now"

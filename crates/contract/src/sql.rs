@@ -7,6 +7,7 @@
 mod compare;
 mod dialect;
 mod evaluate;
+mod implication;
 mod locks;
 mod migrations;
 mod replay;

@@ -48,9 +48,14 @@ fn http(parts: &Map<String, Value>) -> Vec<String> {
 
 /// Statements or an operation as they are sent, and what comes of them.
 fn texts(parts: &Map<String, Value>) -> Vec<String> {
+    let before = parts.get("rows").map(all_lines).unwrap_or_default();
+    let mut lines: Vec<String> =
+        before.into_iter().map(|row| format!("{row} -- before the migration")).collect();
     let sent = TEXTS.iter().filter_map(|key| parts.get(*key));
-    let mut lines: Vec<String> = sent.flat_map(all_lines).collect();
-    lines.extend(rest(parts, &TEXTS));
+    lines.extend(sent.flat_map(all_lines));
+    let answers = [("gave", parts.get("was")), ("gives", parts.get("is"))];
+    lines.extend(answers.iter().filter_map(|(word, answer)| Some(format!("{word} {}", (*answer)?))));
+    lines.extend(rest(parts, &[TEXTS.as_slice(), &["rows", "was", "is"]].concat()));
     lines
 }
 
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn witnesses_read_like_what_is_sent() {
-        let cases: [(Value, &[&str]); 7] = [
+        let cases: [(Value, &[&str]); 8] = [
             (
                 json!({"method": "POST", "path": "/charges", "content_type": "application/json", "body": {"n": 6}}),
                 &["POST /charges", "content-type: application/json", "{\"n\":6}"],
@@ -118,6 +123,16 @@ mod tests {
             (
                 json!({"statements": ["SELECT 1", "SELECT 2"], "outcome": "there is no such table"}),
                 &["SELECT 1", "SELECT 2", "outcome: there is no such table"],
+            ),
+            (
+                json!({"rows": ["INSERT 1"], "statements": ["SELECT a"], "was": [["a"]], "is": [], "outcome": "lost"}),
+                &[
+                    "INSERT 1 -- before the migration",
+                    "SELECT a",
+                    "gave [[\"a\"]]",
+                    "gives []",
+                    "outcome: lost",
+                ],
             ),
             (
                 json!({"call": "/a.B/C", "outcome": "it fails", "written_by": "old"}),

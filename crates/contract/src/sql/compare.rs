@@ -11,13 +11,14 @@ mod constraints;
 mod deletions;
 mod demands;
 mod lost;
+mod views;
 
 pub(super) use lost::does_not_come_back;
 
 use super::{
     replay::enum_name,
     rules,
-    state::{Column, Database, NEXT_NUMBER, Position, Table, Values, View},
+    state::{Column, Database, NEXT_NUMBER, Position, Table, Values},
     types::{Family, Relation},
     witness,
 };
@@ -199,13 +200,14 @@ impl Comparer<'_> {
         {
             let message = format!("column `{place}` is computed from {is} instead of {was}");
             self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
+            self.computed_anew(name, column, tables.1, new);
         }
-        if new.not_null && !old.not_null {
+        if new.not_null && !self.is_never_null(tables.0, column) {
             let message = format!("column `{place}` takes no null any more");
             let shown =
                 self.rows(name, tables.0).insert(&[(column, Some("NULL"))], "the column must not be null");
             self.report(&rules::NOT_NULL_ADDED, &place, message, at, shown);
-        } else if old.not_null && !new.not_null {
+        } else if old.not_null && !self.is_never_null(tables.1, column) {
             let message = format!("column `{place}` may be null now");
             self.report_read(&rules::NOT_NULL_DROPPED, &place, message, at);
         }
@@ -244,6 +246,9 @@ impl Comparer<'_> {
             let at = (Some(&old.position), Some(&new.position));
             self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
         }
+        if self.dialect == SqlDialect::Sqlite && new.default.as_deref() == Some(NEXT_NUMBER) {
+            self.whole_numbers_only(name, column, before, (old, new));
+        }
         // Statements that had to give the column never meet its default.
         if !old.may_be_left_out() || old.computed.is_some() {
             return;
@@ -257,10 +262,34 @@ impl Comparer<'_> {
             self.report(&rules::DEFAULT_REMOVED, &place, message, at, shown);
             return;
         }
+        if old.default.as_deref() == Some(NEXT_NUMBER) {
+            let message = format!("the database does not number `{place}` any more");
+            let shown = self.rows(name, before).unnumbered(column, new);
+            self.report(&rules::NUMBERING_REMOVED, &place, message, at, shown);
+            return;
+        }
         let written = |column: &Column| column.default.clone().unwrap_or_else(|| "NULL".to_owned());
         let message =
             format!("the default of column `{place}` is {} instead of {}", written(new), written(old));
         self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
+    }
+
+    /// The number of a row of SQLite is a whole number; other columns take anything.
+    fn whole_numbers_only(
+        &mut self,
+        name: &str,
+        column: &str,
+        before: &Table,
+        (old, new): (&Column, &Column),
+    ) {
+        if before.values == Values::OfType || old.default.as_deref() == Some(NEXT_NUMBER) {
+            return;
+        }
+        let place = format!("{name}.{column}");
+        let message = format!("`{place}` is the number of its row now, and takes whole numbers only");
+        let shown = self.rows(name, before).insert(&[(column, Some("'a'"))], "the value is no whole number");
+        let at = (Some(&old.position), Some(&new.position));
+        self.report(&rules::TYPE_NARROWED, &place, message, at, shown);
     }
 
     fn column_type(
@@ -349,67 +378,6 @@ impl Comparer<'_> {
                     );
                 }
             }
-        }
-    }
-
-    fn views(&mut self) {
-        let (old, new) = (self.old, self.new);
-        for (name, before) in &old.views {
-            match new.views.get(name) {
-                Some(after) if after.query == before.query => {}
-                Some(after) => self.view(name, before, after),
-                None if new.tables.contains_key(name) => {
-                    let reason = "the view is a table now; what it shows is not compared".to_owned();
-                    let at = Some(before.position.location());
-                    self.findings.not_checked.push(NotChecked {
-                        place: name.clone(),
-                        reason,
-                        old: at,
-                        new: None,
-                    });
-                }
-                None => {
-                    let shown = witness::select_from(self.dialect, name, "there is no such view");
-                    let message = format!("view `{name}` is gone");
-                    self.report(
-                        &rules::VIEW_DROPPED,
-                        name,
-                        message,
-                        (Some(&before.position), None),
-                        Some(shown),
-                    );
-                }
-            }
-        }
-        for (name, after) in new.views.iter().filter(|(name, _)| !old.views.contains_key(*name)) {
-            if !old.tables.contains_key(name) {
-                let message = format!("view `{name}` was added");
-                self.report(&rules::VIEW_ADDED, name, message, (None, Some(&after.position)), None);
-            }
-        }
-    }
-
-    fn view(&mut self, name: &str, before: &View, after: &View) {
-        let at = (Some(&before.position), Some(&after.position));
-        let (Some(was), Some(is)) = (&before.columns, &after.columns) else {
-            let reason = "the query of the view changed, and its columns cannot be told from it".to_owned();
-            let (old, new) = (Some(before.position.location()), Some(after.position.location()));
-            self.findings.not_checked.push(NotChecked { place: name.to_owned(), reason, old, new });
-            return;
-        };
-        for lost in was.difference(is) {
-            let place = format!("{name}.{lost}");
-            let shown = witness::select_column(self.dialect, name, lost, "the view shows no such column");
-            self.report(
-                &rules::VIEW_COLUMN_DROPPED,
-                &place,
-                format!("view `{name}` shows no `{lost}` any more"),
-                at,
-                shown,
-            );
-        }
-        if was.is_subset(is) {
-            self.report(&rules::VIEW_CHANGED, name, format!("view `{name}` has another query"), at, None);
         }
     }
 }

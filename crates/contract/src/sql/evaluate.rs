@@ -142,6 +142,10 @@ impl Condition {
         (parser.peek_token().token == Token::EOF).then_some(Self { expr, tokens, dialect })
     }
 
+    pub(super) const fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
     /// Evaluates it over a row, which gives what is known of each column.
     pub(super) fn value(&self, row: &dyn Fn(&str) -> Value) -> Value {
         Evaluator { dialect: self.dialect, row }.value(&self.expr)

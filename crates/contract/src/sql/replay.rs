@@ -225,7 +225,7 @@ impl Replay {
     /// Refuses a `CASCADE` that takes views with it: which ones is not modelled.
     fn falls_alone(&self, names: &[ObjectName]) -> Outcome {
         let names: Vec<String> = names.iter().map(|name| fold_name(self.dialect, name)).collect();
-        let shows = |view: &View| names.iter().any(|name| view.query.contains(name.as_str()));
+        let shows = |view: &View| names.iter().any(|name| view.query.to_string().contains(name.as_str()));
         match self.database.views.iter().find(|(_, view)| shows(view)) {
             Some((view, _)) => Err(format!("whether view `{view}` falls with it is not modelled")),
             None => Ok(()),

@@ -66,6 +66,10 @@ rules! { Sql, Storage;
         "the default of a column changed",
         "Rows that leave the column out mean something else than the running version supposes.",
         "ALTER TABLE notes ALTER COLUMN colour SET DEFAULT 'red';";
+    NUMBERING_REMOVED: "sql-numbering-removed", Error, Major,
+        "the database does not number the rows of a table any more",
+        "Inserts of the running version that leave the number out leave null in its place, or all the same; what it then looks for by the number it was told, is another row or none. In SQLite only `INTEGER PRIMARY KEY`, written so, numbers.",
+        "id INTEGER PRIMARY KEY -> id INT PRIMARY KEY";
     ON_UPDATE_CHANGED: "sql-on-update-changed", Warning, Minor,
         "updates set a column that they do not name, or no longer do",
         "Rows that the running version updates come to hold something else than it supposes.",
@@ -84,15 +88,15 @@ rules! { Sql, Storage;
         "ALTER TABLE notes ADD UNIQUE (title);";
     UNIQUE_REMOVED: "sql-unique-removed", Error, Major,
         "rows need no longer be unique in some columns",
-        "An upsert of the running version that names these columns (ON CONFLICT) fails, and it may meet several rows where it expects one. A warning where another key answers such upserts, and in MySQL, where upserts name no key: there they insert a second row.",
+        "An upsert of the running version that names these columns (ON CONFLICT) fails, and it may meet several rows where it expects one. In MySQL, whose upserts name no key, they insert a second row. A warning where another key answers in its place.",
         "ALTER TABLE notes DROP CONSTRAINT notes_title_key;";
     CHECK_ADDED: "sql-check-added", Error, Major,
         "rows must meet a condition that they need not have met",
         "The running version may write rows that are refused now.",
         "ALTER TABLE notes ADD CHECK (length(title) > 3);";
-    CHECK_REMOVED: "sql-check-removed", Info, Minor,
+    CHECK_REMOVED: "sql-check-removed", Warning, Minor,
         "rows need no longer meet a condition",
-        "What the running version writes fits. It may read rows that it never expected.",
+        "What the running version writes fits. Once the new version has written rows that the condition refused, the running version reads what it never expected, and the condition cannot be put back; so it cannot come back.",
         "ALTER TABLE notes DROP CONSTRAINT notes_title_check;";
     FOREIGN_KEY_ADDED: "sql-foreign-key-added", Error, Major,
         "rows must refer to rows that exist",
@@ -102,13 +106,13 @@ rules! { Sql, Storage;
         "rows that were free to go are referred to by rows of the new version",
         "Once the new version has written such rows, the running version cannot delete those they refer to; so it cannot come back. Let them go with ON DELETE CASCADE or SET NULL, or leave the foreign key to a later version.",
         "CREATE TABLE comments (id bigint PRIMARY KEY, note bigint REFERENCES notes (id));";
-    FOREIGN_KEY_REMOVED: "sql-foreign-key-removed", Info, Minor,
+    FOREIGN_KEY_REMOVED: "sql-foreign-key-removed", Warning, Minor,
         "rows may refer to rows that do not exist",
-        "What the running version writes fits.",
+        "What the running version writes fits. Once rows refer to nothing, it reads what it never expected, and the reference cannot be put back; so it cannot come back.",
         "ALTER TABLE notes DROP CONSTRAINT notes_author_fkey;";
     PRIMARY_KEY_REMOVED: "sql-primary-key-removed", Error, Major,
         "a table has no longer the primary key it had",
-        "An upsert of the running version that names the key (ON CONFLICT) fails, and it may meet several rows where it expects one. A warning where another key answers such upserts, and in MySQL, where upserts name no key.",
+        "An upsert of the running version that names the key (ON CONFLICT) fails, and it may meet several rows where it expects one. In MySQL, whose upserts name no key, they insert a second row. A warning where another key answers in its place.",
         "ALTER TABLE notes DROP CONSTRAINT notes_pkey;";
     ENUM_VALUE_DROPPED: "sql-enum-value-dropped", Error, Major,
         "an enum lost a value",

@@ -7,6 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use sqlparser::ast::Query;
+
 use super::types::ColumnType;
 use crate::Location;
 
@@ -303,9 +305,11 @@ pub(super) struct EnumType {
 
 #[derive(Debug, Clone)]
 pub(super) struct View {
-    pub(super) query: String,
-    /// Names of the columns it shows, when they can be told.
-    pub(super) columns: Option<BTreeSet<String>>,
+    pub(super) query: Rc<Query>,
+    /// The columns it shows, and where each comes from, when they can be told.
+    pub(super) columns: Option<Vec<(String, String)>>,
+    /// How it is kept and who asks: materialized, options, whose rights count.
+    pub(super) manner: String,
     pub(super) position: Position,
 }
 

@@ -61,7 +61,7 @@ impl Rows<'_> {
             chosen.map(|(name, value)| [plain.as_slice(), &[(name.as_str(), Some(value.as_str()))]].concat());
         std::iter::once(plain.clone()).chain(chosen).find_map(|wanted| {
             let (first, second) = (self.row(&wanted, 0)?, self.row(&wanted, 1)?);
-            let shows = self.are_unique(&first, &second) && self.surely_meets(&first, condition);
+            let shows = self.are_unique(&first, &second, None) && self.surely_meets(&first, condition);
             let rows = [self.written(&first), self.written(&second)];
             shows.then(|| json!({ "statements": rows, "outcome": "the second row is not unique" }))
         })
@@ -87,6 +87,9 @@ impl Rows<'_> {
 
     /// Shows an upsert that names a key.
     pub(super) fn upsert(&self, key: &Constraint) -> Option<Value> {
+        if self.dialect == SqlDialect::MySql {
+            return self.second_row(key);
+        }
         let known: Vec<String> =
             key.columns.iter().filter(|name| self.before.columns.contains_key(*name)).cloned().collect();
         // A row without any column takes no upsert in SQLite.
@@ -103,6 +106,40 @@ impl Rows<'_> {
         let statement =
             format!("{} ON CONFLICT ({}){condition} DO NOTHING", self.written(&row), names.join(", "));
         Some(json!({ "statements": [statement], "outcome": "there is no such key" }))
+    }
+
+    /// Shows an upsert of MySQL that finds no key, and leaves a second row.
+    fn second_row(&self, key: &Constraint) -> Option<Value> {
+        let values = self.plain_values(&key.columns, 0)?;
+        let wanted = borrowed(&values);
+        let (first, second) = (self.row(&wanted, 0)?, self.row(&wanted, 1)?);
+        let (column, _) = values.first()?;
+        let column = quoted(self.dialect, column);
+        let statements = [
+            self.written(&first),
+            format!("{} ON DUPLICATE KEY UPDATE {column} = {column}", self.written(&second)),
+            format!("SELECT count(*) FROM {}", quoted(self.dialect, self.name)),
+        ];
+        self.are_unique(&first, &second, Some(key)).then(|| {
+            json!({ "statements": statements, "was": [[1]], "is": [[2]], "outcome": "a second row comes to be" })
+        })
+    }
+
+    /// Shows what stands in a column that the database numbered, where it is left out.
+    pub(super) fn unnumbered(&self, column: &str, new: &Column) -> Option<Value> {
+        let insert = self.written(&self.row(&[], 0)?);
+        let table = quoted(self.dialect, self.name);
+        let select = format!("SELECT {} FROM {table}", quoted(self.dialect, column));
+        let is = match &new.default {
+            None => Value::Null,
+            Some(_) => return None,
+        };
+        Some(json!({
+            "statements": [insert, select],
+            "outcome": "the row has no number",
+            "was": [[1]],
+            "is": [[is]],
+        }))
     }
 
     /// Shows a row whose reference leads nowhere.
@@ -175,9 +212,10 @@ impl Rows<'_> {
         })
     }
 
-    /// Says whether two rows are surely apart wherever the table demands it.
-    fn are_unique(&self, first: &Row<'_>, second: &Row<'_>) -> bool {
-        self.before.constraints.iter().all(|one| {
+    /// Says whether two rows are surely apart wherever the table demands it, but for one key.
+    fn are_unique(&self, first: &Row<'_>, second: &Row<'_>, except: Option<&Constraint>) -> bool {
+        let counts = |one: &&Constraint| except.is_none_or(|except| !one.demands_same(except));
+        self.before.constraints.iter().filter(counts).all(|one| {
             let nulls = match &one.rule {
                 ConstraintRule::PrimaryKey => Nulls::Distinct,
                 ConstraintRule::Unique { nulls, .. } => *nulls,

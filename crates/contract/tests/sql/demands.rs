@@ -156,3 +156,74 @@ fn a_table_of_sqlite_that_becomes_strict_or_loses_its_row_numbers_refuses_rows()
     let new_table = "CREATE TABLE bar (id INTEGER PRIMARY KEY, b TEXT) STRICT, WITHOUT ROWID";
     assert_eq!(migrated(Sqlite, "CREATE TABLE foo (id INTEGER)", new_table).verdict, Compatible);
 }
+
+#[test]
+fn what_old_demands_and_types_imply_is_no_new_demand() {
+    const T: &str = "CREATE TABLE t (id int PRIMARY KEY, a int CHECK (a > 0), b smallint, c varchar(9) CHECK (c IN ('x', 'y')), d int CHECK (d IS NOT NULL), e int NOT NULL, f int, g boolean NOT NULL, h int DEFAULT 5 CHECK (h > 0));";
+    let cases = [
+        ("ADD CHECK (a > -1)", Compatible),
+        ("ADD CHECK (a <> 0)", Compatible),
+        ("DROP CONSTRAINT t_a_check, ADD CHECK (a > 0 AND true)", Compatible),
+        ("ADD CHECK (b < 40000)", Compatible),
+        ("ADD CHECK (c IN ('x', 'y', 'z'))", Compatible),
+        ("ADD CHECK (c <> 'z')", Compatible),
+        ("ADD CHECK (char_length(c) <= 9)", Compatible),
+        ("ADD CHECK (length(c) < 20)", Compatible),
+        ("ADD CHECK (d IS NOT NULL OR f > 0)", Compatible),
+        ("ALTER d SET NOT NULL", Compatible),
+        ("ALTER d SET NOT NULL, DROP CONSTRAINT t_d_check", Compatible),
+        ("ADD CHECK (e IS NOT NULL)", Compatible),
+        ("ADD CHECK (e IS NOT NULL), ALTER e DROP NOT NULL", Compatible),
+        ("ADD CHECK (g OR NOT g)", Compatible),
+        ("ADD CHECK (a > 0 OR f > 3)", Compatible),
+        // What the old table took.
+        ("ADD CHECK (a > 1)", Breaking),
+        ("ADD CHECK (a IS NOT NULL)", Breaking),
+        ("ALTER a SET NOT NULL", Breaking),
+        ("ADD CHECK (a > 0 AND a IS NOT NULL)", Breaking),
+        ("ADD CHECK (b < 30000)", Breaking),
+        ("ADD CHECK (c IN ('x'))", Breaking),
+        ("ADD CHECK (length(c) < 9)", Breaking),
+        ("ADD CHECK (f > -1)", Breaking),
+        // The old condition is about what is given, and not about a new default.
+        ("ALTER h SET DEFAULT -7, DROP CONSTRAINT t_h_check, ADD CHECK (h > 0 OR h < -9)", Breaking),
+    ];
+    let mut wrong = Vec::new();
+    for (migration, verdict) in cases {
+        let report = migrated(PostgreSql, T, &format!("ALTER TABLE t {migration}"));
+        if report.verdict != verdict {
+            let told: Vec<_> = report.changes.iter().map(|change| &change.message).collect();
+            wrong.push(format!("{migration}: {:?}: {told:?} {:?}", report.verdict, report.not_checked));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_demanded_no_more_keeps_the_old_version_from_coming_back() {
+    const T: &str = "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, a int CONSTRAINT c CHECK (a > 0), b int CONSTRAINT f REFERENCES p (id), d int UNIQUE DEFERRABLE);";
+    let of = |migration: &str| {
+        let report = migrated(PostgreSql, T, migration);
+        (report.verdict, report.roll_back.verdict())
+    };
+    let once_rows_exist = (Compatible, Breaking);
+    assert_eq!(of("ALTER TABLE t DROP CONSTRAINT c"), once_rows_exist);
+    assert_eq!(of("ALTER TABLE t DROP CONSTRAINT c, ADD CONSTRAINT c CHECK (a > -1)"), once_rows_exist);
+    assert_eq!(of("ALTER TABLE t DROP CONSTRAINT f"), once_rows_exist);
+    assert_eq!(of("ALTER TABLE t DROP CONSTRAINT t_d_key"), once_rows_exist);
+    // Something else demands it still.
+    assert_eq!(of("ALTER TABLE t DROP CONSTRAINT c, ADD CHECK (0 < a)"), (Compatible, Compatible));
+    assert_eq!(
+        of("ALTER TABLE t DROP CONSTRAINT f, ADD FOREIGN KEY (b) REFERENCES p (id)"),
+        (Compatible, Compatible)
+    );
+    assert_eq!(of("ALTER TABLE t DROP CONSTRAINT t_d_key, ADD UNIQUE (d)"), (Compatible, Compatible));
+}
+
+#[test]
+fn what_is_computed_in_another_way_may_be_refused() {
+    let t = "CREATE TABLE t (a int, g int GENERATED ALWAYS AS (a) STORED CHECK (g > 0));";
+    let anew = "ALTER TABLE t DROP COLUMN g; ALTER TABLE t ADD g int GENERATED ALWAYS AS (0 - a) STORED CHECK (g > 0)";
+    assert_ne!(migrated(PostgreSql, t, anew).verdict, Compatible);
+    assert_eq!(migrated(PostgreSql, t, &anew.replace("0 - a", "a")).verdict, Compatible);
+}

@@ -6,6 +6,7 @@ mod locks;
 mod migrations;
 mod properties;
 mod rules;
+mod views;
 mod ways;
 mod witnesses;
 

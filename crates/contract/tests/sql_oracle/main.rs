@@ -43,7 +43,24 @@ struct Trial {
     statements: Vec<String>,
     /// Rows of the new version, whole, and as the old version would have written them.
     written: Vec<(String, Option<String>)>,
-    witnesses: Vec<(String, Vec<String>)>,
+    witnesses: Vec<Witness>,
+}
+
+/// What shows a change that breaks.
+struct Witness {
+    message: String,
+    /// What is there before the migration.
+    rows: Vec<String>,
+    statements: Vec<String>,
+    shows: Shows,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    /// A statement fails, or the migration does.
+    Failure,
+    /// The last statement gives something else.
+    Answer,
 }
 
 /// What a session without strictness says first: MySQL then takes what does not fit, and puts something else in its place.
@@ -75,10 +92,24 @@ fn compare(case: &Case, dialect: SqlDialect) -> Report {
     diff_as(Kind::Sql, &old, &new, &options).expect("text")
 }
 
-fn witness(change: &Change) -> Option<(String, Vec<String>)> {
-    let statements = change.witness.as_ref()?["statements"].as_array()?;
-    let statements = statements.iter().filter_map(|one| Some(one.as_str()?.to_owned())).collect();
-    Some((change.message.clone(), statements))
+fn witness(change: &Change) -> Option<Witness> {
+    let shown = change.witness.as_ref()?;
+    let texts = |key: &str| -> Vec<String> {
+        let all = shown[key].as_array().into_iter().flatten();
+        all.filter_map(|one| Some(one.as_str()?.to_owned())).collect()
+    };
+    let shows = if shown.get("was").is_some() { Shows::Answer } else { Shows::Failure };
+    let message = change.message.clone();
+    Some(Witness { message, rows: texts("rows"), statements: texts("statements"), shows })
+}
+
+impl Witness {
+    /// Says whether it works before, and does not after.
+    fn is_shown(&self, before: &[Outcome], migration: &[Outcome], after: &[Outcome]) -> bool {
+        let stops = migration.iter().any(Result::is_err) || after.iter().any(Result::is_err);
+        let differs = self.shows == Shows::Answer && before.last() != after.last();
+        before.iter().all(Result::is_ok) && (stops || differs)
+    }
 }
 
 /// Says whether a change may be the reason for other rows; how long tables are held is none.
@@ -129,9 +160,9 @@ impl Trial {
             Script::of(self.session, &[schema, none, &as_old, &seen, &self.statements]),
             Script::of(self.session, &[schema, none, &migration, &new, &self.statements]),
         ];
-        for (_, statements) in &self.witnesses {
-            scripts.push(Script::of(self.session, &[schema, none, none, statements]));
-            scripts.push(Script::of(self.session, &[schema, none, &migration, statements]));
+        for Witness { rows, statements, .. } in &self.witnesses {
+            scripts.push(Script::of(self.session, &[schema, rows, none, statements]));
+            scripts.push(Script::of(self.session, &[schema, rows, &migration, statements]));
         }
         scripts
     }
@@ -152,11 +183,14 @@ impl Trial {
         }
         self.statements(self.report.verdict, part(2, 4), part(3, 4), "deploying without rows", tally)?;
         self.back(part(4, 2), part(5, 3), (part(4, 4), part(5, 4)), tally)?;
-        for (index, (message, statements)) in self.witnesses.iter().enumerate() {
-            let (before, after) = (part(6 + 2 * index, 3), part(7 + 2 * index, 3));
+        for (index, witness) in self.witnesses.iter().enumerate() {
+            let (old, new) = (6 + 2 * index, 7 + 2 * index);
+            let (before, after) = (part(old, 3), part(new, 3));
             tally.witnesses += 1;
-            if before.iter().any(Result::is_err) || after.iter().all(Result::is_ok) {
-                return Err(self.told(&format!("the witness of \"{message}\" shows nothing: {statements:?}: {before:?} before, {after:?} after")));
+            let taken = part(old, 1).iter().all(Result::is_ok);
+            if !taken || !witness.is_shown(before, part(new, 2), after) {
+                let Witness { message, rows, statements, .. } = witness;
+                return Err(self.told(&format!("the witness of \"{message}\" shows nothing: {rows:?} {statements:?}: {before:?} before, {after:?} after")));
             }
         }
         Ok(())

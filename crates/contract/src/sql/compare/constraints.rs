@@ -10,6 +10,7 @@ use crate::{
     Bump, Level, Location, NotChecked, Rule, SqlDialect,
     sql::{
         evaluate::{Condition, Value},
+        implication::{self, Meets},
         rules,
         state::{Column, Constraint, ConstraintRule, NEXT_NUMBER, Nulls, Reference, Table},
         types::Family,
@@ -40,7 +41,7 @@ impl Comparer<'_> {
             let upserts = old.is_key() && !old.deferrable && self.dialect != SqlDialect::MySql;
             let found = if !upserts || found_by_upserts() { Upserts::Work } else { Upserts::Fail };
             if !kept {
-                self.constraint_removed(name, before, old, found);
+                self.constraint_removed(name, (before, after), old, found);
             } else if found == Upserts::Fail {
                 let columns = old.columns.join(", ");
                 let message =
@@ -61,7 +62,7 @@ impl Comparer<'_> {
             self.report(&rules::INDEX_CHANGED, &place, message, at, None);
             return;
         }
-        if is_implied(before, new) {
+        if is_implied(before, new) || self.is_condition_met((before, after), new) {
             return;
         }
         let found = self.meeting(before, after, new);
@@ -102,6 +103,36 @@ impl Comparer<'_> {
                 self.report(rule, &place, message, at, shown);
             }
         }
+    }
+
+    /// Says whether no row that a table takes fails a condition, by what else the table demands and by its types.
+    pub(super) fn is_met_in(&self, table: &Table, condition: &str) -> bool {
+        let demanded = table.constraints.iter().filter_map(|one| match &one.rule {
+            ConstraintRule::Check(condition) => Some(condition.as_str()),
+            _ => None,
+        });
+        let demanded: Vec<&str> = demanded.collect();
+        implication::follows(self.dialect, Some(table), (&demanded, condition), Meets::NotFalse)
+    }
+
+    /// Says whether a table never takes null in a column.
+    pub(super) fn is_never_null(&self, table: &Table, column: &str) -> bool {
+        table.columns.get(column).is_some_and(|known| known.not_null)
+            || self.is_met_in(table, &format!("{} IS NOT NULL", quoted_whole(self.dialect, column)))
+    }
+
+    /// Says whether a new condition refuses no row that the old table took, or that leaves out a column with a new default.
+    fn is_condition_met(&self, (before, after): (&Table, &Table), new: &Constraint) -> bool {
+        let former = new.under(&former_names(before, after));
+        let ConstraintRule::Check(condition) = &former.rule else { return false };
+        let other_default = |name: &&String| match (before.columns.get(*name), after.columns.get(*name)) {
+            (Some(old), Some(new)) => old.default != new.default || old.computed != new.computed,
+            _ => true,
+        };
+        let met_by_default = |name: &String| {
+            self.meets_default((before, after), name, condition).is_none_or(|found| found == Meeting::Met)
+        };
+        self.is_met_in(before, condition) && new.columns.iter().filter(other_default).all(met_by_default)
     }
 
     /// The columns of a key that old rows give, when all others are surely equal in rows that leave them out.
@@ -170,6 +201,25 @@ impl Comparer<'_> {
             }
         }
         self.default_fits(name, column, tables, new);
+    }
+
+    /// What rows hold that is computed in another way may be refused, or not be computed at all.
+    pub(super) fn computed_anew(&mut self, name: &str, column: &str, after: &Table, new: &Column) {
+        let place = format!("{name}.{column}");
+        let from = new.computed.as_deref().unwrap_or_default();
+        self.doubt(
+            (&place, column),
+            after,
+            new,
+            &format!("what a demand makes of {from}, the value"),
+            &|_| true,
+        );
+        let may_fail = Condition::read(self.dialect, from).is_none_or(|from| from.may_fail());
+        if from != NEXT_NUMBER && (may_fail || new.not_null) {
+            let reason =
+                format!("whether {from} can be computed for every row of the running version is not known");
+            self.open(&place, reason, new.position.location());
+        }
     }
 
     /// Reports an old column's new default that old demands, or the column's own type, refuse.
@@ -250,9 +300,18 @@ impl Comparer<'_> {
         }
     }
 
-    fn constraint_removed(&mut self, name: &str, before: &Table, old: &Constraint, upserts: Upserts) {
+    fn constraint_removed(
+        &mut self,
+        name: &str,
+        (before, after): (&Table, &Table),
+        old: &Constraint,
+        upserts: Upserts,
+    ) {
         let place = format!("{name}({})", old.columns.join(","));
         let columns = old.columns.join(", ");
+        if self.is_still_met(after, old) {
+            return;
+        }
         let (rule, message) = match &old.rule {
             ConstraintRule::Index => {
                 (&rules::INDEX_CHANGED, format!("index on `{name}` ({columns}) was dropped"))
@@ -271,14 +330,45 @@ impl Comparer<'_> {
                 format!("rows of `{name}` need not refer by ({columns}) to `{}`", to.table),
             ),
         };
-        let fails = old.is_key() && upserts == Upserts::Fail;
-        let shown = if fails { self.rows(name, before).upsert(old) } else { None };
-        self.report(rule, &place, message, (Some(&old.position), None), shown);
+        let at = (Some(&old.position), None);
+        if matches!(old.rule, ConstraintRule::Check(_) | ConstraintRule::ForeignKey(_)) {
+            self.report_read(rule, &place, message, at);
+            return;
+        }
+        let may_be_equal = !is_implied(after, old);
+        let fails = match self.dialect {
+            // Its upserts name no key: without one, they leave a second row.
+            SqlDialect::MySql => may_be_equal,
+            _ => upserts == Upserts::Fail,
+        };
+        let shown = if fails && old.is_key() { self.rows(name, before).upsert(old) } else { None };
+        self.report(rule, &place, message, at, shown);
+        let hurts_when_read = may_be_equal && self.purpose == Purpose::RollBack;
         if old.is_key()
             && !fails
+            && !hurts_when_read
             && let Some(change) = self.findings.changes.last_mut()
         {
             (change.level, change.bump) = (Level::Warning, Bump::Minor);
+        }
+    }
+
+    /// Says whether rows meet an old condition or reference all the same.
+    fn is_still_met(&self, after: &Table, old: &Constraint) -> bool {
+        match &old.rule {
+            ConstraintRule::Check(condition) => {
+                let knows = |name: &String| after.columns.contains_key(name);
+                old.columns.iter().all(knows) && self.is_met_in(after, condition)
+            }
+            ConstraintRule::ForeignKey(was) => after.constraints.iter().any(|new| match &new.rule {
+                ConstraintRule::ForeignKey(is) => {
+                    new.columns == old.columns
+                        && (&is.table, &is.columns) == (&was.table, &was.columns)
+                        && (is.whole || !was.whole)
+                }
+                _ => false,
+            }),
+            _ => false,
         }
     }
 }
@@ -318,6 +408,12 @@ fn is_implied(before: &Table, new: &Constraint) -> bool {
         };
         same_nulls && old.columns.iter().all(|column| new.columns.contains(column))
     })
+}
+
+/// A name in quotes, whatever it looks like.
+fn quoted_whole(dialect: SqlDialect, name: &str) -> String {
+    let sign = if dialect == SqlDialect::MySql { "`" } else { "\"" };
+    format!("{sign}{}{sign}", name.replace(sign, &sign.repeat(2)))
 }
 
 /// What a reference demands, or what became of one that was there.

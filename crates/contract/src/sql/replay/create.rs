@@ -1,6 +1,9 @@
 //! `CREATE`: tables, indexes, views and enums.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use sqlparser::ast::{
     ColumnDef, ColumnOption, ConstraintCharacteristics, ConstraintReferenceMatchKind, CreateIndex,
@@ -320,28 +323,40 @@ impl Replay {
         if exists && create.if_not_exists {
             return Ok(());
         }
-        let columns = if create.columns.is_empty() {
-            self.shown_columns(&create.query.body)
-        } else {
-            Some(create.columns.iter().map(|column| fold(self.dialect, &column.name)).collect())
+        let named = create.columns.iter().map(|column| fold(self.dialect, &column.name)).collect();
+        let manner = (create.materialized, create.secure, &create.options, &create.params);
+        let view = View {
+            columns: self.shown_columns(&create.query.body, named),
+            query: Rc::new((*create.query).clone()),
+            manner: format!("{manner:?}"),
+            position: position.clone(),
         };
-        let view = View { query: create.query.to_string(), columns, position: position.clone() };
         self.database.views.insert(name, view);
         Ok(())
     }
 
-    /// Finds the names that a query gives its columns, when each is written down.
-    fn shown_columns(&self, body: &SetExpr) -> Option<BTreeSet<String>> {
+    /// Finds the names that a view gives its columns, with what they show, when each is written down.
+    fn shown_columns(&self, body: &SetExpr, named: Vec<String>) -> Option<Vec<(String, String)>> {
         let SetExpr::Select(select) = body else { return None };
-        let name = |item: &SelectItem| match item {
-            SelectItem::UnnamedExpr(Expr::Identifier(ident))
-            | SelectItem::ExprWithAlias { alias: ident, .. } => Some(fold(self.dialect, ident)),
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
-                Some(fold(self.dialect, parts.last()?))
+        let item = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(from @ Expr::Identifier(ident)) => {
+                Some((fold(self.dialect, ident), from.to_string()))
             }
+            SelectItem::ExprWithAlias { expr: from, alias } => {
+                Some((fold(self.dialect, alias), from.to_string()))
+            }
+            SelectItem::UnnamedExpr(from @ Expr::CompoundIdentifier(parts)) => {
+                Some((fold(self.dialect, parts.last()?), from.to_string()))
+            }
+            SelectItem::UnnamedExpr(from) if !named.is_empty() => Some((String::new(), from.to_string())),
             _ => None,
         };
-        select.projection.iter().map(name).collect()
+        let mut shown: Vec<(String, String)> = select.projection.iter().map(item).collect::<Option<_>>()?;
+        if named.len() > shown.len() {
+            return None;
+        }
+        shown.iter_mut().zip(named).for_each(|((own, _), name)| *own = name);
+        shown.iter().all(|(name, _)| !name.is_empty()).then_some(shown)
     }
 
     pub(super) fn create_type(
