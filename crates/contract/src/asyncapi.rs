@@ -46,6 +46,13 @@ pub(crate) struct Contract<'a> {
     unknown_version: Option<String>,
 }
 
+impl<'a> Contract<'a> {
+    /// The documents of the contract.
+    pub(crate) fn library(&self) -> &Library<'a> {
+        &self.library
+    }
+}
+
 /// Reads a contract of this format.
 pub(crate) fn read(source: &Source) -> Result<Contract<'_>, Vec<InputError>> {
     let library = Library::load(source)?;

@@ -118,6 +118,14 @@ impl<'a> Library<'a> {
         self.embedded.get(&(document, pointer.to_owned())).copied()
     }
 
+    /// The value at a place of a document.
+    pub(crate) fn at(&self, document: usize, pointer: &str) -> Option<Target<'_>> {
+        let file = uri::of_file(&self.documents.get(document)?.file);
+        let base = *self.by_uri.get(&file)?;
+        let base = self.embedded_base(document, "").unwrap_or(base);
+        self.walk_to(document, String::new(), base, pointer)
+    }
+
     /// Follows a reference; `None` when it leads nowhere.
     pub(crate) fn resolve(&self, base: BaseId, reference: &str) -> Option<Target<'_>> {
         let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));

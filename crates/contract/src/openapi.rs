@@ -89,6 +89,13 @@ pub(crate) fn read(source: &Source) -> Result<Contract<'_>, Vec<InputError>> {
     Ok(Contract { library, dialect, unknown_version })
 }
 
+impl<'a> Contract<'a> {
+    /// The documents of the contract.
+    pub(crate) fn library(&self) -> &Library<'a> {
+        &self.library
+    }
+}
+
 /// Lists the operations of a contract, as `POST /charges`; webhooks as `WEBHOOK paid`.
 pub(crate) fn operations(contract: &Contract<'_>) -> Vec<String> {
     selection::names(&Cursor::root(&contract.library, Side::Old))

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Number, Value};
 
 use super::facts::{Bound, Contains, Facts, NodeId, Type, Types, Whole};
-use super::{Dialect, Raw, Schemas, number, specification};
-use crate::Flow;
+use super::{Dialect, Raw, Schemas, hidden_by, number, specification};
 
 /// The `type` keyword: a set of types, and whether its numbers must be whole.
 #[derive(Debug, Clone, Copy)]
@@ -188,12 +187,10 @@ impl<'l> Schemas<'l> {
 
     /// True when a property does not travel in this flow: read-only ones are not sent, write-only ones not received.
     fn is_hidden(&mut self, node: NodeId) -> bool {
-        let keyword = match self.flow {
-            Flow::Request => "readOnly",
-            Flow::Response => "writeOnly",
-            Flow::Message | Flow::Storage => return false,
-        };
-        self.keywords(node).is_some_and(|map| map.get(keyword) == Some(&Value::Bool(true)))
+        let keyword = hidden_by(self.flow);
+        keyword.is_some_and(|keyword| {
+            self.keywords(node).is_some_and(|map| map.get(keyword) == Some(&Value::Bool(true)))
+        })
     }
 }
 
