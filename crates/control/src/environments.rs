@@ -425,7 +425,7 @@ fn revoked_of(environment: &Environment, service: &ServiceName) -> BTreeMap<Stri
     let revisions = environment.configurations.get(service).into_iter().flatten();
     let names = revisions.flat_map(|revision| revision.values()).filter_map(|value| match value {
         ConfigValue::Secret(name) => Some(name),
-        ConfigValue::Plain(_) => None,
+        ConfigValue::Plain(_) | ConfigValue::Filled(_) => None,
     });
     names.filter_map(|name| Some((name.clone(), environment.revoked.get(name)?.clone()))).collect()
 }
@@ -575,7 +575,7 @@ fn variables(environment: &Environment, change: &EntryChange) -> BTreeMap<String
 
 fn shown(value: &ConfigValue) -> String {
     match value {
-        ConfigValue::Plain(text) => text.clone(),
+        ConfigValue::Plain(text) | ConfigValue::Filled(text) => text.clone(),
         ConfigValue::Secret(name) => format!("(secret {})", name.chars().take(8).collect::<String>()),
     }
 }

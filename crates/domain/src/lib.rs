@@ -34,6 +34,7 @@ pub mod observed;
 pub mod operation;
 pub mod plan;
 pub mod reconcile;
+pub mod reference;
 pub mod rename;
 pub mod repository_address;
 pub mod request_host;

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::reference::has_references;
+
 /// Everything a driver must know to run one instance of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -32,9 +34,58 @@ pub struct RunSpec {
     /// Folders that the service keeps over its versions, one of each in an environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<DataFolder>,
+    /// Whether `command`, `variables` and the command of the health check have references that are filled in at start.
+    #[serde(default, skip_serializing_if = "Values::is_verbatim")]
+    pub values: Values,
     /// What to do with an instance that runs and stays unhealthy.
     #[serde(default, skip_serializing_if = "ReplaceAfter::is_usual")]
     pub replace_after: ReplaceAfter,
+}
+
+/// How the texts of a [`RunSpec`] are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Values {
+    /// As they stand. What an older release recorded meant this.
+    #[default]
+    Verbatim,
+    /// References in them are filled in where an instance starts.
+    Filled,
+}
+
+impl Values {
+    /// Tells whether it is what an older release meant.
+    #[must_use]
+    pub fn is_verbatim(&self) -> bool {
+        *self == Self::Verbatim
+    }
+}
+
+impl RunSpec {
+    /// Goes through everything that may have references.
+    pub fn texts(&self) -> impl Iterator<Item = &String> {
+        let check = match &self.health.probe {
+            Probe::Command { command } => command.as_slice(),
+            Probe::Http { .. } | Probe::Tcp => &[],
+        };
+        self.command.iter().chain(self.variables.values()).chain(check)
+    }
+
+    /// Notes whether there is something to fill in.
+    #[must_use]
+    pub fn with_values_noted(self) -> Self {
+        let any = self.texts().any(|text| has_references(text));
+        Self { values: if any { Values::Filled } else { Values::Verbatim }, ..self }
+    }
+
+    /// Goes through everything that may have references, to change it.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let check = match &mut self.health.probe {
+            Probe::Command { command } => command.as_mut_slice(),
+            Probe::Http { .. } | Probe::Tcp => &mut [],
+        };
+        self.command.iter_mut().chain(self.variables.values_mut()).chain(check)
+    }
 }
 
 /// How long an instance may be unhealthy before another takes its place.

@@ -116,6 +116,7 @@ impl LocalDriver {
         let _one_at_a_time = self.starting.lock().await;
         let folder = self.shared.folder(&spec.id);
         if let Ok(existing) = folder.read_spec() {
+            let spec = filled(spec, existing.port)?;
             return self.start_again(&existing, &spec);
         }
         let file = self.shared.plan(spec)?;
@@ -353,6 +354,7 @@ impl Shared {
             return Err(StartError::ReleaseMissing { id: spec.id, release: spec.release });
         }
         let port = self.choose_port(spec.run.port)?;
+        let spec = filled(spec, port)?;
         let rooms = self.rooms(&spec);
         Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms))
     }
@@ -365,6 +367,11 @@ impl Shared {
             StartError::Supervisor { id: file.id.clone(), source }
         })
     }
+}
+
+fn filled(spec: InstanceSpec, port: u16) -> Result<InstanceSpec, StartError> {
+    let id = spec.id.clone();
+    spec.with_port(port).map_err(|source| StartError::Reference { id, source })
 }
 
 /// Tells the supervisor to look at the stop mark. One that does not answer is dead or being started, and looks anyway.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use lockstep_domain::run::RunSpec;
+use lockstep_domain::reference::{self, Own, Reference, ReferenceError};
+use lockstep_domain::run::{RunSpec, Values};
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ use crate::rooms::Rooms;
 /// The format of `spec.json` that this version writes. Format 1 has no `rooms`: its process runs in the release itself.
 /// An older program must not take over an instance that it would run elsewhere, hence the new number.
 pub(crate) const FORMAT: u32 = 2;
+
+/// Where instances listen.
+const HOST: &str = "127.0.0.1";
 
 /// What a driver is asked to start.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,10 +34,55 @@ pub struct InstanceSpec {
     pub run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`. Values may be secret.
     pub variables: BTreeMap<String, String>,
+    /// Configuration with references; it is filled in, and overrides the variables in `run` as well.
+    pub filled: BTreeMap<String, String>,
+    /// Where the services that are required are called.
+    pub urls: BTreeMap<ServiceName, String>,
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
     /// Under whose name its data folders are kept; the arm's service where nothing is said.
     pub data_of: Option<ServiceName>,
+}
+
+impl InstanceSpec {
+    /// Fills in the references, now that the port is known.
+    ///
+    /// # Errors
+    /// When something is not known that they refer to.
+    pub(crate) fn with_port(mut self, port: u16) -> Result<Self, ReferenceError> {
+        let filled = std::mem::take(&mut self.filled);
+        for (key, text) in filled {
+            let value = self.fill(&text, port)?;
+            self.variables.insert(key, value);
+        }
+        if self.run.values == Values::Filled {
+            let mut run = self.run.clone();
+            for text in run.texts_mut() {
+                *text = self.fill(text, port)?;
+            }
+            run.values = Values::Verbatim;
+            self.run = run;
+        }
+        Ok(self)
+    }
+
+    fn fill(&self, text: &str, port: u16) -> Result<String, ReferenceError> {
+        reference::fill(text, |reference| match reference {
+            Reference::Own(own) => Some(self.own(*own, port)),
+            Reference::Url(service) => self.urls.get(service).cloned(),
+        })
+    }
+
+    fn own(&self, own: Own, port: u16) -> String {
+        match own {
+            Own::Host => HOST.to_owned(),
+            Own::Port => port.to_string(),
+            Own::Service => self.arm.service.to_string(),
+            Own::Version => self.arm.version.to_string(),
+            Own::Environment => self.environment.to_string(),
+            Own::Instance => self.id.to_string(),
+        }
+    }
 }
 
 impl fmt::Debug for InstanceSpec {
@@ -87,7 +136,7 @@ impl SpecFile {
         log: LogLimits,
         rooms: Rooms,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, run, variables, release, data_of: _ } = spec;
+        let InstanceSpec { id, environment, arm, run, variables, release, .. } = spec;
         let (format, rooms) = (FORMAT, Some(rooms));
         Self { format, id, environment, arm, run, variables, release, release_folder, port, log, rooms }
     }
@@ -109,7 +158,7 @@ impl SpecFile {
         let mut all = self.run.variables.clone();
         all.extend(self.variables.clone());
         all.insert("PORT".to_owned(), self.port.to_string());
-        all.insert("HOST".to_owned(), "127.0.0.1".to_owned());
+        all.insert("HOST".to_owned(), HOST.to_owned());
         all.insert("LOCKSTEP_INSTANCE".to_owned(), self.id.to_string());
         all
     }
@@ -149,6 +198,8 @@ mod tests {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
         let request = InstanceSpec {
             data_of: None,
+            filled: BTreeMap::new(),
+            urls: BTreeMap::new(),
             id: spec.id.clone(),
             environment: spec.environment.clone(),
             arm: spec.arm.clone(),

@@ -1,10 +1,11 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
 use lockstep_domain::run::{
-    DataFolder, HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+    DataFolder, HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
 
-use super::field::{command, duration, environment};
+use super::field::{duration, environment};
+use super::reference::{Required, filled_command, filled_variables};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -20,17 +21,20 @@ const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
 
-pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
-    let run = table.require("command", "command = \"./bin/server\"").and_then(|field| command(&field));
+pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> {
+    let run = table
+        .require("command", "command = \"./bin/server\"")
+        .and_then(|field| filled_command(&field, required));
     let variables = table.table("env", "env = { LOG = \"info\" }");
+    variables.iter().for_each(|variables| filled_variables(variables, required));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
-    let health = table.table("health", HEALTH_EXAMPLE).and_then(health);
+    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, required));
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| data(&field));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     table.finish();
-    Some(RunSpec {
+    let run = RunSpec {
         command: run?,
         variables: variables.as_ref().map(environment).unwrap_or_default(),
         port: port.map(Port::Fixed).unwrap_or_default(),
@@ -38,8 +42,10 @@ pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
         data: data.unwrap_or_default(),
+        values: Values::Verbatim,
         replace_after: replace_after.unwrap_or_default(),
-    })
+    };
+    Some(run.with_values_noted())
 }
 
 fn data(field: &Field<'_>) -> Option<Vec<DataFolder>> {
@@ -62,10 +68,10 @@ fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
     }
 }
 
-fn health(table: Table<'_>) -> Option<HealthCheck> {
+fn health(table: Table<'_>, required: &Required<'_>) -> Option<HealthCheck> {
     let default = HealthCheck::new(Probe::Tcp);
     let check = HealthCheck {
-        probe: probe(&table).unwrap_or(Probe::Tcp),
+        probe: probe(&table, required).unwrap_or(Probe::Tcp),
         interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(default.interval_ms),
         timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(default.timeout_ms),
         start_timeout_ms: duration(&table, "start_timeout", "start_timeout = \"30s\"")
@@ -80,7 +86,7 @@ fn health(table: Table<'_>) -> Option<HealthCheck> {
 }
 
 /// Reads which one of http, tcp and command is asked.
-fn probe(table: &Table<'_>) -> Option<Probe> {
+fn probe(table: &Table<'_>, required: &Required<'_>) -> Option<Probe> {
     let http = table.get("http", HEALTH_EXAMPLE);
     let tcp = table.get("tcp", "health = { tcp = true }");
     let ask = table.get("command", "health = { command = \"./check\" }");
@@ -95,7 +101,7 @@ fn probe(table: &Table<'_>) -> Option<Probe> {
             }
             Some(Probe::Tcp)
         }
-        (None, None, Some(field)) => Some(Probe::Command { command: command(&field)? }),
+        (None, None, Some(field)) => Some(Probe::Command { command: filled_command(&field, required)? }),
         (None, None, None) => {
             table.missing("http", "one of http, tcp and command says what is asked", HEALTH_EXAMPLE);
             None

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
-use lockstep_domain::run::DataFolder;
+use lockstep_domain::run::{DataFolder, Values};
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -31,7 +31,8 @@ fn range() -> impl Strategy<Value = VersionRange> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    any::<String>().prop_map(|text| text.replace('\0', ""))
+    let plain = any::<String>().prop_map(|text| text.replace('\0', "").replace("${", ""));
+    prop_oneof![9 => plain, 1 => Just("$${x} ${self.port}".to_owned())]
 }
 
 fn words() -> impl Strategy<Value = Vec<String>> {
@@ -164,15 +165,19 @@ fn run() -> impl Strategy<Value = RunSpec> {
     });
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
     (words(), variables(), port, health, stop, restart, data, replace_after).prop_map(
-        |(command, variables, port, health, stop, restart, data, replace_after)| RunSpec {
-            command,
-            variables,
-            port,
-            health,
-            stop,
-            restart,
-            data,
-            replace_after,
+        |(command, variables, port, health, stop, restart, data, replace_after)| {
+            let run = RunSpec {
+                command,
+                variables,
+                port,
+                health,
+                stop,
+                restart,
+                data,
+                values: Values::Verbatim,
+                replace_after,
+            };
+            run.with_values_noted()
         },
     )
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use lockstep_domain::reference::ReferenceError;
 use lockstep_domain::{Digest, InstanceId};
 use thiserror::Error;
 
@@ -48,6 +49,14 @@ pub enum StartError {
         id: InstanceId,
         /// The artifact.
         release: Digest,
+    },
+    /// Something is not known that the version or its configuration refers to.
+    #[error("a value of instance `{id}` cannot be filled in")]
+    Reference {
+        /// The instance.
+        id: InstanceId,
+        /// What is not known.
+        source: ReferenceError,
     },
     /// The port that the version always uses is not free.
     #[error("{problem}")]
