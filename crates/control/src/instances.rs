@@ -348,7 +348,9 @@ impl From<StartError> for NotStarted {
     fn from(error: StartError) -> Self {
         let fault = match &error {
             StartError::PortInUse { .. } => Fault::Port,
-            StartError::EmptyCommand { .. } | StartError::Reference { .. } => Fault::Start,
+            StartError::EmptyCommand { .. } | StartError::Reference { .. } | StartError::File { .. } => {
+                Fault::Start
+            }
             other => fault_of(other),
         };
         Self { reason: with_sources(&error), fault }

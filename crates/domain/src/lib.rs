@@ -52,6 +52,7 @@ pub mod verdict;
 pub mod version;
 pub mod watch;
 pub mod ways_back;
+pub mod work_path;
 pub mod world;
 
 pub use baseline::{Baseline, BaselineEntry, OperationId};

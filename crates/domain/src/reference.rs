@@ -56,6 +56,8 @@ pub enum Reference {
     Own(Own),
     /// The address at which a service that is required is called.
     Url(ServiceName),
+    /// A variable of the instance.
+    Variable(String),
 }
 
 impl fmt::Display for Reference {
@@ -63,6 +65,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Own(own) => write!(f, "self.{}", own.as_str()),
             Self::Url(service) => write!(f, "service.{service}.url"),
+            Self::Variable(name) => write!(f, "env.{name}"),
         }
     }
 }
@@ -73,6 +76,10 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, ()> {
         if let Some(name) = text.strip_prefix("self.") {
             return Own::ALL.into_iter().find(|own| own.as_str() == name).map(Self::Own).ok_or(());
+        }
+        if let Some(name) = text.strip_prefix("env.") {
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            return if is_name { Ok(Self::Variable(name.to_owned())) } else { Err(()) };
         }
         let service = text.strip_prefix("service.").and_then(|rest| rest.strip_suffix(".url"));
         service.and_then(|name| name.parse().ok()).map(Self::Url).ok_or(())
@@ -88,6 +95,9 @@ pub enum ReferenceError {
     /// It has not the form of a reference.
     #[error("`{0}` is no reference; `$${{` means `${{` itself")]
     Malformed(String),
+    /// Variables are not put together from each other.
+    #[error("`${{env.{0}}}` is known in `[run] files` only")]
+    OnlyInFiles(String),
     /// The service is not one that is required.
     #[error("`${{service.{0}.url}}` is not known: `{0}` is not in [requires]")]
     NotRequired(ServiceName),
@@ -100,6 +110,8 @@ pub enum Reader {
     Program,
     /// A shell, which has `${NAME}` of its own; its names have no dots.
     Shell,
+    /// Whoever reads a file, as [`Self::Program`]; what the variables of the instance are is known by then.
+    File,
 }
 
 /// A part of a text.
@@ -138,7 +150,7 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, ReferenceError> {
 /// Returns what stands before the next `}` when it has the form of a name: a shell has no names with dots.
 fn name_at(text: &str) -> Option<&str> {
     let (name, _) = text.split_once('}')?;
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.contains('.');
     (is_name && name.bytes().all(allowed)).then_some(name)
 }
@@ -162,7 +174,7 @@ pub fn references(text: &str, reader: Reader) -> Result<Vec<Reference>, Referenc
     for part in parts(text)? {
         match part {
             Part::Reference(reference) => references.push(reference),
-            Part::Foreign(from) if reader == Reader::Program => {
+            Part::Foreign(from) if reader != Reader::Shell => {
                 let end = from.find('}').map_or(from.len(), |at| at + 1);
                 return Err(ReferenceError::Malformed(shown(&from[..end])));
             }
@@ -182,11 +194,16 @@ pub fn check(
     required: &BTreeSet<&ServiceName>,
 ) -> Result<Vec<Reference>, ReferenceError> {
     let references = references(text, reader)?;
-    let missing = references.iter().find_map(|reference| match reference {
-        Reference::Url(service) if !required.contains(service) => Some(service.clone()),
-        Reference::Own(_) | Reference::Url(_) => None,
+    let wrong = references.iter().find_map(|reference| match reference {
+        Reference::Url(service) if !required.contains(service) => {
+            Some(ReferenceError::NotRequired(service.clone()))
+        }
+        Reference::Variable(name) if reader != Reader::File => {
+            Some(ReferenceError::OnlyInFiles(name.clone()))
+        }
+        Reference::Own(_) | Reference::Url(_) | Reference::Variable(_) => None,
     });
-    missing.map_or(Ok(references), |service| Err(ReferenceError::NotRequired(service)))
+    wrong.map_or(Ok(references), Err)
 }
 
 /// Puts what is known in the places of references. What is put in is not looked through again.
@@ -230,7 +247,7 @@ mod tests {
         match reference {
             Reference::Own(Own::Port) => Some("20001".to_owned()),
             Reference::Url(service) if service.as_str() == "pay" => Some("http://gateway/@pay".to_owned()),
-            Reference::Own(_) | Reference::Url(_) => None,
+            Reference::Own(_) | Reference::Url(_) | Reference::Variable(_) => None,
         }
     }
 
@@ -261,7 +278,8 @@ mod tests {
             ("a ${self.port", "`${self.port` is no reference; `$${` means `${` itself"),
             ("${}", "`${}` is no reference; `$${` means `${` itself"),
             ("${service.cart.url}", "`${service.cart.url}` is not known: `cart` is not in [requires]"),
-            ("${service.Pay.url}", "`${service.Pay.url}` is no reference; `$${` means `${` itself"),
+            ("${service.Pay.url}", "`${service.Pay.url}` is not known; `$${` means `${` itself"),
+            ("${env.DSN}", "`${env.DSN}` is known in `[run] files` only"),
             ("${service.pay.uri}", "`${service.pay.uri}` is not known; `$${` means `${` itself"),
         ] {
             assert_eq!(check(text, Reader::Program, &required).unwrap_err().to_string(), error, "{text}");
@@ -271,6 +289,7 @@ mod tests {
             Ok(vec![Reference::Own(Own::Port)])
         );
         assert!(check("${self.prot}", Reader::Shell, &required).is_err());
+        assert!(check("${env.DSN}", Reader::File, &required).is_ok());
     }
 
     #[test]

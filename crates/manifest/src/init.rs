@@ -140,6 +140,7 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         stop,
         restart: Restart::default(),
         data: Vec::new(),
+        files: Vec::new(),
         values: Values::Verbatim,
         replace_after: ReplaceAfter::default(),
     };

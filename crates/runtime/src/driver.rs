@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex};
 
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -355,8 +356,9 @@ impl Shared {
         }
         let port = self.choose_port(spec.run.port)?;
         let spec = filled(spec, port)?;
+        let files = filled_files(&spec, &release_folder, port)?;
         let rooms = self.rooms(&spec);
-        Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms))
+        Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms, files))
     }
 
     fn create(&self, file: &SpecFile) -> Result<follow::Connection, StartError> {
@@ -372,6 +374,18 @@ impl Shared {
 fn filled(spec: InstanceSpec, port: u16) -> Result<InstanceSpec, StartError> {
     let id = spec.id.clone();
     spec.with_port(port).map_err(|source| StartError::Reference { id, source })
+}
+
+fn filled_files(
+    spec: &InstanceSpec,
+    release: &Path,
+    port: u16,
+) -> Result<BTreeMap<WorkPath, String>, StartError> {
+    let fill = |path: &WorkPath| match spec.fill_file(release, path, port) {
+        Ok(text) => Ok((path.clone(), text)),
+        Err(source) => Err(StartError::File { id: spec.id.clone(), path: path.clone(), source }),
+    };
+    spec.run.files.iter().map(fill).collect()
 }
 
 /// Tells the supervisor to look at the stop mark. One that does not answer is dead or being started, and looks anyway.

@@ -4,19 +4,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use lockstep_domain::reference::{self, Own, Reference, ReferenceError};
-use lockstep_domain::run::{RunSpec, Values};
+use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec, Values};
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
+use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
 use crate::rooms::Rooms;
 
-/// The format of `spec.json` that this version writes. Format 1 has no `rooms`: its process runs in the release itself.
-/// An older program must not take over an instance that it would run elsewhere, hence the new number.
-pub(crate) const FORMAT: u32 = 2;
+/// The format of a `spec.json` with files that were filled in.
+pub(crate) const FORMAT: u32 = 3;
+/// The format without. Format 1 has no `rooms`: its process runs in the release itself. An older program must not take over an
+/// instance that it would run differently, hence the new numbers.
+const FORMAT_WITHOUT_FILES: u32 = 2;
 
 /// Where instances listen.
 const HOST: &str = "127.0.0.1";
@@ -70,7 +75,26 @@ impl InstanceSpec {
         reference::fill(text, |reference| match reference {
             Reference::Own(own) => Some(self.own(*own, port)),
             Reference::Url(service) => self.urls.get(service).cloned(),
+            Reference::Variable(name) => self.variable(name, port),
         })
+    }
+
+    /// Fills in a file of the artifact, once everything else is filled in.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something is not known that it refers to.
+    pub(crate) fn fill_file(&self, release: &Path, path: &WorkPath, port: u16) -> io::Result<String> {
+        let text =
+            foreign::read_text(foreign::open_below(release, Path::new(path.as_str()))?, MAX_FILLED_BYTES)?;
+        self.fill(&text, port).map_err(io::Error::other)
+    }
+
+    fn variable(&self, name: &str, port: u16) -> Option<String> {
+        match name {
+            "PORT" => Some(port.to_string()),
+            "HOST" => Some(HOST.to_owned()),
+            _ => self.variables.get(name).or_else(|| self.run.variables.get(name)).cloned(),
+        }
     }
 
     fn own(&self, own: Own, port: u16) -> String {
@@ -124,6 +148,9 @@ pub(crate) struct SpecFile {
     /// Where it works; `None` in files of the first format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rooms: Option<Rooms>,
+    /// Files of the artifact as they stand in the working folder; what they were filled with may be secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) files: BTreeMap<WorkPath, String>,
 }
 
 impl SpecFile {
@@ -135,10 +162,25 @@ impl SpecFile {
         port: u16,
         log: LogLimits,
         rooms: Rooms,
+        files: BTreeMap<WorkPath, String>,
     ) -> Self {
         let InstanceSpec { id, environment, arm, run, variables, release, .. } = spec;
-        let (format, rooms) = (FORMAT, Some(rooms));
-        Self { format, id, environment, arm, run, variables, release, release_folder, port, log, rooms }
+        let format = if files.is_empty() { FORMAT_WITHOUT_FILES } else { FORMAT };
+        let rooms = Some(rooms);
+        Self {
+            format,
+            id,
+            environment,
+            arm,
+            run,
+            variables,
+            release,
+            release_folder,
+            port,
+            log,
+            rooms,
+            files,
+        }
     }
 
     /// Tells whether a request asks for what is already in this file.

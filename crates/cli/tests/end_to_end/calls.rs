@@ -102,49 +102,6 @@ fn services_call_each_other_through_the_gateway_that_was_named_even_when_the_ser
     eventually("the name is open", || (place.ask("/@store") == (200, "the store".to_owned())).then_some(()));
 }
 
-#[test]
-fn values_say_what_is_known_only_where_an_instance_runs() {
-    let place = Place::begin();
-    let store = place.repository("store");
-    store.write("lockstep.toml", &manifest("store", "", ""));
-    store.write("service.py", &service("the store"));
-    let front = place.repository("front");
-    let variables = "env = { LISTEN = \"${self.host}:${self.port}\", STORE = \"${service.store.url}/v1\", LITERAL = \"$${x}\" }";
-    let run = manifest("front", variables, "[requires]\nstore = \"*\"");
-    front.write(
-        "lockstep.toml",
-        &run.replace("service.py\"", "service.py --at ${self.port} ${self.environment}\""),
-    );
-    let answer = "
-        import sys
-        names = ['LISTEN', 'STORE', 'LITERAL', 'FROM_CONFIG']
-        answer = '\\n'.join(sys.argv[1:] + [os.environ.get(name, '') for name in names]).encode()";
-    front.write("service.py", &misbehaving("TEXT", "pass", answer).replace("b'TEXT'", "answer"));
-    let versions = [place.first_release(&store, "store"), place.first_release(&front, "front")];
-    place.run(&["deploy", &versions[0], &versions[1], "--env", ENVIRONMENT]);
-    let set = ["config", "set", "front", "FROM_CONFIG=${self.version} at ${service.store.url}"];
-    place.run(&[&set[..], &["--env", ENVIRONMENT]].concat());
-
-    let answer = place.ask("/front").1;
-    let lines: Vec<&str> = answer.lines().collect();
-    let [_, port, environment, listen, store, literal, config] = lines[..] else { panic!("{answer}") };
-    assert_eq!((environment, listen, literal), (ENVIRONMENT, format!("127.0.0.1:{port}").as_str(), "${x}"));
-    let (gateway, token) = token_in(store).unwrap();
-    assert_eq!(store, format!("{gateway}/@~{token}/@store/v1"));
-    assert_eq!(config, format!("{} at {gateway}/@~{token}/@store", versions[1].split_once('@').unwrap().1));
-
-    for (value, words) in [
-        ("A=${service.stroe.url}", "`stroe` is not in [requires]"),
-        ("A=${HOME}", "`$${` means `${` itself"),
-        ("A=${self.prot}", "there are ${self.host}"),
-    ] {
-        let refused = place.fail(&["config", "set", "front", value, "--env", ENVIRONMENT], 3);
-        assert!(refused.contains(words), "{refused}");
-    }
-    let shown = place.run(&["config", "show", "front", "--env", ENVIRONMENT]);
-    assert!(shown.contains("${self.version} at ${service.store.url}"), "{shown}");
-}
-
 /// The service was told a gateway with a token behind its address, and reached the other one there.
 fn assert_called((status, text): &(u16, String), gateway: &str) {
     let (address, token) = token_in(text).unwrap();

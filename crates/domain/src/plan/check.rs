@@ -15,11 +15,12 @@ use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{self, Reader};
 use crate::retained::Retained;
-use crate::run::{DataFolder, Port};
+use crate::run::Port;
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
 use crate::version::VersionRef;
+use crate::work_path::WorkPath;
 use crate::world::{World, stage_events};
 
 pub(crate) fn check(
@@ -272,7 +273,7 @@ pub(crate) fn warnings(
 /// Data folders are not versioned: what the newer version has written there is what the older one finds.
 fn data_warning(service: &ServiceName, left: &Version, version: &Version) -> Option<String> {
     let folders: BTreeSet<&str> =
-        left.run.data.iter().chain(&version.run.data).map(DataFolder::as_str).collect();
+        left.run.data.iter().chain(&version.run.data).map(WorkPath::as_str).collect();
     let named = folders.iter().map(|folder| format!("`{folder}`")).collect::<Vec<_>>().join(", ");
     (!folders.is_empty())
         .then(|| format!("`{service}` keeps data in {named}, which going back does not touch"))

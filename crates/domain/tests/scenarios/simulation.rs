@@ -361,6 +361,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             stop: Stop::default(),
             restart: Restart::default(),
             data: Vec::new(),
+            files: Vec::new(),
             values: lockstep_domain::run::Values::Verbatim,
             replace_after: ReplaceAfter::default(),
         },

@@ -1,8 +1,9 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
 use lockstep_domain::run::{
-    DataFolder, HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
+    HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
+use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
 use super::reference::{Required, filled_command, filled_variables};
@@ -17,6 +18,8 @@ const MAX_UNHEALTHY_AFTER: u32 = 1_000;
 const PORT_EXAMPLE: &str =
     "port = 8080; without it Lockstep picks a free one for each instance and gives it as PORT";
 const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
+const FILES_EXAMPLE: &str =
+    "files = [\"conf/nginx.conf\"]; files of the artifact with references such as ${self.port}";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
@@ -31,7 +34,8 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
     let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, required));
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
-    let data = table.get("data", DATA_EXAMPLE).and_then(|field| data(&field));
+    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
+    let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     table.finish();
     let run = RunSpec {
@@ -41,24 +45,26 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
         health: health.unwrap_or(HealthCheck::new(Probe::Tcp)),
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
-        data: data.unwrap_or_default(),
+        data,
+        files,
         values: Values::Verbatim,
         replace_after: replace_after.unwrap_or_default(),
     };
     Some(run.with_values_noted())
 }
 
-fn data(field: &Field<'_>) -> Option<Vec<DataFolder>> {
-    let mut folders: Vec<DataFolder> = Vec::new();
+/// Reads paths below the working folder that lie neither in each other nor in others.
+fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
+    let mut paths: Vec<WorkPath> = Vec::new();
     for element in field.list()? {
-        let Some(folder) = element.parse::<DataFolder>() else { continue };
-        if let Some(other) = folders.iter().find(|other| other.overlaps(&folder)) {
-            element.wrong(format_args!("`{folder}` and `{other}` lie in each other"));
+        let Some(path) = element.parse::<WorkPath>() else { continue };
+        if let Some(other) = paths.iter().chain(others).find(|other| other.overlaps(&path)) {
+            element.wrong(format_args!("`{path}` and `{other}` lie in each other"));
         } else {
-            folders.push(folder);
+            paths.push(path);
         }
     }
-    Some(folders)
+    Some(paths)
 }
 
 fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {

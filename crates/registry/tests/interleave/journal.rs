@@ -197,6 +197,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             stop: Stop::default(),
             restart: Restart::default(),
             data: Vec::new(),
+            files: Vec::new(),
             values: lockstep_domain::run::Values::Verbatim,
             replace_after: ReplaceAfter::default(),
         },

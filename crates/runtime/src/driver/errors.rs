@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use lockstep_domain::reference::ReferenceError;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, InstanceId};
 use thiserror::Error;
 
@@ -57,6 +58,16 @@ pub enum StartError {
         id: InstanceId,
         /// What is not known.
         source: ReferenceError,
+    },
+    /// A file of the artifact cannot be filled in.
+    #[error("the file `{path}` of instance `{id}` cannot be filled in")]
+    File {
+        /// The instance.
+        id: InstanceId,
+        /// Which.
+        path: WorkPath,
+        /// Why.
+        source: io::Error,
     },
     /// The port that the version always uses is not free.
     #[error("{problem}")]

@@ -87,6 +87,7 @@ impl Fixture {
                 stop: lockstep_domain::run::Stop::default(),
                 restart: lockstep_domain::run::Restart { backoff_ms: 1, ..Default::default() },
                 data: Vec::new(),
+                files: Vec::new(),
                 values: lockstep_domain::run::Values::Verbatim,
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
             },
