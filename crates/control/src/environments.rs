@@ -12,6 +12,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS};
+use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
@@ -451,6 +452,7 @@ const fn standard_settings(
         warm_ms: WARM_MS,
         stay_ms: STAY_MS,
         drain_ms: None,
+        instance_ports: InstancePorts::Server,
         gateway_port,
         gateway_url,
         gateway_rules,
@@ -466,6 +468,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         stay_ms: change.stay_ms.unwrap_or(settings.stay_ms),
         drain_ms: change.drain_ms.or(settings.drain_ms),
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
+        instance_ports: change.instance_ports.unwrap_or(settings.instance_ports),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
         gateway_rules: changed_rules(&settings.gateway_rules, change),
         answer_checks: change.answer_checks.unwrap_or(settings.answer_checks),

@@ -93,6 +93,7 @@ impl Control {
             variables,
             filled,
             urls,
+            ports: environment.settings.instance_ports,
             release: version.artifact.digest,
             data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
         };

@@ -26,6 +26,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod gateway_rules;
 pub mod instance;
+pub mod instance_ports;
 pub mod intent;
 pub mod lifecycle;
 pub mod mend;

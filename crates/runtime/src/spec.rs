@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::reference::{self, Own, Reference, ReferenceError};
 use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
@@ -43,6 +44,8 @@ pub struct InstanceSpec {
     pub filled: BTreeMap<String, String>,
     /// Where the services that are required are called.
     pub urls: BTreeMap<ServiceName, String>,
+    /// Where its port is taken from.
+    pub ports: InstancePorts,
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
     /// Under whose name its data folders are kept; the arm's service where nothing is said.
@@ -242,6 +245,7 @@ mod tests {
             data_of: None,
             filled: BTreeMap::new(),
             urls: BTreeMap::new(),
+            ports: InstancePorts::Server,
             id: spec.id.clone(),
             environment: spec.environment.clone(),
             arm: spec.arm.clone(),

@@ -119,3 +119,30 @@ fn a_release_names_what_cannot_be_filled_in() {
     front.commit("fix: none");
     refused("`conf/app.conf` of `[run] files` is not in the package; include it");
 }
+
+/// The service answers with its port.
+const PORT: &str = "
+        answer = os.environ['PORT'].encode()";
+
+#[test]
+fn ports_come_from_the_range_of_the_environment_or_else_of_the_server() {
+    let place = Place::begin_asking(&["--instance-ports", "30100-30199"], Vec::new());
+    let front = place.repository("front");
+    front.write("lockstep.toml", &manifest("front", "", ""));
+    front.write("service.py", &misbehaving("TEXT", "pass", PORT).replace("b'TEXT'", "answer"));
+    let version = place.first_release(&front, "front");
+    place.run(&["deploy", &version, "--env", ENVIRONMENT]);
+    let port = || place.ask("/front").1.parse::<u16>().unwrap();
+    assert!((30_100..=30_199).contains(&port()), "{}", port());
+
+    let set = place.run(&["environment", "set", ENVIRONMENT, "--instance-ports", "30200-30299"]);
+    assert!(set.contains("30200-30299"), "{set}");
+    place.run(&["restart", "front", "--env", ENVIRONMENT]);
+    assert!((30_200..=30_299).contains(&port()), "{}", port());
+
+    place.run(&["environment", "set", ENVIRONMENT, "--instance-ports", "server"]);
+    place.run(&["restart", "front", "--env", ENVIRONMENT]);
+    assert!((30_100..=30_199).contains(&port()), "{}", port());
+    let wrong = place.fail(&["environment", "set", ENVIRONMENT, "--instance-ports", "30299-30200"], 2);
+    assert!(wrong.contains("the first port is above the last"), "{wrong}");
+}

@@ -90,6 +90,7 @@ impl Stage {
                 warm_ms: 60_000,
                 stay_ms: 0,
                 drain_ms: None,
+                instance_ports: lockstep_domain::instance_ports::InstancePorts::Server,
                 gateway_port: 8500,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),

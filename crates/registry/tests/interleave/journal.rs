@@ -147,6 +147,7 @@ fn first_events(now: Timestamp) -> Vec<Event> {
         warm_ms: WARM_MS,
         stay_ms: 1_000,
         drain_ms: None,
+        instance_ports: lockstep_domain::instance_ports::InstancePorts::Server,
         gateway_port: 8500,
         gateway_url: CallAddress::Server,
         gateway_rules: GatewayRules::default(),

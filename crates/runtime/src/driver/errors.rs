@@ -1,9 +1,9 @@
 //! Why a driver did not do something.
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::reference::ReferenceError;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, InstanceId};
@@ -78,10 +78,10 @@ pub enum StartError {
         problem: String,
     },
     /// No port is free.
-    #[error("no port from {} to {} is free", range.start(), range.end())]
+    #[error("no port of {range} is free")]
     NoFreePort {
         /// Where ports are taken from.
-        range: RangeInclusive<u16>,
+        range: PortRange,
     },
     /// The folder of the instance cannot be made.
     #[error("the folder of instance `{id}` cannot be written")]

@@ -94,6 +94,7 @@ impl Fixture {
             variables: BTreeMap::new(),
             filled: BTreeMap::new(),
             urls: BTreeMap::new(),
+            ports: lockstep_domain::instance_ports::InstancePorts::Server,
             release: self.release,
         }
     }
