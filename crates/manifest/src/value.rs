@@ -177,9 +177,9 @@ pub(crate) fn is_shell(program: &str) -> bool {
     SHELLS.contains(&program.rsplit('/').next().unwrap_or(program))
 }
 
-/// Tells whether a word has a variable of a shell; references of ours are none.
+/// Tells whether a word has a variable of a shell; references of ours are none, also misspelt ones.
 fn has_variable(word: &str) -> bool {
-    reference::fill(word, |_| Some(String::new())).map_or(true, |rest| rest.contains('$'))
+    reference::fill(word, |_| Some(String::new())).is_ok_and(|rest| rest.contains('$'))
 }
 
 /// Checks the words of a command.

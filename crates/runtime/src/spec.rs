@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn loads_every_later_format() {
+        for text in
+            [include_str!("../tests/formats/spec-2.json"), include_str!("../tests/formats/spec-3.json")]
+        {
+            let spec: SpecFile = serde_json::from_str(text).unwrap();
+            assert!(spec.rooms.is_some() && spec.format <= FORMAT);
+            let again: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_value(&spec).unwrap(), again);
+        }
+    }
+
+    #[test]
     fn debug_output_has_no_secret() {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
         let request = InstanceSpec {

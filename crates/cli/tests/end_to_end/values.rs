@@ -47,6 +47,27 @@ fn values_say_what_is_known_only_where_an_instance_runs() {
     }
     let shown = place.run(&["config", "show", "front", "--env", ENVIRONMENT]);
     assert!(shown.contains("${self.version} at ${service.store.url}"), "{shown}");
+
+    front.write("lockstep.toml", &manifest("front", "", ""));
+    front.commit("feat: do without the store");
+    let without = place.release("front");
+    let refused = place.fail(&["deploy", &without, "--env", ENVIRONMENT], 3);
+    assert!(
+        refused.contains("variable `FROM_CONFIG` of `front`") && refused.contains("`store` is not in"),
+        "{refused}"
+    );
+    place.run(&["config", "set", "front", "--unset", "FROM_CONFIG", "--env", ENVIRONMENT]);
+    place.run(&["deploy", &without, "--env", ENVIRONMENT]);
+    let again = place.run(&[
+        "rollback",
+        "front",
+        "--to",
+        versions[1].split_once('@').unwrap().1,
+        "--env",
+        ENVIRONMENT,
+    ]);
+    assert!(again.contains("done"), "{again}");
+    assert!(place.ask("/front").1.ends_with("/@store/v1\n${x}\n"), "{}", place.ask("/front").1);
 }
 
 /// Answers with the file that it was configured by, and with its own folder.

@@ -145,6 +145,7 @@ fn references_must_be_known_and_stay_where_nobody_else_reads_them() {
         ("command = \"./serve\"\nenv = { A = \"${service.cart.url}\" }", "${service.pay.url}"),
         ("command = \"./serve ${service.pay.url}\"", "every user of the machine sees arguments"),
         ("command = \"./serve $PORT\"", "means something to a shell only"),
+        ("command = \"./serve ${self.prot}\"", "`${self.prot}` is not known"),
         (
             "command = \"./serve\"\nhealth = { command = \"./check ${self.x}\" }",
             "run.health.command: `${self.x}`",
