@@ -9,6 +9,7 @@ mod bases;
 mod body;
 mod callbacks;
 pub(crate) mod cursor;
+mod oauth;
 mod operations;
 mod pair;
 mod parameters;
