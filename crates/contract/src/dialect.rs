@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::schema::specification;
+
 /// The side of a comparison a document belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
@@ -9,41 +11,73 @@ pub(crate) enum Side {
     New,
 }
 
-/// What differs between the dialects that are read.
+/// The dialects that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Dialect {
-    /// OpenAPI 3.0 and Swagger 2: `nullable`, and `$ref` stands alone.
+    /// OpenAPI 3.0 and Swagger 2: `nullable`, and `$ref` stands alone. Their tools heed later keywords.
     OpenApi30,
     /// OpenAPI 3.1 and later.
     OpenApi31,
-    /// JSON Schema up to draft 7: `$ref` stands alone.
-    EarlyJsonSchema,
-    /// JSON Schema 2019-09 and later.
-    JsonSchema,
+    Draft4,
+    Draft6,
+    Draft7,
+    Draft201909,
+    Draft202012,
+    /// JSON Schema that does not say of which draft it is: whatever some draft reads counts.
+    AnyDraft,
 }
+
+/// The drafts of JSON Schema, by what their `$schema` contains, and what the list of keywords calls them.
+const DRAFTS: [(&str, Dialect); 5] = [
+    ("draft-04", Dialect::Draft4),
+    ("draft-06", Dialect::Draft6),
+    ("draft-07", Dialect::Draft7),
+    ("draft/2019-09", Dialect::Draft201909),
+    ("draft/2020-12", Dialect::Draft202012),
+];
 
 impl Dialect {
     pub(crate) fn reference_stands_alone(self) -> bool {
-        matches!(self, Self::OpenApi30 | Self::EarlyJsonSchema)
+        matches!(self, Self::OpenApi30 | Self::Draft4 | Self::Draft6 | Self::Draft7)
     }
 
     /// False for keywords that the dialect does not have, so that they demand nothing.
     pub(crate) fn has(self, keyword: &str) -> bool {
-        self != Self::EarlyJsonSchema || !LATER_KEYWORDS.contains(&keyword)
+        match self {
+            Self::OpenApi30 => true,
+            Self::OpenApi31 => specification::is_known_to(keyword, &["3.1"]),
+            Self::Draft4 => specification::is_known_to(keyword, &["draft-4"]),
+            Self::Draft6 => specification::is_known_to(keyword, &["draft-6"]),
+            Self::Draft7 => specification::is_known_to(keyword, &["draft-7"]),
+            Self::Draft201909 => specification::is_known_to(keyword, &["2019-09"]),
+            Self::Draft202012 => specification::is_known_to(keyword, &["2020-12"]),
+            Self::AnyDraft => specification::is_known_to(keyword, &specification::DRAFTS),
+        }
+    }
+
+    /// True where `items` may be a list, with one schema for each item.
+    pub(crate) fn lists_items(self) -> bool {
+        !matches!(self, Self::OpenApi31 | Self::Draft202012)
+    }
+
+    /// True where `exclusiveMinimum` may be a number; true of `exclusiveMinimum: true` where it may be that.
+    pub(crate) fn bounds_exclusively_by(self, bound: ExclusiveBound) -> bool {
+        match self {
+            Self::OpenApi30 | Self::AnyDraft => true,
+            Self::Draft4 => bound == ExclusiveBound::Flag,
+            _ => bound == ExclusiveBound::Number,
+        }
+    }
+
+    /// True where contents of strings are told and not demanded.
+    pub(crate) fn annotates_contents(self) -> bool {
+        matches!(self, Self::Draft201909 | Self::Draft202012)
     }
 
     /// The dialect that a `$schema` names; `None` for one that is not known.
     pub(crate) fn declared(schema: &Value) -> Option<Self> {
-        const EARLY: [&str; 3] = ["draft-04", "draft-06", "draft-07"];
-        const LATER: [&str; 2] = ["draft/2019-09", "draft/2020-12"];
         let text = schema.as_str()?;
-        if EARLY.iter().any(|draft| text.contains(draft)) {
-            Some(Self::EarlyJsonSchema)
-        } else if LATER.iter().any(|draft| text.contains(draft)) {
-            Some(Self::JsonSchema)
-        } else {
-            None
-        }
+        DRAFTS.iter().find(|(name, _)| text.contains(name)).map(|(_, dialect)| *dialect)
     }
 
     pub(crate) fn is_openapi(self) -> bool {
@@ -51,17 +85,14 @@ impl Dialect {
     }
 }
 
-/// Keywords that drafts up to 7 do not have.
-const LATER_KEYWORDS: [&str; 8] = [
-    "prefixItems",
-    "minContains",
-    "maxContains",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "dependentRequired",
-    "dependentSchemas",
-    "$dynamicRef",
-];
+/// The two forms of a bound that is itself not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExclusiveBound {
+    /// `true`, beside the bound: draft 4.
+    Flag,
+    /// The bound itself: since draft 6.
+    Number,
+}
 
 /// How documents travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

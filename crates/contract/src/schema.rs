@@ -35,7 +35,7 @@ use facts::{Facts, Type};
 pub(crate) use format::range as range_of_format;
 use pattern::Patterns;
 
-pub(crate) use crate::dialect::{Dialect, Medium, Side};
+pub(crate) use crate::dialect::{Dialect, ExclusiveBound, Medium, Side};
 use crate::library::{BaseId, Library, Target, push_token};
 use crate::trial::SchemaPlace;
 use crate::{Flow, UnknownFields};

@@ -3,7 +3,9 @@
 //! This is what makes large documents cheap to compare, and what lets a demand that cannot be expressed be compared with
 //! itself. Answers are exact: a pair and all pairs it leads to are looked at once, then differences are carried back along the references.
 
-use rustc_hash::FxHashMap;
+use std::sync::LazyLock;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Map, Value};
 
 use super::facts::NodeId;
@@ -19,8 +21,10 @@ enum Role {
     /// Data and not schemas.
     Data,
     Reference,
-    /// A schema, a list of schemas, or anything else.
+    /// A schema, a list of schemas, or anything else that is in the lists of the specifications.
     Part,
+    /// In no list: nobody knows what its members mean, nor whether they are schemas.
+    Unheard,
 }
 
 fn role(keyword: &str) -> Role {
@@ -45,8 +49,16 @@ fn role(keyword: &str) -> Role {
         "x-nullable" | "x-sunset" | "$schema" => Role::Part,
         "summary" => Role::Annotation,
         keyword if specification::is_harmless(keyword) => Role::Annotation,
-        _ => Role::Part,
+        keyword if is_listed(keyword) => Role::Part,
+        _ => Role::Unheard,
     }
+}
+
+/// True for keywords of schemas, and fields of the objects that hold them.
+fn is_listed(keyword: &str) -> bool {
+    static NAMES: LazyLock<FxHashSet<&str>> =
+        LazyLock::new(|| crate::openapi::specification::all().map(|field| field.name).collect());
+    NAMES.contains(keyword)
 }
 
 /// What is known about pairs of schemas.
@@ -82,6 +94,12 @@ impl<'l> Schemas<'l> {
         parts.is_some_and(|(one, other)| {
             one.iter().zip(other.iter()).all(|(one, other)| self.are_identical(*one, *other))
         })
+    }
+
+    /// True when both are written with the same words, which nobody knows how to read: not even what looks like a note is one.
+    pub(super) fn say_the_same(&self, one: NodeId, other: NodeId) -> bool {
+        let words = |node: NodeId| self.raw(node).map(|raw| raw.value);
+        words(one) == words(other)
     }
 
     fn settle_identity(&mut self, pair: (NodeId, NodeId)) -> bool {
@@ -169,6 +187,9 @@ impl<'l> Schemas<'l> {
                 Role::Data | Role::Annotation => value == counterpart,
                 Role::Map => self.same_map(first, second, value, counterpart, refers_to),
                 Role::Part => self.same_schema(first, second, value, counterpart, refers_to),
+                Role::Unheard => {
+                    value == counterpart && self.same_schema(first, second, value, counterpart, refers_to)
+                }
             };
             if !same {
                 return false;
@@ -223,6 +244,14 @@ impl<'l> Schemas<'l> {
             return false;
         }
         let old = |dialect: Dialect| dialect == Dialect::OpenApi30;
+        let is_of_one = |keyword: &String| one.has(keyword) != other.has(keyword);
+        let differs_in_form = ["items", "exclusiveMinimum", "exclusiveMaximum"]
+            .into_iter()
+            .filter_map(|keyword| map.get(keyword))
+            .any(|value| value.is_array() || value.is_boolean() || value.is_number());
+        if map.keys().any(is_of_one) || differs_in_form {
+            return true;
+        }
         let nullable =
             old(one) != old(other) && (map.contains_key("nullable") || map.contains_key("x-nullable"));
         nullable || (map.len() > 1 && map.contains_key("$ref")) || map.contains_key("discriminator")

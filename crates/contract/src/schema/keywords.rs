@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Number, Value};
 
 use super::facts::{Bound, Contains, Facts, NodeId, Type, Types, Whole};
-use super::{Dialect, Raw, Schemas, hidden_by, number, specification};
+use super::{Dialect, ExclusiveBound, Raw, Schemas, hidden_by, number, specification};
 
 /// The `type` keyword: a set of types, and whether its numbers must be whole.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +63,8 @@ impl<'l> Schemas<'l> {
         if dialect.is_openapi() {
             byte_is_encoded(&mut facts);
         }
-        facts.string.content.schema =
-            map.get("contentSchema").map(|value| self.child(raw, value, &["contentSchema"]));
+        let content = map.get("contentSchema").filter(|_| dialect.has("contentSchema"));
+        facts.string.content.schema = content.map(|value| self.child(raw, value, &["contentSchema"]));
         self.read_items(&mut reader, &mut facts, raw);
         self.read_properties(&mut reader, &mut facts, raw);
         self.read_rest(map, &mut facts, raw);
@@ -82,6 +82,10 @@ impl<'l> Schemas<'l> {
         array.max_items = reader.count("maxItems");
         array.unique = map.get("uniqueItems") == Some(&Value::Bool(true));
         let old_style = map.get("items").and_then(Value::as_array);
+        if old_style.is_some() && !reader.dialect.lists_items() {
+            reader.wrong.push("items");
+            return;
+        }
         let (keyword, prefix) = match old_style {
             Some(items) => ("items", Some(items)),
             None => ("prefixItems", reader.get("prefixItems").and_then(Value::as_array)),
@@ -91,8 +95,8 @@ impl<'l> Schemas<'l> {
             array.prefix.push(node);
         }
         let rest = if old_style.is_some() { "additionalItems" } else { "items" };
-        array.rest = map.get(rest).map(|value| self.child(raw, value, &[rest]));
-        if let Some(value) = map.get("contains") {
+        array.rest = reader.get(rest).map(|value| self.child(raw, value, &[rest]));
+        if let Some(value) = reader.get("contains") {
             let node = self.child(raw, value, &["contains"]);
             let min = reader.count("minContains").unwrap_or(1);
             array.contains.push(Contains { node, min, max: reader.count("maxContains") });
@@ -142,7 +146,7 @@ impl<'l> Schemas<'l> {
         if forbidden && object.rest.is_none() {
             object.rest = Some(NodeId::NEVER);
         }
-        if let Some(value) = map.get("propertyNames") {
+        if let Some(value) = reader.get("propertyNames") {
             object.names.push(self.child(raw, value, &["propertyNames"]));
         }
         for keyword in ["dependentRequired", "dependencies"] {
@@ -247,6 +251,10 @@ fn count(value: &Value) -> Option<u64> {
 
 fn read_type(reader: &mut Reader<'_>, facts: &mut Facts, dialect: Dialect) {
     let Some(words) = reader.read("type", read_types) else { return };
+    // Files are of Swagger 2.
+    if dialect != Dialect::OpenApi30 && reader.map.get("type").is_some_and(names_file) {
+        reader.wrong.push("type");
+    }
     facts.types = words.types;
     facts.number.whole = words.whole;
     let nullable =
@@ -256,9 +264,13 @@ fn read_type(reader: &mut Reader<'_>, facts: &mut Facts, dialect: Dialect) {
     }
 }
 
+fn names_file(value: &Value) -> bool {
+    value == "file" || value.as_array().is_some_and(|names| names.iter().any(|name| name == "file"))
+}
+
 fn read_values(reader: &mut Reader<'_>, facts: &mut Facts) {
     let values = reader.read("enum", |value| value.as_array().cloned());
-    let constant = reader.map.get("const").cloned();
+    let constant = reader.get("const").cloned();
     facts.values = match (values, constant) {
         (None, None) => None,
         (Some(values), None) => Some(Rc::new(values)),
@@ -272,12 +284,20 @@ fn read_values(reader: &mut Reader<'_>, facts: &mut Facts) {
 
 fn read_numbers(reader: &mut Reader<'_>, facts: &mut Facts) {
     let ends = [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")];
-    let [lower, upper] = ends.map(|(inclusive, exclusive)| {
+    let [lower, upper] = ends.map(|(inclusive, exclusive_word)| {
         let loose = reader.number(inclusive).map(|value| Bound { value, exclusive: false });
-        match reader.map.get(exclusive) {
+        match reader.map.get(exclusive_word) {
+            Some(Value::Bool(_)) if !reader.dialect.bounds_exclusively_by(ExclusiveBound::Flag) => {
+                reader.wrong.push(exclusive_word);
+                loose
+            }
             Some(Value::Bool(exclusive)) => loose.map(|bound| Bound { exclusive: *exclusive, ..bound }),
+            Some(_) if !reader.dialect.bounds_exclusively_by(ExclusiveBound::Number) => {
+                reader.wrong.push(exclusive_word);
+                loose
+            }
             _ => {
-                let strict = reader.number(exclusive).map(|value| Bound { value, exclusive: true });
+                let strict = reader.number(exclusive_word).map(|value| Bound { value, exclusive: true });
                 let wins = if inclusive == "minimum" {
                     std::cmp::Ordering::Greater
                 } else {

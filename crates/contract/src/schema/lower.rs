@@ -123,7 +123,8 @@ impl<'l> Schemas<'l> {
     }
 
     fn condition(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
-        let Some(condition) = map.get("if") else { return Ok(spread.to_vec()) };
+        let dialect = self.dialect(raw.side);
+        let Some(condition) = map.get("if").filter(|_| dialect.has("if")) else { return Ok(spread.to_vec()) };
         if !map.contains_key("then") && !map.contains_key("else") {
             return Ok(spread.to_vec());
         }

@@ -226,7 +226,10 @@ impl Reporter<'_, '_> {
         };
         let detail = detail(violation.subject.as_deref(), from, to);
         let message = format!("{}: {detail}; {}", rule.summary, self.uses(path));
-        let (level, bump) = weight(role, violation.aspect, self.flow);
+        let (level, bump) = match weight(role, violation.aspect, self.flow) {
+            (Level::Error, _) if self.is_annotation(path, violation.aspect) => (Level::Warning, Bump::Minor),
+            weight => weight,
+        };
         let (place, old, new) = self.place(graph, pair, path, violation.subject.as_deref());
         let mut change =
             Change::new(rule, place, message).in_flow(self.flow).weighing(level, bump).with_witness(witness);
@@ -234,6 +237,13 @@ impl Reporter<'_, '_> {
             change.trial = Trial::DueBetween(Box::new(between));
         }
         Draft { change, old, new }
+    }
+
+    /// True for what strings hold, where both drafts say that validators only tell of it.
+    fn is_annotation(&self, path: &Path, aspect: Aspect) -> bool {
+        let is_inside = path.steps.iter().any(|(_, step)| matches!(step, Step::Content));
+        let is_told = self.schemas.dialects.iter().all(|dialect| dialect.annotates_contents());
+        is_told && (aspect == Aspect::Content || is_inside)
     }
 
     fn undecided_text(&self, violation: &Violation) -> String {
