@@ -122,6 +122,27 @@ fn a_file_of_the_artifact_is_filled_in_for_each_instance_and_with_each_configura
 }
 
 #[test]
+fn a_program_of_the_artifact_may_be_what_is_filled_in() {
+    let place = Place::begin();
+    let front = place.repository("front");
+    let run = manifest("front", "files = [\"bin/start\"]", "");
+    let (before, after) = run.split_once("command = \"").unwrap();
+    let (command, after) = after.split_once('"').unwrap();
+    front.write("lockstep.toml", &format!("{before}command = \"./bin/start\"{after}"));
+    let script =
+        format!("#!/bin/sh\nPORT=${{self.port}} NAME=${{self.service}} exec {command} $${{NOTHING}}\n");
+    front.write("bin/start", &script);
+    let start = std::path::Path::new(front.folder()).join("bin/start");
+    fs::set_permissions(start, fs::Permissions::from_mode(0o755)).unwrap();
+    let answer = "
+        answer = os.environ['NAME'].encode()";
+    front.write("service.py", &misbehaving("TEXT", "pass", answer).replace("b'TEXT'", "answer"));
+    let version = place.first_release(&front, "front");
+    place.run(&["deploy", &version, "--env", ENVIRONMENT]);
+    assert_eq!(place.ask("/front"), (200, "front".to_owned()));
+}
+
+#[test]
 fn a_release_names_what_cannot_be_filled_in() {
     let place = Place::begin();
     let front = place.repository("front");
