@@ -9,13 +9,26 @@ mod json_lines;
 mod trie;
 mod yaml;
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
 
 use crate::InputError;
 use trie::Trie;
 
 /// The deepest nesting that is read, the same as `serde_json` allows: deeper documents are attacks, not contracts.
 pub(crate) const MAX_DEPTH: usize = 128;
+
+/// Up to how many members the names of an object are compared one by one: hashing one name costs more than that.
+const FEW: usize = 8;
+
+/// The member of an object with this name.
+pub(crate) fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    if object.len() > FEW {
+        return object.get(name);
+    }
+    object.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syntax {
@@ -65,6 +78,11 @@ impl<'a> Document<'a> {
         }
         pointers.iter().map(|pointer| trie.line(pointer)).collect()
     }
+}
+
+/// A token of a JSON pointer as the name that it stands for.
+pub(crate) fn unescaped(token: &str) -> Cow<'_, str> {
+    if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() }
 }
 
 /// True when the file is JSON or YAML by name, or starts like JSON: cheap enough to ask before reading it.

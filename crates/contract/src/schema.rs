@@ -36,6 +36,7 @@ pub(crate) use format::range as range_of_format;
 use pattern::Patterns;
 
 pub(crate) use crate::dialect::{Dialect, ExclusiveBound, Medium, Side};
+use crate::document::member;
 use crate::library::{BaseId, Library, Target, push_token};
 use crate::trial::SchemaPlace;
 use crate::{Flow, UnknownFields};
@@ -368,7 +369,7 @@ impl<'l> Schemas<'l> {
         for _ in 0..MAX_NESTING {
             let raw = self.raw(at)?.clone();
             let map = raw.value.as_object()?;
-            match map.get("$ref").and_then(Value::as_str) {
+            match member(map, "$ref").and_then(Value::as_str) {
                 Some(reference) if map.len() == 1 || self.dialect(raw.side).reference_stands_alone() => {
                     at = self.follow(&raw, reference)?;
                 }

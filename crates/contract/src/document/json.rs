@@ -5,8 +5,11 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
+
+use super::FEW;
 
 /// Reads a text.
 pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
@@ -70,19 +73,41 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
+        let mut few: Vec<(String, Value)> = Vec::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the key `{name}` is there twice")));
+            if few.iter().any(|(known, _)| *known == name) {
+                return Err(twice(&name));
             }
-            object.insert(name, members.next_value_seed(Self)?);
+            few.push((name, members.next_value_seed(Self)?));
+            if few.len() == FEW {
+                return many(few, members);
+            }
         }
-        Ok(Value::Object(exact(object)))
+        Ok(Value::Object(exact(few)))
     }
 }
 
+/// Reads the other members of an object that has more than a few.
+fn many<'de, A: MapAccess<'de>>(few: Vec<(String, Value)>, mut members: A) -> Result<Value, A::Error> {
+    let mut object: Map<String, Value> = few.into_iter().collect();
+    while let Some(name) = members.next_key::<String>()? {
+        match object.entry(name) {
+            Entry::Occupied(known) => return Err(twice(known.key())),
+            Entry::Vacant(place) => drop(place.insert(members.next_value_seed(Strict)?)),
+        }
+    }
+    Ok(Value::Object(exact(object)))
+}
+
+fn twice<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("the key `{name}` is there twice"))
+}
+
 /// The same members without room for more: a table that grew has room for twice as many, and most objects are small.
-fn exact(members: Map<String, Value>) -> Map<String, Value> {
+fn exact(
+    members: impl IntoIterator<Item = (String, Value), IntoIter: ExactSizeIterator>,
+) -> Map<String, Value> {
+    let members = members.into_iter();
     let mut object = Map::with_capacity(members.len());
     object.extend(members);
     object

@@ -198,8 +198,8 @@ fn by_old_names<'l>(
 
 /// What an operation needs, its own or the contract's; nothing needed is one empty alternative.
 pub(super) fn requirement<'l>(operation: &Operation<'_, 'l>) -> BTreeSet<Alternative<'l>> {
-    let own = operation.cursor.value().get("security");
-    let list = own.or_else(|| operation.root.value().get("security")).and_then(Value::as_array);
+    let own = operation.cursor.said("security");
+    let list = own.or_else(|| operation.root.said("security")).and_then(Value::as_array);
     let alternatives: BTreeSet<Alternative<'l>> =
         list.into_iter().flatten().filter_map(alternative).collect();
     if alternatives.is_empty() { BTreeSet::from([Alternative::new()]) } else { alternatives }

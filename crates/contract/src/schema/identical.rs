@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::facts::NodeId;
 use super::{Dialect, Node, Raw, Schemas, specification};
+use crate::document::member;
 
 /// What the value of a keyword is, for comparing it as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +104,14 @@ impl<'l> Schemas<'l> {
     }
 
     fn settle_identity(&mut self, pair: (NodeId, NodeId)) -> bool {
+        let first = self.look_at(pair);
+        if first.refers_to.is_empty() {
+            self.identical.known.insert(pair, !first.differs);
+            return !first.differs;
+        }
         let mut units: FxHashMap<(NodeId, NodeId), Unit> = FxHashMap::default();
-        let mut waiting = vec![pair];
+        let mut waiting = first.refers_to.clone();
+        units.insert(pair, first);
         while let Some(next) = waiting.pop() {
             if units.contains_key(&next) || self.identical.known.contains_key(&next) {
                 continue;
@@ -163,12 +170,12 @@ impl<'l> Schemas<'l> {
             (one, other) => return one == other,
         };
         let is_root = first.value.as_object().is_some_and(|root| std::ptr::eq(root, one));
-        let nested_base = one.contains_key("$id") && !is_root;
+        let nested_base = !is_root && member(one, "$id").is_some();
         if nested_base || self.reads_differently(first, second, one) || names_variants_differently(one, other)
         {
             return false;
         }
-        if one.contains_key("discriminator") {
+        if member(one, "discriminator").is_some() {
             match self.paired_heirs((first.side, one), (second.side, other)) {
                 Some(pairs) => {
                     refers_to.extend(pairs.into_iter().map(|(one, other)| (one.min(other), one.max(other))));
@@ -180,7 +187,7 @@ impl<'l> Schemas<'l> {
         for (key, role, value) in said(one) {
             // Both sides are usually in the same order; where they are not, the keys are looked up.
             let Some((other_key, _, next)) = others.next() else { return false };
-            let counterpart = if key == other_key { Some(next) } else { other.get(key) };
+            let counterpart = if key == other_key { Some(next) } else { member(other, key) };
             let Some(counterpart) = counterpart else { return false };
             let same = match role {
                 Role::Reference => self.same_reference(first, second, value, counterpart, refers_to),
@@ -209,7 +216,7 @@ impl<'l> Schemas<'l> {
         let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
         one.len() == other.len()
             && one.iter().zip(other).all(|((name, value), (other_name, next))| {
-                let counterpart = if name == other_name { Some(next) } else { other.get(name) };
+                let counterpart = if name == other_name { Some(next) } else { member(other, name) };
                 counterpart
                     .is_some_and(|counterpart| self.same_schema(first, second, value, counterpart, refers_to))
             })
@@ -266,7 +273,7 @@ fn names_variants_differently(one: &Map<String, Value>, other: &Map<String, Valu
             |variant: &Value| variant.get("$ref")?.as_str()?.rsplit('/').next().map(str::to_owned);
         variants.flatten().map(reference).collect()
     };
-    one.contains_key("discriminator") && names(one) != names(other)
+    member(one, "discriminator").is_some() && names(one) != names(other)
 }
 
 /// The members of a schema object that say something.
