@@ -151,6 +151,22 @@ mod tests {
     }
 
     #[test]
+    fn a_member_is_found_in_objects_of_any_size() {
+        for size in 0..3 * FEW {
+            let object: Map<String, Value> = (0..size).map(|at| (format!("name{at}"), at.into())).collect();
+            for name in (0..=size).map(|at| format!("name{at}")) {
+                assert_eq!(member(&object, &name), object.get(&name));
+            }
+        }
+    }
+
+    #[test]
+    fn json_places_are_found_under_keys_with_escapes() {
+        let text = "{\n \"a\\u0062\": 1,\n \"c\\\"\\\\\": {\n  \"\u{e9}\": 2}}";
+        assert_eq!(lines("a.json", text, &["/ab", "/c\"\\/\u{e9}", "/c\"\\"]), [2, 4, 3]);
+    }
+
+    #[test]
     fn json_places_have_the_line_of_their_key() {
         let text = "{\n \"a\": {\n  \"b/c\": [1,\n 2, {\"d\": \"}\\\"\"}]},\n \"e\": 1\n}";
         assert_eq!(

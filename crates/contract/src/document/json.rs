@@ -130,6 +130,17 @@ mod tests {
         assert!(parse(r#"{"x": 1, "\u0078": 1}"#).is_err());
     }
 
+    #[test]
+    fn a_name_twice_is_an_error_wherever_it_stands_in_a_large_object() {
+        for again in 0..3 * FEW {
+            let names = (0..3 * FEW).chain([again]).map(|name| format!("\"{name}\": 1"));
+            let text = format!("{{{}}}", names.collect::<Vec<_>>().join(",\n"));
+            let error = parse(&text).unwrap_err();
+            assert_eq!(error.line(), 3 * FEW + 1, "{error}");
+            assert!(error.to_string().starts_with(&format!("the key `{again}` is there twice")), "{error}");
+        }
+    }
+
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
