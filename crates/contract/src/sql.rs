@@ -75,7 +75,7 @@ fn judge(before: &Run, after: &Run, dialect: SqlDialect, purpose: Purpose) -> Fi
 /// Says what going back does not bring back, when a change is a step of one way.
 #[must_use]
 pub fn one_way(change: &Change) -> Option<String> {
-    let what = compare::does_not_come_back(change.rule, &change.place)?;
+    let what = compare::does_not_come_back(change)?;
     let by = change.new.as_ref().map(|at| format!(" by {at}")).unwrap_or_default();
     Some(format!("going back does not bring back {what}{by}"))
 }

@@ -6,7 +6,6 @@ mod openapi {
     mod invariants;
     mod operations;
     mod schemas;
-    mod security;
     mod support;
     mod unread;
     mod variants;

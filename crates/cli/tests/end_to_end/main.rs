@@ -32,4 +32,3 @@ mod repositories;
 mod stopping;
 mod support;
 mod tls;
-mod values;

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use lockstep_contract::{Kind, Level, Options, Source, Verdict};
+use lockstep_contract::{Kind, Level, Options, Source, Verdict, diff_as};
 use serde_json::Value;
-
-use crate::witnesses::diff_as;
 
 use crate::{Expected, Judged, Judgement, judge, summary};
 

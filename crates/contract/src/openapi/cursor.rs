@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::document::member;
 use crate::draft::Spot;
 use crate::library::{Library, Target, push_token};
 use crate::schema::Side;
@@ -31,7 +30,7 @@ impl<'l> Cursor<'l> {
     /// The value under a key as it stands, without following references.
     pub(crate) fn direct(&self, key: &str) -> Option<Self> {
         let value = match self.target.value {
-            Value::Object(map) => member(map, key)?,
+            Value::Object(map) => map.get(key)?,
             Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
             _ => return None,
         };
@@ -51,7 +50,8 @@ impl<'l> Cursor<'l> {
     pub(crate) fn followed(self) -> Self {
         let mut at = self;
         for _ in 0..MAX_CHAIN {
-            match at.text("$ref").and_then(|reference| at.library.resolve(at.target.base, reference)) {
+            let reference = at.target.value.get("$ref").and_then(Value::as_str);
+            match reference.and_then(|reference| at.library.resolve(at.target.base, reference)) {
                 Some(target) => at = Self { target, ..at },
                 None => break,
             }
@@ -71,17 +71,12 @@ impl<'l> Cursor<'l> {
         (0..count).filter_map(|index| self.get(&index.to_string())).collect()
     }
 
-    /// The value under a key of a map.
-    pub(crate) fn said(&self, key: &str) -> Option<&'l Value> {
-        self.target.value.as_object().and_then(|map| member(map, key))
-    }
-
     pub(crate) fn text(&self, key: &str) -> Option<&'l str> {
-        self.said(key).and_then(Value::as_str)
+        self.target.value.get(key).and_then(Value::as_str)
     }
 
     pub(crate) fn is_true(&self, key: &str) -> bool {
-        self.said(key) == Some(&Value::Bool(true))
+        self.target.value.get(key) == Some(&Value::Bool(true))
     }
 
     pub(crate) fn spot(&self) -> Spot {

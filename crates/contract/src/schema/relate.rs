@@ -200,12 +200,10 @@ impl Schemas<'_> {
     fn unread_that_differs(&mut self, held: &Facts, holding: &Facts) -> Option<Rc<str>> {
         let differs = |schemas: &mut Self, one: &Facts, other: &Facts| {
             let has = |schemas: &mut Self, (name, node): &(Rc<str>, NodeId)| {
-                let is_same = |(known, value): &(Rc<str>, NodeId)| {
-                    known == name
-                        && schemas.say_the_same(*node, *value)
-                        && schemas.are_identical(*node, *value)
-                };
-                other.unread.iter().any(is_same)
+                other
+                    .unread
+                    .iter()
+                    .any(|(known, value)| known == name && schemas.are_identical(*node, *value))
             };
             one.unread.iter().find(|unread| !has(schemas, unread)).map(|(name, _)| Rc::clone(name))
         };

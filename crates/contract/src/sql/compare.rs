@@ -77,8 +77,9 @@ impl Comparer<'_> {
         place: &str,
         message: String,
         at: (Option<&Position>, Option<&Position>),
+        shown: Option<serde_json::Value>,
     ) {
-        self.report(rule, place, message, at, None);
+        self.report(rule, place, message, at, shown);
         if self.purpose == Purpose::RollBack
             && let Some(change) = self.findings.changes.last_mut()
         {
@@ -209,7 +210,7 @@ impl Comparer<'_> {
             self.report(&rules::NOT_NULL_ADDED, &place, message, at, shown);
         } else if old.not_null && !self.is_never_null(tables.1, column) {
             let message = format!("column `{place}` may be null now");
-            self.report_read(&rules::NOT_NULL_DROPPED, &place, message, at);
+            self.report_read(&rules::NOT_NULL_DROPPED, &place, message, at, None);
         }
         self.column_default(name, column, tables, (old, new));
         self.on_update(&place, (old, new));
@@ -239,22 +240,32 @@ impl Comparer<'_> {
             return;
         }
         if self.dialect == SqlDialect::MySql && new.default.as_deref() == Some(NEXT_NUMBER) {
-            let place = format!("{name}.{column}");
-            let message = format!(
-                "the next number is written into `{place}` where null or 0 is given, and 0 is written now"
-            );
-            let at = (Some(&old.position), Some(&new.position));
-            self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
+            self.numbered(name, column, before, (old, new));
         }
         if self.dialect == SqlDialect::Sqlite && new.default.as_deref() == Some(NEXT_NUMBER) {
             self.whole_numbers_only(name, column, before, (old, new));
         }
-        // Statements that had to give the column never meet its default.
-        if !old.may_be_left_out() || old.computed.is_some() {
+        // Statements that had to give the column never meet its default; in sessions of MySQL that are not strict, none had to.
+        let had_to_give = !old.may_be_left_out();
+        if had_to_give && self.dialect != SqlDialect::MySql || old.computed.is_some() {
             return;
         }
         self.default_taken(name, column, (before, after), (old, new));
         let place = format!("{name}.{column}");
+        if had_to_give {
+            let default = new.default.as_deref().unwrap_or("NULL");
+            let message = format!(
+                "where a session is not strict and leaves `{place}` out, {default} is written, and not what MySQL makes up"
+            );
+            self.report(
+                &rules::DEFAULT_CHANGED,
+                &place,
+                message,
+                (Some(&old.position), Some(&new.position)),
+                None,
+            );
+            return;
+        }
         let at = (Some(&old.position), Some(&new.position));
         if new.default.is_none() && new.not_null && old.not_null && new.computed.is_none() {
             let message = format!("column `{place}` has no default any more and must not be null");
@@ -272,6 +283,19 @@ impl Comparer<'_> {
         let message =
             format!("the default of column `{place}` is {} instead of {}", written(new), written(old));
         self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
+    }
+
+    /// Where MySQL counts, 0 and null become the next number.
+    fn numbered(&mut self, name: &str, column: &str, before: &Table, (old, new): (&Column, &Column)) {
+        if self.is_never_null(before, column) && self.is_never_zero(before, column) {
+            return;
+        }
+        let place = format!("{name}.{column}");
+        let message =
+            format!("the next number is written into `{place}` where null or 0 is given, and 0 was written");
+        let at = (Some(&old.position), Some(&new.position));
+        let shown = self.rows(name, before).renumbered(column);
+        self.report(&rules::NUMBERING_ADDED, &place, message, at, shown);
     }
 
     /// The number of a row of SQLite is a whole number; other columns take anything.
@@ -328,7 +352,7 @@ impl Comparer<'_> {
                 );
             }
             Relation::Wider if matches!(new.of.family, Family::Labels(_)) => {
-                self.report_read(&rules::ENUM_VALUE_ADDED, &place, message, at);
+                self.report_read(&rules::ENUM_VALUE_ADDED, &place, message, at, None);
             }
             Relation::Wider => self.report(&rules::TYPE_WIDENED, &place, message, at, None),
             Relation::Narrower => {
@@ -375,6 +399,7 @@ impl Comparer<'_> {
                         &format!("{table}.{column}.{gained}"),
                         message,
                         at,
+                        None,
                     );
                 }
             }

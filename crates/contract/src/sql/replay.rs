@@ -7,18 +7,20 @@
 mod alter;
 mod create;
 mod harmless;
+mod names;
 mod rows;
 
 pub(super) use create::enum_name;
 pub(super) use rows::copied;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     rc::Rc,
 };
 
 use sqlparser::{
-    ast::{ObjectName, ObjectType, Statement as Parsed},
+    ast::{AlterIndexOperation, ObjectName, ObjectType, Statement as Parsed},
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan},
 };
@@ -63,6 +65,22 @@ pub(super) struct Replay {
     births: HashMap<String, usize>,
     /// What the file that runs is called on both sides of a comparison.
     key: Rc<str>,
+    /// How often a statement stood in a file.
+    said: HashMap<u64, u64>,
+    /// Tables that only this session sees.
+    temporary: BTreeSet<String>,
+    /// Words of statements that were not understood: what they name may be there, or be something else.
+    unread: BTreeSet<String>,
+    /// The database that `USE` chose.
+    used: Option<String>,
+    references: References,
+}
+
+/// Whether SQLite follows references while the file runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum References {
+    Perhaps,
+    Ignored,
 }
 
 /// A reason why a statement has no effect here.
@@ -71,33 +89,80 @@ type Outcome = Result<(), Refusal>;
 
 impl Replay {
     pub(super) fn new(dialect: SqlDialect) -> Self {
-        Self { dialect, database: Database::default(), births: HashMap::new(), key: "".into() }
+        Self {
+            dialect,
+            database: Database::default(),
+            births: HashMap::new(),
+            key: "".into(),
+            said: HashMap::new(),
+            temporary: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            used: None,
+            references: References::Perhaps,
+        }
     }
 
     /// Runs one statement.
     pub(super) fn run(&mut self, (file, key): (&Rc<str>, &Rc<str>), statement: &Statement) -> Effect {
-        self.key = key.clone();
-        let position = Position { file: file.clone(), line: statement.line };
+        if self.key != *key {
+            (self.key, self.references) = (key.clone(), References::Perhaps);
+        }
+        let position =
+            Position { file: file.clone(), line: statement.line, statement: self.identify(statement) };
+        let effect = self.run_at(&position, statement);
+        if let Effect::Unknown(_) = effect {
+            self.unread.extend(names::words(statement, MAX_TOKENS));
+        }
+        effect
+    }
+
+    fn run_at(&mut self, position: &Position, statement: &Statement) -> Effect {
         match statement.word(0).as_str() {
             "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "TRUNCATE" | "COPY" | "LOAD" | "WITH" => {
-                Effect::Data(self.move_rows(&position, statement))
+                self.move_rows(position, statement)
             }
-            "SET" if moves_search_path(statement) => {
-                Effect::Unknown("names without a schema mean other objects from here on".to_owned())
-            }
+            "PRAGMA" => self.pragma(statement),
+            _ if let Some(reason) = self.means_other(statement) => Effect::Unknown(reason),
             "SELECT" if is_setting(statement) => Effect::Schema,
             "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" | "SET"
-            | "RESET" | "USE" | "PRAGMA" | "ANALYZE" | "VACUUM" | "COMMENT" | "GRANT" | "LOCK" | "UNLOCK"
+            | "RESET" | "USE" | "ANALYZE" | "VACUUM" | "COMMENT" | "GRANT" | "LOCK" | "UNLOCK"
             | "REINDEX" | "CLUSTER" | "OPTIMIZE" | "NOTIFY" | "SHOW" | "REFRESH" => Effect::Schema,
             // A query can call functions that do anything.
             "SELECT" | "VALUES" => {
                 Effect::Unknown("a query may call functions that change anything".to_owned())
             }
-            "CREATE" | "ALTER" | "DROP" | "RENAME" => match self.shape(&position, statement) {
+            "CREATE" | "ALTER" | "DROP" | "RENAME" => match self.shape(position, statement) {
                 Ok(()) => Effect::Schema,
                 Err(reason) => Effect::Unknown(reason),
             },
             word => Effect::Unknown(format!("what `{word}` does is not modelled")),
+        }
+    }
+
+    /// Names a statement, the same on both sides of a comparison.
+    fn identify(&mut self, statement: &Statement) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.key.hash(&mut hasher);
+        statement.tokens.iter().for_each(|token| token.token.hash(&mut hasher));
+        let count = self.said.entry(hasher.finish()).or_default();
+        *count += 1;
+        count.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Follows what SQLite is told about references.
+    fn pragma(&mut self, statement: &Statement) -> Effect {
+        if statement.word(1) == "FOREIGN_KEYS" {
+            let off = statement.tokens.last().is_some_and(|last| {
+                matches!(last.token.to_string().to_ascii_uppercase().as_str(), "OFF" | "0" | "FALSE" | "NO")
+            });
+            self.references = if off { References::Ignored } else { References::Perhaps };
+        }
+        let writes = statement.word(1) == "WRITABLE_SCHEMA";
+        if writes {
+            Effect::Unknown("the schema is written by hand from here on".to_owned())
+        } else {
+            Effect::Schema
         }
     }
 
@@ -172,7 +237,9 @@ impl Replay {
             Parsed::RenameTable(renames) => {
                 renames.iter().try_for_each(|rename| self.rename_table(&rename.old_name, &rename.new_name))
             }
-            Parsed::AlterIndex { .. } => Ok(()),
+            Parsed::AlterIndex { name, operation: AlterIndexOperation::RenameIndex { index_name } } => {
+                self.rename_index(&name, &index_name)
+            }
             Parsed::DropTrigger(_) | Parsed::CreateTrigger(_) => {
                 Err("the effect of triggers is not modelled".to_owned())
             }
@@ -192,6 +259,7 @@ impl Replay {
         table: Option<&ObjectName>,
     ) -> Outcome {
         let name = fold_name(self.dialect, name);
+        let follows = self.follows_drop(&name).filter(|_| kind == ObjectType::Table);
         let known = match kind {
             ObjectType::Table => self.drop_table(position, &name),
             ObjectType::View | ObjectType::MaterializedView => self.database.views.remove(&name).is_some(),
@@ -199,7 +267,25 @@ impl Replay {
             ObjectType::Index => self.drop_index(&name, table)?,
             _ => return Err("the effect of dropping this is not modelled".to_owned()),
         };
-        if known || if_exists { Ok(()) } else { Err(format!("`{name}` is not known")) }
+        if let Some(reason) = follows {
+            return Err(reason);
+        }
+        let known = known || self.temporary.remove(&name);
+        self.is_known_or_absent(&name, known, if_exists)
+    }
+
+    /// What SQLite drops it empties first, and rows that refer to those may go as well.
+    fn follows_drop(&self, name: &str) -> Option<String> {
+        if self.dialect != SqlDialect::Sqlite || self.references == References::Ignored {
+            return None;
+        }
+        let (table, ..) = self
+            .referring(name)
+            .into_iter()
+            .find(|(table, _, to)| table != name && to.on_delete != "RESTRICT")?;
+        Some(format!(
+            "where references are followed, rows of `{table}` that refer to `{name}` go with it, or forget it; PRAGMA foreign_keys = OFF before it, outside of a transaction, keeps them"
+        ))
     }
 
     fn drop_table(&mut self, position: &Position, name: &str) -> bool {
@@ -230,45 +316,6 @@ impl Replay {
             Some((view, _)) => Err(format!("whether view `{view}` falls with it is not modelled")),
             None => Ok(()),
         }
-    }
-
-    fn drop_index(&mut self, name: &str, table: Option<&ObjectName>) -> Result<bool, Refusal> {
-        let only = table.map(|table| fold_name(self.dialect, table));
-        let bare = name.rsplit('.').next().unwrap_or(name);
-        let mut found = false;
-        for (table_name, table) in &mut self.database.tables {
-            if only.as_ref().is_none_or(|only| only == table_name) {
-                found |= table.remove_constraint(table_name, bare)?;
-            }
-        }
-        Ok(found)
-    }
-
-    fn rename_table(&mut self, old: &ObjectName, new: &ObjectName) -> Outcome {
-        let (old, new) = (fold_name(self.dialect, old), fold_name(self.dialect, new));
-        let new = match old.rsplit_once('.') {
-            Some((schema, _)) if !new.contains('.') => format!("{schema}.{new}"),
-            _ => new,
-        };
-        let Some(table) = self.database.tables.remove(&old) else {
-            if let Some(view) = self.database.views.remove(&old) {
-                self.database.views.insert(new, view);
-                return Ok(());
-            }
-            return Err(format!("table `{old}` is not known"));
-        };
-        for other in self.database.tables.values_mut() {
-            for constraint in &mut other.constraints {
-                if let ConstraintRule::ForeignKey(to) = &mut constraint.rule
-                    && to.table == old
-                {
-                    to.table.clone_from(&new);
-                }
-            }
-        }
-        self.database.tables.insert(new.clone(), table);
-        self.database.renamed.insert(old, new);
-        Ok(())
     }
 
     fn table(&mut self, name: &str) -> Result<&mut Table, Refusal> {
@@ -305,13 +352,6 @@ fn is_operator(token: &Token) -> bool {
         Token::Whitespace(_) | Token::SemiColon | Token::EOF => false,
         _ => true,
     }
-}
-
-/// Says whether names without a schema are looked up elsewhere from here on.
-fn moves_search_path(statement: &Statement) -> bool {
-    let usual = ["SEARCH_PATH", "TO", "PUBLIC", "PG_CATALOG", "LOCAL", "SESSION", ""];
-    let words = || (1..statement.tokens.len()).map(|index| statement.word(index));
-    words().any(|word| word == "SEARCH_PATH") && words().any(|word| !usual.contains(&word.as_str()))
 }
 
 /// Says whether a query only sets a sequence or a parameter, as dumps do.

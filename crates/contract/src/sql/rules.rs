@@ -70,6 +70,10 @@ rules! { Sql, Storage;
         "the database does not number the rows of a table any more",
         "Inserts of the running version that leave the number out leave null in its place, or all the same; what it then looks for by the number it was told, is another row or none. In SQLite only `INTEGER PRIMARY KEY`, written so, numbers.",
         "id INTEGER PRIMARY KEY -> id INT PRIMARY KEY";
+    NUMBERING_ADDED: "sql-numbering-added", Error, Major,
+        "the database numbers rows that give 0 or null",
+        "In MySQL, a 0 that the running version writes into such a column becomes the next number, and it looks for its row in vain.",
+        "ALTER TABLE notes MODIFY id int AUTO_INCREMENT;";
     ON_UPDATE_CHANGED: "sql-on-update-changed", Warning, Minor,
         "updates set a column that they do not name, or no longer do",
         "Rows that the running version updates come to hold something else than it supposes.",
@@ -131,20 +135,24 @@ rules! { Sql, Storage;
         "Queries of the running version that name it fail.",
         "CREATE OR REPLACE VIEW recent_notes AS SELECT id FROM notes;";
     VIEW_CHANGED: "sql-view-changed", Warning, Minor,
-        "a view shows the same columns from another query",
-        "The running version may read other rows than it expects.",
+        "a view lets fewer of the same rows through, or shows one more column of them",
+        "The running version reads fewer rows than it did. A view whose query changed in another way is not checked.",
         "CREATE OR REPLACE VIEW recent_notes AS SELECT id FROM notes WHERE old = 0;";
     VIEW_ADDED: "sql-view-added", Info, Minor,
         "a view was added",
         "The running version does not know it.",
         "CREATE VIEW recent_notes AS SELECT id FROM notes;";
+    KEY_RENAMED: "sql-key-renamed", Error, Major,
+        "a key has another name",
+        "An upsert of the running version that names it (ON CONFLICT ON CONSTRAINT) fails. Keep the name: rename the new key once the old one is gone.",
+        "ALTER TABLE notes RENAME CONSTRAINT notes_title_key TO unique_title;";
     INDEX_CHANGED: "sql-index-changed", Info, Patch,
         "an index that forbids nothing was added or dropped",
         "Only speed changes.",
         "CREATE INDEX notes_author ON notes (author);";
     DATA_CHANGED: "sql-data-changed", Warning, Minor,
         "a migration changes rows",
-        "The running version may read values that it did not write. What rows held before is lost unless a backup has it.",
+        "The running version may read values that it did not write. Where rows that were there are changed or removed, what they held is lost unless a backup has it: whether the running version can come back is not checked then.",
         "UPDATE notes SET colour = 'red' WHERE colour IS NULL;";
     VALUES_LOST: "sql-values-lost", Error, Major,
         "what a table or column held is lost on the way",

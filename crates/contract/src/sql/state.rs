@@ -13,10 +13,18 @@ use super::types::ColumnType;
 use crate::Location;
 
 /// The statement that made an element what it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub(super) struct Position {
     pub(super) file: Rc<str>,
     pub(super) line: u32,
+    /// The same for the same statement of the same migration, wherever it stands on the two sides of a comparison.
+    pub(super) statement: u64,
+}
+
+impl PartialEq for Position {
+    fn eq(&self, other: &Self) -> bool {
+        self.statement == other.statement
+    }
 }
 
 impl Position {
@@ -69,12 +77,16 @@ pub(super) struct Lineage {
     pub(super) known: Option<(Rc<str>, ColumnType)>,
     /// Where a conversion may have lost some of them.
     pub(super) worn: Option<Position>,
+    /// What changed or removed some of them, perhaps; which, nobody knows.
+    pub(super) touched: Option<Position>,
+    /// All rows hold what a column that was just made holds in them.
+    pub(super) fresh: bool,
 }
 
 impl Lineage {
     /// The lineage of a column that was just made.
     pub(super) fn born(origin: Origin) -> Self {
-        Self { origin, known: None, worn: None }
+        Self { origin, known: None, worn: None, touched: None, fresh: true }
     }
 
     /// What the values are once a column of one type has become, or was copied into, one of another.
@@ -86,6 +98,8 @@ impl Lineage {
             origin: self.origin.clone(),
             known: Some((position.file.clone(), if keeps { known } else { to.clone() })),
             worn: if keeps { self.worn.clone() } else { Some(position.clone()) },
+            touched: self.touched.clone(),
+            fresh: false,
         }
     }
 }
@@ -95,6 +109,8 @@ pub(super) struct Table {
     pub(super) columns: BTreeMap<String, Column>,
     pub(super) constraints: Vec<Constraint>,
     pub(super) values: Values,
+    /// A migration has written rows since it was made or emptied.
+    pub(super) filled: bool,
     pub(super) position: Position,
 }
 
@@ -178,7 +194,15 @@ pub(super) struct Constraint {
     pub(super) columns: Vec<String>,
     /// It may be checked at the end of a transaction, so that no upsert can name it.
     pub(super) deferrable: bool,
+    pub(super) made_by: MadeBy,
     pub(super) position: Position,
+}
+
+/// What made a constraint: only what is an index can be named as one, and only what is a constraint as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MadeBy {
+    Index,
+    Table,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

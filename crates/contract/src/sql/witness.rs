@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     evaluate::{Condition, Value as Known},
     state::{Column, Constraint, ConstraintRule, NEXT_NUMBER, Nulls, Table},
-    types::{ColumnType, Family},
+    types::{ColumnType, Family, Relation},
 };
 use crate::SqlDialect;
 
@@ -39,6 +39,13 @@ pub(super) struct Rows<'a> {
     pub(super) dialect: SqlDialect,
     pub(super) name: &'a str,
     pub(super) before: &'a Table,
+}
+
+/// What is left of the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Nothing,
+    Unknown,
 }
 
 /// The columns and values of an insert.
@@ -125,21 +132,121 @@ impl Rows<'_> {
         })
     }
 
+    /// Shows an upsert that names a key by its own name.
+    pub(super) fn upsert_by_name(&self, key: &Constraint, name: &str) -> Option<Value> {
+        let row = self.row(&borrowed(&self.plain_values(&key.columns, 0)?), 0)?;
+        let name = quoted(self.dialect, name);
+        let statement = format!("{} ON CONFLICT ON CONSTRAINT {name} DO NOTHING", self.written(&row));
+        Some(json!({ "statements": [statement], "outcome": "there is no such key" }))
+    }
+
+    /// Shows two rows of which one gives what the other holds by a new default.
+    pub(super) fn like_default(&self, column: &str, new: &Column, others: &[String]) -> Option<Value> {
+        let default = new.default.as_deref()?;
+        let literal = matches!(value_of(default)?, Value::Number(_) | Value::String(_));
+        let values = self.plain_values(others, 0)?;
+        let wanted = borrowed(&values);
+        let given = [wanted.as_slice(), &[(column, Some(default))]].concat();
+        let (first, second) = (self.row(&given, 0)?, self.row(&wanted, 1)?);
+        let rows = [self.written(&first), self.written(&second)];
+        (literal && self.are_unique(&first, &second, None))
+            .then(|| json!({ "statements": rows, "outcome": "the second row is not unique" }))
+    }
+
+    /// Shows a 0 that becomes another number.
+    pub(super) fn renumbered(&self, column: &str) -> Option<Value> {
+        let insert = self.written(&self.row(&[(column, Some("0"))], 0)?);
+        let answer = Answer {
+            rows: &[],
+            was: json!([[0]]),
+            is: Some(json!([[1]])),
+            outcome: "0 became the next number",
+        };
+        Some(self.answer(&[insert], &[column], answer))
+    }
+
     /// Shows what stands in a column that the database numbered, where it is left out.
     pub(super) fn unnumbered(&self, column: &str, new: &Column) -> Option<Value> {
         let insert = self.written(&self.row(&[], 0)?);
-        let table = quoted(self.dialect, self.name);
-        let select = format!("SELECT {} FROM {table}", quoted(self.dialect, column));
-        let is = match &new.default {
+        let is = new.default.is_none().then(|| json!([[null]]))?;
+        let answer = Answer { rows: &[], was: json!([[1]]), is: Some(is), outcome: "the row has no number" };
+        Some(self.answer(&[insert], &[column], answer))
+    }
+
+    /// Shows a row that is not there any more.
+    pub(super) fn all_gone(&self, left: Left) -> Option<Value> {
+        let some = self.before.columns.iter().find(|(_, column)| plain(column, 0).is_some())?.0;
+        let row = self.row(&[(some, None)], 0)?;
+        let (columns, values): (Vec<_>, Vec<_>) =
+            row.iter().map(|(name, value)| (*name, value_of(value))).unzip();
+        let was = json!([values.into_iter().collect::<Option<Vec<_>>>()?]);
+        let is = (left == Left::Nothing).then(|| json!([]));
+        let answer = Answer { rows: &[self.written(&row)], was, is, outcome: "the row is gone" };
+        Some(self.answer(&[], &columns, answer))
+    }
+
+    /// Shows a value in whose place a column that was made anew holds its default.
+    pub(super) fn value_gone(&self, column: &str, now: &Column) -> Option<Value> {
+        let is = match &now.default {
+            None if now.not_null => return None,
             None => Value::Null,
-            Some(_) => return None,
+            Some(default) => value_of(default)?,
         };
-        Some(json!({
-            "statements": [insert, select],
-            "outcome": "the row has no number",
-            "was": [[1]],
-            "is": [[is]],
-        }))
+        let (row, value) = (0..2).find_map(|variant| {
+            let value = plain(self.before.columns.get(column)?, variant)?;
+            let differs = value_of(&value)? != is;
+            Some((self.row(&[(column, Some(&value))], 0)?, value)).filter(|_| differs)
+        })?;
+        let answer = Answer {
+            rows: &[self.written(&row)],
+            was: json!([[value_of(&value)?]]),
+            is: Some(json!([[is]])),
+            outcome: "the value is lost",
+        };
+        Some(self.answer(&[], &[column], answer))
+    }
+
+    /// Shows a value that does not go through a narrower type.
+    pub(super) fn value_worn(&self, column: &str, types: (&ColumnType, &ColumnType)) -> Option<Value> {
+        let value = beyond(types).filter(|_| types.1.since(types.0) == Relation::Narrower)?;
+        let row = self.row(&[(column, Some(&value))], 0)?;
+        let answer = Answer {
+            rows: &[self.written(&row)],
+            was: json!([[value_of(&value)?]]),
+            is: None,
+            outcome: "the migration stops at this row, or leaves something else in it",
+        };
+        Some(self.answer(&[], &[column], answer))
+    }
+
+    /// Shows a value in whose place another column's stands.
+    pub(super) fn values_exchanged(&self, column: &str, source: &str) -> Option<Value> {
+        let (own, other) = (self.before.columns.get(column)?, self.before.columns.get(source)?);
+        let (value, foreign) = (plain(own, 0)?, plain(other, 1)?);
+        let row = self.row(&[(column, Some(&value)), (source, Some(&foreign))], 0)?;
+        let same_kind = std::mem::discriminant(&own.of.family) == std::mem::discriminant(&other.of.family);
+        let answer = Answer {
+            rows: &[self.written(&row)],
+            was: json!([[value_of(&value)?]]),
+            is: same_kind.then(|| Some(json!([[value_of(&foreign)?]]))).flatten(),
+            outcome: "the column holds what another held",
+        };
+        (value != foreign).then(|| self.answer(&[], &[column], answer))
+    }
+
+    /// Writes statements, and behind them a query of some columns with what it gives before and after.
+    fn answer(&self, statements: &[String], columns: &[&str], answer: Answer<'_>) -> Value {
+        let names: Vec<_> = columns.iter().map(|column| quoted(self.dialect, column)).collect();
+        let select = format!("SELECT {} FROM {}", names.join(", "), quoted(self.dialect, self.name));
+        let statements: Vec<&String> = statements.iter().chain([&select]).collect();
+        let mut shown = json!({ "statements": statements, "was": answer.was, "outcome": answer.outcome });
+        if !answer.rows.is_empty() {
+            shown["rows"] = json!(answer.rows);
+        }
+        if let Some(is) = answer.is {
+            shown["is"] = is;
+        }
+        shown
     }
 
     /// Shows a row whose reference leads nowhere.
@@ -156,22 +263,7 @@ impl Rows<'_> {
 
     /// Shows a value that the old type held and the new one does not.
     pub(super) fn too_large(&self, column: &str, (old, new): (&ColumnType, &ColumnType)) -> Option<Value> {
-        let value = match (&old.family, &new.family) {
-            (Family::Integer { low, high }, Family::Integer { low: new_low, high: new_high }) => {
-                if new_high < high {
-                    (new_high + 1).to_string()
-                } else {
-                    new_low.min(&0).checked_sub(1)?.max(*low).to_string()
-                }
-            }
-            (Family::Text { .. }, Family::Text { longest: Some(longest) }) if *longest < 1_000 => {
-                format!("'{}'", "a".repeat(usize::try_from(*longest).ok()? + 1))
-            }
-            (Family::Labels(old), Family::Labels(new)) => {
-                format!("'{}'", old.iter().find(|label| !new.contains(label))?)
-            }
-            _ => return None,
-        };
+        let value = beyond((old, new))?;
         self.insert(&[(column, Some(&value))], "the value does not fit the new type")
     }
 
@@ -261,6 +353,42 @@ impl Rows<'_> {
 
 fn borrowed<'a>(values: &'a [(&str, String)]) -> Vec<(&'a str, Option<&'a str>)> {
     values.iter().map(|(column, value)| (*column, Some(value.as_str()))).collect()
+}
+
+/// What a query gives before and after a migration; nobody knows what after, where nothing is said.
+struct Answer<'a> {
+    rows: &'a [String],
+    was: Value,
+    is: Option<Value>,
+    outcome: &'static str,
+}
+
+/// Gives a literal of SQL as JSON.
+fn value_of(literal: &str) -> Option<Value> {
+    match literal.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        Some(text) => Some(Value::String(text.replace("''", "'"))),
+        None => literal.parse::<i64>().ok().map(Value::from),
+    }
+}
+
+/// Writes a value that an old type held and a new one does not.
+fn beyond((old, new): (&ColumnType, &ColumnType)) -> Option<String> {
+    Some(match (&old.family, &new.family) {
+        (Family::Integer { low, high }, Family::Integer { low: new_low, high: new_high }) => {
+            if new_high < high {
+                (new_high + 1).to_string()
+            } else {
+                new_low.min(&0).checked_sub(1)?.max(*low).to_string()
+            }
+        }
+        (Family::Text { .. }, Family::Text { longest: Some(longest) }) if *longest < 1_000 => {
+            format!("'{}'", "a".repeat(usize::try_from(*longest).ok()? + 1))
+        }
+        (Family::Labels(old), Family::Labels(new)) => {
+            format!("'{}'", old.iter().find(|label| !new.contains(label))?)
+        }
+        _ => return None,
+    })
 }
 
 /// Writes the plainest value of a column.

@@ -2,7 +2,6 @@
 
 mod asyncapi;
 mod avro;
-mod drafts;
 mod graphql;
 mod openapi;
 mod protobuf;

@@ -227,3 +227,30 @@ fn what_is_computed_in_another_way_may_be_refused() {
     assert_ne!(migrated(PostgreSql, t, anew).verdict, Compatible);
     assert_eq!(migrated(PostgreSql, t, &anew.replace("0 - a", "a")).verdict, Compatible);
 }
+
+#[test]
+fn what_no_row_holds_cannot_become_the_next_number() {
+    let numbered = |columns: &str| {
+        let report = migrated(
+            MySql,
+            &format!("CREATE TABLE t ({columns})"),
+            "ALTER TABLE t MODIFY id int AUTO_INCREMENT",
+        );
+        (report.verdict, report.changes.iter().any(|change| change.rule.id == "sql-numbering-added"))
+    };
+    assert_eq!(numbered("id int PRIMARY KEY"), (Breaking, true));
+    // What the condition makes of the numbers is another question.
+    assert_eq!(numbered("id int PRIMARY KEY, CHECK (id > 0)"), (NotChecked, false));
+}
+
+#[test]
+fn a_session_that_is_not_strict_meets_the_default_of_a_column_that_must_be_given() {
+    let t = "CREATE TABLE t (id int PRIMARY KEY, a varchar(3) NOT NULL CHECK (a <> 'x'));";
+    let told = |dialect, default: &str| {
+        let report = migrated(dialect, t, &format!("ALTER TABLE t ALTER COLUMN a SET DEFAULT {default}"));
+        report.changes.iter().map(|change| change.rule.id).collect::<Vec<_>>()
+    };
+    assert_eq!(told(MySql, "'ab'"), ["sql-default-changed"]);
+    assert_eq!(told(MySql, "'x'"), ["sql-default-refused", "sql-default-changed"]);
+    assert_eq!(told(PostgreSql, "'ab'"), Vec::<&str>::new());
+}

@@ -50,7 +50,10 @@ fn each_migration_has_its_class_and_its_way_back() {
         found[4].one_way,
         ["going back does not bring back the values of `a.c`, dropped by 05_drop.sql:1"]
     );
-    assert_eq!(found[2].one_way, ["UPDATE at 03_move.sql:1 changes rows whose former values are lost"]);
+    assert_eq!(
+        found[2].one_way,
+        ["going back does not bring back the values of `a.b`, overwritten by 03_move.sql:1"]
+    );
 }
 
 #[test]

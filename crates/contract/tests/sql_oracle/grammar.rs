@@ -1,5 +1,8 @@
 //! Random schemas, migrations and statements, from a seed.
 
+mod beside;
+
+pub(crate) use beside::Beside;
 use lockstep_contract::SqlDialect;
 
 use super::schemas::Dice;
@@ -109,20 +112,23 @@ pub(crate) struct Table {
     columns: Vec<Column>,
     /// What it demands, as it stands in the statement that makes it.
     demands: Vec<String>,
+    /// The type of its key: what SQLite numbers is called `INTEGER`.
+    key: &'static str,
 }
 
 impl Table {
     fn create(&self, dialect: SqlDialect) -> String {
         let columns = self.columns.iter().map(|column| column.definition(dialect));
         let parts: Vec<String> = columns.chain(self.demands.iter().cloned()).collect();
-        format!("CREATE TABLE {} (id int PRIMARY KEY, {})", self.name, parts.join(", "))
+        format!("CREATE TABLE {} (id {} PRIMARY KEY, {})", self.name, self.key, parts.join(", "))
     }
 
     fn random(dice: &mut Dice, name: &str, dialect: SqlDialect, others: &[Self]) -> Self {
         let columns = (0..1 + dice.below(3))
             .map(|at| Column::random(dice, dialect, ["a", "b", "c"][at].to_owned()))
             .collect();
-        let mut table = Self { name: name.to_owned(), columns, demands: Vec::new() };
+        let key = if dialect == SqlDialect::Sqlite && dice.chance(30) { "INTEGER" } else { "int" };
+        let mut table = Self { name: name.to_owned(), columns, demands: Vec::new(), key };
         for _ in 0..dice.below(3) {
             let demand = table.demand(dice, dialect, others);
             table.demands.push(demand);
@@ -151,7 +157,17 @@ impl Table {
                 let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
                 format!("UNIQUE ({})", names.join(", "))
             }
-            _ => format!("CHECK ({})", self.condition(dice, dialect)),
+            _ => {
+                let before: Vec<&String> =
+                    self.demands.iter().filter(|one| one.starts_with("CHECK")).collect();
+                if !before.is_empty() && dice.chance(50) {
+                    let known =
+                        dice.pick(&before).trim_start_matches("CHECK (").trim_end_matches(" NOT VALID");
+                    let known = known.strip_suffix(')').unwrap_or(known).to_owned();
+                    return format!("CHECK ({})", beside::nearly(dice, &known));
+                }
+                format!("CHECK ({})", self.condition(dice, dialect))
+            }
         }
     }
 
@@ -185,6 +201,7 @@ pub(crate) struct Case {
     pub(crate) migration: Vec<String>,
     pub(crate) old: Vec<Table>,
     pub(crate) new: Vec<Table>,
+    pub(crate) beside: Beside,
 }
 
 /// A random case.
@@ -194,12 +211,15 @@ pub(crate) fn case(dice: &mut Dice, dialect: SqlDialect) -> Case {
         let table = Table::random(dice, name, dialect, &old);
         old.push(table);
     }
-    let schema = old.iter().map(|table| table.create(dialect)).collect();
+    let beside = Beside::random(dice, dialect, &old);
+    let schema = old.iter().map(|table| table.create(dialect)).chain(beside.create()).collect();
     let (mut new, mut migration) = (old.clone(), Vec::new());
     for _ in 0..1 + dice.below(3) {
         step(dice, dialect, &mut new, &mut migration);
+        let others = beside.step(dice, dialect, &new);
+        migration.extend(others.into_iter().filter(|one| !migration.contains(one)).collect::<Vec<_>>());
     }
-    Case { schema, migration, old, new }
+    Case { schema, migration, old, new, beside }
 }
 
 fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statements: &mut Vec<String>) {
@@ -219,7 +239,8 @@ fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statement
             }
             let mut column = Column::random(dice, dialect, fresh);
             column.not_null &= dialect != SqlDialect::Sqlite || column.default.is_some();
-            let alone = Table { name: name.clone(), columns: vec![column.clone()], demands: Vec::new() };
+            let alone =
+                Table { name: name.clone(), columns: vec![column.clone()], demands: Vec::new(), key: "int" };
             let demand = if dice.chance(40) {
                 format!(" CHECK ({})", alone.condition(dice, dialect))
             } else {
@@ -291,6 +312,7 @@ fn step(dice: &mut Dice, dialect: SqlDialect, tables: &mut Vec<Table>, statement
                 _ => format!("CREATE INDEX i{} ON {name} ({})", statements.len(), column.name),
             });
         }
+        10 if dice.chance(60) => statements.push(beside::change_rows(dice, dialect, table)),
         10 => {
             let column = &dice.pick(&table.columns).name;
             statements.push(match dice.below(4) {
@@ -336,7 +358,19 @@ fn alter(dice: &mut Dice, table: &mut Table, others: &[Table], statements: &mut 
     let column = dice.below(table.columns.len());
     let own = table.columns[column].name.clone();
     let mut say = |what: String| statements.push(format!("ALTER TABLE {name} {what}"));
-    match dice.below(11) {
+    match dice.below(13) {
+        11 => {
+            let key = beside::key_name(dice, table);
+            say(format!("RENAME CONSTRAINT {key} TO other"));
+            if dice.chance(40) {
+                say(format!("RENAME CONSTRAINT other TO {key}"));
+            }
+        }
+        12 => {
+            let demand = table.demand(dice, PostgreSql, others);
+            say(format!("DROP CONSTRAINT IF EXISTS {name}_{own}_check"));
+            say(format!("ADD CONSTRAINT {name}_{own}_check {demand}"));
+        }
         0 => {
             say(format!("ALTER COLUMN {own} SET NOT NULL"));
             table.columns[column].not_null = true;
@@ -462,7 +496,13 @@ fn rebuild(
 ) {
     let mut anew = Table { name: "anew".to_owned(), ..table.clone() };
     let column = dice.below(anew.columns.len());
-    match dice.below(7) {
+    match dice.below(9) {
+        7 => anew.key = if anew.key == "int" { "INTEGER" } else { "int" },
+        8 => {
+            drop(anew.demands.pop());
+            let demand = table.demand(dice, dialect, others);
+            anew.demands.push(demand);
+        }
         0 => anew.columns[column].not_null = !anew.columns[column].not_null,
         1 => anew.columns[column].default = Some(anew.columns[column].of.value(dice)),
         2 => anew.columns[column].default = None,
@@ -540,6 +580,10 @@ fn upsert(dice: &mut Dice, dialect: SqlDialect, tables: &[Table]) -> String {
     let keys: Vec<&str> = unique.map(|(_, columns)| columns.trim_end_matches(')')).chain(["id"]).collect();
     let action =
         if dice.chance(50) { "NOTHING".to_owned() } else { format!("UPDATE SET {} = {value}", column.name) };
+    if dialect == PostgreSql && dice.chance(30) {
+        let name = beside::key_name(dice, table);
+        return format!("{insert} ON CONFLICT ON CONSTRAINT {name} DO {action}");
+    }
     format!("{insert} ON CONFLICT ({}) DO {action}", dice.pick(&keys))
 }
 

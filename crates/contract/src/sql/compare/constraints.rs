@@ -12,7 +12,7 @@ use crate::{
         evaluate::{Condition, Value},
         implication::{self, Meets},
         rules,
-        state::{Column, Constraint, ConstraintRule, NEXT_NUMBER, Nulls, Reference, Table},
+        state::{Column, Constraint, ConstraintRule, MadeBy, NEXT_NUMBER, Nulls, Reference, Table},
         types::Family,
     },
 };
@@ -40,6 +40,13 @@ impl Comparer<'_> {
                 || after.constraints.iter().any(|new| new.under(&former).answers_upserts_of(old));
             let upserts = old.is_key() && !old.deferrable && self.dialect != SqlDialect::MySql;
             let found = if !upserts || found_by_upserts() { Upserts::Work } else { Upserts::Fail };
+            let breaks = match self.dialect {
+                SqlDialect::MySql => old.is_key() && !is_implied(after, old),
+                _ => found == Upserts::Fail,
+            };
+            if kept || !breaks {
+                self.name_gone(name, (before, after), old);
+            }
             if !kept {
                 self.constraint_removed(name, (before, after), old, found);
             } else if found == Upserts::Fail {
@@ -121,6 +128,11 @@ impl Comparer<'_> {
             || self.is_met_in(table, &format!("{} IS NOT NULL", quoted_whole(self.dialect, column)))
     }
 
+    /// Says whether a table never takes 0 in a column.
+    pub(super) fn is_never_zero(&self, table: &Table, column: &str) -> bool {
+        self.is_met_in(table, &format!("{} <> 0", quoted_whole(self.dialect, column)))
+    }
+
     /// Says whether a new condition refuses no row that the old table took, or that leaves out a column with a new default.
     fn is_condition_met(&self, (before, after): (&Table, &Table), new: &Constraint) -> bool {
         let former = new.under(&former_names(before, after));
@@ -170,7 +182,7 @@ impl Comparer<'_> {
         }
         let message =
             format!("{message}, which rows of the new version may fail once the old one changes them");
-        self.report_read(rule, place, message, at);
+        self.report_read(rule, place, message, at, None);
         if self.purpose == Purpose::Deploy
             && let Some(change) = self.findings.changes.last_mut()
         {
@@ -230,7 +242,9 @@ impl Comparer<'_> {
         tables: (&Table, &Table),
         (old, new): (&Column, &Column),
     ) {
-        self.default_fits(name, column, tables, new);
+        if old.may_be_left_out() {
+            self.default_fits(name, column, tables, new);
+        }
         for demand in &tables.1.constraints {
             let kept = tables.0.constraints.iter().any(|old| old.demands_same(demand));
             if !kept || !demand.columns.iter().any(|one| one == column) {
@@ -245,7 +259,7 @@ impl Comparer<'_> {
                     (format!("refer to a row of `{}`", to.table), Some(Meeting::Open(reason)))
                 }
                 ConstraintRule::Unique { .. } | ConstraintRule::PrimaryKey => {
-                    let equal = demands::is_equal_when_left_out(new) && !demands::is_equal_when_left_out(old);
+                    let equal = demands::is_equal_when_left_out(new);
                     let words = format!("differ in ({})", demand.columns.join(", "));
                     (words, equal.then(|| Meeting::Refused(Vec::new())))
                 }
@@ -264,8 +278,12 @@ impl Comparer<'_> {
                     let others: Vec<String> =
                         demand.columns.iter().filter(|one| *one != column).cloned().collect();
                     let rows = self.rows(name, tables.0);
-                    let shown = if check {
+                    let shown = if !old.may_be_left_out() {
+                        None
+                    } else if check {
                         rows.insert(&[], "the default is refused")
+                    } else if demands::is_equal_when_left_out(old) {
+                        rows.like_default(column, new, &others)
                     } else {
                         rows.twice(&others, None)
                     };
@@ -332,7 +350,7 @@ impl Comparer<'_> {
         };
         let at = (Some(&old.position), None);
         if matches!(old.rule, ConstraintRule::Check(_) | ConstraintRule::ForeignKey(_)) {
-            self.report_read(rule, &place, message, at);
+            self.report_read(rule, &place, message, at, None);
             return;
         }
         let may_be_equal = !is_implied(after, old);
@@ -350,6 +368,47 @@ impl Comparer<'_> {
             && let Some(change) = self.findings.changes.last_mut()
         {
             (change.level, change.bump) = (Level::Warning, Bump::Minor);
+        }
+    }
+
+    /// What statements name beside tables and columns: the keys of PostgreSQL in upserts, the indexes of others in queries.
+    fn name_gone(&mut self, name: &str, (before, after): (&Table, &Table), old: &Constraint) {
+        let known_as = |one: &Constraint| match self.dialect {
+            // An index without a name is called as its first column is.
+            SqlDialect::MySql => one.name.clone().or_else(|| one.columns.first().cloned()),
+            _ => one.name.clone(),
+        };
+        let postgres = self.dialect == SqlDialect::PostgreSql;
+        let can_be_named = !old.deferrable && (postgres || old.rule != ConstraintRule::PrimaryKey);
+        let Some(own) = known_as(old).filter(|_| can_be_named) else { return };
+        let own = own.as_str();
+        let is_there = |new: &&Constraint| known_as(new).as_deref() == Some(own);
+        let at = (Some(&old.position), Some(&after.position));
+        if self.dialect == SqlDialect::PostgreSql {
+            let keeps = |new: &Constraint| new.made_by == MadeBy::Table && !new.deferrable;
+            let named = old.is_key() && old.made_by == MadeBy::Table;
+            let gone = !after.constraints.iter().filter(is_there).any(keeps);
+            let unnamed = after.constraints.iter().any(|new| new.is_key() && new.name.is_none());
+            if named && gone && !unnamed {
+                let message = format!("there is no key `{own}` of `{name}` any more: no upsert can name it");
+                let shown = self.rows(name, before).upsert_by_name(old, own);
+                self.report(&rules::KEY_RENAMED, &format!("{name}.{own}"), message, at, shown);
+            }
+            return;
+        }
+        let is_index = old.is_key() || old.rule == ConstraintRule::Index;
+        let may_be_named = is_index && (self.dialect == SqlDialect::MySql || old.made_by == MadeBy::Index);
+        if may_be_named && !after.constraints.iter().any(|new| is_there(&new)) {
+            let hint = if self.dialect == SqlDialect::MySql { "FORCE INDEX" } else { "INDEXED BY" };
+            let reason = format!(
+                "there is no index `{own}` any more; whether a statement of the running version names it ({hint}) is not known"
+            );
+            self.findings.not_checked.push(NotChecked {
+                place: format!("{name}.{own}"),
+                reason,
+                old: Some(old.position.location()),
+                new: None,
+            });
         }
     }
 

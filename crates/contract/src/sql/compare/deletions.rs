@@ -33,7 +33,7 @@ impl Comparer<'_> {
                 "rows of `{parent}` cannot be deleted, or change their key, while rows of `{child}` that the new version wrote refer to them by ({by})"
             );
             let at = (None, Some(&demand.position));
-            self.report_read(&rules::DELETE_REFUSED, &format!("{parent}<-{child}({by})"), message, at);
+            self.report_read(&rules::DELETE_REFUSED, &format!("{parent}<-{child}({by})"), message, at, None);
         }
     }
 }

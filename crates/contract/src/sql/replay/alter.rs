@@ -9,15 +9,18 @@ use super::{Outcome, Refusal, Replay, create, rows};
 use crate::SqlDialect;
 use crate::sql::{
     dialect::{fold, fold_name},
-    state::{Constraint, ConstraintRule, How, NEXT_NUMBER, Position, Table, renamed_in},
+    state::{Constraint, ConstraintRule, How, MadeBy, NEXT_NUMBER, Position, Table, renamed_in},
     types::{ColumnType, Family},
 };
 
 impl Replay {
     pub(super) fn alter_table(&mut self, position: &Position, alter: AlterTable) -> Outcome {
         let mut name = fold_name(self.dialect, &alter.name);
-        if alter.if_exists && !self.database.tables.contains_key(&name) {
+        if self.temporary.contains(&name) {
             return Ok(());
+        }
+        if alter.if_exists && !self.database.tables.contains_key(&name) {
+            return self.is_known_or_absent(&name, false, true);
         }
         for operation in alter.operations {
             if let AlterTableOperation::RenameTable { table_name } = operation {
@@ -30,6 +33,7 @@ impl Replay {
                 return Err(format!("table `{name}` is not known"));
             };
             let outcome = self.alter_one(&name, &mut table, position, operation);
+            self.name_keys(&name, &mut table);
             self.database.tables.insert(name.clone(), table);
             outcome?;
         }
@@ -149,6 +153,7 @@ impl Replay {
             TableConstraint::PrimaryKeyUsingIndex(using) => (using, ConstraintRule::PrimaryKey),
             other => return self.add_constraint(table, position, other),
         };
+        let late = using.characteristics.is_some_and(|how| how.deferrable == Some(true));
         let index = fold(self.dialect, &using.index_name);
         let one = table.constraints.iter_mut().find(|one| one.name.as_ref() == Some(&index));
         let one = one.ok_or_else(|| format!("index `{index}` is not known"))?;
@@ -156,6 +161,11 @@ impl Replay {
             one.rule = rule;
         }
         one.position = position.clone();
+        (one.made_by, one.deferrable) = (MadeBy::Table, late);
+        // The constraint gives its name to the index.
+        if let Some(name) = &using.name {
+            one.name = Some(fold(self.dialect, name));
+        }
         Ok(())
     }
 

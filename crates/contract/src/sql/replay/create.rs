@@ -18,8 +18,8 @@ use crate::{
     sql::{
         dialect::{fold, fold_name},
         state::{
-            Collation, Column, Constraint, ConstraintRule, EnumType, Lineage, NEXT_NUMBER, Nulls, Origin,
-            Position, Reference, Table, Values, View,
+            Collation, Column, Constraint, ConstraintRule, EnumType, Lineage, MadeBy, NEXT_NUMBER, Nulls,
+            Origin, Position, Reference, Table, Values, View,
         },
         types::{ColumnType, Family},
     },
@@ -28,10 +28,11 @@ use crate::{
 impl Replay {
     pub(super) fn create_table(&mut self, position: &Position, create: &CreateTable) -> Outcome {
         let name = fold_name(self.dialect, &create.name);
-        if create.temporary
-            || create.partition_of.is_some()
-            || self.database.tables.contains_key(&name) && create.if_not_exists
-        {
+        if create.temporary {
+            self.temporary.insert(name);
+            return Ok(());
+        }
+        if create.partition_of.is_some() || self.database.tables.contains_key(&name) && create.if_not_exists {
             return Ok(());
         }
         if create.query.is_some() || create.inherits.is_some() {
@@ -48,10 +49,11 @@ impl Replay {
                 columns: BTreeMap::new(),
                 constraints: Vec::new(),
                 values: Values::AnyKind,
+                filled: false,
                 position: position.clone(),
             },
         };
-        table.position = position.clone();
+        (table.position, table.filled) = (position.clone(), false);
         for (column, made) in &mut table.columns {
             made.holds = Lineage::born(self.origin(&name, column));
         }
@@ -61,6 +63,7 @@ impl Replay {
         for constraint in &create.constraints {
             self.add_constraint(&mut table, position, constraint.clone())?;
         }
+        self.name_keys(&name, &mut table);
         self.database.tables.insert(name, table);
         Ok(())
     }
@@ -147,6 +150,7 @@ impl Replay {
                     rule,
                     columns: vec![name.to_owned()],
                     deferrable: is_deferrable(option),
+                    made_by: MadeBy::Table,
                     position: position.clone(),
                 });
             }
@@ -253,7 +257,11 @@ impl Replay {
             other => return Err(format!("the constraint `{other}` is not modelled")),
         };
         let name = name.map(|name| fold(self.dialect, &name));
-        self.demand(table, Constraint { name, rule, columns, deferrable, position: position.clone() })
+        let made_by = if rule == ConstraintRule::Index { MadeBy::Index } else { MadeBy::Table };
+        self.demand(
+            table,
+            Constraint { name, rule, columns, deferrable, made_by, position: position.clone() },
+        )
     }
 
     fn reference(&self, key: &ForeignKeyConstraint) -> Reference {
@@ -287,6 +295,30 @@ impl Replay {
         Ok(())
     }
 
+    /// PostgreSQL names keys by their table and columns when they are made, and keeps the name.
+    pub(super) fn name_keys(&self, table_name: &str, table: &mut Table) {
+        if self.dialect != SqlDialect::PostgreSql {
+            return;
+        }
+        let short = table_name.rsplit('.').next().unwrap_or(table_name);
+        for at in 0..table.constraints.len() {
+            let one = &table.constraints[at];
+            let plain = one.columns.iter().all(|column| table.columns.contains_key(column));
+            if one.name.is_some() || !one.is_key() || one.made_by == MadeBy::Index || !plain {
+                continue;
+            }
+            let name = match one.rule {
+                ConstraintRule::PrimaryKey => format!("{short}_pkey"),
+                _ => format!("{short}_{}_key", one.columns.join("_")),
+            };
+            let is_taken = |name: &str| table.constraints.iter().any(|one| one.name.as_deref() == Some(name));
+            let others = (1..).map(|number| format!("{name}{number}"));
+            let free = std::iter::once(name.clone()).chain(others).find(|name| !is_taken(name));
+            // Longer names are cut.
+            table.constraints[at].name = free.filter(|name| name.len() < 64);
+        }
+    }
+
     fn index_columns(&self, columns: &[IndexColumn]) -> Vec<String> {
         let name = |column: &IndexColumn| match &column.column.expr {
             Expr::Identifier(ident) => fold(self.dialect, ident),
@@ -312,7 +344,8 @@ impl Replay {
             .is_some_and(|name| table.constraints.iter().any(|one| one.name.as_ref() == Some(name)));
         if !(exists && create.if_not_exists) {
             let position = position.clone();
-            table.constraints.push(Constraint { name, rule, columns, deferrable: false, position });
+            let made_by = MadeBy::Index;
+            table.constraints.push(Constraint { name, rule, columns, deferrable: false, made_by, position });
         }
         Ok(())
     }
@@ -320,8 +353,11 @@ impl Replay {
     pub(super) fn create_view(&mut self, position: &Position, create: &CreateView) -> Outcome {
         let name = fold_name(self.dialect, &create.name);
         let exists = self.database.views.contains_key(&name);
-        if exists && create.if_not_exists {
+        if exists && create.if_not_exists || create.temporary {
             return Ok(());
+        }
+        if !exists && self.unread.contains(&name) {
+            return Err(format!("what view `{name}` was is not known"));
         }
         let named = create.columns.iter().map(|column| fold(self.dialect, &column.name)).collect();
         let manner = (create.materialized, create.secure, &create.options, &create.params);
