@@ -95,6 +95,7 @@ mod tests {
             strategy: Strategy::AllAtOnce,
             stay_ms: 0,
             drain_ms: None,
+            instance_ports: lockstep_domain::instance_ports::InstancePorts::Server,
             warm_ms: 0,
             gateway_port: 1,
             gateway_url: CallAddress::Server,

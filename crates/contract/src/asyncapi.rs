@@ -46,6 +46,13 @@ pub(crate) struct Contract<'a> {
     unknown_version: Option<String>,
 }
 
+impl<'a> Contract<'a> {
+    /// The documents of the contract.
+    pub(crate) fn library(&self) -> &Library<'a> {
+        &self.library
+    }
+}
+
 /// Reads a contract of this format.
 pub(crate) fn read(source: &Source) -> Result<Contract<'_>, Vec<InputError>> {
     let library = Library::load(source)?;
@@ -94,8 +101,7 @@ pub(crate) fn fit(
 fn compare_in(old: &Contract<'_>, new: &Contract<'_>, options: &Options, selection: &[String]) -> Comparison {
     let unknown = old.unknown_version.clone().or_else(|| new.unknown_version.clone());
     let (from, to) = (&old.library, &new.library);
-    let engine =
-        || Schemas::new((from, to), [Dialect::EarlyJsonSchema; 2], Flow::Message, options.unknown_fields);
+    let engine = || Schemas::new((from, to), [Dialect::Draft7; 2], Flow::Message, options.unknown_fields);
     let (mut sent, mut received) = (engine(), engine());
     let mut drafts = Drafts::default();
     let mut uses = Uses::default();

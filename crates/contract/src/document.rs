@@ -9,13 +9,26 @@ mod json_lines;
 mod trie;
 mod yaml;
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
 
 use crate::InputError;
 use trie::Trie;
 
 /// The deepest nesting that is read, the same as `serde_json` allows: deeper documents are attacks, not contracts.
 pub(crate) const MAX_DEPTH: usize = 128;
+
+/// Up to how many members the names of an object are compared one by one: hashing one name costs more than that.
+const FEW: usize = 8;
+
+/// The member of an object with this name.
+pub(crate) fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    if object.len() > FEW {
+        return object.get(name);
+    }
+    object.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syntax {
@@ -65,6 +78,11 @@ impl<'a> Document<'a> {
         }
         pointers.iter().map(|pointer| trie.line(pointer)).collect()
     }
+}
+
+/// A token of a JSON pointer as the name that it stands for.
+pub(crate) fn unescaped(token: &str) -> Cow<'_, str> {
+    if token.contains('~') { token.replace("~1", "/").replace("~0", "~").into() } else { token.into() }
 }
 
 /// True when the file is JSON or YAML by name, or starts like JSON: cheap enough to ask before reading it.
@@ -130,6 +148,22 @@ mod tests {
 
     fn lines(file: &str, text: &str, pointers: &[&str]) -> Vec<u32> {
         Document::parse(file, text.as_bytes()).expect("document").lines(pointers.iter().copied())
+    }
+
+    #[test]
+    fn a_member_is_found_in_objects_of_any_size() {
+        for size in 0..3 * FEW {
+            let object: Map<String, Value> = (0..size).map(|at| (format!("name{at}"), at.into())).collect();
+            for name in (0..=size).map(|at| format!("name{at}")) {
+                assert_eq!(member(&object, &name), object.get(&name));
+            }
+        }
+    }
+
+    #[test]
+    fn json_places_are_found_under_keys_with_escapes() {
+        let text = "{\n \"a\\u0062\": 1,\n \"c\\\"\\\\\": {\n  \"\u{e9}\": 2}}";
+        assert_eq!(lines("a.json", text, &["/ab", "/c\"\\/\u{e9}", "/c\"\\"]), [2, 4, 3]);
     }
 
     #[test]

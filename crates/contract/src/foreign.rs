@@ -62,25 +62,26 @@ const LOOKED_AT: usize = 4_096;
 /// Tells that a contract is of a format that is known and not read.
 pub(crate) fn refuse(source: &Source) -> Option<InputError> {
     let (path, bytes) = source.entry().or_else(|| source.files().next())?;
-    let found = FORMATS.iter().find(|format| format.is_of(path, bytes))?;
+    let (path_lower, words) = (path.to_ascii_lowercase(), first_words(bytes));
+    let found = FORMATS.iter().find(|format| format.is_of(&path_lower, &words))?;
     let message = format!("this is {}, which is not read", found.name);
     Some(InputError::new(path, message).with_hint(found.hint))
 }
 
 impl Foreign {
-    fn is_of(&self, path: &str, bytes: &[u8]) -> bool {
-        let lower = path.to_ascii_lowercase();
-        if self.endings.iter().any(|ending| lower.ends_with(ending)) {
-            return true;
-        }
-        let head = String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)]);
-        let head = head.trim_start_matches('\u{feff}').trim_start();
-        // What stands before the root of an XML document says nothing.
-        let root =
-            if head.starts_with("<?xml") { head.split_once("?>").map_or("", |(_, rest)| rest) } else { head };
-        let words: String = root.chars().filter(|c| !c.is_whitespace()).take(80).collect();
-        self.beginnings.iter().any(|beginning| words.starts_with(beginning))
+    fn is_of(&self, path_lower: &str, words: &str) -> bool {
+        self.endings.iter().any(|ending| path_lower.ends_with(ending))
+            || self.beginnings.iter().any(|beginning| words.starts_with(beginning))
     }
+}
+
+/// The first words of a file, without spaces and without what stands before the root of an XML document, which says nothing.
+fn first_words(bytes: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)]);
+    let head = head.trim_start_matches('\u{feff}').trim_start();
+    let root =
+        if head.starts_with("<?xml") { head.split_once("?>").map_or("", |(_, rest)| rest) } else { head };
+    root.chars().filter(|c| !c.is_whitespace()).take(80).collect()
 }
 
 #[cfg(test)]

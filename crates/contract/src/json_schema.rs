@@ -87,7 +87,7 @@ pub(crate) fn compare(old: &Library<'_>, new: &Library<'_>, options: &Options) -
 }
 
 fn dialect(root: &Value) -> Dialect {
-    root.get("$schema").and_then(Dialect::declared).unwrap_or(Dialect::JsonSchema)
+    root.get("$schema").and_then(Dialect::declared).unwrap_or(Dialect::AnyDraft)
 }
 
 /// Why the draft that a schema names keeps it from being checked.

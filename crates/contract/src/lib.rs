@@ -10,6 +10,7 @@ mod answer;
 mod assemble;
 pub mod asyncapi;
 pub mod avro;
+mod dialect;
 mod document;
 mod draft;
 mod field;
@@ -31,7 +32,9 @@ mod source;
 pub mod specification;
 pub mod sql;
 mod text;
+mod trial;
 mod uses;
+mod witness;
 
 pub use answer::{AnswerCheck, Answered};
 pub use assemble::{Files, assemble, is_wanted};
@@ -48,6 +51,7 @@ pub use uses::{
     Fit, UnknownOperation, check, fit, fit_as, fit_parsed, operations, operations_parsed, received,
     unknown_operations,
 };
+pub use witness::Tried;
 
 /// All rules of all formats, in the order of formats.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {

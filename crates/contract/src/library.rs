@@ -6,12 +6,13 @@
 
 mod uri;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 pub(crate) use uri::percent_decode;
 
-use crate::document::Document;
+use crate::document::{Document, member, unescaped};
 use crate::{InputError, Source};
 
 /// Which documents a reference is resolved against: a file, or a schema with its own `$id`.
@@ -118,20 +119,25 @@ impl<'a> Library<'a> {
         self.embedded.get(&(document, pointer.to_owned())).copied()
     }
 
+    /// The value at a place of a document.
+    pub(crate) fn at(&self, document: usize, pointer: &str) -> Option<Target<'_>> {
+        let file = uri::of_file(&self.documents.get(document)?.file);
+        let base = *self.by_uri.get(&file)?;
+        let base = self.embedded_base(document, "").unwrap_or(base);
+        self.walk_to(document, "", base, pointer)
+    }
+
     /// Follows a reference; `None` when it leads nowhere.
     pub(crate) fn resolve(&self, base: BaseId, reference: &str) -> Option<Target<'_>> {
         let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let base = if path.is_empty() { base } else { self.find(base, path)? };
-        let fragment = percent_decode(fragment);
+        let fragment = decoded(fragment);
         let root = &self.bases[base.0 as usize];
-        if fragment.is_empty() {
-            return self.walk_to(root.document, root.pointer.clone(), base, "");
+        if fragment.is_empty() || fragment.starts_with('/') {
+            return self.walk_to(root.document, &root.pointer, base, &fragment);
         }
-        if fragment.starts_with('/') {
-            return self.walk_to(root.document, root.pointer.clone(), base, &fragment);
-        }
-        let (document, pointer) = self.anchors.get(&(base, fragment))?;
-        self.walk_to(*document, String::new(), base, pointer)
+        let (document, pointer) = self.anchors.get(&(base, fragment.into_owned()))?;
+        self.walk_to(*document, "", base, pointer)
     }
 
     fn find(&self, base: BaseId, path: &str) -> Option<BaseId> {
@@ -143,14 +149,15 @@ impl<'a> Library<'a> {
     }
 
     /// Walks from the value at `start` along `pointer`, changing the base at every `$id` on the way.
-    fn walk_to(&self, document: usize, start: String, base: BaseId, pointer: &str) -> Option<Target<'_>> {
-        let mut value = self.documents[document].value.pointer(&start)?;
+    fn walk_to(&self, document: usize, start: &str, base: BaseId, pointer: &str) -> Option<Target<'_>> {
+        let mut value = self.documents[document].value.pointer(start)?;
         let mut base = base;
-        let mut at = start;
+        let mut at = String::with_capacity(start.len() + pointer.len());
+        at.push_str(start);
         for token in pointer.split('/').skip(1) {
-            let key = token.replace("~1", "/").replace("~0", "~");
+            let key = unescaped(token);
             value = match value {
-                Value::Object(map) => map.get(&key)?,
+                Value::Object(map) => member(map, &key)?,
                 Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
                 _ => return None,
             };
@@ -175,6 +182,11 @@ pub(crate) fn push_token(pointer: &mut String, token: &str) {
     } else {
         pointer.push_str(token);
     }
+}
+
+/// A fragment without `%XX`, which hardly any has.
+fn decoded(fragment: &str) -> Cow<'_, str> {
+    if fragment.contains('%') { percent_decode(fragment).into() } else { fragment.into() }
 }
 
 /// One walk over a document that finds its schema ids, anchors and references to other files.

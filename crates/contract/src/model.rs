@@ -12,6 +12,8 @@ pub use lockstep_domain::contract::{ContractKind as Kind, Verdict};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use crate::trial::Trial;
+
 /// How much a change hurts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -118,10 +120,12 @@ pub struct Change {
     pub new: Option<Location>,
     /// What changed and whom it breaks, for a person.
     pub message: String,
-    /// A concrete document that was fine and now fails.
+    /// A concrete document that was fine and now fails, as far as the comparison knows; [`Change::shown`] is for people.
     pub witness: Option<serde_json::Value>,
     /// Set when the team has accepted this break.
     pub accepted: Option<Accepted>,
+    /// Whether the witness has been run.
+    pub(crate) trial: Trial,
 }
 
 impl Change {
@@ -138,6 +142,7 @@ impl Change {
             message: message.into(),
             witness: None,
             accepted: None,
+            trial: Trial::default(),
         }
     }
 
@@ -171,6 +176,12 @@ impl Change {
         self
     }
 
+    /// The witness, once [`Report::run_witnesses`] has run it: what is not run is not shown.
+    #[must_use]
+    pub fn shown(&self) -> Option<&serde_json::Value> {
+        self.witness.as_ref().filter(|_| self.trial == Trial::Run)
+    }
+
     /// True when this change makes the verdict `breaking`.
     #[must_use]
     pub fn breaks(&self) -> bool {
@@ -195,7 +206,7 @@ impl Serialize for Change {
         state.serialize_field("old", &self.old)?;
         state.serialize_field("new", &self.new)?;
         state.serialize_field("message", &self.message)?;
-        state.serialize_field("witness", &self.witness)?;
+        state.serialize_field("witness", &self.shown())?;
         if let Some(accepted) = &self.accepted {
             state.serialize_field("accepted", accepted)?;
         }

@@ -9,6 +9,7 @@ mod bases;
 mod body;
 mod callbacks;
 pub(crate) mod cursor;
+mod oauth;
 mod operations;
 mod pair;
 mod parameters;
@@ -87,6 +88,13 @@ pub(crate) fn read(source: &Source) -> Result<Contract<'_>, Vec<InputError>> {
     let library = Library::load(source)?;
     let (dialect, unknown_version) = dialect(&library).map_err(|error| vec![error])?;
     Ok(Contract { library, dialect, unknown_version })
+}
+
+impl<'a> Contract<'a> {
+    /// The documents of the contract.
+    pub(crate) fn library(&self) -> &Library<'a> {
+        &self.library
+    }
 }
 
 /// Lists the operations of a contract, as `POST /charges`; webhooks as `WEBHOOK paid`.

@@ -43,6 +43,11 @@ pub(crate) fn read(source: &Source) -> Result<Contract, Vec<InputError>> {
     load::load(source)
 }
 
+/// Links the descriptors of a source, where that is possible.
+pub(crate) fn pool(source: &Source) -> Option<prost_reflect::DescriptorPool> {
+    load::pool(source)
+}
+
 /// Lists the operations of a contract, as `payments.v1.Payments/Charge`.
 pub(crate) fn operations(contract: &Contract) -> Vec<String> {
     let methods = contract.services.iter().flat_map(|(service, one)| {

@@ -54,7 +54,7 @@ fn location(change: &Change) -> Option<String> {
 
 /// What a witness is: an operation of GraphQL whose answer surprises is still taken, and so is a query whose rows are others.
 pub(crate) fn witness_title(change: &Change) -> &'static str {
-    let has = |part: &str| change.witness.as_ref().is_some_and(|witness| witness.get(part).is_some());
+    let has = |part: &str| change.shown().is_some_and(|witness| witness.get(part).is_some());
     if has("operation") && change.flow == Flow::Response || has("was") {
         "was fine, is answered otherwise now"
     } else {
@@ -65,14 +65,20 @@ pub(crate) fn witness_title(change: &Change) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Options, Source, diff_as};
+    use crate::{Kind, Options, Parsed, Source, diff_as, diff_parsed};
 
     fn report() -> Report {
         let old = r#"{"type": "object", "properties": {"n": {"maximum": 10, "type": "integer"}}}"#;
         let new =
             "{\"type\": \"object\",\n \"properties\": {\"n\": {\"maximum\": 5, \"type\": \"integer\"}}}";
         let source = |text: &str| Source::file("a|b.json", text.as_bytes());
-        diff_as(Kind::JsonSchema, &source(old), &source(new), &Options::default()).expect("valid input")
+        let (old, new) = (source(old), source(new));
+        let [before, after] =
+            [&old, &new].map(|side| Parsed::read(side, Kind::JsonSchema).expect("valid input"));
+        let mut report = diff_parsed(&before, &after, &Options::default()).expect("valid input");
+        let tried = report.run_witnesses(&before, &after, &Options::default());
+        assert_eq!(tried.confirmed, 1);
+        report
     }
 
     #[test]

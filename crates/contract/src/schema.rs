@@ -32,9 +32,13 @@ use serde_json::{Map, Value};
 
 pub(crate) use facts::NodeId;
 use facts::{Facts, Type};
+pub(crate) use format::range as range_of_format;
 use pattern::Patterns;
 
+pub(crate) use crate::dialect::{Dialect, ExclusiveBound, Medium, Side};
+use crate::document::member;
 use crate::library::{BaseId, Library, Target, push_token};
+use crate::trial::SchemaPlace;
 use crate::{Flow, UnknownFields};
 
 /// How deep schemas may be nested through references before a comparison gives up: a stack frame each.
@@ -43,66 +47,14 @@ const MAX_NESTING: usize = 64;
 /// How many schemas one comparison may meet: the largest public documents have some hundred thousand.
 const MAX_NODES: usize = 1 << 21;
 
-/// The side of a comparison a document belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
-    Old,
-    New,
-}
-
-/// What differs between the dialects that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// OpenAPI 3.0 and Swagger 2: `nullable`, and `$ref` stands alone.
-    OpenApi30,
-    /// OpenAPI 3.1 and later.
-    OpenApi31,
-    /// JSON Schema up to draft 7: `$ref` stands alone.
-    EarlyJsonSchema,
-    /// JSON Schema 2019-09 and later.
-    JsonSchema,
-}
-
-impl Dialect {
-    fn reference_stands_alone(self) -> bool {
-        matches!(self, Self::OpenApi30 | Self::EarlyJsonSchema)
-    }
-
-    /// False for keywords that the dialect does not have, so that they demand nothing.
-    fn has(self, keyword: &str) -> bool {
-        self != Self::EarlyJsonSchema || !LATER_KEYWORDS.contains(&keyword)
-    }
-
-    /// The dialect that a `$schema` names; `None` for one that is not known.
-    pub(crate) fn declared(schema: &Value) -> Option<Self> {
-        const EARLY: [&str; 3] = ["draft-04", "draft-06", "draft-07"];
-        const LATER: [&str; 2] = ["draft/2019-09", "draft/2020-12"];
-        let text = schema.as_str()?;
-        if EARLY.iter().any(|draft| text.contains(draft)) {
-            Some(Self::EarlyJsonSchema)
-        } else if LATER.iter().any(|draft| text.contains(draft)) {
-            Some(Self::JsonSchema)
-        } else {
-            None
-        }
-    }
-
-    fn is_openapi(self) -> bool {
-        matches!(self, Self::OpenApi30 | Self::OpenApi31)
+/// The keyword that keeps a property from travelling: read-only ones are not sent, write-only ones not received.
+fn hidden_by(flow: Flow) -> Option<&'static str> {
+    match flow {
+        Flow::Request => Some("readOnly"),
+        Flow::Response => Some("writeOnly"),
+        Flow::Message | Flow::Storage => None,
     }
 }
-
-/// Keywords that drafts up to 7 do not have.
-const LATER_KEYWORDS: [&str; 8] = [
-    "prefixItems",
-    "minContains",
-    "maxContains",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-    "dependentRequired",
-    "dependentSchemas",
-    "$dynamicRef",
-];
 
 /// A schema as written, with its place.
 #[derive(Debug, Clone)]
@@ -214,14 +166,6 @@ pub(crate) struct Schemas<'l> {
     /// True while it is asked whether two variants overlap.
     is_asking_overlap: bool,
     medium: Medium,
-}
-
-/// How documents travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Medium {
-    Json,
-    /// In URLs and headers, where every number is text as well: free text reads it.
-    Text,
 }
 
 impl<'l> Schemas<'l> {
@@ -394,6 +338,13 @@ impl<'l> Schemas<'l> {
         }
     }
 
+    /// Where a schema is written, when it is just that.
+    pub(crate) fn written_at(&self, id: NodeId) -> Option<SchemaPlace> {
+        let Node::Raw(raw) = &self.nodes[id.0 as usize] else { return None };
+        let (document, pointer) = (raw.document, raw.pointer.to_string());
+        Some(SchemaPlace { side: raw.side, dialect: self.dialect(raw.side), document, pointer })
+    }
+
     /// The schema under a keyword of a schema, such as `["properties", "id"]`.
     fn child(&mut self, raw: &Raw<'l>, value: &'l Value, tokens: &[&str]) -> NodeId {
         let mut pointer = raw.pointer.to_string();
@@ -418,7 +369,7 @@ impl<'l> Schemas<'l> {
         for _ in 0..MAX_NESTING {
             let raw = self.raw(at)?.clone();
             let map = raw.value.as_object()?;
-            match map.get("$ref").and_then(Value::as_str) {
+            match member(map, "$ref").and_then(Value::as_str) {
                 Some(reference) if map.len() == 1 || self.dialect(raw.side).reference_stands_alone() => {
                     at = self.follow(&raw, reference)?;
                 }

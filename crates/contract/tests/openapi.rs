@@ -6,6 +6,7 @@ mod openapi {
     mod invariants;
     mod operations;
     mod schemas;
+    mod security;
     mod support;
     mod unread;
     mod variants;

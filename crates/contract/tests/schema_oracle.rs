@@ -9,7 +9,9 @@ mod documents;
 mod schemas;
 
 use documents::document;
-use lockstep_contract::{Change, Kind, Level, Options, Report, Source, UnknownFields, Verdict, diff_as};
+use lockstep_contract::{
+    Change, Kind, Level, Options, Parsed, Report, Source, UnknownFields, Verdict, diff_parsed,
+};
 use schemas::{Dice, changed, schema};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +29,12 @@ fn compare(old: &Value, new: &Value) -> Report {
 fn compare_as(kind: Kind, old: &Value, new: &Value) -> Report {
     let source = |value: &Value| Source::file("schema.json", value.to_string().into_bytes());
     let options = Options { unknown_fields: UnknownFields::Validated, ..Options::default() };
-    diff_as(kind, &source(old), &source(new), &options).expect("valid input")
+    let (old, new) = (source(old), source(new));
+    let [before, after] = [&old, &new].map(|side| Parsed::read(side, kind).expect("valid input"));
+    let report = diff_parsed(&before, &after, &options).expect("valid input");
+    let tried = report.clone().run_witnesses(&before, &after, &options);
+    assert_eq!(tried.refuted, 0, "a witness does not fail: {report:#?}");
+    report
 }
 
 fn validator(schema: &Value) -> jsonschema::Validator {

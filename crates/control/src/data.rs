@@ -8,7 +8,7 @@ use std::path::Path;
 
 use lockstep_api::types::{DataFolderView, DataSize, RemoveData};
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::run::DataFolder;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{
     Actor, Arm, Environment, EnvironmentName, Event, Instance, ServiceName, Timestamp, VersionNumber, World,
 };
@@ -21,7 +21,7 @@ use crate::{Control, internal, not_found};
 const MAX_MEASURED: u64 = 200_000;
 
 /// The data folders of one service in one environment, each with the versions there that declare it.
-type Declared = BTreeMap<DataFolder, BTreeSet<VersionNumber>>;
+type Declared = BTreeMap<WorkPath, BTreeSet<VersionNumber>>;
 
 impl Control {
     /// Lists the data folders of an environment, or of all, also of environments and services that are removed; with sizes.
@@ -174,13 +174,13 @@ fn declared(
 
 /// What lies on disk: by the names that any version has ever declared, and whatever else is at the top.
 fn on_disk(
-    newest: &BTreeMap<DataFolder, VersionNumber>,
+    newest: &BTreeMap<WorkPath, VersionNumber>,
     folders: &DataFolders,
     environment: &EnvironmentName,
     service: &ServiceName,
-) -> Result<BTreeSet<DataFolder>, Problem> {
+) -> Result<BTreeSet<WorkPath>, Problem> {
     let path = folders.of(environment, service);
-    let mut there: BTreeSet<DataFolder> =
+    let mut there: BTreeSet<WorkPath> =
         newest.keys().filter(|it| path.join(it.as_str()).exists()).cloned().collect();
     let tops = folders.tops(environment, service).map_err(|error| unreadable(&error))?;
     let known: Vec<_> = there.iter().cloned().collect();
@@ -189,9 +189,9 @@ fn on_disk(
 }
 
 /// Every folder that a version of a service has declared, with the newest that did.
-fn ever_declared(world: &World, service: &ServiceName) -> BTreeMap<DataFolder, VersionNumber> {
+fn ever_declared(world: &World, service: &ServiceName) -> BTreeMap<WorkPath, VersionNumber> {
     let versions = world.known_service(service).into_iter().flat_map(|service| service.versions.values());
-    let mut newest: BTreeMap<DataFolder, VersionNumber> = BTreeMap::new();
+    let mut newest: BTreeMap<WorkPath, VersionNumber> = BTreeMap::new();
     for version in versions {
         for folder in &version.run.data {
             let entry = newest.entry(folder.clone()).or_insert_with(|| version.number.clone());
@@ -202,14 +202,14 @@ fn ever_declared(world: &World, service: &ServiceName) -> BTreeMap<DataFolder, V
 }
 
 fn views_of(
-    newest: &BTreeMap<DataFolder, VersionNumber>,
+    newest: &BTreeMap<WorkPath, VersionNumber>,
     folders: &DataFolders,
     (environment, service): (&EnvironmentName, &ServiceName),
     mut declared: Declared,
-    on_disk: &BTreeSet<DataFolder>,
+    on_disk: &BTreeSet<WorkPath>,
 ) -> Vec<DataFolderView> {
     let all: BTreeSet<_> = declared.keys().chain(on_disk).cloned().collect();
-    let view = |folder: DataFolder| {
+    let view = |folder: WorkPath| {
         let path = folders.of(environment, service).join(folder.as_str());
         DataFolderView {
             environment: environment.clone(),
@@ -243,7 +243,7 @@ fn check_undeclared(declared: &Declared, request: &RemoveData) -> Result<(), Pro
 mod tests {
     use super::*;
 
-    fn folder(text: &str) -> DataFolder {
+    fn folder(text: &str) -> WorkPath {
         text.parse().unwrap()
     }
 

@@ -12,6 +12,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS};
+use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
@@ -425,7 +426,7 @@ fn revoked_of(environment: &Environment, service: &ServiceName) -> BTreeMap<Stri
     let revisions = environment.configurations.get(service).into_iter().flatten();
     let names = revisions.flat_map(|revision| revision.values()).filter_map(|value| match value {
         ConfigValue::Secret(name) => Some(name),
-        ConfigValue::Plain(_) => None,
+        ConfigValue::Plain(_) | ConfigValue::Filled(_) => None,
     });
     names.filter_map(|name| Some((name.clone(), environment.revoked.get(name)?.clone()))).collect()
 }
@@ -451,6 +452,7 @@ const fn standard_settings(
         warm_ms: WARM_MS,
         stay_ms: STAY_MS,
         drain_ms: None,
+        instance_ports: InstancePorts::Server,
         gateway_port,
         gateway_url,
         gateway_rules,
@@ -466,6 +468,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         stay_ms: change.stay_ms.unwrap_or(settings.stay_ms),
         drain_ms: change.drain_ms.or(settings.drain_ms),
         gateway_port: change.gateway_port.unwrap_or(settings.gateway_port),
+        instance_ports: change.instance_ports.unwrap_or(settings.instance_ports),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
         gateway_rules: changed_rules(&settings.gateway_rules, change),
         answer_checks: change.answer_checks.unwrap_or(settings.answer_checks),
@@ -575,7 +578,7 @@ fn variables(environment: &Environment, change: &EntryChange) -> BTreeMap<String
 
 fn shown(value: &ConfigValue) -> String {
     match value {
-        ConfigValue::Plain(text) => text.clone(),
+        ConfigValue::Plain(text) | ConfigValue::Filled(text) => text.clone(),
         ConfigValue::Secret(name) => format!("(secret {})", name.chars().take(8).collect::<String>()),
     }
 }

@@ -81,13 +81,19 @@ impl Control {
             .ok_or_else(|| NotStarted::of_host("the version is not known"))?;
         let _not_removed_meanwhile = self.unpacked.read().await;
         self.unpack(version.artifact.digest).await?;
-        let variables = self.variables(environment, arm, version, &id).map_err(NotStarted::of_host)?;
+        let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
+        let (mut variables, filled) = configuration;
+        let urls = self.urls(environment, version);
+        variables.extend(self.facts(environment, arm, &urls, &id));
         let spec = InstanceSpec {
             id,
             environment: environment.name.clone(),
             arm: arm.clone(),
             run: version.run.clone(),
             variables,
+            filled,
+            urls,
+            ports: environment.settings.instance_ports,
             release: version.artifact.digest,
             data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
         };
@@ -145,39 +151,50 @@ impl Control {
         Ok(folder.join(format!("{name}-{unique}")))
     }
 
-    /// The variables of an instance: the version's own, then the configuration, then the facts of where it runs.
-    fn variables(
+    /// The configuration of an arm: what is known, and what is filled in where the instance starts.
+    fn values(&self, environment: &Environment, arm: &Arm) -> Result<(Variables, Variables), String> {
+        let (mut known, mut filled) = (Variables::new(), Variables::new());
+        for (key, value) in environment.configuration(&arm.service, arm.config).unwrap_or_default() {
+            match value {
+                ConfigValue::Plain(text) => known.insert(key, text),
+                ConfigValue::Filled(text) => filled.insert(key, text),
+                ConfigValue::Secret(name) => {
+                    let unread = |error| format!("the secret value of `{key}`: {error}");
+                    let value = self.secrets.get(&name).map_err(unread)?;
+                    known.insert(key, value)
+                }
+            };
+        }
+        Ok((known, filled))
+    }
+
+    /// Where the services that a version requires are called.
+    fn urls(&self, environment: &Environment, version: &Version) -> BTreeMap<ServiceName, String> {
+        let gateway = self.call_url(environment);
+        let url = |provider: &ServiceName| format!("{gateway}{SERVICE_PATH_PREFIX}{provider}");
+        version.requires.keys().map(|provider| (provider.clone(), url(provider))).collect()
+    }
+
+    /// What an instance is told of itself and of where it runs.
+    fn facts(
         &self,
         environment: &Environment,
         arm: &Arm,
-        version: &Version,
+        urls: &BTreeMap<ServiceName, String>,
         id: &InstanceId,
-    ) -> Result<BTreeMap<String, String>, String> {
-        let mut variables = BTreeMap::new();
-        let configuration = environment.configuration(&arm.service, arm.config).unwrap_or_default();
-        for (key, value) in configuration {
-            let value = match value {
-                ConfigValue::Plain(text) => text,
-                ConfigValue::Secret(name) => self
-                    .secrets
-                    .get(&name)
-                    .map_err(|error| format!("the secret value of `{key}`: {error}"))?,
-            };
-            variables.insert(key, value);
-        }
-        let gateway = self.call_url(environment);
-        variables.extend([
+    ) -> Variables {
+        let mut variables = Variables::from([
             ("LOCKSTEP_SERVICE".to_owned(), arm.service.to_string()),
             ("LOCKSTEP_VERSION".to_owned(), arm.version.to_string()),
             ("LOCKSTEP_ENVIRONMENT".to_owned(), environment.name.to_string()),
             ("LOCKSTEP_INSTANCE".to_owned(), id.to_string()),
-            (ADDRESS_VARIABLE.to_owned(), gateway.clone()),
+            (ADDRESS_VARIABLE.to_owned(), self.call_url(environment)),
         ]);
-        for provider in version.requires.keys() {
+        for (provider, url) in urls {
             let key = format!("LOCKSTEP_URL_{}", provider.as_str().to_uppercase().replace('-', "_"));
-            variables.insert(key, format!("{gateway}{SERVICE_PATH_PREFIX}{provider}"));
+            variables.insert(key, url.clone());
         }
-        Ok(variables)
+        variables
     }
 
     /// Returns where the instances of an environment call other services, with what tells them from everybody else.
@@ -313,6 +330,9 @@ fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
     version.is_some_and(|rest| service.versions.keys().any(|number| named(rest, number)))
 }
 
+/// Names and values.
+type Variables = BTreeMap<String, String>;
+
 /// Why an instance was not started, and whose doing that is.
 struct NotStarted {
     reason: String,
@@ -329,7 +349,9 @@ impl From<StartError> for NotStarted {
     fn from(error: StartError) -> Self {
         let fault = match &error {
             StartError::PortInUse { .. } => Fault::Port,
-            StartError::EmptyCommand { .. } => Fault::Start,
+            StartError::EmptyCommand { .. } | StartError::Reference { .. } | StartError::File { .. } => {
+                Fault::Start
+            }
             other => fault_of(other),
         };
         Self { reason: with_sources(&error), fault }

@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::instance_ports::PortRange;
 use lockstep_domain::{Actor, BuildVariables, Digest, EnvironmentName, Instance, InstanceId};
 use lockstep_files::owned::{self, Prepared};
 use lockstep_gateway::{Gateway, GatewayConfig};
@@ -97,6 +98,8 @@ pub struct ControlConfig {
     pub gateway_access_log: Option<AccessLogConfig>,
     /// The port of the first environment's gateway; the others follow. 0 takes free ports.
     pub first_gateway_port: u16,
+    /// Where the ports of instances are taken from, unless an environment says otherwise.
+    pub instance_ports: PortRange,
 }
 
 /// How long requests under way in the gateways may take to finish when everything else has ended.
@@ -120,6 +123,7 @@ impl ControlConfig {
             gateway_admin: None,
             gateway_access_log: None,
             first_gateway_port: FIRST_GATEWAY_PORT,
+            instance_ports: PortRange::USUAL,
         }
     }
 }
@@ -268,6 +272,7 @@ impl Control {
             Builds::open(&builds_folder, &ledger.world(), ledger.now()).map_err(failed(&builds_folder))?;
         let blobs = Blobs::open(&folder)?;
         let mut options = LocalDriverOptions::new(SupervisorCommand(config.supervisor.clone()));
+        options.ports = config.instance_ports;
         options.hidden = Some(folder.clone());
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;

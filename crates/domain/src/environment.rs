@@ -11,6 +11,7 @@ use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
 use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
+use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
 use crate::operation::{Acceptance, NewConfiguration, Operation, Phase};
@@ -42,6 +43,9 @@ pub struct EnvironmentSettings {
     pub drain_ms: Option<u64>,
     /// The port of its gateway on this host.
     pub gateway_port: u16,
+    /// Where the ports of its instances are taken from.
+    #[serde(default, skip_serializing_if = "InstancePorts::is_server")]
+    pub instance_ports: InstancePorts,
     /// Where its instances are told to call other services.
     #[serde(default, skip_serializing_if = "CallAddress::is_server")]
     pub gateway_url: CallAddress,

@@ -18,11 +18,11 @@ use crate::instance::InstanceId;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::Operation;
-use crate::run::DataFolder;
 use crate::service::{Approval, EarlierRelease, Source, Version};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
+use crate::work_path::WorkPath;
 
 /// An event at its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -301,7 +301,7 @@ pub enum Event {
         /// Whose it was.
         service: ServiceName,
         /// Which.
-        folder: DataFolder,
+        folder: WorkPath,
         /// Why.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,

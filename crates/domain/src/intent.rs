@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instance::{ConfigRevision, InstanceId};
 use crate::name::{EnvironmentName, ServiceName};
+use crate::reference::has_references;
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -213,8 +214,21 @@ pub(crate) fn join<T: fmt::Display>(things: &[T]) -> String {
 pub enum ConfigValue {
     /// Kept in the journal and shown to everybody who may look.
     Plain(String),
+    /// As [`Self::Plain`], with references that are filled in where an instance starts.
+    Filled(String),
     /// The name of a value in the secret store. The value itself is never journaled, logged or shown.
     Secret(String),
+}
+
+impl ConfigValue {
+    /// Returns what a value means that somebody gives: a plain one with references is one that is filled in.
+    #[must_use]
+    pub fn as_given(&self) -> Self {
+        match self {
+            Self::Plain(text) if has_references(text) => Self::Filled(text.clone()),
+            other => other.clone(),
+        }
+    }
 }
 
 /// The variables of one configuration.

@@ -1,12 +1,15 @@
 //! How a version is run: command, port, environment, health check, stop and restart. Data only; drivers carry it out.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+
+use crate::reference::has_references;
+use crate::work_path::WorkPath;
+
+/// Largest file that is filled in at start: configuration is written by people.
+pub const MAX_FILLED_BYTES: u64 = 1024 * 1024;
 
 /// Everything a driver must know to run one instance of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,10 +34,62 @@ pub struct RunSpec {
     pub restart: Restart,
     /// Folders that the service keeps over its versions, one of each in an environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub data: Vec<DataFolder>,
+    pub data: Vec<WorkPath>,
+    /// Files of the artifact whose references are filled in at start, in the working folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<WorkPath>,
+    /// Whether `command`, `variables` and the command of the health check have references that are filled in at start.
+    #[serde(default, skip_serializing_if = "Values::is_verbatim")]
+    pub values: Values,
     /// What to do with an instance that runs and stays unhealthy.
     #[serde(default, skip_serializing_if = "ReplaceAfter::is_usual")]
     pub replace_after: ReplaceAfter,
+}
+
+/// How the texts of a [`RunSpec`] are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Values {
+    /// As they stand. What an older release recorded meant this.
+    #[default]
+    Verbatim,
+    /// References in them are filled in where an instance starts.
+    Filled,
+}
+
+impl Values {
+    /// Tells whether it is what an older release meant.
+    #[must_use]
+    pub fn is_verbatim(&self) -> bool {
+        *self == Self::Verbatim
+    }
+}
+
+impl RunSpec {
+    /// Goes through everything that may have references.
+    pub fn texts(&self) -> impl Iterator<Item = &String> {
+        let check = match &self.health.probe {
+            Probe::Command { command } => command.as_slice(),
+            Probe::Http { .. } | Probe::Tcp => &[],
+        };
+        self.command.iter().chain(self.variables.values()).chain(check)
+    }
+
+    /// Notes whether there is something to fill in.
+    #[must_use]
+    pub fn with_values_noted(self) -> Self {
+        let any = self.texts().any(|text| has_references(text));
+        Self { values: if any { Values::Filled } else { Values::Verbatim }, ..self }
+    }
+
+    /// Goes through everything that may have references, to change it.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let check = match &mut self.health.probe {
+            Probe::Command { command } => command.as_mut_slice(),
+            Probe::Http { .. } | Probe::Tcp => &mut [],
+        };
+        self.command.iter_mut().chain(self.variables.values_mut()).chain(check)
+    }
 }
 
 /// How long an instance may be unhealthy before another takes its place.
@@ -59,90 +114,6 @@ impl ReplaceAfter {
     #[must_use]
     pub fn is_usual(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// Why a text is not the path of a data folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum DataFolderError {
-    /// It has no name.
-    #[error("a data folder needs a name")]
-    Empty,
-    /// It is longer than [`DataFolder::MAX_BYTES`].
-    #[error("it has more than {} bytes", DataFolder::MAX_BYTES)]
-    TooLong,
-    /// It does not stay in the working folder.
-    #[error("it must be a path below the working folder, without `.`, `..` and `//`")]
-    NotBelow,
-    /// It has a character that hides in a list.
-    #[error("it has a control character")]
-    Control,
-}
-
-/// A folder that a service keeps: a path below its working folder, such as `var` or `storage/db`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-pub struct DataFolder(String);
-
-impl DataFolder {
-    /// The longest path: far below what Linux allows, so that the folders above it always fit.
-    pub const MAX_BYTES: usize = 200;
-
-    /// Returns the path.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Tells whether one is the other, or lies in it.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let within = |inner: &Self, outer: &Self| {
-            inner.0.strip_prefix(&outer.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        within(self, other) || within(other, self)
-    }
-}
-
-impl FromStr for DataFolder {
-    type Err = DataFolderError;
-
-    fn from_str(text: &str) -> Result<Self, DataFolderError> {
-        let text = text.strip_suffix('/').unwrap_or(text);
-        if text.is_empty() {
-            return Err(DataFolderError::Empty);
-        }
-        if text.len() > Self::MAX_BYTES {
-            return Err(DataFolderError::TooLong);
-        }
-        if text.chars().any(char::is_control) {
-            return Err(DataFolderError::Control);
-        }
-        if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(DataFolderError::NotBelow);
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for DataFolder {
-    type Error = DataFolderError;
-
-    fn try_from(text: String) -> Result<Self, DataFolderError> {
-        text.parse()
-    }
-}
-
-impl From<DataFolder> for String {
-    fn from(folder: DataFolder) -> Self {
-        folder.0
-    }
-}
-
-impl fmt::Display for DataFolder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -308,27 +279,4 @@ const fn default_max_backoff_ms() -> u64 {
 
 const fn default_reset_after_ms() -> u64 {
     60_000
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(text: &str) -> DataFolder {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_data_folder_stays_below_the_working_folder() {
-        assert_eq!(folder("var/").as_str(), "var");
-        for bad in ["", "/", "/var", "..", "a/../b", "./a", "a//b", "a\u{1b}[31m", &"x".repeat(201)] {
-            assert!(bad.parse::<DataFolder>().is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn data_folders_overlap_when_one_lies_in_the_other() {
-        assert!(folder("a").overlaps(&folder("a/b")) && folder("a/b").overlaps(&folder("a")));
-        assert!(!folder("a").overlaps(&folder("ab")));
-    }
 }

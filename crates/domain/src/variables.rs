@@ -121,7 +121,7 @@ impl History<'_> {
 
     fn shown(&self, key: &str, value: &ConfigValue) -> VariableValue {
         match value {
-            ConfigValue::Plain(text) => VariableValue::Plain(text.clone()),
+            ConfigValue::Plain(text) | ConfigValue::Filled(text) => VariableValue::Plain(text.clone()),
             ConfigValue::Secret(_) => VariableValue::Secret(self.age(key, value)),
         }
     }
@@ -156,7 +156,7 @@ impl History<'_> {
     fn revoked(&self, value: &ConfigValue) -> Option<&Revocation> {
         match value {
             ConfigValue::Secret(name) => self.environment.revoked.get(name),
-            ConfigValue::Plain(_) => None,
+            ConfigValue::Plain(_) | ConfigValue::Filled(_) => None,
         }
     }
 }
@@ -189,7 +189,7 @@ pub(crate) fn without_revoked(
                             |since| format!("the value that was set on {}", since.day()),
                         )
                     }
-                    ConfigValue::Plain(text) => format!("`{text}`"),
+                    ConfigValue::Plain(text) | ConfigValue::Filled(text) => format!("`{text}`"),
                 };
                 let at = revocation.at.day();
                 cleaned

@@ -6,6 +6,7 @@
 mod build;
 mod contract;
 mod field;
+mod reference;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +80,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| routes(&field));
     let (contracts, accepts) =
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
-    let run = run_table(&root);
+    let run = run_table(&root, &requires);
     root.finish();
     Some(Manifest {
         name: name?,
@@ -95,9 +96,9 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     })
 }
 
-fn run_table(root: &Table<'_>) -> Option<RunSpec> {
+fn run_table(root: &Table<'_>, requires: &BTreeMap<ServiceName, Requirement>) -> Option<RunSpec> {
     let field = root.require("run", "[run] with command = \"./bin/server\"")?;
-    run::run(field.table()?)
+    run::run(field.table()?, &requires.keys().collect())
 }
 
 fn owner(field: &Field<'_>) -> Option<String> {

@@ -170,6 +170,9 @@ impl Writer<'_> {
         if !run.data.is_empty() {
             self.field("data", list(run.data.iter().map(|folder| quoted(folder.as_str()))));
         }
+        if !run.files.is_empty() {
+            self.field("files", list(run.files.iter().map(|file| quoted(file.as_str()))));
+        }
         match run.replace_after {
             usual if usual.is_usual() => {}
             ReplaceAfter::Never => self.field("replace_after", quoted("never")),

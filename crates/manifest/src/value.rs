@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use lockstep_domain::reference;
 use lockstep_domain::request_path::{PathProblem, normalize_path};
 use thiserror::Error;
 
@@ -151,15 +152,34 @@ fn write_quantity(value: u64, units: &[(&str, u64)]) -> String {
 
 /// Splits a command as a shell would, and refuses what only a shell would understand.
 pub(crate) fn split_command(text: &str) -> Result<Vec<String>, ValueError> {
+    split_where(text, |word| word.contains('$'))
+}
+
+/// As [`split_command`], for a command in which references are filled in.
+pub(crate) fn split_filled_command(text: &str) -> Result<Vec<String>, ValueError> {
+    split_where(text, has_variable)
+}
+
+fn split_where(text: &str, has_variable: impl Fn(&str) -> bool) -> Result<Vec<String>, ValueError> {
     let words = shlex::split(text).ok_or(ValueError::OpenQuote)?;
-    let shell = words.first().is_some_and(|program| SHELLS.contains(&program.as_str()));
+    let shell = words.first().is_some_and(|program| is_shell(program));
     let meant_for_shell = |word: &&String| {
-        SHELL_OPERATORS.contains(&word.as_str()) || !shell && (word.ends_with(';') || word.contains('$'))
+        SHELL_OPERATORS.contains(&word.as_str()) || !shell && (word.ends_with(';') || has_variable(word))
     };
     if let Some(word) = words.iter().find(meant_for_shell) {
         return Err(ValueError::Shell { word: cut(word) });
     }
     checked_command(words)
+}
+
+/// Tells whether a program is a shell, which reads variables of its own in its arguments.
+pub(crate) fn is_shell(program: &str) -> bool {
+    SHELLS.contains(&program.rsplit('/').next().unwrap_or(program))
+}
+
+/// Tells whether a word has a variable of a shell; references of ours are none, also misspelt ones.
+fn has_variable(word: &str) -> bool {
+    reference::fill(word, |_| Some(String::new())).is_ok_and(|rest| rest.contains('$'))
 }
 
 /// Checks the words of a command.

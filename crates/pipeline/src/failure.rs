@@ -145,7 +145,7 @@ impl BuildFailure {
                 "mend the tests or the code and commit; the whole log: `{logs}`"
             )),
             BuildFault::Package(PackageError::Problems(_)) => {
-                "mend [package] in lockstep.toml, commit, and release again".into()
+                "mend [package] and `[run] files` in lockstep.toml, commit, and release again".into()
             }
             BuildFault::Cancelled => "release again when you are ready".into(),
             BuildFault::Checkout { .. }

@@ -8,6 +8,7 @@
 //! This module does not unpack and does not store.
 
 mod contents;
+mod filled;
 mod manifest;
 mod select;
 mod write;
@@ -24,6 +25,7 @@ use lockstep_manifest::Package;
 use thiserror::Error;
 
 pub use self::contents::{Entry, EntryKind, Mode, PackageManifest};
+pub use self::filled::problems_of_filled;
 pub use self::manifest::{ManifestReadError, read_package_manifest};
 use crate::cancel::CancelToken;
 
@@ -91,6 +93,18 @@ pub enum PackageProblem {
     },
     /// A file has the name of the package's own list.
     ReservedName,
+    /// A file that is to be filled in is not in the package.
+    NotPackaged {
+        /// Its path.
+        path: String,
+    },
+    /// A file cannot be filled in.
+    NotFilled {
+        /// Its path.
+        path: String,
+        /// Why.
+        why: String,
+    },
     /// More files than a package can have.
     TooMany {
         /// The bound.
@@ -122,6 +136,12 @@ impl fmt::Display for PackageProblem {
                     f,
                     "`{PACKAGE_MANIFEST_FILE}` is the name of the package's own list; rename or exclude it"
                 )
+            }
+            Self::NotPackaged { path } => {
+                write!(f, "`{path}` of `[run] files` is not in the package; include it")
+            }
+            Self::NotFilled { path, why } => {
+                write!(f, "`{path}` of `[run] files` cannot be filled in: {why}")
             }
             Self::TooMany { limit } => {
                 write!(f, "more than {limit} files are selected; exclude what is not needed")

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lockstep_domain::evidence::Outcome;
+use lockstep_manifest::Manifest;
 
 use crate::cancel::CancelToken;
 use crate::check::{self, CheckProblem, Checked};
@@ -13,7 +14,7 @@ use crate::command::{Commands, Turn};
 use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
 use crate::mirror::{self, Mirror};
-use crate::package::{PackageError, PackageFacts, PackagedArtifact, package};
+use crate::package::{PackageError, PackageFacts, PackagedArtifact, package, problems_of_filled};
 use crate::request::{BuildEvent, BuildRequest, Ending, Observer, Phase};
 use crate::suite::{self, SuiteOutcome};
 use crate::workplace::Workplace;
@@ -223,10 +224,16 @@ impl Build<'_> {
         };
         let packaged =
             package(&root, &checked.manifest.package, &facts, &self.place.artifact(), self.place.cancel);
-        packaged.map_err(|error| match error {
+        let packaged = packaged.map_err(|error| match error {
             PackageError::Cancelled => BuildFault::Cancelled,
             error => error.into(),
-        })
+        })?;
+        let Manifest { run, requires, .. } = &checked.manifest;
+        let required = requires.keys().collect();
+        match problems_of_filled(&root, &packaged.contents, &run.files, &required) {
+            problems if problems.is_empty() => Ok(packaged),
+            problems => Err(PackageError::Problems(problems).into()),
+        }
     }
 
     /// A build step could have put a link in the place of the folder.

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use lockstep_domain::run::DataFolder;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{EnvironmentName, ServiceName};
 use lockstep_files::tree;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
@@ -69,7 +69,7 @@ impl DataFolders {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn tops(&self, environment: &EnvironmentName, service: &ServiceName) -> io::Result<Vec<DataFolder>> {
+    pub fn tops(&self, environment: &EnvironmentName, service: &ServiceName) -> io::Result<Vec<WorkPath>> {
         let names = names(&self.of(environment, service))?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
@@ -83,7 +83,7 @@ impl DataFolders {
         &self,
         environment: &EnvironmentName,
         service: &ServiceName,
-        folder: &DataFolder,
+        folder: &WorkPath,
     ) -> io::Result<Option<PathBuf>> {
         let path = self.of(environment, service).join(folder.as_str());
         let steps = [environment.as_str(), service.as_str()].into_iter().chain(folder.as_str().split('/'));

@@ -15,11 +15,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex};
 
+use lockstep_domain::instance_ports::PortRange;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -36,10 +36,6 @@ use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
 use crate::unpack::{UnpackError, UnpackLimits};
 
-/// Where ports are taken from: below the range from which Linux gives ports to outgoing connections (32768 upwards),
-/// so that no connection can take the port of an instance while that is being started again.
-pub const PORTS: RangeInclusive<u16> = 20_000..=29_999;
-
 /// What starts a supervisor: a program with its first arguments. The folder of the instance is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SupervisorCommand(pub Vec<OsString>);
@@ -49,8 +45,8 @@ pub struct SupervisorCommand(pub Vec<OsString>);
 pub struct LocalDriverOptions {
     /// What starts a supervisor.
     pub supervisor: SupervisorCommand,
-    /// Where ports are taken from.
-    pub ports: RangeInclusive<u16>,
+    /// Where ports are taken from, unless an instance says otherwise.
+    pub ports: PortRange,
     /// How much log of an instance is kept.
     pub log: LogLimits,
     /// How much is kept of ended instances.
@@ -66,7 +62,7 @@ impl LocalDriverOptions {
     #[must_use]
     pub fn new(supervisor: SupervisorCommand) -> Self {
         let (log, ended, unpack) = (LogLimits::default(), EndedLimits::default(), UnpackLimits::default());
-        Self { supervisor, ports: PORTS, log, ended, unpack, hidden: None }
+        Self { supervisor, ports: PortRange::USUAL, log, ended, unpack, hidden: None }
     }
 }
 
@@ -93,7 +89,8 @@ struct Shared {
     ended: Ended,
     /// Instances are put away one at a time: each may have much to remove.
     putting_away: tokio::sync::Mutex<()>,
-    next_port: AtomicU16,
+    /// The port that was given last of each range.
+    given: Mutex<BTreeMap<PortRange, u16>>,
 }
 
 impl LocalDriver {
@@ -116,6 +113,7 @@ impl LocalDriver {
         let _one_at_a_time = self.starting.lock().await;
         let folder = self.shared.folder(&spec.id);
         if let Ok(existing) = folder.read_spec() {
+            let spec = filled(spec, existing.port)?;
             return self.start_again(&existing, &spec);
         }
         let file = self.shared.plan(spec)?;
@@ -352,9 +350,11 @@ impl Shared {
         if !release_folder.is_dir() {
             return Err(StartError::ReleaseMissing { id: spec.id, release: spec.release });
         }
-        let port = self.choose_port(spec.run.port)?;
+        let port = self.choose_port(&spec)?;
+        let spec = filled(spec, port)?;
+        let files = filled_files(&spec, &release_folder, port)?;
         let rooms = self.rooms(&spec);
-        Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms))
+        Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms, files))
     }
 
     fn create(&self, file: &SpecFile) -> Result<follow::Connection, StartError> {
@@ -365,6 +365,23 @@ impl Shared {
             StartError::Supervisor { id: file.id.clone(), source }
         })
     }
+}
+
+fn filled(spec: InstanceSpec, port: u16) -> Result<InstanceSpec, StartError> {
+    let id = spec.id.clone();
+    spec.with_port(port).map_err(|source| StartError::Reference { id, source })
+}
+
+fn filled_files(
+    spec: &InstanceSpec,
+    release: &Path,
+    port: u16,
+) -> Result<BTreeMap<WorkPath, String>, StartError> {
+    let fill = |path: &WorkPath| match spec.fill_file(release, path, port) {
+        Ok(text) => Ok((path.clone(), text)),
+        Err(source) => Err(StartError::File { id: spec.id.clone(), path: path.clone(), source }),
+    };
+    spec.run.files.iter().map(fill).collect()
 }
 
 /// Tells the supervisor to look at the stop mark. One that does not answer is dead or being started, and looks anyway.

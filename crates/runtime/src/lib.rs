@@ -24,7 +24,7 @@ pub mod unpack;
 
 pub use data::{DataFolders, DataSize, measure};
 pub use driver::{
-    Instances, LocalDriver, LocalDriverOptions, OpenError, PORTS, RemoveError, StartError, StopError,
+    Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError, StartError, StopError,
     SupervisorCommand,
 };
 pub use ended::EndedLimits;

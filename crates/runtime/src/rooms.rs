@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::InstanceFolder;
@@ -38,6 +39,14 @@ impl Rooms {
 enum Place {
     Link(PathBuf),
     Folder(BTreeMap<OsString, Self>),
+    File(Text),
+}
+
+/// A file that is written out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text {
+    text: String,
+    mode: u32,
 }
 
 /// Makes the folders of an instance and sets every link right. Returns what had to be set right again.
@@ -52,32 +61,45 @@ pub(crate) fn furnish(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -
     make_folder(&folder.scratch())?;
     make_folder(&folder.work())?;
     let mut mended = Vec::new();
-    let data: Vec<&Path> = spec.run.data.iter().map(|folder| Path::new(folder.as_str())).collect();
-    let plan = plan(&spec.release_folder, &rooms.data, Path::new(""), &data)?;
+    let plan = plan(&spec.release_folder, Path::new(""), &own_places(spec, rooms))?;
     set_right(&folder.work(), &plan, &mut mended)?;
     Ok(mended)
 }
 
-/// Plans one folder: the names of the release are links into it, except on the way to a data folder.
+/// What does not stand in the working folder as a link into the release: data folders, and files that are filled in.
+fn own_places(spec: &SpecFile, rooms: &Rooms) -> BTreeMap<PathBuf, Place> {
+    let data = spec.run.data.iter();
+    let data = data.map(|path| (path.as_str().into(), Place::Link(rooms.data.join(path.as_str()))));
+    let files = spec.files.iter().map(|(path, text)| {
+        let mode = mode_of(&spec.release_folder.join(path.as_str()));
+        (path.as_str().into(), Place::File(Text { text: text.clone(), mode }))
+    });
+    data.chain(files).collect()
+}
+
+/// A file that is filled in may hold secrets: it is for the owner alone. A program stays one.
+fn mode_of(original: &Path) -> u32 {
+    let mode = fs::metadata(original).map_or(0, |metadata| metadata.permissions().mode());
+    0o600 | (mode & 0o100)
+}
+
+/// Plans one folder: the names of the release are links into it, except on the way to a place of its own.
 fn plan(
     release: &Path,
-    data: &Path,
     below: &Path,
-    folders: &[&Path],
+    own: &BTreeMap<PathBuf, Place>,
 ) -> io::Result<BTreeMap<OsString, Place>> {
     let mut places = BTreeMap::new();
     for name in names(&release.join(below))? {
         places.insert(name.clone(), Place::Link(release.join(below).join(name)));
     }
-    for folder in folders {
-        let Ok(rest) = folder.strip_prefix(below) else { continue };
+    for (path, place) in own {
+        let Ok(rest) = path.strip_prefix(below) else { continue };
         let mut parts = rest.iter();
         let Some(first) = parts.next() else { continue };
-        let path = below.join(first);
-        let place = if parts.next().is_none() {
-            Place::Link(data.join(path))
-        } else {
-            Place::Folder(plan(release, data, &path, folders)?)
+        let place = match parts.next() {
+            None => place.clone(),
+            Some(_) => Place::Folder(plan(release, &below.join(first), own)?),
         };
         places.insert(first.to_owned(), place);
     }
@@ -104,6 +126,7 @@ fn set_right(folder: &Path, places: &BTreeMap<OsString, Place>, mended: &mut Vec
             match place {
                 Place::Link(target) => symlink(target, &path)?,
                 Place::Folder(_) => make_folder(&path)?,
+                Place::File(text) => write(&path, text)?,
             }
         }
         if let Place::Folder(inner) = place {
@@ -117,6 +140,12 @@ fn is_right(path: &Path, place: &Place) -> bool {
     match place {
         Place::Link(target) => fs::read_link(path).is_ok_and(|found| found == *target),
         Place::Folder(_) => fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()),
+        Place::File(Text { text, .. }) => {
+            let limit = text.len() as u64;
+            foreign::open_no_link(path)
+                .and_then(|file| foreign::read(file, limit))
+                .is_ok_and(|found| found == text.as_bytes())
+        }
     }
 }
 
@@ -130,6 +159,11 @@ fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
+fn write(path: &Path, Text { text, mode }: &Text) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(*mode).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
 fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -141,6 +175,7 @@ mod tests {
     fn shown(places: &BTreeMap<OsString, Place>) -> Vec<String> {
         let show = |(name, place): (&OsString, &Place)| match place {
             Place::Link(target) => vec![format!("{} -> {}", name.display(), target.display())],
+            Place::File(Text { text, mode }) => vec![format!("{} = {text:?} {mode:o}", name.display())],
             Place::Folder(inner) => {
                 shown(inner).into_iter().map(|line| format!("{}/{line}", name.display())).collect()
             }
@@ -161,8 +196,9 @@ mod tests {
     #[test]
     fn the_release_is_shown_by_links_and_data_folders_hide_what_it_has_there() {
         let release = release(&["app.py", "storage/schema.sql", "storage/db/seed", "var/old"]);
-        let data = [Path::new("storage/db"), Path::new("var"), Path::new("new/one")];
-        let places = plan(release.path(), Path::new("/data"), Path::new(""), &data).unwrap();
+        let data = ["storage/db", "var", "new/one"];
+        let data = data.map(|path| (path.into(), Place::Link(Path::new("/data").join(path))));
+        let places = plan(release.path(), Path::new(""), &data.into()).unwrap();
         let lines: Vec<String> =
             shown(&places).iter().map(|line| line.replace(release.path().to_str().unwrap(), "R")).collect();
         assert_eq!(
@@ -180,7 +216,7 @@ mod tests {
     #[test]
     fn links_that_were_replaced_are_set_right_and_what_is_beside_them_stays() {
         let (release, work) = (release(&["app.py", "lib/a.py"]), tempfile::tempdir().unwrap());
-        let places = plan(release.path(), Path::new("/data"), Path::new(""), &[]).unwrap();
+        let places = plan(release.path(), Path::new(""), &BTreeMap::new()).unwrap();
         set_right(work.path(), &places, &mut Vec::new()).unwrap();
         let app = work.path().join("app.py");
         fs::remove_file(&app).unwrap();
@@ -196,5 +232,35 @@ mod tests {
         mended.clear();
         set_right(work.path(), &places, &mut mended).unwrap();
         assert!(mended.is_empty());
+    }
+
+    #[test]
+    fn files_that_are_filled_in_stand_in_the_place_of_the_original_for_the_owner_alone() {
+        let (release, work) =
+            (release(&["conf/a.conf", "conf/b.conf", "app.py"]), tempfile::tempdir().unwrap());
+        let text = Text { text: "port 20001".to_owned(), mode: mode_of(&release.path().join("conf/a.conf")) };
+        let own = BTreeMap::from([("conf/a.conf".into(), Place::File(text))]);
+        let places = plan(release.path(), Path::new(""), &own).unwrap();
+        let mut mended = Vec::new();
+        set_right(work.path(), &places, &mut mended).unwrap();
+        let filled = work.path().join("conf/a.conf");
+        assert_eq!(fs::read_to_string(&filled).unwrap(), "port 20001");
+        assert_eq!(fs::symlink_metadata(&filled).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::read_link(work.path().join("conf/b.conf")).unwrap(),
+            release.path().join("conf/b.conf")
+        );
+        assert_eq!(mended, Vec::<PathBuf>::new());
+
+        for change in ["port 1", "port 20001 and more"] {
+            fs::write(&filled, change).unwrap();
+            set_right(work.path(), &places, &mut mended).unwrap();
+            assert_eq!(fs::read_to_string(&filled).unwrap(), "port 20001");
+        }
+        fs::remove_file(&filled).unwrap();
+        symlink("/etc/passwd", &filled).unwrap();
+        set_right(work.path(), &places, &mut mended).unwrap();
+        assert!(fs::symlink_metadata(&filled).unwrap().is_file());
+        assert_eq!(mended, [filled.clone(), filled.clone(), filled]);
     }
 }

@@ -4,18 +4,28 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use lockstep_domain::run::RunSpec;
+use lockstep_domain::instance_ports::InstancePorts;
+use lockstep_domain::reference::{self, Own, Reference, ReferenceError};
+use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec, Values};
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
+use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
 use crate::rooms::Rooms;
 
-/// The format of `spec.json` that this version writes. Format 1 has no `rooms`: its process runs in the release itself.
-/// An older program must not take over an instance that it would run elsewhere, hence the new number.
-pub(crate) const FORMAT: u32 = 2;
+/// The format of a `spec.json` with files that were filled in.
+pub(crate) const FORMAT: u32 = 3;
+/// The format without. Format 1 has no `rooms`: its process runs in the release itself. An older program must not take over an
+/// instance that it would run differently, hence the new numbers.
+const FORMAT_WITHOUT_FILES: u32 = 2;
+
+/// Where instances listen.
+const HOST: &str = "127.0.0.1";
 
 /// What a driver is asked to start.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,10 +40,76 @@ pub struct InstanceSpec {
     pub run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`. Values may be secret.
     pub variables: BTreeMap<String, String>,
+    /// Configuration with references; it is filled in, and overrides the variables in `run` as well.
+    pub filled: BTreeMap<String, String>,
+    /// Where the services that are required are called.
+    pub urls: BTreeMap<ServiceName, String>,
+    /// Where its port is taken from.
+    pub ports: InstancePorts,
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
     /// Under whose name its data folders are kept; the arm's service where nothing is said.
     pub data_of: Option<ServiceName>,
+}
+
+impl InstanceSpec {
+    /// Fills in the references, now that the port is known.
+    ///
+    /// # Errors
+    /// When something is not known that they refer to.
+    pub(crate) fn with_port(mut self, port: u16) -> Result<Self, ReferenceError> {
+        let filled = std::mem::take(&mut self.filled);
+        for (key, text) in filled {
+            let value = self.fill(&text, port)?;
+            self.variables.insert(key, value);
+        }
+        if self.run.values == Values::Filled {
+            let mut run = self.run.clone();
+            for text in run.texts_mut() {
+                *text = self.fill(text, port)?;
+            }
+            run.values = Values::Verbatim;
+            self.run = run;
+        }
+        Ok(self)
+    }
+
+    fn fill(&self, text: &str, port: u16) -> Result<String, ReferenceError> {
+        reference::fill(text, |reference| match reference {
+            Reference::Own(own) => Some(self.own(*own, port)),
+            Reference::Url(service) => self.urls.get(service).cloned(),
+            Reference::Variable(name) => self.variable(name, port),
+        })
+    }
+
+    /// Fills in a file of the artifact, once everything else is filled in.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something is not known that it refers to.
+    pub(crate) fn fill_file(&self, release: &Path, path: &WorkPath, port: u16) -> io::Result<String> {
+        let text =
+            foreign::read_text(foreign::open_below(release, Path::new(path.as_str()))?, MAX_FILLED_BYTES)?;
+        self.fill(&text, port).map_err(io::Error::other)
+    }
+
+    fn variable(&self, name: &str, port: u16) -> Option<String> {
+        match name {
+            "PORT" => Some(port.to_string()),
+            "HOST" => Some(HOST.to_owned()),
+            _ => self.variables.get(name).or_else(|| self.run.variables.get(name)).cloned(),
+        }
+    }
+
+    fn own(&self, own: Own, port: u16) -> String {
+        match own {
+            Own::Host => HOST.to_owned(),
+            Own::Port => port.to_string(),
+            Own::Service => self.arm.service.to_string(),
+            Own::Version => self.arm.version.to_string(),
+            Own::Environment => self.environment.to_string(),
+            Own::Instance => self.id.to_string(),
+        }
+    }
 }
 
 impl fmt::Debug for InstanceSpec {
@@ -75,6 +151,9 @@ pub(crate) struct SpecFile {
     /// Where it works; `None` in files of the first format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rooms: Option<Rooms>,
+    /// Files of the artifact as they stand in the working folder; what they were filled with may be secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) files: BTreeMap<WorkPath, String>,
 }
 
 impl SpecFile {
@@ -86,10 +165,25 @@ impl SpecFile {
         port: u16,
         log: LogLimits,
         rooms: Rooms,
+        files: BTreeMap<WorkPath, String>,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, run, variables, release, data_of: _ } = spec;
-        let (format, rooms) = (FORMAT, Some(rooms));
-        Self { format, id, environment, arm, run, variables, release, release_folder, port, log, rooms }
+        let InstanceSpec { id, environment, arm, run, variables, release, .. } = spec;
+        let format = if files.is_empty() { FORMAT_WITHOUT_FILES } else { FORMAT };
+        let rooms = Some(rooms);
+        Self {
+            format,
+            id,
+            environment,
+            arm,
+            run,
+            variables,
+            release,
+            release_folder,
+            port,
+            log,
+            rooms,
+            files,
+        }
     }
 
     /// Tells whether a request asks for what is already in this file.
@@ -109,7 +203,7 @@ impl SpecFile {
         let mut all = self.run.variables.clone();
         all.extend(self.variables.clone());
         all.insert("PORT".to_owned(), self.port.to_string());
-        all.insert("HOST".to_owned(), "127.0.0.1".to_owned());
+        all.insert("HOST".to_owned(), HOST.to_owned());
         all.insert("LOCKSTEP_INSTANCE".to_owned(), self.id.to_string());
         all
     }
@@ -145,10 +239,25 @@ mod tests {
     }
 
     #[test]
+    fn loads_every_later_format() {
+        for text in
+            [include_str!("../tests/formats/spec-2.json"), include_str!("../tests/formats/spec-3.json")]
+        {
+            let spec: SpecFile = serde_json::from_str(text).unwrap();
+            assert!(spec.rooms.is_some() && spec.format <= FORMAT);
+            let again: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_value(&spec).unwrap(), again);
+        }
+    }
+
+    #[test]
     fn debug_output_has_no_secret() {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
         let request = InstanceSpec {
             data_of: None,
+            filled: BTreeMap::new(),
+            urls: BTreeMap::new(),
+            ports: InstancePorts::Server,
             id: spec.id.clone(),
             environment: spec.environment.clone(),
             arm: spec.arm.clone(),

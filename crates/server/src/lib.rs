@@ -25,6 +25,7 @@ use lockstep_api::Token;
 use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
 pub use lockstep_control::{Adopt, GatewayListening, LargestContract, OpenError};
 use lockstep_domain::BuildVariables;
+use lockstep_domain::instance_ports::PortRange;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub gateway_access_log: Option<AccessLogConfig>,
     /// The port of the first environment's gateway; 0 takes free ones.
     pub first_gateway_port: u16,
+    /// Where the ports of instances are taken from, unless an environment says otherwise.
+    pub instance_ports: PortRange,
     /// What is done with a data folder that is not where it was.
     pub adopt: Adopt,
     /// Which variables of this process builds may have.
@@ -106,6 +109,7 @@ impl ServerConfig {
             gateway_admin: None,
             gateway_access_log: None,
             first_gateway_port,
+            instance_ports: PortRange::USUAL,
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
             largest_contract: LargestContract::default(),
@@ -206,6 +210,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         gateway_admin: config.gateway_admin,
         gateway_access_log: config.gateway_access_log.clone(),
         first_gateway_port: config.first_gateway_port,
+        instance_ports: config.instance_ports,
     })
     .await?;
     let (access, own_token) = match given {

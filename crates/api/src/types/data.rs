@@ -1,6 +1,6 @@
 //! Data folders of services.
 
-use lockstep_domain::run::DataFolder;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct DataFolderView {
     /// Whose it is.
     pub service: ServiceName,
     /// Its name, as a manifest declares it.
-    pub folder: DataFolder,
+    pub folder: WorkPath,
     /// Where it is on the host of the server.
     pub path: String,
     /// Whether it is there; the first instance that declares it makes it.
@@ -48,7 +48,7 @@ pub struct RemoveData {
     /// Whose it is.
     pub service: ServiceName,
     /// Its name.
-    pub folder: DataFolder,
+    pub folder: WorkPath,
     /// Why, for the journal.
     #[serde(default)]
     pub reason: String,

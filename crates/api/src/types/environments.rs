@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
+use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::watch::AnswerChecks;
@@ -50,6 +51,9 @@ pub struct SettingsChange {
     /// The port of its gateway.
     #[serde(default)]
     pub gateway_port: Option<u16>,
+    /// Where the ports of instances that start from now on are taken from: `server`, or a range such as `21000-21999`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_ports: Option<InstancePorts>,
     /// Where instances that start from now on are told to call other services: `server` for the gateway inside the server,
     /// or the URL of a gateway of its own.
     #[serde(default)]

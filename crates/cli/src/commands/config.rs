@@ -227,7 +227,7 @@ fn variables(view: &ConfigurationView, style: &Style) -> String {
     let mut table = Table::new(["", ""]).indented(2);
     for (key, value) in in_force(view).into_iter().flatten() {
         let shown = match value {
-            ConfigValue::Plain(value) => value.clone(),
+            ConfigValue::Plain(value) | ConfigValue::Filled(value) => value.clone(),
             ConfigValue::Secret(name) if view.revoked.contains_key(name) => "(secret, revoked)".to_owned(),
             ConfigValue::Secret(_) => "(secret)".to_owned(),
         };

@@ -1,7 +1,7 @@
 //! `lockstep data`: the folders in which services keep data, and removing what is left behind.
 
 use lockstep_api::types::{DataFolderView, DataSize, RemoveData};
-use lockstep_domain::run::DataFolder;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{EnvironmentName, ServiceName};
 
 use crate::confirm::ConfirmOption;
@@ -55,7 +55,7 @@ struct RemoveArgs {
     service: ServiceName,
     /// Its name, as `lockstep data list` shows it.
     #[arg(value_name = "FOLDER")]
-    folder: DataFolder,
+    folder: WorkPath,
     /// Where it is; the environment may be removed.
     #[arg(long = "env", value_name = "ENV")]
     environment: EnvironmentName,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use lockstep_api::types::{CreateEnvironment, EnvironmentView, RemoveRequest, SettingsChange};
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
+use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
 
@@ -122,6 +123,9 @@ struct SettingsOptions {
     /// The port of its gateway.
     #[arg(long, value_name = "PORT")]
     gateway_port: Option<u16>,
+    /// Where the ports of its instances are taken from: a range, such as `21000-21999`, or `server` for the range of the server.
+    #[arg(long, value_name = "FIRST-LAST")]
+    instance_ports: Option<InstancePorts>,
     /// Where instances call other services: the URL of a gateway of its own, or `server` for the one inside the server.
     #[arg(long, value_name = "URL")]
     gateway_url: Option<CallAddress>,
@@ -174,6 +178,7 @@ impl SettingsOptions {
             stay_ms: self.stay,
             drain_ms: self.drain,
             gateway_port: self.gateway_port,
+            instance_ports: self.instance_ports,
             gateway_url: self.gateway_url.clone(),
             named_services: self.named_services,
             trusted_networks: self.trusted_networks(),
@@ -239,6 +244,9 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     let drain = settings.drain_ms.map_or_else(|| "as long as time limits, at least 1m".to_owned(), exact);
     table.row(["drain".into(), drain]);
     table.row(["gateway".into(), view.gateway.clone()]);
+    if let InstancePorts::Own(range) = settings.instance_ports {
+        table.row(["instance ports".into(), range.to_string()]);
+    }
     table.row(["instances call".into(), call_address(view)]);
     let rules = &settings.gateway_rules;
     table.row(["named services".into(), rules.named_services.to_string()]);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockstep_domain::BuildVariable;
+use lockstep_domain::instance_ports::PortRange;
 use lockstep_server::{
     Adopt, ApiToken, GatewayListening, LargestContract, OpenError, Ready, ServerConfig, ServerError,
 };
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// The port of the first environment's gateway; the others follow, and 0 takes free ones [default: 8500].
     #[arg(long, value_name = "PORT")]
     first_gateway_port: Option<u16>,
+    /// Where the ports of instances are taken from, unless an environment says otherwise.
+    #[arg(long, value_name = "FIRST-LAST", default_value_t = PortRange::USUAL)]
+    instance_ports: PortRange,
     /// Where its gateways answer /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
     #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
     gateway_admin_address: Option<SocketAddr>,
@@ -126,6 +130,7 @@ impl Args {
             adopt: if self.adopt { Adopt::Yes } else { Adopt::No },
             build_variables: self.build_variable.into_iter().collect(),
             largest_contract: LargestContract::mib(self.largest_contract),
+            instance_ports: self.instance_ports,
             gateway_address: self.gateway_address,
             gateway_admin: self.gateway_admin_address,
             gateway_access_log: access_log,

@@ -268,6 +268,7 @@ mod tests {
                 warm_ms: 0,
                 stay_ms: 0,
                 drain_ms: None,
+                instance_ports: lockstep_domain::instance_ports::InstancePorts::Server,
                 gateway_port: 1,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),

@@ -32,3 +32,4 @@ mod repositories;
 mod stopping;
 mod support;
 mod tls;
+mod values;

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use lockstep_contract::{Kind, Level, Options, Source, Verdict, diff_as};
+use lockstep_contract::{Kind, Level, Options, Source, Verdict};
 use serde_json::Value;
+
+use crate::witnesses::diff_as;
 
 use crate::{Expected, Judged, Judgement, judge, summary};
 

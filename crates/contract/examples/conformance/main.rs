@@ -11,6 +11,7 @@ mod graphql;
 mod openapi;
 mod protobuf;
 mod reports;
+mod witnesses;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         eprintln!("error: there is no list of cases in the folders below {}", folder.display());
         return ExitCode::from(2);
     }
+    wrong += witnesses::show();
     if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use lockstep_contract::{Kind, Options, Source, diff_as};
+use lockstep_contract::{Kind, Options, Source};
 use serde_json::Value;
 
 use crate::files::{read, walk};
+use crate::witnesses::diff_as;
 use crate::{Expected, Judged, Judgement, judge, summary};
 
 pub(crate) fn run(folder: &Path, cases: &[Value]) -> Vec<Judged> {

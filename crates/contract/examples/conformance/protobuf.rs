@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use lockstep_contract::{Kind, Options, ProtobufPolicy, Source, diff_as};
+use lockstep_contract::{Kind, Options, ProtobufPolicy, Source};
 use serde_json::Value;
 
 use crate::files::{read, walk};
+use crate::witnesses::diff_as;
 use crate::{Expected, Judged, Judgement, judge};
 
 /// The categories of the peer, and what they come to here.

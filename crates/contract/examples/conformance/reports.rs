@@ -5,12 +5,11 @@
 
 use std::path::Path;
 
-use lockstep_contract::{
-    Kind, MessageRole, Options, ProtobufPolicy, Report, Source, SqlDialect, Verdict, diff_as,
-};
+use lockstep_contract::{Kind, MessageRole, Options, ProtobufPolicy, Report, Source, SqlDialect, Verdict};
 use serde_json::Value;
 
 use crate::files::{read, walk};
+use crate::witnesses::diff_as;
 use crate::{Judged, Judgement, summary};
 
 pub(crate) fn run(folder: &Path, cases: &[Value]) -> Vec<Judged> {

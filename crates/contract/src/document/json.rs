@@ -5,8 +5,11 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
+
+use super::FEW;
 
 /// Reads a text.
 pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
@@ -70,19 +73,41 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
+        let mut few: Vec<(String, Value)> = Vec::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("the key `{name}` is there twice")));
+            if few.iter().any(|(known, _)| *known == name) {
+                return Err(twice(&name));
             }
-            object.insert(name, members.next_value_seed(Self)?);
+            few.push((name, members.next_value_seed(Self)?));
+            if few.len() == FEW {
+                return many(few, members);
+            }
         }
-        Ok(Value::Object(exact(object)))
+        Ok(Value::Object(exact(few)))
     }
 }
 
+/// Reads the other members of an object that has more than a few.
+fn many<'de, A: MapAccess<'de>>(few: Vec<(String, Value)>, mut members: A) -> Result<Value, A::Error> {
+    let mut object: Map<String, Value> = few.into_iter().collect();
+    while let Some(name) = members.next_key::<String>()? {
+        match object.entry(name) {
+            Entry::Occupied(known) => return Err(twice(known.key())),
+            Entry::Vacant(place) => drop(place.insert(members.next_value_seed(Strict)?)),
+        }
+    }
+    Ok(Value::Object(exact(object)))
+}
+
+fn twice<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format_args!("the key `{name}` is there twice"))
+}
+
 /// The same members without room for more: a table that grew has room for twice as many, and most objects are small.
-fn exact(members: Map<String, Value>) -> Map<String, Value> {
+fn exact(
+    members: impl IntoIterator<Item = (String, Value), IntoIter: ExactSizeIterator>,
+) -> Map<String, Value> {
+    let members = members.into_iter();
     let mut object = Map::with_capacity(members.len());
     object.extend(members);
     object
@@ -103,6 +128,17 @@ mod tests {
         );
         assert!(parse(r#"{"a": {"x": 1}, "b": {"x": 1}}"#).is_ok());
         assert!(parse(r#"{"x": 1, "\u0078": 1}"#).is_err());
+    }
+
+    #[test]
+    fn a_name_twice_is_an_error_wherever_it_stands_in_a_large_object() {
+        for again in 0..3 * FEW {
+            let names = (0..3 * FEW).chain([again]).map(|name| format!("\"{name}\": 1"));
+            let text = format!("{{{}}}", names.collect::<Vec<_>>().join(",\n"));
+            let error = parse(&text).unwrap_err();
+            assert_eq!(error.line(), 3 * FEW + 1, "{error}");
+            assert!(error.to_string().starts_with(&format!("the key `{again}` is there twice")), "{error}");
+        }
     }
 
     fn value() -> impl Strategy<Value = Value> {

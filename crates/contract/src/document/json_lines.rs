@@ -1,5 +1,7 @@
 //! Finds lines in a JSON text that has been parsed already: a scanner that skips whatever is not wanted.
 
+use std::borrow::Cow;
+
 use super::{newlines, trie::Trie};
 
 /// Marks the wanted places in `trie`. The text must be valid JSON.
@@ -102,17 +104,26 @@ impl Scanner<'_> {
 
     fn skip_string(&mut self) {
         self.at += 1;
-        while let Some(byte) = self.bytes.get(self.at) {
-            self.at += match byte {
-                b'\\' => 2,
-                b'"' => break,
-                _ => 1,
-            };
+        while let Some(length) = self.rest().iter().position(|byte| matches!(byte, b'\\' | b'"')) {
+            self.at += length;
+            if self.rest().first() == Some(&b'"') {
+                break;
+            }
+            self.at += 2;
         }
         self.at = (self.at + 1).min(self.bytes.len());
     }
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
 }
 
-fn key(quoted: &[u8]) -> Option<String> {
-    serde_json::from_slice(quoted).ok()
+/// What stands between quotes; text without escapes as it is.
+fn key(quoted: &[u8]) -> Option<Cow<'_, str>> {
+    if quoted.contains(&b'\\') {
+        return serde_json::from_slice(quoted).map(Cow::Owned).ok();
+    }
+    let text = quoted.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    std::str::from_utf8(text).map(Cow::Borrowed).ok()
 }

@@ -1,6 +1,9 @@
 //! The places whose lines are wanted, as a tree that a scanner walks beside the document.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+use super::unescaped;
 
 /// A tree of JSON pointers; node 0 is the whole document.
 #[derive(Debug)]
@@ -26,13 +29,15 @@ impl Trie {
     fn insert(&mut self, pointer: &str) {
         let mut at = 0;
         for token in tokens(pointer) {
-            let next = self.nodes.len();
-            let child = *self.nodes[at].children.entry(token).or_insert(next);
-            if child == next {
-                self.nodes.push(TrieNode::default());
-            }
-            at = child;
+            at = self.child(at, &token).unwrap_or_else(|| self.grow(at, token.into_owned()));
         }
+    }
+
+    fn grow(&mut self, at: usize, token: String) -> usize {
+        let child = self.nodes.len();
+        self.nodes[at].children.insert(token, child);
+        self.nodes.push(TrieNode::default());
+        child
     }
 
     /// The child of `node` under a key or index, when something below it is wanted.
@@ -65,6 +70,6 @@ impl Trie {
     }
 }
 
-fn tokens(pointer: &str) -> impl Iterator<Item = String> + '_ {
-    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+fn tokens(pointer: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    pointer.split('/').skip(1).map(unescaped)
 }

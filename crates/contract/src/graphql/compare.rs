@@ -134,7 +134,7 @@ impl Comparer<'_> {
     }
 
     /// Runs a witness: the old schema takes it, and the new one refuses it when the rule is about what is asked.
-    fn shows(&self, rule: &Rule, witness: &Value) -> bool {
+    pub(super) fn shows(&self, rule: &Rule, witness: &Value) -> bool {
         let Some(operation) = witness["operation"].as_str() else { return true };
         let is_refused = || !valid::takes(self.new, operation);
         valid::takes(self.old, operation) && (rule.flow == Flow::Response || is_refused())

@@ -59,6 +59,8 @@ struct Place<'a> {
     shown: &'a dyn Fn(&str) -> Option<serde_json::Value>,
     /// The same with a value of the old type, whatever it is.
     of_type: &'a dyn Fn(&str) -> Option<serde_json::Value>,
+    /// The same with null for the input.
+    null: &'a dyn Fn(&str) -> Option<serde_json::Value>,
     /// The same without the input.
     without: &'a dyn Fn(&str) -> Option<serde_json::Value>,
 }
@@ -81,6 +83,7 @@ pub(super) fn compare_arguments(
             holder: Use::Field(of.to_owned(), field.to_owned()),
             shown: &|outcome| witness::selection(ways, of, field, with, outcome),
             of_type: &|outcome| witness::argument_variable(ways, (of, field, name), outcome),
+            null: &|outcome| witness::argument_null(ways, (of, field, name), outcome),
             without: &|outcome| witness::selection(ways, of, field, None, outcome),
         };
         compare(comparer, &place, old.arguments.get(name), new.arguments.get(name));
@@ -99,6 +102,7 @@ pub(super) fn compare_object(comparer: &mut Comparer<'_>, of: &str, old: &Type, 
             holder: Use::Type(of.to_owned()),
             shown: &|outcome| witness::input(ways, of, with, outcome),
             of_type: &|outcome| witness::input_variable(ways, of, name, outcome),
+            null: &|outcome| witness::input_null(ways, of, name, outcome),
             without: &|outcome| witness::input(ways, of, None, outcome),
         };
         compare(comparer, &place, old.inputs.get(name), new.inputs.get(name));
@@ -130,6 +134,7 @@ pub(super) fn compare_directive(
                 witness::directive(schema, name, old.arguments.get(argument).map(|_| argument), outcome)
             },
             of_type: &|outcome| witness::directive(schema, name, Some(argument), outcome),
+            null: &|_| None,
             without: &|outcome| witness::directive(schema, name, None, outcome),
         };
         compare(comparer, &place, old.arguments.get(argument), new.arguments.get(argument));
@@ -193,7 +198,7 @@ fn both(comparer: &mut Comparer<'_>, place: &Place<'_>, old: &Input, new: &Input
         let message = format!("{} `{}` is `{}` instead of `{}`", family.word, place.place, new.of, old.of);
         let rule = if widened { family.type_widened } else { Some(family.type_changed) };
         if let Some(rule) = rule {
-            let shown = if widened { None } else { (place.of_type)("values of the old type are refused") };
+            let shown = if widened { None } else { of_old_type(comparer, place, rule) };
             let difference = Difference::new(rule, &place.place, message).hurting(type_uses(place, old, new));
             comparer.report(difference.shown(shown).at(Some(&old.position), Some(&new.position)));
         }
@@ -219,6 +224,16 @@ fn both(comparer: &mut Comparer<'_>, place: &Place<'_>, old: &Input, new: &Input
         let difference = Difference::new(&rules::DEPRECATED, &place.place, message);
         comparer.report(difference.at(Some(&old.position), Some(&new.position)));
     }
+}
+
+/// Shows a value of the old type that is refused: any of it as a variable, null, or the plainest one written out. A variable that may be
+/// null is taken where there is a default, and a fragment by itself has no variables.
+fn of_old_type(comparer: &Comparer<'_>, place: &Place<'_>, rule: &Rule) -> Option<serde_json::Value> {
+    let refused = "values of the old type are refused";
+    let is_shown = |shown: &serde_json::Value| comparer.shows(rule, shown);
+    let of_type = || (place.of_type)(refused).filter(is_shown);
+    let null = || (place.null)("the new schema does not take null").filter(is_shown);
+    of_type().or_else(null).or_else(|| (place.shown)(refused).filter(is_shown))
 }
 
 /// A type that demands more hurts whoever leaves the input out, too.

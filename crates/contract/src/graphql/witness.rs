@@ -156,14 +156,37 @@ pub(super) fn argument_variable(
 /// Shows an operation that passes a field of an input object as a variable of its old type.
 pub(super) fn input_variable(ways: &Ways<'_>, of: &str, field: &str, outcome: &str) -> Option<Value> {
     let declared = ways.schema.types.get(of)?;
-    let mut fields = vec![format!("{field}: $value")];
+    let shown = through_argument(ways, of, &object_with(ways, of, (field, "$value"))?, outcome)?;
+    with_variable(shown["operation"].as_str()?, &declared.inputs.get(field)?.of, outcome)
+}
+
+/// Shows an operation that passes null for an argument.
+pub(super) fn argument_null(
+    ways: &Ways<'_>,
+    (of, field, argument): (&str, &str, &str),
+    outcome: &str,
+) -> Option<Value> {
+    let declared = ways.schema.types.get(of)?.fields.get(field)?;
+    let inner = call(ways.schema, field, declared, None, Some((argument, "null")))?;
+    Some(json!({ "operation": operation(ways, of, &inner)?, "outcome": outcome }))
+}
+
+/// Shows an operation that passes null for a field of an input object.
+pub(super) fn input_null(ways: &Ways<'_>, of: &str, field: &str, outcome: &str) -> Option<Value> {
+    let shown = object_with(ways, of, (field, "null"))?;
+    through_argument(ways, of, &shown, outcome)
+}
+
+/// An input object with a value for one field, and the plainest ones for those that are required.
+fn object_with(ways: &Ways<'_>, of: &str, (field, value): (&str, &str)) -> Option<String> {
+    let declared = ways.schema.types.get(of)?;
+    let mut fields = vec![format!("{field}: {value}")];
     let mut budget = MAX_VALUES;
     for (name, input) in declared.inputs.iter().filter(|(name, input)| *name != field && input.is_required())
     {
         fields.push(format!("{name}: {}", sample(ways.schema, &input.of, 0, &mut budget)?));
     }
-    let shown = through_argument(ways, of, &format!("{{{}}}", fields.join(", ")), outcome)?;
-    with_variable(shown["operation"].as_str()?, &declared.inputs.get(field)?.of, outcome)
+    Some(format!("{{{}}}", fields.join(", ")))
 }
 
 /// Shows an operation that passes two fields of an input object that takes exactly one.

@@ -149,7 +149,7 @@ impl<'l> Comparer<'_, 'l> {
             let encodings = [old, new].map(|side| side.cursor.get("encoding").and_then(|map| map.get(part)));
             if let [Some(one), Some(other)] = &encodings {
                 self.meet(Object::Encoding, one, other);
-            } else if encodings.iter().flatten().any(|encoding| encoding.value().get("headers").is_some()) {
+            } else if encodings.iter().flatten().any(|encoding| encoding.said("headers").is_some()) {
                 self.not_checked(pair, format!("the headers of the part `{part}` are not compared"));
             }
             if !has_part(old, part) || !has_part(new, part) {
@@ -192,7 +192,7 @@ impl Written {
     /// Finds what is said of a part, and fills in the defaults: a form is written as a query is, a part of several by its type.
     fn of(media_type: &MediaType<'_>, part: &str) -> Self {
         let encoding = media_type.cursor.get("encoding").and_then(|map| map.get(part));
-        let said = |key: &str| encoding.as_ref().and_then(|encoding| encoding.value().get(key));
+        let said = |key: &str| encoding.as_ref().and_then(|encoding| encoding.said(key));
         let styled = ["style", "explode", "allowReserved"].iter().any(|key| said(key).is_some());
         let style = said("style").and_then(Value::as_str).unwrap_or("form");
         let explode = said("explode").and_then(Value::as_bool).unwrap_or(style == "form");
@@ -260,8 +260,7 @@ enum Part<'l> {
 
 fn part_of<'l>(media_type: &MediaType<'l>, part: &str) -> Part<'l> {
     let Some(schema) = media_type.cursor.get("schema") else { return Part::Unknown };
-    let made_of_others =
-        ["allOf", "anyOf", "oneOf", "$ref"].iter().any(|key| schema.value().get(key).is_some());
+    let made_of_others = ["allOf", "anyOf", "oneOf", "$ref"].iter().any(|key| schema.said(key).is_some());
     match schema.get("properties").and_then(|properties| properties.get(part)) {
         Some(found) => Part::Is(found),
         None if made_of_others => Part::Unknown,
@@ -274,7 +273,7 @@ fn usual_type(media_type: &MediaType<'_>, part: &str) -> Option<String> {
     let Part::Is(schema) = part_of(media_type, part) else { return None };
     let items = schema.get("items").filter(|_| schema.text("type") == Some("array"));
     let schema = items.unwrap_or(schema);
-    let binary = schema.text("format") == Some("binary") || schema.value().get("contentEncoding").is_some();
+    let binary = schema.text("format") == Some("binary") || schema.said("contentEncoding").is_some();
     let usual = match schema.text("type")? {
         "object" => "application/json",
         "string" if binary => "application/octet-stream",
@@ -387,7 +386,6 @@ pub(super) fn consumed(operation: &Operation<'_, '_>, key: &str) -> Vec<String> 
 }
 
 fn named(operation: &Operation<'_, '_>, key: &str) -> Vec<String> {
-    let named =
-        [&operation.cursor, operation.root].into_iter().find_map(|owner| owner.value().get(key)?.as_array());
+    let named = [&operation.cursor, operation.root].into_iter().find_map(|owner| owner.said(key)?.as_array());
     named.into_iter().flatten().filter_map(Value::as_str).map(normal_name).collect()
 }

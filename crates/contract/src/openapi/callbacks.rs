@@ -95,7 +95,7 @@ impl<'l> Comparer<'_, 'l> {
 
     /// Fields that are compared elsewhere and not in calls to consumers.
     fn open_fields(&mut self, pair: &Pair<'_, 'l>, names: &[&str]) {
-        for name in names.iter().filter(|name| pair.old.value().get(**name) != pair.new.value().get(**name)) {
+        for name in names.iter().filter(|name| pair.old.said(name) != pair.new.said(name)) {
             self.not_checked(pair, format!("`{name}` is not compared in calls to consumers, and differs"));
         }
     }

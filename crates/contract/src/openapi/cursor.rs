@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::document::member;
 use crate::draft::Spot;
 use crate::library::{Library, Target, push_token};
 use crate::schema::Side;
@@ -30,7 +31,7 @@ impl<'l> Cursor<'l> {
     /// The value under a key as it stands, without following references.
     pub(crate) fn direct(&self, key: &str) -> Option<Self> {
         let value = match self.target.value {
-            Value::Object(map) => map.get(key)?,
+            Value::Object(map) => member(map, key)?,
             Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
             _ => return None,
         };
@@ -50,8 +51,7 @@ impl<'l> Cursor<'l> {
     pub(crate) fn followed(self) -> Self {
         let mut at = self;
         for _ in 0..MAX_CHAIN {
-            let reference = at.target.value.get("$ref").and_then(Value::as_str);
-            match reference.and_then(|reference| at.library.resolve(at.target.base, reference)) {
+            match at.text("$ref").and_then(|reference| at.library.resolve(at.target.base, reference)) {
                 Some(target) => at = Self { target, ..at },
                 None => break,
             }
@@ -71,12 +71,17 @@ impl<'l> Cursor<'l> {
         (0..count).filter_map(|index| self.get(&index.to_string())).collect()
     }
 
+    /// The value under a key of a map.
+    pub(crate) fn said(&self, key: &str) -> Option<&'l Value> {
+        self.target.value.as_object().and_then(|map| member(map, key))
+    }
+
     pub(crate) fn text(&self, key: &str) -> Option<&'l str> {
-        self.target.value.get(key).and_then(Value::as_str)
+        self.said(key).and_then(Value::as_str)
     }
 
     pub(crate) fn is_true(&self, key: &str) -> bool {
-        self.target.value.get(key) == Some(&Value::Bool(true))
+        self.said(key) == Some(&Value::Bool(true))
     }
 
     pub(crate) fn spot(&self) -> Spot {

@@ -42,7 +42,7 @@ impl<'l> Comparer<'_, 'l> {
         let pair = self.meet(Object::Contract, old, new);
         self.security_schemes(old, new);
         let bases = self.contract_servers(&pair);
-        let same = |key: &str| old.value().get(key) == new.value().get(key);
+        let same = |key: &str| old.said(key) == new.said(key);
         let inherits_the_same = same("consumes") && same("produces");
         self.inherited = if inherits_the_same { Inherited::Same } else { Inherited::Differs };
         self.paths((old, new), &bases);
@@ -53,7 +53,7 @@ impl<'l> Comparer<'_, 'l> {
         let (old_paths, new_paths) = (entries(old, "paths"), entries(new, "paths"));
         let matched = match_paths(&old_paths, &new_paths, bases);
         self.beside_references((old, &old_paths), (new, &new_paths), &matched);
-        let security_same = old.value().get("security") == new.value().get("security");
+        let security_same = old.said("security") == new.said("security");
         for (index, (path, item)) in old_paths.iter().enumerate() {
             match matched[index].map(|other| &new_paths[other]) {
                 Some((new_path, new_item))
@@ -207,7 +207,7 @@ impl<'l> Comparer<'_, 'l> {
                 format!("the id of {name} is {}, not {}", text(to), text(from)),
             );
         }
-        if pair.old.value().get("tags") != pair.new.value().get("tags") {
+        if pair.old.said("tags") != pair.new.said("tags") {
             self.changed(&rules::TAGS_CHANGED, pair, format!("{name} has other tags"));
         }
     }
@@ -224,7 +224,7 @@ impl<'l> Comparer<'_, 'l> {
             }
             _ => {}
         }
-        if let Some(text) = pair.new.value().get("x-sunset").filter(|_| sunset(pair.new).is_none()) {
+        if let Some(text) = pair.new.said("x-sunset").filter(|_| sunset(pair.new).is_none()) {
             self.not_checked(pair, format!("the sunset {text} is not a day"));
         }
     }
@@ -242,7 +242,8 @@ pub(super) fn operations<'o, 'l>(
     item: &'o Cursor<'l>,
     root: &'o Cursor<'l>,
 ) -> Vec<Operation<'o, 'l>> {
-    let named = METHODS.iter().filter_map(|method| Some((method.to_uppercase(), item.get(method)?)));
+    let named =
+        METHODS.iter().filter_map(|method| item.get(method).map(|cursor| (method.to_uppercase(), cursor)));
     let additional = item.get("additionalOperations").map(|map| map.entries()).unwrap_or_default();
     let additional = additional.into_iter().map(|(method, cursor)| (method.to_owned(), cursor));
     named.chain(additional).map(|(method, cursor)| Operation { method, path, item, root, cursor }).collect()

@@ -57,7 +57,10 @@ impl<'l> Comparer<'_, 'l> {
 
     fn unread(&mut self, object: Object, pair: &Pair<'_, 'l>, name: &str) {
         let reason = match object.field(name) {
-            Some(_) => format!("`{name}` of the {} is not compared, and differs", object.title()),
+            Some(_) => {
+                let why = object.why_open(name);
+                format!("`{name}` of the {} is not compared, and differs{why}", object.title())
+            }
             None => format!(
                 "`{name}` is no field of the {} in any version that is read, and differs",
                 object.title()

@@ -69,7 +69,7 @@ impl<'l> Parameter<'l> {
         if self.said != Said::AsParameter {
             return ("form".to_owned(), true);
         }
-        let is_its_own_schema = self.cursor.value().get("type").is_some();
+        let is_its_own_schema = self.cursor.said("type").is_some();
         if is_its_own_schema {
             let plain = if matches!(self.place, "query" | "formData") { "form" } else { "simple" };
             let (style, explode) = match self.cursor.text("collectionFormat").unwrap_or("csv") {
@@ -83,7 +83,7 @@ impl<'l> Parameter<'l> {
         }
         let usual = if matches!(self.place, "query" | "cookie") { "form" } else { "simple" };
         let style = self.cursor.text("style").unwrap_or(usual);
-        let explode = self.cursor.value().get("explode").and_then(Value::as_bool).unwrap_or(style == "form");
+        let explode = self.cursor.said("explode").and_then(Value::as_bool).unwrap_or(style == "form");
         (style.to_owned(), explode)
     }
 
@@ -93,7 +93,7 @@ impl<'l> Parameter<'l> {
             return Some(self.cursor.clone());
         }
         let content = || self.content()?.direct("schema");
-        let own = || self.cursor.value().get("type").map(|_| self.cursor.clone());
+        let own = || self.cursor.said("type").map(|_| self.cursor.clone());
         self.cursor.direct("schema").or_else(content).or_else(own)
     }
 
@@ -108,7 +108,7 @@ impl<'l> Parameter<'l> {
     }
 
     fn media_type(&self) -> Option<&'l str> {
-        let content = self.cursor.value().get("content").filter(|_| self.said == Said::AsParameter)?;
+        let content = self.cursor.said("content").filter(|_| self.said == Said::AsParameter)?;
         content.as_object()?.keys().next().map(String::as_str)
     }
 }
@@ -368,9 +368,7 @@ fn is_made_of_others(parameter: &Parameter<'_>) -> bool {
     let is_spread = parameter.said == Said::AsParameter && parameter.style() == ("form".to_owned(), true);
     let schema = parameter.cursor.get("schema").filter(|_| is_spread);
     schema.is_some_and(|schema| {
-        ["allOf", "anyOf", "oneOf", "additionalProperties"]
-            .iter()
-            .any(|key| schema.value().get(*key).is_some())
+        ["allOf", "anyOf", "oneOf", "additionalProperties"].iter().any(|key| schema.said(key).is_some())
     })
 }
 
@@ -379,7 +377,7 @@ fn properties_sent<'l>(parameter: &Parameter<'l>) -> Option<Vec<Parameter<'l>>> 
     let is_spread =
         matches!(parameter.place, "query" | "cookie") && parameter.style() == ("form".to_owned(), true);
     let schema = parameter.cursor.get("schema").filter(|_| is_spread)?;
-    let required = schema.value().get("required").and_then(Value::as_array);
+    let required = schema.said("required").and_then(Value::as_array);
     let properties = schema.get("properties")?;
     let names = properties.value().as_object()?.keys();
     let part = |name: &'l String| {

@@ -19,7 +19,7 @@ impl<'l> Comparer<'_, 'l> {
         for (status, response) in &after {
             match covering_in(status, &before) {
                 Some((_, other)) => {
-                    let is_plain = |response: &Cursor<'l>| response.value().get("schema").is_none();
+                    let is_plain = |response: &Cursor<'l>| response.said("schema").is_none();
                     let same_types = consumed(old, "produces") == consumed(new, "produces");
                     let inherits = same_types || (is_plain(other) && is_plain(response));
                     if !inherits || !self.is_same(other, response) {
@@ -104,7 +104,7 @@ impl<'l> Comparer<'_, 'l> {
             shown.push(("content_type", media_type.name.clone().into()));
             self.shown(shown);
         }
-        if pair.old.value().get("links") != pair.new.value().get("links") {
+        if pair.old.said("links") != pair.new.said("links") {
             self.changed(&rules::LINKS_CHANGED, pair, format!("{what} has other links"));
         }
     }
@@ -189,7 +189,7 @@ impl<'l> Comparer<'_, 'l> {
         }
         let mut envelope = operation.envelope();
         envelope.extend([("status", status.into()), ("header", name.into())]);
-        let used = if pair.new.value().get("content").is_some() {
+        let used = if pair.new.said("content").is_some() {
             Use { slot: "content", ..Use::body(Flow::Response) }
         } else {
             Use::text(Flow::Response)
@@ -206,7 +206,7 @@ fn with_status(operation: &Operation<'_, '_>, status: &str) -> Vec<(&'static str
 /// The schema of a header: under `schema`, under its media type, or, in Swagger 2, the header itself.
 fn value_of<'l>(header: &Cursor<'l>) -> Shape<'l> {
     let content = || header.get("content")?.entries().into_iter().next()?.1.direct("schema");
-    let own = || header.value().get("type").map(|_| header.clone());
+    let own = || header.said("type").map(|_| header.clone());
     header.direct("schema").or_else(content).or_else(own).map_or(Shape::Any, Shape::Schema)
 }
 
@@ -214,7 +214,7 @@ pub(super) fn response_media_types<'l>(
     response: &Cursor<'l>,
     operation: &Operation<'_, 'l>,
 ) -> Vec<MediaType<'l>> {
-    if response.value().get("schema").is_none() {
+    if response.said("schema").is_none() {
         return media_types(response);
     }
     let names = consumed(operation, "produces");

@@ -86,7 +86,12 @@ rules! {
     SECURITY_SCHEME_CHANGED: "security-scheme-changed", Error, Major, Request, "a security scheme is another",
         "Consumers send their credentials in a way or place that the provider no longer reads.", "in: header -> query";
     SECURITY_SCHEME_DETAILS: "security-scheme-details-changed", Warning, Minor, Request, "details of a security scheme are others",
-        "Where tokens come from, or which scopes there are, has changed; tokens themselves are used as before.", "tokenUrl: https://a/token -> https://b/token";
+        "A hint about how tokens look, or a scope that no operation needed, is another; tokens are used as before.", "bearerFormat: JWT -> opaque";
+    SECURITY_FLOW_REMOVED: "security-flow-removed", Error, Major, Request, "tokens are no longer given by a flow",
+        "Consumers that get their tokens by the flow are refused by the authorization server. Offer the new flow beside the old one first.", "flows: {implicit: ..., authorizationCode: ...} -> {authorizationCode: ...}";
+    SECURITY_FLOW_ADDED: "security-flow-added", Info, Minor, Request, "tokens are given by another flow, or for more", "Nobody has to use it.", "flows: {implicit: ...} -> {implicit: ..., authorizationCode: ...}";
+    SECURITY_SCOPE_REMOVED: "security-scope-removed", Error, Major, Request, "a scope that operations needed is no longer given",
+        "Consumers of the old contract ask for the scope, because operations needed it, and are refused by the authorization server.", "scopes: {read: ..., write: ...} -> {read: ...}";
     BASE_PATH_CHANGED: "base-path-changed", Error, Major, Request, "every path begins with something else",
         "Consumers ask for paths that are not there. Serve the old beginning as well for a while, and name both servers.", "servers: [{url: /v1}] -> [{url: /v2}]";
     REQUEST_XML_CHANGED: "request-xml-changed", Error, Major, Request, "a request body is other XML",

@@ -67,14 +67,20 @@ impl<'l> Comparer<'_, 'l> {
         let selection = self.selection;
         let counts = |name: &str| selection.is_none_or(|selection| selection.needs_scheme(name));
         let renamed = same_schemes(old, new);
-        self.undefined_schemes((old, &before), (new, &after), &renamed, &counts);
+        self.undefined_schemes((old, &before), (new, &after), &counts);
         for (name, scheme) in before.iter().filter(|(name, _)| counts(name)) {
             let is_other = |other: &str| other == *name || renamed.get(other) == Some(name);
             let Some(other) = after.iter().find(|(other, _)| is_other(other)).map(|(_, cursor)| cursor)
             else {
                 continue;
             };
-            let pair = self.meet(Object::SecurityScheme, scheme, other);
+            let is_old = |cursor: &Cursor<'l>| cursor.value().get("flow").is_some();
+            let object = if is_old(scheme) == is_old(other) {
+                Object::SecurityScheme
+            } else {
+                Object::SchemeOfTwoVersions
+            };
+            let pair = self.meet(object, scheme, other);
             self.security_scheme(name, &pair);
         }
     }
@@ -84,13 +90,11 @@ impl<'l> Comparer<'_, 'l> {
         &mut self,
         (old, before): (&Cursor<'l>, &[(&'l str, Cursor<'l>)]),
         (new, after): (&Cursor<'l>, &[(&'l str, Cursor<'l>)]),
-        renamed: &BTreeMap<&'l str, &'l str>,
         counts: &dyn Fn(&str) -> bool,
     ) {
         let has = |among: &[(&'l str, Cursor<'l>)], name: &str| among.iter().any(|(other, _)| *other == name);
-        let moved = |name: &str| renamed.iter().any(|(new, old)| *new == name || *old == name);
-        let alone =
-            |(name, _): &&(&'l str, Cursor<'l>)| has(before, name) != has(after, name) && !moved(name);
+        // A scheme that has another key now is no matter, but nobody may go on naming the key that is gone.
+        let alone = |(name, _): &&(&'l str, Cursor<'l>)| has(before, name) != has(after, name);
         let alone: Vec<_> = before.iter().chain(after).filter(alone).collect();
         if alone.is_empty() {
             return;
@@ -118,16 +122,6 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     fn security_scheme(&mut self, name: &str, pair: &Pair<'_, 'l>) {
-        const DETAILS: [&str; 8] = [
-            "flows",
-            "flow",
-            "authorizationUrl",
-            "tokenUrl",
-            "scopes",
-            "openIdConnectUrl",
-            "bearerFormat",
-            "oauth2MetadataUrl",
-        ];
         let differs = |key: &&str| {
             let text =
                 |cursor: &Cursor<'l>| said(cursor, key).map(|value| value.to_string().to_ascii_lowercase());
@@ -144,13 +138,11 @@ impl<'l> Comparer<'_, 'l> {
             );
             self.changed(&rules::SECURITY_SCHEME_CHANGED, pair, message);
         }
-        if DETAILS.iter().any(differs) {
-            self.changed(
-                &rules::SECURITY_SCHEME_DETAILS,
-                pair,
-                format!("the security scheme `{name}` has other details"),
-            );
+        if differs(&"bearerFormat") {
+            let message = format!("the bearer format of the security scheme `{name}` is another");
+            self.changed(&rules::SECURITY_SCHEME_DETAILS, pair, message);
         }
+        self.oauth(name, pair);
     }
 }
 
@@ -206,8 +198,8 @@ fn by_old_names<'l>(
 
 /// What an operation needs, its own or the contract's; nothing needed is one empty alternative.
 pub(super) fn requirement<'l>(operation: &Operation<'_, 'l>) -> BTreeSet<Alternative<'l>> {
-    let own = operation.cursor.value().get("security");
-    let list = own.or_else(|| operation.root.value().get("security")).and_then(Value::as_array);
+    let own = operation.cursor.said("security");
+    let list = own.or_else(|| operation.root.said("security")).and_then(Value::as_array);
     let alternatives: BTreeSet<Alternative<'l>> =
         list.into_iter().flatten().filter_map(alternative).collect();
     if alternatives.is_empty() { BTreeSet::from([Alternative::new()]) } else { alternatives }

@@ -60,10 +60,10 @@ impl<'l> Comparer<'_, 'l> {
     ) {
         self.own_servers(pair, (&[old.item], old.root), (&[new.item], new.root));
         let schemes = |operation: &Operation<'_, 'l>| {
-            let own = operation.cursor.value().get("schemes");
-            own.or_else(|| operation.root.value().get("schemes")).map(texts).unwrap_or_default()
+            let own = operation.cursor.said("schemes");
+            own.or_else(|| operation.root.said("schemes")).map(texts).unwrap_or_default()
         };
-        let names_own = [old, new].iter().any(|operation| operation.cursor.value().get("schemes").is_some());
+        let names_own = [old, new].iter().any(|operation| operation.cursor.said("schemes").is_some());
         if names_own {
             self.compare_addresses(pair, &schemes(old), &schemes(new));
         }
@@ -110,7 +110,7 @@ impl<'l> Comparer<'_, 'l> {
 fn paths_of(owner: &Cursor<'_>, urls: &[String]) -> BTreeSet<String> {
     let said: BTreeSet<String> =
         urls.iter().filter(|url| url.contains('/')).map(|url| path_of(url)).collect();
-    let is_whole_swagger = owner.value().get("swagger").is_some();
+    let is_whole_swagger = owner.said("swagger").is_some();
     if said.is_empty() && is_whole_swagger { BTreeSet::from([String::new()]) } else { said }
 }
 
@@ -139,14 +139,14 @@ fn moved(pair: &Pair<'_, '_>) -> Bases {
 /// The addresses of a whole contract.
 fn addresses(root: &Cursor<'_>) -> Vec<String> {
     let text = |key: &str| root.text(key);
-    let named = ["host", "basePath", "schemes"].iter().any(|key| root.value().get(*key).is_some());
+    let named = ["host", "basePath", "schemes"].iter().any(|key| root.said(key).is_some());
     if !named {
         return servers(root);
     }
     let base = text("basePath").unwrap_or_default();
     let base = if base.is_empty() || base.starts_with('/') { base.to_owned() } else { format!("/{base}") };
     let Some(host) = text("host") else { return vec![if base.is_empty() { "/".to_owned() } else { base }] };
-    let schemes = root.value().get("schemes").map(texts).unwrap_or_default();
+    let schemes = root.said("schemes").map(texts).unwrap_or_default();
     let schemes = if schemes.is_empty() {
         vec![String::new()]
     } else {
@@ -176,7 +176,7 @@ fn written_out(server: &Cursor<'_>) -> Vec<String> {
     let mut urls = vec![template.to_owned()];
     for (name, variable) in entries(server, "variables") {
         let usual = variable.text("default").map(str::to_owned);
-        let listed = variable.value().get("enum").map(texts).unwrap_or_default();
+        let listed = variable.said("enum").map(texts).unwrap_or_default();
         let values: BTreeSet<String> = listed.into_iter().chain(usual).collect();
         let mark = format!("{{{name}}}");
         if !values.is_empty() && urls.len().saturating_mul(values.len()) <= MAX_ADDRESSES {

@@ -18,6 +18,10 @@ pub(super) enum Object {
     Response,
     Header,
     SecurityScheme,
+    /// One of Swagger 2 beside one of a later version: what is said of tokens stands elsewhere, and is compared there.
+    SchemeOfTwoVersions,
+    OAuthFlows,
+    OAuthFlow,
     Schema,
     Server,
     ServerVariable,
@@ -37,6 +41,9 @@ impl Object {
             Self::Response => RESPONSE,
             Self::Header => HEADER,
             Self::SecurityScheme => SECURITY_SCHEME,
+            Self::SchemeOfTwoVersions => SCHEME_OF_TWO_VERSIONS,
+            Self::OAuthFlows => OAUTH_FLOWS,
+            Self::OAuthFlow => OAUTH_FLOW,
             Self::Schema => crate::schema::specification::KEYWORDS,
             Self::Server => SERVER,
             Self::ServerVariable => SERVER_VARIABLE,
@@ -46,6 +53,17 @@ impl Object {
     /// The field of this name.
     pub(super) fn field(self, name: &str) -> Option<&'static Field> {
         self.fields().iter().find(|field| field.name == name)
+    }
+
+    /// Why what is not compared in it is not, where there is more to say.
+    pub(super) fn why_open(self, name: &str) -> &'static str {
+        let is_address = name.ends_with("Url");
+        match self {
+            Self::SecurityScheme | Self::OAuthFlow | Self::SchemeOfTwoVersions if is_address => {
+                ": whether the old one still gives tokens, and whether they are taken, is not said"
+            }
+            _ => "",
+        }
     }
 
     /// What the specification calls it.
@@ -67,6 +85,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Field> {
         RESPONSE,
         HEADER,
         SECURITY_SCHEME,
+        OAUTH_FLOWS,
+        OAUTH_FLOW,
         SERVER,
         SERVER_VARIABLE,
         TOLD,
@@ -293,21 +313,58 @@ static SECURITY_SCHEME: &[Field] = fields! { "Security Scheme":
         "in" compared "security-scheme-changed";
     }
     "2.0" {
-        "flow" compared "security-scheme-details-changed";
-        "authorizationUrl" compared "security-scheme-details-changed";
-        "tokenUrl" compared "security-scheme-details-changed";
-        "scopes" compared "security-scheme-details-changed";
+        "flow" compared "security-flow-removed";
+        "authorizationUrl" open "";
+        "tokenUrl" open "";
+        "scopes" compared "security-flow-added";
     }
     "3.0 3.1 3.2" {
         "scheme" compared "security-scheme-changed";
         "bearerFormat" compared "security-scheme-details-changed";
-        "flows" compared "security-scheme-details-changed";
-        "openIdConnectUrl" compared "security-scheme-details-changed";
+        "flows" compared "security-flow-removed";
+        "openIdConnectUrl" open "";
     }
     "3.2" {
-        "oauth2MetadataUrl" compared "security-scheme-details-changed";
+        "oauth2MetadataUrl" open "";
         "deprecated" harmless "it advises; credentials are used as before";
     }
+};
+
+static SCHEME_OF_TWO_VERSIONS: &[Field] = fields! { "Security Scheme":
+    "2.0 3.0 3.1 3.2" {
+        "type" compared "security-scheme-changed";
+        "description" harmless "it describes";
+        "name" compared "security-scheme-changed";
+        "in" compared "security-scheme-changed";
+        "scheme" compared "security-scheme-changed";
+        "bearerFormat" compared "security-scheme-details-changed";
+        "flow" compared "security-flow-removed";
+        "flows" compared "security-flow-removed";
+        "authorizationUrl" compared "security-flow-removed";
+        "tokenUrl" compared "security-flow-removed";
+        "scopes" compared "security-flow-removed";
+        "openIdConnectUrl" open "";
+    }
+};
+
+static OAUTH_FLOWS: &[Field] = fields! { "OAuth Flows":
+    "3.0 3.1 3.2" {
+        "implicit" compared "security-flow-removed";
+        "password" compared "security-flow-removed";
+        "clientCredentials" compared "security-flow-removed";
+        "authorizationCode" compared "security-flow-removed";
+    }
+    "3.2" { "deviceAuthorization" compared "security-flow-removed"; }
+};
+
+static OAUTH_FLOW: &[Field] = fields! { "OAuth Flow":
+    "3.0 3.1 3.2" {
+        "authorizationUrl" open "";
+        "tokenUrl" open "";
+        "refreshUrl" open "";
+        "scopes" compared "security-flow-added";
+    }
+    "3.2" { "deviceAuthorizationUrl" open ""; }
 };
 
 static SERVER: &[Field] = fields! { "Server":

@@ -122,6 +122,8 @@ pub(super) struct Comparer<'a> {
     visited: HashSet<Pair>,
     waiting: Vec<Pair>,
     reported: HashSet<(&'static str, String)>,
+    /// The messages that are compared now, by their old and new name.
+    meeting: Option<(String, String)>,
     findings: Findings,
 }
 
@@ -140,6 +142,7 @@ pub(super) fn compare(
         visited: HashSet::new(),
         waiting: Vec::new(),
         reported: HashSet::new(),
+        meeting: None,
         findings: Findings::default(),
     };
     services::compare(&mut comparer);
@@ -180,7 +183,9 @@ impl Comparer<'_> {
                     if let (Some(before), Some(after)) =
                         (self.old.messages.get(&old), self.new.messages.get(&new))
                     {
+                        self.meeting = Some((old.clone(), new.clone()));
                         messages::compare(self, &old, (before, after), &new, stream);
+                        self.meeting = None;
                     }
                 }
                 Pair::Enums(old, new, stream) => {
@@ -257,8 +262,19 @@ impl Comparer<'_> {
             .at(old.and_then(location), new.and_then(location))
             .in_flow(stream.map_or(rule.rule.flow, Stream::flow))
             .weighing(level, bump)
-            .with_witness(witness);
+            .with_witness(witness.map(|witness| self.named(witness)));
         self.findings.changes.push(change);
+    }
+
+    /// Names the message as its writer does, and as its reader does where that is another name.
+    fn named(&self, mut witness: Value) -> Value {
+        let Some((old, new)) = self.meeting.as_ref().filter(|(old, new)| old != new) else { return witness };
+        let (writer, reader) = if witness["written_by"] == "new" { (new, old) } else { (old, new) };
+        if witness.get("message").is_some() {
+            witness["message"] = writer.as_str().into();
+            witness["read_as"] = reader.as_str().into();
+        }
+        witness
     }
 
     /// Files what differs of elements that both sides have, and is not compared.

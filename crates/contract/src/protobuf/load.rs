@@ -148,11 +148,7 @@ struct Tree {
 }
 
 fn load_texts(texts: &BTreeMap<&str, &[u8]>) -> Result<Schema, Vec<InputError>> {
-    let mut tree = Tree::default();
-    for (path, bytes) in texts {
-        tree.parse(path, bytes);
-    }
-    tree.resolve_imports(texts);
+    let mut tree = Tree::read(texts);
     let order = tree.link_order();
     if !tree.errors.is_empty() {
         return Err(tree.errors);
@@ -166,7 +162,18 @@ fn load_texts(texts: &BTreeMap<&str, &[u8]>) -> Result<Schema, Vec<InputError>> 
     Ok(schema)
 }
 
-fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
+/// Links the descriptors of a source, where that is possible.
+pub(super) fn pool(source: &Source) -> Option<DescriptorPool> {
+    if let Some((_, bytes)) = descriptor_set(source) {
+        return DescriptorPool::decode(bytes).ok();
+    }
+    let texts = source.files().filter(|(path, _)| path.ends_with(".proto") && !is_well_known(path)).collect();
+    let mut tree = Tree::read(&texts);
+    let order = tree.link_order();
+    link_pool(&mut tree, &order).ok()
+}
+
+fn link_pool(tree: &mut Tree, order: &[String]) -> Result<DescriptorPool, Vec<InputError>> {
     let mut pool = DescriptorPool::new();
     let mut errors = Vec::new();
     for file in well_known_imports(tree.parsed.values()) {
@@ -194,6 +201,11 @@ fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
     if !errors.is_empty() {
         return Err(std::mem::take(&mut tree.missing).into_values().chain(errors).collect());
     }
+    Ok(pool)
+}
+
+fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
+    let pool = link_pool(tree, order)?;
     let encoded = pool.encode_to_vec();
     let set = FileSet::decode(encoded.as_slice())
         .map_err(|error| vec![InputError::new("", format!("the linked files nest too deeply: {error}"))])?;
@@ -206,6 +218,15 @@ fn link(tree: &mut Tree, order: &[String]) -> Result<Schema, Vec<InputError>> {
 }
 
 impl Tree {
+    fn read(texts: &BTreeMap<&str, &[u8]>) -> Self {
+        let mut tree = Self::default();
+        for (path, bytes) in texts {
+            tree.parse(path, bytes);
+        }
+        tree.resolve_imports(texts);
+        tree
+    }
+
     fn parse(&mut self, path: &str, bytes: &[u8]) {
         let text = match utf8(path, bytes) {
             Ok(text) => text,

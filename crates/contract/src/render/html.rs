@@ -112,7 +112,7 @@ fn of_cause(group: &Group<'_>, is_open: bool) -> Markup {
             }
             @if first.level == Level::Error { p { "Hurts " (hurts(first)) "." } }
             @if let Some(accepted) = &first.accepted { p { "Accepted: " (accepted.reason) } }
-            @if let Some(shown) = &first.witness {
+            @if let Some(shown) = first.shown() {
                 p { "This " (super::witness_title(first)) ":" }
                 pre { @for line in witness::lines(shown) { (line) "\n" } }
             }

@@ -37,7 +37,7 @@ pub fn markdown(report: &Report, view: View) -> String {
         roll_back(&report.roll_back).iter().for_each(|line| room.add(line));
     }
     for change in report.changes.iter().filter(|change| change.breaks()) {
-        if let Some(witness) = &change.witness {
+        if let Some(witness) = change.shown() {
             let title = super::witness_title(change);
             room.add(&format!("\nThis {title} (`{}`):\n\n```json\n{witness:#}\n```\n", change.rule.id));
         }

@@ -46,7 +46,7 @@ fn result(change: &Change) -> Value {
         "level": level(change.level),
         "message": {"text": change.message},
         "locations": locations(change.new.as_ref().or(change.old.as_ref()), &change.place),
-        "properties": {"flow": change.flow, "bump": change.bump, "witness": change.witness},
+        "properties": {"flow": change.flow, "bump": change.bump, "witness": change.shown()},
     });
     if let Some(accepted) = &change.accepted {
         result["suppressions"] = json!([{"kind": "external", "justification": accepted.reason}]);

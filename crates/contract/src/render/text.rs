@@ -59,7 +59,7 @@ fn write_error(out: &mut String, change: &Change) {
     let _ = writeln!(out, "  hurts: {}", hurts(change));
     write_wrapped(out, "  why:   ", change.rule.explanation);
     let _ = writeln!(out, "  rule:  {}", change.rule.id);
-    if let Some(shown) = &change.witness {
+    if let Some(shown) = change.shown() {
         let _ = writeln!(out, "  {}:", super::witness_title(change));
         for line in witness::lines(shown) {
             let _ = writeln!(out, "    {line}");

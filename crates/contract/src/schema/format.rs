@@ -65,7 +65,7 @@ pub(super) fn holds(wide: &str, narrow: &str) -> bool {
 }
 
 /// The whole numbers of a format, from and to.
-pub(super) fn range(format: &str) -> Option<(i128, i128)> {
+pub(crate) fn range(format: &str) -> Option<(i128, i128)> {
     Some(match format {
         "int8" => (i8::MIN.into(), i8::MAX.into()),
         "uint8" => (0, u8::MAX.into()),

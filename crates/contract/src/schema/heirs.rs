@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::relate::{Relation, Step};
 use super::violation::{Aspect, Violation};
 use super::{NodeId, Schemas, Side};
+use crate::document::member;
 use crate::library::{Target, push_token};
 
 /// Where contracts keep their named schemas.
@@ -24,9 +25,9 @@ type ByBase = HashMap<usize, Vec<(String, NodeId)>>;
 impl<'l> Schemas<'l> {
     /// The schemas that extend this one, by the value of its discriminator; none unless it has one and no variants.
     pub(super) fn heirs(&mut self, side: Side, map: &Map<String, Value>) -> BTreeMap<String, NodeId> {
-        let has_variants = map.contains_key("oneOf") || map.contains_key("anyOf");
+        let has_variants = || map.contains_key("oneOf") || map.contains_key("anyOf");
         let discriminator =
-            map.get("discriminator").filter(|_| self.dialect(side).is_openapi() && !has_variants);
+            member(map, "discriminator").filter(|_| self.dialect(side).is_openapi() && !has_variants());
         let Some(discriminator) = discriminator else { return BTreeMap::new() };
         if self.heirs.0[side as usize].is_none() {
             let found = self.find_heirs(side);
@@ -95,10 +96,11 @@ impl<'l> Schemas<'l> {
     /// What must hold of the heirs of two schemas. Those that differ in nothing but what they extend are passed over.
     pub(super) fn relate_heirs(&mut self, held: NodeId, holding: NodeId, relation: &mut Relation) {
         let (Some(own), Some(other)) = (self.written(held), self.written(holding)) else { return };
-        let (own, others) = (self.heirs(own.0, own.1), self.heirs(other.0, other.1));
+        let own = self.heirs(own.0, own.1);
         if own.is_empty() {
             return;
         }
+        let others = self.heirs(other.0, other.1);
         for (value, heir) in &own {
             match others.get(value) {
                 Some(other) if self.add_the_same(*heir, *other) => {}

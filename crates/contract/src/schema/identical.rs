@@ -3,11 +3,14 @@
 //! This is what makes large documents cheap to compare, and what lets a demand that cannot be expressed be compared with
 //! itself. Answers are exact: a pair and all pairs it leads to are looked at once, then differences are carried back along the references.
 
-use rustc_hash::FxHashMap;
+use std::sync::LazyLock;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Map, Value};
 
 use super::facts::NodeId;
 use super::{Dialect, Node, Raw, Schemas, specification};
+use crate::document::member;
 
 /// What the value of a keyword is, for comparing it as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +22,10 @@ enum Role {
     /// Data and not schemas.
     Data,
     Reference,
-    /// A schema, a list of schemas, or anything else.
+    /// A schema, a list of schemas, or anything else that is in the lists of the specifications.
     Part,
+    /// In no list: nobody knows what its members mean, nor whether they are schemas.
+    Unheard,
 }
 
 fn role(keyword: &str) -> Role {
@@ -45,8 +50,16 @@ fn role(keyword: &str) -> Role {
         "x-nullable" | "x-sunset" | "$schema" => Role::Part,
         "summary" => Role::Annotation,
         keyword if specification::is_harmless(keyword) => Role::Annotation,
-        _ => Role::Part,
+        keyword if is_listed(keyword) => Role::Part,
+        _ => Role::Unheard,
     }
+}
+
+/// True for keywords of schemas, and fields of the objects that hold them.
+fn is_listed(keyword: &str) -> bool {
+    static NAMES: LazyLock<FxHashSet<&str>> =
+        LazyLock::new(|| crate::openapi::specification::all().map(|field| field.name).collect());
+    NAMES.contains(keyword)
 }
 
 /// What is known about pairs of schemas.
@@ -84,9 +97,21 @@ impl<'l> Schemas<'l> {
         })
     }
 
+    /// True when both are written with the same words, which nobody knows how to read: not even what looks like a note is one.
+    pub(super) fn say_the_same(&self, one: NodeId, other: NodeId) -> bool {
+        let words = |node: NodeId| self.raw(node).map(|raw| raw.value);
+        words(one) == words(other)
+    }
+
     fn settle_identity(&mut self, pair: (NodeId, NodeId)) -> bool {
+        let first = self.look_at(pair);
+        if first.refers_to.is_empty() {
+            self.identical.known.insert(pair, !first.differs);
+            return !first.differs;
+        }
         let mut units: FxHashMap<(NodeId, NodeId), Unit> = FxHashMap::default();
-        let mut waiting = vec![pair];
+        let mut waiting = first.refers_to.clone();
+        units.insert(pair, first);
         while let Some(next) = waiting.pop() {
             if units.contains_key(&next) || self.identical.known.contains_key(&next) {
                 continue;
@@ -145,12 +170,12 @@ impl<'l> Schemas<'l> {
             (one, other) => return one == other,
         };
         let is_root = first.value.as_object().is_some_and(|root| std::ptr::eq(root, one));
-        let nested_base = one.contains_key("$id") && !is_root;
+        let nested_base = !is_root && member(one, "$id").is_some();
         if nested_base || self.reads_differently(first, second, one) || names_variants_differently(one, other)
         {
             return false;
         }
-        if one.contains_key("discriminator") {
+        if member(one, "discriminator").is_some() {
             match self.paired_heirs((first.side, one), (second.side, other)) {
                 Some(pairs) => {
                     refers_to.extend(pairs.into_iter().map(|(one, other)| (one.min(other), one.max(other))));
@@ -162,13 +187,16 @@ impl<'l> Schemas<'l> {
         for (key, role, value) in said(one) {
             // Both sides are usually in the same order; where they are not, the keys are looked up.
             let Some((other_key, _, next)) = others.next() else { return false };
-            let counterpart = if key == other_key { Some(next) } else { other.get(key) };
+            let counterpart = if key == other_key { Some(next) } else { member(other, key) };
             let Some(counterpart) = counterpart else { return false };
             let same = match role {
                 Role::Reference => self.same_reference(first, second, value, counterpart, refers_to),
                 Role::Data | Role::Annotation => value == counterpart,
                 Role::Map => self.same_map(first, second, value, counterpart, refers_to),
                 Role::Part => self.same_schema(first, second, value, counterpart, refers_to),
+                Role::Unheard => {
+                    value == counterpart && self.same_schema(first, second, value, counterpart, refers_to)
+                }
             };
             if !same {
                 return false;
@@ -188,7 +216,7 @@ impl<'l> Schemas<'l> {
         let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
         one.len() == other.len()
             && one.iter().zip(other).all(|((name, value), (other_name, next))| {
-                let counterpart = if name == other_name { Some(next) } else { other.get(name) };
+                let counterpart = if name == other_name { Some(next) } else { member(other, name) };
                 counterpart
                     .is_some_and(|counterpart| self.same_schema(first, second, value, counterpart, refers_to))
             })
@@ -223,6 +251,14 @@ impl<'l> Schemas<'l> {
             return false;
         }
         let old = |dialect: Dialect| dialect == Dialect::OpenApi30;
+        let is_of_one = |keyword: &String| one.has(keyword) != other.has(keyword);
+        let differs_in_form = ["items", "exclusiveMinimum", "exclusiveMaximum"]
+            .into_iter()
+            .filter_map(|keyword| map.get(keyword))
+            .any(|value| value.is_array() || value.is_boolean() || value.is_number());
+        if map.keys().any(is_of_one) || differs_in_form {
+            return true;
+        }
         let nullable =
             old(one) != old(other) && (map.contains_key("nullable") || map.contains_key("x-nullable"));
         nullable || (map.len() > 1 && map.contains_key("$ref")) || map.contains_key("discriminator")
@@ -237,7 +273,7 @@ fn names_variants_differently(one: &Map<String, Value>, other: &Map<String, Valu
             |variant: &Value| variant.get("$ref")?.as_str()?.rsplit('/').next().map(str::to_owned);
         variants.flatten().map(reference).collect()
     };
-    one.contains_key("discriminator") && names(one) != names(other)
+    member(one, "discriminator").is_some() && names(one) != names(other)
 }
 
 /// The members of a schema object that say something.

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use serde_json::{Map, Number, Value};
 
 use super::facts::{Bound, Contains, Facts, NodeId, Type, Types, Whole};
-use super::{Dialect, Raw, Schemas, number, specification};
-use crate::Flow;
+use super::{Dialect, ExclusiveBound, Raw, Schemas, hidden_by, number, specification};
+use crate::document::member;
 
 /// The `type` keyword: a set of types, and whether its numbers must be whole.
 #[derive(Debug, Clone, Copy)]
@@ -57,15 +57,15 @@ impl<'l> Schemas<'l> {
         read_values(&mut reader, &mut facts);
         read_numbers(&mut reader, &mut facts);
         read_strings(&mut reader, &mut facts);
-        if map.get("type").and_then(Value::as_str) == Some("file") {
+        if member(map, "type").and_then(Value::as_str) == Some("file") {
             // A file of Swagger 2 is what later versions write as binary text.
             facts.formats.insert("binary".into());
         }
         if dialect.is_openapi() {
             byte_is_encoded(&mut facts);
         }
-        facts.string.content.schema =
-            map.get("contentSchema").map(|value| self.child(raw, value, &["contentSchema"]));
+        let content = member(map, "contentSchema").filter(|_| dialect.has("contentSchema"));
+        facts.string.content.schema = content.map(|value| self.child(raw, value, &["contentSchema"]));
         self.read_items(&mut reader, &mut facts, raw);
         self.read_properties(&mut reader, &mut facts, raw);
         self.read_rest(map, &mut facts, raw);
@@ -81,8 +81,12 @@ impl<'l> Schemas<'l> {
         let array = &mut facts.array;
         array.min_items = reader.count("minItems").unwrap_or(0);
         array.max_items = reader.count("maxItems");
-        array.unique = map.get("uniqueItems") == Some(&Value::Bool(true));
-        let old_style = map.get("items").and_then(Value::as_array);
+        array.unique = member(map, "uniqueItems") == Some(&Value::Bool(true));
+        let old_style = member(map, "items").and_then(Value::as_array);
+        if old_style.is_some() && !reader.dialect.lists_items() {
+            reader.wrong.push("items");
+            return;
+        }
         let (keyword, prefix) = match old_style {
             Some(items) => ("items", Some(items)),
             None => ("prefixItems", reader.get("prefixItems").and_then(Value::as_array)),
@@ -92,8 +96,8 @@ impl<'l> Schemas<'l> {
             array.prefix.push(node);
         }
         let rest = if old_style.is_some() { "additionalItems" } else { "items" };
-        array.rest = map.get(rest).map(|value| self.child(raw, value, &[rest]));
-        if let Some(value) = map.get("contains") {
+        array.rest = reader.get(rest).map(|value| self.child(raw, value, &[rest]));
+        if let Some(value) = reader.get("contains") {
             let node = self.child(raw, value, &["contains"]);
             let min = reader.count("minContains").unwrap_or(1);
             array.contains.push(Contains { node, min, max: reader.count("maxContains") });
@@ -115,8 +119,8 @@ impl<'l> Schemas<'l> {
         ];
         let map = reader.map;
         let forbidden =
-            self.unknown_fields == crate::UnknownFields::Forbidden && map.contains_key("properties");
-        if !KEYWORDS.iter().any(|keyword| map.contains_key(*keyword)) {
+            self.unknown_fields == crate::UnknownFields::Forbidden && member(map, "properties").is_some();
+        if !KEYWORDS.iter().any(|keyword| member(map, keyword).is_some()) {
             return;
         }
         let mut object = super::facts::ObjectFacts {
@@ -138,12 +142,12 @@ impl<'l> Schemas<'l> {
             let node = self.child(raw, value, &["patternProperties", pattern]);
             object.patterns.insert(pattern.as_str().into(), node);
         }
-        object.rest =
-            map.get("additionalProperties").map(|value| self.child(raw, value, &["additionalProperties"]));
+        object.rest = member(map, "additionalProperties")
+            .map(|value| self.child(raw, value, &["additionalProperties"]));
         if forbidden && object.rest.is_none() {
             object.rest = Some(NodeId::NEVER);
         }
-        if let Some(value) = map.get("propertyNames") {
+        if let Some(value) = reader.get("propertyNames") {
             object.names.push(self.child(raw, value, &["propertyNames"]));
         }
         for keyword in ["dependentRequired", "dependencies"] {
@@ -163,7 +167,7 @@ impl<'l> Schemas<'l> {
     fn read_rest(&mut self, map: &'l Map<String, Value>, facts: &mut Facts, raw: &Raw<'l>) {
         let dialect = self.dialect(raw.side);
         // A parameter of Swagger 2 is its own schema; what else it says is compared where it is used.
-        let is_parameter = dialect == Dialect::OpenApi30 && map.get("in").is_some_and(Value::is_string);
+        let is_parameter = dialect == Dialect::OpenApi30 && member(map, "in").is_some_and(Value::is_string);
         for (name, value) in map {
             let open = match name.as_str() {
                 "required" => !value.is_array(),
@@ -177,7 +181,7 @@ impl<'l> Schemas<'l> {
                 facts.unread.push((name.as_str().into(), node));
             }
         }
-        let told = map.get("discriminator").filter(|_| dialect.is_openapi()).and_then(Value::as_object);
+        let told = member(map, "discriminator").filter(|_| dialect.is_openapi()).and_then(Value::as_object);
         for (name, value) in told.into_iter().flatten() {
             if !matches!(name.as_str(), "propertyName" | "mapping") && !name.starts_with("x-") {
                 let node = self.child(raw, value, &["discriminator", name]);
@@ -188,12 +192,10 @@ impl<'l> Schemas<'l> {
 
     /// True when a property does not travel in this flow: read-only ones are not sent, write-only ones not received.
     fn is_hidden(&mut self, node: NodeId) -> bool {
-        let keyword = match self.flow {
-            Flow::Request => "readOnly",
-            Flow::Response => "writeOnly",
-            Flow::Message | Flow::Storage => return false,
-        };
-        self.keywords(node).is_some_and(|map| map.get(keyword) == Some(&Value::Bool(true)))
+        let keyword = hidden_by(self.flow);
+        keyword.is_some_and(|keyword| {
+            self.keywords(node).is_some_and(|map| member(map, keyword) == Some(&Value::Bool(true)))
+        })
     }
 }
 
@@ -216,7 +218,7 @@ impl<'l> Reader<'l> {
 
     /// The value of a keyword that the dialect has.
     fn get(&self, keyword: &str) -> Option<&'l Value> {
-        self.map.get(keyword).filter(|_| self.dialect.has(keyword))
+        member(self.map, keyword).filter(|_| self.dialect.has(keyword))
     }
 
     fn count(&mut self, keyword: &'static str) -> Option<u64> {
@@ -229,7 +231,7 @@ impl<'l> Reader<'l> {
 
     fn names(&mut self, keyword: &'static str) -> BTreeSet<Rc<str>> {
         // Draft 3 and parameters say `required: true`; only a list speaks of properties.
-        let names = self.map.get(keyword).and_then(Value::as_array);
+        let names = member(self.map, keyword).and_then(Value::as_array);
         names.into_iter().flatten().filter_map(Value::as_str).map(Rc::from).collect()
     }
 
@@ -250,18 +252,26 @@ fn count(value: &Value) -> Option<u64> {
 
 fn read_type(reader: &mut Reader<'_>, facts: &mut Facts, dialect: Dialect) {
     let Some(words) = reader.read("type", read_types) else { return };
+    // Files are of Swagger 2.
+    if dialect != Dialect::OpenApi30 && member(reader.map, "type").is_some_and(names_file) {
+        reader.wrong.push("type");
+    }
     facts.types = words.types;
     facts.number.whole = words.whole;
     let nullable =
-        ["nullable", "x-nullable"].iter().any(|key| reader.map.get(*key) == Some(&Value::Bool(true)));
+        ["nullable", "x-nullable"].iter().any(|key| member(reader.map, key) == Some(&Value::Bool(true)));
     if nullable && dialect == Dialect::OpenApi30 {
         facts.types = facts.types.with(Type::Null);
     }
 }
 
+fn names_file(value: &Value) -> bool {
+    value == "file" || value.as_array().is_some_and(|names| names.iter().any(|name| name == "file"))
+}
+
 fn read_values(reader: &mut Reader<'_>, facts: &mut Facts) {
     let values = reader.read("enum", |value| value.as_array().cloned());
-    let constant = reader.map.get("const").cloned();
+    let constant = reader.get("const").cloned();
     facts.values = match (values, constant) {
         (None, None) => None,
         (Some(values), None) => Some(Rc::new(values)),
@@ -275,12 +285,20 @@ fn read_values(reader: &mut Reader<'_>, facts: &mut Facts) {
 
 fn read_numbers(reader: &mut Reader<'_>, facts: &mut Facts) {
     let ends = [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")];
-    let [lower, upper] = ends.map(|(inclusive, exclusive)| {
+    let [lower, upper] = ends.map(|(inclusive, exclusive_word)| {
         let loose = reader.number(inclusive).map(|value| Bound { value, exclusive: false });
-        match reader.map.get(exclusive) {
+        match member(reader.map, exclusive_word) {
+            Some(Value::Bool(_)) if !reader.dialect.bounds_exclusively_by(ExclusiveBound::Flag) => {
+                reader.wrong.push(exclusive_word);
+                loose
+            }
             Some(Value::Bool(exclusive)) => loose.map(|bound| Bound { exclusive: *exclusive, ..bound }),
+            Some(_) if !reader.dialect.bounds_exclusively_by(ExclusiveBound::Number) => {
+                reader.wrong.push(exclusive_word);
+                loose
+            }
             _ => {
-                let strict = reader.number(exclusive).map(|value| Bound { value, exclusive: true });
+                let strict = reader.number(exclusive_word).map(|value| Bound { value, exclusive: true });
                 let wins = if inclusive == "minimum" {
                     std::cmp::Ordering::Greater
                 } else {
@@ -294,7 +312,7 @@ fn read_numbers(reader: &mut Reader<'_>, facts: &mut Facts) {
     facts.number.upper = upper;
     let positive = |value: &Value| value.as_number().filter(|step| number::double(step) > 0.0).cloned();
     facts.number.multiples = reader.read("multipleOf", positive).into_iter().collect();
-    if let Some(format) = reader.map.get("format").and_then(Value::as_str) {
+    if let Some(format) = member(reader.map, "format").and_then(Value::as_str) {
         facts.formats.insert(format.into());
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::facts::{Facts, NodeId, Type, Types};
 use super::{MAX_NESTING, Medium, Node, Raw, Schemas};
+use crate::document::member;
 
 /// How many alternatives a schema may have: real ones have up to some hundred variants, products of them explode.
 const MAX_ALTERNATIVES: usize = 512;
@@ -30,47 +31,54 @@ impl<'l> Schemas<'l> {
             return Rc::new(vec![Facts::opaque(reason, id)]);
         }
         self.lowering_depth += 1;
-        let spread =
-            self.lower(id).unwrap_or_else(|TooMany| vec![Facts::opaque("too many alternatives", id)]);
+        let spread = self
+            .lower(id)
+            .unwrap_or_else(|TooMany| Rc::new(vec![Facts::opaque("too many alternatives", id)]));
         self.lowering_depth -= 1;
         self.lowering.remove(&id);
-        let spread = Rc::new(spread);
         self.alternatives.insert(id, Rc::clone(&spread));
         spread
     }
 
-    fn lower(&mut self, id: NodeId) -> Spread {
-        match self.nodes[id.0 as usize].clone() {
-            Node::Any => Ok(vec![Facts::any()]),
-            Node::Never => Ok(Vec::new()),
-            Node::Facts(facts) => Ok(vec![(*facts).clone()]),
+    fn lower(&mut self, id: NodeId) -> Result<Rc<Vec<Facts>>, TooMany> {
+        let spread = match self.nodes[id.0 as usize].clone() {
+            Node::Any => vec![Facts::any()],
+            Node::Never => Vec::new(),
+            Node::Facts(facts) => vec![(*facts).clone()],
             Node::All(parts) => {
                 let mut spread = vec![Facts::any()];
                 for part in parts.iter() {
                     spread = self.both(&spread, *part)?;
                 }
-                Ok(spread)
+                spread
             }
             Node::Raw(raw) => match raw.value {
-                Value::Object(map) => self.lower_map(id, &raw, map),
-                _ => Ok(vec![Facts::opaque("not a schema", id)]),
+                Value::Object(map) => return self.lower_map(id, &raw, map),
+                _ => vec![Facts::opaque("not a schema", id)],
             },
-        }
+        };
+        Ok(Rc::new(spread))
     }
 
-    fn lower_map(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
-        if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+    fn lower_map(
+        &mut self,
+        id: NodeId,
+        raw: &Raw<'l>,
+        map: &'l Map<String, Value>,
+    ) -> Result<Rc<Vec<Facts>>, TooMany> {
+        if let Some(reference) = member(map, "$ref").and_then(Value::as_str) {
             let target = self.follow(raw, reference);
             let referred = target
                 .map_or_else(|| Rc::new(vec![unresolved(reference, id)]), |node| self.alternatives(node));
             if map.len() == 1 || self.dialect(raw.side).reference_stands_alone() {
-                return Ok((*referred).clone());
+                return Ok(referred);
             }
             let rest = self.lower_keywords(id, raw, map)?;
-            return self.product(&referred, &rest).map(|spread| self.close_unevaluated(id, raw, map, spread));
+            let spread = self.product(&referred, &rest)?;
+            return Ok(Rc::new(self.close_unevaluated(id, raw, map, spread)));
         }
         let spread = self.lower_keywords(id, raw, map)?;
-        Ok(self.close_unevaluated(id, raw, map, spread))
+        Ok(Rc::new(self.close_unevaluated(id, raw, map, spread)))
     }
 
     fn lower_keywords(&mut self, id: NodeId, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
@@ -81,7 +89,7 @@ impl<'l> Schemas<'l> {
         let mut spread = if own.settle() { vec![own] } else { Vec::new() };
         let dialect = self.dialect(raw.side);
         for keyword in ["$dynamicRef", "$recursiveRef"].into_iter().filter(|keyword| dialect.has(keyword)) {
-            if let Some(reference) = map.get(keyword).and_then(Value::as_str) {
+            if let Some(reference) = member(map, keyword).and_then(Value::as_str) {
                 spread = self.dynamic(&spread, id, raw, reference)?;
             }
         }
@@ -89,9 +97,9 @@ impl<'l> Schemas<'l> {
             let part = self.child(raw, part, &["allOf", &index.to_string()]);
             spread = self.both(&spread, part)?;
         }
-        spread = self.any_of(&spread, raw, map)?;
-        spread = self.one_of(&spread, raw, map)?;
-        if let Some(value) = map.get("not") {
+        spread = self.any_of(spread, raw, map)?;
+        spread = self.one_of(spread, raw, map)?;
+        if let Some(value) = member(map, "not") {
             spread = match value.get("not").filter(|_| value.as_object().is_some_and(|map| map.len() == 1)) {
                 Some(twice) => {
                     let node = self.child(raw, twice, &["not", "not"]);
@@ -103,10 +111,10 @@ impl<'l> Schemas<'l> {
                 }
             };
         }
-        spread = self.condition(&spread, raw, map)?;
+        spread = self.condition(spread, raw, map)?;
         for keyword in ["dependentSchemas", "dependencies"].into_iter().filter(|keyword| dialect.has(keyword))
         {
-            spread = self.dependent_schemas(&spread, raw, map, keyword)?;
+            spread = self.dependent_schemas(spread, raw, map, keyword)?;
         }
         Ok(spread)
     }
@@ -122,32 +130,32 @@ impl<'l> Schemas<'l> {
         }
     }
 
-    fn condition(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
-        let Some(condition) = map.get("if") else { return Ok(spread.to_vec()) };
+    fn condition(&mut self, spread: Vec<Facts>, raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+        let dialect = self.dialect(raw.side);
+        let Some(condition) = member(map, "if").filter(|_| dialect.has("if")) else { return Ok(spread) };
         if !map.contains_key("then") && !map.contains_key("else") {
-            return Ok(spread.to_vec());
+            return Ok(spread);
         }
         let condition = self.child(raw, condition, &["if"]);
         let branch = |schemas: &mut Self, keyword: &'static str| {
             map.get(keyword).map_or(NodeId::ANY, |value| schemas.child(raw, value, &[keyword]))
         };
         let (then, otherwise) = (branch(self, "then"), branch(self, "else"));
-        let met = self.both(spread, condition)?;
+        let met = self.both(&spread, condition)?;
         let mut all = self.both_conditionally(&met, then)?;
-        let unmet = self.without(spread, condition);
+        let unmet = self.without(&spread, condition);
         all.extend(self.both_conditionally(&unmet, otherwise)?);
         within_limit(all)
     }
 
     fn dependent_schemas(
         &mut self,
-        spread: &[Facts],
+        mut spread: Vec<Facts>,
         raw: &Raw<'l>,
         map: &'l Map<String, Value>,
         keyword: &'static str,
     ) -> Spread {
-        let mut spread = spread.to_vec();
-        for (name, value) in map.get(keyword).and_then(Value::as_object).into_iter().flatten() {
+        for (name, value) in member(map, keyword).and_then(Value::as_object).into_iter().flatten() {
             if !matches!(value, Value::Object(_) | Value::Bool(_)) {
                 continue;
             }
@@ -218,7 +226,7 @@ impl<'l> Schemas<'l> {
         if !self.dialect(raw.side).has("unevaluatedProperties") {
             return spread;
         }
-        if let Some(value) = map.get("unevaluatedProperties") {
+        if let Some(value) = member(map, "unevaluatedProperties") {
             let node = self.child(raw, value, &["unevaluatedProperties"]);
             for facts in &mut spread {
                 if facts.loose {
@@ -229,7 +237,7 @@ impl<'l> Schemas<'l> {
                 }
             }
         }
-        if let Some(value) = map.get("unevaluatedItems") {
+        if let Some(value) = member(map, "unevaluatedItems") {
             let node = self.child(raw, value, &["unevaluatedItems"]);
             for facts in &mut spread {
                 if facts.loose || !facts.array.contains.is_empty() {
@@ -286,5 +294,5 @@ fn unresolved(reference: &str, id: NodeId) -> Facts {
 }
 
 fn list<'l>(map: &'l Map<String, Value>, keyword: &str) -> &'l [Value] {
-    map.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    member(map, keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

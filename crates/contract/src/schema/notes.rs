@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::facts::{Facts, NodeId, ObjectFacts, Type};
 use super::{Schemas, format};
+use crate::document::member;
 
 /// What a note speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,29 +55,29 @@ impl Schemas<'_> {
         let mut notes = self.property_notes(old, new);
         let (Some(old), Some(new)) = (self.keywords(old), self.keywords(new)) else { return notes };
         let text = |value: Option<&Value>| value.map_or_else(|| "none".to_owned(), Value::to_string);
-        let (from, to) = (old.get("default"), new.get("default"));
+        let (from, to) = (member(old, "default"), member(new, "default"));
         if from != to {
             notes.push(Note::new(Topic::Default, None, text(from), text(to)));
         }
         notes.extend(format_note(old, new));
         let is_nullable = |map: &serde_json::Map<String, Value>| {
-            map.get("nullable") == Some(&Value::Bool(true)) && !map.contains_key("type")
+            member(map, "nullable") == Some(&Value::Bool(true)) && member(map, "type").is_none()
         };
         if is_nullable(new) != is_nullable(old) {
             let text = |map| if is_nullable(map) { "`nullable` without a `type`" } else { "not" };
             notes.push(Note::new(Topic::NullableWithoutType, None, text(old), text(new)));
         }
         let is_deprecated = |value: Option<&Value>| value == Some(&Value::Bool(true));
-        match (is_deprecated(old.get("deprecated")), is_deprecated(new.get("deprecated"))) {
+        match (is_deprecated(member(old, "deprecated")), is_deprecated(member(new, "deprecated"))) {
             (false, true) => notes.push(Note::new(Topic::Deprecated, None, "in use", "deprecated")),
             (true, false) => notes.push(Note::new(Topic::Undeprecated, None, "deprecated", "in use")),
             _ => {}
         }
-        let (from, to) = (old.get("discriminator"), new.get("discriminator"));
+        let (from, to) = (member(old, "discriminator"), member(new, "discriminator"));
         if from != to {
             notes.push(Note::new(Topic::Discriminator, None, text(from), text(to)));
         }
-        notes.extend(extensible_notes(old.get("x-extensible-enum"), new.get("x-extensible-enum")));
+        notes.extend(extensible_notes(member(old, "x-extensible-enum"), member(new, "x-extensible-enum")));
         notes
     }
 
@@ -130,12 +131,13 @@ impl Schemas<'_> {
 
 /// A format that demands nothing and is another one.
 fn format_note(old: &serde_json::Map<String, Value>, new: &serde_json::Map<String, Value>) -> Option<Note> {
-    let word = |map: &serde_json::Map<String, Value>, key: &str| map.get(key)?.as_str().map(str::to_owned);
+    let word =
+        |map: &serde_json::Map<String, Value>, key: &str| member(map, key)?.as_str().map(str::to_owned);
     let text = |map: &serde_json::Map<String, Value>| match word(map, "type").as_deref() {
         Some("file") => "binary".to_owned(),
         _ => word(map, "format").unwrap_or_else(|| "none".to_owned()),
     };
-    let whole = [old, new].iter().all(|map| map.get("type").and_then(Value::as_str) == Some("integer"));
+    let whole = [old, new].iter().all(|map| member(map, "type").and_then(Value::as_str) == Some("integer"));
     let is_hint =
         |name: &str| name == "none" || format::is_hint(name) || format::holds_all_numbers(name, whole);
     let (from, to) = (text(old), text(new));

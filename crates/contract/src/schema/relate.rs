@@ -200,10 +200,12 @@ impl Schemas<'_> {
     fn unread_that_differs(&mut self, held: &Facts, holding: &Facts) -> Option<Rc<str>> {
         let differs = |schemas: &mut Self, one: &Facts, other: &Facts| {
             let has = |schemas: &mut Self, (name, node): &(Rc<str>, NodeId)| {
-                other
-                    .unread
-                    .iter()
-                    .any(|(known, value)| known == name && schemas.are_identical(*node, *value))
+                let is_same = |(known, value): &(Rc<str>, NodeId)| {
+                    known == name
+                        && schemas.say_the_same(*node, *value)
+                        && schemas.are_identical(*node, *value)
+                };
+                other.unread.iter().any(is_same)
             };
             one.unread.iter().find(|unread| !has(schemas, unread)).map(|(name, _)| Rc::clone(name))
         };

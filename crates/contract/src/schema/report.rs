@@ -16,9 +16,10 @@ use super::relate::Step;
 use super::rules::{Move, of_aspect, of_topic};
 use super::sample::Filling;
 use super::violation::{Aspect, Certainty, Violation};
-use super::{Schemas, Side};
+use super::{Schemas, Side, hidden_by};
 use crate::draft::{Draft, DraftNotChecked, Drafts, Spot};
 use crate::library::push_token;
+use crate::trial::{Between, Trial};
 use crate::{Bump, Change, Flow, Level};
 use graph::{Counted, Graph, Path, Reach};
 
@@ -188,6 +189,14 @@ impl Reporter<'_, '_> {
         })
     }
 
+    /// Between which schemas the whole document shows the difference.
+    fn between(&self, graph: &Graph, path: &Path) -> Option<Between> {
+        let (held, holding) = graph.nodes(path.root);
+        let [held, holding] = [held, holding].map(|node| self.schemas.written_at(node));
+        let (slot, medium) = (self.sites[path.sites[0]].slot, self.schemas.medium);
+        Some(Between { held: held?, holding: holding?, slot, hides: hidden_by(self.flow), medium })
+    }
+
     fn wrap(&self, path: &Path, value: Value) -> Value {
         let site = &self.sites[path.sites[0]];
         match site.slot {
@@ -217,11 +226,24 @@ impl Reporter<'_, '_> {
         };
         let detail = detail(violation.subject.as_deref(), from, to);
         let message = format!("{}: {detail}; {}", rule.summary, self.uses(path));
-        let (level, bump) = weight(role, violation.aspect, self.flow);
+        let (level, bump) = match weight(role, violation.aspect, self.flow) {
+            (Level::Error, _) if self.is_annotation(path, violation.aspect) => (Level::Warning, Bump::Minor),
+            weight => weight,
+        };
         let (place, old, new) = self.place(graph, pair, path, violation.subject.as_deref());
-        let change =
+        let mut change =
             Change::new(rule, place, message).in_flow(self.flow).weighing(level, bump).with_witness(witness);
+        if let Some(between) = self.between(graph, path).filter(|_| change.witness.is_some()) {
+            change.trial = Trial::DueBetween(Box::new(between));
+        }
         Draft { change, old, new }
+    }
+
+    /// True for what strings hold, where both drafts say that validators only tell of it.
+    fn is_annotation(&self, path: &Path, aspect: Aspect) -> bool {
+        let is_inside = path.steps.iter().any(|(_, step)| matches!(step, Step::Content));
+        let is_told = self.schemas.dialects.iter().all(|dialect| dialect.annotates_contents());
+        is_told && (aspect == Aspect::Content || is_inside)
     }
 
     fn undecided_text(&self, violation: &Violation) -> String {

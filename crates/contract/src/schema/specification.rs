@@ -17,6 +17,20 @@ pub(super) fn keyword(name: &str) -> Option<&'static Field> {
     BY_NAME.get(name).copied()
 }
 
+/// What the list calls the drafts of JSON Schema.
+pub(crate) const DRAFTS: [&str; 5] = ["draft-4", "draft-6", "draft-7", "2019-09", "2020-12"];
+
+/// Words of the list for who uses a keyword, whatever the version.
+const ANY_VERSION: [&str; 3] = ["editors", "extension", "generators"];
+
+/// False for a keyword that is compared, and that none of these versions has. What stands in no list, or is harmless, belongs to all.
+pub(crate) fn is_known_to(name: &str, versions: &[&str]) -> bool {
+    let Some(field) = keyword(name).filter(|field| matches!(field.treatment, Treatment::Compared(_))) else {
+        return true;
+    };
+    field.versions.split(' ').any(|known| versions.contains(&known) || ANY_VERSION.contains(&known))
+}
+
 /// True when nobody knows what documents have to do with a keyword, or nobody looks.
 pub(super) fn is_open(name: &str) -> bool {
     match keyword(name) {
@@ -61,7 +75,7 @@ pub(crate) static KEYWORDS: &[Field] = fields! { "Schema":
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "$ref" compared "request-type-narrowed"; }
     "draft-4 draft-6 draft-7 2019-09 2020-12 3.1 3.2" { "$schema" harmless "it says which draft this is, and every draft is read by its own list; in a part, another draft than the whole is not checked"; }
     "2019-09 2020-12 3.1 3.2" { "$vocabulary" harmless "it speaks of meta-schemas and says nothing of documents"; }
-    "draft-4 draft-6 draft-7" { "additionalItems" compared "request-type-narrowed"; }
+    "draft-4 draft-6 draft-7 2019-09" { "additionalItems" compared "request-type-narrowed"; }
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "additionalProperties" compared "request-type-narrowed"; }
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "allOf" compared "request-type-narrowed"; }
     "editors" { "allowComments" harmless "it is an annotation of editors, known to demand nothing"; }
@@ -79,7 +93,7 @@ pub(crate) static KEYWORDS: &[Field] = fields! { "Schema":
     "draft-4 draft-6 draft-7" { "dependencies" compared "request-dependent-required-added"; }
     "2019-09 2020-12 3.1 3.2" { "dependentRequired" compared "request-dependent-required-added"; }
     "2019-09 2020-12 3.1 3.2" { "dependentSchemas" compared "request-type-narrowed"; }
-    "3.0 2019-09 2020-12 3.1 3.2" { "deprecated" compared "request-schema-deprecated"; }
+    "3.0 draft-4 draft-6 draft-7 2019-09 2020-12 3.1 3.2" { "deprecated" compared "request-schema-deprecated"; }
     "editors" { "deprecationMessage" harmless "it is an annotation of editors, known to demand nothing"; }
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "description" harmless "it describes"; }
     "draft-3" { "disallow" open ""; }
@@ -125,7 +139,7 @@ pub(crate) static KEYWORDS: &[Field] = fields! { "Schema":
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "properties" compared "request-type-narrowed"; }
     "draft-6 draft-7 2019-09 2020-12 3.1 3.2" { "propertyNames" compared "request-property-names-narrowed"; }
     "generators" { "propertyOrder" harmless "it is a hint for generators of code, and says nothing of documents"; }
-    "2.0 3.0 3.1 3.2" { "readOnly" compared "request-property-became-hidden"; }
+    "2.0 3.0 3.1 3.2 draft-7 2019-09 2020-12" { "readOnly" compared "request-property-became-hidden"; }
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "required" compared "request-property-became-required"; }
     "editors" { "suggestSortText" harmless "it is an annotation of editors, known to demand nothing"; }
     "draft-7 2019-09 2020-12 3.1 3.2" { "then" compared "request-exclusion-added"; }
@@ -136,7 +150,7 @@ pub(crate) static KEYWORDS: &[Field] = fields! { "Schema":
     "2019-09 2020-12 3.1 3.2" { "unevaluatedItems" compared "request-items-closed"; }
     "2019-09 2020-12 3.1 3.2" { "unevaluatedProperties" compared "request-additional-properties-forbidden"; }
     "2.0 3.0 3.1 3.2 draft-4 draft-6 draft-7 2019-09 2020-12" { "uniqueItems" compared "request-unique-items-required"; }
-    "3.0 3.1 3.2" { "writeOnly" compared "response-property-became-hidden"; }
+    "3.0 3.1 3.2 draft-7 2019-09 2020-12" { "writeOnly" compared "response-property-became-hidden"; }
     "extension" { "x-extensible-enum" compared "request-extensible-value-removed"; }
     "extension" { "x-nullable" compared "request-became-not-nullable"; }
     "2.0 3.0 3.1 3.2" { "xml" compared "request-xml-changed"; }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use apollo_compiler::{ExecutableDocument, Schema, validation::Valid};
-use lockstep_contract::{Flow, Kind, Level, Verdict, detect, graphql};
+use lockstep_contract::{Flow, Kind, Level, Options, Parsed, Verdict, detect, diff_parsed, graphql};
 
 use super::{found, report, source};
 
@@ -192,6 +192,46 @@ fn requests_shown_as_witness_were_valid_and_are_refused() {
         }
     }
     assert!(shown >= 26, "only {shown} witnesses were held against the validator");
+}
+
+#[test]
+fn the_validator_that_runs_witnesses_before_they_are_shown_agrees() {
+    let mut confirmed = 0;
+    for pair in PAIRS {
+        let (old, new) = (source(&whole(pair.old)), source(&whole(pair.new)));
+        let [before, after] = [&old, &new].map(|side| Parsed::read(side, Kind::GraphQl).expect("valid"));
+        let mut report = diff_parsed(&before, &after, &Options::default()).expect("valid");
+        let tried = report.run_witnesses(&before, &after, &Options::default());
+        assert_eq!(tried.refuted, 0, "{}", pair.rule);
+        confirmed += tried.confirmed;
+    }
+    assert!(confirmed >= 26, "only {confirmed} witnesses were run");
+}
+
+#[test]
+fn an_argument_that_must_not_be_null_any_more_is_shown() {
+    let pairs = [
+        // A variable of the old type is taken where there is a default.
+        ("type Query { f(x: Int = 1): Int }", "type Query { f(x: Int! = 1): Int }"),
+        (
+            "type Query { f(x: In): Int } input In { a: Int = 1 }",
+            "type Query { f(x: In): Int } input In { a: Int! = 1 }",
+        ),
+        // A fragment by itself has no variables.
+        ("type A { f(x: Int): Int }", "type A { f(x: Int!): Int }"),
+        ("type A { f(x: String): Int }", "type A { f(x: Int): Int }"),
+    ];
+    for (old, new) in pairs {
+        let report = report(old, new);
+        let change = report.changes.iter().find(|change| change.level == Error).expect("a break");
+        let shown = change.witness.as_ref().unwrap_or_else(|| panic!("nothing shows {}", change.message));
+        assert!(
+            shown["operation"].as_str().is_some_and(|text| text.contains("x: null")
+                || text.contains("a: null")
+                || text.contains("\"a\"")),
+            "{shown}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every witness, held against an independent implementation: the writer must really produce its bytes, and the
 //! reader must really refuse or misread them.
 
-use lockstep_contract::{Level, ProtobufPolicy};
+use lockstep_contract::{Change, Kind, Level, Options, Parsed, ProtobufPolicy, Source, diff_parsed};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions, prost::Message as _,
 };
@@ -89,6 +89,26 @@ fn readers_refuse_or_misread_every_witness() {
         }
     }
     assert!(shown >= BREAKS.len());
+}
+
+#[test]
+fn messages_that_meet_under_two_names_say_both_and_are_run() {
+    let file = |name: &str, field: &str| {
+        format!(
+            "syntax = \"proto3\"; message {name} {{ {field} }} service S {{ rpc Do({name}) returns ({name}); }}"
+        )
+    };
+    let (old, new) = (file("A", "int32 a = 1;"), file("B", "string a = 1;"));
+    let source = |text: &str| Source::file("a.proto", text.as_bytes());
+    let (old, new) = (source(&old), source(&new));
+    let [before, after] = [&old, &new].map(|side| Parsed::read(side, Kind::Protobuf).expect("valid"));
+    let mut report = diff_parsed(&before, &after, &Options::default()).expect("valid");
+    let tried = report.run_witnesses(&before, &after, &Options::default());
+    assert!(tried.confirmed > 0 && tried.refuted == 0, "{tried:?}: {report:#?}");
+    let shown = report.changes.iter().filter_map(Change::shown).find(|shown| shown["message"].is_string());
+    let shown = shown.expect("a message");
+    let names = if shown["written_by"] == "old" { ("A", "B") } else { ("B", "A") };
+    assert_eq!((&shown["message"], &shown["read_as"]), (&Value::from(names.0), &Value::from(names.1)));
 }
 
 #[test]

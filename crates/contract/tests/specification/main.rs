@@ -2,6 +2,7 @@
 
 mod asyncapi;
 mod avro;
+mod drafts;
 mod graphql;
 mod openapi;
 mod protobuf;

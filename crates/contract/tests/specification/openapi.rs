@@ -32,7 +32,10 @@ fn openapi() -> Value {
         }}},
         "components": {
             "schemas": {"Limit": {"type": "array", "items": {"type": "string"}}},
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "Key"}},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "Key"},
+                "oauth": {"type": "oauth2", "flows": {"clientCredentials": {"tokenUrl": "https://a", "scopes": {}}}},
+            },
         },
     })
 }
@@ -76,6 +79,8 @@ fn place(object: &str) -> &'static str {
         "Header" => "/paths/~1pets/post/responses/200/headers/X-Rate",
         "Link" => "/paths/~1pets/post/responses/200/links/next",
         "Security Scheme" => "/components/securitySchemes/key",
+        "OAuth Flows" => "/components/securitySchemes/oauth/flows",
+        "OAuth Flow" => "/components/securitySchemes/oauth/flows/clientCredentials",
         "Server" => "/servers/0",
         "Server Variable" => "/servers/0/variables/place",
         other => panic!("`{other}` stands nowhere"),
@@ -190,6 +195,9 @@ fn values(field: &Field) -> (Option<Value>, Option<Value>) {
         ("Server Variable", "enum") => some(json!(["a", "b"]), json!(["a"])),
         ("Security Scheme", "type") => some(json!("apiKey"), json!("http")),
         ("Security Scheme", "in") => some(json!("header"), json!("query")),
+        ("Security Scheme" | "OAuth Flow", "scopes") => some(json!({"r": ""}), json!({"r": "", "w": ""})),
+        ("Security Scheme", "flows") => some(json!({"implicit": {}}), json!({"password": {}})),
+        ("OAuth Flows", _) => (Some(json!({"scopes": {}})), None),
         ("Security Scheme", _) => some(json!("a"), json!("b")),
         _ => keyword(field),
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
-use lockstep_contract::{Acceptance, Change, Options, Report, sql};
+use lockstep_contract::{
+    Acceptance, Change, InputError, Options, Parsed, Report, Snapshot, diff_parsed, sql,
+};
 use lockstep_domain::branch::{NextNumber, shortfall, softened};
 use lockstep_domain::commits::Bump;
 use lockstep_domain::compat::counterpart;
@@ -162,7 +164,7 @@ impl Control {
     ) -> Result<Report, String> {
         let older = self.stored_contracts().snapshot(&before.digest)?;
         let newer = &taken.snapshot;
-        let role = |snapshot: &lockstep_contract::Snapshot| snapshot.settings.role.unwrap_or_default();
+        let role = |snapshot: &Snapshot| snapshot.settings.role.unwrap_or_default();
         if role(&older) != role(newer) {
             return Err(format!(
                 "it was the contract of a {}, and is that of a {}",
@@ -175,7 +177,7 @@ impl Control {
             today: day(now),
             ..Options::from(newer.settings.with_older(older.settings))
         };
-        lockstep_contract::diff_as(newer.kind, &older.source, &newer.source, &options).map_err(|errors| {
+        compare(&older, newer, &options).map_err(|errors| {
             let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
             words.join("; ")
         })
@@ -227,6 +229,15 @@ pub(super) fn earlier(
     let numbers: BTreeSet<_> =
         follows.into_iter().chain(live.map(|entry| &entry.version)).chain(kept).collect();
     numbers.into_iter().filter_map(|number| service.versions.get(number).cloned()).collect()
+}
+
+/// Compares two contracts, and runs what shows the changes.
+fn compare(older: &Snapshot, newer: &Snapshot, options: &Options) -> Result<Report, Vec<InputError>> {
+    let before = Parsed::read(&older.source, newer.kind)?;
+    let after = Parsed::read(&newer.source, newer.kind)?;
+    let mut report = diff_parsed(&before, &after, options)?;
+    report.run_witnesses(&before, &after, options);
+    Ok(report)
 }
 
 fn kept_reasons(report: &Report) -> Vec<String> {

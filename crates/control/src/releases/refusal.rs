@@ -134,7 +134,7 @@ fn hurt_by(pair: &Pair, requirement: &Requirement) -> Option<String> {
 
 fn change_part(change: &Change, may_be_accepted: bool) -> ProblemPart {
     let location = change.new.as_ref().or(change.old.as_ref());
-    let witness = change.witness.as_ref().map(ToString::to_string).map_or(String::new(), |text| {
+    let witness = change.shown().map(ToString::to_string).map_or(String::new(), |text| {
         let cut: String = text.chars().take(SHOWN_WITNESS).collect();
         let more = if cut.len() < text.len() { "..." } else { "" };
         format!("\n      for example {cut}{more}")

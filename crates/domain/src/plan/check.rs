@@ -7,17 +7,20 @@ use crate::compat::{DatabaseAnswer, Relation};
 use crate::contract::{DatabaseWay, Verdict};
 use crate::environment::Environment;
 use crate::event::Event;
+use crate::intent::ConfigValue;
 use crate::lifecycle::Availability;
 use crate::name::ServiceName;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
+use crate::reference::{self, Reader};
 use crate::retained::Retained;
-use crate::run::{DataFolder, Port};
+use crate::run::Port;
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
 use crate::version::VersionRef;
+use crate::work_path::WorkPath;
 use crate::world::{World, stage_events};
 
 pub(crate) fn check(
@@ -47,6 +50,7 @@ pub(crate) fn check(
         refusals.extend(broken.map(|one| Refusal::Unread(Box::new(one))));
     }
     refusals.extend(routes(world, resolved));
+    refusals.extend(changes.iter().flat_map(|change| references(world, environment, resolved, change)));
     refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, change)));
     if let Some(new) = &resolved.replicas
         && let Some(entry) = environment.entries().get(&new.service)
@@ -152,6 +156,28 @@ fn routes(world: &World, resolved: &Resolved) -> Vec<Refusal> {
     refusals
 }
 
+/// What the configuration refers to must be there for the version that gets it: which services it requires, it says itself.
+fn references(
+    world: &World,
+    environment: &Environment,
+    resolved: &Resolved,
+    change: &EntryChange,
+) -> Vec<Refusal> {
+    let Some(version) = target(change).and_then(|reference| world.version(&reference)) else {
+        return Vec::new();
+    };
+    let service = &change.service;
+    let required: BTreeSet<_> = version.requires.keys().collect();
+    let values = resolved.values(environment, service);
+    let wrong = values.into_iter().filter_map(|(key, value)| {
+        let ConfigValue::Filled(text) = value else { return None };
+        let error = reference::check(&text, Reader::Program, &required).err()?;
+        let known = reference::known_names(version.requires.keys());
+        Some(Refusal::Reference { service: service.clone(), key, error, known })
+    });
+    wrong.collect()
+}
+
 fn fixed_port(world: &World, environment: &Environment, change: &EntryChange) -> Option<Refusal> {
     let reference = target(change)?;
     if change.from.is_some() && port_of(world, &reference) == port_of(world, &from(change)?) {
@@ -247,7 +273,7 @@ pub(crate) fn warnings(
 /// Data folders are not versioned: what the newer version has written there is what the older one finds.
 fn data_warning(service: &ServiceName, left: &Version, version: &Version) -> Option<String> {
     let folders: BTreeSet<&str> =
-        left.run.data.iter().chain(&version.run.data).map(DataFolder::as_str).collect();
+        left.run.data.iter().chain(&version.run.data).map(WorkPath::as_str).collect();
     let named = folders.iter().map(|folder| format!("`{folder}`")).collect::<Vec<_>>().join(", ");
     (!folders.is_empty())
         .then(|| format!("`{service}` keeps data in {named}, which going back does not touch"))

@@ -10,6 +10,7 @@ use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
 use crate::operation::Operation;
+use crate::reference::ReferenceError;
 use crate::retained::Retained;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -384,6 +385,18 @@ pub enum Refusal {
         "`{0}` is not a variable name: letters, digits and _ are allowed, and PORT, HOST and LOCKSTEP_* are set by Lockstep"
     )]
     VariableName(String),
+    /// A variable refers to something that there is not.
+    #[error("variable `{key}` of `{service}`: {error}")]
+    Reference {
+        /// Whose.
+        service: ServiceName,
+        /// Which.
+        key: String,
+        /// What is wrong.
+        error: ReferenceError,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// The strategy is not usable.
     #[error(transparent)]
     Strategy(#[from] StrategyError),
@@ -529,6 +542,7 @@ impl Refusal {
             Self::FixedPort { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }
+            Self::Reference { known, .. } => Some(format!("there are {}", known.join(", "))),
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
             Self::RouteTaken { .. }

@@ -10,6 +10,7 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
+use crate::reference::{self, Reader};
 use crate::run::Port;
 use crate::variables::{revision_of, without_revoked};
 use crate::version::{VersionNumber, VersionRef};
@@ -380,13 +381,20 @@ fn configure(
         .filter(|key| !is_variable_name(key))
         .map(|key| Refusal::VariableName(key.clone()))
         .collect();
+    let malformed = set.iter().filter_map(|(key, value)| {
+        let ConfigValue::Filled(text) = value.as_given() else { return None };
+        let error = reference::references(&text, Reader::Program).err()?;
+        let (service, key, known) = (service.clone(), key.clone(), reference::known_names([]));
+        Some(Refusal::Reference { service, key, error, known })
+    });
+    refusals.extend(malformed);
     let absent = unset.iter().filter(|key| !before.contains_key(*key));
     refusals.extend(absent.map(|key| Refusal::NotSet { service: service.clone(), key: key.clone() }));
     if !refusals.is_empty() {
         return Err(refusals);
     }
     let mut values = before.clone();
-    values.extend(set.iter().map(|(key, value): (&String, &ConfigValue)| (key.clone(), value.clone())));
+    values.extend(set.iter().map(|(key, value): (&String, &ConfigValue)| (key.clone(), value.as_given())));
     values.retain(|key, _| !unset.contains(key));
     let mut resolved = Resolved::new(environment, Direction::Forward);
     if values == before {

@@ -30,8 +30,16 @@ pub(super) fn size(table: &Table<'_>, name: &'static str, example: &'static str)
 
 /// Reads a command: a string is split like a shell would, an array is taken as it is.
 pub(super) fn command(field: &Field<'_>) -> Option<Vec<String>> {
+    command_split_by(field, value::split_command)
+}
+
+/// Reads a command whose strings are split in a way of their own.
+pub(super) fn command_split_by(
+    field: &Field<'_>,
+    split: impl Fn(&str) -> Result<Vec<String>, ValueError>,
+) -> Option<Vec<String>> {
     let words = if let Some(text) = field.as_text() {
-        value::split_command(text)
+        split(text)
     } else if let Some(list) = field.as_list() {
         let words: Vec<Option<&str>> = list.iter().map(Field::text).collect();
         value::checked_command(words.into_iter().map(|word| word.map(str::to_owned)).collect::<Option<_>>()?)

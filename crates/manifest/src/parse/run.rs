@@ -1,10 +1,12 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
 use lockstep_domain::run::{
-    DataFolder, HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+    HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
+use lockstep_domain::work_path::WorkPath;
 
-use super::field::{command, duration, environment};
+use super::field::{duration, environment};
+use super::reference::{Required, filled_command, filled_variables};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -16,43 +18,53 @@ const MAX_UNHEALTHY_AFTER: u32 = 1_000;
 const PORT_EXAMPLE: &str =
     "port = 8080; without it Lockstep picks a free one for each instance and gives it as PORT";
 const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
+const FILES_EXAMPLE: &str =
+    "files = [\"conf/nginx.conf\"]; files of the artifact with references such as ${self.port}";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
 
-pub(super) fn run(table: Table<'_>) -> Option<RunSpec> {
-    let run = table.require("command", "command = \"./bin/server\"").and_then(|field| command(&field));
+pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> {
+    let run = table
+        .require("command", "command = \"./bin/server\"")
+        .and_then(|field| filled_command(&field, required));
     let variables = table.table("env", "env = { LOG = \"info\" }");
+    variables.iter().for_each(|variables| filled_variables(variables, required));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
-    let health = table.table("health", HEALTH_EXAMPLE).and_then(health);
+    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, required));
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
-    let data = table.get("data", DATA_EXAMPLE).and_then(|field| data(&field));
+    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
+    let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     table.finish();
-    Some(RunSpec {
+    let run = RunSpec {
         command: run?,
         variables: variables.as_ref().map(environment).unwrap_or_default(),
         port: port.map(Port::Fixed).unwrap_or_default(),
         health: health.unwrap_or(HealthCheck::new(Probe::Tcp)),
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
-        data: data.unwrap_or_default(),
+        data,
+        files,
+        values: Values::Verbatim,
         replace_after: replace_after.unwrap_or_default(),
-    })
+    };
+    Some(run.with_values_noted())
 }
 
-fn data(field: &Field<'_>) -> Option<Vec<DataFolder>> {
-    let mut folders: Vec<DataFolder> = Vec::new();
+/// Reads paths below the working folder that lie neither in each other nor in others.
+fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
+    let mut paths: Vec<WorkPath> = Vec::new();
     for element in field.list()? {
-        let Some(folder) = element.parse::<DataFolder>() else { continue };
-        if let Some(other) = folders.iter().find(|other| other.overlaps(&folder)) {
-            element.wrong(format_args!("`{folder}` and `{other}` lie in each other"));
+        let Some(path) = element.parse::<WorkPath>() else { continue };
+        if let Some(other) = paths.iter().chain(others).find(|other| other.overlaps(&path)) {
+            element.wrong(format_args!("`{path}` and `{other}` lie in each other"));
         } else {
-            folders.push(folder);
+            paths.push(path);
         }
     }
-    Some(folders)
+    Some(paths)
 }
 
 fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
@@ -62,10 +74,10 @@ fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
     }
 }
 
-fn health(table: Table<'_>) -> Option<HealthCheck> {
+fn health(table: Table<'_>, required: &Required<'_>) -> Option<HealthCheck> {
     let default = HealthCheck::new(Probe::Tcp);
     let check = HealthCheck {
-        probe: probe(&table).unwrap_or(Probe::Tcp),
+        probe: probe(&table, required).unwrap_or(Probe::Tcp),
         interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(default.interval_ms),
         timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(default.timeout_ms),
         start_timeout_ms: duration(&table, "start_timeout", "start_timeout = \"30s\"")
@@ -80,7 +92,7 @@ fn health(table: Table<'_>) -> Option<HealthCheck> {
 }
 
 /// Reads which one of http, tcp and command is asked.
-fn probe(table: &Table<'_>) -> Option<Probe> {
+fn probe(table: &Table<'_>, required: &Required<'_>) -> Option<Probe> {
     let http = table.get("http", HEALTH_EXAMPLE);
     let tcp = table.get("tcp", "health = { tcp = true }");
     let ask = table.get("command", "health = { command = \"./check\" }");
@@ -95,7 +107,7 @@ fn probe(table: &Table<'_>) -> Option<Probe> {
             }
             Some(Probe::Tcp)
         }
-        (None, None, Some(field)) => Some(Probe::Command { command: command(&field)? }),
+        (None, None, Some(field)) => Some(Probe::Command { command: filled_command(&field, required)? }),
         (None, None, None) => {
             table.missing("http", "one of http, tcp and command says what is asked", HEALTH_EXAMPLE);
             None

@@ -122,6 +122,40 @@ fn how_long_an_instance_may_be_unhealthy_is_a_time_or_never() {
 }
 
 #[test]
+fn references_must_be_known_and_stay_where_nobody_else_reads_them() {
+    use lockstep_domain::run::Values;
+    let read = |run: &str| {
+        let text = format!("name = \"orders\"\n[requires]\npay = \"*\"\n[run]\n{run}\n");
+        parse(&text, "lockstep.toml").map(|manifest| manifest.run)
+    };
+    let run =
+        read("command = \"./serve --port ${self.port}\"\nenv = { PAY = \"${service.pay.url}\" }").unwrap();
+    assert_eq!((run.command[2].as_str(), run.values), ("${self.port}", Values::Filled));
+    assert_eq!(read("command = \"./serve\"\nenv = { A = \"$b {c}\" }").unwrap().values, Values::Verbatim);
+    assert!(read("command = [\"sh\", \"-c\", \"exec ./serve ${PORT:-1}\"]").is_ok());
+    let wrong =
+        |run: &str| read(run).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for (run, words) in [
+        ("command = [\"./serve\", \"${self.prot}\"]", "`${self.prot}` is not known"),
+        (
+            "command = \"./serve\"\nenv = { A = \"${HOME}\" }",
+            "`${HOME}` is no reference; `$${` means `${` itself",
+        ),
+        ("command = \"./serve\"\nenv = { A = \"${service.cart.url}\" }", "hint: there are ${self.host}, "),
+        ("command = \"./serve\"\nenv = { A = \"${service.cart.url}\" }", "${service.pay.url}"),
+        ("command = \"./serve ${service.pay.url}\"", "every user of the machine sees arguments"),
+        ("command = \"./serve $PORT\"", "means something to a shell only"),
+        ("command = \"./serve ${self.prot}\"", "`${self.prot}` is not known"),
+        (
+            "command = \"./serve\"\nhealth = { command = \"./check ${self.x}\" }",
+            "run.health.command: `${self.x}`",
+        ),
+    ] {
+        assert!(wrong(run).contains(words), "{run}: {}", wrong(run));
+    }
+}
+
+#[test]
 fn routes_are_read_in_the_form_that_gateways_match() {
     let text = "name = \"a\"\nrun.command = \"./a\"\n[[route]]\nhost = \"*.Shop.example.\"\npath = \"//%6frders/\"\ntimeout = \"90s\"\n\
                 [[route]]\npath = \"/events\"\nstream = true\n";

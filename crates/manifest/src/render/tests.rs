@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
-use lockstep_domain::run::DataFolder;
+use lockstep_domain::run::Values;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -31,7 +32,8 @@ fn range() -> impl Strategy<Value = VersionRange> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    any::<String>().prop_map(|text| text.replace('\0', ""))
+    let plain = any::<String>().prop_map(|text| text.replace('\0', "").replace("${", ""));
+    prop_oneof![9 => plain, 1 => Just("$${x} ${self.port}".to_owned())]
 }
 
 fn words() -> impl Strategy<Value = Vec<String>> {
@@ -154,25 +156,31 @@ fn run() -> impl Strategy<Value = RunSpec> {
     );
     let port = prop_oneof![Just(Port::Assigned), (1_u16..).prop_map(Port::Fixed)];
     let data = vec("[a-z]{1,5}(/[a-z]{1,5})?", 0..3).prop_map(|paths| {
-        let mut folders: Vec<DataFolder> = Vec::new();
-        for folder in paths.iter().map(|path| path.parse::<DataFolder>().unwrap()) {
+        let mut folders: Vec<WorkPath> = Vec::new();
+        for folder in paths.iter().map(|path| path.parse::<WorkPath>().unwrap()) {
             if !folders.iter().any(|other| other.overlaps(&folder)) {
                 folders.push(folder);
             }
         }
         folders
     });
+    let files = option::of(from_text("[a-z]{1,5}\\.conf")).prop_map(|file| file.into_iter().collect());
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
-    (words(), variables(), port, health, stop, restart, data, replace_after).prop_map(
-        |(command, variables, port, health, stop, restart, data, replace_after)| RunSpec {
-            command,
-            variables,
-            port,
-            health,
-            stop,
-            restart,
-            data,
-            replace_after,
+    (words(), variables(), port, health, stop, restart, data, files, replace_after).prop_map(
+        |(command, variables, port, health, stop, restart, data, files, replace_after)| {
+            let run = RunSpec {
+                command,
+                variables,
+                port,
+                health,
+                stop,
+                restart,
+                data,
+                files,
+                values: Values::Verbatim,
+                replace_after,
+            };
+            run.with_values_noted()
         },
     )
 }

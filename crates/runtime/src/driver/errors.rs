@@ -1,9 +1,11 @@
 //! Why a driver did not do something.
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use lockstep_domain::instance_ports::PortRange;
+use lockstep_domain::reference::ReferenceError;
+use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, InstanceId};
 use thiserror::Error;
 
@@ -49,6 +51,24 @@ pub enum StartError {
         /// The artifact.
         release: Digest,
     },
+    /// Something is not known that the version or its configuration refers to.
+    #[error("a value of instance `{id}` cannot be filled in")]
+    Reference {
+        /// The instance.
+        id: InstanceId,
+        /// What is not known.
+        source: ReferenceError,
+    },
+    /// A file of the artifact cannot be filled in.
+    #[error("the file `{path}` of instance `{id}` cannot be filled in")]
+    File {
+        /// The instance.
+        id: InstanceId,
+        /// Which.
+        path: WorkPath,
+        /// Why.
+        source: io::Error,
+    },
     /// The port that the version always uses is not free.
     #[error("{problem}")]
     PortInUse {
@@ -58,10 +78,10 @@ pub enum StartError {
         problem: String,
     },
     /// No port is free.
-    #[error("no port from {} to {} is free", range.start(), range.end())]
+    #[error("no port of {range} is free")]
     NoFreePort {
         /// Where ports are taken from.
-        range: RangeInclusive<u16>,
+        range: PortRange,
     },
     /// The folder of the instance cannot be made.
     #[error("the folder of instance `{id}` cannot be written")]

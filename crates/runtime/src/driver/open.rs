@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
-use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,7 +46,7 @@ impl LocalDriver {
         let all = kept.iter().chain(&found).map(|instance| (instance.id.clone(), instance.clone()));
         let instances: Instances = Arc::new(all.collect());
         let shared = Shared {
-            next_port: AtomicU16::new(any_port(&root, &options)),
+            given: Mutex::default(),
             root,
             options,
             instances: watch::Sender::new(instances),
@@ -90,14 +88,6 @@ impl LocalDriver {
         };
         let _ = timeout(KNOWN_AGAIN, all_known).await;
     }
-}
-
-/// Starts somewhere in the range, so that two drivers on one host seldom want the same port.
-fn any_port(root: &Path, options: &LocalDriverOptions) -> u16 {
-    let (first, last) = (*options.ports.start(), *options.ports.end());
-    let size = u64::from(last.saturating_sub(first)) + 1;
-    let offset = RandomState::new().hash_one(root) % size;
-    first.saturating_add(u16::try_from(offset).unwrap_or_default())
 }
 
 /// What is found in the folder of a driver.

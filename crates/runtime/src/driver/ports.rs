@@ -1,19 +1,23 @@
 //! Chooses the port of an instance.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::PoisonError;
 
 use lockstep_domain::InstanceId;
+use lockstep_domain::instance_ports::{InstancePorts, PortRange};
 use lockstep_domain::run::Port;
 
 use super::{Shared, StartError};
 use crate::process::ports::check_free;
+use crate::spec::InstanceSpec;
 
 impl Shared {
     /// Chooses a port that no live instance of this driver has and that nobody listens on.
-    pub(super) fn choose_port(&self, port: Port) -> Result<u16, StartError> {
+    pub(super) fn choose_port(&self, spec: &InstanceSpec) -> Result<u16, StartError> {
         let taken = self.taken_ports();
-        match port {
+        match spec.run.port {
             Port::Fixed(port) => {
                 let problem = match taken.get(&port) {
                     Some(id) => Err(format!("port {port} is in use by instance `{id}`")),
@@ -23,21 +27,29 @@ impl Shared {
                 Ok(port)
             }
             Port::Assigned => {
-                let range = self.options.ports.clone();
+                let range = match spec.ports {
+                    InstancePorts::Server => self.options.ports,
+                    InstancePorts::Own(range) => range,
+                };
                 let free = |port: &u16| !taken.contains_key(port) && check_free(*port).is_ok();
-                let found = range.clone().map(|_| self.next_port()).find(free);
+                let found = (0..range.count()).map(|_| self.next_port(range)).find(free);
                 found.ok_or(StartError::NoFreePort { range })
             }
         }
     }
 
-    /// Goes round the range, so that a port that was just given up is the last to be given again.
-    fn next_port(&self) -> u16 {
-        let (first, last) = (*self.options.ports.start(), *self.options.ports.end());
-        let next = |port: u16| Some(if (first..last).contains(&port) { port + 1 } else { first });
-        match self.next_port.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
-            Ok(before) | Err(before) => next(before).unwrap_or(first),
-        }
+    /// Goes round each range, so that a port that was just given up is the last to be given again.
+    fn next_port(&self, range: PortRange) -> u16 {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = given.entry(range).or_insert_with(|| self.any_port(range));
+        *last = range.after(*last);
+        *last
+    }
+
+    /// Starts somewhere in the range, so that two drivers on one host seldom want the same port.
+    fn any_port(&self, range: PortRange) -> u16 {
+        let hash = RandomState::new().hash_one(&self.root);
+        range.nth(usize::try_from(hash).unwrap_or_default())
     }
 
     fn taken_ports(&self) -> BTreeMap<u16, InstanceId> {

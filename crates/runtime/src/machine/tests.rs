@@ -21,6 +21,8 @@ fn run_spec() -> RunSpec {
         stop: Stop { timeout_ms: 2_000, ..Stop::default() },
         restart: Restart { max_restarts: 3, backoff_ms: 100, max_backoff_ms: 250, reset_after_ms: 10_000 },
         data: Vec::new(),
+        files: Vec::new(),
+        values: lockstep_domain::run::Values::Verbatim,
         replace_after: lockstep_domain::run::ReplaceAfter::Never,
     }
 }

@@ -99,7 +99,7 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
     let mut policy = Policy::of_service(&rooms.hidden, &spec.release_folder, own);
     policy.readable.push(folder.told());
     Ok(Launch {
-        program: resolve(&spec.release_folder, program),
+        program: program_of(folder, spec, program),
         arguments: arguments.to_vec(),
         folder: folder.work(),
         variables: variables(folder, spec),
@@ -134,6 +134,13 @@ fn prepare(folder: &InstanceFolder, spec: &SpecFile, line: &[String]) -> io::Res
 
 fn split(line: &[String]) -> io::Result<(&String, &[String])> {
     line.split_first().ok_or_else(|| io::Error::other("the command is empty"))
+}
+
+/// A program of the artifact that is filled in stands in the working folder.
+fn program_of(folder: &InstanceFolder, spec: &SpecFile, program: &str) -> PathBuf {
+    let below = program.strip_prefix("./").unwrap_or(program);
+    let is_filled = program.contains('/') && spec.files.keys().any(|path| path.as_str() == below);
+    if is_filled { folder.work().join(below) } else { resolve(&spec.release_folder, program) }
 }
 
 /// A program with a slash is one of the artifact; any other is looked up in `PATH`.

@@ -87,9 +87,14 @@ impl Fixture {
                 stop: lockstep_domain::run::Stop::default(),
                 restart: lockstep_domain::run::Restart { backoff_ms: 1, ..Default::default() },
                 data: Vec::new(),
+                files: Vec::new(),
+                values: lockstep_domain::run::Values::Verbatim,
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
             },
             variables: BTreeMap::new(),
+            filled: BTreeMap::new(),
+            urls: BTreeMap::new(),
+            ports: lockstep_domain::instance_ports::InstancePorts::Server,
             release: self.release,
         }
     }

@@ -126,8 +126,12 @@ fn compare(old: &Loaded, new: &Loaded, kind: Option<Kind>, options: &Options) ->
         errors.into_iter().map(|error| origin.part(error)).collect()
     };
     match (Parsed::read(&old.source, kind), Parsed::read(&new.source, kind)) {
-        (Ok(before), Ok(after)) => diff_parsed(&before, &after, options)
-            .map_err(|errors| unreadable(parts(&Origin::AsNamed, errors))),
+        (Ok(before), Ok(after)) => {
+            let mut report = diff_parsed(&before, &after, options)
+                .map_err(|errors| unreadable(parts(&Origin::AsNamed, errors)))?;
+            report.run_witnesses(&before, &after, options);
+            Ok(report)
+        }
         (before, after) => {
             let before = before.err().map(|errors| parts(&old.origin, errors));
             let after = after.err().map(|errors| parts(&new.origin, errors));

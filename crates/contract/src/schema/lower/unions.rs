@@ -12,14 +12,19 @@ use super::{MAX_ALTERNATIVES, Spread, TooMany, list, within_limit};
 const MAX_COMBINED: usize = 4;
 
 impl<'l> Schemas<'l> {
-    pub(super) fn any_of(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+    pub(super) fn any_of(
+        &mut self,
+        spread: Vec<Facts>,
+        raw: &Raw<'l>,
+        map: &'l Map<String, Value>,
+    ) -> Spread {
         let variants = self.variants(raw, map, "anyOf");
         if variants.is_empty() {
-            return Ok(spread.to_vec());
+            return Ok(spread);
         }
         let evaluates = map.contains_key("unevaluatedProperties") || map.contains_key("unevaluatedItems");
         if evaluates && variants.len() <= MAX_COMBINED {
-            return self.combinations(spread, &variants);
+            return self.combinations(&spread, &variants);
         }
         let mut union = Vec::new();
         for variant in &variants {
@@ -30,7 +35,7 @@ impl<'l> Schemas<'l> {
                 union.push(facts);
             }
         }
-        self.product(spread, &union)
+        self.product(&spread, &union)
     }
 
     /// Every way in which at least one variant holds and the others are known to hold or not.
@@ -50,10 +55,15 @@ impl<'l> Schemas<'l> {
         within_limit(all)
     }
 
-    pub(super) fn one_of(&mut self, spread: &[Facts], raw: &Raw<'l>, map: &'l Map<String, Value>) -> Spread {
+    pub(super) fn one_of(
+        &mut self,
+        spread: Vec<Facts>,
+        raw: &Raw<'l>,
+        map: &'l Map<String, Value>,
+    ) -> Spread {
         let variants = self.variants(raw, map, "oneOf");
         if variants.is_empty() {
-            return Ok(spread.to_vec());
+            return Ok(spread);
         }
         let has_tags = self.dialect(raw.side).is_openapi() && map.contains_key("discriminator");
         let tagged = if has_tags { self.tagged(raw, map, &variants) } else { Vec::new() };
@@ -80,7 +90,7 @@ impl<'l> Schemas<'l> {
                 return Err(TooMany);
             }
         }
-        self.product(spread, &union)
+        self.product(&spread, &union)
     }
 
     /// Variants that a discriminator tells apart, each with the schema it has without that.
@@ -97,8 +107,11 @@ impl<'l> Schemas<'l> {
 
     /// The alternatives under `anyOf` or `oneOf`; with a discriminator each also demands its names of it.
     fn variants(&mut self, raw: &Raw<'l>, map: &'l Map<String, Value>, keyword: &str) -> Vec<NodeId> {
-        let tags = if self.dialect(raw.side).is_openapi() { map.get("discriminator") } else { None };
         let values = list(map, keyword);
+        if values.is_empty() {
+            return Vec::new();
+        }
+        let tags = if self.dialect(raw.side).is_openapi() { map.get("discriminator") } else { None };
         let mut variants = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
             let variant = self.child(raw, value, &[keyword, &index.to_string()]);

@@ -1,0 +1,323 @@
+//! References in values, as `${self.port}` or `${service.payments.url}`: what a text says that is known only where it runs.
+//!
+//! `$${` means `${` itself. Everything else is text, also a `$` that stands alone.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::name::ServiceName;
+
+/// What begins a reference.
+const BEGIN: &str = "${";
+/// Most characters of a reference that are shown.
+const SHOWN: usize = 80;
+
+/// What an instance knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Own {
+    /// The address that it listens on.
+    Host,
+    /// The port that it listens on.
+    Port,
+    /// Its service.
+    Service,
+    /// Its version.
+    Version,
+    /// Its environment.
+    Environment,
+    /// Its id.
+    Instance,
+}
+
+impl Own {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 6] =
+        [Self::Host, Self::Port, Self::Service, Self::Version, Self::Environment, Self::Instance];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Port => "port",
+            Self::Service => "service",
+            Self::Version => "version",
+            Self::Environment => "environment",
+            Self::Instance => "instance",
+        }
+    }
+}
+
+/// What stands between `${` and `}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// Something of the instance itself.
+    Own(Own),
+    /// The address at which a service that is required is called.
+    Url(ServiceName),
+    /// A variable of the instance.
+    Variable(String),
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(own) => write!(f, "self.{}", own.as_str()),
+            Self::Url(service) => write!(f, "service.{service}.url"),
+            Self::Variable(name) => write!(f, "env.{name}"),
+        }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if let Some(name) = text.strip_prefix("self.") {
+            return Own::ALL.into_iter().find(|own| own.as_str() == name).map(Self::Own).ok_or(());
+        }
+        if let Some(name) = text.strip_prefix("env.") {
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            return if is_name { Ok(Self::Variable(name.to_owned())) } else { Err(()) };
+        }
+        let service = text.strip_prefix("service.").and_then(|rest| rest.strip_suffix(".url"));
+        service.and_then(|name| name.parse().ok()).map(Self::Url).ok_or(())
+    }
+}
+
+/// What is wrong with a text that has references.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReferenceError {
+    /// There is nothing of that name.
+    #[error("`${{{0}}}` is not known; `$${{` means `${{` itself")]
+    Unknown(String),
+    /// It has not the form of a reference.
+    #[error("`{0}` is no reference; `$${{` means `${{` itself")]
+    Malformed(String),
+    /// Variables are not put together from each other.
+    #[error("`${{env.{0}}}` is known in `[run] files` only")]
+    OnlyInFiles(String),
+    /// The service is not one that is required.
+    #[error("`${{service.{0}.url}}` is not known: `{0}` is not in [requires]")]
+    NotRequired(ServiceName),
+}
+
+/// Who reads a text after references are filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A program that takes it as it is: a `${` that begins no reference is a mistake.
+    Program,
+    /// A shell, which has `${NAME}` of its own; its names have no dots.
+    Shell,
+    /// Whoever reads a file, as [`Self::Program`]; what the variables of the instance are is known by then.
+    File,
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part<'a> {
+    Text(&'a str),
+    /// A `${` that begins no reference, with what follows.
+    Foreign(&'a str),
+    Reference(Reference),
+}
+
+/// Takes a text apart.
+fn parts(text: &str) -> Result<Vec<Part<'_>>, ReferenceError> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find(BEGIN) {
+        let (before, from) = rest.split_at(at);
+        rest = &from[BEGIN.len()..];
+        if let Some(before) = before.strip_suffix('$') {
+            parts.extend([Part::Text(before), Part::Text(BEGIN)]);
+            continue;
+        }
+        parts.push(Part::Text(before));
+        match name_at(rest) {
+            Some(name) => {
+                let known = name.parse().map_err(|()| ReferenceError::Unknown(shown(name)));
+                parts.push(Part::Reference(known?));
+                rest = &rest[name.len() + 1..];
+            }
+            None => parts.push(Part::Foreign(from)),
+        }
+    }
+    parts.push(Part::Text(rest));
+    Ok(parts)
+}
+
+/// Returns what stands before the next `}` when it has the form of a name: a shell has no names with dots.
+fn name_at(text: &str) -> Option<&str> {
+    let (name, _) = text.split_once('}')?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.contains('.');
+    (is_name && name.bytes().all(allowed)).then_some(name)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
+/// Tells whether a text has anything that is filled in, or stands for `${`.
+#[must_use]
+pub fn has_references(text: &str) -> bool {
+    text.contains(BEGIN)
+}
+
+/// Returns what a text refers to.
+///
+/// # Errors
+/// The first reference that is wrong.
+pub fn references(text: &str, reader: Reader) -> Result<Vec<Reference>, ReferenceError> {
+    let mut references = Vec::new();
+    for part in parts(text)? {
+        match part {
+            Part::Reference(reference) => references.push(reference),
+            Part::Foreign(from) if reader != Reader::Shell => {
+                let end = from.find('}').map_or(from.len(), |at| at + 1);
+                return Err(ReferenceError::Malformed(shown(&from[..end])));
+            }
+            Part::Foreign(_) | Part::Text(_) => {}
+        }
+    }
+    Ok(references)
+}
+
+/// Checks that everything a text refers to is known to a service that requires these, and returns it.
+///
+/// # Errors
+/// The first reference that is wrong.
+pub fn check(
+    text: &str,
+    reader: Reader,
+    required: &BTreeSet<&ServiceName>,
+) -> Result<Vec<Reference>, ReferenceError> {
+    let references = references(text, reader)?;
+    let wrong = references.iter().find_map(|reference| match reference {
+        Reference::Url(service) if !required.contains(service) => {
+            Some(ReferenceError::NotRequired(service.clone()))
+        }
+        Reference::Variable(name) if reader != Reader::File => {
+            Some(ReferenceError::OnlyInFiles(name.clone()))
+        }
+        Reference::Own(_) | Reference::Url(_) | Reference::Variable(_) => None,
+    });
+    wrong.map_or(Ok(references), Err)
+}
+
+/// Puts what is known in the places of references. What is put in is not looked through again.
+///
+/// # Errors
+/// The first reference that is wrong, or of which nothing is known.
+pub fn fill(text: &str, known: impl Fn(&Reference) -> Option<String>) -> Result<String, ReferenceError> {
+    let mut filled = String::new();
+    for part in parts(text)? {
+        match part {
+            Part::Text(text) => filled.push_str(text),
+            Part::Foreign(_) => filled.push_str(BEGIN),
+            Part::Reference(reference) => {
+                let unknown = || ReferenceError::Unknown(reference.to_string());
+                filled += &known(&reference).ok_or_else(unknown)?;
+            }
+        }
+    }
+    Ok(filled)
+}
+
+/// Lists what there is for a service that requires these, as it is written.
+#[must_use]
+pub fn known_names<'a>(required: impl IntoIterator<Item = &'a ServiceName>) -> Vec<String> {
+    let own = Own::ALL.into_iter().map(Reference::Own);
+    let urls = required.into_iter().cloned().map(Reference::Url);
+    own.chain(urls).map(|reference| format!("${{{reference}}}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        text.replace(BEGIN, "$${")
+    }
+
+    fn known(reference: &Reference) -> Option<String> {
+        match reference {
+            Reference::Own(Own::Port) => Some("20001".to_owned()),
+            Reference::Url(service) if service.as_str() == "pay" => Some("http://gateway/@pay".to_owned()),
+            Reference::Own(_) | Reference::Url(_) | Reference::Variable(_) => None,
+        }
+    }
+
+    #[test]
+    fn references_are_filled_and_everything_else_stays() {
+        for (text, filled) in [
+            ("", ""),
+            ("--port=${self.port}", "--port=20001"),
+            ("${service.pay.url}/v1?at=${self.port}", "http://gateway/@pay/v1?at=20001"),
+            ("$HOME $ { } $$ $x", "$HOME $ { } $$ $x"),
+            ("$${self.port}", "${self.port}"),
+            ("$$${self.port}", "$${self.port}"),
+            ("${self.port}$${x}${self.port}", "20001${x}20001"),
+            ("ü${self.port}ü", "ü20001ü"),
+            ("exec serve -p ${PORT:-${self.port}} ${x%.*} ${", "exec serve -p ${PORT:-20001} ${x%.*} ${"),
+        ] {
+            assert_eq!(fill(text, known).unwrap(), filled, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        let pay: ServiceName = "pay".parse().unwrap();
+        let required = BTreeSet::from([&pay]);
+        for (text, error) in [
+            ("${self.prot}", "`${self.prot}` is not known; `$${` means `${` itself"),
+            ("${HOME}", "`${HOME}` is no reference; `$${` means `${` itself"),
+            ("a ${self.port", "`${self.port` is no reference; `$${` means `${` itself"),
+            ("${}", "`${}` is no reference; `$${` means `${` itself"),
+            ("${service.cart.url}", "`${service.cart.url}` is not known: `cart` is not in [requires]"),
+            ("${service.Pay.url}", "`${service.Pay.url}` is not known; `$${` means `${` itself"),
+            ("${env.DSN}", "`${env.DSN}` is known in `[run] files` only"),
+            ("${service.pay.uri}", "`${service.pay.uri}` is not known; `$${` means `${` itself"),
+        ] {
+            assert_eq!(check(text, Reader::Program, &required).unwrap_err().to_string(), error, "{text}");
+        }
+        assert_eq!(
+            check("${HOME} ${self.port}", Reader::Shell, &required),
+            Ok(vec![Reference::Own(Own::Port)])
+        );
+        assert!(check("${self.prot}", Reader::Shell, &required).is_err());
+        assert!(check("${env.DSN}", Reader::File, &required).is_ok());
+    }
+
+    #[test]
+    fn every_name_that_is_listed_is_known() {
+        let pay: ServiceName = "pay".parse().unwrap();
+        for name in known_names([&pay]) {
+            assert!(check(&name, Reader::Program, &BTreeSet::from([&pay])).is_ok(), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_escaped_text_means_itself(text in "[${}a-z.ü]*") {
+            prop_assert_eq!(fill(&escaped(&text), known), Ok(text.clone()));
+            prop_assert_eq!(references(&escaped(&text), Reader::Program), Ok(Vec::new()));
+        }
+
+        #[test]
+        fn what_is_filled_in_is_never_looked_through_again(value in ".*") {
+            let filled = fill("<${self.port}>", |_| Some(value.clone()));
+            prop_assert_eq!(filled, Ok(format!("<{value}>")));
+        }
+
+        #[test]
+        fn what_is_checked_can_be_filled(text in "([${}a-z.ü]|\\$\\{self\\.port\\})*") {
+            if check(&text, Reader::Shell, &BTreeSet::new()).is_ok() {
+                prop_assert!(fill(&text, |_| Some(String::new())).is_ok());
+            }
+        }
+    }
+}

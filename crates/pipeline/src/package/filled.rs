@@ -1,0 +1,40 @@
+//! Files that are filled in where an instance starts: whether they are in the package, and what they refer to is known.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use lockstep_domain::ServiceName;
+use lockstep_domain::reference::{self, Reader};
+use lockstep_domain::run::MAX_FILLED_BYTES;
+use lockstep_domain::work_path::WorkPath;
+use lockstep_files::foreign;
+
+use super::{PackageManifest, PackageProblem};
+
+/// Lists what would keep an instance from being started.
+#[must_use]
+pub fn problems_of_filled(
+    root: &Path,
+    contents: &PackageManifest,
+    files: &[WorkPath],
+    required: &BTreeSet<&ServiceName>,
+) -> Vec<PackageProblem> {
+    let packaged: BTreeSet<&str> = contents.files.iter().map(|entry| entry.path.as_str()).collect();
+    let problem = |path: &WorkPath| {
+        let path = path.as_str();
+        if !packaged.contains(path) {
+            return Some(PackageProblem::NotPackaged { path: path.to_owned() });
+        }
+        let why = match read(root, path) {
+            Ok(text) => reference::check(&text, Reader::File, required).err()?.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Some(PackageProblem::NotFilled { path: path.to_owned(), why })
+    };
+    files.iter().filter_map(problem).collect()
+}
+
+fn read(root: &Path, path: &str) -> io::Result<String> {
+    foreign::read_text(foreign::open_below(root, Path::new(path))?, MAX_FILLED_BYTES)
+}
