@@ -1,10 +1,10 @@
 //! `cargo xtask fuzz contract`, `cargo xtask fuzz avro` and `cargo xtask fuzz sql`: the long runs of the semantic oracles.
 //!
 //! Random statements that worked on an old schema are run on the new one, on real databases (`sql`); random documents that one
-//! schema allows are given to the other (`contract`). One that is refused although the verdict says compatible is a bug, and
-//! ends the run with the seed that shows it again.
+//! schema allows are given to the other (`contract`). One that is refused although the verdict says compatible is a bug: the run
+//! goes on, and fails at its end with the seeds that show it again. An oracle that did not run at all (a database is not there, a
+//! signal) ends the run at once: it says nothing about verdicts.
 
-use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,17 @@ use crate::workspace::cargo;
 
 /// Most failures that are shown in full.
 const MAX_SHOWN: usize = 5;
+/// Some pairs are not tried, as no database takes them: so many times as many as would be enough are the end.
+const MAX_FACTOR: u64 = 4;
+/// Seeds are counted up from the first: the last one must not be passed.
+const MAX_SEED: u64 = u64::MAX / 2;
 
 /// A test that is an oracle, and how it is asked.
 struct Oracle {
     target: &'static str,
     tests: &'static [&'static str],
+    /// What is tried.
+    unit: &'static str,
     /// What the variables that set its seed and its number of pairs begin with.
     variables: &'static str,
     /// What each of its tests tries for a pair, about.
@@ -36,6 +42,7 @@ struct Oracle {
 const CONTRACT: Oracle = Oracle {
     target: "schema_oracle",
     tests: &["no_document_contradicts_a_verdict"],
+    unit: "documents",
     variables: "LOCKSTEP_CONTRACT",
     documents_a_pair: 80,
     pairs_a_call: 500,
@@ -45,6 +52,7 @@ const CONTRACT: Oracle = Oracle {
 const AVRO: Oracle = Oracle {
     target: "avro_oracle",
     tests: &["no_datum_contradicts_a_verdict"],
+    unit: "data",
     variables: "LOCKSTEP_AVRO",
     documents_a_pair: 40,
     pairs_a_call: 1_000,
@@ -58,6 +66,7 @@ const SQL: Oracle = Oracle {
         "no_statement_contradicts_a_verdict_on_postgresql",
         "no_statement_contradicts_a_verdict_on_mariadb",
     ],
+    unit: "statements",
     variables: "LOCKSTEP_SQL",
     documents_a_pair: 24,
     pairs_a_call: 200,
@@ -68,11 +77,11 @@ pub(crate) struct Args {
     /// What is tried
     #[arg(value_enum)]
     what: What,
-    /// About how many documents, or statements, are tried [default: a million documents, 100,000 statements]
+    /// How many documents, or statements, are tried at least [default: a million documents, 100,000 statements]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     documents: Option<u64>,
     /// Where to start: another number tries other documents
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     seed: u64,
 }
 
@@ -94,12 +103,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let program = build(oracle)?;
     let start = Instant::now();
-    let (tally, failures) = run_all(oracle, &program, args.documents.unwrap_or(usual), args.seed)?;
-    println!("{tally}, in {:.1} s from seed {}", start.elapsed().as_secs_f64(), args.seed);
-    println!("wrong: {}", failures.len());
-    failures.iter().take(MAX_SHOWN).for_each(|failure| println!("\n{failure}"));
+    let found = run_all(oracle, &program, args.documents.unwrap_or(usual), args.seed)?;
+    println!(
+        "{}, in {:.1} s from seed {}",
+        found.tally.told(oracle.unit),
+        start.elapsed().as_secs_f64(),
+        args.seed
+    );
+    println!("wrong: {}{}", if found.failures.is_empty() { "" } else { "at least " }, found.wrong);
+    found.failures.iter().take(MAX_SHOWN).for_each(|failure| println!("\n{failure}"));
     ensure!(
-        failures.is_empty(),
+        found.failures.is_empty(),
         "verdicts are wrong; run again with the seed that is named and --documents 1"
     );
     Ok(())
@@ -122,30 +136,53 @@ fn build(oracle: &Oracle) -> Result<PathBuf> {
     program.context("cargo does not say where the oracle is")
 }
 
-/// Calls the oracle until enough documents were tried. A call ends with its first failures; the others go on.
-fn run_all(oracle: &Oracle, program: &Path, documents: u64, seed: u64) -> Result<(Tally, Vec<String>)> {
-    let pairs = documents.div_ceil(oracle.documents_a_pair * oracle.tests.len() as u64);
-    let (mut tally, mut failures, mut done) = (Tally::default(), Vec::new(), 0);
-    while done < pairs {
-        let count = oracle.pairs_a_call.min(pairs - done);
+/// What a run found.
+#[derive(Debug, Default)]
+struct Found {
+    tally: Tally,
+    wrong: u64,
+    failures: Vec<String>,
+}
+
+/// What one call of a test of the oracle came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Called {
+    Tried(Tally),
+    /// Verdicts are wrong: how many at least, and in what words. Some oracles end with the first.
+    Wrong(Option<Tally>, u64, String),
+}
+
+/// Calls the oracle until enough documents were tried.
+fn run_all(oracle: &Oracle, program: &Path, documents: u64, seed: u64) -> Result<Found> {
+    let tests = oracle.tests.len() as u64;
+    let bound = documents.div_ceil(oracle.documents_a_pair * tests).saturating_mul(MAX_FACTOR);
+    let (mut found, mut done) = (Found::default(), 0);
+    while found.tally.documents < documents && done < bound {
+        let missing = (documents - found.tally.documents).div_ceil(oracle.documents_a_pair * tests);
+        let count = oracle.pairs_a_call.min(missing);
         for test in oracle.tests {
-            match call(oracle, program, test, (seed.saturating_add(done), count))? {
-                Ok(more) => tally += more,
-                Err(failure) => failures.push(failure),
+            match call(oracle, program, test, (seed + done, count))? {
+                Called::Tried(more) => found.tally += more,
+                Called::Wrong(more, wrong, words) => {
+                    found.tally += more.unwrap_or_default();
+                    found.wrong += wrong;
+                    found.failures.push(words);
+                }
             }
         }
         done += count;
-        progress(done, pairs, &tally, failures.len());
+        progress(oracle, &found, documents);
     }
-    Ok((tally, failures))
+    let tried = found.tally.documents;
+    ensure!(
+        tried >= documents || !found.failures.is_empty(),
+        "no more than {tried} {} were tried",
+        oracle.unit
+    );
+    Ok(found)
 }
 
-fn call(
-    oracle: &Oracle,
-    program: &Path,
-    test: &str,
-    (seed, pairs): (u64, u64),
-) -> Result<std::result::Result<Tally, String>> {
+fn call(oracle: &Oracle, program: &Path, test: &str, (seed, pairs): (u64, u64)) -> Result<Called> {
     let mut command = Command::new(program);
     command.args(["--exact", test, "--nocapture"]);
     let variable = |what: &str| format!("{}_{what}", oracle.variables);
@@ -153,23 +190,37 @@ fn call(
     // In the long run a database that is not there is a failure.
     command.env(variable("ALL"), "1").env("RUST_BACKTRACE", "0");
     let output = command.output().context("cannot run the oracle")?;
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() {
-        let tally = stdout.lines().find_map(read).context("the oracle does not say what it tried")?;
-        return Ok(Ok(tally));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    judge(output.status.success(), &stdout, &stderr).with_context(|| {
+        format!(
+            "`{test}` did not come to an end, from seed {seed} on ({}): {stdout}\n{stderr}",
+            output.status
+        )
+    })
+}
+
+/// Reads what the oracle says. A failure that names no seed is not about verdicts.
+fn judge(succeeded: bool, stdout: &str, stderr: &str) -> Result<Called> {
+    let tally = stdout.lines().find_map(read);
+    if succeeded {
+        return tally.map(Called::Tried).context("the oracle does not say what it tried");
     }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    Ok(Err(format!("{}{}", stdout.trim(), stderr.trim())))
+    let words = format!("{stdout}\n{stderr}");
+    ensure!(words.contains("seed ") && stderr.contains("panicked"), "no verdict was found wrong");
+    let counted = stderr.split(" verdicts are wrong").next().filter(|before| before.len() < stderr.len());
+    let counted = counted.and_then(|before| before.rsplit('\n').next()?.split(' ').next()?.parse().ok());
+    Ok(Called::Wrong(tally, counted.unwrap_or(1), words))
 }
 
 /// Shows how far it is, on a terminal only.
-fn progress(done: u64, pairs: u64, tally: &Tally, wrong: usize) {
+fn progress(oracle: &Oracle, found: &Found, documents: u64) {
     let mut out = std::io::stderr();
     if out.is_terminal() {
-        let end = if done == pairs { "\n" } else { "" };
-        let documents = tally.documents;
+        let tried = found.tally.documents;
+        let end = if tried >= documents { "\n" } else { "" };
         // Who does not see the progress loses nothing.
-        let _ = write!(out, "\r{done} of {pairs} pairs, {documents} documents, {wrong} wrong{end}");
+        let _ = write!(out, "\r{tried} of {documents} {}, {} wrong{end}", oracle.unit, found.wrong);
         let _ = out.flush();
     }
 }
@@ -194,13 +245,12 @@ impl AddAssign for Tally {
     }
 }
 
-impl fmt::Display for Tally {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Tally {
+    fn told(&self, unit: &str) -> String {
         let share = self.undecided as f64 * 100.0 / self.pairs.max(1) as f64;
         let Self { pairs, documents, compatible, breaking, .. } = self;
-        write!(
-            formatter,
-            "{documents} documents for {pairs} pairs: {compatible} compatible, {breaking} breaking, {share:.1} % not decided"
+        format!(
+            "{documents} {unit} for {pairs} pairs: {compatible} compatible, {breaking} breaking, {share:.1} % not decided"
         )
     }
 }
@@ -233,8 +283,28 @@ mod tests {
         let mut twice = expected;
         twice += expected;
         assert_eq!(
-            twice.to_string(),
+            twice.told("documents"),
             "80000 documents for 1000 pairs: 240 compatible, 700 breaking, 6.0 % not decided"
         );
+    }
+
+    #[test]
+    fn what_did_not_run_is_no_wrong_verdict() {
+        let line = "10 pairs, 240 documents: 5 compatible, 5 breaking (1 witnesses), 0 not decided";
+        let tally = read(line);
+        assert!(matches!(judge(true, line, ""), Ok(Called::Tried(_))));
+        assert!(judge(true, "", "").is_err());
+        // A database that is not there, and a signal.
+        let missing = "thread 'x' panicked at main.rs:1:1:\nthere is no MariaDB: install mariadb-server";
+        assert!(judge(false, "", missing).is_err());
+        assert!(judge(false, line, "").is_err());
+        let wrong = judge(
+            false,
+            &format!("{line}\n\nseed 7: it fails"),
+            "thread 'x' panicked at main.rs:1:1:\n3 of 10 verdicts are wrong",
+        );
+        assert!(matches!(wrong, Ok(Called::Wrong(told, 3, _)) if told == tally));
+        let first = judge(false, "", "thread 'x' panicked at main.rs:1:1:\nseed 9: witness 1 of b");
+        assert!(matches!(first, Ok(Called::Wrong(None, 1, _))));
     }
 }
