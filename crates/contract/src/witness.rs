@@ -42,7 +42,8 @@ impl Report {
     /// Runs the witnesses of a report about these two contracts; only then they are shown. Those that do not fail are dropped.
     pub fn run_witnesses(&mut self, old: &Parsed<'_>, new: &Parsed<'_>, options: &Options) -> Tried {
         let mut tried = Tried::default();
-        let mut judge = Judge::of(old, new, options.unknown_fields);
+        let due = self.changes.iter().filter(|change| change.witness.is_some()).take(MAX_RUN);
+        let mut judge = Judge::of(old, new, options.unknown_fields, due);
         for change in self.changes.iter_mut().filter(|change| change.witness.is_some()) {
             if tried.confirmed + tried.refuted + tried.open >= MAX_RUN {
                 change.witness = None;
@@ -72,9 +73,20 @@ enum Judge<'l> {
 }
 
 impl<'l> Judge<'l> {
-    fn of(old: &'l Parsed<'_>, new: &'l Parsed<'_>, unknown_fields: UnknownFields) -> Self {
+    fn of<'c>(
+        old: &'l Parsed<'_>,
+        new: &'l Parsed<'_>,
+        unknown_fields: UnknownFields,
+        due: impl Iterator<Item = &'c Change>,
+    ) -> Self {
         match (library(&old.form), library(&new.form)) {
-            (Some(old), Some(new)) => Self::Documents(Documents::between(old, new, unknown_fields)),
+            (Some(old), Some(new)) => {
+                let between = due.filter_map(|change| match &change.trial {
+                    Trial::DueBetween(between) => Some(&**between),
+                    Trial::Due | Trial::Run => None,
+                });
+                Self::Documents(Documents::between(old, new, unknown_fields, between))
+            }
             _ => match &old.form {
                 Form::GraphQl(_) => Self::GraphQl(Box::new(Operations::between(old.source, new.source))),
                 Form::Protobuf(_) => Self::Protobuf(Messages::between(old.source, new.source)),

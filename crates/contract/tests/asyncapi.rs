@@ -155,3 +155,53 @@ fn what_a_reference_in_another_file_says_is_read() {
     assert!(!report.may_deploy);
     assert_eq!(report.changes[0].new.as_ref().map(|at| at.file.as_str()), Some("messages.yaml"));
 }
+
+/// A document of version 3 with these operations and channels beside one that is always there.
+fn with(channels: &str, operations: &str) -> String {
+    format!(
+        "asyncapi: 3.0.0\ninfo: {{title: a, version: '1'}}\nchannels:\n  orders: {{address: orders, messages: {{paid: {{payload: {{type: string}}}}}}}}\n{channels}operations:\n{operations}"
+    )
+}
+
+#[test]
+fn what_only_one_side_has_is_read_as_well() {
+    let one = "  paid: {action: send, channel: {$ref: '#/channels/orders'}}\n";
+    let old = with("", one);
+    let open = |new: &str| {
+        for (from, to) in [(&*old, new), (new, &*old)] {
+            let report = report(from, to);
+            assert_eq!(report.verdict, Verdict::NotChecked, "{from}\n{to}\n{report:#?}");
+            assert!(report.not_checked.iter().all(|open| !open.place.is_empty()), "{report:#?}");
+        }
+    };
+    // Another operation at the same address, with what is not compared.
+    for field in [
+        "security: [{type: plain}]",
+        "bindings: {kafka: {groupId: {}}}",
+        "traits: [{summary: a}]",
+        "unheard: 1",
+    ] {
+        open(&with(
+            "",
+            &format!("{one}  also: {{action: send, channel: {{$ref: '#/channels/orders'}}, {field}}}\n"),
+        ));
+    }
+    // Another channel of the same address.
+    let second = "  other: {address: orders, bindings: {kafka: {partitions: 3}}, messages: {paid: {payload: {type: string}}}}\n";
+    let both = format!("{one}  also: {{action: send, channel: {{$ref: '#/channels/other'}}}}\n");
+    open(&with(second, &both));
+    // A binding, a parameter and a correlation id that were not there, with what nobody knows in them.
+    for field in ["bindings: {kafka: {unheard: 1}}", "bindings: {mqtt: {qos: 1}}"] {
+        open(&old.replace("address: orders,", &format!("address: orders, {field},")));
+    }
+    for field in ["bindings: {kafka: {unheard: 1}}", "traits: [{unheard: 1}]"] {
+        open(&old.replace("paid: {payload", &format!("paid: {{{field}, payload")));
+    }
+    // What is described only, or the same in another order, is no matter.
+    let described = with(
+        "",
+        &format!("  also: {{action: send, channel: {{$ref: '#/channels/orders'}}, summary: a}}\n{one}"),
+    );
+    let same = report(&old, &described);
+    assert!(same.may_deploy && same.may_roll_back, "{same:#?}");
+}

@@ -104,11 +104,25 @@ impl<'l> Comparer<'_, 'l> {
         self.meet(Object::Channel, &old.channel, &new.channel);
         self.channel_bindings(channels);
         self.parameters(old, new);
-        for (before, after) in old.operations.iter().zip(&new.operations) {
-            self.meet(Object::Operation, before, after);
-            self.reply(Pair { old: before, new: after }, new, roots);
+        self.other_channels(old, new);
+        for (before, after) in pairs_of(&old.operations, &new.operations) {
+            let pair = Pair { old: before.unwrap_or(&old.channel), new: after.unwrap_or(&new.channel) };
+            match (before, after) {
+                (Some(before), Some(after)) => self.meet(Object::Operation, before, after),
+                _ => self.alone(Object::Operation, (before, after), pair),
+            }
+            self.reply((before, after), pair, new, roots);
         }
         self.messages(&old.messages, &new.messages, (old.action, &new.title()), channels, roots);
+    }
+
+    /// Several channels may have one address; all but the first are not compared one by one.
+    fn other_channels(&mut self, old: &Exchange<'l>, new: &Exchange<'l>) {
+        let pairs = pairs_of(&old.other_channels, &new.other_channels);
+        if pairs.into_iter().any(|(one, other)| !is_same(one, other)) {
+            let reason = format!("`channels`: several have the address `{}`, and differ", new.address);
+            self.open(Pair { old: &old.channel, new: &new.channel }, reason);
+        }
     }
 
     /// Pairs the messages of one exchange by name; the only ones of both sides belong together.
@@ -185,8 +199,9 @@ impl<'l> Comparer<'_, 'l> {
         }
         let traits =
             |message: &Message<'l>| message.cursor.get("traits").map(|list| list.items()).unwrap_or_default();
-        for (before, after) in traits(old).iter().zip(&traits(new)) {
-            self.meet(Object::Message, before, after);
+        let (before, after) = (traits(old), traits(new));
+        for index in 0..before.len().max(after.len()) {
+            self.meet_maybe(Object::Message, (before.get(index).cloned(), after.get(index).cloned()), pair);
         }
         let reference = |message: &Message<'l>| {
             traits(message).iter().find_map(|one| one.text("$ref").map(str::to_owned))
@@ -235,9 +250,7 @@ impl<'l> Comparer<'_, 'l> {
         let (before, after) = (old.get("correlationId"), new.get("correlationId"));
         let followed = |cursor: &Option<Cursor<'l>>| cursor.clone().map(Cursor::followed);
         let (before, after) = (followed(&before), followed(&after));
-        if let (Some(one), Some(other)) = (&before, &after) {
-            self.meet(Object::CorrelationId, one, other);
-        }
+        self.meet_maybe(Object::CorrelationId, (before.clone(), after.clone()), pair);
         let location = |cursor: &Option<Cursor<'l>>| {
             cursor.as_ref().map(|cursor| cursor.text("location").unwrap_or_default().to_owned())
         };
@@ -373,9 +386,7 @@ impl<'l> Comparer<'_, 'l> {
                 old: one.as_ref().unwrap_or(&old.channel),
                 new: other.as_ref().unwrap_or(&new.channel),
             };
-            if let (Some(one), Some(other)) = (&one, &other) {
-                self.meet(Object::Parameter, one, other);
-            }
+            self.meet_maybe(Object::Parameter, (one.clone(), other.clone()), pair);
             let label = format!("the parameter `{after}` of {}", new.title());
             self.parameter(old.action, (&one, &other), pair, &label);
         }
@@ -428,10 +439,16 @@ impl<'l> Comparer<'_, 'l> {
         }
     }
 
-    fn reply(&mut self, pair: Pair<'_, 'l>, exchange: &Exchange<'l>, roots: (&Cursor<'l>, &Cursor<'l>)) {
+    fn reply(
+        &mut self,
+        (old, new): (Option<&Cursor<'l>>, Option<&Cursor<'l>>),
+        pair: Pair<'_, 'l>,
+        exchange: &Exchange<'l>,
+        roots: (&Cursor<'l>, &Cursor<'l>),
+    ) {
         let title = format!("the reply to {}", exchange.title());
-        let demanded = |cursor: &Cursor<'l>| cursor.get("reply");
-        match (demanded(pair.old), demanded(pair.new)) {
+        let demanded = |cursor: Option<&Cursor<'l>>| cursor.and_then(|cursor| cursor.get("reply"));
+        match (demanded(old), demanded(new)) {
             (None, None) => {}
             (Some(_), None) => {
                 // A consumer that answers in vain does not fail; one that waits does.
@@ -462,9 +479,7 @@ impl<'l> Comparer<'_, 'l> {
         roots: (&Cursor<'l>, &Cursor<'l>),
     ) {
         self.meet(Object::Reply, pair.old, pair.new);
-        if let (Some(one), Some(other)) = (pair.old.get("address"), pair.new.get("address")) {
-            self.meet(Object::ReplyAddress, &one, &other);
-        }
+        self.meet_maybe(Object::ReplyAddress, (pair.old.get("address"), pair.new.get("address")), pair);
         let address = |reply: &Cursor<'l>| {
             let location =
                 reply.get("address").and_then(|address| address.text("location").map(str::to_owned));
@@ -485,24 +500,48 @@ impl<'l> Comparer<'_, 'l> {
     /// Files what differs in two objects and is not compared, and references that lead nowhere.
     fn meet(&mut self, object: Object, old: &Cursor<'l>, new: &Cursor<'l>) {
         let pair = Pair { old, new };
+        self.alone(object, (Some(old), Some(new)), pair);
+        let is_of_the_world = |reference: &str| reference.contains("://") || reference.starts_with("urn:");
+        let (from, to) = (old.text("$ref"), new.text("$ref"));
+        if let Some(lost) = to.or(from).filter(|reference| from != to || !is_of_the_world(reference)) {
+            self.open(pair, format!("the reference `{lost}` leads to nothing that was given"));
+        }
+    }
+
+    /// The same for two objects of which one may not be there.
+    fn meet_maybe(
+        &mut self,
+        object: Object,
+        (old, new): (Option<Cursor<'l>>, Option<Cursor<'l>>),
+        pair: Pair<'_, 'l>,
+    ) {
+        match (&old, &new) {
+            (Some(old), Some(new)) => self.meet(object, old, new),
+            (old, new) => self.alone(object, (old.as_ref(), new.as_ref()), pair),
+        }
+    }
+
+    /// Files what differs in two objects, of which one may not be there, and is not compared.
+    fn alone(
+        &mut self,
+        object: Object,
+        (old, new): (Option<&Cursor<'l>>, Option<&Cursor<'l>>),
+        pair: Pair<'_, 'l>,
+    ) {
         for (name, reason) in object.open(old, new) {
-            let spot = |cursor: &Cursor<'l>| {
-                cursor.direct(&name).map_or_else(|| cursor.spot(), |field| field.spot())
+            let spot = |cursor: Option<&Cursor<'l>>, other: &Cursor<'l>| {
+                let field = cursor.and_then(|cursor| cursor.direct(&name));
+                field.map_or_else(|| cursor.unwrap_or(other).spot(), |field| field.spot())
             };
-            let (before, after) = (spot(old), spot(new));
-            let place =
-                if new.value().get(&name).is_some() { after.place.clone() } else { before.place.clone() };
+            let (before, after) = (spot(old, pair.old), spot(new, pair.new));
+            let is_there = new.is_some_and(|new| new.value().get(&name).is_some());
+            let place = if is_there { after.place.clone() } else { before.place.clone() };
             self.findings.not_checked.push(DraftNotChecked {
                 place,
                 reason,
                 old: Some(before),
                 new: Some(after),
             });
-        }
-        let is_of_the_world = |reference: &str| reference.contains("://") || reference.starts_with("urn:");
-        let (from, to) = (old.text("$ref"), new.text("$ref"));
-        if let Some(lost) = to.or(from).filter(|reference| from != to || !is_of_the_world(reference)) {
-            self.open(pair, format!("the reference `{lost}` leads to nothing that was given"));
         }
     }
 
@@ -525,6 +564,26 @@ impl<'l> Comparer<'_, 'l> {
         if let Some(draft) = self.findings.changes.last_mut() {
             draft.change.level = level;
             draft.change.bump = bump;
+        }
+    }
+}
+
+/// Operations or channels of both sides, by their keys in the document, and those that are left in their order.
+fn pairs_of<'c, 'l>(
+    old: &'c [Cursor<'l>],
+    new: &'c [Cursor<'l>],
+) -> Vec<(Option<&'c Cursor<'l>>, Option<&'c Cursor<'l>>)> {
+    let key = |cursor: &Cursor<'l>| cursor.target.pointer.rsplit('/').next().map(str::to_owned);
+    let counterpart =
+        |one: &Cursor<'l>, among: &'c [Cursor<'l>]| among.iter().find(|other| key(one) == key(other));
+    let mut pairs: Vec<_> =
+        old.iter().filter_map(|one| Some((Some(one), Some(counterpart(one, new)?)))).collect();
+    let mut gone = old.iter().filter(|one| counterpart(one, new).is_none());
+    let mut fresh = new.iter().filter(|other| counterpart(other, old).is_none());
+    loop {
+        match (gone.next(), fresh.next()) {
+            (None, None) => return pairs,
+            pair => pairs.push(pair),
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Exchange<'l> {
     pub(super) action: Action,
     pub(super) address: String,
     pub(super) channel: Cursor<'l>,
+    /// Other channels of the same address.
+    pub(super) other_channels: Vec<Cursor<'l>>,
     /// The operations; none where only the channel is described.
     pub(super) operations: Vec<Cursor<'l>>,
     pub(super) messages: Vec<Message<'l>>,
@@ -127,10 +129,15 @@ fn add<'l>(
         action,
         address: address.to_owned(),
         channel: channel.clone(),
+        other_channels: Vec::new(),
         operations: Vec::new(),
         messages: Vec::new(),
     });
     exchange.operations.extend(operation);
+    let is_known = |other: &Cursor<'l>| other.target.pointer == channel.target.pointer;
+    if !is_known(&exchange.channel) && !exchange.other_channels.iter().any(is_known) {
+        exchange.other_channels.push(channel.clone());
+    }
     for message in messages {
         if exchange.messages.iter().all(|other| other.name != message.name) {
             exchange.messages.push(message);

@@ -1,6 +1,6 @@
 //! The objects of AsyncAPI 2.0 to 2.6 and 3.0 with all their fields.
 
-use serde_json::Value;
+use serde_json::Map;
 
 use super::model::is_same;
 use crate::field::{Field, Treatment, fields};
@@ -40,13 +40,15 @@ impl Object {
     }
 
     /// The fields of two objects that are neither compared nor harmless and differ, or may, each with the reason.
-    pub(super) fn open(self, old: &Cursor<'_>, new: &Cursor<'_>) -> Vec<(String, String)> {
-        let (Value::Object(before), Value::Object(after)) = (old.value(), new.value()) else {
-            return Vec::new();
-        };
+    pub(super) fn open(self, old: Option<&Cursor<'_>>, new: Option<&Cursor<'_>>) -> Vec<(String, String)> {
+        let nothing = Map::new();
+        // What is there on one side only is compared with an object that says nothing.
+        let members =
+            |side: Option<&Cursor<'_>>| side.map_or(Some(&nothing), |side| side.value().as_object()).cloned();
+        let (Some(before), Some(after)) = (members(old), members(new)) else { return Vec::new() };
         let added = after.keys().filter(|name| !before.contains_key(*name));
         let open = before.keys().chain(added).filter_map(|name| Some((name.clone(), self.why_open(name)?)));
-        open.filter(|(name, _)| !is_same(old.direct(name).as_ref(), new.direct(name).as_ref())).collect()
+        open.filter(|(name, _)| !is_same(under(old, name).as_ref(), under(new, name).as_ref())).collect()
     }
 
     fn why_open(self, name: &str) -> Option<String> {
@@ -62,6 +64,10 @@ impl Object {
             }
         }
     }
+}
+
+fn under<'l>(side: Option<&Cursor<'l>>, name: &str) -> Option<Cursor<'l>> {
+    side.and_then(|side| side.direct(name))
 }
 
 /// All fields of this format.

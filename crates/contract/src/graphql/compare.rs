@@ -295,13 +295,18 @@ impl Comparer<'_> {
     /// A field that promises more may no longer be asked for beside one of its name that does not.
     fn conflict(&mut self, name: &str, field: &str, old: &Field, new: &Field) {
         let outcome = "fields of one name that are asked for together must be null in the same places";
-        let found = merge::parted((self.old, self.new), name, field).into_iter().find_map(|rival| {
+        // Where a schema has roots, what none of them leads to can be asked for by nobody.
+        let is_asked = |around: &str| self.old.roots.is_empty() || self.ways.lead_to(around);
+        let rivals = merge::parted((self.old, self.new), name, field).into_iter();
+        let found = rivals.filter(|rival| is_asked(rival.around)).find_map(|rival| {
             let shown = witness::together(self.ways, &rival, field, outcome)?;
             self.shows(&rules::FIELD_CONFLICT, &shown).then_some((rival.of, shown))
         });
         let Some((other, shown)) = found else { return };
         let place = format!("{name}.{field}");
-        let message = format!("`{place}` can no longer be asked for together with `{other}.{field}`");
+        let message = format!(
+            "`{place}` can no longer be asked for together with `{other}.{field}`: fields of one name in one answer must be null in the same places (the specification's 5.3.2; graphql-js and its family call this change safe)"
+        );
         let both = [name, other].map(|on| Use::Field(on.to_owned(), field.to_owned()));
         let difference = Difference::new(&rules::FIELD_CONFLICT, place, message);
         let difference = difference.at(Some(&old.position), Some(&new.position));

@@ -159,7 +159,7 @@ fn read(path: &str, content: &[u8]) -> Result<Vec<Definition>, InputError> {
 /// Reads a source into a schema; operations and fragments in it are ignored.
 ///
 /// # Errors
-/// All parse errors, and types or directives defined twice.
+/// All parse errors, and whatever is defined twice.
 pub(super) fn load(source: &Source) -> Result<Schema, Vec<InputError>> {
     let mut builder = Builder::default();
     let all = definitions(source)?;
@@ -184,15 +184,20 @@ impl Builder {
             Definition::Schema(roots, directives) => {
                 self.mark("schema", &marks(&directives), file, 1);
                 for (kind, of, line) in roots {
-                    self.schema.roots.insert(kind, Root { of, position: Position::new(file, line) });
+                    let root = Root { of, position: Position::new(file, line) };
+                    let place = (&*format!("schema.{kind}"), line);
+                    let mut twice = Twice { file, errors: &mut self.errors };
+                    twice.insert(&mut self.schema.roots, "root", place, kind, root);
                 }
             }
             Definition::Type(definition) => self.add_type(file, definition),
             Definition::Directive(definition) if WRITTEN_OUT.contains(&definition.name.as_str()) => {}
             Definition::Directive(definition) => {
                 self.mark_inputs(&format!("@{}", definition.name), &definition.arguments, file);
+                let owner = format!("@{}", definition.name);
+                let mut twice = Twice { file, errors: &mut self.errors };
                 let directive = DirectiveType {
-                    arguments: inputs(file, definition.arguments),
+                    arguments: twice.inputs(&owner, "argument", definition.arguments),
                     locations: definition.locations.into_iter().collect(),
                     repeatable: definition.repeatable,
                     position: Position::new(file, definition.line),
@@ -240,7 +245,7 @@ impl Builder {
         }
         self.mark_parts(file, &definition);
         if let Some(of) = self.schema.types.get_mut(&definition.name) {
-            merge(of, file, definition);
+            merge(of, definition, &mut Twice { file, errors: &mut self.errors });
         }
     }
 
@@ -290,35 +295,73 @@ impl Builder {
     }
 }
 
-fn merge(of: &mut Type, file: &Rc<str>, definition: TypeDefinition) {
+fn merge(of: &mut Type, definition: TypeDefinition, twice: &mut Twice<'_>) {
+    let name = &definition.name;
     of.interfaces.extend(definition.interfaces);
     of.members.extend(definition.members);
-    of.inputs.extend(inputs(file, definition.inputs));
+    let known = twice.inputs(name, "input field", definition.inputs);
+    for (input, declared) in known {
+        let (place, line) = (format!("{name}.{input}"), declared.position.line);
+        twice.insert(&mut of.inputs, "input field", (&place, line), input, declared);
+    }
     of.one_of |= definition.directives.iter().any(|directive| directive.name == "oneOf");
     for value in definition.values {
-        let position = Position::new(file, value.line);
-        of.values.insert(value.name, Value { deprecated: value.deprecated, position });
+        let declared =
+            Value { deprecated: value.deprecated, position: Position::new(twice.file, value.line) };
+        let place = format!("{name}.{}", value.name);
+        twice.insert(&mut of.values, "value", (&place, value.line), value.name, declared);
     }
     for field in definition.fields {
+        let place = format!("{name}.{}", field.name);
         let declared = Field {
-            arguments: inputs(file, field.arguments),
+            arguments: twice.inputs(&place, "argument", field.arguments),
             of: field.of,
             deprecated: field.deprecated,
-            position: Position::new(file, field.line),
+            position: Position::new(twice.file, field.line),
         };
-        of.fields.insert(field.name, declared);
+        twice.insert(&mut of.fields, "field", (&place, field.line), field.name, declared);
     }
 }
 
-fn inputs(file: &Rc<str>, values: Vec<super::ast::InputValue>) -> BTreeMap<String, Input> {
-    let lower = |value: super::ast::InputValue| {
-        let input = Input {
-            of: value.of,
-            default: value.default.map(|value| value.to_string()),
-            deprecated: value.deprecated,
-            position: Position::new(file, value.line),
-        };
-        (value.name, input)
-    };
-    values.into_iter().map(lower).collect()
+/// Refuses what is defined twice: which of the two counts is anybody's guess.
+struct Twice<'b> {
+    file: &'b Rc<str>,
+    errors: &'b mut Vec<InputError>,
+}
+
+impl Twice<'_> {
+    fn insert<T>(
+        &mut self,
+        all: &mut BTreeMap<String, T>,
+        word: &str,
+        (place, line): (&str, u32),
+        name: String,
+        declared: T,
+    ) {
+        if all.insert(name, declared).is_some() {
+            let message = format!("{word} `{place}` is defined twice");
+            let error = InputError::new(&**self.file, message).on_line(line);
+            self.errors.push(error.with_hint("remove one of the two definitions"));
+        }
+    }
+
+    fn inputs(
+        &mut self,
+        owner: &str,
+        word: &str,
+        values: Vec<super::ast::InputValue>,
+    ) -> BTreeMap<String, Input> {
+        let mut all = BTreeMap::new();
+        for value in values {
+            let input = Input {
+                of: value.of,
+                default: value.default.map(|value| value.to_string()),
+                deprecated: value.deprecated,
+                position: Position::new(self.file, value.line),
+            };
+            let place = format!("{owner}.{}", value.name);
+            self.insert(&mut all, word, (&place, value.line), value.name, input);
+        }
+        all
+    }
 }

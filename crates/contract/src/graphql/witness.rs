@@ -401,6 +401,11 @@ impl<'a> Ways<'a> {
         Self { schema, came, takers: takers(schema) }
     }
 
+    /// True when some operation meets values of a type.
+    pub(super) fn lead_to(&self, goal: &str) -> bool {
+        self.came.contains_key(goal)
+    }
+
     /// Gives the kind of operation and the steps that lead to a type.
     fn to(&self, goal: &str) -> Option<(&'a str, Vec<Step<'a>>)> {
         let mut way = Vec::new();

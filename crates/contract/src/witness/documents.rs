@@ -1,8 +1,8 @@
 //! Documents run by `jsonschema`: the schema that held them must allow them, the other one must not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{PatternOptions, ValidationOptions, Validator, ValidatorMap};
 use serde_json::Value;
 
 use super::bundle::{Bundle, Reading};
@@ -15,17 +15,43 @@ use crate::trial::{Between, SchemaPlace};
 /// The largest automaton of a pattern, in bytes: as much as the comparison's own.
 const MAX_PATTERN_SIZE: usize = 1 << 20;
 
-/// The validators of one report, made when they are first needed.
+/// How many witnesses are run by validators of their own, where those of all cannot be made at once.
+const MAX_ALONE: usize = 50;
+
+/// The validators of one report.
 pub(super) struct Documents<'l> {
     old: &'l Library<'l>,
     new: &'l Library<'l>,
     unknown_fields: UnknownFields,
-    validators: HashMap<(SchemaPlace, Option<&'static str>), Option<Validator>>,
+    together: HashMap<(Side, Hidden), Option<(Bundle, ValidatorMap)>>,
+    alone: HashMap<(SchemaPlace, Hidden), Option<Validator>>,
 }
 
+/// The keyword of properties that do not travel.
+type Hidden = Option<&'static str>;
+
 impl<'l> Documents<'l> {
-    pub(super) fn between(old: &'l Library<'l>, new: &'l Library<'l>, unknown_fields: UnknownFields) -> Self {
-        Self { old, new, unknown_fields, validators: HashMap::new() }
+    /// Makes the validators for all that are going to be run.
+    pub(super) fn between<'b>(
+        old: &'l Library<'l>,
+        new: &'l Library<'l>,
+        unknown_fields: UnknownFields,
+        due: impl Iterator<Item = &'b Between>,
+    ) -> Self {
+        let mut wanted: HashMap<(Side, Hidden), HashSet<&SchemaPlace>> = HashMap::new();
+        for between in due {
+            for place in [&between.held, &between.holding] {
+                wanted.entry((place.side, between.hides)).or_default().insert(place);
+            }
+        }
+        let mut documents =
+            Self { old, new, unknown_fields, together: HashMap::new(), alone: HashMap::new() };
+        for (key, places) in wanted {
+            let bundle = documents.bundle(key, places.into_iter());
+            let validators = options().build_map(&bundle.document).ok();
+            documents.together.insert(key, validators.map(|validators| (bundle, validators)));
+        }
+        documents
     }
 
     pub(super) fn run(&mut self, witness: &Value, between: &Between) -> Outcome {
@@ -47,20 +73,39 @@ impl<'l> Documents<'l> {
         }
     }
 
-    fn validator(&mut self, place: &SchemaPlace, hides: Option<&'static str>) -> Option<&Validator> {
-        let library = match place.side {
+    fn validator(&mut self, place: &SchemaPlace, hides: Hidden) -> Option<&Validator> {
+        if let Some(Some((bundle, validators))) = self.together.get(&(place.side, hides)) {
+            return validators.get(&bundle.fragment(place)?);
+        }
+        let key = (place.clone(), hides);
+        if !self.alone.contains_key(&key) && self.alone.len() >= MAX_ALONE {
+            return None;
+        }
+        let bundle = self.bundle((place.side, hides), std::iter::once(place));
+        let made = || {
+            let mut document = bundle.document.clone();
+            document["$ref"] = bundle.fragment(place)?.into();
+            options().build(&document).ok()
+        };
+        self.alone.entry(key).or_insert_with(made).as_ref()
+    }
+
+    fn bundle<'p>(
+        &self,
+        (side, hides): (Side, Hidden),
+        places: impl Iterator<Item = &'p SchemaPlace>,
+    ) -> Bundle {
+        let library = match side {
             Side::Old => self.old,
             Side::New => self.new,
         };
-        let reading = Reading { hides, unknown_fields: self.unknown_fields };
-        let made = || {
-            let schema = Bundle::of(library, place, reading)?;
-            let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_SIZE);
-            let options = jsonschema::draft202012::options();
-            options.should_validate_formats(true).with_pattern_options(patterns).build(&schema).ok()
-        };
-        self.validators.entry((place.clone(), hides)).or_insert_with(made).as_ref()
+        Bundle::of(library, places, Reading { hides, unknown_fields: self.unknown_fields })
     }
+}
+
+fn options<'o>() -> ValidationOptions<'o> {
+    let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_SIZE);
+    jsonschema::draft202012::options().should_validate_formats(true).with_pattern_options(patterns)
 }
 
 /// What a document may be read as: where all is text, a scalar is also what its text says. Nothing where nobody can tell.

@@ -235,6 +235,34 @@ fn an_argument_that_must_not_be_null_any_more_is_shown() {
 }
 
 #[test]
+fn a_field_conflicts_only_where_both_may_be_asked_for() {
+    let conflicts = |old: &str, new: &str| {
+        let report = report(old, new);
+        report.changes.iter().find(|change| change.rule.id == "graphql-field-conflict").cloned()
+    };
+    let pair = |before: &str, fields: &str| {
+        let of = |of_b: &str| format!("{before} type A {{ x: Int }} type B {{ x: {of_b} }} {fields}");
+        conflicts(&of("Int"), &of("Int!"))
+    };
+    let told = pair("type Query { n: U } union U = A | B", "").expect("both are asked for in one answer");
+    assert!(told.message.contains("5.3.2") && told.message.contains("graphql-js"), "{}", told.message);
+    // Values of one of them never stand beside those of the other.
+    assert!(pair("type Query { a: A b: B }", "").is_none());
+    assert!(pair("type Query { a: A b: B } union U = A union V = B", "").is_none());
+    // No operation leads to the union.
+    assert!(pair("type Query { a: A b: B } union U = A | B", "").is_none());
+    // The shapes were apart before, so that nobody asked for both.
+    let apart = |of_b: &str| {
+        format!("type Query {{ n: U }} union U = A | B type A {{ x: String }} type B {{ x: {of_b} }}")
+    };
+    assert!(conflicts(&apart("Int"), &apart("Int!")).is_none());
+    // Both promise the same.
+    let both =
+        |of: &str| format!("type Query {{ n: U }} union U = A | B type A {{ x: {of} }} type B {{ x: {of} }}");
+    assert!(conflicts(&both("Int"), &both("Int!")).is_none());
+}
+
+#[test]
 fn changes_carry_file_and_line_of_both_sides() {
     let report = report("type A {\n  a: Int!\n}\n", "type A { a: Int }\n");
     let change = &report.changes[0];

@@ -29,9 +29,7 @@ impl<'l> Comparer<'_, 'l> {
             };
             self.binding(pair, field, (value(&one), value(&other)), label, &rules::BINDING_CHANGED);
         }
-        if let (Some(one), Some(other)) = (&one, &other) {
-            self.meet(Object::KafkaMessage, one, other);
-        }
+        self.meet_maybe(Object::KafkaMessage, (one.clone(), other.clone()), pair);
         let key = |cursor: &Option<Cursor<'l>>| cursor.as_ref().and_then(|cursor| cursor.direct("key"));
         let (from, to) = (key(&one), key(&other));
         if from.is_some() || to.is_some() {
@@ -54,9 +52,7 @@ impl<'l> Comparer<'_, 'l> {
 
     pub(super) fn channel_bindings(&mut self, pair: Pair<'_, 'l>) {
         let (one, other) = self.bindings(pair, pair.old.get("bindings"), pair.new.get("bindings"));
-        if let (Some(one), Some(other)) = (&one, &other) {
-            self.meet(Object::KafkaChannel, one, other);
-        }
+        self.meet_maybe(Object::KafkaChannel, (one.clone(), other.clone()), pair);
         let told = [
             ("topic", &rules::BINDING_CHANGED),
             ("partitions", &rules::PARTITIONS_CHANGED),
