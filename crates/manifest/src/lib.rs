@@ -13,8 +13,8 @@ pub mod render;
 mod value;
 
 pub use model::{
-    AcceptedBreak, Build, ContractOrigin, ContractSource, Elsewhere, Manifest, Package, Requirement, Step,
-    TestSuite,
+    AcceptedBreak, Build, ContractOrigin, ContractSource, Elsewhere, Manifest, Package, RegistrySubject,
+    Requirement, Step, TestSuite,
 };
 pub use parse::{MAX_MANIFEST_BYTES, name_in, parse};
 pub use path::{PathError, Pattern, RelativePath, Selection};

@@ -77,6 +77,19 @@ pub enum ContractOrigin {
     Path(RelativePath),
     /// A command that prints it, run in the folder of the manifest after the build; never empty, without a shell.
     Command(Vec<String>),
+    /// The newest schema of a subject in a schema registry, asked for at each release.
+    Registry(RegistrySubject),
+}
+
+/// A subject in a schema registry that speaks Confluent's interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RegistrySubject {
+    /// The address of the registry, `http://` or `https://`, without a password.
+    pub address: String,
+    /// The name of the subject.
+    pub subject: String,
+    /// The variable of the build that holds `USER:PASSWORD` for the registry.
+    pub user: Option<String>,
 }
 
 /// A break that the team has agreed to.

@@ -249,8 +249,15 @@ fn contract_source(contract: &ContractSource) -> String {
         }
         ContractOrigin::Path(path) => ("path", quoted(path.as_str())),
         ContractOrigin::Command(words) => ("command", command(words)),
+        ContractOrigin::Registry(subject) => ("registry", quoted(&subject.address)),
+    };
+    let subject = match &contract.origin {
+        ContractOrigin::Registry(subject) => Some(subject),
+        ContractOrigin::Path(_) | ContractOrigin::Command(_) => None,
     };
     let settings = [
+        subject.map(|subject| ("subject", quoted(&subject.subject))),
+        subject.and_then(|subject| subject.user.as_ref()).map(|user| ("user", quoted(user))),
         policy.map(|policy| ("policy", quoted(policy.as_str()))),
         unknown_fields.map(|fields| ("unknown_fields", quoted(fields.as_str()))),
         role.map(|role| ("role", quoted(role.as_str()))),

@@ -15,7 +15,7 @@ use lockstep_contract::{
 use lockstep_domain::ServiceName;
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_files::foreign;
-use lockstep_manifest::{ContractOrigin, ContractSource, RelativePath, Requirement};
+use lockstep_manifest::{ContractOrigin, ContractSource, RegistrySubject, RelativePath, Requirement};
 
 use crate::check::Checked;
 use crate::command::{Commands, Turn, command_text};
@@ -85,7 +85,7 @@ impl Taking<'_> {
     pub(crate) fn needs_no_build(&self) -> bool {
         let offered = self.checked.manifest.contracts.iter().map(|contract| match &contract.origin {
             ContractOrigin::Path(path) => Some(path),
-            ContractOrigin::Command(_) => None,
+            ContractOrigin::Command(_) | ContractOrigin::Registry(_) => None,
         });
         let used = self.checked.manifest.requires.values().filter_map(|needed| needed.contract.as_ref());
         offered
@@ -136,6 +136,11 @@ impl Taking<'_> {
                 let printed = self.print(turn, command, contract.kind)?;
                 printed.map(|source| vec![(command_text(command), source)]).map_err(problem)
             }
+            ContractOrigin::Registry(subject) => {
+                let name = format!("{} of {}", subject.subject, subject.address);
+                let answered = self.ask_registry(turn, subject, contract.kind)?;
+                answered.map(|source| vec![(name, source)]).map_err(problem)
+            }
             ContractOrigin::Path(path) => self
                 .at_path(path, contract.kind)
                 .map_err(|errors| errors.into_iter().flat_map(&problem).collect()),
@@ -174,6 +179,30 @@ impl Taking<'_> {
             return Err(vec![InputError::new(path, "there is no JSON Schema in this folder")]);
         }
         Ok(schemas)
+    }
+
+    /// Takes the newest schema of a subject, as a command of the manifest would: confined, with bounds, and what it says in the log.
+    fn ask_registry(
+        &self,
+        turn: Turn,
+        subject: &RegistrySubject,
+        kind: ContractKind,
+    ) -> Result<Result<Source, InputError>, BuildFault> {
+        let RegistrySubject { address, subject, user } = subject;
+        let Some(program) = self.place.guard_program() else {
+            let why = "the path of the program that asks registries is no text";
+            return Ok(Err(InputError::new(address.as_str(), why)));
+        };
+        let words = [program, "contract", "registry", address, subject].map(str::to_owned);
+        let user = user.iter().flat_map(|user| ["--user-variable".to_owned(), user.clone()]);
+        let command: Vec<String> = words.into_iter().chain(user).collect();
+        let answered = self.print(turn, &command, kind)?;
+        Ok(answered.map_err(|error| {
+            let why = format!("the registry gave no schema of `{subject}`: {}", error.message);
+            let asked = command_text(&[&["lockstep".to_owned()], &command[1..]].concat());
+            let hint = format!("the log of the build says why; ask it yourself: {asked}");
+            InputError::new(address.as_str(), why).with_hint(error.hint.unwrap_or(hint))
+        }))
     }
 
     /// Runs a command of the manifest and takes what it prints.

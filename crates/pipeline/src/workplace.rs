@@ -122,6 +122,11 @@ impl<'a> Workplace<'a> {
         limit.saturating_sub(written)
     }
 
+    /// The program that guards commands, which is all of Lockstep.
+    pub(crate) fn guard_program(&self) -> Option<&str> {
+        self.guard.program()
+    }
+
     /// Runs a command to its end and says in the log what a reader would otherwise not understand.
     pub(crate) fn run(&self, command: GuardedCommand) -> Result<GuardReport, BuildFault> {
         let bounds = command.bounds;

@@ -27,6 +27,7 @@ mod journal;
 mod meeting;
 mod numbers;
 mod passwords;
+mod registries;
 mod renaming;
 mod repositories;
 mod stopping;

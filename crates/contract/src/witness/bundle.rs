@@ -80,7 +80,7 @@ pub(super) struct Reading {
 /// Marks a schema that cannot be written out.
 struct Unwritable;
 
-/// Schemas in one document, under `$defs`.
+/// Schemas in one document: each is that of a property, so that one validator is made for all of them.
 pub(super) struct Bundle {
     pub(super) document: Value,
     /// Under which number each of the schemas that were asked for is.
@@ -91,7 +91,7 @@ impl Bundle {
     /// Writes out the schemas at these places, which are all of one side.
     pub(super) fn of<'p>(
         library: &Library<'_>,
-        places: impl Iterator<Item = &'p SchemaPlace>,
+        places: impl Iterator<Item = &'p SchemaPlace> + Clone,
         reading: Reading,
     ) -> Self {
         let mut writer = Writer {
@@ -102,7 +102,7 @@ impl Bundle {
             from: usize::MAX,
             leads_to: Vec::new(),
         };
-        for place in places {
+        for place in places.clone() {
             if let Some(target) = library.at(place.document, &place.pointer) {
                 writer.refer(target, place.dialect);
             }
@@ -115,17 +115,20 @@ impl Bundle {
             written[number] = schema;
         }
         forget_what_leads_nowhere(&mut written, &writer.leads_to);
-        let numbers = writer.numbers.into_iter().filter(|(_, number)| written[*number].is_some()).collect();
+        let numbers: HashMap<(usize, String), usize> =
+            writer.numbers.into_iter().filter(|(_, number)| written[*number].is_some()).collect();
         let named = written.into_iter().enumerate();
         let defs: Map<String, Value> =
             named.filter_map(|(number, schema)| Some((number.to_string(), schema?))).collect();
-        Self { document: json!({"$defs": defs}), numbers }
+        let wanted = places.filter_map(|place| numbers.get(&(place.document, place.pointer.clone())));
+        let properties: Map<String, Value> =
+            wanted.map(|number| (number.to_string(), json!({"$ref": format!("#/$defs/{number}")}))).collect();
+        Self { document: json!({"$defs": defs, "properties": properties}), numbers }
     }
 
-    /// Where in the document a schema is, as a fragment; nothing for one that cannot be written out.
-    pub(super) fn fragment(&self, place: &SchemaPlace) -> Option<String> {
-        let number = self.numbers.get(&(place.document, place.pointer.clone()))?;
-        Some(format!("#/$defs/{number}"))
+    /// The property of the document that is of a schema; nothing for one that cannot be written out.
+    pub(super) fn property(&self, place: &SchemaPlace) -> Option<String> {
+        self.numbers.get(&(place.document, place.pointer.clone())).map(usize::to_string)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jsonschema::{PatternOptions, ValidationOptions, Validator, ValidatorMap};
-use serde_json::Value;
+use jsonschema::{PatternOptions, Validator};
+use serde_json::{Value, json};
 
 use super::bundle::{Bundle, Reading};
 use super::outcome::Outcome;
@@ -23,8 +23,8 @@ pub(super) struct Documents<'l> {
     old: &'l Library<'l>,
     new: &'l Library<'l>,
     unknown_fields: UnknownFields,
-    together: HashMap<(Side, Hidden), Option<(Bundle, ValidatorMap)>>,
-    alone: HashMap<(SchemaPlace, Hidden), Option<Validator>>,
+    together: HashMap<(Side, Hidden), Option<(Bundle, Validator)>>,
+    alone: HashMap<(SchemaPlace, Hidden), Option<(Bundle, Validator)>>,
 }
 
 /// The keyword of properties that do not travel.
@@ -47,9 +47,8 @@ impl<'l> Documents<'l> {
         let mut documents =
             Self { old, new, unknown_fields, together: HashMap::new(), alone: HashMap::new() };
         for (key, places) in wanted {
-            let bundle = documents.bundle(key, places.into_iter());
-            let validators = options().build_map(&bundle.document).ok();
-            documents.together.insert(key, validators.map(|validators| (bundle, validators)));
+            let bundle = documents.bundle(key, places.iter().copied());
+            documents.together.insert(key, made(bundle));
         }
         documents
     }
@@ -63,8 +62,9 @@ impl<'l> Documents<'l> {
             return Outcome::Open;
         }
         let mut allows = |place: &SchemaPlace| {
-            let validator = self.validator(place, between.hides)?;
-            Some(readings.iter().any(|reading| validator.is_valid(reading)))
+            let (bundle, validator) = self.validator(place, between.hides)?;
+            let property = bundle.property(place)?;
+            Some(readings.iter().any(|reading| validator.is_valid(&json!({&property: reading}))))
         };
         match (allows(&between.held), allows(&between.holding)) {
             (Some(true), Some(false)) => Outcome::Fails,
@@ -73,27 +73,22 @@ impl<'l> Documents<'l> {
         }
     }
 
-    fn validator(&mut self, place: &SchemaPlace, hides: Hidden) -> Option<&Validator> {
-        if let Some(Some((bundle, validators))) = self.together.get(&(place.side, hides)) {
-            return validators.get(&bundle.fragment(place)?);
+    fn validator(&mut self, place: &SchemaPlace, hides: Hidden) -> Option<&(Bundle, Validator)> {
+        if let Some(Some(together)) = self.together.get(&(place.side, hides)) {
+            return Some(together);
         }
         let key = (place.clone(), hides);
         if !self.alone.contains_key(&key) && self.alone.len() >= MAX_ALONE {
             return None;
         }
         let bundle = self.bundle((place.side, hides), std::iter::once(place));
-        let made = || {
-            let mut document = bundle.document.clone();
-            document["$ref"] = bundle.fragment(place)?.into();
-            options().build(&document).ok()
-        };
-        self.alone.entry(key).or_insert_with(made).as_ref()
+        self.alone.entry(key).or_insert_with(|| made(bundle)).as_ref()
     }
 
     fn bundle<'p>(
         &self,
         (side, hides): (Side, Hidden),
-        places: impl Iterator<Item = &'p SchemaPlace>,
+        places: impl Iterator<Item = &'p SchemaPlace> + Clone,
     ) -> Bundle {
         let library = match side {
             Side::Old => self.old,
@@ -103,9 +98,12 @@ impl<'l> Documents<'l> {
     }
 }
 
-fn options<'o>() -> ValidationOptions<'o> {
+fn made(bundle: Bundle) -> Option<(Bundle, Validator)> {
     let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_SIZE);
-    jsonschema::draft202012::options().should_validate_formats(true).with_pattern_options(patterns)
+    let options =
+        jsonschema::draft202012::options().should_validate_formats(true).with_pattern_options(patterns);
+    let validator = options.build(&bundle.document).ok()?;
+    Some((bundle, validator))
 }
 
 /// What a document may be read as: where all is text, a scalar is also what its text says. Nothing where nobody can tell.

@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use lockstep_domain::contract::{ContractKind, ContractSettings, MAX_OPERATION_LENGTH};
 
 use super::field::command;
-use crate::model::{AcceptedBreak, ContractOrigin, ContractSource, Requirement};
+use crate::model::{AcceptedBreak, ContractOrigin, ContractSource, RegistrySubject, Requirement};
 use crate::reader::{Field, Table};
 
 /// How the table is written.
 pub(super) const EXAMPLE: &str = "[contract] with openapi = \"api/openapi.yaml\"";
 
 /// How long messages are kept.
+const REGISTRY: &str = "registry = \"https://registry.example.org\", subject = \"orders-value\"";
+/// Longest address of a registry, and longest name of a subject: registries store names of up to 255 bytes.
+const MAX_ADDRESS_LENGTH: usize = 500;
+const MAX_SUBJECT_LENGTH: usize = 255;
 const RETENTION: &str = "retention = \"7d\"";
 
 /// Most operations of one requirement.
@@ -86,19 +90,97 @@ fn source(kind: ContractKind, field: &Field<'_>) -> Option<ContractSource> {
     };
     let path = table.get("path", "path = \"api/openapi.yaml\"");
     let printed = table.get("command", "command = \"./orders --print-openapi\"");
+    let registry = is_kept_by_registries(kind).then(|| table.get("registry", REGISTRY)).flatten();
     let settings = settings(kind, &table);
-    if let (Some(_), Some(printed)) = (&path, &printed) {
-        printed.wrong_because("a contract is either a path or what a command prints", "remove one of them");
+    let named = [&path, &printed, &registry].into_iter().flatten();
+    if let Some(second) = named.clone().nth(1) {
+        let message = "a contract is a path, or what a command prints, or a subject of a registry";
+        second.wrong_because(message, "keep one of them");
     }
-    if path.is_none() && printed.is_none() {
+    if named.count() == 0 {
         table.missing("path", "`path` or `command` is missing", "path = \"api/openapi.yaml\"");
     }
+    let subject = registry.map(|registry| registry_subject(&table, &registry));
     table.finish();
-    let origin = match (path, printed) {
-        (Some(path), _) => ContractOrigin::Path(path.parse()?),
-        (None, printed) => ContractOrigin::Command(command(&printed?)?),
+    let origin = match (path, printed, subject) {
+        (Some(path), ..) => ContractOrigin::Path(path.parse()?),
+        (None, Some(printed), _) => ContractOrigin::Command(command(&printed)?),
+        (None, None, subject) => ContractOrigin::Registry(subject??),
     };
     Some(ContractSource { kind, origin, settings })
+}
+
+/// True for what schema registries keep.
+const fn is_kept_by_registries(kind: ContractKind) -> bool {
+    matches!(kind, ContractKind::Avro | ContractKind::JsonSchema | ContractKind::Protobuf)
+}
+
+/// Reads which subject of a registry is meant, and who asks.
+fn registry_subject(table: &Table<'_>, registry: &Field<'_>) -> Option<RegistrySubject> {
+    let subject = table.get("subject", "subject = \"orders-value\"");
+    if subject.is_none() {
+        table.missing("subject", "`subject` of the registry is missing", "subject = \"orders-value\"");
+    }
+    let user = table.get("user", "user = \"REGISTRY_USER\"");
+    let user = user.map_or(Some(None), |field| variable(&field).map(Some));
+    Some(RegistrySubject {
+        address: registry_address(registry)?,
+        subject: subject.and_then(|field| registry_name(&field))?,
+        user: user?,
+    })
+}
+
+fn registry_address(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let host = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let is_plain = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic());
+    match host {
+        Some(host) if host.contains('@') => {
+            field.wrong_because(
+                "an address in a manifest holds no password",
+                "name the variable of the build that holds USER:PASSWORD: user = \"REGISTRY_USER\"",
+            );
+            None
+        }
+        Some(host) if is_plain(host) && text.len() <= MAX_ADDRESS_LENGTH && !host.contains(['?', '#']) => {
+            Some(text.to_owned())
+        }
+        _ => {
+            field.wrong(format_args!(
+                "the address of a registry begins with http:// or https:// and has at most {MAX_ADDRESS_LENGTH} plain characters, without ? and #"
+            ));
+            None
+        }
+    }
+}
+
+fn registry_name(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    // A command takes what begins with a hyphen for an option.
+    let is_good = (1..=MAX_SUBJECT_LENGTH).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.contains(char::is_control);
+    if !is_good {
+        field.wrong(format_args!(
+            "a subject has from 1 to {MAX_SUBJECT_LENGTH} printable characters and does not begin with a hyphen"
+        ));
+    }
+    is_good.then(|| text.to_owned())
+}
+
+fn variable(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let is_good = !text.is_empty()
+        && text.len() <= MAX_SUBJECT_LENGTH
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_good {
+        field.wrong_because(
+            "`user` is the name of a variable, not what it holds",
+            "user = \"REGISTRY_USER\", and the same name under variables of [build]",
+        );
+    }
+    is_good.then(|| text.to_owned())
 }
 
 /// Reads the settings that mean something for this kind; others are unknown fields.

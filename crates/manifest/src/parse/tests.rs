@@ -109,6 +109,47 @@ fn the_whole_format_is_read() {
 }
 
 #[test]
+fn a_contract_may_be_a_subject_of_a_registry() {
+    let read = |line: &str| {
+        parse(
+            &format!("name = \"orders\"\n[run]\ncommand = \"./serve\"\n[contract]\n{line}\n"),
+            "lockstep.toml",
+        )
+    };
+    let good = read(
+        "avro = { registry = \"https://registry.example.org/api\", subject = \"orders/a value\", user = \"REGISTRY_USER\", role = \"writer\" }",
+    );
+    let ContractOrigin::Registry(subject) = &good.unwrap().contracts[0].origin else { panic!("a registry") };
+    assert_eq!(subject.address, "https://registry.example.org/api");
+    assert_eq!(
+        (subject.subject.as_str(), subject.user.as_deref()),
+        ("orders/a value", Some("REGISTRY_USER"))
+    );
+    let address = "registry = \"http://127.0.0.1:8081\"";
+    for (line, words) in [
+        (format!("avro = {{ {address} }}"), "`subject` of the registry is missing"),
+        (format!("avro = {{ {address}, subject = \"a\", path = \"a.avsc\" }}"), "keep one of them"),
+        (format!("avro = {{ {address}, subject = \"a\", command = \"x\" }}"), "keep one of them"),
+        (format!("avro = {{ {address}, subject = \"--version\" }}"), "does not begin with a hyphen"),
+        (format!("avro = {{ {address}, subject = \"\" }}"), "from 1 to 255"),
+        (format!("avro = {{ {address}, subject = \"a\", user = \"me:secret\" }}"), "the name of a variable"),
+        (
+            "avro = { registry = \"https://me:secret@r.example\", subject = \"a\" }".into(),
+            "holds no password",
+        ),
+        ("avro = { registry = \"r.example\", subject = \"a\" }".into(), "http:// or https://"),
+        ("avro = { registry = \"https://\", subject = \"a\" }".into(), "http:// or https://"),
+        (format!("openapi = {{ {address}, subject = \"a\" }}"), "registry"),
+        ("avro = { path = \"a.avsc\", subject = \"a\" }".into(), "subject"),
+    ] {
+        let problems = read(&line).expect_err(&line);
+        let told = format!("{problems:?}");
+        assert!(told.contains(words), "{line}: {told}");
+        assert!(!told.contains("secret"), "a password is not shown: {told}");
+    }
+}
+
+#[test]
 fn how_long_an_instance_may_be_unhealthy_is_a_time_or_never() {
     use lockstep_domain::run::ReplaceAfter;
     let read = |line: &str| {

@@ -12,6 +12,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::RegistrySubject;
 use crate::parse::parse;
 use crate::path::RelativePath;
 
@@ -215,8 +216,13 @@ fn requirement() -> impl Strategy<Value = Requirement> {
 }
 
 fn contract() -> impl Strategy<Value = ContractSource> {
-    let origin =
-        prop_oneof![path().prop_map(ContractOrigin::Path), words().prop_map(ContractOrigin::Command),];
+    let origin = prop_oneof![
+        path().prop_map(ContractOrigin::Path),
+        words().prop_map(ContractOrigin::Command),
+        ("https?://[a-z]{1,8}(:[0-9]{4})?", "[a-z./][a-z ./-]{0,8}", option::of("[A-Z_]{1,8}")).prop_map(
+            |(address, subject, user)| ContractOrigin::Registry(RegistrySubject { address, subject, user })
+        ),
+    ];
     let settings = (
         option::of(prop::sample::select(ProtobufPolicy::ALL)),
         option::of(prop::sample::select(UnknownFields::ALL)),
@@ -236,6 +242,12 @@ fn contract() -> impl Strategy<Value = ContractSource> {
                 dialect: dialect.filter(|_| kind == ContractKind::Sql),
                 version: version.filter(|_| kind == ContractKind::Sql),
                 retention_ms: retention_ms.filter(|_| kind.is_of_events()),
+            };
+            let is_kept =
+                matches!(kind, ContractKind::Avro | ContractKind::JsonSchema | ContractKind::Protobuf);
+            let origin = match origin {
+                ContractOrigin::Registry(_) if !is_kept => ContractOrigin::Command(vec!["print".into()]),
+                origin => origin,
             };
             ContractSource { kind, origin, settings }
         },

@@ -50,6 +50,11 @@ pub enum GuardError {
 pub struct GuardCommand(pub Vec<OsString>);
 
 impl GuardCommand {
+    /// The program that guards; it asks schema registries as well.
+    pub(crate) fn program(&self) -> Option<&str> {
+        self.0.first().and_then(|program| program.to_str())
+    }
+
     /// Runs a command under a guard and waits for its end.
     ///
     /// # Errors

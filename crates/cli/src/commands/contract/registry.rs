@@ -28,12 +28,12 @@ const MAX_SCHEMAS: usize = 200;
 /// Prints a contract that a schema registry keeps.
 ///
 /// The schema is printed as one document, with those that it refers to put into it: Avro, JSON Schema, or Protobuf without
-/// references. So a manifest can take a contract from a registry at each release, by `command`.
+/// references. A manifest takes a contract from a registry at each release by `registry` and `subject`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep contract registry http://127.0.0.1:8081 orders-value
   lockstep contract registry https://registry.example.org orders-value --version 3 --user-file registry.txt
-  avro = { command = \"lockstep contract registry http://127.0.0.1:8081 orders-value\", role = \"writer\" }   # in [contract]")]
+  avro = { registry = \"http://127.0.0.1:8081\", subject = \"orders-value\", role = \"writer\" }   # in [contract]")]
 pub(super) struct Args {
     /// The address of the registry.
     #[arg(value_name = "URL")]
@@ -47,6 +47,9 @@ pub(super) struct Args {
     /// A file with USER:PASSWORD for the registry; sent by https, or to this machine.
     #[arg(long, value_name = "FILE")]
     user_file: Option<PathBuf>,
+    /// A variable with USER:PASSWORD for the registry; for builds, which have no such file.
+    #[arg(long, value_name = "NAME", conflicts_with = "user_file")]
+    user_variable: Option<String>,
 }
 
 fn version(text: &str) -> Result<String, String> {
@@ -100,7 +103,10 @@ impl Args {
             let text = std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
             Ok::<_, Failure>(text.trim_end_matches(['\r', '\n']).to_owned())
         });
-        let user = user.transpose()?;
+        let user = match &self.user_variable {
+            Some(name) => Some(of_variable(name)?),
+            None => user.transpose()?,
+        };
         let is_safe = self.address.is_tls() || self.address.loopback_port().is_some();
         if user.is_some() && !is_safe && !ctx.globals.plain_http {
             let detail = format!(
@@ -116,6 +122,15 @@ impl Args {
             authorization: user.map(|user| format!("Basic {}", bundle::base64(user.as_bytes()))),
         })
     }
+}
+
+fn of_variable(name: &str) -> Result<String, Failure> {
+    let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+    value.ok_or_else(|| {
+        Failure::usage(format!("the variable `{name}` is not set, and the registry wants USER:PASSWORD from it")).hint(
+            "name it under variables of [build], and let whoever runs the server allow it: lockstep server --build-variable",
+        )
+    })
 }
 
 /// A registry with the right to ask it.
