@@ -86,8 +86,8 @@ impl Drafts {
 
     /// Looks up all lines.
     pub(crate) fn locate(self, old: &Library<'_>, new: &Library<'_>) -> Comparison {
-        let old_lines = Lines::of(old, self.spots(|old, _| old.cloned()));
-        let new_lines = Lines::of(new, self.spots(|_, new| new.cloned()));
+        let old_lines = Lines::of(old, self.spots(|old, _| old));
+        let new_lines = Lines::of(new, self.spots(|_, new| new));
         let finish = |findings: Findings| crate::Findings {
             changes: findings
                 .changes
@@ -110,13 +110,16 @@ impl Drafts {
         Comparison { deploy: finish(self.deploy), roll_back: finish(self.roll_back) }
     }
 
-    fn spots(&self, side: fn(Option<&Spot>, Option<&Spot>) -> Option<Spot>) -> BTreeSet<(usize, String)> {
+    fn spots(
+        &self,
+        side: for<'s> fn(Option<&'s Spot>, Option<&'s Spot>) -> Option<&'s Spot>,
+    ) -> BTreeSet<(usize, String)> {
         let mut spots = BTreeSet::new();
         for findings in [&self.deploy, &self.roll_back] {
             let changes = findings.changes.iter().map(|draft| (draft.old.as_ref(), draft.new.as_ref()));
             let undecided = findings.not_checked.iter().map(|draft| (draft.old.as_ref(), draft.new.as_ref()));
             for (old, new) in changes.chain(undecided) {
-                spots.extend(side(old, new).map(|spot| (spot.document, spot.pointer)));
+                spots.extend(side(old, new).map(|spot| (spot.document, spot.pointer.clone())));
             }
         }
         spots

@@ -145,19 +145,14 @@ fn compare_in(
     let dialects = [old.dialect, new.dialect];
     let unknown_version = old.unknown_version.as_ref().or(new.unknown_version.as_ref());
     let (old, new) = (&old.library, &new.library);
-    let engine = |flow| Schemas::new((old, new), dialects, flow, options.unknown_fields);
-    let mut request = engine(Flow::Request);
-    let mut parameters = engine(Flow::Request).over(Medium::Text);
-    let mut headers = engine(Flow::Response).over(Medium::Text);
-    let mut response = engine(Flow::Response);
+    let engine = || Schemas::new((old, new), dialects, Flow::Request, options.unknown_fields);
+    let (mut bodies, mut texts) = (engine(), engine().over(Medium::Text));
     let mut drafts = Drafts::default();
     let mut uses = Uses::default();
     let sides = [Cursor::root(old, Side::Old), Cursor::root(new, Side::New)];
     Comparer {
-        request: &mut request,
-        parameters: &mut parameters,
-        headers: &mut headers,
-        response: &mut response,
+        bodies: &mut bodies,
+        texts: &mut texts,
         uses: Some(&mut uses),
         findings: &mut drafts.deploy,
         options,
@@ -168,10 +163,8 @@ fn compare_in(
     .contract(&sides[0], &sides[1]);
     if matches!(directions, Directions::Both) {
         Comparer {
-            request: &mut request,
-            parameters: &mut parameters,
-            headers: &mut headers,
-            response: &mut response,
+            bodies: &mut bodies,
+            texts: &mut texts,
             uses: None,
             findings: &mut drafts.roll_back,
             options,
@@ -182,10 +175,12 @@ fn compare_in(
         .contract(&sides[1], &sides[0]);
         drafts.roll_back.turn();
     }
-    report::compare(&mut request, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
-    report::compare(&mut parameters, Flow::Request, Demand::NewHoldsOld, &uses.parameters, &mut drafts);
-    report::compare(&mut headers, Flow::Response, Demand::OldHoldsNew, &uses.headers, &mut drafts);
-    report::compare(&mut response, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
+    report::compare(&mut bodies, Flow::Request, Demand::NewHoldsOld, &uses.request, &mut drafts);
+    report::compare(&mut texts, Flow::Request, Demand::NewHoldsOld, &uses.parameters, &mut drafts);
+    texts.turn_to(Flow::Response);
+    report::compare(&mut texts, Flow::Response, Demand::OldHoldsNew, &uses.headers, &mut drafts);
+    bodies.turn_to(Flow::Response);
+    report::compare(&mut bodies, Flow::Response, Demand::OldHoldsNew, &uses.response, &mut drafts);
     if let Some(version) = unknown_version {
         let reason = format!("`{version}` is no version of OpenAPI that is known; 2.0, 3.0, 3.1 and 3.2 are");
         drafts.open_version("/openapi", reason, (old, new));
@@ -235,10 +230,10 @@ struct Uses {
 
 /// One direction of a comparison. Uses of schemas are collected in the first direction only: schemas are compared both ways at once.
 struct Comparer<'c, 'l> {
-    request: &'c mut Schemas<'l>,
-    parameters: &'c mut Schemas<'l>,
-    headers: &'c mut Schemas<'l>,
-    response: &'c mut Schemas<'l>,
+    /// The schemas of what travels as JSON.
+    bodies: &'c mut Schemas<'l>,
+    /// The schemas of what travels as text: parameters, headers, forms.
+    texts: &'c mut Schemas<'l>,
     uses: Option<&'c mut Uses>,
     findings: &'c mut Findings,
     options: &'c Options,
@@ -324,13 +319,19 @@ impl<'l> Comparer<'_, 'l> {
     }
 
     /// Remembers that a schema is used; a missing schema allows everything. `owners` are what the schemas stand in.
-    fn schema_use(&mut self, owners: &Pair<'_, 'l>, (old, new): (Shape<'l>, Shape<'l>), used: Use) {
+    fn schema_use(
+        &mut self,
+        owners: &Pair<'_, 'l>,
+        (old, new): (&Shape<'l>, &Shape<'l>),
+        used: impl FnOnce() -> Use,
+    ) {
         let Some(uses) = &mut self.uses else { return };
+        let used = used();
         let (schemas, sites) = match (used.flow, used.medium) {
-            (Flow::Request, Medium::Text) => (&mut *self.parameters, &mut uses.parameters),
-            (Flow::Request, Medium::Json) => (&mut *self.request, &mut uses.request),
-            (_, Medium::Text) => (&mut *self.headers, &mut uses.headers),
-            (_, Medium::Json) => (&mut *self.response, &mut uses.response),
+            (Flow::Request, Medium::Text) => (&mut *self.texts, &mut uses.parameters),
+            (Flow::Request, Medium::Json) => (&mut *self.bodies, &mut uses.request),
+            (_, Medium::Text) => (&mut *self.texts, &mut uses.headers),
+            (_, Medium::Json) => (&mut *self.bodies, &mut uses.response),
         };
         let mut node = |shape: &Shape<'l>| match shape {
             Shape::Any => crate::schema::NodeId::ANY,
@@ -342,7 +343,7 @@ impl<'l> Comparer<'_, 'l> {
                 schemas.object_of(fields)
             }
         };
-        let (old_node, new_node) = (node(&old), node(&new));
+        let (old_node, new_node) = (node(old), node(new));
         if schemas.are_identical(old_node, new_node) {
             return;
         }
@@ -371,8 +372,8 @@ impl<'l> Comparer<'_, 'l> {
 
     /// True when two values are the same as written, everything they refer to included.
     fn is_same(&mut self, old: &Cursor<'l>, new: &Cursor<'l>) -> bool {
-        let old = self.request.schema(old.side, old.target.clone());
-        let new = self.request.schema(new.side, new.target.clone());
-        self.request.are_identical(old, new)
+        let old = self.bodies.schema(old.side, old.target.clone());
+        let new = self.bodies.schema(new.side, new.target.clone());
+        self.bodies.are_identical(old, new)
     }
 }

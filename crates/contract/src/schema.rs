@@ -44,8 +44,8 @@ use crate::{Flow, UnknownFields};
 /// How deep schemas may be nested through references before a comparison gives up: a stack frame each.
 const MAX_NESTING: usize = 64;
 
-/// How many schemas one comparison may meet: the largest public documents have some hundred thousand.
-const MAX_NODES: usize = 1 << 21;
+/// How many schemas one comparison may meet in both flows: the largest public documents have some hundred thousand.
+const MAX_NODES: usize = 1 << 22;
 
 /// The keyword that keeps a property from travelling: read-only ones are not sent, write-only ones not received.
 fn hidden_by(flow: Flow) -> Option<&'static str> {
@@ -136,13 +136,21 @@ impl Work {
         self.merged <= MAX_MERGED
     }
 
+    /// True when some limit was met, so that what was found may be less than there is.
+    fn is_spent(&self) -> bool {
+        self.proofs > MAX_PROOF_WORK
+            || self.trials > MAX_TRIALS
+            || self.samples > MAX_SAMPLES_MADE
+            || self.merged > MAX_MERGED
+    }
+
     /// Begins the work on another pair.
     fn begin(&mut self) {
         self.samples_here = 0;
     }
 }
 
-/// The arena of schemas of one comparison in one flow, and all that has been found out about them.
+/// The arena of schemas of one comparison, and all that has been found out about them in one flow.
 pub(crate) struct Schemas<'l> {
     old: &'l Library<'l>,
     new: &'l Library<'l>,
@@ -154,6 +162,11 @@ pub(crate) struct Schemas<'l> {
     by_parts: FxHashMap<Rc<[NodeId]>, NodeId>,
     tags: FxHashMap<(usize, usize), NodeId>,
     alternatives: FxHashMap<NodeId, Rc<Vec<Facts>>>,
+    relations: FxHashMap<(NodeId, NodeId), Rc<relate::Relation>>,
+    /// True once something was found out that may be otherwise in another flow, or when the search starts elsewhere.
+    holds_only_here: bool,
+    /// How often it was asked for a proof.
+    questions: usize,
     lowering: FxHashSet<NodeId>,
     lowering_depth: usize,
     patterns: Patterns,
@@ -187,6 +200,9 @@ impl<'l> Schemas<'l> {
             by_parts: FxHashMap::default(),
             tags: FxHashMap::default(),
             alternatives: FxHashMap::default(),
+            relations: FxHashMap::default(),
+            holds_only_here: false,
+            questions: 0,
             lowering: FxHashSet::default(),
             lowering_depth: 0,
             patterns: Patterns::default(),
@@ -205,6 +221,18 @@ impl<'l> Schemas<'l> {
     pub(crate) fn over(mut self, medium: Medium) -> Self {
         self.medium = medium;
         self
+    }
+
+    /// Goes on in another flow. What was found out is kept where it must be the same there.
+    pub(crate) fn turn_to(&mut self, flow: Flow) {
+        if self.holds_only_here || self.work.is_spent() || self.is_exhausted() {
+            self.alternatives.clear();
+            self.relations.clear();
+            self.holds_only_here = false;
+        }
+        self.patterns.begin();
+        (self.proofs, self.strict_proofs) = Default::default();
+        (self.flow, self.work) = (flow, Work::default());
     }
 
     /// True when the schema allows arrays or objects.
@@ -347,6 +375,9 @@ impl<'l> Schemas<'l> {
 
     /// The schema under a keyword of a schema, such as `["properties", "id"]`.
     fn child(&mut self, raw: &Raw<'l>, value: &'l Value, tokens: &[&str]) -> NodeId {
+        if let Some(known) = self.by_value.get(&(std::ptr::from_ref(value) as usize)) {
+            return *known;
+        }
         let mut pointer = raw.pointer.to_string();
         let mut base = raw.base;
         let library = self.library(raw.side);

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 use super::{newlines, trie::Trie};
 
 /// Marks the wanted places in `trie`. The text must be valid JSON.
@@ -104,7 +106,7 @@ impl Scanner<'_> {
 
     fn skip_string(&mut self) {
         self.at += 1;
-        while let Some(length) = self.rest().iter().position(|byte| matches!(byte, b'\\' | b'"')) {
+        while let Some(length) = memchr2(b'\\', b'"', self.rest()) {
             self.at += length;
             if self.rest().first() == Some(&b'"') {
                 break;

@@ -104,9 +104,6 @@ impl<'l> Comparer<'_, 'l> {
         let pair = self.meet_as((old.object, new.object), &old.cursor, &new.cursor);
         self.encodings((old, new), &pair, Flow::Request, &format!("the body of {}", operation.name()));
         self.xml((old, new), &pair, Flow::Request, &operation.name());
-        let mut envelope = operation.envelope();
-        envelope.push(("content_type", old.name.clone().into()));
-        let label = format!("the body of {}", operation.name());
         let is_form = [old, new].iter().any(|side| matches!(side.shape, Shape::Form(_)));
         if let (Shape::Form(before), Shape::Form(after)) = (&old.shape, &new.shape) {
             self.form_fields(before, after, operation);
@@ -114,19 +111,20 @@ impl<'l> Comparer<'_, 'l> {
         // Fields of a form travel as text; schemas may say that some of them hold JSON.
         let is_text = is_form || (self.is_form_of_text(old) && self.is_form_of_text(new));
         let medium = if is_text { Medium::Text } else { Medium::Json };
-        self.schema_use(
-            &pair,
-            (old.shape.clone(), new.shape.clone()),
-            Use { label, envelope, medium, ..Use::body(Flow::Request) },
-        );
+        self.schema_use(&pair, (&old.shape, &new.shape), || {
+            let label = format!("the body of {}", operation.name());
+            let mut envelope = operation.envelope();
+            envelope.push(("content_type", old.name.clone().into()));
+            Use { label, envelope, medium, ..Use::body(Flow::Request) }
+        });
     }
 
     /// True for a form whose fields are all scalars or lists of them, written as a form writes them.
     fn is_form_of_text(&mut self, media_type: &MediaType<'l>) -> bool {
         let is_plain = media_type.name == FORMS[0] && media_type.cursor.get("encoding").is_none();
         let Shape::Schema(schema) = &media_type.shape else { return false };
-        let node = self.request.schema(schema.side, schema.target.clone());
-        is_plain && self.request.is_flat(node)
+        let node = self.bodies.schema(schema.side, schema.target.clone());
+        is_plain && self.bodies.is_flat(node)
     }
 
     /// Compares how the parts of a body are written, with defaults filled in.

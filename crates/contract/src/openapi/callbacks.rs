@@ -115,8 +115,11 @@ impl<'l> Comparer<'_, 'l> {
                     if cursor.is_true("required") && !other.cursor.is_true("required") {
                         self.changed(&rules::WEBHOOK_INPUT_REDUCED, &pair, format!("{label} may be missing"));
                     }
-                    let used = Use { label, envelope: new.envelope(), ..Use::text(Flow::Response) };
-                    self.schema_use(&pair, (parameter.shape(), other.shape()), used);
+                    self.schema_use(&pair, (&parameter.shape(), &other.shape()), || Use {
+                        label,
+                        envelope: new.envelope(),
+                        ..Use::text(Flow::Response)
+                    });
                 }
                 None if cursor.is_true("required") => {
                     self.removed(
@@ -203,7 +206,10 @@ impl<'l> Comparer<'_, 'l> {
         let pair = self.meet(Object::MediaType, &old.cursor, &new.cursor);
         self.encodings((old, new), &pair, flow, &label);
         self.xml((old, new), &pair, flow, &label);
-        let used = Use { label, envelope: operation.envelope(), ..Use::body(flow) };
-        self.schema_use(&pair, (old.shape.clone(), new.shape.clone()), used);
+        self.schema_use(&pair, (&old.shape, &new.shape), || Use {
+            label,
+            envelope: operation.envelope(),
+            ..Use::body(flow)
+        });
     }
 }

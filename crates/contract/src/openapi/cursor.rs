@@ -35,11 +35,17 @@ impl<'l> Cursor<'l> {
             Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
             _ => return None,
         };
+        Some(self.below(key, value))
+    }
+
+    /// The value that stands under a key.
+    fn below(&self, key: &str, value: &'l Value) -> Self {
         let mut pointer = String::with_capacity(self.target.pointer.len() + key.len() + 1);
         pointer.push_str(&self.target.pointer);
         push_token(&mut pointer, key);
         let Target { document, base, .. } = self.target;
-        Some(Self { target: Target { value, document, pointer, base }, ..self.clone() })
+        let target = Target { value, document, pointer, base };
+        Self { library: self.library, side: self.side, target }
     }
 
     /// The value under a key, with references followed.
@@ -62,7 +68,7 @@ impl<'l> Cursor<'l> {
     /// The members of a map that are not extensions, with references followed.
     pub(crate) fn entries(&self) -> Vec<(&'l str, Self)> {
         let map = self.target.value.as_object().into_iter().flatten();
-        map.filter_map(|(key, _)| Some((key.as_str(), self.get(key)?))).collect()
+        map.map(|(key, value)| (key.as_str(), self.below(key, value).followed())).collect()
     }
 
     /// The items of a list, with references followed.

@@ -184,16 +184,14 @@ impl<'l> Comparer<'_, 'l> {
             _ => {}
         }
         self.parameter_style(old, new, &pair, &label);
-        let mut envelope = operation.envelope();
-        envelope.extend([("in", new.place.into()), ("name", new.name.into())]);
         let medium = if new.media_type().is_some() { Medium::Json } else { Medium::Text };
         let always = [old, new].iter().all(|side| side.is_always_sent());
         let presence = if always { Presence::Always } else { Presence::Optional };
-        self.schema_use(
-            &pair,
-            (old.shape(), new.shape()),
-            Use { flow: Flow::Request, medium, label, envelope, slot: "value", presence },
-        );
+        self.schema_use(&pair, (&old.shape(), &new.shape()), || {
+            let mut envelope = operation.envelope();
+            envelope.extend([("in", new.place.into()), ("name", new.name.into())]);
+            Use { flow: Flow::Request, medium, label, envelope, slot: "value", presence }
+        });
     }
 
     fn parameter_style(
@@ -303,14 +301,14 @@ impl<'l> Comparer<'_, 'l> {
     /// True when the value may be an array or an object, which are written in different ways.
     fn is_composite(&mut self, parameter: &Parameter<'l>) -> bool {
         let Some(schema) = parameter.schema() else { return false };
-        let node = self.request.schema(schema.side, schema.target);
-        self.request.allows_composites(node)
+        let node = self.bodies.schema(schema.side, schema.target);
+        self.bodies.allows_composites(node)
     }
 
     fn may_be_object(&mut self, parameter: &Parameter<'l>) -> bool {
         let Some(schema) = parameter.schema() else { return true };
-        let node = self.request.schema(schema.side, schema.target);
-        self.request.allows_objects(node)
+        let node = self.bodies.schema(schema.side, schema.target);
+        self.bodies.allows_objects(node)
     }
 }
 

@@ -117,16 +117,14 @@ impl<'l> Comparer<'_, 'l> {
         operation: &Operation<'_, 'l>,
     ) {
         let pair = self.meet_as((old.object, new.object), &old.cursor, &new.cursor);
-        let mut envelope = operation.envelope();
-        envelope.extend([("status", status.into()), ("content_type", new.name.clone().into())]);
         let label = format!("the {status} response of {}", operation.name());
         self.encodings((old, new), &pair, Flow::Response, &label);
         self.xml((old, new), &pair, Flow::Response, &label);
-        self.schema_use(
-            &pair,
-            (old.shape.clone(), new.shape.clone()),
-            Use { label, envelope, ..Use::body(Flow::Response) },
-        );
+        self.schema_use(&pair, (&old.shape, &new.shape), || {
+            let mut envelope = operation.envelope();
+            envelope.extend([("status", status.into()), ("content_type", new.name.clone().into())]);
+            Use { label, envelope, ..Use::body(Flow::Response) }
+        });
     }
 
     fn headers(&mut self, pair: &Pair<'_, 'l>, status: &str, operation: &Operation<'_, 'l>) {
@@ -194,7 +192,7 @@ impl<'l> Comparer<'_, 'l> {
         } else {
             Use::text(Flow::Response)
         };
-        self.schema_use(pair, (value_of(pair.old), value_of(pair.new)), Use { label, envelope, ..used });
+        self.schema_use(pair, (&value_of(pair.old), &value_of(pair.new)), || Use { label, envelope, ..used });
     }
 }
 

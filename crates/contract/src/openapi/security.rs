@@ -123,9 +123,9 @@ impl<'l> Comparer<'_, 'l> {
 
     fn security_scheme(&mut self, name: &str, pair: &Pair<'_, 'l>) {
         let differs = |key: &&str| {
-            let text =
-                |cursor: &Cursor<'l>| said(cursor, key).map(|value| value.to_string().to_ascii_lowercase());
-            text(pair.old) != text(pair.new)
+            let [old, new] = [pair.old, pair.new].map(|scheme| said(scheme, key));
+            let text = |value: Option<Value>| value.map(|value| value.to_string().to_ascii_lowercase());
+            old != new && text(old) != text(new)
         };
         for key in USE.iter().filter(|key| differs(key)) {
             let text = |cursor: &Cursor<'l>| {

@@ -28,7 +28,16 @@ enum Role {
     Unheard,
 }
 
+/// What a keyword is. It is asked for every member of every schema, on both sides.
 fn role(keyword: &str) -> Role {
+    static LISTED: LazyLock<FxHashMap<&str, Role>> = LazyLock::new(|| {
+        let names = crate::openapi::specification::all().map(|field| field.name);
+        names.map(|name| (name, find_role(name))).collect()
+    });
+    LISTED.get(keyword).copied().unwrap_or_else(|| find_role(keyword))
+}
+
+fn find_role(keyword: &str) -> Role {
     match keyword {
         "properties"
         | "patternProperties"

@@ -192,10 +192,11 @@ impl<'l> Schemas<'l> {
 
     /// True when a property does not travel in this flow: read-only ones are not sent, write-only ones not received.
     fn is_hidden(&mut self, node: NodeId) -> bool {
-        let keyword = hidden_by(self.flow);
-        keyword.is_some_and(|keyword| {
-            self.keywords(node).is_some_and(|map| member(map, keyword) == Some(&Value::Bool(true)))
-        })
+        let Some(keyword) = hidden_by(self.flow) else { return false };
+        let Some(map) = self.keywords(node) else { return false };
+        let is_said = |keyword: &str| member(map, keyword) == Some(&Value::Bool(true));
+        self.holds_only_here |= ["readOnly", "writeOnly"].into_iter().any(is_said);
+        is_said(keyword)
     }
 }
 

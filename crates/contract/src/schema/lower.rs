@@ -28,6 +28,7 @@ impl<'l> Schemas<'l> {
         if self.lowering_depth >= MAX_NESTING || !self.lowering.insert(id) {
             let reason =
                 if self.lowering_depth >= MAX_NESTING { "nested too deeply" } else { "refers to itself" };
+            self.holds_only_here = true;
             return Rc::new(vec![Facts::opaque(reason, id)]);
         }
         self.lowering_depth += 1;
@@ -88,8 +89,9 @@ impl<'l> Schemas<'l> {
         }
         let mut spread = if own.settle() { vec![own] } else { Vec::new() };
         let dialect = self.dialect(raw.side);
-        for keyword in ["$dynamicRef", "$recursiveRef"].into_iter().filter(|keyword| dialect.has(keyword)) {
-            if let Some(reference) = member(map, keyword).and_then(Value::as_str) {
+        for keyword in ["$dynamicRef", "$recursiveRef"] {
+            let value = member(map, keyword).filter(|_| dialect.has(keyword));
+            if let Some(reference) = value.and_then(Value::as_str) {
                 spread = self.dynamic(&spread, id, raw, reference)?;
             }
         }
@@ -112,8 +114,7 @@ impl<'l> Schemas<'l> {
             };
         }
         spread = self.condition(spread, raw, map)?;
-        for keyword in ["dependentSchemas", "dependencies"].into_iter().filter(|keyword| dialect.has(keyword))
-        {
+        for keyword in ["dependentSchemas", "dependencies"] {
             spread = self.dependent_schemas(spread, raw, map, keyword)?;
         }
         Ok(spread)
@@ -155,7 +156,8 @@ impl<'l> Schemas<'l> {
         map: &'l Map<String, Value>,
         keyword: &'static str,
     ) -> Spread {
-        for (name, value) in member(map, keyword).and_then(Value::as_object).into_iter().flatten() {
+        let dependents = member(map, keyword).filter(|_| self.dialect(raw.side).has(keyword));
+        for (name, value) in dependents.and_then(Value::as_object).into_iter().flatten() {
             if !matches!(value, Value::Object(_) | Value::Bool(_)) {
                 continue;
             }

@@ -49,6 +49,14 @@ pub(super) enum Inclusion {
 }
 
 impl Patterns {
+    /// Begins the work of another flow, with new bounds; what was given up is looked at again.
+    pub(super) fn begin(&mut self) {
+        if self.visited > MAX_VISITED || self.built > MAX_BUILT_BYTES {
+            *self = Self::default();
+        }
+        self.visited = 0;
+    }
+
     /// Whether `text` holds a match of `pattern`; `None` when the pattern cannot be run in bounded time.
     pub(super) fn matches(&mut self, pattern: &Rc<str>, text: &str) -> Option<bool> {
         let dfa = self.compile(pattern)?;

@@ -32,6 +32,7 @@ impl Schemas<'_> {
         if held == holding || holding == NodeId::ANY || held == NodeId::NEVER {
             return true;
         }
+        self.questions += 1;
         let pair = (held, holding);
         if let Some(known) = self.proofs.known.get(&pair) {
             return *known;
@@ -209,6 +210,7 @@ impl Schemas<'_> {
         if depth > MAX_APART_DEPTH || one == other || one == NodeId::ANY || other == NodeId::ANY {
             return false;
         }
+        self.questions += 1;
         if let Some(known) = self.proofs.apart.get(&(one, other)) {
             return *known;
         }

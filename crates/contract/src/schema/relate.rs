@@ -81,7 +81,20 @@ impl Relation {
 
 impl Schemas<'_> {
     /// What must be shown for `holding` to allow every document of `held`.
-    pub(super) fn relation(&mut self, held: NodeId, holding: NodeId) -> Relation {
+    pub(super) fn relation(&mut self, held: NodeId, holding: NodeId) -> Rc<Relation> {
+        if let Some(known) = self.relations.get(&(held, holding)) {
+            return Rc::clone(known);
+        }
+        let asked = self.questions;
+        let relation = Rc::new(self.find_relation(held, holding));
+        // What is proved may lean on what was proved before, so that it is found out in each flow.
+        if asked == self.questions {
+            self.relations.insert((held, holding), Rc::clone(&relation));
+        }
+        relation
+    }
+
+    fn find_relation(&mut self, held: NodeId, holding: NodeId) -> Relation {
         self.work.begin();
         let (narrow, wide) = (self.alternatives(held), self.alternatives(holding));
         let mut relation = Relation::default();

@@ -1,7 +1,6 @@
 //! The pairs of schemas that must hold for all sites of a flow, each compared once.
 
-use rustc_hash::FxHashMap;
-use std::collections::HashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::Schemas;
 use super::super::facts::NodeId;
@@ -94,7 +93,8 @@ impl Graph {
             }
             let mut relation = schemas.relation(held, holding);
             if schemas.is_exhausted() {
-                relation.undecided.push("the schemas are too many to compare".to_owned());
+                let undecided = &mut Shared::make_mut(&mut relation).undecided;
+                undecided.push("the schemas are too many to compare".to_owned());
             }
             if !schemas.is_exhausted() {
                 for child in &relation.children {
@@ -109,7 +109,7 @@ impl Graph {
                     graph.pairs[pair].parts.push((next, child.step.clone(), child.certainty));
                 }
             }
-            graph.pairs[pair].relation = Shared::new(relation);
+            graph.pairs[pair].relation = relation;
         }
         graph.find_ways();
         graph
@@ -197,7 +197,7 @@ impl Graph {
 
     /// The uses that lead to a pair, those of `root` first.
     fn uses(&self, pair: usize, root: usize) -> (Vec<usize>, Counted) {
-        let mut seen = HashSet::from([pair]);
+        let mut seen = FxHashSet::from_iter([pair]);
         let mut waiting = vec![pair];
         let mut sites: Vec<usize> = self.pairs[root].sites.iter().copied().take(MAX_SITES).collect();
         let mut at = 0;
