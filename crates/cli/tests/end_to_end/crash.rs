@@ -294,6 +294,52 @@ fn an_interruption_takes_back_one_of_two_also_when_the_server_is_killed_in_it() 
 }
 
 #[test]
+fn a_server_killed_between_the_acceptance_of_an_operation_and_its_first_shift_starts_nothing_twice() {
+    let mut place = Place::begin();
+    let repository = place.deployed("store");
+    let sign = place.path("go");
+    let waits = format!("while not os.path.exists('{sign}'): time.sleep(0.02)");
+    repository.write("service.py", &misbehaving("two", &waits, "pass"));
+    repository.commit("feat: say two");
+    let second = place.release("store");
+    let number = second.split_once('@').unwrap().1;
+    let started = |place: &Place| -> BTreeSet<String> {
+        let status = place.status();
+        let new = instances(&status).filter(|one| one["arm"]["version"] == number);
+        new.map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let phase = |place: &Place| place.status()["operation"]["phase"]["phase"].clone();
+    let gateway = StandaloneGateway::follow(&place);
+    eventually("the gateway serves", || {
+        get(gateway.address(), "/store", 0).is_ok_and(|(status, _)| status == 200).then_some(())
+    });
+    let callers = Callers::begin(gateway.address(), &["/store"]);
+    let operation = place.begin_operation(&["deploy", &second, "--env", ENVIRONMENT]);
+    let mut all = BTreeSet::new();
+    // Accepted, and perhaps nothing begun yet; then with an instance that is not ready.
+    for round in 0..3 {
+        if round > 0 {
+            eventually("the new instance is being started", || (!started(&place).is_empty()).then_some(()));
+        }
+        all.extend(started(&place));
+        assert_eq!(phase(&place), "preparing", "round {round}");
+        place.kill_server();
+        callers.wait_for(SERVED_MEANWHILE);
+        place.start_server();
+        assert_eq!(phase(&place), "preparing", "round {round}");
+        assert_eq!(get(gateway.address(), "/store", 0).unwrap().1, "one");
+    }
+    fs::write(&sign, "").unwrap();
+    assert_eq!(place.settled(operation)["phase"], "done");
+    all.extend(started(&place));
+    assert_eq!(all.len(), 1, "whatever was killed, one was started: {all:?}");
+    eventually("the new version serves", || {
+        (get(gateway.address(), "/store", 0).ok()?.1 == "two").then_some(())
+    });
+    callers.end();
+}
+
+#[test]
 fn a_server_killed_between_records_of_a_rollout_adopts_what_runs_and_goes_on() {
     let mut fleet = Fleet::begin();
     for requests in [5, 15, 30, 50] {

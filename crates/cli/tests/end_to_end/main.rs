@@ -22,6 +22,7 @@ mod forecasts;
 mod foreign;
 mod gateways;
 mod going_back;
+mod host;
 mod instances;
 mod journal;
 mod meeting;
