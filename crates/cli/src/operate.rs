@@ -134,7 +134,10 @@ impl Change {
         let Some(operation) = answer.operation.clone().filter(|_| !self.is_dry_run()) else {
             return ctx.out.show(&answer, |answer, style| match &answer.plan {
                 _ if answer.already => {
-                    answer.operation.as_ref().map_or_else(String::new, outcome::already_text)
+                    answer
+                        .operation
+                        .as_ref()
+                        .map_or_else(String::new, |operation| self.already_text(operation))
                         + "nothing was changed: this is a dry run\n"
                 }
                 Some(plan) => plan_text::render(plan, &self.environment, &self.request.intent, style),
@@ -145,8 +148,10 @@ impl Change {
             });
         };
         if self.no_wait {
-            let text = if answer.already { outcome::already_text } else { begun_text };
-            return ctx.out.show(&answer, |_, _| text(&operation));
+            return ctx.out.show(&answer, |answer, _| match answer.already {
+                true => self.already_text(&operation),
+                false => begun_text(&operation),
+            });
         }
         if answer.already {
             self.say_already(ctx, &operation);
@@ -164,14 +169,12 @@ impl Change {
     /// Says that somebody else began it, and what of this request does not hold for theirs.
     fn say_already(&self, ctx: &Context, operation: &Operation) {
         if ctx.out.format == Format::Text {
-            ctx.out.message(outcome::already_text(operation).trim_end());
-            let leaves_otherwise = self.request.leaving.is_some_and(|asked| asked != operation.plan.leaving);
-            if leaves_otherwise {
-                let label = ctx.out.message_style.warn("warning:");
-                ctx.out
-                    .message(&format!("{label} it does not keep what is left running, as --keep-warm would"));
-            }
+            ctx.out.message(self.already_text(operation).trim_end());
         }
+    }
+
+    fn already_text(&self, operation: &Operation) -> String {
+        outcome::already_text(operation, self.request.leaving)
     }
 
     /// Asks until nothing but time is in the way any more, unless somebody wants an answer at once.

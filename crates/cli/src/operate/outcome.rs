@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use lockstep_domain::intent::Leaving;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{Intent, Operation};
 
@@ -74,14 +75,25 @@ pub(crate) fn would_be_taken_back_text(operation: &Operation) -> String {
     )
 }
 
-/// Says that somebody else's operation does already what was asked for.
-pub(crate) fn already_text(operation: &Operation) -> String {
-    let Operation { id, actor, intent, phase, .. } = operation;
+/// Says that somebody else's operation does already what was asked for, and what becomes of what is left, where that was asked for
+/// otherwise.
+pub(crate) fn already_text(operation: &Operation, asked: Option<Leaving>) -> String {
+    let Operation { id, environment, actor, intent, phase, plan, .. } = operation;
     let what = match phase {
         Phase::Reverting { .. } | Phase::Reverted { .. } => "already being taken back",
         _ => "already going there",
     };
-    format!("{what}: operation {id} ({intent}), by {actor}\nfollow it: lockstep watch {id}\n")
+    let asked = asked.unwrap_or(if intent.goes_back() { Leaving::Ends } else { Leaving::Warm });
+    let otherwise = match plan.leaving {
+        Leaving::Ends if asked == Leaving::Warm => {
+            "warning: it was begun without --keep-warm: what is left ends\n".to_owned()
+        }
+        Leaving::Warm if asked == Leaving::Ends => format!(
+            "warning: it was begun with --keep-warm: what is left runs on; to end it afterwards: lockstep environment set {environment} --warm 0s\n"
+        ),
+        _ => String::new(),
+    };
+    format!("{what}: operation {id} ({intent}), by {actor}\nfollow it: lockstep watch {id}\n{otherwise}")
 }
 
 /// Makes the failure of waiting for an operation that asks a person.

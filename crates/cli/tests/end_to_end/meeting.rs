@@ -82,6 +82,9 @@ fn the_second_of_two_who_go_back_at_once_is_answered_with_the_first_ones_operati
         says(&place.run(&[intent, &["--no-wait"]].concat()), &[&already, "ann@example.org"]);
         says(&place.run(&[intent, &["--dry-run"]].concat()), &[&already, "nothing was changed"]);
     }
+    // What becomes of what is left was decided by who began it, and whoever asks for something else hears that.
+    let keeping = [&back[..], &["--keep-warm", "--no-wait"]].concat();
+    says(&place.run(&keeping), &[&already, "warning: it was begun without --keep-warm: what is left ends"]);
     // Who waits follows it to its end, like the first.
     let follower = place.command(&back).stdout(std::process::Stdio::piped()).spawn().unwrap();
     gated.open();
@@ -91,6 +94,23 @@ fn the_second_of_two_who_go_back_at_once_is_answered_with_the_first_ones_operati
     assert_eq!(place.settled(id)["phase"], "done");
     assert_eq!(place.json(&["operations"])[0]["id"].as_u64(), Some(id), "nobody began another one");
     assert_eq!(place.ask("/store").1, "one");
+}
+
+#[test]
+fn who_goes_back_beside_somebody_who_keeps_what_is_left_running_hears_that_it_runs_on() {
+    let gated = Gated::with_second();
+    let Gated { place, versions: [first, _], .. } = &gated;
+    let back = ["rollback", "store", "--to", number(first), "--env", ENVIRONMENT, "--no-wait"];
+    let begun = place.run(&[&back[..], &["--keep-warm"]].concat());
+    assert!(!begun.contains("warning"), "{begun}");
+    let end = format!("lockstep environment set {ENVIRONMENT} --warm 0s");
+    for more in ["--no-wait", "--dry-run"] {
+        let told = place.run(&[&back[..6], &[more]].concat());
+        says(&told, &["already going there", "begun with --keep-warm: what is left runs on", &end]);
+    }
+    let same = place.run(&[&back[..], &["--keep-warm"]].concat());
+    assert!(same.contains("already going there") && !same.contains("warning"), "{same}");
+    gated.open();
 }
 
 #[test]
