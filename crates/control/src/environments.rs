@@ -27,6 +27,7 @@ use lockstep_domain::{
 };
 
 use crate::gateway_ports::{GatewayPorts, ports_of};
+use crate::gateways::keys_taken_along;
 use crate::{Control, internal, lock, not_found, ourselves, services, traffic};
 
 /// Most environments: each has a gateway port and a reconciler.
@@ -125,7 +126,7 @@ impl Control {
         self.environment(name)
     }
 
-    /// Removes an environment that runs nothing any more: its history, configurations and holds go with it.
+    /// Removes an environment that runs nothing any more: its history, configurations, holds and keys of gateways go with it.
     ///
     /// # Errors
     /// When it does not exist, or something runs there.
@@ -140,7 +141,9 @@ impl Control {
                 let environment = find(world, name)?;
                 self.check_empty(world, environment)?;
                 let reason = request.reason.clone();
-                Ok((vec![Event::EnvironmentRemoved { environment: name.clone(), reason }], ()))
+                let mut events = keys_taken_along(world, name);
+                events.push(Event::EnvironmentRemoved { environment: name.clone(), reason });
+                Ok((events, ()))
             })
         })?;
         self.wake(name);

@@ -62,7 +62,7 @@ impl KnownGateways {
     }
 
     /// Remembers the gateways of an environment. A disk that is full costs only that the next server does not wait.
-    fn remember(&self, environment: &EnvironmentName, gateways: BTreeSet<String>) {
+    pub(crate) fn remember(&self, environment: &EnvironmentName, gateways: BTreeSet<String>) {
         let mut known = lock(&self.known);
         if known.get(environment) == Some(&gateways) {
             return;
@@ -88,7 +88,7 @@ impl Control {
         let world = self.ledger.world();
         let view = |(name, identity): (&GatewayName, &Arc<GatewayIdentity>)| GatewayIdentityView {
             name: name.clone(),
-            environments: identity.environments.clone(),
+            environments: identity.serves(&world).cloned().collect(),
             added: identity.added,
             by: identity.by.clone(),
         };
@@ -140,14 +140,7 @@ impl Control {
     /// # Errors
     /// When it does not.
     pub fn check_serves(&self, gateway: &GatewayName, environment: &EnvironmentName) -> Result<(), Problem> {
-        let world = self.ledger.world();
-        match find(&world, gateway)?.environments.contains(environment) {
-            true => Ok(()),
-            false => {
-                let detail = format!("the key of gateway `{gateway}` is not for `{environment}`");
-                Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("lockstep gateway list"))
-            }
-        }
+        check_key(&self.ledger.world(), gateway, environment)
     }
 
     /// Notes that somebody reported without the key of a gateway, so that it can be shown.
@@ -162,10 +155,11 @@ impl Control {
     /// When it is not for an environment of this gateway, or says what cannot be.
     pub fn receive(&self, gateway: &GatewayName, receipt: &GatewayReceipt) -> Result<(), Problem> {
         let (environment, now) = (&receipt.environment, self.ledger.now());
-        self.check_serves(gateway, environment)?;
         let world = self.ledger.world();
-        let taken =
-            self.registry.receive_from(gateway, receipt, |arm| was_here(&world, environment, arm), now);
+        check_key(&world, gateway, environment)?;
+        let record = environments::find(&world, environment)?.record;
+        let is_arm = |arm: &Arm| was_here(&world, environment, arm);
+        let taken = self.registry.receive_from(record, gateway, receipt, is_arm, now);
         taken.map_err(|fault| {
             let detail = format!("the receipt of gateway `{gateway}` is not believed: {fault}");
             Problem::new(ErrorCode::Refused, detail).with_hint(format!("lockstep status {environment}"))
@@ -212,6 +206,23 @@ fn find<'a>(world: &'a World, name: &GatewayName) -> Result<&'a Arc<GatewayIdent
     world.gateways.get(name).ok_or_else(missing)
 }
 
+fn check_key(world: &World, gateway: &GatewayName, environment: &EnvironmentName) -> Result<(), Problem> {
+    if find(world, gateway)?.serves(world).any(|served| served == environment) {
+        return Ok(());
+    }
+    let detail = format!("the key of gateway `{gateway}` is not for `{environment}`");
+    let hint = format!(
+        "lockstep gateway add NAME --env {environment} --key-file FILE; what there is: lockstep gateway list"
+    );
+    Err(Problem::new(ErrorCode::Forbidden, detail).with_hint(hint))
+}
+
+/// Ends the keys that are for an environment alone. Others go on with their other environments.
+pub(crate) fn keys_taken_along(world: &World, environment: &EnvironmentName) -> Vec<Event> {
+    let alone = world.gateways_of(environment).filter(|(_, is_alone)| *is_alone);
+    alone.map(|(gateway, _)| Event::GatewayRemoved { gateway: gateway.clone() }).collect()
+}
+
 fn check_addition(world: &World, request: &AddGateway) -> Result<(), Problem> {
     let AddGateway { name, environments } = request;
     if world.gateways.contains_key(name) {
@@ -229,14 +240,12 @@ fn check_addition(world: &World, request: &AddGateway) -> Result<(), Problem> {
     environments.iter().try_for_each(|name| environments::find(world, name).map(|_| ()))
 }
 
-/// Tells whether an arm can have been in the environment at all, before a restart of the server too, under whichever name of its
-/// service, and in an environment of the same name that was removed.
+/// Tells whether an arm can have been in the environment at all, before a restart of the server too, and under whichever name of its
+/// service.
 fn was_here(world: &World, environment: &EnvironmentName, arm: &Arm) -> bool {
     let service = world.current_name(&arm.service);
     let newest = world.environment(environment).map(|environment| environment.newest_configuration(service));
-    let former = world.former_revisions.get(environment).copied();
-    world.version(&arm.version_ref()).is_some()
-        && newest.max(former).is_some_and(|newest| arm.config <= newest)
+    world.version(&arm.version_ref()).is_some() && newest.is_some_and(|newest| arm.config <= newest)
 }
 
 fn digest(key: &str) -> Digest {

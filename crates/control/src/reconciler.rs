@@ -2,6 +2,7 @@
 //!
 //! One task an environment. It has no memory of its own: after a crash it goes on from the journal and what it sees.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,12 +81,20 @@ impl Control {
         let mut world = self.ledger.follow();
         let mut instances = self.driver.watch();
         let wake = self.wake_of(name);
+        let mut known = None;
         loop {
             world.borrow_and_update();
             instances.borrow_and_update();
-            if self.world_lacks(name) {
-                return self.forget_environment(name).await;
+            let present = self.ledger.world().environment(name).map(|environment| environment.record);
+            if known.is_some() && known != present {
+                self.forget_environment(name).await;
             }
+            match present {
+                Some(record) => self.registry.begin(name, record),
+                None if self.is_over(name) => return,
+                None => {}
+            }
+            known = present;
             let pause = self.settle(name).await;
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -97,21 +106,23 @@ impl Control {
         }
     }
 
-    /// Tells whether an environment was removed; then its reconciler is over, and another begins with one of the same name.
-    fn world_lacks(&self, name: &EnvironmentName) -> bool {
+    /// Tells whether an environment is still removed; then its reconciler is over, and another begins with one of the same name.
+    fn is_over(&self, name: &EnvironmentName) -> bool {
         let mut reconciled = lock(&self.reconciled);
-        let lacks = self.ledger.world().environment(name).is_none();
-        if lacks {
+        let is_over = self.ledger.world().environment(name).is_none();
+        if is_over {
             reconciled.remove(name);
         }
-        lacks
+        is_over
     }
 
-    /// Ends what an environment had that was removed: its gateway listens no more, and what is left of its instances goes.
+    /// Ends what an environment had that was removed: its gateway listens no more, what is left of its instances goes, and what was
+    /// counted is forgotten. Nothing of one that has its name now is there yet, because this is its reconciler too.
     async fn forget_environment(&self, name: &EnvironmentName) {
-        for (_, address) in self.gateway.listening().into_iter().filter(|(of, _)| of == name) {
-            self.gateway.unlisten(name, address);
-        }
+        self.gateway.forget(name);
+        self.registry.forget(name);
+        tokio::task::block_in_place(|| self.known_gateways.remember(name, BTreeSet::new()));
+        lock(&self.deaf).remove(name);
         for instance in self.instances_of(&self.ledger.world(), name) {
             self.forget_instance(&instance.id).await;
         }

@@ -3,7 +3,10 @@
 use lockstep_api::types::{Mode, RenameRequest, RenamedIn, Renaming};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::rename::{RenameError, check, consumers, taken_along};
+use lockstep_domain::routes::ROUTE_TABLE_FORMAT;
 use lockstep_domain::{Actor, EnvironmentName, Event, ServiceName, World};
+
+use lockstep_registry::GatewaySeen;
 
 use crate::services::{find, shown};
 use crate::{Control, operations};
@@ -42,7 +45,9 @@ impl Control {
             );
             return Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint));
         }
-        let along = taken_along(world, from).into_iter().map(|(environment, along)| RenamedIn {
+        let along = taken_along(world, from);
+        along.keys().try_for_each(|environment| self.check_gateways(environment))?;
+        let along = along.into_iter().map(|(environment, along)| RenamedIn {
             instances: self.running(world, &environment, from),
             environment,
             runs: along.runs,
@@ -59,6 +64,20 @@ impl Control {
             consumers: consumers(world, from),
             source: shown(&service.source),
         })
+    }
+
+    /// A gateway that does not take tables with former names would go on with its last one, whatever ends after that.
+    fn check_gateways(&self, environment: &EnvironmentName) -> Result<(), Problem> {
+        let seen = self.registry.gateways(environment, self.ledger.now());
+        let older =
+            seen.into_iter().find(|it| it.takes_format.is_some_and(|format| format < ROUTE_TABLE_FORMAT));
+        let Some(GatewaySeen { gateway, .. }) = older else { return Ok(()) };
+        let detail = format!(
+            "gateway `{gateway}` of `{environment}` is of a release that knows no former names: it would refuse every table from then on"
+        );
+        let name = gateway.split('/').next().unwrap_or_default();
+        let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
+        Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
     }
 
     fn running(&self, world: &World, environment: &EnvironmentName, service: &ServiceName) -> usize {

@@ -69,6 +69,9 @@ const fn usual_stay_ms() -> u64 {
 pub struct Environment {
     /// Its name.
     pub name: EnvironmentName,
+    /// The record that created it, which tells it from a removed one of its name; 0 in what an older release kept.
+    #[serde(default)]
+    pub record: u64,
     /// What a person decided about it.
     pub settings: EnvironmentSettings,
     /// The states it really ran.
@@ -111,9 +114,10 @@ pub struct Hold {
 impl Environment {
     /// Begins an environment that runs nothing.
     #[must_use]
-    pub fn begin(name: EnvironmentName, settings: EnvironmentSettings, at: Timestamp) -> Self {
+    pub fn begin(name: EnvironmentName, settings: EnvironmentSettings, record: u64, at: Timestamp) -> Self {
         Self {
             name,
+            record,
             settings,
             baselines: Baselines::begin(at),
             configurations: OrdMap::new(),

@@ -20,6 +20,9 @@ pub struct GatewayIdentity {
     pub environments: BTreeSet<EnvironmentName>,
     /// SHA-256 of its key; the key itself is kept nowhere.
     pub key: Digest,
+    /// The record that added it; 0 in what an older release kept.
+    #[serde(default)]
+    pub record: u64,
     /// When it was added.
     pub added: Timestamp,
     /// By whom.

@@ -24,6 +24,7 @@ pub mod evidence;
 pub mod fault;
 pub mod fleet;
 pub mod gateway;
+mod gateway_keys;
 pub mod gateway_rules;
 pub mod instance;
 pub mod instance_ports;

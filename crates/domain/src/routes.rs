@@ -369,6 +369,9 @@ pub struct GatewayReceipt {
     pub history: TableHistory,
     /// The revision of the table it serves; 0 when it serves none.
     pub revision: u64,
+    /// The newest format of tables that it takes; a gateway of a release before [`RouteTable::aliases`] does not say it.
+    #[serde(default = "format_before_aliases")]
+    pub takes_format: u32,
     /// The table that it was given last and did not take, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedTable>,
@@ -389,6 +392,10 @@ pub struct GatewayReceipt {
     /// Nothing comes after it: the run is over, and has counted everything that it says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,
+}
+
+const fn format_before_aliases() -> u32 {
+    FORMAT_BEFORE_ALIASES
 }
 
 impl GatewayReceipt {

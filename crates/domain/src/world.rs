@@ -15,7 +15,6 @@ use crate::environment::Environment;
 use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
 use crate::gateway::GatewayIdentity;
-use crate::instance::ConfigRevision;
 use crate::intent::Leaving;
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
@@ -51,9 +50,6 @@ pub struct World {
     /// What former names of services stand for: their present names.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub renamed: OrdMap<ServiceName, ServiceName>,
-    /// Highest configuration of any service in a removed environment of a name: gateways that served it go on counting its arms.
-    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
-    pub former_revisions: OrdMap<EnvironmentName, ConfigRevision>,
     /// Gateways of their own by name.
     #[serde(default)]
     pub gateways: OrdMap<GatewayName, Arc<GatewayIdentity>>,
@@ -106,7 +102,7 @@ impl World {
                 Err(format!("environment `{environment}` exists already"))
             }
             Event::EnvironmentCreated { environment, settings } => {
-                let created = Environment::begin(environment.clone(), settings.clone(), at);
+                let created = Environment::begin(environment.clone(), settings.clone(), recorded.seq, at);
                 self.environments.insert(environment.clone(), Arc::new(created));
                 Ok(())
             }
@@ -147,13 +143,7 @@ impl World {
                 Ok(())
             }
             Event::EnvironmentRemoved { environment, .. } => match self.environments.remove(environment) {
-                Some(removed) => {
-                    let services = removed.configurations.keys();
-                    let newest = services.map(|service| removed.newest_configuration(service)).max();
-                    let former = self.former_revisions.get(environment).copied().max(newest);
-                    former.map(|former| self.former_revisions.insert(environment.clone(), former));
-                    Ok(())
-                }
+                Some(_) => Ok(()),
                 None => Err(format!("no environment `{environment}`")),
             },
             Event::VersionRecorded { service, version } => self.record_version(service, version),
@@ -172,7 +162,8 @@ impl World {
             }
             Event::GatewayAdded { gateway, environments, key } => {
                 let (environments, by) = (environments.clone(), recorded.actor.clone());
-                let identity = GatewayIdentity { environments, key: *key, added: at, by };
+                let identity =
+                    GatewayIdentity { environments, key: *key, record: recorded.seq, added: at, by };
                 self.gateways.insert(gateway.clone(), Arc::new(identity));
                 Ok(())
             }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use lockstep_domain::edition::Edition;
-use lockstep_domain::routes::{ArmTraffic, GatewayReceipt, RouteTable, ServiceRoutes, Split};
+use lockstep_domain::routes::{
+    ArmTraffic, GatewayReceipt, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split,
+};
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
@@ -209,6 +211,7 @@ impl Environment {
             environment: self.name.clone(),
             history: served.history,
             revision: served.revision,
+            takes_format: ROUTE_TABLE_FORMAT,
             refused: state.served.refused().cloned(),
             in_flight,
             traffic: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), sum(tallies))).collect(),

@@ -115,6 +115,14 @@ impl Gateway {
         stop.inspect(CancellationToken::cancel).is_some()
     }
 
+    /// Stops listening for an environment, and forgets its table and what was counted of it; requests under way finish.
+    pub fn forget(&self, environment: &EnvironmentName) {
+        for (_, address) in self.listening().into_iter().filter(|(of, _)| of == environment) {
+            self.unlisten(environment, address);
+        }
+        lock(&self.state).environments.remove(environment);
+    }
+
     /// Returns where the gateway listens.
     #[must_use]
     pub fn listening(&self) -> Vec<(EnvironmentName, SocketAddr)> {

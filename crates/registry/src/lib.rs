@@ -42,6 +42,27 @@ impl Registry {
         work(environments.entry(environment.clone()).or_default())
     }
 
+    /// Begins to look at an environment, as the record made it that is named. What was seen of an earlier one of its name is
+    /// forgotten, and is not taken in any more.
+    pub fn begin(&self, environment: &EnvironmentName, record: u64) {
+        self.of_record(environment, record, |_| ());
+    }
+
+    /// Forgets an environment that was removed. Who waits for a table of it is told that none comes.
+    pub fn forget(&self, environment: &EnvironmentName) {
+        self.environments.lock().unwrap_or_else(PoisonError::into_inner).remove(environment);
+    }
+
+    /// Does something with an environment, unless a later one of its name is there.
+    fn of_record<T>(
+        &self,
+        environment: &EnvironmentName,
+        record: u64,
+        work: impl FnOnce(&mut Live) -> T,
+    ) -> Option<T> {
+        self.with(environment, |live| live.is_of(record).then(|| work(live)))
+    }
+
     /// Takes in what drivers say of the instances of an environment, and returns what is observed as a whole.
     pub fn observe(
         &self,
@@ -115,18 +136,23 @@ impl Registry {
         self.with(&receipt.environment, |live| live.receive(receipt, now));
     }
 
-    /// Takes in the receipt of a gateway of its own, if it can be true.
+    /// Takes in the receipt of a gateway of its own, if it can be true; `record` made the environment that its key is for. Has no
+    /// effect when a later one of that name is there.
     ///
     /// # Errors
     /// When it cannot; it has no effect then, and is shown for a while.
     pub fn receive_from(
         &self,
+        record: u64,
         gateway: &GatewayName,
         receipt: &GatewayReceipt,
         is_arm: impl Fn(&Arm) -> bool,
         now: Timestamp,
     ) -> Result<(), ReceiptFault> {
-        self.with(&receipt.environment, |live| live.receive_from(gateway, receipt, &is_arm, now))
+        let taken = self.of_record(&receipt.environment, record, |live| {
+            live.receive_from(gateway, receipt, &is_arm, now)
+        });
+        taken.unwrap_or(Ok(()))
     }
 
     /// Notes that a receipt was refused before it was looked at.

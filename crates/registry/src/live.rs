@@ -32,6 +32,8 @@ pub struct GatewaySeen {
     pub gateway: String,
     /// The table it serves; revision 0 is none.
     pub edition: Edition,
+    /// The newest format of tables that it takes; nobody knows before it reports.
+    pub takes_format: Option<u32>,
     /// The table that it was given last and did not take.
     pub refused: Option<RefusedTable>,
     /// When it last reported.
@@ -40,6 +42,8 @@ pub struct GatewaySeen {
 
 #[derive(Debug)]
 pub(crate) struct Live {
+    /// The record that made the environment, once it is known.
+    record: Option<u64>,
     published: watch::Sender<Option<RouteTable>>,
     gateways: BTreeMap<String, GatewaySeen>,
     in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
@@ -58,6 +62,7 @@ pub(crate) struct Live {
 impl Default for Live {
     fn default() -> Self {
         Self {
+            record: None,
             published: watch::Sender::new(None),
             gateways: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -75,6 +80,14 @@ impl Default for Live {
 }
 
 impl Live {
+    /// Tells whether this is about the environment that a record made. What was seen of an earlier one of its name is forgotten.
+    pub(crate) fn is_of(&mut self, record: u64) -> bool {
+        if self.record.is_some_and(|known| known < record) {
+            *self = Self::default();
+        }
+        *self.record.get_or_insert(record) == record
+    }
+
     pub(crate) fn observe(&mut self, mut instances: Vec<Instance>, now: Timestamp) -> Observed {
         self.forget_silent(now);
         self.told.forget_over(&instances);
@@ -149,6 +162,7 @@ impl Live {
         }
         self.note(&receipt.gateway, receipt.edition(), now);
         if let Some(seen) = self.gateways.get_mut(&receipt.gateway) {
+            seen.takes_format = Some(receipt.takes_format);
             seen.refused.clone_from(&receipt.refused);
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
@@ -160,6 +174,10 @@ impl Live {
             self.samples.discount(&arm, traffic);
         }
         self.samples.note(now, || self.traffic.totals());
+        // It has finished its requests or cut them off, and takes no table any more: nothing is to be waited for.
+        if receipt.last {
+            self.forget(&receipt.gateway);
+        }
     }
 
     /// Tells whether a gateway was not waited for until now and serves an older table, of which nobody knows whom it names.
@@ -179,8 +197,10 @@ impl Live {
                 self.gateways.values().min_by_key(|gateway| gateway.seen).map(|g| g.gateway.clone());
             longest.iter().for_each(|gateway| self.forget(gateway));
         }
-        let seen = GatewaySeen { gateway: gateway.to_owned(), edition, refused: None, seen: now };
-        self.gateways.insert(gateway.to_owned(), seen);
+        let gateway = gateway.to_owned();
+        let seen =
+            GatewaySeen { gateway: gateway.clone(), edition, takes_format: None, refused: None, seen: now };
+        self.gateways.insert(gateway, seen);
     }
 
     pub(crate) fn skip(&mut self, ms: u64) {
@@ -316,6 +336,7 @@ mod tests {
             environment: "production".parse().unwrap(),
             history: history(),
             revision,
+            takes_format: ROUTE_TABLE_FORMAT,
             refused: None,
             in_flight: BTreeMap::new(),
             traffic: vec![(arm(), ArmTraffic { requests, failures: 1 })],
@@ -372,6 +393,55 @@ mod tests {
         live.receive(&receipt("a", revision, 0), Timestamp(5_000));
         let silent = Timestamp(1_001 + GATEWAY_LEASE_MS);
         assert_eq!(live.observe(vec![], silent).tables, Tables::Applied);
+    }
+
+    #[test]
+    fn a_gateway_that_says_that_it_leaves_is_waited_for_no_more_and_what_it_counted_stays() {
+        let mut live = Live::default();
+        let revision = live.publish(table(1), at(1_000)).unwrap().revision;
+        live.receive(&receipt("a", revision, 15), Timestamp(1_000));
+        let behind = receipt("b", revision - 1, 7);
+        live.receive(&behind, Timestamp(1_000));
+        assert_eq!(live.observe(vec![], Timestamp(1_001)).tables, Tables::Pending);
+        live.receive(&GatewayReceipt { last: true, ..behind }, Timestamp(1_002));
+        assert_eq!(live.observe(vec![], Timestamp(1_003)).tables, Tables::Applied);
+        let seen: Vec<_> = live.gateways(Timestamp(1_003)).into_iter().map(|seen| seen.gateway).collect();
+        assert_eq!(seen, ["a"]);
+        assert_eq!(live.totals()[&arm()].requests, 22);
+        // Who says so and comes again with an older table is waited for, like every gateway that joins behind.
+        live.receive(&receipt("b", revision - 1, 8), Timestamp(1_004));
+        assert_eq!(live.observe(vec![], Timestamp(1_005)).tables, Tables::Pending);
+    }
+
+    #[test]
+    fn nothing_of_a_removed_environment_is_in_a_later_one_of_its_name() {
+        let registry = crate::Registry::default();
+        let (production, edge) = ("production".parse().unwrap(), "edge".parse().unwrap());
+        let told = |record: u64, requests: u64| {
+            registry
+                .receive_from(record, &edge, &receipt("run", 0, requests), |_| true, Timestamp(1))
+                .unwrap();
+            registry.totals(&production).values().map(|traffic| traffic.requests).sum::<u64>()
+        };
+        registry.expect(&production, "edge", Timestamp(1));
+        registry.begin(&production, 3);
+        assert_eq!(
+            registry.gateways(&production, Timestamp(1)).len(),
+            1,
+            "what was expected before is of the first"
+        );
+        assert_eq!(told(3, 15), 15);
+        let waits = registry.tables(&production);
+        registry.begin(&production, 9);
+        assert!(waits.has_changed().is_err(), "who waits for a table of the first hears that none comes");
+        assert_eq!(registry.gateways(&production, Timestamp(1)), []);
+        assert_eq!(told(3, 16), 0, "a report that was under way for the first is not of the second");
+        assert_eq!(told(9, 2), 2);
+        // The same when the report comes between the removal and the next one.
+        registry.forget(&production);
+        assert_eq!(told(9, 5), 5);
+        registry.begin(&production, 12);
+        assert!(registry.totals(&production).is_empty());
     }
 
     #[test]

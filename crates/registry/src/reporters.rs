@@ -378,6 +378,7 @@ mod tests {
             environment: "production".parse().unwrap(),
             history: Default::default(),
             revision: 5,
+            takes_format: 3,
             refused: None,
             in_flight: BTreeMap::new(),
             traffic: vec![(arm(0), ArmTraffic { requests, failures })],

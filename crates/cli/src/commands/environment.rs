@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use lockstep_api::types::{CreateEnvironment, EnvironmentView, RemoveRequest, SettingsChange};
+use lockstep_api::types::{
+    CreateEnvironment, EnvironmentView, GatewayIdentityView, RemoveRequest, SettingsChange,
+};
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::watch::AnswerChecks;
@@ -74,7 +76,8 @@ struct SetArgs {
 
 /// Removes an environment that runs nothing.
 ///
-/// Its history, its configurations and its holds go with it, and nothing brings them back; versions stay. Take its services out first:
+/// Its history, its configurations, its holds and the keys of its gateways go with it, and nothing brings them back; versions stay. An
+/// environment of the same name that is created later is another one: it begins with nothing, and a gateway needs a new key for it. Take its services out first:
 /// `lockstep rollback NAME --to 0`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep environment remove review-17 --yes")]
@@ -92,16 +95,35 @@ struct RemoveArgs {
 impl RemoveArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let history = ctx.client.history(&self.name)?;
+        let keys = self.keys(ctx)?;
         let (baselines, held) = (history.baselines.len(), ctx.client.environment(&self.name)?.holds.len());
         self.confirm.ask(&format!(
             "this removes environment {} with its history ({baselines} baselines), its configurations with their secrets, \
-             and {held} holds; data folders of its services stay (lockstep data list {})",
+             and {held} holds{keys}; data folders of its services stay (lockstep data list {})",
             self.name,
             self.name
         ))?;
         let left = ctx.client.remove_environment(&self.name, &RemoveRequest { reason: self.reason })?;
         let name = self.name;
         ctx.out.show(&left, |_, style| format!("{}: environment {name} is removed\n", style.good("done")))
+    }
+
+    /// Says which keys of gateways go with it, and which go on for other environments alone.
+    fn keys(&self, ctx: &Context) -> Result<String, Failure> {
+        let gateways = ctx.client.gateways()?;
+        let of_it = gateways.iter().filter(|gateway| gateway.environments.contains(&self.name));
+        let (ending, staying): (Vec<_>, Vec<_>) = of_it.partition(|gateway| gateway.environments.len() == 1);
+        let names = |all: Vec<&GatewayIdentityView>| {
+            all.iter().map(|gateway| gateway.name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let mut text = String::new();
+        if !ending.is_empty() {
+            text += &format!(", and ends the keys of the gateways {}", names(ending));
+        }
+        if !staying.is_empty() {
+            text += &format!(", and the keys of {} are for their other environments alone", names(staying));
+        }
+        Ok(text)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::eventually;
 use crate::support::gateway::StandaloneGateway;
 use crate::support::place::{ENVIRONMENT, Place};
-use crate::support::repository::service;
+use crate::support::repository::{Repository, manifest, misbehaving, service};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -219,29 +219,138 @@ fn a_gateway_that_is_started_anew_in_the_middle_of_a_canary_loses_and_repeats_no
 }
 
 #[test]
-fn an_environment_that_is_removed_and_made_again_is_served_again_by_the_gateway_that_polls_it() {
+fn a_service_is_not_renamed_under_a_gateway_that_takes_no_table_with_former_names() {
+    let place = Place::begin();
+    place.deployed("store");
+    let key = key_of(&place, "edge", ENVIRONMENT);
+    let rename = ["service", "rename", "store", "shop-store", "--yes"];
+    // As a gateway of an older release reports. It is waited for as long as it does.
+    let older = receipt(ENVIRONMENT, "run", 0, &json!([]));
+    let said = eventually("the rename is refused", || {
+        assert_eq!(report(&place, Some(&key), &older), 200);
+        let output = place.command(&[&rename[..], &["--dry-run"]].concat()).output().unwrap();
+        (output.status.code() == Some(6)).then(|| String::from_utf8(output.stderr).unwrap())
+    });
+    assert!(
+        said.contains("knows no former names") && said.contains("lockstep gateway remove edge"),
+        "{said}"
+    );
+    let mut upgraded = receipt(ENVIRONMENT, "run", 0, &json!([]));
+    upgraded["takes_format"] = json!(3);
+    assert_eq!(report(&place, Some(&key), &upgraded), 200);
+    place.run(&rename);
+    assert_eq!(place.ask("/store").1, "one");
+}
+
+const CONTRACT: &str = r#"
+openapi: 3.0.3
+info: {title: store, version: "1"}
+paths:
+  /store/{id}: {get: {responses: {"200": {description: d, content: {application/json: {schema: {type: object, required: [id, total], properties: {id: {type: integer}, total: {type: number}}}}}}}}}
+"#;
+
+/// A service that answers with this body.
+fn write_answering(repository: &Repository, body: &str) {
+    repository.write("lockstep.toml", &manifest("store", "", "[contract]\nopenapi = \"openapi.yaml\""));
+    repository.write("openapi.yaml", CONTRACT);
+    let typed =
+        "self.send_header('Content-Type', 'application/json')\n        self.send_header('Content-Length'";
+    let text = misbehaving("TEXT", "pass", "pass").replace("b'TEXT'", &format!("b'{body}'"));
+    repository.write("service.py", &text.replace("self.send_header('Content-Length'", typed));
+}
+
+#[test]
+fn answers_that_a_gateway_took_right_before_it_was_started_anew_are_compared_with_the_contract() {
+    let place = Place::begin();
+    let repository = place.repository("store");
+    write_answering(&repository, r#"{"id": 1, "total": 2}"#);
+    let first = place.first_release(&repository, "store");
+    place.run(&["deploy", &first, "--env", ENVIRONMENT]);
+    let mut gateway = StandaloneGateway::follow(&place);
+    let asks = |gateway: &StandaloneGateway, key| crate::support::get(gateway.address(), "/store/7", key);
+    eventually("it serves", || (asks(&gateway, 0).ok()?.0 == 200).then_some(()));
+    write_answering(&repository, r#"{"id": 1}"#);
+    repository.commit("fix: forget the total");
+    let second = place.release("store");
+    let canary = ["--steps", "50,100", "--bake", "1h", "--min-requests", "20"];
+    let operation =
+        place.begin_operation(&[&["deploy", &second, "--env", ENVIRONMENT][..], &canary].concat());
+    let phase = || {
+        let all = place.json(&["operations"]);
+        let all = all.as_array().unwrap().clone();
+        all.iter().find(|one| one["id"] == operation).unwrap()["phase"].clone()
+    };
+    eventually("both versions have a share", || {
+        let status = place.status();
+        let arms = status["services"][0]["arms"].as_array()?.len();
+        let seen = status["gateways"]
+            .as_array()?
+            .iter()
+            .any(|one| one["gateway"].as_str().is_some_and(|id| id.starts_with("edge/")));
+        (arms == 2 && seen).then_some(())
+    });
+    // All that is asked is asked right before it leaves: what it took comes with its last report, or not at all.
+    let mut keys = 0..;
+    let stopped = eventually("the version is taken back", || {
+        for key in keys.by_ref().take(40) {
+            assert_eq!(asks(&gateway, key).unwrap().0, 200);
+        }
+        gateway.stop();
+        gateway.start_again();
+        let phase = phase();
+        (phase["phase"] == "reverted").then_some(phase)
+    });
+    assert!(keys.start < 40 * 12, "too few of the answers were compared: {} requests", keys.start);
+    let cause = stopped["cause"].as_str().unwrap();
+    assert!(cause.contains("`total` is missing; required by the contract"), "{cause}");
+}
+
+#[test]
+fn the_keys_of_an_environment_end_with_it_and_one_of_its_name_begins_with_nothing_counted() {
     let place = Place::begin();
     let repository = place.deployed("store");
-    let gateway = StandaloneGateway::follow(&place);
-    let asked = || crate::support::get(gateway.address(), "/store", 0).ok();
+    let mut gateway = StandaloneGateway::follow(&place);
+    let shared = place.path("shared.key");
+    place.run(&["gateway", "add", "shared", "--env", ENVIRONMENT, "--env", "staging", "--key-file", &shared]);
+    let key = |file: &str| std::fs::read_to_string(file).unwrap().trim().to_owned();
+    let (edge, shared) = (key(&place.path("gateway.key")), key(&shared));
+    let address = gateway.address().to_owned();
+    let asked = || crate::support::get(&address, "/store", 0).ok();
     place.run(&["environment", "set", ENVIRONMENT, "--warm", "0s"]);
-    place.run(&["config", "set", "store", "MODE=fast", "--env", ENVIRONMENT]);
     eventually("it serves", || (asked()?.0 == 200).then_some(()));
+    eventually("both gateways have counted", || {
+        (place.ask("/store").0 == 200 && counted(&place) > 4).then_some(())
+    });
     place.run(&["rollback", ENVIRONMENT, "--to", "0", "--yes"]);
+    let said = place.fail(&["environment", "remove", ENVIRONMENT], 3);
+    assert!(said.contains("ends the keys of the gateways edge, and the keys of shared are for"), "{said}");
     eventually("what ran has ended", || {
         let removed = place.command(&["environment", "remove", ENVIRONMENT, "--yes"]).output().unwrap();
         removed.status.success().then_some(())
     });
-    eventually("nothing is served", || (asked()?.0 == 404).then_some(()));
-    assert!(place.json(&["environments"]).as_array().unwrap().iter().all(|one| one["name"] != ENVIRONMENT));
+    assert_eq!(asked().unwrap().0, 404, "it serves its last table, which is empty");
+
     place.run(&["environment", "create", ENVIRONMENT]);
+    let none = json!([]);
+    assert_eq!(report(&place, Some(&edge), &receipt(ENVIRONMENT, "run", 0, &none)), 401);
+    assert_eq!(report(&place, Some(&shared), &receipt(ENVIRONMENT, "run", 0, &none)), 403);
+    assert_eq!(report(&place, Some(&shared), &receipt("staging", "run", 0, &none)), 200);
+    let list = place.json(&["gateway", "list"]);
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["environments"]), (1, &json!(["staging"])));
     repository.write("service.py", &service("again"));
     repository.commit("feat: say again");
     let version = place.release("store");
     place.run(&["deploy", &version, "--env", ENVIRONMENT]);
-    eventually("it is served again", || (asked()?.1 == "again").then_some(()));
+    assert_eq!(counted(&place), 0, "what was counted of the one before is not of this one");
+    assert_eq!(asked().unwrap().0, 404, "its key is for the one before");
     let history = place.json(&["history", ENVIRONMENT]);
     assert_eq!(history["baselines"].as_array().unwrap().len(), 2, "nothing of the former one");
-    // It counts on what it counted in the former one; that is believed, and it is waited for.
+
+    gateway.stop();
+    std::fs::remove_file(place.path("gateway.key")).unwrap();
+    place.run(&["gateway", "add", "edge", "--env", ENVIRONMENT, "--key-file", &place.path("gateway.key")]);
+    gateway.start_again();
+    eventually("it is served again", || (asked()?.1 == "again").then_some(()));
+    eventually("and counted from its beginning", || (counted(&place) > 0).then_some(()));
     assert_eq!(problems(&place), Vec::<String>::new());
 }

@@ -113,6 +113,7 @@ impl Gateway {
             history: TableHistory::default(),
             refused: None,
             revision: self.table.as_ref().map_or(0, |table| table.revision),
+            takes_format: 3,
             in_flight: self.flights.clone(),
             traffic: Vec::new(),
             latencies: Vec::new(),
