@@ -82,12 +82,15 @@ fn shift(shares: &mut BTreeMap<ServiceName, Vec<Share>>, operation: &Operation) 
             let step = match (wave.cmp(&reached), step) {
                 (std::cmp::Ordering::Less, _) => steps.len().saturating_sub(1),
                 (std::cmp::Ordering::Equal, Some(step)) => step,
+                (std::cmp::Ordering::Equal, None) if part.gives_way() => 0,
                 _ => continue,
             };
             match &part.to {
                 None => shares.remove(&part.service),
                 Some(to) => {
-                    let watched = wave == reached && !matches!(operation.plan.strategy, Strategy::AllAtOnce);
+                    let watched = wave == reached
+                        && !part.gives_way()
+                        && !matches!(operation.plan.strategy, Strategy::AllAtOnce);
                     let weight = steps.get(step).map_or(FULL_WEIGHT, |step| step.weight);
                     shares.insert(part.service.clone(), split(part.from.as_ref(), to, weight, watched))
                 }

@@ -48,6 +48,7 @@ pub mod service;
 pub mod stay;
 pub mod step;
 pub mod step_place;
+pub mod takeover;
 pub mod time;
 pub mod variables;
 pub mod verdict;

@@ -42,7 +42,7 @@ pub fn needs_another(
     is_full && fleet.standing.iter().any(leaves)
 }
 
-/// Returns the events that dismiss instances which stay unhealthy and keep the only port for themselves.
+/// Returns the events that dismiss instances which stay unhealthy, or are to be replaced, and keep the only port for themselves.
 #[must_use]
 pub fn dismissals(
     world: &World,
@@ -56,20 +56,14 @@ pub fn dismissals(
         return Vec::new();
     }
     let standing = Fleet::serving(environment, observed, arm).standing.into_iter();
-    let sick = standing.filter(|instance| is_sick(run, instance, now));
-    let dismissed = sick.map(|instance| Event::InstanceDismissed {
+    let leaving = standing
+        .filter(|instance| is_sick(run, instance, now) || environment.is_to_be_replaced(&instance.id));
+    let dismissed = leaving.map(|instance| Event::InstanceDismissed {
         environment: environment.name.clone(),
         instance: instance.id.clone(),
         reason: sickness(instance),
     });
     dismissed.collect()
-}
-
-/// Tells whether an instance of this arm cannot be started yet, because the one before it still has the port.
-#[must_use]
-pub fn is_port_taken(world: &World, observed: &Observed, arm: &Arm) -> bool {
-    let fixed = run_of(world, arm).is_some_and(|run| run.port != Port::Assigned);
-    fixed && observed.of(arm).any(|instance| !instance.state.is_over())
 }
 
 /// Returns when an instance that is unhealthy now will have been so for too long.

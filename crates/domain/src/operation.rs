@@ -12,6 +12,7 @@ use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
+use crate::run::Takeover;
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::VariableChange;
@@ -190,11 +191,16 @@ impl Plan {
     }
 
     /// Returns the shares over time of the new arms of a wave. Where nothing is taken over there is nothing to compare
-    /// with, and no client to move little by little.
+    /// with, and no client to move little by little; nor where the old arm has to end first.
     #[must_use]
     pub fn steps_of(&self, wave: usize) -> Vec<Step> {
-        let takes_over = self.moves_of(wave).iter().any(|part| part.from.is_some() && part.to.is_some());
-        if takes_over { self.strategy.steps() } else { Strategy::AllAtOnce.steps() }
+        let moves = self.moves_of(wave);
+        let takes_over = moves.iter().any(|part| part.from.is_some() && part.to.is_some());
+        if takes_over && !moves.iter().any(Move::gives_way) {
+            self.strategy.steps()
+        } else {
+            Strategy::AllAtOnce.steps()
+        }
     }
 
     /// Finds the move of a service and its wave.
@@ -217,6 +223,9 @@ pub struct Move {
     pub to: Option<BaselineEntry>,
     /// Whether the target still runs.
     pub readiness: Readiness,
+    /// Whether the target starts beside what runs now, or after it.
+    #[serde(default, skip_serializing_if = "Takeover::is_beside")]
+    pub takeover: Takeover,
     /// Why it moves, and why at this place.
     pub reasons: Vec<Reason>,
 }
@@ -226,6 +235,12 @@ impl Move {
     #[must_use]
     pub fn from_arm(&self) -> Option<Arm> {
         self.from.as_ref().map(|entry| entry.arm(&self.service))
+    }
+
+    /// Tells whether what runs now has to end before the target starts.
+    #[must_use]
+    pub fn gives_way(&self) -> bool {
+        self.takeover == Takeover::OldFirst && self.from.is_some() && self.to.is_some()
     }
 
     /// Returns the arm it leads to.

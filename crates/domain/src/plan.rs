@@ -143,7 +143,7 @@ fn assemble(
             .map(|change| {
                 let why = resolved.reasons.get(&change.service).cloned().unwrap_or(Reason::Asked);
                 let place = order.reasons.remove(&change.service).unwrap_or_default();
-                make_move(environment, change, why, place, now)
+                make_move((relation.world, environment), change, why, place, now)
             })
             .collect()
     });
@@ -184,7 +184,7 @@ fn assemble(
 }
 
 fn make_move(
-    environment: &Environment,
+    (world, environment): (&World, &Environment),
     change: &EntryChange,
     why: Reason,
     place: Vec<Reason>,
@@ -197,6 +197,7 @@ fn make_move(
         from: change.from.clone(),
         to: change.to.clone(),
         readiness: if warm { Readiness::Warm } else { Readiness::Cold },
+        takeover: check::takeover(world, change),
         reasons: std::iter::once(why).chain(place).collect(),
     }
 }

@@ -20,6 +20,7 @@ use crate::run::ReplaceAfter;
 use crate::stay;
 use crate::step::{Standing, baking_since, goes_on_at, standing};
 use crate::step_place::StepPlace;
+use crate::takeover::{ending_ms, giving_way, is_blocked};
 use crate::time::Timestamp;
 use crate::version::VersionRef;
 use crate::world::World;
@@ -104,7 +105,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
             let bake = baking_since(observed, operation, wave, since).plus_ms(step.bake_ms);
             Some(if bake > now { bake } else { goes_on_at(operation, observed).unwrap_or(bake) })
         }
-        Phase::Preparing { since, .. } => {
+        Phase::Preparing { since, .. } | Phase::Reverting { since, .. } => {
             Some(since.plus_ms(patience_ms(look.world, environment, operation)))
         }
         _ => None,
@@ -131,7 +132,10 @@ fn wanted(environment: &Environment) -> BTreeMap<Arm, u32> {
     let mut want = |service: &ServiceName, entry: &BaselineEntry| {
         wanted.insert(entry.arm(service), environment.replicas_of(service));
     };
-    for (service, entry) in environment.entries() {
+    let giving_way: BTreeSet<_> =
+        environment.moving().flat_map(|operation| giving_way(operation)).map(|part| &part.service).collect();
+    for (service, entry) in environment.entries().iter().filter(|(service, _)| !giving_way.contains(service))
+    {
         want(service, entry);
     }
     for part in environment.moving().flat_map(|operation| prepared(operation)) {
@@ -155,7 +159,11 @@ fn prepared(operation: &Operation) -> Vec<&Move> {
         Strategy::Canary { .. } => false,
     };
     let waves = operation.plan.waves.iter().enumerate();
-    waves.filter(|(wave, _)| upfront || *wave <= reached).flat_map(|(_, moves)| moves).collect()
+    let moves = waves.flat_map(|(wave, moves)| moves.iter().map(move |part| (wave, part)));
+    moves
+        .filter(|(wave, part)| *wave <= reached || upfront && !part.gives_way())
+        .map(|(_, part)| part)
+        .collect()
 }
 
 fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
@@ -177,7 +185,7 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
         // A failure on trial takes the operation back; it is not tried again.
         false => observed.of(arm).any(|instance| failed_since_begun(environment, instance)),
     };
-    if hold_back || mend::is_port_taken(world, observed, arm) {
+    if hold_back || is_blocked(world, observed, arm) {
         return 0;
     }
     let another = is_baseline && mend::needs_another(world, environment, &fleet, arm, now);
@@ -233,12 +241,22 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     match &operation.phase {
         Phase::Preparing { wave, since } => prepare(look, operation, *wave, *since),
         Phase::Shifted { .. } => watch(environment, operation, observed, now),
-        Phase::Reverting { .. } => match observed.tables {
-            Tables::Applied => reverted(operation, now),
-            Tables::Pending => vec![],
+        Phase::Reverting { since, .. } => match observed.tables {
+            Tables::Applied if is_back(look, operation, *since) => reverted(operation, now),
+            _ => vec![],
         },
         Phase::Done { .. } | Phase::Reverted { .. } => vec![],
     }
+}
+
+/// Tells whether what gave way runs again, or is not waited for any more.
+fn is_back(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
+    let Look { world, environment, observed, now } = look;
+    let gave_way = operation.plan.moves().filter(|part| part.gives_way()).filter_map(Move::from_arm);
+    let runs = |arm: Arm| {
+        Fleet::serving(environment, observed, &arm).healthy() >= environment.replicas_of(&arm.service)
+    };
+    gave_way.into_iter().all(runs) || now >= since.plus_ms(patience_ms(world, environment, operation))
 }
 
 fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
@@ -298,7 +316,7 @@ fn given_up_at(world: &World, instance: &Instance) -> Option<Timestamp> {
 }
 
 /// How long instances may take to become healthy before an operation is taken back: twice their start timeouts, the time
-/// after which an unhealthy one is replaced, and what unpacking takes; as often as there is one to be restarted.
+/// after which an unhealthy one is replaced, what unpacking takes, and what the old ones take to end where they give way; as often as there is one to be restarted.
 fn patience_ms(world: &World, environment: &Environment, operation: &Operation) -> u64 {
     let moved = operation.plan.moves().filter_map(Move::to_arm);
     let arms = moved.chain(kept_arms(environment, operation));
@@ -312,7 +330,8 @@ fn patience_ms(world: &World, environment: &Environment, operation: &Operation) 
     };
     let longest = arms.filter_map(of_arm).max().unwrap_or_default();
     let rounds = u64::try_from(operation.plan.restarts.len()).unwrap_or(u64::MAX).max(1);
-    longest.saturating_add(PREPARED_WITHIN_MS).saturating_mul(rounds)
+    let ending = ending_ms(world, environment, operation);
+    longest.saturating_add(PREPARED_WITHIN_MS).saturating_add(ending).saturating_mul(rounds)
 }
 
 /// Says what an operation waited for in vain. What runs and is not healthy is its own doing; what never came to run is not.

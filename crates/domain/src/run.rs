@@ -41,9 +41,62 @@ pub struct RunSpec {
     /// Whether `command`, `variables` and the command of the health check have references that are filled in at start.
     #[serde(default, skip_serializing_if = "Values::is_verbatim")]
     pub values: Values,
+    /// Which instances come first when a version takes over.
+    #[serde(default, skip_serializing_if = "Replace::is_usual")]
+    pub replace: Replace,
     /// What to do with an instance that runs and stays unhealthy.
     #[serde(default, skip_serializing_if = "ReplaceAfter::is_usual")]
     pub replace_after: ReplaceAfter,
+}
+
+/// Which instances come first when a version takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Replace {
+    /// The new ones are healthy before the old ones end, wherever the port allows it.
+    #[default]
+    NewFirst,
+    /// The old ones have ended before the new ones start: two versions never run at the same time.
+    OldFirst,
+}
+
+impl Replace {
+    /// Tells whether it is what holds where nothing is said.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::NewFirst
+    }
+}
+
+/// In which order a version takes over from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Takeover {
+    /// The new instances are healthy before the old ones get no more requests. What an older release recorded meant this.
+    #[default]
+    Beside,
+    /// The old instances have ended before the new ones start. In between nobody answers.
+    OldFirst,
+}
+
+impl Takeover {
+    /// Tells whether it is what an older release meant.
+    #[must_use]
+    pub fn is_beside(&self) -> bool {
+        *self == Self::Beside
+    }
+
+    /// Returns how one version takes over from another.
+    #[must_use]
+    pub fn between(old: &RunSpec, new: &RunSpec) -> Self {
+        let either = old.replace == Replace::OldFirst || new.replace == Replace::OldFirst;
+        if either || same_port(old, new) { Self::OldFirst } else { Self::Beside }
+    }
+}
+
+/// Tells whether two always listen on the same port.
+pub(crate) fn same_port(one: &RunSpec, other: &RunSpec) -> bool {
+    one.port != Port::Assigned && one.port == other.port
 }
 
 /// How the texts of a [`RunSpec`] are taken.

@@ -66,6 +66,9 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
     if observed.healthy(&new) == 0 {
         return Verdict::Fail { why: format!("{new} has no healthy instance any more") };
     }
+    if part.gives_way() {
+        return Verdict::Pass { why: format!("{new} healthy, and its old version ended before") };
+    }
     let Some(old) = part.from_arm() else {
         return Verdict::Pass { why: format!("{new} healthy, with nothing to compare it with") };
     };

@@ -364,7 +364,8 @@ fn finish(
         environment.warm.remove(&arm);
     }
     if operation.plan.leaving == Leaving::Warm {
-        operation.plan.moves().filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(&arm, at));
+        let left = operation.plan.moves().filter(|part| !part.gives_way());
+        left.filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(&arm, at));
     }
     if moves {
         let changes = changes_of(environment, &operation.plan)?;

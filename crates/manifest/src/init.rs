@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
-use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, Values};
+use lockstep_domain::run::{HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, Values};
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
 use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
@@ -142,6 +142,7 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         data: Vec::new(),
         files: Vec::new(),
         values: Values::Verbatim,
+        replace: Replace::NewFirst,
         replace_after: ReplaceAfter::default(),
     };
     let (requires, routes) = (BTreeMap::new(), vec![route]);

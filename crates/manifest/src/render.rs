@@ -7,7 +7,9 @@ use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
-use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal};
+use lockstep_domain::run::{
+    HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+};
 use toml::Value;
 
 use crate::model::{
@@ -172,6 +174,9 @@ impl Writer<'_> {
         }
         if !run.files.is_empty() {
             self.field("files", list(run.files.iter().map(|file| quoted(file.as_str()))));
+        }
+        if run.replace == Replace::OldFirst {
+            self.field("replace", quoted("old-first"));
         }
         match run.replace_after {
             usual if usual.is_usual() => {}

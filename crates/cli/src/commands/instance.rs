@@ -50,7 +50,8 @@ struct StopArgs {
 
 /// Puts a new instance in the place of one.
 ///
-/// The new one is started and becomes healthy first; then the other leaves the table, its requests finish, and it ends.
+/// The new one is started and becomes healthy first; then the other leaves the table, its requests finish, and it ends. With a
+/// fixed port it is the other way round.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep instance restart orders-1.4.0-0-9f3a2c")]
 struct RestartArgs {

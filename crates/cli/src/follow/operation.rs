@@ -125,6 +125,7 @@ mod tests {
             from: Some(at(0)),
             to: to.map(at),
             readiness: Readiness::Warm,
+            takeover: lockstep_domain::run::Takeover::Beside,
             reasons: Vec::new(),
         };
         Plan {

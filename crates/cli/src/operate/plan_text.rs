@@ -103,6 +103,7 @@ fn move_text(step: &Move) -> String {
     let Move { service, from, to, .. } = step;
     let readiness = match (to, step.readiness) {
         (None, _) => "",
+        _ if step.gives_way() => "  (the old instances end first, then new ones are started)",
         (_, Readiness::Warm) => "  (warm: only routes change)",
         (_, Readiness::Cold) => "  (cold: instances are started)",
     };
@@ -158,6 +159,7 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::operation::Reason;
+    use lockstep_domain::run::Takeover;
     use lockstep_domain::{ConfigRevision, Timestamp, VersionNumber};
 
     use super::*;
@@ -168,7 +170,14 @@ mod tests {
 
     fn step(service: &str, readiness: Readiness, reasons: Vec<Reason>) -> Move {
         let service = service.parse().unwrap();
-        Move { service, from: Some(at(3, 0)), to: Some(at(4, 2)), readiness, reasons }
+        Move {
+            service,
+            from: Some(at(3, 0)),
+            to: Some(at(4, 2)),
+            readiness,
+            takeover: Takeover::Beside,
+            reasons,
+        }
     }
 
     #[test]

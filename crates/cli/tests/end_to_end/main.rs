@@ -33,5 +33,6 @@ mod renaming;
 mod repositories;
 mod stopping;
 mod support;
+mod taking_over;
 mod tls;
 mod values;

@@ -9,13 +9,13 @@ use crate::environment::Environment;
 use crate::event::Event;
 use crate::intent::ConfigValue;
 use crate::lifecycle::Availability;
-use crate::name::ServiceName;
+use crate::name::{EnvironmentName, ServiceName};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{self, Reader};
 use crate::retained::Retained;
-use crate::run::Port;
+use crate::run::{Port, Takeover};
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
@@ -51,7 +51,7 @@ pub(crate) fn check(
     }
     refusals.extend(routes(world, resolved));
     refusals.extend(changes.iter().flat_map(|change| references(world, environment, resolved, change)));
-    refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, change)));
+    refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, resolved, change)));
     if let Some(new) = &resolved.replicas
         && let Some(entry) = environment.entries().get(&new.service)
         && new.replicas > 1
@@ -178,15 +178,70 @@ fn references(
     wrong.collect()
 }
 
-fn fixed_port(world: &World, environment: &Environment, change: &EntryChange) -> Option<Refusal> {
+fn fixed_port(
+    world: &World,
+    environment: &Environment,
+    resolved: &Resolved,
+    change: &EntryChange,
+) -> Option<Refusal> {
     let reference = target(change)?;
-    if change.from.is_some() && port_of(world, &reference) == port_of(world, &from(change)?) {
-        return port_refusal(world, &reference, "it cannot run beside the one that it takes over from");
-    }
+    let port = port_of(world, &reference)?;
     if environment.replicas_of(&change.service) > 1 {
         return port_refusal(world, &reference, "only one instance can run on this host");
     }
-    None
+    let (by, place) = listener(world, environment, resolved, &reference, port)?;
+    Some(Refusal::PortTaken { version: reference, port, by, environment: place })
+}
+
+/// Finds another service that always listens on a port of this host: here as it would be, in other environments as it is.
+fn listener(
+    world: &World,
+    environment: &Environment,
+    resolved: &Resolved,
+    version: &VersionRef,
+    port: u16,
+) -> Option<(VersionRef, EnvironmentName)> {
+    let in_environment = |of: &Environment, entries: &Entries| {
+        let others = entries.iter().map(|(service, entry)| entry.arm(service).version_ref());
+        let mut others =
+            others.filter(|other| of.name != environment.name || other.service != version.service);
+        others.find(|other| port_of(world, other) == Some(port)).map(|other| (other, of.name.clone()))
+    };
+    let others = world.environments.values().filter(|of| of.name != environment.name);
+    in_environment(environment, &resolved.target).or_else(|| {
+        others
+            .flat_map(|of| states(of).map(|entries| (of, entries)).collect::<Vec<_>>())
+            .find_map(|(of, entries)| in_environment(of, entries))
+    })
+}
+
+/// What an environment runs, and what it is on the way to.
+fn states(environment: &Environment) -> impl Iterator<Item = &Entries> {
+    std::iter::once(environment.entries()).chain(environment.moving().map(|operation| &operation.plan.target))
+}
+
+/// Returns how a version takes over from what runs.
+pub(crate) fn takeover(world: &World, change: &EntryChange) -> Takeover {
+    let run = |reference: VersionRef| world.version(&reference).map(|version| &version.run);
+    match (from(change).and_then(run), target(change).and_then(run)) {
+        (Some(old), Some(new)) => Takeover::between(old, new),
+        _ => Takeover::Beside,
+    }
+}
+
+/// Between two versions that cannot run beside each other nobody answers, and nothing compares them.
+fn gap_warning(world: &World, change: &EntryChange) -> Option<String> {
+    let (old, new) = (from(change)?, target(change)?);
+    (takeover(world, change) == Takeover::OldFirst).then(|| {
+        let why = match (port_of(world, &old), port_of(world, &new)) {
+            (Some(one), Some(other)) if one == other => format!("both listen on port {one}"),
+            _ => "`replace` of [run] says so".to_owned(),
+        };
+        format!(
+            "`{}`: {} ends before {} starts ({why}); nobody answers in between, nothing is kept warm, and no requests are compared",
+            change.service, old.version, new.version
+        )
+    })
 }
 
 fn from(change: &EntryChange) -> Option<VersionRef> {
@@ -240,6 +295,7 @@ pub(crate) fn warnings(
     (direction, now): (Direction, Timestamp),
 ) -> Vec<String> {
     let mut warnings = unread_warnings(relation, environment, changes, (direction, now));
+    warnings.extend(changes.iter().filter_map(|change| gap_warning(relation.world, change)));
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };
         let Some(version) = relation.world.version(&reference) else { continue };

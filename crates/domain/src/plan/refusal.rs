@@ -369,6 +369,20 @@ pub enum Refusal {
         /// What is impossible.
         why: &'static str,
     },
+    /// Another service listens on the port.
+    #[error(
+        "`{version}` always listens on port {port}, and so does `{by}` in `{environment}` on the same host"
+    )]
+    PortTaken {
+        /// Which.
+        version: VersionRef,
+        /// Its port.
+        port: u16,
+        /// Who has it.
+        by: VersionRef,
+        /// Where.
+        environment: EnvironmentName,
+    },
     /// The replica count is out of bounds.
     #[error("{0} replicas: 1 to {MAX_REPLICAS} are possible")]
     Replicas(u32),
@@ -539,7 +553,7 @@ impl Refusal {
             }
             Self::Unmet(unmet) => Some(unmet_hint(unmet)),
             Self::Unread(unread) => Some(unread_hint(unread)),
-            Self::FixedPort { .. } => {
+            Self::FixedPort { .. } | Self::PortTaken { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }
             Self::Reference { known, .. } => Some(format!("there are {}", known.join(", "))),

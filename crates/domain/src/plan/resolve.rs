@@ -11,7 +11,6 @@ use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::reference::{self, Reader};
-use crate::run::Port;
 use crate::variables::{revision_of, without_revoked};
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
@@ -133,7 +132,7 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
         Intent::Configure { service, set, unset } => configure(world, environment, service, set, unset),
         Intent::UseConfiguration { service, revision } => use_configuration(environment, service, *revision),
         Intent::Scale { service, replicas } => scale(environment, service, *replicas),
-        Intent::Restart { service, instances } => restart(world, environment, service, instances),
+        Intent::Restart { service, instances } => restart(environment, service, instances),
         Intent::Remove { services } => remove(environment, services),
     }
 }
@@ -439,17 +438,12 @@ fn scale(environment: &Environment, service: &ServiceName, replicas: u32) -> Res
 
 /// Which instances there are is not known here: who asks names them all.
 fn restart(
-    world: &World,
     environment: &Environment,
     service: &ServiceName,
     instances: &[InstanceId],
 ) -> Result<Resolved, Vec<Refusal>> {
-    let Some(entry) = environment.entries().get(service) else {
+    if !environment.entries().contains_key(service) {
         return Err(vec![not_running(environment, service)]);
-    };
-    let version = entry.arm(service).version_ref();
-    if let Some(Port::Fixed(port)) = world.version(&version).map(|version| version.run.port) {
-        return Err(vec![Refusal::FixedPort { version, port, why: "none can be started beside it first" }]);
     }
     let mut resolved = Resolved::new(environment, Direction::Forward);
     resolved.restarts = instances.to_vec();

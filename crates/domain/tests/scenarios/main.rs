@@ -20,4 +20,5 @@ mod rollout;
 mod same;
 mod simulation;
 mod staying;
+mod taking_over;
 mod two_at_once;

@@ -221,7 +221,28 @@ fn a_second_operation_of_the_same_service_waits_for_the_first() {
 }
 
 #[test]
-fn a_fixed_port_cannot_be_rolled_over() {
+fn a_port_that_another_service_always_listens_on_is_known_before_also_of_other_environments() {
+    let mut stage = Stage::new();
+    let fixed = |version: &mut lockstep_domain::service::Version| {
+        version.run.port = lockstep_domain::run::Port::Fixed(9_000);
+    };
+    stage.release_with("web@1.0.0", &[], fixed);
+    stage.release_with("shop@1.0.0", &[], fixed);
+    stage.run("staging", &deploy(&["web@1.0.0"]), None);
+    for (environment, version) in [("staging", "shop@1.0.0"), ("production", "web@1.0.0")] {
+        let refusals = stage.plan(environment, &deploy(&[version]), None).unwrap_err();
+        let told: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+        let words = format!(
+            "`{version}` always listens on port 9000, and so does `web@1.0.0` in `staging` on the same host"
+        );
+        assert!(told.contains(&words), "{told:?}");
+    }
+    let both = stage.plan("staging", &deploy(&["web@1.0.0", "shop@1.0.0"]), None).unwrap_err();
+    assert!(matches!(both[..], [Refusal::PortTaken { port: 9_000, .. }]), "{both:?}");
+}
+
+#[test]
+fn versions_that_cannot_run_beside_each_other_are_planned_one_after_the_other() {
     let mut stage = Stage::new();
     let fixed = |version: &mut lockstep_domain::service::Version| {
         version.run.port = lockstep_domain::run::Port::Fixed(9_000);
@@ -229,8 +250,12 @@ fn a_fixed_port_cannot_be_rolled_over() {
     stage.release_with("web@1.0.0", &[], fixed);
     stage.release_with("web@1.1.0", &[], fixed);
     stage.run("staging", &deploy(&["web@1.0.0"]), None);
-    let refusals = stage.plan("staging", &deploy(&["web@1.1.0"]), None).unwrap_err();
-    assert!(matches!(refusals[..], [Refusal::FixedPort { port: 9_000, .. }]), "{refusals:?}");
+    let canary = Strategy::canary(&[5, 100], 1_000);
+    let plan = stage.plan("staging", &deploy(&["web@1.1.0"]), Some(&canary)).unwrap();
+    assert!(plan.moves().all(lockstep_domain::operation::Move::gives_way));
+    assert_eq!(plan.steps_of(0).len(), 1, "there is nothing to give the rest of the requests to");
+    let warned = |words: &str| plan.warnings.iter().any(|warning| warning.contains(words));
+    assert!(warned("1.0.0 ends before 1.1.0 starts (both listen on port 9000)"), "{:?}", plan.warnings);
 }
 
 #[test]

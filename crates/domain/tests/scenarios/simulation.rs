@@ -364,6 +364,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             data: Vec::new(),
             files: Vec::new(),
             values: lockstep_domain::run::Values::Verbatim,
+            replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
         },
         requires: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
 use lockstep_domain::run::{
-    HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
+    HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
 use lockstep_domain::work_path::WorkPath;
 
@@ -22,6 +22,7 @@ const FILES_EXAMPLE: &str =
     "files = [\"conf/nginx.conf\"]; files of the artifact with references such as ${self.port}";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
+const REPLACED_EXAMPLE: &str = "replace = \"old-first\"; the old instances have ended before new ones start";
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
 
 pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> {
@@ -36,6 +37,7 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
+    let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     table.finish();
     let run = RunSpec {
@@ -48,6 +50,7 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
         data,
         files,
         values: Values::Verbatim,
+        replace: replace.unwrap_or_default(),
         replace_after: replace_after.unwrap_or_default(),
     };
     Some(run.with_values_noted())
@@ -65,6 +68,17 @@ fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
         }
     }
     Some(paths)
+}
+
+fn replace(field: &Field<'_>) -> Option<Replace> {
+    match field.text()? {
+        "new-first" => Some(Replace::NewFirst),
+        "old-first" => Some(Replace::OldFirst),
+        _ => {
+            field.wrong("which instances come first is `new-first` or `old-first`");
+            None
+        }
+    }
 }
 
 fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {

@@ -167,8 +167,8 @@ fn run() -> impl Strategy<Value = RunSpec> {
     });
     let files = option::of(from_text("[a-z]{1,5}\\.conf")).prop_map(|file| file.into_iter().collect());
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
-    (words(), variables(), port, health, stop, restart, data, files, replace_after).prop_map(
-        |(command, variables, port, health, stop, restart, data, files, replace_after)| {
+    (words(), variables(), port, health, stop, restart, data, files, (any::<bool>(), replace_after)).prop_map(
+        |(command, variables, port, health, stop, restart, data, files, (stop_first, replace_after))| {
             let run = RunSpec {
                 command,
                 variables,
@@ -179,6 +179,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 values: Values::Verbatim,
+                replace: if stop_first { Replace::OldFirst } else { Replace::NewFirst },
                 replace_after,
             };
             run.with_values_noted()

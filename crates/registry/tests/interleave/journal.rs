@@ -200,6 +200,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             data: Vec::new(),
             files: Vec::new(),
             values: lockstep_domain::run::Values::Verbatim,
+            replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
         },
         requires: [].into(),

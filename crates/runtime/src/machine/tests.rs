@@ -23,6 +23,7 @@ fn run_spec() -> RunSpec {
         data: Vec::new(),
         files: Vec::new(),
         values: lockstep_domain::run::Values::Verbatim,
+        replace: lockstep_domain::run::Replace::NewFirst,
         replace_after: lockstep_domain::run::ReplaceAfter::Never,
     }
 }

@@ -89,6 +89,7 @@ impl Fixture {
                 data: Vec::new(),
                 files: Vec::new(),
                 values: lockstep_domain::run::Values::Verbatim,
+                replace: lockstep_domain::run::Replace::NewFirst,
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
             },
             variables: BTreeMap::new(),

@@ -1,0 +1,49 @@
+//! Which versions of a service cannot run beside each other, and what follows: the old one ends before the new one starts.
+//!
+//! Invariant: an instance is started only when nothing is left that it cannot run beside.
+
+use crate::drain::drain_ms;
+use crate::environment::Environment;
+use crate::instance::{Arm, Instance};
+use crate::mend::run_of;
+use crate::observed::Observed;
+use crate::operation::{Move, Operation, Phase};
+use crate::run::{Port, Takeover, same_port};
+use crate::world::World;
+
+/// Tells whether something has not ended yet that an instance of this arm cannot run beside.
+#[must_use]
+pub fn is_blocked(world: &World, observed: &Observed, arm: &Arm) -> bool {
+    let Some(run) = run_of(world, arm) else { return false };
+    let stands_in_the_way = |other: &&Instance| match run_of(world, &other.arm) {
+        Some(_) if other.arm == *arm => run.port != Port::Assigned,
+        Some(theirs) if other.arm.service == arm.service => {
+            Takeover::between(theirs, run) == Takeover::OldFirst
+        }
+        Some(theirs) => same_port(theirs, run),
+        None => false,
+    };
+    let mut standing = observed.instances.iter().filter(|instance| !instance.state.is_over());
+    standing.any(|other| stands_in_the_way(&other))
+}
+
+/// Goes through the moves of an operation whose old instances end, or have ended, before the new ones start: those of the waves
+/// that were reached.
+pub fn giving_way(operation: &Operation) -> impl Iterator<Item = &Move> {
+    let reached = match operation.phase {
+        Phase::Preparing { wave, .. } | Phase::Shifted { wave, .. } => wave + 1,
+        _ => 0,
+    };
+    operation.plan.waves.iter().take(reached).flatten().filter(|part| part.gives_way())
+}
+
+/// How long the old instances of an operation may take to end, beside what the new ones take to start.
+#[must_use]
+pub(crate) fn ending_ms(world: &World, environment: &Environment, operation: &Operation) -> u64 {
+    let old = operation.plan.moves().filter(|part| part.gives_way()).filter_map(Move::from_arm);
+    let of_arm = |arm: Arm| {
+        let stop_ms = run_of(world, &arm)?.stop.timeout_ms;
+        Some(drain_ms(world, environment, &arm).saturating_add(stop_ms))
+    };
+    old.filter_map(of_arm).max().unwrap_or_default()
+}
