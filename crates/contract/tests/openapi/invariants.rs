@@ -3,7 +3,7 @@
 use lockstep_contract::{Kind, Options, Report, Source, Verdict, diff_as};
 use serde_json::{Map, Value, json};
 
-use super::support::{diff, with_answer, with_body};
+use super::support::{diff, with_answer, with_body, with_operation};
 
 #[path = "../support/schemas.rs"]
 mod schemas;
@@ -129,5 +129,67 @@ fn upgrading_from_3_0_to_3_1_changes_nothing() {
                 "{old}: {report:#?}"
             );
         }
+    }
+}
+
+/// Lets some properties travel in one flow only, and some refer back to the whole.
+fn hide_some(dice: &mut Dice, schema: &mut Value) {
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for property in properties.values_mut().filter(|property| property.is_object()) {
+            match dice.below(6) {
+                0 => property["readOnly"] = json!(true),
+                1 => property["writeOnly"] = json!(true),
+                2 => *property = json!({"$ref": "#/components/schemas/Moved"}),
+                _ => {}
+            }
+        }
+    }
+    match schema {
+        Value::Object(map) => map.values_mut().for_each(|value| hide_some(dice, value)),
+        Value::Array(items) => items.iter_mut().for_each(|value| hide_some(dice, value)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_is_found_in_one_flow_does_not_depend_on_the_other() {
+    for seed in 0..2 * cases() {
+        let (mut old, mut new) = pair(seed);
+        hide_some(&mut Dice::new(seed), &mut old);
+        hide_some(&mut Dice::new(seed), &mut new);
+        let body = json!({"requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Moved"}}}}});
+        let answer = json!({"200": {"description": "ok", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Moved"}}}}});
+        let compared = |has_body: bool, answers: &Value| {
+            let mut operation = if has_body { body.clone() } else { json!({}) };
+            operation["responses"] = answers.clone();
+            let [before, after] = [&old, &new].map(|schema| {
+                let mut document = with_operation(&operation);
+                document["components"] = json!({"schemas": {"Moved": schema}});
+                document
+            });
+            diff(&before, &after)
+        };
+        let both = compared(true, &answer);
+        let (request, response) = (compared(true, &json!({})), compared(false, &answer));
+        let mut apart = request.clone();
+        apart.changes.extend(response.changes);
+        apart.changes.sort_by(|one, other| {
+            (other.level, &one.place, one.rule.id, &one.message).cmp(&(
+                one.level,
+                &other.place,
+                other.rule.id,
+                &other.message,
+            ))
+        });
+        apart.not_checked.extend(response.not_checked);
+        apart.not_checked.sort();
+        apart.not_checked.dedup();
+        assert_eq!(both.changes, apart.changes, "seed {seed}: {old} -> {new}");
+        assert_eq!(both.not_checked, apart.not_checked, "seed {seed}: {old} -> {new}");
+        assert_eq!(
+            both.may_roll_back,
+            request.may_roll_back && response.may_roll_back,
+            "seed {seed}: {old} -> {new}"
+        );
     }
 }
