@@ -236,7 +236,7 @@ impl Comparer<'_> {
         (before, after): (&Table, &Table),
         (old, new): (&Column, &Column),
     ) {
-        if old.default == new.default {
+        if self.counts_anew(name, column, (old, new)) || old.default == new.default {
             return;
         }
         if self.dialect == SqlDialect::MySql && new.default.as_deref() == Some(NEXT_NUMBER) {
@@ -285,6 +285,24 @@ impl Comparer<'_> {
         self.report(&rules::DEFAULT_CHANGED, &place, message, at, None);
     }
 
+    /// Another sequence may give numbers that are there. True when that is all there is to say.
+    fn counts_anew(&mut self, name: &str, column: &str, (old, new): (&Column, &Column)) -> bool {
+        let by_name =
+            |column: &Column| column.default.as_deref().is_some_and(|text| text.starts_with("nextval("));
+        let counts = |column: &Column| column.default.as_deref() == Some(NEXT_NUMBER) || by_name(column);
+        let other = old.default != new.default || old.counter != new.counter;
+        if self.dialect != SqlDialect::PostgreSql || !(counts(old) && counts(new) && other) {
+            return false;
+        }
+        self.findings.not_checked.push(NotChecked {
+            place: format!("{name}.{column}"),
+            reason: "another sequence numbers it: whether that begins behind the numbers that are there is not known".to_owned(),
+            old: Some(old.position.location()),
+            new: Some(new.position.location()),
+        });
+        true
+    }
+
     /// Where MySQL counts, 0 and null become the next number.
     fn numbered(&mut self, name: &str, column: &str, before: &Table, (old, new): (&Column, &Column)) {
         if self.is_never_null(before, column) && self.is_never_zero(before, column) {
@@ -330,6 +348,16 @@ impl Comparer<'_> {
             self.doubt((&place, column), tables.1, new, "what a demand makes of spaces at the end", &|_| {
                 true
             });
+        }
+        if old.of.folds_case() != new.of.folds_case() {
+            let how = if new.of.folds_case() {
+                "without regard to capital letters"
+            } else {
+                "with regard to capital letters"
+            };
+            let message = format!("texts of `{place}` are compared {how} now");
+            self.report(&rules::COLLATION_CHANGED, &place, message, at, None);
+            self.doubt((&place, column), tables.1, new, "what a demand makes of capital letters", &|_| true);
         }
         let is_strict = |table: &Table| table.values == Values::OfType;
         if is_strict(tables.1) && !is_strict(tables.0) && !new.of.text.eq_ignore_ascii_case("ANY") {

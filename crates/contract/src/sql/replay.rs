@@ -174,6 +174,14 @@ impl Replay {
         if tokens.is_empty() {
             return Ok(());
         }
+        let says = |words: [&str; 3]| {
+            (0..tokens.len()).any(|at| (0..3).all(|by| statement.word(at + by) == words[by]))
+        };
+        if self.dialect == SqlDialect::Sqlite && says(["PRIMARY", "KEY", "DESC"]) {
+            return Err(
+                "INTEGER PRIMARY KEY DESC is no number of a row in some versions of SQLite".to_owned()
+            );
+        }
         let parsed = self.parse(&tokens)?;
         let made = match &parsed {
             Parsed::CreateTable(create) => Some(fold_name(self.dialect, &create.name)),
@@ -260,6 +268,13 @@ impl Replay {
     ) -> Outcome {
         let name = fold_name(self.dialect, name);
         let follows = self.follows_drop(&name).filter(|_| kind == ObjectType::Table);
+        let bare = name.rsplit('.').next().unwrap_or(&name).to_lowercase();
+        let falls = matches!(kind, ObjectType::Table | ObjectType::View) && self.unread.contains(&bare);
+        let unread = falls.then(|| {
+            format!(
+                "what was not understood names `{name}`, and may fall with it, as a trigger or a policy does"
+            )
+        });
         let known = match kind {
             ObjectType::Table => self.drop_table(position, &name),
             ObjectType::View | ObjectType::MaterializedView => self.database.views.remove(&name).is_some(),
@@ -267,7 +282,7 @@ impl Replay {
             ObjectType::Index => self.drop_index(&name, table)?,
             _ => return Err("the effect of dropping this is not modelled".to_owned()),
         };
-        if let Some(reason) = follows {
+        if let Some(reason) = follows.or(unread) {
             return Err(reason);
         }
         let known = known || self.temporary.remove(&name);
@@ -362,11 +377,14 @@ fn is_setting(statement: &Statement) -> bool {
 
 /// Says whether a statement makes or tunes what no reader or writer of rows meets.
 fn is_tuning(statement: &Statement) -> bool {
-    const TUNED: [&str; 8] =
+    const MADE: [&str; 8] =
         ["EXTENSION", "SEQUENCE", "DATABASE", "COLLATION", "STATISTICS", "ROLE", "USER", "PUBLICATION"];
+    // What those who connect may do, and what an extension does, is not tuned but changed.
+    const TUNED: [&str; 5] = ["SEQUENCE", "DATABASE", "COLLATION", "STATISTICS", "PUBLICATION"];
     let second = statement.word(1);
     let counts = || {
-        const COUNTING: [&str; 6] = ["RESTART", "INCREMENT", "MAXVALUE", "MINVALUE", "RENAME", "SCHEMA"];
+        const COUNTING: [&str; 8] =
+            ["RESTART", "INCREMENT", "MAXVALUE", "MINVALUE", "RENAME", "SCHEMA", "AS", "CYCLE"];
         (2..statement.tokens.len()).any(|index| COUNTING.contains(&statement.word(index).as_str()))
     };
     if statement.word(0) == "ALTER" && second == "SEQUENCE" && counts() {
@@ -374,7 +392,7 @@ fn is_tuning(statement: &Statement) -> bool {
     }
     let tuned = TUNED.contains(&second.as_str());
     match statement.word(0).as_str() {
-        "CREATE" => tuned || matches!(second.as_str(), "SCHEMA" | "TABLESPACE"),
+        "CREATE" => MADE.contains(&second.as_str()) || matches!(second.as_str(), "SCHEMA" | "TABLESPACE"),
         "ALTER" => tuned,
         "DROP" => second == "STATISTICS",
         _ => false,

@@ -154,6 +154,8 @@ pub(super) struct Column {
     pub(super) not_null: bool,
     /// The value of a row that does not give one, as written.
     pub(super) default: Option<String>,
+    /// What counts it, where that is a thing of its own (a sequence): the statement that made it.
+    pub(super) counter: Option<Position>,
     /// The database computes it, from what is written here; nobody may write it.
     pub(super) computed: Option<String>,
     /// What every update of a row that does not give it sets it to.

@@ -38,7 +38,12 @@ pub(super) enum Family {
     },
     /// The labels of an enum written at the column.
     Labels(Vec<String>),
-    /// Everything else, by its name: dates, times, documents, user-defined types.
+    /// Times, with so many digits of a second.
+    Time {
+        name: String,
+        digits: u64,
+    },
+    /// Everything else, by its name: dates, documents, user-defined types.
     Named(String),
 }
 
@@ -78,6 +83,11 @@ impl ColumnType {
         matches!(name.as_str(), "CHAR" | "CHARACTER" | "BPCHAR" | "NCHAR")
     }
 
+    /// Says whether texts that differ in capital letters only are equal.
+    pub(super) fn folds_case(&self) -> bool {
+        self.text.eq_ignore_ascii_case("CITEXT")
+    }
+
     /// Says whether every value of another type survives in this one, whatever it looks like there.
     pub(super) fn keeps(&self, known: &Self) -> bool {
         let anything = matches!(self.family, Family::Text { longest: None });
@@ -100,6 +110,11 @@ impl ColumnType {
             (Family::Text { longest }, Family::Text { longest: new_longest })
             | (Family::Bytes { longest }, Family::Bytes { longest: new_longest }) => {
                 width(reaches(*new_longest, *longest))
+            }
+            (Family::Time { name, digits }, Family::Time { name: new_name, digits: new_digits })
+                if name == new_name =>
+            {
+                width(new_digits >= digits)
             }
             (Family::Labels(old), Family::Labels(new)) => width(old.iter().all(|label| new.contains(label))),
             _ => Relation::Other,
@@ -142,6 +157,8 @@ fn family(dialect: SqlDialect, text: &str) -> Family {
     let (name, arguments) = parts(&upper);
     let first = arguments.first().copied();
     let mysql = dialect == SqlDialect::MySql;
+    let digits = first.unwrap_or(if mysql { 0 } else { 6 });
+    let time = |name: &str| Family::Time { name: name.to_owned(), digits };
     match name.as_str() {
         "TINYINT" | "BOOL" | "BOOLEAN" if mysql => signed(8, unsigned),
         "BOOL" | "BOOLEAN" => Family::Named("BOOLEAN".to_owned()),
@@ -168,8 +185,11 @@ fn family(dialect: SqlDialect, text: &str) -> Family {
         "MEDIUMBLOB" => Family::Bytes { longest: Some(16_777_215) },
         "BINARY" | "VARBINARY" => Family::Bytes { longest: first.or(Some(1)) },
         "BYTEA" | "BLOB" | "LONGBLOB" => Family::Bytes { longest: None },
-        "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" => Family::Named("TIMESTAMP WITH TIME ZONE".to_owned()),
-        "TIMESTAMP" | "TIMESTAMP WITHOUT TIME ZONE" => Family::Named("TIMESTAMP".to_owned()),
+        "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" => time("TIMESTAMP WITH TIME ZONE"),
+        "TIMESTAMP" | "TIMESTAMP WITHOUT TIME ZONE" => time("TIMESTAMP"),
+        "TIMETZ" | "TIME WITH TIME ZONE" => time("TIME WITH TIME ZONE"),
+        "TIME" | "TIME WITHOUT TIME ZONE" => time("TIME"),
+        "DATETIME" => time("DATETIME"),
         _ => Family::Named(text.to_owned()),
     }
 }
@@ -238,6 +258,10 @@ mod tests {
             ("REAL", "DOUBLE PRECISION", Relation::Wider),
             ("TEXT", "UUID", Relation::Other),
             ("INT[]", "INT[]", Relation::Same),
+            ("TIMESTAMPTZ", "TIMESTAMP(3) WITH TIME ZONE", Relation::Narrower),
+            ("TIMESTAMP(3)", "TIMESTAMP", Relation::Wider),
+            ("TIMESTAMP", "TIMESTAMPTZ", Relation::Other),
+            ("TIME", "TIME(6)", Relation::Same),
         ];
         for (old, new, relation) in cases {
             assert_eq!(since(SqlDialect::PostgreSql, old, new), relation, "{old} -> {new}");

@@ -403,7 +403,7 @@ fn plain(column: &Column, variant: usize) -> Option<String> {
         Family::Text { .. } => format!("'{}'", if variant == 0 { "a" } else { "b" }),
         Family::Labels(labels) => format!("'{}'", labels.first()?),
         Family::Named(name) if name == "BOOLEAN" => "true".to_owned(),
-        Family::Bytes { .. } | Family::Named(_) => return None,
+        Family::Bytes { .. } | Family::Named(_) | Family::Time { .. } => return None,
     })
 }
 

@@ -273,7 +273,9 @@ fn samples(column: &Column, condition: &Condition) -> Vec<Value> {
         }
         Family::Labels(labels) => values.extend(labels.iter().cloned().map(Value::Text)),
         Family::Named(name) if name == "BOOLEAN" => values.extend([Value::YES, Value::NO]),
-        Family::Decimal { .. } | Family::Bytes { .. } | Family::Named(_) => values.push(Value::Present),
+        Family::Decimal { .. } | Family::Bytes { .. } | Family::Named(_) | Family::Time { .. } => {
+            values.push(Value::Present);
+        }
     }
     if !column.not_null {
         values.push(Value::Null);

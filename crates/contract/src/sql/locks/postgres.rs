@@ -340,6 +340,9 @@ fn stays_as_written(old: &ColumnType, new: &ColumnType) -> bool {
         (Family::Decimal { after: was, before }, Family::Decimal { after: is, before: new }) => {
             is.is_none() || was == is && reaches(*new, *before)
         }
+        (Family::Time { name: was, digits }, Family::Time { name: is, digits: new }) => {
+            was == is && new >= digits
+        }
         (old, new) => old == new,
     }
 }

@@ -223,8 +223,12 @@ impl Replay {
             }
             AlterColumnOperation::AddGenerated { generated_as: Some(GeneratedAs::Always), .. } => {
                 changed.number_always();
+                changed.counter = Some(position.clone());
             }
-            AlterColumnOperation::AddGenerated { .. } => changed.default = Some(NEXT_NUMBER.to_owned()),
+            AlterColumnOperation::AddGenerated { .. } => {
+                changed.default = Some(NEXT_NUMBER.to_owned());
+                changed.counter = Some(position.clone());
+            }
             other @ AlterColumnOperation::GenericOptions { .. } => {
                 return Err(format!("the effect of `{other}` is not modelled"));
             }

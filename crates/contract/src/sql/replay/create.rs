@@ -133,6 +133,7 @@ impl Replay {
             not_null: serial,
             default: serial.then(|| NEXT_NUMBER.to_owned()),
             of,
+            counter: None,
             computed: None,
             on_update: None,
             collation: Collation::default(),
@@ -154,6 +155,9 @@ impl Replay {
                     position: position.clone(),
                 });
             }
+        }
+        if self.dialect == SqlDialect::PostgreSql && column.default.as_deref() == Some(NEXT_NUMBER) {
+            column.counter = Some(position.clone());
         }
         // What leaves such a column out writes the first label, however strict the session is.
         if let (SqlDialect::MySql, Family::Labels(labels)) = (self.dialect, &column.of.family)

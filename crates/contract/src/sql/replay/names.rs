@@ -27,6 +27,10 @@ impl Replay {
             {
                 Some("a setting of all sessions changes, those of the running version too".to_owned())
             }
+            "SET" if subject == "PASSWORD" => Some("what those who connect may do changes".to_owned()),
+            "ALTER" if subject == "DATABASE" && says("READ") => {
+                Some("the database may take no rows any more".to_owned())
+            }
             "ALTER"
                 if matches!(subject.as_str(), "ROLE" | "USER" | "DATABASE")
                     && (says("SET") || says("RESET")) =>
