@@ -74,7 +74,8 @@ struct SetArgs {
     #[arg(long, value_name = "KEY", value_parser = variable)]
     unset: Vec<String>,
     /// A secret variable to set. One takes all of standard input; several take a line each.
-    #[arg(long, value_name = "KEY", value_parser = variable)]
+    // Checked later: a parser's error would show what was given, which may be the value.
+    #[arg(long, value_name = "KEY")]
     secret: Vec<String>,
     #[command(flatten)]
     environment: EnvironmentOption,
@@ -183,6 +184,7 @@ impl Args {
 
 impl SetArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
+        secret::check_names(&self.secret)?;
         self.check_keys()?;
         let environment = self.environment.resolve(ctx)?;
         let strategy = self.strategy.resolve(ctx, &environment)?;

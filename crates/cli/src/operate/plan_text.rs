@@ -78,6 +78,9 @@ pub(crate) fn variable_lines(changes: &[VariableChange]) -> String {
                 let set = since.map_or_else(String::new, |since| format!("set on {} and ", since.day()));
                 format!("an OLDER secret, {set}replaced on {}", until.day())
             }
+            (None, Some(VariableValue::Secret(SecretAge { since: None, until: None }))) => {
+                "a secret, which it did not have".to_owned()
+            }
             (_, Some(VariableValue::Secret(SecretAge { since: None, until: None }))) => {
                 "another secret".to_owned()
             }
@@ -188,7 +191,9 @@ mod tests {
         let change =
             |from, to| VariableChange { service: "orders".parse().unwrap(), key: "API_KEY".into(), from, to };
         let text = variable_lines(&[change(None, secret(None)), change(secret(Some(1)), secret(None))]);
-        assert_eq!(text, "  variable API_KEY of orders: another secret\n".repeat(2));
+        let (first, second) = ("a secret, which it did not have", "another secret");
+        let of = "variable API_KEY of orders";
+        assert_eq!(text, format!("  {of}: {first}\n  {of}: {second}\n"));
     }
 
     #[test]

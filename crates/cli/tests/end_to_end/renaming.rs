@@ -72,7 +72,15 @@ fn a_service_is_renamed_under_traffic_and_released_and_rolled_back_past_it_witho
 
     let dry = place.run(&["service", "rename", "store", "shop-store", "--dry-run"]);
     says(&dry, &["store would be called shop-store, with its 1 version", "2 baselines, 1 configuration"]);
-    says(&dry, &["runs 1.0.0 (c1) in ", "required under its name of today: front@", "go on meaning it"]);
+    says(
+        &dry,
+        &[
+            "runs 1.0.0 (c1), ",
+            "on, warm ones included",
+            "required under its name of today: front@",
+            "go on meaning it",
+        ],
+    );
     says(&place.fail(&["service", "rename", "store", "shop-store"], 3), &["nothing was changed", "--yes"]);
     says(&place.fail(&["service", "rename", "store", "front", "--yes"], 3), &["name of another service"]);
     place.run(&["service", "rename", "store", "shop-store", "--yes", "--reason", "there are two"]);

@@ -9,9 +9,23 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::parse::assignment::variable;
 
 /// Most bytes that are read; the server takes less.
 const MAX_INPUT_BYTES: u64 = 1024 * 1024;
+
+/// Checks that names of variables were given. What was given is not shown: it may hold the value.
+pub(super) fn check_names(keys: &[String]) -> Result<(), Failure> {
+    match keys.iter().find(|key| variable(key).is_err()) {
+        Some(key) => {
+            let what = "`--secret` takes the name of a variable, and its value comes from standard input (what was given is not shown)";
+            let named = key.split_once('=').map(|(name, _)| name).filter(|name| variable(name).is_ok());
+            let name = named.unwrap_or("API_KEY");
+            Err(Failure::usage(what).hint(format!("lockstep config set SERVICE --secret {name} < FILE")))
+        }
+        None => Ok(()),
+    }
+}
 
 /// Reads the value of each key.
 pub(super) fn read_all(keys: &[String]) -> Result<BTreeMap<String, String>, Failure> {
@@ -100,6 +114,15 @@ mod tests {
 
     fn keys(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_value_in_the_place_of_a_name_is_not_shown() {
+        for given in ["API_KEY=sesame", "9=sesame", "sesame-open"] {
+            let failure = format!("{:?}", check_names(&["FIRST".into(), given.into()]).unwrap_err());
+            assert!(!failure.contains("sesame") && failure.contains("< FILE"), "{failure}");
+        }
+        assert!(check_names(&["FIRST".into(), "API_KEY".into()]).is_ok());
     }
 
     #[test]

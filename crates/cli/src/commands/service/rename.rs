@@ -66,8 +66,12 @@ fn along_text(renaming: &Renaming) -> String {
 }
 
 fn environment_line(text: &mut String, one: &RenamedIn) {
-    let runs = one.runs.as_ref().map(|entry| format!("runs {entry} in {}", count(one.instances, "instance")));
-    let mut parts: Vec<_> = runs.into_iter().collect();
+    let runs = one.runs.as_ref().map(|entry| format!("runs {entry}"));
+    let goes_on = (one.instances > 0).then(|| {
+        let verb = if one.instances == 1 { "goes" } else { "go" };
+        format!("{} {verb} on, warm ones included", count(one.instances, "instance"))
+    });
+    let mut parts: Vec<_> = runs.into_iter().chain(goes_on).collect();
     let others =
         [(one.baselines, "baseline"), (one.configurations, "configuration"), (one.holds, "held version")];
     parts.extend(others.into_iter().filter(|(many, _)| *many > 0).map(|(many, what)| count(many, what)));
