@@ -2,6 +2,7 @@
 //!
 //! Invariant: with `--json`, standard output carries exactly one JSON document, or one a line for streams.
 
+pub(crate) mod counted;
 pub(crate) mod json;
 pub(crate) mod sizes;
 pub(crate) mod style;

@@ -9,6 +9,7 @@ use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse};
 use crate::commands::contract;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::output::counted::counted;
 use crate::output::style::Style;
 
 /// Checks a manifest without a server.
@@ -76,8 +77,4 @@ fn good_text(file: &str, manifest: &Manifest, style: &Style) -> String {
     };
     let name = &manifest.name;
     format!("{}: {file} describes service {name}: {steps}, {suites}{contracts}\n", style.good("done"))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

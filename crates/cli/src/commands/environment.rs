@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::strategy;
 use crate::operate::strategy::StrategyOptions;
+use crate::output::counted::counted;
 use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::output::times::exact;
@@ -96,10 +97,11 @@ impl RemoveArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let history = ctx.client.history(&self.name)?;
         let keys = self.keys(ctx)?;
-        let (baselines, held) = (history.baselines.len(), ctx.client.environment(&self.name)?.holds.len());
+        let baselines = counted(history.baselines.len(), "baseline");
+        let held = counted(ctx.client.environment(&self.name)?.holds.len(), "hold");
         self.confirm.ask(&format!(
-            "this removes environment {} with its history ({baselines} baselines), its configurations with their secrets, \
-             and {held} holds{keys}; data folders of its services stay (lockstep data list {})",
+            "this removes environment {} with its history ({baselines}), its configurations with their secrets, \
+             and {held}{keys}; data folders of its services stay (lockstep data list {})",
             self.name,
             self.name
         ))?;

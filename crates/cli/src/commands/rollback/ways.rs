@@ -3,6 +3,7 @@
 use lockstep_api::types::WaysBack;
 use lockstep_domain::operation::Readiness;
 use lockstep_domain::ways_back::WayBack;
+use lockstep_domain::{EnvironmentName, ServiceName};
 
 use super::name;
 use crate::context::Context;
@@ -31,7 +32,7 @@ fn render(ways: &WaysBack, style: &Style) -> String {
         (Some(service), None) => format!("{service} does not run in {environment}"),
         (Some(service), Some(entry)) => format!("{environment} runs {service} {entry}"),
     };
-    let Some(first) = ways.first() else { return format!("{what}; there is nothing to go back to\n") };
+    let Some(first) = ways.first() else { return nothing(&what, environment, service.as_ref()) };
     let heading = if service.is_some() { "VERSION" } else { "WHAT" };
     let mut table = Table::new(["BASELINE", heading, "WHEN", "READY", "SEEN THEN", ""]);
     ways.iter().for_each(|way| table.row(row(way, style)));
@@ -42,6 +43,15 @@ fn render(ways: &WaysBack, style: &Style) -> String {
         _ => format!("lockstep rollback {environment} --to {}", first.baseline),
     };
     format!("{what}; it can go back to\n{}for example: {example} --dry-run\n", table.render(style))
+}
+
+/// A service with no earlier version may have earlier configurations, and its environment earlier states.
+fn nothing(what: &str, environment: &EnvironmentName, service: Option<&ServiceName>) -> String {
+    let Some(service) = service else { return format!("{what}; there is nothing to go back to\n") };
+    format!(
+        "{what}; no earlier version of it ran here\nits configurations: lockstep config show {service} --env {environment}\n\
+         what {environment} ran: lockstep rollback {environment}\n"
+    )
 }
 
 fn row(way: &WayBack, style: &Style) -> [String; 6] {
