@@ -102,7 +102,7 @@ impl Value {
     }
 
     /// What is known of a value that is one of two.
-    fn or(self, other: &Self) -> Self {
+    pub(super) fn or(self, other: &Self) -> Self {
         if self == *other {
             return self;
         }

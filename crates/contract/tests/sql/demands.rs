@@ -254,3 +254,14 @@ fn a_session_that_is_not_strict_meets_the_default_of_a_column_that_must_be_given
     assert_eq!(told(MySql, "'x'"), ["sql-default-refused", "sql-default-changed"]);
     assert_eq!(told(PostgreSql, "'ab'"), Vec::<&str>::new());
 }
+
+#[test]
+fn what_leaves_a_column_out_meets_new_demands_with_its_new_default() {
+    let t = "CREATE TABLE t (id int PRIMARY KEY, a varchar(20) DEFAULT 'b' NOT NULL);";
+    let demand = "ALTER TABLE t ADD CHECK (CASE WHEN a IS NULL THEN false ELSE true END)";
+    assert_eq!(migrated(MySql, t, demand).verdict, Compatible);
+    let nothing = format!("ALTER TABLE t MODIFY COLUMN a varchar(20); {demand}");
+    assert_ne!(migrated(MySql, t, &nothing).verdict, Compatible);
+    let dropped = format!("ALTER TABLE t ALTER a DROP DEFAULT, ALTER a DROP NOT NULL; {demand}");
+    assert_ne!(migrated(PostgreSql, t, &dropped).verdict, Compatible);
+}

@@ -84,6 +84,10 @@ impl OldRow<'_> {
         }
         match self.before.columns.get(name) {
             None => self.left_out(column),
+            // What leaves it out meets another default than it did, which may be null.
+            Some(old) if old.may_be_left_out() && old.default != column.default && old.not_null => {
+                Value::Present.or(&self.left_out(column))
+            }
             Some(old) if old.not_null => Value::Present,
             Some(_) => Value::Any,
         }
