@@ -348,8 +348,8 @@ fn each_mistake_has_its_line_field_and_hint() {
         (
             "{ command = \"./print-schema\" }",
             "{ command = \"./print-schema\", path = \"a\" }",
-            "lockstep.toml:47:23: contract.graphql.command: a contract is either a path or what a command prints\n  \
-             hint: remove one of them",
+            "lockstep.toml:47:23: contract.graphql.command: a contract is a path, or what a command prints, or a subject of a registry\n  \
+             hint: keep one of them",
         ),
         (
             "api/admin.yaml\", unknown_fields = \"forbidden\"",
