@@ -265,3 +265,11 @@ fn what_leaves_a_column_out_meets_new_demands_with_its_new_default() {
     let dropped = format!("ALTER TABLE t ALTER a DROP DEFAULT, ALTER a DROP NOT NULL; {demand}");
     assert_ne!(migrated(PostgreSql, t, &dropped).verdict, Compatible);
 }
+
+#[test]
+fn a_column_of_mysql_that_is_defined_anew_may_have_lost_its_condition() {
+    let t = "CREATE TABLE t (id int PRIMARY KEY, a int CHECK (a > 0), b int);";
+    let report = migrated(MySql, t, "ALTER TABLE t MODIFY COLUMN a bigint");
+    assert_eq!(report.verdict, NotChecked);
+    assert_eq!(migrated(MySql, t, "ALTER TABLE t MODIFY COLUMN b bigint").verdict, Compatible);
+}

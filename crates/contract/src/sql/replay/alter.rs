@@ -177,6 +177,11 @@ impl Replay {
         (name, of): (&str, &DataType),
         options: &[ColumnOption],
     ) -> Outcome {
+        if has_own_check(table, name) {
+            return Err(format!(
+                "MariaDB drops the conditions of `{name}` with its former definition, MySQL keeps them"
+            ));
+        }
         let before = column(table, name)?.clone();
         let holds = before.holds.converted((&before.of, &ColumnType::new(self.dialect, of)), position);
         self.define_column(table, position, (name, of, holds), options.iter().map(|option| (None, option)))?;
@@ -278,6 +283,11 @@ fn drop_constraint(table_name: &str, table: &mut Table, name: &str, if_exists: b
         return Err(format!("constraint `{name}` is not known"));
     }
     Ok(())
+}
+
+/// Tells whether a column has a condition that is about it alone, as one that is written at the column.
+fn has_own_check(table: &Table, name: &str) -> bool {
+    table.constraints.iter().any(|one| matches!(one.rule, ConstraintRule::Check(_)) && one.columns == [name])
 }
 
 fn rename_column(table: &mut Table, position: &Position, old: &str, new: &str) -> Outcome {
