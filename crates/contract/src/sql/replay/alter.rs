@@ -177,7 +177,9 @@ impl Replay {
         (name, of): (&str, &DataType),
         options: &[ColumnOption],
     ) -> Outcome {
-        if has_own_check(table, name) {
+        if table.constraints.iter().any(|one| is_own_check(one, name)) {
+            // What nobody knows of is no demand that a row could be shown to break.
+            table.constraints.retain(|one| !is_own_check(one, name));
             return Err(format!(
                 "MariaDB drops the conditions of `{name}` with its former definition, MySQL keeps them"
             ));
@@ -285,9 +287,9 @@ fn drop_constraint(table_name: &str, table: &mut Table, name: &str, if_exists: b
     Ok(())
 }
 
-/// Tells whether a column has a condition that is about it alone, as one that is written at the column.
-fn has_own_check(table: &Table, name: &str) -> bool {
-    table.constraints.iter().any(|one| matches!(one.rule, ConstraintRule::Check(_)) && one.columns == [name])
+/// Tells whether a constraint is a condition on one column alone, as one that is written at the column.
+fn is_own_check(one: &Constraint, name: &str) -> bool {
+    matches!(one.rule, ConstraintRule::Check(_)) && one.columns == [name]
 }
 
 fn rename_column(table: &mut Table, position: &Position, old: &str, new: &str) -> Outcome {
