@@ -166,12 +166,13 @@ fn waiting_for_time(world: &World) -> Vec<VersionRef> {
     waiting
 }
 
-/// Versions that a new definition of their lifecycle would leave in no stage at all.
+/// Refuses a lifecycle, with everything that is wrong with it.
 fn not_usable(name: &StageName, parts: Vec<String>) -> Problem {
     let parts = parts.into_iter().map(|detail| ProblemPart { detail, ..ProblemPart::default() }).collect();
     Problem::new(ErrorCode::Refused, format!("lifecycle `{name}` is not usable")).with_problems(parts)
 }
 
+/// Versions that a new definition of their lifecycle would leave in no stage at all.
 fn stranded(world: &World, view: &LifecycleView) -> Vec<String> {
     world
         .services

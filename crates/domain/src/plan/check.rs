@@ -207,12 +207,9 @@ fn listener(
             others.filter(|other| of.name != environment.name || other.service != version.service);
         others.find(|other| port_of(world, other) == Some(port)).map(|other| (other, of.name.clone()))
     };
-    let others = world.environments.values().filter(|of| of.name != environment.name);
-    in_environment(environment, &resolved.target).or_else(|| {
-        others
-            .flat_map(|of| states(of).map(|entries| (of, entries)).collect::<Vec<_>>())
-            .find_map(|(of, entries)| in_environment(of, entries))
-    })
+    let mut others = world.environments.values().filter(|of| of.name != environment.name);
+    in_environment(environment, &resolved.target)
+        .or_else(|| others.find_map(|of| states(of).find_map(|entries| in_environment(of, entries))))
 }
 
 /// What an environment runs, and what it is on the way to.
