@@ -50,6 +50,27 @@ impl Answer {
     }
 }
 
+/// Why a program was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The step was ended from outside before the program was begun: that is nobody's fault who is asked here, and to
+    /// begin anew may help.
+    #[error("the step before it was ended from outside")]
+    Lost,
+    /// It cannot be started.
+    #[error(transparent)]
+    Refused(#[from] io::Error),
+}
+
+impl From<NotStarted> for io::Error {
+    fn from(error: NotStarted) -> Self {
+        match error {
+            NotStarted::Lost => Self::other(error),
+            NotStarted::Refused(error) => error,
+        }
+    }
+}
+
 /// The open talk with a step that is about to be started.
 #[derive(Debug)]
 pub struct Handshake {
@@ -78,28 +99,40 @@ impl Handshake {
     /// # Errors
     ///
     /// Why it does not run. The step has ended, or is to be killed.
-    pub fn finish(mut self) -> io::Result<Confinement> {
+    pub fn finish(mut self) -> Result<Confinement, NotStarted> {
         self.channel.set_read_timeout(Some(PATIENCE))?;
         self.channel.set_write_timeout(Some(PATIENCE))?;
-        self.channel.write_all(&self.request)?;
+        self.channel.write_all(&self.request).map_err(of_channel)?;
         let mut lines = BufReader::new(self.channel.take(MAX_ANSWER_BYTES));
-        let confinement = match read(&mut lines)? {
-            Some(Answer::Confined(confinement)) => confinement,
-            Some(failed) => return Err(error_of(failed)),
-            None => return Err(io::Error::other("the step before it ended without a word")),
+        let confinement = match read(&mut lines)?.ok_or(NotStarted::Lost)? {
+            Answer::Confined(confinement) => confinement,
+            failed @ Answer::Failed { .. } => return Err(error_of(failed).into()),
         };
         // The channel closes when the program takes the place of the step.
         match read(&mut lines)? {
             None => Ok(confinement),
-            Some(failed) => Err(error_of(failed)),
+            Some(failed) => Err(error_of(failed).into()),
         }
     }
 }
 
-fn read(lines: &mut BufReader<io::Take<UnixStream>>) -> io::Result<Option<Answer>> {
+fn read(lines: &mut BufReader<io::Take<UnixStream>>) -> Result<Option<Answer>, NotStarted> {
     let mut line = Vec::new();
-    lines.read_until(b'\n', &mut line)?;
-    if line.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_slice(&line)?)) }
+    lines.read_until(b'\n', &mut line).map_err(of_channel)?;
+    match line.last() {
+        None => return Ok(None),
+        // It was killed while it spoke.
+        Some(last) if *last != b'\n' => return Err(NotStarted::Lost),
+        Some(_) => {}
+    }
+    Ok(Some(serde_json::from_slice(&line).map_err(io::Error::from)?))
+}
+
+fn of_channel(error: io::Error) -> NotStarted {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => NotStarted::Lost,
+        _ => NotStarted::Refused(error),
+    }
 }
 
 fn error_of(answer: Answer) -> io::Error {
@@ -107,5 +140,47 @@ fn error_of(answer: Answer) -> io::Error {
         Answer::Failed { code: Some(code), .. } => io::Error::from_raw_os_error(code),
         Answer::Failed { text, .. } => io::Error::other(text),
         Answer::Confined(_) => io::Error::other("the step before it spoke out of turn"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// Talks with a step that reads so many bytes, answers, and is gone.
+    fn talk(read: usize, answer: &[u8]) -> Result<Confinement, NotStarted> {
+        let (channel, mut theirs) = UnixStream::pair().unwrap();
+        let answer = answer.to_vec();
+        let step = thread::spawn(move || {
+            let heard = theirs.read_exact(&mut vec![0; read]);
+            heard.and_then(|()| theirs.write_all(&answer)).unwrap();
+        });
+        let handshake = Handshake { channel, request: b"12345\n".to_vec() };
+        if read == 0 {
+            step.join().unwrap();
+            return handshake.finish();
+        }
+        let end = handshake.finish();
+        step.join().unwrap();
+        end
+    }
+
+    #[test]
+    fn a_step_that_was_ended_from_outside_is_lost_wherever_it_was() {
+        for (read, answer) in [(0, ""), (3, ""), (6, ""), (6, "{"), (6, "{\"failed\":{}}")] {
+            let end = talk(read, answer.as_bytes());
+            assert!(matches!(end, Err(NotStarted::Lost)), "after {read} bytes and {answer:?}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_refuses_is_not_lost() {
+        let missing = Answer::failed(&io::Error::from_raw_os_error(Errno::NOENT.raw_os_error()));
+        let end = talk(6, &[serde_json::to_vec(&missing).unwrap(), b"\n".to_vec()].concat());
+        assert!(matches!(&end, Err(NotStarted::Refused(error)) if error.kind() == io::ErrorKind::NotFound));
     }
 }

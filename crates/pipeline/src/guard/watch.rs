@@ -217,7 +217,7 @@ fn start_command(spec: &GuardSpec) -> Result<(PipeReader, Pid), String> {
     // With the command go its ends of the pipes.
     drop(command);
     if let Some(handshake) = handshake {
-        handshake.finish().map_err(fail)?;
+        handshake.finish().map_err(io::Error::from).map_err(fail)?;
     }
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok((reader, pid.ok_or("the kernel gave an impossible process id")?))

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lockstep_confine::{Confinement, Handshake, Launch, Policy};
+use lockstep_confine::{Confinement, Handshake, Launch, NotStarted, Policy};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::run::{Probe, StopSignal};
 use rustix::process::Signal;
@@ -28,6 +28,8 @@ use crate::spec::SpecFile;
 const ROUTED_FILE: &str = "LOCKSTEP_ROUTED_FILE";
 /// How long a killed command may take to end: more only when it is stuck in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a program is started whose step is ended from outside, as by a host that is short of memory.
+const MAX_STARTS: u32 = 3;
 /// Most characters of the output of a health command that are shown.
 const SHOWN_BYTES: u64 = 500;
 
@@ -60,8 +62,25 @@ pub(super) fn start(
     let of_place = |error: io::Error| Trouble::of_place(words(&error), &error);
     let stdout = open_for_process(&folder.stdout()).map_err(of_place)?;
     let stderr = open_for_process(&folder.stderr()).map_err(of_place)?;
-    spawn(folder, spec, &spec.run.command, children, (stdout.into(), stderr.into()))
-        .map_err(|error| Trouble { why: words(&error), fault: fault::of_program(&error) })
+    let begin = || {
+        let outputs = (stdout.try_clone()?.into(), stderr.try_clone()?.into());
+        spawn(folder, spec, &spec.run.command, children, outputs)
+    };
+    unless_lost(begin).map_err(|error| match error {
+        NotStarted::Refused(error) => Trouble { why: words(&error), fault: fault::of_program(&error) },
+        NotStarted::Lost => Trouble { why: words(&error.into()), fault: Fault::Host },
+    })
+}
+
+/// Starts again what was ended from outside before it began: an ended step says nothing about the program.
+fn unless_lost<T>(mut start: impl FnMut() -> Result<T, NotStarted>) -> Result<T, NotStarted> {
+    for _ in 1..MAX_STARTS {
+        match start() {
+            Err(NotStarted::Lost) => {}
+            other => return other,
+        }
+    }
+    start()
 }
 
 /// Starts a command of an instance, confined.
@@ -71,7 +90,7 @@ fn spawn(
     line: &[String],
     children: &Children,
     (stdout, stderr): (Stdio, Stdio),
-) -> io::Result<(Child, Option<Confinement>)> {
+) -> Result<(Child, Option<Confinement>), NotStarted> {
     let Some(rooms) = &spec.rooms else {
         let mut command = prepare(folder, spec, line)?;
         let child = children.spawn(command.stdout(stdout).stderr(stderr))?;
@@ -192,8 +211,11 @@ fn start_check(
 ) -> io::Result<(Child, PipeReader)> {
     let (output, input) = io::pipe()?;
     rustix::io::ioctl_fionbio(&output, true)?;
-    let inputs = (input.try_clone()?.into(), input.into());
-    let (child, _) = spawn(folder, spec, line, children, inputs)?;
+    let begin = || {
+        let inputs = (input.try_clone()?.into(), input.try_clone()?.into());
+        spawn(folder, spec, line, children, inputs)
+    };
+    let (child, _) = unless_lost(begin)?;
     Ok((child, output))
 }
 
@@ -214,5 +236,29 @@ pub(super) const fn signal_of(signal: StopSignal) -> Signal {
         StopSignal::Int => Signal::INT,
         StopSignal::Quit => Signal::QUIT,
         StopSignal::Hup => Signal::HUP,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_ended_before_it_began_is_started_again_some_times() {
+        let started_after = |lost: u32| {
+            let mut starts = 0;
+            let end = unless_lost(|| {
+                starts += 1;
+                if starts <= lost { Err(NotStarted::Lost) } else { Ok(()) }
+            });
+            (starts, end.is_ok())
+        };
+        assert_eq!([0, 2, 3].map(started_after), [(1, true), (3, true), (3, false)]);
+        let mut starts = 0;
+        let refused = unless_lost::<()>(|| {
+            starts += 1;
+            Err(io::Error::other("no").into())
+        });
+        assert!(matches!((refused, starts), (Err(NotStarted::Refused(_)), 1)));
     }
 }

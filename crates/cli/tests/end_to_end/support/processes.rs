@@ -40,13 +40,20 @@ pub(crate) fn of_instances(data: &str) -> BTreeMap<String, Pid> {
 
 /// Returns the supervisor of each instance below a data folder.
 pub(crate) fn of_supervisors(data: &str) -> BTreeMap<String, Pid> {
-    let supervisors = all().filter_map(|process| {
-        let command = read(process, "cmdline")?;
-        let mut words = command.split('\0').skip(1);
-        let folder = words.next().filter(|word| *word == "supervisor").and(words.next())?;
-        folder.starts_with(data).then(|| (name_of(folder), process))
-    });
-    supervisors.collect()
+    all()
+        // What a supervisor is about to start is a copy of it for a moment: its child, not another supervisor.
+        .filter(|process| parent(*process).and_then(folder_of_supervisor).is_none())
+        .filter_map(|process| Some((folder_of_supervisor(process)?, process)))
+        .filter(|(folder, _)| folder.starts_with(data))
+        .map(|(folder, process)| (name_of(&folder), process))
+        .collect()
+}
+
+/// Returns the folder of the instance whose supervisor a process is.
+fn folder_of_supervisor(process: Pid) -> Option<String> {
+    let command = read(process, "cmdline")?;
+    let mut words = command.split('\0').skip(1);
+    words.next().filter(|word| *word == "supervisor").and(words.next()).map(str::to_owned)
 }
 
 /// Lists all processes that name a folder in their command or environment, or work in it.
@@ -81,6 +88,12 @@ fn all() -> impl Iterator<Item = Pid> {
 fn read(process: Pid, file: &str) -> Option<String> {
     let bytes = fs::read(format!("/proc/{}/{file}", process.as_raw_nonzero())).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn parent(process: Pid) -> Option<Pid> {
+    let stat = read(process, "stat")?;
+    let (_, tail) = stat.rsplit_once(") ")?;
+    Pid::from_raw(tail.split(' ').nth(1)?.parse().ok()?)
 }
 
 fn works_in(process: Pid, folder: &str) -> bool {
