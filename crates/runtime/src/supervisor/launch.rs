@@ -6,6 +6,7 @@ use std::io::{self, PipeReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use lockstep_confine::{Confinement, Handshake, Launch, NotStarted, Policy};
@@ -28,8 +29,10 @@ use crate::spec::SpecFile;
 const ROUTED_FILE: &str = "LOCKSTEP_ROUTED_FILE";
 /// How long a killed command may take to end: more only when it is stuck in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a program is started whose step is ended from outside, as by a host that is short of memory.
+/// How often a program is started that cannot be started for a reason that passes.
 const MAX_STARTS: u32 = 3;
+/// Pause before it is started again.
+const START_PAUSE: Duration = Duration::from_millis(20);
 /// Most characters of the output of a health command that are shown.
 const SHOWN_BYTES: u64 = 500;
 
@@ -66,21 +69,29 @@ pub(super) fn start(
         let outputs = (stdout.try_clone()?.into(), stderr.try_clone()?.into());
         spawn(folder, spec, &spec.run.command, children, outputs)
     };
-    unless_lost(begin).map_err(|error| match error {
+    unless_passing(begin).map_err(|error| match error {
         NotStarted::Refused(error) => Trouble { why: words(&error), fault: fault::of_program(&error) },
         NotStarted::Lost => Trouble { why: words(&error.into()), fault: Fault::Host },
     })
 }
 
-/// Starts again what was ended from outside before it began: an ended step says nothing about the program.
-fn unless_lost<T>(mut start: impl FnMut() -> Result<T, NotStarted>) -> Result<T, NotStarted> {
+/// Starts again what says nothing about the program: a step that was ended from outside before the program began, and a
+/// program whose file a process that is just being started holds open for a moment.
+fn unless_passing<T>(mut start: impl FnMut() -> Result<T, NotStarted>) -> Result<T, NotStarted> {
     for _ in 1..MAX_STARTS {
         match start() {
-            Err(NotStarted::Lost) => {}
+            Err(error) if is_passing(&error) => thread::sleep(START_PAUSE),
             other => return other,
         }
     }
     start()
+}
+
+fn is_passing(error: &NotStarted) -> bool {
+    match error {
+        NotStarted::Lost => true,
+        NotStarted::Refused(error) => error.kind() == io::ErrorKind::ExecutableFileBusy,
+    }
 }
 
 /// Starts a command of an instance, confined.
@@ -215,7 +226,7 @@ fn start_check(
         let inputs = (input.try_clone()?.into(), input.try_clone()?.into());
         spawn(folder, spec, line, children, inputs)
     };
-    let (child, _) = unless_lost(begin)?;
+    let (child, _) = unless_passing(begin)?;
     Ok((child, output))
 }
 
@@ -243,22 +254,21 @@ pub(super) const fn signal_of(signal: StopSignal) -> Signal {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_ended_before_it_began_is_started_again_some_times() {
-        let started_after = |lost: u32| {
-            let mut starts = 0;
-            let end = unless_lost(|| {
-                starts += 1;
-                if starts <= lost { Err(NotStarted::Lost) } else { Ok(()) }
-            });
-            (starts, end.is_ok())
-        };
-        assert_eq!([0, 2, 3].map(started_after), [(1, true), (3, true), (3, false)]);
+    fn starts(mut failure: impl FnMut(u32) -> Option<NotStarted>) -> (u32, bool) {
         let mut starts = 0;
-        let refused = unless_lost::<()>(|| {
+        let end = unless_passing(|| {
             starts += 1;
-            Err(io::Error::other("no").into())
+            failure(starts).map_or(Ok(()), Err)
         });
-        assert!(matches!((refused, starts), (Err(NotStarted::Refused(_)), 1)));
+        (starts, end.is_ok())
+    }
+
+    #[test]
+    fn what_cannot_be_started_for_a_reason_that_passes_is_started_again_some_times() {
+        let lost = |times: u32| starts(|start| (start <= times).then_some(NotStarted::Lost));
+        assert_eq!([0, 2, 3].map(lost), [(1, true), (3, true), (3, false)]);
+        let busy = || io::Error::from(io::ErrorKind::ExecutableFileBusy).into();
+        assert_eq!(starts(|start| (start == 1).then(busy)), (2, true));
+        assert_eq!(starts(|_| Some(io::Error::from(io::ErrorKind::NotFound).into())), (1, false));
     }
 }
