@@ -279,9 +279,13 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
         let problem = if text.contains("..") || text.contains("@{") {
-            Some("`..` and `@{` are not part of a name")
+            Some(
+                "`..` and `@{` are not part of a name; name the commit by its id, which `git rev-parse` tells",
+            )
         } else if text.contains([' ', '~', '^', ':', '?', '*', '[', '\\']) {
-            Some("it contains a space or one of ~ ^ : ? * [ \\")
+            Some(
+                "it contains a space or one of ~ ^ : ? * [ \\; name the commit by its id, which `git rev-parse` tells",
+            )
         } else {
             None
         };

@@ -216,7 +216,10 @@ pub(super) fn cut(world: &World, checked: &Checked) -> Result<Cut, Problem> {
             "commit {} belongs to no single branch, and the branch decides the number",
             checked.commit.short()
         ))
-        .with_hint("name a branch with --ref")
+        .with_hint(format!(
+            "lockstep release NAME --ref BRANCH; for a commit that no branch ends with, make one first: git branch BRANCH {}",
+            checked.commit.short()
+        ))
     })?;
     world
         .branches
