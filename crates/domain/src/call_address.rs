@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
+
 /// The word for the gateway inside the server.
 const SERVER: &str = "server";
 /// Longest URL: a host name has at most 253 characters.
@@ -81,19 +83,7 @@ fn problem(url: &str) -> Option<&'static str> {
     (!usable).then_some("only a host and a port may follow, without a user or a path")
 }
 
-impl TryFrom<String> for CallAddress {
-    type Error = CallAddressError;
-
-    fn try_from(text: String) -> Result<Self, CallAddressError> {
-        text.parse()
-    }
-}
-
-impl From<CallAddress> for String {
-    fn from(address: CallAddress) -> Self {
-        address.to_string()
-    }
-}
+as_text!(CallAddress);
 
 impl fmt::Display for CallAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
 use crate::commits::Bump;
 use crate::digest::Digest;
 use crate::version::{VersionNumber, VersionRange};
@@ -168,19 +169,7 @@ impl fmt::Display for ServerVersion {
     }
 }
 
-impl From<ServerVersion> for String {
-    fn from(version: ServerVersion) -> Self {
-        version.to_string()
-    }
-}
-
-impl TryFrom<String> for ServerVersion {
-    type Error = WordError;
-
-    fn try_from(text: String) -> Result<Self, WordError> {
-        text.parse()
-    }
-}
+as_text!(ServerVersion);
 
 impl FromStr for ServerVersion {
     type Err = WordError;

@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
+
 /// Longest name of a history.
 const MAX_HISTORY: usize = 64;
 
@@ -48,19 +50,13 @@ impl FromStr for TableHistory {
     }
 }
 
-impl TryFrom<String> for TableHistory {
-    type Error = BadHistory;
-
-    fn try_from(text: String) -> Result<Self, BadHistory> {
-        text.parse()
+impl fmt::Display for TableHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 
-impl From<TableHistory> for String {
-    fn from(history: TableHistory) -> Self {
-        history.0
-    }
-}
+as_text!(TableHistory);
 
 /// A table's place: its history, and its number there. Revision 0 is no table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

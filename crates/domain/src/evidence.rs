@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
 use crate::digest::Digest;
 use crate::name::EnvironmentName;
 use crate::time::Timestamp;
@@ -59,19 +60,7 @@ impl FromStr for EvidenceKind {
     }
 }
 
-impl TryFrom<String> for EvidenceKind {
-    type Error = EvidenceKindError;
-
-    fn try_from(text: String) -> Result<Self, EvidenceKindError> {
-        text.parse()
-    }
-}
-
-impl From<EvidenceKind> for String {
-    fn from(kind: EvidenceKind) -> String {
-        kind.0.as_ref().to_owned()
-    }
-}
+as_text!(EvidenceKind);
 
 impl fmt::Display for EvidenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

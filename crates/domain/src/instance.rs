@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
 use crate::fault::Fault;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::time::Timestamp;
@@ -91,19 +92,7 @@ impl FromStr for InstanceId {
     }
 }
 
-impl TryFrom<String> for InstanceId {
-    type Error = InstanceIdError;
-
-    fn try_from(text: String) -> Result<Self, InstanceIdError> {
-        text.parse()
-    }
-}
-
-impl From<InstanceId> for String {
-    fn from(id: InstanceId) -> String {
-        id.0.as_ref().to_owned()
-    }
-}
+as_text!(InstanceId);
 
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
+
 /// Why a text is no range of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PortRangeError {
@@ -71,19 +73,7 @@ impl FromStr for PortRange {
     }
 }
 
-impl TryFrom<String> for PortRange {
-    type Error = PortRangeError;
-
-    fn try_from(text: String) -> Result<Self, PortRangeError> {
-        text.parse()
-    }
-}
-
-impl From<PortRange> for String {
-    fn from(range: PortRange) -> Self {
-        range.to_string()
-    }
-}
+as_text!(PortRange);
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,19 +109,7 @@ impl FromStr for InstancePorts {
     }
 }
 
-impl TryFrom<String> for InstancePorts {
-    type Error = PortRangeError;
-
-    fn try_from(text: String) -> Result<Self, PortRangeError> {
-        text.parse()
-    }
-}
-
-impl From<InstancePorts> for String {
-    fn from(ports: InstancePorts) -> Self {
-        ports.to_string()
-    }
-}
+as_text!(InstancePorts);
 
 impl fmt::Display for InstancePorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, asks a clock, draws a random number or is async: time and ids are arguments. The shells
 //! around it (store, runtime, gateway, control) carry no policy of their own.
 
+mod as_text;
 pub mod baseline;
 pub mod branch;
 pub mod build_variables;

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
+
 /// A step of a wave, as people say it: `1.2` is the second step of the first wave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -44,19 +46,7 @@ impl FromStr for StepPlace {
     }
 }
 
-impl TryFrom<String> for StepPlace {
-    type Error = StepPlaceError;
-
-    fn try_from(text: String) -> Result<Self, StepPlaceError> {
-        text.parse()
-    }
-}
-
-impl From<StepPlace> for String {
-    fn from(place: StepPlace) -> Self {
-        place.to_string()
-    }
-}
+as_text!(StepPlace);
 
 #[cfg(test)]
 mod tests {

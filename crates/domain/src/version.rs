@@ -12,6 +12,7 @@ use semver::{Comparator, Op, Prerelease};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
 use crate::name::{NameError, ServiceName};
 
 /// Longest version number; npm's limit, and enough for a file name with the service in front.
@@ -123,19 +124,7 @@ impl FromStr for VersionNumber {
     }
 }
 
-impl TryFrom<String> for VersionNumber {
-    type Error = VersionError;
-
-    fn try_from(text: String) -> Result<Self, VersionError> {
-        text.parse()
-    }
-}
-
-impl From<VersionNumber> for String {
-    fn from(version: VersionNumber) -> String {
-        version.to_string()
-    }
-}
+as_text!(VersionNumber);
 
 impl fmt::Display for VersionNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,19 +234,7 @@ impl FromStr for VersionRange {
     }
 }
 
-impl TryFrom<String> for VersionRange {
-    type Error = VersionError;
-
-    fn try_from(text: String) -> Result<Self, VersionError> {
-        text.parse()
-    }
-}
-
-impl From<VersionRange> for String {
-    fn from(range: VersionRange) -> String {
-        range.to_string()
-    }
-}
+as_text!(VersionRange);
 
 impl fmt::Display for VersionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -293,19 +270,7 @@ impl FromStr for VersionRef {
     }
 }
 
-impl TryFrom<String> for VersionRef {
-    type Error = VersionError;
-
-    fn try_from(text: String) -> Result<Self, VersionError> {
-        text.parse()
-    }
-}
-
-impl From<VersionRef> for String {
-    fn from(reference: VersionRef) -> String {
-        reference.to_string()
-    }
-}
+as_text!(VersionRef);
 
 impl fmt::Display for VersionRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

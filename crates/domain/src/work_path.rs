@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
+
 /// Why a text is not a path below the working folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WorkPathError {
@@ -71,19 +73,7 @@ impl FromStr for WorkPath {
     }
 }
 
-impl TryFrom<String> for WorkPath {
-    type Error = WorkPathError;
-
-    fn try_from(text: String) -> Result<Self, WorkPathError> {
-        text.parse()
-    }
-}
-
-impl From<WorkPath> for String {
-    fn from(path: WorkPath) -> Self {
-        path.0
-    }
-}
+as_text!(WorkPath);
 
 impl fmt::Display for WorkPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
