@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::installation::{self, Profile};
 use crate::workspace::cargo;
 use crate::{programs, shell};
 
@@ -32,7 +33,8 @@ pub(crate) fn run(_: &Args) -> Result<()> {
     let mut counts = Counts::default();
     let mut parts = vec![part("build", &mut cargo(&["build", "--workspace", "--all-targets"]), &mut counts)?];
     if parts.iter().all(|part| part.good) {
-        parts.push(part("tests", &mut test_command(), &mut counts)?);
+        let built = installation::program(Profile::Development)?;
+        parts.push(part("tests", test_command().env(installation::BUILT, built), &mut counts)?);
         parts.push(part("documentation", &mut cargo(&["test", "--workspace", "--doc"]), &mut counts)?);
     }
     for Part { name, good, elapsed } in &parts {
