@@ -217,7 +217,8 @@ pub(super) fn cut(world: &World, checked: &Checked) -> Result<Cut, Problem> {
             checked.commit.short()
         ))
         .with_hint(format!(
-            "lockstep release NAME --ref BRANCH; for a commit that no branch ends with, make one first: git branch BRANCH {}",
+            "lockstep release {} --ref BRANCH; for a commit that no branch ends with, make one first: git branch BRANCH {}",
+            checked.manifest.name,
             checked.commit.short()
         ))
     })?;
