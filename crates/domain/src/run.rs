@@ -15,13 +15,16 @@ pub const MAX_FILLED_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
+    /// What kind of a service it is.
+    #[serde(default, skip_serializing_if = "Kind::is_web")]
+    pub kind: Kind,
     /// Program and arguments, run without a shell, in the working folder of the instance; a program with a slash is one
     /// of the artifact.
     pub command: Vec<String>,
     /// Environment variables of the version itself; configuration of the environment overrides them.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
-    /// The port the instance listens on.
+    /// The port the instance listens on; a worker has none, whatever stands here.
     #[serde(default)]
     pub port: Port,
     /// How to know that an instance can serve.
@@ -48,6 +51,46 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "ReplaceAfter::is_usual")]
     pub replace_after: ReplaceAfter,
 }
+
+/// What kind of a service a version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It answers requests on a port. What an older release recorded meant this.
+    #[default]
+    Web,
+    /// It fetches its work itself: it has no port, no routes and no share of the traffic, and works as long as it runs.
+    Worker,
+}
+
+impl Kind {
+    /// Tells whether it is what an older release meant.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        *self == Self::Web
+    }
+
+    /// Which instances come first where a manifest does not say: two versions of a worker never work at the same time.
+    #[must_use]
+    pub fn usual_replace(self) -> Replace {
+        match self {
+            Self::Web => Replace::NewFirst,
+            Self::Worker => Replace::OldFirst,
+        }
+    }
+
+    /// What is asked where a manifest does not say.
+    #[must_use]
+    pub fn usual_probe(self) -> Probe {
+        match self {
+            Self::Web => Probe::Tcp,
+            Self::Worker => Probe::Lives { for_ms: USUAL_LIFE_MS },
+        }
+    }
+}
+
+/// How long a worker runs before it counts as healthy.
+const USUAL_LIFE_MS: u64 = 5_000;
 
 /// Which instances come first when a version takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -119,11 +162,23 @@ impl Values {
 }
 
 impl RunSpec {
+    /// The port of an instance, if it has one at all.
+    #[must_use]
+    pub fn listens_on(&self) -> Option<Port> {
+        self.kind.is_web().then_some(self.port)
+    }
+
+    /// Tells whether an instance that nobody calls does nothing: only such a one can be kept warm.
+    #[must_use]
+    pub fn rests_unasked(&self) -> bool {
+        self.kind.is_web()
+    }
+
     /// Goes through everything that may have references.
     pub fn texts(&self) -> impl Iterator<Item = &String> {
         let check = match &self.health.probe {
             Probe::Command { command } => command.as_slice(),
-            Probe::Http { .. } | Probe::Tcp => &[],
+            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } => &[],
         };
         self.command.iter().chain(self.variables.values()).chain(check)
     }
@@ -139,7 +194,7 @@ impl RunSpec {
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let check = match &mut self.health.probe {
             Probe::Command { command } => command.as_mut_slice(),
-            Probe::Http { .. } | Probe::Tcp => &mut [],
+            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } => &mut [],
         };
         self.command.iter_mut().chain(self.variables.values_mut()).chain(check)
     }
@@ -246,6 +301,18 @@ pub enum Probe {
     Command {
         /// Program and arguments.
         command: Vec<String>,
+    },
+    /// The process has run for so long.
+    Lives {
+        /// How long.
+        for_ms: u64,
+    },
+    /// The process touches a file again and again.
+    File {
+        /// Where, below its working folder.
+        path: WorkPath,
+        /// How old the last touch may be.
+        fresh_ms: u64,
     },
 }
 

@@ -239,6 +239,7 @@ impl World {
     fn take_in_environment(&mut self, event: &Event, recorded: &Recorded) -> Result<(), String> {
         let at = recorded.at;
         let Some(name) = event.environment() else { return Ok(()) };
+        let services = self.services.clone();
         self.with_environment(name, |environment| match event {
             Event::EnvironmentChanged { settings, .. } => {
                 environment.take_settings(settings, at);
@@ -266,7 +267,7 @@ impl World {
             }
             Event::OperationDone { operation, baseline, proof, .. } => {
                 environment.prove(*operation, proof);
-                finish(environment, *operation, *baseline, at)
+                finish(environment, &services, (*operation, *baseline), at)
             }
             Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
             Event::InstanceDismissed { instance, .. } => {
@@ -348,8 +349,8 @@ fn advance(environment: &mut Environment, operation: OperationId, phase: Phase) 
 /// baselines of other services since it was planned, so its target as a whole is not what runs now.
 fn finish(
     environment: &mut Environment,
-    id: OperationId,
-    baseline: u64,
+    services: &OrdMap<ServiceName, Arc<Service>>,
+    (id, baseline): (OperationId, u64),
     at: Timestamp,
 ) -> Result<(), String> {
     let under_way = environment.under_way().find(|operation| operation.id == id);
@@ -364,8 +365,13 @@ fn finish(
         environment.warm.remove(&arm);
     }
     if operation.plan.leaving == Leaving::Warm {
-        let left = operation.plan.moves().filter(|part| !part.gives_way());
-        left.filter_map(Move::from_arm).for_each(|arm| environment.keep_warm(&arm, at));
+        let left = operation.plan.moves().filter(|part| !part.gives_way()).filter_map(Move::from_arm);
+        // What works although nobody asks it would go on doing so beside its successor.
+        let rests = |arm: &crate::instance::Arm| {
+            let version = services.get(&arm.service).and_then(|service| service.versions.get(&arm.version));
+            version.is_none_or(|version| version.run.rests_unasked())
+        };
+        left.filter(rests).for_each(|arm| environment.keep_warm(&arm, at));
     }
     if moves {
         let changes = changes_of(environment, &operation.plan)?;

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
-use lockstep_domain::run::{HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, Values};
+use lockstep_domain::run::{
+    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, Values,
+};
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
 use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
@@ -133,6 +135,7 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         RouteRule { host: None, path: format!("/{name}"), prefix: PrefixHandling::Strip, patience: None };
     let stop = Stop::default();
     let run = RunSpec {
+        kind: Kind::Web,
         command,
         variables,
         port: Port::Assigned,

@@ -15,7 +15,7 @@ use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
 use lockstep_domain::request_host::normalize_route_host;
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
-use lockstep_domain::run::RunSpec;
+use lockstep_domain::run::{Kind, RunSpec};
 use toml::de::DeTable;
 
 use crate::model::{Build, Manifest, Package, Requirement};
@@ -81,6 +81,9 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let (contracts, accepts) =
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
     let run = run_table(&root, &requires);
+    if run.as_ref().is_some_and(|run| run.kind == Kind::Worker) {
+        no_routes(&root);
+    }
     root.finish();
     Some(Manifest {
         name: name?,
@@ -94,6 +97,14 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         accepts,
         routes,
     })
+}
+
+/// Nobody calls a worker, so nothing may lead to it.
+fn no_routes(root: &Table<'_>) {
+    if let Some(field) = root.get("route", "[[route]]") {
+        let hint = "remove the routes, or let it be a `web` service";
+        field.wrong_because("a worker listens on no port, so no request can reach it", hint);
+    }
 }
 
 fn run_table(root: &Table<'_>, requires: &BTreeMap<ServiceName, Requirement>) -> Option<RunSpec> {

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
-    HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
 };
 use toml::Value;
 
@@ -154,13 +154,16 @@ impl Writer<'_> {
     fn run(&mut self, run: &RunSpec) {
         self.table("run", "[run]");
         self.field("command", command(&run.command));
+        if run.kind == Kind::Worker {
+            self.field("kind", quoted("worker"));
+        }
         if let Port::Fixed(port) = run.port {
             self.field("port", port);
         }
         if !run.variables.is_empty() {
             self.field("env", environment(&run.variables));
         }
-        if run.health != HealthCheck::new(Probe::Tcp) {
+        if run.health != HealthCheck::new(run.kind.usual_probe()) {
             self.field("health", health(&run.health));
         }
         if run.stop != Stop::default() {
@@ -175,8 +178,8 @@ impl Writer<'_> {
         if !run.files.is_empty() {
             self.field("files", list(run.files.iter().map(|file| quoted(file.as_str()))));
         }
-        if run.replace == Replace::OldFirst {
-            self.field("replace", quoted("old-first"));
+        if run.replace != run.kind.usual_replace() {
+            self.field("replace", quoted(replace(run.replace)));
         }
         match run.replace_after {
             usual if usual.is_usual() => {}
@@ -330,7 +333,12 @@ fn health(health: &HealthCheck) -> String {
         Probe::Http { path } => ("http", quoted(path)),
         Probe::Tcp => ("tcp", "true".into()),
         Probe::Command { command: words } => ("command", command(words)),
+        Probe::Lives { for_ms } => ("lives", duration(*for_ms)),
+        Probe::File { path, .. } => ("file", quoted(path.as_str())),
     }];
+    if let Probe::File { fresh_ms, .. } = health.probe {
+        fields.push(("fresh", duration(fresh_ms)));
+    }
     push_duration(&mut fields, "interval", health.interval_ms, default.interval_ms);
     push_duration(&mut fields, "timeout", health.timeout_ms, default.timeout_ms);
     push_duration(&mut fields, "start_timeout", health.start_timeout_ms, default.start_timeout_ms);
@@ -338,6 +346,13 @@ fn health(health: &HealthCheck) -> String {
         fields.push(("unhealthy_after", health.unhealthy_after.to_string()));
     }
     inline(fields.into_iter())
+}
+
+fn replace(replace: Replace) -> &'static str {
+    match replace {
+        Replace::NewFirst => "new-first",
+        Replace::OldFirst => "old-first",
+    }
 }
 
 fn stop(stop: &Stop) -> String {

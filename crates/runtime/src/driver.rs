@@ -367,7 +367,7 @@ impl Shared {
     }
 }
 
-fn filled(spec: InstanceSpec, port: u16) -> Result<InstanceSpec, StartError> {
+fn filled(spec: InstanceSpec, port: Option<u16>) -> Result<InstanceSpec, StartError> {
     let id = spec.id.clone();
     spec.with_port(port).map_err(|source| StartError::Reference { id, source })
 }
@@ -375,7 +375,7 @@ fn filled(spec: InstanceSpec, port: u16) -> Result<InstanceSpec, StartError> {
 fn filled_files(
     spec: &InstanceSpec,
     release: &Path,
-    port: u16,
+    port: Option<u16>,
 ) -> Result<BTreeMap<WorkPath, String>, StartError> {
     let fill = |path: &WorkPath| match spec.fill_file(release, path, port) {
         Ok(text) => Ok((path.clone(), text)),
@@ -401,7 +401,7 @@ fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
         environment: spec.environment.clone(),
         arm: spec.arm.clone(),
         state: status.state.clone(),
-        address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, spec.port))),
+        address: spec.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         since: status.since,
         restarts: status.restarts,
     }

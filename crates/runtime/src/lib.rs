@@ -12,6 +12,7 @@ mod ended;
 mod fault;
 mod folder;
 mod health;
+mod life;
 mod logs;
 mod machine;
 mod process;

@@ -54,6 +54,16 @@ impl ProcessIdentity {
         Some(Self { pid: stat.pid, started: stat.started, boot: boot_id()? })
     }
 
+    /// Returns how long the process has run, by the clock that is never set.
+    #[must_use]
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let booted = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now_ms =
+            u64::try_from(booted.tv_sec).ok()? * 1_000 + u64::try_from(booted.tv_nsec).ok()? / 1_000_000;
+        let started_ms = self.started * 1_000 / rustix::param::clock_ticks_per_second();
+        Some(Duration::from_millis(now_ms.saturating_sub(started_ms)))
+    }
+
     /// Opens a handle to the process when it still runs.
     #[must_use]
     pub(crate) fn open(&self) -> Option<OwnedFd> {

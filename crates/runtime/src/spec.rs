@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::logs::LogLimits;
 use crate::rooms::Rooms;
 
-/// The format of a `spec.json` with files that were filled in.
-pub(crate) const FORMAT: u32 = 3;
+/// The format of a `spec.json` of a worker, which has no port.
+pub(crate) const FORMAT: u32 = 4;
+/// The format with files that were filled in.
+const FORMAT_WITH_FILES: u32 = 3;
 /// The format without. Format 1 has no `rooms`: its process runs in the release itself. An older program must not take over an
 /// instance that it would run differently, hence the new numbers.
 const FORMAT_WITHOUT_FILES: u32 = 2;
@@ -57,7 +59,7 @@ impl InstanceSpec {
     ///
     /// # Errors
     /// When something is not known that they refer to.
-    pub(crate) fn with_port(mut self, port: u16) -> Result<Self, ReferenceError> {
+    pub(crate) fn with_port(mut self, port: Option<u16>) -> Result<Self, ReferenceError> {
         let filled = std::mem::take(&mut self.filled);
         for (key, text) in filled {
             let value = self.fill(&text, port)?;
@@ -74,9 +76,9 @@ impl InstanceSpec {
         Ok(self)
     }
 
-    fn fill(&self, text: &str, port: u16) -> Result<String, ReferenceError> {
+    fn fill(&self, text: &str, port: Option<u16>) -> Result<String, ReferenceError> {
         reference::fill(text, |reference| match reference {
-            Reference::Own(own) => Some(self.own(*own, port)),
+            Reference::Own(own) => self.own(*own, port),
             Reference::Url(service) => self.urls.get(service).cloned(),
             Reference::Variable(name) => self.variable(name, port),
         })
@@ -86,29 +88,29 @@ impl InstanceSpec {
     ///
     /// # Errors
     /// When it cannot be read, or something is not known that it refers to.
-    pub(crate) fn fill_file(&self, release: &Path, path: &WorkPath, port: u16) -> io::Result<String> {
+    pub(crate) fn fill_file(&self, release: &Path, path: &WorkPath, port: Option<u16>) -> io::Result<String> {
         let text =
             foreign::read_text(foreign::open_below(release, Path::new(path.as_str()))?, MAX_FILLED_BYTES)?;
         self.fill(&text, port).map_err(io::Error::other)
     }
 
-    fn variable(&self, name: &str, port: u16) -> Option<String> {
+    fn variable(&self, name: &str, port: Option<u16>) -> Option<String> {
         match name {
-            "PORT" => Some(port.to_string()),
-            "HOST" => Some(HOST.to_owned()),
+            "PORT" if self.run.kind.is_web() => port.map(|port| port.to_string()),
+            "HOST" if self.run.kind.is_web() => Some(HOST.to_owned()),
             _ => self.variables.get(name).or_else(|| self.run.variables.get(name)).cloned(),
         }
     }
 
-    fn own(&self, own: Own, port: u16) -> String {
-        match own {
+    fn own(&self, own: Own, port: Option<u16>) -> Option<String> {
+        Some(match own {
             Own::Host => HOST.to_owned(),
-            Own::Port => port.to_string(),
+            Own::Port => port?.to_string(),
             Own::Service => self.arm.service.to_string(),
             Own::Version => self.arm.version.to_string(),
             Own::Environment => self.environment.to_string(),
             Own::Instance => self.id.to_string(),
-        }
+        })
     }
 }
 
@@ -144,8 +146,9 @@ pub(crate) struct SpecFile {
     pub(crate) release: Digest,
     /// The folder of the unpacked artifact.
     pub(crate) release_folder: PathBuf,
-    /// The port that the driver chose.
-    pub(crate) port: u16,
+    /// The port that the driver chose; a worker has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<u16>,
     /// How much log is kept.
     pub(crate) log: LogLimits,
     /// Where it works; `None` in files of the first format.
@@ -162,13 +165,17 @@ impl SpecFile {
     pub(crate) fn new(
         spec: InstanceSpec,
         release_folder: PathBuf,
-        port: u16,
+        port: Option<u16>,
         log: LogLimits,
         rooms: Rooms,
         files: BTreeMap<WorkPath, String>,
     ) -> Self {
         let InstanceSpec { id, environment, arm, run, variables, release, .. } = spec;
-        let format = if files.is_empty() { FORMAT_WITHOUT_FILES } else { FORMAT };
+        let format = match port {
+            None => FORMAT,
+            Some(_) if files.is_empty() => FORMAT_WITHOUT_FILES,
+            Some(_) => FORMAT_WITH_FILES,
+        };
         let rooms = Some(rooms);
         Self {
             format,
@@ -202,8 +209,10 @@ impl SpecFile {
     pub(crate) fn process_variables(&self) -> BTreeMap<String, String> {
         let mut all = self.run.variables.clone();
         all.extend(self.variables.clone());
-        all.insert("PORT".to_owned(), self.port.to_string());
-        all.insert("HOST".to_owned(), HOST.to_owned());
+        if let Some(port) = self.port {
+            all.insert("PORT".to_owned(), port.to_string());
+            all.insert("HOST".to_owned(), HOST.to_owned());
+        }
         all.insert("LOCKSTEP_INSTANCE".to_owned(), self.id.to_string());
         all
     }
@@ -230,7 +239,7 @@ mod tests {
     #[test]
     fn loads_the_first_format() {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
-        assert_eq!(spec.port, 20_001);
+        assert_eq!(spec.port, Some(20_001));
         assert_eq!(spec.arm.to_string(), "orders@1.4.0 (c2)");
         assert_eq!(
             serde_json::to_value(&spec).unwrap(),

@@ -291,7 +291,9 @@ impl Supervisor {
     }
 
     fn try_spawn(&mut self) -> Result<(), Trouble> {
-        ports::wait_free(self.spec.port).map_err(|why| Trouble { why, fault: Fault::Port })?;
+        if let Some(port) = self.spec.port {
+            ports::wait_free(port).map_err(|why| Trouble { why, fault: Fault::Port })?;
+        }
         for path in launch::furnish(&self.folder, &self.spec)? {
             self.log.note(&format!(
                 "`{}` was replaced by the process before, and is as released again",
@@ -303,7 +305,8 @@ impl Supervisor {
             || "not confined, because an older Lockstep has made its folders".to_owned(),
             |confinement| confinement.to_string(),
         );
-        self.log.note(&format!("started process {} on port {}, {how}", child.pid, self.spec.port));
+        let at = self.spec.port.map_or_else(String::new, |port| format!(" on port {port}"));
+        self.log.note(&format!("started process {}{at}, {how}", child.pid));
         self.status.process = ProcessIdentity::of(child.pid);
         self.is_saved = false;
         let watched = self.watch(Process::Child(Arc::new(child)));
@@ -326,8 +329,9 @@ impl Supervisor {
     fn check(&self) -> Option<Input> {
         let (folder, spec, children) = (self.folder.clone(), self.spec.clone(), self.children.clone());
         let (events, start) = (self.events.clone(), self.start);
+        let process = self.status.process.clone();
         let check = move || {
-            let result = launch::check(&folder, &spec, &children);
+            let result = launch::check(&folder, &spec, &children, process.as_ref());
             let _ = events.send(Event::Checked(start, result));
         };
         let started = thread::Builder::new().name("check".to_owned()).spawn(check);

@@ -355,6 +355,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         build_key: Digest::from_bytes([2; 32]),
         tools: BTreeMap::new(),
         run: RunSpec {
+            kind: Default::default(),
             command: vec!["./serve".into()],
             variables: BTreeMap::new(),
             port: Port::Assigned,

@@ -1,7 +1,7 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
 use lockstep_domain::run::{
-    HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
+    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
 use lockstep_domain::work_path::WorkPath;
 
@@ -20,37 +20,46 @@ const PORT_EXAMPLE: &str =
 const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
 const FILES_EXAMPLE: &str =
     "files = [\"conf/nginx.conf\"]; files of the artifact with references such as ${self.port}";
+/// How old the last touch of a file may be where a manifest does not say.
+const USUAL_FRESH_MS: u64 = 30_000;
+
+const KIND_EXAMPLE: &str = "kind = \"worker\"; it fetches its work itself and listens on no port";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 const REPLACED_EXAMPLE: &str = "replace = \"old-first\"; the old instances have ended before new ones start";
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
 
 pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> {
+    let kind = table.get("kind", KIND_EXAMPLE).and_then(|field| kind(&field)).unwrap_or_default();
     let run = table
         .require("command", "command = \"./bin/server\"")
         .and_then(|field| filled_command(&field, required));
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, required));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
-    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, required));
+    if kind == Kind::Worker {
+        no_port(&table);
+    }
+    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, required));
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
-    let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field));
+    let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     table.finish();
     let run = RunSpec {
+        kind,
         command: run?,
         variables: variables.as_ref().map(environment).unwrap_or_default(),
         port: port.map(Port::Fixed).unwrap_or_default(),
-        health: health.unwrap_or(HealthCheck::new(Probe::Tcp)),
+        health: health.unwrap_or(HealthCheck::new(kind.usual_probe())),
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
         data,
         files,
         values: Values::Verbatim,
-        replace: replace.unwrap_or_default(),
+        replace: replace.unwrap_or(kind.usual_replace()),
         replace_after: replace_after.unwrap_or_default(),
     };
     Some(run.with_values_noted())
@@ -70,8 +79,30 @@ fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
     Some(paths)
 }
 
-fn replace(field: &Field<'_>) -> Option<Replace> {
+fn kind(field: &Field<'_>) -> Option<Kind> {
     match field.text()? {
+        "web" => Some(Kind::Web),
+        "worker" => Some(Kind::Worker),
+        _ => {
+            field.wrong("the kind of a service is `web` or `worker`");
+            None
+        }
+    }
+}
+
+fn no_port(table: &Table<'_>) {
+    if let Some(field) = table.get("port", PORT_EXAMPLE) {
+        field.wrong_because("a worker listens on no port", "remove the port, or let it be a `web` service");
+    }
+}
+
+fn replace(field: &Field<'_>, kind: Kind) -> Option<Replace> {
+    match field.text()? {
+        "new-first" if kind == Kind::Worker => {
+            let hint = "remove it: the old version of a worker has ended before the new one starts";
+            field.wrong_because("two versions of a worker would work at the same time", hint);
+            None
+        }
         "new-first" => Some(Replace::NewFirst),
         "old-first" => Some(Replace::OldFirst),
         _ => {
@@ -88,10 +119,10 @@ fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
     }
 }
 
-fn health(table: Table<'_>, required: &Required<'_>) -> Option<HealthCheck> {
+fn health(table: Table<'_>, kind: Kind, required: &Required<'_>) -> Option<HealthCheck> {
     let default = HealthCheck::new(Probe::Tcp);
     let check = HealthCheck {
-        probe: probe(&table, required).unwrap_or(Probe::Tcp),
+        probe: probe(&table, kind, required).unwrap_or(kind.usual_probe()),
         interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(default.interval_ms),
         timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(default.timeout_ms),
         start_timeout_ms: duration(&table, "start_timeout", "start_timeout = \"30s\"")
@@ -101,37 +132,75 @@ fn health(table: Table<'_>, required: &Required<'_>) -> Option<HealthCheck> {
             .and_then(|field| field.integer(1..=MAX_UNHEALTHY_AFTER))
             .unwrap_or(default.unhealthy_after),
     };
+    if let (Probe::Lives { for_ms }, Some(field)) = (&check.probe, table.get("lives", "lives = \"5s\""))
+        && *for_ms >= check.start_timeout_ms
+    {
+        let hint = "raise start_timeout or lower lives";
+        field.wrong_because("an instance is given up before it has lived so long", hint);
+    }
     table.finish();
     Some(check)
 }
 
-/// Reads which one of http, tcp and command is asked.
-fn probe(table: &Table<'_>, required: &Required<'_>) -> Option<Probe> {
-    let http = table.get("http", HEALTH_EXAMPLE);
-    let tcp = table.get("tcp", "health = { tcp = true }");
-    let ask = table.get("command", "health = { command = \"./check\" }");
-    match (http, tcp, ask) {
-        (Some(field), None, None) => {
-            let path = value::url_path(field.text()?).map_err(|error| field.wrong(error)).ok()?;
-            Some(Probe::Http { path: path.to_owned() })
+/// Reads which one of the probes is asked.
+fn probe(table: &Table<'_>, kind: Kind, required: &Required<'_>) -> Option<Probe> {
+    let asked = [
+        table.get("http", HEALTH_EXAMPLE),
+        table.get("tcp", "health = { tcp = true }"),
+        table.get("command", "health = { command = \"./check\" }"),
+        table.get("lives", "health = { lives = \"5s\" }"),
+        table.get("file", "health = { file = \"tmp/alive\", fresh = \"30s\" }"),
+    ];
+    let fresh = duration(table, "fresh", "fresh = \"30s\"");
+    if let (Some(field), None) = (table.get("fresh", "fresh = \"30s\""), &asked[4]) {
+        field.wrong_because("only a file is fresh or not", "add `file`, or remove `fresh`");
+    }
+    match asked.iter().flatten().count() {
+        0 => {
+            let example = if kind.is_web() { HEALTH_EXAMPLE } else { "health = { lives = \"5s\" }" };
+            table.missing("http", "one of http, tcp, command, lives and file says what is asked", example);
+            return None;
         }
-        (None, Some(field), None) => {
-            if !field.boolean()? {
-                field.wrong("without a probe nobody knows when an instance can serve");
-            }
-            Some(Probe::Tcp)
-        }
-        (None, None, Some(field)) => Some(Probe::Command { command: filled_command(&field, required)? }),
-        (None, None, None) => {
-            table.missing("http", "one of http, tcp and command says what is asked", HEALTH_EXAMPLE);
-            None
-        }
-        (first, second, third) => {
-            let extra = third.or(second).or(first)?;
-            extra.wrong_because("only one of http, tcp and command can be asked", "remove the others");
-            None
+        1 => {}
+        _ => {
+            let extra = asked.iter().flatten().next_back()?;
+            extra.wrong_because(
+                "only one of http, tcp, command, lives and file can be asked",
+                "remove the others",
+            );
+            return None;
         }
     }
+    let [http, tcp, ask, lives, file] = asked;
+    for field in [&http, &tcp].into_iter().flatten().filter(|_| kind == Kind::Worker) {
+        let hint = "ask by `lives`, `file` or `command`, or let it be a `web` service";
+        field.wrong_because("a worker listens on no port", hint);
+    }
+    for field in [&lives, &file].into_iter().flatten().filter(|_| kind == Kind::Web) {
+        let hint = "ask by `http`, `tcp` or `command`, or let it be a `worker`";
+        field.wrong_because("that a process lives does not say that it can answer requests", hint);
+    }
+    http.and_then(|field| http_probe(&field))
+        .or_else(|| tcp.and_then(|field| tcp_probe(&field)))
+        .or_else(|| Some(Probe::Command { command: filled_command(&ask?, required)? }))
+        .or_else(|| Some(Probe::Lives { for_ms: whole_duration(&lives?)? }))
+        .or_else(|| Some(Probe::File { path: file?.parse()?, fresh_ms: fresh.unwrap_or(USUAL_FRESH_MS) }))
+}
+
+fn http_probe(field: &Field<'_>) -> Option<Probe> {
+    let path = value::url_path(field.text()?).map_err(|error| field.wrong(error)).ok()?;
+    Some(Probe::Http { path: path.to_owned() })
+}
+
+fn tcp_probe(field: &Field<'_>) -> Option<Probe> {
+    if !field.boolean()? {
+        field.wrong("without a probe nobody knows when an instance can serve");
+    }
+    Some(Probe::Tcp)
+}
+
+fn whole_duration(field: &Field<'_>) -> Option<u64> {
+    value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok()
 }
 
 fn stop(table: Table<'_>) -> Stop {

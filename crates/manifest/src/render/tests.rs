@@ -170,6 +170,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
     (words(), variables(), port, health, stop, restart, data, files, (any::<bool>(), replace_after)).prop_map(
         |(command, variables, port, health, stop, restart, data, files, (stop_first, replace_after))| {
             let run = RunSpec {
+                kind: Default::default(),
                 command,
                 variables,
                 port,

@@ -191,6 +191,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
         build_key: Digest::from_bytes([2; 32]),
         tools: [].into(),
         run: RunSpec {
+            kind: Default::default(),
             command: vec!["./serve".into()],
             variables: [].into(),
             port: Port::Assigned,

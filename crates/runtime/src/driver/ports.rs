@@ -14,10 +14,14 @@ use crate::process::ports::check_free;
 use crate::spec::InstanceSpec;
 
 impl Shared {
-    /// Chooses a port that no live instance of this driver has and that nobody listens on.
-    pub(super) fn choose_port(&self, spec: &InstanceSpec) -> Result<u16, StartError> {
+    /// Chooses a port that no live instance of this driver has and that nobody listens on, for what listens at all.
+    pub(super) fn choose_port(&self, spec: &InstanceSpec) -> Result<Option<u16>, StartError> {
+        spec.run.listens_on().map(|port| self.choose(spec, port)).transpose()
+    }
+
+    fn choose(&self, spec: &InstanceSpec, port: Port) -> Result<u16, StartError> {
         let taken = self.taken_ports();
-        match spec.run.port {
+        match port {
             Port::Fixed(port) => {
                 let problem = match taken.get(&port) {
                     Some(id) => Err(format!("port {port} is in use by instance `{id}`")),

@@ -9,6 +9,7 @@ use crate::process::ProcessIdentity;
 
 fn run_spec() -> RunSpec {
     RunSpec {
+        kind: Default::default(),
         command: vec!["./orders".to_owned()],
         variables: [].into(),
         port: lockstep_domain::run::Port::Assigned,

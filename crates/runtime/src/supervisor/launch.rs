@@ -19,8 +19,9 @@ use super::output::open_for_process;
 use crate::fault;
 use crate::folder::InstanceFolder;
 use crate::health;
+use crate::life;
 use crate::machine::Trouble;
-use crate::process::{MARKER, handed_on, wait_for};
+use crate::process::{MARKER, ProcessIdentity, handed_on, wait_for};
 use crate::releases::check_release;
 use crate::rooms::{self, Rooms};
 use crate::spec::SpecFile;
@@ -183,13 +184,30 @@ fn resolve(release: &Path, program: &str) -> PathBuf {
 /// # Errors
 ///
 /// Says what is wrong.
-pub(super) fn check(folder: &InstanceFolder, spec: &SpecFile, children: &Children) -> Result<(), String> {
+pub(super) fn check(
+    folder: &InstanceFolder,
+    spec: &SpecFile,
+    children: &Children,
+    process: Option<&ProcessIdentity>,
+) -> Result<(), String> {
     let timeout = Duration::from_millis(spec.run.health.timeout_ms);
     match &spec.run.health.probe {
-        Probe::Http { path } => health::http(spec.port, path, timeout),
-        Probe::Tcp => health::tcp(spec.port, timeout),
+        Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
+        Probe::Tcp => health::tcp(port_of(spec)?, timeout),
         Probe::Command { command } => check_by_command(folder, spec, command, children, timeout),
+        Probe::Lives { for_ms } => life::lives(age_of(process)?, Duration::from_millis(*for_ms)),
+        Probe::File { path, fresh_ms } => {
+            life::touches(&folder.work(), path, Duration::from_millis(*fresh_ms), age_of(process)?)
+        }
     }
+}
+
+fn port_of(spec: &SpecFile) -> Result<u16, String> {
+    spec.port.ok_or_else(|| "a worker listens on no port that could be asked".to_owned())
+}
+
+fn age_of(process: Option<&ProcessIdentity>) -> Result<Duration, String> {
+    process.and_then(ProcessIdentity::age).ok_or_else(|| "the process does not run".to_owned())
 }
 
 fn check_by_command(

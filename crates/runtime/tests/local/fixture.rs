@@ -80,6 +80,7 @@ impl Fixture {
                 config: ConfigRevision(2),
             },
             run: RunSpec {
+                kind: Default::default(),
                 command,
                 variables: BTreeMap::new(),
                 port: lockstep_domain::run::Port::Assigned,
