@@ -25,7 +25,7 @@ pub fn compile_routes(
     callers: &[Digest],
     revision: u64,
 ) -> RouteTable {
-    let shares = shares(environment);
+    let shares = called(world, shares(environment));
     let services = shares
         .iter()
         .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed, environment)))
@@ -63,6 +63,19 @@ fn shares(environment: &Environment) -> BTreeMap<ServiceName, Vec<Share>> {
     let mut shares: BTreeMap<_, _> =
         environment.entries().iter().map(|(service, entry)| (service.clone(), vec![whole(entry)])).collect();
     environment.moving().for_each(|operation| shift(&mut shares, operation));
+    shares
+}
+
+/// What can be called at all: a worker listens nowhere.
+fn called(world: &World, mut shares: BTreeMap<ServiceName, Vec<Share>>) -> BTreeMap<ServiceName, Vec<Share>> {
+    let listens = |service: &ServiceName, share: &Share| {
+        let version = world.find_version(service, &share.entry.version);
+        version.is_none_or(|version| version.run.listens_on().is_some())
+    };
+    for (service, shares) in &mut shares {
+        shares.retain(|share| listens(service, share));
+    }
+    shares.retain(|_, shares| !shares.is_empty());
     shares
 }
 

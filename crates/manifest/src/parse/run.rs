@@ -1,5 +1,6 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
+use lockstep_domain::reference::{self, Own, Reader, Reference};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
@@ -47,6 +48,9 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
+    if kind == Kind::Worker {
+        no_reference_to_a_port(&table, run.as_deref(), variables.as_ref(), required);
+    }
     table.finish();
     let run = RunSpec {
         kind,
@@ -88,6 +92,35 @@ fn kind(field: &Field<'_>) -> Option<Kind> {
             None
         }
     }
+}
+
+/// A worker has no port that could be filled in.
+fn no_reference_to_a_port(
+    table: &Table<'_>,
+    command: Option<&[String]>,
+    variables: Option<&Table<'_>>,
+    required: &Required<'_>,
+) {
+    let wrong = |field: &Field<'_>| {
+        let hint = "remove the reference, or let it be a `web` service";
+        field.wrong_because(
+            "a worker listens on no port, so `${self.port}` and `${self.host}` say nothing",
+            hint,
+        );
+    };
+    if let Some(field) = table.get("command", "command = \"./bin/worker\"")
+        && command.unwrap_or_default().iter().any(|word| names_its_port(word, required))
+    {
+        wrong(&field);
+    }
+    let entries = variables.map(|variables| variables.entries("LOG = \"info\"")).unwrap_or_default();
+    let naming = |field: &Field<'_>| field.as_text().is_some_and(|text| names_its_port(text, required));
+    entries.iter().map(|(_, field)| field).filter(|field| naming(field)).for_each(wrong);
+}
+
+fn names_its_port(text: &str, required: &Required<'_>) -> bool {
+    reference::check(text, Reader::Program, required)
+        .is_ok_and(|found| found.iter().any(|one| matches!(one, Reference::Own(Own::Port | Own::Host))))
 }
 
 fn no_port(table: &Table<'_>) {

@@ -1,7 +1,7 @@
 //! The whole format, each kind of mistake with its message, and any text at all.
 
 use lockstep_domain::contract::{SqlDialect, UnknownFields};
-use lockstep_domain::run::{HealthCheck, Port, Probe};
+use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace};
 use proptest::prelude::*;
 
 use super::*;
@@ -485,4 +485,43 @@ proptest! {
             prop_assert!(problems.iter().all(|p| (1..=lines).contains(&p.line) && p.column >= 1));
         }
     }
+}
+
+fn worker(more: &str) -> String {
+    format!("name = \"mailer\"\n[run]\nkind = \"worker\"\ncommand = \"./work\"\n{more}")
+}
+
+#[test]
+fn a_worker_lives_and_its_old_version_ends_first_where_nothing_is_said() {
+    let run = parse(&worker(""), "lockstep.toml").unwrap().run;
+    assert_eq!((run.kind, run.replace), (Kind::Worker, Replace::OldFirst));
+    assert_eq!((run.listens_on(), run.health.probe), (None, Probe::Lives { for_ms: 5_000 }));
+    let run = parse(&worker("health = { lives = \"1s\" }"), "lockstep.toml").unwrap().run;
+    assert_eq!(run.health.probe, Probe::Lives { for_ms: 1_000 });
+    let run =
+        parse(&worker("health = { file = \"tmp/alive\", fresh = \"9s\" }"), "lockstep.toml").unwrap().run;
+    assert_eq!(run.health.probe, Probe::File { path: "tmp/alive".parse().unwrap(), fresh_ms: 9_000 });
+}
+
+#[test]
+fn what_a_worker_cannot_have_is_refused_in_its_place() {
+    let refused = [
+        ("port = 8080", "run.port", "listens on no port"),
+        ("[[route]]\npath = \"/\"", "route", "no request can reach it"),
+        ("replace = \"new-first\"", "run.replace", "two versions of a worker"),
+        ("replace = \"side-by-side\"", "run.replace", "`new-first` or `old-first`"),
+        ("health = { http = \"/\" }", "run.health.http", "listens on no port"),
+        ("health = { tcp = true }", "run.health.tcp", "listens on no port"),
+        ("health = { lives = \"40s\" }", "run.health.lives", "given up before"),
+        ("health = { file = \"../alive\" }", "run.health.file", ""),
+        ("health = { fresh = \"1s\" , lives = \"1s\" }", "run.health.fresh", "only a file"),
+        ("env = { A = \"${self.port}\" }", "run.env.A", "listens on no port"),
+    ];
+    for (more, field, words) in refused {
+        let problems = problems(&worker(more));
+        assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
+        assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
+    }
+    let web = problem("health = { http = \"/health\"", "health = { lives = \"5s\"");
+    assert!(web.contains("does not say that it can answer"), "{web}");
 }
