@@ -302,13 +302,13 @@ fn each_mistake_has_its_line_field_and_hint() {
         (
             "http = \"/health\",",
             "http = \"/health\", tcp = true,",
-            "lockstep.toml:35:36: run.health.tcp: only one of http, tcp and command can be asked\n  \
+            "lockstep.toml:35:36: run.health.tcp: only one of http, tcp, command, lives and file can be asked\n  \
              hint: remove the others",
         ),
         (
             "http = \"/health\",",
             "",
-            "lockstep.toml:35:10: run.health.http: one of http, tcp and command says what is asked\n  \
+            "lockstep.toml:35:10: run.health.http: one of http, tcp, command, lives and file says what is asked\n  \
              hint: add health = { http = \"/health\" }",
         ),
         (
@@ -524,4 +524,13 @@ fn what_a_worker_cannot_have_is_refused_in_its_place() {
     }
     let web = problem("health = { http = \"/health\"", "health = { lives = \"5s\"");
     assert!(web.contains("does not say that it can answer"), "{web}");
+}
+
+#[test]
+fn a_worker_is_written_as_it_was_read() {
+    for more in ["", "health = { file = \"tmp/alive\", fresh = \"9s\" }", "health = { lives = \"1s\" }"] {
+        let manifest = parse(&worker(more), "lockstep.toml").unwrap();
+        let written = crate::render::render(&manifest);
+        assert_eq!(parse(&written, "lockstep.toml").unwrap(), manifest, "{written}");
+    }
 }
