@@ -15,7 +15,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{self, Reader};
 use crate::retained::Retained;
-use crate::run::{Port, Takeover};
+use crate::run::{Kind, Port, Takeover};
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
@@ -232,13 +232,19 @@ fn gap_warning(world: &World, change: &EntryChange) -> Option<String> {
     (takeover(world, change) == Takeover::OldFirst).then(|| {
         let why = match (port_of(world, &old), port_of(world, &new)) {
             (Some(one), Some(other)) if one == other => format!("both listen on port {one}"),
+            _ if is_worker(world, &new) => "two versions of a worker never work at once".to_owned(),
             _ => "`replace` of [run] says so".to_owned(),
         };
+        let gap = if is_worker(world, &old) { "nobody works" } else { "nobody answers" };
         format!(
-            "`{}`: {} ends before {} starts ({why}); nobody answers in between, nothing is kept warm, and no requests are compared",
+            "`{}`: {} ends before {} starts ({why}); {gap} in between, nothing is kept warm, and no requests are compared",
             change.service, old.version, new.version
         )
     })
+}
+
+fn is_worker(world: &World, reference: &VersionRef) -> bool {
+    world.version(reference).is_some_and(|version| version.run.kind == Kind::Worker)
 }
 
 fn from(change: &EntryChange) -> Option<VersionRef> {
