@@ -1,12 +1,12 @@
 //! Mending: what takes the place of instances that are missing, stay unhealthy, or are to be restarted. One at a time, after
-//! growing pauses, and a replacement first wherever the port allows it.
+//! growing pauses, and a replacement first wherever the port and the version allow it.
 
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceState};
 use crate::observed::{Observed, Trouble};
-use crate::run::{Port, ReplaceAfter, RunSpec};
+use crate::run::{ReplaceAfter, RunSpec};
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -35,14 +35,14 @@ pub fn needs_another(
     arm: &Arm,
     now: Timestamp,
 ) -> bool {
-    let Some(run) = run_of(world, arm).filter(|run| run.port == Port::Assigned) else { return false };
+    let Some(run) = run_of(world, arm).filter(|run| run.is_replaced_beside()) else { return false };
     let is_full = fleet.coming.is_empty() && fleet.surplus.is_empty();
     let leaves =
         |instance: &&Instance| environment.is_to_be_replaced(&instance.id) || is_sick(run, instance, now);
     is_full && fleet.standing.iter().any(leaves)
 }
 
-/// Returns the events that dismiss instances which stay unhealthy, or are to be replaced, and keep the only port for themselves.
+/// Returns the events that dismiss instances which stay unhealthy, or are to be replaced, and end before another one starts.
 #[must_use]
 pub fn dismissals(
     world: &World,
@@ -51,7 +51,7 @@ pub fn dismissals(
     arm: &Arm,
     now: Timestamp,
 ) -> Vec<Event> {
-    let Some(run) = run_of(world, arm).filter(|run| run.port != Port::Assigned) else { return Vec::new() };
+    let Some(run) = run_of(world, arm).filter(|run| !run.is_replaced_beside()) else { return Vec::new() };
     if not_before(observed, arm).is_some_and(|at| now < at) {
         return Vec::new();
     }

@@ -16,7 +16,7 @@ use crate::mend;
 use crate::name::{Actor, ServiceName};
 use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
-use crate::run::ReplaceAfter;
+use crate::run::{ReplaceAfter, RunSpec};
 use crate::stay;
 use crate::step::{Standing, baking_since, goes_on_at, standing};
 use crate::step_place::StepPlace;
@@ -189,7 +189,16 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
         return 0;
     }
     let another = is_baseline && mend::needs_another(world, environment, &fleet, arm, now);
-    wanted.saturating_sub(fleet.size()).max(u32::from(another))
+    wanted.saturating_sub(occupied(look, arm, &fleet)).max(u32::from(another))
+}
+
+/// How many of the places of an arm are taken: where the old one ends first, it keeps its place until it has ended.
+fn occupied(look: Look<'_>, arm: &Arm, fleet: &Fleet<'_>) -> u32 {
+    if mend::run_of(look.world, arm).is_none_or(RunSpec::is_replaced_beside) {
+        return fleet.size();
+    }
+    let left = look.observed.of(arm).filter(|instance| !instance.state.is_over()).count();
+    u32::try_from(left).unwrap_or(u32::MAX)
 }
 
 fn failed_since_begun(environment: &Environment, instance: &Instance) -> bool {

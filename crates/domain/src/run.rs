@@ -168,6 +168,12 @@ impl RunSpec {
         self.kind.is_web().then_some(self.port)
     }
 
+    /// Tells whether an instance starts before the one that it replaces ends.
+    #[must_use]
+    pub fn is_replaced_beside(&self) -> bool {
+        self.replace == Replace::NewFirst && self.port == Port::Assigned
+    }
+
     /// Tells whether an instance that nobody calls does nothing: only such a one can be kept warm.
     #[must_use]
     pub fn rests_unasked(&self) -> bool {

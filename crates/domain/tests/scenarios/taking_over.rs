@@ -146,6 +146,31 @@ fn old_first_is_for_versions_and_not_for_copies_of_one() {
     assert_eq!(stage.instances.iter().filter(|it| it.state.is_healthy()).count(), 3);
 }
 
+#[test]
+fn a_copy_that_is_replaced_ends_before_another_one_starts() {
+    let mut stage = Stage::new();
+    stage.release_with("web@1.0.0", &[], |version| version.run.replace = Replace::OldFirst);
+    stage.slow_stops = true;
+    stage.run(PLACE, &deploy(&["web@1.0.0"]), None);
+    stage.run(PLACE, &Intent::Scale { service: service("web"), replicas: 2 }, None);
+    let alive = |stage: &Stage| stage.instances.iter().filter(|it| !it.state.is_over()).count();
+    let first = stage.instances.iter().find(|it| it.state.is_healthy()).unwrap().id.clone();
+    let restart = Intent::Restart { service: service("web"), instances: vec![first.clone()] };
+    let id = stage.begin(PLACE, &restart, None);
+    let mut fewest = alive(&stage);
+    for round in 0..200 {
+        stage.step(PLACE);
+        assert!(alive(&stage) <= 2, "one more than there are places for");
+        if round % 5 == 0 {
+            stage.end_stopping();
+            fewest = fewest.min(alive(&stage));
+        }
+    }
+    assert!(stage.world.find_operation(id).unwrap().phase.is_done());
+    assert_eq!((fewest, alive(&stage)), (1, 2));
+    assert!(stage.instances.iter().all(|it| it.id != first || it.state.is_over()));
+}
+
 /// What may happen next.
 #[derive(Debug, Clone, Copy)]
 enum Happens {
