@@ -15,7 +15,7 @@ use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState, ServiceName,
-    VersionNumber,
+    VersionNumber, World,
 };
 use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
 
@@ -83,7 +83,7 @@ impl Control {
         self.unpack(version.artifact.digest).await?;
         let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
         let (mut variables, filled) = configuration;
-        let urls = self.urls(environment, version);
+        let urls = self.urls(&world, environment, version);
         variables.extend(self.facts(environment, arm, &urls, &id));
         let spec = InstanceSpec {
             id,
@@ -168,11 +168,17 @@ impl Control {
         Ok((known, filled))
     }
 
-    /// Where the services that a version requires are called.
-    fn urls(&self, environment: &Environment, version: &Version) -> BTreeMap<ServiceName, String> {
+    /// Where the services that a version requires are called: a worker is not.
+    fn urls(
+        &self,
+        world: &World,
+        environment: &Environment,
+        version: &Version,
+    ) -> BTreeMap<ServiceName, String> {
         let gateway = self.call_url(environment);
         let url = |provider: &ServiceName| format!("{gateway}{SERVICE_PATH_PREFIX}{provider}");
-        version.requires.keys().map(|provider| (provider.clone(), url(provider))).collect()
+        let answers = |provider: &&ServiceName| !works_unasked(world, environment, provider);
+        version.requires.keys().filter(answers).map(|provider| (provider.clone(), url(provider))).collect()
     }
 
     /// What an instance is told of itself and of where it runs.
@@ -324,6 +330,14 @@ impl Control {
 }
 
 /// Tells whether an id is one that an instance of a service may have had: as [`new_id`] makes them.
+/// Tells whether a service is a worker in an environment.
+fn works_unasked(world: &World, environment: &Environment, service: &ServiceName) -> bool {
+    let service = world.current_name(service);
+    let entry = environment.entries().get(service);
+    let version = entry.and_then(|entry| world.version(&entry.arm(service).version_ref()));
+    version.is_some_and(|version| !version.run.kind.is_web())
+}
+
 fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
     let version = id.as_str().strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-'));
     let named = |rest: &str, number: &VersionNumber| rest.starts_with(&format!("{number}-c"));

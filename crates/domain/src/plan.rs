@@ -4,6 +4,7 @@
 
 mod along;
 mod beside;
+mod calls;
 mod check;
 mod decide;
 mod interrupt;

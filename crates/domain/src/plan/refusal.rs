@@ -411,6 +411,14 @@ pub enum Refusal {
         /// What there is.
         known: Vec<String>,
     },
+    /// A worker has no address.
+    #[error("{caller} refers to `${{service.{name}.url}}`, and {worker} is a worker, which nobody can call", name = .worker.service)]
+    CallsWorker {
+        /// Who refers to it.
+        caller: VersionRef,
+        /// To what.
+        worker: VersionRef,
+    },
     /// The strategy is not usable.
     #[error(transparent)]
     Strategy(#[from] StrategyError),
@@ -557,6 +565,10 @@ impl Refusal {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }
             Self::Reference { known, .. } => Some(format!("there are {}", known.join(", "))),
+            Self::CallsWorker { caller, worker } => Some(format!(
+                "take the reference out of {caller} or of its configuration; what {} does is asked for by its queue",
+                worker.service
+            )),
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
             Self::RouteTaken { .. }

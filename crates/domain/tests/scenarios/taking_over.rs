@@ -171,6 +171,31 @@ fn a_copy_that_is_replaced_ends_before_another_one_starts() {
     assert!(stage.instances.iter().all(|it| it.id != first || it.state.is_over()));
 }
 
+#[test]
+fn who_refers_to_the_address_of_a_worker_is_refused_whichever_of_them_changes() {
+    let mut stage = Stage::new();
+    stage.release("queue@1.0.0", &[]);
+    stage.release_with("queue@2.0.0", &[], |version| version.run.kind = Kind::Worker);
+    stage.release_with("web@1.0.0", &[("queue", "*")], |version| {
+        version.run.variables.insert("QUEUE".into(), "${service.queue.url}/jobs".into());
+    });
+    stage.release("web@1.1.0", &[("queue", "*")]);
+    let refusals = |stage: &Stage, versions: &[&str]| match stage.plan(PLACE, &deploy(versions), None) {
+        Ok(_) => Vec::new(),
+        Err(refusals) => refusals.iter().map(ToString::to_string).collect(),
+    };
+    let words =
+        "web@1.0.0 refers to `${service.queue.url}`, and queue@2.0.0 is a worker, which nobody can call";
+    assert_eq!(refusals(&stage, &["queue@2.0.0", "web@1.0.0"]), [words]);
+    assert!(refusals(&stage, &["queue@2.0.0", "web@1.1.0"]).is_empty());
+    stage.run(PLACE, &deploy(&["queue@1.0.0", "web@1.0.0"]), None);
+    assert_eq!(refusals(&stage, &["queue@2.0.0"]), [words]);
+    let set = [("Q".to_owned(), lockstep_domain::intent::ConfigValue::Filled("${service.queue.url}".into()))];
+    stage.run(PLACE, &deploy(&["queue@2.0.0", "web@1.1.0"]), None);
+    let configure = Intent::Configure { service: service("web"), set: set.into(), unset: Vec::new() };
+    assert!(stage.plan(PLACE, &configure, None).is_err());
+}
+
 /// What may happen next.
 #[derive(Debug, Clone, Copy)]
 enum Happens {
