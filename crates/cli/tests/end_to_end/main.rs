@@ -36,3 +36,4 @@ mod support;
 mod taking_over;
 mod tls;
 mod values;
+mod workers;

@@ -62,7 +62,7 @@ pub(crate) fn manifest(name: &str, more: &str, after: &str) -> String {
 }
 
 /// Returns the interpreter itself: what is found in the path can be a script of a version manager, and those are slow.
-fn python() -> String {
+pub(crate) fn python() -> String {
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
