@@ -34,7 +34,7 @@ enum InstanceCommand {
 /// Ends an instance.
 ///
 /// It leaves the table, its requests finish, and it is told to end. Where its version is wanted another is started at the
-/// same time; a warm one is not replaced. The only healthy instance of a version that has requests is not ended.
+/// same time, or with a fixed port or `old-first` when it has ended; a warm one is not replaced. The only healthy instance of a version that has requests is not ended.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep instance stop orders-1.3.2-0-77e1b0 --env production")]
 struct StopArgs {
