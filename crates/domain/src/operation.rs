@@ -12,7 +12,7 @@ use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::name::{Actor, EnvironmentName, ServiceName};
-use crate::run::Takeover;
+use crate::run::{Kind, Takeover};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::VariableChange;
@@ -226,6 +226,9 @@ pub struct Move {
     /// Whether the target starts beside what runs now, or after it.
     #[serde(default, skip_serializing_if = "Takeover::is_beside")]
     pub takeover: Takeover,
+    /// What kind of a service it is: of the target, or of what is taken away.
+    #[serde(default, skip_serializing_if = "Kind::is_web")]
+    pub kind: Kind,
     /// Why it moves, and why at this place.
     pub reasons: Vec<Reason>,
 }

@@ -199,6 +199,7 @@ fn make_move(
         to: change.to.clone(),
         readiness: if warm { Readiness::Warm } else { Readiness::Cold },
         takeover: check::takeover(world, change),
+        kind: check::kind(world, change),
         reasons: std::iter::once(why).chain(place).collect(),
     }
 }

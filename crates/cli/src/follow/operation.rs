@@ -91,28 +91,37 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
     }
 }
 
-/// Says what part of the requests goes where once a wave has shifted.
+/// Says what part of the requests goes where once a wave has shifted, and which workers work.
 fn shift(plan: &Plan, wave: usize, step: usize) -> String {
     let share = plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
-    let taken_away: Vec<_> = plan.moves_of(wave).iter().filter(|step| step.to.is_none()).collect();
-    let names: Vec<_> = taken_away.iter().map(|step| step.service.as_str()).collect();
-    match (targets(plan, wave), names.join(", ")) {
-        (to, away) if away.is_empty() => format!("{} of requests to {to}", percent(share)),
-        (to, away) if to.is_empty() => format!("no more requests to {away}"),
-        (to, away) => format!("{} of requests to {to}, none to {away}", percent(share)),
-    }
+    let (web, workers): (Vec<_>, Vec<_>) = plan.moves_of(wave).iter().partition(|step| step.kind.is_web());
+    let requests = match (targets(&web), taken_away(&web)) {
+        (to, away) if to.is_empty() && away.is_empty() => None,
+        (to, away) if away.is_empty() => Some(format!("{} of requests to {to}", percent(share))),
+        (to, away) if to.is_empty() => Some(format!("no more requests to {away}")),
+        (to, away) => Some(format!("{} of requests to {to}, none to {away}", percent(share))),
+    };
+    let said = |words: String, what: &str| (!words.is_empty()).then(|| format!("{what} {words}"));
+    let work = [said(targets(&workers), "at work:"), said(taken_away(&workers), "no more at work:")];
+    requests.into_iter().chain(work.into_iter().flatten()).collect::<Vec<_>>().join("; ")
 }
 
-/// Names what the instances of a wave are copies of.
-fn targets(plan: &Plan, wave: usize) -> String {
-    let arms = plan.moves_of(wave).iter().filter_map(Move::to_arm).map(|arm| arm.to_string());
+/// Names what the instances of these moves are copies of.
+fn targets(moves: &[&Move]) -> String {
+    let arms = moves.iter().filter_map(|step| step.to_arm()).map(|arm| arm.to_string());
     arms.collect::<Vec<_>>().join(", ")
+}
+
+fn taken_away(moves: &[&Move]) -> String {
+    let names = moves.iter().filter(|step| step.to.is_none()).map(|step| step.service.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use lockstep_domain::baseline::{BaselineEntry, Entries};
     use lockstep_domain::operation::Readiness;
+    use lockstep_domain::run::{Kind, Takeover};
     use lockstep_domain::{ConfigRevision, Strategy, VersionNumber};
 
     use super::*;
@@ -125,7 +134,8 @@ mod tests {
             from: Some(at(0)),
             to: to.map(at),
             readiness: Readiness::Warm,
-            takeover: lockstep_domain::run::Takeover::Beside,
+            takeover: Takeover::Beside,
+            kind: if service.starts_with("mail") { Kind::Worker } else { Kind::Web },
             reasons: Vec::new(),
         };
         Plan {
@@ -150,6 +160,9 @@ mod tests {
         assert_eq!(shift(&plan(&[("orders", None)]), 0, 1), "no more requests to orders");
         let both = plan(&[("orders", None), ("web", Some(1))]);
         assert_eq!(shift(&both, 0, 1), "100 % of requests to web@1.1.0, none to orders");
+        assert_eq!(shift(&plan(&[("mailer", Some(1))]), 0, 1), "at work: mailer@1.1.0");
+        let mixed = plan(&[("web", Some(1)), ("mailer", None)]);
+        assert_eq!(shift(&mixed, 0, 1), "100 % of requests to web@1.1.0; no more at work: mailer");
     }
 
     #[test]

@@ -53,9 +53,10 @@ fn write_records(text: &mut String, plan: &Plan) {
         let restarts = plan.restarts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "replaced, one after the other: {restarts}");
     }
-    if plan.leaving == Leaving::Ends && plan.moves().any(|step| step.from.is_some()) {
-        let left = plan.moves().filter_map(Move::from_arm).map(|arm| arm.to_string());
-        let left = left.collect::<Vec<_>>().join(", ");
+    // What ends first is told with its move, and can be kept by nothing.
+    let left = plan.moves().filter(|step| !step.gives_way() && step.kind.is_web()).filter_map(Move::from_arm);
+    let left = left.map(|arm| arm.to_string()).collect::<Vec<_>>().join(", ");
+    if plan.leaving == Leaving::Ends && !left.is_empty() {
         let _ =
             writeln!(text, "ended afterwards: {left} (--keep-warm keeps what is left running for a while)");
     }
@@ -162,7 +163,7 @@ pub(crate) fn strategy(strategy: &Strategy) -> String {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::operation::Reason;
-    use lockstep_domain::run::Takeover;
+    use lockstep_domain::run::{Kind, Takeover};
     use lockstep_domain::{ConfigRevision, Timestamp, VersionNumber};
 
     use super::*;
@@ -179,6 +180,7 @@ mod tests {
             to: Some(at(4, 2)),
             readiness,
             takeover: Takeover::Beside,
+            kind: Kind::Web,
             reasons,
         }
     }

@@ -228,6 +228,12 @@ pub(crate) fn takeover(world: &World, change: &EntryChange) -> Takeover {
     }
 }
 
+/// Returns what kind of a service moves.
+pub(crate) fn kind(world: &World, change: &EntryChange) -> Kind {
+    let moved = target(change).or_else(|| from(change)).and_then(|reference| world.version(&reference));
+    moved.map(|version| version.run.kind).unwrap_or_default()
+}
+
 /// Between two versions that cannot run beside each other nobody answers, and nothing compares them.
 fn gap_warning(world: &World, change: &EntryChange) -> Option<String> {
     let (old, new) = (from(change)?, target(change)?);
