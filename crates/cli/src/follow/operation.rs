@@ -45,7 +45,7 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             Some(format!("operation {} on {}: {}", operation.id, operation.environment, operation.intent))
         }
         Event::WavePrepared { wave, .. } => {
-            Some(format!("  {}: preparing {}", wave_of(*wave), targets(plan, *wave)))
+            Some(format!("  {}: preparing {}", wave_of(*wave), targets(plan.moves_of(*wave))))
         }
         Event::WaveShifted { wave, step, reason, .. } => {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
@@ -75,8 +75,10 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
         Event::OperationBegun { .. } if plan.waves.is_empty() => {
             Some("waiting until exactly the wanted instances run".to_owned())
         }
-        Event::OperationBegun { .. } => Some(format!("waiting until healthy: {}", targets(plan, 0))),
-        Event::WavePrepared { wave, .. } => Some(format!("waiting until healthy: {}", targets(plan, *wave))),
+        Event::OperationBegun { .. } => Some(format!("waiting until healthy: {}", targets(plan.moves_of(0)))),
+        Event::WavePrepared { wave, .. } => {
+            Some(format!("waiting until healthy: {}", targets(plan.moves_of(*wave))))
+        }
         Event::WaveShifted { step, .. } => {
             let step = *plan.strategy.steps().get(*step)?;
             Some(format!(
@@ -95,25 +97,28 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
 fn shift(plan: &Plan, wave: usize, step: usize) -> String {
     let share = plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
     let (web, workers): (Vec<_>, Vec<_>) = plan.moves_of(wave).iter().partition(|step| step.kind.is_web());
-    let requests = match (targets(&web), taken_away(&web)) {
+    let requests = match (targets(web.iter().copied()), taken_away(web.iter().copied())) {
         (to, away) if to.is_empty() && away.is_empty() => None,
         (to, away) if away.is_empty() => Some(format!("{} of requests to {to}", percent(share))),
         (to, away) if to.is_empty() => Some(format!("no more requests to {away}")),
         (to, away) => Some(format!("{} of requests to {to}, none to {away}", percent(share))),
     };
     let said = |words: String, what: &str| (!words.is_empty()).then(|| format!("{what} {words}"));
-    let work = [said(targets(&workers), "at work:"), said(taken_away(&workers), "no more at work:")];
+    let work = [
+        said(targets(workers.iter().copied()), "at work:"),
+        said(taken_away(workers.iter().copied()), "no more at work:"),
+    ];
     requests.into_iter().chain(work.into_iter().flatten()).collect::<Vec<_>>().join("; ")
 }
 
 /// Names what the instances of these moves are copies of.
-fn targets(moves: &[&Move]) -> String {
-    let arms = moves.iter().filter_map(|step| step.to_arm()).map(|arm| arm.to_string());
+fn targets<'a>(moves: impl IntoIterator<Item = &'a Move>) -> String {
+    let arms = moves.into_iter().filter_map(Move::to_arm).map(|arm| arm.to_string());
     arms.collect::<Vec<_>>().join(", ")
 }
 
-fn taken_away(moves: &[&Move]) -> String {
-    let names = moves.iter().filter(|step| step.to.is_none()).map(|step| step.service.as_str());
+fn taken_away<'a>(moves: impl IntoIterator<Item = &'a Move>) -> String {
+    let names = moves.into_iter().filter(|step| step.to.is_none()).map(|step| step.service.as_str());
     names.collect::<Vec<_>>().join(", ")
 }
 
