@@ -329,7 +329,6 @@ impl Control {
     }
 }
 
-/// Tells whether an id is one that an instance of a service may have had: as [`new_id`] makes them.
 /// Tells whether a service is a worker in an environment.
 fn works_unasked(world: &World, environment: &Environment, service: &ServiceName) -> bool {
     let service = world.current_name(service);
@@ -338,6 +337,7 @@ fn works_unasked(world: &World, environment: &Environment, service: &ServiceName
     version.is_some_and(|version| !version.run.kind.is_web())
 }
 
+/// Tells whether an id is one that an instance of a service may have had: as [`new_id`] makes them.
 fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
     let version = id.as_str().strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-'));
     let named = |rest: &str, number: &VersionNumber| rest.starts_with(&format!("{number}-c"));

@@ -66,14 +66,14 @@ fn shares(environment: &Environment) -> BTreeMap<ServiceName, Vec<Share>> {
     shares
 }
 
-/// What can be called at all: a worker listens nowhere.
+/// What can be called at all: a worker is not, also where its health is asked on a port.
 fn called(world: &World, mut shares: BTreeMap<ServiceName, Vec<Share>>) -> BTreeMap<ServiceName, Vec<Share>> {
-    let listens = |service: &ServiceName, share: &Share| {
+    let answers = |service: &ServiceName, share: &Share| {
         let version = world.find_version(service, &share.entry.version);
-        version.is_none_or(|version| version.run.listens_on().is_some())
+        version.is_none_or(|version| version.run.kind.is_web())
     };
     for (service, shares) in &mut shares {
-        shares.retain(|share| listens(service, share));
+        shares.retain(|share| answers(service, share));
     }
     shares.retain(|_, shares| !shares.is_empty());
     shares

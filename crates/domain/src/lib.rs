@@ -46,6 +46,7 @@ pub mod retained;
 pub mod routes;
 pub mod run;
 pub mod service;
+mod sizes;
 pub mod stay;
 pub mod step;
 pub mod step_place;

@@ -191,13 +191,15 @@ impl Plan {
     }
 
     /// Returns the shares over time of the new arms of a wave. Where nothing is taken over there is nothing to compare
-    /// with, and no client to move little by little; nor where the old arm has to end first.
+    /// with, and no client to move little by little. Where the old arm has to end first, or a worker is replaced as a whole, the
+    /// new one is watched once, for the time of the last step.
     #[must_use]
     pub fn steps_of(&self, wave: usize) -> Vec<Step> {
         let moves = self.moves_of(wave);
-        let takes_over = moves.iter().any(|part| part.from.is_some() && part.to.is_some());
-        if takes_over && !moves.iter().any(Move::gives_way) {
+        if moves.iter().any(Move::is_shared) && !moves.iter().any(Move::gives_way) {
             self.strategy.steps()
+        } else if moves.iter().any(Move::takes_over) {
+            self.strategy.steps().pop().into_iter().collect()
         } else {
             Strategy::AllAtOnce.steps()
         }
@@ -243,7 +245,30 @@ impl Move {
     /// Tells whether what runs now has to end before the target starts.
     #[must_use]
     pub fn gives_way(&self) -> bool {
-        self.takeover == Takeover::OldFirst && self.from.is_some() && self.to.is_some()
+        self.takeover == Takeover::OldFirst && self.takes_over()
+    }
+
+    /// Tells whether one version takes over from another.
+    #[must_use]
+    pub fn takes_over(&self) -> bool {
+        self.from.is_some() && self.to.is_some()
+    }
+
+    /// Tells whether requests or work can be shared between what runs now and the target.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        let can = match self.takeover {
+            Takeover::Beside => self.kind.is_web(),
+            Takeover::SideBySide => true,
+            Takeover::OldFirst => false,
+        };
+        can && self.takes_over()
+    }
+
+    /// Tells whether what runs now ends while the operation is under way, so that going back starts it again.
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        self.takes_over() && (self.gives_way() || !self.kind.is_web())
     }
 
     /// Returns the arm it leads to.

@@ -22,6 +22,7 @@ use crate::environment::Environment;
 use crate::intent::{Intent, Leaving, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Move, Plan, Readiness, Reason};
+use crate::takeover;
 use crate::time::Timestamp;
 use crate::variables;
 use crate::world::World;
@@ -198,7 +199,7 @@ fn make_move(
         from: change.from.clone(),
         to: change.to.clone(),
         readiness: if warm { Readiness::Warm } else { Readiness::Cold },
-        takeover: check::takeover(world, change),
+        takeover: takeover::of_change(world, change),
         kind: check::kind(world, change),
         reasons: std::iter::once(why).chain(place).collect(),
     }

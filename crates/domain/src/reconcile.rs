@@ -4,23 +4,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::baseline::BaselineEntry;
 use crate::drain::drain_ms;
 use crate::environment::{Environment, Hold};
 use crate::event::Event;
 use crate::fault::{Cause, Fault};
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceId, InstanceState};
-use crate::intent::{Intent, Strategy};
+use crate::intent::Intent;
 use crate::mend;
 use crate::name::{Actor, ServiceName};
 use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
-use crate::run::{ReplaceAfter, RunSpec};
+use crate::run::{ReplaceAfter, RunSpec, Takeover};
+use crate::sizes::{Sized, sizes};
 use crate::stay;
 use crate::step::{Standing, baking_since, goes_on_at, standing};
 use crate::step_place::StepPlace;
-use crate::takeover::{ending_ms, giving_way, is_blocked};
+use crate::takeover::{ending_ms, is_blocked};
 use crate::time::Timestamp;
 use crate::version::VersionRef;
 use crate::world::World;
@@ -103,7 +103,9 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
         Phase::Shifted { wave, step, since } => {
             let step = operation.plan.steps_of(wave).get(step).copied()?;
             let bake = baking_since(observed, operation, wave, since).plus_ms(step.bake_ms);
-            Some(if bake > now { bake } else { goes_on_at(operation, observed).unwrap_or(bake) })
+            let patience = since.plus_ms(patience_ms(look.world, environment, operation));
+            let later = goes_on_at(operation, observed).into_iter().chain([patience]).filter(|&at| at > now);
+            Some(if bake > now { bake } else { later.min().unwrap_or(bake) })
         }
         Phase::Preparing { since, .. } | Phase::Reverting { since, .. } => {
             Some(since.plus_ms(patience_ms(look.world, environment, operation)))
@@ -128,42 +130,19 @@ fn baseline_arms(environment: &Environment) -> impl Iterator<Item = Arm> {
 
 /// How many instances of each arm should run, apart from warm ones.
 fn wanted(environment: &Environment) -> BTreeMap<Arm, u32> {
-    let mut wanted = BTreeMap::new();
-    let mut want = |service: &ServiceName, entry: &BaselineEntry| {
-        wanted.insert(entry.arm(service), environment.replicas_of(service));
-    };
-    let giving_way: BTreeSet<_> =
-        environment.moving().flat_map(|operation| giving_way(operation)).map(|part| &part.service).collect();
-    for (service, entry) in environment.entries().iter().filter(|(service, _)| !giving_way.contains(service))
-    {
-        want(service, entry);
-    }
-    for part in environment.moving().flat_map(|operation| prepared(operation)) {
-        if let Some(entry) = &part.to {
-            want(&part.service, entry);
-        }
-    }
-    wanted
+    let moving: Vec<_> =
+        environment.moving().flat_map(|operation| sizes_in(environment, operation)).collect();
+    let old: BTreeMap<_, _> = moving.iter().map(|sized| (&sized.part.service, sized.old)).collect();
+    let stays = environment.entries().iter().map(|(service, entry)| {
+        let count = old.get(service).copied().unwrap_or_else(|| environment.replicas_of(service));
+        (entry.arm(service), count)
+    });
+    let comes = moving.iter().filter_map(|sized| Some((sized.part.to_arm()?, sized.new)));
+    stays.chain(comes).filter(|(_, count)| *count > 0).collect()
 }
 
-/// The moves whose targets should run by now.
-fn prepared(operation: &Operation) -> Vec<&Move> {
-    let (Phase::Preparing { wave: reached, .. } | Phase::Shifted { wave: reached, .. }) = operation.phase
-    else {
-        return Vec::new();
-    };
-    let upfront = match operation.plan.strategy {
-        Strategy::BlueGreen { .. } => true,
-        // Going back prepares everything first, so that the whole chain switches at once.
-        Strategy::AllAtOnce => operation.intent.goes_back(),
-        Strategy::Canary { .. } => false,
-    };
-    let waves = operation.plan.waves.iter().enumerate();
-    let moves = waves.flat_map(|(wave, moves)| moves.iter().map(move |part| (wave, part)));
-    moves
-        .filter(|(wave, part)| *wave <= reached || upfront && !part.gives_way())
-        .map(|(_, part)| part)
-        .collect()
+fn sizes_in<'a>(environment: &'a Environment, operation: &'a Operation) -> impl Iterator<Item = Sized<'a>> {
+    sizes(operation, |service| environment.replicas_of(service))
 }
 
 fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
@@ -246,10 +225,10 @@ fn drained_at(look: Look<'_>, instance: &Instance) -> Option<Timestamp> {
 }
 
 fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
-    let Look { environment, observed, now, .. } = look;
+    let Look { observed, now, .. } = look;
     match &operation.phase {
         Phase::Preparing { wave, since } => prepare(look, operation, *wave, *since),
-        Phase::Shifted { .. } => watch(environment, operation, observed, now),
+        Phase::Shifted { since, .. } => watch(look, operation, *since),
         Phase::Reverting { since, .. } => match observed.tables {
             Tables::Applied if is_back(look, operation, *since) => reverted(operation, now),
             _ => vec![],
@@ -258,28 +237,25 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     }
 }
 
-/// Tells whether what gave way runs again, or is not waited for any more.
+/// Tells whether what ended on the way runs again, or is not waited for any more.
 fn is_back(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
     let Look { world, environment, observed, now } = look;
-    let gave_way = operation.plan.moves().filter(|part| part.gives_way()).filter_map(Move::from_arm);
+    let left = operation.plan.moves().filter(|part| part.hands_over()).filter_map(Move::from_arm);
     let runs = |arm: Arm| {
         Fleet::serving(environment, observed, &arm).healthy() >= environment.replicas_of(&arm.service)
     };
-    gave_way.into_iter().all(runs) || now >= since.plus_ms(patience_ms(world, environment, operation))
+    left.into_iter().all(runs) || now >= since.plus_ms(patience_ms(world, environment, operation))
 }
 
 fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
     let Look { environment, observed, now, .. } = look;
     let kept = kept_arms(environment, operation);
-    let targets: Vec<_> =
-        prepared(operation).into_iter().filter_map(Move::to_arm).chain(kept.iter().cloned()).collect();
-    if let Some(cause) = Cause::all(targets.iter().filter_map(|arm| failure(operation, observed, arm))) {
+    let stay = kept.iter().map(|arm| (arm.clone(), environment.replicas_of(&arm.service)));
+    let targets: Vec<_> = coming(environment, operation).into_iter().chain(stay).collect();
+    if let Some(cause) = Cause::all(targets.iter().filter_map(|(arm, _)| failure(operation, observed, arm))) {
         return vec![revert(operation, cause)];
     }
-    let lacking = targets.iter().filter(|arm| {
-        Fleet::serving(environment, observed, arm).healthy() < environment.replicas_of(&arm.service)
-    });
-    if let Some(cause) = Cause::all(lacking.map(|arm| lack(environment, observed, arm))) {
+    if let Some(cause) = lacking(environment, observed, &targets) {
         let given_up = now >= since.plus_ms(patience_ms(look.world, environment, operation));
         return if given_up { vec![revert(operation, cause)] } else { vec![] };
     }
@@ -293,6 +269,26 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     let reason =
         if names.is_empty() { "nothing to prepare".into() } else { format!("{} healthy", names.join(", ")) };
     vec![shift(operation, wave, 0, reason)]
+}
+
+/// The arms that should run by now because of an operation, and how many instances of each.
+fn coming(environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
+    let targets = sizes_in(environment, operation).filter(|sized| sized.new > 0);
+    targets.filter_map(|sized| Some((sized.part.to_arm()?, sized.new))).collect()
+}
+
+/// The arms that come to work step by step, and how many instances of each should by now.
+fn at_work(environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
+    let targets =
+        sizes_in(environment, operation).filter(|sized| sized.part.takeover == Takeover::SideBySide);
+    targets.filter_map(|sized| Some((sized.part.to_arm()?, sized.new))).collect()
+}
+
+/// Says which arms have fewer healthy instances than they should.
+fn lacking(environment: &Environment, observed: &Observed, targets: &[(Arm, u32)]) -> Option<Cause> {
+    let few =
+        targets.iter().filter(|(arm, wanted)| Fleet::serving(environment, observed, arm).healthy() < *wanted);
+    Cause::all(few.map(|(arm, wanted)| lack(environment, observed, arm, *wanted)))
 }
 
 /// The arms that stay and of which an operation changes the instances: how many there are, or which.
@@ -344,9 +340,9 @@ fn patience_ms(world: &World, environment: &Environment, operation: &Operation) 
 }
 
 /// Says what an operation waited for in vain. What runs and is not healthy is its own doing; what never came to run is not.
-fn lack(environment: &Environment, observed: &Observed, arm: &Arm) -> Cause {
+fn lack(environment: &Environment, observed: &Observed, arm: &Arm, wanted: u32) -> Cause {
     let fleet = Fleet::serving(environment, observed, arm);
-    let (healthy, wanted) = (fleet.healthy(), environment.replicas_of(&arm.service));
+    let healthy = fleet.healthy();
     let others = fleet.standing.iter().chain(&fleet.coming).filter(|instance| !instance.state.is_healthy());
     let others: Vec<_> = others.copied().collect();
     let has_run = |instance: &&Instance| {
@@ -373,12 +369,8 @@ fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<Caus
     Some(Cause::of(arm, fault, format!("{arm} did not become healthy: {reason}")))
 }
 
-fn watch(
-    environment: &Environment,
-    operation: &Operation,
-    observed: &Observed,
-    now: Timestamp,
-) -> Vec<Event> {
+fn watch(look: Look<'_>, operation: &Operation, since: Timestamp) -> Vec<Event> {
+    let Look { environment, observed, now, .. } = look;
     let Some(standing) = standing(operation, observed, now) else {
         return done(environment, operation, String::new());
     };
@@ -388,6 +380,11 @@ fn watch(
     }
     if standing.left_ms > 0 || observed.tables == Tables::Pending {
         return vec![];
+    }
+    // With a larger share of the work, more instances have to start.
+    if let Some(cause) = lacking(environment, observed, &at_work(environment, operation)) {
+        let given_up = now >= since.plus_ms(patience_ms(look.world, environment, operation));
+        return if given_up { vec![revert(operation, cause)] } else { vec![] };
     }
     let Some(unproven) = let_through(operation, &standing) else {
         let enough = standing.waited_enough(operation);

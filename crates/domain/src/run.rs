@@ -101,6 +101,8 @@ pub enum Replace {
     NewFirst,
     /// The old ones have ended before the new ones start: two versions never run at the same time.
     OldFirst,
+    /// Of a worker: at each step of a rollout a share of the instances is of the new version, and both versions work.
+    SideBySide,
 }
 
 impl Replace {
@@ -120,6 +122,8 @@ pub enum Takeover {
     Beside,
     /// The old instances have ended before the new ones start. In between nobody answers.
     OldFirst,
+    /// Instances of both versions work, a growing share of them of the new one.
+    SideBySide,
 }
 
 impl Takeover {
@@ -132,8 +136,13 @@ impl Takeover {
     /// Returns how one version takes over from another.
     #[must_use]
     pub fn between(old: &RunSpec, new: &RunSpec) -> Self {
-        let either = old.replace == Replace::OldFirst || new.replace == Replace::OldFirst;
-        if either || same_port(old, new) { Self::OldFirst } else { Self::Beside }
+        let both = [old.replace, new.replace];
+        let is_apart = both.contains(&Replace::OldFirst) || old.kind != new.kind || same_port(old, new);
+        match both {
+            _ if is_apart => Self::OldFirst,
+            [Replace::SideBySide, Replace::SideBySide] => Self::SideBySide,
+            _ => Self::Beside,
+        }
     }
 }
 
@@ -162,16 +171,16 @@ impl Values {
 }
 
 impl RunSpec {
-    /// The port of an instance, if it has one at all.
+    /// The port of an instance, if it has one at all: a worker has one where its health is asked there.
     #[must_use]
     pub fn listens_on(&self) -> Option<Port> {
-        self.kind.is_web().then_some(self.port)
+        (self.kind.is_web() || self.health.probe.needs_a_port()).then_some(self.port)
     }
 
     /// Tells whether an instance starts before the one that it replaces ends.
     #[must_use]
     pub fn is_replaced_beside(&self) -> bool {
-        self.replace == Replace::NewFirst && self.port == Port::Assigned
+        self.replace != Replace::OldFirst && self.port == Port::Assigned
     }
 
     /// Tells whether an instance that nobody calls does nothing: only such a one can be kept warm.
@@ -320,6 +329,14 @@ pub enum Probe {
         /// How old the last touch may be.
         fresh_ms: u64,
     },
+}
+
+impl Probe {
+    /// Tells whether it is asked on a port.
+    #[must_use]
+    pub fn needs_a_port(&self) -> bool {
+        matches!(self, Self::Http { .. } | Self::Tcp)
+    }
 }
 
 /// How an instance is ended: a signal, a wait, then by force.

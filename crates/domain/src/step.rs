@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::baseline::OperationId;
 use crate::event::Event;
-use crate::instance::Arm;
+use crate::instance::{Arm, InstanceState};
 use crate::intent::WithoutEvidence;
 use crate::observed::Observed;
 use crate::operation::{Move, Operation, Phase};
@@ -66,15 +66,44 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
     if observed.healthy(&new) == 0 {
         return Verdict::Fail { why: format!("{new} has no healthy instance any more") };
     }
-    if part.gives_way() {
-        return Verdict::Pass { why: format!("{new} healthy, and its old version ended before") };
-    }
     let Some(old) = part.from_arm() else {
         return Verdict::Pass { why: format!("{new} healthy, with nothing to compare it with") };
     };
+    if !part.kind.is_web() {
+        return verdict_on_work(operation, (&old, &new), observed);
+    }
+    if part.gives_way() {
+        return Verdict::Pass { why: format!("{new} healthy, and its old version ended before") };
+    }
     match observed.trials.get(&part.service) {
         Some(trial) => judge(trial, &new, &old, left_ms),
         None => Verdict::None(Unproven::uncounted(&new)),
+    }
+}
+
+/// A worker has no requests. It is judged by whether its instances end by themselves, compared with the old version.
+fn verdict_on_work(operation: &Operation, (old, new): (&Arm, &Arm), observed: &Observed) -> Verdict {
+    let on_trial = || observed.of(new).filter(|instance| instance.since >= operation.begun);
+    let failed = on_trial().find_map(|instance| match &instance.state {
+        InstanceState::Failed { reason, .. } => Some(format!("{new} failed: {reason}")),
+        _ => None,
+    });
+    if let Some(why) = failed {
+        return Verdict::Fail { why };
+    }
+    let restarts: u32 = on_trial().map(|instance| instance.restarts).sum();
+    if restarts == 0 {
+        return Verdict::Pass { why: format!("{new} works, and none of its instances ended") };
+    }
+    if observed.of(old).any(|instance| instance.restarts > 0) {
+        return Verdict::Pass {
+            why: format!(
+                "{new} works; its instances ended by themselves (restarts: {restarts}), as those of {old} did"
+            ),
+        };
+    }
+    Verdict::Fail {
+        why: format!("instances of {new} ended by themselves (restarts: {restarts}), those of {old} did not"),
     }
 }
 

@@ -2,14 +2,25 @@
 //!
 //! Invariant: an instance is started only when nothing is left that it cannot run beside.
 
+use crate::baseline::{BaselineEntry, EntryChange};
 use crate::drain::drain_ms;
 use crate::environment::Environment;
 use crate::instance::{Arm, Instance};
 use crate::mend::run_of;
 use crate::observed::Observed;
-use crate::operation::{Move, Operation, Phase};
+use crate::operation::{Move, Operation};
 use crate::run::{Port, Takeover, same_port};
 use crate::world::World;
+
+/// Returns how a version takes over from what runs.
+#[must_use]
+pub(crate) fn of_change(world: &World, change: &EntryChange) -> Takeover {
+    let run = |entry: &BaselineEntry| run_of(world, &entry.arm(&change.service));
+    match (change.from.as_ref().and_then(run), change.to.as_ref().and_then(run)) {
+        (Some(old), Some(new)) => Takeover::between(old, new),
+        _ => Takeover::Beside,
+    }
+}
 
 /// Tells whether something has not ended yet that an instance of this arm cannot run beside.
 #[must_use]
@@ -25,16 +36,6 @@ pub fn is_blocked(world: &World, observed: &Observed, arm: &Arm) -> bool {
     };
     let mut standing = observed.instances.iter().filter(|instance| !instance.state.is_over());
     standing.any(|other| stands_in_the_way(&other))
-}
-
-/// Goes through the moves of an operation whose old instances end, or have ended, before the new ones start: those of the waves
-/// that were reached.
-pub fn giving_way(operation: &Operation) -> impl Iterator<Item = &Move> {
-    let reached = match operation.phase {
-        Phase::Preparing { wave, .. } | Phase::Shifted { wave, .. } => wave + 1,
-        _ => 0,
-    };
-    operation.plan.waves.iter().take(reached).flatten().filter(|part| part.gives_way())
 }
 
 /// How long the old instances of an operation may take to end, beside what the new ones take to start.

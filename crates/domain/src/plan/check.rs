@@ -18,6 +18,7 @@ use crate::reference::{self, Reader};
 use crate::retained::Retained;
 use crate::run::{Kind, Port, Takeover};
 use crate::service::Version;
+use crate::takeover;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
 use crate::version::VersionRef;
@@ -219,15 +220,6 @@ fn states(environment: &Environment) -> impl Iterator<Item = &Entries> {
     std::iter::once(environment.entries()).chain(environment.moving().map(|operation| &operation.plan.target))
 }
 
-/// Returns how a version takes over from what runs.
-pub(crate) fn takeover(world: &World, change: &EntryChange) -> Takeover {
-    let run = |reference: VersionRef| world.version(&reference).map(|version| &version.run);
-    match (from(change).and_then(run), target(change).and_then(run)) {
-        (Some(old), Some(new)) => Takeover::between(old, new),
-        _ => Takeover::Beside,
-    }
-}
-
 /// Returns what kind of a service moves.
 pub(crate) fn kind(world: &World, change: &EntryChange) -> Kind {
     let moved = target(change).or_else(|| from(change)).and_then(|reference| world.version(&reference));
@@ -237,7 +229,7 @@ pub(crate) fn kind(world: &World, change: &EntryChange) -> Kind {
 /// Between two versions that cannot run beside each other nobody answers, and nothing compares them.
 fn gap_warning(world: &World, change: &EntryChange) -> Option<String> {
     let (old, new) = (from(change)?, target(change)?);
-    (takeover(world, change) == Takeover::OldFirst).then(|| {
+    (takeover::of_change(world, change) == Takeover::OldFirst).then(|| {
         let why = match (port_of(world, &old), port_of(world, &new)) {
             (Some(one), Some(other)) if one == other => format!("both listen on port {one}"),
             _ if is_worker(world, &new) => "two versions of a worker never work at once".to_owned(),

@@ -13,6 +13,8 @@ use crate::compat::{Basis, Relation, Unmet};
 use crate::contract::Verdict;
 use crate::name::ServiceName;
 use crate::operation::Reason;
+use crate::run::Takeover;
+use crate::takeover::of_change;
 
 /// Which way an operation goes: it decides the order where nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,10 @@ pub fn order(
             arcs.push(arc);
         }
     }
-    Order { waves: waves(&groups, &graph), reasons: reasons(&groups, &arcs) }
+    let apart = apart(relation, changes);
+    let apart =
+        groups.iter().filter(|(service, _)| apart.contains(service)).map(|(_, group)| *group).collect();
+    Order { waves: waves(&groups, &graph, &apart), reasons: reasons(&groups, &arcs) }
 }
 
 /// Every pair of a moving consumer and a moving provider, in the start or in the goal.
@@ -198,8 +203,19 @@ impl Graph {
     }
 }
 
-/// Puts each group into the earliest wave that all arcs allow.
-fn waves(groups: &BTreeMap<ServiceName, usize>, graph: &Graph) -> Vec<Vec<ServiceName>> {
+/// The services whose old instances end first. Nothing can be shared in their wave, so they leave it to those that can, where
+/// no arc binds them: these move before, when they have proved themselves.
+fn apart<'a>(relation: Relation<'_>, changes: &'a [EntryChange]) -> BTreeSet<&'a ServiceName> {
+    let gives_way = |change: &&EntryChange| of_change(relation.world, change) == Takeover::OldFirst;
+    changes.iter().filter(gives_way).map(|change| &change.service).collect()
+}
+
+/// Puts each group into the earliest wave that all arcs allow; those that are to be apart behind the others.
+fn waves(
+    groups: &BTreeMap<ServiceName, usize>,
+    graph: &Graph,
+    apart: &BTreeSet<usize>,
+) -> Vec<Vec<ServiceName>> {
     let mut level = vec![0; graph.next.len()];
     // Longest path by relaxation: without cycles between groups it is stable after as many rounds as there are groups.
     for _ in 0..level.len() {
@@ -213,9 +229,9 @@ fn waves(groups: &BTreeMap<ServiceName, usize>, graph: &Graph) -> Vec<Vec<Servic
             break;
         }
     }
-    let mut waves: BTreeMap<usize, Vec<ServiceName>> = BTreeMap::new();
-    for (service, &group) in groups {
-        waves.entry(level[group]).or_default().push(service.clone());
+    let mut waves: BTreeMap<(usize, bool), Vec<ServiceName>> = BTreeMap::new();
+    for (service, group) in groups {
+        waves.entry((level[*group], apart.contains(group))).or_default().push(service.clone());
     }
     waves.into_values().collect()
 }

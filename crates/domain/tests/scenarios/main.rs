@@ -22,3 +22,4 @@ mod simulation;
 mod staying;
 mod taking_over;
 mod two_at_once;
+mod workers;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::run::{Kind, Port, Replace};
+use lockstep_domain::run::{Port, Replace};
 use lockstep_domain::{Event, Intent, Strategy};
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
@@ -171,31 +171,6 @@ fn a_copy_that_is_replaced_ends_before_another_one_starts() {
     assert!(stage.instances.iter().all(|it| it.id != first || it.state.is_over()));
 }
 
-#[test]
-fn who_refers_to_the_address_of_a_worker_is_refused_whichever_of_them_changes() {
-    let mut stage = Stage::new();
-    stage.release("queue@1.0.0", &[]);
-    stage.release_with("queue@2.0.0", &[], |version| version.run.kind = Kind::Worker);
-    stage.release_with("web@1.0.0", &[("queue", "*")], |version| {
-        version.run.variables.insert("QUEUE".into(), "${service.queue.url}/jobs".into());
-    });
-    stage.release("web@1.1.0", &[("queue", "*")]);
-    let refusals = |stage: &Stage, versions: &[&str]| match stage.plan(PLACE, &deploy(versions), None) {
-        Ok(_) => Vec::new(),
-        Err(refusals) => refusals.iter().map(ToString::to_string).collect(),
-    };
-    let words =
-        "web@1.0.0 refers to `${service.queue.url}`, and queue@2.0.0 is a worker, which nobody can call";
-    assert_eq!(refusals(&stage, &["queue@2.0.0", "web@1.0.0"]), [words]);
-    assert!(refusals(&stage, &["queue@2.0.0", "web@1.1.0"]).is_empty());
-    stage.run(PLACE, &deploy(&["queue@1.0.0", "web@1.0.0"]), None);
-    assert_eq!(refusals(&stage, &["queue@2.0.0"]), [words]);
-    let set = [("Q".to_owned(), lockstep_domain::intent::ConfigValue::Filled("${service.queue.url}".into()))];
-    stage.run(PLACE, &deploy(&["queue@2.0.0", "web@1.1.0"]), None);
-    let configure = Intent::Configure { service: service("web"), set: set.into(), unset: Vec::new() };
-    assert!(stage.plan(PLACE, &configure, None).is_err());
-}
-
 /// What may happen next.
 #[derive(Debug, Clone, Copy)]
 enum Happens {
@@ -265,9 +240,8 @@ proptest! {
     fn whatever_happens_two_versions_never_run_at_once_and_one_runs_in_the_end(
         all in proptest::collection::vec(happens(), 1..60),
         slow in any::<bool>(),
-        works in any::<bool>(),
     ) {
-        let mut stage = if works { with_a_worker() } else { stage() };
+        let mut stage = stage();
         stage.slow_stops = slow;
         all.into_iter().for_each(|what| apply(&mut stage, what));
         stage.broken.clear();
@@ -280,55 +254,4 @@ proptest! {
         let entry = stage.env(PLACE).entries()[&service("web")].arm(&service("web"));
         prop_assert_eq!(running(&stage), BTreeSet::from([entry.to_string()]));
     }
-}
-
-/// Three versions of a worker, and two of a service beside it.
-fn with_a_worker() -> Stage {
-    let mut stage = Stage::new();
-    for version in ["web@1.0.0", "web@1.1.0", "web@1.2.0"] {
-        stage.release_with(version, &[("pay", "*")], |version| {
-            version.run.kind = Kind::Worker;
-            version.run.replace = Kind::Worker.usual_replace();
-            version.run.health.probe = Kind::Worker.usual_probe();
-        });
-    }
-    stage.release("pay@1.0.0", &[]);
-    stage.release("pay@1.1.0", &[]);
-    stage.run(PLACE, &deploy(&["pay@1.0.0", "web@1.0.0"]), None);
-    stage
-}
-
-#[test]
-fn a_canary_of_a_worker_does_not_wait_for_requests_and_it_moves_with_a_web_service() {
-    let mut stage = with_a_worker();
-    stage.slow_stops = true;
-    let canary = Strategy::canary(&[10, 100], 60_000);
-    let phase = settle(&mut stage, &deploy(&["web@1.1.0"]), Some(&canary));
-    assert!(phase.is_done(), "{phase:?}");
-    assert!(stage.env(PLACE).warm.is_empty());
-    assert!(settle(&mut stage, &deploy(&["pay@1.1.0", "web@1.2.0"]), None).is_done());
-    assert!(stage.env(PLACE).warm.keys().all(|arm| arm.service == service("pay")));
-    let to = Intent::RollBackEnvironment { to: 1, config: ConfigChoice::AsItRan };
-    assert!(settle(&mut stage, &to, None).is_done());
-    assert_eq!(stage.runs(PLACE), "pay@1.0.0 web@1.0.0");
-}
-
-#[test]
-fn a_worker_that_left_the_baseline_does_not_go_on_working() {
-    let mut stage = with_a_worker();
-    let remove = Intent::Remove { services: vec![service("web")] };
-    assert!(settle(&mut stage, &remove, None).is_done());
-    assert!(stage.env(PLACE).warm.is_empty(), "{:?}", stage.env(PLACE).warm);
-    for _ in 0..20 {
-        step(&mut stage);
-        stage.end_stopping();
-    }
-    assert!(running(&stage).is_empty(), "{:?}", running(&stage));
-}
-
-#[test]
-fn a_worker_is_in_no_table() {
-    let stage = with_a_worker();
-    let services: Vec<_> = stage.table(PLACE).services.keys().map(ToString::to_string).collect();
-    assert_eq!(services, ["pay"]);
 }
