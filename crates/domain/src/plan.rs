@@ -7,6 +7,7 @@ mod beside;
 mod calls;
 mod check;
 mod decide;
+mod handover;
 mod interrupt;
 pub mod order;
 mod refusal;

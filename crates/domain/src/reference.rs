@@ -60,6 +60,14 @@ pub enum Reference {
     Variable(String),
 }
 
+impl Reference {
+    /// Tells whether it says where the instance itself listens.
+    #[must_use]
+    pub fn names_its_port(&self) -> bool {
+        matches!(self, Self::Own(Own::Port | Own::Host))
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -83,6 +83,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let run = run_table(&root, &requires);
     if run.as_ref().is_some_and(|run| run.kind == Kind::Worker) {
         no_routes(&root);
+        no_contract_of_answers(&root);
     }
     root.finish();
     Some(Manifest {
@@ -103,7 +104,16 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
 fn no_routes(root: &Table<'_>) {
     if let Some(field) = root.get("route", "[[route]]") {
         let hint = "remove the routes, or let it be a `web` service";
-        field.wrong_because("a worker listens on no port, so no request can reach it", hint);
+        field.wrong_because("nobody can call a worker, so no request can reach it", hint);
+    }
+}
+
+/// Messages and tables have contracts with workers too; what is answered has not.
+fn no_contract_of_answers(root: &Table<'_>) {
+    let Some(table) = root.table("contract", contract::EXAMPLE) else { return };
+    for field in contract::ANSWERS.iter().filter_map(|name| table.get(name, contract::EXAMPLE)) {
+        let hint = "name it in the manifest of the service that answers, or let this be a `web` service";
+        field.wrong_because("nobody can call a worker", hint);
     }
 }
 

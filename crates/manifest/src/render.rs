@@ -352,6 +352,7 @@ fn replace(replace: Replace) -> &'static str {
     match replace {
         Replace::NewFirst => "new-first",
         Replace::OldFirst => "old-first",
+        Replace::SideBySide => "side-by-side",
     }
 }
 

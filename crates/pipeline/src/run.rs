@@ -230,7 +230,7 @@ impl Build<'_> {
         })?;
         let Manifest { run, requires, .. } = &checked.manifest;
         let required = requires.keys().collect();
-        match problems_of_filled(&root, &packaged.contents, &run.files, &required) {
+        match problems_of_filled(&root, &packaged.contents, run, &required) {
             problems if problems.is_empty() => Ok(packaged),
             problems => Err(PackageError::Problems(problems).into()),
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::reference::{self, Own, Reference, ReferenceError};
-use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec, Values};
+use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
 use lockstep_files::foreign;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::logs::LogLimits;
 use crate::rooms::Rooms;
 
-/// The format of a `spec.json` of a worker, which has no port.
+/// The format of a `spec.json` of a worker, which may have no port.
 pub(crate) const FORMAT: u32 = 4;
 /// The format with files that were filled in.
 const FORMAT_WITH_FILES: u32 = 3;
@@ -96,8 +96,8 @@ impl InstanceSpec {
 
     fn variable(&self, name: &str, port: Option<u16>) -> Option<String> {
         match name {
-            "PORT" if self.run.kind.is_web() => port.map(|port| port.to_string()),
-            "HOST" if self.run.kind.is_web() => Some(HOST.to_owned()),
+            "PORT" if self.run.listens_on().is_some() => port.map(|port| port.to_string()),
+            "HOST" if self.run.listens_on().is_some() => Some(HOST.to_owned()),
             _ => self.variables.get(name).or_else(|| self.run.variables.get(name)).cloned(),
         }
     }
@@ -146,7 +146,7 @@ pub(crate) struct SpecFile {
     pub(crate) release: Digest,
     /// The folder of the unpacked artifact.
     pub(crate) release_folder: PathBuf,
-    /// The port that the driver chose; a worker has none.
+    /// The port that the driver chose, if it has one at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) port: Option<u16>,
     /// How much log is kept.
@@ -171,10 +171,10 @@ impl SpecFile {
         files: BTreeMap<WorkPath, String>,
     ) -> Self {
         let InstanceSpec { id, environment, arm, run, variables, release, .. } = spec;
-        let format = match port {
-            None => FORMAT,
-            Some(_) if files.is_empty() => FORMAT_WITHOUT_FILES,
-            Some(_) => FORMAT_WITH_FILES,
+        let format = match run.kind {
+            Kind::Worker => FORMAT,
+            Kind::Web if files.is_empty() => FORMAT_WITHOUT_FILES,
+            Kind::Web => FORMAT_WITH_FILES,
         };
         let rooms = Some(rooms);
         Self {
@@ -249,9 +249,11 @@ mod tests {
 
     #[test]
     fn loads_every_later_format() {
-        for text in
-            [include_str!("../tests/formats/spec-2.json"), include_str!("../tests/formats/spec-3.json")]
-        {
+        for text in [
+            include_str!("../tests/formats/spec-2.json"),
+            include_str!("../tests/formats/spec-3.json"),
+            include_str!("../tests/formats/spec-4.json"),
+        ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
             let again: serde_json::Value = serde_json::from_str(text).unwrap();

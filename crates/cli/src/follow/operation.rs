@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use lockstep_domain::intent::WithoutEvidence;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::FULL_WEIGHT;
+use lockstep_domain::run::Takeover;
 use lockstep_domain::{Event, Operation, OperationId, Plan, Recorded};
 
 use super::Patience;
@@ -79,8 +80,8 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
         Event::WavePrepared { wave, .. } => {
             Some(format!("waiting until healthy: {}", targets(plan.moves_of(*wave))))
         }
-        Event::WaveShifted { step, .. } => {
-            let step = *plan.strategy.steps().get(*step)?;
+        Event::WaveShifted { wave, step, .. } => {
+            let step = *plan.steps_of(*wave).get(*step)?;
             Some(format!(
                 "watching at {}, for {}",
                 percent(step.weight),
@@ -95,7 +96,7 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
 
 /// Says what part of the requests goes where once a wave has shifted, and which workers work.
 fn shift(plan: &Plan, wave: usize, step: usize) -> String {
-    let share = plan.strategy.steps().get(step).map_or(FULL_WEIGHT, |step| step.weight);
+    let share = plan.steps_of(wave).get(step).map_or(FULL_WEIGHT, |step| step.weight);
     let (web, workers): (Vec<_>, Vec<_>) = plan.moves_of(wave).iter().partition(|step| step.kind.is_web());
     let requests = match (targets(web.iter().copied()), taken_away(web.iter().copied())) {
         (to, away) if to.is_empty() && away.is_empty() => None,
@@ -105,10 +106,17 @@ fn shift(plan: &Plan, wave: usize, step: usize) -> String {
     };
     let said = |words: String, what: &str| (!words.is_empty()).then(|| format!("{what} {words}"));
     let work = [
-        said(targets(workers.iter().copied()), "at work:"),
+        said(targets(workers.iter().copied()), &at_work(share, &workers)),
         said(taken_away(workers.iter().copied()), "no more at work:"),
     ];
     requests.into_iter().chain(work.into_iter().flatten()).collect::<Vec<_>>().join("; ")
+}
+
+/// Says how much of the work is done by what comes.
+fn at_work(share: u32, workers: &[&Move]) -> String {
+    let is_shared = workers.iter().any(|step| step.takeover == Takeover::SideBySide);
+    let part = (is_shared && share < FULL_WEIGHT).then(|| format!(" for {} of instances", percent(share)));
+    format!("at work{}:", part.unwrap_or_default())
 }
 
 /// Names what the instances of these moves are copies of.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::operation::{Move, Readiness};
+use lockstep_domain::run::Takeover;
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
 use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
 
@@ -108,6 +109,8 @@ fn move_text(step: &Move) -> String {
     let readiness = match (to, step.readiness) {
         (None, _) => "",
         _ if step.gives_way() => "  (the old instances end first, then new ones are started)",
+        _ if step.takeover == Takeover::SideBySide => "  (side by side: a growing share of the instances)",
+        _ if step.hands_over() => "  (new instances are started first, then the old ones end)",
         (_, Readiness::Warm) => "  (warm: only routes change)",
         (_, Readiness::Cold) => "  (cold: instances are started)",
     };

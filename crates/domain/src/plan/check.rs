@@ -10,15 +10,14 @@ use crate::event::Event;
 use crate::intent::ConfigValue;
 use crate::lifecycle::Availability;
 use crate::name::{EnvironmentName, ServiceName};
-use crate::plan::calls;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
+use crate::plan::{calls, handover};
 use crate::reference::{self, Reader};
 use crate::retained::Retained;
-use crate::run::{Kind, Port, Takeover};
+use crate::run::{Kind, Port};
 use crate::service::Version;
-use crate::takeover;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
 use crate::version::VersionRef;
@@ -69,7 +68,7 @@ fn version_changes(change: &EntryChange) -> bool {
     change.from.as_ref().map(|entry| &entry.version) != change.to.as_ref().map(|entry| &entry.version)
 }
 
-fn target(change: &EntryChange) -> Option<VersionRef> {
+pub(super) fn target(change: &EntryChange) -> Option<VersionRef> {
     Some(change.to.as_ref()?.arm(&change.service).version_ref())
 }
 
@@ -226,32 +225,11 @@ pub(crate) fn kind(world: &World, change: &EntryChange) -> Kind {
     moved.map(|version| version.run.kind).unwrap_or_default()
 }
 
-/// Between two versions that cannot run beside each other nobody answers, and nothing compares them.
-fn gap_warning(world: &World, change: &EntryChange) -> Option<String> {
-    let (old, new) = (from(change)?, target(change)?);
-    (takeover::of_change(world, change) == Takeover::OldFirst).then(|| {
-        let why = match (port_of(world, &old), port_of(world, &new)) {
-            (Some(one), Some(other)) if one == other => format!("both listen on port {one}"),
-            _ if is_worker(world, &new) => "two versions of a worker never work at once".to_owned(),
-            _ => "`replace` of [run] says so".to_owned(),
-        };
-        let gap = if is_worker(world, &old) { "nobody works" } else { "nobody answers" };
-        format!(
-            "`{}`: {} ends before {} starts ({why}); {gap} in between, nothing is kept warm, and no requests are compared",
-            change.service, old.version, new.version
-        )
-    })
-}
-
-fn is_worker(world: &World, reference: &VersionRef) -> bool {
-    world.version(reference).is_some_and(|version| version.run.kind == Kind::Worker)
-}
-
-fn from(change: &EntryChange) -> Option<VersionRef> {
+pub(super) fn from(change: &EntryChange) -> Option<VersionRef> {
     Some(change.from.as_ref()?.arm(&change.service).version_ref())
 }
 
-fn port_of(world: &World, reference: &VersionRef) -> Option<u16> {
+pub(super) fn port_of(world: &World, reference: &VersionRef) -> Option<u16> {
     match world.version(reference)?.run.port {
         Port::Fixed(port) => Some(port),
         Port::Assigned => None,
@@ -298,7 +276,7 @@ pub(crate) fn warnings(
     (direction, now): (Direction, Timestamp),
 ) -> Vec<String> {
     let mut warnings = unread_warnings(relation, environment, changes, (direction, now));
-    warnings.extend(changes.iter().filter_map(|change| gap_warning(relation.world, change)));
+    warnings.extend(changes.iter().filter_map(|change| handover::warning(relation.world, change)));
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };
         let Some(version) = relation.world.version(&reference) else { continue };

@@ -23,6 +23,9 @@ const MAX_OPERATIONS: usize = 1_000;
 /// Longest reason of an accepted break.
 const MAX_REASON_LENGTH: usize = 1_000;
 
+/// The fields of contracts of what is answered to a call.
+pub(super) const ANSWERS: [&str; 2] = ["openapi", "graphql"];
+
 /// The field of each kind, with how it is written.
 const KINDS: [(ContractKind, &str, &str); 7] = [
     (ContractKind::OpenApi, "openapi", "openapi = \"api/openapi.yaml\""),

@@ -1,6 +1,6 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
-use lockstep_domain::reference::{self, Own, Reader, Reference};
+use lockstep_domain::reference::{self, Reader, Reference};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
@@ -38,17 +38,19 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, required));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
-    if kind == Kind::Worker {
+    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, required));
+    let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
+    let listens = kind.is_web() || health.probe.needs_a_port();
+    if !listens {
         no_port(&table);
     }
-    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, required));
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
-    if kind == Kind::Worker {
+    if !listens {
         no_reference_to_a_port(&table, run.as_deref(), variables.as_ref(), required);
     }
     table.finish();
@@ -57,7 +59,7 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
         command: run?,
         variables: variables.as_ref().map(environment).unwrap_or_default(),
         port: port.map(Port::Fixed).unwrap_or_default(),
-        health: health.unwrap_or(HealthCheck::new(kind.usual_probe())),
+        health,
         stop: stop.unwrap_or_default(),
         restart: restart.unwrap_or_default(),
         data,
@@ -102,9 +104,10 @@ fn no_reference_to_a_port(
     required: &Required<'_>,
 ) {
     let wrong = |field: &Field<'_>| {
-        let hint = "remove the reference, or let it be a `web` service";
+        let hint =
+            "remove the reference, ask for the health by `http` or `tcp`, or let it be a `web` service";
         field.wrong_because(
-            "a worker listens on no port, so `${self.port}` and `${self.host}` say nothing",
+            "a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing",
             hint,
         );
     };
@@ -120,26 +123,30 @@ fn no_reference_to_a_port(
 
 fn names_its_port(text: &str, required: &Required<'_>) -> bool {
     reference::check(text, Reader::Program, required)
-        .is_ok_and(|found| found.iter().any(|one| matches!(one, Reference::Own(Own::Port | Own::Host))))
+        .is_ok_and(|found| found.iter().any(Reference::names_its_port))
 }
 
 fn no_port(table: &Table<'_>) {
     if let Some(field) = table.get("port", PORT_EXAMPLE) {
-        field.wrong_because("a worker listens on no port", "remove the port, or let it be a `web` service");
+        let hint = "remove the port, ask for the health by `http` or `tcp`, or let it be a `web` service";
+        field.wrong_because("a worker whose health is not asked on a port has none", hint);
     }
 }
 
 fn replace(field: &Field<'_>, kind: Kind) -> Option<Replace> {
     match field.text()? {
-        "new-first" if kind == Kind::Worker => {
-            let hint = "remove it: the old version of a worker has ended before the new one starts";
-            field.wrong_because("two versions of a worker would work at the same time", hint);
-            None
-        }
         "new-first" => Some(Replace::NewFirst),
         "old-first" => Some(Replace::OldFirst),
+        "side-by-side" if kind == Kind::Worker => Some(Replace::SideBySide),
+        "side-by-side" => {
+            let hint = "remove it: a canary gives a `web` service a share of the requests";
+            field.wrong_because("only workers share their work by instances", hint);
+            None
+        }
         _ => {
-            field.wrong("which instances come first is `new-first` or `old-first`");
+            field.wrong(
+                "which instances come first is `new-first`, `old-first`, or of a worker `side-by-side`",
+            );
             None
         }
     }
@@ -205,10 +212,6 @@ fn probe(table: &Table<'_>, kind: Kind, required: &Required<'_>) -> Option<Probe
         }
     }
     let [http, tcp, ask, lives, file] = asked;
-    for field in [&http, &tcp].into_iter().flatten().filter(|_| kind == Kind::Worker) {
-        let hint = "ask by `lives`, `file` or `command`, or let it be a `web` service";
-        field.wrong_because("a worker listens on no port", hint);
-    }
     for field in [&lives, &file].into_iter().flatten().filter(|_| kind == Kind::Web) {
         let hint = "ask by `http`, `tcp` or `command`, or let it be a `worker`";
         field.wrong_because("that a process lives does not say that it can answer requests", hint);

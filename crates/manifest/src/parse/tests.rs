@@ -504,24 +504,33 @@ fn a_worker_lives_and_its_old_version_ends_first_where_nothing_is_said() {
 }
 
 #[test]
+fn a_worker_has_a_port_where_its_health_is_asked_there() {
+    let asked = "health = { http = \"/\" }\nenv = { L = \"${self.port}\" }";
+    assert_eq!(parse(&worker(asked), "lockstep.toml").unwrap().run.listens_on(), Some(Port::Assigned));
+    let asked = parse(&worker("health = { tcp = true }\nport = 8080"), "lockstep.toml").unwrap();
+    assert_eq!(asked.run.listens_on(), Some(Port::Fixed(8_080)));
+}
+
+#[test]
 fn what_a_worker_cannot_have_is_refused_in_its_place() {
     let refused = [
-        ("port = 8080", "run.port", "listens on no port"),
+        ("port = 8080", "run.port", "is not asked on a port"),
         ("[[route]]\npath = \"/\"", "route", "no request can reach it"),
-        ("replace = \"new-first\"", "run.replace", "two versions of a worker"),
-        ("replace = \"side-by-side\"", "run.replace", "`new-first` or `old-first`"),
-        ("health = { http = \"/\" }", "run.health.http", "listens on no port"),
-        ("health = { tcp = true }", "run.health.tcp", "listens on no port"),
+        ("replace = \"both\"", "run.replace", "`new-first`, `old-first`, or of a worker `side-by-side`"),
+        ("[contract]\nopenapi = \"api.yaml\"", "contract.openapi", "nobody can call a worker"),
+        ("[contract]\ngraphql = \"api.graphql\"", "contract.graphql", "nobody can call a worker"),
         ("health = { lives = \"40s\" }", "run.health.lives", "given up before"),
         ("health = { file = \"../alive\" }", "run.health.file", ""),
         ("health = { fresh = \"1s\" , lives = \"1s\" }", "run.health.fresh", "only a file"),
-        ("env = { A = \"${self.port}\" }", "run.env.A", "listens on no port"),
+        ("env = { A = \"${self.port}\" }", "run.env.A", "is not asked on a port"),
     ];
     for (more, field, words) in refused {
         let problems = problems(&worker(more));
         assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
         assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
     }
+    let web = problem("health = { http = \"/health\"", "replace = \"side-by-side\"\nhealth = { http = \"/health\"");
+    assert!(web.contains("only workers share their work"), "{web}");
     let web = problem("health = { http = \"/health\"", "health = { lives = \"5s\"");
     assert!(web.contains("does not say that it can answer"), "{web}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
-use lockstep_domain::run::Values;
+use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
@@ -134,8 +134,27 @@ fn probe() -> impl Strategy<Value = Probe> {
     ]
 }
 
+/// What kind of a service it is, who comes first, what is asked for its health, and where it listens.
+fn nature() -> impl Strategy<Value = (Kind, Replace, Probe, Port)> {
+    let port = || prop_oneof![Just(Port::Assigned), (1_u16..).prop_map(Port::Fixed)];
+    let web = (prop::sample::select(vec![Replace::NewFirst, Replace::OldFirst]), probe(), port())
+        .prop_map(|(replace, probe, port)| (Kind::Web, replace, probe, port));
+    let replaces = vec![Replace::NewFirst, Replace::OldFirst, Replace::SideBySide];
+    let of_work = prop_oneof![
+        probe(),
+        (1_u64..100).prop_map(|for_ms| Probe::Lives { for_ms }),
+        (from_text::<WorkPath>("[a-z]{1,5}"), duration_ms())
+            .prop_map(|(path, fresh_ms)| Probe::File { path, fresh_ms }),
+    ];
+    let worker = (prop::sample::select(replaces), of_work, port()).prop_map(|(replace, probe, port)| {
+        let port = if probe.needs_a_port() { port } else { Port::Assigned };
+        (Kind::Worker, replace, probe, port)
+    });
+    prop_oneof![web, worker]
+}
+
 fn run() -> impl Strategy<Value = RunSpec> {
-    let health = (probe(), duration_ms(), duration_ms(), duration_ms(), 1_u32..9).prop_map(
+    let health = (Just(Probe::Tcp), duration_ms(), duration_ms(), duration_ms(), 1_u32..9).prop_map(
         |(probe, interval_ms, timeout_ms, start_timeout_ms, unhealthy_after)| HealthCheck {
             probe,
             interval_ms,
@@ -155,7 +174,6 @@ fn run() -> impl Strategy<Value = RunSpec> {
             reset_after_ms,
         },
     );
-    let port = prop_oneof![Just(Port::Assigned), (1_u16..).prop_map(Port::Fixed)];
     let data = vec("[a-z]{1,5}(/[a-z]{1,5})?", 0..3).prop_map(|paths| {
         let mut folders: Vec<WorkPath> = Vec::new();
         for folder in paths.iter().map(|path| path.parse::<WorkPath>().unwrap()) {
@@ -167,10 +185,13 @@ fn run() -> impl Strategy<Value = RunSpec> {
     });
     let files = option::of(from_text("[a-z]{1,5}\\.conf")).prop_map(|file| file.into_iter().collect());
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
-    (words(), variables(), port, health, stop, restart, data, files, (any::<bool>(), replace_after)).prop_map(
-        |(command, variables, port, health, stop, restart, data, files, (stop_first, replace_after))| {
+    (words(), variables(), nature(), health, stop, restart, data, files, replace_after).prop_map(
+        |(command, variables, nature, health, stop, restart, data, files, replace_after)| {
+            let (kind, replace, probe, port) = nature;
+            let start_timeout_ms = health.start_timeout_ms.max(100);
+            let health = HealthCheck { probe, start_timeout_ms, ..health };
             let run = RunSpec {
-                kind: Default::default(),
+                kind,
                 command,
                 variables,
                 port,
@@ -180,10 +201,14 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 values: Values::Verbatim,
-                replace: if stop_first { Replace::OldFirst } else { Replace::NewFirst },
+                replace,
                 replace_after,
             };
-            run.with_values_noted()
+            let mut run = run.with_values_noted();
+            if run.listens_on().is_none() {
+                run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
+            }
+            run
         },
     )
 }
@@ -287,6 +312,11 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             contracts.sort_by_key(|contract| contract.kind);
             let mut taken = BTreeSet::new();
             contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
+            let mut routes = routes;
+            if run.kind == Kind::Worker {
+                routes.clear();
+                contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));
+            }
             Manifest { name, owner, build, tests, package, run, requires, contracts, accepts, routes }
         },
     )

@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::reference::{self, Reader};
-use lockstep_domain::run::MAX_FILLED_BYTES;
+use lockstep_domain::reference::{self, Reader, Reference};
+use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_files::foreign;
 
@@ -17,7 +17,7 @@ use super::{PackageManifest, PackageProblem};
 pub fn problems_of_filled(
     root: &Path,
     contents: &PackageManifest,
-    files: &[WorkPath],
+    run: &RunSpec,
     required: &BTreeSet<&ServiceName>,
 ) -> Vec<PackageProblem> {
     let packaged: BTreeSet<&str> = contents.files.iter().map(|entry| entry.path.as_str()).collect();
@@ -27,12 +27,22 @@ pub fn problems_of_filled(
             return Some(PackageProblem::NotPackaged { path: path.to_owned() });
         }
         let why = match read(root, path) {
-            Ok(text) => reference::check(&text, Reader::File, required).err()?.to_string(),
+            Ok(text) => problem_of_text(&text, run, required)?,
             Err(error) => error.to_string(),
         };
         Some(PackageProblem::NotFilled { path: path.to_owned(), why })
     };
-    files.iter().filter_map(problem).collect()
+    run.files.iter().filter_map(problem).collect()
+}
+
+fn problem_of_text(text: &str, run: &RunSpec, required: &BTreeSet<&ServiceName>) -> Option<String> {
+    match reference::check(text, Reader::File, required) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) if run.listens_on().is_none() && found.iter().any(Reference::names_its_port) => {
+            Some("a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing".into())
+        }
+        Ok(_) => None,
+    }
 }
 
 fn read(root: &Path, path: &str) -> io::Result<String> {

@@ -1,0 +1,49 @@
+//! What a plan says of a takeover that is not the usual one: that nobody answers in between, or who works beside whom.
+
+use crate::baseline::EntryChange;
+use crate::plan::check::{from, port_of, target};
+use crate::run::{Kind, Takeover};
+use crate::takeover;
+use crate::version::VersionRef;
+use crate::world::World;
+
+/// Says what is special about the takeover of a service.
+pub(super) fn warning(world: &World, change: &EntryChange) -> Option<String> {
+    let (old, new) = (from(change)?, target(change)?);
+    let said = match takeover::of_change(world, change) {
+        Takeover::OldFirst => gap(world, &old, &new),
+        takeover if is_worker(world, &new) => both_work(takeover, &old, &new),
+        _ => return None,
+    };
+    Some(format!("`{}`: {said}", change.service))
+}
+
+/// Between two versions that cannot run beside each other nobody answers, and nothing compares them.
+fn gap(world: &World, old: &VersionRef, new: &VersionRef) -> String {
+    let why = match (port_of(world, old), port_of(world, new)) {
+        (Some(one), Some(other)) if one == other => format!("both listen on port {one}"),
+        _ if is_worker(world, old) != is_worker(world, new) => "one of them is a worker".to_owned(),
+        _ if is_worker(world, new) => "two versions of a worker never work at once".to_owned(),
+        _ => "`replace` of [run] says so".to_owned(),
+    };
+    let gap = if is_worker(world, old) { "nobody works" } else { "nobody answers" };
+    format!(
+        "{} ends before {} starts ({why}); {gap} in between, nothing is kept warm, and no requests are compared",
+        old.version, new.version
+    )
+}
+
+fn both_work(takeover: Takeover, old: &VersionRef, new: &VersionRef) -> String {
+    let until = match takeover {
+        Takeover::SideBySide => "by shares of the instances, until the last step",
+        Takeover::Beside | Takeover::OldFirst => "until the new one is healthy",
+    };
+    let (old, new) = (&old.version, &new.version);
+    format!(
+        "{old} and {new} work at the same time, {until} (`replace` of [run] says so); nothing is kept warm"
+    )
+}
+
+fn is_worker(world: &World, reference: &VersionRef) -> bool {
+    world.version(reference).is_some_and(|version| version.run.kind == Kind::Worker)
+}
