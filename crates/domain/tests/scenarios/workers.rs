@@ -283,7 +283,7 @@ fn apply(stage: &mut Stage, what: Happens) {
         Happens::Breaks(which) => stage.broken.push(format!("web@1.{which}.0")),
         Happens::Mends => stage.broken.clear(),
         Happens::Crashes => {
-            stage.instances.iter_mut().filter(|it| it.state.is_healthy()).for_each(|it| it.restarts += 1)
+            stage.instances.iter_mut().filter(|it| it.state.is_healthy()).for_each(|it| it.restarts += 1);
         }
         Happens::Minutes => stage.now = stage.now.plus_ms(61_000),
     }

@@ -529,7 +529,8 @@ fn what_a_worker_cannot_have_is_refused_in_its_place() {
         assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
         assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
     }
-    let web = problem("health = { http = \"/health\"", "replace = \"side-by-side\"\nhealth = { http = \"/health\"");
+    let web =
+        problem("health = { http = \"/health\"", "replace = \"side-by-side\"\nhealth = { http = \"/health\"");
     assert!(web.contains("only workers share their work"), "{web}");
     let web = problem("health = { http = \"/health\"", "health = { lives = \"5s\"");
     assert!(web.contains("does not say that it can answer"), "{web}");
