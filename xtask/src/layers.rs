@@ -12,6 +12,7 @@ pub(crate) struct Args {}
 
 /// Which crate may use which; `testkit` may use anything, because only tests use it.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("lockstep-archive", &[]),
     ("lockstep-confine", &[]),
     ("lockstep-files", &[]),
     ("lockstep-judge", &[]),
@@ -25,9 +26,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-reach"]),
     (
         "lockstep-pipeline",
-        &["lockstep-confine", "lockstep-contract", "lockstep-domain", "lockstep-files", "lockstep-manifest"],
+        &[
+            "lockstep-archive",
+            "lockstep-confine",
+            "lockstep-contract",
+            "lockstep-domain",
+            "lockstep-files",
+            "lockstep-manifest",
+        ],
     ),
-    ("lockstep-runtime", &["lockstep-confine", "lockstep-domain", "lockstep-files"]),
+    ("lockstep-runtime", &["lockstep-archive", "lockstep-confine", "lockstep-domain", "lockstep-files"]),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
     ("lockstep-api", &["lockstep-domain", "lockstep-reach"]),
     (

@@ -34,7 +34,7 @@ use crate::releases::{Releases, Unpacked};
 use crate::rooms::Rooms;
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
-use crate::unpack::{UnpackError, UnpackLimits};
+use lockstep_archive::{UnpackError, UnpackLimits};
 
 /// What starts a supervisor: a program with its first arguments. The folder of the instance is added.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,8 +29,8 @@ pub use driver::{
     SupervisorCommand,
 };
 pub use ended::EndedLimits;
+pub use lockstep_archive::{UnpackError, UnpackLimits};
 pub use logs::LogLimits;
 pub use logs::reader::{Follow, LogReader};
 pub use releases::Unpacked;
 pub use spec::InstanceSpec;
-pub use unpack::{UnpackError, UnpackLimits};

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use lockstep_domain::Digest;
 
 pub(crate) use self::record::check;
-use crate::unpack::{self, UnpackError, UnpackLimits};
+use crate::unpack;
+use lockstep_archive::{UnpackError, UnpackLimits};
 
 /// What is unpacked of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]

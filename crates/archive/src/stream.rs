@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use tar::{EntryType, Header};
 
-use super::metered::Metered;
-use super::tree::MAX_PATH_BYTES;
-use super::{Problem, UnpackError};
+use crate::error::{Problem, UnpackError};
+use crate::metered::Metered;
+use crate::tree::MAX_PATH_BYTES;
 
 /// The unit of a tar stream.
 const BLOCK: usize = 512;
@@ -25,7 +25,7 @@ const MAX_EXTENSIONS: usize = 8;
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A folder.
     Folder,
     /// A file. Of its mode only this matters.
@@ -43,11 +43,11 @@ pub(super) enum Kind {
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The path as it stands there.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it is.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// What extended headers say about the next entry.
@@ -59,7 +59,7 @@ struct Extensions {
 }
 
 /// A tar stream.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: Metered<R>,
     /// Bytes of the present entry that have not been read.
     left: u64,
@@ -69,12 +69,12 @@ pub(super) struct Archive<R> {
 
 impl<R: Read> Archive<R> {
     /// Reads from a stream.
-    pub(super) const fn new(reader: Metered<R>) -> Self {
+    pub(crate) const fn new(reader: Metered<R>) -> Self {
         Self { reader, left: 0, padding: 0 }
     }
 
     /// Returns the next entry, or `None` at the proper end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
         let mut extensions = Extensions::default();
         for _ in 0..=MAX_EXTENSIONS {
             self.skip_data()?;
@@ -92,7 +92,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Copies the data of the present entry into a file.
-    pub(super) fn copy_to(&mut self, mut file: File, path: &Path) -> Result<(), UnpackError> {
+    pub(crate) fn copy_to(&mut self, mut file: File, path: &Path) -> Result<(), UnpackError> {
         let mut buffer = [0; 16 * 1024];
         while self.left > 0 {
             let window = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
@@ -181,6 +181,8 @@ impl<R: Read> Archive<R> {
         let link =
             || link.clone().map_or_else(|| Err(UnpackError::refused(&path, Problem::NotAPath)), to_path);
         let kind = match header.entry_type() {
+            // So the oldest form of tar writes folders.
+            EntryType::Regular if path.as_os_str().as_bytes().ends_with(b"/") => Kind::Folder,
             EntryType::Regular => {
                 let mode = header.mode().map_err(|source| UnpackError::Read { source })?;
                 Kind::File { executable: mode & 0o111 != 0 }
@@ -207,7 +209,7 @@ fn to_path(bytes: Vec<u8>) -> Result<PathBuf, UnpackError> {
     }
 }
 
-fn checksum(block: &[u8; BLOCK]) -> u32 {
+pub(crate) fn checksum(block: &[u8; BLOCK]) -> u32 {
     let sum = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
     sum.map(u32::from).sum()
 }

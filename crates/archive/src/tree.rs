@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Problem, UnpackError};
+use crate::error::{Problem, UnpackError};
 
 /// Longest path in an artifact: a quarter of what Linux allows, so that the folder above always fits.
-pub(super) const MAX_PATH_BYTES: usize = 1024;
+pub(crate) const MAX_PATH_BYTES: usize = 1024;
 /// Most links that are followed from one, as Linux does.
 const MAX_LINKS: usize = 40;
 
 /// What stands under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// A folder that the artifact names.
     Folder,
     /// A folder that is only there because something is in it.
@@ -26,19 +26,19 @@ pub(super) enum Node {
 
 /// The files of an artifact.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub struct Tree {
     nodes: BTreeMap<PathBuf, Node>,
     limit: usize,
 }
 
 impl Tree {
     /// Makes an empty tree that takes at most so many names.
-    pub(super) const fn new(limit: usize) -> Self {
+    pub(crate) const fn new(limit: usize) -> Self {
         Self { nodes: BTreeMap::new(), limit }
     }
 
     /// Adds a name, with the folders above it.
-    pub(super) fn add(&mut self, path: &Path, node: Node) -> Result<(), UnpackError> {
+    pub(crate) fn add(&mut self, path: &Path, node: Node) -> Result<(), UnpackError> {
         for folder in path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
             match self.nodes.get(folder) {
                 // What is above a known folder is known too.
@@ -65,7 +65,7 @@ impl Tree {
     }
 
     /// Returns what a hard link to a path is: the same file. The path begins at the top of the artifact.
-    pub(super) fn hard_link(&self, target: &Path) -> Result<Node, Problem> {
+    pub(crate) fn hard_link(&self, target: &Path) -> Result<Node, Problem> {
         let path = inner_path(target).map_err(|_| Problem::LeadsOut)?;
         match path.and_then(|path| self.nodes.get(&path)) {
             Some(Node::File) => Ok(Node::File),
@@ -74,7 +74,7 @@ impl Tree {
     }
 
     /// Returns the symbolic links with their targets.
-    pub(super) fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
+    pub(crate) fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.nodes.iter().filter_map(|(path, node)| match node {
             Node::Link(target) => Some((path.as_path(), target.as_path())),
             _ => None,
@@ -82,17 +82,24 @@ impl Tree {
     }
 
     /// Returns how many names there are.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
+    /// Tells whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// Returns the names that are not symbolic links.
-    pub(super) fn files_and_folders(&self) -> impl Iterator<Item = &Path> {
+    pub fn files_and_folders(&self) -> impl Iterator<Item = &Path> {
         self.nodes.iter().filter(|(_, node)| !matches!(node, Node::Link(_))).map(|(path, _)| path.as_path())
     }
 
     /// Follows a link as the kernel would, through further links, and refuses it when it ever leaves the tree.
-    pub(super) fn check_link(&self, link: &Path) -> Result<(), Problem> {
+    pub(crate) fn check_link(&self, link: &Path) -> Result<(), Problem> {
         let mut at = PathBuf::new();
         let mut parts: Vec<Part> = parts_of(link);
         let mut followed = 0;
@@ -135,7 +142,7 @@ fn parts_of(path: &Path) -> Vec<Part> {
 }
 
 /// Returns a path without `.` parts, or `None` when nothing is left of it.
-pub(super) fn inner_path(path: &Path) -> Result<Option<PathBuf>, Problem> {
+pub(crate) fn inner_path(path: &Path) -> Result<Option<PathBuf>, Problem> {
     let mut inner = PathBuf::new();
     for component in path.components() {
         match component {

@@ -4,21 +4,17 @@ use std::cell::Cell;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use super::{UnpackError, UnpackLimits};
-
-/// Bytes below which the ratio does not matter: a small artifact of one large constant file is no attack, and that
-/// much disk is always there.
-const RATIO_MATTERS_FROM: u64 = 16 * 1024 * 1024;
+use crate::error::{UnpackError, UnpackLimits};
 
 /// Counts what is read.
-pub(super) struct Counted<R> {
+pub(crate) struct Counted<R> {
     inner: R,
     count: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Counted<R> {
     /// Returns the reader, and where it counts.
-    pub(super) fn new(inner: R) -> (Self, Rc<Cell<u64>>) {
+    pub(crate) fn new(inner: R) -> (Self, Rc<Cell<u64>>) {
         let count = Rc::new(Cell::new(0));
         (Self { inner, count: Rc::clone(&count) }, count)
     }
@@ -33,7 +29,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// Fails as soon as more came out than is allowed, in all or for what went in.
-pub(super) struct Metered<R> {
+pub(crate) struct Metered<R> {
     inner: R,
     compressed: Rc<Cell<u64>>,
     unpacked: u64,
@@ -42,17 +38,17 @@ pub(super) struct Metered<R> {
 
 impl<R: Read> Metered<R> {
     /// Wraps a decompressor whose input is counted.
-    pub(super) const fn new(inner: R, compressed: Rc<Cell<u64>>, limits: &UnpackLimits) -> Self {
+    pub(crate) const fn new(inner: R, compressed: Rc<Cell<u64>>, limits: &UnpackLimits) -> Self {
         Self { inner, compressed, unpacked: 0, limits: *limits }
     }
 
     /// Returns how many bytes may still come.
-    pub(super) const fn left(&self) -> u64 {
+    pub(crate) const fn left(&self) -> u64 {
         self.limits.bytes.saturating_sub(self.unpacked)
     }
 
     /// Returns the error of an artifact that is too large.
-    pub(super) const fn too_large(&self) -> UnpackError {
+    pub(crate) const fn too_large(&self) -> UnpackError {
         UnpackError::TooLarge { limit: self.limits.bytes }
     }
 }
@@ -61,10 +57,9 @@ impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.unpacked = self.unpacked.saturating_add(read as u64);
-        let allowed = self.compressed.get().saturating_mul(self.limits.ratio);
         if self.unpacked > self.limits.bytes {
             Err(io::Error::other(self.too_large()))
-        } else if self.unpacked > RATIO_MATTERS_FROM && self.unpacked > allowed {
+        } else if self.limits.is_bomb(self.unpacked, self.compressed.get()) {
             Err(io::Error::other(UnpackError::Bomb { limit: self.limits.ratio }))
         } else {
             Ok(read)
