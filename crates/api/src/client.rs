@@ -1,6 +1,7 @@
 //! A typed client. Blocking: the command line has nothing else to do while it waits.
 
 mod blocking;
+mod sending;
 
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
@@ -8,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blocking::{Blocking, BodyReader};
+use sending::Sending;
 
-use hyper::Method;
+use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use hyper::{Method, Response};
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::routes::RouteTable;
@@ -18,12 +21,11 @@ use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber,
     VersionRef,
 };
-use lockstep_reach::{Reach, ReachError};
+use lockstep_reach::{Outgoing, Reach, ReachError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::PREFIX;
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
     AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
@@ -31,8 +33,9 @@ use crate::types::{
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
     KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
     RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
 };
+use crate::{FILE_MEDIA_TYPE, PREFIX};
 
 /// For whom is asked.
 const ACTOR: HeaderName = HeaderName::from_static("lockstep-actor");
@@ -182,6 +185,14 @@ impl Client {
     /// Starts a release.
     pub fn release(&self, service: &ServiceName, request: &ReleaseRequest) -> Answer<BuildView> {
         self.post(&format!("/services/{service}/releases"), request)
+    }
+
+    /// Sends a file of so many bytes. It is read as it is sent; when there is less of it, nothing has arrived.
+    pub fn upload(&self, file: impl Read + Send + 'static, bytes: u64) -> Answer<Upload> {
+        let path = "/uploads";
+        let fields = [(CONTENT_TYPE, FILE_MEDIA_TYPE), (ACTOR, self.actor.as_str())];
+        let body = self.send_with(Method::POST, path, &fields, Sending::of(file, bytes))?;
+        self.json(path, &self.whole(path, body)?)
     }
 
     /// Lists builds, newest first.
@@ -476,6 +487,23 @@ impl Client {
     ) -> Answer<BodyReader> {
         let whole_path = format!("{PREFIX}{path}");
         let response = self.blocking.run(self.reach.ask(method, &whole_path, fields, body.into()))?;
+        self.answered(path, response)
+    }
+
+    fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(HeaderName, &str)],
+        body: Sending,
+    ) -> Answer<BodyReader> {
+        let whole_path = format!("{PREFIX}{path}");
+        let asked = self.reach.ask_with(method, &whole_path, fields, Outgoing::new(body));
+        let response = self.blocking.run(asked)?;
+        self.answered(path, response)
+    }
+
+    fn answered(&self, path: &str, response: Response<Incoming>) -> Answer<BodyReader> {
         let status = response.status();
         let body = BodyReader::new(Arc::clone(&self.blocking), response.into_body());
         if status.is_success() { Ok(body) } else { Err(self.refusal(path, status.as_u16(), body)) }

@@ -9,7 +9,6 @@ use lockstep_domain::{Operation, Recorded};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::PREFIX;
 use crate::problem::Problem;
 use crate::types::{
     AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
@@ -17,8 +16,9 @@ use crate::types::{
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
     KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
     RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
 };
+use crate::{FILE_MEDIA_TYPE, PREFIX};
 
 /// The methods that are used: one to look, one to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +53,17 @@ pub enum Answer {
     Bytes,
 }
 
+/// What an endpoint takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    /// Nothing.
+    Nothing,
+    /// A JSON document.
+    Json(MakeSchema),
+    /// A file, as it is.
+    Bytes,
+}
+
 /// One endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Endpoint {
@@ -67,7 +78,7 @@ pub struct Endpoint {
     /// Parameters of the query, with what they mean.
     pub query: &'static [(&'static str, &'static str)],
     /// What it takes.
-    pub body: Option<MakeSchema>,
+    pub body: Takes,
     /// What it answers.
     pub answer: Answer,
     /// Who may ask.
@@ -96,7 +107,7 @@ const fn get(path: &'static str, id: &'static str, summary: &'static str, answer
         id,
         summary,
         query: &[],
-        body: None,
+        body: Takes::Nothing,
         answer,
         callers: Callers::Operators,
     }
@@ -115,7 +126,7 @@ const fn post(
         id,
         summary,
         query: &[],
-        body: Some(body),
+        body: Takes::Json(body),
         answer,
         callers: Callers::Operators,
     }
@@ -140,6 +151,16 @@ pub fn endpoints() -> Vec<Endpoint> {
             of::<RegisterService>,
             Json(of::<ServiceView>),
         ),
+        Endpoint {
+            body: Takes::Bytes,
+            ..post(
+                "/uploads",
+                "upload",
+                "Takes a file for a request that names it: the archive of a release that was made elsewhere",
+                of::<Map<String, Value>>,
+                Json(of::<Upload>),
+            )
+        },
         get("/services/{service}", "getService", "Shows a service", Json(of::<ServiceView>)),
         post(
             "/services/{service}/releases",
@@ -512,11 +533,12 @@ fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator, problem: &Sch
     if !parameters.is_empty() {
         operation["parameters"] = Value::Array(parameters);
     }
-    if let Some(body) = endpoint.body {
-        let schema = body(generator);
-        operation["requestBody"] =
-            json!({ "required": true, "content": { "application/json": { "schema": schema } } });
-    }
+    let content = match endpoint.body {
+        Takes::Nothing => return operation,
+        Takes::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
+        Takes::Bytes => json!({ FILE_MEDIA_TYPE: {} }),
+    };
+    operation["requestBody"] = json!({ "required": true, "content": content });
     operation
 }
 

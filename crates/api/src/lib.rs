@@ -19,3 +19,5 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:8470";
 pub const PREFIX: &str = "/api/v1";
 /// The largest request body, so that an upload cannot fill the memory: documents of a release are the largest.
 pub const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+/// The media type of a file that is sent.
+pub const FILE_MEDIA_TYPE: &str = "application/octet-stream";

@@ -26,7 +26,7 @@ pub enum ErrorCode {
     Conflict,
     /// The request is larger than allowed.
     TooLarge,
-    /// A change must be `application/json`.
+    /// A change must be `application/json`, a file `application/octet-stream`.
     UnsupportedMedia,
     /// It was understood and must not be done; `problems` says why.
     Refused,
@@ -68,7 +68,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => "no such method here",
             Self::Conflict => "something else is under way",
             Self::TooLarge => "the request is too large",
-            Self::UnsupportedMedia => "the request is not JSON",
+            Self::UnsupportedMedia => "the request has a form that is not taken",
             Self::Refused => "refused",
             Self::NothingToRelease => "nothing to release",
             Self::Internal => "a fault of Lockstep",

@@ -11,6 +11,7 @@ mod keys;
 mod operations;
 mod services;
 mod store;
+mod uploads;
 
 pub use builds::*;
 pub use compat::*;
@@ -23,3 +24,4 @@ pub use keys::*;
 pub use operations::*;
 pub use services::*;
 pub use store::*;
+pub use uploads::*;

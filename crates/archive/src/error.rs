@@ -21,6 +21,9 @@ pub struct UnpackLimits {
 }
 
 impl UnpackLimits {
+    /// Those of every server: what is packaged on one is unpacked on it.
+    pub const USUAL: Self = Self { bytes: 4 * 1024 * 1024 * 1024, entries: 200_000, ratio: 250 };
+
     /// Tells whether something of so many bytes, and so many when compressed, grows too much.
     #[must_use]
     pub const fn is_bomb(&self, unpacked: u64, compressed: u64) -> bool {
@@ -30,7 +33,7 @@ impl UnpackLimits {
 
 impl Default for UnpackLimits {
     fn default() -> Self {
-        Self { bytes: 4 * 1024 * 1024 * 1024, entries: 200_000, ratio: 250 }
+        Self::USUAL
     }
 }
 

@@ -32,6 +32,7 @@ mod secrets;
 mod services;
 mod traffic;
 mod turns;
+mod uploads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -63,6 +64,7 @@ pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
 pub use lockstep_store::journal::KeyPlace;
 pub use place::{Adopt, Suspicion};
+pub use uploads::Receiving;
 
 use builds::Builds;
 use callers::Callers;
@@ -72,6 +74,7 @@ use judging::Judging;
 use place::Place;
 use secrets::Secrets;
 use turns::Turns;
+use uploads::Uploads;
 
 /// How a control is opened.
 #[derive(Debug, Clone)]
@@ -214,6 +217,7 @@ pub struct Control {
     /// Answers about pairs of contracts.
     compared: contracts::Memory,
     builds: Builds,
+    uploads: Uploads,
     registry: Registry,
     judging: Judging,
     editions: Editions,
@@ -270,6 +274,7 @@ impl Control {
         let builds_folder = folder.join("builds");
         let builds =
             Builds::open(&builds_folder, &ledger.world(), ledger.now()).map_err(failed(&builds_folder))?;
+        let uploads = Uploads::at(folder.join(instances::SCRATCH).join("uploads"));
         let blobs = Blobs::open(&folder)?;
         let mut options = LocalDriverOptions::new(SupervisorCommand(config.supervisor.clone()));
         options.ports = config.instance_ports;
@@ -296,6 +301,7 @@ impl Control {
             callers,
             compared: contracts::Memory::default(),
             builds,
+            uploads,
             registry,
             judging,
             editions,

@@ -3,6 +3,7 @@
 mod chosen;
 mod earlier;
 mod gate;
+mod given;
 mod needs;
 mod number;
 mod problems;
@@ -31,6 +32,7 @@ use lockstep_pipeline::{
 };
 
 use gate::Decided;
+use given::Taken;
 use number::{Standing, Wish};
 use problems::failure_problem;
 pub(crate) use register::Place;
@@ -77,11 +79,13 @@ impl Control {
         self: &Arc<Self>,
         actor: &Actor,
         name: &ServiceName,
-        request: ReleaseRequest,
+        mut request: ReleaseRequest,
     ) -> Result<BuildView, Problem> {
+        let taken = given::take(self, &mut request)?;
         services::find(&self.ledger.world(), name)?;
         check_request(&request)?;
-        let reference = request.reference.clone().unwrap_or_else(|| "(default branch)".into());
+        let reference = request.commit.as_ref().or(request.reference.as_ref());
+        let reference = reference.map_or("(default branch)", String::as_str).to_owned();
         let build = self.builds.begin(actor, name, &reference, self.ledger.now());
         let build = build.map_err(|error| storage_problem("the build could not be begun", &error))?;
         let view = build.view();
@@ -92,7 +96,7 @@ impl Control {
         let (control, actor, name) = (Arc::clone(self), actor.clone(), name.clone());
         self.spawn(async move {
             let _turn = control.builds.turns.take(&name).await;
-            let run = move || control.run_release(&build, &actor, &name, &request);
+            let run = move || control.run_release(&build, &actor, &name, &request, taken);
             if let Err(error) = tokio::task::spawn_blocking(run).await {
                 tracing::error!(%error, "a release ended by a panic");
             }
@@ -100,9 +104,17 @@ impl Control {
         Ok(view)
     }
 
-    fn run_release(&self, build: &Arc<Build>, actor: &Actor, name: &ServiceName, request: &ReleaseRequest) {
+    fn run_release(
+        &self,
+        build: &Arc<Build>,
+        actor: &Actor,
+        name: &ServiceName,
+        request: &ReleaseRequest,
+        taken: Option<Taken>,
+    ) {
         build.change(|view| view.state = BuildState::Running);
-        let result = self.make_version(build, actor, name, request);
+        let result = self.make_version(build, actor, name, request, taken.as_ref());
+        drop(taken);
         // Whatever the build wrote beside its sources; it may be what fills the disk.
         build.clear();
         let now = self.ledger.now();
@@ -125,6 +137,7 @@ impl Control {
         actor: &Actor,
         name: &ServiceName,
         request: &ReleaseRequest,
+        taken: Option<&Taken>,
     ) -> Result<VersionNumber, Problem> {
         let world = self.ledger.world();
         let service = services::find(&world, name)?;
@@ -132,6 +145,9 @@ impl Control {
         let mut asked =
             self.build_request(&build.id, Some(name), &service.source, reference, &build.folder)?;
         asked.manifest.clone_from(&request.manifest);
+        asked.commit =
+            request.commit.as_deref().map(str::parse).transpose().map_err(|error| bad_source(&error))?;
+        asked.given = taken.map(Taken::given);
         let observer = |event: &BuildEvent| self.observe_build(build, event);
         let prepared =
             lockstep_pipeline::prepare(&asked, &observer, &build.cancel).map_err(|f| failure_problem(&f))?;
@@ -152,7 +168,11 @@ impl Control {
             };
             return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
         }
-        let standing = Standing::of(&world, service, &prepared, Wish::of(request)?)?;
+        let standing = Standing::of(&world, service, &prepared, Wish::of(request)?);
+        let standing = standing.map_err(|problem| match taken {
+            Some(taken) => taken.compare(service, checked.commit.as_str(), problem),
+            None => problem,
+        })?;
         let follows = standing.follows.as_ref();
         let reason = request.unrelated.as_deref();
         let Relation { unrelated, warning } = match standing.wish {
@@ -162,7 +182,9 @@ impl Control {
         build.change(|view| view.warnings.extend(standing.remarks.iter().cloned().chain(warning)));
         let decide =
             |contracts: &Contracts| self.decide(&world, service, &checked.manifest, &standing, contracts);
-        let (built, decided) = match self.reusable(service, checked) {
+        // What was given is cheaper to package than an earlier one is to check, and says the same.
+        let reusable = if taken.is_some() { None } else { self.reusable(service, checked) };
+        let (built, decided) = match reusable {
             Some(earlier) => {
                 build.change(|view| view.reused = Some(earlier.build.clone()));
                 let decided = decide(&self.contracts_of(&earlier)?)?;
@@ -190,6 +212,7 @@ impl Control {
             branch: standing.cut.branch.clone(),
             reach: standing.cut.reach.clone(),
             artifact: built.artifact,
+            made_elsewhere: taken.map(|taken| taken.recorded(&checked.manifest)),
             build: build.id.clone(),
             build_key: checked.key,
             tools: checked.tools.clone(),
@@ -208,6 +231,8 @@ impl Control {
             evidence: built.evidence,
             approvals: Vec::new(),
         };
+        let notes = given::worth_knowing(service, &checked.manifest, &version);
+        build.change(|view| view.warnings.extend(notes));
         self.record_version(actor, name, &version, &standing, &decided.compared)?;
         if request.tag == TagChoice::Tag {
             tag(build, service, &version);
@@ -247,7 +272,10 @@ impl Control {
             decision.replace(Some(decided));
             answer
         };
-        let made = lockstep_pipeline::make(asked, prepared, &accept, &observer, &build.cancel);
+        let made = match &asked.given {
+            Some(given) => lockstep_pipeline::take(asked, given, prepared, &accept, &observer, &build.cancel),
+            None => lockstep_pipeline::make(asked, prepared, &accept, &observer, &build.cancel),
+        };
         let decided = decision.into_inner().transpose()?;
         let output = made.map_err(|failure| failure_problem(&failure))?;
         let decided = decided.ok_or_else(|| internal("the contracts were not read"))?;
@@ -344,14 +372,15 @@ impl Control {
         reference: Option<&str>,
         work: &Path,
     ) -> Result<BuildRequest, Problem> {
-        let bad =
-            |error: lockstep_pipeline::SourceError| Problem::new(ErrorCode::BadRequest, error.to_string());
+        let bad = |error| bad_source(&error);
         let folder: SourceFolder = source.folder.parse().map_err(bad)?;
         Ok(BuildRequest {
             build: build.to_owned(),
             repository: source.repository.parse().map_err(bad)?,
             folder,
+            commit: None,
             manifest: None,
+            given: None,
             reference: reference.map(str::parse).transpose().map_err(bad)?,
             work_folder: work.canonicalize().map_err(internal)?,
             mirror_folder: self.mirrors().map_err(internal)?,
@@ -363,6 +392,10 @@ impl Control {
             }),
         })
     }
+}
+
+fn bad_source(error: &lockstep_pipeline::SourceError) -> Problem {
+    Problem::new(ErrorCode::BadRequest, error.to_string())
 }
 
 struct Built {

@@ -39,6 +39,18 @@ impl EvidenceKind {
         Self(format!("ran:{environment}").into())
     }
 
+    /// Returns the kind of the tests that nearly everybody has.
+    #[must_use]
+    pub fn unit() -> Self {
+        Self("unit".into())
+    }
+
+    /// Tells whether Lockstep alone says such a thing.
+    #[must_use]
+    pub fn is_of_lockstep(&self) -> bool {
+        self.0.starts_with("ran:")
+    }
+
     /// Returns the kind as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -78,6 +90,25 @@ pub enum Outcome {
     Red,
 }
 
+/// Who saw what an evidence tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Lockstep, which ran it.
+    #[default]
+    Here,
+    /// Somebody else, who gave a report of it: Lockstep has read that, and saw nothing run.
+    Elsewhere,
+}
+
+impl Origin {
+    /// Tells whether it is what goes without saying.
+    #[must_use]
+    pub const fn is_here(&self) -> bool {
+        matches!(self, Self::Here)
+    }
+}
+
 /// One finding about a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
@@ -95,6 +126,9 @@ pub struct Evidence {
     /// The report as it was read, in the blob store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Digest>,
+    /// Who saw it.
+    #[serde(default, skip_serializing_if = "Origin::is_here")]
+    pub origin: Origin,
 }
 
 impl Evidence {
@@ -108,6 +142,7 @@ impl Evidence {
             tests: TestCounts::default(),
             failures: Vec::new(),
             report: None,
+            origin: Origin::Here,
         }
     }
 }

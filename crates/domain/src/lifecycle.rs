@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::evidence::{EvidenceKind, Outcome};
+use crate::evidence::{EvidenceKind, Origin, Outcome};
 use crate::name::{EnvironmentName, StageName};
 use crate::service::Version;
 use crate::time::Timestamp;
@@ -47,6 +47,9 @@ pub enum Gate {
     Evidence {
         /// The kind.
         kind: EvidenceKind,
+        /// Whether a report that somebody gave is enough.
+        #[serde(default, skip_serializing_if = "Given::is_accepted")]
+        given: Given,
     },
     /// No kind of evidence is red at its newest.
     NothingRed,
@@ -60,6 +63,25 @@ pub enum Gate {
         /// How long.
         duration_ms: u64,
     },
+}
+
+/// Whether a gate takes the word of others for tests that Lockstep did not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// It does.
+    #[default]
+    Accepted,
+    /// It does not: Lockstep must have run them.
+    Refused,
+}
+
+impl Given {
+    /// Tells whether it is what goes without saying.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted)
+    }
 }
 
 /// What makes a version enter a stage once its gates are open.
@@ -115,6 +137,9 @@ pub enum ClosedGate {
     /// The newest evidence of the kind is red.
     #[error("evidence `{0}` is red")]
     EvidenceRed(EvidenceKind),
+    /// The newest evidence of the kind was given, and the gate wants it seen by Lockstep.
+    #[error("evidence `{0}` was given and not run by Lockstep, which this gate refuses")]
+    EvidenceGiven(EvidenceKind),
     /// Not enough people.
     #[error("{given} of {needed} approvals given")]
     ApprovalsMissing {
@@ -146,7 +171,10 @@ impl Lifecycle {
     pub fn standard() -> Self {
         let staging = environment("staging");
         let production = environment("production");
-        let ran = |environment: &EnvironmentName| Gate::Evidence { kind: EvidenceKind::ran_in(environment) };
+        let ran = |environment: &EnvironmentName| Gate::Evidence {
+            kind: EvidenceKind::ran_in(environment),
+            given: Given::Accepted,
+        };
         Self {
             stages: vec![
                 stage("created", vec![], Entry::Automatic),
@@ -212,14 +240,33 @@ impl Lifecycle {
         let gates = stage.gates.iter().flat_map(|gate| closed(gate, version, &stage.name, now));
         beyond.into_iter().chain(gates).collect()
     }
+
+    /// Says why a stage is open: also which of its gates take the word of others.
+    #[must_use]
+    pub fn why_open(&self, version: &Version, stage: &Stage) -> String {
+        let given = stage.gates.iter().filter_map(|gate| match gate {
+            Gate::Evidence { kind, .. } => {
+                version.newest_evidence(kind).filter(|newest| !newest.origin.is_here()).map(|_| kind.as_str())
+            }
+            _ => None,
+        });
+        let given: Vec<_> = given.collect();
+        if given.is_empty() {
+            return "its gates are open".to_owned();
+        }
+        format!("its gates are open; given, not run by Lockstep: {}", given.join(", "))
+    }
 }
 
 fn closed(gate: &Gate, version: &Version, stage: &StageName, now: Timestamp) -> Vec<ClosedGate> {
     match gate {
-        Gate::Evidence { kind } => match version.newest_evidence(kind).map(|evidence| evidence.outcome) {
-            Some(Outcome::Green) => vec![],
-            Some(Outcome::Red) => vec![ClosedGate::EvidenceRed(kind.clone())],
+        Gate::Evidence { kind, given } => match version.newest_evidence(kind) {
             None => vec![ClosedGate::EvidenceMissing(kind.clone())],
+            Some(newest) => match (newest.outcome, newest.origin, given) {
+                (Outcome::Red, ..) => vec![ClosedGate::EvidenceRed(kind.clone())],
+                (_, Origin::Elsewhere, Given::Refused) => vec![ClosedGate::EvidenceGiven(kind.clone())],
+                (Outcome::Green, ..) => vec![],
+            },
         },
         Gate::NothingRed => version.red_kinds().into_iter().map(ClosedGate::EvidenceRed).collect(),
         Gate::Approvals { count } => {

@@ -121,6 +121,9 @@ pub struct Version {
     pub reach: Option<StageName>,
     /// The packaged files.
     pub artifact: Artifact,
+    /// What was given in place of a build; `None` when Lockstep built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_elsewhere: Option<MadeElsewhere>,
     /// The build that made the artifact.
     pub build: String,
     /// What the artifact depends on: commit, manifest, tools. Equal keys give equal artifacts.
@@ -170,6 +173,37 @@ pub struct Artifact {
     pub digest: Digest,
     /// Its size.
     pub bytes: u64,
+}
+
+/// What somebody gave in place of a build. Who gave it is who cut the version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MadeElsewhere {
+    /// The archive: the artifact has its files, packaged anew.
+    pub archive: GivenFile,
+    /// Reports of tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<GivenReport>,
+}
+
+/// A file as it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GivenFile {
+    /// Its name where it came from.
+    pub name: String,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// How many these are.
+    pub bytes: u64,
+}
+
+/// A report of tests that was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GivenReport {
+    /// Of which tests.
+    pub kind: EvidenceKind,
+    /// The file.
+    #[serde(flatten)]
+    pub file: GivenFile,
 }
 
 /// A document attached to a version.

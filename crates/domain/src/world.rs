@@ -445,7 +445,7 @@ pub fn stage_events(
     let mut events = Vec::new();
     while let Some(next) = lifecycle.after(&version.stage) {
         let reason = match (&next.entry, deployed_to) {
-            (Entry::Automatic, _) => "its gates are open".to_owned(),
+            (Entry::Automatic, _) => lifecycle.why_open(&version, next),
             (Entry::OnDeploy { environment }, Some(target)) if environment == target => {
                 format!("it goes to {target}")
             }

@@ -2,6 +2,7 @@
 
 mod sources;
 mod tools;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use lockstep_manifest::{MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
 
 pub use self::tools::ToolProblem;
+use self::wanted::Wanted;
 use crate::failure::BuildFault;
 use crate::git::{Answer, CommitId, Git, GitError};
 use crate::history::{ResolvedReference, parse_status};
@@ -94,6 +96,13 @@ pub enum CheckProblem {
         /// Its address.
         url: String,
     },
+    /// A commit is not of the branch that was named.
+    NotOfBranch {
+        /// The commit.
+        commit: String,
+        /// The branch.
+        branch: String,
+    },
     /// There is no manifest at the commit.
     NoManifest {
         /// Where it was looked for.
@@ -110,6 +119,13 @@ pub enum CheckProblem {
     },
     /// The manifest has a problem.
     Manifest(lockstep_manifest::Problem),
+    /// A contract is printed by what a build makes, and there is none.
+    ContractOfABuild {
+        /// The field of the manifest.
+        field: String,
+        /// The command.
+        command: String,
+    },
     /// A tool is not there, or not in a demanded version.
     Tool {
         /// The tool.
@@ -144,6 +160,9 @@ impl fmt::Display for CheckProblem {
             Self::UnknownReference { reference, nearest } => {
                 write!(f, "no branch, tag or commit is named `{reference}`")?;
                 if nearest.is_empty() { Ok(()) } else { write!(f, "; similar: `{}`", nearest.join("`, `")) }
+            }
+            Self::NotOfBranch { commit, branch } => {
+                write!(f, "commit {commit} is not in the history of `{branch}`")
             }
             Self::NoManifest { path, commit } => write!(
                 f,
@@ -189,6 +208,10 @@ impl fmt::Display for CheckProblem {
                 )
             }
             Self::Manifest(problem) => problem.fmt(f),
+            Self::ContractOfABuild { field, command } => write!(
+                f,
+                "{field} is printed by `{command}` after a build, and what was made elsewhere is not built here; keep the contract as a file of the repository"
+            ),
             Self::Tool { tool, demanded, problem } => problem.describe(f, tool, demanded),
             Self::MissingVariable { name } => {
                 write!(f, "the variable `{name}` is not set; set it in the environment of the server")
@@ -242,7 +265,9 @@ fn uncommitted(
     paths: &[&str],
     place: &Workplace<'_>,
 ) -> Result<Vec<CheckProblem>, GitError> {
-    let Some(folder) = request.repository.local().filter(|folder| folder.is_dir()) else {
+    let local = request.repository.local().filter(|folder| folder.is_dir());
+    // What was made elsewhere was not made of this work tree.
+    let Some(folder) = local.filter(|_| request.given.is_none()) else {
         return Ok(Vec::new());
     };
     let git = Git { folder, cancel: place.cancel };
@@ -269,12 +294,11 @@ pub(crate) fn check(
     let folder = [request.folder.as_str()];
     let uncommitted_in = |paths: &[&str]| uncommitted(request, paths, place);
     let own = uncommitted_in(if folder[0].is_empty() { &[] } else { &folder })?;
-    let resolved = match mirror.resolve(request.reference.as_ref())? {
+    let resolved = match resolved(request, mirror)? {
         Ok(resolved) => resolved,
-        Err(unknown) => {
-            let (reference, nearest) = (unknown.reference, unknown.nearest);
+        Err(problem) => {
             problems.extend(own);
-            problems.push(CheckProblem::UnknownReference { reference, nearest });
+            problems.push(problem);
             return Err(BuildFault::Problems(problems));
         }
     };
@@ -285,15 +309,20 @@ pub(crate) fn check(
     };
     let scope = Scope::of(&manifest, &request.folder);
     problems.extend(if manifest.build.sources.is_empty() { own } else { uncommitted_in(&scope.paths())? });
+    let wanted = Wanted { given: request.given.as_ref(), manifest: &manifest };
     problems.extend(sources::check(
         mirror,
         &resolved.commit,
         &scope,
-        &manifest.build,
+        &wanted.build(),
         request.data_folder.as_deref(),
     )?);
-    problems.extend(missing_variables(&manifest, &request.host));
-    let tools = found_tools(&manifest, request, place, &mut problems);
+    problems.extend(missing_variables(&manifest, &wanted, &request.host));
+    problems.extend(wanted.contracts_of_a_build());
+    let tools = match request.given {
+        Some(_) => BTreeMap::new(),
+        None => found_tools(&manifest, request, place, &mut problems),
+    };
     if place.cancel.is_cancelled() {
         return Err(BuildFault::Cancelled);
     }
@@ -301,6 +330,37 @@ pub(crate) fn check(
         return Err(BuildFault::Problems(problems));
     }
     checked(request, mirror, resolved, scope, manifest, manifest_digest, tools)
+}
+
+/// Finds the commit, and its branch.
+fn resolved(
+    request: &BuildRequest,
+    mirror: &Mirror,
+) -> Result<Result<ResolvedReference, CheckProblem>, GitError> {
+    let resolve = |reference| {
+        let found = mirror.resolve(reference)?;
+        Ok::<_, GitError>(found.map_err(|unknown| CheckProblem::UnknownReference {
+            reference: unknown.reference,
+            nearest: unknown.nearest,
+        }))
+    };
+    let Some(commit) = &request.commit else { return resolve(request.reference.as_ref()) };
+    let found = match resolve(Some(commit))? {
+        Ok(found) => found,
+        Err(unknown) => return Ok(Err(unknown)),
+    };
+    if request.reference.is_none() {
+        return Ok(Ok(found));
+    }
+    let of = match resolve(request.reference.as_ref())? {
+        Ok(of) => of,
+        Err(unknown) => return Ok(Err(unknown)),
+    };
+    if !mirror.contains(&of.commit, &found.commit)? {
+        let branch = request.reference.as_ref().map(ToString::to_string).unwrap_or_default();
+        return Ok(Err(CheckProblem::NotOfBranch { commit: found.commit.short().to_owned(), branch }));
+    }
+    Ok(Ok(ResolvedReference { commit: found.commit, branch: of.branch }))
 }
 
 fn manifest(
@@ -335,8 +395,8 @@ fn manifest(
     }
 }
 
-fn missing_variables(manifest: &Manifest, host: &HostEnvironment) -> Vec<CheckProblem> {
-    let missing = manifest.build.variables.iter().filter(|name| host.lacks(name));
+fn missing_variables(manifest: &Manifest, wanted: &Wanted<'_>, host: &HostEnvironment) -> Vec<CheckProblem> {
+    let missing = manifest.build.variables.iter().filter(|name| wanted.needs(name) && host.lacks(name));
     let problem = |name: &String| match host.withholds(name) {
         true => CheckProblem::WithheldVariable { name: name.clone(), service: manifest.name.clone() },
         false => CheckProblem::MissingVariable { name: name.clone() },
@@ -382,6 +442,7 @@ fn checked(
         manifest: manifest_digest,
         tools: &tools,
         variables: &variables,
+        given: request.given.as_ref().map(|given| given.facts.digest),
     });
     let (changed_by, seconds) = mirror.last_change(&commit, &scope)?;
     Ok(Checked {

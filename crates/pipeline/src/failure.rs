@@ -84,6 +84,24 @@ pub enum BuildFault {
         /// Counts or the first reason.
         reason: String,
     },
+    /// What was made elsewhere cannot be taken.
+    #[error("`{name}` cannot be taken: {reason}")]
+    Given {
+        /// The file, by the name it had.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A report that was given shows no tests that all succeeded.
+    #[error("the evidence `{kind}` that was given is red: {reason}")]
+    RedEvidence {
+        /// Of which tests.
+        kind: String,
+        /// Counts or the first reason.
+        reason: String,
+    },
     /// The artifact could not be made.
     #[error(transparent)]
     Package(#[from] PackageError),
@@ -144,6 +162,13 @@ impl BuildFailure {
             BuildFault::RedSuite { .. } => self.with_what_is_there(format!(
                 "mend the tests or the code and commit; the whole log: `{logs}`"
             )),
+            BuildFault::Given { hint, .. } => hint.clone(),
+            BuildFault::RedEvidence { .. } => {
+                "nothing was released: mend the tests or the code; evidence that is not given counts as not tested".into()
+            }
+            BuildFault::Package(PackageError::Problems(_)) if self.phase == Phase::Unpack => {
+                "make the archive anew without these, and release it again".into()
+            }
             BuildFault::Package(PackageError::Problems(_)) => {
                 "mend [package] and `[run] files` in lockstep.toml, commit, and release again".into()
             }

@@ -21,6 +21,8 @@ pub struct BuildInputs<'a> {
     pub tools: &'a BTreeMap<String, String>,
     /// The variables that the manifest names, with their values.
     pub variables: &'a BTreeMap<String, String>,
+    /// What was made elsewhere, in place of a build.
+    pub given: Option<Digest>,
 }
 
 /// Computes the key of a build. Builds with equal keys give artifacts of the same content.
@@ -44,6 +46,11 @@ pub fn build_key(inputs: &BuildInputs<'_>) -> Digest {
             add(value.as_bytes());
         }
     }
+    // A build and what was made elsewhere never have the same key.
+    if let Some(given) = inputs.given {
+        hasher.update(b"made elsewhere");
+        hasher.update(given.as_bytes());
+    }
     Digest::from_bytes(hasher.finalize().into())
 }
 
@@ -62,6 +69,7 @@ mod tests {
             manifest: Digest::from_bytes([7; 32]),
             tools: &map(tools),
             variables: &map(variables),
+            given: None,
         })
     }
 

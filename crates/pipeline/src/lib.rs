@@ -12,6 +12,7 @@ mod contract;
 mod environment;
 mod failure;
 pub mod git;
+mod given;
 pub mod guard;
 pub mod history;
 pub mod junit;
@@ -33,12 +34,15 @@ pub use check::{CheckProblem, Checked};
 pub use contract::{ContractProblem, Contracts, TakenContract};
 pub use failure::{BuildFailure, BuildFault};
 pub use git::CommitId;
+pub use given::{kind_of_report, take};
 pub use key::build_key;
 pub use mirror::{Mirror, collect as mirrors};
 pub use package::{PackageManifest, PackagedArtifact, read_package_manifest};
 pub use process::CaptureError;
 pub use repository::{Reference, RepositoryLocation, SourceError, SourceFolder};
-pub use request::{BuildEvent, BuildRequest, Ending, HostEnvironment, LargestContract, Observer, Phase};
+pub use request::{
+    BuildEvent, BuildRequest, Ending, Given, HostEnvironment, LargestContract, Observer, Phase, TestReport,
+};
 pub use run::{BuildOutput, Prepared, make, prepare, run};
 pub use scope::Scope;
 pub use suite::SuiteOutcome;

@@ -9,6 +9,7 @@
 
 mod contents;
 mod filled;
+mod fits;
 mod manifest;
 mod select;
 mod write;
@@ -110,6 +111,16 @@ pub enum PackageProblem {
         /// The bound.
         limit: usize,
     },
+    /// More bytes than are unpacked where it is to run.
+    TooLarge {
+        /// The bound.
+        limit: u64,
+    },
+    /// It is so much larger than when it is compressed that it would be taken for an attack where it is to run.
+    Bomb {
+        /// How many times is the bound.
+        limit: u64,
+    },
 }
 
 impl fmt::Display for PackageProblem {
@@ -144,8 +155,15 @@ impl fmt::Display for PackageProblem {
                 write!(f, "`{path}` of `[run] files` cannot be filled in: {why}")
             }
             Self::TooMany { limit } => {
-                write!(f, "more than {limit} files are selected; exclude what is not needed")
+                write!(f, "more than {limit} files and folders are selected; exclude what is not needed")
             }
+            Self::TooLarge { limit } => {
+                write!(f, "the files have more than {limit} bytes together; exclude what is not needed")
+            }
+            Self::Bomb { limit } => write!(
+                f,
+                "the files are more than {limit} times as large as the package, as long runs of the same byte are; let the service make them when it starts"
+            ),
         }
     }
 }
@@ -204,6 +222,13 @@ pub fn package(
     let finished = written.and_then(|written| {
         std::fs::rename(&partial, output).map_err(|source| io_error(output, "written", source))?;
         Ok(written)
+    });
+    let finished = finished.and_then(|(digest, bytes)| match fits::problem(&contents, bytes) {
+        Some(problem) => {
+            std::fs::remove_file(output).ok();
+            Err(PackageError::Problems(vec![problem]))
+        }
+        None => Ok((digest, bytes)),
     });
     match finished {
         Ok((digest, bytes)) => Ok(PackagedArtifact { path: output.to_owned(), digest, bytes, contents }),

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use lockstep_domain::build_variables::is_reserved;
+use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::service::GivenFile;
 use lockstep_domain::{BuildVariables, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +24,12 @@ pub struct BuildRequest {
     pub folder: SourceFolder,
     /// The branch, tag or commit; `None` is what the repository's `HEAD` points to.
     pub reference: Option<Reference>,
+    /// The commit, where `reference` only names the branch that it is of.
+    pub commit: Option<Reference>,
     /// The text of a manifest that is given, where the commit has none.
     pub manifest: Option<String>,
+    /// What was made elsewhere, in place of a build.
+    pub given: Option<Given>,
     /// The folder of this build alone: absolute, kept by the caller. See [`BuildOutput`](crate::BuildOutput) for what is in it.
     pub work_folder: PathBuf,
     /// The folder of all mirrors, shared by all builds.
@@ -36,6 +42,28 @@ pub struct BuildRequest {
     pub guard: GuardCommand,
     /// The variables that manifests can name, and where tools are found.
     pub host: HostEnvironment,
+}
+
+/// What was made elsewhere.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// Where the archive lies.
+    pub archive: PathBuf,
+    /// What it was when it was given.
+    pub facts: GivenFile,
+    /// Reports of tests.
+    pub reports: Vec<TestReport>,
+}
+
+/// A report of tests that was given.
+#[derive(Debug, Clone)]
+pub struct TestReport {
+    /// Of which tests, when who gave it said so.
+    pub kind: Option<EvidenceKind>,
+    /// The name of the file.
+    pub name: String,
+    /// What it says.
+    pub content: Vec<u8>,
 }
 
 /// How large one contract may be, with all its files: reading one takes some 20 times its size in memory.
@@ -163,10 +191,14 @@ pub enum Phase {
     Checkout,
     /// The manifest's steps run.
     Build,
+    /// What was made elsewhere is unpacked.
+    Unpack,
     /// The contracts are read.
     Contract,
     /// The manifest's test suites run.
     Test,
+    /// Reports that were given are read.
+    Evidence,
     /// The artifact is made.
     Package,
 }
@@ -178,8 +210,10 @@ impl fmt::Display for Phase {
             Self::Check => "check",
             Self::Checkout => "checkout",
             Self::Build => "build",
+            Self::Unpack => "unpack",
             Self::Contract => "contract",
             Self::Test => "test",
+            Self::Evidence => "evidence",
             Self::Package => "package",
         })
     }

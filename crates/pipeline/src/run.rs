@@ -115,26 +115,21 @@ pub fn make(
         };
         build.phase(Phase::Test, |build| build.test(checked, &folder, &commands))?;
         let artifact = build.phase(Phase::Package, |build| build.package(checked, &folder))?;
-        Ok(BuildOutput {
-            artifact,
-            contracts,
-            suites: std::mem::take(&mut build.suites),
-            log: build.place.log(),
-        })
+        Ok(build.finished(artifact, contracts))
     })
 }
 
 /// A build under way.
-struct Build<'a> {
-    request: &'a BuildRequest,
-    observer: &'a dyn Observer,
-    place: &'a Workplace<'a>,
+pub(crate) struct Build<'a> {
+    pub(crate) request: &'a BuildRequest,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) place: &'a Workplace<'a>,
     phase: Phase,
-    suites: Vec<SuiteOutcome>,
+    pub(crate) suites: Vec<SuiteOutcome>,
 }
 
 /// Opens the build's folder, works in it, and leaves nothing there but what is kept.
-fn in_workplace<T>(
+pub(crate) fn in_workplace<T>(
     request: &BuildRequest,
     observer: &dyn Observer,
     cancel: &CancelToken,
@@ -161,7 +156,13 @@ fn in_workplace<T>(
 }
 
 impl Build<'_> {
-    fn phase<T>(
+    /// What is left of it when all went well.
+    pub(crate) fn finished(&mut self, artifact: PackagedArtifact, contracts: Contracts) -> BuildOutput {
+        let suites = std::mem::take(&mut self.suites);
+        BuildOutput { artifact, contracts, suites, log: self.place.log() }
+    }
+
+    pub(crate) fn phase<T>(
         &mut self,
         phase: Phase,
         work: impl FnOnce(&mut Self) -> Result<T, BuildFault>,

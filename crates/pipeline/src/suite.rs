@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::evidence::{
-    Evidence, MAX_FAILURE_MESSAGE, MAX_KEPT_FAILURES, Outcome, TestCounts, TestFailure,
+    Evidence, EvidenceKind, MAX_FAILURE_MESSAGE, MAX_KEPT_FAILURES, Origin, Outcome, TestCounts, TestFailure,
 };
 use lockstep_domain::{Digest, Timestamp};
 use lockstep_manifest::TestSuite;
@@ -20,6 +20,7 @@ use crate::command::{Commands, Turn, command_text};
 use crate::failure::{BuildFault, describe_end};
 use crate::guard::GuardReport;
 use crate::junit::JunitResult;
+use crate::request::TestReport;
 use crate::workplace::CommandBounds;
 
 /// What a suite said about a version.
@@ -51,6 +52,12 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Makes evidence of reports that were given, all of one kind.
+pub(crate) fn given(kind: &EvidenceKind, reports: &[&TestReport]) -> SuiteOutcome {
+    let judged = Judged::of(report::read_given(reports));
+    judged.outcome(kind, Origin::Elsewhere, 0, now())
+}
+
 fn judge(
     suite: &TestSuite,
     guarded: &GuardReport,
@@ -58,37 +65,54 @@ fn judge(
     bounds: CommandBounds,
     at: Timestamp,
 ) -> SuiteOutcome {
-    let mut problems = Vec::new();
-    let (result, bytes) = match report {
-        Report::NotDeclared => (JunitResult::default(), None),
-        Report::Read { result, bytes } => {
-            problems.extend(nothing_ran(&result));
-            (result, Some(bytes))
-        }
-        Report::Bad { reason, bytes } => {
-            problems.push(TestFailure { name: "the test report".into(), message: reason });
-            (JunitResult::default(), bytes)
-        }
-    };
+    let mut judged = Judged::of(report);
     if !guarded.is_success() {
         let message = format!("`{}` {}", command_text(&suite.command), describe_end(&guarded.end, bounds));
-        problems.push(TestFailure { name: "the test command".into(), message });
+        judged.problems.push(TestFailure { name: "the test command".into(), message });
     }
-    let green = problems.is_empty() && result.failed == 0;
-    let evidence = Evidence {
-        kind: suite.kind.clone(),
-        outcome: if green { Outcome::Green } else { Outcome::Red },
-        at,
-        tests: TestCounts {
-            passed: result.passed,
-            failed: result.failed,
-            skipped: result.skipped,
-            duration_ms: guarded.duration_ms,
-        },
-        failures: problems.into_iter().map(bounded).chain(result.failures).take(MAX_KEPT_FAILURES).collect(),
-        report: bytes.as_ref().map(|bytes| Digest::from_bytes(Sha256::digest(bytes).into())),
-    };
-    SuiteOutcome { evidence, report: bytes }
+    judged.outcome(&suite.kind, Origin::Here, guarded.duration_ms, at)
+}
+
+/// What reports say, and what speaks against believing it.
+struct Judged {
+    problems: Vec<TestFailure>,
+    result: JunitResult,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Judged {
+    fn of(report: Report) -> Self {
+        let bad = |reason| TestFailure { name: "the test report".into(), message: reason };
+        let (problems, result, bytes) = match report {
+            Report::NotDeclared => (Vec::new(), JunitResult::default(), None),
+            Report::Read { result, bytes } => {
+                (nothing_ran(&result).into_iter().collect(), result, Some(bytes))
+            }
+            Report::Bad { reason, bytes } => (vec![bad(reason)], JunitResult::default(), bytes),
+        };
+        Self { problems, result, bytes }
+    }
+
+    fn outcome(self, kind: &EvidenceKind, origin: Origin, duration_ms: u64, at: Timestamp) -> SuiteOutcome {
+        let Self { problems, result, bytes } = self;
+        let green = problems.is_empty() && result.failed == 0;
+        let failures = problems.into_iter().map(bounded).chain(result.failures).take(MAX_KEPT_FAILURES);
+        let evidence = Evidence {
+            kind: kind.clone(),
+            outcome: if green { Outcome::Green } else { Outcome::Red },
+            at,
+            tests: TestCounts {
+                passed: result.passed,
+                failed: result.failed,
+                skipped: result.skipped,
+                duration_ms,
+            },
+            failures: failures.collect(),
+            report: bytes.as_ref().map(|bytes| Digest::from_bytes(Sha256::digest(bytes).into())),
+            origin,
+        };
+        SuiteOutcome { evidence, report: bytes }
+    }
 }
 
 /// A report without a test that ran shows as little as none.

@@ -4,6 +4,7 @@
 //! BUILD/log                the live log, kept
 //! BUILD/source/            the checkout, removed at the end
 //! BUILD/tmp/               TMPDIR of all commands, removed at the end
+//! BUILD/unpacked/          what was made elsewhere, removed at the end
 //! BUILD/artifact.tar.zst   the package, only when all went well
 //! ```
 
@@ -99,6 +100,10 @@ impl<'a> Workplace<'a> {
         self.root().join("tmp")
     }
 
+    pub(crate) fn unpacked(&self) -> PathBuf {
+        self.root().join("unpacked")
+    }
+
     pub(crate) fn artifact(&self) -> PathBuf {
         self.root().join("artifact.tar.zst")
     }
@@ -107,6 +112,7 @@ impl<'a> Workplace<'a> {
     pub(crate) fn remove_sources(&self) {
         tree::remove(&self.source()).ok();
         tree::remove(&self.temporary()).ok();
+        tree::remove(&self.unpacked()).ok();
     }
 
     /// Writes a line of ours into the log. A log that cannot be written fails the next command, which says so.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
@@ -33,9 +33,12 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// After this silence the system asks whether the other machine is still there, and again as often.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// What a request brings along: bytes that are there, or that come from somewhere as they are sent.
+pub type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
+
 /// An open connection that nothing was asked on.
 pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Outgoing>,
     first: First,
 }
 
@@ -120,7 +123,7 @@ impl Connection {
     pub(crate) async fn send(
         mut self,
         address: &ServerAddress,
-        request: Request<Full<Bytes>>,
+        request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, ReachError> {
         let sent = self.sender.send_request(request).await;
         sent.map_err(|source| no_answer(address, source, self.first.spoken()))

@@ -15,7 +15,7 @@ mod trust;
 use std::fmt;
 use std::sync::Arc;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response};
@@ -26,6 +26,7 @@ pub use fault::CertificateFault;
 pub use trust::{Trust, TrustError};
 
 use connect::Connection;
+pub use connect::Outgoing;
 
 /// Whether a token may go over plain HTTP beyond loopback, where everybody on the way can read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +92,21 @@ impl Reach {
         fields: &[(HeaderName, &str)],
         body: Bytes,
     ) -> Result<Response<Incoming>, ReachError> {
+        let body = Full::new(body).map_err(|never| match never {});
+        self.ask_with(method, path, fields, Outgoing::new(body)).await
+    }
+
+    /// Like [`Self::ask`], with a body that comes from somewhere as it is sent. One that fails breaks the request off.
+    ///
+    /// # Errors
+    /// When there was no answer, or one that leads elsewhere.
+    pub async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(HeaderName, &str)],
+        body: Outgoing,
+    ) -> Result<Response<Incoming>, ReachError> {
         let request = self.request(method, path, fields, body)?;
         let connection = self.connect().await?;
         let response = connection.send(&self.address, request).await?;
@@ -140,8 +156,8 @@ impl Reach {
         method: Method,
         path: &str,
         fields: &[(HeaderName, &str)],
-        body: Bytes,
-    ) -> Result<Request<Full<Bytes>>, ReachError> {
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, ReachError> {
         let base = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address.base()))
@@ -150,7 +166,7 @@ impl Reach {
         let with_bearer =
             self.bearer.iter().fold(base, |request, bearer| request.header(AUTHORIZATION, bearer));
         let request = fields.iter().fold(with_bearer, |request, (name, value)| request.header(name, *value));
-        request.body(Full::new(body)).map_err(|_| ReachError::Unsendable { path: path.to_owned() })
+        request.body(body).map_err(|_| ReachError::Unsendable { path: path.to_owned() })
     }
 
     fn led_elsewhere(&self, response: &Response<Incoming>, path: &str) -> ReachError {

@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use lockstep_api::endpoints::{Callers, Endpoint, Method, endpoints};
+use lockstep_api::endpoints::{Callers, Endpoint, Method, Takes, endpoints};
 use lockstep_api::{ErrorCode, PREFIX, Problem};
 use lockstep_control::Control;
 use lockstep_domain::gateway::GATEWAY_KEY_PREFIX;
@@ -116,7 +116,7 @@ impl Access {
         let (method, headers) = (request.method(), request.headers());
         self.hosts.check(method, request.uri(), headers)?;
         let caller = self.caller(headers, whose_key)?;
-        check_content_type(method, headers)?;
+        check_content_type(method, headers, || takes_a_file(request))?;
         check_endpoint(&caller, request)?;
         Ok(caller)
     }
@@ -197,6 +197,13 @@ fn check_endpoint(caller: &Caller, request: &Request) -> Result<(), Problem> {
     }
     let detail = format!("the key of gateway `{gateway}` is for tables and receipts, and for nothing else");
     Err(Problem::new(ErrorCode::Forbidden, detail).with_hint("use the token of the server"))
+}
+
+/// Tells whether a request is to an endpoint that takes files.
+fn takes_a_file(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let path = path.strip_prefix(PREFIX);
+    endpoints().iter().any(|endpoint| matches!(endpoint.body, Takes::Bytes) && path == Some(endpoint.path))
 }
 
 fn token_needed(detail: &str) -> Problem {

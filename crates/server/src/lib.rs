@@ -14,6 +14,7 @@ mod origin;
 mod refusals;
 mod router;
 mod stop;
+mod uploads;
 mod watch;
 
 use std::ffi::OsString;

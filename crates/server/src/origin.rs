@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
-use lockstep_api::{ErrorCode, Problem};
+use lockstep_api::{ErrorCode, FILE_MEDIA_TYPE, Problem};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 const SEC_FETCH_MODE: &str = "sec-fetch-mode";
@@ -88,13 +88,21 @@ impl Hosts {
 }
 
 /// Refuses a change whose body a browser would send without asking first.
-pub(crate) fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_content_type(
+    method: &Method,
+    headers: &HeaderMap,
+    takes_a_file: impl Fn() -> bool,
+) -> Result<(), Problem> {
     if !changes(method) {
         return Ok(());
     }
     let media_type = at_most_one(headers, &CONTENT_TYPE)?.and_then(|value| value.split(';').next());
+    let taken = |media_type: &str| {
+        media_type.eq_ignore_ascii_case("application/json")
+            || media_type.eq_ignore_ascii_case(FILE_MEDIA_TYPE) && takes_a_file()
+    };
     match media_type.map(str::trim) {
-        Some(media_type) if media_type.eq_ignore_ascii_case("application/json") => Ok(()),
+        Some(media_type) if taken(media_type) => Ok(()),
         _ => {
             let detail = "a change is taken as `content-type: application/json` only, also without a body";
             Err(Problem::new(ErrorCode::UnsupportedMedia, detail)

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
-use crate::{compat, handlers, lines, watch};
+use crate::{compat, handlers, lines, uploads, watch};
 
 /// Makes the whole application.
 pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
@@ -40,6 +40,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/health", get(handlers::health)),
         ("/openapi.json", get(handlers::openapi)),
         ("/services", get(handlers::services).post(handlers::register)),
+        ("/uploads", post(uploads::upload).layer(DefaultBodyLimit::disable())),
         ("/services/{service}", get(handlers::service)),
         ("/services/{service}/releases", post(handlers::release)),
         ("/services/{service}/versions/{version}", get(handlers::version)),

@@ -4,6 +4,7 @@ use lockstep_domain::{ServiceName, Timestamp, VersionNumber};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::uploads::MadeElsewhereRequest;
 use crate::problem::Problem;
 
 /// Which number a release gets.
@@ -60,6 +61,12 @@ pub struct ReleaseRequest {
     /// The text of a manifest for a commit that has none.
     #[serde(default)]
     pub manifest: Option<String>,
+    /// The commit, where `reference` only names the branch that it is of.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// What was made elsewhere of the commit, in place of a build.
+    #[serde(default)]
+    pub made_elsewhere: Option<MadeElsewhereRequest>,
 }
 
 /// A document to attach to a version.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lockstep_api::types::LifecycleView;
 use lockstep_domain::StageName;
-use lockstep_domain::lifecycle::{Availability, Entry, Gate, Lifecycle, Stage};
+use lockstep_domain::lifecycle::{Availability, Entry, Gate, Given, Lifecycle, Stage};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -115,7 +115,8 @@ fn rules(stage: &Stage) -> String {
 
 fn gate(gate: &Gate) -> String {
     match gate {
-        Gate::Evidence { kind } => format!("evidence {kind} green"),
+        Gate::Evidence { kind, given: Given::Accepted } => format!("evidence {kind} green"),
+        Gate::Evidence { kind, given: Given::Refused } => format!("evidence {kind} green, run by Lockstep"),
         Gate::NothingRed => "nothing red".into(),
         Gate::Approvals { count } => format!("{count} approvals"),
         Gate::TimeInStage { duration_ms } => format!("{} in the stage before", exact(*duration_ms)),

@@ -1,6 +1,7 @@
 //! `lockstep release`: from a commit to a version.
 
 mod changed;
+mod elsewhere;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use lockstep_api::types::{
 };
 use lockstep_domain::{ServiceName, VersionNumber, VersionRef};
 
+use self::elsewhere::ElsewhereArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::follow::build::{Narrator, state_word, status, until_over};
@@ -24,24 +26,31 @@ use crate::{input, interrupt};
 ///
 /// Checks the configuration, builds a clean checkout, runs the test suites, packages the files reproducibly, and
 /// records the version with its evidence and changelog. The number follows from the commits since the last version
-/// unless --bump says otherwise. The same content, manifest and tools reuse an earlier build.
+/// unless --bump says otherwise. The same content, manifest and tools reuse an earlier build. With --artifact nothing is built
+/// and tested: a build system has made it, and its reports are recorded as given.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep release orders
   lockstep release orders --ref release/1.5 --tag
   lockstep release orders --bump minor --notes notes.md --document design=docs/design.md
   lockstep release orders --ref v3.4.1 --version 3.4.1 --manifest lockstep.toml     an old tag as what it was
+  lockstep release orders --artifact dist.tar.gz --commit 0d9a3f1 --evidence junit.xml    made by a build system
   lockstep release --changed                            all services of the repository you are in that have changed")]
 pub(crate) struct Args {
     /// The service.
     #[arg(value_name = "SERVICE", required_unless_present = "changed")]
     service: Option<ServiceName>,
     /// Release every service of the repository you are in whose content has changed.
-    #[arg(long, conflicts_with_all = ["service", "bump", "version", "manifest", "notes", "documents", "unrelated", "no_wait"])]
+    #[arg(long, conflicts_with_all = ["service", "bump", "version", "manifest", "notes", "documents", "unrelated", "no_wait", "artifact", "commit"])]
     changed: bool,
     /// Branch, tag or commit; the main branch when left out.
     #[arg(long = "ref", value_name = "REF")]
     reference: Option<String>,
+    /// The commit; with --ref the branch that it is of, where that is not clear.
+    #[arg(long, value_name = "SHA")]
+    commit: Option<String>,
+    #[command(flatten)]
+    elsewhere: ElsewhereArgs,
     /// Which number it gets.
     #[arg(long, value_name = "BUMP", default_value = "auto")]
     bump: Bump,
@@ -98,8 +107,13 @@ impl From<Bump> for BumpChoice {
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let request = self.request()?;
+        let mut request = self.request()?;
         let Some(service) = &self.service else { return changed::release(ctx, &request) };
+        if self.elsewhere.is_given() {
+            // Whether there is such a service, and whether we may ask, is found out before anything is sent.
+            ctx.client.service(service)?;
+            request.made_elsewhere = self.elsewhere.send(ctx)?;
+        }
         let build = ctx.client.release(service, &request)?;
         if self.no_wait {
             return ctx.out.show(&build, |build, _| begun_text(build));
@@ -127,6 +141,8 @@ impl Args {
             unrelated: self.unrelated.clone(),
             version: self.version.clone(),
             manifest: self.manifest.as_deref().map(input::text).transpose()?,
+            commit: self.commit.clone(),
+            made_elsewhere: None,
         })
     }
 }
@@ -179,14 +195,18 @@ fn released_text(build: &BuildView, version: Option<&VersionView>, style: &Style
     };
     let name = format!("{}@{}", view.service, view.version.number);
     let mut text = format!("{}: {name}{took}\n", style.good("done"));
+    if let Some(elsewhere) = &view.version.made_elsewhere {
+        let _ = writeln!(text, "  made elsewhere: {}", printable(&elsewhere.archive.name));
+    }
     if let Some(earlier) = &build.reused {
         let _ = writeln!(text, "  same content, manifest and tools as build {earlier}: its artifact is used");
     }
     for evidence in &view.version.evidence {
         let (passed, skipped) = (evidence.tests.passed, evidence.tests.skipped);
+        let given = if evidence.origin.is_here() { "" } else { " (given)" };
         let _ = match passed + skipped {
-            0 => writeln!(text, "  {}: green", evidence.kind),
-            _ => writeln!(text, "  {}: green, {passed} passed, {skipped} skipped", evidence.kind),
+            0 => writeln!(text, "  {}{given}: green", evidence.kind),
+            _ => writeln!(text, "  {}{given}: green, {passed} passed, {skipped} skipped", evidence.kind),
         };
     }
     for (heading, entries) in view.version.changelog.sections() {

@@ -95,7 +95,8 @@ fn no_web_page_can_change_anything_by_any_endpoint() {
     assert_eq!(place.json(&["journal", "verify"]), before);
     // The same request without any of these marks gets further than that.
     for path in &paths {
-        let change = [("origin", own.as_str()), ("sec-fetch-site", "same-origin")];
+        let form = if path == "/uploads" { "application/octet-stream" } else { "application/json" };
+        let change = [("origin", own.as_str()), ("sec-fetch-site", "same-origin"), ("content-type", form)];
         let status = status_of(address, &request("POST", path, address, &change));
         assert!(![403, 415].contains(&status), "{path} {status}");
     }

@@ -206,13 +206,13 @@ fn a_build_whose_version_is_in_the_journal_has_succeeded_whatever_its_own_state_
 }
 
 /// A file system for a data folder; only root can make one.
-fn small_disk(folder: &Path) -> bool {
+pub(super) fn small_disk(folder: &Path) -> bool {
     let mut mount = Command::new("mount");
     mount.args(["-t", "tmpfs", "-o", "size=24m", "lockstep-test"]).arg(folder);
     mount.output().is_ok_and(|output| output.status.success())
 }
 
-struct Unmount(PathBuf);
+pub(super) struct Unmount(pub(super) PathBuf);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

@@ -7,6 +7,7 @@
 
 mod access;
 mod approvals;
+mod artifacts;
 mod backup;
 mod bad_input;
 mod calls;

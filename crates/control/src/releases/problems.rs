@@ -16,8 +16,9 @@ pub(super) fn failure_problem(failure: &BuildFailure) -> Problem {
     let parts = match &failure.fault {
         BuildFault::Problems(problems) => problems.iter().map(check_part).collect(),
         BuildFault::Contracts(problems) => problems.iter().map(contract_part).collect(),
+        BuildFault::RedEvidence { .. } => failed_tests(failure),
         BuildFault::RedSuite { .. } => failed_tests(failure).into_iter().chain(last_lines(failure)).collect(),
-        BuildFault::Cancelled => Vec::new(),
+        BuildFault::Cancelled | BuildFault::Given { .. } => Vec::new(),
         _ => last_lines(failure),
     };
     let detail = match &failure.fault {

@@ -351,6 +351,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         branch: "main".into(),
         reach: None,
         artifact: Artifact { digest: Digest::from_bytes([1; 32]), bytes: 1 },
+        made_elsewhere: None,
         build: "b1".into(),
         build_key: Digest::from_bytes([2; 32]),
         tools: BTreeMap::new(),
@@ -386,6 +387,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             tests: TestCounts { passed: 3, ..TestCounts::default() },
             failures: Vec::new(),
             report: None,
+            origin: lockstep_domain::evidence::Origin::Here,
         }],
         approvals: Vec::new(),
     }

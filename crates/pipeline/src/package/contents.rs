@@ -43,6 +43,14 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+impl Entry {
+    /// Tells whether it is a symbolic link.
+    #[must_use]
+    pub const fn is_link(&self) -> bool {
+        matches!(self.kind, EntryKind::Link { .. })
+    }
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -4,14 +4,15 @@ use std::fs::{self, DirEntry, FileType};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Component, Path};
 
+use lockstep_archive::UnpackLimits;
 use lockstep_manifest::{Package, Pattern, Selection};
 
 use super::contents::Mode;
 use super::{PACKAGE_MANIFEST_FILE, PackageError, PackageProblem, io_error};
 use crate::nearest::nearest;
 
-/// Most files of a package: ten times what a large Node service brings along.
-const MAX_FILES: usize = 500_000;
+/// Most files of a package: as many as are unpacked where it is to run, and some times what a large Node service brings along.
+const MAX_FILES: usize = UnpackLimits::USUAL.entries;
 /// Most names kept to find those similar to a pattern that matches nothing.
 const MAX_SEEN: usize = 20_000;
 /// Most problems that are reported: more than a person mends before trying again.

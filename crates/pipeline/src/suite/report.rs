@@ -10,6 +10,7 @@ use lockstep_manifest::{Pattern, Selection};
 use crate::failure::{BuildFault, io_fault};
 use crate::guard::masked;
 use crate::junit::{self, JunitResult, MAX_REPORT_BYTES};
+use crate::request::TestReport;
 
 /// Most entries looked at while reports are searched.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -51,13 +52,39 @@ pub(crate) fn read(
     if paths.len() > MAX_FILES {
         return bad(format!("more than {MAX_FILES} files match `{pattern}`"));
     }
+    let content = |path: &String, room| {
+        let content = read_file(&folder.join(path), room).map_err(|error| format!("`{path}`: {error}"))?;
+        Ok(masked(secrets, &content))
+    };
+    Ok(sum(paths.iter().map(|path| (path.as_str(), path)), content))
+}
+
+/// Reads reports that were given.
+pub(crate) fn read_given(reports: &[&TestReport]) -> Report {
+    sum(reports.iter().map(|report| (report.name.as_str(), *report)), |report, room| {
+        let fits = report.content.len() as u64 <= room;
+        fits.then(|| report.content.clone()).ok_or_else(too_large)
+    })
+}
+
+/// Sums reports up, each with its name, until one cannot be believed. `content` gets how many bytes it may have.
+fn sum<'a, T>(
+    reports: impl ExactSizeIterator<Item = (&'a str, T)>,
+    content: impl Fn(T, u64) -> Result<Vec<u8>, String>,
+) -> Report {
     let mut sum = Sum { result: JunitResult::default(), bytes: Vec::new() };
-    for path in &paths {
-        if let Err(reason) = sum.add(folder, path, secrets, paths.len()) {
-            return Ok(Report::Bad { reason, bytes: Some(sum.bytes) });
+    let count = reports.len();
+    for (name, report) in reports {
+        let room = MAX_REPORT_BYTES.saturating_sub(sum.bytes.len() as u64);
+        if let Err(reason) = content(report, room).and_then(|content| sum.add(name, &content, count)) {
+            return Report::Bad { reason, bytes: Some(sum.bytes) };
         }
     }
-    Ok(Report::Read { result: sum.result, bytes: sum.bytes })
+    Report::Read { result: sum.result, bytes: sum.bytes }
+}
+
+fn too_large() -> String {
+    format!("the reports are larger than {MAX_REPORT_BYTES} bytes")
 }
 
 struct Sum {
@@ -66,15 +93,12 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, folder: &Path, path: &str, secrets: &[String], files: usize) -> Result<(), String> {
-        let room = MAX_REPORT_BYTES.saturating_sub(self.bytes.len() as u64);
-        let content = read_file(&folder.join(path), room).map_err(|error| format!("`{path}`: {error}"))?;
-        let content = masked(secrets, &content);
+    fn add(&mut self, name: &str, content: &[u8], files: usize) -> Result<(), String> {
         if files > 1 {
-            self.bytes.extend_from_slice(format!("<!-- {} -->\n", path.replace("--", "- -")).as_bytes());
+            self.bytes.extend_from_slice(format!("<!-- {} -->\n", name.replace("--", "- -")).as_bytes());
         }
-        self.bytes.extend_from_slice(&content);
-        let result = junit::read(content.as_slice()).map_err(|error| format!("`{path}`: {error}"))?;
+        self.bytes.extend_from_slice(content);
+        let result = junit::read(content).map_err(|error| format!("`{name}`: {error}"))?;
         self.result.add(result);
         Ok(())
     }
@@ -83,9 +107,7 @@ impl Sum {
 /// Reads a regular file, not through a link and not more than `room`.
 fn read_file(path: &Path, room: u64) -> io::Result<Vec<u8>> {
     foreign::read(foreign::open_no_link(path)?, room).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => {
-            io::Error::other(format!("the reports are larger than {MAX_REPORT_BYTES} bytes"))
-        }
+        io::ErrorKind::FileTooLarge => io::Error::other(too_large()),
         _ => error,
     })
 }

@@ -188,6 +188,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
         reach: None,
         artifact: Artifact { digest: Digest::from_bytes([1; 32]), bytes: 1 },
         build: "b1".into(),
+        made_elsewhere: None,
         build_key: Digest::from_bytes([2; 32]),
         tools: [].into(),
         run: RunSpec {

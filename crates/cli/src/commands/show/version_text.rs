@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockstep_api::types::VersionView;
 use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
-use lockstep_domain::service::Version;
+use lockstep_domain::service::{GivenFile, Version};
 
 use super::{join, short};
 use crate::output::style::{Style, printable};
@@ -61,6 +61,11 @@ fn facts(view: &VersionView, style: &Style) -> String {
         table.row(["unrelated".into(), format!("without the version before it: {}", printable(reason))]);
     }
     table.row(["build".into(), version.build.clone()]);
+    if let Some(elsewhere) = &version.made_elsewhere {
+        let GivenFile { name, digest, bytes } = &elsewhere.archive;
+        let given = format!("{} {digest} ({bytes} bytes), given by {}", printable(name), version.recorded_by);
+        table.row(["made elsewhere".into(), given]);
+    }
     table.row(["artifact".into(), format!("{} ({} bytes)", version.artifact.digest, version.artifact.bytes)]);
     let tools: Vec<_> = version.tools.iter().map(|(tool, number)| format!("{tool} {number}")).collect();
     if !tools.is_empty() {
@@ -81,11 +86,15 @@ fn evidence(version: &Version, style: &Style) -> String {
             Outcome::Red => style.bad("red"),
         };
         let counts = counts(evidence);
-        let _ = writeln!(text, "  {} {word}{counts}, {}", evidence.kind, style.ago(evidence.at));
+        let given = if evidence.origin.is_here() { "" } else { ", given and not run by Lockstep" };
+        let _ = writeln!(text, "  {} {word}{counts}{given}, {}", evidence.kind, style.ago(evidence.at));
         for failure in evidence.failures.iter().take(SHOWN_FAILURES) {
             let first = failure.message.lines().next().unwrap_or_default();
             let _ = writeln!(text, "    {}: {}", printable(&failure.name), printable(first));
         }
+    }
+    if version.made_elsewhere.is_some() && !version.evidence.iter().any(|found| !found.origin.is_here()) {
+        text.push_str("  not tested: no report was given with the archive\n");
     }
     text
 }
@@ -101,7 +110,10 @@ fn counts(evidence: &Evidence) -> String {
         return String::new();
     }
     let (passed, failed, skipped) = (tests.passed, tests.failed, tests.skipped);
-    format!(": {passed} passed, {failed} failed, {skipped} skipped in {}", took(tests.duration_ms))
+    // How long others took is not known.
+    let time =
+        if evidence.origin.is_here() { format!(" in {}", took(tests.duration_ms)) } else { String::new() };
+    format!(": {passed} passed, {failed} failed, {skipped} skipped{time}")
 }
 
 fn approvals(version: &Version, style: &Style) -> String {

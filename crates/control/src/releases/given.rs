@@ -1,0 +1,144 @@
+//! Releases of what was made elsewhere: what is given in place of a build, and what is recorded and said of it.
+
+use lockstep_api::types::{MadeElsewhereRequest, ReleaseRequest, ReportUpload};
+use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::Digest;
+use lockstep_domain::service::{GivenFile, GivenReport, MadeElsewhere, Service, Version};
+use lockstep_manifest::Manifest;
+use lockstep_pipeline::{Given, TestReport, kind_of_report};
+use sha2::{Digest as _, Sha256};
+
+use crate::Control;
+use crate::uploads::Received;
+
+/// Most reports of one release: each is named in its record.
+const MAX_REPORTS: usize = 1_000;
+/// Longest name of a file, as file systems have it.
+const MAX_NAME_BYTES: usize = 255;
+
+/// What was given for a release; the archive is removed with this.
+#[derive(Debug)]
+pub(super) struct Taken {
+    archive: Received,
+    given: Given,
+}
+
+/// Takes what a request names. Whatever becomes of the request, the file that was sent is used.
+pub(super) fn take(control: &Control, request: &mut ReleaseRequest) -> Result<Option<Taken>, Problem> {
+    let Some(elsewhere) = request.made_elsewhere.take() else { return Ok(None) };
+    let archive = control.uploads.take(&elsewhere.upload)?;
+    if request.commit.is_none() {
+        return Err(Problem::new(
+            ErrorCode::BadRequest,
+            "an artifact that was made elsewhere needs its commit",
+        )
+        .with_hint("lockstep release NAME --artifact FILE --commit SHA"));
+    }
+    check(&elsewhere)?;
+    let facts = GivenFile { name: elsewhere.name, digest: archive.digest, bytes: archive.bytes };
+    let reports = elsewhere.reports.into_iter().map(report).collect();
+    let given = Given { archive: archive.path().to_owned(), facts, reports };
+    Ok(Some(Taken { archive, given }))
+}
+
+fn report(upload: ReportUpload) -> TestReport {
+    TestReport { kind: upload.kind, name: upload.name, content: upload.content.into_bytes() }
+}
+
+fn check(elsewhere: &MadeElsewhereRequest) -> Result<(), Problem> {
+    let bad = |detail: String| Err(Problem::new(ErrorCode::BadRequest, detail));
+    let names = std::iter::once(&elsewhere.name).chain(elsewhere.reports.iter().map(|report| &report.name));
+    if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
+        return bad(format!("{name:?} is not the name of a file"));
+    }
+    if elsewhere.reports.len() > MAX_REPORTS {
+        return bad(format!("more than {MAX_REPORTS} reports; let the test runner write them into one file"));
+    }
+    let kinds = elsewhere.reports.iter().filter_map(|report| report.kind.as_ref());
+    match kinds.into_iter().find(|kind| kind.is_of_lockstep()) {
+        Some(kind) => bad(format!("evidence `{kind}` is recorded by Lockstep itself, and cannot be given")),
+        None => Ok(()),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && !name.contains('/')
+        && !name.chars().any(char::is_control)
+}
+
+impl Taken {
+    pub(super) fn given(&self) -> Given {
+        self.given.clone()
+    }
+
+    /// What is recorded with the version.
+    pub(super) fn recorded(&self, manifest: &Manifest) -> MadeElsewhere {
+        let recorded = |report: &TestReport| {
+            let digest = Digest::from_bytes(Sha256::digest(&report.content).into());
+            let file = GivenFile { name: report.name.clone(), digest, bytes: report.content.len() as u64 };
+            Some(GivenReport { kind: kind_of_report(report, manifest)?, file })
+        };
+        let reports = self.given.reports.iter().filter_map(recorded).collect();
+        MadeElsewhere { archive: self.given.facts.clone(), reports }
+    }
+
+    /// Says of a commit that is released already whether it was with the same artifact.
+    pub(super) fn compare(&self, service: &Service, commit: &str, problem: Problem) -> Problem {
+        if problem.code != ErrorCode::NothingToRelease {
+            return problem;
+        }
+        let of_commit = service.versions.values().filter(|version| version.commit == commit);
+        let Some(version) = of_commit.max_by_key(|version| version.recorded) else { return problem };
+        let name = format!("{}@{}", service.name, version.number);
+        let detail = match &version.made_elsewhere {
+            Some(before) if before.archive.digest == self.archive.digest => {
+                format!("{name} was made of the same archive")
+            }
+            Some(before) => format!(
+                "{name} was made of another archive: {} of it, and {} was given now; --bump patch releases this one too",
+                before.archive.digest, self.archive.digest
+            ),
+            None => format!("{name} was built by Lockstep; --bump patch releases the archive too"),
+        };
+        let mut problems = problem.problems.clone();
+        problems.push(ProblemPart { detail, ..ProblemPart::default() });
+        problem.with_problems(problems)
+    }
+}
+
+/// What a person should know of a release although it stops nothing.
+pub(super) fn worth_knowing(service: &Service, manifest: &Manifest, version: &Version) -> Vec<String> {
+    let mut notes = Vec::new();
+    let last = service.latest_recorded();
+    match (&version.made_elsewhere, last) {
+        (None, Some(last)) if last.made_elsewhere.is_some() => notes.push(format!(
+            "{}@{} was made elsewhere, and this version was built here; where that was not meant: lockstep release {} --artifact FILE --commit SHA",
+            service.name, last.number, service.name
+        )),
+        (Some(_), _) => {
+            notes.extend(not_tested(manifest, version));
+            notes.extend(same_artifact(service, version));
+        }
+        (None, _) => {}
+    }
+    notes
+}
+
+fn not_tested(manifest: &Manifest, version: &Version) -> Option<String> {
+    if version.evidence.is_empty() {
+        return Some("no evidence was given: the version counts as not tested".to_owned());
+    }
+    let missing = manifest.tests.iter().map(|suite| &suite.kind);
+    let missing: Vec<_> = missing.filter(|kind| version.newest_evidence(kind).is_none()).collect();
+    let missing: Vec<_> = missing.iter().map(|kind| kind.as_str()).collect();
+    (!missing.is_empty())
+        .then(|| format!("the manifest names tests of which no evidence was given: {}", missing.join(", ")))
+}
+
+fn same_artifact(service: &Service, version: &Version) -> Option<String> {
+    let mut earlier = service.versions.values().rev();
+    let same = earlier.find(|earlier| earlier.artifact.digest == version.artifact.digest)?;
+    Some(format!("its files are those of {}@{}", service.name, same.number))
+}
