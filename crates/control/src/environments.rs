@@ -16,6 +16,7 @@ use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
+use lockstep_domain::plan::{Refusal, kept_from_moving};
 use lockstep_domain::reconcile::{Look, waits_for};
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::variables::{Revocation, revocable};
@@ -508,6 +509,10 @@ fn check_settings(
     if settings.drain_ms.is_some_and(|drain_ms| drain_ms > MAX_TIMEOUT_MS) {
         return refuse("an instance cannot be given more than a day to finish".into());
     }
+    if let Some(refusal) = kept_here(world, name, settings) {
+        let problem = Problem::new(ErrorCode::Refused, refusal.to_string());
+        return Err(refusal.hint().map_or(problem.clone(), |hint| problem.with_hint(hint)));
+    }
     if settings.gateway_port == 0 {
         return refuse("port 0 is not a port".into());
     }
@@ -521,6 +526,13 @@ fn check_settings(
     let known =
         world.lifecycles.values().any(|lifecycle| lifecycle.position(&settings.accepts_from).is_some());
     if known { Ok(()) } else { refuse(format!("no lifecycle has a stage `{}`", settings.accepts_from)) }
+}
+
+/// Finds what runs and calls others by host and port, when the gateway is to be called on another machine.
+fn kept_here(world: &World, name: &EnvironmentName, settings: &EnvironmentSettings) -> Option<Refusal> {
+    let environment = world.environment(name)?;
+    let moves = environment.settings.gateway_url != settings.gateway_url;
+    moves.then(|| kept_from_moving(world, environment, &settings.gateway_url)).flatten()
 }
 
 fn of_service(instances: &[Instance], service: &ServiceName) -> Vec<Instance> {

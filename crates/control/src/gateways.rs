@@ -181,8 +181,9 @@ impl Control {
                 "several processes have its key: all are waited for, and none of their counts are believed; give it a new one: lockstep gateway remove".to_owned()
             })
         };
+        let mut deaf = self.registry.not_listening(environment);
         let seen = self.registry.gateways(environment, now).into_iter().map(|seen| GatewayView {
-            problem: copied(&seen.gateway),
+            problem: copied(&seen.gateway).or_else(|| deaf.remove(&seen.gateway)),
             gateway: seen.gateway,
             history: seen.edition.history,
             revision: seen.edition.revision,

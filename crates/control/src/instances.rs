@@ -85,7 +85,7 @@ impl Control {
         let (mut variables, filled) = configuration;
         let urls = self.urls(&world, environment, version);
         variables.extend(self.facts(environment, arm, &urls, &id));
-        let spec = InstanceSpec {
+        let mut spec = InstanceSpec {
             id,
             environment: environment.name.clone(),
             arm: arm.clone(),
@@ -93,10 +93,12 @@ impl Control {
             variables,
             filled,
             urls,
+            calls: None,
             ports: environment.settings.instance_ports,
             release: version.artifact.digest,
             data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
         };
+        spec.calls = self.listened_for(environment, version, &spec).await.map_err(NotStarted::of_host)?;
         if self.registry.is_told(&environment.name, &spec.id) {
             return Err(NotStarted::of_host("it was told to end before it was started"));
         }
@@ -110,6 +112,7 @@ impl Control {
 
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
     fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, failed: NotStarted) {
+        self.call_addresses.forget(id);
         let told = self.registry.is_told(environment, id);
         if let Some(launch) = lock(&self.launches).get_mut(id) {
             launch.state = match told {
@@ -225,7 +228,7 @@ impl Control {
         format!("http://{address}")
     }
 
-    fn gateway_socket(&self, environment: &Environment) -> SocketAddr {
+    pub(crate) fn gateway_socket(&self, environment: &Environment) -> SocketAddr {
         SocketAddr::new(self.config.gateway_address, environment.settings.gateway_port)
     }
 
@@ -290,6 +293,7 @@ impl Control {
     /// Forgets an instance that is over.
     pub(crate) async fn forget_instance(&self, id: &InstanceId) {
         lock(&self.launches).remove(id);
+        self.call_addresses.forget(id);
         if let Err(error) = self.driver.remove(id).await {
             tracing::warn!(instance = %id, %error, "an instance that is over could not be forgotten");
         }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod builds;
+mod call_addresses;
 mod callers;
 mod clock;
 mod collect;
@@ -67,6 +68,7 @@ pub use place::{Adopt, Suspicion};
 pub use uploads::Receiving;
 
 use builds::Builds;
+use call_addresses::Given;
 use callers::Callers;
 use editions::Editions;
 use gateways::KnownGateways;
@@ -214,6 +216,8 @@ pub struct Control {
     blobs: Blobs,
     secrets: Secrets,
     callers: Callers,
+    /// Where instances call others by host and port.
+    call_addresses: Given,
     /// Answers about pairs of contracts.
     compared: contracts::Memory,
     builds: Builds,
@@ -299,6 +303,7 @@ impl Control {
             blobs,
             secrets,
             callers,
+            call_addresses: Given::beginning_for(&folder),
             compared: contracts::Memory::default(),
             builds,
             uploads,

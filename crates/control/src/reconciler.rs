@@ -145,11 +145,13 @@ impl Control {
         let (now, world) = self.ledger.look();
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
         self.registry.count_for(name, periods(environment), now);
+        self.gateway.keep_call_points(name);
         self.registry.receive(&self.gateway.report(name), now);
         let mut observed = self.registry.observe(name, self.instances_of(&world, name), now);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed.instances), 0);
+        table = table.with_listeners(self.listeners(&observed.instances));
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));

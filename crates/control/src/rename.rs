@@ -3,7 +3,7 @@
 use lockstep_api::types::{Mode, RenameRequest, RenamedIn, Renaming};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::rename::{RenameError, check, consumers, taken_along};
-use lockstep_domain::routes::ROUTE_TABLE_FORMAT;
+use lockstep_domain::routes::FORMAT_WITH_ALIASES;
 use lockstep_domain::{Actor, EnvironmentName, Event, ServiceName, World};
 
 use lockstep_registry::GatewaySeen;
@@ -70,7 +70,7 @@ impl Control {
     fn check_gateways(&self, environment: &EnvironmentName) -> Result<(), Problem> {
         let seen = self.registry.gateways(environment, self.ledger.now());
         let older =
-            seen.into_iter().find(|it| it.takes_format.is_some_and(|format| format < ROUTE_TABLE_FORMAT));
+            seen.into_iter().find(|it| it.takes_format.is_some_and(|format| format < FORMAT_WITH_ALIASES));
         let Some(GatewaySeen { gateway, .. }) = older else { return Ok(()) };
         let detail = format!(
             "gateway `{gateway}` of `{environment}` is of a release that knows no former names: it would refuse every table from then on"

@@ -1,6 +1,7 @@
 //! Where instances are told to call other services: the gateway inside the server, or one of its own somewhere else.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use crate::as_text::as_text;
 
 /// The word for the gateway inside the server.
 const SERVER: &str = "server";
+/// The port of a URL that names none.
+const HTTP_PORT: u16 = 80;
 /// Longest URL: a host name has at most 253 characters.
 const MAX_URL_LENGTH: usize = 300;
 
@@ -46,6 +49,26 @@ impl CallAddress {
     #[must_use]
     pub const fn is_server(&self) -> bool {
         matches!(self, Self::Server)
+    }
+}
+
+impl GatewayUrl {
+    /// Returns where on this machine the gateway listens; `None` for one that is on another, or may be.
+    #[must_use]
+    pub fn on_loopback(&self) -> Option<SocketAddr> {
+        let rest = self.0.strip_prefix("http://")?;
+        if let Ok(address) = rest.parse::<SocketAddr>() {
+            return address.ip().is_loopback().then_some(address);
+        }
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (rest, HTTP_PORT),
+        };
+        let ip = match host.trim_start_matches('[').trim_end_matches(']') {
+            "localhost" => Ipv4Addr::LOCALHOST.into(),
+            other => other.parse::<IpAddr>().ok()?,
+        };
+        ip.is_loopback().then(|| SocketAddr::new(ip, port))
     }
 }
 
@@ -126,6 +149,27 @@ mod tests {
             "http://[::1",
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_an_address_of_loopback_is_on_this_machine() {
+        let place = |text: &str| match text.parse().unwrap() {
+            CallAddress::Elsewhere(url) => url.on_loopback().map(|address| address.to_string()),
+            CallAddress::Server => None,
+        };
+        for (url, here) in [
+            ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("http://localhost:8080", Some("127.0.0.1:8080")),
+            ("http://localhost", Some("127.0.0.1:80")),
+            ("http://[::1]:8080", Some("[::1]:8080")),
+            ("http://[::1]", Some("[::1]:80")),
+            ("https://127.0.0.1:8080", None),
+            ("http://10.0.0.5:8080", None),
+            ("http://edge.internal:8080", None),
+            ("http://localhost.evil.test:8080", None),
+        ] {
+            assert_eq!(place(url).as_deref(), here, "{url}");
         }
     }
 

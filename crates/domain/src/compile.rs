@@ -16,7 +16,7 @@ use crate::routes::{Endpoint, FULL_WEIGHT, Route, RouteTable, ServiceRoutes, Spl
 use crate::world::World;
 
 /// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
-/// Whoever publishes it gives it its history.
+/// Whoever publishes it gives it its history, and the listeners of instances.
 #[must_use]
 pub fn compile_routes(
     world: &World,
@@ -37,7 +37,7 @@ pub fn compile_routes(
         .map(|(former, of)| (former.clone(), of.clone()))
         .collect();
     RouteTable {
-        format: RouteTable::format_for(&aliases),
+        format: RouteTable::format_for(&aliases, None),
         environment: environment.name.clone(),
         history: TableHistory::default(),
         revision,
@@ -47,6 +47,7 @@ pub fn compile_routes(
         aliases,
         rules: Some(environment.settings.gateway_rules.clone()),
         callers: callers.to_vec(),
+        listeners: None,
     }
 }
 

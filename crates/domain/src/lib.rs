@@ -31,6 +31,7 @@ pub mod instance;
 pub mod instance_ports;
 pub mod intent;
 pub mod lifecycle;
+pub mod listeners;
 pub mod mend;
 pub mod name;
 pub mod observed;

@@ -9,6 +9,7 @@ mod check;
 mod decide;
 mod handover;
 mod interrupt;
+mod listening;
 pub mod order;
 mod refusal;
 mod remedy;
@@ -29,6 +30,7 @@ use crate::variables;
 use crate::world::World;
 
 pub use decide::decide;
+pub use listening::kept_from_moving;
 use order::{Direction, order};
 pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;

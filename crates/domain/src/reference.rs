@@ -1,4 +1,4 @@
-//! References in values, as `${self.port}` or `${service.payments.url}`: what a text says that is known only where it runs.
+//! References in values, as `${self.port}` or `${service.payments.host}`: what a text says that is known only where it runs.
 //!
 //! `$${` means `${` itself. Everything else is text, also a `$` that stands alone.
 
@@ -49,13 +49,43 @@ impl Own {
     }
 }
 
+/// What an instance is told of where a service that it requires is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Called {
+    /// The address, with a token that tells the instance from strangers.
+    Url,
+    /// The host of the listener that the gateway has for this instance.
+    Host,
+    /// The port of that listener.
+    Port,
+}
+
+impl Called {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::Url, Self::Host, Self::Port];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Host => "host",
+            Self::Port => "port",
+        }
+    }
+
+    /// Tells whether the gateway must listen for the instance alone, so that it can be told.
+    #[must_use]
+    pub const fn needs_listener(self) -> bool {
+        matches!(self, Self::Host | Self::Port)
+    }
+}
+
 /// What stands between `${` and `}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reference {
     /// Something of the instance itself.
     Own(Own),
-    /// The address at which a service that is required is called.
-    Url(ServiceName),
+    /// Where a service that is required is called.
+    Service(ServiceName, Called),
     /// A variable of the instance.
     Variable(String),
 }
@@ -72,7 +102,7 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own(own) => write!(f, "self.{}", own.as_str()),
-            Self::Url(service) => write!(f, "service.{service}.url"),
+            Self::Service(service, called) => write!(f, "service.{service}.{}", called.as_str()),
             Self::Variable(name) => write!(f, "env.{name}"),
         }
     }
@@ -89,8 +119,20 @@ impl FromStr for Reference {
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             return if is_name { Ok(Self::Variable(name.to_owned())) } else { Err(()) };
         }
-        let service = text.strip_prefix("service.").and_then(|rest| rest.strip_suffix(".url"));
-        service.and_then(|name| name.parse().ok()).map(Self::Url).ok_or(())
+        let (name, word) = text.strip_prefix("service.").and_then(|rest| rest.rsplit_once('.')).ok_or(())?;
+        let called = Called::ALL.into_iter().find(|called| called.as_str() == word).ok_or(())?;
+        name.parse().map(|service| Self::Service(service, called)).map_err(|_| ())
+    }
+}
+
+impl Reference {
+    /// Returns the service for which the gateway must listen for the instance alone.
+    #[must_use]
+    pub fn listened_for(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Service(service, called) if called.needs_listener() => Some(service),
+            Self::Own(_) | Self::Service(..) | Self::Variable(_) => None,
+        }
     }
 }
 
@@ -107,8 +149,8 @@ pub enum ReferenceError {
     #[error("`${{env.{0}}}` is known in `[run] files` only")]
     OnlyInFiles(String),
     /// The service is not one that is required.
-    #[error("`${{service.{0}.url}}` is not known: `{0}` is not in [requires]")]
-    NotRequired(ServiceName),
+    #[error("`${{service.{0}.{word}}}` is not known: `{0}` is not in [requires]", word = .1.as_str())]
+    NotRequired(ServiceName, Called),
 }
 
 /// Who reads a text after references are filled in.
@@ -203,13 +245,13 @@ pub fn check(
 ) -> Result<Vec<Reference>, ReferenceError> {
     let references = references(text, reader)?;
     let wrong = references.iter().find_map(|reference| match reference {
-        Reference::Url(service) if !required.contains(service) => {
-            Some(ReferenceError::NotRequired(service.clone()))
+        Reference::Service(service, called) if !required.contains(service) => {
+            Some(ReferenceError::NotRequired(service.clone(), *called))
         }
         Reference::Variable(name) if reader != Reader::File => {
             Some(ReferenceError::OnlyInFiles(name.clone()))
         }
-        Reference::Own(_) | Reference::Url(_) | Reference::Variable(_) => None,
+        Reference::Own(_) | Reference::Service(..) | Reference::Variable(_) => None,
     });
     wrong.map_or(Ok(references), Err)
 }
@@ -237,8 +279,8 @@ pub fn fill(text: &str, known: impl Fn(&Reference) -> Option<String>) -> Result<
 #[must_use]
 pub fn known_names<'a>(required: impl IntoIterator<Item = &'a ServiceName>) -> Vec<String> {
     let own = Own::ALL.into_iter().map(Reference::Own);
-    let urls = required.into_iter().cloned().map(Reference::Url);
-    own.chain(urls).map(|reference| format!("${{{reference}}}")).collect()
+    let each = |service: &ServiceName| Called::ALL.map(|called| Reference::Service(service.clone(), called));
+    own.chain(required.into_iter().flat_map(each)).map(|reference| format!("${{{reference}}}")).collect()
 }
 
 #[cfg(test)]
@@ -254,8 +296,12 @@ mod tests {
     fn known(reference: &Reference) -> Option<String> {
         match reference {
             Reference::Own(Own::Port) => Some("20001".to_owned()),
-            Reference::Url(service) if service.as_str() == "pay" => Some("http://gateway/@pay".to_owned()),
-            Reference::Own(_) | Reference::Url(_) | Reference::Variable(_) => None,
+            Reference::Service(service, called) if service.as_str() == "pay" => Some(match called {
+                Called::Url => "http://gateway/@pay".to_owned(),
+                Called::Host => "127.64.0.1".to_owned(),
+                Called::Port => "17000".to_owned(),
+            }),
+            Reference::Own(_) | Reference::Service(..) | Reference::Variable(_) => None,
         }
     }
 
@@ -265,6 +311,7 @@ mod tests {
             ("", ""),
             ("--port=${self.port}", "--port=20001"),
             ("${service.pay.url}/v1?at=${self.port}", "http://gateway/@pay/v1?at=20001"),
+            ("${service.pay.host}:${service.pay.port}", "127.64.0.1:17000"),
             ("$HOME $ { } $$ $x", "$HOME $ { } $$ $x"),
             ("$${self.port}", "${self.port}"),
             ("$$${self.port}", "$${self.port}"),
@@ -286,6 +333,7 @@ mod tests {
             ("a ${self.port", "`${self.port` is no reference; `$${` means `${` itself"),
             ("${}", "`${}` is no reference; `$${` means `${` itself"),
             ("${service.cart.url}", "`${service.cart.url}` is not known: `cart` is not in [requires]"),
+            ("${service.cart.port}", "`${service.cart.port}` is not known: `cart` is not in [requires]"),
             ("${service.Pay.url}", "`${service.Pay.url}` is not known; `$${` means `${` itself"),
             ("${env.DSN}", "`${env.DSN}` is known in `[run] files` only"),
             ("${service.pay.uri}", "`${service.pay.uri}` is not known; `$${` means `${` itself"),

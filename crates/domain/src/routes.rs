@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::edition::{Edition, TableHistory};
 use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
+use crate::listeners::{Listeners, ListensAt};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
@@ -25,7 +26,13 @@ use crate::watch::{AnswerSample, Watch, Watched};
 /// open what the environment does not.
 ///
 /// 3: former names of services, which a gateway of format 2 would not find. A table without them is still written as format 2.
-pub const ROUTE_TABLE_FORMAT: u32 = 3;
+///
+/// 4: listeners of instances, which a gateway of format 3 would not open. A table without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_LISTENERS;
+/// The format that a gateway must take where instances call others by host and port.
+pub const FORMAT_WITH_LISTENERS: u32 = 4;
+/// The format that a gateway must take where services were renamed.
+pub const FORMAT_WITH_ALIASES: u32 = 3;
 /// The format before services could be renamed.
 const FORMAT_BEFORE_ALIASES: u32 = 2;
 /// The format before there were rules.
@@ -64,6 +71,9 @@ pub struct RouteTable {
     /// SHA-256 of each token by which instances of the environment are recognised: the table says no secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub callers: Vec<Digest>,
+    /// Where instances call others by host and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listeners: Option<Listeners>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -188,8 +198,18 @@ pub struct Matched<'a> {
 impl RouteTable {
     /// Returns the lowest format that has everything of a table.
     #[must_use]
-    pub fn format_for(aliases: &BTreeMap<ServiceName, ServiceName>) -> u32 {
-        if aliases.is_empty() { FORMAT_BEFORE_ALIASES } else { ROUTE_TABLE_FORMAT }
+    pub fn format_for(aliases: &BTreeMap<ServiceName, ServiceName>, listeners: Option<&Listeners>) -> u32 {
+        match listeners {
+            Some(_) => FORMAT_WITH_LISTENERS,
+            None if aliases.is_empty() => FORMAT_BEFORE_ALIASES,
+            None => FORMAT_WITH_ALIASES,
+        }
+    }
+
+    /// Returns the table with the listeners of instances, where there are any.
+    #[must_use]
+    pub fn with_listeners(self, listeners: Option<Listeners>) -> Self {
+        Self { format: Self::format_for(&self.aliases, listeners.as_ref()), listeners, ..self }
     }
 
     /// Returns its place among the tables of its server.
@@ -389,6 +409,9 @@ pub struct GatewayReceipt {
     /// Answers to be compared with contracts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<AnswerSample>,
+    /// Of each instance whose listeners this gateway opens: whether it listens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listens: Vec<ListensAt>,
     /// Nothing comes after it: the run is over, and has counted everything that it says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,

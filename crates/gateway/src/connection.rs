@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::Matched;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -280,7 +281,10 @@ impl Connection {
         for _ in 0..MAX_TABLE_CHANGES {
             let table = slot.load();
             let Some(table) = table.as_ref() else { return Err(no_table()) };
-            let matched = table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?;
+            let matched = match self.peer.calls() {
+                Some(service) => Matched { service, strip: 0, patience: None },
+                None => table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?,
+            };
             let Some(service) = table.services.get(matched.service) else {
                 service_name = Some(matched.service.clone());
                 break;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use lockstep_domain::edition::Edition;
+use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::routes::{
     ArmTraffic, GatewayReceipt, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split,
 };
@@ -16,6 +17,7 @@ use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
 use crate::balance::ArmHealth;
+use crate::calls::{Call, Calls, Classes};
 use crate::counts::{Counts, Sums};
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
@@ -51,6 +53,8 @@ pub(crate) struct Environment {
     failures: FailureLog,
     /// What each worker answered before it had chosen an arm.
     own: Vec<Counts>,
+    /// What instances called at listeners of their own, for each worker.
+    calls: Vec<Calls>,
     state: Mutex<State>,
 }
 
@@ -74,11 +78,16 @@ pub(crate) struct Observation {
     pub(crate) arms: Vec<(Arm, Sums)>,
     pub(crate) own: Sums,
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
+    pub(crate) calls: BTreeMap<Call, Classes>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     served: Served,
+    /// The table that is served.
+    routes: Option<Arc<RouteTable>>,
+    /// Whether the listeners of instances that this gateway opens are open.
+    listens: Vec<ListensAt>,
     instances: BTreeMap<(InstanceId, SocketAddr), Known>,
     /// One tally for each worker.
     tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
@@ -114,13 +123,43 @@ impl Environment {
     pub(crate) fn new(name: EnvironmentName, workers: usize) -> Self {
         let tables = (0..workers).map(|_| ArcSwapOption::empty()).collect();
         let own = (0..workers).map(|_| Counts::default()).collect();
+        let calls = (0..workers).map(|_| Calls::default()).collect();
         let failures = FailureLog::new(name.clone());
-        Self { name, tables, repeats: RepeatBudget::new(workers), failures, own, state: Mutex::default() }
+        Self {
+            name,
+            tables,
+            repeats: RepeatBudget::new(workers),
+            failures,
+            own,
+            calls,
+            state: Mutex::default(),
+        }
     }
 
     /// Returns where a worker finds its table.
     pub(crate) fn table(&self, worker: usize) -> &ArcSwapOption<WorkerTable> {
         &self.tables[worker]
+    }
+
+    /// Returns the table that is served.
+    pub(crate) fn routes(&self) -> Option<Arc<RouteTable>> {
+        self.state().routes.clone()
+    }
+
+    /// Returns where a worker counts what instances call at listeners of their own.
+    pub(crate) fn calls(&self, worker: usize) -> &Calls {
+        &self.calls[worker]
+    }
+
+    /// Notes whether the listeners of instances are open.
+    pub(crate) fn note_listening(&self, listens: Vec<ListensAt>) {
+        let mut state = self.state();
+        // Said once for each reason: it is tried again every second.
+        for one in listens.iter().filter(|one| one.problem.is_some() && !state.listens.contains(one)) {
+            let (environment, why) = (&self.name, one.problem.as_deref().unwrap_or_default());
+            tracing::warn!(%environment, why, "an instance cannot call others by host and port");
+        }
+        state.listens = listens;
     }
 
     /// Returns how many requests may be repeated.
@@ -173,7 +212,14 @@ impl Environment {
             arms: arms.collect(),
             own: add_up(&self.own),
             failures: self.failures.totals(),
+            calls: self.called(),
         }
+    }
+
+    fn called(&self) -> BTreeMap<Call, Classes> {
+        let mut sums = BTreeMap::new();
+        self.calls.iter().for_each(|calls| calls.add_to(&mut sums));
+        sums
     }
 
     /// Puts a table in place, then takes out the instances that it no longer names.
@@ -192,6 +238,10 @@ impl Environment {
         }
         state.served.take(edition);
         state.part(&table);
+        let callers = table.listeners.iter().flat_map(|listeners| &listeners.callers);
+        let callers = callers.map(|caller| &caller.arm).collect();
+        self.calls.iter().for_each(|calls| calls.keep(&callers));
+        state.routes = Some(table);
         Ok(Applied::Now)
     }
 
@@ -218,6 +268,7 @@ impl Environment {
             latencies: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), latencies(tallies))).collect(),
             watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
             samples: Vec::new(),
+            listens: state.listens.clone(),
             last: false,
         }
     }

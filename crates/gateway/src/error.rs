@@ -46,6 +46,14 @@ pub enum ListenError {
         #[source]
         source: io::Error,
     },
+    /// Listeners of instances take too many files already.
+    #[error("{address} cannot be listened on: this gateway has {most} listeners of instances already")]
+    TooMany {
+        /// The address.
+        address: SocketAddr,
+        /// As many as it may have.
+        most: usize,
+    },
     /// The gateway is shutting down.
     #[error("the gateway is shutting down")]
     ShuttingDown,

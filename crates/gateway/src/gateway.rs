@@ -17,6 +17,7 @@ use crate::config::GatewayConfig;
 use crate::environment::{Applied, Environment};
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::listener;
+use crate::listening::{Entrance, Listening};
 use crate::worker::Worker;
 
 /// How often idle connections to instances are looked at.
@@ -33,7 +34,7 @@ const SHORTEST_SWEEP: Duration = Duration::from_millis(10);
 pub struct Gateway {
     id: String,
     pub(crate) workers: Vec<Arc<Worker>>,
-    state: Arc<Mutex<State>>,
+    pub(crate) state: Arc<Mutex<State>>,
     stop: CancellationToken,
     leaving: Arc<AtomicBool>,
     access: Option<Arc<AccessLog>>,
@@ -42,10 +43,21 @@ pub struct Gateway {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) environments: BTreeMap<EnvironmentName, Arc<Environment>>,
-    listeners: BTreeMap<(EnvironmentName, SocketAddr), CancellationToken>,
+    pub(crate) listeners: BTreeMap<(EnvironmentName, SocketAddr), Listening>,
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+impl State {
+    /// Returns where clients of an environment are listened for.
+    pub(crate) fn mains<'a>(
+        &'a self,
+        name: &'a EnvironmentName,
+    ) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        let of = self.listeners.iter().filter(move |((of, _), listening)| of == name && listening.is_main());
+        of.map(|((_, address), _)| *address)
+    }
+}
+
+pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -88,12 +100,9 @@ impl Gateway {
         environment: &EnvironmentName,
         address: SocketAddr,
     ) -> Result<SocketAddr, ListenError> {
-        if self.stop.is_cancelled() {
-            return Err(ListenError::ShuttingDown);
-        }
+        let stop = self.child_of_stop()?;
         let (actual, sockets) = listener::bind(environment, address, self.workers.len())?;
         let served = self.environment(environment);
-        let stop = self.stop.child_token();
         for (socket, worker) in sockets.into_iter().zip(&self.workers) {
             let registered = {
                 let _runtime = worker.runtime().enter();
@@ -103,30 +112,45 @@ impl Gateway {
                 stop.cancel();
                 ListenError::Bind { address: actual, environment: environment.clone(), source }
             })?;
-            worker.spawn(listener::accept(socket, Arc::clone(&served), Arc::clone(worker), stop.clone()));
+            let (served, entrance) = (Arc::clone(&served), Entrance::Main);
+            worker.spawn(listener::accept(socket, served, Arc::clone(worker), stop.clone(), entrance));
         }
-        lock(&self.state).listeners.insert((environment.clone(), actual), stop);
+        let listening = Listening { stop, entrance: Entrance::Main };
+        lock(&self.state).listeners.insert((environment.clone(), actual), listening);
+        self.keep_call_points(environment);
         Ok(actual)
+    }
+
+    /// Returns what a listener stops by; none begins when the gateway is about to end.
+    pub(crate) fn child_of_stop(&self) -> Result<CancellationToken, ListenError> {
+        if self.stop.is_cancelled() { Err(ListenError::ShuttingDown) } else { Ok(self.stop.child_token()) }
     }
 
     /// Stops listening on an address; requests under way finish, idle connections close. Returns whether it listened.
     pub fn unlisten(&self, environment: &EnvironmentName, address: SocketAddr) -> bool {
-        let stop = lock(&self.state).listeners.remove(&(environment.clone(), address));
-        stop.inspect(CancellationToken::cancel).is_some()
+        let listening = lock(&self.state).listeners.remove(&(environment.clone(), address));
+        listening.inspect(|listening| listening.stop.cancel()).is_some()
     }
 
     /// Stops listening for an environment, and forgets its table and what was counted of it; requests under way finish.
     pub fn forget(&self, environment: &EnvironmentName) {
-        for (_, address) in self.listening().into_iter().filter(|(of, _)| of == environment) {
-            self.unlisten(environment, address);
-        }
-        lock(&self.state).environments.remove(environment);
+        let mut state = lock(&self.state);
+        state.listeners.retain(|(of, _), listening| {
+            let stays = of != environment;
+            if !stays {
+                listening.stop.cancel();
+            }
+            stays
+        });
+        state.environments.remove(environment);
     }
 
-    /// Returns where the gateway listens.
+    /// Returns where the gateway listens for clients.
     #[must_use]
     pub fn listening(&self) -> Vec<(EnvironmentName, SocketAddr)> {
-        lock(&self.state).listeners.keys().cloned().collect()
+        let state = lock(&self.state);
+        let mains = state.listeners.iter().filter(|(_, listening)| listening.is_main());
+        mains.map(|(place, _)| place.clone()).collect()
     }
 
     /// Puts a table in place. When this returns, every worker uses it for its next request, and a receipt shows every
@@ -135,7 +159,10 @@ impl Gateway {
     /// # Errors
     /// When the table has a newer format or contradicts itself; the table that was served stays.
     pub fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
-        self.environment(&table.environment).apply(table)
+        let environment = table.environment.clone();
+        let applied = self.environment(&environment).apply(table)?;
+        self.keep_call_points(&environment);
+        Ok(applied)
     }
 
     /// Returns what is served for an environment and what was counted; revision 0 means no table.
@@ -183,7 +210,7 @@ impl Gateway {
         }
     }
 
-    fn environment(&self, name: &EnvironmentName) -> Arc<Environment> {
+    pub(crate) fn environment(&self, name: &EnvironmentName) -> Arc<Environment> {
         let mut state = lock(&self.state);
         let make = || Arc::new(Environment::new(name.clone(), self.workers.len()));
         Arc::clone(state.environments.entry(name.clone()).or_insert_with(make))

@@ -5,13 +5,15 @@
 //! receipts go back. It ends no TLS and speaks no HTTP/2 yet.
 //!
 //! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers. Only closing what was
-//! idle too long, once a second, locks the connections that a worker keeps to an instance.
+//! idle too long, once a second, locks the connections that a worker keeps to an instance, and whoever reads what callers were
+//! counted locks those counters of one worker after the other.
 
 mod access;
 mod admin;
 mod answer;
 mod balance;
 mod buffers;
+mod calls;
 mod chunked;
 mod config;
 mod connection;
@@ -29,15 +31,18 @@ mod forerun;
 mod framing;
 mod gateway;
 mod head;
+mod host;
 mod instance;
 mod keeping;
 mod key;
 mod latency;
 mod leaving;
 mod listener;
+mod listening;
 mod loan;
 mod metrics;
 mod moment;
+mod owner;
 mod peer;
 mod problem;
 mod random;
@@ -63,3 +68,4 @@ pub use config::{GatewayConfig, Timeouts};
 pub use environment::Applied;
 pub use error::{ApplyError, ListenError, StartError};
 pub use gateway::Gateway;
+pub use host::this_host;

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Connection;
 use crate::environment::Environment;
 use crate::error::ListenError;
-use crate::peer::Peer;
+use crate::listening::Entrance;
+use crate::owner::owner_of;
+use crate::peer::{At, Peer};
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -30,26 +32,36 @@ pub(crate) fn bind(
     address: SocketAddr,
     workers: usize,
 ) -> Result<(SocketAddr, Vec<StdListener>), ListenError> {
-    let fail = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse { address, environment: environment.clone() },
-        _ => ListenError::Bind { address, environment: environment.clone(), source },
-    };
-    let probe = socket(address, Sharing::Alone).map_err(fail)?;
+    let fail = failed(environment, address);
+    let probe = socket(address, Sharing::Alone).map_err(&fail)?;
     let actual = probe.local_addr().and_then(|it| it.as_socket().ok_or(io::ErrorKind::InvalidData.into()));
-    let actual = actual.map_err(fail)?;
+    let actual = actual.map_err(&fail)?;
     drop(probe);
     let share = || socket(actual, Sharing::Shared).map(StdListener::from);
-    let sockets = (0..workers).map(|_| share()).collect::<io::Result<Vec<_>>>().map_err(fail)?;
+    let sockets = (0..workers).map(|_| share()).collect::<io::Result<Vec<_>>>().map_err(&fail)?;
     Ok((actual, sockets))
 }
 
+/// Says why an address cannot be listened on.
+pub(crate) fn failed(
+    environment: &EnvironmentName,
+    address: SocketAddr,
+) -> impl Fn(io::Error) -> ListenError {
+    let environment = environment.clone();
+    move |source| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse { address, environment: environment.clone() },
+        _ => ListenError::Bind { address, environment: environment.clone(), source },
+    }
+}
+
+/// Whether a socket shares its address with others of this user.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sharing {
+pub(crate) enum Sharing {
     Alone,
     Shared,
 }
 
-fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+pub(crate) fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(sharing == Sharing::Shared)?;
@@ -66,6 +78,7 @@ pub(crate) async fn accept(
     environment: Arc<Environment>,
     worker: Arc<Worker>,
     stop: CancellationToken,
+    entrance: Entrance,
 ) {
     loop {
         let accepted = tokio::select! {
@@ -73,7 +86,7 @@ pub(crate) async fn accept(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => serve(stream, peer, &environment, &worker, &stop).await,
+            Ok((stream, peer)) => serve(stream, peer, &environment, &worker, &stop, &entrance).await,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -81,7 +94,7 @@ pub(crate) async fn accept(
         }
     }
     while let Some(Ok((stream, peer))) = accept_waiting(&listener).await {
-        serve(stream, peer, &environment, &worker, &stop).await;
+        serve(stream, peer, &environment, &worker, &stop, &entrance).await;
     }
 }
 
@@ -99,12 +112,18 @@ async fn serve(
     environment: &Arc<Environment>,
     worker: &Arc<Worker>,
     stop: &CancellationToken,
+    entrance: &Entrance,
 ) {
     // The semaphore is never closed; without a permit nothing is served.
     let Ok(permit) = Arc::clone(&worker.connections).acquire_owned().await else { return };
     // A connection that has gone already has no address, and nobody who would hear of it.
-    let port = stream.local_addr().map_or(0, |address| address.port());
-    let peer = Peer::new(peer, port);
+    let local = stream.local_addr().ok();
+    let owner = || local.and_then(|local| owner_of(peer, local));
+    let at = match entrance {
+        Entrance::Main => None,
+        Entrance::Of(point) => Some(Box::new(At::new(Arc::clone(point), owner()))),
+    };
+    let peer = Peer::new(peer, local.map_or(0, |address| address.port()), at);
     let connection =
         Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());
     worker.spawn(connection.serve(permit));

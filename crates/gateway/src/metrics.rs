@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::calls::Call;
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
 
@@ -42,6 +43,7 @@ impl Everything {
         self.durations(&mut text);
         self.repeats(&mut text);
         self.failures(&mut text);
+        self.calls(&mut text);
         text.0
     }
 
@@ -159,6 +161,20 @@ impl Everything {
         }
     }
 
+    fn calls(&self, text: &mut Text) {
+        let name = "lockstep_gateway_calls_total";
+        let help = "Requests of instances at listeners of their own, by who called and who answered; without a version for answers of the gateway.";
+        text.family(name, "counter", help);
+        for (environment, seen) in &self.environments {
+            for (call, classes) in &seen.calls {
+                let labels = labels_of(environment, call);
+                for (class, count) in CLASSES.iter().zip(classes).filter(|(_, count)| **count > 0) {
+                    text.line(format_args!("{name}{{{labels},class=\"{class}\"}} {count}"));
+                }
+            }
+        }
+    }
+
     /// Calls `write` for each arm, and for what has none, with the labels.
     fn each(&self, mut write: impl FnMut(&str, &Sums)) {
         for (environment, seen) in &self.environments {
@@ -173,6 +189,20 @@ impl Everything {
             write(&labels, &seen.own);
         }
     }
+}
+
+fn labels_of(environment: &str, Call { caller, service, callee }: &Call) -> String {
+    let (version, config) = match callee {
+        Some(arm) => (arm.version.to_string(), arm.config.0.to_string()),
+        None => (String::new(), String::new()),
+    };
+    let caller = format!(
+        "caller=\"{}\",caller_version=\"{}\",caller_config=\"{}\"",
+        caller.service, caller.version, caller.config.0
+    );
+    format!(
+        "environment=\"{environment}\",{caller},service=\"{service}\",version=\"{version}\",config=\"{config}\""
+    )
 }
 
 /// Escapes the value of a label that may have any characters.

@@ -1,12 +1,14 @@
 //! Who is at the other end of a client's connection, and who therefore sent a request.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use lockstep_domain::Digest;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::{RouteTable, caller_token};
+use lockstep_domain::{Digest, ServiceName};
 use sha2::{Digest as _, Sha256};
 
+use crate::calls::CallPoint;
 use crate::problem::{Problem, Status};
 
 /// Who is at the other end of a client's connection.
@@ -17,6 +19,47 @@ pub(crate) struct Peer {
     pub(crate) text: String,
     /// The port of the gateway that it connected to.
     pub(crate) port: String,
+    /// The listener of an instance that it connected to.
+    at: Option<Box<At>>,
+}
+
+/// A listener of an instance, and who has connected to it.
+#[derive(Debug)]
+pub(crate) struct At {
+    point: Arc<CallPoint>,
+    who: Who,
+}
+
+/// Who has connected to a listener of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// A process of the user whose process the instance is.
+    Same,
+    /// Somebody else, or nobody knows who; the instance may have become another user.
+    Unknown,
+    /// Another user, and the instance cannot be that.
+    Another,
+}
+
+impl At {
+    /// Tells who has connected by the user whose process the other end is. Who is not root cannot become another user.
+    pub(crate) fn new(point: Arc<CallPoint>, owner: Option<u32>) -> Self {
+        let who = match owner {
+            Some(owner) if owner == point.user => Who::Same,
+            Some(_) if point.user != 0 => Who::Another,
+            _ => Who::Unknown,
+        };
+        Self { point, who }
+    }
+
+    /// What is asked for here is the path as it stands: nothing of it says who asks.
+    fn origin(&self) -> Result<Origin, Problem> {
+        match self.who {
+            Who::Same => Ok(Origin { caller: Caller::Instance, token: 0 }),
+            Who::Unknown => Ok(Origin { caller: Caller::Outside, token: 0 }),
+            Who::Another => Err(not_the_instance(&self.point)),
+        }
+    }
 }
 
 /// Who sent a request, and how much of its path only says so.
@@ -28,13 +71,26 @@ pub(crate) struct Origin {
 }
 
 impl Peer {
-    pub(crate) fn new(peer: SocketAddr, port: u16) -> Self {
+    pub(crate) fn new(peer: SocketAddr, port: u16, at: Option<Box<At>>) -> Self {
         let address = peer.ip().to_canonical();
-        Self { address, text: address.to_string(), port: port.to_string() }
+        Self { address, text: address.to_string(), port: port.to_string(), at }
+    }
+
+    /// Returns the listener of an instance that it connected to.
+    pub(crate) fn point(&self) -> Option<&CallPoint> {
+        self.at.as_ref().map(|at| &*at.point)
+    }
+
+    /// Returns the only service that can be asked for here, where that is so.
+    pub(crate) fn calls(&self) -> Option<&ServiceName> {
+        self.point().map(|point| &point.service)
     }
 
     /// Tells who sent a request with this path, which is in its one form.
     pub(crate) fn origin(&self, table: &RouteTable, path: &str) -> Result<Origin, Problem> {
+        if let Some(at) = &self.at {
+            return at.origin();
+        }
         let caller = match caller_token(path) {
             Some((token, length)) if knows(&table.callers, token) => {
                 return Ok(Origin { caller: Caller::Instance, token: length });
@@ -55,6 +111,12 @@ fn knows(callers: &[Digest], token: &str) -> bool {
     let differences =
         |known: &Digest| known.as_bytes().iter().zip(digest).fold(0, |all, (one, other)| all | (one ^ other));
     callers.iter().fold(false, |found, known| found | (differences(known) == 0))
+}
+
+fn not_the_instance(point: &CallPoint) -> Problem {
+    let detail = format!("only instance `{}` and processes of its user call here", point.instance);
+    Problem::new(Status::Forbidden, "not_the_instance", detail)
+        .hint("ask for the service by a route of it, or as the user who runs the server")
 }
 
 fn unknown_caller() -> Problem {
@@ -84,11 +146,12 @@ mod tests {
             services: BTreeMap::new(),
             rules: Some(GatewayRules { trusted_networks, ..GatewayRules::default() }),
             callers: tokens.iter().map(|it| Digest::from_bytes(Sha256::digest(it).into())).collect(),
+            listeners: None,
         }
     }
 
     fn origin(table: &RouteTable, peer: &str, path: &str) -> Option<(Caller, usize)> {
-        let peer = Peer::new(SocketAddr::new(peer.parse().unwrap(), 1), 80);
+        let peer = Peer::new(SocketAddr::new(peer.parse().unwrap(), 1), 80, None);
         peer.origin(table, path).ok().map(|origin| (origin.caller, origin.token))
     }
 
@@ -101,6 +164,37 @@ mod tests {
             assert_eq!(origin(&table, "127.0.0.1", path), None, "{path}");
         }
         assert_eq!(origin(&table, "127.0.0.1", "/@orders/@~secret"), Some((Caller::Outside, 0)));
+    }
+
+    #[test]
+    fn at_a_listener_of_an_instance_its_user_decides_and_the_path_says_nothing() {
+        let table = table(&["127.0.0.0/8"], &["secret"]);
+        let asked = |user, owner, path| {
+            let point = CallPoint {
+                instance: "web-1".parse().unwrap(),
+                service: "orders".parse().unwrap(),
+                caller: arc_swap::ArcSwap::from_pointee(lockstep_domain::Arm {
+                    service: "web".parse().unwrap(),
+                    version: lockstep_domain::VersionNumber::new(1, 0, 0),
+                    config: lockstep_domain::ConfigRevision(0),
+                }),
+                user,
+            };
+            let at = Some(Box::new(At::new(Arc::new(point), owner)));
+            let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), 17_000, at);
+            peer.origin(&table, path).ok().map(|origin| (origin.caller, origin.token))
+        };
+        for path in ["/", "/@~secret/@stock/7", "/@~wrong"] {
+            assert_eq!(asked(1_000, Some(1_000), path), Some((Caller::Instance, 0)), "{path}");
+            assert_eq!(asked(1_000, Some(1_001), path), None, "another user");
+            assert_eq!(asked(1_000, Some(0), path), None, "also root is not the instance");
+            assert_eq!(asked(1_000, None, path), Some((Caller::Outside, 0)), "nobody knows who");
+            assert_eq!(
+                asked(0, Some(33), path),
+                Some((Caller::Outside, 0)),
+                "what root started may be anybody"
+            );
+        }
     }
 
     #[test]

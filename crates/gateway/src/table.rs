@@ -15,6 +15,7 @@ use crate::balance::ArmHealth;
 use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
+use crate::listening;
 use crate::trial::{Class, Meter, Trial};
 
 /// A route table as one worker uses it.
@@ -130,8 +131,9 @@ pub(crate) fn check(table: &RouteTable) -> Result<(), ApplyError> {
     if table.format > ROUTE_TABLE_FORMAT {
         return Err(ApplyError::NewerFormat { environment, format: table.format });
     }
-    let problems: Vec<String> =
+    let mut problems: Vec<String> =
         table.services.iter().flat_map(|(name, routes)| service_problems(name, routes)).collect();
+    problems.extend(table.listeners.iter().flat_map(listening::problems));
     if problems.is_empty() {
         Ok(())
     } else {

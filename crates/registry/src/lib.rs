@@ -14,6 +14,7 @@ mod troubles;
 mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lockstep_domain::counting::CountingPeriod;
@@ -185,6 +186,18 @@ impl Registry {
         now: Timestamp,
     ) {
         self.with(environment, |live| live.counting.count_for(periods, now));
+    }
+
+    /// Tells whether a gateway listens at the address of an instance's listeners, or why it does not; `None` when none has said so.
+    #[must_use]
+    pub fn listens_at(&self, environment: &EnvironmentName, address: IpAddr) -> Option<Result<(), String>> {
+        self.with(environment, |live| live.listens_at(address))
+    }
+
+    /// Returns the gateways that do not listen for an instance as they should, and why the first of these.
+    #[must_use]
+    pub fn not_listening(&self, environment: &EnvironmentName) -> BTreeMap<String, String> {
+        self.with(environment, |live| live.not_listening())
     }
 
     /// Follows the published table of an environment.

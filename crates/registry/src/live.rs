@@ -1,8 +1,10 @@
 //! The live state of one environment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use lockstep_domain::edition::Edition;
+use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable, ServiceRoutes};
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
@@ -13,7 +15,7 @@ use crate::counting::Counting;
 use crate::instances::Instances;
 use crate::lately::{Lately, Samples};
 use crate::latencies::Latencies;
-use crate::reporters::{Known, ReceiptFault, Reporters};
+use crate::reporters::{Known, MAX_WHY, ReceiptFault, Reporters};
 use crate::told::Told;
 use crate::traffic::{Totals, Traffic};
 use crate::troubles::Troubles;
@@ -47,6 +49,8 @@ pub(crate) struct Live {
     published: watch::Sender<Option<RouteTable>>,
     gateways: BTreeMap<String, GatewaySeen>,
     in_flight: BTreeMap<String, BTreeMap<InstanceId, u64>>,
+    /// What each gateway says of the listeners of instances.
+    listens: BTreeMap<String, Vec<ListensAt>>,
     traffic: Traffic,
     samples: Samples,
     watched: WatchedTraffic,
@@ -66,6 +70,7 @@ impl Default for Live {
             published: watch::Sender::new(None),
             gateways: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            listens: BTreeMap::new(),
             traffic: Traffic::default(),
             samples: Samples::default(),
             watched: WatchedTraffic::default(),
@@ -166,6 +171,7 @@ impl Live {
             seen.refused.clone_from(&receipt.refused);
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
+        self.listens.insert(receipt.gateway.clone(), self.of_the_table(&receipt.listens));
         self.watched.receive(&receipt.gateway, &receipt.watched);
         self.watched.keep(&receipt.samples);
         self.latencies.receive(receipt);
@@ -178,6 +184,35 @@ impl Live {
         if receipt.last {
             self.forget(&receipt.gateway);
         }
+    }
+
+    /// What a gateway says of listeners that it was asked for: no more than the table has.
+    fn of_the_table(&self, said: &[ListensAt]) -> Vec<ListensAt> {
+        let table = self.published.borrow();
+        let callers = table.iter().filter_map(|table| table.listeners.as_ref()).flat_map(|it| &it.callers);
+        let asked: BTreeSet<IpAddr> =
+            callers.flat_map(|it| it.services.values().map(SocketAddr::ip)).collect();
+        let said = said.iter().filter(|one| asked.contains(&one.address)).take(asked.len());
+        said.map(|one| ListensAt {
+            address: one.address,
+            problem: one.problem.as_ref().map(|why| why.chars().take(MAX_WHY).collect()),
+        })
+        .collect()
+    }
+
+    /// Tells whether a gateway listens at the address of an instance, or why none does; `None` when none has said so.
+    pub(crate) fn listens_at(&self, address: IpAddr) -> Option<Result<(), String>> {
+        let said = self.listens.values().flatten().filter(|one| one.address == address);
+        said.map(|one| one.problem.clone().map_or(Ok(()), Err)).max_by_key(Result::is_ok)
+    }
+
+    pub(crate) fn not_listening(&self) -> BTreeMap<String, String> {
+        let why = |listens: &[ListensAt]| listens.iter().find_map(|one| one.problem.clone());
+        let all = self.listens.iter().filter_map(|(gateway, listens)| Some((gateway, why(listens)?)));
+        all.map(|(gateway, why)| {
+            (gateway.clone(), format!("an instance cannot call others by host and port: {why}"))
+        })
+        .collect()
     }
 
     /// Tells whether a gateway was not waited for until now and serves an older table, of which nobody knows whom it names.
@@ -250,6 +285,7 @@ impl Live {
     fn forget(&mut self, gateway: &str) {
         self.gateways.remove(gateway);
         self.in_flight.remove(gateway);
+        self.listens.remove(gateway);
     }
 
     /// The gateways that have not confirmed the newest table; `None` when there is no table.
@@ -292,6 +328,7 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_domain::listeners::{CallerListeners, Listeners, OpenedBy};
     use lockstep_domain::routes::{
         ArmTraffic, Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, ServiceRoutes, Split, SplitRole,
     };
@@ -301,6 +338,7 @@ mod tests {
 
     fn table(baseline: u64) -> RouteTable {
         RouteTable {
+            listeners: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),
@@ -312,6 +350,40 @@ mod tests {
             rules: None,
             callers: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_gateways_say_of_listeners_counts_for_those_that_the_table_has_and_ends_with_them() {
+        let mut live = Live::default();
+        let address: IpAddr = "127.64.0.1".parse().unwrap();
+        let other: IpAddr = "127.64.0.2".parse().unwrap();
+        let caller = CallerListeners {
+            instance: "web-1".parse().unwrap(),
+            arm: arm(),
+            opened_by: OpenedBy::Run("server-1".to_owned()),
+            services: BTreeMap::from([("orders".parse().unwrap(), SocketAddr::new(address, 17_000))]),
+        };
+        let listeners = Listeners { host: "here".to_owned(), user: 0, callers: vec![caller] };
+        let table = table(1).with_listeners(Some(listeners));
+        assert_eq!(table.format, 4);
+        live.publish(table, at(1)).unwrap();
+        let says = |gateway: &str, problem: Option<&str>| {
+            let problem = problem.map(|why| why.repeat(1_000));
+            let one = |address| ListensAt { address, problem: problem.clone() };
+            GatewayReceipt { listens: vec![one(address), one(other)], ..receipt(gateway, 1, 1) }
+        };
+        assert_eq!(live.listens_at(address), None);
+        live.receive(&says("edge", Some("in use")), Timestamp(1));
+        assert!(live.listens_at(address).unwrap().unwrap_err().starts_with("in use"));
+        assert_eq!(live.listens_at(address).unwrap().unwrap_err().chars().count(), MAX_WHY);
+        assert_eq!(live.listens_at(other), None, "nobody was asked to listen there");
+        assert!(live.not_listening()["edge"].contains("in use"));
+        live.receive(&says("server-1", None), Timestamp(2));
+        assert_eq!(live.listens_at(address), Some(Ok(())), "one that listens is enough");
+        live.receive(&GatewayReceipt { last: true, ..says("server-1", None) }, Timestamp(3));
+        assert!(live.listens_at(address).unwrap().is_err());
+        assert_eq!(live.gateways(Timestamp(3 + GATEWAY_LEASE_MS)), []);
+        assert_eq!(live.listens_at(address), None, "whoever is silent says nothing");
     }
 
     fn history() -> lockstep_domain::edition::TableHistory {
@@ -343,6 +415,7 @@ mod tests {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            listens: Vec::new(),
             last: false,
         }
     }

@@ -29,7 +29,7 @@ const MAX_BODY: usize = 64 * 1_024;
 /// Most answers that are taken from one receipt: a gateway takes twenty in a second.
 const MAX_SAMPLES: usize = 128;
 /// Longest reason of a gateway that is kept and shown.
-const MAX_WHY: usize = 500;
+pub(crate) const MAX_WHY: usize = 500;
 /// How long a refusal is shown after it happened.
 pub const REFUSALS_SHOWN_MS: u64 = 60_000;
 /// How long an instance is known after it was last heard of: a gateway may be a little behind.
@@ -385,6 +385,7 @@ mod tests {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            listens: Vec::new(),
             last: false,
         }
     }

@@ -10,7 +10,7 @@ mod open;
 mod ports;
 mod put_away;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lockstep_domain::instance_ports::PortRange;
+use lockstep_domain::listeners::CallAddresses;
 use lockstep_domain::work_path::WorkPath;
-use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId};
+use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -295,6 +296,18 @@ impl LocalDriver {
     pub fn variable(&self, id: &InstanceId, name: &str) -> Option<String> {
         let mut spec = self.shared.folder(id).read_spec().ok()?;
         Some(spec.variables.remove(name).unwrap_or_default())
+    }
+
+    /// Returns where an instance calls others by host and port; `None` when there is no such instance yet, or not any more.
+    #[must_use]
+    pub fn call_addresses(&self, id: &InstanceId) -> Option<Option<CallAddresses>> {
+        Some(self.shared.folder(id).read_spec().ok()?.calls)
+    }
+
+    /// Lists the services that an instance is to call by host and port; its artifact is unpacked.
+    #[must_use]
+    pub fn listened_for(&self, spec: &InstanceSpec) -> BTreeSet<ServiceName> {
+        spec.listened_for(&self.shared.releases().current(&spec.release))
     }
 
     /// Returns the data folders of services on this host.

@@ -2,13 +2,14 @@
 //!
 //! Variables may hold secrets: they are stored in a file that only the owner can read, and never printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::instance_ports::InstancePorts;
-use lockstep_domain::reference::{self, Own, Reference, ReferenceError};
+use lockstep_domain::listeners::CallAddresses;
+use lockstep_domain::reference::{self, Called, Own, Reader, Reference, ReferenceError};
 use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
@@ -18,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::logs::LogLimits;
 use crate::rooms::Rooms;
 
-/// The format of a `spec.json` of a worker, which may have no port.
-pub(crate) const FORMAT: u32 = 4;
+/// The format of a `spec.json` with listeners at which the instance calls others.
+pub(crate) const FORMAT: u32 = 5;
+/// The format of a worker, which may have no port.
+const FORMAT_OF_WORKER: u32 = 4;
 /// The format with files that were filled in.
 const FORMAT_WITH_FILES: u32 = 3;
 /// The format without. Format 1 has no `rooms`: its process runs in the release itself. An older program must not take over an
@@ -46,6 +49,8 @@ pub struct InstanceSpec {
     pub filled: BTreeMap<String, String>,
     /// Where the services that are required are called.
     pub urls: BTreeMap<ServiceName, String>,
+    /// Where they are called by host and port, as far as that is asked for.
+    pub calls: Option<CallAddresses>,
     /// Where its port is taken from.
     pub ports: InstancePorts,
     /// The artifact, already unpacked by this driver.
@@ -79,9 +84,30 @@ impl InstanceSpec {
     fn fill(&self, text: &str, port: Option<u16>) -> Result<String, ReferenceError> {
         reference::fill(text, |reference| match reference {
             Reference::Own(own) => self.own(*own, port),
-            Reference::Url(service) => self.urls.get(service).cloned(),
+            Reference::Service(service, called) => self.called(service, *called),
             Reference::Variable(name) => self.variable(name, port),
         })
+    }
+
+    fn called(&self, service: &ServiceName, called: Called) -> Option<String> {
+        let listener = || self.calls.as_ref()?.services.get(service);
+        match called {
+            Called::Url => self.urls.get(service).cloned(),
+            Called::Host => listener().map(|listener| listener.ip().to_string()),
+            Called::Port => listener().map(|listener| listener.port().to_string()),
+        }
+    }
+
+    /// Lists the services that are to be called by host and port, in values and in files of the artifact. What is wrong with one
+    /// of them is said when it is filled in.
+    #[must_use]
+    pub(crate) fn listened_for(&self, release: &Path) -> BTreeSet<ServiceName> {
+        let values =
+            self.run.texts().filter(|_| self.run.values == Values::Filled).chain(self.filled.values());
+        let files = self.run.files.iter().filter_map(|path| read_file(release, path).ok());
+        let texts = values.cloned().chain(files);
+        let all = texts.filter_map(|text| reference::references(&text, Reader::Shell).ok());
+        all.flatten().filter_map(|reference| reference.listened_for().cloned()).collect()
     }
 
     /// Fills in a file of the artifact, once everything else is filled in.
@@ -89,9 +115,7 @@ impl InstanceSpec {
     /// # Errors
     /// When it cannot be read, or something is not known that it refers to.
     pub(crate) fn fill_file(&self, release: &Path, path: &WorkPath, port: Option<u16>) -> io::Result<String> {
-        let text =
-            foreign::read_text(foreign::open_below(release, Path::new(path.as_str()))?, MAX_FILLED_BYTES)?;
-        self.fill(&text, port).map_err(io::Error::other)
+        self.fill(&read_file(release, path)?, port).map_err(io::Error::other)
     }
 
     fn variable(&self, name: &str, port: Option<u16>) -> Option<String> {
@@ -112,6 +136,10 @@ impl InstanceSpec {
             Own::Instance => self.id.to_string(),
         })
     }
+}
+
+fn read_file(release: &Path, path: &WorkPath) -> io::Result<String> {
+    foreign::read_text(foreign::open_below(release, Path::new(path.as_str()))?, MAX_FILLED_BYTES)
 }
 
 impl fmt::Debug for InstanceSpec {
@@ -157,6 +185,9 @@ pub(crate) struct SpecFile {
     /// Files of the artifact as they stand in the working folder; what they were filled with may be secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) files: BTreeMap<WorkPath, String>,
+    /// Where it calls others by host and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calls: Option<CallAddresses>,
 }
 
 impl SpecFile {
@@ -170,9 +201,10 @@ impl SpecFile {
         rooms: Rooms,
         files: BTreeMap<WorkPath, String>,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, run, variables, release, .. } = spec;
+        let InstanceSpec { id, environment, arm, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            Kind::Worker => FORMAT,
+            _ if calls.is_some() => FORMAT,
+            Kind::Worker => FORMAT_OF_WORKER,
             Kind::Web if files.is_empty() => FORMAT_WITHOUT_FILES,
             Kind::Web => FORMAT_WITH_FILES,
         };
@@ -190,6 +222,7 @@ impl SpecFile {
             log,
             rooms,
             files,
+            calls,
         }
     }
 
@@ -202,6 +235,7 @@ impl SpecFile {
             && self.run == spec.run
             && self.variables == spec.variables
             && self.release == spec.release
+            && self.calls == spec.calls
     }
 
     /// Returns every variable that the process gets from the version and its configuration, with port and host.
@@ -253,6 +287,7 @@ mod tests {
             include_str!("../tests/formats/spec-2.json"),
             include_str!("../tests/formats/spec-3.json"),
             include_str!("../tests/formats/spec-4.json"),
+            include_str!("../tests/formats/spec-5.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -268,6 +303,7 @@ mod tests {
             data_of: None,
             filled: BTreeMap::new(),
             urls: BTreeMap::new(),
+            calls: None,
             ports: InstancePorts::Server,
             id: spec.id.clone(),
             environment: spec.environment.clone(),
@@ -279,6 +315,51 @@ mod tests {
         let printed = format!("{spec:?} {request:?}");
         assert!(printed.contains("DATABASE_PASSWORD"), "{printed}");
         assert!(!printed.contains("correct horse"), "{printed}");
+    }
+
+    #[test]
+    fn a_host_and_a_port_are_filled_in_wherever_an_address_is() {
+        let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-5.json")).unwrap();
+        let release = tempfile::tempdir().unwrap();
+        std::fs::create_dir(release.path().join("conf")).unwrap();
+        let conf = "server ${service.stock.host}:${service.stock.port}; $host ${x";
+        std::fs::write(release.path().join("conf/orders.conf"), conf).unwrap();
+        let mut run = file.run.clone();
+        run.command = vec!["./orders".to_owned(), "--pay=${service.payments.host}".to_owned()];
+        run.variables =
+            [("PAY_PORT".to_owned(), "${service.payments.port}".to_owned())].into_iter().collect();
+        let mut spec = InstanceSpec {
+            data_of: None,
+            filled: [("AT".to_owned(), "${service.audit.host}:${service.audit.port}".to_owned())].into(),
+            urls: BTreeMap::new(),
+            calls: None,
+            ports: InstancePorts::Server,
+            id: file.id.clone(),
+            environment: file.environment.clone(),
+            arm: file.arm.clone(),
+            run: run.with_values_noted(),
+            variables: BTreeMap::new(),
+            release: file.release,
+        };
+        let called: Vec<_> = spec.listened_for(release.path()).iter().map(ToString::to_string).collect();
+        assert_eq!(called, ["audit", "payments", "stock"]);
+        let error = spec.clone().with_port(Some(20_001)).unwrap_err().to_string();
+        assert!(error.contains("`${service.audit.host}` is not known"), "{error}");
+        let mut calls = file.calls.clone().unwrap();
+        for (name, port) in [("audit", 17_000), ("stock", 17_002)] {
+            calls.services.insert(name.parse().unwrap(), format!("127.64.0.9:{port}").parse().unwrap());
+        }
+        spec.calls = Some(calls.clone());
+        let filled = spec.with_port(Some(20_001)).unwrap();
+        assert_eq!(filled.run.command[1], "--pay=127.64.0.9");
+        assert_eq!(filled.run.variables["PAY_PORT"], "17001");
+        assert_eq!(filled.variables["AT"], "127.64.0.9:17000");
+        let text = filled.fill_file(release.path(), &"conf/orders.conf".parse().unwrap(), Some(1)).unwrap();
+        assert_eq!(text, "server 127.64.0.9:17002; $host ${x");
+        let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
+        let written =
+            SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new());
+        assert_eq!((written.format, written.calls), (FORMAT, Some(calls)));
     }
 
     #[test]

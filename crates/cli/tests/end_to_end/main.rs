@@ -24,6 +24,7 @@ mod foreign;
 mod gateways;
 mod going_back;
 mod host;
+mod host_and_port;
 mod instances;
 mod journal;
 mod meeting;

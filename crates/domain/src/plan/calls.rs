@@ -1,15 +1,15 @@
 //! Who is called: a worker answers nobody, so its address must not stand in the values of what runs beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::EntryChange;
 use crate::environment::Environment;
-use crate::intent::ConfigValue;
+use crate::intent::{ConfigValue, Configuration};
 use crate::name::ServiceName;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::reference::{Reader, Reference, references};
-use crate::service::Version;
+use crate::run::{RunSpec, Values};
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -24,37 +24,39 @@ pub(super) fn of_workers(
     let mut refusals = Vec::new();
     for (service, entry) in &resolved.target {
         let caller = entry.arm(service).version_ref();
-        let called =
-            world.version(&caller).map(|version| called(world, environment, resolved, service, version));
-        let concerns = |worker: &VersionRef| changed.contains(service) || changed.contains(&worker.service);
-        let workers = called.into_iter().flatten().filter_map(|name| worker(world, resolved, &name));
-        refusals.extend(
-            workers.filter(concerns).map(|worker| Refusal::CallsWorker { caller: caller.clone(), worker }),
-        );
+        let Some(version) = world.version(&caller) else { continue };
+        let called = called(world, &version.run, &resolved.values(environment, service));
+        let refusal = |(name, reference): (ServiceName, Reference)| {
+            let worker = worker(world, resolved, &name)?;
+            let concerns = changed.contains(service) || changed.contains(&worker.service);
+            concerns.then(|| Refusal::CallsWorker { caller: caller.clone(), reference, worker })
+        };
+        refusals.extend(called.into_iter().filter_map(refusal));
     }
     refusals
 }
 
 /// The services whose address stands in the texts of a version, or in its configuration, by their present names.
-fn called(
-    world: &World,
-    environment: &Environment,
-    resolved: &Resolved,
-    service: &ServiceName,
-    version: &Version,
-) -> BTreeSet<ServiceName> {
-    let values = resolved.values(environment, service);
+fn called(world: &World, run: &RunSpec, values: &Configuration) -> BTreeMap<ServiceName, Reference> {
+    let named = |reference: Reference| match &reference {
+        Reference::Service(name, _) => Some((world.current_name(name).clone(), reference)),
+        Reference::Own(_) | Reference::Variable(_) => None,
+    };
+    references_in(run, values).filter_map(named).collect()
+}
+
+/// Everything that the texts of a version and its configuration refer to.
+pub(super) fn references_in<'a>(
+    run: &'a RunSpec,
+    values: &'a Configuration,
+) -> impl Iterator<Item = Reference> + use<'a> {
     let filled = values.values().filter_map(|value| match value {
         ConfigValue::Filled(text) => Some(text),
         ConfigValue::Plain(_) | ConfigValue::Secret(_) => None,
     });
+    let texts = run.texts().filter(|_| run.values == Values::Filled).chain(filled);
     // What is wrong with a text was said where it was read.
-    let all = version.run.texts().chain(filled).filter_map(|text| references(text, Reader::Shell).ok());
-    let addresses = all.flatten().filter_map(|reference| match reference {
-        Reference::Url(name) => Some(world.current_name(&name).clone()),
-        Reference::Own(_) | Reference::Variable(_) => None,
-    });
-    addresses.collect()
+    texts.filter_map(|text| references(text, Reader::Shell).ok()).flatten()
 }
 
 fn worker(world: &World, resolved: &Resolved, name: &ServiceName) -> Option<VersionRef> {

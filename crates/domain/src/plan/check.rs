@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::intent::ConfigValue;
 use crate::lifecycle::Availability;
 use crate::name::{EnvironmentName, ServiceName};
+use crate::plan::listening;
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
@@ -53,6 +54,7 @@ pub(crate) fn check(
     refusals.extend(routes(world, resolved));
     refusals.extend(changes.iter().flat_map(|change| references(world, environment, resolved, change)));
     refusals.extend(calls::of_workers(world, environment, resolved, changes));
+    refusals.extend(listening::out_of_reach(world, environment, resolved, changes));
     refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, resolved, change)));
     if let Some(new) = &resolved.replicas
         && let Some(entry) = environment.entries().get(&new.service)

@@ -10,7 +10,7 @@ use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
 use crate::operation::Operation;
-use crate::reference::ReferenceError;
+use crate::reference::{Reference, ReferenceError};
 use crate::retained::Retained;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -412,12 +412,28 @@ pub enum Refusal {
         known: Vec<String>,
     },
     /// A worker has no address.
-    #[error("{caller} refers to `${{service.{name}.url}}`, and {worker} is a worker, which nobody can call", name = .worker.service)]
+    #[error("{caller} refers to `${{{reference}}}`, and {worker} is a worker, which nobody can call")]
     CallsWorker {
         /// Who refers to it.
         caller: VersionRef,
+        /// By what.
+        reference: Reference,
         /// To what.
         worker: VersionRef,
+    },
+    /// No gateway can listen for the instances.
+    #[error(
+        "{caller} refers to `${{{reference}}}`, and instances of `{environment}` call others through {gateway}, which is not on their machine"
+    )]
+    NoListener {
+        /// Who refers to it.
+        caller: VersionRef,
+        /// To what.
+        reference: Reference,
+        /// Where.
+        environment: EnvironmentName,
+        /// The gateway.
+        gateway: String,
     },
     /// The strategy is not usable.
     #[error(transparent)]
@@ -564,8 +580,11 @@ impl Refusal {
             Self::FixedPort { .. } | Self::PortTaken { .. } => {
                 Some("let the service listen on $PORT and leave `port` out of [run] in lockstep.toml".into())
             }
+            Self::NoListener { environment, .. } => Some(format!(
+                "refer to the `url` instead, or let a gateway on the machine of the instances be called: lockstep environment set {environment} --gateway-url server"
+            )),
             Self::Reference { known, .. } => Some(format!("there are {}", known.join(", "))),
-            Self::CallsWorker { caller, worker } => Some(format!(
+            Self::CallsWorker { caller, worker, .. } => Some(format!(
                 "take the reference out of {caller} or of its configuration; what {} does is asked for by its queue",
                 worker.service
             )),

@@ -31,6 +31,7 @@ fn table() -> RouteTable {
         patience: None,
     };
     RouteTable {
+        listeners: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "production".parse().unwrap(),

@@ -2,8 +2,10 @@
 
 use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::intent::{ConfigChoice, ConfigValue};
+use lockstep_domain::plan::kept_from_moving;
+use lockstep_domain::run::Values;
 use lockstep_domain::variables::{VariableValue, of_way_back, revocable};
-use lockstep_domain::{ConfigRevision, Event, Intent, Plan};
+use lockstep_domain::{CallAddress, ConfigRevision, Event, Intent, Plan};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -167,4 +169,49 @@ fn a_journal_without_times_of_configurations_gets_them_from_its_operations() {
     assert_eq!(world, stage.world);
     let staging = world.environment(&"staging".parse().unwrap()).unwrap();
     assert_eq!(staging.configured[&service("orders")].len(), 2);
+}
+
+#[test]
+fn who_calls_by_host_and_port_is_kept_where_a_gateway_can_listen() {
+    let elsewhere: CallAddress = "http://edge.internal:8080".parse().unwrap();
+    let mut stage = Stage::new();
+    stage.release("payments@1.0.0", &[]);
+    stage.release("orders@1.0.0", &[("payments", "*")]);
+    let calling = |version: &mut lockstep_domain::service::Version| {
+        version.run.variables.insert("PAY".into(), "${service.payments.host}:1".into());
+        version.run.values = Values::Filled;
+    };
+    stage.release_with("orders@1.1.0", &[("payments", "*")], calling);
+    let verbatim = |version: &mut lockstep_domain::service::Version| {
+        version.run.variables.insert("PAY".into(), "${service.payments.host}".into());
+    };
+    stage.release_with("orders@1.2.0", &[("payments", "*")], verbatim);
+    stage.run("staging", &deploy(&["payments@1.0.0", "orders@1.0.0"]), None);
+    assert_eq!(kept_from_moving(&stage.world, stage.env("staging"), &elsewhere), None);
+    let mut settings = stage.env("staging").settings.clone();
+    settings.gateway_url = elsewhere.clone();
+    stage.record(Event::EnvironmentChanged {
+        environment: "staging".parse().unwrap(),
+        settings: settings.clone(),
+    });
+
+    let refused = stage.plan("staging", &deploy(&["orders@1.1.0"]), None).unwrap_err();
+    let [refusal] = refused.as_slice() else { panic!("{refused:?}") };
+    assert_eq!(
+        refusal.to_string(),
+        "orders@1.1.0 refers to `${service.payments.host}`, and instances of `staging` call others through http://edge.internal:8080, which is not on their machine"
+    );
+    assert!(refusal.hint().unwrap().contains("lockstep environment set staging --gateway-url server"));
+    assert!(stage.plan("staging", &deploy(&["orders@1.2.0"]), None).is_ok(), "before there were references");
+    let port = ConfigValue::Filled("${service.payments.port}".into());
+    let refused = stage.plan("staging", &set(&[("PAY", port.clone())]), None).unwrap_err();
+    assert!(refused[0].to_string().contains("`${service.payments.port}`"), "{refused:?}");
+    let url = ConfigValue::Filled("${service.payments.url}".into());
+    assert!(stage.plan("staging", &set(&[("PAY", url)]), None).is_ok());
+
+    settings.gateway_url = "http://127.0.0.1:8080".parse().unwrap();
+    stage.record(Event::EnvironmentChanged { environment: "staging".parse().unwrap(), settings });
+    stage.run("staging", &set(&[("PAY", port)]), None);
+    let kept = kept_from_moving(&stage.world, stage.env("staging"), &elsewhere).unwrap();
+    assert!(kept.to_string().contains("orders@1.0.0 refers to `${service.payments.port}`"), "{kept}");
 }

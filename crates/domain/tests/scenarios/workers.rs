@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::run::{Kind, Replace};
+use lockstep_domain::run::{Kind, Replace, Values};
 use lockstep_domain::{Intent, OperationId, Strategy};
 use proptest::prelude::{Just, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
@@ -222,6 +222,7 @@ fn who_refers_to_the_address_of_a_worker_is_refused_whichever_of_them_changes() 
     stage.release_with("queue@2.0.0", &[], |version| version.run.kind = Kind::Worker);
     stage.release_with("web@1.0.0", &[("queue", "*")], |version| {
         version.run.variables.insert("QUEUE".into(), "${service.queue.url}/jobs".into());
+        version.run.values = Values::Filled;
     });
     stage.release("web@1.1.0", &[("queue", "*")]);
     let refusals = |stage: &Stage, versions: &[&str]| match stage.plan(PLACE, &deploy(versions), None) {

@@ -148,6 +148,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];
     let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep, patience: None };
     Ok(RouteTable {
+        listeners: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "bench".parse()?,

@@ -22,9 +22,9 @@ impl Connection {
     ) {
         let Some(asked) = asked else { return };
         let path = match origin {
-            Ok(Origin { caller: Caller::Instance, token }) => &request.path[*token..],
+            Ok(Origin { caller: Caller::Instance, token }) if *token > 0 => &request.path[*token..],
             // A token that is wrong here may be right elsewhere.
-            Err(_) if request.path.starts_with(CALLER_PATH_PREFIX) => CALLER_PATH_PREFIX,
+            _ if request.path.starts_with(CALLER_PATH_PREFIX) => CALLER_PATH_PREFIX,
             _ => &request.path,
         };
         let keep = |field: &mut String, text: &str| {
@@ -44,6 +44,10 @@ impl Connection {
         match &report.arm {
             Some(counts) => counts.count(report, took),
             None => self.environment.own(self.worker.index).count(report, took),
+        }
+        if let Some(point) = self.peer.point() {
+            let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
+            self.environment.calls(self.worker.index).count(point, callee, report.status);
         }
         let (Some(log), Some(asked)) = (&self.worker.access, &mut self.asked) else { return };
         let instance = report.instance.map(|address| match self.environment.instance_at(address) {

@@ -157,6 +157,7 @@ mod tests {
 
     fn table(environment: &str, revision: u64) -> RouteTable {
         RouteTable {
+            listeners: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),

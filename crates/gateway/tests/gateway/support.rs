@@ -352,6 +352,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
     let service =
         ServiceRoutes { salt: "shop@1.1.0".into(), splits: arms.iter().map(split).collect(), watch: None };
     RouteTable {
+        listeners: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

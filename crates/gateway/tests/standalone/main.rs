@@ -48,6 +48,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
     };
     let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep, patience: None };
     RouteTable {
+        listeners: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::reference::{self, Reader, Reference};
+use lockstep_domain::reference::{self, Called, Reader, Reference};
 
 use super::field::command_split_by;
 use crate::reader::{Field, Table};
@@ -17,10 +17,13 @@ pub(super) fn filled_command(field: &Field<'_>, required: &Required<'_>) -> Opti
     let words = command_split_by(field, value::split_filled_command)?;
     let reader = if value::is_shell(&words[0]) { Reader::Shell } else { Reader::Program };
     for word in &words {
-        if check(field, word, reader, required)?.iter().any(|found| matches!(found, Reference::Url(_))) {
+        if check(field, word, reader, required)?
+            .iter()
+            .any(|found| matches!(found, Reference::Service(_, Called::Url)))
+        {
             field.wrong_because(
                 "the address of another service has a token in it, and every user of the machine sees arguments",
-                "give it by a variable: env = { PAYMENTS = \"${service.payments.url}\" }",
+                "give it by a variable, env = { PAYMENTS = \"${service.payments.url}\" }, or give the host and the port, which have none",
             );
             return None;
         }

@@ -119,6 +119,7 @@ impl Gateway {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            listens: Vec::new(),
             last: false,
         }
     }
@@ -135,7 +136,7 @@ impl Gateway {
 enum Part {
     Look,
     See(Arc<World>),
-    Apply(RouteTable),
+    Apply(Box<RouteTable>),
     Begin(Arc<Environment>, Vec<Action>),
     Deliver(Arc<Environment>, Vec<InstanceId>, Vec<Event>),
     Ask(InstanceId, Box<Part>),
@@ -315,7 +316,7 @@ impl Model {
         };
         if let Some(table) = self.registry.publish(table, next) {
             self.worked = true;
-            return Part::Apply(table);
+            return Part::Apply(Box::new(table));
         }
         let actions = next_actions(Look { world, environment, observed: &observed, now: self.now });
         if actions.is_empty() && self.registry.undelivered(&staging()).is_empty() {

@@ -96,6 +96,7 @@ impl Fixture {
             variables: BTreeMap::new(),
             filled: BTreeMap::new(),
             urls: BTreeMap::new(),
+            calls: None,
             ports: lockstep_domain::instance_ports::InstancePorts::Server,
             release: self.release,
         }

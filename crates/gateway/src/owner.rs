@@ -1,0 +1,103 @@
+//! Whose the other end of a connection on this machine is.
+//!
+//! The system is asked for that one connection (`NETLINK_SOCK_DIAG`), not for a list of all (`/proc/net/tcp`), which costs
+//! more the more connections there are.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// `AF_NETLINK`, and its protocol for questions about sockets.
+const NETLINK: (i32, i32) = (16, 4);
+/// `SOCK_DIAG_BY_FAMILY`.
+const BY_FAMILY: u16 = 20;
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 1;
+const AF_INET: u8 = 2;
+const IPPROTO_TCP: u8 = 6;
+/// Length of a `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// Length of a `struct inet_diag_req_v2`.
+const QUESTION: usize = 56;
+/// Where `idiag_uid` stands in a `struct inet_diag_msg`, and in the whole answer.
+const USER: usize = HEADER + 64;
+/// Longest answer that is read; what follows the user is of no interest.
+const ANSWER: usize = 512;
+
+/// Returns the number of the user whose process is at the other end; `None` when the system does not say: it knows no such
+/// question, or the other end has gone.
+pub(crate) fn owner_of(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+    let (SocketAddr::V4(peer), SocketAddr::V4(local)) = (peer, local) else { return None };
+    ask(&question(peer, local)).ok().flatten()
+}
+
+fn ask(question: &[u8]) -> io::Result<Option<u32>> {
+    let (family, protocol) = NETLINK;
+    let mut socket = Socket::new(Domain::from(family), Type::DGRAM, Some(Protocol::from(protocol)))?;
+    // The answer is there when the question was taken.
+    socket.set_nonblocking(true)?;
+    socket.send(question)?;
+    let mut answer = [0; ANSWER];
+    let length = io::Read::read(&mut socket, &mut answer)?;
+    Ok(user_in(answer.get(..length).unwrap_or_default()))
+}
+
+/// Writes the question for the socket whose own end is `peer` and whose other end is `local`.
+fn question(peer: SocketAddrV4, local: SocketAddrV4) -> Vec<u8> {
+    let length = u32::try_from(HEADER + QUESTION).unwrap_or_default();
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(BY_FAMILY.to_ne_bytes());
+    bytes.extend(REQUEST.to_ne_bytes());
+    // A number of the question and a sender, which a socket for one question needs not.
+    bytes.extend([0; 8]);
+    bytes.extend([AF_INET, IPPROTO_TCP, 0, 0]);
+    // Every state of the connection.
+    bytes.extend(u32::MAX.to_ne_bytes());
+    bytes.extend(peer.port().to_be_bytes());
+    bytes.extend(local.port().to_be_bytes());
+    for address in [peer.ip(), local.ip()] {
+        bytes.extend(address.octets());
+        bytes.extend([0; 12]);
+    }
+    // Any interface, and no cookie.
+    bytes.extend([0; 4]);
+    bytes.extend([0xff; 8]);
+    bytes
+}
+
+/// Reads the user out of an answer; another kind of message is an error of the system.
+fn user_in(answer: &[u8]) -> Option<u32> {
+    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
+    let user = u32::from_ne_bytes(answer.get(USER..USER + 4)?.try_into().ok()?);
+    (kind == BY_FAMILY).then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn the_other_end_of_a_connection_of_ours_is_ours() {
+        let listener = TcpListener::bind("127.64.0.77:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let client = TcpStream::connect(local).unwrap();
+        let (_served, peer) = listener.accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        let us = rustix::process::getuid().as_raw();
+        assert_eq!(owner_of(peer, local), Some(us));
+        let nobody = SocketAddr::new(peer.ip(), 1);
+        assert_eq!(owner_of(nobody, local), None, "there is no such connection");
+    }
+
+    #[test]
+    fn an_answer_that_is_none_says_nothing() {
+        for answer in [vec![], vec![0; 8], vec![0; ANSWER]] {
+            assert_eq!(user_in(&answer), None);
+        }
+        let question = question("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+        assert_eq!(question.len(), HEADER + QUESTION);
+    }
+}
