@@ -31,9 +31,9 @@ use crate::types::{
     AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
-    KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
-    RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
+    KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
+    ReleaseRequest, RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked,
+    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -127,6 +127,16 @@ impl Client {
     /// Registers a service.
     pub fn register(&self, request: &RegisterService) -> Answer<ServiceView> {
         self.post("/services", request)
+    }
+
+    /// Returns the manifest that is kept with a service.
+    pub fn manifest(&self, service: &ServiceName) -> Answer<Vec<u8>> {
+        self.bytes(&format!("/services/{service}/manifest"))
+    }
+
+    /// Keeps a manifest with a service, or lets that of its repository count again.
+    pub fn keep_manifest(&self, service: &ServiceName, request: &ManifestRequest) -> Answer<ServiceView> {
+        self.post(&format!("/services/{service}/manifest"), request)
     }
 
     /// Returns a version.

@@ -14,9 +14,9 @@ use crate::types::{
     AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
-    KeysView, LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
-    RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
+    KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
+    ReleaseRequest, RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked,
+    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -275,6 +275,19 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes a service that runs nowhere; answers with those that are left",
             of::<RemoveRequest>,
             Json(of::<Vec<ServiceView>>),
+        ),
+        get(
+            "/services/{service}/manifest",
+            "getManifest",
+            "Returns the manifest that is kept with a service outside of its repository",
+            Bytes,
+        ),
+        post(
+            "/services/{service}/manifest",
+            "keepManifest",
+            "Keeps a manifest with a service outside of its repository, or lets the one there count again",
+            of::<ManifestRequest>,
+            Json(of::<ServiceView>),
         ),
         post(
             "/services/{service}/rename",

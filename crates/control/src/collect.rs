@@ -92,6 +92,9 @@ impl Control {
 fn needed(world: &World) -> BTreeMap<Digest, Vec<String>> {
     let mut needed: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
     for service in world.services.values() {
+        for kept in &service.manifests {
+            needed.entry(kept.digest).or_default().push(format!("manifest of {}", service.name));
+        }
         for version in service.versions.values() {
             let name = format!("{}@{}", service.name, version.number);
             let live: Vec<_> = baselines_with(world, &service.name, &version.number);

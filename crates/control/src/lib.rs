@@ -20,6 +20,7 @@ mod gateways;
 mod instances;
 mod judging;
 mod ledger;
+mod manifests;
 mod operations;
 mod own_token;
 mod place;

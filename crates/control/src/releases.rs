@@ -23,7 +23,7 @@ use lockstep_api::types::{
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::branch::NextNumber;
 use lockstep_domain::evidence::Evidence;
-use lockstep_domain::service::{Artifact, Document, Service, Source, Version};
+use lockstep_domain::service::{Artifact, Document, ManifestOrigin, Service, Source, Version};
 use lockstep_domain::{Actor, Event, ServiceName, StageName, Timestamp, VersionNumber, World};
 use lockstep_pipeline::guard::GuardCommand;
 use lockstep_pipeline::local;
@@ -35,6 +35,7 @@ use gate::Decided;
 use given::Taken;
 use number::{Standing, Wish};
 use problems::failure_problem;
+pub(crate) use problems::manifest_part;
 pub(crate) use register::Place;
 use register::Registering;
 use relation::Relation;
@@ -144,7 +145,8 @@ impl Control {
         let reference = request.reference.as_deref();
         let mut asked =
             self.build_request(&build.id, Some(name), &service.source, reference, &build.folder)?;
-        asked.manifest.clone_from(&request.manifest);
+        let (manifest, origin) = self.manifest_for(service, request)?;
+        asked.manifest = manifest;
         asked.commit =
             request.commit.as_deref().map(str::parse).transpose().map_err(|error| bad_source(&error))?;
         asked.given = taken.map(Taken::given);
@@ -159,7 +161,11 @@ impl Control {
                 checked.commit.short(),
                 checked.manifest.name
             );
-            let hint = if world.current_name(&checked.manifest.name) == name {
+            let hint = if origin == ManifestOrigin::Service {
+                format!(
+                    "`{name}` was renamed: write name = \"{name}\" in its manifest, then lockstep service manifest {name} FILE"
+                )
+            } else if world.current_name(&checked.manifest.name) == name {
                 format!(
                     "`{name}` was renamed: write name = \"{name}\" in lockstep.toml, commit, and release again"
                 )
@@ -168,7 +174,9 @@ impl Control {
             };
             return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
         }
-        let standing = Standing::of(&world, service, &prepared, Wish::of(request)?);
+        let kept = service.kept_manifest().filter(|_| origin == ManifestOrigin::Service);
+        let kept = kept.map(|kept| &kept.digest);
+        let standing = Standing::of(&world, service, &prepared, kept, Wish::of(request)?);
         let standing = standing.map_err(|problem| match taken {
             Some(taken) => taken.compare(service, checked.commit.as_str(), problem),
             None => problem,
@@ -195,7 +203,7 @@ impl Control {
         note_shortfall(build, &decided.next);
         build.change(|view| view.warnings.extend(decided.warnings.iter().cloned()));
         build.begin_phase("record", self.ledger.now());
-        let given = request.manifest.as_ref().map(|text| DocumentUpload {
+        let given = asked.manifest.as_ref().map(|text| DocumentUpload {
             kind: "manifest".into(),
             file_name: "lockstep.toml".into(),
             content: text.clone(),
@@ -212,6 +220,7 @@ impl Control {
             branch: standing.cut.branch.clone(),
             reach: standing.cut.reach.clone(),
             artifact: built.artifact,
+            manifest: origin,
             made_elsewhere: taken.map(|taken| taken.recorded(&checked.manifest)),
             build: build.id.clone(),
             build_key: checked.key,
@@ -238,6 +247,21 @@ impl Control {
             tag(build, service, &version);
         }
         Ok(version.number)
+    }
+
+    /// The text of the manifest that counts in place of the one of the commit, and where it comes from.
+    fn manifest_for(
+        &self,
+        service: &Service,
+        request: &ReleaseRequest,
+    ) -> Result<(Option<String>, ManifestOrigin), Problem> {
+        if let Some(given) = &request.manifest {
+            return Ok((Some(given.clone()), ManifestOrigin::Release));
+        }
+        Ok(match self.kept_text(service)? {
+            Some(kept) => (Some(kept), ManifestOrigin::Service),
+            None => (None, ManifestOrigin::Commit),
+        })
     }
 
     fn observe_build(&self, build: &Build, event: &BuildEvent) {

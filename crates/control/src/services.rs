@@ -14,6 +14,7 @@ use lockstep_domain::{
     Actor, EnvironmentName, Event, ServiceName, StageName, Timestamp, VersionNumber, VersionRef, World,
 };
 
+use crate::manifests::kept_event;
 use crate::releases::Place;
 use crate::{Control, internal, not_found};
 
@@ -90,6 +91,8 @@ impl Control {
                 unrelated: place.unrelated.clone(),
             };
             let mut events = if same { Vec::new() } else { vec![registered] };
+            let known = known.map(Arc::as_ref);
+            events.extend(place.kept.and_then(|kept| kept_event(known, name, kept, "")));
             let is_new = |number: &VersionNumber| known.is_none_or(|known| known.commit_of(number).is_none());
             let releases: BTreeMap<_, _> = earlier.iter().filter(|(number, _)| is_new(number)).collect();
             if !releases.is_empty() {
@@ -240,6 +243,7 @@ fn view(world: &World, service: &Service) -> ServiceView {
         versions: service.versions.values().rev().map(summary).collect(),
         earlier: service.earlier.iter().rev().map(earlier_summary).collect(),
         former_names: world.former_names(&service.name).cloned().collect(),
+        manifests: service.manifests.iter().rev().cloned().collect(),
         notes: Vec::new(),
     }
 }

@@ -87,6 +87,26 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unrelated: Option<String>,
     },
+    /// A manifest is kept with a service, and counts in place of the one of its repository.
+    ManifestKept {
+        /// Whose.
+        service: ServiceName,
+        /// Its text in the blob store.
+        manifest: Digest,
+        /// Its size.
+        bytes: u64,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// The manifest of its repository counts again for a service.
+    ManifestLeft {
+        /// Whose.
+        service: ServiceName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// Releases from before a service was registered were taken up.
     EarlierReleasesTaken {
         /// Whose.
@@ -362,6 +382,8 @@ impl Event {
             | Self::LifecycleDefined { .. }
             | Self::BranchPolicyDefined { .. }
             | Self::ServiceRegistered { .. }
+            | Self::ManifestKept { .. }
+            | Self::ManifestLeft { .. }
             | Self::EarlierReleasesTaken { .. }
             | Self::ServiceRemoved { .. }
             | Self::ServiceRenamed { .. }
@@ -380,12 +402,14 @@ impl Event {
                 version.blobs().into_iter().map(|(digest, _)| digest).collect()
             }
             Self::EvidenceAdded { evidence, .. } => evidence.report.into_iter().collect(),
+            Self::ManifestKept { manifest, .. } => vec![*manifest],
             // Named one by one: who adds an event must say whether it names blobs, or backups would lack them.
             Self::LifecycleDefined { .. }
             | Self::BranchPolicyDefined { .. }
             | Self::EnvironmentCreated { .. }
             | Self::EnvironmentChanged { .. }
             | Self::ServiceRegistered { .. }
+            | Self::ManifestLeft { .. }
             | Self::EarlierReleasesTaken { .. }
             | Self::ServiceRemoved { .. }
             | Self::ServiceRenamed { .. }

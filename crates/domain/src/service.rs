@@ -38,9 +38,49 @@ pub struct Service {
     /// The name that it had first, where it was renamed: its data folders are kept under that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_name: Option<ServiceName>,
+    /// The manifests that were kept with it, outside of its repository, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<KeptManifest>,
     /// Since when it is removed: its name stands for nothing until it is registered again, and its numbers stay given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
+}
+
+/// A manifest that is kept with a service, outside of its repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptManifest {
+    /// Its text in the blob store.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Who gave it.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// Until when it counted; missing while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Where the manifest of a version comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestOrigin {
+    /// Its commit.
+    #[default]
+    Commit,
+    /// It was kept with the service; the version has it as the document `manifest`.
+    Service,
+    /// Somebody gave it with the release; the version has it as the document `manifest`.
+    Release,
+}
+
+impl ManifestOrigin {
+    /// Tells whether it is what goes without saying.
+    #[must_use]
+    pub const fn is_commit(&self) -> bool {
+        matches!(self, Self::Commit)
+    }
 }
 
 /// A release from before the service was registered, as a tag tells it.
@@ -57,6 +97,19 @@ impl Service {
     #[must_use]
     pub fn data_name(&self) -> &ServiceName {
         self.first_name.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Returns the manifest that counts in place of the one of its repository.
+    #[must_use]
+    pub fn kept_manifest(&self) -> Option<&KeptManifest> {
+        self.manifests.last().filter(|kept| kept.until.is_none())
+    }
+
+    /// From a time on the manifest that was kept counts no more.
+    pub fn leave_manifest(&mut self, at: Timestamp) {
+        if let Some(kept) = self.manifests.last_mut() {
+            kept.until.get_or_insert(at);
+        }
     }
 
     /// Returns the version with the highest precedence.
@@ -124,6 +177,9 @@ pub struct Version {
     /// What was given in place of a build; `None` when Lockstep built it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_elsewhere: Option<MadeElsewhere>,
+    /// Where its manifest comes from.
+    #[serde(default, skip_serializing_if = "ManifestOrigin::is_commit")]
+    pub manifest: ManifestOrigin,
     /// The build that made the artifact.
     pub build: String,
     /// What the artifact depends on: commit, manifest, tools. Equal keys give equal artifacts.

@@ -20,7 +20,7 @@ use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
 use crate::rename::rename;
-use crate::service::{Service, Version};
+use crate::service::{KeptManifest, Service, Version};
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
@@ -116,6 +116,7 @@ impl World {
                 let earlier = known.map(|known| known.earlier.clone()).unwrap_or_default();
                 let registered = known.map_or(at, |known| known.registered);
                 let first_name = known.and_then(|known| known.first_name.clone());
+                let manifests = known.map(|known| known.manifests.clone()).unwrap_or_default();
                 let service = Service {
                     name: service.clone(),
                     source: source.clone(),
@@ -125,6 +126,7 @@ impl World {
                     versions,
                     earlier,
                     first_name,
+                    manifests,
                     removed: None,
                 };
                 self.services.insert(service.name.clone(), Arc::new(service));
@@ -134,6 +136,21 @@ impl World {
                 let known =
                     self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
                 Arc::make_mut(known).earlier.extend(releases.clone());
+                Ok(())
+            }
+            Event::ManifestKept { service, manifest, bytes, .. } => {
+                let known =
+                    self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
+                let known = Arc::make_mut(known);
+                known.leave_manifest(at);
+                let by = recorded.actor.clone();
+                known.manifests.push(KeptManifest { digest: *manifest, bytes: *bytes, by, at, until: None });
+                Ok(())
+            }
+            Event::ManifestLeft { service, .. } => {
+                let known =
+                    self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
+                Arc::make_mut(known).leave_manifest(at);
                 Ok(())
             }
             Event::ServiceRemoved { service, .. } => {

@@ -446,7 +446,7 @@ fn checked(
     });
     let (changed_by, seconds) = mirror.last_change(&commit, &scope)?;
     Ok(Checked {
-        notes: notes(request, &manifest),
+        notes: notes(request, mirror, &commit, &manifest)?,
         branch: resolved.branch,
         changed_by,
         changed: Timestamp(seconds.saturating_mul(1_000)),
@@ -458,7 +458,12 @@ fn checked(
     })
 }
 
-fn notes(request: &BuildRequest, manifest: &Manifest) -> Vec<String> {
+fn notes(
+    request: &BuildRequest,
+    mirror: &Mirror,
+    commit: &CommitId,
+    manifest: &Manifest,
+) -> Result<Vec<String>, GitError> {
     let withheld = manifest.build.optional_variables.iter().filter(|name| request.host.withholds(name));
     let mut notes: Vec<_> = withheld
         .map(|name| {
@@ -469,5 +474,11 @@ fn notes(request: &BuildRequest, manifest: &Manifest) -> Vec<String> {
     if request.repository.local().is_some_and(|folder| folder.join(".git/shallow").exists()) {
         notes.push("the repository is a shallow clone: the changelog may be incomplete".to_owned());
     }
-    notes
+    let path = request.folder.file(MANIFEST_FILE);
+    if request.manifest.is_some() && !matches!(mirror.at(commit, &path)?, AtCommit::Nothing) {
+        notes.push(format!(
+            "the commit has a `{path}` of its own, which does not count: another manifest was given or is kept with the service"
+        ));
+    }
+    Ok(notes)
 }

@@ -11,9 +11,9 @@ use lockstep_api::types::{
     AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
     ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
     EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
-    LifecycleView, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData,
-    RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
+    LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
+    RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked, RotateRequest,
+    ServiceTraffic, ServiceView, SettingsChange, StageRequest, VersionView, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
@@ -174,6 +174,19 @@ pub(crate) async fn remove_service(
 ) -> Answer<Vec<ServiceView>> {
     control.remove_service(&actor, &name, &body)?;
     Ok(Json(control.services()))
+}
+
+pub(crate) async fn manifest(State(control): App, At(name): At<ServiceName>) -> Result<Response, Failure> {
+    Ok(file(control.manifest(&name)?))
+}
+
+pub(crate) async fn keep_manifest(
+    State(control): App,
+    By(actor): By,
+    At(name): At<ServiceName>,
+    Body(body): Body<ManifestRequest>,
+) -> Answer<ServiceView> {
+    Ok(Json(control.keep_manifest(&actor, &name, &body)?))
 }
 
 pub(crate) async fn rename_service(

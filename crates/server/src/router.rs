@@ -63,6 +63,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/history", get(handlers::history)),
         ("/environments/{environment}/remove", post(handlers::remove_environment)),
         ("/services/{service}/remove", post(handlers::remove_service)),
+        ("/services/{service}/manifest", get(handlers::manifest).post(handlers::keep_manifest)),
         ("/services/{service}/rename", post(handlers::rename_service)),
         ("/environments/{environment}/ways-back", get(handlers::ways_back)),
         ("/environments/{environment}/diff", get(handlers::diff)),

@@ -2,7 +2,7 @@
 
 use lockstep_domain::branch::BranchPattern;
 use lockstep_domain::lifecycle::{ClosedGate, Lifecycle};
-use lockstep_domain::service::{EarlierRelease, Source, Version};
+use lockstep_domain::service::{EarlierRelease, KeptManifest, Source, Version};
 use lockstep_domain::{
     BaselineEntry, EnvironmentName, ServiceName, StageName, Timestamp, VersionNumber, VersionRef,
 };
@@ -30,9 +30,24 @@ pub struct RegisterService {
     /// Which tags of the repository are releases from before, as `v*`: what `*` stands for is the number.
     #[serde(default)]
     pub from_tags: Option<BranchPattern>,
+    /// The text of its manifest, to be kept outside of the repository. It counts in place of one there.
+    #[serde(default)]
+    pub manifest: Option<String>,
     /// Whether it is done or only shown.
     #[serde(default)]
     pub mode: Mode,
+}
+
+/// Which manifest counts for a service from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestRequest {
+    /// The text of the one that is kept with it; that of its repository when it is missing.
+    #[serde(default)]
+    pub manifest: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// What happens to a service that is registered and comes from elsewhere.
@@ -67,6 +82,9 @@ pub struct ServiceView {
     /// Names that it had before, and that go on meaning it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_names: Vec<ServiceName>,
+    /// The manifests that were kept with it outside of its repository, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<KeptManifest>,
     /// What a person should know of what was just done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -17,11 +17,16 @@ use crate::output::style::Style;
 /// Reads lockstep.toml and names every problem at once, with its line, field and what to write instead; and the contracts
 /// that it names, unless a build makes them.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Examples:\n  lockstep check\n  lockstep check services/orders")]
+#[command(
+    after_help = "Examples:\n  lockstep check\n  lockstep check services/orders\n  lockstep check orders.toml --folder ../orders"
+)]
 pub(crate) struct Args {
     /// The manifest, or the folder it is in.
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
+    /// The folder of the service in a checkout, for a manifest that is kept outside of its repository: contracts are looked up there.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 impl Args {
@@ -30,9 +35,9 @@ impl Args {
         let file = file.strip_prefix(".").unwrap_or(&file);
         let text = read(file)?;
         let shown = file.display().to_string();
-        let manifest = parse(&text, &shown)
-            .map_err(|problems| failure(&shown, problems.into_iter().map(part).collect()))?;
-        let wrong = contract::check::problems(file.parent().unwrap_or(Path::new("")), &manifest);
+        let manifest = parsed(&text, &shown)?;
+        let folder = self.folder.as_deref().or(file.parent()).unwrap_or(Path::new(""));
+        let wrong = contract::check::problems(folder, &manifest);
         if !wrong.is_empty() {
             return Err(failure(&shown, wrong));
         }
@@ -44,7 +49,13 @@ fn failure(file: &str, problems: Vec<ProblemPart>) -> Failure {
     Failure::usage(format!("{file} has {}", counted(problems.len(), "problem"))).problems(problems)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// Parses the text of a manifest.
+pub(crate) fn parsed(text: &str, shown: &str) -> Result<Manifest, Failure> {
+    parse(text, shown).map_err(|problems| failure(shown, problems.into_iter().map(part).collect()))
+}
+
+/// Reads the text of a manifest.
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let fail = |error: std::io::Error| {
         let failure = Failure::file("read", file, &error);
         if error.kind() == std::io::ErrorKind::NotFound {

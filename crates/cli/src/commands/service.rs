@@ -1,5 +1,6 @@
 //! `lockstep service`: which services there are and where they come from.
 
+mod manifest;
 mod rename;
 
 use std::path::{Path, PathBuf};
@@ -8,7 +9,9 @@ use lockstep_api::types::{EarlierSummary, KnownService, Mode, RegisterService, R
 use lockstep_domain::branch::BranchPattern;
 use lockstep_domain::service::Source;
 use lockstep_domain::{ServiceName, StageName, repository_address};
+use lockstep_manifest::Manifest;
 
+use crate::commands::check;
 use crate::confirm::ConfirmOption;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -18,7 +21,7 @@ use crate::output::table::Table;
 /// Registers services.
 ///
 /// A service is registered once, from the git repository that holds its lockstep.toml. Its name and owner come from
-/// that file.
+/// that file. Where the repository is not yours, the manifest is kept outside of it.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep service add\n  lockstep service add ../orders\n  lockstep service rename orders shop-orders"
@@ -33,6 +36,7 @@ enum ServiceCommand {
     Add(AddArgs),
     Remove(RemoveArgs),
     Rename(rename::RenameArgs),
+    Manifest(manifest::ManifestArgs),
 }
 
 /// Registers a service from its git repository.
@@ -44,11 +48,20 @@ enum ServiceCommand {
   lockstep service add                                  the current folder
   lockstep service add ../shop --folder services/orders one service of a monorepo
   lockstep service add https://git.example.org/orders.git
+  lockstep service add orders --manifest orders.toml --repository https://git.example.org/orders.git
   lockstep service add --from-tags 'v*' --yes           goes on from the newest tag such as v3.4.1")]
 struct AddArgs {
-    /// The repository: a path on the server's host, or a URL.
-    #[arg(value_name = "PATH|URL", default_value = ".")]
-    repository: String,
+    /// The repository: a path on the server's host, or a URL. With --repository, the name of the service.
+    #[arg(value_name = "PATH|URL|NAME")]
+    what: Option<String>,
+    /// A manifest that is kept outside of the repository, for one that is not yours. It counts in place of one there.
+    ///
+    /// Another one: lockstep service manifest NAME FILE.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// The repository, where the name of the service is given.
+    #[arg(long, value_name = "PATH|URL", requires = "manifest")]
+    repository: Option<String>,
     /// The folder of the service in the repository.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<String>,
@@ -69,6 +82,26 @@ struct AddArgs {
     /// Take up what --from-tags finds.
     #[arg(long, requires = "from_tags")]
     yes: bool,
+}
+
+impl AddArgs {
+    fn place(&self) -> &str {
+        self.repository.as_deref().or(self.what.as_deref()).unwrap_or(".")
+    }
+
+    /// Reads the manifest that is given, and makes sure that it is of the service that is named.
+    fn manifest(&self) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.manifest else { return Ok(None) };
+        let (text, manifest) = read_manifest(path)?;
+        match (&self.repository, &self.what) {
+            (Some(_), Some(name)) if *name != manifest.name.as_str() => Err(Failure::usage(format!(
+                "`{}` is the manifest of `{}`, not of `{name}`",
+                path.display(),
+                manifest.name
+            ))),
+            _ => Ok(Some(text)),
+        }
+    }
 }
 
 /// Removes a service that runs nowhere.
@@ -109,18 +142,28 @@ impl Args {
             ServiceCommand::Add(args) => args,
             ServiceCommand::Remove(args) => return args.run(ctx),
             ServiceCommand::Rename(args) => return args.run(ctx),
+            ServiceCommand::Manifest(args) => return args.run(ctx),
         };
-        let source = source(&args.repository, args.folder)?;
+        let manifest = args.manifest()?;
+        let source = source(args.place(), args.folder.clone())?;
         let known = if args.moves { KnownService::Moves } else { KnownService::Stays };
         let mode = if args.from_tags.is_some() && !args.yes { Mode::DryRun } else { Mode::Execute };
         let (lifecycle, unrelated, from_tags) = (args.lifecycle, args.unrelated, args.from_tags);
-        let request = RegisterService { source, lifecycle, known, unrelated, from_tags, mode };
+        let request = RegisterService { source, lifecycle, known, unrelated, from_tags, manifest, mode };
         let view = ctx.client.register(&request)?;
         match mode {
             Mode::Execute => ctx.out.show(&view, registered_text),
             Mode::DryRun => ctx.out.show(&view, shown_text),
         }
     }
+}
+
+/// Reads and checks a manifest, wherever it lies.
+fn read_manifest(path: &Path) -> Result<(String, Manifest), Failure> {
+    let text = check::read(path)?;
+    let shown = path.display().to_string();
+    let manifest = check::parsed(&text, &shown)?;
+    Ok((text, manifest))
 }
 
 fn registered_text(view: &ServiceView, style: &Style) -> String {

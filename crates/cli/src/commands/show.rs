@@ -88,6 +88,14 @@ fn service_text(service: &ServiceView, style: &Style) -> String {
     if !service.source.folder.is_empty() {
         facts.row(["folder".into(), service.source.folder.clone()]);
     }
+    if let Some(kept) = service.manifests.first().filter(|kept| kept.until.is_none()) {
+        let since = style.ago(kept.at);
+        let how = format!(
+            "kept outside of the repository, {since} by {} (lockstep service manifest {})",
+            kept.by, service.name
+        );
+        facts.row(["manifest".into(), how]);
+    }
     facts.row(["owner".into(), service.owner.clone().unwrap_or_else(|| "nobody named".into())]);
     facts.row(["lifecycle".into(), service.lifecycle.to_string()]);
     facts.row(["registered".into(), style.ago(service.registered)]);

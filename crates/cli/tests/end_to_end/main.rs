@@ -27,6 +27,7 @@ mod host;
 mod host_and_port;
 mod instances;
 mod journal;
+mod kept_manifests;
 mod meeting;
 mod numbers;
 mod passwords;

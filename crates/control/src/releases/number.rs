@@ -5,8 +5,8 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::branch::{Cut, Line, NextNumber, chosen_number, newest_release, next_number};
 use lockstep_domain::changelog::Changelog;
 use lockstep_domain::commits::{Bump, bump_owed, remarks};
-use lockstep_domain::service::{Service, Version};
-use lockstep_domain::{VersionNumber, World};
+use lockstep_domain::service::{ManifestOrigin, Service, Version};
+use lockstep_domain::{Digest, VersionNumber, World};
 use lockstep_pipeline::git::GitError;
 use lockstep_pipeline::{Checked, CommitId, Mirror, Prepared, Scope};
 
@@ -76,6 +76,7 @@ impl Standing {
         world: &World,
         service: &Service,
         prepared: &Prepared,
+        kept: Option<&Digest>,
         wish: Wish,
     ) -> Result<Self, Problem> {
         let Prepared { checked, mirror } = prepared;
@@ -95,6 +96,7 @@ impl Standing {
             scope: &checked.scope,
             cut: &cut,
             follows: follows.as_ref(),
+            kept,
         };
         if wish == Wish::Owed {
             looking.must_be_new()?;
@@ -117,6 +119,8 @@ pub(super) struct Looking<'a> {
     pub(super) scope: &'a Scope,
     pub(super) cut: &'a Cut,
     pub(super) follows: Option<&'a VersionNumber>,
+    /// The manifest that is kept with the service: another one makes another version of the same commit.
+    pub(super) kept: Option<&'a Digest>,
 }
 
 impl Looking<'_> {
@@ -126,7 +130,8 @@ impl Looking<'_> {
         let label = |version: &Version| version.number.pre().split('.').next().unwrap_or_default().to_owned();
         let wanted = self.cut.label.as_ref().map(ToString::to_string).unwrap_or_default();
         let alike = || service.versions.values().filter(|version| label(version) == wanted);
-        let same_commit = alike().find(|version| version.commit == self.commit.as_str());
+        let same_commit = alike()
+            .find(|version| version.commit == self.commit.as_str() && self.has_the_same_manifest(version));
         if let Some(version) = same_commit {
             let detail =
                 format!("commit {} is `{}@{}` already", self.commit.short(), service.name, version.number);
@@ -139,6 +144,9 @@ impl Looking<'_> {
         let last = last.filter(|number| number.is_pre_release() && Some(*number) > self.follows);
         let before = last.max_by_key(|number| service.versions.get(*number).map(|version| version.recorded));
         for number in release.into_iter().chain(before) {
+            if service.versions.get(number).is_some_and(|version| !self.has_the_same_manifest(version)) {
+                continue;
+            }
             let Some(id) = service.commit_of(number).and_then(|commit| commit.parse().ok()) else { continue };
             if self.mirror.has_content_of(self.commit, &id, self.scope).map_err(git_problem)? {
                 let short = self.commit.short();
@@ -150,6 +158,13 @@ impl Looking<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What lies in the repository is compared with the repository.
+    fn has_the_same_manifest(&self, version: &Version) -> bool {
+        let Some(kept) = self.kept else { return true };
+        version.manifest == ManifestOrigin::Service
+            && version.documents.get("manifest").is_some_and(|document| document.digest == *kept)
     }
 
     fn nothing_but(&self, number: &VersionNumber, detail: &str) -> Problem {

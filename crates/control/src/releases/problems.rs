@@ -40,7 +40,7 @@ fn check_part(problem: &CheckProblem) -> ProblemPart {
     }
 }
 
-pub(super) fn manifest_part(problem: lockstep_manifest::Problem) -> ProblemPart {
+pub(crate) fn manifest_part(problem: lockstep_manifest::Problem) -> ProblemPart {
     ProblemPart {
         detail: problem.message,
         file: Some(problem.file),

@@ -4,12 +4,13 @@
 //! asked for, and from a repository without its versions only with a reason.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lockstep_api::types::{EarlierSummary, KnownService, RegisterService, ServiceView};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::earlier::Tag;
 use lockstep_domain::service::{Service, Source, Version};
-use lockstep_domain::{Actor, StageName, repository_address};
+use lockstep_domain::{Actor, StageName, World, repository_address};
 use lockstep_files::foreign;
 use lockstep_manifest::{MAX_MANIFEST_BYTES, Manifest};
 use lockstep_pipeline::local::{self, InRepository};
@@ -19,7 +20,8 @@ use super::earlier::{TakenUp, offers, take_up};
 use super::problems::{failure_problem, manifest_part};
 use super::relation;
 use crate::instances::with_sources;
-use crate::{Control, internal, not_found, services};
+use crate::manifests::Kept;
+use crate::{Control, internal, manifests, not_found, services};
 
 /// What the manifest is called.
 const MANIFEST: &str = "lockstep.toml";
@@ -29,6 +31,8 @@ const MANIFEST: &str = "lockstep.toml";
 pub(crate) struct Place {
     pub(crate) source: Source,
     pub(crate) unrelated: Option<String>,
+    /// The manifest that is to be kept outside of there.
+    pub(crate) kept: Option<Kept>,
     decided_against: Option<Source>,
 }
 
@@ -47,6 +51,8 @@ impl Place {
 pub(super) struct Registering<'a> {
     control: &'a Control,
     manifest: Manifest,
+    /// The text of the manifest, when it is kept outside of the repository.
+    given: Option<String>,
     place: Place,
     lifecycle: Option<StageName>,
     taken_up: TakenUp,
@@ -56,6 +62,7 @@ pub(super) struct Registering<'a> {
 struct Seen {
     manifest: Manifest,
     history: History,
+    notes: Vec<String>,
 }
 
 /// The history of a repository, wherever it is.
@@ -86,19 +93,24 @@ impl History {
 
 impl<'a> Registering<'a> {
     pub(super) fn begin(control: &'a Control, request: RegisterService) -> Result<Self, Problem> {
-        let RegisterService { source, lifecycle, known, unrelated, from_tags, mode: _ } = request;
+        let RegisterService { source, lifecycle, known, unrelated, from_tags, manifest: given, mode: _ } =
+            request;
         relation::check_reason(unrelated.as_deref())?;
         without_secret(&source)?;
         let source = located(source)?;
-        let Seen { manifest, history } = control.look_at(&source)?;
         let world = control.ledger.world();
+        let given = match given {
+            Some(text) => Some(text),
+            None => control.kept_at(&world, &source)?,
+        };
+        let Seen { manifest, history, notes } = control.look_at(&source, given.as_deref())?;
         services::check_not_former(&world, &manifest.name)?;
         let service = world.services.get(&manifest.name).map(AsRef::as_ref);
         let place = match service {
-            None => Place { source, unrelated: None, decided_against: None },
+            None => Place { source, unrelated: None, kept: None, decided_against: None },
             Some(service) => place_of_known(service, source, &history, known, unrelated)?,
         };
-        let taken_up = match from_tags {
+        let mut taken_up = match from_tags {
             Some(pattern) => take_up(&pattern, &history.tags()?, service)?,
             None if service.is_none_or(|service| service.numbers().is_empty()) => {
                 let folder = Path::new(&place.source.repository).join(&place.source.folder);
@@ -108,7 +120,8 @@ impl<'a> Registering<'a> {
             }
             None => TakenUp::default(),
         };
-        Ok(Self { control, manifest, place, lifecycle, taken_up })
+        taken_up.notes.extend(notes);
+        Ok(Self { control, manifest, given, place, lifecycle, taken_up })
     }
 
     /// The service as it would be.
@@ -130,13 +143,15 @@ impl<'a> Registering<'a> {
             versions: known.map(|known| known.versions).unwrap_or_default(),
             earlier,
             former_names: known_names,
+            manifests: Vec::new(),
             notes: self.taken_up.notes.clone(),
         }
     }
 
     pub(super) fn record(self, actor: &Actor) -> Result<ServiceView, Problem> {
-        let Self { control, manifest, place, lifecycle, taken_up } = self;
+        let Self { control, manifest, given, mut place, lifecycle, taken_up } = self;
         let (name, owner) = (&manifest.name, manifest.owner.as_deref());
+        place.kept = given.as_deref().map(|text| control.store_manifest(text)).transpose()?;
         control.record_service(actor, name, owner, &place, lifecycle.as_ref(), &taken_up.releases)?;
         Ok(ServiceView { notes: taken_up.notes, ..control.service(name)? })
     }
@@ -169,13 +184,13 @@ fn place_of_known(
         // The same address in other words is no change, unless it gets rid of a password.
         let keeps = repository_address::secret_in(&before.repository).is_none();
         let source = if keeps { before.clone() } else { source };
-        return Ok(Place { source, unrelated: None, decided_against });
+        return Ok(Place { source, unrelated: None, kept: None, decided_against });
     }
     let missing = missing_there(service, history)?;
     match (wish, missing, reason) {
-        (KnownService::Moves, None, _) => Ok(Place { source, unrelated: None, decided_against }),
+        (KnownService::Moves, None, _) => Ok(Place { source, unrelated: None, kept: None, decided_against }),
         (KnownService::Moves, Some(_), Some(reason)) => {
-            Ok(Place { source, unrelated: Some(reason), decided_against })
+            Ok(Place { source, unrelated: Some(reason), kept: None, decided_against })
         }
         (_, missing, _) => Err(elsewhere(service, &source, missing)),
     }
@@ -246,13 +261,20 @@ fn elsewhere(service: &Service, source: &Source, missing: Option<&Version>) -> P
 
 impl Control {
     /// Reads the manifest of a source: from the work tree where there is one, else from the repository's main branch.
-    fn look_at(&self, source: &Source) -> Result<Seen, Problem> {
+    fn look_at(&self, source: &Source, given: Option<&str>) -> Result<Seen, Problem> {
         let root = Path::new(&source.repository);
         let folder = root.join(&source.folder);
         if !folder.is_dir() {
-            return self.fetch(source);
+            return self.fetch(source, given);
         }
         let path = folder.join(MANIFEST);
+        if let Some(given) = given {
+            let manifest = manifests::parse(given)?;
+            let another =
+                format!("`{}` does not count: another manifest is kept with the service", path.display());
+            let notes = path.exists().then_some(another).into_iter().collect();
+            return Ok(Seen { manifest, history: History::Local(root.to_owned()), notes });
+        }
         let text = foreign::open_below(root, &Path::new(&source.folder).join(MANIFEST));
         let text =
             text.and_then(|file| foreign::read_text(file, MAX_MANIFEST_BYTES as u64)).map_err(|error| {
@@ -264,18 +286,38 @@ impl Control {
                 .with_problems(parts)
                 .with_hint(format!("lockstep check {}", folder.display()))
         })?;
-        Ok(Seen { manifest, history: History::Local(root.to_owned()) })
+        Ok(Seen { manifest, history: History::Local(root.to_owned()), notes: Vec::new() })
     }
 
-    fn fetch(&self, source: &Source) -> Result<Seen, Problem> {
+    /// Finds the manifest that is kept with a service from a place that has none of its own.
+    fn kept_at(&self, world: &World, source: &Source) -> Result<Option<String>, Problem> {
+        if Path::new(&source.repository).join(&source.folder).join(MANIFEST).exists() {
+            return Ok(None);
+        }
+        let from_there = |service: &&Arc<Service>| {
+            service.removed.is_none()
+                && service.kept_manifest().is_some()
+                && is_same_place(&service.source, source)
+        };
+        let mut services = world.services.values().filter(from_there);
+        match (services.next(), services.next()) {
+            (Some(only), None) => self.kept_text(only),
+            _ => Ok(None),
+        }
+    }
+
+    fn fetch(&self, source: &Source, given: Option<&str>) -> Result<Seen, Problem> {
+        given.map(manifests::parse).transpose()?;
         let scratch = self.config.folder.join(crate::instances::SCRATCH);
         std::fs::create_dir_all(&scratch).map_err(internal)?;
         let work = tempfile::tempdir_in(scratch).map_err(internal)?;
-        let request = self.build_request("register", None, source, None, work.path())?;
+        let mut request = self.build_request("register", None, source, None, work.path())?;
+        request.manifest = given.map(str::to_owned);
         let quiet = |_: &BuildEvent| {};
         match lockstep_pipeline::prepare(&request, &quiet, &CancelToken::new()) {
             Ok(Prepared { checked, mirror }) => {
-                Ok(Seen { manifest: checked.manifest, history: History::Mirror(mirror) })
+                let notes = if given.is_some() { checked.notes } else { Vec::new() };
+                Ok(Seen { manifest: checked.manifest, history: History::Mirror(mirror), notes })
             }
             Err(failure) => Err(failure_problem(&failure)),
         }

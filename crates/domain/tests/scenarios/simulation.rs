@@ -352,6 +352,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         reach: None,
         artifact: Artifact { digest: Digest::from_bytes([1; 32]), bytes: 1 },
         made_elsewhere: None,
+        manifest: lockstep_domain::service::ManifestOrigin::Commit,
         build: "b1".into(),
         build_key: Digest::from_bytes([2; 32]),
         tools: BTreeMap::new(),

@@ -189,6 +189,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
         artifact: Artifact { digest: Digest::from_bytes([1; 32]), bytes: 1 },
         build: "b1".into(),
         made_elsewhere: None,
+        manifest: lockstep_domain::service::ManifestOrigin::Commit,
         build_key: Digest::from_bytes([2; 32]),
         tools: [].into(),
         run: RunSpec {

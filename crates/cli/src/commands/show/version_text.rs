@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lockstep_api::types::VersionView;
 use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
-use lockstep_domain::service::{GivenFile, Version};
+use lockstep_domain::service::{GivenFile, ManifestOrigin, Version};
 
 use super::{join, short};
 use crate::output::style::{Style, printable};
@@ -60,6 +60,9 @@ fn facts(view: &VersionView, style: &Style) -> String {
     if let Some(reason) = &version.unrelated {
         table.row(["unrelated".into(), format!("without the version before it: {}", printable(reason))]);
     }
+    if let Some(manifest) = manifest(version) {
+        table.row(["manifest".into(), manifest]);
+    }
     table.row(["build".into(), version.build.clone()]);
     if let Some(elsewhere) = &version.made_elsewhere {
         let GivenFile { name, digest, bytes } = &elsewhere.archive;
@@ -76,6 +79,18 @@ fn facts(view: &VersionView, style: &Style) -> String {
         table.row(["keeps data in".into(), format!("{} (lockstep data list)", folders.join(", "))]);
     }
     table.render(style)
+}
+
+/// Says which manifest it was made with, where that is not the one of its commit.
+fn manifest(version: &Version) -> Option<String> {
+    let whose = match version.manifest {
+        ManifestOrigin::Commit => return None,
+        ManifestOrigin::Service => "kept with the service",
+        ManifestOrigin::Release => "given with the release",
+    };
+    let digest = version.documents.get("manifest")?.digest.to_string();
+    let digest: String = digest.chars().take(12).collect();
+    Some(format!("{digest}, {whose} (--document manifest)"))
 }
 
 fn evidence(version: &Version, style: &Style) -> String {
