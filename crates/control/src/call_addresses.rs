@@ -43,6 +43,7 @@ struct GivenSoFar {
 impl Given {
     /// Begins to give addresses somewhere that depends on the data folder, so that two servers on one host seldom want the same.
     pub(crate) fn beginning_for(folder: &Path) -> Self {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let somewhere = BuildHasherDefault::<DefaultHasher>::new().hash_one(folder);
         let given = GivenSoFar { last: listeners::nth(somewhere), of: BTreeMap::new() };
         Self { given: Mutex::new(given) }

@@ -171,7 +171,7 @@ impl Live {
             seen.refused.clone_from(&receipt.refused);
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
-        self.listens.insert(receipt.gateway.clone(), self.of_the_table(&receipt.listens));
+        self.listens.insert(receipt.gateway.clone(), self.of_the_table(receipt));
         self.watched.receive(&receipt.gateway, &receipt.watched);
         self.watched.keep(&receipt.samples);
         self.latencies.receive(receipt);
@@ -186,13 +186,17 @@ impl Live {
         }
     }
 
-    /// What a gateway says of listeners that it was asked for: no more than the table has.
-    fn of_the_table(&self, said: &[ListensAt]) -> Vec<ListensAt> {
+    /// What a gateway says of listeners that it was asked for: no more than the newest table has, and nothing as long as it serves
+    /// an older one, in which another instance may have had the address.
+    fn of_the_table(&self, receipt: &GatewayReceipt) -> Vec<ListensAt> {
+        if !receipt.edition().confirms(&self.edition()) {
+            return Vec::new();
+        }
         let table = self.published.borrow();
         let callers = table.iter().filter_map(|table| table.listeners.as_ref()).flat_map(|it| &it.callers);
         let asked: BTreeSet<IpAddr> =
             callers.flat_map(|it| it.services.values().map(SocketAddr::ip)).collect();
-        let said = said.iter().filter(|one| asked.contains(&one.address)).take(asked.len());
+        let said = receipt.listens.iter().filter(|one| asked.contains(&one.address)).take(asked.len());
         said.map(|one| ListensAt {
             address: one.address,
             problem: one.problem.as_ref().map(|why| why.chars().take(MAX_WHY).collect()),
@@ -372,7 +376,9 @@ mod tests {
             let one = |address| ListensAt { address, problem: problem.clone() };
             GatewayReceipt { listens: vec![one(address), one(other)], ..receipt(gateway, 1, 1) }
         };
-        assert_eq!(live.listens_at(address), None);
+        let older = GatewayReceipt { revision: 0, ..says("edge", None) };
+        live.receive(&older, Timestamp(0));
+        assert_eq!(live.listens_at(address), None, "another may have had the address in its table");
         live.receive(&says("edge", Some("in use")), Timestamp(1));
         assert!(live.listens_at(address).unwrap().unwrap_err().starts_with("in use"));
         assert_eq!(live.listens_at(address).unwrap().unwrap_err().chars().count(), MAX_WHY);

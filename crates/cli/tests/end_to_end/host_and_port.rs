@@ -119,6 +119,31 @@ fn the_gateway_in_the_server_listens_again_for_what_it_finds_running() {
     });
 }
 
+/// Says that it is alive as long as its calls are answered.
+const WORKING: &str = "\
+import http.client, os, time
+while True:
+    connection = http.client.HTTPConnection(os.environ['STORE_HOST'], int(os.environ['STORE_PORT']), timeout=20)
+    connection.request('GET', '/')
+    if connection.getresponse().read() == b'one':
+        open('alive', 'w').close()
+    time.sleep(0.1)
+";
+
+#[test]
+fn a_worker_calls_by_host_and_port_too() {
+    let place = Place::begin();
+    let (_store, _front, first) = store_and_front(&place);
+    let worker = place.repository("clock");
+    let toml = manifest("clock", &format!("kind = \"worker\"\n{VARIABLES}"), "[requires]\nstore = \"*\"");
+    let toml =
+        toml.replace("[[route]]\npath = \"/clock\"\n", "").replace("http = \"/health\"", "file = \"alive\"");
+    worker.write("lockstep.toml", &toml);
+    worker.write("service.py", WORKING);
+    let version = place.first_release(&worker, "clock");
+    place.run(&["deploy", &first[0], &version, "--env", ENVIRONMENT]);
+}
+
 #[test]
 fn a_host_and_a_port_are_refused_where_no_gateway_can_listen() {
     let place = Place::begin();

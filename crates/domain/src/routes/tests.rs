@@ -186,3 +186,24 @@ fn slots_are_even() {
     }
     assert!(tenths.iter().all(|&n| (9_600..10_400).contains(&n)), "{tenths:?}");
 }
+
+#[test]
+fn a_table_is_written_in_the_lowest_format_that_has_all_of_it() {
+    let listeners: Listeners =
+        serde_json::from_value(serde_json::json!({"host": "here", "user": 1, "callers": []})).unwrap();
+    let plain = RouteTable { aliases: BTreeMap::new(), ..table() };
+    let renamed = RouteTable {
+        aliases: BTreeMap::from([("old".parse().unwrap(), "shop".parse().unwrap())]),
+        ..table()
+    };
+    for (table, without, with) in [(plain, 2, 4), (renamed, 3, 4)] {
+        assert_eq!(table.clone().with_listeners(None).format, without);
+        let with_listeners = table.clone().with_listeners(Some(listeners.clone()));
+        assert_eq!(
+            (with_listeners.format, with_listeners.clone().with_listeners(None).format),
+            (with, without)
+        );
+        let text = serde_json::to_string(&table.with_listeners(None)).unwrap();
+        assert!(!text.contains("listeners"), "as an older gateway knows it: {text}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Listeners of single instances: who calls there reaches one service, by its versions, and is counted.
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use lockstep_domain::listeners::{CallerListeners, Listeners, OpenedBy, nth};
@@ -11,9 +12,11 @@ use crate::support::{
     ArmSpec, Client, Instance, Running, TOKEN, answer, canary, environment, raw, stable, table, wait_until,
 };
 
-/// An address that no other test has.
+/// An address that no other test has, whether it runs in this process or in another.
 fn address(number: u64) -> IpAddr {
-    nth((u64::from(std::process::id()) << 4) + number).into()
+    let thread = std::thread::current();
+    let test = BuildHasherDefault::<DefaultHasher>::new().hash_one((std::process::id(), thread.name()));
+    nth((test << 4) + number).into()
 }
 
 fn us() -> u32 {
