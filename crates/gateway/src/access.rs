@@ -74,6 +74,8 @@ struct Line<'a> {
     time: String,
     environment: &'a str,
     client: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -101,6 +103,8 @@ struct Line<'a> {
 pub(crate) struct Parties<'a> {
     pub(crate) environment: &'a str,
     pub(crate) client: &'a str,
+    /// The instance at whose listener it was asked.
+    pub(crate) caller: Option<&'a str>,
     pub(crate) instance: Option<&'a str>,
 }
 
@@ -128,6 +132,7 @@ impl AccessLog {
             time: now(),
             environment: parties.environment,
             client: parties.client,
+            caller: parties.caller,
             method: &asked.method,
             host: &asked.host,
             path: cut(&asked.path),

@@ -55,7 +55,8 @@ impl Connection {
             None => address.to_string(),
         });
         let environment = self.environment.name().as_str();
-        let parties = Parties { environment, client: &self.peer.text, instance: instance.as_deref() };
+        let caller = self.peer.point().map(|point| point.instance.as_str());
+        let parties = Parties { environment, client: &self.peer.text, caller, instance: instance.as_deref() };
         log.note(parties, asked, report, took);
         **asked = Asked::default();
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use lockstep_domain::listeners::{CallerListeners, Listeners, OpenedBy, nth};
 use lockstep_domain::routes::{FORMAT_WITH_LISTENERS, RouteTable};
 use lockstep_domain::{Arm, ConfigRevision, ServiceName, VersionNumber};
-use lockstep_gateway::{Applied, Gateway, GatewayConfig, this_host};
+use lockstep_gateway::{AccessLogConfig, AccessLogTarget, Applied, Gateway, GatewayConfig, this_host};
 
 use crate::support::{
     ArmSpec, Client, Instance, Running, TOKEN, answer, canary, environment, raw, stable, table, wait_until,
@@ -279,6 +279,31 @@ fn a_table_that_would_listen_elsewhere_or_twice_is_refused() {
     assert!(anywhere.contains("`web-1` is to call at 0.0.0.0:17000"), "{anywhere}");
     let twice = refused(vec![caller("web-1", 0, address(0)), caller("web-2", 0, address(0))]);
     assert!(twice.contains("two are to call at") && twice.contains("`web-2`"), "{twice}");
+}
+
+#[test]
+fn the_access_log_says_who_called_and_no_token_that_stands_in_a_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let access_log = Some(AccessLogConfig { to: AccessLogTarget::File(path.clone()), queries: false });
+    let gateway = Gateway::start(GatewayConfig { access_log, ..GatewayConfig::new("test") }).unwrap();
+    let shop = Instance::named("shop");
+    let ip = address(0);
+    let arms = [stable(0, &[("shop-1", shop.address)])];
+    gateway.apply(calling(1, &arms, &[], vec![caller("web-1", 0, ip)])).unwrap();
+    let mut client = Client::connect(SocketAddr::new(ip, 17_000));
+    for path in ["/orders", &format!("/@~{TOKEN}/@stock/x")] {
+        assert_eq!(client.get(path, "k").unwrap().text(), "shop");
+    }
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    wait_until("the lines are written", || read().lines().count() == 2);
+    let text = read();
+    let said: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let both = said.iter().all(|line| line["caller"] == "web-1" && line["instance"] == "shop-1");
+    assert!(
+        both && said[0]["path"] == "/orders" && said[1]["path"] == "/@~" && !text.contains(TOKEN),
+        "{text}"
+    );
 }
 
 #[test]
