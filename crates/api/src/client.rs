@@ -528,6 +528,12 @@ impl Client {
         if let Ok(problem) = serde_json::from_slice(&bytes) {
             return ClientError::Problem(Box::new(problem));
         }
+        if status == ErrorCode::TooLarge.status() {
+            let detail =
+                format!("what stands before {} lets nothing so large through to {path}", self.server());
+            let hint = "raise its bound, as client_max_body_size of nginx: docs/guides/operations.md#tls-and-clients-on-other-hosts";
+            return ClientError::Problem(Box::new(Problem::new(ErrorCode::TooLarge, detail).with_hint(hint)));
+        }
         self.reach.explain(status, &bytes).map_or_else(
             || {
                 let detail = format!("{} answered {status} to {path}", self.server());

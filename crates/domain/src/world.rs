@@ -156,7 +156,10 @@ impl World {
             Event::ServiceRemoved { service, .. } => {
                 let known =
                     self.services.get_mut(service).ok_or_else(|| format!("no service `{service}`"))?;
-                Arc::make_mut(known).removed = Some(at);
+                let known = Arc::make_mut(known);
+                known.removed = Some(at);
+                // Who registers it again says which manifest counts.
+                known.leave_manifest(at);
                 Ok(())
             }
             Event::EnvironmentRemoved { environment, .. } => match self.environments.remove(environment) {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use lockstep_archive::{Begins, Compression, UnpackError, UnpackLimits};
 use lockstep_domain::evidence::{EvidenceKind, Outcome};
@@ -19,7 +19,9 @@ use crate::command::Commands;
 use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
 use crate::nearest::nearest;
-use crate::package::{PackageError, PackageFacts, PackagedArtifact, package, problems_of_filled};
+use crate::package::{
+    EntryKind, Mode, PackageError, PackageFacts, PackagedArtifact, package, problems_of_filled,
+};
 use crate::request::{BuildRequest, Given, Observer, Phase, TestReport};
 use crate::run::{Build, BuildOutput, Prepared, in_workplace};
 use crate::suite;
@@ -192,33 +194,56 @@ impl Read for Cancellable<'_> {
     }
 }
 
-/// Refuses an archive without the program that is to run, the most usual mistake: everything lies one folder too deep.
+/// Refuses an archive whose program would not start, for the two most usual reasons: everything lies one folder too deep, or what
+/// carried the files from one step of a build system to the next lost their modes.
 fn must_start(name: &str, packaged: &PackagedArtifact, manifest: &Manifest) -> Result<(), BuildFault> {
-    let Some(program) = manifest.run.command.first().filter(|program| is_of_artifact(program)) else {
+    let Some(wanted) = manifest.run.command.first().and_then(|program| in_artifact(program)) else {
         return Ok(());
     };
-    let wanted = program.trim_start_matches("./");
-    let paths: Vec<&str> = packaged.contents.files.iter().map(|entry| entry.path.as_str()).collect();
-    if paths.contains(&wanted) || below_a_link(packaged, wanted) {
-        return Ok(());
-    }
-    let reason = format!("it has no `{wanted}`, which [run] command of the manifest starts");
-    let deeper = paths.iter().find_map(|path| path.strip_suffix(wanted)?.strip_suffix('/'));
-    let hint = match deeper {
-        Some(folder) => format!(
-            "it lies below `{folder}`: make the archive of what is in there, tar -czf {name} -C {folder} ."
+    let files = &packaged.contents.files;
+    let refused = |reason, hint| Err(BuildFault::Given { name: name.to_owned(), reason, hint });
+    match files.iter().find(|entry| entry.path == wanted).map(|entry| &entry.kind) {
+        Some(EntryKind::File { mode: Mode::Plain, .. }) => refused(
+            format!("`{wanted}`, which [run] command of the manifest starts, is not executable in it"),
+            format!("chmod +x {wanted} before the archive is made"),
         ),
-        None => match nearest(wanted, paths.iter().copied()).first() {
-            Some(similar) => format!("it has `{similar}`; mend [run] command, or the archive"),
-            None => "mend [run] command, or the archive".to_owned(),
-        },
-    };
-    Err(BuildFault::Given { name: name.to_owned(), reason, hint })
+        Some(_) => Ok(()),
+        None if below_a_link(packaged, &wanted) => Ok(()),
+        None => refused(
+            format!("it has no `{wanted}`, which [run] command of the manifest starts"),
+            where_it_is(name, packaged, &wanted),
+        ),
+    }
 }
 
-/// A program with a `/` is one of the artifact; with a reference in its name it is not known before it starts.
-fn is_of_artifact(program: &str) -> bool {
-    program.contains('/') && !program.starts_with('/') && !program.contains("${")
+fn where_it_is(name: &str, packaged: &PackagedArtifact, wanted: &str) -> String {
+    let paths: Vec<&str> = packaged.contents.files.iter().map(|entry| entry.path.as_str()).collect();
+    let deeper = paths.iter().find_map(|path| path.strip_suffix(wanted)?.strip_suffix('/'));
+    if let Some(folder) = deeper {
+        return format!(
+            "it lies below `{folder}`: make the archive of what is in there, tar -czf {name} -C {folder} ."
+        );
+    }
+    match nearest(wanted, paths.iter().copied()).first() {
+        Some(similar) => format!("it has `{similar}`; mend [run] command, or the archive"),
+        None => "mend [run] command, or the archive".to_owned(),
+    }
+}
+
+/// Returns the path of a program that is one of the artifact: one with a `/`. With a reference in it, or `..`, only the start can say
+/// where it is.
+fn in_artifact(program: &str) -> Option<String> {
+    if !program.contains('/') || program.contains("${") {
+        return None;
+    }
+    let parts = Path::new(program).components().filter(|part| *part != Component::CurDir);
+    let parts: Option<Vec<&str>> = parts
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    parts.map(|parts| parts.join("/"))
 }
 
 /// Whether a folder above is a link: then only the file system could say what is there.
@@ -226,4 +251,24 @@ fn below_a_link(packaged: &PackagedArtifact, path: &str) -> bool {
     let links = packaged.contents.files.iter().filter(|entry| entry.is_link());
     let mut links = links.map(|entry| PathBuf::from(&entry.path));
     links.any(|link| Path::new(path).starts_with(&link))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_the_artifact_has_a_slash_and_a_path_that_is_known() {
+        for (program, expected) in [
+            ("./bin/serve", Some("bin/serve")),
+            ("bin/./serve", Some("bin/serve")),
+            ("./serve", Some("serve")),
+            ("python3", None),
+            ("/usr/bin/python3", None),
+            ("./bin/../serve", None),
+            ("./${self.service}", None),
+        ] {
+            assert_eq!(in_artifact(program).as_deref(), expected, "{program}");
+        }
+    }
 }

@@ -97,6 +97,16 @@ fn a_proxy_that_finds_no_server_is_told_from_a_server_that_fails() {
 }
 
 #[test]
+fn a_proxy_that_lets_nothing_so_large_through_is_told_from_the_server() {
+    let page = Reply::Answer(413, "text/html", b"<h1>Request Entity Too Large</h1>".to_vec());
+    let server = FakeServer::start(vec![("GET /api/v1/services", page)]);
+    let output = lockstep(&server.url(), &["services"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("lets nothing so large through"), "{}", err(&output));
+    assert!(err(&output).contains("client_max_body_size"), "{}", err(&output));
+}
+
+#[test]
 fn a_tampered_journal_ends_with_code_1_and_names_the_record() {
     let report =
         json!({ "records": 41, "last_hash": null, "tampered": { "seq": 42, "what": "it was altered" } });

@@ -261,6 +261,9 @@ fn an_archive_that_is_one_folder_too_deep_is_told_how_to_make_it() {
     let said = elsewhere.refused(&elsewhere.archive("dist.tar.gz", "-cz"), &[]);
     assert_says(&said, &["it has no `bin/serve`", "it has `bin/server`"]);
     elsewhere.make("bin/serve", "#!/bin/sh\n");
+    let said = elsewhere.refused(&elsewhere.archive("dist.tar.gz", "-cz"), &[]);
+    assert_says(&said, &["is not executable in it", "chmod +x bin/serve"]);
+    elsewhere.sh("chmod +x bin/serve");
     assert_eq!(elsewhere.release(&elsewhere.archive("dist.tar.gz", "-cz"), &[])["version"], "1.0.0");
 }
 

@@ -128,6 +128,11 @@ fn when_the_repository_has_one_too_ours_counts_and_that_is_said() {
     let said = place.told(&["release", "store", "--bump", "patch"]);
     assert!(said.contains("store@1.1.1") && !said.contains("does not count"), "{said}");
     assert!(place.json(&["show", "store@1.1.1"])["manifest"].is_null());
+    // One that is kept goes with the service: who registers it again says which one counts.
+    place.run(&["service", "manifest", "store", &ours]);
+    place.run(&["service", "remove", "store", "--yes"]);
+    assert!(!place.told(&["service", "add", repository.folder()]).contains("does not count"));
+    place.fail(&["service", "manifest", "store"], 4);
 }
 
 #[test]

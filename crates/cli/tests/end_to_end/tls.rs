@@ -54,8 +54,21 @@ fn through(kind: Kind) {
     assert_eq!(get(gateway.address(), "/store", 0).unwrap(), (200, "three".to_owned()), "it serves on");
     front.start().unwrap();
     serves(&gateway, "four");
+    an_artifact_goes_through(&place, &front, &repository);
     let five = next_version(&place, &repository, "five");
     events_come_when_they_happen_and_outlive_the_server(&mut place, &front, &five);
+}
+
+/// It is larger than what proxies let through where nobody tells them more.
+fn an_artifact_goes_through(place: &Place, front: &Front, repository: &Repository) {
+    let archive = place.path("archive.tar");
+    repository.git(&["archive", "--output", &archive, "HEAD"]);
+    let large =
+        format!("cd {} && head -c 70000000 /dev/urandom >large && tar -rf archive.tar large", place.path(""));
+    assert!(Command::new("sh").args(["-c", &large]).status().unwrap().success());
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    let words = ["release", "store", "--artifact", &archive, "--commit", &head, "--bump", "patch"];
+    assert_eq!(ask(place, front, &words), 0);
 }
 
 fn next_version(place: &Place, repository: &Repository, text: &str) -> String {

@@ -278,7 +278,7 @@ impl Control {
         let text = foreign::open_below(root, &Path::new(&source.folder).join(MANIFEST));
         let text =
             text.and_then(|file| foreign::read_text(file, MAX_MANIFEST_BYTES as u64)).map_err(|error| {
-                not_found(format!("`{}` cannot be read: {error}", path.display()), "write one: lockstep init")
+                not_found(format!("`{}` cannot be read: {error}", path.display()), "write one: lockstep init; for a repository that is not yours: lockstep service add NAME --manifest FILE --repository URL")
             })?;
         let manifest = lockstep_manifest::parse(&text, MANIFEST).map_err(|problems| {
             let parts = problems.into_iter().map(manifest_part).collect();
