@@ -593,3 +593,25 @@ fn a_disk_that_is_full_is_told_and_nothing_is_released() {
     let small = elsewhere.archive("small.tar.gz", "-cz");
     assert_eq!(elsewhere.release(&small, &[])["version"], "1.0.0");
 }
+
+#[test]
+fn a_release_that_is_cancelled_while_it_unpacks_leaves_nothing() {
+    let elsewhere = Elsewhere::begin();
+    elsewhere.sh("head -c 100000000 /dev/urandom >large");
+    let archive = elsewhere.archive("dist.tar", "-c");
+    let begun = elsewhere.release(&archive, &["--no-wait"]);
+    let id = begun["id"].as_str().unwrap();
+    let build = || elsewhere.place.json(&["build", "show", id]);
+    eventually("it unpacks", || {
+        let phases = build()["phases"].as_array().unwrap().clone();
+        phases.iter().any(|phase| phase["name"] == "unpack").then_some(())
+    });
+    elsewhere.place.run(&["build", "cancel", id]);
+    let state = eventually("it is over", || {
+        let state = build()["state"].as_str().unwrap().to_owned();
+        (!["queued", "running"].contains(&state.as_str())).then_some(state)
+    });
+    assert_eq!(state, "cancelled");
+    assert_eq!(elsewhere.versions(), 0);
+    elsewhere.assert_nothing_left();
+}
