@@ -26,6 +26,7 @@ pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod init;
 pub(crate) mod instance;
+pub(crate) mod job;
 pub(crate) mod journal;
 pub(crate) mod judge;
 pub(crate) mod key;

@@ -276,7 +276,10 @@ fn finish(
             }
             Err(outcome::taken_back(operation))
         }
-        (Phase::Done { .. }, _) => ctx.out.show(answer, |_, style| outcome::done_text(operation, style)),
+        (Phase::Done { .. }, _) => {
+            ctx.out.show(answer, |_, style| outcome::done_text(operation, style))?;
+            outcome::job_failed(operation).map_or(Ok(()), Err)
+        }
         _ => {
             if ctx.out.format == Format::Json {
                 ctx.out.document(answer)?;

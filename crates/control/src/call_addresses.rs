@@ -93,7 +93,7 @@ impl Given {
 
 impl Control {
     /// Returns the listeners of the instances of an environment that are not over, where there are any.
-    pub(crate) fn listeners(&self, instances: &[Instance]) -> Option<Listeners> {
+    pub(crate) fn listeners<'a>(&self, instances: impl Iterator<Item = &'a Instance>) -> Option<Listeners> {
         let caller = |instance: &Instance| {
             let addresses = self.call_addresses_of(&instance.id)?;
             let opened_by = match addresses.opener {
@@ -103,7 +103,7 @@ impl Control {
             let (id, arm) = (instance.id.clone(), instance.arm.clone());
             Some(CallerListeners { instance: id, arm, opened_by, services: addresses.services })
         };
-        let alive = instances.iter().filter(|instance| !instance.state.is_over());
+        let alive = instances.filter(|instance| !instance.state.is_over());
         let mut callers: Vec<_> = alive.filter_map(caller).collect();
         callers.sort_by(|one, other| one.instance.cmp(&other.instance));
         let user = rustix::process::getuid().as_raw();

@@ -211,6 +211,7 @@ mod tests {
             address: None,
             since: Timestamp(0),
             restarts: 0,
+            job: None,
         }
     }
 

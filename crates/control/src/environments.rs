@@ -246,7 +246,7 @@ impl Control {
 
     /// Returns what was observed and judged of an environment when its reconciler looked last.
     pub(crate) fn judged(&self, world: &World, name: &EnvironmentName, now: Timestamp) -> Observed {
-        let mut observed = self.registry.seen(name, self.instances_of(world, name), now);
+        let mut observed = self.registry.seen(name, self.everything_of(world, name), now);
         self.judging.show(name, &mut observed);
         observed
     }

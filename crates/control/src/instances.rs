@@ -11,7 +11,10 @@ use std::time::Duration;
 use lockstep_api::Problem;
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigValue;
+use lockstep_domain::job::PlannedJob;
+use lockstep_domain::name::JobName;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
+use lockstep_domain::run::RunSpec;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::{
     Arm, CallAddress, Digest, Environment, EnvironmentName, Instance, InstanceId, InstanceState, ServiceName,
@@ -53,6 +56,26 @@ impl Control {
                 return;
             }
         };
+        self.launch_as(environment, arm, id, None);
+    }
+
+    /// Begins to start the run of a job.
+    pub(crate) fn launch_job(
+        self: &Arc<Self>,
+        environment: &Environment,
+        planned: &PlannedJob,
+        run: &InstanceId,
+    ) {
+        self.launch_as(environment, &planned.arm, run.clone(), Some(planned.job.clone()));
+    }
+
+    fn launch_as(
+        self: &Arc<Self>,
+        environment: &Environment,
+        arm: &Arm,
+        id: InstanceId,
+        job: Option<JobName>,
+    ) {
         let instance = Instance {
             id: id.clone(),
             environment: environment.name.clone(),
@@ -61,11 +84,12 @@ impl Control {
             address: None,
             since: self.ledger.now(),
             restarts: 0,
+            job: job.clone(),
         };
         lock(&self.launches).insert(id.clone(), instance);
         let (control, environment, arm) = (Arc::clone(self), environment.clone(), arm.clone());
         self.spawn(async move {
-            if let Err(failed) = control.start(&environment, &arm, id.clone()).await {
+            if let Err(failed) = control.start(&environment, &arm, id.clone(), job).await {
                 let NotStarted { reason, fault } = &failed;
                 tracing::warn!(instance = %id, reason, ?fault, "an instance could not be started");
                 control.give_up(&environment.name, &id, failed);
@@ -74,7 +98,13 @@ impl Control {
         });
     }
 
-    async fn start(&self, environment: &Environment, arm: &Arm, id: InstanceId) -> Result<(), NotStarted> {
+    async fn start(
+        &self,
+        environment: &Environment,
+        arm: &Arm,
+        id: InstanceId,
+        job: Option<JobName>,
+    ) -> Result<(), NotStarted> {
         let world = self.ledger.world();
         let version = world
             .version(&arm.version_ref())
@@ -89,7 +119,8 @@ impl Control {
             id,
             environment: environment.name.clone(),
             arm: arm.clone(),
-            run: version.run.clone(),
+            run: run_of(version, job.as_ref())?,
+            job,
             variables,
             filled,
             urls,
@@ -331,6 +362,14 @@ impl Control {
         let text = format!("`{environment}` has no instance `{id}`, or its log is gone: {kept}");
         not_found(text, &hint)
     }
+}
+
+/// How an instance of a version is run, or one of its jobs.
+fn run_of(version: &Version, job: Option<&JobName>) -> Result<RunSpec, NotStarted> {
+    let Some(name) = job else { return Ok(version.run.clone()) };
+    let found = version.jobs.iter().find(|job| job.name == *name);
+    let run = found.map(|job| job.run(&version.run));
+    run.ok_or_else(|| NotStarted::of_host(format!("the version has no job `{name}`")))
 }
 
 /// Tells whether a service is a worker in an environment.

@@ -351,6 +351,7 @@ fn begin(
         proof: String::new(),
         waits: None,
         accepted: Vec::new(),
+        jobs: Vec::new(),
     }
 }
 
@@ -369,6 +370,7 @@ fn code_of(refusals: &[Refusal]) -> ErrorCode {
             Refusal::NoEnvironment(_)
             | Refusal::NoService(_)
             | Refusal::NoVersion { .. }
+            | Refusal::NoJob { .. }
             | Refusal::NoBaseline { .. }
             | Refusal::NoRevision { .. },
         ) => ErrorCode::NotFound,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::counting::periods;
+use lockstep_domain::job::PlannedJob;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Move;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
@@ -123,7 +124,7 @@ impl Control {
         self.registry.forget(name);
         tokio::task::block_in_place(|| self.known_gateways.remember(name, BTreeSet::new()));
         lock(&self.deaf).remove(name);
-        for instance in self.instances_of(&self.ledger.world(), name) {
+        for instance in self.everything_of(&self.ledger.world(), name) {
             self.forget_instance(&instance.id).await;
         }
         tracing::info!(environment = %name, "the environment was removed");
@@ -147,11 +148,11 @@ impl Control {
         self.registry.count_for(name, periods(environment), now);
         self.gateway.keep_call_points(name);
         self.registry.receive(&self.gateway.report(name), now);
-        let mut observed = self.registry.observe(name, self.instances_of(&world, name), now);
+        let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
-            compile_routes(&world, environment, &observed, &self.known_callers(name, &observed.instances), 0);
-        table = table.with_listeners(self.listeners(&observed.instances));
+            compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0);
+        table = table.with_listeners(self.listeners(observed.everything()));
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));
@@ -171,8 +172,9 @@ impl Control {
     }
 
     /// What gateways recognise instances of an environment by.
-    fn known_callers(&self, name: &EnvironmentName, instances: &[Instance]) -> Vec<Digest> {
-        self.callers.digests(name, instances, |id| self.driver.variable(id, ADDRESS_VARIABLE))
+    fn known_callers(&self, name: &EnvironmentName, observed: &Observed) -> Vec<Digest> {
+        let all: Vec<_> = observed.instances.iter().chain(&observed.jobs).cloned().collect();
+        self.callers.digests(name, &all, |id| self.driver.variable(id, ADDRESS_VARIABLE))
     }
 
     /// Follows the trials of an environment, and adds to what is observed what was seen of them.
@@ -194,15 +196,17 @@ impl Control {
     /// Carries out actions; tells whether the world changed.
     async fn act(self: &Arc<Self>, seen: &Arc<Environment>, actions: Vec<Action>) -> bool {
         let (mut ends, mut starts, mut removes, mut records) = (vec![], vec![], vec![], vec![]);
+        let mut jobs = vec![];
         for action in actions {
             match action {
                 Action::Start { arm, count } => starts.extend((0..count).map(|_| arm.clone())),
+                Action::RunJob { job, instance } => jobs.push((job, instance)),
                 Action::Stop { instance } => ends.push(instance),
                 Action::Remove { instance } => removes.push(instance),
                 Action::Record { events } => records.extend(events),
             }
         }
-        if !self.begin(seen, &ends, &starts) {
+        if !self.begin(seen, &ends, &starts, &jobs) {
             return true;
         }
         self.deliver_ends(&seen.name).await;
@@ -214,13 +218,20 @@ impl Control {
 
     /// Begins to start and to end instances in one step, unless something was recorded since that was decided: whoever
     /// decides next sees what was begun, or it is not begun.
-    fn begin(self: &Arc<Self>, seen: &Arc<Environment>, ends: &[InstanceId], starts: &[Arm]) -> bool {
-        if ends.is_empty() && starts.is_empty() {
+    fn begin(
+        self: &Arc<Self>,
+        seen: &Arc<Environment>,
+        ends: &[InstanceId],
+        starts: &[Arm],
+        jobs: &[(PlannedJob, InstanceId)],
+    ) -> bool {
+        if ends.is_empty() && starts.is_empty() && jobs.is_empty() {
             return true;
         }
         let begin = || {
             self.registry.tell(&seen.name, ends);
             starts.iter().for_each(|arm| self.launch(seen, arm));
+            jobs.iter().for_each(|(job, run)| self.launch_job(seen, job, run));
         };
         tokio::task::block_in_place(|| self.ledger.while_as_seen(seen, begin)).is_some()
     }
@@ -258,9 +269,16 @@ impl Control {
         }
     }
 
-    /// Returns the instances of an environment: what the driver knows, and what is on its way to it. Those that were told
-    /// to end are stopping. Their services go by the names that they have in the world that is decided on.
+    /// Returns the instances of an environment, without the runs of jobs.
     pub(crate) fn instances_of(&self, world: &World, name: &EnvironmentName) -> Vec<Instance> {
+        let mut all = self.everything_of(world, name);
+        all.retain(|instance| instance.job.is_none());
+        all
+    }
+
+    /// Returns what runs in an environment: what the driver knows, and what is on its way to it. What was told
+    /// to end is stopping. Services go by the names that they have in the world that is decided on.
+    pub(crate) fn everything_of(&self, world: &World, name: &EnvironmentName) -> Vec<Instance> {
         let mut launches = lock(&self.launches);
         let known = self.driver.list();
         launches.retain(|id, _| !known.iter().any(|instance| instance.id == *id));

@@ -226,6 +226,7 @@ impl Control {
             build_key: checked.key,
             tools: checked.tools.clone(),
             run: checked.manifest.run.clone(),
+            jobs: checked.manifest.jobs.clone(),
             requires: decided.requires,
             contracts: decided.contracts,
             routes: checked.manifest.routes.clone(),

@@ -13,6 +13,7 @@ use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
+use crate::job::{JobEnd, JobRun};
 use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
 use crate::operation::{Acceptance, NewConfiguration, Operation, Phase};
 use crate::step_place::StepPlace;
@@ -305,6 +306,32 @@ impl Environment {
             }
             _ => Err(format!("operation {id} is not at step {at}")),
         }
+    }
+
+    /// Begins the next job of an operation under way. Folding only.
+    pub(crate) fn begin_job(&mut self, id: OperationId, run: JobRun) -> Result<(), String> {
+        let operation = self.find_under_way(id).ok_or_else(|| format!("operation {id} is not under way"))?;
+        let is_free = operation.jobs.last().is_none_or(|before| before.end.is_some());
+        if !is_free || operation.jobs.len() >= operation.plan.jobs.len() {
+            return Err(format!("operation {id} has no job that can begin"));
+        }
+        operation.jobs.push(run);
+        Ok(())
+    }
+
+    /// Ends the job of an operation under way that was begun last. Folding only.
+    pub(crate) fn end_job(
+        &mut self,
+        id: OperationId,
+        instance: &InstanceId,
+        end: JobEnd,
+    ) -> Result<(), String> {
+        let operation = self.find_under_way(id).ok_or_else(|| format!("operation {id} is not under way"))?;
+        match operation.jobs.last_mut().filter(|run| run.end.is_none() && run.instance == *instance) {
+            Some(run) => run.end = Some(end),
+            None => return Err(format!("operation {id} does not run {instance}")),
+        }
+        Ok(())
     }
 
     /// Changes the phase of an operation under way. Folding only.

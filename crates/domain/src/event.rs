@@ -227,6 +227,27 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// The next job of an operation is begun: it runs once, whoever dies meanwhile.
+    JobBegun {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// What it runs as.
+        instance: InstanceId,
+    },
+    /// The job that was begun last has ended.
+    JobEnded {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// What it ran as.
+        instance: InstanceId,
+        /// What went wrong; `None` where its program ended with 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+    },
     /// An operation is taken back.
     OperationReverting {
         /// The operation.
@@ -363,6 +384,8 @@ impl Event {
             | Self::WaveShifted { environment, .. }
             | Self::StepWaits { environment, .. }
             | Self::StepAccepted { environment, .. }
+            | Self::JobBegun { environment, .. }
+            | Self::JobEnded { environment, .. }
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
@@ -421,6 +444,8 @@ impl Event {
             | Self::WaveShifted { .. }
             | Self::StepWaits { .. }
             | Self::StepAccepted { .. }
+            | Self::JobBegun { .. }
+            | Self::JobEnded { .. }
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }
@@ -448,6 +473,8 @@ impl Event {
             | Self::WaveShifted { operation, .. }
             | Self::StepWaits { operation, .. }
             | Self::StepAccepted { operation, .. }
+            | Self::JobBegun { operation, .. }
+            | Self::JobEnded { operation, .. }
             | Self::OperationReverting { operation, .. }
             | Self::OperationDone { operation, .. }
             | Self::OperationReverted { operation, .. } => Some(*operation),

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::as_text::as_text;
 use crate::fault::Fault;
+use crate::name::JobName;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -123,6 +124,9 @@ pub struct Instance {
     pub since: Timestamp,
     /// How often its process was started again.
     pub restarts: u32,
+    /// The job that it is a run of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobName>,
 }
 
 /// How an instance is.
@@ -142,6 +146,8 @@ pub enum InstanceState {
     Stopping,
     /// Ended on request.
     Stopped,
+    /// A job that ended by itself, with 0.
+    Completed,
     /// It will not be started again: never healthy in time, or ended too often.
     Failed {
         /// Why, with the end of its log where that helps.
@@ -175,7 +181,7 @@ impl InstanceState {
     /// Tells whether the instance has ended for good.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        matches!(self, Self::Stopped | Self::Failed { .. })
+        matches!(self, Self::Stopped | Self::Completed | Self::Failed { .. })
     }
 }
 

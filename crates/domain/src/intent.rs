@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::{ConfigRevision, InstanceId};
-use crate::name::{EnvironmentName, ServiceName};
+use crate::name::{EnvironmentName, JobName, ServiceName};
 use crate::reference::has_references;
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
@@ -100,6 +100,13 @@ pub enum Intent {
         #[serde(default)]
         instances: Vec<InstanceId>,
     },
+    /// Run a job of what runs of a service.
+    RunJob {
+        /// The service.
+        service: ServiceName,
+        /// The job.
+        job: JobName,
+    },
     /// Take services out of the environment.
     Remove {
         /// Which.
@@ -148,6 +155,7 @@ impl fmt::Display for Intent {
             Self::Scale { service, replicas } => write!(f, "scale {service} to {replicas}"),
             Self::Restart { service, instances } if instances.is_empty() => write!(f, "restart {service}"),
             Self::Restart { instances, .. } => write!(f, "restart {}", join(instances)),
+            Self::RunJob { service, job } => write!(f, "run job {job} of {service}"),
             Self::Remove { services } => write!(f, "remove {}", join(services)),
         }
     }

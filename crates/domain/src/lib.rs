@@ -30,6 +30,8 @@ pub mod gateway_rules;
 pub mod instance;
 pub mod instance_ports;
 pub mod intent;
+pub mod job;
+mod job_runs;
 pub mod lifecycle;
 pub mod listeners;
 pub mod mend;

@@ -113,6 +113,10 @@ name!(
     EnvironmentName, "environment", label_problem
 );
 name!(
+    /// The name of a job of a service.
+    JobName, "job", label_problem
+);
+name!(
     /// The name of a gateway of its own.
     GatewayName, "gateway", label_problem
 );

@@ -14,6 +14,8 @@ use crate::watch::ByWeight;
 pub struct Observed {
     /// Its instances, whatever their state.
     pub instances: Vec<Instance>,
+    /// Runs of jobs, whatever their state.
+    pub jobs: Vec<Instance>,
     /// Requests under way at instances.
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Since when every gateway serves a table that does not name the instance. Missing while some gateway may still send requests.
@@ -52,6 +54,11 @@ pub enum Tables {
 }
 
 impl Observed {
+    /// Goes through all that runs, or did: instances and jobs.
+    pub fn everything(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.iter().chain(&self.jobs)
+    }
+
     /// Goes through the instances of an arm.
     pub fn of<'a>(&'a self, arm: &'a Arm) -> impl Iterator<Item = &'a Instance> {
         self.instances.iter().filter(move |instance| instance.arm == *arm)

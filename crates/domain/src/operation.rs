@@ -11,6 +11,7 @@ use crate::baseline::{BaselineEntry, Entries, OperationId};
 use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
+use crate::job::{JobRun, PlannedJob};
 use crate::name::{Actor, EnvironmentName, ServiceName};
 use crate::run::{Kind, Takeover};
 use crate::step_place::StepPlace;
@@ -47,6 +48,9 @@ pub struct Operation {
     /// Steps that went on, or may go on, without evidence, and who answers for that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Acceptance>,
+    /// The runs of the first jobs of its plan, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobRun>,
 }
 
 /// A step that may go on without evidence.
@@ -85,7 +89,7 @@ impl Operation {
     #[must_use]
     pub fn touches(&self) -> BTreeSet<ServiceName> {
         let restarted = match &self.intent {
-            Intent::Restart { service, .. } => Some(service),
+            Intent::Restart { service, .. } | Intent::RunJob { service, .. } => Some(service),
             _ => None,
         };
         self.plan.touches().chain(restarted).cloned().collect()
@@ -96,6 +100,11 @@ impl Operation {
         if let Phase::Shifted { wave, step, .. } = self.phase {
             self.waits = Some(Waits { wave, step, missing: missing.to_owned(), at });
         }
+    }
+
+    /// Goes through the jobs of its plan that were begun, with their runs.
+    pub fn job_runs(&self) -> impl Iterator<Item = (&PlannedJob, &JobRun)> {
+        self.plan.jobs.iter().zip(&self.jobs)
     }
 
     /// Finds who lets a step go on despite of some obstacles.
@@ -140,6 +149,9 @@ pub struct Plan {
     /// Instances that another takes the place of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restarts: Vec<InstanceId>,
+    /// Programs that run once, in their order; those that run after everything else are the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<PlannedJob>,
     /// What becomes of the arms that it leaves.
     #[serde(default, skip_serializing_if = "Leaving::is_warm")]
     pub leaving: Leaving,

@@ -9,6 +9,7 @@ mod check;
 mod decide;
 mod handover;
 mod interrupt;
+mod jobs;
 mod listening;
 pub mod order;
 mod refusal;
@@ -152,7 +153,8 @@ fn assemble(
             })
             .collect()
     });
-    let waves = waves.collect();
+    let waves: Vec<Vec<Move>> = waves.collect();
+    let jobs = jobs::of_plan(relation.world, resolved.direction, &waves, resolved.jobs.clone());
     let (holds, leaving) = match resolved.direction {
         Direction::Back => (held_after(changes, environment), Leaving::Ends),
         Direction::Forward => (Vec::new(), Leaving::Warm),
@@ -175,6 +177,7 @@ fn assemble(
         )
         .into_iter()
         .chain(resolved.warnings)
+        .chain(jobs::not_undone(environment, resolved.direction, changes))
         .collect(),
         replaced: resolved.replaced,
         target: resolved.target,
@@ -183,6 +186,7 @@ fn assemble(
         configuration: resolved.configuration,
         replicas: resolved.replicas,
         restarts: resolved.restarts,
+        jobs,
         leaving,
         holds,
     }

@@ -11,9 +11,11 @@ use crate::fault::{Cause, Fault};
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::intent::Intent;
+use crate::job::PlannedJob;
+use crate::job_runs::{self, Due};
 use crate::mend;
 use crate::name::{Actor, ServiceName};
-use crate::observed::{Observed, Tables};
+use crate::observed::{Observed, Tables, is_alive};
 use crate::operation::{Move, Operation, Phase};
 use crate::run::{ReplaceAfter, RunSpec, Takeover};
 use crate::sizes::{Sized, sizes};
@@ -53,6 +55,13 @@ pub enum Action {
         /// Which.
         instance: InstanceId,
     },
+    /// Start the job of an operation that was begun last, once.
+    RunJob {
+        /// Which.
+        job: PlannedJob,
+        /// What it runs as.
+        instance: InstanceId,
+    },
     /// Show an instance that is over no more.
     Remove {
         /// Which.
@@ -84,6 +93,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
     let wanted = wanted(look.environment);
     let mut actions = starts(look, &wanted);
     actions.extend(ends(look, &wanted));
+    actions.extend(jobs(look));
     let mut events: Vec<_> = baseline_arms(look.environment)
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
@@ -108,6 +118,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
             Some(if bake > now { bake } else { later.min().unwrap_or(bake) })
         }
         Phase::Preparing { since, .. } | Phase::Reverting { since, .. } => {
+            let since = job_runs::first_ended(operation).unwrap_or(since).max(since);
             Some(since.plus_ms(patience_ms(look.world, environment, operation)))
         }
         _ => None,
@@ -120,6 +131,8 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let drains = observed.instances.iter().filter_map(|instance| drained_at(look, instance));
     let ends = observed.instances.iter().filter_map(|instance| given_up_at(look.world, instance));
     let ends = ends.chain(stay::next_proof(look.world, environment, observed));
+    let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
+    let operations = operations.chain(jobs.map(|(job, run)| job_runs::given_up_at(job, run)));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
 }
@@ -200,6 +213,24 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     stops.chain(forgotten.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
 }
 
+/// Starts the runs of jobs that are wanted, and ends those that are not any more.
+fn jobs(look: Look<'_>) -> Vec<Action> {
+    let Look { environment, observed, now, .. } = look;
+    let wanted: Vec<_> =
+        environment.under_way().filter_map(|operation| job_runs::wanted(operation)).collect();
+    let is_wanted = |id: &InstanceId| wanted.iter().any(|(_, run)| run.instance == *id);
+    let is_there = |id: &InstanceId| observed.jobs.iter().any(|instance| instance.id == *id);
+    let starts = wanted
+        .iter()
+        .filter(|(_, run)| !is_there(&run.instance))
+        .map(|(job, run)| Action::RunJob { job: PlannedJob::clone(job), instance: run.instance.clone() });
+    let left = observed.jobs.iter().filter(|run| !is_wanted(&run.id) && is_alive(run));
+    let ends = left.map(|run| Action::Stop { instance: run.id.clone() });
+    let over = observed.jobs.iter().filter(|run| !is_wanted(&run.id) && run.state.is_over());
+    let old = over.filter(|run| now >= run.since.plus_ms(KEEP_OVER_MS));
+    starts.chain(ends).chain(old.map(|run| Action::Remove { instance: run.id.clone() })).collect()
+}
+
 /// The instances that are over and not shown any more: the old ones, and of each service all but the newest.
 fn forgotten(observed: &Observed, now: Timestamp) -> Vec<&Instance> {
     let mut over: Vec<_> = observed.instances.iter().filter(|instance| instance.state.is_over()).collect();
@@ -230,7 +261,11 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
         Phase::Preparing { wave, since } => prepare(look, operation, *wave, *since),
         Phase::Shifted { since, .. } => watch(look, operation, *since),
         Phase::Reverting { since, .. } => match observed.tables {
-            Tables::Applied if is_back(look, operation, *since) => reverted(operation, now),
+            Tables::Applied
+                if is_back(look, operation, *since) && !job_runs::is_left(operation, observed) =>
+            {
+                reverted(operation, now)
+            }
             _ => vec![],
         },
         Phase::Done { .. } | Phase::Reverted { .. } => vec![],
@@ -249,6 +284,13 @@ fn is_back(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
 
 fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
     let Look { environment, observed, now, .. } = look;
+    match job_runs::due(operation, observed, false, now) {
+        Due::Record(event) => return vec![event],
+        Due::Runs => return vec![],
+        Due::Failed(cause) => return vec![revert(operation, cause)],
+        Due::Over => {}
+    }
+    let since = job_runs::first_ended(operation).unwrap_or(since).max(since);
     let kept = kept_arms(environment, operation);
     let stay = kept.iter().map(|arm| (arm.clone(), environment.replicas_of(&arm.service)));
     let targets: Vec<_> = coming(environment, operation).into_iter().chain(stay).collect();
@@ -403,7 +445,11 @@ fn watch(look: Look<'_>, operation: &Operation, since: Timestamp) -> Vec<Event> 
             proof: reason,
         }];
     }
-    done(environment, operation, reason)
+    match job_runs::due(operation, observed, true, now) {
+        Due::Record(event) => vec![event],
+        Due::Runs => vec![],
+        Due::Failed(_) | Due::Over => done(environment, operation, reason),
+    }
 }
 
 /// Says what lets those of its versions pass of which nothing can be said; `None` when nothing does.

@@ -186,7 +186,8 @@ impl World {
             | Intent::Configure { service, .. }
             | Intent::UseConfiguration { service, .. }
             | Intent::Scale { service, .. }
-            | Intent::Restart { service, .. } => self.resolve(service),
+            | Intent::Restart { service, .. }
+            | Intent::RunJob { service, .. } => self.resolve(service),
             Intent::RollBackEnvironment { .. } | Intent::Undo => {}
         }
         intent
@@ -228,7 +229,8 @@ impl Renaming<'_> {
         let configured = plan.configuration.iter_mut().chain(&mut plan.replaced).map(|new| &mut new.service);
         let variables = plan.variables.iter_mut().map(|variable| &mut variable.service);
         let scaled = plan.replicas.iter_mut().map(|new| &mut new.service);
-        let all = moved.chain(configured).chain(variables).chain(scaled).chain(&mut plan.holds);
+        let jobs = plan.jobs.iter_mut().map(|planned| &mut planned.arm.service);
+        let all = moved.chain(configured).chain(variables).chain(scaled).chain(jobs).chain(&mut plan.holds);
         all.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
             blamed.iter_mut().for_each(|Blame { arm, .. }| *arm = self.arm(arm.clone()));

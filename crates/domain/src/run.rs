@@ -61,6 +61,8 @@ pub enum Kind {
     Web,
     /// It fetches its work itself: it has no port, no routes and no share of the traffic, and works as long as it runs.
     Worker,
+    /// It runs once: what a job of a version is run as, and no service.
+    Job,
 }
 
 impl Kind {
@@ -74,7 +76,7 @@ impl Kind {
     #[must_use]
     pub fn usual_replace(self) -> Replace {
         match self {
-            Self::Web => Replace::NewFirst,
+            Self::Web | Self::Job => Replace::NewFirst,
             Self::Worker => Replace::OldFirst,
         }
     }
@@ -85,6 +87,7 @@ impl Kind {
         match self {
             Self::Web => Probe::Tcp,
             Self::Worker => Probe::Lives { for_ms: USUAL_LIFE_MS },
+            Self::Job => Probe::Ends,
         }
     }
 }
@@ -193,7 +196,7 @@ impl RunSpec {
     pub fn texts(&self) -> impl Iterator<Item = &String> {
         let check = match &self.health.probe {
             Probe::Command { command } => command.as_slice(),
-            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } => &[],
+            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } | Probe::Ends => &[],
         };
         self.command.iter().chain(self.variables.values()).chain(check)
     }
@@ -209,7 +212,9 @@ impl RunSpec {
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let check = match &mut self.health.probe {
             Probe::Command { command } => command.as_mut_slice(),
-            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } => &mut [],
+            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } | Probe::Ends => {
+                &mut []
+            }
         };
         self.command.iter_mut().chain(self.variables.values_mut()).chain(check)
     }
@@ -329,6 +334,8 @@ pub enum Probe {
         /// How old the last touch may be.
         fresh_ms: u64,
     },
+    /// Nothing is asked: the process ends by itself.
+    Ends,
 }
 
 impl Probe {

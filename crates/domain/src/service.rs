@@ -11,6 +11,7 @@ use crate::changelog::Changelog;
 use crate::contract::{ContractKind, OfferedContract, Requirement};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
+use crate::job::Job;
 use crate::name::{Actor, ServiceName, StageName};
 use crate::routes::RouteRule;
 use crate::run::RunSpec;
@@ -188,6 +189,9 @@ pub struct Version {
     pub tools: BTreeMap<String, String>,
     /// How to run it.
     pub run: RunSpec,
+    /// Programs of it that run once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
     /// What it needs of other services.
     pub requires: BTreeMap<ServiceName, Requirement>,
     /// What it offers to others, and what its database looks like.
@@ -288,6 +292,11 @@ pub struct Approval {
 }
 
 impl Version {
+    /// Goes through everything of it that is run: its instances, and its jobs.
+    pub fn runs(&self) -> impl Iterator<Item = RunSpec> {
+        std::iter::once(self.run.clone()).chain(self.jobs.iter().map(|job| job.run(&self.run)))
+    }
+
     /// Returns the newest evidence of a kind.
     #[must_use]
     pub fn newest_evidence(&self, kind: &EvidenceKind) -> Option<&Evidence> {

@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 
 use crate::intent::{Step, Strategy};
+use crate::job_runs;
 use crate::name::ServiceName;
 use crate::operation::{Move, Operation, Phase};
 use crate::routes::FULL_WEIGHT;
@@ -45,6 +46,9 @@ pub(crate) fn sizes<'a>(
 }
 
 fn progress(operation: &Operation, wave: usize, part: &Move) -> Progress {
+    if job_runs::come_first(operation) {
+        return Progress::Ahead;
+    }
     let (reached, step) = match operation.phase {
         Phase::Preparing { wave, .. } => (wave, None),
         Phase::Shifted { wave, step, .. } => (wave, Some(step)),

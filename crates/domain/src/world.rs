@@ -16,6 +16,7 @@ use crate::event::{Event, Recorded};
 use crate::evidence::Evidence;
 use crate::gateway::GatewayIdentity;
 use crate::intent::Leaving;
+use crate::job::{JobEnd, JobRun};
 use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
@@ -280,6 +281,12 @@ impl World {
                 let (by, despite) = (recorded.actor.clone(), despite.clone());
                 let (step, known, reason) = (*step, known.clone(), reason.clone());
                 environment.accept(*operation, Acceptance { step, by, at, despite, known, reason })
+            }
+            Event::JobBegun { operation, instance, .. } => {
+                environment.begin_job(*operation, JobRun { instance: instance.clone(), begun: at, end: None })
+            }
+            Event::JobEnded { operation, instance, failure, .. } => {
+                environment.end_job(*operation, instance, JobEnd { at, failure: failure.clone() })
             }
             Event::OperationReverting { operation, cause, blamed, .. } => {
                 let (cause, blamed) = (cause.clone(), blamed.clone());

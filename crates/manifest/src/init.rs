@@ -160,6 +160,7 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         contracts: Vec::new(),
         accepts: Vec::new(),
         routes,
+        jobs: Vec::new(),
     };
     Proposal { text: render_with_notes(&manifest, &notes(sign)), assumptions }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::job::Job;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::RunSpec;
 use lockstep_domain::{ServiceName, VersionRange};
@@ -45,6 +46,8 @@ pub struct Manifest {
     pub accepts: Vec<AcceptedBreak>,
     /// The requests from outside that it takes; none when only other services call it.
     pub routes: Vec<RouteRule>,
+    /// Programs of it that run once.
+    pub jobs: Vec<Job>,
 }
 
 /// What is needed of another service; at least one field says something.

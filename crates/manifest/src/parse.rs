@@ -6,6 +6,7 @@
 mod build;
 mod contract;
 mod field;
+mod job;
 mod reference;
 mod run;
 
@@ -81,6 +82,8 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let (contracts, accepts) =
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
     let run = run_table(&root, &requires);
+    let names = requires.keys().collect();
+    let jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &names));
     if run.as_ref().is_some_and(|run| run.kind == Kind::Worker) {
         no_routes(&root);
         no_contract_of_answers(&root);
@@ -97,6 +100,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         contracts,
         accepts,
         routes,
+        jobs,
     })
 }
 

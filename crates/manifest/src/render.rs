@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
+use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
@@ -44,6 +45,7 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     writer.contracts(&manifest.contracts);
     manifest.accepts.iter().for_each(|accepted| writer.accept(accepted));
     manifest.routes.iter().for_each(|route| writer.route(route));
+    manifest.jobs.iter().for_each(|job| writer.job(job));
     writer.out
 }
 
@@ -134,6 +136,19 @@ impl Writer<'_> {
         }
         if suite.timeout_ms != DEFAULT_TEST_TIMEOUT_MS {
             self.field("timeout", duration(suite.timeout_ms));
+        }
+    }
+
+    fn job(&mut self, job: &Job) {
+        self.table("job", "[[job]]");
+        self.field("name", quoted(job.name.as_str()));
+        self.field("when", quoted(job.when.as_str()));
+        self.field("command", command(&job.command));
+        if !job.variables.is_empty() {
+            self.field("env", environment(&job.variables));
+        }
+        if job.timeout_ms != USUAL_JOB_TIMEOUT_MS {
+            self.field("timeout", duration(job.timeout_ms));
         }
     }
 
@@ -335,6 +350,8 @@ fn health(health: &HealthCheck) -> String {
         Probe::Command { command: words } => ("command", command(words)),
         Probe::Lives { for_ms } => ("lives", duration(*for_ms)),
         Probe::File { path, .. } => ("file", quoted(path.as_str())),
+        // No manifest has it: it is how jobs run.
+        Probe::Ends => ("tcp", "true".into()),
     }];
     if let Probe::File { fresh_ms, .. } = health.probe {
         fields.push(("fresh", duration(fresh_ms)));

@@ -98,23 +98,26 @@ impl Live {
         self.told.forget_over(&instances);
         self.told.show(&mut instances);
         self.instances.restamp(&mut instances, now);
+        let (instances, jobs) = apart(instances);
         self.troubles.look(&instances, now);
         if self.applied() == Tables::Applied {
             self.instances.note_routes(&self.routed(), now);
         }
-        self.observed(instances)
+        self.observed(instances, jobs)
     }
 
     /// Returns what was observed when it was looked last, with what drivers say of the instances now. Notes nothing.
     pub(crate) fn seen(&self, mut instances: Vec<Instance>, now: Timestamp) -> Observed {
         self.told.show(&mut instances);
         self.instances.stamp(&mut instances, now);
-        self.observed(instances)
+        let (instances, jobs) = apart(instances);
+        self.observed(instances, jobs)
     }
 
-    fn observed(&self, instances: Vec<Instance>) -> Observed {
+    fn observed(&self, instances: Vec<Instance>, jobs: Vec<Instance>) -> Observed {
         Observed {
             instances,
+            jobs,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
             steady_since: self.instances.steady(),
@@ -330,6 +333,11 @@ impl Live {
     }
 }
 
+/// Tells instances from runs of jobs.
+fn apart(all: Vec<Instance>) -> (Vec<Instance>, Vec<Instance>) {
+    all.into_iter().partition(|instance| instance.job.is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use lockstep_domain::listeners::{CallerListeners, Listeners, OpenedBy};
@@ -435,6 +443,7 @@ mod tests {
             address: None,
             since: Timestamp(900),
             restarts: 0,
+            job: None,
         }
     }
 

@@ -70,6 +70,7 @@ mod tests {
             address: None,
             since: Timestamp(900),
             restarts: 0,
+            job: None,
         }
     }
 

@@ -79,6 +79,7 @@ mod tests {
             address: None,
             since: Timestamp(since),
             restarts: 0,
+            job: None,
         }
     }
 

@@ -117,6 +117,10 @@ impl LocalDriver {
             let spec = filled(spec, existing.port)?;
             return self.start_again(&existing, &spec);
         }
+        if let Some(ran) = self.shared.ran_before(&spec) {
+            self.shared.change(|all| all.insert(ran.id.clone(), ran));
+            return Ok(());
+        }
         let file = self.shared.plan(spec)?;
         let (id, shared) = (file.id.clone(), Arc::clone(&self.shared));
         let instance = instance_of(&file, &Status::starting(logs::now()));
@@ -341,6 +345,12 @@ impl Shared {
         DataFolders::at(self.root.join("data"))
     }
 
+    /// Finds how a job ended that has run already: it runs once.
+    fn ran_before(&self, spec: &InstanceSpec) -> Option<Instance> {
+        spec.job.as_ref()?;
+        self.ended.seen(&spec.environment, &spec.id)
+    }
+
     /// Where the instances of a service in an environment work, beside their own folders.
     fn rooms(&self, spec: &InstanceSpec) -> Rooms {
         let service = spec.data_of.as_ref().unwrap_or(&spec.arm.service);
@@ -413,6 +423,7 @@ fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
         id: spec.id.clone(),
         environment: spec.environment.clone(),
         arm: spec.arm.clone(),
+        job: spec.job.clone(),
         state: status.state.clone(),
         address: spec.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         since: status.since,

@@ -153,6 +153,13 @@ impl Ended {
         kept.max_by_key(|kept| kept.number).map(|kept| InstanceFolder::at(kept.path))
     }
 
+    /// Returns what was seen last of an instance that has ended, as long as it is kept.
+    pub(crate) fn seen(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Instance> {
+        let services = folders_in(&self.root.join(environment.as_str())).unwrap_or_default();
+        let kept = services.iter().flat_map(|service| kept_of(&service.join(id.as_str()), id));
+        kept.max_by_key(|kept| kept.number).and_then(|kept| read(&kept))
+    }
+
     /// Returns the newest that are kept, so many of each service.
     pub(crate) fn newest(&self, of_each: usize) -> Vec<Instance> {
         let groups = self.groups().unwrap_or_default();

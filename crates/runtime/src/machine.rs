@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockstep_domain::InstanceState;
 use lockstep_domain::fault::Fault;
-use lockstep_domain::run::RunSpec;
+use lockstep_domain::run::{Kind, Probe, RunSpec};
 
 use crate::status::Status;
 
@@ -31,6 +31,8 @@ pub(crate) enum Input {
     CannotStart(Trouble),
     /// The process has ended, and nothing that it started is left.
     Ended(String),
+    /// The process of a job has ended by itself, with 0.
+    Completed,
     /// A health check has ended: it was answered well, or says why not.
     Checked(Result<(), String>),
     /// The instance shall end.
@@ -112,10 +114,14 @@ impl Machine {
         }
         if status.state.is_over() {
             machine.phase = Phase::Over(status.state.clone());
-        } else if status.process.is_some() {
+        // One that may have begun is not begun again.
+        } else if status.process.is_some() || machine.run.kind == Kind::Job {
             let healthy_since = status.state.is_healthy().then_some(now);
-            machine.phase =
-                Phase::Running(Running { ready: status.was_ready, healthy_since, ..Running::new(now) });
+            machine.phase = Phase::Running(Running {
+                ready: status.was_ready,
+                healthy_since,
+                ..Running::new(&machine.run, now)
+            });
         }
         machine
     }
@@ -130,6 +136,7 @@ impl Machine {
                 self.phase = Phase::Over(InstanceState::failed(why, fault));
             }
             Input::Ended(how) => self.ended(&how, now),
+            Input::Completed => self.completed(),
             Input::Checked(result) => self.checked(result, now),
             Input::StopAsked => actions.extend(self.stop_asked(now)),
         }
@@ -195,13 +202,16 @@ impl Machine {
 
     fn started(&mut self, now: Duration) {
         if matches!(self.phase, Phase::Spawning) {
-            self.phase = Phase::Running(Running::new(now));
+            self.phase = Phase::Running(Running::new(&self.run, now));
         }
     }
 
     fn start_timed_out(&mut self, now: Duration) -> Action {
         let (limit, trouble) = (self.run.health.start_timeout_ms, &self.trouble);
-        let reason = format!("not healthy within {limit} ms: {trouble}");
+        let reason = match self.run.kind {
+            Kind::Job => format!("it had not ended after {limit} ms"),
+            Kind::Web | Kind::Worker => format!("not healthy within {limit} ms: {trouble}"),
+        };
         self.end(InstanceState::failed(reason, Fault::Start), now)
     }
 
@@ -225,6 +235,13 @@ impl Machine {
         }
     }
 
+    fn completed(&mut self) {
+        self.phase = match &self.phase {
+            Phase::Ending { after, .. } => Phase::Over(after.clone()),
+            _ => Phase::Over(InstanceState::Completed),
+        };
+    }
+
     fn ended(&mut self, how: &str, now: Duration) {
         match &self.phase {
             Phase::Ending { after, .. } => self.phase = Phase::Over(after.clone()),
@@ -243,6 +260,7 @@ impl Machine {
         let (ends, most) = (self.ends_in_a_row, self.run.restart.max_restarts);
         if ends > most {
             let reason = match ends {
+                _ if self.run.kind == Kind::Job => format!("ended with {how}"),
                 1 => format!("ended with {how}, and is not to be started again"),
                 _ => format!("ended {ends} times in a row, the last time with {how}"),
             };
@@ -281,13 +299,13 @@ impl Machine {
 }
 
 impl Running {
-    fn new(now: Duration) -> Self {
+    fn new(run: &RunSpec, now: Duration) -> Self {
         Self {
             started: now,
             ready: false,
             healthy_since: None,
             failures: 0,
-            check_at: Some(now + FIRST_CHECK),
+            check_at: (run.health.probe != Probe::Ends).then(|| now + FIRST_CHECK),
             quick: FIRST_CHECK,
         }
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::listeners::CallAddresses;
+use lockstep_domain::name::JobName;
 use lockstep_domain::reference::{self, Called, Own, Reader, Reference, ReferenceError};
 use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
@@ -21,7 +22,7 @@ use crate::rooms::Rooms;
 
 /// The format of a `spec.json` with listeners at which the instance calls others.
 pub(crate) const FORMAT: u32 = 5;
-/// The format of a worker, which may have no port.
+/// The format of a worker or a job, which may have no port.
 const FORMAT_OF_WORKER: u32 = 4;
 /// The format with files that were filled in.
 const FORMAT_WITH_FILES: u32 = 3;
@@ -41,6 +42,8 @@ pub struct InstanceSpec {
     pub environment: EnvironmentName,
     /// What it is a copy of.
     pub arm: Arm,
+    /// The job that it is a run of.
+    pub job: Option<JobName>,
     /// How the version is run.
     pub run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`. Values may be secret.
@@ -129,6 +132,8 @@ impl InstanceSpec {
     fn own(&self, own: Own, port: Option<u16>) -> Option<String> {
         Some(match own {
             Own::Host => HOST.to_owned(),
+            // A job listens on nothing, and what is made for its service has to be filled all the same.
+            Own::Port if self.run.kind == Kind::Job => "0".to_owned(),
             Own::Port => port?.to_string(),
             Own::Service => self.arm.service.to_string(),
             Own::Version => self.arm.version.to_string(),
@@ -166,6 +171,9 @@ pub(crate) struct SpecFile {
     pub(crate) environment: EnvironmentName,
     /// What it is a copy of.
     pub(crate) arm: Arm,
+    /// The job that it is a run of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<JobName>,
     /// How the version is run.
     pub(crate) run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`.
@@ -201,10 +209,10 @@ impl SpecFile {
         rooms: Rooms,
         files: BTreeMap<WorkPath, String>,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, run, variables, release, calls, .. } = spec;
+        let InstanceSpec { id, environment, arm, job, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
             _ if calls.is_some() => FORMAT,
-            Kind::Worker => FORMAT_OF_WORKER,
+            Kind::Worker | Kind::Job => FORMAT_OF_WORKER,
             Kind::Web if files.is_empty() => FORMAT_WITHOUT_FILES,
             Kind::Web => FORMAT_WITH_FILES,
         };
@@ -214,6 +222,7 @@ impl SpecFile {
             id,
             environment,
             arm,
+            job,
             run,
             variables,
             release,
@@ -232,6 +241,7 @@ impl SpecFile {
         self.id == spec.id
             && self.environment == spec.environment
             && self.arm == spec.arm
+            && self.job == spec.job
             && self.run == spec.run
             && self.variables == spec.variables
             && self.release == spec.release
@@ -308,6 +318,7 @@ mod tests {
             id: spec.id.clone(),
             environment: spec.environment.clone(),
             arm: spec.arm.clone(),
+            job: spec.job.clone(),
             run: spec.run.clone(),
             variables: spec.variables.clone(),
             release: spec.release,
@@ -337,6 +348,7 @@ mod tests {
             id: file.id.clone(),
             environment: file.environment.clone(),
             arm: file.arm.clone(),
+            job: None,
             run: run.with_values_noted(),
             variables: BTreeMap::new(),
             release: file.release,

@@ -26,6 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::fault::Fault;
+use lockstep_domain::run::Kind;
 use lockstep_files::{foreign, tree};
 use rustix::fs::FlockOperation;
 use rustix::process::Pid;
@@ -157,9 +158,13 @@ impl Supervisor {
         let output = Output::start(&folder, log.clone())?;
         let stored = read_status(&folder, &log)?;
         let is_saved = stored.is_some();
+        let machine = match &stored {
+            Some(status) => Machine::resume(spec.run.clone(), status, Duration::ZERO),
+            None => Machine::new(spec.run.clone()),
+        };
         let status = stored.unwrap_or_else(|| Status::starting(logs::now()));
         Ok(Self {
-            machine: Machine::resume(spec.run.clone(), &status, Duration::ZERO),
+            machine,
             held: File::open(folder.path())?,
             folder: Arc::new(folder),
             spec: Arc::new(spec),
@@ -224,6 +229,9 @@ impl Supervisor {
         let Some(identity) = self.status.process.clone() else {
             // Killed between a start and the note of it, an earlier supervisor may have left a process.
             self.clear(None);
+            if self.spec.run.kind == Kind::Job && !self.status.state.is_over() {
+                self.ended(Exit::Unknown);
+            }
             return Ok(());
         };
         let adopted = Pid::from_raw(identity.pid).zip(identity.open());
@@ -372,7 +380,8 @@ impl Supervisor {
         self.log.note(&format!("the process ended with {exit}"));
         self.status.process = None;
         self.is_saved = false;
-        self.step(Input::Ended(exit.to_string()));
+        let is_completed = self.spec.run.kind == Kind::Job && exit == Exit::Code(0);
+        self.step(if is_completed { Input::Completed } else { Input::Ended(exit.to_string()) });
     }
 
     /// Stores and tells the status when it has changed.

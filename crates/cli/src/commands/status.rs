@@ -166,6 +166,7 @@ fn state(state: &InstanceState) -> String {
         InstanceState::Unhealthy { reason } => format!("unhealthy: {}", first_line(reason)),
         InstanceState::Stopping => "stopping".into(),
         InstanceState::Stopped => "stopped".into(),
+        InstanceState::Completed => "completed".into(),
         InstanceState::Failed { reason, .. } => format!("failed: {}", first_line(reason)),
     }
 }
@@ -226,6 +227,7 @@ mod tests {
             address: Some("127.0.0.1:4000".parse().unwrap()),
             since: Timestamp(0),
             restarts: 0,
+            job: None,
         }
     }
 

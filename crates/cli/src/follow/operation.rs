@@ -6,7 +6,7 @@ use lockstep_domain::intent::WithoutEvidence;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::FULL_WEIGHT;
 use lockstep_domain::run::Takeover;
-use lockstep_domain::{Event, Operation, OperationId, Plan, Recorded};
+use lockstep_domain::{Event, InstanceId, Operation, OperationId, Plan, Recorded};
 
 use super::Patience;
 use crate::context::Context;
@@ -57,6 +57,14 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             Some(format!("  step {step} goes on without evidence{why}: {known}"))
         }
+        Event::JobBegun { instance, .. } => {
+            let job = plan_job(plan, instance);
+            Some(format!("  {job} runs: lockstep logs {instance} --follow"))
+        }
+        Event::JobEnded { instance, failure, .. } => {
+            let how = failure.as_ref().map_or_else(|| "is done".to_owned(), |why| format!("failed: {why}"));
+            Some(format!("  {} {how}", plan_job(plan, instance)))
+        }
         Event::OperationReverting { cause, .. } => Some(format!("  taking it back: {cause}")),
         Event::HoldPlaced { version, hold, .. } => Some(format!("  {version} is held: {}", hold.reason)),
         Event::StageChanged { version, from, to, .. } => Some(format!("  {version}: {from} -> {to}")),
@@ -88,10 +96,18 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
                 crate::output::times::exact(step.bake_ms)
             ))
         }
+        Event::JobBegun { instance, .. } => Some(format!("waiting for {}", plan_job(plan, instance))),
         Event::StepWaits { .. } => Some("waiting for evidence".to_owned()),
         Event::OperationReverting { .. } => Some("going back".to_owned()),
         _ => None,
     }
+}
+
+/// Names a job of a plan by its run, whose name ends with its place in the plan.
+fn plan_job(plan: &Plan, run: &InstanceId) -> String {
+    let place = run.as_str().rsplit_once('.').and_then(|(_, place)| place.parse::<usize>().ok());
+    let planned = place.and_then(|place| plan.jobs.get(place));
+    planned.map_or_else(|| format!("job {run}"), ToString::to_string)
 }
 
 /// Says what part of the requests goes where once a wave has shifted, and which workers work.
@@ -161,6 +177,7 @@ mod tests {
             variables: Vec::new(),
             replicas: None,
             restarts: Vec::new(),
+            jobs: Vec::new(),
             leaving: lockstep_domain::intent::Leaving::Warm,
             holds: Vec::new(),
             warnings: Vec::new(),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use lockstep_domain::intent::Leaving;
+use lockstep_domain::job::JobRun;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{Intent, Operation};
 
@@ -28,6 +29,9 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
     if !plan.restarts.is_empty() {
         let plural = if plan.restarts.len() == 1 { "" } else { "s" };
         let _ = writeln!(text, "  {} instance{plural} replaced", plan.restarts.len());
+    }
+    for (planned, _) in operation.job_runs().filter(|(_, run)| has_run(run)) {
+        let _ = writeln!(text, "  {planned} has run");
     }
     text.push_str(&variables_text(plan));
     for held in held(plan) {
@@ -62,6 +66,26 @@ pub(crate) fn taken_back_text(operation: &Operation, style: &Style) -> String {
         style.good("done"),
         plan.parent,
         took(operation)
+    )
+}
+
+fn has_run(run: &JobRun) -> bool {
+    run.end.as_ref().is_some_and(|end| end.failure.is_none())
+}
+
+/// Makes the failure of an operation that is done although a job failed that ran afterwards; `None` where none did.
+pub(crate) fn job_failed(operation: &Operation) -> Option<Failure> {
+    let failed =
+        operation.job_runs().find_map(|(planned, run)| Some((planned, run.end.as_ref()?.failure.as_ref()?)));
+    let (planned, why) = failed?;
+    let (service, job, environment) = (&planned.arm.service, &planned.job, &operation.environment);
+    let text = format!(
+        "operation {} is done, and nothing is taken back; {planned} failed afterwards: {why}",
+        operation.id
+    );
+    Some(
+        Failure::new(Exit::EndedBadly, text)
+            .hint(format!("lockstep job run {service} {job} --env {environment}")),
     )
 }
 
@@ -113,8 +137,20 @@ pub(crate) fn taken_back(operation: &Operation) -> Failure {
         Phase::Reverted { cause, .. } | Phase::Reverting { cause, .. } => cause.as_str(),
         _ => "",
     };
+    let jobs: Vec<_> =
+        operation.job_runs().map(|(planned, run)| (planned.to_string(), &run.instance)).collect();
+    if let (true, Some((_, run))) = (plan.moves_nothing(), jobs.last()) {
+        let detail = format!("operation {id} ({intent}) failed: {cause}");
+        return Failure::new(Exit::EndedBadly, detail)
+            .hint(format!("lockstep logs {run} --env {environment}"));
+    }
+    let names: Vec<_> = jobs.iter().map(|(job, _)| job.as_str()).collect();
+    let stays = match names.is_empty() {
+        true => String::new(),
+        false => format!("; what was changed by {} is not undone", names.join(" and ")),
+    };
     let detail = format!(
-        "operation {id} ({intent}) was taken back: {cause}; its services in {environment} are as in baseline {}",
+        "operation {id} ({intent}) was taken back: {cause}; its services in {environment} are as in baseline {}{stays}",
         plan.parent
     );
     Failure::new(Exit::EndedBadly, detail).hint(format!(

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
+use lockstep_domain::job::When;
 use lockstep_domain::operation::{Move, Readiness};
 use lockstep_domain::run::Takeover;
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
@@ -54,6 +55,10 @@ fn write_records(text: &mut String, plan: &Plan) {
         let restarts = plan.restarts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "replaced, one after the other: {restarts}");
     }
+    for planned in &plan.jobs {
+        let _ =
+            writeln!(text, "{}: {planned}, for at most {}", when(planned.when), exact(planned.timeout_ms));
+    }
     // What ends first is told with its move, and can be kept by nothing.
     let left = plan.moves().filter(|step| !step.gives_way() && step.kind.is_web()).filter_map(Move::from_arm);
     let left = left.map(|arm| arm.to_string()).collect::<Vec<_>>().join(", ");
@@ -63,6 +68,14 @@ fn write_records(text: &mut String, plan: &Plan) {
     }
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
+    }
+}
+
+fn when(when: When) -> &'static str {
+    match when {
+        When::BeforeSwitch => "before anything starts",
+        When::AfterDeploy => "afterwards",
+        When::ByHand => "by hand",
     }
 }
 
@@ -225,6 +238,7 @@ mod tests {
             }],
             replicas: None,
             restarts: Vec::new(),
+            jobs: Vec::new(),
             leaving: Leaving::Warm,
             holds: vec!["orders".parse().unwrap()],
             warnings: vec!["nobody looks".into()],

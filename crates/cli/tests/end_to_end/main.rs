@@ -26,6 +26,7 @@ mod going_back;
 mod host;
 mod host_and_port;
 mod instances;
+mod jobs;
 mod journal;
 mod kept_manifests;
 mod meeting;

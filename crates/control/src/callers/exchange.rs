@@ -111,7 +111,7 @@ impl Control {
         let world = self.ledger.world();
         let mut stale = Vec::new();
         for name in world.environments.keys() {
-            let instances = self.instances_of(&world, name);
+            let instances = self.everything_of(&world, name);
             let behind =
                 self.callers.behind(name, &instances, |id| self.driver.variable(id, super::ADDRESS_VARIABLE));
             let of = |instance: &&lockstep_domain::Instance| behind.contains(&instance.id);

@@ -40,7 +40,7 @@ impl Control {
         let entry =
             environment.entries().get(&version.service).filter(|entry| entry.version == version.version)?;
         let observed =
-            self.registry.seen(&environment.name, self.instances_of(world, &environment.name), now);
+            self.registry.seen(&environment.name, self.everything_of(world, &environment.name), now);
         let since = steady_since(environment, &observed, &entry.arm(&version.service));
         Some(words(environment, version, since.map(|since| now.since_ms(since))))
     }

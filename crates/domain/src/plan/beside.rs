@@ -44,7 +44,7 @@ pub(crate) fn in_the_way(
 fn touched(intent: &Intent, resolved: &Resolved, changes: &[EntryChange]) -> BTreeSet<ServiceName> {
     let asked = match intent {
         Intent::Scale { service, .. } | Intent::Restart { service, .. } => Some(service),
-        Intent::Configure { service, .. } => Some(service),
+        Intent::Configure { service, .. } | Intent::RunJob { service, .. } => Some(service),
         _ => None,
     };
     let changed = changes.iter().map(|change| &change.service);

@@ -25,7 +25,9 @@ pub(super) fn of_workers(
     for (service, entry) in &resolved.target {
         let caller = entry.arm(service).version_ref();
         let Some(version) = world.version(&caller) else { continue };
-        let called = called(world, &version.run, &resolved.values(environment, service));
+        let values = resolved.values(environment, service);
+        let called = version.runs().flat_map(|run| called(world, &run, &values));
+        let called: BTreeMap<_, _> = called.collect();
         let refusal = |(name, reference): (ServiceName, Reference)| {
             let worker = worker(world, resolved, &name)?;
             let concerns = changed.contains(service) || changed.contains(&worker.service);

@@ -46,8 +46,9 @@ fn refusal(
     if gateway.on_loopback().is_some() {
         return None;
     }
-    let run = &world.version(&caller)?.run;
-    let reference = references_in(run, values).find(|reference| reference.listened_for().is_some())?;
+    let version = world.version(&caller)?;
+    let mut named = version.runs().flat_map(|run| references_in(&run, values).collect::<Vec<_>>());
+    let reference = named.find(|reference| reference.listened_for().is_some())?;
     let (environment, gateway) = (environment.name.clone(), gateway.to_string());
     Some(Refusal::NoListener { caller, reference, environment, gateway })
 }

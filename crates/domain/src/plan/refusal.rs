@@ -8,7 +8,7 @@ use crate::contract::Verdict;
 use crate::instance::ConfigRevision;
 use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
-use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, JobName, ServiceName, StageName};
 use crate::operation::Operation;
 use crate::reference::{Reference, ReferenceError};
 use crate::retained::Retained;
@@ -187,6 +187,16 @@ pub enum Refusal {
         revision: ConfigRevision,
         /// The newest one.
         newest: ConfigRevision,
+    },
+    /// No such job.
+    #[error("{version} has no job `{job}`")]
+    NoJob {
+        /// Whose.
+        version: VersionRef,
+        /// What was asked for.
+        job: JobName,
+        /// What there is.
+        known: Vec<JobName>,
     },
     /// One revision for several services.
     #[error("a revision belongs to one service, and more than one goes back")]
@@ -544,6 +554,13 @@ impl Refusal {
             }
             Self::NoRevision { service, environment, .. } => {
                 Some(format!("lockstep config show {service} --env {environment}"))
+            }
+            Self::NoJob { version, known, .. } if known.is_empty() => {
+                Some(format!("{version} has no [[job]] in its lockstep.toml: lockstep show {version}"))
+            }
+            Self::NoJob { known, .. } => {
+                let known: Vec<_> = known.iter().map(JobName::as_str).collect();
+                Some(format!("there are {}", known.join(", ")))
             }
             Self::OneRevision => {
                 Some("name one service, or take the configuration in force: --keep-config".into())

@@ -6,7 +6,8 @@ use crate::baseline::{Baseline, BaselineEntry, Entries, EntryChange, difference}
 use crate::environment::Environment;
 use crate::instance::{ConfigRevision, InstanceId};
 use crate::intent::{ConfigChoice, ConfigValue, Configuration, Intent, MAX_REPLICAS};
-use crate::name::{EnvironmentName, ServiceName};
+use crate::job::{PlannedJob, When};
+use crate::name::{EnvironmentName, JobName, ServiceName};
 use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
@@ -25,6 +26,8 @@ pub(crate) struct Resolved {
     pub(crate) configuration: Option<NewConfiguration>,
     pub(crate) replicas: Option<NewReplicas>,
     pub(crate) restarts: Vec<InstanceId>,
+    /// Jobs that were asked for by themselves.
+    pub(crate) jobs: Vec<PlannedJob>,
     /// Configurations that had to be made because of revoked secrets.
     pub(crate) replaced: Vec<NewConfiguration>,
     pub(crate) warnings: Vec<String>,
@@ -49,6 +52,7 @@ impl Resolved {
             configuration: None,
             replicas: None,
             restarts: Vec::new(),
+            jobs: Vec::new(),
             replaced: Vec::new(),
             warnings: Vec::new(),
         }
@@ -56,7 +60,8 @@ impl Resolved {
 
     /// Tells whether nothing is asked for but what the target says.
     pub(crate) fn changes_nothing_else(&self) -> bool {
-        self.configuration.is_none() && self.replicas.is_none() && self.restarts.is_empty()
+        let asks = self.configuration.is_some() || self.replicas.is_some();
+        !asks && self.restarts.is_empty() && self.jobs.is_empty()
     }
 
     fn set(&mut self, service: &ServiceName, entry: BaselineEntry, reason: Reason) {
@@ -133,6 +138,7 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
         Intent::UseConfiguration { service, revision } => use_configuration(environment, service, *revision),
         Intent::Scale { service, replicas } => scale(environment, service, *replicas),
         Intent::Restart { service, instances } => restart(environment, service, instances),
+        Intent::RunJob { service, job } => run_job(world, environment, service, job),
         Intent::Remove { services } => remove(environment, services),
     }
 }
@@ -447,6 +453,26 @@ fn restart(
     }
     let mut resolved = Resolved::new(environment, Direction::Forward);
     resolved.restarts = instances.to_vec();
+    Ok(resolved)
+}
+
+fn run_job(
+    world: &World,
+    environment: &Environment,
+    service: &ServiceName,
+    job: &JobName,
+) -> Result<Resolved, Vec<Refusal>> {
+    let Some(entry) = environment.entries().get(service) else {
+        return Err(vec![not_running(environment, service)]);
+    };
+    let arm = entry.arm(service);
+    let jobs = world.version(&arm.version_ref()).map(|version| version.jobs.as_slice()).unwrap_or_default();
+    let Some(found) = jobs.iter().find(|it| it.name == *job) else {
+        let known = jobs.iter().map(|it| it.name.clone()).collect();
+        return Err(vec![Refusal::NoJob { version: arm.version_ref(), job: job.clone(), known }]);
+    };
+    let mut resolved = Resolved::new(environment, Direction::Forward);
+    resolved.jobs.push(PlannedJob { when: When::ByHand, ..PlannedJob::of(&arm, found) });
     Ok(resolved)
 }
 

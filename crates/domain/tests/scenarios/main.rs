@@ -10,6 +10,7 @@ mod configurations;
 mod draining;
 mod going_back;
 mod instances;
+mod jobs;
 mod keys;
 mod looking_first;
 mod planning;

@@ -12,6 +12,7 @@ use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::evidence::{Evidence, Outcome, TestCounts};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::job::PlannedJob;
 use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::{Move, Phase};
@@ -36,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) contracts: Shapes,
     pub(crate) now: Timestamp,
     pub(crate) instances: Vec<Instance>,
+    /// Runs of jobs: they go on until somebody ends them.
+    pub(crate) jobs: Vec<Instance>,
     /// Requests and failures of each arm since the present step began.
     pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
     /// Arms whose instances never become healthy.
@@ -69,6 +72,7 @@ impl Stage {
             world: World::default(),
             now: Timestamp(1_000_000),
             instances: Vec::new(),
+            jobs: Vec::new(),
             traffic: BTreeMap::new(),
             broken: Vec::new(),
             faults: BTreeMap::new(),
@@ -190,6 +194,7 @@ impl Stage {
             phase: Phase::Preparing { wave: 0, since: self.now },
             proof: String::new(),
             waits: None,
+            jobs: Vec::new(),
             accepted: Vec::new(),
         };
         let id = operation.id;
@@ -231,6 +236,7 @@ impl Stage {
             trials: self.trials(name),
             steady_since: self.steady(),
             counting_since: BTreeMap::new(),
+            jobs: self.jobs.clone(),
         }
     }
 
@@ -298,10 +304,12 @@ impl Stage {
                 Action::Start { arm, count } => (0..count).for_each(|_| self.start(name, &arm)),
                 Action::Stop { instance } => {
                     let now = self.now;
-                    let found = self.instances.iter_mut().find(|candidate| candidate.id == instance).unwrap();
+                    let mut all = self.instances.iter_mut().chain(&mut self.jobs);
+                    let found = all.find(|candidate| candidate.id == instance).unwrap();
                     let state = if slow_stops { InstanceState::Stopping } else { InstanceState::Stopped };
                     (found.state, found.since) = (state, now);
                 }
+                Action::RunJob { job, instance } => self.run_job(name, &job, instance),
                 Action::Remove { instance } => self.instances.retain(|candidate| candidate.id != instance),
                 Action::Record { events } => events.into_iter().for_each(|event| {
                     if matches!(event, Event::WaveShifted { .. }) {
@@ -320,6 +328,20 @@ impl Stage {
         }
     }
 
+    fn run_job(&mut self, name: &str, planned: &PlannedJob, id: InstanceId) {
+        assert!(self.jobs.iter().all(|run| run.id != id), "{id} runs twice");
+        self.jobs.push(Instance {
+            id,
+            environment: environment(name),
+            arm: planned.arm.clone(),
+            state: InstanceState::Starting,
+            address: None,
+            since: self.now,
+            restarts: 0,
+            job: Some(planned.job.clone()),
+        });
+    }
+
     fn start(&mut self, name: &str, arm: &Arm) {
         self.started += 1;
         let broken = self.broken.contains(&arm.version_ref().to_string());
@@ -334,6 +356,7 @@ impl Stage {
             address: Some(format!("127.0.0.1:{}", 20_000 + self.started).parse().unwrap()),
             since: self.now,
             restarts: 0,
+            job: None,
         });
     }
 
@@ -370,6 +393,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
         },
+        jobs: Vec::new(),
         requires: BTreeMap::new(),
         contracts: Vec::new(),
         routes: Vec::new(),

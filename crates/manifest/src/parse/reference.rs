@@ -40,6 +40,29 @@ pub(super) fn filled_variables(table: &Table<'_>, required: &Required<'_>) {
     }
 }
 
+/// Refuses references to the own port of what has none.
+pub(super) fn refuse_own_port(
+    (command, words): (Option<&Field<'_>>, Option<&[String]>),
+    variables: Option<&Table<'_>>,
+    required: &Required<'_>,
+    why: &str,
+    hint: &str,
+) {
+    let words = words.unwrap_or_default();
+    if let Some(field) = command.filter(|_| words.iter().any(|word| names_its_port(word, required))) {
+        field.wrong_because(why, hint);
+    }
+    let entries = variables.map(|variables| variables.entries("LOG = \"info\"")).unwrap_or_default();
+    let naming = |field: &Field<'_>| field.as_text().is_some_and(|text| names_its_port(text, required));
+    let fields = entries.iter().map(|(_, field)| field).filter(|field| naming(field));
+    fields.for_each(|field| field.wrong_because(why, hint));
+}
+
+fn names_its_port(text: &str, required: &Required<'_>) -> bool {
+    reference::check(text, Reader::Program, required)
+        .is_ok_and(|found| found.iter().any(Reference::names_its_port))
+}
+
 fn check(field: &Field<'_>, text: &str, reader: Reader, required: &Required<'_>) -> Option<Vec<Reference>> {
     let hint = || format!("there are {}", reference::known_names(required.iter().copied()).join(", "));
     reference::check(text, reader, required).map_err(|error| field.wrong_because(error, hint())).ok()

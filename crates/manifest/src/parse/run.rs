@@ -1,13 +1,12 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
-use lockstep_domain::reference::{self, Reader, Reference};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
 use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
-use super::reference::{Required, filled_command, filled_variables};
+use super::reference::{Required, filled_command, filled_variables, refuse_own_port};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -51,7 +50,11 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     if !listens {
-        no_reference_to_a_port(&table, run.as_deref(), variables.as_ref(), required);
+        let why = "a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing";
+        let hint =
+            "remove the reference, ask for the health by `http` or `tcp`, or let it be a `web` service";
+        let command = table.get("command", "command = \"./bin/worker\"");
+        refuse_own_port((command.as_ref(), run.as_deref()), variables.as_ref(), required, why, hint);
     }
     table.finish();
     let run = RunSpec {
@@ -94,36 +97,6 @@ fn kind(field: &Field<'_>) -> Option<Kind> {
             None
         }
     }
-}
-
-/// A worker has no port that could be filled in.
-fn no_reference_to_a_port(
-    table: &Table<'_>,
-    command: Option<&[String]>,
-    variables: Option<&Table<'_>>,
-    required: &Required<'_>,
-) {
-    let wrong = |field: &Field<'_>| {
-        let hint =
-            "remove the reference, ask for the health by `http` or `tcp`, or let it be a `web` service";
-        field.wrong_because(
-            "a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing",
-            hint,
-        );
-    };
-    if let Some(field) = table.get("command", "command = \"./bin/worker\"")
-        && command.unwrap_or_default().iter().any(|word| names_its_port(word, required))
-    {
-        wrong(&field);
-    }
-    let entries = variables.map(|variables| variables.entries("LOG = \"info\"")).unwrap_or_default();
-    let naming = |field: &Field<'_>| field.as_text().is_some_and(|text| names_its_port(text, required));
-    entries.iter().map(|(_, field)| field).filter(|field| naming(field)).for_each(wrong);
-}
-
-fn names_its_port(text: &str, required: &Required<'_>) -> bool {
-    reference::check(text, Reader::Program, required)
-        .is_ok_and(|found| found.iter().any(Reference::names_its_port))
 }
 
 fn no_port(table: &Table<'_>) {

@@ -1,6 +1,7 @@
 //! The whole format, each kind of mistake with its message, and any text at all.
 
 use lockstep_domain::contract::{SqlDialect, UnknownFields};
+use lockstep_domain::job::When;
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace};
 use proptest::prelude::*;
 
@@ -484,6 +485,33 @@ proptest! {
             let lines = text.matches('\n').count() + 1;
             prop_assert!(problems.iter().all(|p| (1..=lines).contains(&p.line) && p.column >= 1));
         }
+    }
+}
+
+#[test]
+fn jobs_are_read_and_what_cannot_be_is_refused_in_its_place() {
+    let with = |job: &str| format!("name = \"a\"\nrun.command = \"./a\"\n[[job]]\n{job}");
+    let migrate = with(
+        "name = \"migrate\"\nwhen = \"before-switch\"\ncommand = \"./m up\"\ntimeout = \"90s\"\nenv = { A = \"b\" }",
+    );
+    let job = parse(&migrate, "f").unwrap().jobs.remove(0);
+    assert_eq!((job.name.as_str(), job.when, job.timeout_ms), ("migrate", When::BeforeSwitch, 90_000));
+    assert_eq!((job.command, job.variables["A"].as_str()), (vec!["./m".to_owned(), "up".to_owned()], "b"));
+    let usual = parse(&with("name = \"m\"\nwhen = \"by-hand\"\ncommand = \"./m\""), "f").unwrap();
+    assert_eq!(usual.jobs[0].timeout_ms, 600_000);
+    let twice = "name = \"m\"\nwhen = \"by-hand\"\ncommand = \"./m\"\n";
+    let refused = [
+        ("when = \"by-hand\"\ncommand = \"./m\"".to_owned(), "job[0].name", ""),
+        ("name = \"m\"\nwhen = \"now\"\ncommand = \"./m\"".to_owned(), "job[0].when", "`by-hand`"),
+        ("name = \"m\"\nwhen = \"by-hand\"".to_owned(), "job[0].command", ""),
+        (format!("{twice}[[job]]\n{twice}"), "job[1]", "above"),
+        (format!("{twice}env = {{ A = \"${{self.port}}\" }}"), "job[0].env.A", "listens on no port"),
+        (format!("{twice}port = 1"), "job[0].port", ""),
+    ];
+    for (more, field, words) in refused {
+        let problems = problems(&with(&more));
+        assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
+        assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::job::{Job, When};
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
@@ -293,6 +294,18 @@ fn accepted() -> impl Strategy<Value = AcceptedBreak> {
     )
 }
 
+fn job() -> impl Strategy<Value = Job> {
+    let when = prop::sample::select(vec![When::BeforeSwitch, When::AfterDeploy, When::ByHand]);
+    (from_text("[a-z]{1,9}"), when, words(), variables(), duration_ms()).prop_map(
+        |(name, when, command, variables, timeout_ms)| {
+            let other = |text: &mut String| *text = text.replace("${self.port}", "${self.version}");
+            let mut job = Job { name, when, command, variables, timeout_ms };
+            job.command.iter_mut().chain(job.variables.values_mut()).for_each(other);
+            job
+        },
+    )
+}
+
 fn manifest() -> impl Strategy<Value = Manifest> {
     let parts = (
         service(),
@@ -303,10 +316,20 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         run(),
         btree_map(service(), requirement(), 0..4),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
-        routes(),
+        (routes(), vec(job(), 0..3)),
     );
     parts.prop_map(
-        |(name, owner, build, tests, package, run, mut requires, (mut contracts, accepts), routes)| {
+        |(
+            name,
+            owner,
+            build,
+            tests,
+            package,
+            run,
+            mut requires,
+            (mut contracts, accepts),
+            (routes, jobs),
+        )| {
             requires.remove(&name);
             // Written by kind, and each origin once.
             contracts.sort_by_key(|contract| contract.kind);
@@ -317,7 +340,10 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 routes.clear();
                 contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));
             }
-            Manifest { name, owner, build, tests, package, run, requires, contracts, accepts, routes }
+            let mut names = BTreeSet::new();
+            let mut jobs = jobs;
+            jobs.retain(|job| names.insert(job.name.clone()));
+            Manifest { name, owner, build, tests, package, run, requires, contracts, accepts, routes, jobs }
         },
     )
 }

@@ -57,6 +57,7 @@ impl Host {
             address: body.started.then(|| ([127, 0, 0, 1], body.port).into()),
             since: body.since,
             restarts: 0,
+            job: None,
         })
         .collect()
     }

@@ -128,6 +128,7 @@ impl Ledger {
             proof: String::new(),
             waits: None,
             accepted: Vec::new(),
+            jobs: Vec::new(),
         };
         let id = operation.id;
         before.push(Event::OperationBegun { operation: Box::new(operation) });
@@ -192,6 +193,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
         manifest: lockstep_domain::service::ManifestOrigin::Commit,
         build_key: Digest::from_bytes([2; 32]),
         tools: [].into(),
+        jobs: Vec::new(),
         run: RunSpec {
             kind: Default::default(),
             command: vec!["./serve".into()],

@@ -114,6 +114,7 @@ fn instance(id: &str) -> Instance {
         address: None,
         since: Timestamp(7),
         restarts: 2,
+        job: None,
     }
 }
 

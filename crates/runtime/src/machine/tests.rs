@@ -62,6 +62,51 @@ fn failed(reason: &str, fault: Fault) -> InstanceState {
     InstanceState::failed(reason, fault)
 }
 
+/// A machine of a job whose process has started at 0.
+fn job() -> Machine {
+    let mut run = run_spec();
+    (run.kind, run.health.probe, run.restart.max_restarts) = (Kind::Job, Probe::Ends, 0);
+    let mut machine = Machine::new(run);
+    assert_eq!(machine.step(Input::Time, ms(0)), [Action::Spawn]);
+    assert_eq!(machine.step(Input::Started, ms(0)), []);
+    machine
+}
+
+#[test]
+fn a_job_is_not_checked_and_completes_when_its_process_ends_well() {
+    let mut machine = job();
+    assert_eq!(machine.next_due(), Some(ms(5_000)), "only its time limit is waited for");
+    machine.step(Input::Completed, ms(100));
+    assert_eq!(machine.state(), InstanceState::Completed);
+}
+
+#[test]
+fn a_job_that_ends_badly_or_too_late_or_on_request_says_so_and_is_not_started_again() {
+    let mut machine = job();
+    assert_eq!(ends(&mut machine, ms(100)), []);
+    assert_eq!(machine.state(), failed("ended with exit code 3", Fault::Crash));
+    let mut machine = job();
+    assert_eq!(machine.step(Input::Time, ms(5_000)), [Action::Signal]);
+    machine.step(Input::Completed, ms(5_001));
+    assert_eq!(machine.state(), failed("it had not ended after 5000 ms", Fault::Start));
+    let mut machine = job();
+    assert_eq!(machine.step(Input::StopAsked, ms(10)), [Action::Signal]);
+    machine.step(Input::Completed, ms(11));
+    assert_eq!(machine.state(), InstanceState::Stopped);
+}
+
+#[test]
+fn a_job_that_another_supervisor_may_have_begun_is_not_begun_again() {
+    let mut status = Status::starting(Timestamp(0));
+    for process in [None, ProcessIdentity::of(rustix::process::getpid())] {
+        status.process = process;
+        let mut machine = Machine::resume(job().run, &status, ms(0));
+        assert_eq!(machine.step(Input::Time, ms(0)), []);
+        machine.step(Input::Ended("an unknown exit code".to_owned()), ms(1));
+        assert_eq!(machine.state(), failed("ended with an unknown exit code", Fault::Crash));
+    }
+}
+
 #[test]
 fn checks_are_quick_until_the_first_success_and_then_regular() {
     let mut machine = started();

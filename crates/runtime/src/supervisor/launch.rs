@@ -194,6 +194,7 @@ pub(super) fn check(
     match &spec.run.health.probe {
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
         Probe::Tcp => health::tcp(port_of(spec)?, timeout),
+        Probe::Ends => Err("it has not ended yet".to_owned()),
         Probe::Command { command } => check_by_command(folder, spec, command, children, timeout),
         Probe::Lives { for_ms } => life::lives(age_of(process)?, Duration::from_millis(*for_ms)),
         Probe::File { path, fresh_ms } => {

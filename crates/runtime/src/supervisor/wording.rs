@@ -35,6 +35,7 @@ pub(super) fn note_of(state: &InstanceState) -> String {
         InstanceState::Unhealthy { reason } => format!("unhealthy: {reason}"),
         InstanceState::Stopping => "stopping".to_owned(),
         InstanceState::Stopped => "stopped".to_owned(),
+        InstanceState::Completed => "completed".to_owned(),
         InstanceState::Failed { reason, .. } => format!("failed: {reason}"),
     }
 }

@@ -72,6 +72,7 @@ impl Fixture {
         health.interval_ms = 50;
         InstanceSpec {
             data_of: None,
+            job: None,
             id: format!("orders-1.4.0-{number}").parse().unwrap(),
             environment: "testing".parse().unwrap(),
             arm: Arm {

@@ -78,6 +78,10 @@ fn facts(view: &VersionView, style: &Style) -> String {
         let folders: Vec<_> = version.run.data.iter().map(ToString::to_string).collect();
         table.row(["keeps data in".into(), format!("{} (lockstep data list)", folders.join(", "))]);
     }
+    if !version.jobs.is_empty() {
+        let jobs: Vec<_> = version.jobs.iter().map(|job| format!("{} ({})", job.name, job.when)).collect();
+        table.row(["jobs".into(), jobs.join(", ")]);
+    }
     table.render(style)
 }
 

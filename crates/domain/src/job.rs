@@ -1,0 +1,140 @@
+//! Jobs: programs of a version that run once, for an operation or when a person asks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::instance::{Arm, InstanceId};
+use crate::name::JobName;
+use crate::run::{HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec};
+use crate::time::Timestamp;
+
+/// How long a job may run where a manifest does not say.
+pub const USUAL_JOB_TIMEOUT_MS: u64 = 10 * 60 * 1_000;
+
+/// A job as a version brings it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Its name, unique in the version.
+    pub name: JobName,
+    /// When it runs.
+    pub when: When,
+    /// Program and arguments, run without a shell, in a working folder like that of an instance.
+    pub command: Vec<String>,
+    /// Environment variables beside those of `[run]`, which they override.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// How long it may run before it is ended.
+    pub timeout_ms: u64,
+}
+
+/// When a job runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Once in each operation that brings its version, before anything of that operation starts.
+    BeforeSwitch,
+    /// Once in each operation that brings its version, when all that it brings has taken over.
+    AfterDeploy,
+    /// When a person asks.
+    ByHand,
+}
+
+impl When {
+    /// Returns it as a manifest says it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeSwitch => "before-switch",
+            Self::AfterDeploy => "after-deploy",
+            Self::ByHand => "by-hand",
+        }
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Job {
+    /// Goes through everything that may have references.
+    pub fn texts(&self) -> impl Iterator<Item = &String> {
+        self.command.iter().chain(self.variables.values())
+    }
+
+    /// Returns how it is run: like an instance of its version that ends by itself and is not started again.
+    #[must_use]
+    pub fn run(&self, of: &RunSpec) -> RunSpec {
+        let mut variables = of.variables.clone();
+        variables.extend(self.variables.clone());
+        let run = RunSpec {
+            kind: Kind::Job,
+            command: self.command.clone(),
+            variables,
+            port: Port::Assigned,
+            health: HealthCheck { start_timeout_ms: self.timeout_ms, ..HealthCheck::new(Probe::Ends) },
+            restart: Restart { max_restarts: 0, ..Restart::default() },
+            replace: Replace::NewFirst,
+            replace_after: ReplaceAfter::Never,
+            stop: of.stop.clone(),
+            data: of.data.clone(),
+            files: of.files.clone(),
+            values: of.values,
+        };
+        run.with_values_noted()
+    }
+}
+
+/// A job that a plan runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedJob {
+    /// With which version and configuration.
+    pub arm: Arm,
+    /// Which.
+    pub job: JobName,
+    /// When.
+    pub when: When,
+    /// How long it may run.
+    pub timeout_ms: u64,
+}
+
+impl PlannedJob {
+    /// Plans a job.
+    #[must_use]
+    pub fn of(arm: &Arm, job: &Job) -> Self {
+        Self { arm: arm.clone(), job: job.name.clone(), when: job.when, timeout_ms: job.timeout_ms }
+    }
+}
+
+impl fmt::Display for PlannedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job `{}` of {}", self.job, self.arm.version_ref())
+    }
+}
+
+/// A run of a planned job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobRun {
+    /// What it runs as.
+    pub instance: InstanceId,
+    /// When it was begun.
+    pub begun: Timestamp,
+    /// How it ended, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<JobEnd>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobEnd {
+    /// When that was seen.
+    pub at: Timestamp,
+    /// What went wrong; `None` where its program ended with 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}

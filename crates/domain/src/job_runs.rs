@@ -1,0 +1,117 @@
+//! The jobs of an operation: which is due, and what is to be done for it.
+//!
+//! Invariant: a job is begun once in an operation. It is recorded under the name of its run before anything starts, and only that
+//! run is ever started; one that is gone without having ended is not tried again.
+
+use crate::event::Event;
+use crate::fault::Cause;
+use crate::instance::{Arm, Instance, InstanceId, InstanceState};
+use crate::job::{JobRun, PlannedJob, When};
+use crate::observed::Observed;
+use crate::operation::{Operation, Phase};
+use crate::reconcile::KILLED_WITHIN_MS;
+use crate::time::Timestamp;
+
+/// What a job may take on top of its time limit before it is given up: to be unpacked and started, asked to end, and killed.
+const GIVEN_UP_AFTER_MS: u64 = 10 * 60 * 1_000;
+
+/// How it stands with the jobs of an operation that are due.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// One of them has to be begun, or has ended.
+    Record(Event),
+    /// One of them runs.
+    Runs,
+    /// One of them failed that everything else depends on.
+    Failed(Cause),
+    /// All have run.
+    Over,
+}
+
+/// Tells whether nothing of an operation may start yet, because a job comes first.
+pub(crate) fn come_first(operation: &Operation) -> bool {
+    let first = operation.plan.jobs.iter().take_while(|planned| planned.when != When::AfterDeploy).count();
+    let over = operation.jobs.iter().take_while(|run| run.end.is_some()).count();
+    over < first
+}
+
+/// When the last job that came first has ended: before, no time of others ran.
+pub(crate) fn first_ended(operation: &Operation) -> Option<Timestamp> {
+    let first = operation.job_runs().filter(|(planned, _)| planned.when != When::AfterDeploy);
+    first.filter_map(|(_, run)| Some(run.end.as_ref()?.at)).max()
+}
+
+/// Returns how it stands with the jobs that are due: those that come first, or all.
+pub(crate) fn due(operation: &Operation, observed: &Observed, all: bool, now: Timestamp) -> Due {
+    let due = operation.plan.jobs.iter().filter(|planned| all || planned.when != When::AfterDeploy);
+    for (index, planned) in due.enumerate() {
+        match operation.jobs.get(index) {
+            None => return Due::Record(begin(operation, planned, index)),
+            Some(run) => match &run.end {
+                None => return running(operation, (planned, run), observed, now),
+                Some(end) if planned.when == When::AfterDeploy || end.failure.is_none() => {}
+                Some(end) => {
+                    // The end of its log was told with its end.
+                    let why = end.failure.as_deref().and_then(|why| why.lines().next()).unwrap_or_default();
+                    return Due::Failed(Cause::of_nobody(format!("{planned} failed: {why}")));
+                }
+            },
+        }
+    }
+    Due::Over
+}
+
+fn begin(operation: &Operation, planned: &PlannedJob, index: usize) -> Event {
+    Event::JobBegun {
+        operation: operation.id,
+        environment: operation.environment.clone(),
+        instance: run_id(operation, planned, index),
+    }
+}
+
+/// The name of a run: an operation has no second one of a job. The job's name is cut, so that the whole is never too long.
+fn run_id(operation: &Operation, planned: &PlannedJob, index: usize) -> InstanceId {
+    let PlannedJob { arm: Arm { service, version, config }, job, .. } = planned;
+    let job: String = job.as_str().chars().take(20).collect();
+    let text = format!("{service}-{version}-{config}-{job}-{}.{index}", operation.id);
+    text.parse().expect("names, numbers, hyphens and dots make an id")
+}
+
+fn running(
+    operation: &Operation,
+    (planned, run): (&PlannedJob, &JobRun),
+    observed: &Observed,
+    now: Timestamp,
+) -> Due {
+    let seen = observed.jobs.iter().find(|instance| instance.id == run.instance);
+    let failure = match seen.map(|instance| &instance.state) {
+        Some(InstanceState::Completed) => None,
+        Some(InstanceState::Failed { reason, .. }) => Some(reason.clone()),
+        Some(InstanceState::Stopped) => Some("it was told to end".to_owned()),
+        _ if now >= given_up_at(planned, run) => Some("nothing was heard of it any more".to_owned()),
+        _ => return Due::Runs,
+    };
+    let (environment, instance) = (operation.environment.clone(), run.instance.clone());
+    Due::Record(Event::JobEnded { operation: operation.id, environment, instance, failure })
+}
+
+/// When a job is not waited for any more: its time was over long before.
+pub(crate) fn given_up_at(planned: &PlannedJob, run: &JobRun) -> Timestamp {
+    run.begun.plus_ms(planned.timeout_ms.saturating_add(GIVEN_UP_AFTER_MS + KILLED_WITHIN_MS))
+}
+
+/// The run that should be alive now, and its job; none while an operation goes back.
+pub(crate) fn wanted(operation: &Operation) -> Option<(&PlannedJob, &JobRun)> {
+    let is_moving = matches!(operation.phase, Phase::Preparing { .. } | Phase::Shifted { .. });
+    operation.job_runs().last().filter(|(_, run)| is_moving && run.end.is_none())
+}
+
+/// Tells whether a run of an operation has not ended.
+pub(crate) fn is_left(operation: &Operation, observed: &Observed) -> bool {
+    let mut runs = observed.jobs.iter().filter(|instance| !instance.state.is_over());
+    runs.any(|instance| is_run_of(operation, instance))
+}
+
+fn is_run_of(operation: &Operation, instance: &Instance) -> bool {
+    operation.jobs.iter().any(|run| run.instance == instance.id)
+}
