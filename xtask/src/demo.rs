@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the whole life of four services, through the command line that everybody uses, while a client calls.
+//! `cargo xtask demo`: the whole life of five services, through the command line that everybody uses, while a client calls.
 //!
 //! The demonstration runs in a process group of its own, on a lifeline to the command that was typed: however that ends
 //! (Ctrl-C, a closed terminal, `kill -9`), the demonstration notices, ends what it started and removes its folder.

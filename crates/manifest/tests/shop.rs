@@ -32,7 +32,7 @@ fn every_manifest_of_the_shop_is_sound_and_requires_only_its_services() {
     let names: BTreeSet<_> = manifests.iter().map(|manifest| manifest.name.clone()).collect();
     assert_eq!(
         names.iter().map(ServiceName::as_str).collect::<Vec<_>>(),
-        ["catalog", "orders", "payments", "storefront"]
+        ["catalog", "mailer", "orders", "payments", "storefront"]
     );
     for manifest in &manifests {
         assert!(manifest.requires.keys().all(|name| names.contains(name)), "{}", manifest.name);

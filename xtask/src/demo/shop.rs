@@ -1,4 +1,4 @@
-//! The shop's four services as git repositories that grow commit by commit, as their histories tell.
+//! The shop's services as git repositories that grow commit by commit, as their histories tell.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,13 +9,16 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::installation;
 
-/// The services with the versions that their histories lead to, providers first.
+/// The services that answer customers, with the versions that their histories lead to, providers first.
 pub(super) const SERVICES: [(&str, &[&str]); 4] = [
     ("payments", &["1.0.0", "1.1.0", "1.1.1", "2.0.0"]),
     ("catalog", &["1.0.0", "1.1.0", "1.1.1", "1.2.0", "1.3.0", "1.3.1"]),
     ("orders", &["1.0.0", "1.1.0", "1.1.1", "1.2.0"]),
     ("storefront", &["1.0.0", "1.1.0", "1.1.1", "1.1.2"]),
 ];
+
+/// The worker that sends mails, with its versions.
+pub(super) const MAILER: (&str, [&str; 2]) = ("mailer", ["1.0.0", "1.1.0"]);
 
 /// A service's repository, and the commits that are still to come.
 pub(super) struct Repository {
@@ -109,7 +112,8 @@ mod tests {
 
     #[test]
     fn every_history_has_a_commit_for_each_version() {
-        for (name, versions) in SERVICES {
+        let mailer = (MAILER.0, &MAILER.1[..]);
+        for (name, versions) in SERVICES.into_iter().chain([mailer]) {
             let commits = commits(&installation::shop().join(name).join("history")).unwrap();
             assert_eq!(commits.len(), versions.len(), "{name}");
             assert!(commits[0].is_dir() && commits[1..].iter().all(|commit| commit.is_file()), "{name}");

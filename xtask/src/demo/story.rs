@@ -1,6 +1,7 @@
 //! The demonstration, chapter by chapter. Each chapter does something, shows it, and checks that it is so.
 
 mod contracts;
+mod mails;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::processes::{self, Signal};
 
 use super::checks::{self, expect_greeting, expect_versions, wait_until};
 use super::rollbacks::timed;
-use super::shop::{Repository, SERVICES};
+use super::shop::{MAILER, Repository, SERVICES};
 use super::summary::{Summary, time};
 
 /// What customers do in the shop.
@@ -90,6 +91,7 @@ impl Story {
         self.roll_back_the_environment()?;
         self.look_back()?;
         self.lose_the_server()?;
+        self.send_mails()?;
         self.close_the_shop()
     }
 
@@ -116,7 +118,7 @@ impl Story {
         println!("\n== The end ==");
         for environment in ["production", "staging"] {
             let services = SERVICES.map(|(service, _)| service);
-            let arguments = [&["remove"], &services[..], &["--env", environment]].concat();
+            let arguments = [&["remove", MAILER.0], &services[..], &["--env", environment]].concat();
             self.installation.run(&arguments, Show::Result(1))?;
         }
         self.installation.remove()?;
@@ -218,13 +220,7 @@ impl Story {
         self.heading("The first versions go to staging, and from there to production");
         println!("Payments of all versions and instances share a database in each environment:");
         for environment in ["staging", "production"] {
-            // A folder of its own: an instance can make nothing new in the one that the data folder lies in.
-            let databases = self.installation.folder().join("databases");
-            std::fs::create_dir_all(&databases)?;
-            let file = databases.join(format!("payments-{environment}.db"));
-            let database = format!("DATABASE={}", file.display());
-            let arguments = ["config", "set", "payments", &database, "--env", environment];
-            self.installation.run(&arguments, Show::Result(1))?;
+            self.give_database("payments", environment)?;
         }
         println!(
             "The shop window signs its sessions with a secret, which is read from a file and shown to nobody:"
@@ -248,6 +244,17 @@ impl Story {
         );
         println!("  connection, {fresh} open a new one for each request");
         self.expect_no_failures()
+    }
+
+    fn give_database(&self, service: &str, environment: &str) -> Result<()> {
+        // A folder of its own: an instance can make nothing new in the one that the data folder lies in.
+        let databases = self.installation.folder().join("databases");
+        std::fs::create_dir_all(&databases)?;
+        let file = databases.join(format!("{service}-{environment}.db"));
+        let database = format!("DATABASE={}", file.display());
+        let arguments = ["config", "set", service, &database, "--env", environment];
+        self.installation.run(&arguments, Show::Result(1))?;
+        Ok(())
     }
 
     /// Sets the key that the shop window signs sessions with; while it does not run, that is a revision and nothing else.

@@ -1,0 +1,6 @@
+CREATE TABLE IF NOT EXISTS mails (
+    id INTEGER PRIMARY KEY,
+    recipient TEXT NOT NULL,
+    sent_by TEXT,
+    times INTEGER NOT NULL DEFAULT 0
+);
