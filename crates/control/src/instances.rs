@@ -12,6 +12,7 @@ use lockstep_api::Problem;
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
+use lockstep_domain::job_runs::lost;
 use lockstep_domain::name::JobName;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::run::RunSpec;
@@ -24,7 +25,7 @@ use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError,
 
 use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
-use crate::{Control, internal, lock, not_found};
+use crate::{Adopt, Control, internal, lock, not_found, ourselves};
 
 /// Where artifacts lie while they are unpacked; emptied at every start.
 pub(crate) const SCRATCH: &str = "scratch";
@@ -57,6 +58,15 @@ impl Control {
             }
         };
         self.launch_as(environment, arm, id, None);
+    }
+
+    /// In a folder that was adopted, ends the runs of jobs that nobody here knows of: they may have been begun elsewhere.
+    pub(crate) fn end_lost_jobs(&self) -> Result<(), Problem> {
+        if self.config.adopt == Adopt::No {
+            return Ok(());
+        }
+        let known = self.driver.list().into_iter().map(|instance| instance.id).collect();
+        self.ledger.commit(&ourselves(), |world, _| Ok((lost(world, &known), ())))
     }
 
     /// Begins to start the run of a job.

@@ -327,6 +327,7 @@ impl Control {
             stop: CancellationToken::new(),
         });
         control.first_run().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
+        control.end_lost_jobs().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.start_reconcilers();
         if let Some(listener) = admin {
             control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));

@@ -27,6 +27,10 @@ fn environment(environment: &Arc<Environment>, ms: u64) -> Arc<Environment> {
 
 fn move_operation(operation: &mut Operation, ms: u64) {
     operation.begun = operation.begun.plus_ms(ms);
+    for run in &mut operation.jobs {
+        run.begun = run.begun.plus_ms(ms);
+        run.end.iter_mut().for_each(|end| end.at = end.at.plus_ms(ms));
+    }
     match &mut operation.phase {
         Phase::Preparing { since, .. } | Phase::Shifted { since, .. } | Phase::Reverting { since, .. } => {
             *since = since.plus_ms(ms);

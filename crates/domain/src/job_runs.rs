@@ -3,6 +3,8 @@
 //! Invariant: a job is begun once in an operation. It is recorded under the name of its run before anything starts, and only that
 //! run is ever started; one that is gone without having ended is not tried again.
 
+use std::collections::BTreeSet;
+
 use crate::event::Event;
 use crate::fault::Cause;
 use crate::instance::{Arm, Instance, InstanceId, InstanceState};
@@ -11,6 +13,7 @@ use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
 use crate::reconcile::KILLED_WITHIN_MS;
 use crate::time::Timestamp;
+use crate::world::World;
 
 /// What a job may take on top of its time limit before it is given up: to be unpacked and started, asked to end, and killed.
 const GIVEN_UP_AFTER_MS: u64 = 10 * 60 * 1_000;
@@ -46,13 +49,12 @@ pub(crate) fn due(operation: &Operation, observed: &Observed, all: bool, now: Ti
     let due = operation.plan.jobs.iter().filter(|planned| all || planned.when != When::AfterDeploy);
     for (index, planned) in due.enumerate() {
         match operation.jobs.get(index) {
-            None => return Due::Record(begin(operation, planned, index)),
+            None => return Due::Record(begin(operation, planned, index, now)),
             Some(run) => match &run.end {
                 None => return running(operation, (planned, run), observed, now),
                 Some(end) if planned.when == When::AfterDeploy || end.failure.is_none() => {}
                 Some(end) => {
-                    // The end of its log was told with its end.
-                    let why = end.failure.as_deref().and_then(|why| why.lines().next()).unwrap_or_default();
+                    let why = end.failure.as_deref().unwrap_or_default();
                     return Due::Failed(Cause::of_nobody(format!("{planned} failed: {why}")));
                 }
             },
@@ -61,19 +63,20 @@ pub(crate) fn due(operation: &Operation, observed: &Observed, all: bool, now: Ti
     Due::Over
 }
 
-fn begin(operation: &Operation, planned: &PlannedJob, index: usize) -> Event {
+fn begin(operation: &Operation, planned: &PlannedJob, index: usize, now: Timestamp) -> Event {
     Event::JobBegun {
         operation: operation.id,
         environment: operation.environment.clone(),
-        instance: run_id(operation, planned, index),
+        instance: run_id(operation, planned, index, now),
     }
 }
 
-/// The name of a run: an operation has no second one of a job. The job's name is cut, so that the whole is never too long.
-fn run_id(operation: &Operation, planned: &PlannedJob, index: usize) -> InstanceId {
+/// The name of a run: an operation has no second one of a job, and no other journal that came to this number had one of that name. The
+/// job's name is cut, so that the whole is never too long.
+fn run_id(operation: &Operation, planned: &PlannedJob, index: usize, now: Timestamp) -> InstanceId {
     let PlannedJob { arm: Arm { service, version, config }, job, .. } = planned;
-    let job: String = job.as_str().chars().take(20).collect();
-    let text = format!("{service}-{version}-{config}-{job}-{}.{index}", operation.id);
+    let job: String = job.as_str().chars().take(16).collect();
+    let text = format!("{service}-{version}-{config}-{job}-{:x}-{}.{index}", now.0, operation.id);
     text.parse().expect("names, numbers, hyphens and dots make an id")
 }
 
@@ -86,13 +89,50 @@ fn running(
     let seen = observed.jobs.iter().find(|instance| instance.id == run.instance);
     let failure = match seen.map(|instance| &instance.state) {
         Some(InstanceState::Completed) => None,
-        Some(InstanceState::Failed { reason, .. }) => Some(reason.clone()),
+        // Only what happened is kept for ever: what the program wrote may hold what nobody else should read.
+        Some(InstanceState::Failed { reason, .. }) => Some(first_line(reason)),
         Some(InstanceState::Stopped) => Some("it was told to end".to_owned()),
         _ if now >= given_up_at(planned, run) => Some("nothing was heard of it any more".to_owned()),
         _ => return Due::Runs,
     };
+    Due::Record(ended(operation, run, failure))
+}
+
+fn ended(operation: &Operation, run: &JobRun, failure: Option<String>) -> Event {
     let (environment, instance) = (operation.environment.clone(), run.instance.clone());
-    Due::Record(Event::JobEnded { operation: operation.id, environment, instance, failure })
+    Event::JobEnded { operation: operation.id, environment, instance, failure }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Tells whether everything has taken over, and only what runs afterwards is left.
+pub(crate) fn only_afterwards_left(operation: &Operation) -> bool {
+    operation.job_runs().any(|(planned, _)| planned.when == When::AfterDeploy)
+}
+
+/// Ends the job of an operation that is taken back, once nothing of it is left.
+pub(crate) fn end_left(operation: &Operation, observed: &Observed) -> Option<Event> {
+    let run = operation.jobs.last().filter(|run| run.end.is_none() && !is_left(operation, observed))?;
+    let seen = observed.jobs.iter().find(|instance| instance.id == run.instance);
+    let failure = match seen.map(|instance| &instance.state) {
+        Some(InstanceState::Completed) => None,
+        Some(InstanceState::Failed { reason, .. }) => Some(first_line(reason)),
+        _ => Some("it was told to end".to_owned()),
+    };
+    Some(ended(operation, run, failure))
+}
+
+/// Ends every run that was recorded and that nobody knows of any more: in a folder that was restored or copied it may have been
+/// begun elsewhere.
+#[must_use]
+pub fn lost(world: &World, known: &BTreeSet<InstanceId>) -> Vec<Event> {
+    let under_way = world.environments.values().flat_map(|environment| environment.under_way());
+    let unended = under_way.filter_map(|operation| Some((operation, operation.jobs.last()?)));
+    let lost = unended.filter(|(_, run)| run.end.is_none() && !known.contains(&run.instance));
+    let why = "nobody knows how it ended: the data folder was adopted";
+    lost.map(|(operation, run)| ended(operation, run, Some(why.to_owned()))).collect()
 }
 
 /// When a job is not waited for any more: its time was over long before.

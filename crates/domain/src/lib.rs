@@ -31,7 +31,7 @@ pub mod instance;
 pub mod instance_ports;
 pub mod intent;
 pub mod job;
-mod job_runs;
+pub mod job_runs;
 pub mod lifecycle;
 pub mod listeners;
 pub mod mend;

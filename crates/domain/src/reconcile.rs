@@ -113,7 +113,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
         Phase::Shifted { wave, step, since } => {
             let step = operation.plan.steps_of(wave).get(step).copied()?;
             let bake = baking_since(observed, operation, wave, since).plus_ms(step.bake_ms);
-            let patience = since.plus_ms(patience_ms(look.world, environment, operation));
+            let patience = bake.plus_ms(patience_ms(look.world, environment, operation));
             let later = goes_on_at(operation, observed).into_iter().chain([patience]).filter(|&at| at > now);
             Some(if bake > now { bake } else { later.min().unwrap_or(bake) })
         }
@@ -259,8 +259,9 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     let Look { observed, now, .. } = look;
     match &operation.phase {
         Phase::Preparing { wave, since } => prepare(look, operation, *wave, *since),
-        Phase::Shifted { since, .. } => watch(look, operation, *since),
+        Phase::Shifted { .. } => watch(look, operation),
         Phase::Reverting { since, .. } => match observed.tables {
+            _ if let Some(ended) = job_runs::end_left(operation, observed) => vec![ended],
             Tables::Applied
                 if is_back(look, operation, *since) && !job_runs::is_left(operation, observed) =>
             {
@@ -411,11 +412,14 @@ fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<Caus
     Some(Cause::of(arm, fault, format!("{arm} did not become healthy: {reason}")))
 }
 
-fn watch(look: Look<'_>, operation: &Operation, since: Timestamp) -> Vec<Event> {
+fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     let Look { environment, observed, now, .. } = look;
     let Some(standing) = standing(operation, observed, now) else {
         return done(environment, operation, String::new());
     };
+    if job_runs::only_afterwards_left(operation) {
+        return afterwards(look, operation, standing.passed.join("; "));
+    }
     let failed = standing.failed.iter().map(|(arm, why)| blame(observed, arm, why.clone()));
     if let Some(cause) = Cause::all(failed) {
         return vec![revert(operation, cause)];
@@ -425,7 +429,7 @@ fn watch(look: Look<'_>, operation: &Operation, since: Timestamp) -> Vec<Event> 
     }
     // With a larger share of the work, more instances have to start.
     if let Some(cause) = lacking(environment, observed, &at_work(environment, operation)) {
-        let given_up = now >= since.plus_ms(patience_ms(look.world, environment, operation));
+        let given_up = standing.over_ms >= patience_ms(look.world, environment, operation);
         return if given_up { vec![revert(operation, cause)] } else { vec![] };
     }
     let Some(unproven) = let_through(operation, &standing) else {
@@ -445,10 +449,15 @@ fn watch(look: Look<'_>, operation: &Operation, since: Timestamp) -> Vec<Event> 
             proof: reason,
         }];
     }
-    match job_runs::due(operation, observed, true, now) {
+    afterwards(look, operation, reason)
+}
+
+/// Runs what comes afterwards: what has taken over is on trial no more.
+fn afterwards(look: Look<'_>, operation: &Operation, proof: String) -> Vec<Event> {
+    match job_runs::due(operation, look.observed, true, look.now) {
         Due::Record(event) => vec![event],
         Due::Runs => vec![],
-        Due::Failed(_) | Due::Over => done(environment, operation, reason),
+        Due::Failed(_) | Due::Over => done(look.environment, operation, proof),
     }
 }
 

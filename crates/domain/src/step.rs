@@ -63,7 +63,9 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
     if operation.plan.strategy.bound().is_none() {
         return Verdict::Pass { why: format!("{new} healthy") };
     }
-    if observed.healthy(&new) == 0 {
+    // A worker that ends by itself is not healthy between two starts.
+    let counted = if part.kind.is_web() { observed.healthy(&new) } else { observed.alive(&new) };
+    if counted == 0 {
         return Verdict::Fail { why: format!("{new} has no healthy instance any more") };
     }
     let Some(old) = part.from_arm() else {

@@ -15,7 +15,7 @@ use crate::output::style::printable;
 /// Follows an operation until it is over.
 ///
 /// Writes all its events from the first, also of an operation that is over. Ends with code 0 when the operation is
-/// done and 1 when it was taken back. With --json, every event is one line.
+/// done and 1 when it was taken back or a job failed after it. With --json, every event is one line.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep watch 12\n  lockstep watch 12 --json")]
 pub(crate) struct Args {
@@ -41,7 +41,8 @@ impl Args {
             (Phase::Reverted { .. }, _) => Err(outcome::taken_back(&operation)),
             (_, Format::Json) => Ok(()),
             (_, Format::Text) => ctx.out.text(&outcome::done_text(&operation, &ctx.out.style)),
-        }
+        }?;
+        outcome::job_failed(&operation).map_or(Ok(()), Err)
     }
 }
 

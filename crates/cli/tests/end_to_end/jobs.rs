@@ -120,7 +120,10 @@ fn a_migration_runs_once_before_anything_switches_and_one_that_fails_changes_not
     assert_eq!(shop.marks_of(&two), ["begins", "ends", "begins", "ends"], "a migration and a seed");
     let refused = place.fail(&["deploy", &bad, "--env", ENVIRONMENT], 1);
     assert!(refused.contains(&format!("job `migrate` of {bad} failed: ended with exit code 1")), "{refused}");
-    assert!(refused.contains("no such tablespace") && refused.contains("is not undone"), "{refused}");
+    assert!(refused.contains("is not undone") && !refused.contains("no such tablespace"), "{refused}");
+    let run = refused.split("lockstep logs ").nth(1).unwrap().split_whitespace().next().unwrap();
+    let log = place.told(&["logs", run]);
+    assert!(log.contains("no such tablespace"), "what it wrote stands in its log alone: {log}");
     assert_eq!(place.status()["holds"], serde_json::json!([]), "the next try needs nobody's word");
     let number = one.split_once('@').unwrap().1;
     let back = place.told(&["rollback", "shop", "--to", number, "--env", ENVIRONMENT]);
@@ -145,7 +148,7 @@ fn a_job_is_run_by_hand_and_its_log_is_kept() {
     let log = place.told(&["logs", run, "--env", ENVIRONMENT]);
     assert!(log.contains(" 1\n"), "the seed has run: {log}");
     let failed = place.fail(&["job", "run", "shop", "migrate", "--env", ENVIRONMENT], 1);
-    assert!(failed.contains("already exists") && !failed.contains("taken back"), "{failed}");
+    assert!(failed.contains("ended with exit code 1") && !failed.contains("taken back"), "{failed}");
     let unknown = place.fail(&["job", "run", "shop", "gone", "--env", ENVIRONMENT], 4);
     assert!(unknown.contains("there are migrate, seed, count"), "{unknown}");
     let text = place.told(&["job", "list", "--env", ENVIRONMENT]);
@@ -203,6 +206,8 @@ fn a_job_that_fails_afterwards_is_told_and_takes_nothing_back() {
     );
     assert!(told.contains(&format!("lockstep job run shop seed --env {ENVIRONMENT}")), "{told}");
     assert_eq!(place.ask("/shop").0, 200);
+    let watched = place.fail(&["watch", "1"], 1);
+    assert!(watched.contains("failed afterwards"), "{watched}");
     fs::remove_file(shop.marks.join("fail")).unwrap();
     place.run(&["job", "run", "shop", "seed", "--env", ENVIRONMENT]);
     let shown = place.told(&["show", &one]);
@@ -218,6 +223,9 @@ fn an_undo_ends_the_job_that_runs() {
     shop.waits_for(&one);
     place.run(&["undo", ENVIRONMENT]);
     assert_eq!(place.settled(operation)["phase"], "reverted");
+    let all = place.json(&["operations"]);
+    let ended = &all.as_array().unwrap().iter().find(|one| one["id"] == operation).unwrap()["jobs"][0]["end"];
+    assert_eq!(ended["failure"], "it was told to end", "{all}");
     assert_eq!(processes::of_instances(&place.data()).len(), 0);
     assert_eq!(shop.marks_of(&one), ["begins"]);
 }

@@ -279,6 +279,7 @@ pub(crate) fn warnings(
 ) -> Vec<String> {
     let mut warnings = unread_warnings(relation, environment, changes, (direction, now));
     warnings.extend(changes.iter().filter_map(|change| handover::warning(relation.world, change)));
+    warnings.extend(changes.iter().filter_map(|change| handover::calls_nobody(relation.world, goal, change)));
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };
         let Some(version) = relation.world.version(&reference) else { continue };

@@ -1,6 +1,6 @@
 //! What a plan says of a takeover that is not the usual one: that nobody answers in between, or who works beside whom.
 
-use crate::baseline::EntryChange;
+use crate::baseline::{Entries, EntryChange};
 use crate::plan::check::{from, port_of, target};
 use crate::run::{Kind, Takeover};
 use crate::takeover;
@@ -16,6 +16,24 @@ pub(super) fn warning(world: &World, change: &EntryChange) -> Option<String> {
         _ => return None,
     };
     Some(format!("`{}`: {said}", change.service))
+}
+
+/// Says who requires a service that becomes a worker, and cannot call it any more.
+pub(super) fn calls_nobody(world: &World, target: &Entries, change: &EntryChange) -> Option<String> {
+    let (old, new) = (from(change)?, crate::plan::check::target(change)?);
+    if is_worker(world, &old) || !is_worker(world, &new) {
+        return None;
+    }
+    let all = target.iter().map(|(service, entry)| entry.arm(service).version_ref());
+    let requires = |version: &VersionRef| {
+        let version = world.version(version);
+        version.is_some_and(|version| world.requirements_on(version, &change.service).next().is_some())
+    };
+    let callers: Vec<_> = all.filter(requires).map(|version| version.to_string()).collect();
+    let callers = callers.join(", ");
+    (!callers.is_empty()).then(|| {
+        format!("`{}` becomes a worker, which nobody can call: {callers} requires it", change.service)
+    })
 }
 
 /// Between two versions that cannot run beside each other nobody answers, and nothing compares them.

@@ -18,15 +18,16 @@ pub(super) fn of_plan(
     waves: &[Vec<Move>],
     asked: Vec<PlannedJob>,
 ) -> Vec<PlannedJob> {
-    let coming =
-        waves.iter().flatten().filter(|part| direction == Direction::Forward && version_changes(part));
+    let coming = waves.iter().flatten().filter(|part| direction == Direction::Forward && goes_up(part));
     let mut jobs: Vec<_> = coming.flat_map(|part| of_move(world, part)).collect();
     jobs.sort_by_key(|planned| planned.when == When::AfterDeploy);
     asked.into_iter().chain(jobs).collect()
 }
 
-fn version_changes(part: &Move) -> bool {
-    part.to.as_ref().map(|to| &to.version) != part.from.as_ref().map(|from| &from.version)
+/// Tells whether a newer version comes, or the first one; also a deploy may go down.
+fn goes_up(part: &Move) -> bool {
+    let Some(to) = &part.to else { return false };
+    part.from.as_ref().is_none_or(|from| to.version > from.version)
 }
 
 fn of_move(world: &World, part: &Move) -> Vec<PlannedJob> {
@@ -42,10 +43,13 @@ pub(super) fn not_undone(
     direction: Direction,
     changes: &[EntryChange],
 ) -> Vec<String> {
-    if direction == Direction::Forward {
-        return Vec::new();
-    }
-    let left: Vec<_> = changes.iter().flat_map(|change| ran_for(environment, change)).collect();
+    let goes_down = |change: &&EntryChange| match (&change.from, &change.to) {
+        (Some(from), Some(to)) => to.version < from.version,
+        (Some(_), None) => true,
+        _ => false,
+    };
+    let back = changes.iter().filter(|change| direction == Direction::Back || goes_down(change));
+    let left: Vec<_> = back.flat_map(|change| ran_for(environment, change)).collect();
     left.iter()
         .map(|(job, version)| format!("what the job `{job}` of {version} changed is not undone"))
         .collect()

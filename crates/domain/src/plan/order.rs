@@ -229,11 +229,22 @@ fn waves(
             break;
         }
     }
+    // From the last to the first: as late as what comes after it allows.
+    let last = level.iter().copied().max().unwrap_or_default();
+    for group in groups_by_level(&level).rev().filter(|group| apart.contains(group)) {
+        level[group] = graph.next[group].iter().map(|&next| level[next] - 1).min().unwrap_or(last);
+    }
     let mut waves: BTreeMap<(usize, bool), Vec<ServiceName>> = BTreeMap::new();
     for (service, group) in groups {
         waves.entry((level[*group], apart.contains(group))).or_default().push(service.clone());
     }
     waves.into_values().collect()
+}
+
+fn groups_by_level(level: &[usize]) -> impl DoubleEndedIterator<Item = usize> + use<> {
+    let mut all: Vec<_> = (0..level.len()).collect();
+    all.sort_by_key(|group| level[*group]);
+    all.into_iter()
 }
 
 fn reasons(groups: &BTreeMap<ServiceName, usize>, arcs: &[Arc]) -> BTreeMap<ServiceName, Vec<Reason>> {

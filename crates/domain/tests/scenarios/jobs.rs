@@ -4,6 +4,7 @@ use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::job::{Job, When};
+use lockstep_domain::job_runs::lost;
 use lockstep_domain::operation::{Operation, Phase};
 use lockstep_domain::run::{Kind, Port, Probe};
 use lockstep_domain::{Event, InstanceState, Intent, OperationId, Strategy};
@@ -168,6 +169,79 @@ fn a_way_back_runs_none_and_says_what_it_does_not_undo() {
 }
 
 #[test]
+fn a_deploy_of_an_older_version_is_a_way_back_as_well() {
+    let mut stage = deployed();
+    let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), None);
+    assert!(settle(&mut stage, id, &InstanceState::Completed).is_done());
+    let plan = stage.plan(PLACE, &deploy(&["web@1.0.0"]), None).unwrap();
+    assert!(plan.jobs.is_empty(), "{:?}", plan.jobs);
+    assert!(plan.warnings.iter().any(|it| it == "what the job `migrate` of web@1.1.0 changed is not undone"));
+}
+
+#[test]
+fn time_that_nobody_lived_through_gives_up_no_job() {
+    let mut stage = deployed();
+    let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), None);
+    while stage.jobs.is_empty() {
+        stage.step(PLACE);
+    }
+    stage.skip(24 * 60 * 60 * 1_000);
+    for _ in 0..20 {
+        stage.step(PLACE);
+    }
+    assert_eq!(stage.jobs[0].state, InstanceState::Starting);
+    assert!(settle(&mut stage, id, &InstanceState::Completed).is_done());
+}
+
+#[test]
+fn what_has_taken_over_is_on_trial_no_more_while_a_job_runs_afterwards() {
+    let mut stage = deployed();
+    let canary = Strategy::canary(&[100], 20);
+    let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), Some(&canary));
+    while stage.jobs.len() < 2 {
+        stage.step(PLACE);
+        stage.jobs.iter_mut().take(1).for_each(|run| run.state = InstanceState::Completed);
+    }
+    let web = stage.instances.iter_mut().filter(|it| it.arm.version_ref().to_string() == "web@1.1.0");
+    web.for_each(|it| it.state = InstanceState::Unhealthy { reason: "it was started again".into() });
+    stage.step(PLACE);
+    assert!(
+        matches!(operation(&stage, id).phase, Phase::Shifted { .. }),
+        "{:?}",
+        operation(&stage, id).phase
+    );
+    assert!(settle(&mut stage, id, &InstanceState::Completed).is_done());
+}
+
+#[test]
+fn two_journals_that_came_to_the_same_number_have_no_run_of_one_name() {
+    let names = [0, 60_000].map(|later| {
+        let mut stage = deployed();
+        stage.now = stage.now.plus_ms(later);
+        stage.begin(PLACE, &deploy(&["web@1.1.0"]), None);
+        while stage.jobs.is_empty() {
+            stage.step(PLACE);
+        }
+        stage.jobs[0].id.clone()
+    });
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn a_run_that_an_adopted_folder_does_not_know_has_ended_somehow() {
+    let mut stage = deployed();
+    let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), None);
+    stage.step(PLACE);
+    let run = operation(&stage, id).jobs[0].instance.clone();
+    assert!(lost(&stage.world, &[run].into()).is_empty());
+    lost(&stage.world, &[].into()).into_iter().for_each(|event| stage.record(event));
+    let phase = settle(&mut stage, id, &InstanceState::Completed);
+    let Phase::Reverted { cause, .. } = phase else { panic!("{phase:?}") };
+    assert!(cause.contains("nobody knows how it ended"), "{cause}");
+    assert!(stage.jobs.is_empty(), "it is not begun");
+}
+
+#[test]
 fn one_that_is_asked_for_runs_by_itself_and_changes_no_baseline() {
     let mut stage = deployed();
     let baseline = stage.env(PLACE).baselines.current().number;
@@ -214,6 +288,8 @@ fn what_is_taken_back_while_a_job_runs_is_back_when_the_job_has_ended() {
     assert!(matches!(operation(&stage, id).phase, Phase::Reverting { .. }));
     stage.jobs[0].state = InstanceState::Stopped;
     assert!(matches!(settle(&mut stage, id, &failed()), Phase::Reverted { .. }));
+    let end = operation(&stage, id).jobs[0].end.clone().unwrap();
+    assert_eq!(end.failure.as_deref(), Some("it was told to end"));
 }
 
 #[test]

@@ -100,6 +100,39 @@ fn one_that_ends_first_takes_no_canary_from_others() {
 }
 
 #[test]
+fn one_that_ends_first_waits_for_all_that_can_be_shared() {
+    let mut stage = stage(Replace::OldFirst);
+    for version in ["shop@1.0.0", "shop@1.1.0"] {
+        stage.release(version, &[("pay", "*")]);
+    }
+    stage.release_with("mail@1.0.0", &[], |version| version.run.replace = Replace::OldFirst);
+    stage.release_with("mail@1.1.0", &[], |version| version.run.replace = Replace::OldFirst);
+    stage.run(PLACE, &deploy(&["shop@1.0.0", "mail@1.0.0"]), None);
+    let all = deploy(&["pay@1.1.0", "shop@1.1.0", "mail@1.1.0", "web@1.1.0"]);
+    let plan = stage.plan(PLACE, &all, None).unwrap();
+    let waves: Vec<Vec<_>> =
+        plan.waves.iter().map(|wave| wave.iter().map(|part| part.service.as_str()).collect()).collect();
+    assert_eq!(waves, [vec!["pay"], vec!["shop"], vec!["mail", "web"]]);
+}
+
+#[test]
+fn one_that_ends_by_design_passes_between_two_starts_where_the_old_one_did_so_as_well() {
+    let mut stage = stage(Replace::NewFirst);
+    stage.instances.iter_mut().for_each(|it| it.restarts = 3);
+    let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), Some(&Strategy::canary(&[100], 200)));
+    while !matches!(phase(&stage, id), Phase::Shifted { .. }) {
+        turn(&mut stage);
+    }
+    let new = stage.instances.last_mut().unwrap();
+    new.restarts = 1;
+    new.state = lockstep_domain::InstanceState::Unhealthy { reason: "it is started again".into() };
+    for _ in 0..5 {
+        turn(&mut stage);
+    }
+    assert!(matches!(phase(&stage, id), Phase::Shifted { .. }), "{:?}", phase(&stage, id));
+}
+
+#[test]
 fn one_that_crashes_while_it_is_watched_is_taken_back() {
     let mut stage = stage(Replace::OldFirst);
     let id = stage.begin(PLACE, &deploy(&["web@1.1.0"]), Some(&Strategy::canary(&[10, 100], 60_000)));
@@ -210,6 +243,11 @@ fn what_becomes_a_worker_ends_first_whatever_it_says() {
     let mut stage = stage(Replace::NewFirst);
     stage.release("web@2.0.0", &[]);
     assert!(settle(&mut stage, &deploy(&["web@2.0.0"]), None).0.is_done());
+    stage.release("desk@1.0.0", &[("web", "*")]);
+    assert!(settle(&mut stage, &deploy(&["desk@1.0.0"]), None).0.is_done());
+    let plan = stage.plan(PLACE, &deploy(&["web@1.2.0"]), None).unwrap();
+    let words = "`web` becomes a worker, which nobody can call: desk@1.0.0 requires it";
+    assert!(plan.warnings.iter().any(|warning| warning == words), "{:?}", plan.warnings);
     let (phase, seen) = settle(&mut stage, &deploy(&["web@1.2.0"]), Some(&Strategy::canary(&[10, 100], 200)));
     assert!(phase.is_done());
     assert!(seen.iter().all(|counts| counts.len() <= 1), "{seen:?}");

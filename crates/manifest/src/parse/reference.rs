@@ -58,7 +58,7 @@ pub(super) fn refuse_own_port(
     fields.for_each(|field| field.wrong_because(why, hint));
 }
 
-fn names_its_port(text: &str, required: &Required<'_>) -> bool {
+pub(super) fn names_its_port(text: &str, required: &Required<'_>) -> bool {
     reference::check(text, Reader::Program, required)
         .is_ok_and(|found| found.iter().any(Reference::names_its_port))
 }

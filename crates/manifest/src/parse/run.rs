@@ -6,7 +6,7 @@ use lockstep_domain::run::{
 use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
-use super::reference::{Required, filled_command, filled_variables, refuse_own_port};
+use super::reference::{Required, filled_command, filled_variables, names_its_port, refuse_own_port};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -37,15 +37,16 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, required));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
+    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
     let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, required));
     let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
+    health_is_possible(&table, &health, kind, &data, required);
     let listens = kind.is_web() || health.probe.needs_a_port();
     if !listens {
         no_port(&table);
     }
     let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
-    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
@@ -96,6 +97,32 @@ fn kind(field: &Field<'_>) -> Option<Kind> {
             field.wrong("the kind of a service is `web` or `worker`");
             None
         }
+    }
+}
+
+/// Finds what no instance could ever be healthy by: a port that it does not have, or a file behind a link.
+fn health_is_possible(
+    table: &Table<'_>,
+    health: &HealthCheck,
+    kind: Kind,
+    data: &[WorkPath],
+    required: &Required<'_>,
+) {
+    let Some(field) = table.get("health", HEALTH_EXAMPLE) else { return };
+    match &health.probe {
+        Probe::Command { command }
+            if !kind.is_web() && command.iter().any(|it| names_its_port(it, required)) =>
+        {
+            field.wrong_because(
+                "a worker whose health is not asked on a port has none, so `${self.port}` says nothing",
+                "ask by `http` or `tcp`, or remove the reference",
+            );
+        }
+        Probe::File { path, .. } if data.iter().any(|folder| folder.overlaps(path)) => field.wrong_because(
+            format_args!("`{path}` lies in a data folder, which all instances share"),
+            "name a file beside it: the file of one instance says nothing of another",
+        ),
+        _ => {}
     }
 }
 

@@ -548,6 +548,8 @@ fn what_a_worker_cannot_have_is_refused_in_its_place() {
         ("[contract]\nopenapi = \"api.yaml\"", "contract.openapi", "nobody can call a worker"),
         ("[contract]\ngraphql = \"api.graphql\"", "contract.graphql", "nobody can call a worker"),
         ("health = { lives = \"40s\" }", "run.health.lives", "given up before"),
+        ("health = { command = \"./ok ${self.port}\" }", "run.health", "`${self.port}` says nothing"),
+        ("data = [\"var\"]\nhealth = { file = \"var/alive\" }", "run.health", "lies in a data folder"),
         ("health = { file = \"../alive\" }", "run.health.file", ""),
         ("health = { fresh = \"1s\" , lives = \"1s\" }", "run.health.fresh", "only a file"),
         ("env = { A = \"${self.port}\" }", "run.env.A", "is not asked on a port"),
