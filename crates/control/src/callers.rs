@@ -89,10 +89,10 @@ impl Callers {
 
     /// Returns what gateways recognise instances of an environment by: those that run, and those that are started. `address` tells
     /// at which address an instance was told to call others.
-    pub(crate) fn digests(
+    pub(crate) fn digests<'a>(
         &self,
         environment: &EnvironmentName,
-        instances: &[Instance],
+        instances: impl IntoIterator<Item = &'a Instance>,
         address: impl Fn(&InstanceId) -> Option<String>,
     ) -> Vec<Digest> {
         let keys = lock(&self.keys).clone();
@@ -104,10 +104,10 @@ impl Callers {
     }
 
     /// Returns the instances that carry a token which is given to nobody any more.
-    pub(crate) fn behind(
+    pub(crate) fn behind<'a>(
         &self,
         environment: &EnvironmentName,
-        instances: &[Instance],
+        instances: impl IntoIterator<Item = &'a Instance>,
         address: impl Fn(&InstanceId) -> Option<String>,
     ) -> Vec<InstanceId> {
         let used = lock(&self.keys).used.digest(environment);
@@ -116,10 +116,10 @@ impl Callers {
     }
 
     /// Looks once at each instance that is not over; what is noted of others in the environment is forgotten.
-    fn given(
+    fn given<'a>(
         &self,
         environment: &EnvironmentName,
-        instances: &[Instance],
+        instances: impl IntoIterator<Item = &'a Instance>,
         address: impl Fn(&InstanceId) -> Option<String>,
     ) -> Given {
         let mut all = lock(&self.given);
@@ -127,7 +127,7 @@ impl Callers {
         // One that is on its way has no address yet, and is looked at again.
         let look = |id: &InstanceId| before.get(id).copied().or_else(|| address(id).map(|it| digest_in(&it)));
         let alive =
-            instances.iter().filter(|instance| !instance.state.is_over()).map(|instance| &instance.id);
+            instances.into_iter().filter(|instance| !instance.state.is_over()).map(|instance| &instance.id);
         let given: Given = alive.filter_map(|id| Some((id.clone(), look(id)?))).collect();
         all.insert(environment.clone(), given.clone());
         given

@@ -173,8 +173,7 @@ impl Control {
 
     /// What gateways recognise instances of an environment by.
     fn known_callers(&self, name: &EnvironmentName, observed: &Observed) -> Vec<Digest> {
-        let all: Vec<_> = observed.instances.iter().chain(&observed.jobs).cloned().collect();
-        self.callers.digests(name, &all, |id| self.driver.variable(id, ADDRESS_VARIABLE))
+        self.callers.digests(name, observed.everything(), |id| self.driver.variable(id, ADDRESS_VARIABLE))
     }
 
     /// Follows the trials of an environment, and adds to what is observed what was seen of them.

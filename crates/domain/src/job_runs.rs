@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::event::Event;
 use crate::fault::Cause;
-use crate::instance::{Arm, Instance, InstanceId, InstanceState};
+use crate::instance::{Arm, InstanceId, InstanceState};
 use crate::job::{JobRun, PlannedJob, When};
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
@@ -17,6 +17,7 @@ use crate::world::World;
 
 /// What a job may take on top of its time limit before it is given up: to be unpacked and started, asked to end, and killed.
 const GIVEN_UP_AFTER_MS: u64 = 10 * 60 * 1_000;
+const TOLD_TO_END: &str = "it was told to end";
 
 /// How it stands with the jobs of an operation that are due.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,10 +39,10 @@ pub(crate) fn come_first(operation: &Operation) -> bool {
     over < first
 }
 
-/// When the last job that came first has ended: before, no time of others ran.
-pub(crate) fn first_ended(operation: &Operation) -> Option<Timestamp> {
+/// Since when instances are made ready that could be since a moment: the time of jobs that come first is not theirs.
+pub(crate) fn ready_since(operation: &Operation, since: Timestamp) -> Timestamp {
     let first = operation.job_runs().filter(|(planned, _)| planned.when != When::AfterDeploy);
-    first.filter_map(|(_, run)| Some(run.end.as_ref()?.at)).max()
+    first.filter_map(|(_, run)| Some(run.end.as_ref()?.at)).fold(since, Timestamp::max)
 }
 
 /// Returns how it stands with the jobs that are due: those that come first, or all.
@@ -86,16 +87,25 @@ fn running(
     observed: &Observed,
     now: Timestamp,
 ) -> Due {
-    let seen = observed.jobs.iter().find(|instance| instance.id == run.instance);
-    let failure = match seen.map(|instance| &instance.state) {
-        Some(InstanceState::Completed) => None,
+    match end_seen(run, observed) {
+        Some(failure) => Due::Record(ended(operation, run, failure)),
+        None if now >= given_up_at(planned, run) => {
+            Due::Record(ended(operation, run, Some("nothing was heard of it any more".to_owned())))
+        }
+        None => Due::Runs,
+    }
+}
+
+/// How a run is seen to have ended: with a failure or without; `None` while nothing says that it has.
+fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<String>> {
+    let seen = observed.jobs.iter().find(|instance| instance.id == run.instance)?;
+    match &seen.state {
+        InstanceState::Completed => Some(None),
         // Only what happened is kept for ever: what the program wrote may hold what nobody else should read.
-        Some(InstanceState::Failed { reason, .. }) => Some(first_line(reason)),
-        Some(InstanceState::Stopped) => Some("it was told to end".to_owned()),
-        _ if now >= given_up_at(planned, run) => Some("nothing was heard of it any more".to_owned()),
-        _ => return Due::Runs,
-    };
-    Due::Record(ended(operation, run, failure))
+        InstanceState::Failed { reason, .. } => Some(Some(first_line(reason))),
+        InstanceState::Stopped => Some(Some(TOLD_TO_END.to_owned())),
+        _ => None,
+    }
 }
 
 fn ended(operation: &Operation, run: &JobRun, failure: Option<String>) -> Event {
@@ -115,12 +125,7 @@ pub(crate) fn only_afterwards_left(operation: &Operation) -> bool {
 /// Ends the job of an operation that is taken back, once nothing of it is left.
 pub(crate) fn end_left(operation: &Operation, observed: &Observed) -> Option<Event> {
     let run = operation.jobs.last().filter(|run| run.end.is_none() && !is_left(operation, observed))?;
-    let seen = observed.jobs.iter().find(|instance| instance.id == run.instance);
-    let failure = match seen.map(|instance| &instance.state) {
-        Some(InstanceState::Completed) => None,
-        Some(InstanceState::Failed { reason, .. }) => Some(first_line(reason)),
-        _ => Some("it was told to end".to_owned()),
-    };
+    let failure = end_seen(run, observed).unwrap_or_else(|| Some(TOLD_TO_END.to_owned()));
     Some(ended(operation, run, failure))
 }
 
@@ -149,9 +154,5 @@ pub(crate) fn wanted(operation: &Operation) -> Option<(&PlannedJob, &JobRun)> {
 /// Tells whether a run of an operation has not ended.
 pub(crate) fn is_left(operation: &Operation, observed: &Observed) -> bool {
     let mut runs = observed.jobs.iter().filter(|instance| !instance.state.is_over());
-    runs.any(|instance| is_run_of(operation, instance))
-}
-
-fn is_run_of(operation: &Operation, instance: &Instance) -> bool {
-    operation.jobs.iter().any(|run| run.instance == instance.id)
+    runs.any(|instance| operation.jobs.iter().any(|run| run.instance == instance.id))
 }

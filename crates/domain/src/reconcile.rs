@@ -118,7 +118,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
             Some(if bake > now { bake } else { later.min().unwrap_or(bake) })
         }
         Phase::Preparing { since, .. } | Phase::Reverting { since, .. } => {
-            let since = job_runs::first_ended(operation).unwrap_or(since).max(since);
+            let since = job_runs::ready_since(operation, since);
             Some(since.plus_ms(patience_ms(look.world, environment, operation)))
         }
         _ => None,
@@ -291,7 +291,7 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
         Due::Failed(cause) => return vec![revert(operation, cause)],
         Due::Over => {}
     }
-    let since = job_runs::first_ended(operation).unwrap_or(since).max(since);
+    let since = job_runs::ready_since(operation, since);
     let kept = kept_arms(environment, operation);
     let stay = kept.iter().map(|arm| (arm.clone(), environment.replicas_of(&arm.service)));
     let targets: Vec<_> = coming(environment, operation).into_iter().chain(stay).collect();

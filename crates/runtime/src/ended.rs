@@ -148,16 +148,18 @@ impl Ended {
 
     /// Finds what is kept of an instance.
     pub(crate) fn find(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<InstanceFolder> {
-        let services = folders_in(&self.root.join(environment.as_str())).unwrap_or_default();
-        let kept = services.iter().flat_map(|service| kept_of(&service.join(id.as_str()), id));
-        kept.max_by_key(|kept| kept.number).map(|kept| InstanceFolder::at(kept.path))
+        self.newest_of(environment, id).map(|kept| InstanceFolder::at(kept.path))
     }
 
     /// Returns what was seen last of an instance that has ended, as long as it is kept.
     pub(crate) fn seen(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Instance> {
+        read(&self.newest_of(environment, id)?)
+    }
+
+    fn newest_of(&self, environment: &EnvironmentName, id: &InstanceId) -> Option<Kept> {
         let services = folders_in(&self.root.join(environment.as_str())).unwrap_or_default();
         let kept = services.iter().flat_map(|service| kept_of(&service.join(id.as_str()), id));
-        kept.max_by_key(|kept| kept.number).and_then(|kept| read(&kept))
+        kept.max_by_key(|kept| kept.number)
     }
 
     /// Returns the newest that are kept, so many of each service.

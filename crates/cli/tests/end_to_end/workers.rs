@@ -127,6 +127,14 @@ fn read(line: &str) -> (u64, String, String) {
     (next().parse().unwrap(), next(), next())
 }
 
+fn manifest(queue: &Queue, lives: &str) -> String {
+    let (python, queue) = (python(), queue.folder.display());
+    format!(
+        "name = \"mailer\"\n\n[run]\nkind = \"worker\"\ncommand = \"{python} worker.py\"\n\
+         health = {{ lives = \"{lives}\" }}\nenv = {{ QUEUE = \"{queue}\" }}\n"
+    )
+}
+
 fn release(place: &Place, repository: &Repository, at_start: &str, first: bool) -> String {
     repository.write("worker.py", &WORKER.replace("AT_START", at_start));
     if first {
@@ -141,13 +149,7 @@ fn one_version_of_a_worker_works_at_a_time_and_no_job_is_lost_or_done_twice() {
     let mut place = Place::begin();
     let repository = place.repository("mailer");
     let queue = Queue::begin(&place.path("queue"));
-    let manifest = format!(
-        "name = \"mailer\"\n\n[run]\nkind = \"worker\"\ncommand = \"{} worker.py\"\nhealth = {{ lives = \"300ms\" }}\n\
-         env = {{ QUEUE = \"{}\" }}\n",
-        python(),
-        queue.folder.display()
-    );
-    repository.write("lockstep.toml", &manifest);
+    repository.write("lockstep.toml", &manifest(&queue, "300ms"));
     let one = release(&place, &repository, "pass", true);
     let two = release(&place, &repository, "started = 2", false);
     let bad = release(&place, &repository, "raise SystemExit(3)", false);
@@ -190,13 +192,7 @@ fn a_worker_is_called_by_nobody() {
     let place = Place::begin();
     let repository = place.repository("mailer");
     let queue = Queue::begin(&place.path("queue"));
-    let manifest = format!(
-        "name = \"mailer\"\n\n[run]\nkind = \"worker\"\ncommand = \"{} worker.py\"\nhealth = {{ lives = \"100ms\" }}\n\
-         env = {{ QUEUE = \"{}\" }}\n",
-        python(),
-        queue.folder.display()
-    );
-    repository.write("lockstep.toml", &manifest);
+    repository.write("lockstep.toml", &manifest(&queue, "100ms"));
     let one = release(&place, &repository, "assert 'PORT' not in os.environ", true);
     place.run(&["deploy", &one, "--env", ENVIRONMENT]);
     assert_eq!(place.ask("/@mailer").0, 404);

@@ -19,12 +19,12 @@ pub(super) fn warning(world: &World, change: &EntryChange) -> Option<String> {
 }
 
 /// Says who requires a service that becomes a worker, and cannot call it any more.
-pub(super) fn calls_nobody(world: &World, target: &Entries, change: &EntryChange) -> Option<String> {
-    let (old, new) = (from(change)?, crate::plan::check::target(change)?);
+pub(super) fn calls_nobody(world: &World, goal: &Entries, change: &EntryChange) -> Option<String> {
+    let (old, new) = (from(change)?, target(change)?);
     if is_worker(world, &old) || !is_worker(world, &new) {
         return None;
     }
-    let all = target.iter().map(|(service, entry)| entry.arm(service).version_ref());
+    let all = goal.iter().map(|(service, entry)| entry.arm(service).version_ref());
     let requires = |version: &VersionRef| {
         let version = world.version(version);
         version.is_some_and(|version| world.requirements_on(version, &change.service).next().is_some())
