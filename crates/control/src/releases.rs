@@ -228,6 +228,7 @@ impl Control {
             run: checked.manifest.run.clone(),
             jobs: checked.manifest.jobs.clone(),
             requires: decided.requires,
+            resources: checked.manifest.resources.clone(),
             contracts: decided.contracts,
             routes: checked.manifest.routes.clone(),
             changelog: standing.changelog.clone(),

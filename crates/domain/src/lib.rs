@@ -45,6 +45,7 @@ pub mod rename;
 pub mod repository_address;
 pub mod request_host;
 pub mod request_path;
+pub mod resource;
 pub mod retained;
 pub mod routes;
 pub mod run;

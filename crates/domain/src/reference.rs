@@ -1,14 +1,15 @@
-//! References in values, as `${self.port}` or `${service.payments.host}`: what a text says that is known only where it runs.
+//! References in values, as `${self.port}`, `${service.payments.host}` or `${resource.db.url}`: what a text says that is known only where it runs.
 //!
 //! `$${` means `${` itself. Everything else is text, also a `$` that stands alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::name::ServiceName;
+use crate::name::{ResourceName, ServiceName};
+use crate::resource::Detail;
 
 /// What begins a reference.
 const BEGIN: &str = "${";
@@ -86,6 +87,8 @@ pub enum Reference {
     Own(Own),
     /// Where a service that is required is called.
     Service(ServiceName, Called),
+    /// Something of a resource that is needed.
+    Resource(ResourceName, Detail),
     /// A variable of the instance.
     Variable(String),
 }
@@ -103,6 +106,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Own(own) => write!(f, "self.{}", own.as_str()),
             Self::Service(service, called) => write!(f, "service.{service}.{}", called.as_str()),
+            Self::Resource(resource, detail) => write!(f, "resource.{resource}.{}", detail.as_str()),
             Self::Variable(name) => write!(f, "env.{name}"),
         }
     }
@@ -119,6 +123,10 @@ impl FromStr for Reference {
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             return if is_name { Ok(Self::Variable(name.to_owned())) } else { Err(()) };
         }
+        if let Some((name, word)) = text.strip_prefix("resource.").and_then(|rest| rest.rsplit_once('.')) {
+            let detail = Detail::ALL.into_iter().find(|detail| detail.as_str() == word).ok_or(())?;
+            return name.parse().map(|resource| Self::Resource(resource, detail)).map_err(|_| ());
+        }
         let (name, word) = text.strip_prefix("service.").and_then(|rest| rest.rsplit_once('.')).ok_or(())?;
         let called = Called::ALL.into_iter().find(|called| called.as_str() == word).ok_or(())?;
         name.parse().map(|service| Self::Service(service, called)).map_err(|_| ())
@@ -131,8 +139,38 @@ impl Reference {
     pub fn listened_for(&self) -> Option<&ServiceName> {
         match self {
             Self::Service(service, called) if called.needs_listener() => Some(service),
-            Self::Own(_) | Self::Service(..) | Self::Variable(_) => None,
+            Self::Own(_) | Self::Service(..) | Self::Resource(..) | Self::Variable(_) => None,
         }
+    }
+
+    /// Tells whether what it means may hold a secret, a token or a password.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        match self {
+            Self::Service(_, called) => matches!(called, Called::Url),
+            Self::Resource(_, detail) => detail.is_secret(),
+            Self::Own(_) | Self::Variable(_) => false,
+        }
+    }
+}
+
+/// What the texts of a service may refer to besides itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The services that it requires.
+    pub services: BTreeSet<&'a ServiceName>,
+    /// The resources that it needs.
+    pub resources: BTreeSet<&'a ResourceName>,
+}
+
+impl<'a> Scope<'a> {
+    /// Makes one of what a manifest or a version says.
+    #[must_use]
+    pub fn of<R, N>(
+        services: &'a BTreeMap<ServiceName, R>,
+        resources: &'a BTreeMap<ResourceName, N>,
+    ) -> Self {
+        Self { services: services.keys().collect(), resources: resources.keys().collect() }
     }
 }
 
@@ -151,6 +189,9 @@ pub enum ReferenceError {
     /// The service is not one that is required.
     #[error("`${{service.{0}.{word}}}` is not known: `{0}` is not in [requires]", word = .1.as_str())]
     NotRequired(ServiceName, Called),
+    /// The resource is not one that is needed.
+    #[error("`${{resource.{0}.{word}}}` is not known: there is no [resource.{0}]", word = .1.as_str())]
+    NotNeeded(ResourceName, Detail),
 }
 
 /// Who reads a text after references are filled in.
@@ -234,24 +275,23 @@ pub fn references(text: &str, reader: Reader) -> Result<Vec<Reference>, Referenc
     Ok(references)
 }
 
-/// Checks that everything a text refers to is known to a service that requires these, and returns it.
+/// Checks that everything a text refers to is known to a service with this scope, and returns it.
 ///
 /// # Errors
 /// The first reference that is wrong.
-pub fn check(
-    text: &str,
-    reader: Reader,
-    required: &BTreeSet<&ServiceName>,
-) -> Result<Vec<Reference>, ReferenceError> {
+pub fn check(text: &str, reader: Reader, scope: &Scope<'_>) -> Result<Vec<Reference>, ReferenceError> {
     let references = references(text, reader)?;
     let wrong = references.iter().find_map(|reference| match reference {
-        Reference::Service(service, called) if !required.contains(service) => {
+        Reference::Service(service, called) if !scope.services.contains(service) => {
             Some(ReferenceError::NotRequired(service.clone(), *called))
+        }
+        Reference::Resource(resource, detail) if !scope.resources.contains(resource) => {
+            Some(ReferenceError::NotNeeded(resource.clone(), *detail))
         }
         Reference::Variable(name) if reader != Reader::File => {
             Some(ReferenceError::OnlyInFiles(name.clone()))
         }
-        Reference::Own(_) | Reference::Service(..) | Reference::Variable(_) => None,
+        Reference::Own(_) | Reference::Service(..) | Reference::Resource(..) | Reference::Variable(_) => None,
     });
     wrong.map_or(Ok(references), Err)
 }
@@ -275,12 +315,15 @@ pub fn fill(text: &str, known: impl Fn(&Reference) -> Option<String>) -> Result<
     Ok(filled)
 }
 
-/// Lists what there is for a service that requires these, as it is written.
+/// Lists what there is for a service with this scope, as it is written.
 #[must_use]
-pub fn known_names<'a>(required: impl IntoIterator<Item = &'a ServiceName>) -> Vec<String> {
+pub fn known_names(scope: &Scope<'_>) -> Vec<String> {
     let own = Own::ALL.into_iter().map(Reference::Own);
     let each = |service: &ServiceName| Called::ALL.map(|called| Reference::Service(service.clone(), called));
-    own.chain(required.into_iter().flat_map(each)).map(|reference| format!("${{{reference}}}")).collect()
+    let services = scope.services.iter().flat_map(|service| each(service));
+    let every = |name: &ResourceName| Detail::ALL.map(|detail| Reference::Resource(name.clone(), detail));
+    let resources = scope.resources.iter().flat_map(|name| every(name));
+    own.chain(services).chain(resources).map(|reference| format!("${{{reference}}}")).collect()
 }
 
 #[cfg(test)]
@@ -301,7 +344,10 @@ mod tests {
                 Called::Host => "127.64.0.1".to_owned(),
                 Called::Port => "17000".to_owned(),
             }),
-            Reference::Own(_) | Reference::Service(..) | Reference::Variable(_) => None,
+            Reference::Resource(name, Detail::Host) if name.as_str() == "db" => Some("db.example".to_owned()),
+            Reference::Resource(..) | Reference::Own(_) | Reference::Service(..) | Reference::Variable(_) => {
+                None
+            }
         }
     }
 
@@ -312,6 +358,7 @@ mod tests {
             ("--port=${self.port}", "--port=20001"),
             ("${service.pay.url}/v1?at=${self.port}", "http://gateway/@pay/v1?at=20001"),
             ("${service.pay.host}:${service.pay.port}", "127.64.0.1:17000"),
+            ("${resource.db.host}", "db.example"),
             ("$HOME $ { } $$ $x", "$HOME $ { } $$ $x"),
             ("$${self.port}", "${self.port}"),
             ("$$${self.port}", "$${self.port}"),
@@ -326,7 +373,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_named() {
         let pay: ServiceName = "pay".parse().unwrap();
-        let required = BTreeSet::from([&pay]);
+        let db: ResourceName = "db".parse().unwrap();
+        let required = Scope { services: BTreeSet::from([&pay]), resources: BTreeSet::from([&db]) };
         for (text, error) in [
             ("${self.prot}", "`${self.prot}` is not known; `$${` means `${` itself"),
             ("${HOME}", "`${HOME}` is no reference; `$${` means `${` itself"),
@@ -335,6 +383,8 @@ mod tests {
             ("${service.cart.url}", "`${service.cart.url}` is not known: `cart` is not in [requires]"),
             ("${service.cart.port}", "`${service.cart.port}` is not known: `cart` is not in [requires]"),
             ("${service.Pay.url}", "`${service.Pay.url}` is not known; `$${` means `${` itself"),
+            ("${resource.cache.url}", "`${resource.cache.url}` is not known: there is no [resource.cache]"),
+            ("${resource.db.uri}", "`${resource.db.uri}` is not known; `$${` means `${` itself"),
             ("${env.DSN}", "`${env.DSN}` is known in `[run] files` only"),
             ("${service.pay.uri}", "`${service.pay.uri}` is not known; `$${` means `${` itself"),
         ] {
@@ -351,8 +401,12 @@ mod tests {
     #[test]
     fn every_name_that_is_listed_is_known() {
         let pay: ServiceName = "pay".parse().unwrap();
-        for name in known_names([&pay]) {
-            assert!(check(&name, Reader::Program, &BTreeSet::from([&pay])).is_ok(), "{name}");
+        let db: ResourceName = "db".parse().unwrap();
+        let scope = Scope { services: BTreeSet::from([&pay]), resources: BTreeSet::from([&db]) };
+        let names = known_names(&scope);
+        assert!(names.contains(&"${resource.db.password}".to_owned()), "{names:?}");
+        for name in names {
+            assert!(check(&name, Reader::Program, &scope).is_ok(), "{name}");
         }
     }
 
@@ -371,7 +425,7 @@ mod tests {
 
         #[test]
         fn what_is_checked_can_be_filled(text in "([${}a-z.ü]|\\$\\{self\\.port\\})*") {
-            if check(&text, Reader::Shell, &BTreeSet::new()).is_ok() {
+            if check(&text, Reader::Shell, &Scope::default()).is_ok() {
                 prop_assert!(fill(&text, |_| Some(String::new())).is_ok());
             }
         }

@@ -12,7 +12,8 @@ use crate::contract::{ContractKind, OfferedContract, Requirement};
 use crate::digest::Digest;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::job::Job;
-use crate::name::{Actor, ServiceName, StageName};
+use crate::name::{Actor, ResourceName, ServiceName, StageName};
+use crate::resource::ResourceNeed;
 use crate::routes::RouteRule;
 use crate::run::RunSpec;
 use crate::time::Timestamp;
@@ -194,6 +195,9 @@ pub struct Version {
     pub jobs: Vec<Job>,
     /// What it needs of other services.
     pub requires: BTreeMap<ServiceName, Requirement>,
+    /// Databases and the like that it needs in an environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<ResourceName, ResourceNeed>,
     /// What it offers to others, and what its database looks like.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contracts: Vec<OfferedContract>,

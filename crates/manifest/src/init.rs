@@ -157,6 +157,7 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         package,
         run,
         requires,
+        resources: BTreeMap::new(),
         contracts: Vec::new(),
         accepts: Vec::new(),
         routes,

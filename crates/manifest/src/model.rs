@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::Job;
+use lockstep_domain::name::ResourceName;
+use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::RunSpec;
 use lockstep_domain::{ServiceName, VersionRange};
@@ -40,6 +42,8 @@ pub struct Manifest {
     pub run: RunSpec,
     /// The services it calls, and what of them it works with.
     pub requires: BTreeMap<ServiceName, Requirement>,
+    /// Databases and the like that it needs.
+    pub resources: BTreeMap<ResourceName, ResourceNeed>,
     /// The contracts it offers.
     pub contracts: Vec<ContractSource>,
     /// Breaks of its contracts that the team has agreed to.

@@ -8,12 +8,14 @@ mod contract;
 mod field;
 mod job;
 mod reference;
+mod resource;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
+use lockstep_domain::reference::Scope;
 use lockstep_domain::request_host::normalize_route_host;
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
 use lockstep_domain::run::{Kind, RunSpec};
@@ -81,9 +83,11 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| routes(&field));
     let (contracts, accepts) =
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
-    let run = run_table(&root, &requires);
-    let names = requires.keys().collect();
-    let jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &names));
+    let resources = root.table("resource", resource::EXAMPLE);
+    let resources = resources.map_or_else(BTreeMap::new, |table| resource::resources(&table));
+    let scope = Scope::of(&requires, &resources);
+    let run = run_table(&root, &scope);
+    let jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &scope));
     if run.as_ref().is_some_and(|run| run.kind == Kind::Worker) {
         no_routes(&root);
         no_contract_of_answers(&root);
@@ -97,6 +101,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         package,
         run: run?,
         requires,
+        resources,
         contracts,
         accepts,
         routes,
@@ -121,9 +126,9 @@ fn no_contract_of_answers(root: &Table<'_>) {
     }
 }
 
-fn run_table(root: &Table<'_>, requires: &BTreeMap<ServiceName, Requirement>) -> Option<RunSpec> {
+fn run_table(root: &Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
     let field = root.require("run", "[run] with command = \"./bin/server\"")?;
-    run::run(field.table()?, &requires.keys().collect())
+    run::run(field.table()?, scope)
 }
 
 fn owner(field: &Field<'_>) -> Option<String> {

@@ -7,6 +7,8 @@ use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
+use lockstep_domain::name::ResourceName;
+use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
@@ -42,6 +44,7 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     writer.package(&manifest.package, &manifest.build);
     writer.run(&manifest.run);
     writer.requires(manifest);
+    manifest.resources.iter().for_each(|(name, need)| writer.resource(name, need));
     writer.contracts(&manifest.contracts);
     manifest.accepts.iter().for_each(|accepted| writer.accept(accepted));
     manifest.routes.iter().for_each(|route| writer.route(route));
@@ -210,6 +213,11 @@ impl Writer<'_> {
         for (service, requirement) in &manifest.requires {
             self.field(service.as_str(), needed(requirement));
         }
+    }
+
+    fn resource(&mut self, name: &ResourceName, need: &ResourceNeed) {
+        self.table("resource", &format!("[resource.{name}]"));
+        self.field("kind", quoted(need.kind.as_str()));
     }
 
     fn contracts(&mut self, contracts: &[ContractSource]) {

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use lockstep_archive::{Begins, Compression, UnpackError, UnpackLimits};
 use lockstep_domain::evidence::{EvidenceKind, Outcome};
+use lockstep_domain::reference::Scope;
 use lockstep_files::foreign;
 use lockstep_manifest::{Manifest, Package};
 
@@ -141,8 +142,8 @@ fn repackaged(build: &Build<'_>, given: &Given, checked: &Checked) -> Result<Pac
         error => error.into(),
     })?;
     must_start(&given.facts.name, &packaged, &checked.manifest)?;
-    let Manifest { run, requires, .. } = &checked.manifest;
-    match problems_of_filled(&folder, &packaged.contents, run, &requires.keys().collect()) {
+    let Manifest { run, requires, resources, .. } = &checked.manifest;
+    match problems_of_filled(&folder, &packaged.contents, run, &Scope::of(requires, resources)) {
         problems if problems.is_empty() => Ok(packaged),
         problems => Err(PackageError::Problems(problems).into()),
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lockstep_domain::evidence::Outcome;
+use lockstep_domain::reference::Scope;
 use lockstep_manifest::Manifest;
 
 use crate::cancel::CancelToken;
@@ -229,9 +230,9 @@ impl Build<'_> {
             PackageError::Cancelled => BuildFault::Cancelled,
             error => error.into(),
         })?;
-        let Manifest { run, requires, .. } = &checked.manifest;
-        let required = requires.keys().collect();
-        match problems_of_filled(&root, &packaged.contents, run, &required) {
+        let Manifest { run, requires, resources, .. } = &checked.manifest;
+        let scope = Scope::of(requires, resources);
+        match problems_of_filled(&root, &packaged.contents, run, &scope) {
             problems if problems.is_empty() => Ok(packaged),
             problems => Err(PackageError::Problems(problems).into()),
         }

@@ -88,6 +88,7 @@ impl InstanceSpec {
         reference::fill(text, |reference| match reference {
             Reference::Own(own) => self.own(*own, port),
             Reference::Service(service, called) => self.called(service, *called),
+            Reference::Resource(..) => None,
             Reference::Variable(name) => self.variable(name, port),
         })
     }

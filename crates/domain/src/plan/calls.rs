@@ -42,7 +42,7 @@ pub(super) fn of_workers(
 fn called(world: &World, run: &RunSpec, values: &Configuration) -> BTreeMap<ServiceName, Reference> {
     let named = |reference: Reference| match &reference {
         Reference::Service(name, _) => Some((world.current_name(name).clone(), reference)),
-        Reference::Own(_) | Reference::Variable(_) => None,
+        Reference::Own(_) | Reference::Resource(..) | Reference::Variable(_) => None,
     };
     references_in(run, values).filter_map(named).collect()
 }

@@ -14,7 +14,7 @@ use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::plan::{calls, handover, listening};
-use crate::reference::{self, Reader};
+use crate::reference::{self, Reader, Scope};
 use crate::retained::Retained;
 use crate::run::{Kind, Port};
 use crate::service::Version;
@@ -170,12 +170,12 @@ fn references(
         return Vec::new();
     };
     let service = &change.service;
-    let required: BTreeSet<_> = version.requires.keys().collect();
+    let scope = Scope::of(&version.requires, &version.resources);
     let values = resolved.values(environment, service);
     let wrong = values.into_iter().filter_map(|(key, value)| {
         let ConfigValue::Filled(text) = value else { return None };
-        let error = reference::check(&text, Reader::Program, &required).err()?;
-        let known = reference::known_names(version.requires.keys());
+        let error = reference::check(&text, Reader::Program, &scope).err()?;
+        let known = reference::known_names(&scope);
         Some(Refusal::Reference { service: service.clone(), key, error, known })
     });
     wrong.collect()

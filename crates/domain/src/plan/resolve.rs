@@ -389,7 +389,8 @@ fn configure(
     let malformed = set.iter().filter_map(|(key, value)| {
         let ConfigValue::Filled(text) = value.as_given() else { return None };
         let error = reference::references(&text, Reader::Program).err()?;
-        let (service, key, known) = (service.clone(), key.clone(), reference::known_names([]));
+        let (service, key, known) =
+            (service.clone(), key.clone(), reference::known_names(&reference::Scope::default()));
         Some(Refusal::Reference { service, key, error, known })
     });
     refusals.extend(malformed);

@@ -395,6 +395,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         },
         jobs: Vec::new(),
         requires: BTreeMap::new(),
+        resources: BTreeMap::new(),
         contracts: Vec::new(),
         routes: Vec::new(),
         changelog: Changelog::default(),

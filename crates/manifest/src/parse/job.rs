@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
+use lockstep_domain::reference::Scope;
 
 use super::field::{duration, environment};
-use super::reference::{Required, filled_command, filled_variables, refuse_own_port};
+use super::reference::{filled_command, filled_variables, refuse_own_port};
 use crate::reader::{Field, Table};
 
 /// How the table is written.
@@ -16,14 +17,14 @@ const MAX_JOBS: usize = 20;
 const WHEN: &str = "when = \"before-switch\", \"after-deploy\" or \"by-hand\"";
 
 /// Reads the jobs of a version, each name once.
-pub(super) fn jobs(field: &Field<'_>, required: &Required<'_>) -> Vec<Job> {
+pub(super) fn jobs(field: &Field<'_>, scope: &Scope<'_>) -> Vec<Job> {
     let elements = field.list().unwrap_or_default();
     if elements.len() > MAX_JOBS {
         field.wrong(format_args!("a version has at most {MAX_JOBS} jobs"));
     }
     let mut taken = BTreeSet::new();
     let mut read = |element: &Field<'_>| {
-        let job = job(element.table()?, required)?;
+        let job = job(element.table()?, scope)?;
         if !taken.insert(job.name.clone()) {
             element.wrong_because(format_args!("there is a job `{}` above", job.name), "rename one of them");
         }
@@ -32,19 +33,19 @@ pub(super) fn jobs(field: &Field<'_>, required: &Required<'_>) -> Vec<Job> {
     elements.iter().filter_map(&mut read).collect()
 }
 
-fn job(table: Table<'_>, required: &Required<'_>) -> Option<Job> {
+fn job(table: Table<'_>, scope: &Scope<'_>) -> Option<Job> {
     let name = table.require("name", "name = \"migrate\"").and_then(|field| field.parse());
     let when = table.require("when", WHEN).and_then(|field| when(&field));
     let command = table.require("command", "command = \"./migrate\"");
-    let words = command.as_ref().and_then(|field| filled_command(field, required));
+    let words = command.as_ref().and_then(|field| filled_command(field, scope));
     let variables = table.table("env", "env = { LOG = \"info\" }");
-    variables.iter().for_each(|variables| filled_variables(variables, required));
+    variables.iter().for_each(|variables| filled_variables(variables, scope));
     let timeout_ms = duration(&table, "timeout", "timeout = \"10m\"").unwrap_or(USUAL_JOB_TIMEOUT_MS);
     let why = "a job listens on no port, so `${self.port}` and `${self.host}` say nothing";
     refuse_own_port(
         (command.as_ref(), words.as_deref()),
         variables.as_ref(),
-        required,
+        scope,
         why,
         "remove the reference",
     );

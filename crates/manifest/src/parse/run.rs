@@ -1,12 +1,13 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
+use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
 use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
-use super::reference::{Required, filled_command, filled_variables, names_its_port, refuse_own_port};
+use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -29,18 +30,18 @@ const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 const REPLACED_EXAMPLE: &str = "replace = \"old-first\"; the old instances have ended before new ones start";
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
 
-pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> {
+pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
     let kind = table.get("kind", KIND_EXAMPLE).and_then(|field| kind(&field)).unwrap_or_default();
     let run = table
         .require("command", "command = \"./bin/server\"")
-        .and_then(|field| filled_command(&field, required));
+        .and_then(|field| filled_command(&field, scope));
     let variables = table.table("env", "env = { LOG = \"info\" }");
-    variables.iter().for_each(|variables| filled_variables(variables, required));
+    variables.iter().for_each(|variables| filled_variables(variables, scope));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
-    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, required));
+    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, scope));
     let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
-    health_is_possible(&table, &health, kind, &data, required);
+    health_is_possible(&table, &health, kind, &data, scope);
     let listens = kind.is_web() || health.probe.needs_a_port();
     if !listens {
         no_port(&table);
@@ -55,7 +56,7 @@ pub(super) fn run(table: Table<'_>, required: &Required<'_>) -> Option<RunSpec> 
         let hint =
             "remove the reference, ask for the health by `http` or `tcp`, or let it be a `web` service";
         let command = table.get("command", "command = \"./bin/worker\"");
-        refuse_own_port((command.as_ref(), run.as_deref()), variables.as_ref(), required, why, hint);
+        refuse_own_port((command.as_ref(), run.as_deref()), variables.as_ref(), scope, why, hint);
     }
     table.finish();
     let run = RunSpec {
@@ -106,12 +107,12 @@ fn health_is_possible(
     health: &HealthCheck,
     kind: Kind,
     data: &[WorkPath],
-    required: &Required<'_>,
+    scope: &Scope<'_>,
 ) {
     let Some(field) = table.get("health", HEALTH_EXAMPLE) else { return };
     match &health.probe {
         Probe::Command { command }
-            if !kind.is_web() && command.iter().any(|it| names_its_port(it, required)) =>
+            if !kind.is_web() && command.iter().any(|it| names_its_port(it, scope)) =>
         {
             field.wrong_because(
                 "a worker whose health is not asked on a port has none, so `${self.port}` says nothing",
@@ -159,10 +160,10 @@ fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
     }
 }
 
-fn health(table: Table<'_>, kind: Kind, required: &Required<'_>) -> Option<HealthCheck> {
+fn health(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<HealthCheck> {
     let default = HealthCheck::new(Probe::Tcp);
     let check = HealthCheck {
-        probe: probe(&table, kind, required).unwrap_or(kind.usual_probe()),
+        probe: probe(&table, kind, scope).unwrap_or(kind.usual_probe()),
         interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(default.interval_ms),
         timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(default.timeout_ms),
         start_timeout_ms: duration(&table, "start_timeout", "start_timeout = \"30s\"")
@@ -183,7 +184,7 @@ fn health(table: Table<'_>, kind: Kind, required: &Required<'_>) -> Option<Healt
 }
 
 /// Reads which one of the probes is asked.
-fn probe(table: &Table<'_>, kind: Kind, required: &Required<'_>) -> Option<Probe> {
+fn probe(table: &Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Probe> {
     let asked = [
         table.get("http", HEALTH_EXAMPLE),
         table.get("tcp", "health = { tcp = true }"),
@@ -218,7 +219,7 @@ fn probe(table: &Table<'_>, kind: Kind, required: &Required<'_>) -> Option<Probe
     }
     http.and_then(|field| http_probe(&field))
         .or_else(|| tcp.and_then(|field| tcp_probe(&field)))
-        .or_else(|| Some(Probe::Command { command: filled_command(&ask?, required)? }))
+        .or_else(|| Some(Probe::Command { command: filled_command(&ask?, scope)? }))
         .or_else(|| Some(Probe::Lives { for_ms: whole_duration(&lives?)? }))
         .or_else(|| Some(Probe::File { path: file?.parse()?, fresh_ms: fresh.unwrap_or(USUAL_FRESH_MS) }))
 }

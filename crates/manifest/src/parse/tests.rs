@@ -2,7 +2,8 @@
 
 use lockstep_domain::contract::{SqlDialect, UnknownFields};
 use lockstep_domain::job::When;
-use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace};
+use lockstep_domain::resource::ResourceKind;
+use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace, Values};
 use proptest::prelude::*;
 
 use super::*;
@@ -512,6 +513,37 @@ fn jobs_are_read_and_what_cannot_be_is_refused_in_its_place() {
         let problems = problems(&with(&more));
         assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
         assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
+    }
+}
+
+#[test]
+fn resources_are_read_and_what_they_are_called_is_known_where_it_may_stand() {
+    let with = |more: &str| {
+        format!("name = \"a\"\nrun.command = \"./a\"\n[resource.db]\nkind = \"postgresql\"\n{more}")
+    };
+    let known = with(
+        "[[job]]\nname = \"m\"\nwhen = \"by-hand\"\ncommand = \"./m ${resource.db.host}\"\nenv = { A = \"${resource.db.password}\" }",
+    );
+    let manifest = parse(&known, "f").unwrap();
+    assert_eq!(manifest.resources[&"db".parse().unwrap()].kind, ResourceKind::Postgresql);
+    let run = |run: &str| format!("name = \"a\"\n[resource.db]\nkind = \"redis\"\n[run]\n{run}");
+    let url = run("command = \"./a\"\nenv = { U = \"${resource.db.url}\", N = \"${resource.db.name}\" }");
+    assert!(parse(&url, "f").unwrap().run.values == Values::Filled);
+    let refused = [
+        (with("port = 1"), "resource.db.port", ""),
+        (with("[resource.Cache]\nkind = \"redis\""), "resource.Cache", "start with a letter"),
+        (with("[resource.cache]"), "resource.cache.kind", "redis"),
+        (with("[resource.cache]\nkind = \"postgres\""), "resource.cache.kind", "`postgresql`"),
+        (with("[resource]\ncache = \"redis\""), "", ""),
+        (run("command = \"./a ${resource.db.url}\""), "run.command", "may hold a password"),
+        (run("command = \"sh -c 'a ${resource.db.password}'\""), "run.command", "may hold a password"),
+        (run("command = \"./a\"\nenv.A = \"${resource.cache.url}\""), "run.env.A", "no [resource.cache]"),
+        (run("command = \"./a\"\nenv.A = \"${resource.db.uri}\""), "run.env.A", "${resource.db.port}"),
+    ];
+    for (text, field, words) in refused {
+        let problems = problems(&text);
+        assert_eq!(problems.len(), 1, "{text}: {problems:#?}");
+        assert!(problems[0].contains(field) && problems[0].contains(words), "{text}: {}", problems[0]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::{Job, When};
+use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
@@ -306,6 +307,14 @@ fn job() -> impl Strategy<Value = Job> {
     )
 }
 
+fn resource() -> impl Strategy<Value = ResourceName> {
+    from_text("[a-z]([a-z0-9-]{0,8}[a-z0-9])?")
+}
+
+fn need() -> impl Strategy<Value = ResourceNeed> {
+    prop::sample::select(ResourceKind::ALL.to_vec()).prop_map(|kind| ResourceNeed { kind })
+}
+
 fn manifest() -> impl Strategy<Value = Manifest> {
     let parts = (
         service(),
@@ -314,7 +323,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         vec(suite(), 0..3),
         package(),
         run(),
-        btree_map(service(), requirement(), 0..4),
+        (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
         (routes(), vec(job(), 0..3)),
     );
@@ -326,7 +335,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             tests,
             package,
             run,
-            mut requires,
+            (mut requires, resources),
             (mut contracts, accepts),
             (routes, jobs),
         )| {
@@ -343,7 +352,20 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             let mut names = BTreeSet::new();
             let mut jobs = jobs;
             jobs.retain(|job| names.insert(job.name.clone()));
-            Manifest { name, owner, build, tests, package, run, requires, contracts, accepts, routes, jobs }
+            Manifest {
+                name,
+                owner,
+                build,
+                tests,
+                package,
+                run,
+                requires,
+                resources,
+                contracts,
+                accepts,
+                routes,
+                jobs,
+            }
         },
     )
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use lockstep_domain::ServiceName;
-use lockstep_domain::reference::{self, Reader, Reference};
+use lockstep_domain::reference::{self, Reader, Reference, Scope};
 use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_files::foreign;
@@ -18,7 +17,7 @@ pub fn problems_of_filled(
     root: &Path,
     contents: &PackageManifest,
     run: &RunSpec,
-    required: &BTreeSet<&ServiceName>,
+    scope: &Scope<'_>,
 ) -> Vec<PackageProblem> {
     let packaged: BTreeSet<&str> = contents.files.iter().map(|entry| entry.path.as_str()).collect();
     let problem = |path: &WorkPath| {
@@ -27,7 +26,7 @@ pub fn problems_of_filled(
             return Some(PackageProblem::NotPackaged { path: path.to_owned() });
         }
         let why = match read(root, path) {
-            Ok(text) => problem_of_text(&text, run, required)?,
+            Ok(text) => problem_of_text(&text, run, scope)?,
             Err(error) => error.to_string(),
         };
         Some(PackageProblem::NotFilled { path: path.to_owned(), why })
@@ -35,8 +34,8 @@ pub fn problems_of_filled(
     run.files.iter().filter_map(problem).collect()
 }
 
-fn problem_of_text(text: &str, run: &RunSpec, required: &BTreeSet<&ServiceName>) -> Option<String> {
-    match reference::check(text, Reader::File, required) {
+fn problem_of_text(text: &str, run: &RunSpec, scope: &Scope<'_>) -> Option<String> {
+    match reference::check(text, Reader::File, scope) {
         Err(error) => Some(error.to_string()),
         Ok(found) if run.listens_on().is_none() && found.iter().any(Reference::names_its_port) => {
             Some("a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing".into())

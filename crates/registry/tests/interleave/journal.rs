@@ -209,6 +209,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             replace_after: ReplaceAfter::default(),
         },
         requires: [].into(),
+        resources: [].into(),
         contracts: Vec::new(),
         routes: Vec::new(),
         changelog: Changelog::default(),
