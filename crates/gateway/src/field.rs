@@ -116,7 +116,7 @@ fn is_claim(name: &str) -> bool {
 }
 
 /// Splits a comma-separated list into its trimmed, non-empty members.
-pub(crate) fn members(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn members(list: &str) -> impl Iterator<Item = &str> + Clone {
     list.split(',').map(str::trim).filter(|member| !member.is_empty())
 }
 

@@ -1,7 +1,8 @@
-//! The key that keeps a client on one version, and carrying it to the next hop in W3C `baggage`.
+//! The key that keeps a client on one version, and carrying it to the next hop in W3C `baggage`; `tracestate.rs` does the
+//! same for services that pass on only their trace.
 //!
-//! A key is the same bytes wherever it is found: percent-encoding in baggage is taken off, so that a service that
-//! forwards `baggage` stays on the version that its client got by a cookie.
+//! A key is the same bytes wherever it is found: percent-encoding is taken off, so that a service that
+//! forwards `baggage` or `tracestate` stays on the version that its client got by a cookie.
 
 use std::borrow::Cow;
 
@@ -44,8 +45,7 @@ fn key_of_member(member: &str) -> Option<Cow<'_, [u8]>> {
         return None;
     }
     let text = rest.split(';').next()?.trim();
-    let key = if text.contains('%') { Cow::Owned(decode(text)) } else { Cow::Borrowed(text.as_bytes()) };
-    valid(&key).then_some(key)
+    Some(decode(text)).filter(|key| valid(key))
 }
 
 /// Finds the key in a `Cookie` header.
@@ -62,7 +62,7 @@ pub(crate) fn write_baggage<'a>(output: &mut Vec<u8>, key: &[u8], given: impl It
     let start = output.len();
     output.extend_from_slice(BAGGAGE_MEMBER.as_bytes());
     output.push(b'=');
-    encode(output, key);
+    encode(output, key, is_plain);
     let others = given.flat_map(members).filter(|member| !is_ours(member));
     for member in others.take(MAX_BAGGAGE_MEMBERS - 1) {
         if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
@@ -77,12 +77,15 @@ fn is_ours(member: &str) -> bool {
     member.split_once('=').is_some_and(|(name, _)| name.trim().starts_with(BAGGAGE_FAMILY))
 }
 
-fn encode(output: &mut Vec<u8>, key: &[u8]) {
+/// baggage-octet without the percent sign.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
+}
+
+/// Writes a key with everything percent-encoded that is not plain.
+pub(crate) fn encode(output: &mut Vec<u8>, key: &[u8], is_plain: fn(u8) -> bool) {
     for &byte in key {
-        // baggage-octet without the percent sign.
-        let plain =
-            matches!(byte, 0x21 | 0x23..=0x24 | 0x26..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
-        if plain {
+        if is_plain(byte) {
             output.push(byte);
         } else {
             output.extend_from_slice(format!("%{byte:02X}").as_bytes());
@@ -90,7 +93,11 @@ fn encode(output: &mut Vec<u8>, key: &[u8]) {
     }
 }
 
-fn decode(text: &str) -> Vec<u8> {
+/// Takes percent-encoding off.
+pub(crate) fn decode(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text.as_bytes());
+    }
     let bytes = text.as_bytes();
     let (mut key, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
@@ -101,7 +108,7 @@ fn decode(text: &str) -> Vec<u8> {
         key.push(byte.unwrap_or(bytes[at]));
         at += if byte.is_some() { 3 } else { 1 };
     }
-    key
+    Cow::Owned(key)
 }
 
 #[cfg(test)]

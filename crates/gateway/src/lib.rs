@@ -55,6 +55,7 @@ mod served;
 pub mod standalone;
 mod table;
 mod trace;
+mod tracestate;
 mod trial;
 mod tunnel;
 mod upload;

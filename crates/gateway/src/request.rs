@@ -20,6 +20,7 @@ use crate::head::{Kinds, kinds_of};
 use crate::key::{KeySource, in_baggage, in_cookie, valid};
 use crate::problem::{Problem, Status};
 use crate::trace::trace_id;
+use crate::tracestate::in_tracestate;
 
 pub(crate) use onward::Onward;
 
@@ -59,8 +60,10 @@ pub(crate) struct Request<'b> {
     pub(crate) persistent: bool,
     expects_continue: bool,
     pub(crate) websocket: bool,
-    /// The key that an earlier hop decided. Anybody can write it, so it counts only from those who are trusted.
+    /// The key that an earlier hop decided, in `baggage`. Anybody can write it, so it counts only from those who are trusted.
     carried_key: Option<Cow<'b, [u8]>>,
+    /// The same in `tracestate`.
+    traced_key: Option<Cow<'b, [u8]>>,
     own_key: Option<(KeySource, Cow<'b, [u8]>)>,
     /// Whether it came with one valid `traceparent`.
     pub(crate) traced: bool,
@@ -130,6 +133,7 @@ impl<'b> Request<'b> {
             expects_continue: false,
             websocket: false,
             carried_key: None,
+            traced_key: None,
             own_key: None,
             traced: false,
             trace: None,
@@ -161,6 +165,9 @@ impl<'b> Request<'b> {
             }
             Field::Baggage if self.carried_key.is_none() => {
                 self.carried_key = in_baggage(text().unwrap_or_default());
+            }
+            Field::Tracestate if self.traced_key.is_none() => {
+                self.traced_key = in_tracestate(text().unwrap_or_default());
             }
             Field::Cookie => {
                 self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed));
@@ -236,6 +243,8 @@ impl<'b> Request<'b> {
         self.traced &= self.seen.traces == 1;
         if !self.traced {
             self.own_key.take_if(|(source, _)| *source == KeySource::Trace);
+            // A tracestate belongs to its traceparent.
+            self.traced_key = None;
         }
     }
 
@@ -294,8 +303,12 @@ impl<'b> Request<'b> {
     }
 
     /// Returns the key that the request came with, as far as its caller is believed.
+    ///
+    /// `baggage` comes before `tracestate`: a program may say in it for whom it calls, and gateways of earlier releases
+    /// decide by it alone.
     pub(crate) fn key(&self, caller: Caller) -> Option<&[u8]> {
-        let carried = self.carried_key.as_deref().filter(|_| caller.is_trusted());
+        let carried = self.carried_key.as_deref().or(self.traced_key.as_deref());
+        let carried = carried.filter(|_| caller.is_trusted());
         carried.or(self.own_key.as_ref().map(|(_, key)| &**key))
     }
 }

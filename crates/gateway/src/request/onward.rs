@@ -9,6 +9,8 @@ use crate::field::Field;
 use crate::head::{put, put_field};
 use crate::key::write_baggage;
 use crate::peer::Peer;
+use crate::trace::made_id;
+use crate::tracestate::write_tracestate;
 
 /// What the head for an instance has that the client's had not.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub(crate) struct Onward<'a> {
     pub(crate) peer: &'a Peer,
     /// Who sent the request, as far as it is known.
     pub(crate) caller: Caller,
-    /// The key that goes into `baggage`.
+    /// The key that goes into `baggage` and `tracestate`.
     pub(crate) key: &'a [u8],
     /// For a request that came without a valid one.
     pub(crate) new_traceparent: Option<&'a str>,
@@ -44,6 +46,7 @@ impl<'b> Request<'b> {
         if let Some(traceparent) = onward.new_traceparent {
             put(output, &["\r\ntraceparent: ", traceparent]);
         }
+        self.write_tracestate(output, onward);
         output.extend_from_slice(self.framing().as_bytes());
         if self.waits_to_go_on() {
             output.extend_from_slice(b"\r\nexpect: 100-continue");
@@ -99,6 +102,15 @@ impl<'b> Request<'b> {
         put(output, &["for=", &node, ";host=\"", self.authority.as_str(), "\";proto=http\r\n"]);
     }
 
+    /// Writes `tracestate`. A key that is the trace's id goes on in `traceparent` already.
+    fn write_tracestate(&self, output: &mut Vec<u8>, onward: &Onward<'_>) {
+        let trace = onward.new_traceparent.map(made_id).or(self.trace_id());
+        let key = Some(onward.key).filter(|key| trace.map(str::as_bytes) != Some(*key));
+        // A tracestate belongs to its traceparent.
+        let stays = self.traced && self.passes(Field::Other, "tracestate", false);
+        write_tracestate(output, key, self.values(Field::Tracestate).filter(move |_| stays));
+    }
+
     fn has(&self, kind: Field) -> bool {
         self.kinds[..self.headers.len()].contains(&kind)
     }
@@ -110,7 +122,7 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn values(&self, kind: Field) -> impl Iterator<Item = &'b str> {
+    fn values(&self, kind: Field) -> impl Iterator<Item = &'b str> + Clone {
         let given = self.headers.iter().zip(&self.kinds).filter(move |&(_, &it)| it == kind);
         given.filter_map(|(header, _)| std::str::from_utf8(header.value).ok())
     }
@@ -124,8 +136,7 @@ impl<'b> Request<'b> {
             | Field::ForwardedPort
             | Field::RealIp
             | Field::Claim => trusted,
-            // A tracestate belongs to its traceparent.
-            Field::Traceparent | Field::Tracestate => self.traced,
+            Field::Traceparent => self.traced,
             _ => false,
         };
         kept && !(kind.is_removable() && self.dropped.iter().any(|it| it.eq_ignore_ascii_case(name)))

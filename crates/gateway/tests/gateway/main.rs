@@ -16,6 +16,7 @@ mod repeats;
 mod seeing;
 mod splits;
 mod support;
+mod tracestate;
 mod trials;
 mod trust;
 mod waits;

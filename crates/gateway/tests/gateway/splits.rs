@@ -76,7 +76,8 @@ fn an_instance_gets_the_key_a_trace_and_where_the_request_came_from() {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
     assert!(text.contains("traceparent: 00-"), "{text}");
-    assert!(!text.contains("tracestate"), "a tracestate without its traceparent was passed on\n{text}");
+    assert!(text.lines().any(|it| it == "tracestate: lockstep=ann%25b"), "{text}");
+    assert!(!text.contains("x=1"), "a tracestate without its traceparent was passed on\n{text}");
 }
 
 #[test]
