@@ -16,7 +16,9 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use hyper::{Method, Response};
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::contract::ContractKind;
+use lockstep_domain::name::JobName;
 use lockstep_domain::routes::RouteTable;
+use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber,
     VersionRef,
@@ -175,6 +177,16 @@ impl Client {
     ) -> Answer<CompatAnswer> {
         let to = to.map(|version| format!("?to={}", encode(&version.to_string()))).unwrap_or_default();
         self.get(&format!("/environments/{environment}/can-roll-back/{service}{to}"))
+    }
+
+    /// Lists what became of the last times of a job's schedule, the newest first.
+    pub fn scheduled_runs(
+        &self,
+        environment: &EnvironmentName,
+        service: &ServiceName,
+        job: &JobName,
+    ) -> Answer<Vec<ScheduledRun>> {
+        self.get(&format!("/environments/{environment}/jobs/{service}/{job}/runs"))
     }
 
     /// Asks what gateways counted of a service lately.

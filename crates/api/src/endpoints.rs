@@ -5,6 +5,7 @@
 
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{Operation, Recorded};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -301,6 +302,12 @@ pub fn endpoints() -> Vec<Endpoint> {
             "getTraffic",
             "Says what gateways counted of a service in the last hour, and what a rollout of it begins with",
             Json(of::<ServiceTraffic>),
+        ),
+        get(
+            "/environments/{environment}/jobs/{service}/{job}/runs",
+            "listScheduledRuns",
+            "Lists what became of the last times of a job's schedule, the newest first",
+            Json(of::<Vec<ScheduledRun>>),
         ),
         get(
             "/environments/{environment}/history",

@@ -4,6 +4,7 @@
 
 pub(crate) mod counted;
 pub(crate) mod json;
+pub(crate) mod runs;
 pub(crate) mod sizes;
 pub(crate) mod style;
 pub(crate) mod table;

@@ -18,6 +18,7 @@ use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Refusal, kept_from_moving};
 use lockstep_domain::reconcile::{Look, waits_for};
+use lockstep_domain::replicas::replicas;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::variables::{Revocation, revocable};
 use lockstep_domain::watch::AnswerChecks;
@@ -27,9 +28,10 @@ use lockstep_domain::{
     ServiceName, StageName, Strategy, Timestamp, World,
 };
 
+use crate::clock::wall;
 use crate::gateway_ports::{GatewayPorts, ports_of};
 use crate::gateways::keys_taken_along;
-use crate::{Control, internal, lock, not_found, ourselves, services, traffic};
+use crate::{Control, internal, lock, not_found, ourselves, schedules, services, traffic};
 
 /// Most environments: each has a gateway port and a reconciler.
 pub(crate) const MAX_ENVIRONMENTS: usize = 100;
@@ -230,6 +232,7 @@ impl Control {
                 .collect(),
             gateways: self.gateway_views(name),
             data: tokio::task::block_in_place(|| self.data_folders_shown(name)),
+            schedules: schedules::views(environment),
             unprotected: self.unprotected(),
         })
     }
@@ -241,7 +244,7 @@ impl Control {
         }
         let now = self.ledger.now();
         let observed = self.judged(world, &environment.name, now);
-        waits_for(Look { world, environment, observed: &observed, now })
+        waits_for(Look { world, environment, observed: &observed, now, wall: wall() })
     }
 
     /// Returns what was observed and judged of an environment when its reconciler looked last.
@@ -265,7 +268,7 @@ impl Control {
             .into_iter()
             .map(|service| ServiceStatus {
                 entry: environment.entries().get(&service).cloned(),
-                replicas: environment.replicas_of(&service),
+                replicas: live_replicas(world, environment, &service),
                 instances: of_service(&instances, &service),
                 arms: arms(&service),
                 warm: environment
@@ -409,6 +412,12 @@ impl Control {
 pub(crate) fn find<'a>(world: &'a World, name: &EnvironmentName) -> Result<&'a Arc<Environment>, Problem> {
     let missing = || not_found(format!("there is no environment `{name}`"), "lockstep environments");
     world.environment(name).ok_or_else(missing)
+}
+
+/// How many instances of what is live of a service are wanted.
+fn live_replicas(world: &World, environment: &Environment, service: &ServiceName) -> u32 {
+    let entry = environment.entries().get(service);
+    entry.map_or(environment.replicas_of(service), |it| replicas(world, environment, &it.arm(service)))
 }
 
 /// Tells whether as many instances of an arm are healthy as are wanted. What is to be kept warm and was not started again, after a

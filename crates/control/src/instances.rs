@@ -12,7 +12,7 @@ use lockstep_api::Problem;
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
-use lockstep_domain::job_runs::lost;
+use lockstep_domain::lost_runs::lost;
 use lockstep_domain::name::JobName;
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::run::RunSpec;

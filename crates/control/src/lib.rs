@@ -30,6 +30,7 @@ mod reconciler;
 mod releases;
 mod rename;
 mod routed;
+mod schedules;
 mod secrets;
 mod services;
 mod traffic;

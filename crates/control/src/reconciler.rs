@@ -20,6 +20,7 @@ use lockstep_runtime::StopError;
 use tokio::sync::Notify;
 
 use crate::callers::ADDRESS_VARIABLE;
+use crate::clock::wall;
 use crate::ledger::is_as_seen;
 use crate::{Control, lock, ourselves};
 
@@ -167,7 +168,7 @@ impl Control {
             }
         }
         self.tell_routed(name, &observed.instances);
-        let look = Look { world: &world, environment, observed: &observed, now };
+        let look = Look { world: &world, environment, observed: &observed, now, wall: wall() };
         if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
     }
 

@@ -22,15 +22,13 @@ fn environment(environment: &Arc<Environment>, ms: u64) -> Arc<Environment> {
     let mut moved = Environment::clone(environment);
     moved.warm = moved.warm.iter().map(|(arm, until)| (arm.clone(), until.plus_ms(ms))).collect();
     moved.skip_operations(|operation| move_operation(operation, ms));
+    moved.each_schedule(|scheduled| scheduled.skip(ms));
     Arc::new(moved)
 }
 
 fn move_operation(operation: &mut Operation, ms: u64) {
     operation.begun = operation.begun.plus_ms(ms);
-    for run in &mut operation.jobs {
-        run.begun = run.begun.plus_ms(ms);
-        run.end.iter_mut().for_each(|end| end.at = end.at.plus_ms(ms));
-    }
+    operation.jobs.iter_mut().for_each(|run| run.skip(ms));
     match &mut operation.phase {
         Phase::Preparing { since, .. } | Phase::Shifted { since, .. } | Phase::Reverting { since, .. } => {
             *since = since.plus_ms(ms);

@@ -14,8 +14,9 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
-use crate::name::{Actor, EnvironmentName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, JobName, ServiceName, StageName};
 use crate::operation::{Acceptance, NewConfiguration, Operation, Phase};
+use crate::scheduled::{Scheduled, ScheduledRun};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::Revocation;
@@ -95,6 +96,9 @@ pub struct Environment {
     /// Instances that are to end whatever their arm is wanted for, the newest last.
     #[serde(default)]
     pub dismissed: Vector<InstanceId>,
+    /// What is known of the jobs that run by schedules.
+    #[serde(default)]
+    pub scheduled: OrdMap<ServiceName, OrdMap<JobName, Scheduled>>,
     /// Operations under way in the order in which they began; no two touch the same service.
     under_way: Vector<Arc<Operation>>,
     /// Operations that are over, oldest first.
@@ -128,6 +132,7 @@ impl Environment {
             holds: OrdMap::new(),
             warm: OrdMap::new(),
             dismissed: Vector::new(),
+            scheduled: OrdMap::new(),
             under_way: Vector::new(),
             operations: Vector::new(),
         }
@@ -219,6 +224,12 @@ impl Environment {
     pub fn is_to_be_replaced(&self, instance: &InstanceId) -> bool {
         let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
         self.under_way().filter(preparing).any(|operation| operation.plan.restarts.contains(instance))
+    }
+
+    /// Returns the run of a job by its schedule that goes on.
+    #[must_use]
+    pub fn scheduled_run(&self, service: &ServiceName, job: &JobName) -> Option<(&ScheduledRun, &JobRun)> {
+        self.scheduled.get(service)?.get(job)?.under_way()
     }
 
     /// Adds a configuration. Folding only.
@@ -332,6 +343,28 @@ impl Environment {
             None => return Err(format!("operation {id} does not run {instance}")),
         }
         Ok(())
+    }
+
+    /// Changes what is known of a job that runs by a schedule. Folding only.
+    pub(crate) fn with_scheduled<T>(
+        &mut self,
+        (service, job): (&ServiceName, &JobName),
+        change: impl FnOnce(&mut Scheduled) -> T,
+    ) -> T {
+        change(self.scheduled.entry(service.clone()).or_default().entry(job.clone()).or_default())
+    }
+
+    /// Changes what is known of every job that runs by a schedule. Folding only.
+    pub(crate) fn each_schedule(&mut self, change: impl Fn(&mut Scheduled)) {
+        let changed = |it: &Scheduled| {
+            let mut it = it.clone();
+            change(&mut it);
+            it
+        };
+        let all = |jobs: &OrdMap<JobName, Scheduled>| -> OrdMap<JobName, Scheduled> {
+            jobs.iter().map(|(job, it)| (job.clone(), changed(it))).collect()
+        };
+        self.scheduled = self.scheduled.iter().map(|(service, jobs)| (service.clone(), all(jobs))).collect();
     }
 
     /// Changes the phase of an operation under way. Folding only.

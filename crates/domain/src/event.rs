@@ -15,9 +15,11 @@ use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::fault::Blame;
 use crate::instance::InstanceId;
+use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
-use crate::name::{Actor, EnvironmentName, GatewayName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, GatewayName, JobName, ServiceName, StageName};
 use crate::operation::Operation;
+use crate::schedule::Schedule;
 use crate::service::{Approval, EarlierRelease, Source, Version};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
@@ -248,6 +250,56 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
+    /// The schedule of a job of what runs is followed, or another one, or none any more.
+    ScheduleChanged {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The service.
+        service: ServiceName,
+        /// Its job.
+        job: JobName,
+        /// The schedule; `None` when nothing that runs has it any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<Schedule>,
+        /// From which time of the wall clock on.
+        from: Timestamp,
+    },
+    /// A job is begun because its time has come: for this time it runs once, whoever dies meanwhile.
+    ScheduledRunBegun {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What runs.
+        planned: PlannedJob,
+        /// The time of its schedule.
+        due: Timestamp,
+        /// What it runs as.
+        instance: InstanceId,
+    },
+    /// A time of a schedule has come, and the job is not run for it.
+    ScheduledRunSkipped {
+        /// The environment.
+        environment: EnvironmentName,
+        /// What would have run.
+        planned: PlannedJob,
+        /// The time of its schedule.
+        due: Timestamp,
+        /// Why it does not run.
+        reason: String,
+    },
+    /// A job that was begun by its schedule has ended.
+    ScheduledRunEnded {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The service.
+        service: ServiceName,
+        /// Its job.
+        job: JobName,
+        /// What it ran as.
+        instance: InstanceId,
+        /// What went wrong; `None` where its program ended with 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<String>,
+    },
     /// An operation is taken back.
     OperationReverting {
         /// The operation.
@@ -386,6 +438,10 @@ impl Event {
             | Self::StepAccepted { environment, .. }
             | Self::JobBegun { environment, .. }
             | Self::JobEnded { environment, .. }
+            | Self::ScheduleChanged { environment, .. }
+            | Self::ScheduledRunBegun { environment, .. }
+            | Self::ScheduledRunSkipped { environment, .. }
+            | Self::ScheduledRunEnded { environment, .. }
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
@@ -446,6 +502,10 @@ impl Event {
             | Self::StepAccepted { .. }
             | Self::JobBegun { .. }
             | Self::JobEnded { .. }
+            | Self::ScheduleChanged { .. }
+            | Self::ScheduledRunBegun { .. }
+            | Self::ScheduledRunSkipped { .. }
+            | Self::ScheduledRunEnded { .. }
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::instance::{Arm, InstanceId};
 use crate::name::JobName;
 use crate::run::{HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec};
+use crate::schedule::Schedule;
 use crate::time::Timestamp;
 
 /// How long a job may run where a manifest does not say.
@@ -29,6 +30,9 @@ pub struct Job {
     pub variables: BTreeMap<String, String>,
     /// How long it may run before it is ended.
     pub timeout_ms: u64,
+    /// At which times it runs, where it runs by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 /// When a job runs.
@@ -41,9 +45,17 @@ pub enum When {
     AfterDeploy,
     /// When a person asks.
     ByHand,
+    /// At the times of its schedule.
+    OnSchedule,
 }
 
 impl When {
+    /// Tells whether it runs in operations that bring its version.
+    #[must_use]
+    pub fn is_in_plans(self) -> bool {
+        matches!(self, Self::BeforeSwitch | Self::AfterDeploy)
+    }
+
     /// Returns it as a manifest says it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +63,7 @@ impl When {
             Self::BeforeSwitch => "before-switch",
             Self::AfterDeploy => "after-deploy",
             Self::ByHand => "by-hand",
+            Self::OnSchedule => "on-schedule",
         }
     }
 }
@@ -127,6 +140,14 @@ pub struct JobRun {
     /// How it ended, once it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<JobEnd>,
+}
+
+impl JobRun {
+    /// Moves the times from which a duration is measured. Folding only.
+    pub(crate) fn skip(&mut self, ms: u64) {
+        self.begun = self.begun.plus_ms(ms);
+        self.end.iter_mut().for_each(|end| end.at = end.at.plus_ms(ms));
+    }
 }
 
 /// How a job ended.

@@ -3,8 +3,7 @@
 //! Invariant: a job is begun once in an operation. It is recorded under the name of its run before anything starts, and only that
 //! run is ever started; one that is gone without having ended is not tried again.
 
-use std::collections::BTreeSet;
-
+use crate::environment::Environment;
 use crate::event::Event;
 use crate::fault::Cause;
 use crate::instance::{Arm, InstanceId, InstanceState};
@@ -13,11 +12,10 @@ use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
 use crate::reconcile::KILLED_WITHIN_MS;
 use crate::time::Timestamp;
-use crate::world::World;
 
 /// What a job may take on top of its time limit before it is given up: to be unpacked and started, asked to end, and killed.
 const GIVEN_UP_AFTER_MS: u64 = 10 * 60 * 1_000;
-const TOLD_TO_END: &str = "it was told to end";
+pub(crate) const TOLD_TO_END: &str = "it was told to end";
 
 /// How it stands with the jobs of an operation that are due.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,10 +44,19 @@ pub(crate) fn ready_since(operation: &Operation, since: Timestamp) -> Timestamp 
 }
 
 /// Returns how it stands with the jobs that are due: those that come first, or all.
-pub(crate) fn due(operation: &Operation, observed: &Observed, all: bool, now: Timestamp) -> Due {
+pub(crate) fn due(
+    environment: &Environment,
+    operation: &Operation,
+    (observed, now): (&Observed, Timestamp),
+    all: bool,
+) -> Due {
     let due = operation.plan.jobs.iter().filter(|planned| all || planned.when != When::AfterDeploy);
     for (index, planned) in due.enumerate() {
         match operation.jobs.get(index) {
+            // Two runs of a job never go on at once.
+            None if environment.scheduled_run(&planned.arm.service, &planned.job).is_some() => {
+                return Due::Runs;
+            }
             None => return Due::Record(begin(operation, planned, index, now)),
             Some(run) => match &run.end {
                 None => return running(operation, (planned, run), observed, now),
@@ -89,15 +96,13 @@ fn running(
 ) -> Due {
     match end_seen(run, observed) {
         Some(failure) => Due::Record(ended(operation, run, failure)),
-        None if now >= given_up_at(planned, run) => {
-            Due::Record(ended(operation, run, Some("nothing was heard of it any more".to_owned())))
-        }
+        None if now >= given_up_at(planned, run) => Due::Record(ended(operation, run, Some(unheard()))),
         None => Due::Runs,
     }
 }
 
 /// How a run is seen to have ended: with a failure or without; `None` while nothing says that it has.
-fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<String>> {
+pub(crate) fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<String>> {
     let seen = observed.jobs.iter().find(|instance| instance.id == run.instance)?;
     match &seen.state {
         InstanceState::Completed => Some(None),
@@ -111,6 +116,16 @@ fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<String>> {
 fn ended(operation: &Operation, run: &JobRun, failure: Option<String>) -> Event {
     let (environment, instance) = (operation.environment.clone(), run.instance.clone());
     Event::JobEnded { operation: operation.id, environment, instance, failure }
+}
+
+/// Why a run failed that is not waited for any more.
+pub(crate) fn unheard() -> String {
+    "nothing was heard of it any more".to_owned()
+}
+
+/// Tells whether a run is seen, in whatever state.
+pub(crate) fn is_there(run: &InstanceId, observed: &Observed) -> bool {
+    observed.jobs.iter().any(|instance| instance.id == *run)
 }
 
 fn first_line(text: &str) -> String {
@@ -129,14 +144,14 @@ pub(crate) fn end_left(operation: &Operation, observed: &Observed) -> Option<Eve
     Some(ended(operation, run, failure))
 }
 
-/// Ends every run that was recorded and that nobody knows of any more: in a folder that was restored or copied it may have been
-/// begun elsewhere.
-#[must_use]
-pub fn lost(world: &World, known: &BTreeSet<InstanceId>) -> Vec<Event> {
-    let under_way = world.environments.values().flat_map(|environment| environment.under_way());
-    let unended = under_way.filter_map(|operation| Some((operation, operation.jobs.last()?)));
-    let lost = unended.filter(|(_, run)| run.end.is_none() && !known.contains(&run.instance));
-    let why = "nobody knows how it ended: the data folder was adopted";
+/// Ends every run that was recorded and that nobody knows of.
+pub(crate) fn lost(
+    environment: &Environment,
+    is_known: impl Fn(&InstanceId) -> bool,
+    why: &str,
+) -> Vec<Event> {
+    let unended = environment.under_way().filter_map(|operation| Some((operation, operation.jobs.last()?)));
+    let lost = unended.filter(|(_, run)| run.end.is_none() && !is_known(&run.instance));
     lost.map(|(operation, run)| ended(operation, run, Some(why.to_owned()))).collect()
 }
 

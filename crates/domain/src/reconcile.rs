@@ -17,7 +17,9 @@ use crate::mend;
 use crate::name::{Actor, ServiceName};
 use crate::observed::{Observed, Tables, is_alive};
 use crate::operation::{Move, Operation, Phase};
+use crate::replicas::replicas;
 use crate::run::{ReplaceAfter, RunSpec, Takeover};
+use crate::scheduled_runs::{self, ByTheClock};
 use crate::sizes::{Sized, sizes};
 use crate::stay;
 use crate::step::{Standing, baking_since, goes_on_at, standing};
@@ -83,14 +85,23 @@ pub struct Look<'a> {
     pub environment: &'a Environment,
     /// What is seen of it.
     pub observed: &'a Observed,
-    /// The time.
+    /// The time by which durations are measured.
     pub now: Timestamp,
+    /// The time on the wall clock: schedules go by it, and nothing else.
+    pub wall: Timestamp,
+}
+
+impl<'a> Look<'a> {
+    fn due(self) -> ByTheClock<'a> {
+        let Self { world, environment, observed, now, wall } = self;
+        ByTheClock { world, environment, observed, now, wall }
+    }
 }
 
 /// Returns what is to be done now. An empty answer means: wait until something changes, or until [`next_look`].
 #[must_use]
 pub fn next_actions(look: Look<'_>) -> Vec<Action> {
-    let wanted = wanted(look.environment);
+    let wanted = wanted(look.world, look.environment);
     let mut actions = starts(look, &wanted);
     actions.extend(ends(look, &wanted));
     actions.extend(jobs(look));
@@ -98,6 +109,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
+    events.extend(scheduled_runs::events(look.due()));
     // One operation a look: what the next one does rests on what was recorded of this one.
     let mut progress = look.environment.under_way().map(|operation| progress(look, operation));
     events.extend(progress.find(|events| !events.is_empty()).into_iter().flatten());
@@ -133,6 +145,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let ends = ends.chain(stay::next_proof(look.world, environment, observed));
     let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
     let operations = operations.chain(jobs.map(|(job, run)| job_runs::given_up_at(job, run)));
+    let operations = operations.chain(scheduled_runs::next_look(look.due()));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
 }
@@ -142,20 +155,25 @@ fn baseline_arms(environment: &Environment) -> impl Iterator<Item = Arm> {
 }
 
 /// How many instances of each arm should run, apart from warm ones.
-fn wanted(environment: &Environment) -> BTreeMap<Arm, u32> {
+fn wanted(world: &World, environment: &Environment) -> BTreeMap<Arm, u32> {
     let moving: Vec<_> =
-        environment.moving().flat_map(|operation| sizes_in(environment, operation)).collect();
+        environment.moving().flat_map(|operation| sizes_in(world, environment, operation)).collect();
     let old: BTreeMap<_, _> = moving.iter().map(|sized| (&sized.part.service, sized.old)).collect();
     let stays = environment.entries().iter().map(|(service, entry)| {
-        let count = old.get(service).copied().unwrap_or_else(|| environment.replicas_of(service));
-        (entry.arm(service), count)
+        let arm = entry.arm(service);
+        let count = old.get(service).copied().unwrap_or_else(|| replicas(world, environment, &arm));
+        (arm, count)
     });
     let comes = moving.iter().filter_map(|sized| Some((sized.part.to_arm()?, sized.new)));
     stays.chain(comes).filter(|(_, count)| *count > 0).collect()
 }
 
-fn sizes_in<'a>(environment: &'a Environment, operation: &'a Operation) -> impl Iterator<Item = Sized<'a>> {
-    sizes(operation, |service| environment.replicas_of(service))
+fn sizes_in<'a>(
+    world: &'a World,
+    environment: &'a Environment,
+    operation: &'a Operation,
+) -> impl Iterator<Item = Sized<'a>> {
+    sizes(operation, |arm| replicas(world, environment, arm))
 }
 
 fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
@@ -168,7 +186,7 @@ fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
 
 /// How many instances of an arm are to be started now.
 fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
-    let Look { world, environment, observed, now } = look;
+    let Look { world, environment, observed, now, .. } = look;
     let fleet = Fleet::of(environment, observed, arm, wanted);
     let is_baseline =
         environment.entries().get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == *arm);
@@ -209,31 +227,31 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     });
     let stops = surplus.filter(|instance| drained(look, instance));
     let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });
-    let forgotten = forgotten(observed, now).into_iter();
+    let forgotten = forgotten(&observed.instances, now).into_iter();
     stops.chain(forgotten.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
 }
 
 /// Starts the runs of jobs that are wanted, and ends those that are not any more.
 fn jobs(look: Look<'_>) -> Vec<Action> {
     let Look { environment, observed, now, .. } = look;
-    let wanted: Vec<_> =
-        environment.under_way().filter_map(|operation| job_runs::wanted(operation)).collect();
+    let of_operations = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
+    let wanted: Vec<_> = of_operations.chain(scheduled_runs::wanted(look.due())).collect();
     let is_wanted = |id: &InstanceId| wanted.iter().any(|(_, run)| run.instance == *id);
-    let is_there = |id: &InstanceId| observed.jobs.iter().any(|instance| instance.id == *id);
     let starts = wanted
         .iter()
-        .filter(|(_, run)| !is_there(&run.instance))
+        .filter(|(_, run)| !job_runs::is_there(&run.instance, observed))
         .map(|(job, run)| Action::RunJob { job: PlannedJob::clone(job), instance: run.instance.clone() });
     let left = observed.jobs.iter().filter(|run| !is_wanted(&run.id) && is_alive(run));
     let ends = left.map(|run| Action::Stop { instance: run.id.clone() });
-    let over = observed.jobs.iter().filter(|run| !is_wanted(&run.id) && run.state.is_over());
-    let old = over.filter(|run| now >= run.since.plus_ms(KEEP_OVER_MS));
+    // How it ended is recorded before it is forgotten.
+    let is_settled = |id: &InstanceId| !is_wanted(id) && !scheduled_runs::is_under_way(environment, id);
+    let old = forgotten(&observed.jobs, now).into_iter().filter(|run| is_settled(&run.id));
     starts.chain(ends).chain(old.map(|run| Action::Remove { instance: run.id.clone() })).collect()
 }
 
 /// The instances that are over and not shown any more: the old ones, and of each service all but the newest.
-fn forgotten(observed: &Observed, now: Timestamp) -> Vec<&Instance> {
-    let mut over: Vec<_> = observed.instances.iter().filter(|instance| instance.state.is_over()).collect();
+fn forgotten(instances: &[Instance], now: Timestamp) -> Vec<&Instance> {
+    let mut over: Vec<_> = instances.iter().filter(|instance| instance.state.is_over()).collect();
     over.sort_by_key(|instance| (std::cmp::Reverse(instance.since), &instance.id));
     let mut shown: BTreeMap<&ServiceName, usize> = BTreeMap::new();
     over.retain(|instance| {
@@ -275,17 +293,17 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
 
 /// Tells whether what ended on the way runs again, or is not waited for any more.
 fn is_back(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
-    let Look { world, environment, observed, now } = look;
+    let Look { world, environment, observed, now, .. } = look;
     let left = operation.plan.moves().filter(|part| part.hands_over()).filter_map(Move::from_arm);
     let runs = |arm: Arm| {
-        Fleet::serving(environment, observed, &arm).healthy() >= environment.replicas_of(&arm.service)
+        Fleet::serving(environment, observed, &arm).healthy() >= replicas(world, environment, &arm)
     };
     left.into_iter().all(runs) || now >= since.plus_ms(patience_ms(world, environment, operation))
 }
 
 fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
     let Look { environment, observed, now, .. } = look;
-    match job_runs::due(operation, observed, false, now) {
+    match job_runs::due(environment, operation, (observed, now), false) {
         Due::Record(event) => return vec![event],
         Due::Runs => return vec![],
         Due::Failed(cause) => return vec![revert(operation, cause)],
@@ -293,8 +311,8 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     }
     let since = job_runs::ready_since(operation, since);
     let kept = kept_arms(environment, operation);
-    let stay = kept.iter().map(|arm| (arm.clone(), environment.replicas_of(&arm.service)));
-    let targets: Vec<_> = coming(environment, operation).into_iter().chain(stay).collect();
+    let stay = kept.iter().map(|arm| (arm.clone(), replicas(look.world, environment, arm)));
+    let targets: Vec<_> = coming(look.world, environment, operation).into_iter().chain(stay).collect();
     if let Some(cause) = Cause::all(targets.iter().filter_map(|(arm, _)| failure(operation, observed, arm))) {
         return vec![revert(operation, cause)];
     }
@@ -315,15 +333,15 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
 }
 
 /// The arms that should run by now because of an operation, and how many instances of each.
-fn coming(environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
-    let targets = sizes_in(environment, operation).filter(|sized| sized.new > 0);
+fn coming(world: &World, environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
+    let targets = sizes_in(world, environment, operation).filter(|sized| sized.new > 0);
     targets.filter_map(|sized| Some((sized.part.to_arm()?, sized.new))).collect()
 }
 
 /// The arms that come to work step by step, and how many instances of each should by now.
-fn at_work(environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
+fn at_work(world: &World, environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
     let targets =
-        sizes_in(environment, operation).filter(|sized| sized.part.takeover == Takeover::SideBySide);
+        sizes_in(world, environment, operation).filter(|sized| sized.part.takeover == Takeover::SideBySide);
     targets.filter_map(|sized| Some((sized.part.to_arm()?, sized.new))).collect()
 }
 
@@ -348,7 +366,7 @@ fn kept_arms(environment: &Environment, operation: &Operation) -> Vec<Arm> {
 /// Tells whether exactly the wanted instances of an arm are left: none is too many, none is to be replaced, and what was told to
 /// end has ended.
 fn is_settled(look: Look<'_>, arm: &Arm) -> bool {
-    let Look { world, environment, observed, now } = look;
+    let Look { world, environment, observed, now, .. } = look;
     let fleet = Fleet::serving(environment, observed, arm);
     let leaves = |instance: &&Instance| environment.is_to_be_replaced(&instance.id);
     let ends = |instance: &Instance| given_up_at(world, instance).is_some_and(|at| now < at);
@@ -428,7 +446,7 @@ fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
         return vec![];
     }
     // With a larger share of the work, more instances have to start.
-    if let Some(cause) = lacking(environment, observed, &at_work(environment, operation)) {
+    if let Some(cause) = lacking(environment, observed, &at_work(look.world, environment, operation)) {
         let given_up = standing.over_ms >= patience_ms(look.world, environment, operation);
         return if given_up { vec![revert(operation, cause)] } else { vec![] };
     }
@@ -454,7 +472,7 @@ fn watch(look: Look<'_>, operation: &Operation) -> Vec<Event> {
 
 /// Runs what comes afterwards: what has taken over is on trial no more.
 fn afterwards(look: Look<'_>, operation: &Operation, proof: String) -> Vec<Event> {
-    match job_runs::due(operation, look.observed, true, look.now) {
+    match job_runs::due(look.environment, operation, (look.observed, look.now), true) {
         Due::Record(event) => vec![event],
         Due::Runs => vec![],
         Due::Failed(_) | Due::Over => done(look.environment, operation, proof),

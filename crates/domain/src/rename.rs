@@ -16,6 +16,7 @@ use crate::environment::Environment;
 use crate::fault::Blame;
 use crate::instance::{Arm, Instance};
 use crate::intent::Intent;
+use crate::job::PlannedJob;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Operation, Phase};
 use crate::service::{Service, Version};
@@ -214,6 +215,8 @@ impl Renaming<'_> {
         self.key(&mut renamed.configurations);
         self.key(&mut renamed.configured);
         self.key(&mut renamed.replicas);
+        self.key(&mut renamed.scheduled);
+        renamed.each_schedule(|scheduled| scheduled.planned_mut().for_each(|planned| self.planned(planned)));
         let holds = renamed.holds.into_iter();
         renamed.holds = holds.map(|(version, hold)| (self.version(version), hold)).collect();
         renamed.warm = renamed.warm.into_iter().map(|(arm, until)| (self.arm(arm), until)).collect();
@@ -235,6 +238,10 @@ impl Renaming<'_> {
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
             blamed.iter_mut().for_each(|Blame { arm, .. }| *arm = self.arm(arm.clone()));
         }
+    }
+
+    fn planned(self, planned: &mut PlannedJob) {
+        planned.arm = self.arm(planned.arm.clone());
     }
 
     fn entries(self, entries: &Entries) -> Entries {

@@ -1,6 +1,7 @@
 //! How a version is run: command, port, environment, health check, stop and restart. Data only; drivers carry it out.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,7 +62,7 @@ pub enum Kind {
     Web,
     /// It fetches its work itself: it has no port, no routes and no share of the traffic, and works as long as it runs.
     Worker,
-    /// It runs once: what a job of a version is run as, and no service.
+    /// It runs once: what a job of a version is run as. A service of this kind has jobs and nothing else: no instance, no port, no routes.
     Job,
 }
 
@@ -70,6 +71,22 @@ impl Kind {
     #[must_use]
     pub fn is_web(&self) -> bool {
         *self == Self::Web
+    }
+
+    /// Tells whether instances of it run all the time.
+    #[must_use]
+    pub fn has_instances(self) -> bool {
+        self != Self::Job
+    }
+
+    /// Returns it as a manifest says it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Worker => "worker",
+            Self::Job => "job",
+        }
     }
 
     /// Which instances come first where a manifest does not say: two versions of a worker never work at the same time.
@@ -89,6 +106,12 @@ impl Kind {
             Self::Worker => Probe::Lives { for_ms: USUAL_LIFE_MS },
             Self::Job => Probe::Ends,
         }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

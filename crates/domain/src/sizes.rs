@@ -4,9 +4,9 @@
 
 use std::cmp::Ordering;
 
+use crate::instance::Arm;
 use crate::intent::{Step, Strategy};
 use crate::job_runs;
-use crate::name::ServiceName;
 use crate::operation::{Move, Operation, Phase};
 use crate::routes::FULL_WEIGHT;
 use crate::run::Takeover;
@@ -35,14 +35,17 @@ enum Progress {
     Behind,
 }
 
-/// Goes through the moves of an operation. `replicas` says how many instances of a service there are otherwise.
+/// Goes through the moves of an operation. `replicas` says how many instances of an arm there are otherwise.
 pub(crate) fn sizes<'a>(
     operation: &'a Operation,
-    replicas: impl Fn(&ServiceName) -> u32 + 'a,
+    replicas: impl Fn(&Arm) -> u32 + 'a,
 ) -> impl Iterator<Item = Sized<'a>> {
     let waves = operation.plan.waves.iter().enumerate();
     let moves = waves.flat_map(|(wave, moves)| moves.iter().map(move |part| (wave, part)));
-    moves.map(move |(wave, part)| size(part, progress(operation, wave, part), replicas(&part.service)))
+    let of = move |arm: Option<Arm>| arm.map_or(0, |arm| replicas(&arm));
+    moves.map(move |(wave, part)| {
+        size(part, progress(operation, wave, part), (of(part.from_arm()), of(part.to_arm())))
+    })
 }
 
 fn progress(operation: &Operation, wave: usize, part: &Move) -> Progress {
@@ -78,19 +81,19 @@ fn prepares_upfront(operation: &Operation) -> bool {
     }
 }
 
-fn size(part: &Move, progress: Progress, replicas: u32) -> Sized<'_> {
+fn size(part: &Move, progress: Progress, (of_old, of_new): (u32, u32)) -> Sized<'_> {
     let (old, new) = match progress {
-        Progress::Ahead => (replicas, 0),
-        _ if part.gives_way() => (0, replicas),
-        _ if !part.hands_over() => (replicas, replicas),
-        Progress::Preparing(step) => (replicas, share(part, step, replicas)),
-        Progress::At(step) => match share(part, step, replicas) {
-            new if new < replicas => (replicas - new, new),
+        Progress::Ahead => (of_old, 0),
+        _ if part.gives_way() => (0, of_new),
+        _ if !part.hands_over() => (of_old, of_new),
+        Progress::Preparing(step) => (of_old, share(part, step, of_new)),
+        Progress::At(step) => match share(part, step, of_new) {
+            new if new < of_new => (of_new - new, new),
             // One instance cannot be shared: until everything is the new version's, one of each works.
             new if is_a_part(part, step) => (1, new),
             new => (0, new),
         },
-        Progress::Behind => (0, replicas),
+        Progress::Behind => (0, of_new),
     };
     Sized { part, old, new }
 }

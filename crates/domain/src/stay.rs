@@ -3,7 +3,7 @@
 //! Durations are measured from what the server that looks has seen itself, so a restart of it, a supervisor or a clock makes
 //! a stay longer and never shorter.
 
-use crate::baseline::BaselineEntry;
+use crate::baseline::{Baseline, BaselineEntry};
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
@@ -11,12 +11,22 @@ use crate::fleet::Fleet;
 use crate::instance::Arm;
 use crate::name::ServiceName;
 use crate::observed::Observed;
+use crate::replicas::has_instances;
 use crate::time::Timestamp;
 use crate::world::World;
 
-/// Returns since when all wanted instances of an arm have been healthy without a restart; `None` when they are not.
+/// Returns since when all wanted instances of an arm have been healthy without a restart; `None` when they are not. What only has jobs
+/// stays by being live.
 #[must_use]
-pub fn steady_since(environment: &Environment, observed: &Observed, arm: &Arm) -> Option<Timestamp> {
+pub fn steady_since(
+    world: &World,
+    environment: &Environment,
+    observed: &Observed,
+    arm: &Arm,
+) -> Option<Timestamp> {
+    if !has_instances(world, arm) {
+        return live_since(environment, arm);
+    }
     let fleet = Fleet::serving(environment, observed, arm);
     if fleet.healthy() < environment.replicas_of(&arm.service) {
         return None;
@@ -25,11 +35,20 @@ pub fn steady_since(environment: &Environment, observed: &Observed, arm: &Arm) -
     since.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
+/// Since when an arm has been in the baseline without an interruption.
+fn live_since(environment: &Environment, arm: &Arm) -> Option<Timestamp> {
+    let is_there = |baseline: &&Baseline| {
+        baseline.entries.get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == *arm)
+    };
+    environment.baselines.newest_first().take_while(is_there).last().map(|first| first.at)
+}
+
 /// Returns the evidence of the versions that have stayed for long enough now.
 #[must_use]
 pub fn proven(world: &World, environment: &Environment, observed: &Observed, now: Timestamp) -> Vec<Event> {
     let unproven = unproven(world, environment);
-    let stayed = unproven.filter(|arm| ends_at(environment, observed, arm).is_some_and(|end| now >= end));
+    let stayed =
+        unproven.filter(|arm| ends_at(world, environment, observed, arm).is_some_and(|end| now >= end));
     stayed
         .map(|arm| Event::EvidenceAdded {
             version: arm.version_ref(),
@@ -41,11 +60,11 @@ pub fn proven(world: &World, environment: &Environment, observed: &Observed, now
 /// Returns when the next version will have stayed for long enough, as things stand.
 #[must_use]
 pub fn next_proof(world: &World, environment: &Environment, observed: &Observed) -> Option<Timestamp> {
-    unproven(world, environment).filter_map(|arm| ends_at(environment, observed, &arm)).min()
+    unproven(world, environment).filter_map(|arm| ends_at(world, environment, observed, &arm)).min()
 }
 
-fn ends_at(environment: &Environment, observed: &Observed, arm: &Arm) -> Option<Timestamp> {
-    Some(steady_since(environment, observed, arm)?.plus_ms(environment.settings.stay_ms))
+fn ends_at(world: &World, environment: &Environment, observed: &Observed, arm: &Arm) -> Option<Timestamp> {
+    Some(steady_since(world, environment, observed, arm)?.plus_ms(environment.settings.stay_ms))
 }
 
 /// The arms of the baseline whose versions have no such evidence yet.

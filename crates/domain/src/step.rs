@@ -63,6 +63,9 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
     if operation.plan.strategy.bound().is_none() {
         return Verdict::Pass { why: format!("{new} healthy") };
     }
+    if !part.kind.has_instances() {
+        return Verdict::Pass { why: format!("{new} has jobs, and nothing that runs all the time") };
+    }
     // A worker that ends by itself is not healthy between two starts.
     let counted = if part.kind.is_web() { observed.healthy(&new) } else { observed.alive(&new) };
     if counted == 0 {

@@ -21,6 +21,7 @@ use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
 use crate::rename::rename;
+use crate::scheduled::{Outcome, ScheduledRun, Skip};
 use crate::service::{KeptManifest, Service, Version};
 use crate::time::Timestamp;
 use crate::variables::Revocation;
@@ -288,6 +289,22 @@ impl World {
             Event::JobEnded { operation, instance, failure, .. } => {
                 environment.end_job(*operation, instance, JobEnd { at, failure: failure.clone() })
             }
+            Event::ScheduleChanged { service, job, schedule, from, .. } => {
+                environment.with_scheduled((service, job), |it| it.watch(schedule.as_ref(), *from));
+                Ok(())
+            }
+            Event::ScheduledRunBegun { planned, due, instance, .. } => {
+                let outcome = Outcome::Begun(JobRun { instance: instance.clone(), begun: at, end: None });
+                decide(environment, ScheduledRun { due: *due, planned: planned.clone(), outcome })
+            }
+            Event::ScheduledRunSkipped { planned, due, reason, .. } => {
+                let outcome = Outcome::Skipped(Skip { at, reason: reason.clone() });
+                decide(environment, ScheduledRun { due: *due, planned: planned.clone(), outcome })
+            }
+            Event::ScheduledRunEnded { service, job, instance, failure, .. } => {
+                let end = JobEnd { at, failure: failure.clone() };
+                environment.with_scheduled((service, job), |it| it.end(instance, end))
+            }
             Event::OperationReverting { operation, cause, blamed, .. } => {
                 let (cause, blamed) = (cause.clone(), blamed.clone());
                 advance(environment, *operation, Phase::Reverting { cause, blamed, since: at })
@@ -362,6 +379,11 @@ impl World {
             .cloned()
             .unwrap_or_else(|| Arc::new(Lifecycle::standard()))
     }
+}
+
+fn decide(environment: &mut Environment, run: ScheduledRun) -> Result<(), String> {
+    let (service, job) = (run.planned.arm.service.clone(), run.planned.job.clone());
+    environment.with_scheduled((&service, &job), |it| it.decide(run))
 }
 
 fn advance(environment: &mut Environment, operation: OperationId, phase: Phase) -> Result<(), String> {

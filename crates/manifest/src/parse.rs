@@ -7,14 +7,17 @@ mod build;
 mod contract;
 mod field;
 mod job;
+mod jobs_only;
 mod reference;
 mod resource;
 mod run;
+mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
+use lockstep_domain::job::Job;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::request_host::normalize_route_host;
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
@@ -86,11 +89,11 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let resources = root.table("resource", resource::EXAMPLE);
     let resources = resources.map_or_else(BTreeMap::new, |table| resource::resources(&table));
     let scope = Scope::of(&requires, &resources);
-    let run = run_table(&root, &scope);
-    let jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &scope));
-    if run.as_ref().is_some_and(|run| run.kind == Kind::Worker) {
-        no_routes(&root);
-        no_contract_of_answers(&root);
+    let mut jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &scope));
+    let run = run_table(&root, name.as_ref(), &scope, &mut jobs);
+    if let Some(kind) = run.as_ref().map(|run| run.kind).filter(|kind| !kind.is_web()) {
+        no_routes(&root, kind);
+        no_contract_of_answers(&root, kind);
     }
     root.finish();
     Some(Manifest {
@@ -109,26 +112,47 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     })
 }
 
-/// Nobody calls a worker, so nothing may lead to it.
-fn no_routes(root: &Table<'_>) {
+/// Nobody calls a worker or a job, so nothing may lead to it.
+fn no_routes(root: &Table<'_>, kind: Kind) {
     if let Some(field) = root.get("route", "[[route]]") {
         let hint = "remove the routes, or let it be a `web` service";
-        field.wrong_because("nobody can call a worker, so no request can reach it", hint);
+        field.wrong_because(format_args!("nobody can call a {kind}, so no request can reach it"), hint);
     }
 }
 
 /// Messages and tables have contracts with workers too; what is answered has not.
-fn no_contract_of_answers(root: &Table<'_>) {
+fn no_contract_of_answers(root: &Table<'_>, kind: Kind) {
     let Some(table) = root.table("contract", contract::EXAMPLE) else { return };
     for field in contract::ANSWERS.iter().filter_map(|name| table.get(name, contract::EXAMPLE)) {
         let hint = "name it in the manifest of the service that answers, or let this be a `web` service";
-        field.wrong_because("nobody can call a worker", hint);
+        field.wrong_because(format_args!("nobody can call a {kind}"), hint);
     }
 }
 
-fn run_table(root: &Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
+/// Reads how the service runs. A table that is a job itself is added to the jobs.
+fn run_table(
+    root: &Table<'_>,
+    name: Option<&ServiceName>,
+    scope: &Scope<'_>,
+    jobs: &mut Vec<Job>,
+) -> Option<RunSpec> {
     let field = root.require("run", "[run] with command = \"./bin/server\"")?;
-    run::run(field.table()?, scope)
+    let table = field.table()?;
+    let kind = run::kind_of(&table);
+    if kind.has_instances() {
+        return run::run(table, kind, scope);
+    }
+    let has_own = jobs_only::has_own(&table);
+    let (run, own) = jobs_only::run(table, name, scope)?;
+    if let Some(own) = own {
+        if jobs.iter().any(|job| job.name == own.name) {
+            field.wrong_because("there is a [[job]] of the name of the service", "rename it");
+        }
+        jobs.push(own);
+    } else if jobs.is_empty() && !has_own {
+        field.wrong_because("it runs nothing", "add command and schedule, or a [[job]]");
+    }
+    Some(run)
 }
 
 fn owner(field: &Field<'_>) -> Option<String> {

@@ -11,8 +11,9 @@ use lockstep_domain::name::ResourceName;
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
-    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+    HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
 };
+use lockstep_domain::schedule::{Schedule, USUAL_ZONE};
 use toml::Value;
 
 use crate::model::{
@@ -142,10 +143,26 @@ impl Writer<'_> {
         }
     }
 
+    fn schedule(&mut self, schedule: &Schedule) {
+        self.field("schedule", quoted(&schedule.expression));
+        if schedule.zone != USUAL_ZONE {
+            self.field("timezone", quoted(&schedule.zone));
+        }
+        if !schedule.missed.is_usual() {
+            self.field("missed", quoted(schedule.missed.as_str()));
+        }
+        if !schedule.overlap.is_usual() {
+            self.field("overlap", quoted(schedule.overlap.as_str()));
+        }
+    }
+
     fn job(&mut self, job: &Job) {
         self.table("job", "[[job]]");
         self.field("name", quoted(job.name.as_str()));
-        self.field("when", quoted(job.when.as_str()));
+        match &job.schedule {
+            None => self.field("when", quoted(job.when.as_str())),
+            Some(schedule) => self.schedule(schedule),
+        }
         self.field("command", command(&job.command));
         if !job.variables.is_empty() {
             self.field("env", environment(&job.variables));
@@ -171,9 +188,11 @@ impl Writer<'_> {
 
     fn run(&mut self, run: &RunSpec) {
         self.table("run", "[run]");
-        self.field("command", command(&run.command));
-        if run.kind == Kind::Worker {
-            self.field("kind", quoted("worker"));
+        if run.kind.has_instances() {
+            self.field("command", command(&run.command));
+        }
+        if !run.kind.is_web() {
+            self.field("kind", quoted(run.kind.as_str()));
         }
         if let Port::Fixed(port) = run.port {
             self.field("port", port);

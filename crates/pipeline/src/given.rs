@@ -198,21 +198,30 @@ impl Read for Cancellable<'_> {
 /// Refuses an archive whose program would not start, for the two most usual reasons: everything lies one folder too deep, or what
 /// carried the files from one step of a build system to the next lost their modes.
 fn must_start(name: &str, packaged: &PackagedArtifact, manifest: &Manifest) -> Result<(), BuildFault> {
-    let Some(wanted) = manifest.run.command.first().and_then(|program| in_artifact(program)) else {
-        return Ok(());
-    };
+    let jobs = manifest.jobs.iter().map(|job| (format!("command of the job `{}`", job.name), &job.command));
+    let commands = std::iter::once(("[run] command".to_owned(), &manifest.run.command)).chain(jobs);
+    let mut wanted = commands.filter_map(|(what, command)| Some((what, in_artifact(command.first()?)?)));
+    wanted.try_for_each(|(what, wanted)| must_be_there(name, packaged, &what, &wanted))
+}
+
+fn must_be_there(
+    name: &str,
+    packaged: &PackagedArtifact,
+    what: &str,
+    wanted: &str,
+) -> Result<(), BuildFault> {
     let files = &packaged.contents.files;
     let refused = |reason, hint| Err(BuildFault::Given { name: name.to_owned(), reason, hint });
     match files.iter().find(|entry| entry.path == wanted).map(|entry| &entry.kind) {
         Some(EntryKind::File { mode: Mode::Plain, .. }) => refused(
-            format!("`{wanted}`, which [run] command of the manifest starts, is not executable in it"),
+            format!("`{wanted}`, which {what} of the manifest starts, is not executable in it"),
             format!("chmod +x {wanted} before the archive is made"),
         ),
         Some(_) => Ok(()),
-        None if below_a_link(packaged, &wanted) => Ok(()),
+        None if below_a_link(packaged, wanted) => Ok(()),
         None => refused(
-            format!("it has no `{wanted}`, which [run] command of the manifest starts"),
-            where_it_is(name, packaged, &wanted),
+            format!("it has no `{wanted}`, which {what} of the manifest starts"),
+            where_it_is(name, packaged, wanted),
         ),
     }
 }

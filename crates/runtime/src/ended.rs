@@ -1,4 +1,5 @@
-//! What stays of instances that have ended: their logs and the few lines that name them, in `ended/ENV/SERVICE/ID/NUMBER/`.
+//! What stays of instances that have ended: their logs and the few lines that name them, in `ended/ENV/SERVICE/ID/NUMBER/`; of the runs of
+//! a job in `ended/ENV/SERVICE.JOB/ID/NUMBER/`, so that a job of every minute leaves the log of a crash where it is.
 //!
 //! `NUMBER` grows with every instance of the service, and is at least the seconds that servers have run on this folder: so order
 //! and age do not depend on the wall clock. Nothing has to be written to end an instance, so that a full disk does not stop
@@ -16,7 +17,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lockstep_domain::{EnvironmentName, Instance, InstanceId, ServiceName};
+use lockstep_domain::{EnvironmentName, Instance, InstanceId};
 use lockstep_files::{foreign, tree, whole};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,7 @@ const CLOCK: &str = "seconds";
 /// Most bytes of the file that counts the seconds.
 const MAX_CLOCK_BYTES: u64 = 64;
 
-/// How much is kept of the ended instances of one service in one environment.
+/// How much is kept of the ended instances of one service in one environment, and of the runs of one of its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedLimits {
     /// How many instances.
@@ -61,8 +62,8 @@ impl fmt::Display for EndedLimits {
         let (mebibytes, days) = (bytes >> 20, seconds / (24 * 60 * 60));
         write!(
             f,
-            "of a service in an environment, the logs of the {instances} instances that ended last are kept, \
-             {mebibytes} MiB in all, for {days} days"
+            "of a service in an environment, and of each of its jobs, the logs of the {instances} instances that ended last are \
+             kept, {mebibytes} MiB in all, for {days} days"
         )
     }
 }
@@ -169,8 +170,12 @@ impl Ended {
         newest.filter_map(|kept| read(&kept)).collect()
     }
 
-    fn group(&self, environment: &EnvironmentName, service: &ServiceName) -> PathBuf {
-        self.root.join(environment.as_str()).join(service.as_str())
+    /// The folder of those that are kept together: the instances of a service, and the runs of each of its jobs. No name of a service has
+    /// a dot.
+    fn group(&self, instance: &Instance) -> PathBuf {
+        let service = &instance.arm.service;
+        let name = instance.job.as_ref().map_or(service.to_string(), |job| format!("{service}.{job}"));
+        self.root.join(instance.environment.as_str()).join(name)
     }
 
     fn groups(&self) -> io::Result<Vec<PathBuf>> {

@@ -19,7 +19,9 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Control;
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::edition::{Edition, TableHistory};
+use lockstep_domain::name::JobName;
 use lockstep_domain::routes::GatewayReceipt;
+use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, Operation, OperationId, ServiceName, VersionNumber, VersionRef,
 };
@@ -247,6 +249,13 @@ pub(crate) async fn traffic(
     At((name, service)): At<(EnvironmentName, ServiceName)>,
 ) -> Answer<ServiceTraffic> {
     Ok(Json(control.traffic(&name, &service)?))
+}
+
+pub(crate) async fn scheduled_runs(
+    State(control): App,
+    At((name, service, job)): At<(EnvironmentName, ServiceName, JobName)>,
+) -> Answer<Vec<ScheduledRun>> {
+    Ok(Json(control.scheduled_runs(&name, &service, &job)?))
 }
 
 pub(crate) async fn operate(

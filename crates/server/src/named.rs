@@ -1,5 +1,6 @@
 //! Names of services in paths: a former name means the service that was called so.
 
+use lockstep_domain::name::JobName;
 use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, OperationId, ServiceName, VersionNumber, World,
 };
@@ -27,7 +28,7 @@ macro_rules! no_service {
     };
 }
 
-no_service!(EnvironmentName, GatewayName, InstanceId, OperationId, String, VersionNumber);
+no_service!(EnvironmentName, GatewayName, InstanceId, JobName, OperationId, String, VersionNumber);
 
 impl<A: Named, B: Named> Named for (A, B) {
     fn named_now(self, world: &World) -> Self {

@@ -60,6 +60,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/can-deploy/{service}/{version}", get(compat::can_deploy)),
         ("/environments/{environment}/can-roll-back/{service}", get(compat::can_roll_back)),
         ("/environments/{environment}/traffic/{service}", get(handlers::traffic)),
+        ("/environments/{environment}/jobs/{service}/{job}/runs", get(handlers::scheduled_runs)),
         ("/environments/{environment}/history", get(handlers::history)),
         ("/environments/{environment}/remove", post(handlers::remove_environment)),
         ("/services/{service}/remove", post(handlers::remove_service)),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::DataFolderView;
 use super::gateways::GatewayView;
+use super::schedules::ScheduleView;
 
 /// An environment is to be created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -120,6 +121,9 @@ pub struct EnvironmentView {
     /// Data folders of services there, without sizes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub data: Vec<DataFolderView>,
+    /// The schedules that are followed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<ScheduleView>,
     /// What the host of the server does not keep a service or build from, because of its kernel; empty where it keeps all apart.
     #[serde(default)]
     pub unprotected: Vec<String>,

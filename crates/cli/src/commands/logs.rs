@@ -18,7 +18,7 @@ const MAX_LINE_BYTES: u64 = 1024 * 1024;
 /// Writes the log of a build or an instance.
 ///
 /// An id is looked for among the builds first, then among the instances of all environments; with --env only among
-/// the instances of that one. Of a service in an environment, the logs of the 20 instances that ended last are kept, 64 MiB
+/// the instances of that one. Of a service in an environment, and of each of its jobs, the logs of the 20 instances that ended last are kept, 64 MiB
 /// in all, for 7 days that the server runs. With --follow it goes on until the build or instance ends. Control characters are shown
 /// escaped, as `\u{1b}`, so that no log can change the terminal.
 #[derive(Debug, Clone, clap::Args)]

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lockstep_api::types::{DataFolderView, EnvironmentView, ServiceStatus};
+use lockstep_api::types::{DataFolderView, EnvironmentView, ScheduleView, ServiceStatus};
 use lockstep_domain::{Instance, InstanceState};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::entry;
+use crate::output::runs::outcome;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
-use crate::output::times::until;
+use crate::output::times::{self, until};
 use crate::parse::share::percent;
 use crate::select::EnvironmentArgument;
 
@@ -75,6 +76,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     }
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
+    text.push_str(&schedules(&view.schedules, style));
     text.push_str(&data(&view.data, style));
     for held in &view.holds {
         let reason = printable(&held.hold.reason).into_owned();
@@ -128,6 +130,9 @@ fn healthy(service: &ServiceStatus) -> String {
         let arm = service.arms.iter().find(|status| status.arm == instance.arm);
         instance.state.is_healthy() && arm.is_none_or(|arm| arm.weight > 0) && !is_warm(service, instance)
     };
+    if service.replicas == 0 {
+        return "only jobs".to_owned();
+    }
     let arms = service.arms.iter().filter(|arm| arm.weight > 0).count().max(1);
     format!("{} of {}", service.instances.iter().filter(serves).count(), service.replicas as usize * arms)
 }
@@ -169,6 +174,23 @@ fn state(state: &InstanceState) -> String {
         InstanceState::Completed => "completed".into(),
         InstanceState::Failed { reason, .. } => format!("failed: {}", first_line(reason)),
     }
+}
+
+/// A line for each job with a schedule: when its time comes next, and what became of the last one.
+fn schedules(schedules: &[ScheduleView], style: &Style) -> String {
+    let line = |it: &ScheduleView| {
+        let next = it.next.map_or_else(|| "never".to_owned(), |at| times::ahead(times::now(), at));
+        let last = it.last.as_ref().map(|last| format!("; last {}: {}", last.due.day(), outcome(last)));
+        let (schedule, last) = (printable(&it.schedule.to_string()).into_owned(), last.unwrap_or_default());
+        format!("  job {} of {}: {schedule}, {next}{}\n", it.job, it.service, marked(it, &last, style))
+    };
+    schedules.iter().map(line).collect()
+}
+
+/// What failed stands out.
+fn marked(schedule: &ScheduleView, text: &str, style: &Style) -> String {
+    let end = schedule.last.as_ref().and_then(|last| last.run()?.end.as_ref());
+    if end.is_some_and(|end| end.failure.is_some()) { style.warn(text) } else { text.to_owned() }
 }
 
 /// A line for each service that keeps data; what is left behind by name.
@@ -283,6 +305,7 @@ mod tests {
             operation: None,
             beside: Vec::new(),
             waits_for: Vec::new(),
+            schedules: Vec::new(),
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
             gateways: vec![GatewayView {
                 gateway: "edge-1".into(),

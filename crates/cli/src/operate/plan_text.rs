@@ -76,6 +76,7 @@ fn when(when: When) -> &'static str {
         When::BeforeSwitch => "before anything starts",
         When::AfterDeploy => "afterwards",
         When::ByHand => "by hand",
+        When::OnSchedule => "by its schedule",
     }
 }
 
@@ -121,6 +122,7 @@ fn move_text(step: &Move) -> String {
     let Move { service, from, to, .. } = step;
     let readiness = match (to, step.readiness) {
         (None, _) => "",
+        _ if !step.kind.has_instances() => "  (it has jobs, and nothing that runs all the time)",
         _ if step.gives_way() => "  (the old instances end first, then new ones are started)",
         _ if step.takeover == Takeover::SideBySide => "  (side by side: a growing share of the instances)",
         _ if step.hands_over() => "  (new instances are started first, then the old ones end)",

@@ -31,6 +31,14 @@ pub(crate) fn until(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
+/// Writes in how long a point in time is, in its largest unit.
+pub(crate) fn ahead(now: Timestamp, at: Timestamp) -> String {
+    match at.since_ms(now) {
+        0..SECOND_MS => "now".to_owned(),
+        ms => format!("in {}", rough(ms)),
+    }
+}
+
 fn rough(ms: u64) -> String {
     let (count, unit) = match ms {
         0..MINUTE_MS => (ms / SECOND_MS, "s"),

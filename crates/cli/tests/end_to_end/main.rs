@@ -35,6 +35,7 @@ mod passwords;
 mod registries;
 mod renaming;
 mod repositories;
+mod schedules;
 mod stopping;
 mod support;
 mod taking_over;

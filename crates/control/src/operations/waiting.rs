@@ -41,7 +41,7 @@ impl Control {
             environment.entries().get(&version.service).filter(|entry| entry.version == version.version)?;
         let observed =
             self.registry.seen(&environment.name, self.everything_of(world, &environment.name), now);
-        let since = steady_since(environment, &observed, &entry.arm(&version.service));
+        let since = steady_since(world, environment, &observed, &entry.arm(&version.service));
         Some(words(environment, version, since.map(|since| now.since_ms(since))))
     }
 }

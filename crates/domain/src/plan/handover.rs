@@ -10,6 +10,9 @@ use crate::world::World;
 /// Says what is special about the takeover of a service.
 pub(super) fn warning(world: &World, change: &EntryChange) -> Option<String> {
     let (old, new) = (from(change)?, target(change)?);
+    if [&old, &new].iter().all(|version| kind_of(world, version) == Some(Kind::Job)) {
+        return None;
+    }
     let said = match takeover::of_change(world, change) {
         Takeover::OldFirst => gap(world, &old, &new),
         takeover if is_worker(world, &new) => both_work(takeover, &old, &new),
@@ -18,10 +21,11 @@ pub(super) fn warning(world: &World, change: &EntryChange) -> Option<String> {
     Some(format!("`{}`: {said}", change.service))
 }
 
-/// Says who requires a service that becomes a worker, and cannot call it any more.
+/// Says who requires a service that becomes a worker or a job, and cannot call it any more.
 pub(super) fn calls_nobody(world: &World, goal: &Entries, change: &EntryChange) -> Option<String> {
     let (old, new) = (from(change)?, target(change)?);
-    if is_worker(world, &old) || !is_worker(world, &new) {
+    let kind = kind_of(world, &new).filter(|kind| !kind.is_web())?;
+    if !kind_of(world, &old)?.is_web() {
         return None;
     }
     let all = goal.iter().map(|(service, entry)| entry.arm(service).version_ref());
@@ -32,7 +36,7 @@ pub(super) fn calls_nobody(world: &World, goal: &Entries, change: &EntryChange) 
     let callers: Vec<_> = all.filter(requires).map(|version| version.to_string()).collect();
     let callers = callers.join(", ");
     (!callers.is_empty()).then(|| {
-        format!("`{}` becomes a worker, which nobody can call: {callers} requires it", change.service)
+        format!("`{}` becomes a {kind}, which nobody can call: {callers} requires it", change.service)
     })
 }
 
@@ -40,7 +44,7 @@ pub(super) fn calls_nobody(world: &World, goal: &Entries, change: &EntryChange) 
 fn gap(world: &World, old: &VersionRef, new: &VersionRef) -> String {
     let why = match (port_of(world, old), port_of(world, new)) {
         (Some(one), Some(other)) if one == other => format!("both listen on port {one}"),
-        _ if is_worker(world, old) != is_worker(world, new) => "one of them is a worker".to_owned(),
+        _ if kind_of(world, old) != kind_of(world, new) => other_kind(world, old, new),
         _ if is_worker(world, new) => "two versions of a worker never work at once".to_owned(),
         _ => "`replace` of [run] says so".to_owned(),
     };
@@ -63,5 +67,14 @@ fn both_work(takeover: Takeover, old: &VersionRef, new: &VersionRef) -> String {
 }
 
 fn is_worker(world: &World, reference: &VersionRef) -> bool {
-    world.version(reference).is_some_and(|version| version.run.kind == Kind::Worker)
+    kind_of(world, reference) == Some(Kind::Worker)
+}
+
+fn other_kind(world: &World, old: &VersionRef, new: &VersionRef) -> String {
+    let kind = |version| kind_of(world, version).map_or("", Kind::as_str);
+    format!("it was a {} and becomes a {}", kind(old), kind(new))
+}
+
+fn kind_of(world: &World, reference: &VersionRef) -> Option<Kind> {
+    world.version(reference).map(|version| version.run.kind)
 }

@@ -33,7 +33,7 @@ fn goes_up(part: &Move) -> bool {
 fn of_move(world: &World, part: &Move) -> Vec<PlannedJob> {
     let Some(arm) = part.to_arm() else { return Vec::new() };
     let jobs = world.version(&arm.version_ref()).map(|version| version.jobs.as_slice()).unwrap_or_default();
-    let in_plans = jobs.iter().filter(|job| job.when != When::ByHand);
+    let in_plans = jobs.iter().filter(|job| job.when.is_in_plans());
     in_plans.map(|job| PlannedJob::of(&arm, job)).collect()
 }
 

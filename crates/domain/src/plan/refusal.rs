@@ -396,6 +396,9 @@ pub enum Refusal {
     /// The replica count is out of bounds.
     #[error("{0} replicas: 1 to {MAX_REPLICAS} are possible")]
     Replicas(u32),
+    /// It has jobs, and nothing that runs all the time.
+    #[error("{0} has jobs, and no instances")]
+    NoInstances(VersionRef),
     /// A variable that is to be removed is not set.
     #[error("variable `{key}` of `{service}` is not set")]
     NotSet {
@@ -606,6 +609,7 @@ impl Refusal {
                 worker.service
             )),
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
+            Self::NoInstances(version) => Some(format!("lockstep job run {} JOB", version.service)),
             Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
             Self::RouteTaken { .. }
             | Self::NamedTwice(_)

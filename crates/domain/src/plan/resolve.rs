@@ -12,6 +12,7 @@ use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::reference::{self, Reader};
+use crate::replicas::has_instances;
 use crate::variables::{revision_of, without_revoked};
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
@@ -136,8 +137,14 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
         Intent::Undo => undo(environment),
         Intent::Configure { service, set, unset } => configure(world, environment, service, set, unset),
         Intent::UseConfiguration { service, revision } => use_configuration(environment, service, *revision),
-        Intent::Scale { service, replicas } => scale(environment, service, *replicas),
-        Intent::Restart { service, instances } => restart(environment, service, instances),
+        Intent::Scale { service, replicas } => {
+            instances_of(world, environment, service)?;
+            scale(environment, service, *replicas)
+        }
+        Intent::Restart { service, instances } => {
+            instances_of(world, environment, service)?;
+            restart(environment, service, instances)
+        }
         Intent::RunJob { service, job } => run_job(world, environment, service, job),
         Intent::Remove { services } => remove(environment, services),
     }
@@ -422,6 +429,15 @@ fn is_variable_name(key: &str) -> bool {
         && key.bytes().all(allowed)
         && !key.as_bytes()[0].is_ascii_digit();
     shaped && key != "PORT" && key != "HOST" && !key.starts_with("LOCKSTEP_")
+}
+
+/// Refuses to change the instances of a service that has none.
+fn instances_of(world: &World, environment: &Environment, service: &ServiceName) -> Result<(), Vec<Refusal>> {
+    let arm = environment.entries().get(service).map(|entry| entry.arm(service));
+    match arm.filter(|arm| !has_instances(world, arm)) {
+        Some(arm) => Err(vec![Refusal::NoInstances(arm.version_ref())]),
+        None => Ok(()),
+    }
 }
 
 fn scale(environment: &Environment, service: &ServiceName, replicas: u32) -> Result<Resolved, Vec<Refusal>> {

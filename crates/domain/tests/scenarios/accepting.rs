@@ -167,6 +167,7 @@ fn an_environment_goes_on_by_itself_after_a_time_that_the_clock_cannot_shorten()
             environment: stage.env("staging"),
             observed: &observed,
             now: stage.now,
+            wall: stage.wall(),
         };
         (next_look(look), waits_for(look))
     };

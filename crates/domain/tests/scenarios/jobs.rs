@@ -4,7 +4,7 @@ use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::job::{Job, When};
-use lockstep_domain::job_runs::lost;
+use lockstep_domain::lost_runs::lost;
 use lockstep_domain::operation::{Operation, Phase};
 use lockstep_domain::run::{Kind, Port, Probe};
 use lockstep_domain::{Event, InstanceState, Intent, OperationId, Strategy};
@@ -15,7 +15,7 @@ const PLACE: &str = "staging";
 
 fn job(name: &str, when: When) -> Job {
     let (name, command) = (name.parse().unwrap(), vec!["./job".to_owned()]);
-    Job { name, when, command, variables: [].into(), timeout_ms: 60_000 }
+    Job { name, when, command, variables: [].into(), timeout_ms: 60_000, schedule: None }
 }
 
 /// Three versions of a service with a job of each kind, and two of its provider with one.

@@ -19,6 +19,7 @@ mod renaming;
 mod retained;
 mod rollout;
 mod same;
+mod schedules;
 mod simulation;
 mod staying;
 mod taking_over;

@@ -40,8 +40,13 @@ fn back(version: &str) -> Intent {
 
 fn nothing_to_do(stage: &Stage) -> bool {
     let observed = stage.observed("staging");
-    let look =
-        Look { world: &stage.world, environment: stage.env("staging"), observed: &observed, now: stage.now };
+    let look = Look {
+        world: &stage.world,
+        environment: stage.env("staging"),
+        observed: &observed,
+        now: stage.now,
+        wall: stage.wall(),
+    };
     next_actions(look).is_empty()
 }
 

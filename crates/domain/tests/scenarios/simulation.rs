@@ -1,6 +1,6 @@
 //! A world made by events, and a fleet that does what it is told, on a simulated clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::compatibility::Shapes;
@@ -36,9 +36,13 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) contracts: Shapes,
     pub(crate) now: Timestamp,
+    /// What the clock on the wall is ahead of the time that passes, in milliseconds.
+    pub(crate) ahead_ms: i64,
     pub(crate) instances: Vec<Instance>,
     /// Runs of jobs: they go on until somebody ends them.
     pub(crate) jobs: Vec<Instance>,
+    /// Every run of a job that was ever started.
+    begun: BTreeSet<InstanceId>,
     /// Requests and failures of each arm since the present step began.
     pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
     /// Arms whose instances never become healthy.
@@ -71,8 +75,10 @@ impl Stage {
         let mut stage = Self {
             world: World::default(),
             now: Timestamp(1_000_000),
+            ahead_ms: 0,
             instances: Vec::new(),
             jobs: Vec::new(),
+            begun: BTreeSet::new(),
             traffic: BTreeMap::new(),
             broken: Vec::new(),
             faults: BTreeMap::new(),
@@ -292,11 +298,17 @@ impl Stage {
         self.instances.iter_mut().for_each(|instance| instance.since = instance.since.plus_ms(ms));
     }
 
+    /// What the clock on the wall says.
+    pub(crate) fn wall(&self) -> Timestamp {
+        Timestamp(self.now.0.saturating_add_signed(self.ahead_ms))
+    }
+
     /// Lets 10 ms pass, carries out what the reconciler wants, and makes started instances healthy.
     pub(crate) fn step(&mut self, name: &str) {
         self.now = self.now.plus_ms(10);
         let (observed, now) = (self.observed(name), self.now);
-        let look = Look { world: &self.world, environment: self.env(name), observed: &observed, now };
+        let wall = self.wall();
+        let look = Look { world: &self.world, environment: self.env(name), observed: &observed, now, wall };
         let actions = next_actions(look);
         let slow_stops = self.slow_stops;
         for action in actions {
@@ -310,7 +322,10 @@ impl Stage {
                     (found.state, found.since) = (state, now);
                 }
                 Action::RunJob { job, instance } => self.run_job(name, &job, instance),
-                Action::Remove { instance } => self.instances.retain(|candidate| candidate.id != instance),
+                Action::Remove { instance } => {
+                    self.instances.retain(|candidate| candidate.id != instance);
+                    self.jobs.retain(|candidate| candidate.id != instance);
+                }
                 Action::Record { events } => events.into_iter().for_each(|event| {
                     if matches!(event, Event::WaveShifted { .. }) {
                         self.traffic.clear();
@@ -329,7 +344,7 @@ impl Stage {
     }
 
     fn run_job(&mut self, name: &str, planned: &PlannedJob, id: InstanceId) {
-        assert!(self.jobs.iter().all(|run| run.id != id), "{id} runs twice");
+        assert!(self.begun.insert(id.clone()), "{id} runs twice");
         self.jobs.push(Instance {
             id,
             environment: environment(name),

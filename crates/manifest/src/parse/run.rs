@@ -18,20 +18,25 @@ const MAX_UNHEALTHY_AFTER: u32 = 1_000;
 
 const PORT_EXAMPLE: &str =
     "port = 8080; without it Lockstep picks a free one for each instance and gives it as PORT";
-const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
-const FILES_EXAMPLE: &str =
+pub(super) const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
+pub(super) const FILES_EXAMPLE: &str =
     "files = [\"conf/nginx.conf\"]; files of the artifact with references such as ${self.port}";
 /// How old the last touch of a file may be where a manifest does not say.
 const USUAL_FRESH_MS: u64 = 30_000;
 
-const KIND_EXAMPLE: &str = "kind = \"worker\"; it fetches its work itself and listens on no port";
+pub(super) const STOP_EXAMPLE: &str = "stop = { signal = \"TERM\", timeout = \"10s\" }";
+pub(super) const KIND_EXAMPLE: &str = "kind = \"worker\"; it fetches its work itself and listens on no port";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 const REPLACED_EXAMPLE: &str = "replace = \"old-first\"; the old instances have ended before new ones start";
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
 
-pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
-    let kind = table.get("kind", KIND_EXAMPLE).and_then(|field| kind(&field)).unwrap_or_default();
+/// Reads what kind of a service a table is of.
+pub(super) fn kind_of(table: &Table<'_>) -> Kind {
+    table.get("kind", KIND_EXAMPLE).and_then(|field| kind(&field)).unwrap_or_default()
+}
+
+pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<RunSpec> {
     let run = table
         .require("command", "command = \"./bin/server\"")
         .and_then(|field| filled_command(&field, scope));
@@ -46,7 +51,7 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
     if !listens {
         no_port(&table);
     }
-    let stop = table.table("stop", "stop = { signal = \"TERM\", timeout = \"10s\" }").map(stop);
+    let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let restart = table.table("restart", "restart = { max = 5 }").map(restart);
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
@@ -77,7 +82,7 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
 }
 
 /// Reads paths below the working folder that lie neither in each other nor in others.
-fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
+pub(super) fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
     let mut paths: Vec<WorkPath> = Vec::new();
     for element in field.list()? {
         let Some(path) = element.parse::<WorkPath>() else { continue };
@@ -94,8 +99,9 @@ fn kind(field: &Field<'_>) -> Option<Kind> {
     match field.text()? {
         "web" => Some(Kind::Web),
         "worker" => Some(Kind::Worker),
+        "cron" | "job" => Some(Kind::Job),
         _ => {
-            field.wrong("the kind of a service is `web` or `worker`");
+            field.wrong("the kind of a service is `web`, `worker`, `cron` or `job`");
             None
         }
     }
@@ -240,7 +246,7 @@ fn whole_duration(field: &Field<'_>) -> Option<u64> {
     value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok()
 }
 
-fn stop(table: Table<'_>) -> Stop {
+pub(super) fn stop(table: Table<'_>) -> Stop {
     let default = Stop::default();
     let signal = table.get("signal", "signal = \"TERM\"").and_then(|field| signal(&field));
     let timeout_ms = duration(&table, "timeout", "timeout = \"10s\"").unwrap_or(default.timeout_ms);

@@ -4,6 +4,7 @@ use lockstep_domain::contract::{SqlDialect, UnknownFields};
 use lockstep_domain::job::When;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace, Values};
+use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use proptest::prelude::*;
 
 use super::*;
@@ -604,5 +605,85 @@ fn a_worker_is_written_as_it_was_read() {
         let manifest = parse(&worker(more), "lockstep.toml").unwrap();
         let written = crate::render::render(&manifest);
         assert_eq!(parse(&written, "lockstep.toml").unwrap(), manifest, "{written}");
+    }
+}
+
+fn scheduled(more: &str) -> String {
+    format!(
+        "name = \"shop\"\n[run]\ncommand = \"./shop\"\n[[job]]\nname = \"tidy\"\ncommand = \"./tidy\"\n{more}"
+    )
+}
+
+#[test]
+fn a_job_with_a_schedule_runs_by_it() {
+    let all =
+        "schedule = \"30 2 * * 1-5\"\ntimezone = \"Europe/Berlin\"\nmissed = \"skip\"\noverlap = \"wait\"";
+    let job = parse(&scheduled(all), "lockstep.toml").unwrap().jobs.remove(0);
+    let schedule = job.schedule.unwrap();
+    assert_eq!((job.when, schedule.zone.as_str()), (When::OnSchedule, "Europe/Berlin"));
+    assert_eq!((schedule.missed, schedule.overlap), (Missed::Skip, Overlap::Wait));
+    let least = parse(&scheduled("schedule = \"@hourly\""), "lockstep.toml").unwrap().jobs.remove(0);
+    assert_eq!(least.schedule.unwrap(), Schedule::new("@hourly", "UTC").unwrap());
+}
+
+#[test]
+fn what_is_no_schedule_is_refused_in_its_place() {
+    let refused = [
+        ("schedule = \"every day\"", "job[0].schedule", "five fields of a crontab"),
+        ("schedule = \"0 0 30 2 *\"", "job[0].schedule", "never comes"),
+        ("schedule = \"0 0 * * *\"\ntimezone = \"Berlin\"", "job[0].timezone", "no time zone `Berlin`"),
+        ("schedule = \"0 0 * * *\"\nmissed = \"all\"", "job[0].missed", "`once`, `skip`"),
+        ("schedule = \"0 0 * * *\"\noverlap = \"allow\"", "job[0].overlap", "`skip`, `wait`, `replace`"),
+        ("schedule = \"0 0 * * *\"\nwhen = \"by-hand\"", "job[0].when", "runs by the clock"),
+        ("when = \"on-schedule\"", "job[0].when", "it has no schedule"),
+        ("when = \"by-hand\"\ntimezone = \"UTC\"", "job[0].timezone", "there is none"),
+        ("", "job[0].when", ""),
+    ];
+    for (more, field, words) in refused {
+        let problems = problems(&scheduled(more));
+        assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
+        assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
+    }
+}
+
+#[test]
+fn a_service_may_be_nothing_but_jobs() {
+    let cron = "name = \"reports\"\n[run]\nkind = \"cron\"\nschedule = \"0 2 * * *\"\ncommand = \"./report\"\ntimeout = \"1h\"";
+    let manifest = parse(cron, "lockstep.toml").unwrap();
+    assert_eq!((manifest.run.kind, manifest.run.listens_on()), (Kind::Job, None));
+    let [job] = manifest.jobs.as_slice() else { panic!("{:?}", manifest.jobs) };
+    assert_eq!((job.name.as_str(), job.when, job.timeout_ms), ("reports", When::OnSchedule, 3_600_000));
+    let written = crate::render::render(&manifest);
+    assert_eq!(parse(&written, "lockstep.toml").unwrap(), manifest, "{written}");
+    let once = "name = \"seed\"\n[run]\nkind = \"job\"\nwhen = \"after-deploy\"\ncommand = \"./seed\"";
+    assert_eq!(parse(once, "lockstep.toml").unwrap().jobs[0].when, When::AfterDeploy);
+    let several = "name = \"n\"\n[run]\nkind = \"cron\"\n[[job]]\nname = \"a\"\nschedule = \"@daily\"\ncommand = \"./a\"";
+    assert_eq!(parse(several, "lockstep.toml").unwrap().jobs.len(), 1);
+}
+
+#[test]
+fn what_a_service_of_jobs_cannot_have_is_refused_in_its_place() {
+    let refused = [
+        ("port = 1\nschedule = \"@daily\"\ncommand = \"./a\"", "run.port", ""),
+        ("health = { tcp = true }\nschedule = \"@daily\"\ncommand = \"./a\"", "run.health", ""),
+        ("schedule = \"@daily\"\ncommand = \"./a\"\n[[route]]", "route", "nobody can call a job"),
+        ("command = \"./a\"", "run.command", "and not when"),
+        (
+            "schedule = \"@daily\"\n[[job]]\nname = \"b\"\nwhen = \"by-hand\"\ncommand = \"./b\"",
+            "run.schedule",
+            "and not what",
+        ),
+        ("", "run", "it runs nothing"),
+        ("schedule = \"@daily\"\ncommand = \"./a ${self.port}\"", "run.command", "a job listens on no port"),
+        (
+            "schedule = \"@daily\"\ncommand = \"./a\"\n[[job]]\nname = \"n\"\nwhen = \"by-hand\"\ncommand = \"./b\"",
+            "run",
+            "of the name of the service",
+        ),
+    ];
+    for (more, field, words) in refused {
+        let problems = problems(&format!("name = \"n\"\n[run]\nkind = \"cron\"\n{more}"));
+        assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
+        assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
     }
 }

@@ -7,6 +7,7 @@ use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
+use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
@@ -295,12 +296,24 @@ fn accepted() -> impl Strategy<Value = AcceptedBreak> {
     )
 }
 
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let expressions = prop::sample::select(vec!["*/5 * * * *", "30 2 * * 1-5", "@daily", "0 0 L * *"]);
+    let zones = prop::sample::select(vec!["UTC", "Europe/Berlin", "Asia/Kolkata"]);
+    let policies = (prop::sample::select(&Missed::ALL[..]), prop::sample::select(&Overlap::ALL[..]));
+    (expressions, zones, policies).prop_map(|(expression, zone, (missed, overlap))| Schedule {
+        missed,
+        overlap,
+        ..Schedule::new(expression, zone).unwrap()
+    })
+}
+
 fn job() -> impl Strategy<Value = Job> {
     let when = prop::sample::select(vec![When::BeforeSwitch, When::AfterDeploy, When::ByHand]);
-    (from_text("[a-z]{1,9}"), when, words(), variables(), duration_ms()).prop_map(
-        |(name, when, command, variables, timeout_ms)| {
+    (from_text("[a-z]{1,9}"), when, words(), variables(), duration_ms(), option::of(schedule())).prop_map(
+        |(name, when, command, variables, timeout_ms, schedule)| {
+            let when = if schedule.is_some() { When::OnSchedule } else { when };
             let other = |text: &mut String| *text = text.replace("${self.port}", "${self.version}");
-            let mut job = Job { name, when, command, variables, timeout_ms };
+            let mut job = Job { name, when, command, variables, timeout_ms, schedule };
             job.command.iter_mut().chain(job.variables.values_mut()).for_each(other);
             job
         },
@@ -315,6 +328,22 @@ fn need() -> impl Strategy<Value = ResourceNeed> {
     prop::sample::select(ResourceKind::ALL.to_vec()).prop_map(|kind| ResourceNeed { kind })
 }
 
+/// Nothing of it runs but its jobs.
+fn of_jobs(run: RunSpec) -> RunSpec {
+    let mut run = RunSpec {
+        kind: Kind::Job,
+        command: Vec::new(),
+        port: Port::Assigned,
+        health: HealthCheck::new(Probe::Ends),
+        restart: Restart::default(),
+        replace: Replace::NewFirst,
+        replace_after: ReplaceAfter::default(),
+        ..run
+    };
+    run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
+    run.with_values_noted()
+}
+
 fn manifest() -> impl Strategy<Value = Manifest> {
     let parts = (
         service(),
@@ -325,7 +354,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         run(),
         (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
-        (routes(), vec(job(), 0..3)),
+        (routes(), vec(job(), 0..3), any::<bool>()),
     );
     parts.prop_map(
         |(
@@ -337,7 +366,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             run,
             (mut requires, resources),
             (mut contracts, accepts),
-            (routes, jobs),
+            (routes, jobs, only_jobs),
         )| {
             requires.remove(&name);
             // Written by kind, and each origin once.
@@ -345,7 +374,8 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             let mut taken = BTreeSet::new();
             contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
             let mut routes = routes;
-            if run.kind == Kind::Worker {
+            let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { run };
+            if !run.kind.is_web() {
                 routes.clear();
                 contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));
             }

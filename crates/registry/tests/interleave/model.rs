@@ -318,7 +318,8 @@ impl Model {
             self.worked = true;
             return Part::Apply(Box::new(table));
         }
-        let actions = next_actions(Look { world, environment, observed: &observed, now: self.now });
+        let actions =
+            next_actions(Look { world, environment, observed: &observed, now: self.now, wall: self.now });
         if actions.is_empty() && self.registry.undelivered(&staging()).is_empty() {
             return Part::Look;
         }
@@ -331,7 +332,8 @@ impl Model {
         let instances = self.registry.shown(&staging(), self.host.list());
         let observed = self.registry.observe(&staging(), instances, self.now);
         let (world, environment) = (self.ledger.world(), self.ledger.environment());
-        next_look(Look { world: &world, environment: &environment, observed: &observed, now: self.now })
+        let (observed, now) = (&observed, self.now);
+        next_look(Look { world: &world, environment: &environment, observed, now, wall: now })
     }
 
     fn begin(&mut self, seen: Arc<Environment>, actions: Vec<Action>) -> Part {

@@ -62,12 +62,12 @@ impl Ended {
         let place = self.give_place(folder, instance)?;
         drop(lock);
         strip_to_log(&place)?;
-        self.bring_below_limits(&self.group(&instance.environment, &instance.arm.service));
+        self.bring_below_limits(&self.group(instance));
         Ok(Left::Away)
     }
 
     fn give_place(&self, folder: &InstanceFolder, instance: &Instance) -> io::Result<PathBuf> {
-        let group = self.group(&instance.environment, &instance.arm.service);
+        let group = self.group(instance);
         let newest = kept_in(&group).last().map_or(0, |kept| kept.number.saturating_add(1));
         let of_id = group.join(instance.id.as_str());
         make_folder(&of_id)?;

@@ -8,6 +8,7 @@ use lockstep_domain::evidence::{Evidence, Outcome};
 use lockstep_domain::service::{GivenFile, ManifestOrigin, Version};
 
 use super::{join, short};
+use crate::output::runs;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 use crate::output::times::took;
@@ -79,7 +80,8 @@ fn facts(view: &VersionView, style: &Style) -> String {
         table.row(["keeps data in".into(), format!("{} (lockstep data list)", folders.join(", "))]);
     }
     if !version.jobs.is_empty() {
-        let jobs: Vec<_> = version.jobs.iter().map(|job| format!("{} ({})", job.name, job.when)).collect();
+        let jobs: Vec<_> =
+            version.jobs.iter().map(|job| format!("{} ({})", job.name, runs::when(job))).collect();
         table.row(["jobs".into(), jobs.join(", ")]);
     }
     table.render(style)
