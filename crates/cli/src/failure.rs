@@ -49,6 +49,12 @@ impl Failure {
         Self { exit, code: None, detail: detail.into(), problems, causes, hint: None }
     }
 
+    /// Adds a cause in words.
+    pub(crate) fn because(mut self, cause: String) -> Self {
+        self.causes.push(cause);
+        self
+    }
+
     /// Makes a failure of the person who typed.
     pub(crate) fn usage(detail: impl Into<String>) -> Self {
         Self::new(Exit::Usage, detail)

@@ -274,7 +274,7 @@ fn finish(
             if ctx.out.format == Format::Json {
                 ctx.out.document(answer)?;
             }
-            Err(outcome::taken_back(operation))
+            Err(outcome::taken_back(ctx, operation))
         }
         (Phase::Done { .. }, _) => {
             ctx.out.show(answer, |_, style| outcome::done_text(operation, style))?;

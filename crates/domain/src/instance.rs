@@ -165,6 +165,16 @@ impl InstanceState {
         matches!(self, Self::Healthy)
     }
 
+    /// Says in a line what happened to it. What else a reason says, the end of its log, is for those who may see its state, and is
+    /// never recorded: what a program wrote may hold what nobody else should read.
+    #[must_use]
+    pub fn what_happened(&self) -> Option<&str> {
+        match self {
+            Self::Unhealthy { reason } | Self::Failed { reason, .. } => Some(first_line(reason)),
+            _ => None,
+        }
+    }
+
     /// Makes the state of an instance that will not be started again.
     #[must_use]
     pub fn failed(reason: impl Into<String>, fault: Fault) -> Self {
@@ -183,6 +193,10 @@ impl InstanceState {
     pub const fn is_over(&self) -> bool {
         matches!(self, Self::Stopped | Self::Completed | Self::Failed { .. })
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -106,8 +106,7 @@ pub(crate) fn end_seen(run: &JobRun, observed: &Observed) -> Option<Option<Strin
     let seen = observed.jobs.iter().find(|instance| instance.id == run.instance)?;
     match &seen.state {
         InstanceState::Completed => Some(None),
-        // Only what happened is kept for ever: what the program wrote may hold what nobody else should read.
-        InstanceState::Failed { reason, .. } => Some(Some(first_line(reason))),
+        failed @ InstanceState::Failed { .. } => Some(failed.what_happened().map(str::to_owned)),
         InstanceState::Stopped => Some(Some(TOLD_TO_END.to_owned())),
         _ => None,
     }
@@ -126,10 +125,6 @@ pub(crate) fn unheard() -> String {
 /// Tells whether a run is seen, in whatever state.
 pub(crate) fn is_there(run: &InstanceId, observed: &Observed) -> bool {
     observed.jobs.iter().any(|instance| instance.id == *run)
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Tells whether everything has taken over, and only what runs afterwards is left.

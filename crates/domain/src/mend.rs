@@ -86,9 +86,10 @@ fn is_sick(run: &RunSpec, instance: &Instance, now: Timestamp) -> bool {
 /// Says why an instance is of no use.
 #[must_use]
 pub fn sickness(instance: &Instance) -> String {
+    let what = instance.state.what_happened().unwrap_or_default();
     match &instance.state {
-        InstanceState::Unhealthy { reason } => format!("unhealthy: {reason}"),
-        InstanceState::Failed { reason, .. } => format!("failed: {reason}"),
+        InstanceState::Unhealthy { .. } => format!("unhealthy: {what}"),
+        InstanceState::Failed { .. } => format!("failed: {what}"),
         InstanceState::Starting => "not healthy yet".to_owned(),
         _ => "told to end".to_owned(),
     }

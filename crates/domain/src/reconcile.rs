@@ -422,7 +422,7 @@ fn failure(operation: &Operation, observed: &Observed, arm: &Arm) -> Option<Caus
     let restarted = |instance: &&Instance| operation.plan.restarts.contains(&instance.id);
     let fresh = observed.of(arm).filter(|instance| instance.since >= operation.begun && !restarted(instance));
     let failed = fresh.filter_map(|instance| match &instance.state {
-        InstanceState::Failed { reason, fault } => Some((reason, *fault)),
+        failed @ InstanceState::Failed { fault, .. } => Some((failed.what_happened()?, *fault)),
         _ => None,
     });
     // What one of them did itself is not excused by what happened to another.

@@ -89,12 +89,9 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
 /// A worker has no requests. It is judged by whether its instances end by themselves, compared with the old version.
 fn verdict_on_work(operation: &Operation, (old, new): (&Arm, &Arm), observed: &Observed) -> Verdict {
     let on_trial = || observed.of(new).filter(|instance| instance.since >= operation.begun);
-    let failed = on_trial().find_map(|instance| match &instance.state {
-        InstanceState::Failed { reason, .. } => Some(format!("{new} failed: {reason}")),
-        _ => None,
-    });
-    if let Some(why) = failed {
-        return Verdict::Fail { why };
+    let mut failed = on_trial().filter(|it| matches!(it.state, InstanceState::Failed { .. }));
+    if let Some(what) = failed.find_map(|instance| instance.state.what_happened()) {
+        return Verdict::Fail { why: format!("{new} failed: {what}") };
     }
     let restarts: u32 = on_trial().map(|instance| instance.restarts).sum();
     if restarts == 0 {

@@ -168,11 +168,11 @@ fn state(state: &InstanceState) -> String {
     match state {
         InstanceState::Starting => "starting".into(),
         InstanceState::Healthy => "healthy".into(),
-        InstanceState::Unhealthy { reason } => format!("unhealthy: {}", first_line(reason)),
+        InstanceState::Unhealthy { .. } => format!("unhealthy: {}", what(state)),
         InstanceState::Stopping => "stopping".into(),
         InstanceState::Stopped => "stopped".into(),
         InstanceState::Completed => "completed".into(),
-        InstanceState::Failed { reason, .. } => format!("failed: {}", first_line(reason)),
+        InstanceState::Failed { .. } => format!("failed: {}", what(state)),
     }
 }
 
@@ -215,8 +215,8 @@ fn data(folders: &[DataFolderView], style: &Style) -> String {
     text
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+fn what(state: &InstanceState) -> &str {
+    state.what_happened().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Args {
         })?;
         written?;
         match (&operation.phase, ctx.out.format) {
-            (Phase::Reverted { .. }, _) => Err(outcome::taken_back(&operation)),
+            (Phase::Reverted { .. }, _) => Err(outcome::taken_back(ctx, &operation)),
             (_, Format::Json) => Ok(()),
             (_, Format::Text) => ctx.out.text(&outcome::done_text(&operation, &ctx.out.style)),
         }?;

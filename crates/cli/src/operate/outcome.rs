@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use lockstep_domain::intent::Leaving;
 use lockstep_domain::job::JobRun;
 use lockstep_domain::operation::Phase;
-use lockstep_domain::{Intent, Operation};
+use lockstep_domain::{Instance, InstanceState, Intent, Operation};
 
 use super::plan_text::{held, moves_table, variables_text};
+use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::style::Style;
@@ -130,8 +131,31 @@ pub(crate) fn asks(operation: &Operation) -> Failure {
     Failure::new(Exit::Refused, detail).hint(format!("`lockstep watch {id}` follows it"))
 }
 
+/// The end of the log of an instance that an operation was taken back for, as long as it is shown: no journal has it.
+fn log_end(ctx: &Context, operation: &Operation) -> Option<String> {
+    let Phase::Reverted { blamed, .. } = &operation.phase else { return None };
+    let seen = ctx.client.environment(&operation.environment).ok()?;
+    let mut instances = seen.services.into_iter().flat_map(|service| service.instances);
+    let to_blame =
+        |it: &Instance| it.since >= operation.begun && blamed.iter().any(|blame| blame.arm == it.arm);
+    let (id, reason) = instances.find_map(|it| match &it.state {
+        InstanceState::Failed { reason, .. } if to_blame(&it) => Some((it.id.clone(), reason.clone())),
+        _ => None,
+    })?;
+    let (_, log) = reason.split_once('\n')?;
+    Some(format!("{id}: {log}"))
+}
+
 /// Makes the failure of an operation that was taken back.
-pub(crate) fn taken_back(operation: &Operation) -> Failure {
+pub(crate) fn taken_back(ctx: &Context, operation: &Operation) -> Failure {
+    let failure = why_taken_back(operation);
+    match log_end(ctx, operation) {
+        Some(log) => failure.because(log),
+        None => failure,
+    }
+}
+
+fn why_taken_back(operation: &Operation) -> Failure {
     let Operation { id, environment, intent, plan, phase, .. } = operation;
     let cause = match phase {
         Phase::Reverted { cause, .. } | Phase::Reverting { cause, .. } => cause.as_str(),

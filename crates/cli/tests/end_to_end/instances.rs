@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use super::support::place::{ENVIRONMENT, Place};
-use super::support::repository::{Repository, manifest, service};
+use super::support::repository::{Repository, manifest, misbehaving, service};
 use super::support::{eventually, get};
 
 /// A server is started so often: what is sought lasts as long as one write to the disk.
@@ -149,4 +149,24 @@ fn the_gateway_of_a_server_that_starts_again_answers_nobody_before_it_knows_what
         place.start_server();
         assert_eq!(first.join().unwrap(), (200, "one".to_owned()));
     }
+}
+
+#[test]
+fn what_a_failed_instance_wrote_is_shown_to_who_deploys_and_recorded_nowhere() {
+    let (place, [first, _]) = store();
+    let repository = Repository::at(&place.path("store"));
+    repository.write(
+        "service.py",
+        &misbehaving("three", "raise SystemExit('no user shop with the password s3cr3t')", "pass"),
+    );
+    repository.commit("feat: three");
+    let third = place.release("store");
+    let told = place.fail(&["deploy", &third, "--env", ENVIRONMENT], 1);
+    assert!(told.contains("no user shop with the password s3cr3t"), "{told}");
+    for recorded in
+        [&["journal", "export"][..], &["operations", "--json"], &["history", ENVIRONMENT, "--json"]]
+    {
+        assert!(!place.run(recorded).contains("s3cr3t"), "{recorded:?}");
+    }
+    assert!(place.status()["services"][0]["entry"]["version"] == first.split_once('@').unwrap().1);
 }
