@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lockstep_api::types::{
     ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
-    EnvironmentView, HeldVersion, History, RemoveRequest, RevokeRequest, Revoked, ServiceDiff, ServiceStatus,
-    SettingsChange, VariableDiff, WarmArm, WaysBack,
+    EnvironmentView, ExposedInstance, HeldVersion, History, RemoveRequest, RevokeRequest, Revoked,
+    ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
@@ -233,8 +233,19 @@ impl Control {
             gateways: self.gateway_views(name),
             data: tokio::task::block_in_place(|| self.data_folders_shown(name)),
             schedules: schedules::views(environment),
+            exposed: tokio::task::block_in_place(|| self.exposed(&world, name)),
             unprotected: self.unprotected(),
         })
+    }
+
+    /// The instances of an environment that listen for more than their machine.
+    fn exposed(&self, world: &World, name: &EnvironmentName) -> Vec<ExposedInstance> {
+        let mut found = self.driver.exposed();
+        let of = |instance: Instance| {
+            let addresses = found.remove(&instance.id)?.into_iter().collect();
+            Some(ExposedInstance { instance: instance.id, addresses })
+        };
+        self.everything_of(world, name).into_iter().filter_map(of).collect()
     }
 
     /// Says what the verdicts on versions on trial miss now.

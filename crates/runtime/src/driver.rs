@@ -5,6 +5,7 @@
 //! [`LocalDriver::watch`] shows of an instance was said by its supervisor, or is the beginning.
 
 mod errors;
+mod exposed;
 mod follow;
 mod open;
 mod ports;
@@ -92,6 +93,7 @@ struct Shared {
     putting_away: tokio::sync::Mutex<()>,
     /// The port that was given last of each range.
     given: Mutex<BTreeMap<PortRange, u16>>,
+    exposed: exposed::Exposed,
 }
 
 impl LocalDriver {

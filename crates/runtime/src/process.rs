@@ -4,6 +4,7 @@
 //! (a pidfd) was held, or to the group of a process that has not been reaped, or was only a moment ago: ids are given
 //! out in a cycle, so that none comes back at once.
 
+pub(crate) mod exposed;
 pub(crate) mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,7 +179,7 @@ pub(crate) fn carriers_of(folder: &Path) -> impl Iterator<Item = i32> {
     every_pid().filter(move |pid| carries(*pid, &marker))
 }
 
-fn marker_of(folder: &Path) -> Vec<u8> {
+pub(crate) fn marker_of(folder: &Path) -> Vec<u8> {
     [MARKER.as_bytes(), b"=", folder.as_os_str().as_encoded_bytes(), b"\0"].concat()
 }
 

@@ -1,6 +1,7 @@
 //! Environments, with what is seen of them.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
@@ -9,8 +10,8 @@ use lockstep_domain::intent::Step;
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{
-    Arm, BaselineEntry, CallAddress, EnvironmentName, Instance, Operation, OperationId, ServiceName,
-    StageName, Strategy, Timestamp, VersionNumber, VersionRef,
+    Arm, BaselineEntry, CallAddress, EnvironmentName, Instance, InstanceId, Operation, OperationId,
+    ServiceName, StageName, Strategy, Timestamp, VersionNumber, VersionRef,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,15 @@ pub struct EnvironmentSummary {
     pub under_way: Vec<OperationId>,
 }
 
+/// An instance that listens for more than its machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExposedInstance {
+    /// Which.
+    pub instance: InstanceId,
+    /// Where it listens so.
+    pub addresses: Vec<SocketAddr>,
+}
+
 /// An environment with everything seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EnvironmentView {
@@ -124,6 +134,9 @@ pub struct EnvironmentView {
     /// The schedules that are followed there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<ScheduleView>,
+    /// Instances that listen for more than their machine: whoever reaches it can call them past the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<ExposedInstance>,
     /// What the host of the server does not keep a service or build from, because of its kernel; empty where it keeps all apart.
     #[serde(default)]
     pub unprotected: Vec<String>,

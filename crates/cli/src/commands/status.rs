@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lockstep_api::types::{DataFolderView, EnvironmentView, ScheduleView, ServiceStatus};
+use lockstep_api::types::{DataFolderView, EnvironmentView, ExposedInstance, ScheduleView, ServiceStatus};
 use lockstep_domain::{Instance, InstanceState};
 
 use crate::context::Context;
@@ -76,6 +76,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     }
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
+    text.push_str(&exposed(&view.exposed, style));
     text.push_str(&schedules(&view.schedules, style));
     text.push_str(&data(&view.data, style));
     for held in &view.holds {
@@ -174,6 +175,19 @@ fn state(state: &InstanceState) -> String {
         InstanceState::Completed => "completed".into(),
         InstanceState::Failed { .. } => format!("failed: {}", what(state)),
     }
+}
+
+/// A line for each instance that can be called past the gateway.
+fn exposed(instances: &[ExposedInstance], style: &Style) -> String {
+    let line = |it: &ExposedInstance| {
+        let addresses: Vec<_> = it.addresses.iter().map(ToString::to_string).collect();
+        let (mark, addresses) = (style.warn("open to others:"), addresses.join(", "));
+        format!(
+            "  {mark} {} listens on {addresses}: who reaches this machine can call it past the gateway; let it listen on HOST\n",
+            it.instance
+        )
+    };
+    instances.iter().map(line).collect()
 }
 
 /// A line for each job with a schedule: when its time comes next, and what became of the last one.
@@ -306,6 +320,7 @@ mod tests {
             beside: Vec::new(),
             waits_for: Vec::new(),
             schedules: Vec::new(),
+            exposed: Vec::new(),
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
             gateways: vec![GatewayView {
                 gateway: "edge-1".into(),

@@ -170,3 +170,20 @@ fn what_a_failed_instance_wrote_is_shown_to_who_deploys_and_recorded_nowhere() {
     }
     assert!(place.status()["services"][0]["entry"]["version"] == first.split_once('@').unwrap().1);
 }
+
+#[test]
+fn an_instance_that_others_can_call_past_the_gateway_is_named() {
+    let (place, _) = store();
+    assert!(place.status().get("exposed").is_none());
+    let repository = Repository::at(&place.path("store"));
+    let everywhere = service("four").replace("os.environ['HOST']", "'0.0.0.0'");
+    repository.write("service.py", &everywhere);
+    repository.commit("feat: four");
+    let fourth = place.release("store");
+    place.run(&["deploy", &fourth, "--env", ENVIRONMENT]);
+    let exposed = eventually("it is named", || Some(place.status().get("exposed")?[0].clone()));
+    let port = exposed["addresses"][0].as_str().unwrap().strip_prefix("0.0.0.0:").unwrap().to_owned();
+    assert!(exposed["instance"].as_str().unwrap().starts_with("store-"), "{exposed}");
+    let told = place.told(&["status", ENVIRONMENT]);
+    assert!(told.contains("open to others:") && told.contains(&port), "{told}");
+}

@@ -47,6 +47,7 @@ impl LocalDriver {
         let instances: Instances = Arc::new(all.collect());
         let shared = Shared {
             given: Mutex::default(),
+            exposed: super::exposed::Exposed::default(),
             root,
             options,
             instances: watch::Sender::new(instances),

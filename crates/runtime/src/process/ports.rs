@@ -12,7 +12,7 @@ const FREE_PATIENCE: Duration = Duration::from_millis(200);
 /// Pause between two looks at a port.
 const FREE_PAUSE: Duration = Duration::from_millis(10);
 /// State `LISTEN` in `/proc/net/tcp`.
-const LISTEN: &str = "0A";
+pub(super) const LISTEN: &str = "0A";
 
 /// Tells whether an instance could listen on a port now.
 ///
