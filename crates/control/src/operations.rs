@@ -1,6 +1,7 @@
 //! Operations: planning intents, recording them, taking them back.
 
 mod accepting;
+mod keeping;
 mod taking_back;
 mod waiting;
 
@@ -113,6 +114,7 @@ impl Control {
                 plan.see(|arm| is_ready(found, &instances, arm));
             }
             self.check_artifacts(&world, plan)?;
+            self.check_keeps_clients(&world, environment, plan)?;
         }
         Ok(Decided { decision, released })
     }

@@ -12,7 +12,9 @@ use crate::intent::Strategy;
 use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
-use crate::routes::{Endpoint, FULL_WEIGHT, Route, RouteTable, ServiceRoutes, Split, SplitRole};
+use crate::routes::{
+    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
+};
 use crate::world::World;
 
 /// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
@@ -37,7 +39,7 @@ pub fn compile_routes(
         .map(|(former, of)| (former.clone(), of.clone()))
         .collect();
     RouteTable {
-        format: RouteTable::format_for(&aliases, None),
+        format: ROUTE_TABLE_FORMAT,
         environment: environment.name.clone(),
         history: TableHistory::default(),
         revision,
@@ -49,6 +51,7 @@ pub fn compile_routes(
         callers: callers.to_vec(),
         listeners: None,
     }
+    .in_its_format()
 }
 
 /// One arm's share of a service.

@@ -28,7 +28,12 @@ use crate::watch::{AnswerSample, Watch, Watched};
 /// 3: former names of services, which a gateway of format 2 would not find. A table without them is still written as format 2.
 ///
 /// 4: listeners of instances, which a gateway of format 3 would not open. A table without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_LISTENERS;
+///
+/// 5: routes that keep a client at one instance, which a gateway of format 4 would not do. A table without them is written as
+/// before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_AFFINITY;
+/// The format that a gateway must take where a route keeps a client at one instance.
+pub const FORMAT_WITH_AFFINITY: u32 = 5;
 /// The format that a gateway must take where instances call others by host and port.
 pub const FORMAT_WITH_LISTENERS: u32 = 4;
 /// The format that a gateway must take where services were renamed.
@@ -102,6 +107,17 @@ pub struct RouteRule {
     /// How long the service may say nothing; as the environment has it when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<Patience>,
+    /// Whether the requests of one client go to one instance; to any when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// What is kept at one instance of a version, as long as that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// All requests of one client: by a cookie of the gateway, else by its key.
+    Client,
 }
 
 /// How long a service may say nothing: before its answer begins, and within it.
@@ -191,25 +207,50 @@ pub struct Matched<'a> {
     pub service: &'a ServiceName,
     /// How many bytes of the path are taken off; the rest begins with `/` or is empty.
     pub strip: usize,
+    /// The route that took it; none for a call by name.
+    pub rule: Option<&'a RouteRule>,
+}
+
+impl<'a> Matched<'a> {
+    /// Returns the way of a call that names the service.
+    #[must_use]
+    pub const fn named(service: &'a ServiceName, strip: usize) -> Self {
+        Self { service, strip, rule: None }
+    }
+
     /// How long the service may say nothing, where the route says so.
-    pub patience: Option<Patience>,
+    #[must_use]
+    pub fn patience(&self) -> Option<Patience> {
+        self.rule?.patience
+    }
 }
 
 impl RouteTable {
-    /// Returns the lowest format that has everything of a table.
+    /// Returns the table with the lowest format that has everything of it.
     #[must_use]
-    pub fn format_for(aliases: &BTreeMap<ServiceName, ServiceName>, listeners: Option<&Listeners>) -> u32 {
-        match listeners {
-            Some(_) => FORMAT_WITH_LISTENERS,
-            None if aliases.is_empty() => FORMAT_BEFORE_ALIASES,
-            None => FORMAT_WITH_ALIASES,
-        }
+    pub fn in_its_format(self) -> Self {
+        let format = if self.routes.iter().any(|route| route.rule.affinity.is_some()) {
+            FORMAT_WITH_AFFINITY
+        } else if self.listeners.is_some() {
+            FORMAT_WITH_LISTENERS
+        } else if !self.aliases.is_empty() {
+            FORMAT_WITH_ALIASES
+        } else {
+            FORMAT_BEFORE_ALIASES
+        };
+        Self { format, ..self }
     }
 
     /// Returns the table with the listeners of instances, where there are any.
     #[must_use]
     pub fn with_listeners(self, listeners: Option<Listeners>) -> Self {
-        Self { format: Self::format_for(&self.aliases, listeners.as_ref()), listeners, ..self }
+        Self { listeners, ..self }.in_its_format()
+    }
+
+    /// Tells whether a route of a service keeps clients at instances.
+    #[must_use]
+    pub fn keeps_clients_of(&self, service: &ServiceName) -> bool {
+        self.routes.iter().any(|route| route.service == *service && route.rule.affinity.is_some())
     }
 
     /// Returns its place among the tables of its server.
@@ -236,7 +277,7 @@ impl RouteTable {
                 PrefixHandling::Keep => 0,
                 PrefixHandling::Strip => route.rule.path.trim_end_matches('/').len(),
             };
-            Some(Matched { service: &route.service, strip, patience: route.rule.patience })
+            Some(Matched { service: &route.service, strip, rule: Some(&route.rule) })
         })
     }
 
@@ -244,7 +285,7 @@ impl RouteTable {
         let name: ServiceName = rest.split('/').next()?.parse().ok()?;
         let known = self.services.get_key_value(&name).map(|(name, _)| (name, name));
         let (called, service) = known.or_else(|| self.aliases.get_key_value(&name))?;
-        Some(Matched { service, strip: SERVICE_PATH_PREFIX.len() + called.as_str().len(), patience: None })
+        Some(Matched::named(service, SERVICE_PATH_PREFIX.len() + called.as_str().len()))
     }
 
     /// Tells whether a caller may ask for a service by its name.

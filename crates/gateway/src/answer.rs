@@ -82,6 +82,9 @@ impl AnswerHead {
         if let Some(shielded) = verdict.shielded {
             line(&["\r\nlockstep-shielded: ", shielded]);
         }
+        if let Some(cookie) = verdict.cookie {
+            line(&["\r\nset-cookie: ", cookie]);
+        }
         if self.recode(asked) == Recode::Chunks {
             line(&["\r\ntransfer-encoding: chunked"]);
         }
@@ -107,6 +110,8 @@ pub(crate) struct Verdict<'a> {
     pub(crate) version: &'a str,
     /// The version on trial that failed before.
     pub(crate) shielded: Option<&'a str>,
+    /// The cookie that the client gets.
+    pub(crate) cookie: Option<&'a str>,
 }
 
 /// Reads a head from the beginning of `input` and writes its status line and fields to `output`.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use lockstep_domain::routes::SplitRole;
 
+use crate::affinity::Affinity;
 use crate::ejection::{has_room, is_panic};
 use crate::endpoint::{Endpoint, Lease};
 use crate::latency::{Load, second_is_better};
@@ -33,18 +34,32 @@ impl Pick {
     }
 }
 
+/// How an instance is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Search<'a> {
+    /// Instances that are passed over.
+    pub(crate) tried: &'a [Arc<Endpoint>],
+    /// Where the client is to be kept, if it is.
+    pub(crate) affinity: Option<&'a Affinity>,
+    pub(crate) random: &'a Random,
+    pub(crate) now: Moment,
+}
+
+impl Search<'_> {
+    /// Tells whether an instance serves well, as far as it is known.
+    fn serves(&self, arm: &Target, endpoint: &Arc<Endpoint>) -> bool {
+        let out = endpoint.instance.is_out(self.now) && !arm.health.is_panic();
+        !out && !endpoint.instance.is_avoided(self.now) && !is_tried(endpoint, self.tried)
+    }
+}
+
 /// Picks an instance of the arm `wanted`; when none is left there or all refused connections just now, of the stable
 /// arm, then of any other.
 ///
-/// Instances in `tried` are passed over. Returns `None` when there is no other instance.
-pub(crate) fn pick(
-    service: &ServiceTargets,
-    wanted: usize,
-    tried: &[Arc<Endpoint>],
-    random: &Random,
-    now: Moment,
-) -> Option<Pick> {
-    let own = pick_in(service, wanted, tried, random, now);
+/// Returns `None` when there is no instance but those that were tried.
+pub(crate) fn pick(service: &ServiceTargets, wanted: usize, search: Search<'_>) -> Option<Pick> {
+    let now = search.now;
+    let own = pick_in(service, wanted, search);
     if own.as_ref().is_some_and(|own| own.is_good(now)) {
         return own;
     }
@@ -52,37 +67,28 @@ pub(crate) fn pick(
     let others = (0..service.targets.len()).rev().filter(|&index| Some(index) != stable);
     let mut order = stable.into_iter().chain(others).filter(|&index| index != wanted);
     let fits = |pick: &Pick| own.is_none() || pick.is_good(now);
-    order.find_map(|target| pick_in(service, target, tried, random, now).filter(fits)).or(own)
+    order.find_map(|target| pick_in(service, target, search).filter(fits)).or(own)
 }
 
 /// Picks an instance of exactly this arm.
-pub(crate) fn pick_in(
-    service: &ServiceTargets,
-    target: usize,
-    tried: &[Arc<Endpoint>],
-    random: &Random,
-    now: Moment,
-) -> Option<Pick> {
+pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_>) -> Option<Pick> {
     let arm = service.targets.get(target)?;
     let lease = match arm.endpoints.as_slice() {
         [] => None,
-        [only] => Some(only).filter(|it| !is_tried(it, tried)).and_then(Endpoint::lease),
-        many => two_choices(arm, many, tried, random, now),
+        [only] => Some(only).filter(|it| !is_tried(it, search.tried)).and_then(Endpoint::lease),
+        many => kept(arm, many, search).or_else(|| two_choices(arm, many, search)),
     }?;
     Some(Pick { target, lease })
 }
 
-fn two_choices(
-    arm: &Target,
-    endpoints: &[Arc<Endpoint>],
-    tried: &[Arc<Endpoint>],
-    random: &Random,
-    now: Moment,
-) -> Option<Lease> {
-    let serves = |it: &Arc<Endpoint>| {
-        let out = it.instance.is_out(now) && !arm.health.is_panic();
-        !out && !it.instance.is_avoided(now) && !is_tried(it, tried)
-    };
+/// Picks the instance that a client is kept at, while that serves.
+fn kept(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
+    search.affinity?.choose(endpoints, |it| search.serves(arm, it))?.lease()
+}
+
+fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
+    let Search { tried, random, now, .. } = search;
+    let serves = |it: &Arc<Endpoint>| search.serves(arm, it);
     let (first, second) = draw(endpoints, random);
     if serves(first)
         && serves(second)

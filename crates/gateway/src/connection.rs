@@ -16,8 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
+use crate::affinity::Affinity;
 use crate::answer::Asked;
-use crate::balance::{Pick, pick};
+use crate::balance::{Pick, Search, pick};
 use crate::buffers::Output;
 use crate::deadline::Deadline;
 use crate::environment::Environment;
@@ -86,6 +87,7 @@ struct Prepared {
 
 struct Routed {
     service: Arc<ServiceTargets>,
+    affinity: Option<Box<Affinity>>,
     pick: Pick,
     strip: usize,
     waits: Waits,
@@ -239,7 +241,7 @@ impl Connection {
         let given = request.key(caller);
         let key_is_new = given.is_none();
         self.key.extend_from_slice(given.unwrap_or_else(|| made_id(&self.traceparent).as_bytes()));
-        let routed = origin.and_then(|origin| self.route(&request, origin));
+        let routed = origin.and_then(|origin| self.route(&request, origin, !key_is_new));
         self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
         if let Ok(routed) = &routed {
             let new_traceparent = Some(self.traceparent.as_str()).filter(|it| !it.is_empty());
@@ -273,7 +275,14 @@ impl Connection {
         self.peer.origin(&table.as_ref().ok_or_else(no_table)?.routes, &request.path)
     }
 
-    fn route(&self, request: &Request<'_>, Origin { caller, token }: Origin) -> Result<Routed, Problem> {
+    /// Finds the way of a request; `given` is whether it came with its key.
+    fn route(
+        &self,
+        request: &Request<'_>,
+        Origin { caller, token }: Origin,
+        given: bool,
+    ) -> Result<Routed, Problem> {
+        let key = Some(self.key.as_slice()).filter(|_| given);
         let (host, path) = (request.authority.host(), &request.path[token..]);
         let path = if path.is_empty() { "/" } else { path };
         let slot = self.environment.table(self.worker.index);
@@ -282,7 +291,7 @@ impl Connection {
             let table = slot.load();
             let Some(table) = table.as_ref() else { return Err(no_table()) };
             let matched = match self.peer.calls() {
-                Some(service) => Matched { service, strip: 0, patience: None },
+                Some(service) => Matched::named(service, 0),
                 None => table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?,
             };
             let Some(service) = table.services.get(matched.service) else {
@@ -290,11 +299,18 @@ impl Connection {
                 break;
             };
             let wanted = service.choose(&self.key).unwrap_or(0);
-            if let Some(pick) = pick(service, wanted, &[], &self.worker.random, Moment::now()) {
-                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience);
+            let affinity = match matched.rule {
+                Some(rule) => rule.affinity.map(|_| Affinity::by_cookie(request, caller, &rule.path, key)),
+                None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
+            };
+            let affinity = affinity.map(Box::new);
+            let random = &self.worker.random;
+            let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
+            if let Some(pick) = pick(service, wanted, search) {
+                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience());
                 let (service, strip) = (Arc::clone(service), token + matched.strip);
                 let class = service.classify(request.method, &request.path[strip..]);
-                return Ok(Routed { service, pick, strip, waits, class });
+                return Ok(Routed { service, affinity, pick, strip, waits, class });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());
@@ -320,6 +336,7 @@ impl Connection {
                 stop: &self.stop,
                 facts,
                 service: routed.service,
+                affinity: routed.affinity,
                 budget: self.environment.repeats(),
                 course: Course::default(),
                 failures: self.environment.failures(),

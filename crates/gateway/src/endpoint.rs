@@ -99,10 +99,11 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::affinity::Mark;
 
     #[test]
     fn a_retired_instance_gives_no_lease_and_shows_those_given_before() {
-        let instance = Arc::new(Instance::new(SocketAddr::from(([127, 0, 0, 1], 1))));
+        let instance = Arc::new(Instance::new(SocketAddr::from(([127, 0, 0, 1], 1)), Mark::default()));
         // Two workers.
         let views = [(); 2].map(|()| Arc::new(Endpoint::new(Arc::clone(&instance))));
         let lease = views[0].lease().unwrap();

@@ -16,6 +16,7 @@ use lockstep_domain::routes::{
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
+use crate::affinity::Mark;
 use crate::balance::ArmHealth;
 use crate::calls::{Call, Calls, Classes};
 use crate::counts::{Counts, Sums};
@@ -107,8 +108,8 @@ struct Known {
 }
 
 impl Known {
-    fn new(address: SocketAddr, workers: usize) -> Self {
-        let instance = Arc::new(Instance::new(address));
+    fn new(address: SocketAddr, mark: Mark, workers: usize) -> Self {
+        let instance = Arc::new(Instance::new(address, mark));
         let views = (0..workers).map(|_| Arc::new(Endpoint::new(Arc::clone(&instance)))).collect();
         Self { instance, views }
     }
@@ -341,8 +342,11 @@ impl State {
             self.counts.entry(split.arm(service)).or_insert_with(|| (0..workers).map(|_| counts()).collect());
             for endpoint in &split.endpoints {
                 let key = (endpoint.instance.clone(), endpoint.address);
-                let known =
-                    self.instances.entry(key).or_insert_with(|| Known::new(endpoint.address, workers));
+                let mark = || Mark::of(&table.environment, &endpoint.instance);
+                let known = self
+                    .instances
+                    .entry(key)
+                    .or_insert_with(|| Known::new(endpoint.address, mark(), workers));
                 known.instance.revive();
             }
         }
@@ -372,10 +376,13 @@ impl State {
     }
 
     fn compile(&self, table: &Arc<RouteTable>, worker: usize) -> WorkerTable {
+        let targets = |name, routes| ServiceTargets {
+            keeps_clients: table.keeps_clients_of(name),
+            ..self.targets(name, routes, worker)
+        };
         let services = table.services.iter();
-        let mut services: BTreeMap<_, _> = services
-            .map(|(name, routes)| (name.clone(), Arc::new(self.targets(name, routes, worker))))
-            .collect();
+        let mut services: BTreeMap<_, _> =
+            services.map(|(name, routes)| (name.clone(), Arc::new(targets(name, routes)))).collect();
         // A request that was begun before a service was renamed looks for it by its former name.
         for (former, name) in &table.aliases {
             if let Some(same) = services.get(name).cloned() {
@@ -388,7 +395,13 @@ impl State {
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {
         let targets = routes.splits.iter().map(|split| self.target(service, routes, split, worker)).collect();
         let trial = self.ledgers.get(service).map(|ledger| Arc::clone(&ledger.trial));
-        ServiceTargets { service: service.clone(), routes: routes.clone(), targets, trial }
+        ServiceTargets {
+            service: service.clone(),
+            routes: routes.clone(),
+            targets,
+            trial,
+            keeps_clients: false,
+        }
     }
 
     fn target(&self, service: &ServiceName, routes: &ServiceRoutes, split: &Split, worker: usize) -> Target {

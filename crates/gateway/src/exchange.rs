@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 
+use crate::affinity::Affinity;
 use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
-use crate::balance::{Pick, note_failure, pick, pick_in};
+use crate::balance::{Pick, Search, note_failure, pick, pick_in};
 use crate::buffers::Output;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
@@ -56,6 +57,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) stop: &'c CancellationToken,
     pub(crate) facts: Facts,
     pub(crate) service: Arc<ServiceTargets>,
+    /// Where the client is to be kept at one instance.
+    pub(crate) affinity: Option<Box<Affinity>>,
     pub(crate) budget: &'c RepeatBudget,
     pub(crate) course: Course<'c>,
     pub(crate) failures: &'c FailureLog,
@@ -93,6 +96,8 @@ struct Attempt<'a> {
     endpoint: &'a Arc<Endpoint>,
     /// The arm on trial that failed before.
     shielded: Option<&'a str>,
+    /// The cookie that tells the client where it is kept, when it does not say so itself.
+    cookie: Option<&'a str>,
     /// Whether a failed answer is held back, so that the stable arm can be asked.
     may_hold: bool,
     asked: Instant,
@@ -132,6 +137,10 @@ impl Attempt<'_> {
         if let Some(meter) = self.meter() {
             meter.broke_off(self.class, self.key);
         }
+    }
+
+    fn verdict(&self) -> Verdict<'_> {
+        Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie }
     }
 
     /// What the stable arm does for the one on trial is no merit or fault of its own.
@@ -226,7 +235,11 @@ impl<'c> Exchange<'c> {
             let shielded = self.course.shielded.clone();
             let endpoint = Arc::clone(lease.endpoint());
             let shielded = shielded.as_deref();
-            let attempt = Attempt { may_hold, shielded, ..self.attempt(target, &endpoint, asked) };
+            // An answer of the stable arm is no reason to move.
+            let keeping = self.affinity.as_deref().filter(|_| shielded.is_none());
+            let cookie = keeping.and_then(|affinity| affinity.cookie_for(&endpoint.instance));
+            let cookie = cookie.as_deref();
+            let attempt = Attempt { may_hold, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
@@ -263,7 +276,16 @@ impl<'c> Exchange<'c> {
         'c: 'a,
     {
         let key = Key { bytes: self.key, is_new: self.facts.key_is_new };
-        Attempt { target, endpoint, shielded: None, may_hold: false, asked, key, class: self.facts.class }
+        Attempt {
+            target,
+            endpoint,
+            shielded: None,
+            cookie: None,
+            may_hold: false,
+            asked,
+            key,
+            class: self.facts.class,
+        }
     }
 
     /// Notes in the error log how an instance failed.
@@ -330,13 +352,22 @@ impl<'c> Exchange<'c> {
 
     /// Picks an instance of the arm that was not tried.
     fn beside(&self, target: usize) -> Option<Pick> {
-        pick_in(&self.service, target, &self.course.tried, &self.worker.random, Moment::now())
+        pick_in(&self.service, target, self.search())
+    }
+
+    fn search(&self) -> Search<'_> {
+        Search {
+            tried: &self.course.tried,
+            affinity: self.affinity.as_deref(),
+            random: &self.worker.random,
+            now: Moment::now(),
+        }
     }
 
     /// Picks an instance that was not tried: of the arm, else of another, else of the table of this moment.
     fn elsewhere(&mut self, failed: usize) -> Option<Pick> {
         self.beside(failed)
-            .or_else(|| pick(&self.service, failed, &self.course.tried, &self.worker.random, Moment::now()))
+            .or_else(|| pick(&self.service, failed, self.search()))
             .or_else(|| self.routed_anew())
     }
 
@@ -344,8 +375,7 @@ impl<'c> Exchange<'c> {
     fn routed_anew(&mut self) -> Option<Pick> {
         let table = self.table.load_full()?;
         let service = Arc::clone(table.services.get(&self.service.service)?);
-        let picked =
-            pick(&service, service.choose(self.key)?, &self.course.tried, &self.worker.random, Moment::now());
+        let picked = pick(&service, service.choose(self.key)?, self.search());
         self.service = service;
         picked
     }
@@ -477,7 +507,7 @@ impl<'c> Exchange<'c> {
         self.report.status = head.status;
         // From here on it is no request any more, and nobody waits for a better answer.
         self.course = Course::default();
-        let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
+        let verdict = attempt.verdict();
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
         if self.client.send(output.bytes(), self.worker.timeouts.stall).await.is_ok() {
             // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
@@ -567,7 +597,7 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
     report.shielded = attempt.shielded.is_some();
     let delivery = flow.delivery;
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
-    let verdict = Verdict { version: &attempt.target.label, shielded: attempt.shielded };
+    let verdict = attempt.verdict();
     head.finish(flow.output.lend(), asked, next, verdict);
     let relayed = relay(side, flow).await;
     if relayed.is_ok() && !head.is_failure() {

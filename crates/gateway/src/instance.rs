@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::affinity::Mark;
 use crate::ejection::{Ejection, FAILURES};
 use crate::keeping::Keeping;
 use crate::latency::{Latency, Load, Sample};
@@ -24,6 +25,8 @@ const LONGEST_AVOIDANCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) address: SocketAddr,
+    /// What names it to clients that are kept at it.
+    pub(crate) mark: Mark,
     pub(crate) keeping: Keeping,
     in_flight: AtomicU64,
     retired: AtomicBool,
@@ -43,9 +46,10 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, mark: Mark) -> Self {
         Self {
             address,
+            mark,
             keeping: Keeping::default(),
             in_flight: AtomicU64::new(0),
             retired: AtomicBool::new(false),
@@ -212,7 +216,7 @@ mod tests {
     use super::*;
 
     fn instance() -> Arc<Instance> {
-        Arc::new(Instance::new(SocketAddr::from(([127, 0, 0, 1], 1))))
+        Arc::new(Instance::new(SocketAddr::from(([127, 0, 0, 1], 1)), Mark::default()))
     }
 
     #[test]

@@ -83,7 +83,7 @@ const fn is_plain(byte: u8) -> bool {
 }
 
 /// Writes a key with everything percent-encoded that is not plain.
-pub(crate) fn encode(output: &mut Vec<u8>, key: &[u8], is_plain: fn(u8) -> bool) {
+pub(crate) fn encode(output: &mut Vec<u8>, key: &[u8], is_plain: impl Fn(u8) -> bool) {
     for &byte in key {
         if is_plain(byte) {
             output.push(byte);

@@ -10,6 +10,7 @@
 
 mod access;
 mod admin;
+mod affinity;
 mod answer;
 mod balance;
 mod buffers;

@@ -85,6 +85,7 @@ struct Seen {
     connection_keep_alive: bool,
     hops: usize,
     traces: usize,
+    tracestate: bool,
 }
 
 fn bad(detail: &'static str) -> Problem {
@@ -166,8 +167,10 @@ impl<'b> Request<'b> {
             Field::Baggage if self.carried_key.is_none() => {
                 self.carried_key = in_baggage(text().unwrap_or_default());
             }
-            Field::Tracestate if self.traced_key.is_none() => {
-                self.traced_key = in_tracestate(text().unwrap_or_default());
+            Field::Tracestate => {
+                self.seen.tracestate = true;
+                let key = || in_tracestate(text().unwrap_or_default());
+                self.traced_key = self.traced_key.take().or_else(key);
             }
             Field::Cookie => {
                 self.note_key(KeySource::Cookie, in_cookie(text().unwrap_or_default()).map(Cow::Borrowed));
@@ -186,7 +189,6 @@ impl<'b> Request<'b> {
             | Field::RealIp
             | Field::Claim
             | Field::Shadow
-            | Field::Tracestate
             | Field::Verdict
             | Field::Other => {}
         }
@@ -290,6 +292,21 @@ impl<'b> Request<'b> {
             self.authority = host;
         }
         Ok(())
+    }
+
+    /// Returns the values of all cookies of a name, those for longer paths first where the client keeps to the rules.
+    pub(crate) fn cookies(&self, name: &str) -> impl Iterator<Item = &'b str> {
+        let fields = self.headers.iter().zip(&self.kinds).filter(|&(_, &kind)| kind == Field::Cookie);
+        let texts = fields.filter_map(|(header, _)| std::str::from_utf8(header.value).ok());
+        let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.filter(move |&(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// Tells whether a proxy that is believed was asked by https.
+    pub(crate) fn came_by_https(&self, caller: Caller) -> bool {
+        let fields = self.headers.iter().zip(&self.kinds);
+        let mut schemes = fields.filter(|&(_, &kind)| kind == Field::ForwardedProto);
+        caller.is_trusted() && schemes.any(|(header, _)| header.value.eq_ignore_ascii_case(b"https"))
     }
 
     /// Returns the id of the trace that the request belongs to, if it came with one.

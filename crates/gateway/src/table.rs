@@ -33,6 +33,8 @@ pub(crate) struct ServiceTargets {
     /// In the order of `routes.splits`.
     pub(crate) targets: Vec<Target>,
     pub(crate) trial: Option<Arc<Trial>>,
+    /// Whether a route of it keeps a client at one instance; calls that name the service do so by their key then.
+    pub(crate) keeps_clients: bool,
 }
 
 /// One arm's part of a service.

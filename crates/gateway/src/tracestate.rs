@@ -2,7 +2,7 @@
 //! first by themselves.
 //!
 //! The list belongs to others too. What they put there goes on as it is, and the key is left out where the list would
-//! get longer than every participant has to keep: some libraries drop a longer one as a whole.
+//! get longer than every participant has to keep: some libraries cut a longer one off.
 
 use std::borrow::Cow;
 
@@ -65,8 +65,8 @@ fn write_member<'a>(output: &mut Vec<u8>, key: &[u8], others: impl Iterator<Item
 /// Tells whether only gateways write such a member. A spelling that some library might mend is one of them: what a
 /// stranger claims must not come back from an instance.
 fn is_ours(member: &str) -> bool {
-    let name = member.split('=').next().unwrap_or(member).trim();
-    name.eq_ignore_ascii_case(MEMBER)
+    let begins = member.get(..MEMBER.len()).is_some_and(|it| it.eq_ignore_ascii_case(MEMBER));
+    begins && member.split('=').next().is_some_and(|name| name.trim().len() == MEMBER.len())
 }
 
 /// What may stand in a value, without the percent sign.

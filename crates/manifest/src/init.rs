@@ -131,8 +131,13 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         );
     }
     assumptions.push(format!("requests to /{name} go to the service, without that prefix"));
-    let route =
-        RouteRule { host: None, path: format!("/{name}"), prefix: PrefixHandling::Strip, patience: None };
+    let route = RouteRule {
+        host: None,
+        path: format!("/{name}"),
+        prefix: PrefixHandling::Strip,
+        patience: None,
+        affinity: None,
+    };
     let stop = Stop::default();
     let run = RunSpec {
         kind: Kind::Web,

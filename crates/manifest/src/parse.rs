@@ -20,7 +20,7 @@ use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
 use lockstep_domain::job::Job;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::request_host::normalize_route_host;
-use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
+use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
 use lockstep_domain::run::{Kind, RunSpec};
 use toml::de::DeTable;
 
@@ -233,9 +233,18 @@ fn route(table: Table<'_>) -> Option<RouteRule> {
     let timeout = table.get("timeout", "timeout = \"2m\"");
     let stream = table.get("stream", "stream = true");
     let patience = patience(timeout.as_ref(), stream.as_ref());
+    let affinity = table.get("affinity", "affinity = \"client\"").and_then(|field| affinity(&field));
     table.finish();
     let prefix = if strip == Some(true) { PrefixHandling::Strip } else { PrefixHandling::Keep };
-    Some(RouteRule { host, path: path?, prefix, patience })
+    Some(RouteRule { host, path: path?, prefix, patience, affinity })
+}
+
+fn affinity(field: &Field<'_>) -> Option<Affinity> {
+    let known = field.text()? == "client";
+    if !known {
+        field.wrong_because("only a client can be kept at one instance", "affinity = \"client\"");
+    }
+    known.then_some(Affinity::Client)
 }
 
 fn patience(timeout: Option<&Field<'_>>, stream: Option<&Field<'_>>) -> Option<Patience> {

@@ -9,7 +9,7 @@ use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::resource::ResourceNeed;
-use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
+use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
     HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
 };
@@ -276,6 +276,9 @@ impl Writer<'_> {
             None => {}
             Some(Patience::LimitMs(limit)) => self.field("timeout", duration(limit)),
             Some(Patience::Stream) => self.field("stream", true),
+        }
+        if let Some(Affinity::Client) = route.affinity {
+            self.field("affinity", quoted("client"));
         }
     }
 }

@@ -29,6 +29,7 @@ fn table() -> RouteTable {
         path: path.into(),
         prefix,
         patience: None,
+        affinity: None,
     };
     RouteTable {
         listeners: None,
@@ -92,6 +93,7 @@ fn hosts_match_exactly_before_below_a_name_before_any() {
             path: path.into(),
             prefix: PrefixHandling::Keep,
             patience: None,
+            affinity: None,
         },
         service: name(&host.map_or("any".into(), |it| it.replace("*.", "below-").replace('.', "-"))),
     };
@@ -117,6 +119,7 @@ fn routes_are_brought_into_the_form_of_requests() {
             path: path.into(),
             prefix: PrefixHandling::Keep,
             patience: None,
+            affinity: None,
         },
         service: name("web"),
     };
@@ -203,7 +206,14 @@ fn a_table_is_written_in_the_lowest_format_that_has_all_of_it() {
             (with_listeners.format, with_listeners.clone().with_listeners(None).format),
             (with, without)
         );
-        let text = serde_json::to_string(&table.with_listeners(None)).unwrap();
+        let text = serde_json::to_string(&table.clone().with_listeners(None)).unwrap();
         assert!(!text.contains("listeners"), "as an older gateway knows it: {text}");
+        assert!(!text.contains("affinity"), "as an older gateway knows it: {text}");
+        let mut keeping = table.clone();
+        keeping.routes[0].rule.affinity = Some(Affinity::Client);
+        assert!(keeping.keeps_clients_of(&keeping.routes[0].service));
+        for listeners in [None, Some(listeners.clone())] {
+            assert_eq!(keeping.clone().with_listeners(listeners).format, FORMAT_WITH_AFFINITY);
+        }
     }
 }

@@ -13,6 +13,7 @@ fn limits(routes: &[Patience]) -> Stage {
             path: "/orders".into(),
             prefix: PrefixHandling::Keep,
             patience: Some(*patience),
+            affinity: None,
         };
         version.routes = routes.iter().map(rule).collect();
     });

@@ -146,7 +146,13 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
     };
     let new = NEW_PERCENT * FULL_WEIGHT / 100;
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];
-    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep, patience: None };
+    let rule = RouteRule {
+        host: None,
+        path: "/".into(),
+        prefix: PrefixHandling::Keep,
+        patience: None,
+        affinity: None,
+    };
     Ok(RouteTable {
         listeners: None,
         aliases: BTreeMap::new(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use lockstep_domain::routes::{ServiceRoutes, SplitRole};
 
-use super::{ArmHealth, note_failure, pick};
+use super::{ArmHealth, Search, note_failure, pick};
+use crate::affinity::Mark;
 use crate::endpoint::{Endpoint, Lease};
 use crate::instance::{Instance, Unanswered};
 use crate::latency::Sample;
@@ -82,7 +83,8 @@ struct World {
 impl World {
     fn new(role: SplitRole, behaviours: &[Behaviour], seed: u64) -> Self {
         let address = |n: usize| SocketAddr::from(([127, 0, 0, 1], u16::try_from(n).unwrap()));
-        let instances: Vec<_> = (0..behaviours.len()).map(|n| Arc::new(Instance::new(address(n)))).collect();
+        let instances: Vec<_> =
+            (0..behaviours.len()).map(|n| Arc::new(Instance::new(address(n), Mark::default()))).collect();
         let health = Arc::new(ArmHealth::default());
         let worker = |_| {
             let endpoints = instances.iter().map(|it| Arc::new(Endpoint::new(Arc::clone(it)))).collect();
@@ -97,7 +99,13 @@ impl World {
                 endpoints,
             };
             let routes = ServiceRoutes { salt: String::new(), splits: Vec::new(), watch: None };
-            ServiceTargets { service: "shop".parse().unwrap(), routes, targets: vec![target], trial: None }
+            ServiceTargets {
+                service: "shop".parse().unwrap(),
+                routes,
+                targets: vec![target],
+                trial: None,
+                keeps_clients: false,
+            }
         };
         Self {
             workers: (0..2).map(worker).collect(),
@@ -128,7 +136,7 @@ impl World {
 
     fn begin(&mut self, now: Moment) {
         let worker = self.random.below(2);
-        let picked = pick(&self.workers[worker], 0, &[], &self.random, now);
+        let picked = pick(&self.workers[worker], 0, search(&self.random, now));
         let lease = picked.expect("somebody is asked").lease;
         let number = usize::from(lease.endpoint().instance.address.port());
         let reply = self.behaviours[number](now.0, self.random.draw());
@@ -184,6 +192,10 @@ fn first_gets(
         let share = world.share(0, from, to);
         assert!(expected.contains(&share), "{share} percent");
     });
+}
+
+fn search(random: &Random, now: Moment) -> Search<'_> {
+    Search { tried: &[], affinity: None, random, now }
 }
 
 #[test]
@@ -243,8 +255,9 @@ fn when_fewer_than_half_are_healthy_those_that_were_taken_out_are_asked_too() {
     let (service, now) = (&world.workers[0], Moment(1));
     let arm = &service.targets[0];
     let asked = || -> BTreeSet<u16> {
-        let ask =
-            |_| pick(service, 0, &[], &world.random, now).unwrap().lease.endpoint().instance.address.port();
+        let ask = |_| {
+            pick(service, 0, search(&world.random, now)).unwrap().lease.endpoint().instance.address.port()
+        };
         (0..500).map(ask).collect()
     };
     arm.endpoints[0].instance.take_out(now);

@@ -107,8 +107,10 @@ impl<'b> Request<'b> {
         let trace = onward.new_traceparent.map(made_id).or(self.trace_id());
         let key = Some(onward.key).filter(|key| trace.map(str::as_bytes) != Some(*key));
         // A tracestate belongs to its traceparent.
-        let stays = self.traced && self.passes(Field::Other, "tracestate", false);
-        write_tracestate(output, key, self.values(Field::Tracestate).filter(move |_| stays));
+        let stays = self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", false);
+        if stays || key.is_some() {
+            write_tracestate(output, key, self.values(Field::Tracestate).filter(move |_| stays));
+        }
     }
 
     fn has(&self, kind: Field) -> bool {

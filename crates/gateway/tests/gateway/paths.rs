@@ -36,7 +36,13 @@ impl Shop {
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());
         let services = services.into_iter().zip(instances.iter().map(|it| splits(it.address))).collect();
         let route = |host: Option<&str>, path: &str, prefix, service: &str| Route {
-            rule: RouteRule { host: host.map(str::to_owned), path: path.into(), prefix, patience: None },
+            rule: RouteRule {
+                host: host.map(str::to_owned),
+                path: path.into(),
+                prefix,
+                patience: None,
+                affinity: None,
+            },
             service: service.parse().unwrap(),
         };
         let routes = vec![

@@ -348,6 +348,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         path: "/".into(),
         prefix: PrefixHandling::Keep,
         patience: None,
+        affinity: None,
     };
     let service =
         ServiceRoutes { salt: "shop@1.1.0".into(), splits: arms.iter().map(split).collect(), watch: None };

@@ -46,7 +46,13 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         role: SplitRole::Stable,
         endpoints: vec![endpoint],
     };
-    let rule = RouteRule { host: None, path: "/".into(), prefix: PrefixHandling::Keep, patience: None };
+    let rule = RouteRule {
+        host: None,
+        path: "/".into(),
+        prefix: PrefixHandling::Keep,
+        patience: None,
+        affinity: None,
+    };
     RouteTable {
         listeners: None,
         aliases: BTreeMap::new(),

@@ -202,11 +202,12 @@ fn references_must_be_known_and_stay_where_nobody_else_reads_them() {
 #[test]
 fn routes_are_read_in_the_form_that_gateways_match() {
     let text = "name = \"a\"\nrun.command = \"./a\"\n[[route]]\nhost = \"*.Shop.example.\"\npath = \"//%6frders/\"\ntimeout = \"90s\"\n\
-                [[route]]\npath = \"/events\"\nstream = true\n";
+                [[route]]\npath = \"/events\"\nstream = true\naffinity = \"client\"\n";
     let routes = parse(text, "f").unwrap().routes;
     assert_eq!((routes[0].host.as_deref(), routes[0].path.as_str()), (Some("*.shop.example"), "/orders"));
     assert_eq!(routes[0].patience, Some(Patience::LimitMs(90_000)));
     assert_eq!(routes[1].patience, Some(Patience::Stream));
+    assert_eq!((routes[0].affinity, routes[1].affinity), (None, Some(Affinity::Client)));
 }
 
 #[test]
@@ -392,6 +393,11 @@ fn each_mistake_has_its_line_field_and_hint() {
             "timeout = \"2d\"",
             "lockstep.toml:58:11: route[0].timeout: a service is given from 1 ms to a day for an answer; `stream = true` \
              has no limit\n  hint: for example timeout = \"2m\"",
+        ),
+        (
+            "strip_prefix = true",
+            "affinity = \"address\"",
+            "lockstep.toml:58:12: route[0].affinity: only a client can be kept at one instance\n  hint: affinity = \"client\"",
         ),
         (
             "\n[[route]]\nhost",

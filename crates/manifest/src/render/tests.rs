@@ -219,13 +219,15 @@ fn run() -> impl Strategy<Value = RunSpec> {
 fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
     let path = prop_oneof![Just("/".to_owned()), "(/[a-z0-9_]{1,5}){1,3}"];
     let prefix = prop_oneof![Just(PrefixHandling::Keep), Just(PrefixHandling::Strip)];
+    let affinity = option::of(Just(Affinity::Client));
     let patience = prop_oneof![
         Just(None),
         Just(Some(Patience::Stream)),
         (1..=86_400_000_u64).prop_map(|limit| Some(Patience::LimitMs(limit))),
     ];
-    let route = (option::of("(\\*\\.)?[a-z]{1,5}\\.[a-z]{2,5}"), path, prefix, patience)
-        .prop_map(|(host, path, prefix, patience)| RouteRule { host, path, prefix, patience });
+    let route = (option::of("(\\*\\.)?[a-z]{1,5}\\.[a-z]{2,5}"), path, prefix, patience, affinity).prop_map(
+        |(host, path, prefix, patience, affinity)| RouteRule { host, path, prefix, patience, affinity },
+    );
     vec(route, 0..4).prop_map(|mut routes| {
         let mut taken = BTreeSet::new();
         routes.retain(|route| taken.insert((route.host.clone(), route.path.clone())));
