@@ -86,7 +86,7 @@ impl Exit {
         match self {
             Self::Done => "done",
             Self::EndedBadly => {
-                "carried out, and it ended badly: an operation was taken back, a build failed, a journal was tampered with, a contract breaks its consumers, a recorded version is worse"
+                "carried out, and it ended badly: an operation was taken back, a job failed, a build failed, a journal was tampered with, a contract breaks its consumers, a recorded version is worse"
             }
             Self::Usage => "not understood: a wrong argument, file or manifest; nothing was done",
             Self::Refused => {

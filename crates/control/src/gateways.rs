@@ -196,7 +196,7 @@ impl Control {
             revision: 0,
             refused: None,
             seen: refused.at,
-            problem: Some(refused.why),
+            problem: Some(format!("its receipts are not believed: {}", refused.why)),
         });
         seen.chain(refused).collect()
     }

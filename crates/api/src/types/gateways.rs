@@ -23,7 +23,7 @@ pub struct GatewayView {
     pub refused: Option<RefusedTable>,
     /// When it last reported.
     pub seen: Timestamp,
-    /// Why it is not believed, or not in everything.
+    /// What is wrong with it: it is not believed, or not in everything, or does not listen for calls between services.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

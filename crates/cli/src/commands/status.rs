@@ -71,7 +71,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let _ = writeln!(text, "  {} {}", style.warn("waits:"), printable(missing));
     }
     for (gateway, problem) in view.gateways.iter().filter_map(|seen| Some((seen, seen.problem.as_ref()?))) {
-        let (mark, who) = (style.warn("not believed:"), printable(&gateway.gateway));
+        let (mark, who) = (style.warn("gateway:"), printable(&gateway.gateway));
         let _ = writeln!(text, "  {mark} {who} {}: {}", style.ago(gateway.seen), printable(problem));
     }
     text.push_str(&services(&view.services, style));
