@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
+    ("lockstep-site", &["lockstep-domain"]),
     ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-reach"]),
     (
         "lockstep-pipeline",
@@ -53,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-pipeline",
             "lockstep-registry",
             "lockstep-runtime",
+            "lockstep-site",
             "lockstep-store",
         ],
     ),
@@ -83,6 +85,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-reach",
             "lockstep-runtime",
             "lockstep-server",
+            "lockstep-site",
             "lockstep-store",
         ],
     ),

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some(open_files::WORD) => open_files::lower(arguments),
         Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
+        Some(lockstep_site::WORD) => lockstep_site::main(arguments),
         Some("guard") => lockstep_pipeline::guard::main(),
         Some(lockstep_confine::WORD) => lockstep_confine::main(),
         _ => app::main(),

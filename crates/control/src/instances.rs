@@ -22,6 +22,7 @@ use lockstep_domain::{
     VersionNumber, World,
 };
 use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
+use lockstep_site::{Site, WORD as SITE};
 
 use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
@@ -129,7 +130,7 @@ impl Control {
             id,
             environment: environment.name.clone(),
             arm: arm.clone(),
-            run: run_of(version, job.as_ref())?,
+            run: self.served(run_of(version, job.as_ref())?, version, arm)?,
             job,
             variables,
             filled,
@@ -149,6 +150,18 @@ impl Control {
             fault: of_place(&error),
         })?;
         self.driver.start(spec).await.map_err(NotStarted::from)
+    }
+
+    /// Fills in the command of what Lockstep serves by itself: its own program. What it is told tells the files apart from those of every
+    /// other version and configuration.
+    fn served(&self, run: RunSpec, version: &Version, arm: &Arm) -> Result<RunSpec, NotStarted> {
+        let Some(files) = run.static_files.clone() else { return Ok(run) };
+        let tag = format!("{}-{}", version.artifact.digest.short(), arm.config);
+        let site = serde_json::to_string(&Site::new(files, tag)).map_err(|error| of_static(&error))?;
+        let program = self.config.supervisor.first().and_then(|program| program.to_str());
+        let program =
+            program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))?;
+        Ok(RunSpec { command: vec![program.to_owned(), SITE.to_owned(), site], ..run })
     }
 
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
@@ -446,6 +459,10 @@ fn fault_of(error: &(dyn Error + 'static)) -> Fault {
         cause = error.source();
     }
     Fault::Host
+}
+
+fn of_static(error: &serde_json::Error) -> NotStarted {
+    NotStarted::of_host(format!("what is served cannot be written: {error}"))
 }
 
 fn of_place(error: &io::Error) -> Fault {

@@ -94,6 +94,7 @@ impl Job {
             restart: Restart { max_restarts: 0, ..Restart::default() },
             replace: Replace::NewFirst,
             replace_after: ReplaceAfter::Never,
+            static_files: None,
             stop: of.stop.clone(),
             data: of.data.clone(),
             files: of.files.clone(),

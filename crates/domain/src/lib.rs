@@ -56,6 +56,7 @@ pub mod scheduled;
 mod scheduled_runs;
 pub mod service;
 mod sizes;
+pub mod static_files;
 pub mod stay;
 pub mod step;
 pub mod step_place;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::has_references;
+use crate::static_files::StaticFiles;
 use crate::work_path::WorkPath;
 
 /// Largest file that is filled in at start: configuration is written by people.
@@ -51,6 +52,9 @@ pub struct RunSpec {
     /// What to do with an instance that runs and stays unhealthy.
     #[serde(default, skip_serializing_if = "ReplaceAfter::is_usual")]
     pub replace_after: ReplaceAfter,
+    /// The files that Lockstep serves by itself, in the place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub static_files: Option<StaticFiles>,
 }
 
 /// What kind of a service a version is.

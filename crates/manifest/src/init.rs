@@ -152,6 +152,7 @@ fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
         values: Values::Verbatim,
         replace: Replace::NewFirst,
         replace_after: ReplaceAfter::default(),
+        static_files: None,
     };
     let (requires, routes) = (BTreeMap::new(), vec![route]);
     let manifest = Manifest {

@@ -12,6 +12,7 @@ mod reference;
 mod resource;
 mod run;
 mod schedule;
+mod static_files;
 
 use std::collections::{BTreeMap, BTreeSet};
 

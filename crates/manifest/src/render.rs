@@ -14,6 +14,7 @@ use lockstep_domain::run::{
     HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
 };
 use lockstep_domain::schedule::{Schedule, USUAL_ZONE};
+use lockstep_domain::static_files::StaticFiles;
 use toml::Value;
 
 use crate::model::{
@@ -188,7 +189,9 @@ impl Writer<'_> {
 
     fn run(&mut self, run: &RunSpec) {
         self.table("run", "[run]");
-        if run.kind.has_instances() {
+        if let Some(files) = &run.static_files {
+            self.static_files(files);
+        } else if run.kind.has_instances() {
             self.field("command", command(&run.command));
         }
         if !run.kind.is_web() {
@@ -222,6 +225,19 @@ impl Writer<'_> {
             usual if usual.is_usual() => {}
             ReplaceAfter::Never => self.field("replace_after", quoted("never")),
             ReplaceAfter::Ms(ms) => self.field("replace_after", duration(ms)),
+        }
+    }
+
+    fn static_files(&mut self, files: &StaticFiles) {
+        self.field("kind", quoted("static"));
+        if let Some(root) = &files.root {
+            self.field("root", quoted(root.as_str()));
+        }
+        if let Some(fallback) = &files.fallback {
+            self.field("fallback", quoted(fallback.as_str()));
+        }
+        if !files.immutable.is_empty() {
+            self.field("immutable", list(files.immutable.iter().map(|it| quoted(it.as_str()))));
         }
     }
 

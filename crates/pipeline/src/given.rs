@@ -21,7 +21,7 @@ use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
 use crate::nearest::nearest;
 use crate::package::{
-    EntryKind, Mode, PackageError, PackageFacts, PackagedArtifact, package, problems_of_filled,
+    EntryKind, Mode, PackageError, PackageFacts, PackagedArtifact, package, problems_of_run,
 };
 use crate::request::{BuildRequest, Given, Observer, Phase, TestReport};
 use crate::run::{Build, BuildOutput, Prepared, in_workplace};
@@ -143,7 +143,7 @@ fn repackaged(build: &Build<'_>, given: &Given, checked: &Checked) -> Result<Pac
     })?;
     must_start(&given.facts.name, &packaged, &checked.manifest)?;
     let Manifest { run, requires, resources, .. } = &checked.manifest;
-    match problems_of_filled(&folder, &packaged.contents, run, &Scope::of(requires, resources)) {
+    match problems_of_run(&folder, &packaged.contents, run, &Scope::of(requires, resources)) {
         problems if problems.is_empty() => Ok(packaged),
         problems => Err(PackageError::Problems(problems).into()),
     }

@@ -26,7 +26,7 @@ use lockstep_manifest::Package;
 use thiserror::Error;
 
 pub use self::contents::{Entry, EntryKind, Mode, PackageManifest};
-pub use self::filled::problems_of_filled;
+pub use self::filled::problems_of_run;
 pub use self::manifest::{ManifestReadError, read_package_manifest};
 use crate::cancel::CancelToken;
 
@@ -99,6 +99,13 @@ pub enum PackageProblem {
         /// Its path.
         path: String,
     },
+    /// What is to be served is not in the package.
+    NotServed {
+        /// The field of `[run]` that names it.
+        field: &'static str,
+        /// Its path.
+        path: String,
+    },
     /// A file cannot be filled in.
     NotFilled {
         /// Its path.
@@ -150,6 +157,12 @@ impl fmt::Display for PackageProblem {
             }
             Self::NotPackaged { path } => {
                 write!(f, "`{path}` of `[run] files` is not in the package; include it")
+            }
+            Self::NotServed { field, path } => {
+                write!(
+                    f,
+                    "`{path}`, which run.{field} names, is not in the package; build it, and include it in [package]"
+                )
             }
             Self::NotFilled { path, why } => {
                 write!(f, "`{path}` of `[run] files` cannot be filled in: {why}")

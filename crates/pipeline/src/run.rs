@@ -15,7 +15,7 @@ use crate::command::{Commands, Turn};
 use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
 use crate::mirror::{self, Mirror};
-use crate::package::{PackageError, PackageFacts, PackagedArtifact, package, problems_of_filled};
+use crate::package::{PackageError, PackageFacts, PackagedArtifact, package, problems_of_run};
 use crate::request::{BuildEvent, BuildRequest, Ending, Observer, Phase};
 use crate::suite::{self, SuiteOutcome};
 use crate::workplace::Workplace;
@@ -232,7 +232,7 @@ impl Build<'_> {
         })?;
         let Manifest { run, requires, resources, .. } = &checked.manifest;
         let scope = Scope::of(requires, resources);
-        match problems_of_filled(&root, &packaged.contents, run, &scope) {
+        match problems_of_run(&root, &packaged.contents, run, &scope) {
             problems if problems.is_empty() => Ok(packaged),
             problems => Err(PackageError::Problems(problems).into()),
         }

@@ -37,6 +37,7 @@ mod registries;
 mod renaming;
 mod repositories;
 mod schedules;
+mod static_files;
 mod stopping;
 mod support;
 mod taking_over;

@@ -407,6 +407,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             values: lockstep_domain::run::Values::Verbatim,
             replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
+            static_files: None,
         },
         jobs: Vec::new(),
         requires: BTreeMap::new(),

@@ -41,6 +41,7 @@ pub(super) fn run(
         values: Values::Verbatim,
         replace: Kind::Job.usual_replace(),
         replace_after: ReplaceAfter::default(),
+        static_files: None,
     };
     Some((run.with_values_noted(), job))
 }

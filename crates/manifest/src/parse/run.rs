@@ -8,6 +8,7 @@ use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
+use super::static_files;
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -37,9 +38,13 @@ pub(super) fn kind_of(table: &Table<'_>) -> Kind {
 }
 
 pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<RunSpec> {
-    let run = table
-        .require("command", "command = \"./bin/server\"")
-        .and_then(|field| filled_command(&field, scope));
+    let static_files = static_files::of(&table);
+    let run = match static_files {
+        Some(_) => Some(Vec::new()),
+        None => table
+            .require("command", "command = \"./bin/server\"")
+            .and_then(|field| filled_command(&field, scope)),
+    };
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, scope));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
@@ -77,6 +82,7 @@ pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Run
         values: Values::Verbatim,
         replace: replace.unwrap_or(kind.usual_replace()),
         replace_after: replace_after.unwrap_or_default(),
+        static_files: static_files.flatten(),
     };
     Some(run.with_values_noted())
 }
@@ -97,11 +103,11 @@ pub(super) fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPa
 
 fn kind(field: &Field<'_>) -> Option<Kind> {
     match field.text()? {
-        "web" => Some(Kind::Web),
+        "web" | "static" => Some(Kind::Web),
         "worker" => Some(Kind::Worker),
         "cron" | "job" => Some(Kind::Job),
         _ => {
-            field.wrong("the kind of a service is `web`, `worker`, `cron` or `job`");
+            field.wrong("the kind of a service is `web`, `worker`, `cron`, `job` or `static`");
             None
         }
     }

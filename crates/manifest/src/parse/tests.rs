@@ -5,6 +5,7 @@ use lockstep_domain::job::When;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
+use lockstep_domain::static_files::StaticFiles;
 use proptest::prelude::*;
 
 use super::*;
@@ -689,6 +690,29 @@ fn what_a_service_of_jobs_cannot_have_is_refused_in_its_place() {
     ];
     for (more, field, words) in refused {
         let problems = problems(&format!("name = \"n\"\n[run]\nkind = \"cron\"\n{more}"));
+        assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
+        assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
+    }
+}
+
+#[test]
+fn files_of_a_static_service_are_served_without_a_command() {
+    let all = "name = \"web\"\n[run]\nkind = \"static\"\nroot = \"dist\"\nfallback = \"index.html\"\nimmutable = [\"assets\"]\n[[route]]\nhost = \"shop.example\"";
+    let manifest = parse(all, "lockstep.toml").unwrap();
+    assert_eq!((manifest.run.kind, manifest.run.command.len()), (Kind::Web, 0));
+    let files = manifest.run.static_files.clone().unwrap();
+    assert_eq!(files.root.unwrap().as_str(), "dist");
+    let written = crate::render::render(&manifest);
+    assert_eq!(parse(&written, "lockstep.toml").unwrap(), manifest, "{written}");
+    let least = parse("name = \"web\"\n[run]\nkind = \"static\"", "lockstep.toml").unwrap();
+    assert_eq!(least.run.static_files, Some(StaticFiles::default()));
+    let refused = [
+        ("kind = \"static\"\ncommand = \"./serve\"", "run.command", "served by Lockstep"),
+        ("kind = \"static\"\nroot = \"../dist\"", "run.root", ""),
+        ("command = \"./serve\"\nroot = \"dist\"", "run.root", "only a `static` service"),
+    ];
+    for (more, field, words) in refused {
+        let problems = problems(&format!("name = \"web\"\n[run]\n{more}"));
         assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
         assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
     }

@@ -8,6 +8,7 @@ use lockstep_domain::job::{Job, When};
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
+use lockstep_domain::static_files::StaticFiles;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
@@ -206,6 +207,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 values: Values::Verbatim,
                 replace,
                 replace_after,
+                static_files: None,
             };
             let mut run = run.with_values_noted();
             if run.listens_on().is_none() {
@@ -330,6 +332,22 @@ fn need() -> impl Strategy<Value = ResourceNeed> {
     prop::sample::select(ResourceKind::ALL.to_vec()).prop_map(|kind| ResourceNeed { kind })
 }
 
+fn static_files() -> impl Strategy<Value = StaticFiles> {
+    let path = || "[a-z]{1,5}(/[a-z]{1,5})?".prop_map(|path| path.parse::<WorkPath>().unwrap());
+    (option::of(path()), option::of(path()), vec(path(), 0..3))
+        .prop_map(|(root, fallback, immutable)| StaticFiles { root, fallback, immutable })
+}
+
+/// Its files are served, where it is a service that is called.
+fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
+    match files {
+        Some(files) if run.kind.is_web() => {
+            RunSpec { command: Vec::new(), static_files: Some(files), ..run }.with_values_noted()
+        }
+        _ => run,
+    }
+}
+
 /// Nothing of it runs but its jobs.
 fn of_jobs(run: RunSpec) -> RunSpec {
     let mut run = RunSpec {
@@ -356,7 +374,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         run(),
         (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
-        (routes(), vec(job(), 0..3), any::<bool>()),
+        (routes(), vec(job(), 0..3), any::<bool>(), option::of(static_files())),
     );
     parts.prop_map(
         |(
@@ -368,7 +386,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             run,
             (mut requires, resources),
             (mut contracts, accepts),
-            (routes, jobs, only_jobs),
+            (routes, jobs, only_jobs, static_files),
         )| {
             requires.remove(&name);
             // Written by kind, and each origin once.
@@ -376,7 +394,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             let mut taken = BTreeSet::new();
             contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
             let mut routes = routes;
-            let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { run };
+            let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { serving(run, static_files) };
             if !run.kind.is_web() {
                 routes.clear();
                 contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));

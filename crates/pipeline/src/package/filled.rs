@@ -1,4 +1,4 @@
-//! Files that are filled in where an instance starts: whether they are in the package, and what they refer to is known.
+//! Files that are filled in where an instance starts, or served: whether they are in the package, and what they refer to is known.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lockstep_domain::reference::{self, Reader, Reference, Scope};
 use lockstep_domain::run::{MAX_FILLED_BYTES, RunSpec};
+use lockstep_domain::static_files::StaticFiles;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_files::foreign;
 
@@ -13,7 +14,7 @@ use super::{PackageManifest, PackageProblem};
 
 /// Lists what would keep an instance from being started.
 #[must_use]
-pub fn problems_of_filled(
+pub fn problems_of_run(
     root: &Path,
     contents: &PackageManifest,
     run: &RunSpec,
@@ -31,7 +32,20 @@ pub fn problems_of_filled(
         };
         Some(PackageProblem::NotFilled { path: path.to_owned(), why })
     };
-    run.files.iter().filter_map(problem).collect()
+    let served = run.static_files.iter().flat_map(|files| served(&packaged, files));
+    run.files.iter().filter_map(problem).chain(served).collect()
+}
+
+/// Finds what is to be served and is not in the package.
+fn served(packaged: &BTreeSet<&str>, files: &StaticFiles) -> Vec<PackageProblem> {
+    let root = files.root.as_ref().map(|root| format!("{root}/")).unwrap_or_default();
+    let missing = |field, path: String| PackageProblem::NotServed { field, path };
+    if !packaged.iter().any(|path| path.starts_with(&root)) {
+        return vec![missing("root", root)];
+    }
+    let fallback = files.fallback.as_ref().map(|path| format!("{root}{path}"));
+    let fallback = fallback.filter(|path| !packaged.contains(path.as_str()));
+    fallback.map(|path| missing("fallback", path)).into_iter().collect()
 }
 
 fn problem_of_text(text: &str, run: &RunSpec, scope: &Scope<'_>) -> Option<String> {

@@ -207,6 +207,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             values: lockstep_domain::run::Values::Verbatim,
             replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
+            static_files: None,
         },
         requires: [].into(),
         resources: [].into(),

@@ -26,6 +26,7 @@ fn run_spec() -> RunSpec {
         values: lockstep_domain::run::Values::Verbatim,
         replace: lockstep_domain::run::Replace::NewFirst,
         replace_after: lockstep_domain::run::ReplaceAfter::Never,
+        static_files: None,
     }
 }
 

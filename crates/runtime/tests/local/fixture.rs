@@ -93,6 +93,7 @@ impl Fixture {
                 values: lockstep_domain::run::Values::Verbatim,
                 replace: lockstep_domain::run::Replace::NewFirst,
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
+                static_files: None,
             },
             variables: BTreeMap::new(),
             filled: BTreeMap::new(),
