@@ -23,10 +23,25 @@ const NEEDED: [Program; 6] = [
     Program { name: "sh", package: "dash", needed_for: "build steps" },
 ];
 
-/// Checks that every program is there. In continuous integration (`CI=true`) and as root, missing ones are installed;
+/// What the tests need besides.
+const FOR_TESTS: [Program; 2] = [
+    Program { name: "postgres", package: "postgresql", needed_for: "the tests of resources" },
+    Program { name: "redis-server", package: "redis-server", needed_for: "the tests of resources" },
+];
+
+/// Checks that every program is there that builds and the demonstration need. In continuous integration (`CI=true`) and as root, missing ones are installed;
 /// everywhere else they are only named.
 pub(crate) fn check() -> Result<()> {
-    let missing: Vec<&Program> = NEEDED.iter().filter(|program| !is_there(program.name)).collect();
+    check_all(NEEDED.iter())
+}
+
+/// Checks the same for the tests.
+pub(crate) fn check_for_tests() -> Result<()> {
+    check_all(NEEDED.iter().chain(&FOR_TESTS))
+}
+
+fn check_all(needed: impl Iterator<Item = &'static Program>) -> Result<()> {
+    let missing: Vec<&Program> = needed.filter(|program| !is_installed(program.name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -39,9 +54,16 @@ pub(crate) fn check() -> Result<()> {
     }
     install(&packages)?;
     let still: Vec<&str> =
-        missing.iter().map(|program| program.name).filter(|name| !is_there(name)).collect();
+        missing.iter().map(|program| program.name).filter(|name| !is_installed(name)).collect();
     ensure!(still.is_empty(), "still missing after installing: {}", still.join(", "));
     Ok(())
+}
+
+/// Says whether a program is found on the search path, or where Debian puts each version of PostgreSQL.
+fn is_installed(name: &str) -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders = versions.map(|version| version.path().join("bin"));
+    is_there(name) || folders.any(|folder| folder.join(name).is_file())
 }
 
 /// Says whether a program is found on the search path.

@@ -29,7 +29,7 @@ struct Part {
 }
 
 pub(crate) fn run(_: &Args) -> Result<()> {
-    programs::check()?;
+    programs::check_for_tests()?;
     let mut counts = Counts::default();
     let mut parts = vec![part("build", &mut cargo(&["build", "--workspace", "--all-targets"]), &mut counts)?];
     if parts.iter().all(|part| part.good) {

@@ -17,6 +17,7 @@ use hyper::{Method, Response};
 use lockstep_domain::branch::BranchPolicy;
 use lockstep_domain::contract::ContractKind;
 use lockstep_domain::name::JobName;
+use lockstep_domain::name::ResourceName;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
@@ -30,12 +31,13 @@ use thiserror::Error;
 
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
-    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
-    EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
-    KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
-    ReleaseRequest, RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked,
-    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
+    AcceptRequest, AddGateway, AddResource, ApprovalRequest, BaselineDiff, BuildView, ChangeResource,
+    CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
+    DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView,
+    Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RemoveResource,
+    RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource,
+    ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -443,6 +445,46 @@ impl Client {
     pub fn data(&self, environment: Option<&EnvironmentName>) -> Answer<Vec<DataFolderView>> {
         let of = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
         self.get(&format!("/data{of}"))
+    }
+
+    /// Lists the resources of an environment.
+    pub fn resources(&self, environment: &EnvironmentName) -> Answer<Vec<ResourceView>> {
+        self.get(&format!("/environments/{environment}/resources"))
+    }
+
+    /// Returns a resource.
+    pub fn resource(&self, environment: &EnvironmentName, resource: &ResourceName) -> Answer<ResourceView> {
+        self.get(&format!("/environments/{environment}/resources/{resource}"))
+    }
+
+    /// Says where a resource is that somebody else runs.
+    pub fn add_resource(&self, environment: &EnvironmentName, request: &AddResource) -> Answer<ResourceView> {
+        self.post(&format!("/environments/{environment}/resources"), request)
+    }
+
+    /// Lets Lockstep run a resource.
+    pub fn run_resource(&self, environment: &EnvironmentName, request: &RunResource) -> Answer<ResourceView> {
+        self.post(&format!("/environments/{environment}/resources/run"), request)
+    }
+
+    /// Changes the address of a resource.
+    pub fn change_resource(
+        &self,
+        environment: &EnvironmentName,
+        resource: &ResourceName,
+        request: &ChangeResource,
+    ) -> Answer<ResourceView> {
+        self.post(&format!("/environments/{environment}/resources/{resource}"), request)
+    }
+
+    /// Removes a resource; returns those that are left.
+    pub fn remove_resource(
+        &self,
+        environment: &EnvironmentName,
+        resource: &ResourceName,
+        request: &RemoveResource,
+    ) -> Answer<Vec<ResourceView>> {
+        self.post(&format!("/environments/{environment}/resources/{resource}/remove"), request)
     }
 
     /// Removes a data folder that nothing declares any more.

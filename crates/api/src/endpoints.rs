@@ -12,12 +12,13 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 use crate::types::{
-    AcceptRequest, AddGateway, ApprovalRequest, BaselineDiff, BuildView, CollectReport, CollectRequest,
-    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
-    EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
-    KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
-    ReleaseRequest, RemoveData, RemoveRequest, RenameRequest, Renaming, RevokeRequest, Revoked,
-    RotateRequest, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
+    AcceptRequest, AddGateway, AddResource, ApprovalRequest, BaselineDiff, BuildView, ChangeResource,
+    CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
+    DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView,
+    Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RemoveResource,
+    RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource,
+    ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -345,6 +346,46 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Says that values of a secret variable must never come back",
             of::<RevokeRequest>,
             Json(of::<Revoked>),
+        ),
+        get(
+            "/environments/{environment}/resources",
+            "listResources",
+            "Lists the databases and the like of an environment",
+            Json(of::<Vec<ResourceView>>),
+        ),
+        post(
+            "/environments/{environment}/resources",
+            "addResource",
+            "Says where a resource is that somebody else runs",
+            of::<AddResource>,
+            Json(of::<ResourceView>),
+        ),
+        post(
+            "/environments/{environment}/resources/run",
+            "runResource",
+            "Lets Lockstep run a resource on the host of the server",
+            of::<RunResource>,
+            Json(of::<ResourceView>),
+        ),
+        get(
+            "/environments/{environment}/resources/{resource}",
+            "getResource",
+            "Shows a resource",
+            Json(of::<ResourceView>),
+        ),
+        post(
+            "/environments/{environment}/resources/{resource}",
+            "changeResource",
+            "Changes the address of a resource; instances that run keep the former one until they are restarted",
+            of::<ChangeResource>,
+            Json(of::<ResourceView>),
+        ),
+        post(
+            "/environments/{environment}/resources/{resource}/remove",
+            "removeResource",
+            "Removes a resource that nothing needs which runs; answers with those that are left",
+            of::<RemoveResource>,
+            Json(of::<Vec<ResourceView>>),
         ),
         post(
             "/environments/{environment}/operations",

@@ -38,6 +38,7 @@ pub(crate) mod promote;
 pub(crate) mod reference;
 pub(crate) mod release;
 pub(crate) mod remove;
+pub(crate) mod resource;
 pub(crate) mod restart;
 pub(crate) mod rollback;
 pub(crate) mod scale;

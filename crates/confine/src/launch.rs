@@ -34,6 +34,18 @@ pub struct Launch {
     pub variables: BTreeMap<String, String>,
     /// What it may touch.
     pub policy: Policy,
+    /// Whom it runs as; whoever starts it where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+}
+
+/// A user of this host, by numbers. Only root may start something as another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The user.
+    pub id: u32,
+    /// Its group; it is in no other.
+    pub group: u32,
 }
 
 /// What the step answers: how far it is confined, or why the program was not started.

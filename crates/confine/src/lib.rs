@@ -11,7 +11,7 @@ pub mod policy;
 mod step;
 
 pub use self::apply::{Confinement, available};
-pub use self::launch::{Handshake, Launch, NotStarted};
+pub use self::launch::{Handshake, Launch, NotStarted, User};
 pub use self::policy::Policy;
 pub use self::step::main;
 

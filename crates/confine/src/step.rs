@@ -53,7 +53,15 @@ fn prepare(channel: &UnixStream) -> io::Result<Command> {
         .map_err(|error| io::Error::other(format!("it cannot be confined: {error}")))?;
     tell(channel, &Answer::Confined(confinement))?;
     let mut command = Command::new(launch.program);
-    command.args(launch.arguments).current_dir(launch.folder).env_clear().envs(launch.variables);
+    command.args(launch.arguments).env_clear().envs(launch.variables);
+    match launch.user {
+        None => command.current_dir(launch.folder),
+        // Into the folder before that: the way to it may be closed to the user.
+        Some(user) => {
+            std::env::set_current_dir(launch.folder)?;
+            command.gid(user.group).uid(user.id)
+        }
+    };
     Ok(command)
 }
 

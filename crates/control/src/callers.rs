@@ -212,6 +212,7 @@ mod tests {
             since: Timestamp(0),
             restarts: 0,
             job: None,
+            resource: None,
         }
     }
 

@@ -30,6 +30,7 @@ impl Control {
     /// When they cannot be read.
     pub fn data(&self, environment: Option<&EnvironmentName>) -> Result<Vec<DataFolderView>, Problem> {
         let mut views = self.data_folders(environment)?;
+        views.extend(self.resources().data(environment)?);
         let mut left = MAX_MEASURED;
         for view in &mut views {
             view.size = measure(Path::new(&view.path), &mut left).map(|size| DataSize {
@@ -214,6 +215,7 @@ fn views_of(
         DataFolderView {
             environment: environment.clone(),
             service: service.clone(),
+            of_resource: None,
             path: path.display().to_string(),
             is_there: on_disk.contains(&folder),
             declared_by: declared.remove(&folder).unwrap_or_default().into_iter().collect(),

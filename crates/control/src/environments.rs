@@ -227,6 +227,7 @@ impl Control {
             operation: first.map(|operation| (**operation).clone()),
             beside: beside.map(|operation| (**operation).clone()).collect(),
             waits_for: self.waits_for(&world, environment),
+            resources: self.resources().views(&world, environment),
             holds: holds
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
                 .collect(),
@@ -250,7 +251,7 @@ impl Control {
 
     /// Says what the verdicts on versions on trial miss now.
     fn waits_for(&self, world: &World, environment: &Environment) -> Vec<String> {
-        if environment.moving().next().is_none() {
+        if environment.under_way().next().is_none() {
             return Vec::new();
         }
         let now = self.ledger.now();

@@ -96,6 +96,7 @@ impl Control {
             since: self.ledger.now(),
             restarts: 0,
             job: job.clone(),
+            resource: None,
         };
         lock(&self.launches).insert(id.clone(), instance);
         let (control, environment, arm) = (Arc::clone(self), environment.clone(), arm.clone());
@@ -138,6 +139,8 @@ impl Control {
             calls: None,
             ports: environment.settings.instance_ports,
             release: version.artifact.digest,
+            resources: self.resources().addresses(environment, version).map_err(NotStarted::of_host)?,
+            resource: None,
             data_of: world.known_service(&arm.service).map(|service| service.data_name().clone()),
         };
         spec.calls = self.listened_for(environment, version, &spec).await.map_err(NotStarted::of_host)?;
@@ -165,7 +168,7 @@ impl Control {
     }
 
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
-    fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, failed: NotStarted) {
+    pub(crate) fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, failed: NotStarted) {
         self.call_addresses.forget(id);
         let told = self.registry.is_told(environment, id);
         if let Some(launch) = lock(&self.launches).get_mut(id) {
@@ -414,14 +417,18 @@ fn may_be_of(service: &Service, name: &ServiceName, id: &InstanceId) -> bool {
 type Variables = BTreeMap<String, String>;
 
 /// Why an instance was not started, and whose doing that is.
-struct NotStarted {
+pub(crate) struct NotStarted {
     reason: String,
     fault: Fault,
 }
 
 impl NotStarted {
-    fn of_host(reason: impl Into<String>) -> Self {
+    pub(crate) fn of_host(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), fault: Fault::Host }
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
     }
 }
 

@@ -29,6 +29,7 @@ mod random;
 mod reconciler;
 mod releases;
 mod rename;
+mod resources;
 mod routed;
 mod schedules;
 mod secrets;
@@ -67,6 +68,7 @@ pub use lockstep_runtime::Follow;
 pub use lockstep_store::JournalError;
 pub use lockstep_store::journal::KeyPlace;
 pub use place::{Adopt, Suspicion};
+pub use resources::Resources;
 pub use uploads::Receiving;
 
 use builds::Builds;
@@ -224,6 +226,8 @@ pub struct Control {
     compared: contracts::Memory,
     builds: Builds,
     uploads: Uploads,
+    /// Whether resources that somebody else runs answer.
+    resource_health: Arc<resources::Health>,
     registry: Registry,
     judging: Judging,
     editions: Editions,
@@ -309,6 +313,7 @@ impl Control {
             compared: contracts::Memory::default(),
             builds,
             uploads,
+            resource_health: Arc::default(),
             registry,
             judging,
             editions,
@@ -329,7 +334,9 @@ impl Control {
         });
         control.first_run().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.end_lost_jobs().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
+        control.settle_resources().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.start_reconcilers();
+        control.spawn(Arc::clone(&control).look_after_resources());
         if let Some(listener) = admin {
             control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));
         }

@@ -25,8 +25,15 @@ const IDENTITY: &str = "place.json";
 /// Where a folder says up to which record of the journal something was done.
 const DONE: &str = "done.json";
 /// What only a folder that was used has in it, by the folder in which the first entry is looked for.
-const USED: [&str; 6] =
-    ["blobs/sha256", "secrets", "mirrors", "builds", "runtime/instances", "runtime/releases"];
+const USED: [&str; 7] = [
+    "blobs/sha256",
+    "secrets",
+    "mirrors",
+    "builds",
+    "runtime/instances",
+    "runtime/releases",
+    "runtime/resources",
+];
 /// What every data folder may have in it, used or not.
 const KNOWN: [&str; 13] = [
     "journal",
@@ -118,6 +125,11 @@ impl Place {
             put(&self.folder.join(IDENTITY), &here).map_err(write)?;
         }
         Ok(())
+    }
+
+    /// Tells whether what runs by it belongs to another folder, which it was copied from.
+    pub(crate) const fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// Notes, before something is done, up to which record it was decided.

@@ -10,6 +10,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::counting::periods;
 use lockstep_domain::job::PlannedJob;
+use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Move;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
@@ -125,7 +126,9 @@ impl Control {
         self.registry.forget(name);
         tokio::task::block_in_place(|| self.known_gateways.remember(name, BTreeSet::new()));
         lock(&self.deaf).remove(name);
-        for instance in self.everything_of(&self.ledger.world(), name) {
+        let left = self.everything_of(&self.ledger.world(), name);
+        // A database of it may still be at work, and is ended elsewhere.
+        for instance in left.iter().filter(|instance| instance.resource.is_none()) {
             self.forget_instance(&instance.id).await;
         }
         tracing::info!(environment = %name, "the environment was removed");
@@ -196,17 +199,18 @@ impl Control {
     /// Carries out actions; tells whether the world changed.
     async fn act(self: &Arc<Self>, seen: &Arc<Environment>, actions: Vec<Action>) -> bool {
         let (mut ends, mut starts, mut removes, mut records) = (vec![], vec![], vec![], vec![]);
-        let mut jobs = vec![];
+        let (mut jobs, mut resources) = (vec![], vec![]);
         for action in actions {
             match action {
                 Action::Start { arm, count } => starts.extend((0..count).map(|_| arm.clone())),
                 Action::RunJob { job, instance } => jobs.push((job, instance)),
+                Action::RunResource { resource } => resources.push(resource),
                 Action::Stop { instance } => ends.push(instance),
                 Action::Remove { instance } => removes.push(instance),
                 Action::Record { events } => records.extend(events),
             }
         }
-        if !self.begin(seen, &ends, &starts, &jobs) {
+        if !self.begin(seen, &ends, &starts, (&jobs, &resources)) {
             return true;
         }
         self.deliver_ends(&seen.name).await;
@@ -223,15 +227,16 @@ impl Control {
         seen: &Arc<Environment>,
         ends: &[InstanceId],
         starts: &[Arm],
-        jobs: &[(PlannedJob, InstanceId)],
+        (jobs, resources): (&[(PlannedJob, InstanceId)], &[ResourceName]),
     ) -> bool {
-        if ends.is_empty() && starts.is_empty() && jobs.is_empty() {
+        if ends.is_empty() && starts.is_empty() && jobs.is_empty() && resources.is_empty() {
             return true;
         }
         let begin = || {
             self.registry.tell(&seen.name, ends);
             starts.iter().for_each(|arm| self.launch(seen, arm));
             jobs.iter().for_each(|(job, run)| self.launch_job(seen, job, run));
+            resources.iter().for_each(|resource| self.launch_resource(seen, resource));
         };
         tokio::task::block_in_place(|| self.ledger.while_as_seen(seen, begin)).is_some()
     }
@@ -269,10 +274,10 @@ impl Control {
         }
     }
 
-    /// Returns the instances of an environment, without the runs of jobs.
+    /// Returns the instances of an environment, without the runs of jobs and the processes of resources.
     pub(crate) fn instances_of(&self, world: &World, name: &EnvironmentName) -> Vec<Instance> {
         let mut all = self.everything_of(world, name);
-        all.retain(|instance| instance.job.is_none());
+        all.retain(|instance| instance.job.is_none() && instance.resource.is_none());
         all
     }
 

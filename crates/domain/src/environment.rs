@@ -14,9 +14,11 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
-use crate::name::{Actor, EnvironmentName, JobName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, JobName, ResourceName, ServiceName, StageName};
 use crate::operation::{Acceptance, NewConfiguration, Operation, Phase};
+use crate::resource::Resource;
 use crate::scheduled::{Scheduled, ScheduledRun};
+use crate::service::Service;
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::Revocation;
@@ -88,6 +90,9 @@ pub struct Environment {
     pub revoked: OrdMap<String, Revocation>,
     /// How many instances of a service run, where it is not one.
     pub replicas: OrdMap<ServiceName, u32>,
+    /// Databases and the like that services here work with.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub resources: OrdMap<ResourceName, Resource>,
     /// Versions that nothing brings here again until someone releases the hold.
     pub holds: OrdMap<VersionRef, Hold>,
     /// Arms that stay warm, until when.
@@ -129,6 +134,7 @@ impl Environment {
             configured: OrdMap::new(),
             revoked: OrdMap::new(),
             replicas: OrdMap::new(),
+            resources: OrdMap::new(),
             holds: OrdMap::new(),
             warm: OrdMap::new(),
             dismissed: Vector::new(),
@@ -236,6 +242,21 @@ impl Environment {
     pub(crate) fn configure(&mut self, new: &NewConfiguration, at: Timestamp) {
         self.configurations.entry(new.service.clone()).or_default().push_back(new.values.clone());
         self.configured.entry(new.service.clone()).or_default().push_back(at);
+    }
+
+    /// Removes a resource; what is warm and needs it ends. Folding only.
+    pub(crate) fn remove_resource(
+        &mut self,
+        resource: &ResourceName,
+        services: &OrdMap<ServiceName, Arc<Service>>,
+    ) -> Result<(), String> {
+        self.resources.remove(resource).ok_or_else(|| format!("no resource `{resource}`"))?;
+        let needs = |arm: &Arm| {
+            let version = services.get(&arm.service).and_then(|service| service.versions.get(&arm.version));
+            version.is_some_and(|version| version.resources.contains_key(resource))
+        };
+        self.warm = self.warm.iter().filter(|(arm, _)| !needs(arm)).map(|(a, t)| (a.clone(), *t)).collect();
+        Ok(())
     }
 
     /// Notes that a secret value must not come back; what is warm with it ends. Folding only.

@@ -17,8 +17,9 @@ use crate::fault::Blame;
 use crate::instance::InstanceId;
 use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
-use crate::name::{Actor, EnvironmentName, GatewayName, JobName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName};
 use crate::operation::Operation;
+use crate::resource::{Origin, ResourceKind};
 use crate::schedule::Schedule;
 use crate::service::{Approval, EarlierRelease, Source, Version};
 use crate::step_place::StepPlace;
@@ -300,6 +301,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<String>,
     },
+    /// An operation waits for resources that are not healthy.
+    ResourceAwaited {
+        /// The operation.
+        operation: OperationId,
+        /// Its environment.
+        environment: EnvironmentName,
+        /// Which, and how they are, for people.
+        missing: String,
+    },
     /// An operation is taken back.
     OperationReverting {
         /// The operation.
@@ -362,6 +372,40 @@ pub enum Event {
         secret: String,
         /// Why.
         #[serde(default)]
+        reason: String,
+    },
+    /// An environment has a resource, or has it elsewhere from now on.
+    ResourceSet {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        resource: ResourceName,
+        /// What it is.
+        kind: ResourceKind,
+        /// Where it is.
+        origin: Origin,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// An environment has a resource no more. What was run for it ends, and its data stays.
+    ResourceRemoved {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        resource: ResourceName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// Somebody had the data of a resource removed for good, that nothing used any more.
+    ResourceDataRemoved {
+        /// Where it was; the environment may be gone.
+        of_environment: EnvironmentName,
+        /// Which.
+        resource: ResourceName,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
     /// A gateway of its own may ask for tables and report.
@@ -442,6 +486,9 @@ impl Event {
             | Self::ScheduledRunBegun { environment, .. }
             | Self::ScheduledRunSkipped { environment, .. }
             | Self::ScheduledRunEnded { environment, .. }
+            | Self::ResourceAwaited { environment, .. }
+            | Self::ResourceSet { environment, .. }
+            | Self::ResourceRemoved { environment, .. }
             | Self::OperationReverting { environment, .. }
             | Self::OperationDone { environment, .. }
             | Self::OperationReverted { environment, .. }
@@ -453,6 +500,7 @@ impl Event {
             Self::BuildCancelled { .. }
             | Self::StoreCollected {}
             | Self::DataRemoved { .. }
+            | Self::ResourceDataRemoved { .. }
             | Self::CallersKeyRotated { .. }
             | Self::JournalAccepted { .. }
             | Self::GatewayAdded { .. }
@@ -506,6 +554,10 @@ impl Event {
             | Self::ScheduledRunBegun { .. }
             | Self::ScheduledRunSkipped { .. }
             | Self::ScheduledRunEnded { .. }
+            | Self::ResourceAwaited { .. }
+            | Self::ResourceSet { .. }
+            | Self::ResourceRemoved { .. }
+            | Self::ResourceDataRemoved { .. }
             | Self::OperationReverting { .. }
             | Self::OperationDone { .. }
             | Self::OperationReverted { .. }
@@ -535,6 +587,7 @@ impl Event {
             | Self::StepAccepted { operation, .. }
             | Self::JobBegun { operation, .. }
             | Self::JobEnded { operation, .. }
+            | Self::ResourceAwaited { operation, .. }
             | Self::OperationReverting { operation, .. }
             | Self::OperationDone { operation, .. }
             | Self::OperationReverted { operation, .. } => Some(*operation),

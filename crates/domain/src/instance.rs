@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::as_text::as_text;
 use crate::fault::Fault;
-use crate::name::JobName;
 use crate::name::{EnvironmentName, ServiceName};
+use crate::name::{JobName, ResourceName};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -127,6 +127,9 @@ pub struct Instance {
     /// The job that it is a run of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobName>,
+    /// The resource that it is the process of; its arm says nothing then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceName>,
 }
 
 /// How an instance is.

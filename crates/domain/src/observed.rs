@@ -16,6 +16,8 @@ pub struct Observed {
     pub instances: Vec<Instance>,
     /// Runs of jobs, whatever their state.
     pub jobs: Vec<Instance>,
+    /// Processes of resources, whatever their state.
+    pub resources: Vec<Instance>,
     /// Requests under way at instances.
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Since when every gateway serves a table that does not name the instance. Missing while some gateway may still send requests.
@@ -54,7 +56,7 @@ pub enum Tables {
 }
 
 impl Observed {
-    /// Goes through all that runs, or did: instances and jobs.
+    /// Goes through all that runs of versions, or did: instances and jobs.
     pub fn everything(&self) -> impl Iterator<Item = &Instance> {
         self.instances.iter().chain(&self.jobs)
     }

@@ -95,9 +95,14 @@ impl Operation {
         self.plan.touches().chain(restarted).cloned().collect()
     }
 
-    /// Notes what the present step waits for. Folding only.
+    /// Notes what the present step waits for, or the wave that is being prepared. Folding only.
     pub(crate) fn wait(&mut self, missing: &str, at: Timestamp) {
-        if let Phase::Shifted { wave, step, .. } = self.phase {
+        let place = match self.phase {
+            Phase::Shifted { wave, step, .. } => Some((wave, step)),
+            Phase::Preparing { wave, .. } => Some((wave, 0)),
+            _ => None,
+        };
+        if let Some((wave, step)) = place {
             self.waits = Some(Waits { wave, step, missing: missing.to_owned(), at });
         }
     }

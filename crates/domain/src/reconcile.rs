@@ -3,6 +3,7 @@
 //! No step program is kept anywhere. Whatever was interrupted, the next look derives what is still to be done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::drain::drain_ms;
 use crate::environment::{Environment, Hold};
@@ -14,10 +15,11 @@ use crate::intent::Intent;
 use crate::job::PlannedJob;
 use crate::job_runs::{self, Due};
 use crate::mend;
-use crate::name::{Actor, ServiceName};
+use crate::name::{Actor, ResourceName, ServiceName};
 use crate::observed::{Observed, Tables, is_alive};
 use crate::operation::{Move, Operation, Phase};
 use crate::replicas::replicas;
+use crate::resource::{keep, needs};
 use crate::run::{ReplaceAfter, RunSpec, Takeover};
 use crate::scheduled_runs::{self, ByTheClock};
 use crate::sizes::{Sized, sizes};
@@ -64,6 +66,11 @@ pub enum Action {
         /// What it runs as.
         instance: InstanceId,
     },
+    /// Start the process of a resource.
+    RunResource {
+        /// Which.
+        resource: ResourceName,
+    },
     /// Show an instance that is over no more.
     Remove {
         /// Which.
@@ -105,6 +112,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
     let mut actions = starts(look, &wanted);
     actions.extend(ends(look, &wanted));
     actions.extend(jobs(look));
+    actions.extend(keep::actions(look));
     let mut events: Vec<_> = baseline_arms(look.environment)
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
@@ -146,6 +154,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
     let operations = operations.chain(jobs.map(|(job, run)| job_runs::given_up_at(job, run)));
     let operations = operations.chain(scheduled_runs::next_look(look.due()));
+    let ends = ends.chain(keep::next_look(look));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
 }
@@ -195,6 +204,7 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
         // A failure on trial takes the operation back; it is not tried again.
         false => observed.of(arm).any(|instance| failed_since_begun(environment, instance)),
     };
+    let hold_back = hold_back || needs::keep_back(world, environment, observed, arm);
     if hold_back || is_blocked(world, observed, arm) {
         return 0;
     }
@@ -240,6 +250,7 @@ fn jobs(look: Look<'_>) -> Vec<Action> {
     let starts = wanted
         .iter()
         .filter(|(_, run)| !job_runs::is_there(&run.instance, observed))
+        .filter(|(planned, _)| !needs::keep_back(look.world, environment, observed, &planned.arm))
         .map(|(job, run)| Action::RunJob { job: PlannedJob::clone(job), instance: run.instance.clone() });
     let left = observed.jobs.iter().filter(|run| !is_wanted(&run.id) && is_alive(run));
     let ends = left.map(|run| Action::Stop { instance: run.id.clone() });
@@ -250,7 +261,7 @@ fn jobs(look: Look<'_>) -> Vec<Action> {
 }
 
 /// The instances that are over and not shown any more: the old ones, and of each service all but the newest.
-fn forgotten(instances: &[Instance], now: Timestamp) -> Vec<&Instance> {
+pub(crate) fn forgotten(instances: &[Instance], now: Timestamp) -> Vec<&Instance> {
     let mut over: Vec<_> = instances.iter().filter(|instance| instance.state.is_over()).collect();
     over.sort_by_key(|instance| (std::cmp::Reverse(instance.since), &instance.id));
     let mut shown: BTreeMap<&ServiceName, usize> = BTreeMap::new();
@@ -303,6 +314,9 @@ fn is_back(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
 
 fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
     let Look { environment, observed, now, .. } = look;
+    if let Some(events) = needs::due(look, operation, wave, since) {
+        return events;
+    }
     match job_runs::due(environment, operation, (observed, now), false) {
         Due::Record(event) => return vec![event],
         Due::Runs => return vec![],
@@ -518,7 +532,10 @@ fn blame(observed: &Observed, arm: &Arm, why: String) -> Cause {
 /// Says what the operations under way wait for that time alone does not bring: what the verdicts on their versions miss.
 #[must_use]
 pub fn waits_for(look: Look<'_>) -> Vec<String> {
-    look.environment.moving().flat_map(|operation| misses(look, operation)).collect()
+    let of_versions = look.environment.moving().flat_map(|operation| misses(look, operation));
+    let preparing = |operation: &&Arc<Operation>| matches!(operation.phase, Phase::Preparing { .. });
+    let under_way = look.environment.under_way().filter(preparing);
+    of_versions.chain(under_way.flat_map(|operation| needs::awaited(look, operation))).collect()
 }
 
 fn misses(look: Look<'_>, operation: &Operation) -> Vec<String> {

@@ -167,7 +167,8 @@ impl World {
     #[must_use]
     pub fn as_named_now(&self, mut instances: Vec<Instance>) -> Vec<Instance> {
         if !self.renamed.is_empty() {
-            instances.iter_mut().for_each(|instance| self.resolve(&mut instance.arm.service));
+            let of_services = instances.iter_mut().filter(|instance| instance.resource.is_none());
+            of_services.for_each(|instance| self.resolve(&mut instance.arm.service));
         }
         instances
     }

@@ -1,10 +1,21 @@
-//! Resources: databases and the like that services work with and that are no services, as manifests name them.
+//! Resources: databases and the like that services work with and that are no services. A manifest says which it needs, an
+//! environment which it has: elsewhere, or run here by Lockstep.
+//!
+//! Invariant: no address with its password, and no password, is in here: the secret store has them, and here are their names.
+
+pub mod address;
+pub mod keep;
+pub mod needs;
 
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::instance::{Arm, ConfigRevision};
+use crate::name::ResourceName;
+use crate::version::VersionNumber;
 
 /// What a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +68,51 @@ impl FromStr for ResourceKind {
 pub struct ResourceNeed {
     /// What it has to be.
     pub kind: ResourceKind,
+}
+
+/// A resource of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Where it is.
+    pub origin: Origin,
+    /// The record that says so; what runs for an earlier one ends.
+    pub record: u64,
+}
+
+/// Where a resource is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Somebody else runs it.
+    Elsewhere {
+        /// The name of its address in the secret store.
+        secret: String,
+    },
+    /// Lockstep runs it, on the host of the server.
+    Here {
+        /// The name of its password in the secret store.
+        secret: String,
+        /// The port that it listens on.
+        port: u16,
+    },
+}
+
+impl Resource {
+    /// Tells whether Lockstep runs it.
+    #[must_use]
+    pub const fn runs_here(&self) -> bool {
+        matches!(self.origin, Origin::Here { .. })
+    }
+
+    /// Returns what its process is shown as: it is no copy of a version, and has the place of one.
+    #[must_use]
+    pub fn arm(&self, name: &ResourceName) -> Arm {
+        let service = name.as_str().parse().expect("resources are named like services");
+        let config = ConfigRevision(u32::try_from(self.record).unwrap_or(u32::MAX));
+        Arm { service, version: VersionNumber::new(0, 0, 0), config }
+    }
 }
 
 /// What an instance is told of a resource that it needs.

@@ -21,6 +21,7 @@ use crate::lifecycle::{Entry, Lifecycle};
 use crate::name::{EnvironmentName, GatewayName, ServiceName, StageName};
 use crate::operation::{Acceptance, Move, Operation, Phase, Plan};
 use crate::rename::rename;
+use crate::resource::Resource;
 use crate::scheduled::{Outcome, ScheduledRun, Skip};
 use crate::service::{KeptManifest, Service, Version};
 use crate::time::Timestamp;
@@ -274,7 +275,14 @@ impl World {
             Event::WaveShifted { operation, wave, step, .. } => {
                 advance(environment, *operation, Phase::Shifted { wave: *wave, step: *step, since: at })
             }
-            Event::StepWaits { operation, missing, .. } => {
+            Event::ResourceSet { resource, kind, origin, .. } => {
+                let resource_set = Resource { kind: *kind, origin: origin.clone(), record: recorded.seq };
+                environment.resources.insert(resource.clone(), resource_set);
+                Ok(())
+            }
+            Event::ResourceRemoved { resource, .. } => environment.remove_resource(resource, &services),
+            Event::StepWaits { operation, missing, .. }
+            | Event::ResourceAwaited { operation, missing, .. } => {
                 environment.wait(*operation, missing, at);
                 Ok(())
             }

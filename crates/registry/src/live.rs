@@ -98,26 +98,27 @@ impl Live {
         self.told.forget_over(&instances);
         self.told.show(&mut instances);
         self.instances.restamp(&mut instances, now);
-        let (instances, jobs) = apart(instances);
-        self.troubles.look(&instances, now);
+        let apart = Apart::of(instances);
+        self.troubles.look(&apart.instances, now);
         if self.applied() == Tables::Applied {
             self.instances.note_routes(&self.routed(), now);
         }
-        self.observed(instances, jobs)
+        self.observed(apart)
     }
 
     /// Returns what was observed when it was looked last, with what drivers say of the instances now. Notes nothing.
     pub(crate) fn seen(&self, mut instances: Vec<Instance>, now: Timestamp) -> Observed {
         self.told.show(&mut instances);
         self.instances.stamp(&mut instances, now);
-        let (instances, jobs) = apart(instances);
-        self.observed(instances, jobs)
+        let apart = Apart::of(instances);
+        self.observed(apart)
     }
 
-    fn observed(&self, instances: Vec<Instance>, jobs: Vec<Instance>) -> Observed {
+    fn observed(&self, Apart { instances, jobs, resources }: Apart) -> Observed {
         Observed {
             instances,
             jobs,
+            resources,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
             steady_since: self.instances.steady(),
@@ -333,9 +334,19 @@ impl Live {
     }
 }
 
-/// Tells instances from runs of jobs.
-fn apart(all: Vec<Instance>) -> (Vec<Instance>, Vec<Instance>) {
-    all.into_iter().partition(|instance| instance.job.is_none())
+/// Instances, told from runs of jobs and from processes of resources.
+struct Apart {
+    instances: Vec<Instance>,
+    jobs: Vec<Instance>,
+    resources: Vec<Instance>,
+}
+
+impl Apart {
+    fn of(all: Vec<Instance>) -> Self {
+        let (resources, all): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.resource.is_some());
+        let (jobs, instances) = all.into_iter().partition(|instance| instance.job.is_some());
+        Self { instances, jobs, resources }
+    }
 }
 
 #[cfg(test)]
@@ -444,6 +455,7 @@ mod tests {
             since: Timestamp(900),
             restarts: 0,
             job: None,
+            resource: None,
         }
     }
 

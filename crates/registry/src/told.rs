@@ -71,6 +71,7 @@ mod tests {
             since: Timestamp(900),
             restarts: 0,
             job: None,
+            resource: None,
         }
     }
 

@@ -80,6 +80,7 @@ mod tests {
             since: Timestamp(since),
             restarts: 0,
             job: None,
+            resource: None,
         }
     }
 

@@ -40,7 +40,9 @@ pub struct DataSize {
 }
 
 impl DataFolders {
-    pub(crate) const fn at(root: PathBuf) -> Self {
+    /// Names the folders below a root, which need not be there.
+    #[must_use]
+    pub const fn at(root: PathBuf) -> Self {
         Self { root }
     }
 

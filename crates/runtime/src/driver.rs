@@ -17,10 +17,11 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lockstep_domain::instance_ports::PortRange;
+use lockstep_domain::instance_ports::{InstancePorts, PortRange};
 use lockstep_domain::listeners::CallAddresses;
+use lockstep_domain::run::Port;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
 use tokio::sync::watch;
@@ -91,6 +92,8 @@ struct Shared {
     ended: Ended,
     /// Instances are put away one at a time: each may have much to remove.
     putting_away: tokio::sync::Mutex<()>,
+    /// Ports that no instance is given, because resources have them.
+    reserved: Mutex<BTreeSet<u16>>,
     /// The port that was given last of each range.
     given: Mutex<BTreeMap<PortRange, u16>>,
     exposed: exposed::Exposed,
@@ -322,6 +325,25 @@ impl LocalDriver {
         self.shared.data_folders()
     }
 
+    /// Returns the folders with the data of resources on this host.
+    #[must_use]
+    pub fn resource_folders(&self) -> DataFolders {
+        self.shared.resource_folders()
+    }
+
+    /// Keeps ports from being given to instances.
+    pub fn reserve_ports(&self, ports: BTreeSet<u16>) {
+        *self.shared.reserved.lock().unwrap_or_else(PoisonError::into_inner) = ports;
+    }
+
+    /// Finds a port of a range that nobody has.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn free_port(&self, ports: InstancePorts) -> Result<u16, StartError> {
+        self.shared.choose(ports, Port::Assigned)
+    }
+
     /// Looks whether an artifact is unpacked on this host, and is still what was unpacked.
     pub async fn unpacked(&self, release: &Digest) -> Unpacked {
         let (releases, release) = (self.shared.releases(), *release);
@@ -345,6 +367,10 @@ impl Shared {
 
     fn data_folders(&self) -> DataFolders {
         DataFolders::at(self.root.join("data"))
+    }
+
+    fn resource_folders(&self) -> DataFolders {
+        DataFolders::at(self.root.join("resources"))
     }
 
     /// Finds how a job ended that has run already: it runs once.
@@ -372,7 +398,7 @@ impl Shared {
             return Err(StartError::EmptyCommand { id: spec.id });
         }
         let release_folder = self.releases().current(&spec.release);
-        if !release_folder.is_dir() {
+        if spec.resource.is_none() && !release_folder.is_dir() {
             return Err(StartError::ReleaseMissing { id: spec.id, release: spec.release });
         }
         let port = self.choose_port(&spec)?;
@@ -426,6 +452,7 @@ fn instance_of(spec: &SpecFile, status: &Status) -> Instance {
         environment: spec.environment.clone(),
         arm: spec.arm.clone(),
         job: spec.job.clone(),
+        resource: spec.resource.as_ref().map(|run| run.name.clone()),
         state: status.state.clone(),
         address: spec.port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         since: status.since,

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::listeners::CallAddresses;
-use lockstep_domain::name::JobName;
+use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::reference::{self, Called, Own, Reader, Reference, ReferenceError};
+use lockstep_domain::resource::address::Address;
 use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
@@ -18,10 +19,13 @@ use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::LogLimits;
+use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 
-/// The format of a `spec.json` with listeners at which the instance calls others.
-pub(crate) const FORMAT: u32 = 5;
+/// The format of a `spec.json` of a resource.
+pub(crate) const FORMAT: u32 = 6;
+/// The format with listeners at which the instance calls others.
+const FORMAT_WITH_CALLS: u32 = 5;
 /// The format of a worker or a job, which may have no port.
 const FORMAT_OF_WORKER: u32 = 4;
 /// The format with files that were filled in.
@@ -58,6 +62,10 @@ pub struct InstanceSpec {
     pub ports: InstancePorts,
     /// The artifact, already unpacked by this driver.
     pub release: Digest,
+    /// Where the resources are that it needs.
+    pub resources: BTreeMap<ResourceName, Address>,
+    /// The resource that it is the process of: nothing is unpacked for it then, and `run` has only its port, times and stop.
+    pub resource: Option<ResourceRun>,
     /// Under whose name its data folders are kept; the arm's service where nothing is said.
     pub data_of: Option<ServiceName>,
 }
@@ -88,7 +96,7 @@ impl InstanceSpec {
         reference::fill(text, |reference| match reference {
             Reference::Own(own) => self.own(*own, port),
             Reference::Service(service, called) => self.called(service, *called),
-            Reference::Resource(..) => None,
+            Reference::Resource(name, detail) => Some(self.resources.get(name)?.detail(*detail)),
             Reference::Variable(name) => self.variable(name, port),
         })
     }
@@ -175,6 +183,9 @@ pub(crate) struct SpecFile {
     /// The job that it is a run of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) job: Option<JobName>,
+    /// The resource that it is the process of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resource: Option<ResourceRun>,
     /// How the version is run.
     pub(crate) run: RunSpec,
     /// Resolved configuration; it overrides the variables in `run`.
@@ -210,9 +221,10 @@ impl SpecFile {
         rooms: Rooms,
         files: BTreeMap<WorkPath, String>,
     ) -> Self {
-        let InstanceSpec { id, environment, arm, job, run, variables, release, calls, .. } = spec;
+        let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            _ if calls.is_some() => FORMAT,
+            _ if resource.is_some() => FORMAT,
+            _ if calls.is_some() => FORMAT_WITH_CALLS,
             Kind::Worker | Kind::Job => FORMAT_OF_WORKER,
             Kind::Web if files.is_empty() => FORMAT_WITHOUT_FILES,
             Kind::Web => FORMAT_WITH_FILES,
@@ -224,6 +236,7 @@ impl SpecFile {
             environment,
             arm,
             job,
+            resource,
             run,
             variables,
             release,
@@ -243,6 +256,7 @@ impl SpecFile {
             && self.environment == spec.environment
             && self.arm == spec.arm
             && self.job == spec.job
+            && self.resource == spec.resource
             && self.run == spec.run
             && self.variables == spec.variables
             && self.release == spec.release
@@ -299,6 +313,7 @@ mod tests {
             include_str!("../tests/formats/spec-3.json"),
             include_str!("../tests/formats/spec-4.json"),
             include_str!("../tests/formats/spec-5.json"),
+            include_str!("../tests/formats/spec-6.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -312,6 +327,8 @@ mod tests {
         let spec: SpecFile = serde_json::from_str(FORMAT_1).unwrap();
         let request = InstanceSpec {
             data_of: None,
+            resources: BTreeMap::new(),
+            resource: None,
             filled: BTreeMap::new(),
             urls: BTreeMap::new(),
             calls: None,
@@ -342,6 +359,8 @@ mod tests {
             [("PAY_PORT".to_owned(), "${service.payments.port}".to_owned())].into_iter().collect();
         let mut spec = InstanceSpec {
             data_of: None,
+            resources: BTreeMap::new(),
+            resource: None,
             filled: [("AT".to_owned(), "${service.audit.host}:${service.audit.port}".to_owned())].into(),
             urls: BTreeMap::new(),
             calls: None,
@@ -372,7 +391,7 @@ mod tests {
         let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
         let written =
             SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new());
-        assert_eq!((written.format, written.calls), (FORMAT, Some(calls)));
+        assert_eq!((written.format, written.calls), (FORMAT_WITH_CALLS, Some(calls)));
     }
 
     #[test]

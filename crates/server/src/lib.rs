@@ -12,6 +12,7 @@ mod lines;
 mod named;
 mod origin;
 mod refusals;
+mod resources;
 mod router;
 mod stop;
 mod uploads;

@@ -1,6 +1,6 @@
 //! Names of services in paths: a former name means the service that was called so.
 
-use lockstep_domain::name::JobName;
+use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::{
     EnvironmentName, GatewayName, InstanceId, OperationId, ServiceName, VersionNumber, World,
 };
@@ -28,7 +28,16 @@ macro_rules! no_service {
     };
 }
 
-no_service!(EnvironmentName, GatewayName, InstanceId, JobName, OperationId, String, VersionNumber);
+no_service!(
+    EnvironmentName,
+    GatewayName,
+    InstanceId,
+    JobName,
+    OperationId,
+    ResourceName,
+    String,
+    VersionNumber
+);
 
 impl<A: Named, B: Named> Named for (A, B) {
     fn named_now(self, world: &World) -> Self {

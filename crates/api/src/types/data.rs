@@ -1,5 +1,6 @@
 //! Data folders of services.
 
+use lockstep_domain::name::ResourceName;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{EnvironmentName, ServiceName, VersionNumber};
 use schemars::JsonSchema;
@@ -12,6 +13,9 @@ pub struct DataFolderView {
     pub environment: EnvironmentName,
     /// Whose it is.
     pub service: ServiceName,
+    /// The resource whose data it is; `service` repeats its name then, and `folder` says what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_resource: Option<OfResource>,
     /// Its name, as a manifest declares it.
     pub folder: WorkPath,
     /// Where it is on the host of the server.
@@ -26,6 +30,15 @@ pub struct DataFolderView {
     /// What is in it, where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<DataSize>,
+}
+
+/// A resource as the owner of a data folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OfResource {
+    /// Its name.
+    pub resource: ResourceName,
+    /// Whether it is there and Lockstep runs it; otherwise its data is left behind.
+    pub in_use: bool,
 }
 
 /// How much is in a folder.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::DataFolderView;
 use super::gateways::GatewayView;
+use super::resources::ResourceView;
 use super::schedules::ScheduleView;
 
 /// An environment is to be created.
@@ -124,6 +125,9 @@ pub struct EnvironmentView {
     /// What the verdicts on its versions miss now, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<String>,
+    /// Databases and the like that services there work with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceView>,
     /// Versions that nothing brings here by itself.
     pub holds: Vec<HeldVersion>,
     /// Gateways that serve it.

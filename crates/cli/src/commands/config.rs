@@ -1,6 +1,6 @@
 //! `lockstep config`: the configuration of a service in an environment.
 
-mod secret;
+pub(super) mod secret;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

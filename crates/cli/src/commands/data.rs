@@ -1,6 +1,6 @@
 //! `lockstep data`: the folders in which services keep data, and removing what is left behind.
 
-use lockstep_api::types::{DataFolderView, DataSize, RemoveData};
+use lockstep_api::types::{DataFolderView, DataSize, OfResource, RemoveData};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{EnvironmentName, ServiceName};
 
@@ -83,7 +83,9 @@ impl RemoveArgs {
         // A former name means the service as well; one that was removed is known to nobody else.
         let service = ctx.client.service(&service).map_or(service, |view| view.name);
         let all = ctx.client.data(Some(&environment))?;
-        let found = all.iter().find(|it| it.service == service && it.folder == folder && it.is_there);
+        let is_it =
+            |it: &&DataFolderView| it.service == service && it.folder == folder && it.of_resource.is_none();
+        let found = all.iter().filter(|it| it.is_there).find(is_it);
         let Some(found) = found else {
             let what = format!("{service} has no data folder `{folder}` in `{environment}`");
             return Err(Failure::new(Exit::NotFound, what).hint("lockstep data list"));
@@ -105,7 +107,8 @@ fn holds(it: &DataSize) -> String {
 
 fn render(all: &[DataFolderView], style: &Style) -> String {
     if all.is_empty() {
-        return "no service keeps data ([run] data in lockstep.toml)\n".to_owned();
+        return "no service keeps data ([run] data in lockstep.toml), and Lockstep runs no resource\n"
+            .to_owned();
     }
     let mut table = Table::new(["ENVIRONMENT", "SERVICE", "FOLDER", "SIZE", "DECLARED BY", "WHERE"]);
     for it in all {
@@ -130,6 +133,15 @@ fn shown_size(it: DataSize) -> String {
 
 /// Says who declares a folder, or that it is left behind and by whom.
 pub(super) fn declared_by(it: &DataFolderView) -> String {
+    if let Some(OfResource { resource, in_use }) = &it.of_resource {
+        let environment = &it.environment;
+        return match in_use {
+            true => format!("resource {resource}"),
+            false => {
+                format!("left behind; lockstep resource remove {resource} --env {environment} --delete-data")
+            }
+        };
+    }
     match (it.declared_by.as_slice(), &it.last_declared_by) {
         ([], Some(last)) => format!("left behind; {last} declares it"),
         ([], None) => "left behind; no version declares it".to_owned(),
@@ -147,6 +159,7 @@ mod tests {
         DataFolderView {
             environment: "production".parse().unwrap(),
             service: "orders".parse().unwrap(),
+            of_resource: None,
             folder: name.parse().unwrap(),
             path: format!("/data/production/orders/{name}"),
             is_there: size.is_some(),

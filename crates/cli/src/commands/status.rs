@@ -78,6 +78,9 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     text.push_str(&instances(&view.services, style));
     text.push_str(&exposed(&view.exposed, style));
     text.push_str(&schedules(&view.schedules, style));
+    if !view.resources.is_empty() {
+        text.push_str(&super::resource::rows(&view.resources).indented(2).render(style));
+    }
     text.push_str(&data(&view.data, style));
     for held in &view.holds {
         let reason = printable(&held.hold.reason).into_owned();
@@ -264,6 +267,7 @@ mod tests {
             since: Timestamp(0),
             restarts: 0,
             job: None,
+            resource: None,
         }
     }
 
@@ -271,6 +275,7 @@ mod tests {
         DataFolderView {
             environment: "production".parse().unwrap(),
             service: "orders".parse().unwrap(),
+            of_resource: None,
             folder: name.parse().unwrap(),
             path: format!("/data/{name}"),
             is_there: true,
@@ -321,6 +326,7 @@ mod tests {
             waits_for: Vec::new(),
             schedules: Vec::new(),
             exposed: Vec::new(),
+            resources: Vec::new(),
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
             gateways: vec![GatewayView {
                 gateway: "edge-1".into(),

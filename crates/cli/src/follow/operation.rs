@@ -53,6 +53,7 @@ pub(crate) fn describe(event: &Event, plan: &Plan) -> Option<String> {
             Some(format!("  {}: {}{why}", wave_of(*wave), shift(plan, *wave, *step)))
         }
         Event::StepWaits { missing, .. } => Some(format!("  {missing}")),
+        Event::ResourceAwaited { missing, .. } => Some(format!("  waiting for {missing}")),
         Event::StepAccepted { step, known, reason, .. } => {
             let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
             Some(format!("  step {step} goes on without evidence{why}: {known}"))
@@ -98,6 +99,7 @@ pub(crate) fn awaits(event: &Event, plan: &Plan) -> Option<String> {
         }
         Event::JobBegun { instance, .. } => Some(format!("waiting for {}", plan_job(plan, instance))),
         Event::StepWaits { .. } => Some("waiting for evidence".to_owned()),
+        Event::ResourceAwaited { missing, .. } => Some(format!("waiting for {missing}")),
         Event::OperationReverting { .. } => Some("going back".to_owned()),
         _ => None,
     }

@@ -36,6 +36,7 @@ mod passwords;
 mod registries;
 mod renaming;
 mod repositories;
+mod resources;
 mod schedules;
 mod static_files;
 mod stopping;

@@ -15,6 +15,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
 use crate::plan::{calls, handover, listening};
 use crate::reference::{self, Reader, Scope};
+use crate::resource::needs;
 use crate::retained::Retained;
 use crate::run::{Kind, Port};
 use crate::service::Version;
@@ -52,6 +53,8 @@ pub(crate) fn check(
     }
     refusals.extend(routes(world, resolved));
     refusals.extend(changes.iter().flat_map(|change| references(world, environment, resolved, change)));
+    let targets = changes.iter().filter_map(target);
+    refusals.extend(targets.flat_map(|version| needs::lacking(world, environment, &version)));
     refusals.extend(calls::of_workers(world, environment, resolved, changes));
     refusals.extend(listening::out_of_reach(world, environment, resolved, changes));
     refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, resolved, change)));

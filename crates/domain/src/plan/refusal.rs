@@ -8,9 +8,10 @@ use crate::contract::Verdict;
 use crate::instance::ConfigRevision;
 use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
-use crate::name::{Actor, EnvironmentName, JobName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, JobName, ResourceName, ServiceName, StageName};
 use crate::operation::Operation;
 use crate::reference::{Reference, ReferenceError};
+use crate::resource::ResourceKind;
 use crate::retained::Retained;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
@@ -197,6 +198,20 @@ pub enum Refusal {
         job: JobName,
         /// What there is.
         known: Vec<JobName>,
+    },
+    /// The environment lacks a resource.
+    #[error("{}", no_resource(version, resource, *kind, *found, environment))]
+    NoResource {
+        /// Who needs it.
+        version: VersionRef,
+        /// Which.
+        resource: ResourceName,
+        /// What it has to be.
+        kind: ResourceKind,
+        /// What is there under the name.
+        found: Option<ResourceKind>,
+        /// Where.
+        environment: EnvironmentName,
     },
     /// One revision for several services.
     #[error("a revision belongs to one service, and more than one goes back")]
@@ -459,6 +474,38 @@ pub enum Refusal {
     SameEnvironment(EnvironmentName),
 }
 
+fn no_resource(
+    version: &VersionRef,
+    resource: &ResourceName,
+    kind: ResourceKind,
+    found: Option<ResourceKind>,
+    environment: &EnvironmentName,
+) -> String {
+    let found = found.map_or_else(|| "has none".to_owned(), |found| format!("has one of the kind {found}"));
+    format!("`{version}` needs the resource `{resource}` ({kind}), and `{environment}` {found}")
+}
+
+/// Another kind under the name is in the way of what helps.
+fn resource_hint(
+    resource: &ResourceName,
+    kind: ResourceKind,
+    is_there: bool,
+    environment: &EnvironmentName,
+) -> String {
+    if is_there {
+        return format!(
+            "give it another name in lockstep.toml, or lockstep resource remove {resource} --env {environment}"
+        );
+    }
+    let run = match kind {
+        ResourceKind::Postgresql | ResourceKind::Redis => format!(
+            ", or let Lockstep run one on this machine: lockstep resource run {resource} --kind {kind} --env {environment}"
+        ),
+        ResourceKind::Mysql | ResourceKind::Other => String::new(),
+    };
+    format!("say where it is: lockstep resource add {resource} --kind {kind} --env {environment}{run}")
+}
+
 fn list(under_way: &[Under]) -> String {
     under_way.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
@@ -564,6 +611,9 @@ impl Refusal {
             Self::NoJob { known, .. } => {
                 let known: Vec<_> = known.iter().map(JobName::as_str).collect();
                 Some(format!("there are {}", known.join(", ")))
+            }
+            Self::NoResource { resource, kind, found, environment, .. } => {
+                Some(resource_hint(resource, *kind, found.is_some(), environment))
             }
             Self::OneRevision => {
                 Some("name one service, or take the configuration in force: --keep-config".into())

@@ -16,6 +16,7 @@ mod looking_first;
 mod planning;
 mod recorded;
 mod renaming;
+mod resources;
 mod retained;
 mod rollout;
 mod same;

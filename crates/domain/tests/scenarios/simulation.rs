@@ -14,6 +14,7 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::lifecycle::Lifecycle;
+use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::{Observed, Tables};
 use lockstep_domain::operation::{Move, Phase};
 use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
@@ -43,6 +44,8 @@ pub(crate) struct Stage {
     pub(crate) jobs: Vec<Instance>,
     /// Every run of a job that was ever started.
     begun: BTreeSet<InstanceId>,
+    /// Processes of resources: they stay as they begin until somebody changes them.
+    pub(crate) resources: Vec<Instance>,
     /// Requests and failures of each arm since the present step began.
     pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
     /// Arms whose instances never become healthy.
@@ -79,6 +82,7 @@ impl Stage {
             instances: Vec::new(),
             jobs: Vec::new(),
             begun: BTreeSet::new(),
+            resources: Vec::new(),
             traffic: BTreeMap::new(),
             broken: Vec::new(),
             faults: BTreeMap::new(),
@@ -243,6 +247,7 @@ impl Stage {
             steady_since: self.steady(),
             counting_since: BTreeMap::new(),
             jobs: self.jobs.clone(),
+            resources: self.resources.clone(),
         }
     }
 
@@ -316,15 +321,17 @@ impl Stage {
                 Action::Start { arm, count } => (0..count).for_each(|_| self.start(name, &arm)),
                 Action::Stop { instance } => {
                     let now = self.now;
-                    let mut all = self.instances.iter_mut().chain(&mut self.jobs);
+                    let mut all = self.instances.iter_mut().chain(&mut self.jobs).chain(&mut self.resources);
                     let found = all.find(|candidate| candidate.id == instance).unwrap();
                     let state = if slow_stops { InstanceState::Stopping } else { InstanceState::Stopped };
                     (found.state, found.since) = (state, now);
                 }
                 Action::RunJob { job, instance } => self.run_job(name, &job, instance),
+                Action::RunResource { resource } => self.run_resource(name, &resource),
                 Action::Remove { instance } => {
                     self.instances.retain(|candidate| candidate.id != instance);
                     self.jobs.retain(|candidate| candidate.id != instance);
+                    self.resources.retain(|candidate| candidate.id != instance);
                 }
                 Action::Record { events } => events.into_iter().for_each(|event| {
                     if matches!(event, Event::WaveShifted { .. }) {
@@ -354,6 +361,25 @@ impl Stage {
             since: self.now,
             restarts: 0,
             job: Some(planned.job.clone()),
+            resource: None,
+        });
+    }
+
+    fn run_resource(&mut self, name: &str, resource: &ResourceName) {
+        let beside =
+            self.resources.iter().find(|it| it.resource.as_ref() == Some(resource) && !it.state.is_over());
+        assert_eq!(beside, None, "two at once");
+        self.started += 1;
+        self.resources.push(Instance {
+            id: format!("resource-{resource}-{}", self.started).parse().unwrap(),
+            environment: environment(name),
+            arm: self.env(name).resources[resource].arm(resource),
+            state: InstanceState::Starting,
+            address: None,
+            since: self.now,
+            restarts: 0,
+            job: None,
+            resource: Some(resource.clone()),
         });
     }
 
@@ -372,6 +398,7 @@ impl Stage {
             since: self.now,
             restarts: 0,
             job: None,
+            resource: None,
         });
     }
 

@@ -235,6 +235,7 @@ fn prepare(
         return Ok((command, None));
     };
     let launch = Launch {
+        user: None,
         program: program.into(),
         arguments: arguments.to_vec(),
         folder: spec.folder.clone(),

@@ -58,6 +58,7 @@ impl Host {
             since: body.since,
             restarts: 0,
             job: None,
+            resource: None,
         })
         .collect()
     }

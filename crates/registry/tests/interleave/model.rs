@@ -345,6 +345,7 @@ impl Model {
         for action in actions {
             match action {
                 Action::Start { arm, count } => (0..count).for_each(|_| self.host.launch(&arm, self.now)),
+                Action::RunResource { resource } => panic!("no environment here has resources: {resource}"),
                 Action::RunJob { instance, .. } => panic!("no version here has jobs: {instance}"),
                 Action::Stop { instance } => self.tell(instance),
                 Action::Remove { instance } => drop(self.host.bodies.remove(&instance)),

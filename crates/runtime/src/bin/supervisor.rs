@@ -7,5 +7,8 @@ fn main() -> ExitCode {
     if arguments.next_if(|first| first == lockstep_confine::WORD).is_some() {
         return lockstep_confine::main();
     }
+    if arguments.next_if(|first| first == lockstep_runtime::resource::step::WORD).is_some() {
+        return lockstep_runtime::resource::step::main(arguments);
+    }
     lockstep_runtime::supervisor::main(arguments)
 }

@@ -48,6 +48,7 @@ impl LocalDriver {
         let shared = Shared {
             given: Mutex::default(),
             exposed: super::exposed::Exposed::default(),
+            reserved: Mutex::default(),
             root,
             options,
             instances: watch::Sender::new(instances),
@@ -68,8 +69,9 @@ impl LocalDriver {
             driver.put_away_later(instance.id.clone());
         }
         driver.look_after_ended();
-        let data = driver.data_folders();
-        spawn_blocking(move || data.clear_left_over());
+        for folders in [driver.data_folders(), driver.resource_folders()] {
+            spawn_blocking(move || folders.clear_left_over());
+        }
         driver.follow_all(&found).await;
         Ok(driver)
     }

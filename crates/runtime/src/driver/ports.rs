@@ -16,10 +16,10 @@ use crate::spec::InstanceSpec;
 impl Shared {
     /// Chooses a port that no live instance of this driver has and that nobody listens on, for what listens at all.
     pub(super) fn choose_port(&self, spec: &InstanceSpec) -> Result<Option<u16>, StartError> {
-        spec.run.listens_on().map(|port| self.choose(spec, port)).transpose()
+        spec.run.listens_on().map(|port| self.choose(spec.ports, port)).transpose()
     }
 
-    fn choose(&self, spec: &InstanceSpec, port: Port) -> Result<u16, StartError> {
+    pub(super) fn choose(&self, ports: InstancePorts, port: Port) -> Result<u16, StartError> {
         let taken = self.taken_ports();
         match port {
             Port::Fixed(port) => {
@@ -31,11 +31,13 @@ impl Shared {
                 Ok(port)
             }
             Port::Assigned => {
-                let range = match spec.ports {
+                let range = match ports {
                     InstancePorts::Server => self.options.ports,
                     InstancePorts::Own(range) => range,
                 };
-                let free = |port: &u16| !taken.contains_key(port) && check_free(*port).is_ok();
+                let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let is_given = |port: &u16| taken.contains_key(port) || reserved.contains(port);
+                let free = |port: &u16| !is_given(port) && check_free(*port).is_ok();
                 let found = (0..range.count()).map(|_| self.next_port(range)).find(free);
                 found.ok_or(StartError::NoFreePort { range })
             }

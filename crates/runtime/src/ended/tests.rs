@@ -115,6 +115,7 @@ fn instance(id: &str) -> Instance {
         since: Timestamp(7),
         restarts: 2,
         job: None,
+        resource: None,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::life;
 use crate::machine::Trouble;
 use crate::process::{MARKER, ProcessIdentity, handed_on, wait_for};
 use crate::releases::check_release;
+use crate::resource::{self, greet};
 use crate::rooms::{self, Rooms};
 use crate::spec::SpecFile;
 
@@ -34,6 +35,8 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 const MAX_STARTS: u32 = 3;
 /// Pause before it is started again.
 const START_PAUSE: Duration = Duration::from_millis(20);
+/// How long a resource that does not answer yet is left in peace.
+const NOT_YET_PAUSE: Duration = Duration::from_millis(400);
 /// Most characters of the output of a health command that are shown.
 const SHOWN_BYTES: u64 = 500;
 
@@ -43,6 +46,9 @@ const SHOWN_BYTES: u64 = 500;
 ///
 /// Says why the process must not be started.
 pub(super) fn furnish(folder: &InstanceFolder, spec: &SpecFile) -> Result<Vec<PathBuf>, Trouble> {
+    if let Some(run) = &spec.resource {
+        return resource::furnish(folder, spec, run).map(|()| Vec::new());
+    }
     let Some(rooms) = &spec.rooms else { return Ok(Vec::new()) };
     check_release(&spec.release_folder).map_err(|why| Trouble {
         why: format!("the unpacked artifact `{}` must not be run: {why}", spec.release),
@@ -108,7 +114,11 @@ fn spawn(
         let child = children.spawn(command.stdout(stdout).stderr(stderr))?;
         return Ok((child, None));
     };
-    let (mut command, handshake) = Handshake::prepare(&launch(folder, spec, rooms, line)?)?;
+    let launch = match &spec.resource {
+        Some(run) => resource::launch(folder, spec, run)?,
+        None => launch(folder, spec, rooms, line)?,
+    };
+    let (mut command, handshake) = Handshake::prepare(&launch)?;
     command.env(MARKER, folder.path()).process_group(0).stdout(stdout).stderr(stderr);
     let child = children.spawn(&mut command)?;
     // With the command goes its end of the channel: the step is the only one that holds it then.
@@ -135,6 +145,7 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
         folder: folder.work(),
         variables: variables(folder, spec),
         policy,
+        user: None,
     })
 }
 
@@ -191,6 +202,14 @@ pub(super) fn check(
     process: Option<&ProcessIdentity>,
 ) -> Result<(), String> {
     let timeout = Duration::from_millis(spec.run.health.timeout_ms);
+    if let Some(run) = &spec.resource {
+        let answer = greet::here(run.kind, port_of(spec)?, timeout);
+        if answer.is_err() {
+            // A database that recovers writes a line to its log for each question, and takes minutes when it is large.
+            thread::sleep(NOT_YET_PAUSE);
+        }
+        return answer;
+    }
     match &spec.run.health.probe {
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
         Probe::Tcp => health::tcp(port_of(spec)?, timeout),

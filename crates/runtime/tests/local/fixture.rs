@@ -72,6 +72,8 @@ impl Fixture {
         health.interval_ms = 50;
         InstanceSpec {
             data_of: None,
+            resources: BTreeMap::new(),
+            resource: None,
             job: None,
             id: format!("orders-1.4.0-{number}").parse().unwrap(),
             environment: "testing".parse().unwrap(),

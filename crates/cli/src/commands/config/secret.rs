@@ -32,8 +32,19 @@ pub(super) fn read_all(keys: &[String]) -> Result<BTreeMap<String, String>, Fail
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let values = if io::stdin().is_terminal() {
-        typed(keys)?
+    let hint = |key: &str| format!("lockstep config set SERVICE --secret {key} < FILE");
+    Ok(keys.iter().cloned().zip(read(keys, &hint)?).collect())
+}
+
+/// Reads one secret, asking for it by a word where it is typed. `hint` is the command that gives it by a file.
+pub(in crate::commands) fn read_one(word: &str, hint: &str) -> Result<String, Failure> {
+    let values = read(&[word.to_owned()], &|_| hint.to_owned())?;
+    Ok(values.into_iter().next().unwrap_or_default())
+}
+
+fn read(keys: &[String], hint: &dyn Fn(&str) -> String) -> Result<Vec<String>, Failure> {
+    if io::stdin().is_terminal() {
+        typed(keys, hint)
     } else {
         let mut input = String::new();
         io::stdin()
@@ -41,13 +52,12 @@ pub(super) fn read_all(keys: &[String]) -> Result<BTreeMap<String, String>, Fail
             .take(MAX_INPUT_BYTES)
             .read_to_string(&mut input)
             .map_err(|error| unreadable(&error))?;
-        split(&input, keys)?
-    };
-    Ok(keys.iter().cloned().zip(values).collect())
+        split(&input, keys, hint)
+    }
 }
 
 /// One secret is all of the input without its last line break; several are a line each.
-fn split(input: &str, keys: &[String]) -> Result<Vec<String>, Failure> {
+fn split(input: &str, keys: &[String], hint: &dyn Fn(&str) -> String) -> Result<Vec<String>, Failure> {
     let values: Vec<_> = match keys {
         [_] => vec![input.strip_suffix('\n').unwrap_or(input).to_owned()],
         _ => input.lines().map(str::to_owned).collect(),
@@ -57,13 +67,12 @@ fn split(input: &str, keys: &[String]) -> Result<Vec<String>, Failure> {
         return Err(Failure::usage(format!("standard input has {lines} lines for {secrets} secrets")));
     }
     match keys.iter().zip(&values).find(|(_, value)| value.is_empty()) {
-        Some((key, _)) => Err(Failure::usage(format!("the value of `{key}` is empty"))
-            .hint(format!("lockstep config set SERVICE --secret {key} < FILE"))),
+        Some((key, _)) => Err(Failure::usage(format!("the value of `{key}` is empty")).hint(hint(key))),
         None => Ok(values),
     }
 }
 
-fn typed(keys: &[String]) -> Result<Vec<String>, Failure> {
+fn typed(keys: &[String], hint: &dyn Fn(&str) -> String) -> Result<Vec<String>, Failure> {
     let _hidden = Hidden::begin()?;
     let mut lines = String::new();
     for key in keys {
@@ -73,7 +82,7 @@ fn typed(keys: &[String]) -> Result<Vec<String>, Failure> {
         let _ = writeln!(err);
         read.map_err(|error| unreadable(&error))?;
     }
-    split(&lines, keys)
+    split(&lines, keys, hint)
 }
 
 fn unreadable(error: &io::Error) -> Failure {
@@ -127,18 +136,21 @@ mod tests {
 
     #[test]
     fn one_secret_may_have_several_lines() {
-        assert_eq!(split("a\nb\n", &keys(&["K"])), Ok(vec!["a\nb".to_owned()]));
+        assert_eq!(split("a\nb\n", &keys(&["K"]), &|_| String::new()), Ok(vec!["a\nb".to_owned()]));
     }
 
     #[test]
     fn several_secrets_take_a_line_each() {
-        assert_eq!(split("a\nb\n", &keys(&["K", "L"])), Ok(vec!["a".to_owned(), "b".to_owned()]));
-        assert!(split("a\n", &keys(&["K", "L"])).is_err());
+        assert_eq!(
+            split("a\nb\n", &keys(&["K", "L"]), &|_| String::new()),
+            Ok(vec!["a".to_owned(), "b".to_owned()])
+        );
+        assert!(split("a\n", &keys(&["K", "L"]), &|_| String::new()).is_err());
     }
 
     #[test]
     fn an_empty_secret_is_a_mistake() {
-        assert!(split("\n", &keys(&["K"])).is_err());
-        assert!(split("", &keys(&["K"])).is_err());
+        assert!(split("\n", &keys(&["K"]), &|_| String::new()).is_err());
+        assert!(split("", &keys(&["K"]), &|_| String::new()).is_err());
     }
 }
