@@ -155,7 +155,7 @@ impl Control {
         let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
         self.judge(environment, &world, &mut observed, now);
         let mut table =
-            compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0);
+            compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);
         table = table.with_listeners(self.listeners(observed.everything()));
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use lockstep_domain::routes::RouteTable;
+use lockstep_domain::routes::{RouteTable, Split};
 use lockstep_domain::{Instance, InstanceId, InstanceState};
 use lockstep_runtime::LocalDriver;
 
@@ -39,6 +39,6 @@ impl Routed {
 fn is_routed(table: &RouteTable, instance: &Instance) -> bool {
     let routes = table.services.get(&instance.arm.service);
     let splits = routes.iter().flat_map(|routes| &routes.splits).filter(|split| split.weight > 0);
-    let named = splits.flat_map(|split| &split.endpoints).any(|endpoint| endpoint.instance == instance.id);
+    let named = splits.flat_map(Split::instances).any(|endpoint| endpoint.instance == instance.id);
     named && instance.state != InstanceState::Stopping
 }

@@ -7,14 +7,16 @@ use crate::digest::Digest;
 use crate::edition::TableHistory;
 use crate::environment::Environment;
 use crate::fleet::Fleet;
-use crate::instance::Arm;
+use crate::instance::{Arm, Instance};
 use crate::intent::Strategy;
+use crate::leaving::leaving;
 use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
 use crate::routes::{
     Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
 };
+use crate::time::Timestamp;
 use crate::world::World;
 
 /// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
@@ -26,6 +28,7 @@ pub fn compile_routes(
     observed: &Observed,
     callers: &[Digest],
     revision: u64,
+    now: Timestamp,
 ) -> RouteTable {
     let shares = called(world, shares(environment));
     let services = shares
@@ -38,7 +41,7 @@ pub fn compile_routes(
         .filter(|(_, of)| shares.contains_key(*of))
         .map(|(former, of)| (former.clone(), of.clone()))
         .collect();
-    RouteTable {
+    let table = RouteTable {
         format: ROUTE_TABLE_FORMAT,
         environment: environment.name.clone(),
         history: TableHistory::default(),
@@ -50,8 +53,19 @@ pub fn compile_routes(
         rules: Some(environment.settings.gateway_rules.clone()),
         callers: callers.to_vec(),
         listeners: None,
+    };
+    with_leaving(table.in_its_format(), |arm| leaving(world, environment, observed, arm, now))
+}
+
+/// Adds the instances that are about to end where a route keeps clients at instances.
+fn with_leaving<'a>(mut table: RouteTable, leaving: impl Fn(&Arm) -> Vec<&'a Instance>) -> RouteTable {
+    let names: Vec<_> = table.services.keys().filter(|it| table.keeps_clients_of(it)).cloned().collect();
+    for name in names {
+        for split in table.services.get_mut(&name).into_iter().flat_map(|routes| &mut routes.splits) {
+            split.leaving = named(leaving(&split.arm(&name)));
+        }
     }
-    .in_its_format()
+    table
 }
 
 /// One arm's share of a service.
@@ -141,6 +155,7 @@ fn service_routes(
             weight: share.weight,
             role: share.role,
             endpoints: endpoints(&share.entry.arm(service), observed, environment),
+            leaving: Vec::new(),
         })
         .collect();
     ServiceRoutes { salt: salt(environment, service), splits, watch: None }
@@ -158,11 +173,13 @@ fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<E
     if standing.iter().any(|instance| instance.state.is_healthy()) {
         standing.retain(|instance| instance.state.is_healthy());
     }
-    standing.sort_by(|a, b| a.id.cmp(&b.id));
-    standing
-        .into_iter()
-        .filter_map(|instance| Some(Endpoint { instance: instance.id.clone(), address: instance.address? }))
-        .collect()
+    named(standing)
+}
+
+fn named(mut instances: Vec<&Instance>) -> Vec<Endpoint> {
+    instances.sort_by(|a, b| a.id.cmp(&b.id));
+    let endpoint = |it: &Instance| Some(Endpoint { instance: it.id.clone(), address: it.address? });
+    instances.into_iter().filter_map(endpoint).collect()
 }
 
 /// The entry points of the arm with the largest share of each service, the most specific first.

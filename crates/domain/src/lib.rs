@@ -32,6 +32,7 @@ pub mod instance_ports;
 pub mod intent;
 pub mod job;
 mod job_runs;
+mod leaving;
 pub mod lifecycle;
 pub mod listeners;
 pub mod lost_runs;

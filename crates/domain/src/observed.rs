@@ -22,6 +22,8 @@ pub struct Observed {
     pub in_flight: BTreeMap<InstanceId, u64>,
     /// Since when every gateway serves a table that does not name the instance. Missing while some gateway may still send requests.
     pub unrouted_since: BTreeMap<InstanceId, Timestamp>,
+    /// Since when an instance has been in the table only for the clients that are kept at it.
+    pub leaving_since: BTreeMap<InstanceId, Timestamp>,
     /// Whether every gateway serves the table that the present state compiles to.
     pub tables: Tables,
     /// What was counted for verdicts of each service on trial, since its trial began.

@@ -14,6 +14,7 @@ use crate::instance::{Arm, Instance, InstanceId, InstanceState};
 use crate::intent::Intent;
 use crate::job::PlannedJob;
 use crate::job_runs::{self, Due};
+use crate::leaving;
 use crate::mend;
 use crate::name::{Actor, ResourceName, ServiceName};
 use crate::observed::{Observed, Tables, is_alive};
@@ -149,6 +150,8 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let pauses = baseline_arms(environment).filter_map(|arm| mend::not_before(observed, &arm));
     let sick = observed.instances.iter().filter_map(|instance| mend::sick_at(look.world, instance));
     let drains = observed.instances.iter().filter_map(|instance| drained_at(look, instance));
+    let leave = |instance: &Instance| leaving::ends_at(look.world, environment, observed, instance);
+    let drains = drains.chain(observed.instances.iter().filter_map(leave));
     let ends = observed.instances.iter().filter_map(|instance| given_up_at(look.world, instance));
     let ends = ends.chain(stay::next_proof(look.world, environment, observed));
     let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));

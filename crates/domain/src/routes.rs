@@ -171,9 +171,17 @@ pub struct Split {
     pub role: SplitRole,
     /// Instances that may be given requests.
     pub endpoints: Vec<Endpoint>,
+    /// Instances that are about to end, where clients are kept at instances: only those that are kept there still come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<Endpoint>,
 }
 
 impl Split {
+    /// Goes through all instances that anybody may come to.
+    pub fn instances(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().chain(&self.leaving)
+    }
+
     /// Returns the arm of this split.
     #[must_use]
     pub fn arm(&self, service: &ServiceName) -> Arm {

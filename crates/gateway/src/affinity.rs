@@ -82,13 +82,16 @@ impl Affinity {
         Self { marks: Vec::new(), key: Some(hash(key)), told: Told::Not }
     }
 
-    /// Chooses among instances of a version; `None` when the client can go to any.
+    /// Chooses among instances of a version, and of those that leave only the one that a cookie names; `None` when the
+    /// client can go to any.
     pub(crate) fn choose<'e>(
         &self,
         endpoints: &'e [Arc<Endpoint>],
+        leaving: &'e [Arc<Endpoint>],
         serves: impl Fn(&Arc<Endpoint>) -> bool,
     ) -> Option<&'e Arc<Endpoint>> {
-        let named = |mark: &Mark| endpoints.iter().find(|it| it.instance.mark == *mark && serves(it));
+        let all = || endpoints.iter().chain(leaving);
+        let named = |mark: &Mark| all().find(|it| it.instance.mark == *mark && serves(it));
         self.marks.iter().find_map(named).or_else(|| {
             let key = self.key?;
             // Rendezvous hashing: when an instance comes or goes, only those clients move that go to it or were there.
@@ -176,12 +179,14 @@ mod tests {
             key: Some(hash(b"ann")),
             told: Told::Not,
         };
-        assert_eq!(port(affinity.choose(&all, |_| true)), 2);
-        assert_eq!(port(affinity.choose(&all, |it| it.instance.address.port() != 2)), 1);
-        assert_eq!(port(affinity.choose(&all, |it| it.instance.address.port() == 3)), 3);
-        assert!(affinity.choose(&all, |_| false).is_none());
+        assert_eq!(port(affinity.choose(&all, &[], |_| true)), 2);
+        assert_eq!(port(affinity.choose(&all, &[], |it| it.instance.address.port() != 2)), 1);
+        assert_eq!(port(affinity.choose(&all, &[], |it| it.instance.address.port() == 3)), 3);
+        assert!(affinity.choose(&all, &[], |_| false).is_none());
+        assert_eq!(port(affinity.choose(&all[2..], &all[..2], |_| true)), 2, "it leaves, and has the client");
+        assert_eq!(port(Affinity::by_key(b"ann").choose(&all[2..], &all[..2], |_| true)), 3);
         let nothing = Affinity { marks: vec![Mark(7)], key: None, told: Told::Not };
-        assert!(nothing.choose(&all, |_| true).is_none());
+        assert!(nothing.choose(&all, &[], |_| true).is_none());
     }
 
     #[test]
@@ -192,11 +197,11 @@ mod tests {
         for n in 0..9_000 {
             let affinity = Affinity::by_key(format!("user {n}").as_bytes());
             let (before, after) =
-                (port(affinity.choose(&three, |_| true)), port(affinity.choose(&four, |_| true)));
+                (port(affinity.choose(&three, &[], |_| true)), port(affinity.choose(&four, &[], |_| true)));
             *shares.entry(before).or_default() += 1;
             moved += usize::from(before != after);
             assert!(before == after || after == 4, "who moves goes to the new one");
-            let without = port(affinity.choose(&three, |it| it.instance.address.port() != 2));
+            let without = port(affinity.choose(&three, &[], |it| it.instance.address.port() != 2));
             assert!(before == 2 || without == before, "who was elsewhere stays");
         }
         assert!(shares.values().all(|share| (2_800..3_200).contains(share)), "{shares:?}");

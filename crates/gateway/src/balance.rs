@@ -73,17 +73,18 @@ pub(crate) fn pick(service: &ServiceTargets, wanted: usize, search: Search<'_>) 
 /// Picks an instance of exactly this arm.
 pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_>) -> Option<Pick> {
     let arm = service.targets.get(target)?;
-    let lease = match arm.endpoints.as_slice() {
+    let kept = search.affinity.and_then(|affinity| kept(arm, affinity, search));
+    let lease = kept.or_else(|| match arm.endpoints.as_slice() {
         [] => None,
         [only] => Some(only).filter(|it| !is_tried(it, search.tried)).and_then(Endpoint::lease),
-        many => kept(arm, many, search).or_else(|| two_choices(arm, many, search)),
-    }?;
+        many => two_choices(arm, many, search),
+    })?;
     Some(Pick { target, lease })
 }
 
 /// Picks the instance that a client is kept at, while that serves.
-fn kept(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
-    search.affinity?.choose(endpoints, |it| search.serves(arm, it))?.lease()
+fn kept(arm: &Target, affinity: &Affinity, search: Search<'_>) -> Option<Lease> {
+    affinity.choose(&arm.endpoints, &arm.leaving, |it| search.serves(arm, it))?.lease()
 }
 
 fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {

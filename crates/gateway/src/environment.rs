@@ -340,7 +340,7 @@ impl State {
             self.health.entry(split.arm(service)).or_default();
             let counts = || Arc::new(Counts::of(split.arm(service)));
             self.counts.entry(split.arm(service)).or_insert_with(|| (0..workers).map(|_| counts()).collect());
-            for endpoint in &split.endpoints {
+            for endpoint in split.instances() {
                 let key = (endpoint.instance.clone(), endpoint.address);
                 let mark = || Mark::of(&table.environment, &endpoint.instance);
                 let known = self
@@ -355,7 +355,7 @@ impl State {
     /// Takes out what the table does not name. Those with requests under way stay visible until the next table.
     fn part(&mut self, table: &RouteTable) {
         let named: BTreeSet<(&InstanceId, SocketAddr)> = splits(table)
-            .flat_map(|(_, split)| split.endpoints.iter().map(|it| (&it.instance, it.address)))
+            .flat_map(|(_, split)| split.instances().map(|it| (&it.instance, it.address)))
             .collect();
         self.instances.retain(|(instance, address), known| {
             let stays = named.contains(&(instance, *address));
@@ -418,6 +418,7 @@ impl State {
             health: self.health.get(&arm).cloned().unwrap_or_default(),
             meter: self.ledgers.get(service).and_then(|ledger| ledger.meter(routes, &arm)),
             endpoints: split.endpoints.iter().filter_map(view).collect(),
+            leaving: split.leaving.iter().filter_map(view).collect(),
         }
     }
 }

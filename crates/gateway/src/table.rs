@@ -50,6 +50,8 @@ pub(crate) struct Target {
     /// What is counted for the verdict while one of the arms is on trial.
     pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    /// Those that only get what their own clients ask.
+    pub(crate) leaving: Vec<Arc<Endpoint>>,
 }
 
 impl ServiceTargets {

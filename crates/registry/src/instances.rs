@@ -10,6 +10,7 @@ use lockstep_domain::{Instance, InstanceId, InstanceState, Timestamp};
 pub(crate) struct Instances {
     seen: BTreeMap<InstanceId, (InstanceState, Timestamp)>,
     unrouted: BTreeMap<InstanceId, Timestamp>,
+    leaving: BTreeMap<InstanceId, Timestamp>,
     steady: BTreeMap<InstanceId, Steady>,
 }
 
@@ -33,6 +34,7 @@ impl Instances {
         let present: BTreeSet<_> = instances.iter().map(|instance| instance.id.clone()).collect();
         self.seen.retain(|id, _| present.contains(id));
         self.unrouted.retain(|id, _| present.contains(id));
+        self.leaving.retain(|id, _| present.contains(id));
         self.steady.retain(|id, _| present.contains(id));
         for instance in instances {
             self.note_steady(instance, now);
@@ -61,6 +63,7 @@ impl Instances {
     /// Moves every time by time that was added to the clock.
     pub(crate) fn skip(&mut self, ms: u64) {
         let since = self.seen.values_mut().map(|(_, since)| since).chain(self.unrouted.values_mut());
+        let since = since.chain(self.leaving.values_mut());
         let since = since.chain(self.steady.values_mut().map(|steady| &mut steady.since));
         since.for_each(|since| *since = since.plus_ms(ms));
     }
@@ -96,6 +99,25 @@ impl Instances {
         for id in self.seen.keys().filter(|id| !routed.contains(*id)) {
             self.unrouted.entry(id.clone()).or_insert(now);
         }
+    }
+
+    /// Notes which instances are in the table only for the clients that are kept at them; `given` get new ones as well. What
+    /// has left the table is remembered: its time does not begin anew.
+    pub(crate) fn note_leaving(
+        &mut self,
+        leaving: &BTreeSet<InstanceId>,
+        given: &BTreeSet<InstanceId>,
+        now: Timestamp,
+    ) {
+        self.leaving.retain(|id, _| !given.contains(id));
+        for id in leaving {
+            self.leaving.entry(id.clone()).or_insert(now);
+        }
+    }
+
+    /// Returns since when instances have been there only for the clients that are kept at them.
+    pub(crate) fn leaving(&self) -> BTreeMap<InstanceId, Timestamp> {
+        self.leaving.clone()
     }
 
     /// Returns since when nobody sends requests to the instances.

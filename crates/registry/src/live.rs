@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::observed::{Observed, Tables};
-use lockstep_domain::routes::{GatewayReceipt, RefusedTable, RouteTable, ServiceRoutes};
+use lockstep_domain::routes::{Endpoint, GatewayReceipt, RefusedTable, RouteTable, ServiceRoutes, Split};
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
@@ -100,6 +100,9 @@ impl Live {
         self.instances.restamp(&mut instances, now);
         let apart = Apart::of(instances);
         self.troubles.look(&apart.instances, now);
+        let leaving = self.in_splits(|split| split.leaving.iter().collect());
+        let given = self.in_splits(|split| split.endpoints.iter().collect());
+        self.instances.note_leaving(&leaving, &given, now);
         if self.applied() == Tables::Applied {
             self.instances.note_routes(&self.routed(), now);
         }
@@ -121,6 +124,7 @@ impl Live {
             resources,
             in_flight: self.in_flight(),
             unrouted_since: self.instances.unrouted(),
+            leaving_since: self.instances.leaving(),
             steady_since: self.instances.steady(),
             troubles: self.troubles.seen(),
             tables: self.applied(),
@@ -319,9 +323,13 @@ impl Live {
     }
 
     fn routed(&self) -> BTreeSet<InstanceId> {
+        self.in_splits(|split| split.instances().collect())
+    }
+
+    fn in_splits(&self, these: impl Fn(&Split) -> Vec<&Endpoint>) -> BTreeSet<InstanceId> {
         let table = self.published.borrow();
         let services = table.iter().flat_map(|table| table.services.values());
-        let endpoints = services.flat_map(|service| &service.splits).flat_map(|split| &split.endpoints);
+        let endpoints = services.flat_map(|service| &service.splits).flat_map(these);
         endpoints.map(|endpoint| endpoint.instance.clone()).collect()
     }
 
@@ -352,9 +360,7 @@ impl Apart {
 #[cfg(test)]
 mod tests {
     use lockstep_domain::listeners::{CallerListeners, Listeners, OpenedBy};
-    use lockstep_domain::routes::{
-        ArmTraffic, Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, ServiceRoutes, Split, SplitRole,
-    };
+    use lockstep_domain::routes::{ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, SplitRole};
     use lockstep_domain::{Arm, ConfigRevision, InstanceState, VersionNumber};
 
     use super::*;
@@ -573,6 +579,7 @@ mod tests {
             weight: FULL_WEIGHT,
             role: SplitRole::Stable,
             endpoints: instances.iter().map(endpoint).collect(),
+            leaving: Vec::new(),
         };
         let routes = ServiceRoutes { salt: String::new(), splits: vec![split], watch: None };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
@@ -589,6 +596,35 @@ mod tests {
         // Taken back before everybody had it: some gateway may serve it.
         live.publish(table_with(&[], 1), at(1_004));
         assert_eq!(live.observe(healthy(), Timestamp(1_005)).unrouted_since, BTreeMap::new());
+    }
+
+    #[test]
+    fn an_instance_that_leaves_is_routed_and_its_time_does_not_begin_anew() {
+        let mut live = Live::default();
+        let healthy = || vec![instance(InstanceState::Healthy)];
+        let leaving = |baseline| {
+            let mut table = table_with(&["orders-1"], baseline);
+            let splits = &mut table.services.get_mut(&arm().service).unwrap().splits;
+            splits[0].leaving = std::mem::take(&mut splits[0].endpoints);
+            table
+        };
+        let since = |observed: Observed| observed.leaving_since.into_values().collect::<Vec<_>>();
+        live.publish(leaving(1), at(1_000));
+        let observed = live.observe(healthy(), Timestamp(1_001));
+        assert_eq!((observed.unrouted_since.len(), since(observed)), (0, vec![Timestamp(1_001)]));
+        live.publish(table_with(&[], 2), at(2_000));
+        let observed = live.observe(healthy(), Timestamp(2_001));
+        assert_eq!((observed.unrouted_since.len(), since(observed)), (1, vec![Timestamp(1_001)]));
+        live.publish(leaving(3), at(3_000));
+        assert_eq!(since(live.observe(healthy(), Timestamp(3_001))), [Timestamp(1_001)]);
+        live.skip(500);
+        assert_eq!(since(live.observe(healthy(), Timestamp(3_501))), [Timestamp(1_501)]);
+        live.publish(table_with(&["orders-1"], 4), at(4_000));
+        assert!(since(live.observe(healthy(), Timestamp(4_001))).is_empty(), "it is wanted again");
+        live.publish(leaving(5), at(5_000));
+        assert_eq!(since(live.observe(healthy(), Timestamp(5_001))), [Timestamp(5_001)]);
+        assert!(since(live.observe(vec![], Timestamp(5_002))).len() <= 1);
+        assert!(since(live.observe(vec![], Timestamp(5_003))).len() <= 1);
     }
 
     #[test]

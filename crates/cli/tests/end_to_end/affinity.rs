@@ -175,6 +175,27 @@ fn sessions_in_memory_survive_everything_but_the_end_of_their_instance() {
     let new = more.stay(&both, "more clients");
     assert_eq!(processes_of(&new).len(), 3, "{new:?}");
 
+    // One instance less: its clients come to it until its time is over, nobody new does, and no other session is lost.
+    place.run(&["environment", "set", ENVIRONMENT, "--drain", "8s"]);
+    let before = more.round(&both);
+    let down = place.begin_operation(&["scale", "chat", "2", "--env", ENVIRONMENT]);
+    serve(&both, 2);
+    let lost = more.lost();
+    let fresh: Vec<_> = (0..16).map(|number| Client::default().ask(both[number % 2])).collect();
+    let leaves = before.iter().find(|poll| !processes_of(&fresh).contains(poll.process.as_str())).unwrap();
+    let now = more.round(&both);
+    assert!(before.iter().zip(&now).all(|(one, other)| one.process == other.process), "{now:?}");
+    assert_eq!(more.lost(), lost, "it leaves, and has its clients");
+    let of_it = before.iter().filter(|poll| poll.process == leaves.process).count();
+    eventually("its clients have moved", || (more.round(&both), more.lost() == lost + of_it).1.then_some(()));
+    assert_eq!(place.settled(down)["phase"], "done");
+    clients.round(&both);
+    clients.stay(&both, "scaled down");
+    more.stay(&both, "scaled down");
+    place.run(&["scale", "chat", "3", "--env", ENVIRONMENT]);
+    serve(&both, 3);
+    let earlier = std::mem::replace(&mut more, Clients::begin(&both));
+
     // An instance that is killed takes its own sessions along and no other; it comes back, and who moved stays.
     let before = more.round(&both);
     let victim = before[0].process.clone();
@@ -212,7 +233,8 @@ fn sessions_in_memory_survive_everything_but_the_end_of_their_instance() {
     more.round(&both);
     let back = more.stay(&both, "rolled back");
     assert_eq!((more.lost() - lost, back.iter().all(|poll| poll.version == "one")), (SESSIONS, true));
-    let failed: Vec<_> = clients.0.iter().chain(&more.0).flat_map(|client| &client.failed).collect();
+    let failed: Vec<_> =
+        clients.0.iter().chain(&earlier.0).chain(&more.0).flat_map(|client| &client.failed).collect();
     assert!(failed.is_empty(), "{failed:?}");
 }
 

@@ -18,6 +18,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
             weight,
             role: SplitRole::Stable,
             endpoints: Vec::new(),
+            leaving: Vec::new(),
         })
         .collect();
     ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None }

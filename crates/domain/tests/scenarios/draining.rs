@@ -1,9 +1,12 @@
 //! How long what is replaced has for the requests that it has begun.
 
-use crate::simulation::{Stage, environment};
+use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::drain::drain_ms;
-use lockstep_domain::routes::{Patience, PrefixHandling, RouteRule};
-use lockstep_domain::{Arm, ConfigRevision, Event, VersionRef};
+use lockstep_domain::operation::Phase;
+use lockstep_domain::reconcile::{Look, next_look};
+use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule};
+use lockstep_domain::run::Port;
+use lockstep_domain::{Arm, ConfigRevision, Event, InstanceState, Intent, VersionRef};
 
 fn limits(routes: &[Patience]) -> Stage {
     let mut stage = Stage::new();
@@ -46,4 +49,97 @@ fn what_gateways_would_wait_for_is_not_cut_off_unless_somebody_said_so() {
         drain(&limits(&[Patience::LimitMs(120_000), Patience::LimitMs(1), Patience::Stream])),
         120_000
     );
+}
+
+/// Three instances of a service, with a route that says so.
+fn three(affinity: Option<Affinity>) -> Stage {
+    let mut stage = one(affinity, Port::Assigned);
+    stage.run("staging", &scale(3), None);
+    stage
+}
+
+fn one(affinity: Option<Affinity>, port: Port) -> Stage {
+    let mut stage = Stage::new();
+    stage.release_with("orders@1.0.0", &[], |version| {
+        version.run.port = port;
+        let path = "/orders".into();
+        version.routes =
+            vec![RouteRule { host: None, path, prefix: PrefixHandling::Keep, patience: None, affinity }];
+    });
+    stage.run("staging", &deploy(&["orders@1.0.0"]), None);
+    stage
+}
+
+fn scale(replicas: u32) -> Intent {
+    Intent::Scale { service: service("orders"), replicas }
+}
+
+/// How many instances get new clients, how many only their own, and how many run.
+fn counts(stage: &Stage) -> (usize, usize, usize) {
+    let table = stage.table("staging");
+    let split = &table.services[&service("orders")].splits[0];
+    let alive = stage.instances.iter().filter(|instance| instance.state.is_healthy()).count();
+    (split.endpoints.len(), split.leaving.len(), alive)
+}
+
+#[test]
+fn where_clients_are_kept_at_instances_they_come_to_one_that_leaves_for_the_drain_time() {
+    let mut stage = three(Some(Affinity::Client));
+    let id = stage.begin("staging", &scale(1), None);
+    (0..10).for_each(|_| stage.step("staging"));
+    assert_eq!(counts(&stage), (1, 2, 3), "nobody is under way, and none has ended");
+    let observed = stage.observed("staging");
+    let (environment, wall) = (stage.env("staging"), stage.wall());
+    let look = Look { world: &stage.world, environment, observed: &observed, now: stage.now, wall };
+    let end = observed.leaving_since.values().map(|since| since.plus_ms(60_000)).min();
+    assert!(next_look(look) <= end, "somebody looks when the time is over");
+    stage.now = stage.now.plus_ms(59_000);
+    stage.step("staging");
+    assert_eq!(counts(&stage), (1, 2, 3));
+    stage.now = stage.now.plus_ms(1_000);
+    (0..3).for_each(|_| stage.step("staging"));
+    assert_eq!(counts(&stage), (1, 0, 1));
+    assert!(matches!(stage.world.find_operation(id).unwrap().phase, Phase::Done { .. }));
+}
+
+#[test]
+fn an_instance_that_leaves_and_is_needed_again_gets_new_clients_again() {
+    let mut stage = three(Some(Affinity::Client));
+    stage.begin("staging", &scale(1), None);
+    (0..3).for_each(|_| stage.step("staging"));
+    let split = stage.table("staging").services[&service("orders")].splits[0].clone();
+    let stays = split.endpoints[0].instance.clone();
+    let sick = stage.instances.iter_mut().find(|instance| instance.id == stays).unwrap();
+    sick.state = InstanceState::Unhealthy { reason: "no answer".into() };
+    stage.step("staging");
+    assert_eq!(counts(&stage), (1, 1, 2));
+    let now = stage.table("staging").services[&service("orders")].splits[0].endpoints[0].instance.clone();
+    assert!(split.leaving.iter().any(|it| it.instance == now));
+    assert!(!stage.observed("staging").leaving_since.contains_key(&now), "its time begins anew");
+}
+
+#[test]
+fn an_instance_that_is_not_healthy_keeps_no_clients_and_where_none_are_kept_nobody_leaves_slowly() {
+    let mut stage = three(Some(Affinity::Client));
+    stage.begin("staging", &scale(1), None);
+    stage.step("staging");
+    let leaving = stage.table("staging").services[&service("orders")].splits[0].leaving[0].instance.clone();
+    let sick = stage.instances.iter_mut().find(|instance| instance.id == leaving).unwrap();
+    sick.state = InstanceState::Unhealthy { reason: "no answer".into() };
+    assert_eq!(counts(&stage), (1, 1, 2));
+    let mut others = three(None);
+    others.run("staging", &scale(1), None);
+    assert_eq!(counts(&others), (1, 0, 1));
+}
+
+#[test]
+fn an_instance_that_must_end_before_the_next_one_starts_is_waited_for_no_longer_than_before() {
+    let begun = |port| {
+        let mut stage = one(Some(Affinity::Client), port);
+        let (before, instances) = (stage.now, vec![stage.instances[0].id.clone()]);
+        let phase = stage.run("staging", &Intent::Restart { service: service("orders"), instances }, None);
+        assert!(matches!(phase, Phase::Done { .. }));
+        stage.now.since_ms(before)
+    };
+    assert!(begun(Port::Fixed(8_080)) < 60_000);
 }

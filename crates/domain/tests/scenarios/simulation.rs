@@ -46,6 +46,8 @@ pub(crate) struct Stage {
     begun: BTreeSet<InstanceId>,
     /// Processes of resources: they stay as they begin until somebody changes them.
     pub(crate) resources: Vec<Instance>,
+    /// Since when an instance has been in the table for its own clients alone.
+    leaving: BTreeMap<InstanceId, Timestamp>,
     /// Requests and failures of each arm since the present step began.
     pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
     /// Arms whose instances never become healthy.
@@ -83,6 +85,7 @@ impl Stage {
             jobs: Vec::new(),
             begun: BTreeSet::new(),
             resources: Vec::new(),
+            leaving: BTreeMap::new(),
             traffic: BTreeMap::new(),
             broken: Vec::new(),
             faults: BTreeMap::new(),
@@ -226,12 +229,14 @@ impl Stage {
     }
 
     pub(crate) fn observed(&self, name: &str) -> Observed {
-        let table = self.table_of(name, &Observed { instances: self.in_env(name), ..Observed::default() });
+        let leaving_since = self.leaving.clone();
+        let seen = Observed { instances: self.in_env(name), leaving_since, ..Observed::default() };
+        let table = self.table_of(name, &seen);
         let routed: Vec<_> = table
             .services
             .values()
             .flat_map(|routes| &routes.splits)
-            .flat_map(|split| &split.endpoints)
+            .flat_map(lockstep_domain::routes::Split::instances)
             .map(|endpoint| endpoint.instance.clone())
             .collect();
         let instances = self.in_env(name);
@@ -248,6 +253,7 @@ impl Stage {
             counting_since: BTreeMap::new(),
             jobs: self.jobs.clone(),
             resources: self.resources.clone(),
+            leaving_since: self.leaving.clone(),
         }
     }
 
@@ -288,7 +294,7 @@ impl Stage {
     }
 
     fn table_of(&self, name: &str, observed: &Observed) -> RouteTable {
-        compile_routes(&self.world, self.env(name), observed, &[], 1)
+        compile_routes(&self.world, self.env(name), observed, &[], 1, self.now)
     }
 
     fn in_env(&self, name: &str) -> Vec<Instance> {
@@ -311,6 +317,7 @@ impl Stage {
     /// Lets 10 ms pass, carries out what the reconciler wants, and makes started instances healthy.
     pub(crate) fn step(&mut self, name: &str) {
         self.now = self.now.plus_ms(10);
+        self.note_leaving(name);
         let (observed, now) = (self.observed(name), self.now);
         let wall = self.wall();
         let look = Look { world: &self.world, environment: self.env(name), observed: &observed, now, wall };
@@ -339,6 +346,17 @@ impl Stage {
                     }
                     self.record(event);
                 }),
+            }
+        }
+    }
+
+    /// Remembers what is in the table for its clients alone, as the registry does.
+    fn note_leaving(&mut self, name: &str) {
+        let table = self.table(name);
+        for split in table.services.values().flat_map(|routes| &routes.splits) {
+            self.leaving.retain(|id, _| !split.endpoints.iter().any(|it| it.instance == *id));
+            for endpoint in &split.leaving {
+                self.leaving.entry(endpoint.instance.clone()).or_insert(self.now);
             }
         }
     }

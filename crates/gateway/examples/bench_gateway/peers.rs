@@ -142,7 +142,14 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
     let split = |index: usize, weight: u32, role| -> Outcome<Split> {
         let endpoint = Endpoint { instance: format!("orders-{index}").parse()?, address: instances[index] };
         let version = VersionNumber::new(1, 1 - index as u64, 0);
-        Ok(Split { version, config: ConfigRevision(0), weight, role, endpoints: vec![endpoint] })
+        Ok(Split {
+            version,
+            config: ConfigRevision(0),
+            weight,
+            role,
+            endpoints: vec![endpoint],
+            leaving: Vec::new(),
+        })
     };
     let new = NEW_PERCENT * FULL_WEIGHT / 100;
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];

@@ -97,6 +97,7 @@ impl World {
                 counts: Arc::default(),
                 meter: None,
                 endpoints,
+                leaving: Vec::new(),
             };
             let routes = ServiceRoutes { salt: String::new(), splits: Vec::new(), watch: None };
             ServiceTargets {

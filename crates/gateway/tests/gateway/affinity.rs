@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 
 use lockstep_domain::gateway_rules::GatewayRules;
-use lockstep_domain::routes::{Affinity, FORMAT_WITH_AFFINITY, FULL_WEIGHT, RouteTable, SplitRole};
+use lockstep_domain::routes::{Affinity, Endpoint, FORMAT_WITH_AFFINITY, FULL_WEIGHT, RouteTable, SplitRole};
 use lockstep_gateway::{Applied, ApplyError};
 
 use crate::support::{
@@ -165,6 +165,45 @@ fn a_client_whose_instance_is_gone_or_dead_moves_once_and_stays_there() {
     apply(&running, 4, &[stable(0, &all[..3])]);
     let again: Vec<_> = browsers.iter_mut().map(|it| it.at(&running)).collect();
     assert_eq!(after, again);
+}
+
+#[test]
+fn an_instance_that_leaves_gets_what_its_clients_ask_and_no_new_ones() {
+    let instances = instances();
+    let all = named(&instances);
+    let running = start(&[stable(0, &all[..2])]);
+    let mut browsers: Vec<_> = (0..30).map(|_| Browser::default()).collect();
+    let before: Vec<_> = browsers.iter_mut().map(|it| it.at(&running)).collect();
+    let leaving = |revision, stay: &[(&'static str, SocketAddr)]| {
+        let mut table = keeping(revision, &[stable(0, stay)], "/chat");
+        let splits = &mut table.services.values_mut().next().unwrap().splits;
+        splits[0].leaving = vec![Endpoint { instance: all[0].0.parse().unwrap(), address: all[0].1 }];
+        table
+    };
+    // Beside one that stays, and beside two.
+    for (revision, stay) in [(3, &all[1..2]), (4, &all[1..3])] {
+        assert_eq!(running.gateway.apply(leaving(revision, stay)).unwrap(), Applied::Now);
+        let now: Vec<_> = browsers.iter_mut().map(|it| it.at(&running)).collect();
+        assert_eq!(now, before);
+        for n in 0..20 {
+            assert_ne!(Browser::default().at(&running), "chat-a");
+            assert_ne!(Browser::with(&format!("x-lockstep-key: {n}\r\n")).at(&running), "chat-a");
+        }
+    }
+    // It has left, and what is under way there is still seen.
+    apply(&running, 5, &[stable(0, &all[1..3])]);
+    let now: Vec<_> = browsers.iter_mut().map(|it| it.at(&running)).collect();
+    for (before, now) in before.iter().zip(&now) {
+        assert!(now != "chat-a" && (before == "chat-a" || before == now));
+    }
+    wait_until("no request is under way", || running.in_flight() == 0);
+    // One that leaves and dies loses its clients as any other.
+    let mut browsers: Vec<_> = (0..30).map(|_| Browser::default()).collect();
+    apply(&running, 6, &[stable(0, &all[..2])]);
+    browsers.iter_mut().for_each(|it| drop(it.at(&running)));
+    assert_eq!(running.gateway.apply(leaving(7, &all[1..2])).unwrap(), Applied::Now);
+    instances[0].kill();
+    assert!(browsers.iter_mut().all(|it| it.at(&running) == "chat-b"));
 }
 
 #[test]

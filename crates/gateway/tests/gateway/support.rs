@@ -342,6 +342,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
             .iter()
             .map(|(id, address)| Endpoint { instance: id.parse().unwrap(), address: *address })
             .collect(),
+        leaving: Vec::new(),
     };
     let rule = RouteRule {
         host: Some("shop.test".into()),

@@ -45,6 +45,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         weight: FULL_WEIGHT,
         role: SplitRole::Stable,
         endpoints: vec![endpoint],
+        leaving: Vec::new(),
     };
     let rule = RouteRule {
         host: None,

@@ -308,7 +308,7 @@ impl Model {
         let instances = self.registry.shown(&staging(), self.host.list());
         let mut observed = self.registry.observe(&staging(), instances, self.now);
         observed.trials = trials(environment);
-        let table = compile_routes(world, environment, &observed, &[], 0);
+        let table = compile_routes(world, environment, &observed, &[], 0, self.now);
         let edition = &mut self.edition;
         let next = || {
             *edition = edition.next();
