@@ -24,6 +24,7 @@ pub(crate) mod exit_codes;
 pub(crate) mod gateway;
 pub(crate) mod history;
 pub(crate) mod hold;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod instance;
 pub(crate) mod job;

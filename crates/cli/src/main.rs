@@ -1,6 +1,6 @@
 //! `lockstep`: the command line, the server, the gateway, and the small processes that stand between the server and what it runs.
 //!
-//! Invariant: commands learn and change things through the API of a server and in no other way; only `init`, `check`,
+//! Invariant: commands learn and change things through the API of a server and in no other way; only `init`, `import`, `check`,
 //! `contract`, and `journal verify` on a folder or file work without one.
 
 mod app;
@@ -12,6 +12,7 @@ mod failure;
 mod follow;
 mod input;
 mod interrupt;
+mod look;
 mod open_files;
 mod operate;
 mod output;

@@ -63,6 +63,11 @@ pub(crate) struct Change {
 }
 
 impl ChangeOptions {
+    /// Options of a change that a command makes on its own, with why it does.
+    pub(crate) fn because(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), dry_run: false, no_wait: false, release_holds: false, expect: None }
+    }
+
     /// Makes a change out of an intent.
     pub(crate) fn change(&self, environment: EnvironmentName, intent: Intent) -> Change {
         let request = OperationRequest {
@@ -126,6 +131,19 @@ impl Change {
     pub(crate) fn secrets(mut self, secrets: BTreeMap<String, String>) -> Self {
         self.request.secrets = secrets;
         self
+    }
+
+    /// Asks for the change and waits for its end, without saying what became of it.
+    ///
+    /// # Errors
+    /// When it is refused, or was taken back.
+    pub(crate) fn complete(self, ctx: &Context) -> Result<(), Failure> {
+        let Some(operation) = self.ask(ctx)?.operation else { return Ok(()) };
+        let operation = wait(ctx, &operation)?;
+        match operation.phase {
+            Phase::Reverted { .. } => Err(outcome::taken_back(ctx, &operation)),
+            _ => Ok(()),
+        }
     }
 
     /// Asks for the change, waits for its end unless told otherwise, and says what became of it.

@@ -1,37 +1,45 @@
-//! Proposes a manifest for a repository that has none, and says what it assumed.
+//! Proposes a manifest for a repository that has none, says what it assumed, and asks what nobody but a person knows.
 //!
 //! It looks only at what it is given: the caller reads the files. To add a kind of repository: write a function from a
 //! [`RepositoryView`] to a [`Draft`] in a file of `init/`, and name it in [`KINDS`].
+//!
+//! Invariant: every proposal can be parsed, and names no file that is neither there nor made by the build.
 
+pub(crate) mod call;
 mod cargo;
+pub(crate) mod dockerfile;
+mod dotnet;
+pub(crate) mod draft;
 mod go;
+mod gradle;
+pub(crate) mod launchers;
+pub(crate) mod listen;
 mod make;
 mod maven;
+mod nested;
 mod npm;
+mod php;
 mod python;
+mod ruby;
+mod site;
+mod view;
+pub(crate) mod way;
 
 use std::collections::BTreeMap;
 
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
-use lockstep_domain::run::{
-    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, Values,
-};
+use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, ReplaceAfter, Restart, RunSpec, Values};
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
-use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
+pub(crate) use self::draft::Draft;
+use self::listen::Told;
+pub use self::nested::Nested;
+pub use self::view::{ABOVE, RepositoryView, worth_reading};
+use crate::model::{DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
+use crate::parse::parse;
 use crate::path::Pattern;
 use crate::render::{Notes, render_with_notes};
-
-/// What is known of a repository.
-#[derive(Debug, Clone, Default)]
-pub struct RepositoryView {
-    /// The name of its folder.
-    pub folder: String,
-    /// Its files by path, with `/` between the parts, and their text where the caller read it. [`worth_reading`] says
-    /// where that helps.
-    pub files: BTreeMap<String, Option<String>>,
-}
 
 /// A manifest to begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +48,10 @@ pub struct Proposal {
     pub text: String,
     /// What was assumed, and what a person should look at.
     pub assumptions: Vec<String>,
+    /// What nobody but a person knows; each stands in the text as well, at the field that it is about.
+    pub questions: Vec<String>,
+    /// Services in folders below, where the folder itself is none: then nothing should be written for it.
+    pub services: Vec<Nested>,
 }
 
 /// Reads the number that a file of a repository says: `VERSION`, or the description of a package.
@@ -58,163 +70,263 @@ pub fn version_in(file: &str, text: &str) -> Option<VersionNumber> {
     }
 }
 
-/// What a kind of repository says about itself.
-#[derive(Debug, Default)]
-struct Draft {
-    name: Option<String>,
-    build: Build,
-    tests: Vec<TestSuite>,
-    package: Package,
-    command: Vec<String>,
-    variables: BTreeMap<String, String>,
-    health_path: Option<String>,
-    assumptions: Vec<String>,
-}
-
 type Reader = fn(&RepositoryView) -> Option<Draft>;
 
 /// All kinds, the surest sign first.
-const KINDS: [(&str, Reader); 6] = [
+const KINDS: [(&str, Reader); 11] = [
     ("Cargo.toml", cargo::read),
     ("go.mod", go::read),
     ("pom.xml", maven::read),
+    ("a Gradle build", gradle::read),
+    ("a .NET project", dotnet::read),
+    ("a Gemfile", ruby::read),
+    ("PHP files", php::read),
     ("package.json", npm::read),
     ("Python files", python::read),
+    ("a static site", site::read),
     ("a Makefile", make::read),
 ];
 
 const HEALTH_PATHS: [&str; 5] = ["/healthz", "/health", "/livez", "/ready", "/ping"];
-const SOURCES: [&str; 12] =
-    ["rs", "go", "java", "kt", "js", "mjs", "cjs", "ts", "py", "properties", "yaml", "yml"];
-const DESCRIPTIONS: [&str; 7] =
-    ["Cargo.toml", "go.mod", "pom.xml", "package.json", "pyproject.toml", "requirements.txt", "Makefile"];
-
-/// Tells whether the text of a file helps to propose a manifest: build files, and source files near the root.
-#[must_use]
-pub fn worth_reading(path: &str) -> bool {
-    let depth = path.split('/').count();
-    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
-    DESCRIPTIONS.contains(&path) || depth <= 4 && SOURCES.contains(&extension)
-}
+/// Stands for a command that nobody knows: it says so, and ends.
+const NO_COMMAND: &str = "echo 'lockstep.toml: [run] command has to be written' >&2; exit 1";
 
 /// Proposes a manifest.
 #[must_use]
 pub fn propose(view: &RepositoryView) -> Proposal {
-    let mut found = KINDS.iter().filter_map(|(sign, read)| Some((*sign, read(view)?)));
-    let (sign, mut draft) = found.next().unwrap_or_else(|| ("nothing that is known", unknown()));
-    let also: Vec<&str> = found.map(|(sign, _)| sign).collect();
+    let (sign, draft) = look(view);
+    let is_service = draft.as_ref().is_some_and(Draft::is_started);
+    let services = if is_service { Vec::new() } else { nested::services(view) };
+    let mut draft = draft.unwrap_or_default();
     draft.assumptions.insert(0, format!("found {sign} and went by it"));
+    let name = service_name(draft.name.as_deref().unwrap_or(&view.folder));
+    let routes = route(view, &name, &mut draft);
+    let manifest = manifest(view, name, routes, &mut draft);
+    Proposal { services, ..written(&manifest, draft, &sign) }
+}
+
+/// Looks for all that says something: what it is written in, and how something else starts it.
+pub(crate) fn look(view: &RepositoryView) -> (String, Option<Draft>) {
+    let (sign, written) = language(view);
+    let mut signs: Vec<String> = sign.map(str::to_owned).into_iter().collect();
+    let draft = match launchers::start(view, started_elsewhere(written.clone())) {
+        Some((file, started)) => {
+            signs.push(file);
+            Some(started)
+        }
+        None => written,
+    };
+    let sign = if signs.is_empty() { "nothing that is known".to_owned() } else { signs.join(" and ") };
+    (sign, draft)
+}
+
+/// Looks for what it is written in.
+pub(crate) fn language(view: &RepositoryView) -> (Option<&'static str>, Option<Draft>) {
+    let mut found = KINDS.iter().filter_map(|(sign, read)| Some((*sign, read(view)?)));
+    let Some((sign, mut draft)) = found.next() else { return (None, None) };
+    let also: Vec<&str> = found.map(|(sign, _)| sign).collect();
     if !also.is_empty() {
-        draft.assumptions.push(format!("left {} aside", also.join(" and ")));
+        draft.assume(format!("left {} aside", also.join(" and ")));
     }
-    finish(view, sign, draft)
+    (Some(sign), Some(draft))
 }
 
-fn unknown() -> Draft {
-    Draft {
-        command: words("./start"),
-        assumptions: vec![
-            "`./start` stands for the command that runs the service: write the real one".into(),
-        ],
-        ..Draft::default()
-    }
+/// Which command it is, is no question where something else says it.
+pub(crate) fn started_elsewhere(draft: Option<Draft>) -> Draft {
+    let mut draft = draft.unwrap_or_default();
+    draft.questions.retain(|(field, _)| *field != "run.command");
+    draft.assumptions.retain(|text| !text.ends_with("runs the service"));
+    draft
 }
 
-/// Fills in what does not depend on the kind of repository, and writes it down.
-fn finish(view: &RepositoryView, sign: &str, draft: Draft) -> Proposal {
-    let Draft { name, build, tests, package, command, variables, health_path, mut assumptions } = draft;
-    let name = service_name(name.as_deref().unwrap_or(&view.folder));
-    let health = health(view, health_path, &mut assumptions);
-    if !view.mentions("PORT") {
-        assumptions.push(
-            "no file mentions PORT: the service must listen on the port given in it, or set run.port".into(),
-        );
+/// Makes a manifest of what is known. What cannot be written is left out and asked for.
+pub(crate) fn manifest(
+    view: &RepositoryView,
+    name: ServiceName,
+    routes: Vec<RouteRule>,
+    draft: &mut Draft,
+) -> Manifest {
+    if !draft.is_started() {
+        draft.ask("run.command", "Which command runs the service? Nothing that was found says it.");
+        draft.command = vec!["sh".into(), "-c".into(), NO_COMMAND.into()];
     }
-    assumptions.push(format!("requests to /{name} go to the service, without that prefix"));
-    let route = RouteRule {
-        host: None,
-        path: format!("/{name}"),
-        prefix: PrefixHandling::Strip,
-        patience: None,
-        affinity: None,
-    };
-    let stop = Stop::default();
+    let port = port(view, draft);
+    let health = health(view, draft);
     let run = RunSpec {
-        kind: Kind::Web,
-        command,
-        variables,
-        port: Port::Assigned,
+        kind: draft.kind,
+        command: draft.command.clone(),
+        variables: draft.variables.clone(),
+        port,
         health,
-        stop,
+        stop: draft.stop.clone(),
         restart: Restart::default(),
-        data: Vec::new(),
-        files: Vec::new(),
+        data: draft.data.clone(),
+        files: draft.files.clone(),
         values: Values::Verbatim,
-        replace: Replace::NewFirst,
+        replace: draft.kind.usual_replace(),
         replace_after: ReplaceAfter::default(),
-        static_files: None,
+        static_files: draft.pages.clone(),
     };
-    let (requires, routes) = (BTreeMap::new(), vec![route]);
-    let manifest = Manifest {
+    Manifest {
         name,
         owner: None,
-        build,
-        tests,
-        package,
-        run,
-        requires,
+        build: draft.build.clone(),
+        tests: draft.tests.clone(),
+        package: draft.package.clone(),
+        run: run.with_values_noted(),
+        requires: BTreeMap::new(),
         resources: BTreeMap::new(),
         contracts: Vec::new(),
         accepts: Vec::new(),
         routes,
-        jobs: Vec::new(),
+        jobs: draft.jobs.clone(),
+    }
+}
+
+/// Writes a manifest with what was assumed and asked. Where it could not be parsed, only its name is left.
+pub(crate) fn written(manifest: &Manifest, mut draft: Draft, sign: &str) -> Proposal {
+    let text = render_with_notes(manifest, &notes(sign, manifest, &draft.questions));
+    let text = match parse(&text, crate::MANIFEST_FILE) {
+        Ok(_) => text,
+        Err(problems) => {
+            let first = problems.first().map(|problem| format!("{}: {}", problem.field, problem.message));
+            let why = format!("What was found cannot be written: {}", first.unwrap_or_default());
+            draft.ask("run.command", why.lines().next().unwrap_or_default());
+            render_with_notes(&bare(&manifest.name), &notes(sign, manifest, &draft.questions))
+        }
     };
-    Proposal { text: render_with_notes(&manifest, &notes(sign)), assumptions }
+    let questions = draft.questions.into_iter().map(|(field, text)| format!("{field}: {text}")).collect();
+    Proposal { text, assumptions: draft.assumptions, questions, services: Vec::new() }
 }
 
-fn notes(sign: &str) -> Notes {
-    let note = |path, text: &str| (path, text.to_owned());
-    Notes::from([
-        (
-            "name",
-            format!("Proposed from {sign}; change what is not right. Who answers for it: owner = \"team\""),
-        ),
-        note("build", "Runs in a clean checkout, without a shell and only with the variables named here."),
-        note("build.tools", "Programs that must be found, and in which versions."),
-        note(
-            "test",
-            "Must succeed before a version is recorded; kinds are unit, integration, stress, security.",
-        ),
-        note("package", "The files that make up a version."),
-        note("run", "PORT and HOST say where to listen."),
-        note(
-            "run.health",
-            "When an instance can serve: { http = \"/path\" }, { tcp = true } or { command = \"...\" }.",
-        ),
-        note(
-            "route",
-            "Requests from outside. Services that it calls belong in [requires]: payments = \"^1.2\"",
-        ),
-    ])
+/// A manifest that says nothing but a name.
+fn bare(name: &ServiceName) -> Manifest {
+    let text = format!("name = \"{name}\"\n[run]\ncommand = [\"sh\", \"-c\", \"{NO_COMMAND}\"]\n");
+    parse(&text, crate::MANIFEST_FILE).expect("a name and a command are a manifest")
 }
 
-fn health(view: &RepositoryView, known: Option<String>, assumptions: &mut Vec<String>) -> HealthCheck {
+/// Finds out how it knows its port: it is told, or it always listens on the same.
+fn port(view: &RepositoryView, draft: &mut Draft) -> Port {
+    let refers = |text: &String| text.contains("${self.port}");
+    if draft.is_told
+        || draft.pages.is_some()
+        || draft.kind != Kind::Web
+        || way::told(&draft.command) == Told::Port
+        || draft.variables.values().any(refers)
+    {
+        return Port::Assigned;
+    }
+    if view.mentions_variable("PORT") {
+        draft.assume("it listens on the port in PORT, which its files mention");
+        return Port::Assigned;
+    }
+    match draft.ports.first() {
+        Some(&port) if port > 0 => {
+            draft.ask("run.port", format!("Can it be told to listen on $PORT? No file mentions PORT, so it is taken to listen always on {port}{}: only one instance runs at a time, and nobody answers while one takes over from another.", if port < 1024 { ", which only root may" } else { "" }));
+            Port::Fixed(port)
+        }
+        _ => {
+            draft.ask("run.command", "How is it told its port? No file mentions PORT: it must listen on $HOST:$PORT, or be told by ${self.host} and ${self.port} in command or env; else set port.");
+            Port::Assigned
+        }
+    }
+}
+
+fn health(view: &RepositoryView, draft: &mut Draft) -> HealthCheck {
+    if draft.kind != Kind::Web {
+        let known = draft.health.clone().filter(|health| !health.probe.needs_a_port());
+        return known.unwrap_or(HealthCheck::new(draft.kind.usual_probe()));
+    }
+    if let Some(health) = draft.health.clone() {
+        return health;
+    }
     let quoted = |path: &&&str| view.mentions(&format!("\"{path}\"")) || view.mentions(&format!("'{path}'"));
-    let found = known.or_else(|| HEALTH_PATHS.iter().find(quoted).map(|path| (*path).to_owned()));
+    let found =
+        draft.health_path.clone().or_else(|| HEALTH_PATHS.iter().find(quoted).map(|path| (*path).to_owned()));
     match found {
         Some(path) => {
-            assumptions.push(format!("GET {path} says whether an instance is healthy"));
+            draft.assume(format!("GET {path} says whether an instance is healthy"));
             HealthCheck::new(Probe::Http { path })
         }
         None => {
-            assumptions.push("an instance counts as healthy when its port accepts connections".into());
+            draft.assume("an instance counts as healthy when its port accepts connections");
             HealthCheck::new(Probe::Tcp)
         }
     }
 }
 
+/// A page has links that begin at the root, so it has a host of its own; anything else a path that is taken off.
+fn route(view: &RepositoryView, name: &ServiceName, draft: &mut Draft) -> Vec<RouteRule> {
+    if draft.kind != Kind::Web {
+        return Vec::new();
+    }
+    let rule = if draft.is_page || view.has_pages() {
+        let host = format!("{name}.localhost");
+        draft.assume(format!(
+            "it answers with pages, so it has a host of its own: requests to {host} go to it"
+        ));
+        RouteRule {
+            host: Some(host),
+            path: "/".into(),
+            prefix: PrefixHandling::Keep,
+            patience: None,
+            affinity: None,
+        }
+    } else {
+        draft.assume(format!("requests to /{name} go to the service, without that prefix"));
+        RouteRule {
+            host: None,
+            path: format!("/{name}"),
+            prefix: PrefixHandling::Strip,
+            patience: None,
+            affinity: None,
+        }
+    };
+    vec![rule]
+}
+
+fn notes(sign: &str, manifest: &Manifest, questions: &[(&'static str, String)]) -> Notes {
+    let (kind, is_static) = (manifest.run.kind, manifest.run.static_files.is_some());
+    let mut notes = Notes::from([
+        (
+            "name",
+            format!("Proposed from {sign}; change what is not right. Who answers for it: owner = \"team\""),
+        ),
+        ("build", "Runs in a clean checkout, without a shell and only with the variables named here.".into()),
+        ("build.tools", "Programs that must be found, and in which versions.".into()),
+        (
+            "test",
+            "Must succeed before a version is recorded; kinds are unit, integration, stress, security."
+                .into(),
+        ),
+        ("package", "The files that make up a version.".into()),
+        ("run", "PORT and HOST say where to listen.".into()),
+        (
+            "run.health",
+            "When an instance can serve: { http = \"/path\" }, { tcp = true } or { command = \"...\" }."
+                .into(),
+        ),
+        (
+            "route",
+            "Requests from outside. Services that it calls belong in [requires]: payments = \"^1.2\"".into(),
+        ),
+    ]);
+    if kind != Kind::Web || is_static {
+        notes.remove("run");
+    }
+    for (field, text) in questions {
+        let note = notes.entry(field).or_default();
+        if !note.is_empty() {
+            note.push('\n');
+        }
+        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        note.push_str(&format!("QUESTION: {line}"));
+    }
+    notes
+}
+
 /// Makes a service name of any text.
-fn service_name(text: &str) -> ServiceName {
+pub(crate) fn service_name(text: &str) -> ServiceName {
     let last = text.rsplit('/').next().unwrap_or_default();
     let mut name = String::new();
     for c in last.chars().map(|c| c.to_ascii_lowercase()) {
@@ -229,33 +341,13 @@ fn service_name(text: &str) -> ServiceName {
     name.parse().expect("letters, digits and single hyphens that begin with a letter are a name")
 }
 
-impl RepositoryView {
-    fn has(&self, path: &str) -> bool {
-        self.files.contains_key(path)
-    }
-
-    fn text(&self, path: &str) -> Option<&str> {
-        self.files.get(path)?.as_deref()
-    }
-
-    /// Tells whether any text that was read contains a word.
-    fn mentions(&self, word: &str) -> bool {
-        self.files.values().flatten().any(|text| text.contains(word))
-    }
-
-    /// Returns the first of some paths that there is.
-    fn first<'p>(&self, paths: &[&'p str]) -> Option<&'p str> {
-        paths.iter().copied().find(|path| self.has(path))
-    }
+/// Tells whether a word is a program of that name, wherever it lies.
+pub(crate) fn is_program(word: &str, name: &str) -> bool {
+    word.rsplit('/').next() == Some(name)
 }
 
-fn words(command: &str) -> Vec<String> {
+pub(crate) fn words(command: &str) -> Vec<String> {
     command.split_whitespace().map(str::to_owned).collect()
-}
-
-/// Makes a command that needs a shell, for the port.
-fn with_port(command: &str) -> Vec<String> {
-    vec!["sh".into(), "-c".into(), format!("exec {command}")]
 }
 
 fn steps(commands: &[String]) -> Vec<Step> {

@@ -3,6 +3,7 @@
 //! Nothing here reads files, environment variables or a clock: text goes in, data or a list of problems comes out.
 //! Invariant: a [`Manifest`] is valid in itself; nothing that uses one checks it again.
 
+pub mod compose;
 pub mod init;
 pub mod model;
 pub mod parse;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: `parse(render(m)) == m` for every manifest.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
@@ -22,7 +23,7 @@ use crate::model::{
     Package, Requirement, Step, TestSuite,
 };
 use crate::path::Pattern;
-use crate::value::{split_command, write_duration, write_size};
+use crate::value::{ValueError, split_command, split_filled_command, write_duration, write_size};
 
 /// Comments above tables and fields, by their path: `build`, `run.port`.
 pub type Notes = BTreeMap<&'static str, String>;
@@ -164,7 +165,7 @@ impl Writer<'_> {
             None => self.field("when", quoted(job.when.as_str())),
             Some(schedule) => self.schedule(schedule),
         }
-        self.field("command", command(&job.command));
+        self.field("command", filled_command(&job.command));
         if !job.variables.is_empty() {
             self.field("env", environment(&job.variables));
         }
@@ -192,7 +193,7 @@ impl Writer<'_> {
         if let Some(files) = &run.static_files {
             self.static_files(files);
         } else if run.kind.has_instances() {
-            self.field("command", command(&run.command));
+            self.field("command", filled_command(&run.command));
         }
         if !run.kind.is_web() {
             self.field("kind", quoted(run.kind.as_str()));
@@ -372,8 +373,26 @@ fn environment(variables: &BTreeMap<String, String>) -> String {
 
 /// Writes a command as a string where that reads back the same, else as an array.
 fn command(words: &[String]) -> String {
-    let joined = shlex::try_join(words.iter().map(String::as_str)).ok();
-    match joined.filter(|joined| split_command(joined).as_deref() == Ok(words)) {
+    command_split_by(words, split_command)
+}
+
+/// As [`command`], for one in which references are filled in; they need no quotes.
+fn filled_command(words: &[String]) -> String {
+    command_split_by(words, split_filled_command)
+}
+
+fn command_split_by(words: &[String], split: impl Fn(&str) -> Result<Vec<String>, ValueError>) -> String {
+    let is_plain = |word: &String| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:=,@%+${}".contains(&b))
+    };
+    let quoted_word = |word: &String| match shlex::try_quote(word) {
+        _ if is_plain(word) => Some(word.clone()),
+        quoted => quoted.ok().map(Cow::into_owned),
+    };
+    let joined = words.iter().map(quoted_word).collect::<Option<Vec<_>>>().map(|words| words.join(" "));
+    // A text that needs quotes of both kinds is read more easily word by word.
+    let joined = joined.filter(|joined| !joined.contains('"'));
+    match joined.filter(|joined| split(joined).as_deref() == Ok(words)) {
         Some(joined) => quoted(&joined),
         None => strings(words),
     }
@@ -393,7 +412,7 @@ fn health(health: &HealthCheck) -> String {
     let mut fields = vec![match &health.probe {
         Probe::Http { path } => ("http", quoted(path)),
         Probe::Tcp => ("tcp", "true".into()),
-        Probe::Command { command: words } => ("command", command(words)),
+        Probe::Command { command: words } => ("command", filled_command(words)),
         Probe::Lives { for_ms } => ("lives", duration(*for_ms)),
         Probe::File { path, .. } => ("file", quoted(path.as_str())),
         // No manifest has it: it is how jobs run.

@@ -45,6 +45,19 @@ pub fn origin(folder: &Path) -> Result<Option<String>, GitError> {
     Ok(Some(String::from_utf8_lossy(&output).trim().to_owned()).filter(|url| !url.is_empty()))
 }
 
+/// Tells whether any of some files of a work tree differs from the commit that it is at, or is not in it.
+///
+/// # Errors
+/// When git cannot be asked.
+pub fn differs(folder: &Path, files: &[&str]) -> Result<bool, GitError> {
+    let words: Vec<&str> = ["status", "--porcelain", "--untracked-files=all", "--ignored", "--"]
+        .into_iter()
+        .chain(files.iter().copied())
+        .collect();
+    let cancel = CancelToken::new();
+    Ok(!Git { folder, cancel: &cancel }.ask(&words)?.is_empty())
+}
+
 /// Tells whether a branch or tag of a repository leads to a commit.
 ///
 /// # Errors

@@ -7,25 +7,20 @@ use std::path::{Path, PathBuf};
 
 use lockstep_files::foreign;
 use lockstep_manifest::MANIFEST_FILE;
-use lockstep_manifest::init::{Proposal, RepositoryView, propose, worth_reading};
+use lockstep_manifest::init::{Nested, Proposal, propose};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::look::look_at;
+use crate::output::counted::counted;
 use crate::output::style::{Style, printable};
-
-/// Most files that are looked at: what is nearest to the root says most.
-const MAX_FILES: usize = 20_000;
-/// How far below the folder files are looked for.
-const MAX_DEPTH: usize = 8;
-/// Largest file whose text is read.
-const MAX_TEXT_BYTES: u64 = 256 * 1024;
-/// Folders that hold what others wrote or what a build makes.
-const SKIPPED: [&str; 6] = [".git", "node_modules", "target", "__pycache__", ".venv", "venv"];
+use crate::output::table::Table;
 
 /// Writes a first lockstep.toml.
 ///
-/// Looks at the folder (Cargo, npm, Python, Go, Maven, Make), writes a manifest with comments, and says what it assumed.
-/// An existing manifest is left as it is unless --force is given.
+/// Looks at the folder (Rust, Go, Java, .NET, Ruby, PHP, JavaScript, Python, pages; Dockerfile, Procfile, a unit of systemd), writes a
+/// manifest with comments, says what it assumed and asks what nobody but a person knows. In a folder that holds several services it
+/// lists them. An existing manifest is left as it is unless --force is given. A compose file: lockstep import compose.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep init\n  lockstep init services/orders\n  lockstep init --print"
@@ -46,11 +41,42 @@ impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
         let view = look_at(&self.folder).map_err(|error| Failure::file("look at", &self.folder, &error))?;
         let proposal = propose(&view);
+        if !proposal.services.is_empty() {
+            let compose = view.compose_file();
+            let show = |_: &_, style: &Style| self.several(&proposal.services, compose, style);
+            return ctx.out.show(&json(&proposal, None), show);
+        }
         let file = self.folder.join(MANIFEST_FILE);
         let written = if self.print { None } else { Some(self.write(&file, &proposal.text)?) };
-        let assumptions = &proposal.assumptions;
-        let value = serde_json::json!({ "file": written, "text": proposal.text, "assumptions": assumptions });
-        ctx.out.show(&value, |_, style| text(&proposal, written, style))
+        ctx.out.show(&json(&proposal, written), |_, style| text(&proposal, written, style))
+    }
+
+    /// Says which services lie below, and how each gets its manifest.
+    fn several(&self, services: &[Nested], compose: Option<&str>, style: &Style) -> String {
+        let mut text = format!(
+            "{} holds {}; nothing was written\n",
+            self.folder.display(),
+            counted(services.len(), "service")
+        );
+        let mut table = Table::new(["", ""]).indented(2);
+        for Nested { folder, sign } in services {
+            let command = format!("lockstep init {}", self.below(folder).display());
+            table.row([printable(&command).into_owned(), format!("found {}", printable(sign))]);
+        }
+        text += &table.render(style);
+        if let Some(file) = compose {
+            let file = self.below(file);
+            let _ = writeln!(
+                text,
+                "or all of them by the compose file: lockstep import compose {}",
+                file.display()
+            );
+        }
+        text
+    }
+
+    fn below(&self, path: &str) -> PathBuf {
+        if self.folder == Path::new(".") { PathBuf::from(path) } else { self.folder.join(path) }
     }
 
     fn write<'f>(&self, file: &'f Path, text: &str) -> Result<&'f Path, Failure> {
@@ -77,48 +103,17 @@ fn text(proposal: &Proposal, written: Option<&Path>, style: &Style) -> String {
     for assumption in &proposal.assumptions {
         let _ = writeln!(text, "  - {}", printable(assumption));
     }
+    if !proposal.questions.is_empty() {
+        let _ = writeln!(text, "{}", style.warn("to be answered in the file:"));
+    }
+    for question in &proposal.questions {
+        let _ = writeln!(text, "  ? {}", printable(question));
+    }
     text.push_str("next: look at it, commit it, then lockstep service add\n");
     text
 }
 
-/// Reads what is worth reading, breadth first. Links are not followed.
-fn look_at(folder: &Path) -> io::Result<RepositoryView> {
-    let root = folder.canonicalize()?;
-    let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut view = RepositoryView { folder: name, ..RepositoryView::default() };
-    let mut level = vec![String::new()];
-    for _ in 0..MAX_DEPTH {
-        let mut next = Vec::new();
-        for below in level {
-            look_into(&root, &below, &mut view, &mut next)?;
-        }
-        level = next;
-    }
-    Ok(view)
-}
-
-fn look_into(
-    root: &Path,
-    below: &str,
-    view: &mut RepositoryView,
-    folders: &mut Vec<String>,
-) -> io::Result<()> {
-    for entry in fs::read_dir(root.join(below))? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
-        let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
-            folders.push(path);
-        } else if kind.is_file() && view.files.len() < MAX_FILES {
-            let text = if worth_reading(&path) { read(&entry.path()) } else { None };
-            view.files.insert(path, text);
-        }
-    }
-    Ok(())
-}
-
-/// Reads a text file that is not too large; what cannot be read is only left out of the proposal.
-fn read(path: &Path) -> Option<String> {
-    foreign::read_text(foreign::open_no_link(path).ok()?, MAX_TEXT_BYTES).ok()
+fn json(proposal: &Proposal, file: Option<&Path>) -> serde_json::Value {
+    let Proposal { text, assumptions, questions, services } = proposal;
+    serde_json::json!({ "file": file, "text": text, "assumptions": assumptions, "questions": questions, "services": services })
 }

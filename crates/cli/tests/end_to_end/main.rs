@@ -14,6 +14,7 @@ mod bad_input;
 mod calls;
 mod catalogue;
 mod collect;
+mod compose;
 mod contracts;
 mod crash;
 mod data;

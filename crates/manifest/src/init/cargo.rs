@@ -7,6 +7,12 @@ use crate::model::Build;
 
 pub(super) fn read(view: &RepositoryView) -> Option<Draft> {
     let cargo: Table = view.text("Cargo.toml")?.parse().unwrap_or_default();
+    if cargo.contains_key("workspace")
+        && !cargo.contains_key("package")
+        && view.files.keys().any(|path| path.ends_with("/Cargo.toml"))
+    {
+        return None;
+    }
     let text = |field: &str| Some(cargo.get("package")?.get(field)?.as_str()?.to_owned());
     let name = text("name");
     let binary = first_binary(&cargo).or_else(|| name.clone()).unwrap_or_else(|| "service".into());
@@ -25,11 +31,12 @@ pub(super) fn read(view: &RepositoryView) -> Option<Draft> {
         name,
         ..Draft::default()
     };
-    draft.assumptions.push(format!("the binary `{binary}` is the service"));
-    if cargo.contains_key("workspace") && !cargo.contains_key("package") {
-        draft.assumptions.push("this is a workspace: name the package to build with -p".into());
-    } else if first_binary(&cargo).is_none() && !view.has("src/main.rs") {
-        draft.assumptions.push("there is no src/main.rs: is there a binary at all?".into());
+    draft.assume(format!("the binary `{binary}` is the service"));
+    if first_binary(&cargo).is_none() && !view.has("src/main.rs") && view.has("src/lib.rs") {
+        return None;
+    }
+    if first_binary(&cargo).is_none() && !view.has("src/main.rs") {
+        draft.ask("build.steps", "There is no src/main.rs: is there a binary at all?");
     }
     Some(draft)
 }

@@ -194,6 +194,12 @@ fn run() -> impl Strategy<Value = RunSpec> {
             let (kind, replace, probe, port) = nature;
             let start_timeout_ms = health.start_timeout_ms.max(100);
             let health = HealthCheck { probe, start_timeout_ms, ..health };
+            // A file that says how one instance is lies in no folder that all share.
+            let apart = |folder: &WorkPath| match &health.probe {
+                Probe::File { path, .. } => !folder.overlaps(path),
+                _ => true,
+            };
+            let data = data.into_iter().filter(apart).collect();
             let run = RunSpec {
                 kind,
                 command,

@@ -1,0 +1,508 @@
+//! The services of a compose file as data, with the lines that they stand on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::variables::{Filled, env_file, filled};
+use super::yaml::{Node, Value, parse};
+use super::{Remark, Remarks, images};
+use crate::init::RepositoryView;
+use crate::init::call::Call;
+use crate::init::dockerfile::join;
+
+/// Deepest chain of `extends`.
+const MAX_EXTENDS: usize = 16;
+
+/// A service as the file has it, with variables put in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) line: usize,
+    pub(super) image: Option<String>,
+    pub(super) build: Option<BuildContext>,
+    /// `Some(None)` is an entrypoint that is taken away.
+    pub(super) entrypoint: Option<Option<Call>>,
+    pub(super) command: Option<Call>,
+    pub(super) environment: Vec<Setting>,
+    /// Ports inside of the container, and whether they are reached from outside.
+    pub(super) ports: Vec<(u16, bool)>,
+    pub(super) needs: BTreeMap<String, Condition>,
+    pub(super) health: Option<(BTreeMap<String, String>, Call)>,
+    pub(super) mounts: Vec<Mount>,
+    pub(super) replicas: u32,
+    pub(super) profiles: Vec<String>,
+    pub(super) stop_signal: Option<String>,
+    pub(super) stop_grace: Option<String>,
+    pub(super) working_dir: Option<String>,
+    /// Other names that it is known by.
+    pub(super) aliases: Vec<String>,
+}
+
+/// Where it is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct BuildContext {
+    pub(super) context: String,
+    pub(super) dockerfile: Option<String>,
+    pub(super) target: Option<String>,
+}
+
+/// A variable of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) line: usize,
+    pub(super) name: String,
+    pub(super) value: String,
+    /// Whether the value is in the compose file itself, and not in a file beside it.
+    pub(super) is_own: bool,
+}
+
+/// What has to be of another service before this one starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    Started,
+    Completed,
+}
+
+/// Something that is put into the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) line: usize,
+    /// A path of the host, or the name of a volume; empty for one without a name.
+    pub(super) source: String,
+    pub(super) target: String,
+}
+
+impl Mount {
+    /// Tells whether it is a file or a folder of the project.
+    pub(super) fn is_bind(&self) -> bool {
+        self.source.starts_with(['.', '/', '~'])
+    }
+
+    /// Where its source is, below the folder of the compose file.
+    pub(super) fn in_project(&self) -> Option<String> {
+        let source = &self.source;
+        (self.is_bind() && !source.starts_with(['/', '~'])).then(|| in_project(source)).flatten()
+    }
+}
+
+/// Returns a path below the folder of the compose file; `None` where it leads out.
+pub(super) fn in_project(path: &str) -> Option<String> {
+    let mut depth = 0i32;
+    for part in path.split('/') {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        if depth < 0 {
+            return None;
+        }
+    }
+    Some(join("/", path).trim_start_matches('/').to_owned())
+}
+
+/// Reads the services of a compose file.
+pub(super) fn read(file: &str, view: &RepositoryView, remarks: &mut Remarks) -> Vec<Service> {
+    let Some(text) = view.text(file) else {
+        remarks.not_taken(0, "the file cannot be read", "it must be a text of at most 256 KiB");
+        return Vec::new();
+    };
+    let root = match parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            remarks.not_taken(error.line, error.why, "mend the file");
+            return Vec::new();
+        }
+    };
+    let known = view.text(".env").map(env_file).unwrap_or_default();
+    let mut reader = Reader { view, known, remarks, asked: BTreeSet::new() };
+    reader.top(&root);
+    let services = root.get("services").map(Node::entries).unwrap_or_default();
+    services.iter().map(|(name, node)| reader.service(name, node, &root)).collect()
+}
+
+struct Reader<'r> {
+    view: &'r RepositoryView,
+    known: BTreeMap<String, String>,
+    remarks: &'r mut Remarks,
+    asked: BTreeSet<String>,
+}
+
+/// What is known at the top of a file, and of a service, and changes nothing here.
+const IDLE_TOP: [&str; 5] = ["version", "name", "services", "volumes", "networks"];
+const IDLE: [&str; 17] = [
+    "container_name",
+    "hostname",
+    "networks",
+    "labels",
+    "logging",
+    "tty",
+    "stdin_open",
+    "init",
+    "platform",
+    "pull_policy",
+    "develop",
+    "attach",
+    "annotations",
+    "links",
+    "domainname",
+    "deploy",
+    "extends",
+];
+const READ: [&str; 17] = [
+    "image",
+    "build",
+    "command",
+    "entrypoint",
+    "environment",
+    "env_file",
+    "ports",
+    "expose",
+    "depends_on",
+    "healthcheck",
+    "volumes",
+    "scale",
+    "profiles",
+    "stop_signal",
+    "stop_grace_period",
+    "restart",
+    "working_dir",
+];
+
+impl Reader<'_> {
+    fn top(&mut self, root: &Node) {
+        if root.get("services").is_none() {
+            self.remarks.not_taken(
+                root.line,
+                "there are no `services`",
+                "it has to be a compose file of the Compose Specification",
+            );
+        }
+        for (key, node) in root.entries() {
+            if IDLE_TOP.contains(&key.as_str()) || key.starts_with("x-") {
+                continue;
+            }
+            let hint = match key.as_str() {
+                "secrets" | "configs" => {
+                    "set what is in it with lockstep config set, --secret where it is one"
+                }
+                "include" => "import the other file as well",
+                _ => "nothing here is like it",
+            };
+            self.remarks.not_taken(node.line, format!("`{key}` is not taken"), hint);
+        }
+        let overriding = [
+            "compose.override.yaml",
+            "compose.override.yml",
+            "docker-compose.override.yml",
+            "docker-compose.override.yaml",
+        ];
+        if let Some(file) = self.view.first(&overriding) {
+            self.remarks.assume(0, format!("{file} is left aside, which Compose would put over this file"));
+        }
+    }
+
+    /// Puts variables in, and asks for those that nothing says.
+    fn fill(&mut self, node: &Node) -> Node {
+        let value = match &node.value {
+            Value::Nothing => Value::Nothing,
+            Value::Text(text) => Value::Text(self.filled(node.line, text).text),
+            Value::List(items) => Value::List(items.iter().map(|item| self.fill(item)).collect()),
+            Value::Map(entries) => {
+                Value::Map(entries.iter().map(|(key, node)| (key.clone(), self.fill(node))).collect())
+            }
+        };
+        Node { line: node.line, value }
+    }
+
+    fn filled(&mut self, line: usize, text: &str) -> Filled {
+        let filled = filled(text, &self.known);
+        for name in &filled.missing {
+            if self.asked.insert(name.clone()) {
+                self.remarks.ask(line, format!("What is ${{{name}}}? It is neither in .env nor has it a default, so it is empty here."));
+            }
+        }
+        filled
+    }
+
+    /// Puts what a service extends under it.
+    fn extended(&mut self, node: &Node, root: &Node, depth: usize) -> Node {
+        let Some(extends) = node.get("extends").filter(|_| depth < MAX_EXTENDS) else { return node.clone() };
+        let name = extends.text().or_else(|| extends.get("service")?.text()).unwrap_or_default().to_owned();
+        let file = extends.get("file").and_then(Node::text).and_then(in_project);
+        let other = match &file {
+            Some(file) => self.view.text(file).and_then(|text| parse(text).ok()),
+            None if extends.get("file").is_some() => None,
+            None => Some(root.clone()),
+        };
+        let base = other.as_ref().and_then(|root| Some((root.get("services")?.get(&name)?.clone(), root)));
+        match base {
+            Some((base, root)) => {
+                let base = self.extended(&base, root, depth + 1);
+                node.clone().under(&base)
+            }
+            None => {
+                self.remarks.not_taken(
+                    extends.line,
+                    format!("`extends` of `{name}` is not found"),
+                    "write its fields here",
+                );
+                node.clone()
+            }
+        }
+    }
+
+    fn service(&mut self, name: &str, node: &Node, root: &Node) -> Service {
+        self.remarks.of(name);
+        let whole = self.extended(node, root, 0);
+        let own = Self::own_values(&whole);
+        let node = self.fill(&whole);
+        self.unknown(&node);
+        let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
+        let list = |key: &str| {
+            node.get(key)
+                .map(|node| node.texts().into_iter().map(|(_, text)| text.to_owned()).collect::<Vec<_>>())
+        };
+        let mut service = Service {
+            name: name.to_owned(),
+            line: node.line,
+            image: text("image"),
+            build: node.get("build").and_then(|build| self.build(build)),
+            entrypoint: node.get("entrypoint").map(call),
+            command: node.get("command").and_then(call),
+            environment: self.environment(&node, &own),
+            ports: self.ports(&node),
+            needs: needs(&node),
+            health: node.get("healthcheck").and_then(|health| self.health(health)),
+            mounts: self.mounts(&node),
+            replicas: replicas(&node),
+            profiles: list("profiles").unwrap_or_default(),
+            stop_signal: text("stop_signal"),
+            stop_grace: text("stop_grace_period"),
+            working_dir: text("working_dir"),
+            aliases: aliases(&node),
+        };
+        service.line = service.line.saturating_sub(1).max(1);
+        service
+    }
+
+    /// Variables whose values stand in the compose file as they are, or have their defaults there.
+    fn own_values(node: &Node) -> Vec<(usize, String, Option<String>)> {
+        node.get("environment").map(Node::pairs).unwrap_or_default()
+    }
+
+    fn unknown(&mut self, node: &Node) {
+        let image = node.get("image").and_then(Node::text);
+        if node.get("build").is_none() && image.is_some_and(|image| images::resource(image).is_some()) {
+            return;
+        }
+        for (key, value) in node.entries() {
+            if READ.contains(&key.as_str()) || IDLE.contains(&key.as_str()) || key.starts_with("x-") {
+                continue;
+            }
+            let hint = match key.as_str() {
+                "secrets" | "configs" => {
+                    "set what is in it with lockstep config set, --secret where it is one"
+                }
+                "user" => "the program runs as the user of the server",
+                "extra_hosts" | "dns" => "names are those of the host",
+                "mem_limit" | "cpus" | "ulimits" | "shm_size" | "pids_limit" => "nothing limits it here",
+                _ => "nothing here is like it",
+            };
+            self.remarks.not_taken(value.line, format!("`{key}` is not taken"), hint);
+        }
+    }
+
+    fn build(&mut self, build: &Node) -> Option<BuildContext> {
+        let field = |key: &str| build.get(key).and_then(Node::text).map(str::to_owned);
+        let context =
+            build.text().map(str::to_owned).or_else(|| field("context")).unwrap_or_else(|| ".".into());
+        if context.contains("://") || in_project(&context).is_none() || context.starts_with('/') {
+            self.remarks.not_taken(
+                build.line,
+                format!("it is built in `{context}`, which is not below the folder of the file"),
+                "run lockstep init there, or import a compose file that lies above both",
+            );
+            return None;
+        }
+        for key in ["args", "secrets", "ssh", "additional_contexts"] {
+            if let Some(node) = build.get(key) {
+                self.remarks.not_taken(
+                    node.line,
+                    format!("`build.{key}` is not taken"),
+                    "write it to [build] env, or to `variables` where it is a secret",
+                );
+            }
+        }
+        let context = in_project(&context)?;
+        Some(BuildContext { context, dockerfile: field("dockerfile"), target: field("target") })
+    }
+
+    fn environment(&mut self, node: &Node, own: &[(usize, String, Option<String>)]) -> Vec<Setting> {
+        let mut all: BTreeMap<String, Setting> = BTreeMap::new();
+        for (line, file) in node.get("env_file").map(env_files).unwrap_or_default() {
+            let path = in_project(&file);
+            match path.as_deref().and_then(|path| self.view.text(path)) {
+                Some(text) => {
+                    for (name, value) in env_file(text) {
+                        all.insert(name.clone(), Setting { line, name, value, is_own: false });
+                    }
+                }
+                None => self.remarks.not_taken(
+                    line,
+                    format!("`env_file` {file} is not there"),
+                    "set what is in it with lockstep config set",
+                ),
+            }
+        }
+        for (line, name, value) in node.get("environment").map(Node::pairs).unwrap_or_default() {
+            let raw = own.iter().find(|(_, own, _)| *own == name).and_then(|(_, _, raw)| raw.as_deref());
+            let is_own = raw.is_some_and(|raw| filled(raw, &self.known).known.is_empty());
+            match value.or_else(|| self.known.get(&name).cloned()) {
+                Some(value) => drop(all.insert(name.clone(), Setting { line, name, value, is_own })),
+                None => self.remarks.ask(line, format!("What is {name}? The file takes it from the shell: lockstep config set SERVICE {name}=VALUE.")),
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn ports(&mut self, node: &Node) -> Vec<(u16, bool)> {
+        let mut all = Vec::new();
+        for item in node.get("ports").map(Node::items).unwrap_or_default() {
+            let text = item.text().or_else(|| item.get("target")?.text()).unwrap_or_default();
+            let is_udp = text.ends_with("/udp") || item.get("protocol").and_then(Node::text) == Some("udp");
+            let inner = text.split('/').next().and_then(|text| text.rsplit(':').next()).unwrap_or_default();
+            match inner.split('-').next().and_then(|port| port.parse().ok()) {
+                Some(port) if !is_udp => all.push((port, true)),
+                _ => self.remarks.not_taken(
+                    item.line,
+                    format!("the port `{text}` is not taken"),
+                    "only TCP is served, through the gateway",
+                ),
+            }
+        }
+        let exposed = node.get("expose").map(Node::texts).unwrap_or_default();
+        let port = |(_, text): (usize, &str)| text.split('/').next().and_then(|port| port.parse().ok());
+        all.extend(exposed.into_iter().filter_map(port).map(|port| (port, false)));
+        all
+    }
+
+    fn mounts(&mut self, node: &Node) -> Vec<Mount> {
+        let mut all = Vec::new();
+        for item in node.get("volumes").map(Node::items).unwrap_or_default() {
+            let field = |key: &str| item.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+            let mount = match item.text() {
+                Some(text) => {
+                    let parts: Vec<&str> = text.split(':').collect();
+                    match parts.as_slice() {
+                        [target] => {
+                            Mount { line: item.line, source: String::new(), target: (*target).to_owned() }
+                        }
+                        [source, target, ..] => Mount {
+                            line: item.line,
+                            source: (*source).to_owned(),
+                            target: (*target).to_owned(),
+                        },
+                        [] => continue,
+                    }
+                }
+                None if field("type") == "tmpfs" => continue,
+                None => Mount { line: item.line, source: field("source"), target: field("target") },
+            };
+            all.push(mount);
+        }
+        all
+    }
+
+    fn health(&mut self, node: &Node) -> Option<(BTreeMap<String, String>, Call)> {
+        if node.get("disable").and_then(Node::text) == Some("true") {
+            return None;
+        }
+        let option = |key: &str| Some((key.replace('_', "-"), node.get(key)?.text()?.to_owned()));
+        let options =
+            ["interval", "timeout", "retries", "start_period"].into_iter().filter_map(option).collect();
+        let test = node.get("test")?;
+        let words: Vec<String> =
+            test.items().iter().filter_map(|item| item.text().map(str::to_owned)).collect();
+        let call = match (test.text(), words.split_first()) {
+            (Some(text), _) => Call::read(text),
+            (None, Some((kind, rest))) if kind == "CMD" && !rest.is_empty() => {
+                Some(Call::Words(rest.to_vec()))
+            }
+            (None, Some((kind, rest))) if kind == "CMD-SHELL" => {
+                rest.first().and_then(|text| Call::read(text))
+            }
+            _ => None,
+        };
+        Some((options, call?))
+    }
+}
+
+fn call(node: &Node) -> Option<Call> {
+    match &node.value {
+        Value::Text(text) => {
+            Some(text.trim()).filter(|text| !text.is_empty()).map(|text| match shlex::split(text) {
+                // Compose splits a text into words and runs no shell.
+                Some(words) if !words.is_empty() => Call::Words(words),
+                _ => Call::Shell(text.to_owned()),
+            })
+        }
+        Value::List(_) => {
+            let words: Vec<String> = node.texts().into_iter().map(|(_, text)| text.to_owned()).collect();
+            (!words.is_empty()).then_some(Call::Words(words))
+        }
+        Value::Nothing | Value::Map(_) => None,
+    }
+}
+
+fn env_files(node: &Node) -> Vec<(usize, String)> {
+    let path = |item: &Node| Some((item.line, item.text().or_else(|| item.get("path")?.text())?.to_owned()));
+    match &node.value {
+        Value::List(items) => items.iter().filter_map(path).collect(),
+        _ => path(node).into_iter().collect(),
+    }
+}
+
+fn needs(node: &Node) -> BTreeMap<String, Condition> {
+    let Some(needs) = node.get("depends_on") else { return BTreeMap::new() };
+    let condition = |node: &Node| match node.get("condition").and_then(Node::text) {
+        Some("service_completed_successfully") => Condition::Completed,
+        _ => Condition::Started,
+    };
+    match &needs.value {
+        Value::Map(entries) => entries.iter().map(|(name, node)| (name.clone(), condition(node))).collect(),
+        _ => needs.texts().into_iter().map(|(_, name)| (name.to_owned(), Condition::Started)).collect(),
+    }
+}
+
+fn replicas(node: &Node) -> u32 {
+    let deploy = node.get("deploy").and_then(|deploy| deploy.get("replicas"));
+    let text = deploy.or_else(|| node.get("scale")).and_then(Node::text);
+    text.and_then(|text| text.parse().ok()).filter(|many| (1..=100).contains(many)).unwrap_or(1)
+}
+
+fn aliases(node: &Node) -> Vec<String> {
+    let own =
+        ["container_name", "hostname"].into_iter().filter_map(|key| node.get(key)?.text().map(str::to_owned));
+    let networks = node.get("networks").map(Node::entries).unwrap_or_default();
+    let of_networks = networks.iter().filter_map(|(_, network)| network.get("aliases")).flat_map(Node::texts);
+    own.chain(of_networks.map(|(_, alias)| alias.to_owned())).collect()
+}
+
+impl Remarks {
+    /// Sets which service the remarks that follow are about.
+    pub(super) fn of(&mut self, service: &str) {
+        service.clone_into(&mut self.service);
+    }
+
+    pub(super) fn assume(&mut self, line: usize, text: impl Into<String>) {
+        self.push(Remark::Assumed, line, text.into(), None);
+    }
+
+    pub(super) fn ask(&mut self, line: usize, text: impl Into<String>) {
+        self.push(Remark::Question, line, text.into(), None);
+    }
+
+    pub(super) fn not_taken(&mut self, line: usize, text: impl Into<String>, hint: impl Into<String>) {
+        self.push(Remark::NotTaken, line, text.into(), Some(hint.into()));
+    }
+}
