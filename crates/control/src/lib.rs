@@ -335,6 +335,7 @@ impl Control {
         control.first_run().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.end_lost_jobs().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
         control.settle_resources().map_err(|problem| OpenError::FirstRun(Box::new(problem)))?;
+        control.place.take_over()?;
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
         if let Some(listener) = admin {

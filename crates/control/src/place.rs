@@ -117,14 +117,29 @@ impl Place {
             }
             other => other?,
         }
+        let settled = match self.is_copy {
+            true => self.leave_to_the_original(),
+            false => self.say_which_it_is(contents.identity.as_ref()),
+        };
+        Ok(settled.map_err(write)?)
+    }
+
+    /// Makes a copy the folder that counts, once everything in it was settled that must not be as in the original: whoever is cut
+    /// off before has a copy still.
+    ///
+    /// # Errors
+    /// That it cannot be written.
+    pub(crate) fn take_over(&self) -> Result<(), Box<Suspicion>> {
+        let write = |source| Suspicion::Unreadable { folder: self.folder.clone(), source };
         if self.is_copy {
-            self.leave_to_the_original().map_err(write)?;
-        }
-        let here = directory(&self.folder).map_err(write)?;
-        if contents.identity.as_ref() != Some(&here) {
-            put(&self.folder.join(IDENTITY), &here).map_err(write)?;
+            self.say_which_it_is(None).map_err(write)?;
         }
         Ok(())
+    }
+
+    fn say_which_it_is(&self, said: Option<&Directory>) -> io::Result<()> {
+        let here = directory(&self.folder)?;
+        if said == Some(&here) { Ok(()) } else { put(&self.folder.join(IDENTITY), &here) }
     }
 
     /// Tells whether what runs by it belongs to another folder, which it was copied from.
@@ -263,7 +278,9 @@ mod tests {
     }
 
     fn begin(folder: &Path, last_record: u64, adopt: Adopt) -> Result<(), Box<Suspicion>> {
-        Place::examine(folder, adopt)?.settle(last_record, adopt)
+        let place = Place::examine(folder, adopt)?;
+        place.settle(last_record, adopt)?;
+        place.take_over()
     }
 
     fn copy(from: &Path, to: &Path) {
@@ -297,6 +314,9 @@ mod tests {
             assert!(matches!(*refused, Suspicion::Copy { .. }), "{refused}");
             assert!(other.join("runtime/instances/orders-1").exists());
         }
+        // Cut off before it has taken over, it is asked again.
+        Place::examine(&other, Adopt::Yes).unwrap().settle(9, Adopt::Yes).unwrap();
+        assert!(matches!(*begin(&other, 9, Adopt::No).unwrap_err(), Suspicion::Copy { .. }));
         begin(&other, 9, Adopt::Yes).unwrap();
         assert!(!other.join("runtime/instances/orders-1").exists());
         assert!(folder.join("runtime/instances/orders-1").exists());

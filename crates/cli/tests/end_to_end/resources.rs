@@ -371,3 +371,24 @@ fn nobody_gets_in_without_the_password_and_no_database_runs_as_root() {
         assert!(!sockets.flatten().any(is_socket));
     }
 }
+
+#[test]
+fn a_port_that_somebody_else_has_is_named_and_taken_again_when_it_is_free() {
+    let mut place = Place::begin();
+    place.run(&["resource", "run", "cache", "--kind", "redis", "--env", ENVIRONMENT]);
+    wait_for(&place, "cache");
+    let show = place.json(&["resource", "show", "cache", "--env", ENVIRONMENT]);
+    let address =
+        show["address"].as_str().unwrap().trim_start_matches("redis://").trim_end_matches("/0").to_owned();
+    place.kill_server();
+    processes::end_all(&place.data());
+    let somebody = eventually("the port is free", || TcpListener::bind(&address).ok());
+    place.start_server();
+    let port = address.split_once(':').unwrap().1;
+    eventually("it says who has its port", || {
+        let show = place.run(&["resource", "show", "cache", "--env", ENVIRONMENT]);
+        (show.contains("unhealthy") && show.contains(&format!("port {port}"))).then_some(())
+    });
+    drop(somebody);
+    wait_for(&place, "cache");
+}
