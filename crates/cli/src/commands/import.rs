@@ -5,10 +5,11 @@ mod text;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::EnvironmentName;
+use lockstep_files::whole::{self, Occupied};
 use lockstep_manifest::compose::{self, Import, Remark};
 use lockstep_manifest::init::RepositoryView;
 
@@ -16,6 +17,9 @@ use self::register::Registered;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::look::look_at;
+
+/// Files of a repository are readable for everybody.
+const FILE_MODE: u32 = 0o644;
 
 /// Takes over what a team has: a compose file.
 ///
@@ -149,10 +153,24 @@ impl ComposeArgs {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(fail)?;
         }
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(fail)?;
-        file.write_all(text.as_bytes()).map_err(fail)?;
+        match put_new(path, text) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Fate::Kept),
+            put => put.map_err(fail)?,
+        }
         Ok(Fate::Written)
     }
+}
+
+/// Writes a file whole or not at all, and never over another: half of one would count as somebody's own the next time.
+fn put_new(path: &Path, text: &str) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = path.with_file_name(format!(".{name}.unfinished"));
+    whole::put(&unfinished, text.as_bytes(), FILE_MODE)?;
+    let named = whole::give_name(&unfinished, path, Occupied::Refuse);
+    if named.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    named
 }
 
 /// A file of which nothing can be taken is no success.
