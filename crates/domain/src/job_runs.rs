@@ -3,6 +3,7 @@
 //! Invariant: a job is begun once in an operation. It is recorded under the name of its run before anything starts, and only that
 //! run is ever started; one that is gone without having ended is not tried again.
 
+use crate::action::KILLED_WITHIN_MS;
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::fault::Cause;
@@ -10,7 +11,6 @@ use crate::instance::{Arm, InstanceId, InstanceState};
 use crate::job::{JobRun, PlannedJob, When};
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
-use crate::reconcile::KILLED_WITHIN_MS;
 use crate::time::Timestamp;
 
 /// What a job may take on top of its time limit before it is given up: to be unpacked and started, asked to end, and killed.

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, asks a clock, draws a random number or is async: time and ids are arguments. The shells
 //! around it (store, runtime, gateway, control) carry no policy of their own.
 
+mod action;
 mod as_text;
 pub mod baseline;
 pub mod branch;
@@ -31,6 +32,7 @@ pub mod instance;
 pub mod instance_ports;
 pub mod intent;
 pub mod job;
+mod job_actions;
 mod job_runs;
 mod leaving;
 pub mod lifecycle;
@@ -40,6 +42,7 @@ pub mod mend;
 pub mod name;
 pub mod observed;
 pub mod operation;
+mod over;
 pub mod plan;
 pub mod reconcile;
 pub mod reference;
@@ -62,6 +65,7 @@ pub mod stay;
 pub mod step;
 pub mod step_place;
 pub mod takeover;
+mod taking_back;
 pub mod time;
 pub mod variables;
 pub mod verdict;

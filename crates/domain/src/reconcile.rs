@@ -5,120 +5,53 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use crate::action::{Action, KILLED_WITHIN_MS, Look, SAY_AGAIN_MS};
 use crate::drain::drain_ms;
-use crate::environment::{Environment, Hold};
+use crate::environment::Environment;
 use crate::event::Event;
 use crate::fault::{Cause, Fault};
 use crate::fleet::Fleet;
-use crate::instance::{Arm, Instance, InstanceId, InstanceState};
+use crate::instance::{Arm, Instance, InstanceState};
 use crate::intent::Intent;
-use crate::job::PlannedJob;
+use crate::job_actions;
 use crate::job_runs::{self, Due};
 use crate::leaving;
 use crate::mend;
-use crate::name::{Actor, ResourceName, ServiceName};
-use crate::observed::{Observed, Tables, is_alive};
+use crate::name::ServiceName;
+use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
+use crate::over::forgotten;
+pub use crate::over::{KEEP_OVER_MS, MAX_OVER};
 use crate::replicas::replicas;
 use crate::resource::{keep, needs};
 use crate::run::{ReplaceAfter, RunSpec, Takeover};
-use crate::scheduled_runs::{self, ByTheClock};
+use crate::scheduled_runs;
 use crate::sizes::{Sized, sizes};
 use crate::stay;
 use crate::step::{Standing, baking_since, goes_on_at, standing};
 use crate::step_place::StepPlace;
 use crate::takeover::{ending_ms, is_blocked};
+use crate::taking_back::hold;
+pub use crate::taking_back::{revert, reverted};
 use crate::time::Timestamp;
-use crate::version::VersionRef;
 use crate::world::World;
 
-/// An instance that was told to end is killed after its stop timeout, and gone within this time after that.
-pub const KILLED_WITHIN_MS: u64 = 10_000;
 /// What an operation allows on top of the times of the manifest for instances to become healthy: artifacts are unpacked, and
 /// many may start at once on a machine that is busy.
 pub const PREPARED_WITHIN_MS: u64 = 60_000;
-/// An instance that is over is shown for this time. What it leaves behind is not a matter of this: its driver puts that away.
-pub const KEEP_OVER_MS: u64 = 60 * 60 * 1_000;
-/// Most instances of a service that are over and shown: enough to see a crash loop, and why an operation was taken back.
-pub const MAX_OVER: usize = 5;
-
-/// What a step waits for is not said again within this time.
-pub const SAY_AGAIN_MS: u64 = 30_000;
-
-/// Something to be done now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Start so many instances of an arm.
-    Start {
-        /// What.
-        arm: Arm,
-        /// How many.
-        count: u32,
-    },
-    /// Ask an instance to end.
-    Stop {
-        /// Which.
-        instance: InstanceId,
-    },
-    /// Start the job of an operation that was begun last, once.
-    RunJob {
-        /// Which.
-        job: PlannedJob,
-        /// What it runs as.
-        instance: InstanceId,
-    },
-    /// Start the process of a resource.
-    RunResource {
-        /// Which.
-        resource: ResourceName,
-    },
-    /// Show an instance that is over no more.
-    Remove {
-        /// Which.
-        instance: InstanceId,
-    },
-    /// Record that an operation goes on or is over.
-    Record {
-        /// What is recorded.
-        events: Vec<Event>,
-    },
-}
-
-/// Everything a decision is made from.
-#[derive(Clone, Copy)]
-pub struct Look<'a> {
-    /// The newest world.
-    pub world: &'a World,
-    /// The environment in it that is looked at.
-    pub environment: &'a Environment,
-    /// What is seen of it.
-    pub observed: &'a Observed,
-    /// The time by which durations are measured.
-    pub now: Timestamp,
-    /// The time on the wall clock: schedules go by it, and nothing else.
-    pub wall: Timestamp,
-}
-
-impl<'a> Look<'a> {
-    fn due(self) -> ByTheClock<'a> {
-        let Self { world, environment, observed, now, wall } = self;
-        ByTheClock { world, environment, observed, now, wall }
-    }
-}
-
 /// Returns what is to be done now. An empty answer means: wait until something changes, or until [`next_look`].
 #[must_use]
 pub fn next_actions(look: Look<'_>) -> Vec<Action> {
     let wanted = wanted(look.world, look.environment);
     let mut actions = starts(look, &wanted);
     actions.extend(ends(look, &wanted));
-    actions.extend(jobs(look));
+    actions.extend(job_actions::jobs(look));
     actions.extend(keep::actions(look));
     let mut events: Vec<_> = baseline_arms(look.environment)
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
-    events.extend(scheduled_runs::events(look.due()));
+    events.extend(scheduled_runs::events(look));
     // One operation a look: what the next one does rests on what was recorded of this one.
     let mut progress = look.environment.under_way().map(|operation| progress(look, operation));
     events.extend(progress.find(|events| !events.is_empty()).into_iter().flatten());
@@ -156,7 +89,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let ends = ends.chain(stay::next_proof(look.world, environment, observed));
     let jobs = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
     let operations = operations.chain(jobs.map(|(job, run)| job_runs::given_up_at(job, run)));
-    let operations = operations.chain(scheduled_runs::next_look(look.due()));
+    let operations = operations.chain(scheduled_runs::next_look(look));
     let ends = ends.chain(keep::next_look(look));
     let all = operations.chain(warm).chain(over).chain(pauses).chain(sick).chain(drains).chain(ends);
     all.filter(|&at| at > now).min()
@@ -242,38 +175,6 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     let stops = stops.map(|instance| Action::Stop { instance: instance.id.clone() });
     let forgotten = forgotten(&observed.instances, now).into_iter();
     stops.chain(forgotten.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
-}
-
-/// Starts the runs of jobs that are wanted, and ends those that are not any more.
-fn jobs(look: Look<'_>) -> Vec<Action> {
-    let Look { environment, observed, now, .. } = look;
-    let of_operations = environment.under_way().filter_map(|operation| job_runs::wanted(operation));
-    let wanted: Vec<_> = of_operations.chain(scheduled_runs::wanted(look.due())).collect();
-    let is_wanted = |id: &InstanceId| wanted.iter().any(|(_, run)| run.instance == *id);
-    let starts = wanted
-        .iter()
-        .filter(|(_, run)| !job_runs::is_there(&run.instance, observed))
-        .filter(|(planned, _)| !needs::keep_back(look.world, environment, observed, &planned.arm))
-        .map(|(job, run)| Action::RunJob { job: PlannedJob::clone(job), instance: run.instance.clone() });
-    let left = observed.jobs.iter().filter(|run| !is_wanted(&run.id) && is_alive(run));
-    let ends = left.map(|run| Action::Stop { instance: run.id.clone() });
-    // How it ended is recorded before it is forgotten.
-    let is_settled = |id: &InstanceId| !is_wanted(id) && !scheduled_runs::is_under_way(environment, id);
-    let old = forgotten(&observed.jobs, now).into_iter().filter(|run| is_settled(&run.id));
-    starts.chain(ends).chain(old.map(|run| Action::Remove { instance: run.id.clone() })).collect()
-}
-
-/// The instances that are over and not shown any more: the old ones, and of each service all but the newest.
-pub(crate) fn forgotten(instances: &[Instance], now: Timestamp) -> Vec<&Instance> {
-    let mut over: Vec<_> = instances.iter().filter(|instance| instance.state.is_over()).collect();
-    over.sort_by_key(|instance| (std::cmp::Reverse(instance.since), &instance.id));
-    let mut shown: BTreeMap<&ServiceName, usize> = BTreeMap::new();
-    over.retain(|instance| {
-        let newer = shown.entry(&instance.arm.service).or_default();
-        *newer += 1;
-        *newer > MAX_OVER || now >= instance.since.plus_ms(KEEP_OVER_MS)
-    });
-    over
 }
 
 fn drained(look: Look<'_>, instance: &Instance) -> bool {
@@ -560,14 +461,6 @@ fn shift(operation: &Operation, wave: usize, step: usize, reason: String) -> Eve
     }
 }
 
-/// Returns the event that takes an operation back.
-#[must_use]
-pub fn revert(operation: &Operation, cause: Cause) -> Event {
-    let Cause { words: cause, blamed } = cause;
-    let environment = operation.environment.clone();
-    Event::OperationReverting { operation: operation.id, environment, cause, blamed }
-}
-
 fn done(environment: &Environment, operation: &Operation, proof: String) -> Vec<Event> {
     let moves = u64::from(operation.plan.moves().next().is_some());
     let baseline = environment.baselines.current().number + moves;
@@ -579,30 +472,4 @@ fn done(environment: &Environment, operation: &Operation, proof: String) -> Vec<
     let holds = held
         .map(|version| hold(operation, version, reason.clone(), operation.begun, operation.actor.clone()));
     std::iter::once(over).chain(holds).collect()
-}
-
-/// Returns the events that end the taking back of an operation. Only what is to blame is held: an innocent companion, and
-/// what met a full disk, may come again.
-#[must_use]
-pub fn reverted(operation: &Operation, now: Timestamp) -> Vec<Event> {
-    let over =
-        Event::OperationReverted { operation: operation.id, environment: operation.environment.clone() };
-    let Phase::Reverting { cause, blamed, .. } = &operation.phase else { return vec![over] };
-    let version_changes = |part: &&Move| match (&part.from, &part.to) {
-        (Some(from), Some(to)) => from.version != to.version,
-        (None, Some(_)) => true,
-        _ => false,
-    };
-    let guilty = |arm: &Arm| blamed.iter().any(|blame| blame.fault.is_own() && blame.arm == *arm);
-    let moved = operation.plan.moves().filter(version_changes).filter_map(Move::to_arm).filter(guilty);
-    let holds = moved.map(|arm| hold(operation, arm.version_ref(), cause.clone(), now, Actor::lockstep()));
-    std::iter::once(over).chain(holds).collect()
-}
-
-fn hold(operation: &Operation, version: VersionRef, reason: String, since: Timestamp, by: Actor) -> Event {
-    Event::HoldPlaced {
-        environment: operation.environment.clone(),
-        version,
-        hold: Hold { reason, since, by },
-    }
 }

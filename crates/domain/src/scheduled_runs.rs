@@ -5,6 +5,7 @@
 //! Invariants: what becomes of a time is recorded before anything starts, so no time is decided twice, whoever dies. Two runs of a job never go
 //! on at once. What runs is the version of the baseline; a run of a newer version than the one that is there, or is about to come back, is told to end.
 
+use crate::action::Look;
 use crate::baseline::BaselineEntry;
 use crate::environment::Environment;
 use crate::event::Event;
@@ -12,31 +13,14 @@ use crate::instance::{Arm, InstanceId};
 use crate::job::{Job, JobRun, PlannedJob};
 use crate::job_runs::{TOLD_TO_END, end_seen, given_up_at, is_there, unheard};
 use crate::name::{JobName, ServiceName};
-use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
 use crate::schedule::{MISSED_AFTER_MS, Missed, Overlap, Schedule};
 use crate::scheduled::{Scheduled, ScheduledRun};
 use crate::time::Timestamp;
 use crate::version::VersionNumber;
-use crate::world::World;
 
 /// A wall clock that was set back by more than this was wrong before, and is followed. Within it no time comes twice. As in Vixie cron.
 const TURNED_BACK_MS: u64 = 3 * 60 * 60 * 1_000;
-
-/// What the runs by schedules of an environment are decided from.
-#[derive(Clone, Copy)]
-pub(crate) struct ByTheClock<'a> {
-    /// The newest world.
-    pub(crate) world: &'a World,
-    /// The environment.
-    pub(crate) environment: &'a Environment,
-    /// What is seen of it.
-    pub(crate) observed: &'a Observed,
-    /// The time by which durations are measured.
-    pub(crate) now: Timestamp,
-    /// The time on the wall clock.
-    pub(crate) wall: Timestamp,
-}
 
 /// A job that runs by a schedule, of what is live.
 struct Live<'a> {
@@ -48,35 +32,35 @@ struct Live<'a> {
 }
 
 /// Returns what is to be recorded now.
-pub(crate) fn events(due: ByTheClock<'_>) -> Vec<Event> {
-    let ended: Vec<_> = under_way(due.environment).filter_map(|one| ended(due, &one)).collect();
+pub(crate) fn events(look: Look<'_>) -> Vec<Event> {
+    let ended: Vec<_> = under_way(look.environment).filter_map(|one| ended(look, &one)).collect();
     // Whether one is under way is looked at again when that is recorded.
     if !ended.is_empty() {
         return ended;
     }
-    let live: Vec<_> = live(due).collect();
-    let over = all(due.environment).filter(|(service, job, known)| {
+    let live: Vec<_> = live(look).collect();
+    let over = all(look.environment).filter(|(service, job, known)| {
         let is_live = || live.iter().any(|it| it.arm.service == **service && it.job.name == **job);
         known.watched.is_some() && !is_live()
     });
-    let over = over.map(|(service, job, _)| changed(due, (service, job), None, due.wall));
-    over.chain(live.iter().filter_map(|it| decide(due, it))).collect()
+    let over = over.map(|(service, job, _)| changed(look, (service, job), None, look.wall));
+    over.chain(live.iter().filter_map(|it| decide(look, it))).collect()
 }
 
 /// Returns the runs that should go on, or begin.
-pub(crate) fn wanted(due: ByTheClock<'_>) -> impl Iterator<Item = (&PlannedJob, &JobRun)> {
-    let wanted = under_way(due.environment).filter(move |one| is_wanted(due, one));
+pub(crate) fn wanted(look: Look<'_>) -> impl Iterator<Item = (&PlannedJob, &JobRun)> {
+    let wanted = under_way(look.environment).filter(move |one| is_wanted(look, one));
     wanted.map(|one| (&one.scheduled.planned, one.run))
 }
 
 /// Returns when the next time of a schedule comes, on the clock by which durations are measured.
-pub(crate) fn next_look(due: ByTheClock<'_>) -> Option<Timestamp> {
-    let next = live(due).filter_map(|it| {
-        let known = known(due.environment, &it.arm.service, &it.job.name)?;
-        it.schedule.next_after(known.watched.as_ref()?.decided.max(due.wall))
+pub(crate) fn next_look(look: Look<'_>) -> Option<Timestamp> {
+    let next = live(look).filter_map(|it| {
+        let known = known(look.environment, &it.arm.service, &it.job.name)?;
+        it.schedule.next_after(known.watched.as_ref()?.decided.max(look.wall))
     });
-    let given_up = wanted(due).map(|(planned, run)| given_up_at(planned, run));
-    next.map(|at| due.now.plus_ms(at.since_ms(due.wall))).chain(given_up).min()
+    let given_up = wanted(look).map(|(planned, run)| given_up_at(planned, run));
+    next.map(|at| look.now.plus_ms(at.since_ms(look.wall))).chain(given_up).min()
 }
 
 /// Ends every run that was recorded and that nobody knows of.
@@ -119,44 +103,44 @@ fn known<'a>(environment: &'a Environment, service: &ServiceName, job: &JobName)
     environment.scheduled.get(service)?.get(job)
 }
 
-fn live(due: ByTheClock<'_>) -> impl Iterator<Item = Live<'_>> {
+fn live(look: Look<'_>) -> impl Iterator<Item = Live<'_>> {
     let jobs = move |(service, entry): (&ServiceName, &BaselineEntry)| {
         let arm = entry.arm(service);
-        let jobs = due.world.version(&arm.version_ref()).map(|version| version.jobs.as_slice());
+        let jobs = look.world.version(&arm.version_ref()).map(|version| version.jobs.as_slice());
         let jobs = jobs.unwrap_or_default().iter().enumerate();
         jobs.filter_map(move |(index, job)| {
             Some(Live { arm: arm.clone(), job, schedule: job.schedule.as_ref()?, index })
         })
     };
-    due.environment.entries().iter().flat_map(jobs)
+    look.environment.entries().iter().flat_map(jobs)
 }
 
-fn decide(due: ByTheClock<'_>, live: &Live<'_>) -> Option<Event> {
+fn decide(look: Look<'_>, live: &Live<'_>) -> Option<Event> {
     let Live { arm, job, schedule, .. } = live;
-    let change = |from| Some(changed(due, (&arm.service, &job.name), Some(schedule), from));
-    let known = known(due.environment, &arm.service, &job.name);
+    let change = |from| Some(changed(look, (&arm.service, &job.name), Some(schedule), from));
+    let known = known(look.environment, &arm.service, &job.name);
     let Some((known, watched)) = known.and_then(|known| Some((known, known.watched.as_ref()?))) else {
-        return change(due.wall);
+        return change(look.wall);
     };
-    if watched.decided.since_ms(due.wall) > TURNED_BACK_MS || !watched.schedule.has_times_of(schedule) {
-        return change(due.wall);
+    if watched.decided.since_ms(look.wall) > TURNED_BACK_MS || !watched.schedule.has_times_of(schedule) {
+        return change(look.wall);
     }
     if watched.schedule != **schedule {
         return change(watched.decided);
     }
-    let at = schedule.last_between(watched.decided, due.wall)?;
-    if comes_back(due.environment, &arm.service).is_some() {
+    let at = schedule.last_between(watched.decided, look.wall)?;
+    if comes_back(look.environment, &arm.service).is_some() {
         return None;
     }
-    match before(due.environment, known, live) {
+    match before(look.environment, known, live) {
         Some(before) if schedule.overlap == Overlap::Skip => {
-            Some(skipped(due, live, at, format!("{before} went on")))
+            Some(skipped(look, live, at, format!("{before} went on")))
         }
         Some(_) => None,
-        None if schedule.missed == Missed::Skip && is_missed(known, at, due.wall) => {
-            Some(skipped(due, live, at, "nobody was there to begin it at its time".to_owned()))
+        None if schedule.missed == Missed::Skip && is_missed(known, at, look.wall) => {
+            Some(skipped(look, live, at, "nobody was there to begin it at its time".to_owned()))
         }
-        None => Some(begun(due, live, at)),
+        None => Some(begun(look, live, at)),
     }
 }
 
@@ -200,29 +184,29 @@ fn standing<'a>(environment: &'a Environment, service: &ServiceName) -> Option<&
     comes_back(environment, service).unwrap_or(live)
 }
 
-fn is_wanted(due: ByTheClock<'_>, one: &UnderWay<'_>) -> bool {
-    let standing = standing(due.environment, one.service);
+fn is_wanted(look: Look<'_>, one: &UnderWay<'_>) -> bool {
+    let standing = standing(look.environment, one.service);
     let is_gone = standing.is_none_or(|version| *version < one.scheduled.planned.arm.version);
     let gives_way = || {
         one.known.watched.as_ref().is_some_and(|watched| {
             watched.schedule.overlap == Overlap::Replace
-                && watched.schedule.last_between(watched.decided, due.wall).is_some()
+                && watched.schedule.last_between(watched.decided, look.wall).is_some()
         })
     };
     !is_gone && !gives_way()
 }
 
-fn ended(due: ByTheClock<'_>, one: &UnderWay<'_>) -> Option<Event> {
-    let failure = match end_seen(one.run, due.observed) {
+fn ended(look: Look<'_>, one: &UnderWay<'_>) -> Option<Event> {
+    let failure = match end_seen(one.run, look.observed) {
         Some(failure) => failure,
-        None if due.now >= given_up_at(&one.scheduled.planned, one.run) => Some(unheard()),
+        None if look.now >= given_up_at(&one.scheduled.planned, one.run) => Some(unheard()),
         // It was never started, and will not be any more.
-        None if !is_wanted(due, one) && !is_there(&one.run.instance, due.observed) => {
+        None if !is_wanted(look, one) && !is_there(&one.run.instance, look.observed) => {
             Some(TOLD_TO_END.to_owned())
         }
         None => return None,
     };
-    Some(end(due.environment, one, failure))
+    Some(end(look.environment, one, failure))
 }
 
 fn end(environment: &Environment, one: &UnderWay<'_>, failure: Option<String>) -> Event {
@@ -236,26 +220,26 @@ fn end(environment: &Environment, one: &UnderWay<'_>, failure: Option<String>) -
 }
 
 fn changed(
-    due: ByTheClock<'_>,
+    look: Look<'_>,
     (service, job): (&ServiceName, &JobName),
     schedule: Option<&Schedule>,
     from: Timestamp,
 ) -> Event {
     let (service, job, schedule) = (service.clone(), job.clone(), schedule.cloned());
-    Event::ScheduleChanged { environment: due.environment.name.clone(), service, job, schedule, from }
+    Event::ScheduleChanged { environment: look.environment.name.clone(), service, job, schedule, from }
 }
 
-fn skipped(due: ByTheClock<'_>, live: &Live<'_>, at: Timestamp, reason: String) -> Event {
-    let (environment, planned) = (due.environment.name.clone(), PlannedJob::of(&live.arm, live.job));
+fn skipped(look: Look<'_>, live: &Live<'_>, at: Timestamp, reason: String) -> Event {
+    let (environment, planned) = (look.environment.name.clone(), PlannedJob::of(&live.arm, live.job));
     Event::ScheduledRunSkipped { environment, planned, due: at, reason }
 }
 
-fn begun(due: ByTheClock<'_>, live: &Live<'_>, at: Timestamp) -> Event {
+fn begun(look: Look<'_>, live: &Live<'_>, at: Timestamp) -> Event {
     Event::ScheduledRunBegun {
-        environment: due.environment.name.clone(),
+        environment: look.environment.name.clone(),
         planned: PlannedJob::of(&live.arm, live.job),
         due: at,
-        instance: run_id(live, due.now),
+        instance: run_id(live, look.now),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::name::{Actor, EnvironmentName};
 use crate::operation::{Operation, Phase};
 use crate::plan::wish::{Decision, Wish};
 use crate::plan::{Refusal, plan};
-use crate::reconcile::{revert, reverted};
+use crate::taking_back::{revert, reverted};
 use crate::time::Timestamp;
 use crate::world::World;
 

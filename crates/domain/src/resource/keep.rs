@@ -2,11 +2,12 @@
 //!
 //! Invariant: nothing of a resource is started while anything that was started for it has not ended, whatever it was set to then.
 
+use crate::action::{Action, Look};
 use crate::instance::{Instance, InstanceState};
 use crate::mend::{FIRST_PAUSE_MS, LONGEST_PAUSE_MS};
 use crate::name::ResourceName;
 use crate::observed::{Observed, is_alive};
-use crate::reconcile::{Action, Look, forgotten};
+use crate::over::forgotten;
 use crate::resource::Resource;
 use crate::time::Timestamp;
 

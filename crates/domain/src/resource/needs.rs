@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::action::{Look, SAY_AGAIN_MS};
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::fault::Cause;
@@ -10,8 +11,8 @@ use crate::name::ResourceName;
 use crate::observed::Observed;
 use crate::operation::{Move, Operation};
 use crate::plan::Refusal;
-use crate::reconcile::{Look, SAY_AGAIN_MS, revert};
 use crate::resource::Resource;
+use crate::taking_back::revert;
 use crate::time::Timestamp;
 use crate::version::VersionRef;
 use crate::world::World;
