@@ -263,7 +263,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         schedule: Option<Schedule>,
         /// From which time of the wall clock on.
-        from: Timestamp,
+        since: Timestamp,
     },
     /// A job is begun because its time has come: for this time it runs once, whoever dies meanwhile.
     ScheduledRunBegun {

@@ -48,7 +48,7 @@ pub struct ScheduledRun {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was begun.
-    Begun(JobRun),
+    Ran(JobRun),
     /// It was left out.
     Skipped(Skip),
 }
@@ -67,14 +67,14 @@ impl ScheduledRun {
     #[must_use]
     pub fn run(&self) -> Option<&JobRun> {
         match &self.outcome {
-            Outcome::Begun(run) => Some(run),
+            Outcome::Ran(run) => Some(run),
             Outcome::Skipped(_) => None,
         }
     }
 
     fn run_mut(&mut self) -> Option<&mut JobRun> {
         match &mut self.outcome {
-            Outcome::Begun(run) => Some(run),
+            Outcome::Ran(run) => Some(run),
             Outcome::Skipped(_) => None,
         }
     }

@@ -117,7 +117,7 @@ fn live(look: Look<'_>) -> impl Iterator<Item = Live<'_>> {
 
 fn decide(look: Look<'_>, live: &Live<'_>) -> Option<Event> {
     let Live { arm, job, schedule, .. } = live;
-    let change = |from| Some(changed(look, (&arm.service, &job.name), Some(schedule), from));
+    let change = |since| Some(changed(look, (&arm.service, &job.name), Some(schedule), since));
     let known = known(look.environment, &arm.service, &job.name);
     let Some((known, watched)) = known.and_then(|known| Some((known, known.watched.as_ref()?))) else {
         return change(look.wall);
@@ -223,10 +223,10 @@ fn changed(
     look: Look<'_>,
     (service, job): (&ServiceName, &JobName),
     schedule: Option<&Schedule>,
-    from: Timestamp,
+    since: Timestamp,
 ) -> Event {
     let (service, job, schedule) = (service.clone(), job.clone(), schedule.cloned());
-    Event::ScheduleChanged { environment: look.environment.name.clone(), service, job, schedule, from }
+    Event::ScheduleChanged { environment: look.environment.name.clone(), service, job, schedule, since }
 }
 
 fn skipped(look: Look<'_>, live: &Live<'_>, at: Timestamp, reason: String) -> Event {

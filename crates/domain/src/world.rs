@@ -297,12 +297,12 @@ impl World {
             Event::JobEnded { operation, instance, failure, .. } => {
                 environment.end_job(*operation, instance, JobEnd { at, failure: failure.clone() })
             }
-            Event::ScheduleChanged { service, job, schedule, from, .. } => {
-                environment.with_scheduled((service, job), |it| it.watch(schedule.as_ref(), *from));
+            Event::ScheduleChanged { service, job, schedule, since, .. } => {
+                environment.with_scheduled((service, job), |it| it.watch(schedule.as_ref(), *since));
                 Ok(())
             }
             Event::ScheduledRunBegun { planned, due, instance, .. } => {
-                let outcome = Outcome::Begun(JobRun { instance: instance.clone(), begun: at, end: None });
+                let outcome = Outcome::Ran(JobRun { instance: instance.clone(), begun: at, end: None });
                 decide(environment, ScheduledRun { due: *due, planned: planned.clone(), outcome })
             }
             Event::ScheduledRunSkipped { planned, due, reason, .. } => {

@@ -5,12 +5,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Fields that hold a point in time. A test compares the list with the schemas of everything that is written.
-const TIME_FIELDS: [&str; 12] = [
+const TIME_FIELDS: [&str; 14] = [
     "at",
     "baseline_since",
     "began",
     "begun",
+    "due",
     "ended",
+    "next",
     "recorded",
     "registered",
     "requested",

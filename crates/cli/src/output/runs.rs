@@ -23,7 +23,7 @@ pub(crate) fn how(run: &JobRun) -> String {
 /// Says what became of a time of a schedule.
 pub(crate) fn outcome(scheduled: &ScheduledRun) -> String {
     match &scheduled.outcome {
-        Outcome::Begun(run) => how(run),
+        Outcome::Ran(run) => how(run),
         Outcome::Skipped(skip) => format!("left out: {}", printable(&skip.reason)),
     }
 }

@@ -87,7 +87,7 @@ fn story(stage: &Stage) -> Vec<String> {
         let (minute, version) = (run.due.since_ms(Timestamp(since)) / MINUTE, &run.planned.arm.version);
         match &run.outcome {
             Outcome::Skipped(skip) => format!("{minute}: {}", skip.reason),
-            Outcome::Begun(run) => match &run.end {
+            Outcome::Ran(run) => match &run.end {
                 None => format!("{minute}: {version} runs"),
                 Some(end) => format!("{minute}: {version} {}", end.failure.as_deref().unwrap_or("done")),
             },

@@ -132,7 +132,7 @@ fn last(one: &Listed, style: &Style) -> [String; 3] {
 
 fn at(scheduled: &ScheduledRun) -> Timestamp {
     match &scheduled.outcome {
-        Outcome::Begun(run) => run.begun,
+        Outcome::Ran(run) => run.begun,
         Outcome::Skipped(skip) => skip.at,
     }
 }
