@@ -72,7 +72,7 @@ impl Control {
                 let released = released
                     .into_iter()
                     .map(|version| Event::HoldReleased { environment: environment.clone(), version });
-                Ok((released.chain(ended).chain([begun]).collect(), Outcome::Ran(Box::new(operation))))
+                Ok((released.chain(ended).chain([begun]).collect(), Outcome::Begun(Box::new(operation))))
             })
         })
         .map(|outcome| self.answer(outcome))
@@ -123,7 +123,7 @@ impl Control {
         let world = self.ledger.world();
         let found = |id| world.find_operation(id).map(|operation| Operation::clone(operation));
         match outcome {
-            Outcome::Ran(operation) => OperationAnswer {
+            Outcome::Begun(operation) => OperationAnswer {
                 plan: Some(operation.plan.clone()),
                 operation: Some(*operation),
                 already: false,
