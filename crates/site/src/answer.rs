@@ -57,8 +57,10 @@ impl Asked {
         Self {
             if_none_match: headers.get(IF_NONE_MATCH).cloned(),
             wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),
-            // A part of another file than the one that somebody has begun to read would spoil it.
-            may_be_part: !headers.contains_key(IF_RANGE) || text(IF_RANGE).is_some_and(|it| is_ours(it, tag)),
+            // A part of another file than the one that somebody has begun to read would spoil it; several parts at once are answered with
+            // the whole, as they may be (RFC 9110, 14.2).
+            may_be_part: text(RANGE).is_some_and(|range| !range.contains(','))
+                && (!headers.contains_key(IF_RANGE) || text(IF_RANGE).is_some_and(|it| is_ours(it, tag))),
         }
     }
 }

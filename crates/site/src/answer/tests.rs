@@ -119,6 +119,8 @@ fn a_part_is_of_the_file_that_was_begun_or_the_whole_is_sent() {
         assert_eq!((whole.status, whole.body.as_str()), (200, "<h1>shop</h1>"), "{other}");
     }
     assert_eq!(stage.ask("/", &[("range", "bytes=99-")]).status, 416);
+    let several = stage.ask("/", &[("range", "bytes=0-0,5-9")]);
+    assert_eq!((several.status, several.body.as_str()), (200, "<h1>shop</h1>"));
 }
 
 #[test]
