@@ -24,8 +24,10 @@ const NEEDED: [Program; 6] = [
 ];
 
 /// What the tests need besides.
-const FOR_TESTS: [Program; 2] = [
+const FOR_TESTS: [Program; 4] = [
+    Program { name: "nginx", package: "nginx-light", needed_for: "the tests of compose files" },
     Program { name: "postgres", package: "postgresql", needed_for: "the tests of resources" },
+    Program { name: "psql", package: "postgresql-client", needed_for: "the tests of compose files" },
     Program { name: "redis-server", package: "redis-server", needed_for: "the tests of resources" },
 ];
 
@@ -59,11 +61,13 @@ fn check_all(needed: impl Iterator<Item = &'static Program>) -> Result<()> {
     Ok(())
 }
 
-/// Says whether a program is found on the search path, or where Debian puts each version of PostgreSQL.
+/// Says whether a program is found on the search path, among those for administrators, or where Debian puts each version of PostgreSQL.
 fn is_installed(name: &str) -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut folders = versions.map(|version| version.path().join("bin"));
-    is_there(name) || folders.any(|folder| folder.join(name).is_file())
+    is_there(name)
+        || Path::new("/usr/sbin").join(name).is_file()
+        || folders.any(|folder| folder.join(name).is_file())
 }
 
 /// Says whether a program is found on the search path.
