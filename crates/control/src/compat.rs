@@ -6,6 +6,7 @@ use lockstep_api::types::{CompatAnswer, CompatCheck, CompatMatrix, CompatRelatio
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::compat::{Basis, Pair, Relation, judge};
 use lockstep_domain::contract::{Answer, ContractKind, DatabaseWay, Requirement, Verdict};
+use lockstep_domain::resource::needs;
 use lockstep_domain::service::{Service, Version};
 use lockstep_domain::variables::of_way_back;
 use lockstep_domain::{Environment, EnvironmentName, ServiceName, VersionNumber, VersionRef, World};
@@ -170,6 +171,8 @@ impl Control {
             let back = relation.database(version, live).filter(|found| found.way == DatabaseWay::After);
             after = back.map(|found| about_database(found.answer));
         }
+        let lacking = needs::lacking(world, environment, reference);
+        let lacking = lacking.iter().map(|resource| format!("{resource}, so it is not deployed there"));
         Ok(CompatAnswer {
             version: reference.clone(),
             environment: environment.name.clone(),
@@ -178,7 +181,7 @@ impl Control {
             checks,
             back: after,
             variables: Vec::new(),
-            warnings: one_way,
+            warnings: one_way.into_iter().chain(lacking).collect(),
         })
     }
 

@@ -112,6 +112,8 @@ fn a_service_works_with_databases_that_lockstep_runs_and_whatever_is_killed_come
         "{refused}"
     );
     assert!(refused.contains("lockstep resource run cache --kind redis --env development"), "{refused}");
+    let asked = place.told(&["can-i-deploy", &version, "--env", ENVIRONMENT]);
+    assert!(asked.contains("needs the resource `cache` (redis)"), "{asked}");
     assert_eq!(place.fail(&["deploy", &version, "--env", ENVIRONMENT, "--dry-run"], 3), refused);
 
     run_both(&place);

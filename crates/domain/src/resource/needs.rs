@@ -21,7 +21,8 @@ use crate::world::World;
 pub const AWAITED_MS: u64 = 10 * 60 * 1_000;
 
 /// Returns what an environment lacks for a version.
-pub(crate) fn lacking(world: &World, environment: &Environment, version: &VersionRef) -> Vec<Refusal> {
+#[must_use]
+pub fn lacking(world: &World, environment: &Environment, version: &VersionRef) -> Vec<Refusal> {
     let needed = world.version(version).into_iter().flat_map(|found| &found.resources);
     let refusal = |(resource, need): (&ResourceName, &super::ResourceNeed)| {
         let found = environment.resources.get(resource).map(|resource| resource.kind);
