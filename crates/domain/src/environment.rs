@@ -238,6 +238,17 @@ impl Environment {
         self.scheduled.get(service)?.get(job)?.under_way()
     }
 
+    /// Returns the operation under way in which a run of a job goes on.
+    #[must_use]
+    pub fn running_in(&self, service: &ServiceName, job: &JobName) -> Option<OperationId> {
+        let runs = |operation: &Operation| {
+            operation.job_runs().any(|(planned, run)| {
+                (&planned.arm.service, &planned.job) == (service, job) && run.end.is_none()
+            })
+        };
+        self.under_way().find(|operation| runs(operation)).map(|operation| operation.id)
+    }
+
     /// Adds a configuration. Folding only.
     pub(crate) fn configure(&mut self, new: &NewConfiguration, at: Timestamp) {
         self.configurations.entry(new.service.clone()).or_default().push_back(new.values.clone());
@@ -342,6 +353,12 @@ impl Environment {
 
     /// Begins the next job of an operation under way. Folding only.
     pub(crate) fn begin_job(&mut self, id: OperationId, run: JobRun) -> Result<(), String> {
+        let planned = self.find_under_way(id).and_then(|it| it.plan.jobs.get(it.jobs.len()).cloned());
+        if let Some(planned) = planned
+            && self.scheduled_run(&planned.arm.service, &planned.job).is_some()
+        {
+            return Err(format!("a run of {planned} by its schedule goes on"));
+        }
         let operation = self.find_under_way(id).ok_or_else(|| format!("operation {id} is not under way"))?;
         let is_free = operation.jobs.last().is_none_or(|before| before.end.is_some());
         if !is_free || operation.jobs.len() >= operation.plan.jobs.len() {

@@ -51,10 +51,14 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
-    events.extend(scheduled_runs::events(look));
+    let by_the_clock = scheduled_runs::events(look);
+    // A run by the clock and one in an operation could be of the same job: the other one is decided when this is recorded.
+    let begins = by_the_clock.iter().any(|event| matches!(event, Event::ScheduledRunBegun { .. }));
+    events.extend(by_the_clock);
     // One operation a look: what the next one does rests on what was recorded of this one.
     let mut progress = look.environment.under_way().map(|operation| progress(look, operation));
-    events.extend(progress.find(|events| !events.is_empty()).into_iter().flatten());
+    let progress = if begins { None } else { progress.find(|events| !events.is_empty()) };
+    events.extend(progress.into_iter().flatten());
     actions.extend((!events.is_empty()).then_some(Action::Record { events }));
     actions
 }

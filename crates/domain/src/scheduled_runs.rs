@@ -15,7 +15,7 @@ use crate::job_runs::{TOLD_TO_END, end_seen, given_up_at, is_there, unheard};
 use crate::name::{JobName, ServiceName};
 use crate::operation::{Operation, Phase};
 use crate::schedule::{MISSED_AFTER_MS, Missed, Overlap, Schedule};
-use crate::scheduled::{Scheduled, ScheduledRun};
+use crate::scheduled::{Scheduled, ScheduledRun, Watched};
 use crate::time::Timestamp;
 use crate::version::VersionNumber;
 
@@ -128,7 +128,7 @@ fn decide(look: Look<'_>, live: &Live<'_>) -> Option<Event> {
     if watched.schedule != **schedule {
         return change(watched.decided);
     }
-    let at = schedule.last_between(watched.decided, look.wall)?;
+    let at = schedule.last_between(decided(known, watched, look.wall), look.wall)?;
     if comes_back(look.environment, &arm.service).is_some() {
         return None;
     }
@@ -144,18 +144,19 @@ fn decide(look: Look<'_>, live: &Live<'_>) -> Option<Event> {
     }
 }
 
+/// Until when it is decided. A clock that was wrong for a while does not make a time that was remembered come again.
+fn decided(known: &Scheduled, watched: &Watched, wall: Timestamp) -> Timestamp {
+    let remembered = known.runs.iter().map(|run| run.due).filter(|&due| due <= wall);
+    remembered.fold(watched.decided, Timestamp::max)
+}
+
 /// Says which run of a job goes on: one by its schedule, or one in an operation.
 fn before(environment: &Environment, known: &Scheduled, live: &Live<'_>) -> Option<String> {
     if let Some((scheduled, _)) = known.under_way() {
         return Some(format!("the run of {}", scheduled.due.day()));
     }
-    let is_it =
-        |planned: &PlannedJob| (&planned.arm.service, &planned.job) == (&live.arm.service, &live.job.name);
-    let runs = |operation: &Operation| {
-        operation.job_runs().any(|(planned, run)| is_it(planned) && run.end.is_none())
-    };
-    let operation = environment.under_way().find(|operation| runs(operation))?;
-    Some(format!("the run of operation {}", operation.id))
+    let operation = environment.running_in(&live.arm.service, &live.job.name)?;
+    Some(format!("the run of operation {operation}"))
 }
 
 /// Tells whether nobody was there at a time: it is long over, and no run before it was waited for.
@@ -190,7 +191,7 @@ fn is_wanted(look: Look<'_>, one: &UnderWay<'_>) -> bool {
     let gives_way = || {
         one.known.watched.as_ref().is_some_and(|watched| {
             watched.schedule.overlap == Overlap::Replace
-                && watched.schedule.last_between(watched.decided, look.wall).is_some()
+                && watched.schedule.last_between(decided(one.known, watched, look.wall), look.wall).is_some()
         })
     };
     !is_gone && !gives_way()
@@ -239,14 +240,16 @@ fn begun(look: Look<'_>, live: &Live<'_>, at: Timestamp) -> Event {
         environment: look.environment.name.clone(),
         planned: PlannedJob::of(&live.arm, live.job),
         due: at,
-        instance: run_id(live, look.now),
+        instance: run_id(look, live),
     }
 }
 
-/// The name of a run: the clock never turns, so no other run of this job has it, and no other job of the version has its number.
-fn run_id(live: &Live<'_>, now: Timestamp) -> InstanceId {
+/// The name of a run: the clock never turns, so no other run of this job here has it, no other job of the version has its number, and no other
+/// environment was created by the same record.
+fn run_id(look: Look<'_>, live: &Live<'_>) -> InstanceId {
     let Live { arm: Arm { service, version, config }, job, index, .. } = live;
     let job: String = job.name.as_str().chars().take(16).collect();
-    let text = format!("{service}-{version}-{config}-{job}-{:x}-s{index}", now.0);
+    let (now, place) = (look.now.0, look.environment.record);
+    let text = format!("{service}-{version}-{config}-{job}-{now:x}-{place}s{index}");
     text.parse().expect("names, numbers, hyphens and dots make an id")
 }

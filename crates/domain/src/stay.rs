@@ -9,14 +9,15 @@ use crate::event::Event;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::fleet::Fleet;
 use crate::instance::Arm;
+use crate::job::JobEnd;
 use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::replicas::has_instances;
 use crate::time::Timestamp;
 use crate::world::World;
 
-/// Returns since when all wanted instances of an arm have been healthy without a restart; `None` when they are not. What only has jobs
-/// stays by being live.
+/// Returns since when all wanted instances of an arm have been healthy without a restart; `None` when they are not. Of what only has jobs: since
+/// when it has been live, where the last run of them ended well.
 #[must_use]
 pub fn steady_since(
     world: &World,
@@ -35,12 +36,24 @@ pub fn steady_since(
     since.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
-/// Since when an arm has been in the baseline without an interruption.
+/// Since when an arm has been in the baseline without an interruption, where its jobs have run since and the last of their runs ended well.
 fn live_since(environment: &Environment, arm: &Arm) -> Option<Timestamp> {
     let is_there = |baseline: &&Baseline| {
         baseline.entries.get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == *arm)
     };
-    environment.baselines.newest_first().take_while(is_there).last().map(|first| first.at)
+    let since = environment.baselines.newest_first().take_while(is_there).last()?.at;
+    let last = ends(environment, arm).max_by_key(|end| end.at);
+    last.filter(|end| end.failure.is_none()).map(|_| since)
+}
+
+/// How the runs of the jobs of an arm ended, as far as is remembered.
+fn ends<'a>(environment: &'a Environment, arm: &'a Arm) -> impl Iterator<Item = &'a JobEnd> {
+    let scheduled = environment.scheduled.get(&arm.service).into_iter().flatten();
+    let scheduled = scheduled.flat_map(|(_, known)| known.runs.iter().map(|one| (&one.planned, one.run())));
+    let operations = environment.operations.iter().chain(environment.under_way());
+    let asked = operations.flat_map(|it| it.job_runs().map(|(planned, run)| (planned, Some(run))));
+    let of_arm = scheduled.chain(asked).filter(move |(planned, _)| planned.arm == *arm);
+    of_arm.filter_map(|(_, run)| run?.end.as_ref())
 }
 
 /// Returns the evidence of the versions that have stayed for long enough now.

@@ -391,6 +391,9 @@ impl World {
 
 fn decide(environment: &mut Environment, run: ScheduledRun) -> Result<(), String> {
     let (service, job) = (run.planned.arm.service.clone(), run.planned.job.clone());
+    if let (Some(_), Some(operation)) = (run.run(), environment.running_in(&service, &job)) {
+        return Err(format!("a run of job `{job}` of {service} goes on in operation {operation}"));
+    }
     environment.with_scheduled((&service, &job), |it| it.decide(run))
 }
 
@@ -523,11 +526,12 @@ fn proves_at_once(world: &World, operation: &Operation) -> bool {
     world.environment(&operation.environment).is_some_and(|environment| environment.settings.stay_ms == 0)
 }
 
-/// Makes the evidence that the versions of an operation stayed in an environment.
+/// Makes the evidence that the versions of an operation stayed in an environment. What only has jobs has not run before one of them has.
 fn ran_evidence(operation: &Operation, at: Timestamp) -> Vec<Event> {
     operation
         .plan
         .moves()
+        .filter(|part| part.kind.has_instances())
         .filter_map(|part| Some(part.to_arm()?.version_ref()))
         .map(|version| Event::EvidenceAdded {
             version,

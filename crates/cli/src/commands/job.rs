@@ -35,7 +35,7 @@ enum JobCommand {
 /// Runs a job of what runs of a service, and waits for its end.
 ///
 /// Any job can be run so, whatever its `when` is. It ends with 1 when the job failed. While it runs, no other operation on the service
-/// begins; a run by its schedule is not kept from it.
+/// begins, and a time of its schedule that comes is left out, or waits, as its `overlap` says.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep job run orders reindex --env production")]
 struct RunArgs {

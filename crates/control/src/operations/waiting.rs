@@ -3,6 +3,7 @@
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::lifecycle::ClosedGate;
 use lockstep_domain::plan::Refusal;
+use lockstep_domain::replicas::has_instances;
 use lockstep_domain::stay::steady_since;
 use lockstep_domain::{Environment, Timestamp, VersionRef, World};
 
@@ -42,14 +43,18 @@ impl Control {
         let observed =
             self.registry.seen(&environment.name, self.everything_of(world, &environment.name), now);
         let since = steady_since(world, environment, &observed, &entry.arm(&version.service));
-        Some(words(environment, version, since.map(|since| now.since_ms(since))))
+        let lacks = match has_instances(world, &entry.arm(&version.service)) {
+            true => "not all of its instances are healthy",
+            false => "none of its jobs has run there, or the last run failed",
+        };
+        Some(words(environment, version, lacks, since.map(|since| now.since_ms(since))))
     }
 }
 
-fn words(environment: &Environment, version: &VersionRef, stayed_ms: Option<u64>) -> Waiting {
+fn words(environment: &Environment, version: &VersionRef, lacks: &str, stayed_ms: Option<u64>) -> Waiting {
     let (name, stay_ms) = (&environment.name, environment.settings.stay_ms);
     let Some(stayed_ms) = stayed_ms else {
-        let words = format!("{name} runs {version}, and not all of its instances are healthy");
+        let words = format!("{name} runs {version}, and {lacks}");
         return Waiting { words, wait_ms: None };
     };
     let words = format!("{name} has run {version} for {} of {}", seconds(stayed_ms), seconds(stay_ms));

@@ -312,6 +312,31 @@ fn a_service_of_jobs_is_deployed_by_every_strategy_and_starts_nothing_but_them()
 }
 
 #[test]
+fn a_service_of_jobs_that_never_ran_well_has_not_run() {
+    let mut stage = stage(&every_minute());
+    stage.release_with("reports@1.0.0", &[], |version| {
+        version.run.kind = Kind::Job;
+        version.run.command.clear();
+        version.jobs.push(job(every_minute()));
+    });
+    carry_out(&mut stage, &deploy(&["reports@1.0.0"]));
+    let has_run = |stage: &Stage| {
+        let version = stage.world.version(&"reports@1.0.0".parse().unwrap()).unwrap();
+        version.newest_evidence(&EvidenceKind::ran_in(&environment(PLACE))).is_some()
+    };
+    assert!(!has_run(&stage), "nothing of it has run");
+    let end = |stage: &mut Stage, state: InstanceState| {
+        pass(stage, MINUTE);
+        stage.jobs.iter_mut().filter(|run| !run.state.is_over()).for_each(|run| run.state = state.clone());
+        (0..3).for_each(|_| stage.step(PLACE));
+    };
+    end(&mut stage, InstanceState::failed("ended with exit code 3", lockstep_domain::fault::Fault::Crash));
+    assert!(!has_run(&stage), "its run failed");
+    end(&mut stage, InstanceState::Completed);
+    assert!(has_run(&stage));
+}
+
+#[test]
 fn a_service_becomes_one_of_jobs_and_comes_back() {
     let mut stage = stage(&every_minute());
     stage.release_with("web@2.0.0", &[], |version| {
@@ -330,6 +355,7 @@ enum Thing {
     End(InstanceState),
     Deploy(usize),
     Undo,
+    ByHand,
     TurnClock(i64),
     Vanish,
     Skip(u64),
@@ -342,11 +368,70 @@ fn things() -> impl proptest::strategy::Strategy<Value = Vec<Thing>> {
         4 => prop_oneof![Just(InstanceState::Completed), Just(failed)].prop_map(Thing::End),
         2 => (0_usize..3).prop_map(Thing::Deploy),
         1 => Just(Thing::Undo),
+        2 => Just(Thing::ByHand),
         1 => (-(5_i64 * 3_600_000)..5 * 3_600_000).prop_map(Thing::TurnClock),
         1 => Just(Thing::Vanish),
         1 => (1_u64..10 * MINUTE).prop_map(Thing::Skip),
     ];
     proptest::collection::vec(thing, 1..30)
+}
+
+fn by_hand() -> Intent {
+    Intent::RunJob { service: service("web"), job: tidy() }
+}
+
+/// Asks for a run by hand where nothing forbids it; it goes on beside what happens next.
+fn begin_by_hand(stage: &mut Stage) {
+    if let Ok(plan) = stage.plan(PLACE, &by_hand(), None) {
+        stage.begin_plan(PLACE, &by_hand(), plan);
+    }
+}
+
+#[test]
+fn a_run_by_hand_and_one_by_the_clock_that_wait_for_the_same_end_do_not_begin_together() {
+    for overlap in [Overlap::Wait, Overlap::Replace] {
+        let mut stage = stage(&Schedule { overlap, ..every_minute() });
+        pass(&mut stage, MINUTE);
+        begin_by_hand(&mut stage);
+        pass(&mut stage, MINUTE);
+        end_all(&mut stage);
+        pass(&mut stage, 20_000);
+        let going = stage.jobs.iter().filter(|run| !run.state.is_over()).count();
+        assert_eq!(going, 1, "{overlap:?}: {:?}", stage.jobs);
+    }
+}
+
+#[test]
+fn two_environments_never_give_two_runs_one_name() {
+    let mut stage = stage(&every_minute());
+    let id = stage.begin("development", &deploy(&["web@1.0.0"]), None);
+    for _ in 0..20 {
+        stage.step("development");
+    }
+    assert!(stage.world.find_operation(id).unwrap().phase.is_settled());
+    // Both are looked at in the same moment; the stage panics where a name comes twice.
+    stage.now = stage.now.plus_ms(2 * MINUTE);
+    for _ in 0..3 {
+        let moment = stage.now;
+        stage.step(PLACE);
+        stage.now = moment;
+        stage.step("development");
+    }
+    assert_eq!(stage.jobs.len(), 2);
+}
+
+#[test]
+fn a_clock_that_was_wrong_at_a_start_makes_no_time_come_again() {
+    let mut stage = stage(&Schedule::new("41 16 * * *", "UTC").unwrap());
+    pass(&mut stage, MINUTE);
+    end_all(&mut stage);
+    assert_eq!(story(&stage), ["1: 1.0.0 done"]);
+    // The host has no clock of its own: it is 1970 until it is told the time.
+    stage.ahead_ms = -i64::try_from(stage.now.0).unwrap();
+    pass(&mut stage, MINUTE);
+    stage.ahead_ms = 0;
+    pass(&mut stage, MINUTE);
+    assert_eq!(story(&stage), ["1: 1.0.0 done"]);
 }
 
 fn happen(stage: &mut Stage, thing: &Thing) {
@@ -364,6 +449,7 @@ fn happen(stage: &mut Stage, thing: &Thing) {
             try_out(stage, &deploy(&[version]));
         }
         Thing::Undo => try_out(stage, &Intent::Undo),
+        Thing::ByHand => begin_by_hand(stage),
         Thing::TurnClock(ms) => stage.ahead_ms = *ms,
         Thing::Vanish => {
             let known = stage.jobs.iter().map(|run| run.id.clone()).collect();
