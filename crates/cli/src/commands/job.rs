@@ -39,6 +39,15 @@ enum JobCommand {
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep job run orders reindex --env production")]
 struct RunArgs {
+    #[command(flatten)]
+    which: JobArgument,
+    #[command(flatten)]
+    change: ChangeOptions,
+}
+
+/// Which job of which service is meant, and where.
+#[derive(Debug, Clone, clap::Args)]
+struct JobArgument {
     /// The service.
     #[arg(value_name = "SERVICE")]
     service: ServiceName,
@@ -47,8 +56,6 @@ struct RunArgs {
     job: JobName,
     #[command(flatten)]
     environment: EnvironmentOption,
-    #[command(flatten)]
-    change: ChangeOptions,
 }
 
 impl Args {
@@ -63,8 +70,9 @@ impl Args {
 
 impl RunArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let environment = self.environment.resolve(ctx)?;
-        let intent = Intent::RunJob { service: self.service, job: self.job };
+        let JobArgument { service, job, environment } = self.which;
+        let environment = environment.resolve(ctx)?;
+        let intent = Intent::RunJob { service, job };
         self.change.change(environment, intent).run(ctx)
     }
 }

@@ -1,15 +1,13 @@
 //! `lockstep job history`.
 
-use lockstep_domain::ServiceName;
-use lockstep_domain::name::JobName;
 use lockstep_domain::scheduled::{REMEMBERED_RUNS, ScheduledRun};
 
+use super::JobArgument;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::runs::{log_of, outcome};
 use crate::output::style::Style;
 use crate::output::table::Table;
-use crate::select::EnvironmentOption;
 
 /// Shows what became of the last times of a job's schedule, the newest first.
 ///
@@ -20,20 +18,15 @@ use crate::select::EnvironmentOption;
     after_help = "Examples:\n  lockstep job history orders tidy --env production\n  lockstep job history orders tidy --json"
 )]
 pub(super) struct Args {
-    /// The service.
-    #[arg(value_name = "SERVICE")]
-    service: ServiceName,
-    /// The job, as its manifest names it.
-    #[arg(value_name = "JOB")]
-    job: JobName,
     #[command(flatten)]
-    environment: EnvironmentOption,
+    which: JobArgument,
 }
 
 impl Args {
     pub(super) fn run(self, ctx: &Context) -> Result<(), Failure> {
-        let environment = self.environment.resolve(ctx)?;
-        let runs = ctx.client.scheduled_runs(&environment, &self.service, &self.job)?;
+        let JobArgument { service, job, environment } = self.which;
+        let environment = environment.resolve(ctx)?;
+        let runs = ctx.client.scheduled_runs(&environment, &service, &job)?;
         ctx.out.show(&runs, |runs, style| render(runs, style))
     }
 }
