@@ -100,7 +100,8 @@ impl Control {
                 Opener::Server => OpenedBy::Run(self.gateway.id().to_owned()),
                 Opener::At(address) => OpenedBy::At(address),
             };
-            let (id, arm) = (instance.id.clone(), instance.arm.clone());
+            // Who calls is a version with its configuration, whichever of its processes does.
+            let (id, arm) = (instance.id.clone(), instance.arm.main());
             Some(CallerListeners { instance: id, arm, opened_by, services: addresses.services })
         };
         let alive = instances.filter(|instance| !instance.state.is_over());

@@ -206,7 +206,12 @@ mod tests {
         Instance {
             id: id.parse().unwrap(),
             environment: name("production"),
-            arm: Arm { service, version: VersionNumber::new(1, 0, 0), config: ConfigRevision(0) },
+            arm: Arm {
+                service,
+                version: VersionNumber::new(1, 0, 0),
+                config: ConfigRevision(0),
+                process: None,
+            },
             state,
             address: None,
             since: Timestamp(0),

@@ -5,6 +5,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::fleet::Fleet;
 use lockstep_domain::observed::{Observed, is_alive};
 use lockstep_domain::operation::{Move, Phase};
+use lockstep_domain::process::arms;
 use lockstep_domain::{Actor, Arm, Environment, EnvironmentName, Event, Instance, InstanceId, Intent, World};
 
 use crate::environments::find;
@@ -22,8 +23,10 @@ impl Control {
         let environment = find(world, environment)?;
         let Some(entry) = environment.entries().get(service) else { return Ok(intent.clone()) };
         let observed = self.seen(world, &environment.name);
-        let fleet = Fleet::serving(environment, &observed, &entry.arm(service));
-        let standing: Vec<_> = fleet.standing.iter().map(|instance| instance.id.clone()).collect();
+        let arms = arms(world, &entry.arm(service));
+        let standing: Vec<_> =
+            arms.flat_map(|arm| Fleet::serving(environment, &observed, &arm).standing).collect();
+        let standing: Vec<_> = standing.into_iter().map(|instance| instance.id.clone()).collect();
         if let Some(other) = asked.iter().find(|id| !standing.contains(id)) {
             let detail =
                 format!("`{other}` is none of the instances that serve {service} in `{}`", environment.name);

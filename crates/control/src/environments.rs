@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lockstep_api::types::{
     ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
-    EnvironmentView, ExposedInstance, HeldVersion, History, RemoveRequest, RevokeRequest, Revoked,
-    ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm, WaysBack,
+    EnvironmentView, ExposedInstance, HeldVersion, History, ProcessStatus, RemoveRequest, RevokeRequest,
+    Revoked, ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
@@ -14,6 +14,7 @@ use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS};
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
+use lockstep_domain::name::ProcessName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Refusal, kept_from_moving};
@@ -281,6 +282,7 @@ impl Control {
             .map(|service| ServiceStatus {
                 entry: environment.entries().get(&service).cloned(),
                 replicas: live_replicas(world, environment, &service),
+                processes: processes(world, environment, &service),
                 instances: of_service(&instances, &service),
                 arms: arms(&service),
                 warm: environment
@@ -432,13 +434,28 @@ fn live_replicas(world: &World, environment: &Environment, service: &ServiceName
     entry.map_or(environment.replicas_of(service), |it| replicas(world, environment, &it.arm(service)))
 }
 
+/// The processes of what is live of a service, where they have names.
+fn processes(world: &World, environment: &Environment, service: &ServiceName) -> Vec<ProcessStatus> {
+    let entry = environment.entries().get(service);
+    let Some(version) = entry.and_then(|entry| world.find_version(service, &entry.version)) else {
+        return Vec::new();
+    };
+    let status = |name: &ProcessName, is_main: bool| ProcessStatus {
+        process: name.clone(),
+        is_main,
+        replicas: environment.count(service, Some(name).filter(|_| !is_main)),
+    };
+    let main = version.processes.main.iter().map(|name| status(name, true));
+    main.chain(version.processes.others.keys().map(|name| status(name, false))).collect()
+}
+
 /// Tells whether as many instances of an arm are healthy as are wanted. What is to be kept warm and was not started again, after a
 /// start of the host for example, is not.
 pub(crate) fn is_ready(environment: &Environment, instances: &[Instance], arm: &Arm) -> bool {
     let healthy = instances
         .iter()
         .filter(|it| it.arm == *arm && it.state.is_healthy() && !environment.is_dismissed(&it.id));
-    healthy.count() >= usize::try_from(environment.replicas_of(&arm.service)).unwrap_or(usize::MAX)
+    healthy.count() >= usize::try_from(environment.count_of(arm)).unwrap_or(usize::MAX)
 }
 
 /// Returns the configuration that a service runs with.

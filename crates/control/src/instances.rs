@@ -13,7 +13,7 @@ use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::lost_runs::lost;
-use lockstep_domain::name::JobName;
+use lockstep_domain::name::{JobName, ProcessName};
 use lockstep_domain::routes::SERVICE_PATH_PREFIX;
 use lockstep_domain::run::RunSpec;
 use lockstep_domain::service::{Service, Version};
@@ -126,12 +126,12 @@ impl Control {
         let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
         let (mut variables, filled) = configuration;
         let urls = self.urls(&world, environment, version);
-        variables.extend(self.facts(environment, arm, &urls, &id));
+        variables.extend(self.facts(environment, (version, arm), &urls, &id));
         let mut spec = InstanceSpec {
             id,
             environment: environment.name.clone(),
             arm: arm.clone(),
-            run: self.served(run_of(version, job.as_ref())?, version, arm)?,
+            run: self.served(run_of(version, arm, job.as_ref())?, version, arm)?,
             job,
             variables,
             filled,
@@ -245,7 +245,7 @@ impl Control {
     fn facts(
         &self,
         environment: &Environment,
-        arm: &Arm,
+        (version, arm): (&Version, &Arm),
         urls: &BTreeMap<ServiceName, String>,
         id: &InstanceId,
     ) -> Variables {
@@ -256,6 +256,9 @@ impl Control {
             ("LOCKSTEP_INSTANCE".to_owned(), id.to_string()),
             (ADDRESS_VARIABLE.to_owned(), self.call_url(environment)),
         ]);
+        if let Some(process) = process_of(version, arm) {
+            variables.insert("LOCKSTEP_PROCESS".to_owned(), process.to_string());
+        }
         for (provider, url) in urls {
             let key = format!("LOCKSTEP_URL_{}", provider.as_str().to_uppercase().replace('-', "_"));
             variables.insert(key, url.clone());
@@ -390,12 +393,20 @@ impl Control {
     }
 }
 
-/// How an instance of a version is run, or one of its jobs.
-fn run_of(version: &Version, job: Option<&JobName>) -> Result<RunSpec, NotStarted> {
-    let Some(name) = job else { return Ok(version.run.clone()) };
+/// How an instance of an arm is run, or a job of its version.
+fn run_of(version: &Version, arm: &Arm, job: Option<&JobName>) -> Result<RunSpec, NotStarted> {
+    let Some(name) = job else {
+        let run = version.run_of(arm.process.as_ref()).cloned();
+        return run.ok_or_else(|| NotStarted::of_host(format!("there is nothing to run of {arm}")));
+    };
     let found = version.jobs.iter().find(|job| job.name == *name);
     let run = found.map(|job| job.run(&version.run));
     run.ok_or_else(|| NotStarted::of_host(format!("the version has no job `{name}`")))
+}
+
+/// What the process of an arm is called, where it has a name.
+fn process_of<'a>(version: &'a Version, arm: &'a Arm) -> Option<&'a ProcessName> {
+    arm.process.as_ref().or(version.processes.main.as_ref())
 }
 
 /// Tells whether a service is a worker in an environment.
@@ -480,7 +491,9 @@ fn of_place(error: &io::Error) -> Fault {
 
 fn new_id(arm: &Arm) -> Result<InstanceId, Problem> {
     let unique = random_hex(3).map_err(internal)?;
-    format!("{}-{}-{}-{unique}", arm.service, arm.version, arm.config).parse().map_err(internal)
+    let process = arm.process.as_ref().map(|process| format!("{process}-")).unwrap_or_default();
+    let id = format!("{}-{}-{}-{process}{unique}", arm.service, arm.version, arm.config);
+    id.parse().map_err(internal)
 }
 
 /// Writes an error with all its causes on one line.

@@ -373,6 +373,7 @@ fn code_of(refusals: &[Refusal]) -> ErrorCode {
             | Refusal::NoService(_)
             | Refusal::NoVersion { .. }
             | Refusal::NoJob { .. }
+            | Refusal::NoProcess { .. }
             | Refusal::NoBaseline { .. }
             | Refusal::NoRevision { .. },
         ) => ErrorCode::NotFound,

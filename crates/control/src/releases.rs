@@ -226,6 +226,7 @@ impl Control {
             build_key: checked.key,
             tools: checked.tools.clone(),
             run: checked.manifest.run.clone(),
+            processes: checked.manifest.processes.clone(),
             jobs: checked.manifest.jobs.clone(),
             requires: decided.requires,
             resources: checked.manifest.resources.clone(),

@@ -32,10 +32,10 @@ pub struct BaselineEntry {
 }
 
 impl BaselineEntry {
-    /// Returns the arm of this entry.
+    /// Returns the arm of the main process of this entry.
     #[must_use]
     pub fn arm(&self, service: &ServiceName) -> Arm {
-        Arm { service: service.clone(), version: self.version.clone(), config: self.config }
+        Arm { service: service.clone(), version: self.version.clone(), config: self.config, process: None }
     }
 }
 

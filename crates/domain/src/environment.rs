@@ -14,8 +14,8 @@ use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
-use crate::name::{Actor, EnvironmentName, JobName, ResourceName, ServiceName, StageName};
-use crate::operation::{Acceptance, NewConfiguration, Operation, Phase};
+use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
+use crate::operation::{Acceptance, NewConfiguration, NewReplicas, Operation, Phase};
 use crate::resource::Resource;
 use crate::scheduled::{Scheduled, ScheduledRun};
 use crate::service::Service;
@@ -88,8 +88,11 @@ pub struct Environment {
     /// Secret values that must not come back, by their names.
     #[serde(default)]
     pub revoked: OrdMap<String, Revocation>,
-    /// How many instances of a service run, where it is not one.
+    /// How many instances of the main process of a service run, where it is not one.
     pub replicas: OrdMap<ServiceName, u32>,
+    /// How many instances of the other processes of a service run, where it is not one.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub process_replicas: OrdMap<ServiceName, OrdMap<ProcessName, u32>>,
     /// Databases and the like that services here work with.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub resources: OrdMap<ResourceName, Resource>,
@@ -134,6 +137,7 @@ impl Environment {
             configured: OrdMap::new(),
             revoked: OrdMap::new(),
             replicas: OrdMap::new(),
+            process_replicas: OrdMap::new(),
             resources: OrdMap::new(),
             holds: OrdMap::new(),
             warm: OrdMap::new(),
@@ -150,10 +154,34 @@ impl Environment {
         &self.baselines.current().entries
     }
 
-    /// Returns how many instances of a service are wanted.
+    /// Returns how many instances of the main process of a service are wanted.
     #[must_use]
     pub fn replicas_of(&self, service: &ServiceName) -> u32 {
         self.replicas.get(service).copied().unwrap_or(1)
+    }
+
+    /// Returns how many instances of a process of a service are wanted; of the main one where none is named.
+    #[must_use]
+    pub fn count(&self, service: &ServiceName, process: Option<&ProcessName>) -> u32 {
+        let Some(process) = process else { return self.replicas_of(service) };
+        self.process_replicas.get(service).and_then(|of| of.get(process)).copied().unwrap_or(1)
+    }
+
+    /// Returns how many instances of an arm are wanted where anything of it runs all the time.
+    #[must_use]
+    pub fn count_of(&self, arm: &Arm) -> u32 {
+        self.count(&arm.service, arm.process.as_ref())
+    }
+
+    /// Notes how many instances of a process are wanted. Folding only.
+    pub(crate) fn set_count(&mut self, new: &NewReplicas, count: u32) {
+        match &new.process {
+            None => self.replicas.insert(new.service.clone(), count),
+            Some(process) => {
+                let of = self.process_replicas.entry(new.service.clone()).or_default();
+                of.insert(process.clone(), count)
+            }
+        };
     }
 
     /// Returns a configuration; `None` when the revision does not exist.

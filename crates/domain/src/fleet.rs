@@ -43,7 +43,7 @@ impl<'a> Fleet<'a> {
     /// Sorts the instances of an arm that serves, or is about to.
     #[must_use]
     pub fn serving(environment: &Environment, observed: &'a Observed, arm: &Arm) -> Self {
-        Self::of(environment, observed, arm, environment.replicas_of(&arm.service))
+        Self::of(environment, observed, arm, environment.count_of(arm))
     }
 
     /// Counts the standing instances that may be given requests.

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::as_text::as_text;
 use crate::fault::Fault;
 use crate::name::{EnvironmentName, ServiceName};
-use crate::name::{JobName, ResourceName};
+use crate::name::{JobName, ProcessName, ResourceName};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -38,9 +38,24 @@ pub struct Arm {
     pub version: VersionNumber,
     /// The configuration it runs with.
     pub config: ConfigRevision,
+    /// Which of its processes; missing for the main one, which requests go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessName>,
 }
 
 impl Arm {
+    /// Returns the arm of the main process: what is in a baseline, and what requests go to.
+    #[must_use]
+    pub fn main(&self) -> Self {
+        Self { process: None, ..self.clone() }
+    }
+
+    /// Returns the arm of another process of the same version and configuration.
+    #[must_use]
+    pub fn of_process(&self, process: &ProcessName) -> Self {
+        Self { process: Some(process.clone()), ..self.clone() }
+    }
+
     /// Returns the version without its configuration.
     #[must_use]
     pub fn version_ref(&self) -> VersionRef {
@@ -51,7 +66,10 @@ impl Arm {
 impl fmt::Display for Arm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.service, self.version)?;
-        if self.config.0 > 0 { write!(f, " ({})", self.config) } else { Ok(()) }
+        if self.config.0 > 0 {
+            write!(f, " ({})", self.config)?;
+        }
+        self.process.as_ref().map_or(Ok(()), |process| write!(f, " {process}"))
     }
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::{ConfigRevision, InstanceId};
-use crate::name::{EnvironmentName, JobName, ServiceName};
+use crate::name::{EnvironmentName, JobName, ProcessName, ServiceName};
 use crate::reference::has_references;
 use crate::routes::FULL_WEIGHT;
 use crate::version::{VersionNumber, VersionRef};
@@ -89,6 +89,9 @@ pub enum Intent {
     Scale {
         /// The service.
         service: ServiceName,
+        /// Which process of it; the main one where none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process: Option<ProcessName>,
         /// How many.
         replicas: u32,
     },
@@ -152,7 +155,10 @@ impl fmt::Display for Intent {
                 let keys: Vec<_> = set.keys().chain(unset).map(String::as_str).collect();
                 write!(f, "configure {service}: {}", keys.join(", "))
             }
-            Self::Scale { service, replicas } => write!(f, "scale {service} to {replicas}"),
+            Self::Scale { service, process: None, replicas } => write!(f, "scale {service} to {replicas}"),
+            Self::Scale { service, process: Some(process), replicas } => {
+                write!(f, "scale {process} of {service} to {replicas}")
+            }
             Self::Restart { service, instances } if instances.is_empty() => write!(f, "restart {service}"),
             Self::Restart { instances, .. } => write!(f, "restart {}", join(instances)),
             Self::RunJob { service, job } => write!(f, "run job {job} of {service}"),

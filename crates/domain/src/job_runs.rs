@@ -82,7 +82,7 @@ fn begin(operation: &Operation, planned: &PlannedJob, index: usize, now: Timesta
 /// The name of a run: an operation has no second one of a job, and no other journal that came to this number had one of that name. The
 /// job's name is cut, so that the whole is never too long.
 fn run_id(operation: &Operation, planned: &PlannedJob, index: usize, now: Timestamp) -> InstanceId {
-    let PlannedJob { arm: Arm { service, version, config }, job, .. } = planned;
+    let PlannedJob { arm: Arm { service, version, config, .. }, job, .. } = planned;
     let job: String = job.as_str().chars().take(16).collect();
     let text = format!("{service}-{version}-{config}-{job}-{:x}-{}.{index}", now.0, operation.id);
     text.parse().expect("names, numbers, hyphens and dots make an id")

@@ -44,6 +44,7 @@ pub mod observed;
 pub mod operation;
 mod over;
 pub mod plan;
+pub mod process;
 pub mod reconcile;
 pub mod reference;
 pub mod rename;

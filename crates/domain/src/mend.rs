@@ -95,8 +95,8 @@ pub fn sickness(instance: &Instance) -> String {
     }
 }
 
-/// Returns how a version runs.
+/// Returns how the instances of an arm run.
 #[must_use]
 pub fn run_of<'a>(world: &'a World, arm: &Arm) -> Option<&'a RunSpec> {
-    world.version(&arm.version_ref()).map(|version| &version.run)
+    world.version(&arm.version_ref())?.run_of(arm.process.as_ref())
 }

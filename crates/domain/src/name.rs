@@ -117,6 +117,10 @@ name!(
     JobName, "job", label_problem
 );
 name!(
+    /// The name of a process of a service.
+    ProcessName, "process", label_problem
+);
+name!(
     /// The name of a resource, as services refer to it.
     ResourceName, "resource", label_problem
 );

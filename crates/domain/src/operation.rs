@@ -12,7 +12,8 @@ use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
 use crate::job::{JobRun, PlannedJob};
-use crate::name::{Actor, EnvironmentName, ServiceName};
+use crate::name::{Actor, EnvironmentName, ProcessName, ServiceName};
+use crate::process::ProcessMove;
 use crate::run::{Kind, Takeover};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
@@ -248,12 +249,15 @@ pub struct Move {
     /// What kind of a service it is: of the target, or of what is taken away.
     #[serde(default, skip_serializing_if = "Kind::is_web")]
     pub kind: Kind,
+    /// What becomes of its other processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessMove>,
     /// Why it moves, and why at this place.
     pub reasons: Vec<Reason>,
 }
 
 impl Move {
-    /// Returns the arm it comes from.
+    /// Returns the arm of the main process it comes from.
     #[must_use]
     pub fn from_arm(&self) -> Option<Arm> {
         self.from.as_ref().map(|entry| entry.arm(&self.service))
@@ -279,7 +283,19 @@ impl Move {
             Takeover::SideBySide => true,
             Takeover::OldFirst => false,
         };
-        can && self.takes_over()
+        (can && self.takes_over()) || self.processes.iter().any(ProcessMove::is_shared)
+    }
+
+    /// Tells whether anything of what moves runs all the time.
+    #[must_use]
+    pub fn has_instances(&self) -> bool {
+        self.kind.has_instances() || !self.processes.is_empty()
+    }
+
+    /// Goes through the arms that end while the operation is under way, so that going back starts them again.
+    pub fn arms_handed_over(&self) -> impl Iterator<Item = Arm> {
+        let main = self.from_arm().filter(|_| self.hands_over());
+        main.into_iter().chain(self.processes.iter().filter_map(|part| part.from_arm(self)))
     }
 
     /// Tells whether what runs now ends while the operation is under way, so that going back starts it again.
@@ -288,7 +304,19 @@ impl Move {
         self.takes_over() && (self.gives_way() || !self.kind.is_web())
     }
 
-    /// Returns the arm it leads to.
+    /// Goes through the arms of all its processes that run now.
+    pub fn from_arms(&self) -> impl Iterator<Item = Arm> {
+        let others = self.processes.iter().filter_map(|part| part.from_arm(self));
+        self.from_arm().into_iter().chain(others)
+    }
+
+    /// Goes through the arms of all its processes that will run.
+    pub fn to_arms(&self) -> impl Iterator<Item = Arm> {
+        let others = self.processes.iter().filter_map(|part| part.to_arm(self));
+        self.to_arm().into_iter().chain(others)
+    }
+
+    /// Returns the arm of the main process it leads to.
     #[must_use]
     pub fn to_arm(&self) -> Option<Arm> {
         self.to.as_ref().map(|entry| entry.arm(&self.service))
@@ -428,6 +456,9 @@ pub struct NewConfiguration {
 pub struct NewReplicas {
     /// Whose.
     pub service: ServiceName,
+    /// Of which process; missing for the main one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessName>,
     /// How many.
     pub replicas: u32,
     /// How many it was before, for taking it back.

@@ -25,6 +25,7 @@ use crate::environment::Environment;
 use crate::intent::{Intent, Leaving, Strategy};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Move, Plan, Readiness, Reason};
+use crate::process;
 use crate::takeover;
 use crate::time::Timestamp;
 use crate::variables;
@@ -208,6 +209,7 @@ fn make_move(
         readiness: if warm { Readiness::Warm } else { Readiness::Cold },
         takeover: takeover::of_change(world, change),
         kind: check::kind(world, change),
+        processes: process::moves(world, change),
         reasons: std::iter::once(why).chain(place).collect(),
     }
 }

@@ -22,9 +22,10 @@ use crate::observed::{Observed, Tables};
 use crate::operation::{Move, Operation, Phase};
 use crate::over::forgotten;
 pub use crate::over::{KEEP_OVER_MS, MAX_OVER};
+use crate::process;
 use crate::replicas::replicas;
 use crate::resource::{keep, needs};
-use crate::run::{ReplaceAfter, RunSpec, Takeover};
+use crate::run::{ReplaceAfter, RunSpec};
 use crate::scheduled_runs;
 use crate::sizes::{Sized, sizes};
 use crate::stay;
@@ -47,7 +48,7 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
     actions.extend(ends(look, &wanted));
     actions.extend(job_actions::jobs(look));
     actions.extend(keep::actions(look));
-    let mut events: Vec<_> = baseline_arms(look.environment)
+    let mut events: Vec<_> = baseline_arms(look.world, look.environment)
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
@@ -84,7 +85,7 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let warm = environment.warm.values().copied();
     let over = observed.instances.iter().filter(|instance| instance.state.is_over());
     let over = over.map(|instance| instance.since.plus_ms(KEEP_OVER_MS));
-    let pauses = baseline_arms(environment).filter_map(|arm| mend::not_before(observed, &arm));
+    let pauses = baseline_arms(look.world, environment).filter_map(|arm| mend::not_before(observed, &arm));
     let sick = observed.instances.iter().filter_map(|instance| mend::sick_at(look.world, instance));
     let drains = observed.instances.iter().filter_map(|instance| drained_at(look, instance));
     let leave = |instance: &Instance| leaving::ends_at(look.world, environment, observed, instance);
@@ -99,21 +100,23 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     all.filter(|&at| at > now).min()
 }
 
-fn baseline_arms(environment: &Environment) -> impl Iterator<Item = Arm> {
-    environment.entries().iter().map(|(service, entry)| entry.arm(service))
+/// The arms of all processes of what is live.
+fn baseline_arms(world: &World, environment: &Environment) -> impl Iterator<Item = Arm> {
+    let entries = environment.entries().iter();
+    entries.flat_map(|(service, entry)| process::arms(world, &entry.arm(service)))
 }
 
 /// How many instances of each arm should run, apart from warm ones.
 fn wanted(world: &World, environment: &Environment) -> BTreeMap<Arm, u32> {
     let moving: Vec<_> =
         environment.moving().flat_map(|operation| sizes_in(world, environment, operation)).collect();
-    let old: BTreeMap<_, _> = moving.iter().map(|sized| (&sized.part.service, sized.old)).collect();
-    let stays = environment.entries().iter().map(|(service, entry)| {
-        let arm = entry.arm(service);
-        let count = old.get(service).copied().unwrap_or_else(|| replicas(world, environment, &arm));
+    let old: BTreeMap<_, _> =
+        moving.iter().filter_map(|sized| Some((sized.from.as_ref()?, sized.old))).collect();
+    let stays = baseline_arms(world, environment).map(|arm| {
+        let count = old.get(&arm).copied().unwrap_or_else(|| replicas(world, environment, &arm));
         (arm, count)
     });
-    let comes = moving.iter().filter_map(|sized| Some((sized.part.to_arm()?, sized.new)));
+    let comes = moving.iter().filter_map(|sized| Some((sized.to.clone()?, sized.new)));
     stays.chain(comes).filter(|(_, count)| *count > 0).collect()
 }
 
@@ -121,7 +124,7 @@ fn sizes_in<'a>(
     world: &'a World,
     environment: &'a Environment,
     operation: &'a Operation,
-) -> impl Iterator<Item = Sized<'a>> {
+) -> impl Iterator<Item = Sized> + 'a {
     sizes(operation, |arm| replicas(world, environment, arm))
 }
 
@@ -138,7 +141,7 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
     let Look { world, environment, observed, now, .. } = look;
     let fleet = Fleet::of(environment, observed, arm, wanted);
     let is_baseline =
-        environment.entries().get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == *arm);
+        environment.entries().get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == arm.main());
     let hold_back = match is_baseline {
         true => mend::not_before(observed, arm).is_some_and(|at| now < at),
         // A failure on trial takes the operation back; it is not tried again.
@@ -171,7 +174,7 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     let Look { environment, observed, now, .. } = look;
     let arms: BTreeSet<&Arm> = observed.instances.iter().map(|instance| &instance.arm).collect();
     let surplus = arms.into_iter().flat_map(|arm| {
-        let warm = || environment.keeps_warm(arm, now).then(|| environment.replicas_of(&arm.service));
+        let warm = || environment.keeps_warm(arm, now).then(|| environment.count_of(arm));
         let limit = wanted.get(arm).copied().or_else(warm).unwrap_or(0);
         Fleet::of(environment, observed, arm, limit).surplus
     });
@@ -213,11 +216,12 @@ fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
 /// Tells whether what ended on the way runs again, or is not waited for any more.
 fn is_back(look: Look<'_>, operation: &Operation, since: Timestamp) -> bool {
     let Look { world, environment, observed, now, .. } = look;
-    let left = operation.plan.moves().filter(|part| part.hands_over()).filter_map(Move::from_arm);
+    let left = operation.plan.moves().flat_map(Move::arms_handed_over);
     let runs = |arm: Arm| {
         Fleet::serving(environment, observed, &arm).healthy() >= replicas(world, environment, &arm)
     };
-    left.into_iter().all(runs) || now >= since.plus_ms(patience_ms(world, environment, operation))
+    left.collect::<Vec<_>>().into_iter().all(runs)
+        || now >= since.plus_ms(patience_ms(world, environment, operation))
 }
 
 fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp) -> Vec<Event> {
@@ -232,7 +236,7 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
         Due::Over => {}
     }
     let since = job_runs::ready_since(operation, since);
-    let kept = kept_arms(environment, operation);
+    let kept = kept_arms(look.world, environment, operation);
     let stay = kept.iter().map(|arm| (arm.clone(), replicas(look.world, environment, arm)));
     let targets: Vec<_> = coming(look.world, environment, operation).into_iter().chain(stay).collect();
     if let Some(cause) = Cause::all(targets.iter().filter_map(|(arm, _)| failure(operation, observed, arm))) {
@@ -257,14 +261,13 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
 /// The arms that should run by now because of an operation, and how many instances of each.
 fn coming(world: &World, environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
     let targets = sizes_in(world, environment, operation).filter(|sized| sized.new > 0);
-    targets.filter_map(|sized| Some((sized.part.to_arm()?, sized.new))).collect()
+    targets.filter_map(|sized| Some((sized.to?, sized.new))).collect()
 }
 
 /// The arms that come to work step by step, and how many instances of each should by now.
 fn at_work(world: &World, environment: &Environment, operation: &Operation) -> Vec<(Arm, u32)> {
-    let targets =
-        sizes_in(world, environment, operation).filter(|sized| sized.part.takeover == Takeover::SideBySide);
-    targets.filter_map(|sized| Some((sized.part.to_arm()?, sized.new))).collect()
+    let targets = sizes_in(world, environment, operation).filter(|sized| sized.comes_step_by_step);
+    targets.filter_map(|sized| Some((sized.to?, sized.new))).collect()
 }
 
 /// Says which arms have fewer healthy instances than they should.
@@ -275,14 +278,15 @@ fn lacking(environment: &Environment, observed: &Observed, targets: &[(Arm, u32)
 }
 
 /// The arms that stay and of which an operation changes the instances: how many there are, or which.
-fn kept_arms(environment: &Environment, operation: &Operation) -> Vec<Arm> {
-    let scaled = operation.plan.replicas.iter().map(|new| &new.service);
+fn kept_arms(world: &World, environment: &Environment, operation: &Operation) -> Vec<Arm> {
+    let main = |service: &ServiceName| Some(environment.entries().get(service)?.arm(service));
+    let scaled = operation.plan.replicas.iter();
+    let scaled = scaled.filter_map(|new| Some(Arm { process: new.process.clone(), ..main(&new.service)? }));
     let restarted = match &operation.intent {
-        Intent::Restart { service, .. } => Some(service),
+        Intent::Restart { service, .. } => main(service),
         _ => None,
     };
-    let entry = |service: &ServiceName| Some(environment.entries().get(service)?.arm(service));
-    scaled.chain(restarted).filter_map(entry).collect()
+    scaled.chain(restarted.iter().flat_map(|arm| process::arms(world, arm))).collect()
 }
 
 /// Tells whether exactly the wanted instances of an arm are left: none is too many, none is to be replaced, and what was told to
@@ -306,8 +310,8 @@ fn given_up_at(world: &World, instance: &Instance) -> Option<Timestamp> {
 /// How long instances may take to become healthy before an operation is taken back: twice their start timeouts, the time
 /// after which an unhealthy one is replaced, what unpacking takes, and what the old ones take to end where they give way; as often as there is one to be restarted.
 fn patience_ms(world: &World, environment: &Environment, operation: &Operation) -> u64 {
-    let moved = operation.plan.moves().filter_map(Move::to_arm);
-    let arms = moved.chain(kept_arms(environment, operation));
+    let moved = operation.plan.moves().flat_map(Move::to_arms);
+    let arms = moved.chain(kept_arms(world, environment, operation));
     let of_arm = |arm: Arm| {
         let run = mend::run_of(world, &arm)?;
         let replaced = match run.replace_after {

@@ -216,6 +216,7 @@ impl Renaming<'_> {
         self.key(&mut renamed.configurations);
         self.key(&mut renamed.configured);
         self.key(&mut renamed.replicas);
+        self.key(&mut renamed.process_replicas);
         self.key(&mut renamed.scheduled);
         renamed.each_schedule(|scheduled| scheduled.planned_mut().for_each(|planned| self.planned(planned)));
         let holds = renamed.holds.into_iter();

@@ -8,11 +8,12 @@ use crate::world::World;
 /// Returns how many instances of an arm run when nothing moves it.
 #[must_use]
 pub fn replicas(world: &World, environment: &Environment, arm: &Arm) -> u32 {
-    if has_instances(world, arm) { environment.replicas_of(&arm.service) } else { 0 }
+    let runs = run_of(world, arm).is_none_or(|run| run.kind.has_instances());
+    if runs { environment.count_of(arm) } else { 0 }
 }
 
-/// Tells whether anything of an arm runs all the time.
+/// Tells whether any process of an arm's version runs all the time.
 #[must_use]
 pub fn has_instances(world: &World, arm: &Arm) -> bool {
-    run_of(world, arm).is_none_or(|run| run.kind.has_instances())
+    world.version(&arm.version_ref()).is_none_or(|version| version.standing().next().is_some())
 }

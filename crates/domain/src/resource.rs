@@ -111,7 +111,7 @@ impl Resource {
     pub fn arm(&self, name: &ResourceName) -> Arm {
         let service = name.as_str().parse().expect("resources are named like services");
         let config = ConfigRevision(u32::try_from(self.record).unwrap_or(u32::MAX));
-        Arm { service, version: VersionNumber::new(0, 0, 0), config }
+        Arm { service, version: VersionNumber::new(0, 0, 0), config, process: None }
     }
 }
 

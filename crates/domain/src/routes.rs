@@ -185,7 +185,7 @@ impl Split {
     /// Returns the arm of this split.
     #[must_use]
     pub fn arm(&self, service: &ServiceName) -> Arm {
-        Arm { service: service.clone(), version: self.version.clone(), config: self.config }
+        Arm { service: service.clone(), version: self.version.clone(), config: self.config, process: None }
     }
 }
 

@@ -247,7 +247,7 @@ fn begun(look: Look<'_>, live: &Live<'_>, at: Timestamp) -> Event {
 /// The name of a run: the clock never turns, so no other run of this job here has it, no other job of the version has its number, and no other
 /// environment was created by the same record.
 fn run_id(look: Look<'_>, live: &Live<'_>) -> InstanceId {
-    let Live { arm: Arm { service, version, config }, job, index, .. } = live;
+    let Live { arm: Arm { service, version, config, .. }, job, index, .. } = live;
     let job: String = job.name.as_str().chars().take(16).collect();
     let (now, place) = (look.now.0, look.environment.record);
     let text = format!("{service}-{version}-{config}-{job}-{now:x}-{place}s{index}");

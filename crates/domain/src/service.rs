@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::job::Job;
 use crate::name::{Actor, ResourceName, ServiceName, StageName};
+use crate::process::Processes;
 use crate::resource::ResourceNeed;
 use crate::routes::RouteRule;
 use crate::run::RunSpec;
@@ -190,6 +191,9 @@ pub struct Version {
     pub tools: BTreeMap<String, String>,
     /// How to run it.
     pub run: RunSpec,
+    /// Programs of it that run beside the one of `run`.
+    #[serde(default, skip_serializing_if = "Processes::is_empty")]
+    pub processes: Processes,
     /// Programs of it that run once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
@@ -298,7 +302,8 @@ pub struct Approval {
 impl Version {
     /// Goes through everything of it that is run: its instances, and its jobs.
     pub fn runs(&self) -> impl Iterator<Item = RunSpec> {
-        std::iter::once(self.run.clone()).chain(self.jobs.iter().map(|job| job.run(&self.run)))
+        let standing = std::iter::once(&self.run).chain(self.processes.others.values()).cloned();
+        standing.chain(self.jobs.iter().map(|job| job.run(&self.run)))
     }
 
     /// Returns the newest evidence of a kind.

@@ -8,18 +8,23 @@ use crate::instance::Arm;
 use crate::intent::{Step, Strategy};
 use crate::job_runs;
 use crate::operation::{Move, Operation, Phase};
+use crate::process::ProcessMove;
 use crate::routes::FULL_WEIGHT;
 use crate::run::Takeover;
 
-/// A move, and how many instances of its two versions should run now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sized<'a> {
-    /// The move.
-    pub(crate) part: &'a Move,
-    /// Of what it comes from.
+/// A process of a service that moves, and how many instances of its two versions should run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sized {
+    /// What it comes from.
+    pub(crate) from: Option<Arm>,
+    /// What it leads to.
+    pub(crate) to: Option<Arm>,
+    /// How many instances of what it comes from.
     pub(crate) old: u32,
-    /// Of what it leads to.
+    /// How many instances of what it leads to.
     pub(crate) new: u32,
+    /// Whether more of them start while requests or work are shared already.
+    pub(crate) comes_step_by_step: bool,
 }
 
 /// How far an operation is with a move.
@@ -35,17 +40,56 @@ enum Progress {
     Behind,
 }
 
-/// Goes through the moves of an operation. `replicas` says how many instances of an arm there are otherwise.
+/// Goes through the processes that an operation moves. `replicas` says how many instances of an arm there are otherwise.
 pub(crate) fn sizes<'a>(
     operation: &'a Operation,
     replicas: impl Fn(&Arm) -> u32 + 'a,
-) -> impl Iterator<Item = Sized<'a>> {
+) -> impl Iterator<Item = Sized> + 'a {
     let waves = operation.plan.waves.iter().enumerate();
     let moves = waves.flat_map(|(wave, moves)| moves.iter().map(move |part| (wave, part)));
-    let of = move |arm: Option<Arm>| arm.map_or(0, |arm| replicas(&arm));
-    moves.map(move |(wave, part)| {
-        size(part, progress(operation, wave, part), (of(part.from_arm()), of(part.to_arm())))
+    moves.flat_map(move |(wave, part)| {
+        let of = |arm: Option<&Arm>| arm.map_or(0, &replicas);
+        let reached = progress(operation, wave, part);
+        let (from, to) = (part.from_arm(), part.to_arm());
+        let (old, new) = size(part, reached, (of(from.as_ref()), of(to.as_ref())));
+        let comes_step_by_step = part.takeover == Takeover::SideBySide;
+        let main = Sized { from, to, old, new, comes_step_by_step };
+        let others = part.processes.iter().map(|process| {
+            let (from, to) = (process.from_arm(part), process.to_arm(part));
+            let counts = (of(from.as_ref()), of(to.as_ref()));
+            let (old, new) = process_size(process, left_steps(operation, wave, part), reached, counts);
+            Sized { from, to, old, new, comes_step_by_step: true }
+        });
+        std::iter::once(main).chain(others).collect::<Vec<_>>()
     })
+}
+
+/// How many steps of its wave a move has not reached yet; `None` where nothing of it has begun.
+fn left_steps(operation: &Operation, wave: usize, part: &Move) -> Option<usize> {
+    let steps = operation.plan.steps_of(wave).len();
+    match (progress(operation, wave, part), &operation.phase) {
+        (Progress::Preparing(_), Phase::Preparing { wave: reached, .. }) if wave == *reached => Some(steps),
+        (Progress::At(_), Phase::Shifted { step, .. }) => Some(steps.saturating_sub(step + 1)),
+        (Progress::Behind, _) => Some(0),
+        _ => None,
+    }
+}
+
+/// The other processes follow in the last step. One that starts beside its old version is made ready before it.
+fn process_size(
+    part: &ProcessMove,
+    left: Option<usize>,
+    progress: Progress,
+    (of_old, of_new): (u32, u32),
+) -> (u32, u32) {
+    match (left, progress) {
+        (None, _) => (of_old, 0),
+        (_, Progress::Preparing(step)) if part.is_shared() => (of_old, share(part.takeover, step, of_new)),
+        (_, Progress::At(step)) if part.is_shared() => shared(part.takeover, step, of_new),
+        (Some(0), _) => (0, of_new),
+        (Some(1), _) if part.takeover.is_beside() => (of_old, of_new),
+        _ => (of_old, 0),
+    }
 }
 
 fn progress(operation: &Operation, wave: usize, part: &Move) -> Progress {
@@ -81,32 +125,36 @@ fn prepares_upfront(operation: &Operation) -> bool {
     }
 }
 
-fn size(part: &Move, progress: Progress, (of_old, of_new): (u32, u32)) -> Sized<'_> {
-    let (old, new) = match progress {
+fn size(part: &Move, progress: Progress, (of_old, of_new): (u32, u32)) -> (u32, u32) {
+    match progress {
         Progress::Ahead => (of_old, 0),
         _ if part.gives_way() => (0, of_new),
         _ if !part.hands_over() => (of_old, of_new),
-        Progress::Preparing(step) => (of_old, share(part, step, of_new)),
-        Progress::At(step) => match share(part, step, of_new) {
-            new if new < of_new => (of_new - new, new),
-            // One instance cannot be shared: until everything is the new version's, one of each works.
-            new if is_a_part(part, step) => (1, new),
-            new => (0, new),
-        },
+        Progress::Preparing(step) => (of_old, share(part.takeover, step, of_new)),
+        Progress::At(step) => shared(part.takeover, step, of_new),
         Progress::Behind => (0, of_new),
-    };
-    Sized { part, old, new }
+    }
+}
+
+/// What runs of two versions that share their work.
+fn shared(takeover: Takeover, step: Step, of_new: u32) -> (u32, u32) {
+    match share(takeover, step, of_new) {
+        new if new < of_new => (of_new - new, new),
+        // One instance cannot be shared: until everything is the new version's, one of each works.
+        new if is_a_part(takeover, step) => (1, new),
+        new => (0, new),
+    }
 }
 
 /// The share of a step in whole instances: at least one of them is of the new version.
-fn share(part: &Move, step: Step, replicas: u32) -> u32 {
-    if !is_a_part(part, step) {
+fn share(takeover: Takeover, step: Step, replicas: u32) -> u32 {
+    if !is_a_part(takeover, step) {
         return replicas;
     }
     let exact = u64::from(replicas) * u64::from(step.weight);
     u32::try_from(exact.div_ceil(u64::from(FULL_WEIGHT))).unwrap_or(replicas).clamp(1, replicas.max(1))
 }
 
-fn is_a_part(part: &Move, step: Step) -> bool {
-    part.takeover == Takeover::SideBySide && step.weight < FULL_WEIGHT
+fn is_a_part(takeover: Takeover, step: Step) -> bool {
+    takeover == Takeover::SideBySide && step.weight < FULL_WEIGHT
 }

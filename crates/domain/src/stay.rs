@@ -12,7 +12,8 @@ use crate::instance::Arm;
 use crate::job::JobEnd;
 use crate::name::ServiceName;
 use crate::observed::Observed;
-use crate::replicas::has_instances;
+use crate::process;
+use crate::replicas::{has_instances, replicas};
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -28,8 +29,14 @@ pub fn steady_since(
     if !has_instances(world, arm) {
         return live_since(environment, arm);
     }
+    let all = process::arms(world, arm).filter(|arm| replicas(world, environment, arm) > 0);
+    let since: Option<Vec<_>> = all.map(|arm| process_since(environment, observed, &arm)).collect();
+    since?.into_iter().max()
+}
+
+fn process_since(environment: &Environment, observed: &Observed, arm: &Arm) -> Option<Timestamp> {
     let fleet = Fleet::serving(environment, observed, arm);
-    if fleet.healthy() < environment.replicas_of(&arm.service) {
+    if fleet.healthy() < environment.count_of(arm) {
         return None;
     }
     let since = fleet.standing.iter().map(|instance| observed.steady_since.get(&instance.id).copied());

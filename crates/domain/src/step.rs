@@ -47,13 +47,33 @@ pub fn standing(operation: &Operation, observed: &Observed, now: Timestamp) -> O
     let (failed, unproven, passed) = (Vec::new(), Vec::new(), Vec::new());
     let mut standing = Standing { place, left_ms, over_ms, failed, unproven, passed };
     for part in operation.plan.moves_of(wave) {
-        match verdict_on(operation, part, observed, left_ms) {
-            Verdict::Fail { why } => standing.failed.extend(part.to_arm().map(|arm| (arm, why))),
-            Verdict::None(unproven) => standing.unproven.push(unproven),
-            Verdict::Pass { why } => standing.passed.push(why),
+        if part.kind.has_instances() || !part.has_instances() {
+            standing.add(part.to_arm(), verdict_on(operation, part, observed, left_ms));
+        }
+        for process in &part.processes {
+            let (old, new) = (process.from_arm(part), process.to_arm(part));
+            let verdict =
+                new.as_ref().map(|new| verdict_on_process(operation, (old.as_ref(), new), observed));
+            let verdict = verdict.flatten();
+            verdict.into_iter().for_each(|verdict| standing.add(new.clone(), verdict));
         }
     }
     Some(standing)
+}
+
+/// A process beside the main one follows in the last step. Until then there is nothing of it that could fail.
+fn verdict_on_process(
+    operation: &Operation,
+    (old, new): (Option<&Arm>, &Arm),
+    observed: &Observed,
+) -> Option<Verdict> {
+    let on_trial = || observed.of(new).filter(|instance| instance.since >= operation.begun);
+    on_trial().next()?;
+    let failed = on_trial().any(|instance| matches!(instance.state, InstanceState::Failed { .. }));
+    let watched = old.filter(|_| operation.plan.strategy.bound().is_some());
+    let against = watched.or(failed.then_some(new));
+    let healthy = || Verdict::Pass { why: format!("{new} healthy") };
+    Some(against.map_or_else(healthy, |old| verdict_on_work(operation, (old, new), observed)))
 }
 
 fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: u64) -> Verdict {
@@ -110,6 +130,14 @@ fn verdict_on_work(operation: &Operation, (old, new): (&Arm, &Arm), observed: &O
 }
 
 impl Standing {
+    fn add(&mut self, arm: Option<Arm>, verdict: Verdict) {
+        match verdict {
+            Verdict::Fail { why } => self.failed.extend(arm.map(|arm| (arm, why))),
+            Verdict::None(unproven) => self.unproven.push(unproven),
+            Verdict::Pass { why } => self.passed.push(why),
+        }
+    }
+
     /// Returns what keeps it.
     #[must_use]
     pub fn obstacles(&self) -> BTreeSet<Obstacle> {

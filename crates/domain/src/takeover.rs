@@ -9,6 +9,7 @@ use crate::instance::{Arm, Instance};
 use crate::mend::run_of;
 use crate::observed::Observed;
 use crate::operation::{Move, Operation};
+use crate::process;
 use crate::run::{Port, Takeover, same_port};
 use crate::world::World;
 
@@ -28,8 +29,10 @@ pub fn is_blocked(world: &World, observed: &Observed, arm: &Arm) -> bool {
     let Some(run) = run_of(world, arm) else { return false };
     let stands_in_the_way = |other: &&Instance| match run_of(world, &other.arm) {
         Some(_) if other.arm == *arm => run.port != Port::Assigned,
+        // Another process of the same version.
+        Some(theirs) if other.arm.main() == arm.main() => same_port(theirs, run),
         Some(theirs) if other.arm.service == arm.service => {
-            Takeover::between(theirs, run) == Takeover::OldFirst
+            process::are_apart(world, arm, &other.arm) || same_port(theirs, run)
         }
         Some(theirs) => same_port(theirs, run),
         None => false,
@@ -38,10 +41,17 @@ pub fn is_blocked(world: &World, observed: &Observed, arm: &Arm) -> bool {
     standing.any(|other| stands_in_the_way(&other))
 }
 
+/// The arms that end before what takes their place starts.
+fn ends_first(part: &Move) -> impl Iterator<Item = Arm> {
+    let main = part.from_arm().filter(|_| part.gives_way());
+    let others = part.processes.iter().filter(|it| it.takeover == Takeover::OldFirst);
+    main.into_iter().chain(others.filter_map(|it| it.from_arm(part)))
+}
+
 /// How long the old instances of an operation may take to end, beside what the new ones take to start.
 #[must_use]
 pub(crate) fn ending_ms(world: &World, environment: &Environment, operation: &Operation) -> u64 {
-    let old = operation.plan.moves().filter(|part| part.gives_way()).filter_map(Move::from_arm);
+    let old = operation.plan.moves().flat_map(ends_first);
     let of_arm = |arm: Arm| {
         let stop_ms = run_of(world, &arm)?.stop.timeout_ms;
         Some(drain_ms(world, environment, &arm).saturating_add(stop_ms))

@@ -29,7 +29,7 @@ pub fn reverted(operation: &Operation, now: Timestamp) -> Vec<Event> {
         (None, Some(_)) => true,
         _ => false,
     };
-    let guilty = |arm: &Arm| blamed.iter().any(|blame| blame.fault.is_own() && blame.arm == *arm);
+    let guilty = |arm: &Arm| blamed.iter().any(|blame| blame.fault.is_own() && blame.arm.main() == *arm);
     let moved = operation.plan.moves().filter(version_changes).filter_map(Move::to_arm).filter(guilty);
     let holds = moved.map(|arm| hold(operation, arm.version_ref(), cause.clone(), now, Actor::lockstep()));
     std::iter::once(over).chain(holds).collect()

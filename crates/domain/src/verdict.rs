@@ -101,7 +101,7 @@ mod tests {
 
     fn arm(minor: u64) -> Arm {
         let service = "orders".parse().unwrap();
-        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0), process: None }
     }
 
     /// Judges 10 % of the clients with so many requests and failures, the new arm's first.

@@ -120,7 +120,7 @@ fn proof_of_version(environment: &Environment, service: &ServiceName, version: &
         comes && operation.phase.is_done()
     });
     came.map_or_else(String::new, |operation| match operation.plan.move_of(service) {
-        Some((_, part)) if !part.kind.has_instances() => "nothing of it runs all the time".to_owned(),
+        Some((_, part)) if !part.has_instances() => "nothing of it runs all the time".to_owned(),
         Some((_, part)) if !part.kind.is_web() => "healthy; a worker has no requests".to_owned(),
         _ => proof(operation),
     })

@@ -250,7 +250,7 @@ impl World {
                 environment.configure(new, operation.begun);
             }
             if let Some(new) = &operation.plan.replicas {
-                environment.replicas.insert(new.service.clone(), new.replicas);
+                environment.set_count(new, new.replicas);
             }
             environment.begin_operation(Arc::new(operation.clone()));
             Ok(())
@@ -459,7 +459,7 @@ fn take_back(environment: &mut Environment, id: OperationId, at: Timestamp) -> R
     advance(environment, id, reverted)?;
     let operation = environment.settle_operation(id);
     if let Some(new) = operation.and_then(|operation| operation.plan.replicas.clone()) {
-        environment.replicas.insert(new.service, new.before);
+        environment.set_count(&new, new.before);
     }
     Ok(())
 }
@@ -531,7 +531,7 @@ fn ran_evidence(operation: &Operation, at: Timestamp) -> Vec<Event> {
     operation
         .plan
         .moves()
-        .filter(|part| part.kind.has_instances())
+        .filter(|part| part.has_instances())
         .filter_map(|part| Some(part.to_arm()?.version_ref()))
         .map(|version| Event::EvidenceAdded {
             version,

@@ -85,7 +85,7 @@ mod tests {
 
     fn arm(service: &str, major: u64) -> Arm {
         let service = service.parse().unwrap();
-        Arm { service, version: VersionNumber::new(major, 0, 0), config: ConfigRevision(0) }
+        Arm { service, version: VersionNumber::new(major, 0, 0), config: ConfigRevision(0), process: None }
     }
 
     #[test]

@@ -177,6 +177,7 @@ mod tests {
                     service: "web".parse().unwrap(),
                     version: lockstep_domain::VersionNumber::new(1, 0, 0),
                     config: lockstep_domain::ConfigRevision(0),
+                    process: None,
                 }),
                 user,
             };

@@ -28,6 +28,7 @@ pub(crate) mod way;
 use std::collections::BTreeMap;
 
 use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::process::Processes;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, ReplaceAfter, Restart, RunSpec, Values};
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
@@ -174,6 +175,7 @@ pub(crate) fn manifest(
         tests: draft.tests.clone(),
         package: draft.package.clone(),
         run: run.with_values_noted(),
+        processes: Processes::default(),
         requires: BTreeMap::new(),
         resources: BTreeMap::new(),
         contracts: Vec::new(),

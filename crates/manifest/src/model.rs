@@ -6,6 +6,7 @@ use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::Job;
 use lockstep_domain::name::ResourceName;
+use lockstep_domain::process::Processes;
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::RunSpec;
@@ -40,6 +41,9 @@ pub struct Manifest {
     pub package: Package,
     /// How an instance is run.
     pub run: RunSpec,
+    /// Programs of it that run beside the one of `run`.
+    #[serde(skip_serializing_if = "Processes::is_empty")]
+    pub processes: Processes,
     /// The services it calls, and what of them it works with.
     pub requires: BTreeMap<ServiceName, Requirement>,
     /// Databases and the like that it needs.

@@ -8,6 +8,7 @@ mod contract;
 mod field;
 mod job;
 mod jobs_only;
+mod process;
 mod reference;
 mod resource;
 mod run;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
 use lockstep_domain::job::Job;
+use lockstep_domain::process::Processes;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::request_host::normalize_route_host;
 use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
@@ -91,11 +93,15 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let resources = resources.map_or_else(BTreeMap::new, |table| resource::resources(&table));
     let scope = Scope::of(&requires, &resources);
     let mut jobs = root.get("job", job::EXAMPLE).map_or_else(Vec::new, |field| job::jobs(&field, &scope));
-    let run = run_table(&root, name.as_ref(), &scope, &mut jobs);
-    if let Some(kind) = run.as_ref().map(|run| run.kind).filter(|kind| !kind.is_web()) {
-        no_routes(&root, kind);
-        no_contract_of_answers(&root, kind);
+    let run = process::processes(&root, &scope).unwrap_or_else(|| {
+        run_table(&root, name.as_ref(), &scope, &mut jobs).map(|run| (run, Processes::default()))
+    });
+    if let Some((run, processes)) = run.as_ref().filter(|(run, _)| !run.kind.is_web()) {
+        let what = nobody_calls(run.kind, processes);
+        no_routes(&root, &what);
+        no_contract_of_answers(&root, &what);
     }
+    let (run, processes) = run.unzip();
     root.finish();
     Some(Manifest {
         name: name?,
@@ -104,6 +110,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         tests,
         package,
         run: run?,
+        processes: processes?,
         requires,
         resources,
         contracts,
@@ -113,20 +120,28 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     })
 }
 
+fn nobody_calls(kind: Kind, processes: &Processes) -> String {
+    if processes.is_empty() {
+        format!("nobody can call a {kind}")
+    } else {
+        "none of its processes is of kind `web`, so nobody can call it".to_owned()
+    }
+}
+
 /// Nobody calls a worker or a job, so nothing may lead to it.
-fn no_routes(root: &Table<'_>, kind: Kind) {
+fn no_routes(root: &Table<'_>, what: &str) {
     if let Some(field) = root.get("route", "[[route]]") {
         let hint = "remove the routes, or let it be a `web` service";
-        field.wrong_because(format_args!("nobody can call a {kind}, so no request can reach it"), hint);
+        field.wrong_because(format_args!("{what}, so no request can reach it"), hint);
     }
 }
 
 /// Messages and tables have contracts with workers too; what is answered has not.
-fn no_contract_of_answers(root: &Table<'_>, kind: Kind) {
+fn no_contract_of_answers(root: &Table<'_>, what: &str) {
     let Some(table) = root.table("contract", contract::EXAMPLE) else { return };
     for field in contract::ANSWERS.iter().filter_map(|name| table.get(name, contract::EXAMPLE)) {
         let hint = "name it in the manifest of the service that answers, or let this be a `web` service";
-        field.wrong_because(format_args!("nobody can call a {kind}"), hint);
+        field.wrong_because(what, hint);
     }
 }
 

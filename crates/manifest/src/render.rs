@@ -9,13 +9,15 @@ use std::fmt::{Display, Write as _};
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::name::ResourceName;
+use lockstep_domain::process::Processes;
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
-    HealthCheck, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
 };
 use lockstep_domain::schedule::{Schedule, USUAL_ZONE};
 use lockstep_domain::static_files::StaticFiles;
+use lockstep_domain::work_path::WorkPath;
 use toml::Value;
 
 use crate::model::{
@@ -45,7 +47,7 @@ pub fn render_with_notes(manifest: &Manifest, notes: &Notes) -> String {
     writer.build(&manifest.build);
     manifest.tests.iter().for_each(|suite| writer.suite(suite));
     writer.package(&manifest.package, &manifest.build);
-    writer.run(&manifest.run);
+    writer.runs(&manifest.run, &manifest.processes);
     writer.requires(manifest);
     manifest.resources.iter().for_each(|(name, need)| writer.resource(name, need));
     writer.contracts(&manifest.contracts);
@@ -59,6 +61,27 @@ struct Writer<'n> {
     out: String,
     notes: &'n Notes,
     table: &'static str,
+}
+
+/// What is not written of a process, because it holds where nothing is said.
+#[derive(Clone)]
+struct Usual {
+    kind: Kind,
+    stop: Stop,
+    restart: Restart,
+    files: Vec<WorkPath>,
+}
+
+impl Usual {
+    fn of(kind: Kind) -> Self {
+        Self { kind, stop: Stop::default(), restart: Restart::default(), files: Vec::new() }
+    }
+
+    /// What all processes have that do not say otherwise.
+    fn shared(run: &RunSpec) -> Self {
+        let (stop, restart, files) = (run.stop.clone(), run.restart.clone(), run.files.clone());
+        Self { kind: Kind::Worker, stop, restart, files }
+    }
 }
 
 impl Writer<'_> {
@@ -188,14 +211,56 @@ impl Writer<'_> {
         }
     }
 
-    fn run(&mut self, run: &RunSpec) {
+    /// Writes all processes: what they share stands in one table, and the rest with each.
+    fn runs(&mut self, run: &RunSpec, processes: &Processes) {
+        if processes.is_empty() {
+            self.table("run", "[run]");
+            self.run(run, &Usual::of(Kind::Web));
+            self.paths("data", &run.data);
+            self.paths("files", &run.files);
+            return;
+        }
+        self.shared(run);
+        let usual = if run.kind.has_instances() { Usual::of(Kind::Web) } else { Usual::shared(run) };
+        let main = processes.main.iter().map(|name| (name, run));
+        for (name, run) in main.chain(&processes.others) {
+            self.table("process", &format!("[process.{name}]"));
+            let kind = if name.as_str() == "web" { Kind::Web } else { Kind::Worker };
+            self.run(run, &Usual { kind, ..usual.clone() });
+            let own = run.files.iter().filter(|file| !usual.files.contains(file)).cloned();
+            self.paths("files", &own.collect::<Vec<_>>());
+        }
+    }
+
+    /// Writes what a service without a process for requests has for its jobs, and the folders of all.
+    fn shared(&mut self, run: &RunSpec) {
+        let of_jobs = !run.kind.has_instances() && (!run.variables.is_empty() || !run.files.is_empty());
+        let default = (Stop::default(), Restart::default());
+        let ends = !run.kind.has_instances() && (run.stop.clone(), run.restart.clone()) != default;
+        if run.data.is_empty() && !of_jobs && !ends {
+            return;
+        }
         self.table("run", "[run]");
+        self.paths("data", &run.data);
+        if !run.kind.has_instances() {
+            self.run(run, &Usual::of(Kind::Job));
+            self.paths("files", &run.files);
+        }
+    }
+
+    fn paths(&mut self, name: &str, paths: &[WorkPath]) {
+        if !paths.is_empty() {
+            self.field(name, list(paths.iter().map(|path| quoted(path.as_str()))));
+        }
+    }
+
+    fn run(&mut self, run: &RunSpec, usual: &Usual) {
         if let Some(files) = &run.static_files {
             self.static_files(files);
         } else if run.kind.has_instances() {
             self.field("command", filled_command(&run.command));
         }
-        if !run.kind.is_web() {
+        if run.kind != usual.kind && run.static_files.is_none() {
             self.field("kind", quoted(run.kind.as_str()));
         }
         if let Port::Fixed(port) = run.port {
@@ -207,17 +272,11 @@ impl Writer<'_> {
         if run.health != HealthCheck::new(run.kind.usual_probe()) {
             self.field("health", health(&run.health));
         }
-        if run.stop != Stop::default() {
+        if run.stop != usual.stop {
             self.field("stop", stop(&run.stop));
         }
-        if run.restart != Restart::default() {
+        if run.restart != usual.restart {
             self.field("restart", restart(&run.restart));
-        }
-        if !run.data.is_empty() {
-            self.field("data", list(run.data.iter().map(|folder| quoted(folder.as_str()))));
-        }
-        if !run.files.is_empty() {
-            self.field("files", list(run.files.iter().map(|file| quoted(file.as_str()))));
         }
         if run.replace != run.kind.usual_replace() {
             self.field("replace", quoted(replace(run.replace)));

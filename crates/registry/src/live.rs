@@ -430,6 +430,7 @@ mod tests {
             service: "orders".parse().unwrap(),
             version: VersionNumber::new(1, 0, 0),
             config: ConfigRevision(0),
+            process: None,
         }
     }
 

@@ -369,7 +369,7 @@ mod tests {
 
     fn arm(minor: u64) -> Arm {
         let service = "orders".parse().unwrap();
-        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0), process: None }
     }
 
     fn receipt(run: &str, requests: u64, failures: u64) -> GatewayReceipt {

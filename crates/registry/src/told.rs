@@ -65,7 +65,7 @@ mod tests {
         Instance {
             id: "orders-1".parse().unwrap(),
             environment: "production".parse().unwrap(),
-            arm: Arm { service: "orders".parse().unwrap(), version, config },
+            arm: Arm { service: "orders".parse().unwrap(), version, config, process: None },
             state,
             address: None,
             since: Timestamp(900),

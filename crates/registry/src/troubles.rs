@@ -74,7 +74,7 @@ mod tests {
         Instance {
             id: id.parse().unwrap(),
             environment: "production".parse().unwrap(),
-            arm: Arm { service: "orders".parse().unwrap(), version, config },
+            arm: Arm { service: "orders".parse().unwrap(), version, config, process: None },
             state,
             address: None,
             since: Timestamp(since),

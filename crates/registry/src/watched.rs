@@ -94,7 +94,12 @@ mod tests {
     }
 
     fn arm() -> Arm {
-        Arm { service: service(), version: VersionNumber::new(1, 1, 0), config: ConfigRevision(0) }
+        Arm {
+            service: service(),
+            version: VersionNumber::new(1, 1, 0),
+            config: ConfigRevision(0),
+            process: None,
+        }
     }
 
     fn watched(trial: &str, weight: u32, requests: u64) -> Watched {

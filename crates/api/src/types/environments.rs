@@ -7,6 +7,7 @@ use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
+use lockstep_domain::name::ProcessName;
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{
@@ -153,14 +154,28 @@ pub struct ServiceStatus {
     pub service: ServiceName,
     /// What the current baseline says.
     pub entry: Option<BaselineEntry>,
-    /// How many instances are wanted.
+    /// How many instances of its main process are wanted.
     pub replicas: u32,
+    /// Its processes, where they have names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessStatus>,
     /// Its instances, whatever version.
     pub instances: Vec<Instance>,
     /// The split of its requests, with what was counted.
     pub arms: Vec<ArmStatus>,
     /// Where it can go back to by a change of routes alone.
     pub warm: Vec<WarmArm>,
+}
+
+/// A process of what is live of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessStatus {
+    /// Its name; the arm of an instance names it where it is not the main one.
+    pub process: ProcessName,
+    /// Whether requests go to it.
+    pub is_main: bool,
+    /// How many instances of it are wanted.
+    pub replicas: u32,
 }
 
 /// What gateways counted of a service in the last hour, and what a rollout of it begins with.

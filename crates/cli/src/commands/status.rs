@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lockstep_api::types::{DataFolderView, EnvironmentView, ExposedInstance, ScheduleView, ServiceStatus};
+use lockstep_api::types::{
+    DataFolderView, EnvironmentView, ExposedInstance, ProcessStatus, ScheduleView, ServiceStatus,
+};
 use lockstep_domain::{Instance, InstanceState};
 
 use crate::context::Context;
@@ -109,8 +111,19 @@ fn services(services: &[ServiceStatus], style: &Style) -> String {
             service.arms.iter().map(|arm| arm.traffic.failures).sum::<u64>().to_string(),
             warm(service, style),
         ]);
+        for process in service.processes.iter().filter(|process| !process.is_main) {
+            let (name, healthy) = (format!("  {}", process.process), healthy_of(service, process));
+            table.row([name, String::new(), healthy, String::new(), String::new(), String::new()]);
+        }
     }
     table.render(style)
+}
+
+/// Counts the healthy instances of a process that works beside the main one, and how many are wanted of them.
+fn healthy_of(service: &ServiceStatus, process: &ProcessStatus) -> String {
+    let of_it = |it: &&Instance| it.arm.process.as_ref() == Some(&process.process);
+    let healthy = service.instances.iter().filter(of_it).filter(|it| it.state.is_healthy());
+    format!("{} of {}", healthy.count(), process.replicas)
 }
 
 /// Returns the version in the baseline, and the shares of the arms while there are several.
@@ -132,10 +145,16 @@ fn healthy(service: &ServiceStatus) -> String {
     }
     let serves = |instance: &&Instance| {
         let arm = service.arms.iter().find(|status| status.arm == instance.arm);
-        instance.state.is_healthy() && arm.is_none_or(|arm| arm.weight > 0) && !is_warm(service, instance)
+        let is_main = instance.arm.process.is_none();
+        is_main
+            && instance.state.is_healthy()
+            && arm.is_none_or(|arm| arm.weight > 0)
+            && !is_warm(service, instance)
     };
-    if service.replicas == 0 {
-        return "only jobs".to_owned();
+    match service.replicas {
+        0 if service.processes.is_empty() => return "only jobs".to_owned(),
+        0 => return String::new(),
+        _ => {}
     }
     let arms = service.arms.iter().filter(|arm| arm.weight > 0).count().max(1);
     format!("{} of {}", service.instances.iter().filter(serves).count(), service.replicas as usize * arms)
@@ -254,7 +273,7 @@ mod tests {
 
     fn arm(minor: u64) -> Arm {
         let service = "orders".parse().unwrap();
-        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+        Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0), process: None }
     }
 
     fn instance(id: &str, minor: u64, state: InstanceState) -> Instance {
@@ -295,6 +314,7 @@ mod tests {
             service: "orders".parse().unwrap(),
             entry: Some(BaselineEntry { version: VersionNumber::new(1, 4, 0), config: ConfigRevision(0) }),
             replicas: 1,
+            processes: Vec::new(),
             instances: vec![
                 instance("orders-1.4.0-a", 4, InstanceState::Healthy),
                 instance("orders-1.3.0-b", 3, InstanceState::failed("exit 1\nlog", Fault::Crash)),

@@ -127,7 +127,16 @@ fn shift(plan: &Plan, wave: usize, step: usize) -> String {
         said(targets(workers.iter().copied()), &at_work(share, &workers)),
         said(taken_away(workers.iter().copied()), "no more at work:"),
     ];
-    requests.into_iter().chain(work.into_iter().flatten()).collect::<Vec<_>>().join("; ")
+    let is_last = step + 1 >= plan.steps_of(wave).len();
+    let follow = said(processes(plan.moves_of(wave)).filter(|_| is_last).unwrap_or_default(), "at work:");
+    requests.into_iter().chain(work.into_iter().flatten()).chain(follow).collect::<Vec<_>>().join("; ")
+}
+
+/// Names the processes beside the main ones that work from the last step of a wave on.
+fn processes(moves: &[Move]) -> Option<String> {
+    let arms = moves.iter().flat_map(|step| step.processes.iter().filter_map(|part| part.to_arm(step)));
+    let names: Vec<_> = arms.map(|arm| arm.to_string()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Says how much of the work is done by what comes.
@@ -139,7 +148,8 @@ fn at_work(share: u32, workers: &[&Move]) -> String {
 
 /// Names what the instances of these moves are copies of.
 fn targets<'a>(moves: impl IntoIterator<Item = &'a Move>) -> String {
-    let arms = moves.into_iter().filter_map(Move::to_arm).map(|arm| arm.to_string());
+    let moves = moves.into_iter().filter(|step| step.kind.has_instances() || !step.has_instances());
+    let arms = moves.filter_map(Move::to_arm).map(|arm| arm.to_string());
     arms.collect::<Vec<_>>().join(", ")
 }
 
@@ -167,6 +177,7 @@ mod tests {
             readiness: Readiness::Warm,
             takeover: Takeover::Beside,
             kind: if service.starts_with("mail") { Kind::Worker } else { Kind::Web },
+            processes: Vec::new(),
             reasons: Vec::new(),
         };
         Plan {

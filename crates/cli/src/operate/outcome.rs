@@ -7,7 +7,7 @@ use lockstep_domain::job::JobRun;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::{Instance, InstanceState, Intent, Operation};
 
-use super::plan_text::{held, moves_table, variables_text};
+use super::plan_text::{held, moves_table, variables_text, whose};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
     text.push_str(&moves_table(plan.moves(), style));
     if let Some(scaled) = &plan.replicas {
         let plural = if scaled.replicas == 1 { "" } else { "s" };
-        let _ = writeln!(text, "  {} has {} instance{plural}", scaled.service, scaled.replicas);
+        let _ = writeln!(text, "  {} has {} instance{plural}", whose(scaled), scaled.replicas);
     }
     if !plan.restarts.is_empty() {
         let plural = if plan.restarts.len() == 1 { "" } else { "s" };

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use lockstep_domain::intent::{Leaving, WithoutEvidence};
 use lockstep_domain::job::When;
-use lockstep_domain::operation::{Move, Readiness};
+use lockstep_domain::operation::{Move, NewReplicas, Readiness};
+use lockstep_domain::process::ProcessMove;
 use lockstep_domain::run::Takeover;
 use lockstep_domain::variables::{SecretAge, VariableChange, VariableValue};
 use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, VersionRef};
@@ -49,7 +50,7 @@ fn write_records(text: &mut String, plan: &Plan) {
         let _ = writeln!(text, "configuration {} of {}: {keys}", new.revision, new.service);
     }
     if let Some(new) = &plan.replicas {
-        let _ = writeln!(text, "instances of {}: {}", new.service, new.replicas);
+        let _ = writeln!(text, "instances of {}: {}", whose(new), new.replicas);
     }
     if !plan.restarts.is_empty() {
         let restarts = plan.restarts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -69,6 +70,12 @@ fn write_records(text: &mut String, plan: &Plan) {
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
     }
+}
+
+/// Names what is scaled.
+pub(super) fn whose(new: &NewReplicas) -> String {
+    let process = new.process.as_ref().map(|process| format!(" {process}")).unwrap_or_default();
+    format!("{}{process}", new.service)
 }
 
 fn when(when: When) -> &'static str {
@@ -122,7 +129,8 @@ fn move_text(step: &Move) -> String {
     let Move { service, from, to, .. } = step;
     let readiness = match (to, step.readiness) {
         (None, _) => "",
-        _ if !step.kind.has_instances() => "  (it has jobs, and nothing that runs all the time)",
+        _ if !step.has_instances() => "  (it has jobs, and nothing that runs all the time)",
+        _ if !step.kind.has_instances() => "  (nothing of it takes requests)",
         _ if step.gives_way() => "  (the old instances end first, then new ones are started)",
         _ if step.takeover == Takeover::SideBySide => "  (side by side: a growing share of the instances)",
         _ if step.hands_over() => "  (new instances are started first, then the old ones end)",
@@ -130,10 +138,26 @@ fn move_text(step: &Move) -> String {
         (_, Readiness::Cold) => "  (cold: instances are started)",
     };
     let mut text = format!("  {service} {} -> {}{readiness}\n", entry(from.as_ref()), entry(to.as_ref()));
+    for part in &step.processes {
+        let _ = writeln!(text, "      process {}: {}", part.process, process_text(part));
+    }
     for reason in &step.reasons {
         let _ = writeln!(text, "      {reason}");
     }
     text
+}
+
+fn process_text(part: &ProcessMove) -> &'static str {
+    match (part.from, part.to, part.takeover) {
+        (true, false, _) => "ends in the last step",
+        (false, _, Takeover::OldFirst) => "starts in the last step, when what it may replace has ended",
+        (false, ..) => "starts",
+        (_, _, Takeover::OldFirst) => {
+            "in the last step the old instances end first, then new ones are started"
+        }
+        (_, _, Takeover::SideBySide) => "side by side: a growing share of the instances",
+        (_, _, Takeover::Beside) => "new instances are started first, then in the last step the old ones end",
+    }
 }
 
 /// Writes the moves of an operation as a table: service, from, to.
@@ -199,6 +223,7 @@ mod tests {
             readiness,
             takeover: Takeover::Beside,
             kind: Kind::Web,
+            processes: Vec::new(),
             reasons,
         }
     }

@@ -34,6 +34,7 @@ mod kept_manifests;
 mod meeting;
 mod numbers;
 mod passwords;
+mod processes;
 mod registries;
 mod renaming;
 mod repositories;

@@ -12,7 +12,7 @@ use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{Repository, python};
 
 /// Takes jobs out of a folder until it is told to end; what it has begun it finishes. Says who did what, and when.
-const WORKER: &str = r#"
+pub(super) const WORKER: &str = r#"
 import os, signal, time
 
 queue, version = os.environ["QUEUE"], os.environ["LOCKSTEP_VERSION"]
@@ -41,20 +41,20 @@ say("ends")
 "#;
 
 /// A queue that gets jobs all the time.
-struct Queue {
-    folder: PathBuf,
+pub(super) struct Queue {
+    pub(super) folder: PathBuf,
     jobs: AtomicU32,
     open: AtomicBool,
 }
 
 impl Queue {
-    fn begin(folder: &str) -> Self {
+    pub(super) fn begin(folder: &str) -> Self {
         let folder = PathBuf::from(folder);
         ["in", "taken", "done"].iter().for_each(|name| fs::create_dir_all(folder.join(name)).unwrap());
         Self { folder, jobs: AtomicU32::new(0), open: AtomicBool::new(true) }
     }
 
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         while self.open.load(Ordering::Relaxed) {
             let job = self.jobs.fetch_add(1, Ordering::Relaxed);
             fs::write(self.folder.join("in").join(format!("{job:06}")), "").unwrap();
@@ -62,7 +62,7 @@ impl Queue {
         }
     }
 
-    fn count(&self, name: &str) -> usize {
+    pub(super) fn count(&self, name: &str) -> usize {
         fs::read_dir(self.folder.join(name)).unwrap().count()
     }
 
@@ -87,7 +87,7 @@ impl Queue {
     }
 
     /// Waits until a version has done some jobs after everything else.
-    fn is_worked_by(&self, version: &str) {
+    pub(super) fn is_worked_by(&self, version: &str) {
         let number = version.split_once('@').unwrap().1;
         eventually("the version works", || {
             (self.workers().last().map(String::as_str) == Some(number)).then_some(())
@@ -95,7 +95,7 @@ impl Queue {
     }
 
     /// Every job was done once, and nobody worked while another one did.
-    fn is_sound(&self) {
+    pub(super) fn is_sound(&self) {
         let (mut at_work, mut done) = (None::<String>, BTreeMap::<String, usize>::new());
         for (_, who, what) in self.log() {
             match what.as_str() {
@@ -113,7 +113,7 @@ impl Queue {
     }
 }
 
-struct Closes<'a>(&'a Queue);
+pub(super) struct Closes<'a>(pub(super) &'a Queue);
 
 impl Drop for Closes<'_> {
     fn drop(&mut self) {

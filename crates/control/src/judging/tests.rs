@@ -6,7 +6,7 @@ use super::*;
 
 fn arm(minor: u64) -> Arm {
     let service = "orders".parse().unwrap();
-    Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0) }
+    Arm { service, version: VersionNumber::new(1, minor, 0), config: ConfigRevision(0), process: None }
 }
 
 fn kept(before: &Before) -> Kept {

@@ -13,7 +13,6 @@ use crate::name::ServiceName;
 use crate::operation::Operation;
 use crate::plan::refusal::{Conflict, Refusal, Remedy};
 use crate::plan::resolve::{Resolved, Scope};
-use crate::run::Port;
 use crate::service::Version;
 use crate::world::World;
 
@@ -100,8 +99,7 @@ fn both_want((one, first): Involved<'_>, (other, second): Involved<'_>) -> Optio
         let route = format!("{}{}", rule.host.as_deref().unwrap_or("*"), rule.path);
         return Some(Conflict::Route { one, other, route });
     }
-    match (first.run.port, second.run.port) {
-        (Port::Fixed(port), Port::Fixed(taken)) if port == taken => Some(Conflict::Port { one, other, port }),
-        _ => None,
-    }
+    let taken: Vec<_> = second.fixed_ports().map(|(_, port)| port).collect();
+    let port = first.fixed_ports().map(|(_, port)| port).find(|port| taken.contains(port))?;
+    Some(Conflict::Port { one, other, port })
 }

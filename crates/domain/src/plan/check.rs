@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::event::Event;
 use crate::intent::ConfigValue;
 use crate::lifecycle::Availability;
-use crate::name::{EnvironmentName, ServiceName};
+use crate::name::{EnvironmentName, ProcessName, ServiceName};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
@@ -17,7 +17,7 @@ use crate::plan::{calls, handover, listening};
 use crate::reference::{self, Reader, Scope};
 use crate::resource::needs;
 use crate::retained::Retained;
-use crate::run::{Kind, Port};
+use crate::run::Kind;
 use crate::service::Version;
 use crate::time::Timestamp;
 use crate::variables::newer_revision;
@@ -57,13 +57,15 @@ pub(crate) fn check(
     refusals.extend(targets.flat_map(|version| needs::lacking(world, environment, &version)));
     refusals.extend(calls::of_workers(world, environment, resolved, changes));
     refusals.extend(listening::out_of_reach(world, environment, resolved, changes));
-    refusals.extend(changes.iter().filter_map(|change| fixed_port(world, environment, resolved, change)));
+    refusals.extend(changes.iter().flat_map(|change| fixed_ports(world, environment, resolved, change)));
     if let Some(new) = &resolved.replicas
         && let Some(entry) = environment.entries().get(&new.service)
         && new.replicas > 1
     {
-        let reference = entry.arm(&new.service).version_ref();
-        refusals.extend(port_refusal(world, &reference, "only one instance can run on this host"));
+        let version = entry.arm(&new.service).version_ref();
+        let ports = ports_of(world, &version).into_iter();
+        let taken = ports.filter(|(process, _)| *process == new.process);
+        refusals.extend(taken.map(|(_, port)| one_instance(&version, port)));
     }
     refusals
 }
@@ -184,19 +186,22 @@ fn references(
     wrong.collect()
 }
 
-fn fixed_port(
+fn fixed_ports(
     world: &World,
     environment: &Environment,
     resolved: &Resolved,
     change: &EntryChange,
-) -> Option<Refusal> {
-    let reference = target(change)?;
-    let port = port_of(world, &reference)?;
-    if environment.replicas_of(&change.service) > 1 {
-        return port_refusal(world, &reference, "only one instance can run on this host");
-    }
-    let (by, place) = listener(world, environment, resolved, &reference, port)?;
-    Some(Refusal::PortTaken { version: reference, port, by, environment: place })
+) -> Vec<Refusal> {
+    let Some(version) = target(change) else { return Vec::new() };
+    let ports = ports_of(world, &version).into_iter();
+    let refusal = |(process, port): (Option<ProcessName>, u16)| {
+        if environment.count(&change.service, process.as_ref()) > 1 {
+            return Some(one_instance(&version, port));
+        }
+        let (by, place) = listener(world, environment, resolved, &version, port)?;
+        Some(Refusal::PortTaken { version: version.clone(), port, by, environment: place })
+    };
+    ports.filter_map(refusal).collect()
 }
 
 /// Finds another service that always listens on a port of this host: here as it would be, in other environments as it is.
@@ -211,7 +216,8 @@ fn listener(
         let others = entries.iter().map(|(service, entry)| entry.arm(service).version_ref());
         let mut others =
             others.filter(|other| of.name != environment.name || other.service != version.service);
-        others.find(|other| port_of(world, other) == Some(port)).map(|other| (other, of.name.clone()))
+        let has_it = |other: &VersionRef| ports_of(world, other).iter().any(|(_, theirs)| *theirs == port);
+        others.find(has_it).map(|other| (other, of.name.clone()))
     };
     let mut others = world.environments.values().filter(|of| of.name != environment.name);
     in_environment(environment, &resolved.target)
@@ -233,16 +239,19 @@ pub(super) fn from(change: &EntryChange) -> Option<VersionRef> {
     Some(change.from.as_ref()?.arm(&change.service).version_ref())
 }
 
+/// The port that the main process of a version always listens on.
 pub(super) fn port_of(world: &World, reference: &VersionRef) -> Option<u16> {
-    match world.version(reference)?.run.port {
-        Port::Fixed(port) => Some(port),
-        Port::Assigned => None,
-    }
+    ports_of(world, reference).into_iter().find(|(process, _)| process.is_none()).map(|(_, port)| port)
 }
 
-fn port_refusal(world: &World, reference: &VersionRef, why: &'static str) -> Option<Refusal> {
-    let port = port_of(world, reference)?;
-    Some(Refusal::FixedPort { version: reference.clone(), port, why })
+/// The ports that the processes of a version always listen on.
+fn ports_of(world: &World, reference: &VersionRef) -> Vec<(Option<ProcessName>, u16)> {
+    let ports = world.version(reference).into_iter().flat_map(|version| version.fixed_ports());
+    ports.map(|(process, port)| (process.cloned(), port)).collect()
+}
+
+fn one_instance(version: &VersionRef, port: u16) -> Refusal {
+    Refusal::FixedPort { version: version.clone(), port, why: "only one instance can run on this host" }
 }
 
 /// Kept messages that a version would meet and not read, and that are read now.
@@ -280,7 +289,7 @@ pub(crate) fn warnings(
     (direction, now): (Direction, Timestamp),
 ) -> Vec<String> {
     let mut warnings = unread_warnings(relation, environment, changes, (direction, now));
-    warnings.extend(changes.iter().filter_map(|change| handover::warning(relation.world, change)));
+    warnings.extend(changes.iter().flat_map(|change| handover::warnings(relation.world, change)));
     warnings.extend(changes.iter().filter_map(|change| handover::calls_nobody(relation.world, goal, change)));
     for change in changes.iter().filter(|change| version_changes(change)) {
         let Some(reference) = target(change) else { continue };

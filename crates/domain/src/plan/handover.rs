@@ -2,13 +2,46 @@
 
 use crate::baseline::{Entries, EntryChange};
 use crate::plan::check::{from, port_of, target};
+use crate::process;
 use crate::run::{Kind, Takeover};
 use crate::takeover;
 use crate::version::VersionRef;
 use crate::world::World;
 
-/// Says what is special about the takeover of a service.
-pub(super) fn warning(world: &World, change: &EntryChange) -> Option<String> {
+/// Says what is special about the takeover of a service and of its processes.
+pub(super) fn warnings(world: &World, change: &EntryChange) -> Vec<String> {
+    main(world, change).into_iter().chain(of_processes(world, change)).collect()
+}
+
+/// Says when the processes beside the main one follow, and whether anybody works in between.
+fn of_processes(world: &World, change: &EntryChange) -> Option<String> {
+    let (old, new) = (from(change)?.version, target(change)?.version);
+    let parts = process::moves(world, change);
+    let named = |takeover: Takeover| {
+        let of = parts.iter().filter(|part| part.from && part.takeover == takeover);
+        of.map(|part| format!("`{}`", part.process)).collect::<Vec<_>>().join(", ")
+    };
+    let said = [
+        (
+            Takeover::OldFirst,
+            format!("{old} ends before {new} starts, in the last step, and nobody works in between"),
+        ),
+        (
+            Takeover::Beside,
+            format!("{old} and {new} work at the same time until the new one is healthy, in the last step"),
+        ),
+        (
+            Takeover::SideBySide,
+            format!("{old} and {new} work at the same time, by shares of the instances, until the last step"),
+        ),
+    ];
+    let said =
+        said.iter().map(|(takeover, what)| (named(*takeover), what)).filter(|(names, _)| !names.is_empty());
+    let said: Vec<_> = said.map(|(names, what)| format!("{names}: {what}")).collect();
+    (!said.is_empty()).then(|| format!("`{}` {}", change.service, said.join("; ")))
+}
+
+fn main(world: &World, change: &EntryChange) -> Option<String> {
     let (old, new) = (from(change)?, target(change)?);
     if [&old, &new].iter().all(|version| kind_of(world, version) == Some(Kind::Job)) {
         return None;

@@ -8,7 +8,7 @@ use crate::contract::Verdict;
 use crate::instance::ConfigRevision;
 use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
-use crate::name::{Actor, EnvironmentName, JobName, ResourceName, ServiceName, StageName};
+use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
 use crate::operation::Operation;
 use crate::reference::{Reference, ReferenceError};
 use crate::resource::ResourceKind;
@@ -198,6 +198,16 @@ pub enum Refusal {
         job: JobName,
         /// What there is.
         known: Vec<JobName>,
+    },
+    /// No such process, or none of several was named.
+    #[error("{}", no_process(version, process.as_ref()))]
+    NoProcess {
+        /// Whose.
+        version: VersionRef,
+        /// What was asked for.
+        process: Option<ProcessName>,
+        /// What there is.
+        known: Vec<ProcessName>,
     },
     /// The environment lacks a resource.
     #[error("{}", no_resource(version, resource, *kind, *found, environment))]
@@ -474,6 +484,13 @@ pub enum Refusal {
     SameEnvironment(EnvironmentName),
 }
 
+fn no_process(version: &VersionRef, process: Option<&ProcessName>) -> String {
+    match process {
+        Some(process) => format!("{version} has no process `{process}`"),
+        None => format!("{version} has no main process"),
+    }
+}
+
 fn no_resource(
     version: &VersionRef,
     resource: &ResourceName,
@@ -611,6 +628,13 @@ impl Refusal {
             Self::NoJob { known, .. } => {
                 let known: Vec<_> = known.iter().map(JobName::as_str).collect();
                 Some(format!("there are {}", known.join(", ")))
+            }
+            Self::NoProcess { version, known, .. } if known.is_empty() => {
+                Some(format!("{version} has no [process] in its lockstep.toml: lockstep show {version}"))
+            }
+            Self::NoProcess { known, .. } => {
+                let known: Vec<_> = known.iter().map(ProcessName::as_str).collect();
+                Some(format!("name one with --process: {}", known.join(", ")))
             }
             Self::NoResource { resource, kind, found, environment, .. } => {
                 Some(resource_hint(resource, *kind, found.is_some(), environment))

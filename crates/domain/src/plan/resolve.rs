@@ -7,7 +7,7 @@ use crate::environment::Environment;
 use crate::instance::{ConfigRevision, InstanceId};
 use crate::intent::{ConfigChoice, ConfigValue, Configuration, Intent, MAX_REPLICAS};
 use crate::job::{PlannedJob, When};
-use crate::name::{EnvironmentName, JobName, ServiceName};
+use crate::name::{EnvironmentName, JobName, ProcessName, ServiceName};
 use crate::operation::{NewConfiguration, NewReplicas, Reason};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
@@ -137,9 +137,9 @@ fn as_asked(world: &World, environment: &Environment, intent: &Intent) -> Result
         Intent::Undo => undo(environment),
         Intent::Configure { service, set, unset } => configure(world, environment, service, set, unset),
         Intent::UseConfiguration { service, revision } => use_configuration(environment, service, *revision),
-        Intent::Scale { service, replicas } => {
-            instances_of(world, environment, service)?;
-            scale(environment, service, *replicas)
+        Intent::Scale { service, process, replicas } => {
+            let process = process_of(world, environment, service, process.as_ref())?;
+            scale(environment, (service, process), *replicas)
         }
         Intent::Restart { service, instances } => {
             instances_of(world, environment, service)?;
@@ -440,7 +440,35 @@ fn instances_of(world: &World, environment: &Environment, service: &ServiceName)
     }
 }
 
-fn scale(environment: &Environment, service: &ServiceName, replicas: u32) -> Result<Resolved, Vec<Refusal>> {
+/// Finds the process of what runs that is meant; `None` is the main one.
+fn process_of<'a>(
+    world: &'a World,
+    environment: &Environment,
+    service: &ServiceName,
+    asked: Option<&ProcessName>,
+) -> Result<Option<&'a ProcessName>, Vec<Refusal>> {
+    instances_of(world, environment, service)?;
+    let running = environment.entries().get(service);
+    let Some(version) = running.and_then(|entry| world.find_version(service, &entry.version)) else {
+        return Ok(None);
+    };
+    let is_main = asked.is_none_or(|asked| version.processes.main.as_ref() == Some(asked));
+    if is_main && version.run.kind.has_instances() {
+        return Ok(None);
+    }
+    let found = version.processes.others.keys().find(|name| Some(*name) == asked);
+    found.map(Some).ok_or_else(|| {
+        let version_ref = VersionRef { service: service.clone(), version: version.number.clone() };
+        let known = version.processes.names().cloned().collect();
+        vec![Refusal::NoProcess { version: version_ref, process: asked.cloned(), known }]
+    })
+}
+
+fn scale(
+    environment: &Environment,
+    (service, process): (&ServiceName, Option<&ProcessName>),
+    replicas: u32,
+) -> Result<Resolved, Vec<Refusal>> {
     let mut refusals = Vec::new();
     if replicas == 0 || replicas > MAX_REPLICAS {
         refusals.push(Refusal::Replicas(replicas));
@@ -452,9 +480,10 @@ fn scale(environment: &Environment, service: &ServiceName, replicas: u32) -> Res
         return Err(refusals);
     }
     let mut resolved = Resolved::new(environment, Direction::Forward);
-    let before = environment.replicas_of(service);
+    let before = environment.count(service, process);
     if before != replicas {
-        resolved.replicas = Some(NewReplicas { service: service.clone(), replicas, before });
+        resolved.replicas =
+            Some(NewReplicas { service: service.clone(), process: process.cloned(), replicas, before });
     }
     Ok(resolved)
 }

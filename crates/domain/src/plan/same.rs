@@ -32,9 +32,10 @@ fn same_effect(operation: &Operation, intent: &Intent, resolved: &Resolved, chan
     let plan = &operation.plan;
     match intent {
         // What it changes beside the set of versions is in force since it was begun.
-        Intent::Scale { service, replicas } => {
-            plan.replicas.as_ref().is_some_and(|new| (&new.service, new.replicas) == (service, *replicas))
-        }
+        Intent::Scale { service, process, replicas } => plan
+            .replicas
+            .as_ref()
+            .is_some_and(|new| (&new.service, &new.process, new.replicas) == (service, process, *replicas)),
         Intent::Configure { .. } => plan
             .configuration
             .as_ref()

@@ -28,7 +28,7 @@ fn slow() -> Strategy {
 }
 
 fn scale(name: &str, replicas: u32) -> Intent {
-    Intent::Scale { service: service(name), replicas }
+    Intent::Scale { service: service(name), process: None, replicas }
 }
 
 fn restart(stage: &Stage, name: &str) -> Intent {

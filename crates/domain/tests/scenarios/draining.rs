@@ -32,7 +32,11 @@ fn set(stage: &mut Stage, timeout_ms: Option<u64>, drain_ms: Option<u64>) {
 
 fn drain(stage: &Stage) -> u64 {
     let VersionRef { service, version } = "orders@1.0.0".parse().unwrap();
-    drain_ms(&stage.world, stage.env("staging"), &Arm { service, version, config: ConfigRevision(0) })
+    drain_ms(
+        &stage.world,
+        stage.env("staging"),
+        &Arm { service, version, config: ConfigRevision(0), process: None },
+    )
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn one(affinity: Option<Affinity>, port: Port) -> Stage {
 }
 
 fn scale(replicas: u32) -> Intent {
-    Intent::Scale { service: service("orders"), replicas }
+    Intent::Scale { service: service("orders"), process: None, replicas }
 }
 
 /// How many instances get new clients, how many only their own, and how many run.

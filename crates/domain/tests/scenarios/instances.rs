@@ -24,7 +24,7 @@ fn running_with(replicas: u32, change: impl Fn(&mut lockstep_domain::service::Ve
 }
 
 fn scale(replicas: u32) -> Intent {
-    Intent::Scale { service: service("orders"), replicas }
+    Intent::Scale { service: service("orders"), process: None, replicas }
 }
 
 fn back() -> Intent {

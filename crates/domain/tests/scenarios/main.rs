@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod looking_first;
 mod planning;
+mod processes;
 mod recorded;
 mod renaming;
 mod resources;

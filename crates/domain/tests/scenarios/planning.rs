@@ -205,7 +205,11 @@ fn what_is_asked_twice_or_does_not_exist_is_refused_all_at_once() {
 fn a_second_operation_of_the_same_service_waits_for_the_first() {
     let mut stage = shop();
     stage.begin("staging", &deploy(&["payments@2.0.0"]), None);
-    let refusals = stage.plan("staging", &Intent::Scale { service: service("payments"), replicas: 2 }, None);
+    let refusals = stage.plan(
+        "staging",
+        &Intent::Scale { service: service("payments"), process: None, replicas: 2 },
+        None,
+    );
     let refusals = refusals.unwrap_err();
     assert_eq!(
         words(&refusals),

@@ -53,7 +53,7 @@ fn nothing_to_do(stage: &Stage) -> bool {
 #[test]
 fn what_runs_goes_on_and_the_table_has_both_names_for_one_set_of_splits() {
     let mut stage = shop();
-    stage.run("staging", &Intent::Scale { service: service("orders"), replicas: 3 }, None);
+    stage.run("staging", &Intent::Scale { service: service("orders"), process: None, replicas: 3 }, None);
     (0..3).for_each(|_| stage.step("staging"));
     assert!(nothing_to_do(&stage));
     let before = stage.table("staging");
@@ -200,7 +200,11 @@ fn intent(kind: u8, name: &str, minor: u64) -> Intent {
     match kind {
         0 | 1 => deploy(&[&format!("{name}@1.{minor}.0")]),
         2 => Intent::Undo,
-        3 => Intent::Scale { service: service(name), replicas: u32::try_from(minor).unwrap() + 1 },
+        3 => Intent::Scale {
+            service: service(name),
+            process: None,
+            replicas: u32::try_from(minor).unwrap() + 1,
+        },
         4 => Intent::Remove { services: vec![service(name)] },
         5 => Intent::RollBackEnvironment { to: minor, config: ConfigChoice::AsItRan },
         _ => back(&format!("{name}@1.{minor}.0")),

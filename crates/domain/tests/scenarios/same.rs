@@ -42,7 +42,7 @@ fn set(key: &str, value: &str) -> Intent {
 }
 
 fn scale(replicas: u32) -> Intent {
-    Intent::Scale { service: service("orders"), replicas }
+    Intent::Scale { service: service("orders"), process: None, replicas }
 }
 
 fn restart(stage: &Stage) -> Intent {
@@ -229,7 +229,11 @@ fn any_intent(kind: u8, name: &str, minor: u64) -> Intent {
         3 => Intent::Undo,
         4 => Intent::Remove { services: vec![service(name)] },
         5 => whole(minor),
-        6 => Intent::Scale { service: service(name), replicas: u32::try_from(minor).unwrap() + 1 },
+        6 => Intent::Scale {
+            service: service(name),
+            process: None,
+            replicas: u32::try_from(minor).unwrap() + 1,
+        },
         _ => back(&version),
     }
 }

@@ -306,7 +306,7 @@ fn a_service_of_jobs_is_deployed_by_every_strategy_and_starts_nothing_but_them()
         );
         carry_out(&mut stage, &Intent::Undo);
         assert!(stage.runs(PLACE).contains("reports@1.0.0"));
-        let scaled = Intent::Scale { service: service("reports"), replicas: 2 };
+        let scaled = Intent::Scale { service: service("reports"), process: None, replicas: 2 };
         assert!(stage.plan(PLACE, &scaled, None).is_err());
     }
 }

@@ -403,7 +403,8 @@ impl Stage {
 
     fn start(&mut self, name: &str, arm: &Arm) {
         self.started += 1;
-        let broken = self.broken.contains(&arm.version_ref().to_string());
+        let names = [arm.version_ref().to_string(), arm.to_string()];
+        let broken = names.iter().any(|name| self.broken.contains(name));
         let reason = "never answered its health check".to_owned();
         let fault = self.faults.get(&arm.version_ref().to_string()).copied().unwrap_or_default();
         let id: InstanceId = format!("{}-{}-{}", arm.service, arm.version, self.started).parse().unwrap();
@@ -454,6 +455,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             replace_after: ReplaceAfter::default(),
             static_files: None,
         },
+        processes: Default::default(),
         jobs: Vec::new(),
         requires: BTreeMap::new(),
         resources: BTreeMap::new(),

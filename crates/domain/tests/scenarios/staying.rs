@@ -56,7 +56,8 @@ fn a_crash_loop_never_counts_however_long_it_lasts() {
 #[test]
 fn every_instance_must_have_stayed() {
     let mut stage = staying(60_000);
-    let scale = lockstep_domain::Intent::Scale { service: "orders".parse().unwrap(), replicas: 2 };
+    let scale =
+        lockstep_domain::Intent::Scale { service: "orders".parse().unwrap(), process: None, replicas: 2 };
     stage.now = stage.now.plus_ms(50_000);
     stage.run("staging", &scale, None);
     stage.now = stage.now.plus_ms(20_000);

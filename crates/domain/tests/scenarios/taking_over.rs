@@ -140,7 +140,7 @@ fn old_first_is_for_versions_and_not_for_copies_of_one() {
         stage.release_with(version, &[], |version| version.run.replace = Replace::OldFirst);
     }
     stage.run(PLACE, &deploy(&["web@1.0.0"]), None);
-    stage.run(PLACE, &Intent::Scale { service: service("web"), replicas: 3 }, None);
+    stage.run(PLACE, &Intent::Scale { service: service("web"), process: None, replicas: 3 }, None);
     assert_eq!(stage.instances.iter().filter(|it| it.state.is_healthy()).count(), 3);
     assert!(settle(&mut stage, &deploy(&["web@1.1.0"]), None).is_done());
     assert_eq!(stage.instances.iter().filter(|it| it.state.is_healthy()).count(), 3);
@@ -152,7 +152,7 @@ fn a_copy_that_is_replaced_ends_before_another_one_starts() {
     stage.release_with("web@1.0.0", &[], |version| version.run.replace = Replace::OldFirst);
     stage.slow_stops = true;
     stage.run(PLACE, &deploy(&["web@1.0.0"]), None);
-    stage.run(PLACE, &Intent::Scale { service: service("web"), replicas: 2 }, None);
+    stage.run(PLACE, &Intent::Scale { service: service("web"), process: None, replicas: 2 }, None);
     let alive = |stage: &Stage| stage.instances.iter().filter(|it| !it.state.is_over()).count();
     let first = stage.instances.iter().find(|it| it.state.is_healthy()).unwrap().id.clone();
     let restart = Intent::Restart { service: service("web"), instances: vec![first.clone()] };

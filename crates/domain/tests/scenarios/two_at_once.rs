@@ -222,6 +222,7 @@ fn one_of_two_fails_its_verdict_and_the_other_bakes_on_and_is_done() {
         service: service(name),
         version: lockstep_domain::VersionNumber::new(1, minor, 0),
         config: lockstep_domain::ConfigRevision(0),
+        process: None,
     };
     let traffic = |requests, failures| lockstep_domain::routes::ArmTraffic { requests, failures };
     for (name, minor, failures) in

@@ -70,7 +70,7 @@ fn phase(stage: &Stage, id: OperationId) -> Phase {
 }
 
 fn scale(stage: &mut Stage, replicas: u32) {
-    let (phase, _) = settle(stage, &Intent::Scale { service: service("web"), replicas }, None);
+    let (phase, _) = settle(stage, &Intent::Scale { service: service("web"), process: None, replicas }, None);
     assert!(phase.is_done());
 }
 
@@ -317,7 +317,7 @@ fn apply(stage: &mut Stage, what: Happens) {
         Happens::Deploys(which) => ask(&deploy(&[&format!("web@1.{which}.0")])),
         Happens::Undoes => ask(&Intent::Undo),
         Happens::Scales(replicas) => {
-            ask(&Intent::Scale { service: service("web"), replicas: u32::from(replicas) });
+            ask(&Intent::Scale { service: service("web"), process: None, replicas: u32::from(replicas) });
         }
         Happens::Breaks(which) => stage.broken.push(format!("web@1.{which}.0")),
         Happens::Mends => stage.broken.clear(),

@@ -174,6 +174,7 @@ mod tests {
             service: "orders".parse().unwrap(),
             version: "1.0.0".parse().unwrap(),
             config: lockstep_domain::ConfigRevision(0),
+            process: None,
         };
         let body = "x".repeat(MAX_KEPT_BYTES);
         let (media_type, key) = (String::new(), None);

@@ -32,6 +32,7 @@ fn caller(instance: &str, minor: u64, ip: IpAddr) -> CallerListeners {
             service: "web".parse().unwrap(),
             version: VersionNumber::new(3, minor, 0),
             config: ConfigRevision(0),
+            process: None,
         },
         opened_by: OpenedBy::Run("test".to_owned()),
         services: services.map(|(name, port)| (name, SocketAddr::new(ip, port))).into(),

@@ -1,5 +1,7 @@
 //! `[run]`: how an instance is started, asked for its health, ended, and started again.
 
+use std::collections::BTreeMap;
+
 use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
@@ -25,6 +27,7 @@ pub(super) const FILES_EXAMPLE: &str =
 /// How old the last touch of a file may be where a manifest does not say.
 const USUAL_FRESH_MS: u64 = 30_000;
 
+pub(super) const RESTART_EXAMPLE: &str = "restart = { max = 5 }";
 pub(super) const STOP_EXAMPLE: &str = "stop = { signal = \"TERM\", timeout = \"10s\" }";
 pub(super) const KIND_EXAMPLE: &str = "kind = \"worker\"; it fetches its work itself and listens on no port";
 const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
@@ -37,7 +40,37 @@ pub(super) fn kind_of(table: &Table<'_>) -> Kind {
     table.get("kind", KIND_EXAMPLE).and_then(|field| kind(&field)).unwrap_or_default()
 }
 
+/// What the processes of a service have in common.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Variables that each may override.
+    pub(super) variables: BTreeMap<String, String>,
+    /// Folders that all of them keep.
+    pub(super) data: Vec<WorkPath>,
+    /// Files that are filled in for each of them.
+    pub(super) files: Vec<WorkPath>,
+    /// How each ends that does not say.
+    pub(super) stop: Option<Stop>,
+    /// How each is started again that does not say.
+    pub(super) restart: Option<Restart>,
+}
+
+impl Shared {
+    /// What the only process of a service has.
+    fn of_one(table: &Table<'_>) -> Self {
+        let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
+        Self { data, ..Self::default() }
+    }
+}
+
+/// Reads how the only process of a service is run.
 pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<RunSpec> {
+    let shared = Shared::of_one(&table);
+    process(table, kind, scope, &shared)
+}
+
+/// Reads how one of several processes is run.
+pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &Shared) -> Option<RunSpec> {
     let static_files = static_files::of(&table);
     let run = match static_files {
         Some(_) => Some(Vec::new()),
@@ -48,7 +81,7 @@ pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Run
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, scope));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
-    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
+    let data = shared.data.clone();
     let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, scope));
     let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
     health_is_possible(&table, &health, kind, &data, scope);
@@ -57,8 +90,10 @@ pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Run
         no_port(&table);
     }
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
-    let restart = table.table("restart", "restart = { max = 5 }").map(restart);
-    let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
+    let restart = table.table("restart", RESTART_EXAMPLE).map(restart);
+    let others = [data.as_slice(), shared.files.as_slice()].concat();
+    let own = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &others)).unwrap_or_default();
+    let files = shared.files.iter().cloned().chain(own).collect();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     if !listens {
@@ -69,14 +104,16 @@ pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Run
         refuse_own_port((command.as_ref(), run.as_deref()), variables.as_ref(), scope, why, hint);
     }
     table.finish();
+    let mut all = shared.variables.clone();
+    all.extend(variables.as_ref().map(environment).unwrap_or_default());
     let run = RunSpec {
         kind,
         command: run?,
-        variables: variables.as_ref().map(environment).unwrap_or_default(),
+        variables: all,
         port: port.map(Port::Fixed).unwrap_or_default(),
         health,
-        stop: stop.unwrap_or_default(),
-        restart: restart.unwrap_or_default(),
+        stop: stop.or_else(|| shared.stop.clone()).unwrap_or_default(),
+        restart: restart.or_else(|| shared.restart.clone()).unwrap_or_default(),
         data,
         files,
         values: Values::Verbatim,
@@ -101,7 +138,8 @@ pub(super) fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPa
     Some(paths)
 }
 
-fn kind(field: &Field<'_>) -> Option<Kind> {
+/// Reads a kind.
+pub(super) fn kind(field: &Field<'_>) -> Option<Kind> {
     match field.text()? {
         "web" | "static" => Some(Kind::Web),
         "worker" => Some(Kind::Worker),
@@ -279,7 +317,7 @@ fn signal(field: &Field<'_>) -> Option<StopSignal> {
     }
 }
 
-fn restart(table: Table<'_>) -> Restart {
+pub(super) fn restart(table: Table<'_>) -> Restart {
     let default = Restart::default();
     let restart = Restart {
         max_restarts: table

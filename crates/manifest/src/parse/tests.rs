@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::ContractOrigin;
 
+mod processes;
+
 const WHOLE: &str = r#"
 name = "orders"
 owner = "team-orders"

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::{Job, When};
+use lockstep_domain::name::ProcessName;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
@@ -370,6 +371,43 @@ fn of_jobs(run: RunSpec) -> RunSpec {
     run.with_values_noted()
 }
 
+/// Adds workers: beside what takes requests, or in the place of everything else.
+fn with_processes(run: RunSpec, others: Vec<(ProcessName, RunSpec)>) -> (RunSpec, Processes) {
+    let others: BTreeMap<_, _> = others.into_iter().collect();
+    if others.is_empty() || !(run.kind.is_web() || run.kind == Kind::Job) {
+        return (run, Processes::default());
+    }
+    let main = run.kind.is_web().then(|| "front".parse().unwrap());
+    let mut run = run;
+    if main.is_none() {
+        // What processes share is told of a job.
+        run.restart = Restart { max_restarts: 3, ..Restart::default() };
+    }
+    let others = others.into_iter().filter(|(name, _)| Some(name) != main.as_ref());
+    let others = others.map(|(name, own)| (name, beside(&run, main.is_some(), own))).collect();
+    (run, Processes { main, others })
+}
+
+fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
+    let health = HealthCheck { probe: Probe::Lives { for_ms: 1 }, ..own.health };
+    let mut own = RunSpec {
+        kind: Kind::Worker,
+        port: Port::Assigned,
+        data: run.data.clone(),
+        static_files: None,
+        replace: Kind::Worker.usual_replace(),
+        health,
+        ..own
+    };
+    if !has_main {
+        let variables = run.variables.clone().into_iter().chain(own.variables);
+        own.variables = variables.collect();
+        own.files = run.files.clone();
+    }
+    own.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
+    own.with_values_noted()
+}
+
 fn manifest() -> impl Strategy<Value = Manifest> {
     let parts = (
         service(),
@@ -380,7 +418,10 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         run(),
         (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
-        (routes(), vec(job(), 0..3), any::<bool>(), option::of(static_files())),
+        (
+            (routes(), vec(job(), 0..3), any::<bool>(), option::of(static_files())),
+            vec((from_text::<ProcessName>("[a-z]{1,6}|web"), run()), 0..3),
+        ),
     );
     parts.prop_map(
         |(
@@ -392,7 +433,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             run,
             (mut requires, resources),
             (mut contracts, accepts),
-            (routes, jobs, only_jobs, static_files),
+            ((routes, jobs, only_jobs, static_files), others),
         )| {
             requires.remove(&name);
             // Written by kind, and each origin once.
@@ -401,6 +442,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
             let mut routes = routes;
             let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { serving(run, static_files) };
+            let (run, processes) = with_processes(run, others);
             if !run.kind.is_web() {
                 routes.clear();
                 contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));
@@ -415,6 +457,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
                 tests,
                 package,
                 run,
+                processes,
                 requires,
                 resources,
                 contracts,

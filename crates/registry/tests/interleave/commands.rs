@@ -95,7 +95,7 @@ impl Command {
             Self::OtherCanary(minor) => canary(model, other(minor)),
             Self::OtherInterrupt(minor) => interrupt(model, other(minor)),
             Self::OtherScale(replicas) => {
-                begin(model, &Intent::Scale { service: other(0).service, replicas }, None);
+                begin(model, &Intent::Scale { service: other(0).service, process: None, replicas }, None);
             }
             Self::OtherRemove => begin(model, &Intent::Remove { services: vec![other(0).service] }, None),
             Self::UndoOldest => {
@@ -118,7 +118,7 @@ impl Command {
             Self::Undo => undo(model),
             Self::Remove => begin(model, &Intent::Remove { services: vec![version(0).service] }, None),
             Self::Scale(replicas) => {
-                begin(model, &Intent::Scale { service: version(0).service, replicas }, None);
+                begin(model, &Intent::Scale { service: version(0).service, process: None, replicas }, None);
             }
             Self::Configure => configure(model),
             Self::Warm(warm_ms) => {

@@ -193,6 +193,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
         manifest: lockstep_domain::service::ManifestOrigin::Commit,
         build_key: Digest::from_bytes([2; 32]),
         tools: [].into(),
+        processes: Default::default(),
         jobs: Vec::new(),
         run: RunSpec {
             kind: Default::default(),

@@ -109,6 +109,7 @@ fn instance(id: &str) -> Instance {
             service: "orders".parse().unwrap(),
             version: VersionNumber::new(1, 4, 0),
             config: ConfigRevision(0),
+            process: None,
         },
         state: InstanceState::failed("gone", lockstep_domain::fault::Fault::Crash),
         address: None,

@@ -81,6 +81,7 @@ impl Fixture {
                 service: "orders".parse().unwrap(),
                 version: "1.4.0".parse().unwrap(),
                 config: ConfigRevision(2),
+                process: None,
             },
             run: RunSpec {
                 kind: Default::default(),

@@ -79,6 +79,10 @@ fn facts(view: &VersionView, style: &Style) -> String {
         let folders: Vec<_> = version.run.data.iter().map(ToString::to_string).collect();
         table.row(["keeps data in".into(), format!("{} (lockstep data list)", folders.join(", "))]);
     }
+    if !version.processes.is_empty() {
+        let names: Vec<_> = version.processes.names().map(ToString::to_string).collect();
+        table.row(["processes".into(), names.join(", ")]);
+    }
     if !version.resources.is_empty() {
         let needs = version.resources.iter().map(|(name, need)| format!("{name} ({})", need.kind));
         table.row(["needs".into(), needs.collect::<Vec<_>>().join(", ")]);
