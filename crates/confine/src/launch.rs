@@ -69,6 +69,9 @@ pub enum NotStarted {
     /// begin anew may help.
     #[error("the step before it was ended from outside")]
     Lost,
+    /// It cannot be held to its limits, so it was not begun.
+    #[error("it cannot be held to its limits: {0}")]
+    NotHeld(io::Error),
     /// It cannot be started.
     #[error(transparent)]
     Refused(#[from] io::Error),
@@ -77,7 +80,7 @@ pub enum NotStarted {
 impl From<NotStarted> for io::Error {
     fn from(error: NotStarted) -> Self {
         match error {
-            NotStarted::Lost => Self::other(error),
+            NotStarted::Lost | NotStarted::NotHeld(_) => Self::other(error),
             NotStarted::Refused(error) => error,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lockstep_api::types::{
     ArmStatus, BaselineDiff, BaselineView, ConfigurationView, CreateEnvironment, EnvironmentSummary,
-    EnvironmentView, ExposedInstance, HeldVersion, History, ProcessStatus, RemoveRequest, RevokeRequest,
-    Revoked, ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm, WaysBack,
+    EnvironmentView, ExposedInstance, HeldVersion, History, LimitedArm, ProcessStatus, RemoveRequest,
+    RevokeRequest, Revoked, ServiceDiff, ServiceStatus, SettingsChange, VariableDiff, WarmArm, WaysBack,
 };
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
@@ -236,6 +236,7 @@ impl Control {
             data: tokio::task::block_in_place(|| self.data_folders_shown(name)),
             schedules: schedules::views(environment),
             exposed: tokio::task::block_in_place(|| self.exposed(&world, name)),
+            limits: tokio::task::block_in_place(|| self.limited(&world, name)),
             unprotected: self.unprotected(),
         })
     }
@@ -248,6 +249,20 @@ impl Control {
             Some(ExposedInstance { instance: instance.id, addresses })
         };
         self.everything_of(world, name).into_iter().filter_map(of).collect()
+    }
+
+    /// How the versions with limits are held to them there, each way once.
+    fn limited(&self, world: &World, name: &EnvironmentName) -> Vec<LimitedArm> {
+        let mut found = self.driver.held();
+        let of = |instance: Instance| Some((instance.arm, found.remove(&instance.id)?));
+        let all: Vec<_> = self.everything_of(world, name).into_iter().filter_map(of).collect();
+        let mut each: Vec<LimitedArm> = Vec::new();
+        for (arm, held) in all {
+            if !each.iter().any(|known| known.arm == arm && known.held == held) {
+                each.push(LimitedArm { arm, held });
+            }
+        }
+        each
     }
 
     /// Says what the verdicts on versions on trial miss now.

@@ -51,6 +51,7 @@ use lockstep_domain::{Actor, BuildVariables, Digest, EnvironmentName, Instance, 
 use lockstep_files::owned::{self, Prepared};
 use lockstep_gateway::{Gateway, GatewayConfig};
 use lockstep_registry::Registry;
+pub use lockstep_runtime::GroupChoice;
 use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
 use lockstep_store::Blobs;
 use thiserror::Error;
@@ -109,6 +110,8 @@ pub struct ControlConfig {
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
     pub instance_ports: PortRange,
+    /// In which control groups instances are.
+    pub groups: GroupChoice,
 }
 
 /// How long requests under way in the gateways may take to finish when everything else has ended.
@@ -133,6 +136,7 @@ impl ControlConfig {
             gateway_access_log: None,
             first_gateway_port: FIRST_GATEWAY_PORT,
             instance_ports: PortRange::USUAL,
+            groups: GroupChoice::Found,
         }
     }
 }
@@ -288,6 +292,7 @@ impl Control {
         let blobs = Blobs::open(&folder)?;
         let mut options = LocalDriverOptions::new(SupervisorCommand(config.supervisor.clone()));
         options.ports = config.instance_ports;
+        options.groups = config.groups.clone();
         options.hidden = Some(folder.clone());
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;

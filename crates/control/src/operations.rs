@@ -2,6 +2,7 @@
 
 mod accepting;
 mod keeping;
+mod limited;
 mod taking_back;
 mod waiting;
 
@@ -115,6 +116,7 @@ impl Control {
             }
             self.check_artifacts(&world, plan)?;
             self.check_keeps_clients(&world, environment, plan)?;
+            self.note_limits(&world, plan);
         }
         Ok(Decided { decision, released })
     }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instance::{Arm, InstanceId};
+use crate::limits::Limits;
 use crate::name::JobName;
 use crate::run::{HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec};
 use crate::schedule::Schedule;
@@ -33,6 +34,9 @@ pub struct Job {
     /// At which times it runs, where it runs by the clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// What it may use at most; where it says nothing, `[run]` does.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 /// When a job runs.
@@ -99,6 +103,7 @@ impl Job {
             data: of.data.clone(),
             files: of.files.clone(),
             values: of.values,
+            limits: self.limits.or(of.limits),
         };
         run.with_values_noted()
     }

@@ -36,6 +36,7 @@ mod job_actions;
 mod job_runs;
 mod leaving;
 pub mod lifecycle;
+pub mod limits;
 pub mod listeners;
 pub mod lost_runs;
 pub mod mend;

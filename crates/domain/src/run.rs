@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::reference::has_references;
 use crate::static_files::StaticFiles;
 use crate::work_path::WorkPath;
@@ -55,6 +56,9 @@ pub struct RunSpec {
     /// The files that Lockstep serves by itself, in the place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub static_files: Option<StaticFiles>,
+    /// What an instance may use at most.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 /// What kind of a service a version is.

@@ -167,6 +167,7 @@ pub(crate) fn manifest(
         replace: draft.kind.usual_replace(),
         replace_after: ReplaceAfter::default(),
         static_files: draft.pages.clone(),
+        limits: lockstep_domain::limits::Limits::default(),
     };
     Manifest {
         name,

@@ -8,6 +8,7 @@ mod contract;
 mod field;
 mod job;
 mod jobs_only;
+mod limits;
 mod process;
 mod reference;
 mod resource;

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
 use crate::problem::{Lines, MAX_PROBLEMS, Problem};
 
@@ -292,6 +292,13 @@ impl<'a> Field<'a> {
             self.wrong(format_args!("`{integer}` is not between {} and {}", range.start(), range.end()));
         }
         number
+    }
+
+    /// Returns a number, with a fraction or without, as it is written in decimal digits.
+    pub(crate) fn decimal(&self) -> Option<String> {
+        let integer = self.value.as_integer().filter(|integer| integer.radix() == 10);
+        let text = integer.map(DeInteger::as_str).or_else(|| self.value.as_float().map(DeFloat::as_str));
+        self.or_wrong(text, "a number").map(|text| text.replace('_', ""))
     }
 
     /// Returns the elements of an array.

@@ -8,6 +8,7 @@ use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
+use lockstep_domain::limits::{Limits, processors};
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::process::Processes;
 use lockstep_domain::resource::ResourceNeed;
@@ -195,6 +196,18 @@ impl Writer<'_> {
         if job.timeout_ms != USUAL_JOB_TIMEOUT_MS {
             self.field("timeout", duration(job.timeout_ms));
         }
+        self.limits(&job.limits);
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        if limits.is_none() {
+            return;
+        }
+        let memory = limits.memory_bytes.map(|bytes| ("memory", quoted(&write_size(bytes))));
+        let cpu = limits.cpu_thousandths.map(|cpu| ("cpu", processors(cpu)));
+        let processes = limits.processes.map(|most| ("processes", most.to_string()));
+        let open_files = limits.open_files.map(|most| ("open_files", most.to_string()));
+        self.field("limits", inline([memory, cpu, processes, open_files].into_iter().flatten()));
     }
 
     fn package(&mut self, package: &Package, build: &Build) {
@@ -237,7 +250,8 @@ impl Writer<'_> {
         let of_jobs = !run.kind.has_instances() && (!run.variables.is_empty() || !run.files.is_empty());
         let default = (Stop::default(), Restart::default());
         let ends = !run.kind.has_instances() && (run.stop.clone(), run.restart.clone()) != default;
-        if run.data.is_empty() && !of_jobs && !ends {
+        let is_limited = !run.kind.has_instances() && !run.limits.is_none();
+        if run.data.is_empty() && !of_jobs && !ends && !is_limited {
             return;
         }
         self.table("run", "[run]");
@@ -286,6 +300,7 @@ impl Writer<'_> {
             ReplaceAfter::Never => self.field("replace_after", quoted("never")),
             ReplaceAfter::Ms(ms) => self.field("replace_after", duration(ms)),
         }
+        self.limits(&run.limits);
     }
 
     fn static_files(&mut self, files: &StaticFiles) {

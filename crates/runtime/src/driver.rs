@@ -7,6 +7,7 @@
 mod errors;
 mod exposed;
 mod follow;
+mod limits;
 mod open;
 mod ports;
 mod put_away;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 pub use self::errors::{OpenError, RemoveError, StartError, StopError};
+use crate::control_group::{ControlGroups, GroupChoice};
 use crate::data::DataFolders;
 use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
@@ -58,6 +60,8 @@ pub struct LocalDriverOptions {
     pub unpack: UnpackLimits,
     /// What no instance may see: the data folder of Lockstep; `None` is the folder of the driver.
     pub hidden: Option<PathBuf>,
+    /// In which control groups instances are.
+    pub groups: GroupChoice,
 }
 
 impl LocalDriverOptions {
@@ -65,7 +69,15 @@ impl LocalDriverOptions {
     #[must_use]
     pub fn new(supervisor: SupervisorCommand) -> Self {
         let (log, ended, unpack) = (LogLimits::default(), EndedLimits::default(), UnpackLimits::default());
-        Self { supervisor, ports: PortRange::USUAL, log, ended, unpack, hidden: None }
+        Self {
+            supervisor,
+            ports: PortRange::USUAL,
+            log,
+            ended,
+            unpack,
+            hidden: None,
+            groups: GroupChoice::Found,
+        }
     }
 }
 
@@ -97,6 +109,7 @@ struct Shared {
     /// The port that was given last of each range.
     given: Mutex<BTreeMap<PortRange, u16>>,
     exposed: exposed::Exposed,
+    groups: ControlGroups,
 }
 
 impl LocalDriver {
@@ -405,7 +418,8 @@ impl Shared {
         let spec = filled(spec, port)?;
         let files = filled_files(&spec, &release_folder, port)?;
         let rooms = self.rooms(&spec);
-        Ok(SpecFile::new(spec, release_folder, port, self.options.log, rooms, files))
+        let group = self.group_of(&spec);
+        Ok(SpecFile { group, ..SpecFile::new(spec, release_folder, port, self.options.log, rooms, files) })
     }
 
     fn create(&self, file: &SpecFile) -> Result<follow::Connection, StartError> {

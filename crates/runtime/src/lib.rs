@@ -6,6 +6,7 @@
 //!
 //! Invariant: every process that belongs to an instance can be found again from the folder of the instance alone.
 
+mod control_group;
 mod data;
 mod driver;
 mod ended;
@@ -24,6 +25,7 @@ mod status;
 pub mod supervisor;
 pub mod unpack;
 
+pub use control_group::GroupChoice;
 pub use data::{DataFolders, DataSize, measure};
 pub use driver::{
     Instances, LocalDriver, LocalDriverOptions, OpenError, RemoveError, StartError, StopError,

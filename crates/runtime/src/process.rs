@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::control_group::ControlGroup;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,8 @@ pub(crate) struct Belongings<'a> {
     pub(crate) folder: &'a Path,
     /// The process group of the main process, while that one has not been reaped.
     pub(crate) group: Option<Pid>,
+    /// The control group of the instance, where it has one.
+    pub(crate) control: Option<&'a ControlGroup>,
 }
 
 impl Belongings<'_> {
@@ -140,10 +143,14 @@ impl Belongings<'_> {
         let marker = marker_of(self.folder);
         let all: Vec<Stat> = every_pid().filter_map(Stat::read).collect();
         let descendants = descendants_of(me, &all);
+        let held: BTreeSet<i32> = self.control.map(ControlGroup::pids).into_iter().flatten().collect();
         all.iter()
             .filter(|stat| stat.pid != me && stat.runs())
             .filter(|stat| {
-                descendants.contains(&stat.pid) || Some(stat.group) == group || carries(stat.pid, &marker)
+                descendants.contains(&stat.pid)
+                    || held.contains(&stat.pid)
+                    || Some(stat.group) == group
+                    || carries(stat.pid, &marker)
             })
             .map(|stat| stat.identity(&boot))
             .collect()
@@ -158,6 +165,9 @@ impl Belongings<'_> {
         let deadline = Instant::now() + KILL_DEADLINE;
         if let Some(group) = self.group {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        if let Some(control) = self.control {
+            control.kill();
         }
         loop {
             let left = self.find();

@@ -22,8 +22,10 @@ use crate::logs::LogLimits;
 use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 
+/// The format with limits.
+pub(crate) const FORMAT: u32 = 7;
 /// The format of a `spec.json` of a resource.
-pub(crate) const FORMAT: u32 = 6;
+const FORMAT_OF_RESOURCE: u32 = 6;
 /// The format with listeners at which the instance calls others.
 const FORMAT_WITH_CALLS: u32 = 5;
 /// The format of a worker or a job, which may have no port.
@@ -208,6 +210,19 @@ pub(crate) struct SpecFile {
     /// Where it calls others by host and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) calls: Option<CallAddresses>,
+    /// Its control group, or why it has none. An older program leaves the group alone, which harms nothing that has no limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<GroupOf>,
+}
+
+/// The control group of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GroupOf {
+    /// Its folder.
+    At(PathBuf),
+    /// None, and why.
+    Nothing(String),
 }
 
 impl SpecFile {
@@ -223,7 +238,8 @@ impl SpecFile {
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            _ if resource.is_some() => FORMAT,
+            _ if !run.limits.is_none() => FORMAT,
+            _ if resource.is_some() => FORMAT_OF_RESOURCE,
             _ if calls.is_some() => FORMAT_WITH_CALLS,
             Kind::Worker | Kind::Job => FORMAT_OF_WORKER,
             Kind::Web if files.is_empty() => FORMAT_WITHOUT_FILES,
@@ -246,6 +262,7 @@ impl SpecFile {
             rooms,
             files,
             calls,
+            group: None,
         }
     }
 
@@ -314,6 +331,7 @@ mod tests {
             include_str!("../tests/formats/spec-4.json"),
             include_str!("../tests/formats/spec-5.json"),
             include_str!("../tests/formats/spec-6.json"),
+            include_str!("../tests/formats/spec-7.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);

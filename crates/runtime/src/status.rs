@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lockstep_domain::limits::Held;
 use lockstep_domain::{InstanceState, Timestamp};
 use lockstep_files::{foreign, whole};
 use serde::{Deserialize, Serialize};
@@ -32,12 +33,15 @@ pub(crate) struct Status {
     pub(crate) ends_in_a_row: u32,
     /// Whether the present process has been healthy.
     pub(crate) was_ready: bool,
+    /// How the present process is held to its limits, where it has any.
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    pub(crate) limits: Held,
 }
 
 impl Status {
     /// Returns the status of an instance whose process has not been started yet.
     #[must_use]
-    pub(crate) const fn starting(since: Timestamp) -> Self {
+    pub(crate) fn starting(since: Timestamp) -> Self {
         Self {
             format: FORMAT,
             state: InstanceState::Starting,
@@ -46,6 +50,7 @@ impl Status {
             restarts: 0,
             ends_in_a_row: 0,
             was_ready: false,
+            limits: Held::default(),
         }
     }
 

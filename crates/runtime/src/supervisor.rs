@@ -6,6 +6,7 @@
 
 mod children;
 mod control;
+mod hold;
 mod launch;
 mod output;
 mod wording;
@@ -33,7 +34,9 @@ use rustix::process::Pid;
 
 use self::children::{Child, Children, Exit};
 use self::control::Watchers;
+use self::hold::Hold;
 use self::output::{Log, Output};
+use crate::control_group::ControlGroup;
 use crate::fault;
 use crate::folder::InstanceFolder;
 use crate::logs;
@@ -110,6 +113,8 @@ struct Supervisor {
     is_saved: bool,
     watchers: Watchers,
     process: Option<Process>,
+    /// What holds it to its limits.
+    hold: Arc<Hold>,
     /// Counts the starts of the process.
     start: u64,
     origin: Instant,
@@ -163,6 +168,7 @@ impl Supervisor {
             None => Machine::new(spec.run.clone()),
         };
         let status = stored.unwrap_or_else(|| Status::starting(logs::now()));
+        let hold = Arc::new(Hold::resume(&spec, &status.limits));
         Ok(Self {
             machine,
             held: File::open(folder.path())?,
@@ -176,6 +182,7 @@ impl Supervisor {
             is_saved,
             watchers: Watchers::default(),
             process: None,
+            hold,
             start: 0,
             origin: Instant::now(),
         })
@@ -198,6 +205,7 @@ impl Supervisor {
                 self.step(Input::StopAsked);
             }
         }
+        self.let_go();
         // Who connected in the last moment learns the end from the file.
         while !self.is_saved && self.folder.path().exists() {
             self.make_room();
@@ -205,6 +213,13 @@ impl Supervisor {
             self.save();
         }
         Ok(())
+    }
+
+    /// Nothing is left in the group of an instance that is over; what is, goes with it.
+    fn let_go(&self) {
+        if let Some(Err(error)) = self.hold.group().map(ControlGroup::empty) {
+            self.log.note(&format!("its control group cannot be removed: {error}"));
+        }
     }
 
     /// Removes what the process has written: it may be what fills the disk, and nobody else does as long as this lives.
@@ -308,13 +323,17 @@ impl Supervisor {
                 path.display()
             ));
         }
-        let (child, confinement) = launch::start(&self.folder, &self.spec, &self.children)?;
+        self.hold = Arc::new(Hold::begin(&self.spec));
+        self.status.limits = self.hold.held();
+        let (child, confinement) = launch::start(&self.folder, &self.spec, &self.children, &self.hold)?;
         let how = confinement.map_or_else(
             || "not confined, because an older Lockstep has made its folders".to_owned(),
             |confinement| confinement.to_string(),
         );
         let at = self.spec.port.map_or_else(String::new, |port| format!(" on port {port}"));
-        self.log.note(&format!("started process {}{at}, {how}", child.pid));
+        let held =
+            if self.status.limits.is_empty() { String::new() } else { format!("; {}", self.status.limits) };
+        self.log.note(&format!("started process {}{at}, {how}{held}", child.pid));
         self.status.process = ProcessIdentity::of(child.pid);
         self.is_saved = false;
         let watched = self.watch(Process::Child(Arc::new(child)));
@@ -337,9 +356,9 @@ impl Supervisor {
     fn check(&self) -> Option<Input> {
         let (folder, spec, children) = (self.folder.clone(), self.spec.clone(), self.children.clone());
         let (events, start) = (self.events.clone(), self.start);
-        let process = self.status.process.clone();
+        let (process, hold) = (self.status.process.clone(), self.hold.clone());
         let check = move || {
-            let result = launch::check(&folder, &spec, &children, process.as_ref());
+            let result = launch::check(&folder, &spec, (&children, &hold), process.as_ref());
             let _ = events.send(Event::Checked(start, result));
         };
         let started = thread::Builder::new().name("check".to_owned()).spawn(check);
@@ -359,7 +378,8 @@ impl Supervisor {
 
     /// Kills whatever belongs to the instance.
     fn clear(&self, group: Option<Pid>) {
-        if let Err(error) = (Belongings { folder: self.folder.path(), group }).kill() {
+        let control = self.hold.group();
+        if let Err(error) = (Belongings { folder: self.folder.path(), group, control }).kill() {
             self.log.note(&error.to_string());
         }
         self.children.reap();
@@ -377,11 +397,12 @@ impl Supervisor {
 
     fn ended(&mut self, exit: Exit) {
         self.output.settle();
-        self.log.note(&format!("the process ended with {exit}"));
+        let how = self.hold.words(exit);
+        self.log.note(&format!("the process ended with {how}"));
         self.status.process = None;
         self.is_saved = false;
         let is_completed = self.spec.run.kind == Kind::Job && exit == Exit::Code(0);
-        self.step(if is_completed { Input::Completed } else { Input::Ended(exit.to_string()) });
+        self.step(if is_completed { Input::Completed } else { Input::Ended(how) });
     }
 
     /// Stores and tells the status when it has changed.
@@ -413,7 +434,7 @@ fn read_status(folder: &InstanceFolder, log: &Log) -> io::Result<Option<Status>>
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             // A power cut may have left half a file. What still runs is not known, so it has to go.
             log.note(&format!("the stored status is unreadable and is made anew: {error}"));
-            Belongings { folder: folder.path(), group: None }.kill()?;
+            Belongings { folder: folder.path(), group: None, control: None }.kill()?;
             Ok(None)
         }
         other => other,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use lockstep_api::Token;
 use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
-pub use lockstep_control::{Adopt, GatewayListening, LargestContract, OpenError};
+pub use lockstep_control::{Adopt, GatewayListening, GroupChoice, LargestContract, OpenError};
 use lockstep_domain::BuildVariables;
 use lockstep_domain::instance_ports::PortRange;
 use thiserror::Error;
@@ -63,6 +63,8 @@ pub struct ServerConfig {
     pub first_gateway_port: u16,
     /// Where the ports of instances are taken from, unless an environment says otherwise.
     pub instance_ports: PortRange,
+    /// In which control groups instances are.
+    pub groups: GroupChoice,
     /// What is done with a data folder that is not where it was.
     pub adopt: Adopt,
     /// Which variables of this process builds may have.
@@ -112,6 +114,7 @@ impl ServerConfig {
             gateway_access_log: None,
             first_gateway_port,
             instance_ports: PortRange::USUAL,
+            groups: GroupChoice::Found,
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
             largest_contract: LargestContract::default(),
@@ -213,6 +216,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         gateway_access_log: config.gateway_access_log.clone(),
         first_gateway_port: config.first_gateway_port,
         instance_ports: config.instance_ports,
+        groups: config.groups.clone(),
     })
     .await?;
     let (access, own_token) = match given {

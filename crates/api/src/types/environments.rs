@@ -7,6 +7,7 @@ use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
+use lockstep_domain::limits::Held;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::routes::ArmTraffic;
 use lockstep_domain::watch::AnswerChecks;
@@ -103,6 +104,16 @@ pub struct ExposedInstance {
     pub addresses: Vec<SocketAddr>,
 }
 
+/// How instances of a version are held to their limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitedArm {
+    /// Which.
+    pub arm: Arm,
+    /// How.
+    #[serde(flatten)]
+    pub held: Held,
+}
+
 /// An environment with everything seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EnvironmentView {
@@ -142,6 +153,9 @@ pub struct EnvironmentView {
     /// Instances that listen for more than their machine: whoever reaches it can call them past the gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedInstance>,
+    /// How versions with limits are held to them, and what is not held on this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitedArm>,
     /// What the host of the server does not keep a service or build from, because of its kernel; empty where it keeps all apart.
     #[serde(default)]
     pub unprotected: Vec<String>,

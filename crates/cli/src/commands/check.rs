@@ -87,5 +87,12 @@ fn good_text(file: &str, manifest: &Manifest, style: &Style) -> String {
         count => format!(", {}", counted(count, "contract")),
     };
     let name = &manifest.name;
-    format!("{}: {file} describes service {name}: {steps}, {suites}{contracts}\n", style.good("done"))
+    let limits: Vec<_> = manifest.run.limits.each().map(|limit| limit.to_string()).collect();
+    let limits = match limits.as_slice() {
+        [] => String::new(),
+        limits => {
+            format!("  limits: {}; a plan and `status` say how the host holds them\n", limits.join(", "))
+        }
+    };
+    format!("{}: {file} describes service {name}: {steps}, {suites}{contracts}\n{limits}", style.good("done"))
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use lockstep_domain::BuildVariable;
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_server::{
-    Adopt, ApiToken, GatewayListening, LargestContract, OpenError, Ready, ServerConfig, ServerError,
+    Adopt, ApiToken, GatewayListening, GroupChoice, LargestContract, OpenError, Ready, ServerConfig,
+    ServerError,
 };
 
 use crate::context::Globals;
@@ -56,6 +57,11 @@ pub(crate) struct Args {
     /// Where the ports of instances are taken from, unless an environment says otherwise.
     #[arg(long, value_name = "FIRST-LAST", default_value_t = PortRange::USUAL)]
     instance_ports: PortRange,
+    /// Where the control groups of instances are made: a folder of control groups (version 2) that nobody else works with. Without it
+    /// one is used that systemd has handed over (`Delegate=yes` and `DelegateSubgroup=server`), or, of a server that no control group
+    /// limits, one of the whole host.
+    #[arg(long, value_name = "DIR")]
+    control_group: Option<PathBuf>,
     /// Where its gateways answer /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
     #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
     gateway_admin_address: Option<SocketAddr>,
@@ -131,6 +137,7 @@ impl Args {
             build_variables: self.build_variable.into_iter().collect(),
             largest_contract: LargestContract::mib(self.largest_contract),
             instance_ports: self.instance_ports,
+            groups: self.control_group.map_or(GroupChoice::Found, GroupChoice::In),
             gateway_address: self.gateway_address,
             gateway_admin: self.gateway_admin_address,
             gateway_access_log: access_log,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lockstep_api::types::{
-    DataFolderView, EnvironmentView, ExposedInstance, ProcessStatus, ScheduleView, ServiceStatus,
+    DataFolderView, EnvironmentView, ExposedInstance, LimitedArm, ProcessStatus, ScheduleView, ServiceStatus,
 };
 use lockstep_domain::{Instance, InstanceState};
 
@@ -79,6 +79,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
     text.push_str(&exposed(&view.exposed, style));
+    text.push_str(&limits(&view.limits, style));
     text.push_str(&schedules(&view.schedules, style));
     if !view.resources.is_empty() {
         text.push_str(&super::resource::rows(&view.resources).indented(2).render(style));
@@ -210,6 +211,20 @@ fn exposed(instances: &[ExposedInstance], style: &Style) -> String {
         )
     };
     instances.iter().map(line).collect()
+}
+
+/// A line for each version with limits, and one for what of them is not held.
+fn limits(arms: &[LimitedArm], style: &Style) -> String {
+    let lines = |it: &LimitedArm| {
+        let held = (!it.held.held.is_empty())
+            .then(|| format!("  limits: {}: {}\n", it.arm, it.held.held.join("; ")));
+        let open = it
+            .held
+            .what_is_open()
+            .map(|open| format!("  {} {}: {}\n", style.warn("limits not held:"), it.arm, printable(&open)));
+        held.into_iter().chain(open).collect::<String>()
+    };
+    arms.iter().map(lines).collect()
 }
 
 /// A line for each job with a schedule: when its time comes next, and what became of the last one.
@@ -346,6 +361,7 @@ mod tests {
             waits_for: Vec::new(),
             schedules: Vec::new(),
             exposed: Vec::new(),
+            limits: Vec::new(),
             resources: Vec::new(),
             holds: vec![HeldVersion { version: "orders@1.5.0".parse().unwrap(), hold }],
             gateways: vec![GatewayView {

@@ -31,6 +31,7 @@ mod instances;
 mod jobs;
 mod journal;
 mod kept_manifests;
+mod limits;
 mod meeting;
 mod numbers;
 mod passwords;

@@ -220,6 +220,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         data: Vec::new(),
         files: Vec::new(),
         static_files: None,
+        limits: lockstep_domain::limits::Limits::default(),
         values: Values::Verbatim,
         replace: Replace::OldFirst,
         replace_after: ReplaceAfter::Never,

@@ -15,7 +15,15 @@ const PLACE: &str = "staging";
 
 fn job(name: &str, when: When) -> Job {
     let (name, command) = (name.parse().unwrap(), vec!["./job".to_owned()]);
-    Job { name, when, command, variables: [].into(), timeout_ms: 60_000, schedule: None }
+    Job {
+        name,
+        when,
+        command,
+        variables: [].into(),
+        timeout_ms: 60_000,
+        schedule: None,
+        limits: lockstep_domain::limits::Limits::default(),
+    }
 }
 
 /// Three versions of a service with a job of each kind, and two of its provider with one.

@@ -22,6 +22,7 @@ fn stage() -> Stage {
             let (name, command) = ("migrate".parse().unwrap(), vec!["./job".to_owned()]);
             let (variables, timeout_ms) = ([].into(), 60_000);
             version.jobs.push(Job {
+                limits: lockstep_domain::limits::Limits::default(),
                 name,
                 when: When::BeforeSwitch,
                 schedule: None,

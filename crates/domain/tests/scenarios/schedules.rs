@@ -28,7 +28,15 @@ fn tidy() -> JobName {
 fn job(schedule: Schedule) -> Job {
     let (name, command) = (tidy(), vec!["./tidy".to_owned()]);
     let (variables, timeout_ms) = ([].into(), 10 * MINUTE);
-    Job { name, when: When::OnSchedule, command, variables, timeout_ms, schedule: Some(schedule) }
+    Job {
+        name,
+        when: When::OnSchedule,
+        command,
+        variables,
+        timeout_ms,
+        schedule: Some(schedule),
+        limits: lockstep_domain::limits::Limits::default(),
+    }
 }
 
 /// Two versions of a service that tidies up by a schedule, and one that does so no more; the first runs.

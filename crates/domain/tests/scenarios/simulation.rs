@@ -454,6 +454,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
             static_files: None,
+            limits: lockstep_domain::limits::Limits::default(),
         },
         processes: Default::default(),
         jobs: Vec::new(),

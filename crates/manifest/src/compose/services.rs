@@ -231,6 +231,7 @@ impl Maker<'_> {
             let when = if is_before { When::BeforeSwitch } else { When::ByHand };
             self.remarks.assume(job.line, format!("it is the job `{name}` of {}, run {when}", owner.name));
             draft.jobs.push(Job {
+                limits: lockstep_domain::limits::Limits::default(),
                 name,
                 when,
                 command: command.command,

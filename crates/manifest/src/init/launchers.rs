@@ -130,6 +130,7 @@ fn release_job(command: &str, view: &RepositoryView) -> Option<Job> {
     let is_plain = !command.iter().any(|word| word.contains("${"));
     let name = "release".parse().ok()?;
     is_plain.then_some(Job {
+        limits: lockstep_domain::limits::Limits::default(),
         name,
         when: When::BeforeSwitch,
         command,

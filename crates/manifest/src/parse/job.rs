@@ -6,6 +6,7 @@ use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
 use lockstep_domain::reference::Scope;
 
 use super::field::{duration, environment};
+use super::limits;
 use super::reference::{filled_command, filled_variables, refuse_own_port};
 use super::schedule;
 use crate::reader::{Field, Table};
@@ -48,6 +49,7 @@ fn job(table: Table<'_>, scope: &Scope<'_>) -> Option<Job> {
     variables.iter().for_each(|variables| filled_variables(variables, scope));
     let timeout_ms = duration(&table, "timeout", "timeout = \"10m\"").unwrap_or(USUAL_JOB_TIMEOUT_MS);
     refuse_port_of_job(command.as_ref().map(|field| (field, words.as_deref())), variables.as_ref(), scope);
+    let limits = limits::of(&table);
     table.finish();
     let variables = variables.as_ref().map(environment).unwrap_or_default();
     Some(Job {
@@ -57,6 +59,7 @@ fn job(table: Table<'_>, scope: &Scope<'_>) -> Option<Job> {
         variables,
         timeout_ms,
         schedule: schedule.flatten(),
+        limits,
     })
 }
 

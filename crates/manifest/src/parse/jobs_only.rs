@@ -2,11 +2,13 @@
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
+use lockstep_domain::limits::Limits;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{HealthCheck, Kind, Port, ReplaceAfter, Restart, RunSpec, Values};
 
 use super::field::{duration, environment};
 use super::job::{WHEN, refuse_port_of_job, when};
+use super::limits;
 use super::reference::{filled_command, filled_variables};
 use super::run::{DATA_EXAMPLE, FILES_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, paths, stop};
 use super::schedule;
@@ -25,6 +27,7 @@ pub(super) fn run(
     let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
     let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
+    let limits = limits::of(&table);
     let job = job(&table, name, scope);
     refuse_port_of_job(None, variables.as_ref(), scope);
     table.finish();
@@ -42,6 +45,7 @@ pub(super) fn run(
         replace: Kind::Job.usual_replace(),
         replace_after: ReplaceAfter::default(),
         static_files: None,
+        limits,
     };
     Some((run.with_values_noted(), job))
 }
@@ -80,6 +84,7 @@ fn job(table: &Table<'_>, name: Option<&ServiceName>, scope: &Scope<'_>) -> Opti
         variables: [].into(),
         timeout_ms: timeout_ms.unwrap_or(USUAL_JOB_TIMEOUT_MS),
         schedule: schedule.flatten(),
+        limits: Limits::default(),
     })
 }
 

@@ -9,6 +9,7 @@ use lockstep_domain::run::{HealthCheck, Kind, Port, ReplaceAfter, RunSpec, Value
 
 use super::field::environment;
 use super::job::refuse_port_of_job;
+use super::limits;
 use super::reference::filled_variables;
 use super::run::{self, DATA_EXAMPLE, FILES_EXAMPLE, RESTART_EXAMPLE, STOP_EXAMPLE, Shared, paths};
 use crate::reader::{Field, Table};
@@ -109,6 +110,7 @@ fn shared(table: Table<'_>, scope: &Scope<'_>) -> Shared {
         restart: table.table("restart", RESTART_EXAMPLE).map(run::restart),
         data,
         files,
+        limits: limits::of(&table),
     };
     table.finish();
     shared
@@ -130,6 +132,7 @@ fn nothing_but(shared: Shared) -> RunSpec {
         replace: Kind::Job.usual_replace(),
         replace_after: ReplaceAfter::default(),
         static_files: None,
+        limits: shared.limits,
     };
     run.with_values_noted()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::limits::Limits;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
@@ -9,6 +10,7 @@ use lockstep_domain::run::{
 use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
+use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
 use super::static_files;
 use crate::reader::{Field, Table};
@@ -53,6 +55,8 @@ pub(super) struct Shared {
     pub(super) stop: Option<Stop>,
     /// How each is started again that does not say.
     pub(super) restart: Option<Restart>,
+    /// What each may use at most that says nothing else.
+    pub(super) limits: Limits,
 }
 
 impl Shared {
@@ -95,6 +99,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let own = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &others)).unwrap_or_default();
     let files = shared.files.iter().cloned().chain(own).collect();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
+    let limits = limits::of(&table).or(shared.limits);
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     if !listens {
         let why = "a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing";
@@ -120,6 +125,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         replace: replace.unwrap_or(kind.usual_replace()),
         replace_after: replace_after.unwrap_or_default(),
         static_files: static_files.flatten(),
+        limits,
     };
     Some(run.with_values_noted())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::job::{Job, When};
+use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
@@ -190,8 +191,8 @@ fn run() -> impl Strategy<Value = RunSpec> {
     });
     let files = option::of(from_text("[a-z]{1,5}\\.conf")).prop_map(|file| file.into_iter().collect());
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
-    (words(), variables(), nature(), health, stop, restart, data, files, replace_after).prop_map(
-        |(command, variables, nature, health, stop, restart, data, files, replace_after)| {
+    (words(), variables(), nature(), health, stop, restart, data, files, replace_after, limits()).prop_map(
+        |(command, variables, nature, health, stop, restart, data, files, replace_after, limits)| {
             let (kind, replace, probe, port) = nature;
             let start_timeout_ms = health.start_timeout_ms.max(100);
             let health = HealthCheck { probe, start_timeout_ms, ..health };
@@ -215,6 +216,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 replace,
                 replace_after,
                 static_files: None,
+                limits,
             };
             let mut run = run.with_values_noted();
             if run.listens_on().is_none() {
@@ -223,6 +225,17 @@ fn run() -> impl Strategy<Value = RunSpec> {
             run
         },
     )
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let some = (8_000_000_u64..1 << 40, 10_u32..1_024_000, 1_u32..100_000, 16_u32..1_000_000);
+    let each = some.prop_map(|(memory, cpu, processes, files)| (memory, cpu, processes, files));
+    (each, any::<[bool; 4]>()).prop_map(|((memory, cpu, most, files), said)| Limits {
+        memory_bytes: said[0].then_some(memory),
+        cpu_thousandths: said[1].then_some(cpu),
+        processes: said[2].then_some(most),
+        open_files: said[3].then_some(files),
+    })
 }
 
 fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
@@ -320,15 +333,22 @@ fn schedule() -> impl Strategy<Value = Schedule> {
 
 fn job() -> impl Strategy<Value = Job> {
     let when = prop::sample::select(vec![When::BeforeSwitch, When::AfterDeploy, When::ByHand]);
-    (from_text("[a-z]{1,9}"), when, words(), variables(), duration_ms(), option::of(schedule())).prop_map(
-        |(name, when, command, variables, timeout_ms, schedule)| {
-            let when = if schedule.is_some() { When::OnSchedule } else { when };
-            let other = |text: &mut String| *text = text.replace("${self.port}", "${self.version}");
-            let mut job = Job { name, when, command, variables, timeout_ms, schedule };
-            job.command.iter_mut().chain(job.variables.values_mut()).for_each(other);
-            job
-        },
-    )
+    let parts = (
+        from_text("[a-z]{1,9}"),
+        when,
+        words(),
+        variables(),
+        duration_ms(),
+        option::of(schedule()),
+        limits(),
+    );
+    parts.prop_map(|(name, when, command, variables, timeout_ms, schedule, limits)| {
+        let when = if schedule.is_some() { When::OnSchedule } else { when };
+        let other = |text: &mut String| *text = text.replace("${self.port}", "${self.version}");
+        let mut job = Job { name, when, command, variables, timeout_ms, schedule, limits };
+        job.command.iter_mut().chain(job.variables.values_mut()).for_each(other);
+        job
+    })
 }
 
 fn resource() -> impl Strategy<Value = ResourceName> {
@@ -403,6 +423,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         let variables = run.variables.clone().into_iter().chain(own.variables);
         own.variables = variables.collect();
         own.files = run.files.clone();
+        own.limits = own.limits.or(run.limits);
     }
     own.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
     own.with_values_noted()

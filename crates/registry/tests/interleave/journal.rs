@@ -209,6 +209,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
             static_files: None,
+            limits: lockstep_domain::limits::Limits::default(),
         },
         requires: [].into(),
         resources: [].into(),

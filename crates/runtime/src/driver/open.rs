@@ -17,6 +17,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, end, instance_of};
+use crate::control_group::ControlGroups;
 use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
 use crate::releases::Releases;
@@ -45,7 +46,10 @@ impl LocalDriver {
         // One that was put away while it was looked is in both.
         let all = kept.iter().chain(&found).map(|instance| (instance.id.clone(), instance.clone()));
         let instances: Instances = Arc::new(all.collect());
+        let groups = ControlGroups::find(&options.groups, &root);
+        groups.clean(&root.join("instances"));
         let shared = Shared {
+            groups,
             given: Mutex::default(),
             exposed: super::exposed::Exposed::default(),
             reserved: Mutex::default(),

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::open::read_instance;
 use super::{LocalDriver, Shared};
+use crate::control_group;
 use crate::ended::Left;
 
 /// Pause before another try; it doubles each time. A supervisor that has said its last word is gone in milliseconds.
@@ -72,7 +73,11 @@ impl Shared {
                 None if !folder.path().exists() => return Ok(Left::Away),
                 None => read_instance(&folder)?.0,
             };
-            shared.ended.put_away(&folder, &instance)
+            let left = shared.ended.put_away(&folder, &instance)?;
+            if let (Left::Away, Some(group)) = (&left, shared.groups.of(&instance.id)) {
+                control_group::remove(&group);
+            }
+            Ok(left)
         };
         spawn_blocking(put_away).await.map_err(io::Error::other).flatten()
     }

@@ -27,6 +27,7 @@ fn run_spec() -> RunSpec {
         replace: lockstep_domain::run::Replace::NewFirst,
         replace_after: lockstep_domain::run::ReplaceAfter::Never,
         static_files: None,
+        limits: lockstep_domain::limits::Limits::default(),
     }
 }
 

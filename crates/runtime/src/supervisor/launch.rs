@@ -12,9 +12,11 @@ use std::time::Duration;
 use lockstep_confine::{Confinement, Handshake, Launch, NotStarted, Policy};
 use lockstep_domain::fault::Fault;
 use lockstep_domain::run::{Probe, StopSignal};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::children::{Child, Children, Exit};
+use super::hold::Hold;
 use super::output::open_for_process;
 use crate::fault;
 use crate::folder::InstanceFolder;
@@ -67,6 +69,7 @@ pub(super) fn start(
     folder: &InstanceFolder,
     spec: &SpecFile,
     children: &Children,
+    hold: &Hold,
 ) -> Result<(Child, Option<Confinement>), Trouble> {
     let words = |error: &io::Error| format!("`{}` cannot be started: {error}", spec.run.command.join(" "));
     let of_place = |error: io::Error| Trouble::of_place(words(&error), &error);
@@ -74,11 +77,13 @@ pub(super) fn start(
     let stderr = open_for_process(&folder.stderr()).map_err(of_place)?;
     let begin = || {
         let outputs = (stdout.try_clone()?.into(), stderr.try_clone()?.into());
-        spawn(folder, spec, &spec.run.command, children, outputs)
+        spawn(folder, spec, &spec.run.command, (children, hold), outputs)
     };
     unless_passing(begin).map_err(|error| match error {
         NotStarted::Refused(error) => Trouble { why: words(&error), fault: fault::of_program(&error) },
-        NotStarted::Lost => Trouble { why: words(&error.into()), fault: Fault::Host },
+        NotStarted::Lost | NotStarted::NotHeld(_) => {
+            Trouble { why: words(&error.into()), fault: Fault::Host }
+        }
     })
 }
 
@@ -97,6 +102,7 @@ fn unless_passing<T>(mut start: impl FnMut() -> Result<T, NotStarted>) -> Result
 fn is_passing(error: &NotStarted) -> bool {
     match error {
         NotStarted::Lost => true,
+        NotStarted::NotHeld(_) => false,
         NotStarted::Refused(error) => error.kind() == io::ErrorKind::ExecutableFileBusy,
     }
 }
@@ -106,7 +112,7 @@ fn spawn(
     folder: &InstanceFolder,
     spec: &SpecFile,
     line: &[String],
-    children: &Children,
+    (children, hold): (&Children, &Hold),
     (stdout, stderr): (Stdio, Stdio),
 ) -> Result<(Child, Option<Confinement>), NotStarted> {
     let Some(rooms) = &spec.rooms else {
@@ -123,7 +129,8 @@ fn spawn(
     let child = children.spawn(&mut command)?;
     // With the command goes its end of the channel: the step is the only one that holds it then.
     drop(command);
-    match handshake.finish() {
+    let begun = hold.take_in(child.pid).map_err(not_held).and_then(|()| handshake.finish());
+    match begun {
         Ok(confinement) => Ok((child, Some(confinement))),
         Err(error) => {
             let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
@@ -131,6 +138,12 @@ fn spawn(
             Err(error)
         }
     }
+}
+
+/// A step that has ended meanwhile cannot be held, and that is not why.
+fn not_held(error: io::Error) -> NotStarted {
+    let has_ended = error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
+    if has_ended { NotStarted::Lost } else { NotStarted::NotHeld(error) }
 }
 
 fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[String]) -> io::Result<Launch> {
@@ -198,7 +211,7 @@ fn resolve(release: &Path, program: &str) -> PathBuf {
 pub(super) fn check(
     folder: &InstanceFolder,
     spec: &SpecFile,
-    children: &Children,
+    (children, hold): (&Children, &Hold),
     process: Option<&ProcessIdentity>,
 ) -> Result<(), String> {
     let timeout = Duration::from_millis(spec.run.health.timeout_ms);
@@ -214,7 +227,7 @@ pub(super) fn check(
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
         Probe::Tcp => health::tcp(port_of(spec)?, timeout),
         Probe::Ends => Err("it has not ended yet".to_owned()),
-        Probe::Command { command } => check_by_command(folder, spec, command, children, timeout),
+        Probe::Command { command } => check_by_command(folder, spec, command, (children, hold), timeout),
         Probe::Lives { for_ms } => life::lives(age_of(process)?, Duration::from_millis(*for_ms)),
         Probe::File { path, fresh_ms } => {
             life::touches(&folder.work(), path, Duration::from_millis(*fresh_ms), age_of(process)?)
@@ -234,12 +247,12 @@ fn check_by_command(
     folder: &InstanceFolder,
     spec: &SpecFile,
     line: &[String],
-    children: &Children,
+    (children, hold): (&Children, &Hold),
     timeout: Duration,
 ) -> Result<(), String> {
     let shown = line.join(" ");
     let explain = |error: io::Error| format!("`{shown}` cannot be started: {error}");
-    let (child, output) = start_check(folder, spec, line, children).map_err(explain)?;
+    let (child, output) = start_check(folder, spec, line, (children, hold)).map_err(explain)?;
     let in_time = matches!(wait_for(&child.pidfd, Some(timeout)), Ok(true));
     // Whatever is left of the command has no business any more.
     let _ = rustix::process::kill_process_group(child.pid, Signal::KILL);
@@ -256,13 +269,13 @@ fn start_check(
     folder: &InstanceFolder,
     spec: &SpecFile,
     line: &[String],
-    children: &Children,
+    held: (&Children, &Hold),
 ) -> io::Result<(Child, PipeReader)> {
     let (output, input) = io::pipe()?;
     rustix::io::ioctl_fionbio(&output, true)?;
     let begin = || {
         let inputs = (input.try_clone()?.into(), input.try_clone()?.into());
-        spawn(folder, spec, line, children, inputs)
+        spawn(folder, spec, line, held, inputs)
     };
     let (child, _) = unless_passing(begin)?;
     Ok((child, output))

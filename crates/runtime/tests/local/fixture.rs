@@ -97,6 +97,7 @@ impl Fixture {
                 replace: lockstep_domain::run::Replace::NewFirst,
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
                 static_files: None,
+                limits: lockstep_domain::limits::Limits::default(),
             },
             variables: BTreeMap::new(),
             filled: BTreeMap::new(),

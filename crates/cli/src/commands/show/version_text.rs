@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use lockstep_api::types::VersionView;
 use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
+use lockstep_domain::limits::Limits;
 use lockstep_domain::service::{GivenFile, ManifestOrigin, Version};
 
 use super::{join, short};
@@ -83,6 +84,9 @@ fn facts(view: &VersionView, style: &Style) -> String {
         let names: Vec<_> = version.processes.names().map(ToString::to_string).collect();
         table.row(["processes".into(), names.join(", ")]);
     }
+    if !version.run.limits.is_none() {
+        table.row(["limits".into(), limits(&version.run.limits)]);
+    }
     if !version.resources.is_empty() {
         let needs = version.resources.iter().map(|(name, need)| format!("{name} ({})", need.kind));
         table.row(["needs".into(), needs.collect::<Vec<_>>().join(", ")]);
@@ -93,6 +97,11 @@ fn facts(view: &VersionView, style: &Style) -> String {
         table.row(["jobs".into(), jobs.join(", ")]);
     }
     table.render(style)
+}
+
+fn limits(limits: &Limits) -> String {
+    let each: Vec<_> = limits.each().map(|limit| limit.to_string()).collect();
+    each.join(", ")
 }
 
 /// Says which manifest it was made with, where that is not the one of its commit.
