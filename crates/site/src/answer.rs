@@ -7,10 +7,11 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, LOCATION, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, IF_MATCH,
+    IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower_http::services::ServeDir;
 
@@ -24,45 +25,63 @@ const ASK_AGAIN: &str = "no-cache";
 const NOT_FOUND_PAGE: &str = "404.html";
 
 pub(crate) async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
-    let reads = [Method::GET, Method::HEAD].contains(request.method());
-    if is_hidden(&path) {
+    let (request, _) = request.into_parts();
+    let path = request.uri.path();
+    if is_hidden(path) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    if let Some(redirect) = to_folder(&site, request.uri()) {
+    let file = find(&site, &request, path, None).await;
+    if file.status() != StatusCode::NOT_FOUND {
+        return conditional(&site, &request, finished(&site, path, file)).await;
+    }
+    if let Some(redirect) = to_folder(&site, &request).await {
         return redirect;
     }
-    let asked = Asked::of(request.headers(), &site.tag);
-    let file = find(&site, request, &path, asked.may_be_part).await;
-    if file.status() != StatusCode::NOT_FOUND {
-        return finished(&site, &asked, &path, file);
-    }
-    let page = match site.fallback().filter(|_| asked.wants_page && reads) {
-        Some(page) => whole(&page).await,
-        None => return not_found(&site).await,
-    };
-    finished(&site, &asked, "", page)
-}
-
-/// What was asked beside the path.
-struct Asked {
-    if_none_match: Option<HeaderValue>,
-    wants_page: bool,
-    may_be_part: bool,
-}
-
-impl Asked {
-    fn of(headers: &HeaderMap, tag: &str) -> Self {
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        Self {
-            if_none_match: headers.get(IF_NONE_MATCH).cloned(),
-            wants_page: text(ACCEPT).is_some_and(|accept| accept.contains("text/html")),
-            // A part of another file than the one that somebody has begun to read would spoil it; several parts at once are answered with
-            // the whole, as they may be (RFC 9110, 14.2).
-            may_be_part: text(RANGE).is_some_and(|range| !range.contains(','))
-                && (!headers.contains_key(IF_RANGE) || text(IF_RANGE).is_some_and(|it| is_ours(it, tag))),
+    match site.fallback().filter(|_| wants_page(&request)) {
+        Some(page) => {
+            let mut page = finished(&site, "", whole(&page).await);
+            page.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+            conditional(&site, &request, page).await
         }
+        None => not_found(&site).await,
     }
+}
+
+fn wants_page(request: &Parts) -> bool {
+    let accepts = text(request, ACCEPT).is_some_and(|accept| accept.contains("text/html"));
+    accepts && [Method::GET, Method::HEAD].contains(&request.method)
+}
+
+fn text(request: &Parts, name: HeaderName) -> Option<&str> {
+    request.headers.get(name)?.to_str().ok()
+}
+
+/// Does what is asked beside the path with the answer that it would be otherwise, in the order of RFC 9110, 13.2.2.
+async fn conditional(site: &Site, request: &Parts, answer: Response) -> Response {
+    let Some(tag) = answer.headers().get(ETAG).filter(|_| answer.status() == StatusCode::OK) else {
+        return answer;
+    };
+    let asked = |name| request.headers.get(name);
+    if asked(IF_MATCH).is_some_and(|asked| !names(asked, tag)) {
+        return StatusCode::PRECONDITION_FAILED.into_response();
+    }
+    if asked(IF_NONE_MATCH).is_some_and(|asked| names(asked, tag)) {
+        return unchanged(&request.method, &answer);
+    }
+    // A part of another file than the one that somebody has begun to read would spoil it.
+    let is_begun = asked(IF_RANGE).is_none_or(|asked| asked == tag);
+    match asked(RANGE).filter(|range| is_begun && is_one_part(range)) {
+        Some(range) if answer.headers().contains_key(ACCEPT_RANGES) => {
+            let path = request.uri.path();
+            finished(site, path, find(site, request, path, Some(range)).await)
+        }
+        _ => answer,
+    }
+}
+
+/// Several parts at once are answered with the whole, as they may be (RFC 9110, 14.2), and units that nobody knows, as they must be.
+fn is_one_part(range: &HeaderValue) -> bool {
+    range.to_str().is_ok_and(|range| range.starts_with("bytes=") && !range.contains(','))
 }
 
 /// Tells whether a name begins with a dot anywhere: nobody means to publish those, but for `.well-known`.
@@ -73,32 +92,34 @@ fn is_hidden(path: &str) -> bool {
 
 /// Leads from the name of a folder to the folder, so that what is relative in its page is found. The way is a relative one, because a route
 /// may have taken a prefix away.
-fn to_folder(site: &Site, uri: &Uri) -> Option<Response> {
-    let path = uri.path();
-    let name = path.rsplit('/').next().filter(|name| !name.is_empty() && !name.contains('%'))?;
-    let folder = site.root().join(path.trim_start_matches('/'));
-    let is_page = folder.join("index.html").is_file();
+async fn to_folder(site: &Site, request: &Parts) -> Option<Response> {
+    let uri = &request.uri;
+    let name = uri.path().rsplit('/').next().filter(|name| !name.is_empty())?;
+    let page = find(site, request, &format!("{}/", uri.path()), None).await;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let way = HeaderValue::from_str(&format!("./{name}/{query}")).ok()?;
-    is_page.then(|| (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, way)]).into_response())
+    (page.status() == StatusCode::OK)
+        .then(|| (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, way)]).into_response())
 }
 
-async fn find(site: &Site, mut request: Request, path: &str, may_be_part: bool) -> Response {
-    let headers = request.headers_mut();
-    // All files of an artifact are of one time: who asks by it would be told that a changed file is the old one.
-    for name in [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, IF_NONE_MATCH] {
-        headers.remove(name);
+/// Finds a file, or the page of a folder. All files of an artifact are of one time: who asks by it would be told that a changed file is the
+/// old one, so nothing of what was asked goes on but how it may be packed, and the part.
+async fn find(site: &Site, request: &Parts, path: &str, range: Option<&HeaderValue>) -> Response {
+    let page = if path.ends_with('/') { "index.html" } else { "" };
+    let mut inner = Request::new(Body::empty());
+    *inner.method_mut() = request.method.clone();
+    match format!("{path}{page}").parse() {
+        Ok(uri) => *inner.uri_mut() = uri,
+        Err(_) => return StatusCode::NOT_FOUND.into_response(),
     }
-    if !may_be_part {
-        headers.remove(RANGE);
+    for packed in request.headers.get_all(ACCEPT_ENCODING) {
+        inner.headers_mut().append(ACCEPT_ENCODING, packed.clone());
     }
-    if path.ends_with('/')
-        && let Ok(page) = format!("{path}index.html").parse()
-    {
-        *request.uri_mut() = page;
+    if let Some(range) = range {
+        inner.headers_mut().insert(RANGE, range.clone());
     }
     let folder = ServeDir::new(site.root()).append_index_html_on_directories(false);
-    sent(folder.precompressed_br().precompressed_gzip(), request).await
+    sent(folder.precompressed_br().precompressed_gzip(), inner).await
 }
 
 /// Reads one file as it is.
@@ -140,30 +161,28 @@ async fn not_found(site: &Site) -> Response {
     guarded(response)
 }
 
-/// Says of a file how long it may be kept and what it is known by, and does not send what the client has.
-fn finished(site: &Site, asked: &Asked, path: &str, mut response: Response) -> Response {
-    let has_file = matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-    if !has_file {
-        return guarded(response);
-    }
+/// Says of a file how long it may be kept and what it is known by.
+fn finished(site: &Site, path: &str, mut response: Response) -> Response {
     let tag = tag_of(&site.tag, response.headers());
-    let kept = if site.is_immutable(path) { FOR_EVER } else { ASK_AGAIN };
+    let has_file = matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
     let headers = response.headers_mut();
     headers.remove(LAST_MODIFIED);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
-    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    headers.insert(ETAG, tag.clone());
-    let has_it = asked.if_none_match.as_ref().is_some_and(|asked| names(asked, &tag));
-    if has_it && response.status() == StatusCode::OK {
-        return unchanged(&response);
+    headers.remove(ETAG);
+    if has_file {
+        let kept = if site.is_immutable(path) { FOR_EVER } else { ASK_AGAIN };
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        headers.insert(ETAG, tag);
     }
     guarded(response)
 }
 
 /// Answers that the client has it: with what it would have learned beside the content.
-fn unchanged(response: &Response) -> Response {
+fn unchanged(method: &Method, response: &Response) -> Response {
     let mut answer = StatusCode::NOT_MODIFIED.into_response();
-    for name in [CACHE_CONTROL, VARY, ETAG] {
+    // Where the length is said at all, it is that of the content.
+    let length = (*method == Method::HEAD).then_some(CONTENT_LENGTH);
+    for name in [CACHE_CONTROL, VARY, ETAG].into_iter().chain(length) {
         if let Some(value) = response.headers().get(&name) {
             answer.headers_mut().insert(name, value.clone());
         }
@@ -183,15 +202,10 @@ fn tag_of(tag: &str, headers: &HeaderMap) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{tag}{packed}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// Tells whether `If-None-Match` names a tag; weak or not is all one there (RFC 9110, 13.1.2).
+/// Tells whether `If-None-Match` or `If-Match` names a tag. Weak or not is all one there: what is the same here is the same in every byte.
 fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
     let (Ok(asked), Ok(tag)) = (asked.to_str(), tag.to_str()) else { return false };
     asked.trim() == "*" || asked.split(',').any(|one| one.trim().trim_start_matches("W/") == tag)
-}
-
-/// Tells whether the tag of `If-Range` is one of these files, packed in whatever way: which one, the answer to the request decides.
-fn is_ours(asked: &str, tag: &str) -> bool {
-    asked.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).is_some_and(|it| it == tag)
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ impl Stage {
         write("assets/app.3f2a.js", "let shop = 1;");
         write("assets/app.3f2a.js.gz", "packed");
         write("docs/index.html", "docs");
+        write("odd folder/ü/index.html", "odd page");
         write(".env", "PASSWORD=s3cr3t");
         write(".well-known/security.txt", "write to us");
         write("odd name.txt", "odd");
@@ -124,6 +125,47 @@ fn a_part_is_of_the_file_that_was_begun_or_the_whole_is_sent() {
 }
 
 #[test]
+fn a_part_is_never_of_the_file_packed_in_another_way() {
+    let stage = Stage::begin(None);
+    let path = "/assets/app.3f2a.js";
+    let ask = |tag: &str, packed: &str| {
+        stage.ask(path, &[("range", "bytes=0-2"), ("if-range", tag), ("accept-encoding", packed)])
+    };
+    let (plain, packed) = ("\"1a2b-c0\"", "\"1a2b-c0-gzip\"");
+    for (tag, takes, status, body) in [
+        (plain, "identity", 206, "let"),
+        (plain, "gzip", 200, "packed"),
+        (packed, "gzip", 206, "pac"),
+        (packed, "identity", 200, "let shop = 1;"),
+    ] {
+        let answer = ask(tag, takes);
+        assert_eq!((answer.status, answer.body.as_str()), (status, body), "{tag} {takes}");
+    }
+}
+
+#[test]
+fn what_the_client_has_is_asked_before_a_part_and_by_our_own_tag() {
+    let stage = Stage::begin(Some("index.html"));
+    let tag = "\"1a2b-c0\"";
+    for range in ["bytes=0-3", "bytes=99-"] {
+        let answer = stage.ask("/", &[("if-none-match", tag), ("range", range)]);
+        assert_eq!((answer.status, answer.body.as_str()), (304, ""), "{range}");
+    }
+    assert_eq!(stage.ask("/", &[("if-match", tag)]).status, 200);
+    assert_eq!(
+        stage.ask("/", &[("if-match", "*"), ("if-unmodified-since", "Sat, 01 Jan 2000 00:00:00 GMT")]).status,
+        200
+    );
+    assert_eq!(stage.ask("/", &[("if-match", "\"0000-c0\"")]).status, 412);
+    assert_eq!(stage.ask_by("HEAD", "/", &[("if-none-match", tag)]).header("content-length"), "13");
+    let outside = stage.ask("/", &[("range", "bytes=99-")]);
+    assert_eq!((outside.status, outside.header("etag"), outside.header("last-modified")), (416, "", ""));
+    assert_eq!(stage.ask("/", &[("range", "lines=0-3")]).body, "<h1>shop</h1>");
+    let page = stage.ask("/orders", &[("accept", "text/html")]);
+    assert_eq!(page.header("vary"), "accept, accept-encoding");
+}
+
+#[test]
 fn a_page_that_is_no_file_is_the_fallback_and_a_script_that_is_missing_is_missing() {
     let stage = Stage::begin(Some("index.html"));
     let page = stage.ask("/orders/7", &[("accept", "text/html,*/*")]);
@@ -146,6 +188,8 @@ fn a_folder_is_led_to_by_a_relative_way() {
     let way = stage.ask("/docs?page=2", &[]);
     assert_eq!((way.status, way.header("location")), (307, "./docs/?page=2"));
     assert_eq!(stage.ask("/docs/", &[]).body, "docs");
+    assert_eq!(stage.ask("/odd%20folder/%C3%BC?a", &[]).header("location"), "./%C3%BC/?a");
+    assert_eq!(stage.ask("/odd%20folder/%C3%BC/", &[]).body, "odd page");
     assert_eq!(stage.ask("/assets", &[]).status, 404, "no list of a folder");
     assert_eq!(stage.ask("/odd%20name.txt", &[]).body, "odd");
 }
