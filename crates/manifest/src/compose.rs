@@ -6,9 +6,12 @@
 //!
 //! Invariant: every manifest can be parsed, and no file of it is one that is there already.
 
+mod beside;
+mod extend;
 mod file;
 mod front;
 mod images;
+mod parts;
 mod places;
 mod roles;
 mod services;
@@ -137,5 +140,7 @@ pub fn import(file: &str, view: &RepositoryView, profiles: &[String]) -> Import 
     import
 }
 
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod tests;

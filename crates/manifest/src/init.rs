@@ -36,7 +36,7 @@ use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 pub(crate) use self::draft::Draft;
 use self::listen::Told;
 pub use self::nested::Nested;
-pub use self::view::{ABOVE, RepositoryView, worth_reading};
+pub use self::view::{ABOVE, COMPOSE_FILES, RepositoryView, worth_reading};
 use crate::model::{DEFAULT_TEST_TIMEOUT_MS, Manifest, Package, Step, TestSuite};
 use crate::parse::parse;
 use crate::path::Pattern;

@@ -38,6 +38,8 @@ pub(crate) const GONE: &str = "the data of the resource is gone; put it back, or
                                --delete-data, then lockstep resource run NAME";
 /// What only a folder has in which a database is still to be made.
 pub(crate) const EMPTY: &str = "empty";
+/// Where the files of the database itself are, in the folder of its data.
+pub(crate) const FILES: &str = "data";
 /// The variable by which the step is told the password.
 pub const PASSWORD: &str = "LOCKSTEP_RESOURCE_PASSWORD";
 /// The name of the password, by which one is told from another.
@@ -136,7 +138,15 @@ pub(crate) fn furnish(folder: &InstanceFolder, spec: &SpecFile, run: &ResourceRu
     };
     let data = data_of(folder, spec, run).map_err(|error| lost(folder.path(), &error))?;
     owner_for(&data, run.kind).map_err(|error| lost(&data, &error))?;
-    Ok(())
+    check_files(&data).map_err(|error| lost(&data.join(FILES), &error))
+}
+
+/// A database that was made once has its files; one that is still to be made is noted.
+fn check_files(data: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(data.join(FILES)) {
+        Err(error) if fs::symlink_metadata(data.join(EMPTY)).is_err() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Says how the process of a resource is started.

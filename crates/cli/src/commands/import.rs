@@ -9,15 +9,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::EnvironmentName;
+use lockstep_files::foreign;
 use lockstep_files::whole::{self, Occupied};
 use lockstep_manifest::compose::{self, Import, Remark};
-use lockstep_manifest::init::RepositoryView;
+use lockstep_manifest::init::COMPOSE_FILES;
 
 use self::register::Registered;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::look::look_at;
 
+/// Largest compose file.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Files of a repository are readable for everybody.
 const FILE_MODE: u32 = 0o644;
 
@@ -100,14 +103,25 @@ impl Args {
 impl ComposeArgs {
     fn run(self, ctx: &Context) -> Result<(), Failure> {
         let folder = self.folder();
-        let view = look_at(&folder).map_err(|error| Failure::file("look at", &folder, &error))?;
-        let file = self.name(&view)?;
+        let mut view = look_at(&folder).map_err(|error| Failure::file("look at", &folder, &error))?;
+        let file = self.name(&folder)?;
+        if !view.files.get(&file).is_some_and(Option::is_some) {
+            // It may be called anything, and be a link: somebody named it.
+            let path = folder.join(&file);
+            let text = foreign::read_text(
+                fs::File::open(&path).map_err(|error| Failure::file("read", &path, &error))?,
+                MAX_FILE_BYTES,
+            );
+            view.files
+                .insert(file.clone(), Some(text.map_err(|error| Failure::file("read", &path, &error))?));
+        }
         let import = compose::import(&file, &view, &self.profiles);
         if import.services.is_empty() {
             return Err(nothing(&file, &import));
         }
         let mut files = BTreeMap::new();
         for (path, text) in &import.files {
+            check_no_link(&folder, path)?;
             files.insert(path.clone(), self.write(&folder.join(path), text)?);
         }
         let mut done = Done { folder, file, import, files, registered: None, dry_run: self.dry_run };
@@ -126,11 +140,11 @@ impl ComposeArgs {
         }
     }
 
-    fn name(&self, view: &RepositoryView) -> Result<String, Failure> {
+    fn name(&self, folder: &Path) -> Result<String, Failure> {
         let named = self.file.as_deref().filter(|file| !file.is_dir()).and_then(Path::file_name);
-        let found = named
-            .map(|name| name.to_string_lossy().into_owned())
-            .or_else(|| view.compose_file().map(str::to_owned));
+        let found = named.map(|name| name.to_string_lossy().into_owned()).or_else(|| {
+            COMPOSE_FILES.into_iter().find(|name| folder.join(name).is_file()).map(str::to_owned)
+        });
         let missing = || {
             Failure::usage("there is no compose file here")
                 .hint("name it: lockstep import compose ../shop/docker-compose.yml")
@@ -140,9 +154,12 @@ impl ComposeArgs {
 
     /// Writes a file that is not there, and never over one that is.
     fn write(&self, path: &Path, text: &str) -> Result<Fate, Failure> {
-        match fs::read(path) {
-            Ok(there) if there == text.as_bytes() => return Ok(Fate::Unchanged),
-            Ok(_) => return Ok(Fate::Kept),
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.is_file() => return Ok(Fate::Kept),
+            Ok(_) => {
+                let there = fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+                return Ok(if there == text.as_bytes() { Fate::Unchanged } else { Fate::Kept });
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Failure::file("read", path, &error)),
         }
@@ -161,10 +178,25 @@ impl ComposeArgs {
     }
 }
 
-/// Writes a file whole or not at all, and never over another: half of one would count as somebody's own the next time.
+/// Makes sure that no folder on the way to a file is a link, which may lead anywhere.
+fn check_no_link(folder: &Path, path: &str) -> Result<(), Failure> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let above = (1..parts.len()).map(|many| folder.join(parts[..many].join("/")));
+    let is_link = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    match above.into_iter().find(is_link) {
+        None => Ok(()),
+        Some(link) => {
+            Err(Failure::usage(format!("`{}` is a link, and nothing is written through one", link.display()))
+                .hint("put the folder itself there"))
+        }
+    }
+}
+
+/// Writes a file whole or not at all, and never over another: half of one would count as somebody's own the next time. Others may do the
+/// same at the same time.
 fn put_new(path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = path.with_file_name(format!(".{name}.unfinished"));
+    let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
     whole::put(&unfinished, text.as_bytes(), FILE_MODE)?;
     let named = whole::give_name(&unfinished, path, Occupied::Refuse);
     if named.is_err() {

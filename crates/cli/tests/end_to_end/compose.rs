@@ -179,3 +179,41 @@ fn an_import_overwrites_nothing() {
     fs::write(&empty, "services: [\n").unwrap();
     assert!(place.fail(&["import", "compose", &empty], 2).contains("not valid YAML"));
 }
+
+#[test]
+fn imports_at_the_same_moment_write_each_file_once_and_none_through_a_link() {
+    let place = Place::begin();
+    let repository = place.repository("shop");
+    repository.write("app/Dockerfile", "FROM python\nCOPY . /\nCMD [\"python\", \"main.py\"]\n");
+    repository.write("app/main.py", "import os\nos.environ['PORT']\n");
+    // Whatever it is called, somebody named it.
+    repository.write("two services", "services:\n  a: {build: ./app}\n  b: {build: ./app}\n");
+    let file = format!("{}/two services", repository.folder());
+    let imports: Vec<_> = (0..6)
+        .map(|_| {
+            place.command(&["import", "compose", &file]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut texts = imports.into_iter().map(|import| {
+        let output = import.wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    });
+    let quoted = format!("lockstep import compose '{file}'");
+    assert!(texts.all(|text| text.contains(&quoted)));
+    let folder = format!("{}/lockstep", repository.folder());
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["a.toml", "b.toml"]);
+
+    fs::remove_dir_all(&folder).unwrap();
+    let elsewhere = place.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+    let refused = place.fail(&["import", "compose", &file], 2);
+    assert!(refused.contains("is a link, and nothing is written through one"), "{refused}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}

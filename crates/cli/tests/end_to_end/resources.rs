@@ -326,7 +326,7 @@ fn data_that_is_gone_and_programs_that_are_missing_are_said_in_words() {
     place.start_server();
     let show = eventually("it says so", || {
         let show = place.run(&["resource", "show", "db", "--env", ENVIRONMENT]);
-        show.contains("the data of the resource is gone").then_some(show)
+        show.contains("unhealthy: the data of the resource is gone").then_some(show)
     });
     assert!(show.contains("unhealthy") && !data.join("data").exists(), "{show}");
     fs::remove_dir_all(&data).unwrap();

@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::parts::{aliases, call, env_files, links, many, needs, replicas, replicas_text};
 use super::variables::{Filled, env_file, filled};
 use super::yaml::{Node, Value, parse};
 use super::{Remark, Remarks, images};
+use super::{beside, extend};
 use crate::init::RepositoryView;
 use crate::init::call::Call;
 use crate::init::dockerfile::join;
 
 /// Deepest chain of `extends`.
 const MAX_EXTENDS: usize = 16;
+/// Most services of a file: each is looked for in all others.
+const MAX_SERVICES: usize = 300;
 
 /// A service as the file has it, with variables put in.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +23,8 @@ pub(super) struct Service {
     pub(super) line: usize,
     pub(super) image: Option<String>,
     pub(super) build: Option<BuildContext>,
+    /// Whether it has one that cannot be taken, of which was said why.
+    pub(super) is_built_elsewhere: bool,
     /// `Some(None)` is an entrypoint that is taken away.
     pub(super) entrypoint: Option<Option<Call>>,
     pub(super) command: Option<Call>,
@@ -35,6 +41,8 @@ pub(super) struct Service {
     pub(super) working_dir: Option<String>,
     /// Other names that it is known by.
     pub(super) aliases: Vec<String>,
+    /// Other services by the names that it knows them by.
+    links: Vec<(String, String)>,
 }
 
 /// Where it is built.
@@ -42,6 +50,8 @@ pub(super) struct Service {
 pub(super) struct BuildContext {
     pub(super) context: String,
     pub(super) dockerfile: Option<String>,
+    /// The text of the Dockerfile, where it stands in the compose file.
+    pub(super) inline: Option<String>,
     pub(super) target: Option<String>,
 }
 
@@ -53,6 +63,8 @@ pub(super) struct Setting {
     pub(super) value: String,
     /// Whether the value is in the compose file itself, and not in a file beside it.
     pub(super) is_own: bool,
+    /// What of it stands in `.env`, by the names there.
+    pub(super) beside: Vec<(String, String)>,
 }
 
 /// What has to be of another service before this one starts.
@@ -114,15 +126,32 @@ pub(super) fn read(file: &str, view: &RepositoryView, remarks: &mut Remarks) -> 
         }
     };
     let known = view.text(".env").map(env_file).unwrap_or_default();
-    let mut reader = Reader { view, known, remarks, asked: BTreeSet::new() };
-    reader.top(&root);
     let services = root.get("services").map(Node::entries).unwrap_or_default();
-    services.iter().map(|(name, node)| reader.service(name, node, &root)).collect()
+    if services.len() > MAX_SERVICES {
+        let why =
+            format!("it has {} services, and {MAX_SERVICES} are the most that are taken", services.len());
+        remarks.not_taken(root.line, why, "split it");
+        return Vec::new();
+    }
+    let names = services.iter().map(|(name, _)| name.clone()).collect();
+    let mut reader = Reader { view, known, marked: BTreeMap::new(), names, remarks, asked: BTreeSet::new() };
+    reader.top(&root);
+    let mut services: Vec<Service> =
+        services.iter().map(|(name, node)| reader.service(name, node, &root)).collect();
+    let links: Vec<(String, String)> =
+        services.iter_mut().flat_map(|one| std::mem::take(&mut one.links)).collect();
+    for (name, alias) in links {
+        services.iter_mut().filter(|one| one.name == name).for_each(|one| one.aliases.push(alias.clone()));
+    }
+    services
 }
 
 struct Reader<'r> {
     view: &'r RepositoryView,
     known: BTreeMap<String, String>,
+    /// The same, with marks in the places of values that no manifest may have.
+    marked: BTreeMap<String, String>,
+    names: Vec<String>,
     remarks: &'r mut Remarks,
     asked: BTreeSet<String>,
 }
@@ -148,6 +177,32 @@ const IDLE: [&str; 17] = [
     "deploy",
     "extends",
 ];
+/// What is read of `build`, and what changes nothing here.
+const BUILD: [&str; 12] = [
+    "context",
+    "dockerfile",
+    "dockerfile_inline",
+    "target",
+    "cache_from",
+    "cache_to",
+    "labels",
+    "no_cache",
+    "platforms",
+    "pull",
+    "tags",
+    "provenance",
+];
+/// The same of `deploy`.
+const DEPLOY: [&str; 8] = [
+    "replicas",
+    "mode",
+    "endpoint_mode",
+    "labels",
+    "placement",
+    "restart_policy",
+    "update_config",
+    "rollback_config",
+];
 const READ: [&str; 17] = [
     "image",
     "build",
@@ -167,6 +222,16 @@ const READ: [&str; 17] = [
     "restart",
     "working_dir",
 ];
+
+/// What is put in the places of variables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Values,
+    Marks,
+}
+
+/// What goes to a manifest as it is.
+const STARTED_BY: [&str; 3] = ["command", "entrypoint", "healthcheck"];
 
 impl Reader<'_> {
     fn top(&mut self, root: &Node) {
@@ -202,20 +267,21 @@ impl Reader<'_> {
     }
 
     /// Puts variables in, and asks for those that nothing says.
-    fn fill(&mut self, node: &Node) -> Node {
+    fn fill(&mut self, node: &Node, put: Put) -> Node {
         let value = match &node.value {
             Value::Nothing => Value::Nothing,
-            Value::Text(text) => Value::Text(self.filled(node.line, text).text),
-            Value::List(items) => Value::List(items.iter().map(|item| self.fill(item)).collect()),
+            Value::Text(text) => Value::Text(self.filled(node.line, text, put).text),
+            Value::List(items) => Value::List(items.iter().map(|item| self.fill(item, put)).collect()),
             Value::Map(entries) => {
-                Value::Map(entries.iter().map(|(key, node)| (key.clone(), self.fill(node))).collect())
+                Value::Map(entries.iter().map(|(key, node)| (key.clone(), self.fill(node, put))).collect())
             }
         };
         Node { line: node.line, value }
     }
 
-    fn filled(&mut self, line: usize, text: &str) -> Filled {
-        let filled = filled(text, &self.known);
+    fn filled(&mut self, line: usize, text: &str, put: Put) -> Filled {
+        let known = if put == Put::Marks { &self.marked } else { &self.known };
+        let filled = filled(text, known);
         for name in &filled.missing {
             if self.asked.insert(name.clone()) {
                 self.remarks.ask(line, format!("What is ${{{name}}}? It is neither in .env nor has it a default, so it is empty here."));
@@ -238,7 +304,8 @@ impl Reader<'_> {
         match base {
             Some((base, root)) => {
                 let base = self.extended(&base, root, depth + 1);
-                node.clone().under(&base)
+                let base = file.map_or_else(|| base.clone(), |file| extend::from_folder_of(&file, &base));
+                extend::over(node, &base)
             }
             None => {
                 self.remarks.not_taken(
@@ -255,7 +322,15 @@ impl Reader<'_> {
         self.remarks.of(name);
         let whole = self.extended(node, root, 0);
         let own = Self::own_values(&whole);
-        let node = self.fill(&whole);
+        let (started, rest): (Vec<_>, Vec<_>) =
+            whole.entries().iter().cloned().partition(|(key, _)| STARTED_BY.contains(&key.as_str()));
+        let of = |entries| Node { line: whole.line, value: Value::Map(entries) };
+        let node = self.fill(&of(rest), Put::Values);
+        let mut environment = self.environment(&node, &own);
+        self.marked = beside::marked(&self.known, &self.names, &environment);
+        let started = self.fill(&of(started), Put::Marks);
+        environment.extend(beside::settings(&started, &self.known, &environment));
+        let node = extend::over(&started, &node);
         self.unknown(&node);
         let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
         let list = |key: &str| {
@@ -266,10 +341,11 @@ impl Reader<'_> {
             name: name.to_owned(),
             line: node.line,
             image: text("image"),
-            build: node.get("build").and_then(|build| self.build(build)),
+            build: None,
+            is_built_elsewhere: false,
             entrypoint: node.get("entrypoint").map(call),
             command: node.get("command").and_then(call),
-            environment: self.environment(&node, &own),
+            environment,
             ports: self.ports(&node),
             needs: needs(&node),
             health: node.get("healthcheck").and_then(|health| self.health(health)),
@@ -280,7 +356,11 @@ impl Reader<'_> {
             stop_grace: text("stop_grace_period"),
             working_dir: text("working_dir"),
             aliases: aliases(&node),
+            links: links(&node),
         };
+        let build = node.get("build");
+        service.build = build.and_then(|build| self.build(build));
+        service.is_built_elsewhere = build.is_some() && service.build.is_none();
         service.line = service.line.saturating_sub(1).max(1);
         service
     }
@@ -293,6 +373,12 @@ impl Reader<'_> {
     fn unknown(&mut self, node: &Node) {
         let image = node.get("image").and_then(Node::text);
         if node.get("build").is_none() && image.is_some_and(|image| images::resource(image).is_some()) {
+            for key in ["command", "entrypoint"] {
+                if let Some(value) = node.get(key) {
+                    let text = format!("its `{key}` is not taken: what it sets is not so here");
+                    self.remarks.not_taken(value.line, text, "one that Lockstep runs has the settings that it comes with; where that is not enough, let somebody else run it: lockstep resource add");
+                }
+            }
             return;
         }
         for (key, value) in node.entries() {
@@ -310,6 +396,29 @@ impl Reader<'_> {
             };
             self.remarks.not_taken(value.line, format!("`{key}` is not taken"), hint);
         }
+        self.deploy(node);
+        if let Some(tests) = node.get("healthcheck").filter(|check| check.get("test").is_some())
+            && self.health(tests).is_none()
+            && tests.get("disable").is_none()
+            && !tests.get("test").is_some_and(|test| test.texts().iter().any(|(_, word)| *word == "NONE"))
+        {
+            self.remarks.not_taken(tests.line, "`healthcheck` is not taken", "say it as [run] health");
+        }
+    }
+
+    fn deploy(&mut self, node: &Node) {
+        let deploy = node.get("deploy").map(Node::entries).unwrap_or_default();
+        for (key, value) in deploy.iter().filter(|(key, _)| !DEPLOY.contains(&key.as_str())) {
+            let hint = if key == "resources" { "nothing limits it here" } else { "nothing here is like it" };
+            self.remarks.not_taken(value.line, format!("`deploy.{key}` is not taken"), hint);
+        }
+        if let Some((line, text)) = replicas_text(node).filter(|(_, text)| many(text).is_none()) {
+            self.remarks.not_taken(
+                line,
+                format!("{text} replicas are not taken: one is assumed"),
+                "from 1 to 100 are; one that is not to run is not deployed",
+            );
+        }
     }
 
     fn build(&mut self, build: &Node) -> Option<BuildContext> {
@@ -324,17 +433,21 @@ impl Reader<'_> {
             );
             return None;
         }
-        for key in ["args", "secrets", "ssh", "additional_contexts"] {
-            if let Some(node) = build.get(key) {
-                self.remarks.not_taken(
-                    node.line,
-                    format!("`build.{key}` is not taken"),
-                    "write it to [build] env, or to `variables` where it is a secret",
-                );
-            }
+        let unknown = build.entries().iter().filter(|(key, _)| !BUILD.contains(&key.as_str()));
+        for (key, node) in unknown {
+            self.remarks.not_taken(
+                node.line,
+                format!("`build.{key}` is not taken"),
+                "write it to [build] env, or to `variables` where it is a secret",
+            );
         }
         let context = in_project(&context)?;
-        Some(BuildContext { context, dockerfile: field("dockerfile"), target: field("target") })
+        Some(BuildContext {
+            context,
+            dockerfile: field("dockerfile"),
+            inline: field("dockerfile_inline"),
+            target: field("target"),
+        })
     }
 
     fn environment(&mut self, node: &Node, own: &[(usize, String, Option<String>)]) -> Vec<Setting> {
@@ -344,21 +457,32 @@ impl Reader<'_> {
             match path.as_deref().and_then(|path| self.view.text(path)) {
                 Some(text) => {
                     for (name, value) in env_file(text) {
-                        all.insert(name.clone(), Setting { line, name, value, is_own: false });
+                        all.insert(
+                            name.clone(),
+                            Setting { line, name, value, is_own: false, beside: Vec::new() },
+                        );
                     }
                 }
-                None => self.remarks.not_taken(
-                    line,
-                    format!("`env_file` {file} is not there"),
-                    "set what is in it with lockstep config set",
-                ),
+                None => {
+                    let is_there = path.as_deref().is_some_and(|path| self.view.has(path));
+                    let why = match path {
+                        None => "lies outside of the folder of the file",
+                        Some(_) if is_there => "is not read: its name does not end with .env",
+                        Some(_) => "is not there",
+                    };
+                    let hint = "set what is in it with lockstep config set";
+                    self.remarks.not_taken(line, format!("`env_file` {file} {why}"), hint);
+                }
             }
         }
         for (line, name, value) in node.get("environment").map(Node::pairs).unwrap_or_default() {
             let raw = own.iter().find(|(_, own, _)| *own == name).and_then(|(_, _, raw)| raw.as_deref());
-            let is_own = raw.is_some_and(|raw| filled(raw, &self.known).known.is_empty());
+            let known = raw.map(|raw| filled(raw, &self.known).known).unwrap_or_default();
+            let is_own = raw.is_some() && known.is_empty();
+            let of = |name: String| Some((name.clone(), self.known.get(&name)?.clone()));
+            let beside = known.into_iter().filter_map(of).collect();
             match value.or_else(|| self.known.get(&name).cloned()) {
-                Some(value) => drop(all.insert(name.clone(), Setting { line, name, value, is_own })),
+                Some(value) => drop(all.insert(name.clone(), Setting { line, name, value, is_own, beside })),
                 None => self.remarks.ask(line, format!("What is {name}? The file takes it from the shell: lockstep config set SERVICE {name}=VALUE.")),
             }
         }
@@ -371,18 +495,26 @@ impl Reader<'_> {
             let text = item.text().or_else(|| item.get("target")?.text()).unwrap_or_default();
             let is_udp = text.ends_with("/udp") || item.get("protocol").and_then(Node::text) == Some("udp");
             let inner = text.split('/').next().and_then(|text| text.rsplit(':').next()).unwrap_or_default();
-            match inner.split('-').next().and_then(|port| port.parse().ok()) {
-                Some(port) if !is_udp => all.push((port, true)),
+            match inner.parse() {
+                Ok(port) if !is_udp => all.push((port, true)),
                 _ => self.remarks.not_taken(
                     item.line,
                     format!("the port `{text}` is not taken"),
-                    "only TCP is served, through the gateway",
+                    "one port of TCP is served, through the gateway",
                 ),
             }
         }
         let exposed = node.get("expose").map(Node::texts).unwrap_or_default();
-        let port = |(_, text): (usize, &str)| text.split('/').next().and_then(|port| port.parse().ok());
-        all.extend(exposed.into_iter().filter_map(port).map(|port| (port, false)));
+        for (line, text) in exposed {
+            match text.strip_suffix("/tcp").unwrap_or(text).parse() {
+                Ok(port) => all.push((port, false)),
+                Err(_) => self.remarks.not_taken(
+                    line,
+                    format!("`expose` of {text} is not taken"),
+                    "name one port of TCP",
+                ),
+            }
+        }
         all
     }
 
@@ -405,7 +537,12 @@ impl Reader<'_> {
                         [] => continue,
                     }
                 }
-                None if field("type") == "tmpfs" => continue,
+                None if field("type") == "tmpfs" => {
+                    let text = format!("nothing is kept in memory for it at {}", field("target"));
+                    let hint = "what it writes to TMPDIR goes with the instance";
+                    self.remarks.not_taken(item.line, text, hint);
+                    continue;
+                }
                 None => Mount { line: item.line, source: field("source"), target: field("target") },
             };
             all.push(mount);
@@ -435,57 +572,6 @@ impl Reader<'_> {
         };
         Some((options, call?))
     }
-}
-
-fn call(node: &Node) -> Option<Call> {
-    match &node.value {
-        Value::Text(text) => {
-            Some(text.trim()).filter(|text| !text.is_empty()).map(|text| match shlex::split(text) {
-                // Compose splits a text into words and runs no shell.
-                Some(words) if !words.is_empty() => Call::Words(words),
-                _ => Call::Shell(text.to_owned()),
-            })
-        }
-        Value::List(_) => {
-            let words: Vec<String> = node.texts().into_iter().map(|(_, text)| text.to_owned()).collect();
-            (!words.is_empty()).then_some(Call::Words(words))
-        }
-        Value::Nothing | Value::Map(_) => None,
-    }
-}
-
-fn env_files(node: &Node) -> Vec<(usize, String)> {
-    let path = |item: &Node| Some((item.line, item.text().or_else(|| item.get("path")?.text())?.to_owned()));
-    match &node.value {
-        Value::List(items) => items.iter().filter_map(path).collect(),
-        _ => path(node).into_iter().collect(),
-    }
-}
-
-fn needs(node: &Node) -> BTreeMap<String, Condition> {
-    let Some(needs) = node.get("depends_on") else { return BTreeMap::new() };
-    let condition = |node: &Node| match node.get("condition").and_then(Node::text) {
-        Some("service_completed_successfully") => Condition::Completed,
-        _ => Condition::Started,
-    };
-    match &needs.value {
-        Value::Map(entries) => entries.iter().map(|(name, node)| (name.clone(), condition(node))).collect(),
-        _ => needs.texts().into_iter().map(|(_, name)| (name.to_owned(), Condition::Started)).collect(),
-    }
-}
-
-fn replicas(node: &Node) -> u32 {
-    let deploy = node.get("deploy").and_then(|deploy| deploy.get("replicas"));
-    let text = deploy.or_else(|| node.get("scale")).and_then(Node::text);
-    text.and_then(|text| text.parse().ok()).filter(|many| (1..=100).contains(many)).unwrap_or(1)
-}
-
-fn aliases(node: &Node) -> Vec<String> {
-    let own =
-        ["container_name", "hostname"].into_iter().filter_map(|key| node.get(key)?.text().map(str::to_owned));
-    let networks = node.get("networks").map(Node::entries).unwrap_or_default();
-    let of_networks = networks.iter().filter_map(|(_, network)| network.get("aliases")).flat_map(Node::texts);
-    own.chain(of_networks.map(|(_, alias)| alias.to_owned())).collect()
 }
 
 impl Remarks {

@@ -208,7 +208,7 @@ impl Places {
             return Some(place.host());
         }
         let (prefix, detail) = detail_of(&upper)?;
-        let place = self.host_of(&prefix, all).or_else(|| self.only_with(detail, value))?;
+        let place = self.host_of(&prefix, all).or_else(|| self.only_with(&prefix, detail, value))?;
         let new = match (place, detail) {
             (place, Detail::Port) if value.parse().is_ok_and(|port| place.listens_on(port)) => place.port(),
             (Place::Resource { name, known, .. }, Detail::User) if known.user.as_deref() == Some(value) => {
@@ -239,15 +239,23 @@ impl Places {
         all.iter().find_map(of)
     }
 
-    /// Finds the only database that is told this value.
-    fn only_with(&self, detail: Detail, value: &str) -> Option<&Place> {
+    /// Finds the only database that is told this value, for a variable that is called like one: another password may be the same text.
+    fn only_with(&self, prefix: &str, detail: Detail, value: &str) -> Option<&Place> {
+        let of_name =
+            |name: &ResourceName| prefix.ends_with(&name.as_str().to_ascii_uppercase().replace('-', "_"));
+        let is_named = |place: &&Place| match place {
+            Place::Resource { name, .. } => {
+                of_name(name) || DATABASES.iter().any(|word| prefix.ends_with(word))
+            }
+            Place::Service { .. } => false,
+        };
         let has = |place: &&Place| match (place, detail) {
             (Place::Resource { known, .. }, Detail::User) => known.user.as_deref() == Some(value),
             (Place::Resource { known, .. }, Detail::Password) => known.password.as_deref() == Some(value),
             (Place::Resource { known, .. }, Detail::Name) => known.name.as_deref() == Some(value),
             _ => false,
         };
-        let mut found: Vec<&Place> = self.0.values().filter(has).collect();
+        let mut found: Vec<&Place> = self.0.values().filter(has).filter(is_named).collect();
         found.dedup();
         if let [only] = found.as_slice() { Some(only) } else { None }
     }
@@ -291,6 +299,26 @@ enum Detail {
     Password,
     Name,
 }
+
+/// How variables of databases are called, before what they say of them.
+const DATABASES: [&str; 16] = [
+    "DB",
+    "DATABASE",
+    "SQL",
+    "PG",
+    "POSTGRES",
+    "POSTGRESQL",
+    "MARIADB",
+    "MYSQL",
+    "REDIS",
+    "CACHE",
+    "BROKER",
+    "RABBITMQ",
+    "MONGO",
+    "MONGODB",
+    "MYSQL_ROOT",
+    "INITDB_ROOT",
+];
 
 const HOSTS: [&str; 9] =
     ["HOSTNAME", "HOST", "SERVER", "ADDRESS", "ADDR", "ENDPOINT", "SERVICE", "URL", "URI"];
@@ -380,6 +408,15 @@ mod tests {
         ] {
             assert_eq!(places().in_text(text, &mut Named::default()).as_deref(), new, "{text}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_the_same_text_is_another_one() {
+        let all = BTreeMap::from([("POSTGRES_PASSWORD", "pw"), ("FIRST_SUPERUSER_PASSWORD", "pw")]);
+        let new = |name: &str| places().in_variable(name, "pw", &all, &mut Named::default());
+        assert_eq!(new("POSTGRES_PASSWORD").as_deref(), Some("${resource.db.password}"));
+        assert_eq!(new("APP_DB_PASSWORD").as_deref(), Some("${resource.db.password}"));
+        assert_eq!(new("FIRST_SUPERUSER_PASSWORD"), None);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(super) fn roles(
         roles.of.insert(service.name.clone(), role);
     }
     jobs(services, profiles, &mut roles, remarks);
+    names(services, &mut roles, remarks);
     roles.places = places(services, &roles, |_| true);
     let named = reached(services, &roles, view);
     let reached = named.services;
@@ -83,12 +84,40 @@ pub(super) fn roles(
     roles
 }
 
+/// Says which get another name here, and leaves those that would get one that is taken.
+fn names(services: &[Service], roles: &mut Roles, remarks: &mut Remarks) {
+    let mut taken: BTreeMap<(bool, String), String> = BTreeMap::new();
+    for service in services {
+        let is_resource = match roles.of.get(&service.name) {
+            Some(Role::Left | Role::JobOf(..)) | None => continue,
+            Some(role) => matches!(role, Role::Resource(..)),
+        };
+        remarks.of(&service.name);
+        let name = name_of(service).to_string();
+        if let Some(other) = taken.get(&(is_resource, name.clone())) {
+            remarks.not_taken(
+                service.line,
+                format!("it would be called `{name}` here, as {other} is"),
+                "give one of them another name in the compose file",
+            );
+            roles.of.insert(service.name.clone(), Role::Left);
+            continue;
+        }
+        if name != service.name {
+            remarks.assume(service.line, format!("it is called `{name}` here"));
+        }
+        taken.insert((is_resource, name), service.name.clone());
+    }
+}
+
 fn role(service: &Service, view: &RepositoryView, remarks: &mut Remarks) -> Role {
     if let Some(build) = &service.build {
         return built(service, build, view, remarks);
     }
     let Some(image) = &service.image else {
-        remarks.not_taken(service.line, "it has neither `build` nor `image`", "say what it is");
+        if !service.is_built_elsewhere {
+            remarks.not_taken(service.line, "it has neither `build` nor `image`", "say what it is");
+        }
         return Role::Left;
     };
     if let Some((kind, port)) = images::resource(image) {
@@ -151,7 +180,8 @@ fn built(service: &Service, build: &BuildContext, view: &RepositoryView, remarks
         if build.context.is_empty() { name.to_owned() } else { format!("{}/{name}", build.context) }
     });
     let file = named.or_else(|| usual.iter().find(|path| view.has(path)).cloned());
-    let image = file.as_deref().and_then(|file| Image::read(view.text(file)?, build.target.as_deref()));
+    let text = build.inline.as_deref().or_else(|| view.text(file.as_deref()?));
+    let image = text.and_then(|text| Image::read(text, build.target.as_deref()));
     if image.is_none() {
         let file = file.clone().unwrap_or_else(|| "Dockerfile".into());
         remarks.assume(

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
-use lockstep_domain::run::Kind;
+use lockstep_domain::run::{HealthCheck, Kind, Probe};
 
 use super::file::{Condition, Service};
 use super::places::{Named, Place};
 use super::roles::{Built, Role, Roles, command, name_of, ports};
-use super::{Configured, Import, ImportedResource, ImportedService, Remarks};
+use super::{Configured, Import, ImportedResource, ImportedService, Remarks, beside};
 use crate::init::dockerfile::Image;
 use crate::init::draft::Draft;
 use crate::init::{self, RepositoryView, launchers, way};
@@ -60,12 +60,21 @@ struct Maker<'m> {
 
 impl Maker<'_> {
     fn of_resource(&mut self, service: &Service) {
-        for mount in service.mounts.iter().filter(|mount| mount.target.contains("initdb")) {
-            self.remarks.not_taken(
-                mount.line,
-                format!("what is in {} does not run in a new database", mount.source),
-                "let a [[job]] with when = \"before-switch\" do it",
-            );
+        for mount in service.mounts.iter().filter(|mount| mount.is_bind()) {
+            let (source, target) = (&mount.source, &mount.target);
+            if target.contains("initdb") {
+                self.remarks.not_taken(
+                    mount.line,
+                    format!("what is in {source} does not run in a new database"),
+                    "let a [[job]] with when = \"before-switch\" do it",
+                );
+            } else {
+                self.remarks.not_taken(
+                    mount.line,
+                    format!("{source} is not put at {target}"),
+                    "its data begins empty, and its settings are those that it comes with",
+                );
+            }
         }
     }
 
@@ -91,6 +100,7 @@ impl Maker<'_> {
         let moved = self.volumes(service, &image, &inner, &mut draft);
         let configuration = self.settings(service, &image, &moved, &mut draft, &mut named);
         self.addresses_in_command(&mut draft, &mut named);
+        beside::in_command(&mut draft.command);
         self.health_and_stop(service, &image, &inner, &mut draft);
         let mut configuration = configuration;
         self.jobs(service, &image, &mut draft, &mut named, &mut configuration);
@@ -146,12 +156,12 @@ impl Maker<'_> {
     ) {
         let proposal = init::written(manifest, draft, sign);
         for text in proposal.assumptions {
-            self.remarks.assume(service.line, text);
+            self.remarks.assume(service.line, beside::shown(&text));
         }
         for text in proposal.questions {
-            self.remarks.ask(service.line, text);
+            self.remarks.ask(service.line, beside::shown(&text));
         }
-        self.import.files.insert(place.clone(), proposal.text);
+        self.import.files.insert(place.clone(), beside::shown(&proposal.text));
         self.import.services.push(ImportedService {
             name: manifest.name.clone(),
             folder,
@@ -177,7 +187,16 @@ impl Maker<'_> {
         draft: &mut Draft,
     ) {
         if let Some((options, call)) = &service.health {
-            draft.health = way::health(call, options, inner, image).or(draft.health.take());
+            let health =
+                way::health(call, options, inner, image).map(|health| self.without_marks(service, health));
+            if health.is_none() {
+                self.remarks.not_taken(
+                    service.line,
+                    "its health check asks in a way that only a container has",
+                    "say it as [run] health",
+                );
+            }
+            draft.health = health.or(draft.health.take());
         }
         if let Some(signal) = &service.stop_signal {
             match way::signal(signal) {
@@ -188,9 +207,27 @@ impl Maker<'_> {
                 ),
             }
         }
-        if let Some(ms) = service.stop_grace.as_deref().and_then(way::go_duration_ms) {
-            draft.stop.timeout_ms = ms;
+        match service.stop_grace.as_deref().map(|text| (text, way::go_duration_ms(text))) {
+            Some((_, Some(ms))) => draft.stop.timeout_ms = ms,
+            Some((text, None)) => {
+                self.remarks
+                    .ask(service.line, format!("How long may it take to end? `{text}` is no duration."));
+            }
+            None => {}
         }
+    }
+
+    /// A command reads what is beside the file; a path cannot.
+    fn without_marks(&mut self, service: &Service, mut health: HealthCheck) -> HealthCheck {
+        match &mut health.probe {
+            Probe::Command { command } => beside::in_command(command),
+            Probe::Http { path } if beside::is_in(path) => {
+                self.remarks.ask(service.line, format!("Is `/` asked for its health? What is asked in the container, {}, has something of .env in it.", beside::shown(path)));
+                *path = "/".into();
+            }
+            _ => {}
+        }
+        health
     }
 
     /// Services that are jobs of this one.
@@ -214,6 +251,7 @@ impl Maker<'_> {
             let mut command = Draft { command: draft.command.clone(), ..Draft::default() };
             way::start(&mut command, &inner, image, &words, &[]);
             self.addresses_in_command(&mut command, named);
+            beside::in_command(&mut command.command);
             own.variables.append(&mut command.variables);
             let settings = self.settings(job, image, &BTreeMap::new(), &mut own, named);
             for (name, value) in settings {

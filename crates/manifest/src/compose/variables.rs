@@ -2,31 +2,80 @@
 
 use std::collections::BTreeMap;
 
-/// Reads lines such as `NAME=value`, `export NAME="value"` and comments.
+/// Reads lines such as `NAME=value`, `export NAME="value"` and comments, as Compose does: a quoted value may go over several lines, `\n`
+/// between double quotes is a line break, and variables of lines above are put in where no single quotes forbid it.
 pub(super) fn env_file(text: &str) -> BTreeMap<String, String> {
-    text.lines().filter_map(assignment).collect()
+    let mut known = BTreeMap::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
+        let Some((name, value)) = assignment(line) else {
+            rest = after;
+            continue;
+        };
+        let whole = rest.get(value..).unwrap_or_default();
+        let (value, after) = match whole.chars().next().and_then(|quote| Some((quote, quoted(whole, quote)?)))
+        {
+            Some((quote, (inner, behind))) => {
+                let inner =
+                    if quote == '"' { filled(&unescaped(inner), &known).text } else { inner.to_owned() };
+                (inner, behind.split_once('\n').map_or("", |(_, after)| after))
+            }
+            None => {
+                let plain = whole.lines().next().unwrap_or_default();
+                let plain = plain.split(" #").next().unwrap_or(plain).trim_end();
+                (filled(plain, &known).text, after)
+            }
+        };
+        known.insert(name, value);
+        rest = after;
+    }
+    known
 }
 
-fn assignment(line: &str) -> Option<(String, String)> {
-    let line = line.trim();
-    let line = line.strip_prefix("export ").unwrap_or(line);
-    let (name, value) = line.split_once('=')?;
+/// Finds the name in a line, and where the value begins.
+fn assignment(line: &str) -> Option<(String, usize)> {
+    let begin = line.trim_start();
+    let begin = begin.strip_prefix("export ").unwrap_or(begin);
+    let (name, value) = begin.split_once('=')?;
     let name = name.trim();
     let is_name = !name.is_empty()
         && !name.starts_with('#')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    is_name.then(|| (name.to_owned(), unquoted(value.trim())))
+    is_name.then(|| (name.to_owned(), line.len() - value.trim_start().len()))
 }
 
-fn unquoted(value: &str) -> String {
-    for quote in ['"', '\''] {
-        if let Some(rest) = value.strip_prefix(quote)
-            && let Some((inner, _)) = rest.split_once(quote)
-        {
-            return inner.to_owned();
+/// Returns what stands between quotes, and what follows.
+fn quoted(text: &str, quote: char) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix(quote).filter(|_| matches!(quote, '"' | '\''))?;
+    let mut is_escaped = false;
+    for (at, c) in inner.char_indices() {
+        if c == quote && !is_escaped {
+            return Some((&inner[..at], &inner[at + 1..]));
         }
+        is_escaped = c == '\\' && quote == '"' && !is_escaped;
     }
-    value.split(" #").next().unwrap_or(value).trim_end().to_owned()
+    None
+}
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c, rest.clone().next()) {
+            ('\\', Some('n')) => out.push('\n'),
+            ('\\', Some('r')) => out.push('\r'),
+            ('\\', Some('t')) => out.push('\t'),
+            ('\\', Some('$')) => out += "$$",
+            ('\\', Some(next @ ('"' | '\\'))) => out.push(next),
+            _ => {
+                out.push(c);
+                continue;
+            }
+        }
+        rest.next();
+    }
+    out
 }
 
 /// A text after variables are put in.
@@ -140,7 +189,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_of_variables_is_read_as_compose_does() {
+        let text = "A=one\n B = \"$A ${A}\" # said\nC='$A'\nD=$A#x #y\nE=\"a\\nb\\\"c\\$A\"\r\nF=\"line 1\nline 2\"\nG='x\ny'\nH=\"open\n#I=no\nJ=\nK=last";
+        let known = env_file(text);
+        let expected = [
+            ("A", "one"),
+            ("B", "one one"),
+            ("C", "$A"),
+            ("D", "one#x"),
+            ("E", "a\nb\"c$A"),
+            ("F", "line 1\nline 2"),
+            ("G", "x\ny"),
+            ("H", "\"open"),
+            ("J", ""),
+            ("K", "last"),
+        ];
+        assert_eq!(
+            known.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>(),
+            expected
+        );
+    }
+
     proptest! {
+        #[test]
+        fn any_file_of_variables_is_read(text in "([A-B]=|[\"'$\\{}\\\\\n #ü]|x){0,40}") {
+            let _ = env_file(&text);
+        }
+
         #[test]
         fn any_text_is_read(text in "[${}A:\\-+? ü]*", env in ".*") {
             let _ = filled(&text, &env_file(&env));

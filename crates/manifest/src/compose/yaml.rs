@@ -1,6 +1,6 @@
 //! YAML as a tree of values with the lines that they stand on, with anchors, aliases and merge keys.
 //!
-//! Only the first document of a stream is read. What a hostile file can make of it is bounded: depth, and copied nodes.
+//! A stream of one document is read. What a hostile file can make of it is bounded: depth, and copied nodes.
 
 use std::collections::HashMap;
 
@@ -127,8 +127,30 @@ struct Builder {
     root: Option<Node>,
 }
 
-/// Reads the first document of a text.
+/// Reads a text of one document.
 pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // What the parser of Compose takes, and the specification does not: `]` no deeper than what it belongs to.
+    read(text).or_else(|error| read(&with_deep_ends(text)).map_err(|_| error))
+}
+
+/// Puts `]` and `}` at the beginning of a line below the line before.
+fn with_deep_ends(text: &str) -> String {
+    let mut depth = 0;
+    let mut line = |line: &str| {
+        let inner = line.trim_start();
+        if inner.starts_with([']', '}']) {
+            return format!("{}{inner}\n", " ".repeat(depth));
+        }
+        if !inner.is_empty() {
+            depth = line.len() - inner.len();
+        }
+        format!("{line}\n")
+    };
+    text.lines().map(&mut line).collect()
+}
+
+fn read(text: &str) -> Result<Node, YamlError> {
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -136,10 +158,10 @@ pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
             line: error.marker().line(),
             why: format!("not valid YAML: {}", error.info()),
         })?;
-        if matches!(event, Event::DocumentEnd) {
-            break;
-        }
         let line = span.start.line();
+        if matches!(event, Event::DocumentStart(_)) && builder.root.is_some() {
+            return Err(YamlError { line, why: "a second document begins, and one is read".into() });
+        }
         builder.event(event, line).map_err(|why| YamlError { line, why })?;
     }
     Ok(builder.root.unwrap_or(Node { line: 1, value: Value::Nothing }))
@@ -267,10 +289,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bracket_may_end_where_its_key_begins() {
+        let root = parse("a:\n  b: [\n      x,\n  ]\n  c: {\n    d: 1\n  }\n").unwrap();
+        let a = root.get("a").unwrap();
+        assert_eq!((a.get("b").unwrap().items().len(), a.get("c").unwrap().line), (1, 5));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         assert_eq!(parse("a: 1\na: 2").unwrap_err().line, 2);
         assert!(parse("a: [").unwrap_err().why.starts_with("not valid YAML"));
         assert!(parse(&"[".repeat(100)).is_err());
+        assert_eq!(parse("a: 1\n---\nb: 1\n").unwrap_err().line, 2);
+        assert_eq!(parse("a: 1\n---\nb: [\n").unwrap_err().line, 2);
         let bomb = format!(
             "a: &a [x,x,x,x,x,x,x,x]\n{}",
             (b'b'..=b'z')

@@ -102,7 +102,7 @@ impl Image {
             "ENTRYPOINT" => (self.entrypoint, self.command) = (Call::read(rest), None),
             "HEALTHCHECK" => self.health = health(rest),
             "STOPSIGNAL" => self.stop_signal = Some(rest.to_owned()),
-            "VOLUME" => self.volumes.extend(volumes(rest)),
+            "VOLUME" => self.volumes.extend(volumes(&filled(rest, known))),
             "COPY" | "ADD" => self.copies.extend(copied(&filled(rest, known), &self.workdir)),
             "RUN" => self.steps.push(rest.to_owned()),
             _ => {}
@@ -114,6 +114,15 @@ impl Image {
         let path = join(&self.workdir, path);
         let found = self.copies.iter().rev().filter(|copied| !copied.from_stage);
         found.filter_map(|copied| copied.origin(&path)).next()
+    }
+
+    /// Tells whether a program is a file that was copied out of another stage, by its name.
+    pub(crate) fn brings(&self, program: &str) -> bool {
+        let is_it = |path: &str| file_name(path) == file_name(program);
+        let mut of_stage = self.copies.iter().filter(|copied| copied.from_stage);
+        of_stage.any(|copied| {
+            is_it(&copied.target) || copied.into_folder && copied.sources.iter().any(|source| is_it(source))
+        })
     }
 
     /// Tells whether a path of the image comes out of a stage that builds.
@@ -378,5 +387,11 @@ CMD ["--port", "8000"]
     fn a_file_that_names_itself_ends() {
         assert!(Image::read("FROM a AS a\nFROM a AS a\nCMD x", None).is_some());
         assert_eq!(Image::read("", None), None);
+    }
+
+    #[test]
+    fn a_folder_that_is_kept_may_be_named_by_a_variable() {
+        let image = Image::read("FROM a\nENV DATA_DIR=/data\nVOLUME [\"$DATA_DIR\"]\n", None).unwrap();
+        assert_eq!(image.volumes, ["/data"]);
     }
 }

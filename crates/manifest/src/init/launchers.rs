@@ -32,6 +32,16 @@ pub(crate) fn serves_pages(words: &[String]) -> bool {
     words.first().is_some_and(|program| servers.iter().any(|name| is_program(program, name)))
 }
 
+/// Forgets that Lockstep would serve what a build makes: a program does, out of all files.
+fn no_pages(draft: &mut Draft) {
+    if draft.pages.take().is_some()
+        && draft.package.include.iter().all(|pattern| pattern.as_str().ends_with("/**"))
+    {
+        draft.package.include = "**".parse().into_iter().collect();
+        draft.assumptions.retain(|text| !text.contains("Lockstep serves"));
+    }
+}
+
 /// Takes over all that an image says.
 pub(crate) fn as_image(
     draft: &mut Draft,
@@ -50,7 +60,7 @@ pub(crate) fn as_image(
         draft.python_path(&root);
     }
     if let Some(words) = words {
-        draft.pages = None;
+        no_pages(draft);
         way::start(draft, view, image, words, &image.ports);
         draft.assume(format!("`{}` runs the service, as {file} says", draft.command.join(" ")));
     }

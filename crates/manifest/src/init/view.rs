@@ -223,7 +223,8 @@ impl RepositoryView {
 }
 
 /// How compose files are named, in the order in which Compose looks for them.
-const COMPOSE_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+pub const COMPOSE_FILES: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// Files of the folders above that say something of the ones below.
 pub const ABOVE: [&str; 8] = [

@@ -61,6 +61,10 @@ pub(crate) fn start(
         draft.assume(format!("`{program}` of the image is `{known}` here"));
         draft.command.iter().cloned().chain(arguments).collect()
     } else {
+        if image.brings(&program) && !makes && !view.has(path(&program, view, image).trim_start_matches("./"))
+        {
+            draft.ask("run.command", format!("Which step makes `{program}`, and where is it then? A stage of the image makes it, and no step that was found does."));
+        }
         on_host(words.iter().map(|word| path(word, view, image)).collect(), view, draft)
     };
     listen::in_command(&mut draft.command, ports);
@@ -97,7 +101,7 @@ pub(crate) fn is_given(name: &str) -> bool {
 }
 
 /// Variables that make sense in an image only.
-fn is_of_image(name: &str) -> bool {
+pub(crate) fn is_of_image(name: &str) -> bool {
     matches!(name, "PATH" | "HOME" | "LANG" | "LC_ALL" | "DEBIAN_FRONTEND" | "VIRTUAL_ENV")
         || name.starts_with("PIP_")
         || name.starts_with("POETRY_")
@@ -300,9 +304,11 @@ pub(crate) fn health(
 
 /// Finds the path in a command that asks its own machine: `curl -f http://localhost:8000/health`.
 fn asked_path(text: &str) -> Option<String> {
-    let at = ["http://localhost", "http://127.0.0.1", "http://0.0.0.0"]
-        .iter()
-        .find_map(|host| Some(text.find(host)? + host.len()))?;
+    let is_client = text.contains("curl") || text.contains("wget");
+    let hosts = ["http://localhost", "http://127.0.0.1", "http://0.0.0.0"];
+    let bare = [" localhost:", " 127.0.0.1:", " 0.0.0.0:", " localhost/", " 127.0.0.1/"];
+    let after = |host: &&str| Some(text.find(*host)? + host.trim_end_matches(['/', ':']).len());
+    let at = hosts.iter().find_map(after).or_else(|| bare.iter().filter(|_| is_client).find_map(after))?;
     let rest = text[at..].trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());
     let end = rest.find(|c: char| c.is_whitespace() || "\"'`)>|;".contains(c)).unwrap_or(rest.len());
     let path = if rest[..end].is_empty() { "/" } else { &rest[..end] };

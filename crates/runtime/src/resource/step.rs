@@ -20,7 +20,7 @@ use lockstep_files::whole;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::FdFlags;
 
-use super::{EMPTY, GONE, PASSWORD, SECRET, postgresql, redis};
+use super::{EMPTY, FILES, GONE, PASSWORD, SECRET, postgresql, redis};
 use crate::process::MARKER;
 
 /// The first argument that makes a program the step; it has to call [`main`] then.
@@ -84,7 +84,7 @@ impl Task {
 
     /// Returns where the files of the database are.
     pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.join(FILES)
     }
 
     /// Starts a command with nothing but what a database needs.

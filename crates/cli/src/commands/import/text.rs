@@ -116,7 +116,7 @@ impl Done {
 
     /// What is left to type.
     fn next(&self) -> Vec<String> {
-        let file = self.shown(&self.file);
+        let file = quoted(&self.shown(&self.file));
         match &self.registered {
             Some(registered) if !registered.uncommitted => self.to_production(registered),
             _ => {
@@ -130,7 +130,7 @@ impl Done {
                     .any(|written| matches!(written, Fate::Written | Fate::WouldBeWritten))
                     || self.registered.is_some();
                 let commit = is_new.then(|| {
-                    let files: Vec<_> = self.files.keys().map(|path| self.shown(path)).collect();
+                    let files: Vec<_> = self.files.keys().map(|path| quoted(&self.shown(path))).collect();
                     format!("git add {} && git commit --message 'feat: run with Lockstep'", files.join(" "))
                 });
                 commit
@@ -176,6 +176,11 @@ impl Done {
             self.folder.join(path).display().to_string()
         }
     }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
 }
 
 /// How a resource is declared that Lockstep does not run.

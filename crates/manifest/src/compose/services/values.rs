@@ -6,9 +6,10 @@ use lockstep_domain::resource::ResourceKind;
 
 use super::Maker;
 use crate::compose::Configured;
+use crate::compose::beside::is_plain;
 use crate::compose::file::{Service, Setting};
 use crate::compose::places::{Named, Place};
-use crate::compose::roles::ports;
+use crate::compose::roles::{name_of, ports};
 use crate::init::dockerfile::Image;
 use crate::init::draft::Draft;
 use crate::init::way;
@@ -35,14 +36,29 @@ impl Maker<'_> {
             .map(|setting| (setting.name.as_str(), setting.value.as_str()))
             .collect();
         let own_ports = ports(service, image, &self.roles.called);
-        for Setting { line, name, value, is_own } in &service.environment {
-            if way::is_given(name) || !way::is_variable(name) || value.contains('\0') {
+        for Setting { line, name, value, is_own, beside } in &service.environment {
+            if !way::is_variable(name) || value.contains('\0') {
+                let text = format!("`{name}` is not taken: it is no variable that an instance can have");
+                self.remarks.not_taken(*line, text, "letters, digits and _ are a name");
+                continue;
+            }
+            if way::is_given(name) {
+                continue;
+            }
+            if *is_own && way::is_of_image(name) {
+                self.remarks.assume(*line, format!("{name} is that of the host, and not what the file says"));
                 continue;
             }
             let escaped = value.replace("${", "$${");
             let referring = self.roles.places.in_variable(name, &escaped, &all, named);
             if let Some(new) = referring {
-                draft.variables.insert(name.clone(), new);
+                match stays(&new, *is_own, beside) {
+                    Stays::InManifest => drop(draft.variables.insert(name.clone(), new)),
+                    Stays::InEnvironment => {
+                        drop(configuration.insert(name.clone(), Configured { value: new, is_secret: false }));
+                    }
+                    Stays::Nowhere => self.remarks.ask(*line, format!("What is {name}? It has the address of another service in it, and something of a file beside that nobody may see, and no value here can have both: let the program read the secret from a variable of its own, or set the whole: lockstep config set {} {name} --secret.", name_of(service))),
+                }
                 continue;
             }
             draft.variables.remove(name);
@@ -120,17 +136,48 @@ impl Maker<'_> {
     }
 }
 
+/// Where a value goes that has a reference in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    InManifest,
+    InEnvironment,
+    Nowhere,
+}
+
+/// What a file beside the compose file says goes to the environment, but for what references say instead.
+fn stays(new: &str, is_own: bool, beside: &[(String, String)]) -> Stays {
+    let left = || beside.iter().filter(|(_, value)| !is_plain(value) && new.contains(value.as_str()));
+    let is_of_file = !is_own && beside.is_empty();
+    if left().any(|(name, value)| is_secret(name, value)) || !is_own && has_login(&without_references(new)) {
+        Stays::Nowhere
+    } else if is_of_file || left().next().is_some() {
+        Stays::InEnvironment
+    } else {
+        Stays::InManifest
+    }
+}
+
+fn without_references(text: &str) -> String {
+    let mut parts = text.split("${");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once('}').map_or("", |(_, rest)| rest))
+}
+
+/// Tells whether an address has a password in it.
+fn has_login(value: &str) -> bool {
+    let authority = value.split_once("://").and_then(|(_, rest)| rest.split(['/', '?']).next());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
+}
+
 fn is_secret(name: &str, value: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let named = SECRETS.iter().any(|word| upper.contains(word))
-        || upper.ends_with("_KEY")
-        || upper.ends_with("_PASS");
-    let has_login = value.split_once("://").is_some_and(|(_, rest)| {
-        rest.split(['/', '?']).next().is_some_and(|authority| {
-            authority.split('@').next().is_some_and(|user| authority.contains('@') && user.contains(':'))
-        })
-    });
-    (named || has_login) && !value.is_empty() && !value.starts_with('/') && !matches!(value, "true" | "false")
+        || ["_KEY", "_PASS", "_PW", "_PWD", "_SALT"].iter().any(|end| upper.ends_with(end));
+    (named || has_login(value))
+        && !value.is_empty()
+        && !value.starts_with('/')
+        && !matches!(value, "true" | "false")
 }
 
 /// Puts variables in the places of addresses with a password in a script.
