@@ -26,6 +26,7 @@ mod repository;
 mod request;
 mod run;
 mod scope;
+mod snapshot;
 mod suite;
 mod workplace;
 
@@ -45,4 +46,5 @@ pub use request::{
 };
 pub use run::{BuildOutput, Prepared, make, prepare, run};
 pub use scope::Scope;
+pub use snapshot::{SnapshotError, snapshot};
 pub use suite::SuiteOutcome;

@@ -36,7 +36,7 @@ use crate::folder::InstanceFolder;
 use crate::logs::reader::{Follow, LogReader};
 use crate::logs::{self, LogLimits};
 use crate::releases::{Releases, Unpacked};
-use crate::rooms::Rooms;
+use crate::rooms::{Rooms, made};
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
 use lockstep_archive::{UnpackError, UnpackLimits};
@@ -318,6 +318,15 @@ impl LocalDriver {
     pub fn variable(&self, id: &InstanceId, name: &str) -> Option<String> {
         let mut spec = self.shared.folder(id).read_spec().ok()?;
         Some(spec.variables.remove(name).unwrap_or_default())
+    }
+
+    /// Lists what an instance has made in its working folder, by the paths in it; nothing where it cannot be read.
+    #[must_use]
+    pub fn made(&self, id: &InstanceId) -> Vec<PathBuf> {
+        let folder = self.shared.folder(id);
+        let Ok(spec) = folder.read_spec() else { return Vec::new() };
+        let rooms = spec.rooms.clone();
+        rooms.and_then(|rooms| made(&folder, &spec, &rooms).ok()).unwrap_or_default()
     }
 
     /// Returns where an instance calls others by host and port; `None` when there is no such instance yet, or not any more.

@@ -66,6 +66,36 @@ pub(crate) fn furnish(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -
     Ok(mended)
 }
 
+/// Lists what a process has made in its working folder: the names that are not of its artifact, nor of a data folder, nor filled in.
+///
+/// # Errors
+///
+/// When the artifact or the folder cannot be read.
+pub(crate) fn made(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -> io::Result<Vec<PathBuf>> {
+    let places = plan(&spec.release_folder, Path::new(""), &own_places(spec, rooms))?;
+    let mut made = Vec::new();
+    made_in(&folder.work(), Path::new(""), &places, &mut made)?;
+    Ok(made)
+}
+
+fn made_in(
+    work: &Path,
+    below: &Path,
+    places: &BTreeMap<OsString, Place>,
+    made: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    let mut all = names(&work.join(below))?;
+    all.sort();
+    for name in all {
+        match places.get(&name) {
+            None => made.push(below.join(name)),
+            Some(Place::Folder(inner)) => made_in(work, &below.join(name), inner, made)?,
+            Some(Place::Link(_) | Place::File(_)) => {}
+        }
+    }
+    Ok(())
+}
+
 /// What does not stand in the working folder as a link into the release: data folders, and files that are filled in.
 fn own_places(spec: &SpecFile, rooms: &Rooms) -> BTreeMap<PathBuf, Place> {
     let data = spec.run.data.iter();

@@ -1,4 +1,8 @@
-//! `lockstep check`: is the manifest right?
+//! `lockstep check`: is the manifest right, and does the service run as it says?
+
+mod findings;
+mod run;
+mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +20,13 @@ use crate::output::style::Style;
 ///
 /// Reads lockstep.toml and names every problem at once, with its line, field and what to write instead; and the contracts
 /// that it names, unless a build makes them.
+///
+/// With --run it also builds what the work tree holds now, committed or not, starts each process of the service once on this machine, and says what
+/// it saw: the port that it listens on, what it was kept from, variables that its log misses, files that it would lose, how it ends. Nothing is released,
+/// tests and jobs are not run, and what it requires is not there unless it is named.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Examples:\n  lockstep check\n  lockstep check services/orders\n  lockstep check orders.toml --folder ../orders"
+    after_help = "Examples:\n  lockstep check\n  lockstep check --run --set LOG=debug --resource db=postgres://me:secret@localhost/shop\n  lockstep check services/orders\n  lockstep check orders.toml --folder ../orders"
 )]
 pub(crate) struct Args {
     /// The manifest, or the folder it is in.
@@ -27,6 +35,11 @@ pub(crate) struct Args {
     /// The folder of the service in a checkout, for a manifest that is kept outside of its repository: contracts are looked up there.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Build it and start it once.
+    #[arg(long, conflicts_with = "folder")]
+    run: bool,
+    #[command(flatten)]
+    world: run::WorldArgs,
 }
 
 impl Args {
@@ -40,6 +53,10 @@ impl Args {
         let wrong = contract::check::problems(folder, &manifest);
         if !wrong.is_empty() {
             return Err(failure(&shown, wrong));
+        }
+        if self.run {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            return run::run(ctx, folder, &manifest, self.world);
         }
         ctx.out.show(&manifest, |manifest, style| good_text(&shown, manifest, style))
     }

@@ -13,6 +13,7 @@ mod backup;
 mod bad_input;
 mod calls;
 mod catalogue;
+mod check_run;
 mod collect;
 mod compose;
 mod contracts;

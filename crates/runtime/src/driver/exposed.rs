@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lockstep_domain::InstanceId;
 
 use super::LocalDriver;
-use crate::process::exposed::{belongs, holders, listeners};
+use crate::process::exposed::{all_listeners, belongs, holders, listeners};
 use crate::process::marker_of;
 use crate::status::Status;
 
@@ -36,12 +36,21 @@ impl LocalDriver {
         }
     }
 
+    /// Returns where instances listen, as far as this user can see it.
+    #[must_use]
+    pub fn listening(&self) -> BTreeMap<InstanceId, BTreeSet<SocketAddr>> {
+        self.look_for(&all_listeners())
+    }
+
     fn look_for_exposed(&self) -> Found {
-        let sockets = listeners();
+        self.look_for(&listeners())
+    }
+
+    fn look_for(&self, sockets: &BTreeMap<u64, SocketAddr>) -> Found {
         if sockets.is_empty() {
             return Found::new();
         }
-        let holders = holders(&sockets);
+        let holders = holders(sockets);
         let alive = self.list().into_iter().filter(|instance| !instance.state.is_over());
         let all = alive.map(|instance| {
             let folder = self.shared.folder(&instance.id);

@@ -1,4 +1,4 @@
-//! Which instances listen where others than this machine reach them.
+//! Where instances listen, and which of them do so where others than this machine reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,8 +9,13 @@ use super::{Stat, carries, every_pid};
 
 /// The sockets of this machine that listen for more than itself, by their numbers.
 pub(crate) fn listeners() -> BTreeMap<u64, SocketAddr> {
+    all_listeners().into_iter().filter(|(_, address)| !is_local(address.ip())).collect()
+}
+
+/// The sockets of this machine that listen, by their numbers.
+pub(crate) fn all_listeners() -> BTreeMap<u64, SocketAddr> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    tables.iter().flat_map(|table| in_table(table)).filter(|(_, address)| !is_local(address.ip())).collect()
+    tables.iter().flat_map(|table| in_table(table)).collect()
 }
 
 fn in_table(table: &str) -> impl Iterator<Item = (u64, SocketAddr)> {
