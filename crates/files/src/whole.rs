@@ -5,10 +5,11 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with, statvfs, syncfs};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, renameat_with, statvfs, syncfs};
 use rustix::io::Errno;
 
 /// The end of the name under which a file is written before it gets its own.
@@ -28,6 +29,38 @@ pub fn put(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     }
     put?;
     sync_folder_of(path)
+}
+
+/// Writes a file that is not there yet; it is durable on return. Several may do so at the same time, and one that is killed leaves nothing.
+///
+/// # Errors
+/// When something is there (`AlreadyExists`), or it cannot be written.
+pub fn put_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(CWD, folder, flags, Mode::from_raw_mode(mode)) else {
+        return put_new_by_name(path, content, mode);
+    };
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    file.sync_all()?;
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match linkat(CWD, nameless.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => sync_folder_of(path),
+        Err(Errno::EXIST) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => put_new_by_name(path, content, mode),
+    }
+}
+
+/// The same on a file system that has no files without names; one that is killed leaves one that is named after its process.
+fn put_new_by_name(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let unfinished = path.with_added_extension(format!("{}.{UNFINISHED}", std::process::id()));
+    let synced = write(&unfinished, content, mode).and_then(|file| file.sync_all());
+    let named = synced.and_then(|()| give_name(&unfinished, path, Occupied::Refuse));
+    if named.is_err() {
+        let _ = fs::remove_file(&unfinished);
+    }
+    named
 }
 
 /// Puts content in the place of a file in one step, without waiting for the disk: after a power cut it may be empty. For what is
@@ -166,6 +199,22 @@ mod tests {
         );
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!unfinished(&path).exists());
+    }
+
+    #[test]
+    fn a_new_file_is_written_once_and_nothing_beside_it() {
+        for put in [put_new, put_new_by_name] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("new");
+            put(&path, b"one", 0o644).unwrap();
+            assert_eq!(put(&path, b"two", 0o644).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            let dangling = folder.path().join("link");
+            symlink(folder.path().join("nowhere"), &dangling).unwrap();
+            assert_eq!(put(&dangling, b"two", 0o644).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            put(&folder.path().join("no/folder"), b"", 0o644).unwrap_err();
+            assert_eq!(fs::read(&path).unwrap(), b"one");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::EnvironmentName;
 use lockstep_files::foreign;
-use lockstep_files::whole::{self, Occupied};
+use lockstep_files::whole;
 use lockstep_manifest::compose::{self, Import, Remark};
 use lockstep_manifest::init::COMPOSE_FILES;
 
@@ -170,7 +170,7 @@ impl ComposeArgs {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(fail)?;
         }
-        match put_new(path, text) {
+        match whole::put_new(path, text.as_bytes(), FILE_MODE) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Fate::Kept),
             put => put.map_err(fail)?,
         }
@@ -190,19 +190,6 @@ fn check_no_link(folder: &Path, path: &str) -> Result<(), Failure> {
                 .hint("put the folder itself there"))
         }
     }
-}
-
-/// Writes a file whole or not at all, and never over another: half of one would count as somebody's own the next time. Others may do the
-/// same at the same time.
-fn put_new(path: &Path, text: &str) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
-    whole::put(&unfinished, text.as_bytes(), FILE_MODE)?;
-    let named = whole::give_name(&unfinished, path, Occupied::Refuse);
-    if named.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    named
 }
 
 /// A file of which nothing can be taken is no success.

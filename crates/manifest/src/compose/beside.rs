@@ -73,11 +73,6 @@ pub(super) fn names(text: &str) -> Vec<String> {
     text.split(BEGIN).skip(1).filter_map(inner).collect()
 }
 
-/// Tells whether anything is marked in a text.
-pub(super) fn is_in(text: &str) -> bool {
-    text.contains(BEGIN)
-}
-
 /// A text for people.
 pub(super) fn shown(text: &str) -> String {
     text.replace(BEGIN, "${").replace(END, "}")

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
-use lockstep_domain::run::{HealthCheck, Kind, Probe};
+use lockstep_domain::run::{Kind, Probe};
 
 use super::file::{Condition, Service};
 use super::places::{Named, Place};
@@ -187,8 +187,10 @@ impl Maker<'_> {
         draft: &mut Draft,
     ) {
         if let Some((options, call)) = &service.health {
-            let health =
-                way::health(call, options, inner, image).map(|health| self.without_marks(service, health));
+            let mut health = way::health(call, options, inner, image);
+            if let Some(Probe::Command { command }) = health.as_mut().map(|health| &mut health.probe) {
+                beside::in_command(command);
+            }
             if health.is_none() {
                 self.remarks.not_taken(
                     service.line,
@@ -215,19 +217,6 @@ impl Maker<'_> {
             }
             None => {}
         }
-    }
-
-    /// A command reads what is beside the file; a path cannot.
-    fn without_marks(&mut self, service: &Service, mut health: HealthCheck) -> HealthCheck {
-        match &mut health.probe {
-            Probe::Command { command } => beside::in_command(command),
-            Probe::Http { path } if beside::is_in(path) => {
-                self.remarks.ask(service.line, format!("Is `/` asked for its health? What is asked in the container, {}, has something of .env in it.", beside::shown(path)));
-                *path = "/".into();
-            }
-            _ => {}
-        }
-        health
     }
 
     /// Services that are jobs of this one.
@@ -400,7 +389,7 @@ fn in_code(view: &RepositoryView, name: &str) -> Option<(String, usize)> {
     };
     let comments =
         |line: &str| line.trim_start().starts_with(['#', '*']) || line.trim_start().starts_with("//");
-    let mut sources = view.texts().filter(|(path, _)| is_code(path));
+    let mut sources = view.texts().filter(|(path, text)| is_code(path) && text.contains(name));
     sources.find_map(|(path, text)| {
         let line = text.lines().position(|line| names(line) && !comments(line))?;
         Some((path.to_owned(), line + 1))

@@ -39,6 +39,7 @@ fn what_stands_in_env_is_in_no_manifest_and_no_remark() {
     let command = "probe|--as|";
     assert!(!format!("{:?}", a.health).contains(command) && format!("{:?}", a.health).contains("${TOKEN}"));
     assert_eq!(manifest(&import, "b").run.command[2], "exec python3 main.py \"${TOKEN}\"");
+    assert!(says(&import, Remark::NotTaken, "its health check asks"), "a path cannot have it");
     let a = &import.services[0].configuration;
     assert!(a["TOKEN"].is_secret && a["TOKEN"].value == "s3cr3t-of-env");
     assert!(!a["LEVEL_BESIDE"].is_secret && a["LEVEL_BESIDE"].value == "debug-of-env");
