@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
     ("lockstep-site", &["lockstep-domain"]),
+    ("lockstep-image", &["lockstep-archive", "lockstep-domain", "lockstep-files", "lockstep-reach"]),
     ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-reach"]),
     (
         "lockstep-pipeline",
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-contract",
             "lockstep-domain",
             "lockstep-files",
+            "lockstep-image",
             "lockstep-manifest",
         ],
     ),
@@ -79,6 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-domain",
             "lockstep-files",
             "lockstep-gateway",
+            "lockstep-image",
             "lockstep-judge",
             "lockstep-manifest",
             "lockstep-pipeline",

@@ -24,11 +24,14 @@ const NEEDED: [Program; 6] = [
 ];
 
 /// What the tests need besides.
-const FOR_TESTS: [Program; 4] = [
+const FOR_TESTS: [Program; 7] = [
+    Program { name: "busybox", package: "busybox-static", needed_for: "the tests of images" },
+    Program { name: "docker-registry", package: "docker-registry", needed_for: "the tests of images" },
     Program { name: "nginx", package: "nginx-light", needed_for: "the tests of compose files" },
     Program { name: "postgres", package: "postgresql", needed_for: "the tests of resources" },
     Program { name: "psql", package: "postgresql-client", needed_for: "the tests of compose files" },
     Program { name: "redis-server", package: "redis-server", needed_for: "the tests of resources" },
+    Program { name: "skopeo", package: "skopeo", needed_for: "the tests of images" },
 ];
 
 /// Checks that every program is there that builds and the demonstration need. In continuous integration (`CI=true`) and as root, missing ones are installed;

@@ -6,7 +6,9 @@
 
 mod compression;
 mod error;
+pub mod layers;
 mod metered;
+mod rooted;
 mod stream;
 mod tree;
 
@@ -18,7 +20,8 @@ use std::path::Path;
 pub use self::compression::{Compression, NoArchive};
 pub use self::error::{Problem, UnpackError, UnpackLimits};
 use self::metered::{Counted, Metered};
-use self::stream::{Archive, Entry, Kind};
+pub use self::rooted::{FIRST_OF_IMAGE, ROOT};
+use self::stream::{Archive, End, Entry, Kind};
 pub use self::tree::Tree;
 use self::tree::{Node, inner_path};
 
@@ -44,10 +47,13 @@ pub fn unpack(
 ) -> Result<Tree, UnpackError> {
     let (input, count) = Counted::new(archive);
     let decoder = compression.open(input).map_err(|source| UnpackError::Read { source })?;
-    let mut archive = Archive::new(Metered::new(decoder, count, limits));
+    let mut archive = Archive::new(Metered::new(decoder, count, limits), End::Marked);
     let mut tree = Tree::new(limits.entries);
-    if let Begins::With(expected) = begins {
-        check_first(expected, &mut archive, &mut tree, folder)?;
+    if let Begins::With(expected) = begins
+        && check_first(expected, &mut archive, &mut tree, folder)? == First::OfImage
+    {
+        rooted::unpack(&mut archive, &mut tree, folder)?;
+        return Ok(tree);
     }
     while let Some(entry) = archive.next()? {
         unpack_entry(&entry, &mut archive, &mut tree, folder)?;
@@ -56,20 +62,35 @@ pub fn unpack(
     Ok(tree)
 }
 
+/// Which of our packages an archive is.
+#[derive(PartialEq, Eq)]
+enum First {
+    OfFiles,
+    OfImage,
+}
+
 fn check_first(
     expected: &'static str,
     archive: &mut Archive<impl Read>,
     tree: &mut Tree,
     folder: &Path,
-) -> Result<(), UnpackError> {
+) -> Result<First, UnpackError> {
     let found = match archive.next()? {
-        Some(entry) if entry.path == Path::new(expected) && matches!(entry.kind, Kind::File { .. }) => {
-            return unpack_entry(&entry, archive, tree, folder);
-        }
-        Some(entry) => entry.path.display().to_string(),
+        Some(entry) => match which(&entry, expected) {
+            Some(first) => return unpack_entry(&entry, archive, tree, folder).map(|()| first),
+            None => entry.path.display().to_string(),
+        },
         None => "nothing".to_owned(),
     };
     Err(UnpackError::NotAPackage { found, expected })
+}
+
+fn which(first: &Entry, expected: &str) -> Option<First> {
+    let is = |name: &str| first.path == Path::new(name) && matches!(first.kind, Kind::File { .. });
+    if is(expected) {
+        return Some(First::OfFiles);
+    }
+    is(FIRST_OF_IMAGE).then_some(First::OfImage)
 }
 
 fn unpack_entry(
@@ -88,7 +109,7 @@ fn unpack_entry(
         Kind::File { .. } => Node::File,
         Kind::Symlink(target) => Node::Link(target.clone()),
         Kind::HardLink(target) => tree.hard_link(target).map_err(refused)?,
-        Kind::Special => return Err(refused(Problem::Special)),
+        Kind::Special | Kind::Unknown => return Err(refused(Problem::Special)),
     };
     tree.add(&path, node)?;
     write_entry(&entry.kind, archive, &folder.join(&path), folder)
@@ -117,7 +138,7 @@ fn write_entry(
             let target = inner_path(target).ok().flatten().unwrap_or_default();
             fs::hard_link(folder.join(target), path).map_err(writing)
         }
-        Kind::Symlink(_) | Kind::Special => Ok(()),
+        Kind::Symlink(_) | Kind::Special | Kind::Unknown => Ok(()),
     }
 }
 

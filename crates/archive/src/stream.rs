@@ -37,8 +37,23 @@ pub(crate) enum Kind {
     Symlink(PathBuf),
     /// A hard link.
     HardLink(PathBuf),
-    /// Anything else.
+    /// A device or a pipe.
     Special,
+    /// Anything else: what it holds cannot be told.
+    Unknown,
+}
+
+/// What else a header says of an entry. Only images ask for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Who may do what.
+    pub(crate) mode: u32,
+    /// Whose it is.
+    pub(crate) user: u64,
+    /// Of which group it is.
+    pub(crate) group: u64,
+    /// When it was changed last, in seconds since 1970.
+    pub(crate) changed: u64,
 }
 
 /// One entry.
@@ -48,6 +63,8 @@ pub(crate) struct Entry {
     pub(crate) path: PathBuf,
     /// What it is.
     pub(crate) kind: Kind,
+    /// What else is said of it.
+    pub(crate) facts: Facts,
 }
 
 /// What extended headers say about the next entry.
@@ -56,6 +73,8 @@ struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
+    user: Option<u64>,
+    group: Option<u64>,
 }
 
 /// A tar stream.
@@ -65,12 +84,22 @@ pub(crate) struct Archive<R> {
     left: u64,
     /// Bytes after them up to the next block.
     padding: u64,
+    end: End,
+}
+
+/// How a stream has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By empty blocks: without them it was cut off.
+    Marked,
+    /// After any entry: some programs write layers so, and whether they are whole is told by their digests.
+    AfterAnyEntry,
 }
 
 impl<R: Read> Archive<R> {
     /// Reads from a stream.
-    pub(crate) const fn new(reader: Metered<R>) -> Self {
-        Self { reader, left: 0, padding: 0 }
+    pub(crate) const fn new(reader: Metered<R>, end: End) -> Self {
+        Self { reader, left: 0, padding: 0, end }
     }
 
     /// Returns the next entry, or `None` at the proper end.
@@ -91,6 +120,11 @@ impl<R: Read> Archive<R> {
         Err(damaged("there are too many extended headers in a row"))
     }
 
+    /// Returns how many bytes may still come.
+    pub(crate) const fn left(&self) -> u64 {
+        self.reader.left()
+    }
+
     /// Copies the data of the present entry into a file.
     pub(crate) fn copy_to(&mut self, mut file: File, path: &Path) -> Result<(), UnpackError> {
         let mut buffer = [0; 16 * 1024];
@@ -107,7 +141,11 @@ impl<R: Read> Archive<R> {
 
     fn header(&mut self) -> Result<Option<Header>, UnpackError> {
         let mut block = [0; BLOCK];
-        self.reader.read_exact(&mut block).map_err(UnpackError::reading)?;
+        let begun = self.reader.read(&mut block).map_err(UnpackError::reading)?;
+        if begun == 0 && self.end == End::AfterAnyEntry {
+            return Ok(None);
+        }
+        self.reader.read_exact(block.get_mut(begun..).unwrap_or_default()).map_err(UnpackError::reading)?;
         if block.iter().all(|byte| *byte == 0) {
             // The rest is read for its checksum; a tar stream ends with any number of empty blocks.
             io::copy(&mut self.reader, &mut io::sink()).map_err(UnpackError::reading)?;
@@ -164,6 +202,8 @@ impl<R: Read> Archive<R> {
                 b"size" => {
                     extensions.size = Some(number(value).ok_or_else(|| damaged("a size is not a number"))?);
                 }
+                b"uid" => extensions.user = number(value),
+                b"gid" => extensions.group = number(value),
                 _ if key.starts_with(b"GNU.sparse") => return Err(damaged("sparse files are not supported")),
                 _ => {}
             }
@@ -175,6 +215,12 @@ impl<R: Read> Archive<R> {
         if let Some(size) = extensions.size {
             self.set_size(size)?;
         }
+        let facts = Facts {
+            mode: header.mode().unwrap_or_default(),
+            user: extensions.user.or_else(|| header.uid().ok()).unwrap_or(u64::MAX),
+            group: extensions.group.or_else(|| header.gid().ok()).unwrap_or(u64::MAX),
+            changed: header.mtime().unwrap_or_default(),
+        };
         let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let path = to_path(path)?;
         let link = extensions.link.or_else(|| header.link_name_bytes().map(Cow::into_owned));
@@ -190,9 +236,10 @@ impl<R: Read> Archive<R> {
             EntryType::Directory => Kind::Folder,
             EntryType::Symlink => Kind::Symlink(link()?),
             EntryType::Link => Kind::HardLink(link()?),
-            _ => Kind::Special,
+            EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Special,
+            _ => Kind::Unknown,
         };
-        Ok(Entry { path, kind })
+        Ok(Entry { path, kind, facts })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Problem, UnpackError};
 /// Longest path in an artifact: a quarter of what Linux allows, so that the folder above always fits.
 pub(crate) const MAX_PATH_BYTES: usize = 1024;
 /// Most links that are followed from one, as Linux does.
-const MAX_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// What stands under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,14 +124,14 @@ impl Tree {
     }
 }
 
-enum Part {
+pub(crate) enum Part {
     Root,
     Up,
     Down(OsString),
 }
 
 /// Returns the parts of a path, the first one last.
-fn parts_of(path: &Path) -> Vec<Part> {
+pub(crate) fn parts_of(path: &Path) -> Vec<Part> {
     let part = |component| match component {
         Component::Prefix(_) | Component::RootDir => Some(Part::Root),
         Component::CurDir => None,

@@ -1,9 +1,9 @@
 //! Applies a policy to this process, as far as the kernel can.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -40,6 +40,9 @@ const AROUND: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SYSLOG)
     .union(CapabilitySet::MAC_ADMIN)
     .union(CapabilitySet::MAC_OVERRIDE);
+
+/// File systems of pipes and sockets without names, as `statfs` tells them.
+const WITHOUT_NAMES: [u64; 2] = [0x5049_5045, 0x534F_434B];
 
 /// How far a process is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -130,6 +133,23 @@ pub(crate) fn confine(policy: &Policy) -> io::Result<Confinement> {
     Ok(confinement)
 }
 
+/// Confines this process in a root of its own, where everything is its own: what remains is to keep it apart from other processes.
+pub(crate) fn confine_in_root() -> io::Result<Confinement> {
+    let root = (File::open("/")?.into(), Access::Write);
+    let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().filter(is_in_files);
+    let outputs = outputs.map(|output| Ok((output.try_clone_to_owned()?, Access::Write)));
+    let places = std::iter::once(Ok(root)).chain(outputs).collect::<io::Result<_>>()?;
+    let status = restrict_to(places)?;
+    give_up_rights()?;
+    Ok(confinement(&status))
+}
+
+/// What a process writes to lies outside of its root, and it may open that again by its number. A pipe without a name needs no rule.
+fn is_in_files(output: &BorrowedFd<'_>) -> bool {
+    let kind = rustix::fs::fstatfs(output).map(|place| u64::try_from(place.f_type).unwrap_or_default());
+    kind.is_ok_and(|kind| !WITHOUT_NAMES.contains(&kind))
+}
+
 /// Gives up the rights of root that lead around the rules. Nothing can bring them back: `no_new_privs` is set.
 fn give_up_rights() -> io::Result<()> {
     let mut rights = rustix::thread::capabilities(None)?;
@@ -168,25 +188,29 @@ const fn confinement(status: &RestrictionStatus) -> Confinement {
 }
 
 fn restrict(rules: Vec<Rule>) -> io::Result<RestrictionStatus> {
+    restrict_to(rules.into_iter().filter_map(|rule| Some((open(&rule.path)?, rule.access))).collect())
+}
+
+fn restrict_to(places: Vec<(OwnedFd, Access)>) -> io::Result<RestrictionStatus> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(ASKED))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(ASKED)))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
-    for rule in rules {
-        let Some((place, kind)) = open(&rule.path) else { continue };
-        let rule = PathBeneath::new(place, rights(rule.access, kind));
+    for (place, access) in places {
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode);
+        let rule = PathBeneath::new(place, rights(access, kind));
         ruleset = ruleset.add_rule(rule).map_err(io::Error::other)?;
     }
     ruleset.restrict_self().map_err(io::Error::other)
 }
 
 /// Opens what a rule is for. What has gone meanwhile, and what has become a link, gets none.
-fn open(path: &Path) -> Option<(OwnedFd, FileType)> {
+fn open(path: &Path) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&place).ok()?.st_mode);
-    (kind != FileType::Symlink).then_some((place, kind))
+    (kind != FileType::Symlink).then_some(place)
 }
 
 fn rights(access: Access, kind: FileType) -> BitFlags<AccessFs> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::WORD;
 use crate::apply::Confinement;
 use crate::policy::Policy;
+use crate::root::Root;
 
 /// This program, whatever has become of its file since it was started.
 const MYSELF: &str = "/proc/self/exe";
@@ -37,6 +38,9 @@ pub struct Launch {
     /// Whom it runs as; whoever starts it where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<User>,
+    /// The root that it gets; that of whoever starts it where nothing is said. `folder` is a path in it then, and the policy does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
 }
 
 /// A user of this host, by numbers. Only root may start something as another one.

@@ -8,11 +8,13 @@
 mod apply;
 mod launch;
 pub mod policy;
+pub mod root;
 mod step;
 
 pub use self::apply::{Confinement, available};
 pub use self::launch::{Handshake, Launch, NotStarted, User};
 pub use self::policy::Policy;
+pub use self::root::Root;
 pub use self::step::main;
 
 /// The first argument that makes a program the step; it has to call [`main`] then.

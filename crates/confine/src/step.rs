@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-use crate::apply;
 use crate::launch::{Answer, Launch};
+use crate::{apply, root};
 
 /// Longest launch that is read; Linux itself allows 2 MiB of arguments and environment.
 const MAX_LAUNCH_BYTES: u64 = 16 * 1024 * 1024;
@@ -49,12 +49,31 @@ fn prepare(channel: &UnixStream) -> io::Result<Command> {
     let mut line = Vec::new();
     BufReader::new(channel.take(MAX_LAUNCH_BYTES)).read_until(b'\n', &mut line)?;
     let launch: Launch = serde_json::from_slice(&line)?;
-    let confinement = apply::confine(&launch.policy)
-        .map_err(|error| io::Error::other(format!("it cannot be confined: {error}")))?;
+    let user = match &launch.root {
+        Some(root) => root::enter(root, launch.user)?,
+        None => launch.user,
+    };
+    let confined = match &launch.root {
+        Some(_) => apply::confine_in_root(),
+        None => apply::confine(&launch.policy),
+    };
+    let confinement =
+        confined.map_err(|error| io::Error::other(format!("it cannot be confined: {error}")))?;
     tell(channel, &Answer::Confined(confinement))?;
     let mut command = Command::new(launch.program);
     command.args(launch.arguments).env_clear().envs(launch.variables);
-    match launch.user {
+    if launch.root.is_some() {
+        let folder =
+            std::fs::create_dir_all(&launch.folder).and_then(|()| std::env::set_current_dir(&launch.folder));
+        folder.map_err(|error| {
+            io::Error::new(error.kind(), format!("`{}`: {error}", launch.folder.display()))
+        })?;
+        if let Some(user) = user {
+            command.gid(user.group).uid(user.id);
+        }
+        return Ok(command);
+    }
+    match user {
         None => command.current_dir(launch.folder),
         // Into the folder before that: the way to it may be closed to the user.
         Some(user) => {

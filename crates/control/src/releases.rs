@@ -29,11 +29,12 @@ use lockstep_pipeline::guard::GuardCommand;
 use lockstep_pipeline::local;
 use lockstep_pipeline::{
     BuildEvent, BuildRequest, Checked, Contracts, HostEnvironment, Prepared, SourceFolder, TakenContract,
+    TakenImage,
 };
 
 use gate::Decided;
 use given::Taken;
-use number::{Standing, Wish};
+use number::{Beside, Standing, Wish};
 use problems::failure_problem;
 pub(crate) use problems::manifest_part;
 pub(crate) use register::Place;
@@ -174,9 +175,11 @@ impl Control {
             };
             return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
         }
+        given::must_match(&checked.manifest, taken)?;
         let kept = service.kept_manifest().filter(|_| origin == ManifestOrigin::Service);
         let kept = kept.map(|kept| &kept.digest);
-        let standing = Standing::of(&world, service, &prepared, kept, Wish::of(request)?);
+        let told_apart_by = Beside { manifest: kept, image: taken.and_then(Taken::image) };
+        let standing = Standing::of(&world, service, &prepared, told_apart_by, Wish::of(request)?);
         let standing = standing.map_err(|problem| match taken {
             Some(taken) => taken.compare(service, checked.commit.as_str(), problem),
             None => problem,
@@ -196,7 +199,8 @@ impl Control {
             Some(earlier) => {
                 build.change(|view| view.reused = Some(earlier.build.clone()));
                 let decided = decide(&self.contracts_of(&earlier)?)?;
-                (Built { artifact: earlier.artifact.clone(), evidence: test_evidence(&earlier) }, decided)
+                let (artifact, evidence) = (earlier.artifact.clone(), test_evidence(&earlier));
+                (Built { artifact, evidence, image: None }, decided)
             }
             None => self.build_artifact(build, &asked, &prepared, &decide)?,
         };
@@ -214,6 +218,13 @@ impl Control {
         for blob in &decided.blobs {
             self.blobs.put(blob.as_slice()).map_err(|error| internal(with_sources(&error)))?;
         }
+        let (run, processes, image) = match built.image {
+            Some(image) => {
+                build.change(|view| view.warnings.extend(image.notes));
+                (image.run, image.processes, Some(image.given))
+            }
+            None => (checked.manifest.run.clone(), checked.manifest.processes.clone(), None),
+        };
         let version = Version {
             number: decided.next.number.clone(),
             commit: checked.commit.to_string(),
@@ -221,12 +232,12 @@ impl Control {
             reach: standing.cut.reach.clone(),
             artifact: built.artifact,
             manifest: origin,
-            made_elsewhere: taken.map(|taken| taken.recorded(&checked.manifest)),
+            made_elsewhere: taken.map(|taken| taken.recorded(&checked.manifest, image)),
             build: build.id.clone(),
             build_key: checked.key,
             tools: checked.tools.clone(),
-            run: checked.manifest.run.clone(),
-            processes: checked.manifest.processes.clone(),
+            run,
+            processes,
             jobs: checked.manifest.jobs.clone(),
             requires: decided.requires,
             resources: checked.manifest.resources.clone(),
@@ -320,7 +331,7 @@ impl Control {
         }
         let evidence = output.suites.into_iter().map(|suite| suite.evidence).collect();
         let artifact = Artifact { digest: stored.digest, bytes: output.artifact.bytes };
-        Ok((Built { artifact, evidence }, decided))
+        Ok((Built { artifact, evidence, image: output.image }, decided))
     }
 
     /// The contracts of a version of the same content.
@@ -428,6 +439,7 @@ fn bad_source(error: &lockstep_pipeline::SourceError) -> Problem {
 struct Built {
     artifact: Artifact,
     evidence: Vec<Evidence>,
+    image: Option<TakenImage>,
 }
 
 /// The evidence that belongs to the artifact, not to what happened to the earlier version.

@@ -99,6 +99,7 @@ impl Job {
             replace: Replace::NewFirst,
             replace_after: ReplaceAfter::Never,
             static_files: None,
+            image: of.image.clone(),
             stop: of.stop.clone(),
             data: of.data.clone(),
             files: of.files.clone(),

@@ -28,6 +28,7 @@ pub mod fleet;
 pub mod gateway;
 mod gateway_keys;
 pub mod gateway_rules;
+pub mod image_run;
 pub mod instance;
 pub mod instance_ports;
 pub mod intent;

@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::image_run::ImageRun;
 use crate::limits::Limits;
 use crate::reference::has_references;
 use crate::static_files::StaticFiles;
@@ -59,6 +60,9 @@ pub struct RunSpec {
     /// What an instance may use at most.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// How it runs in the root of an image, where its files are those of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRun>,
 }
 
 /// What kind of a service a version is.

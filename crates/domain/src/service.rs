@@ -251,6 +251,23 @@ pub struct MadeElsewhere {
     /// Reports of tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reports: Vec<GivenReport>,
+    /// The image that was in it, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<GivenImage>,
+}
+
+/// An image as it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GivenImage {
+    /// What it was asked for by: a name in a registry, as `registry.example/orders:1.4`, or of a file or folder.
+    pub reference: String,
+    /// Digest of its manifest; missing where what was given has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Digest of its configuration, which Docker calls its id.
+    pub id: Digest,
+    /// What it runs on, as `linux/amd64`.
+    pub platform: String,
 }
 
 /// A file as it was given.

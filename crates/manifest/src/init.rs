@@ -168,6 +168,7 @@ pub(crate) fn manifest(
         replace_after: ReplaceAfter::default(),
         static_files: draft.pages.clone(),
         limits: lockstep_domain::limits::Limits::default(),
+        image: None,
     };
     Manifest {
         name,

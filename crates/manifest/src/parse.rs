@@ -6,6 +6,7 @@
 mod build;
 mod contract;
 mod field;
+mod image;
 mod job;
 mod jobs_only;
 mod limits;

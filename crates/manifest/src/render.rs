@@ -71,17 +71,19 @@ struct Usual {
     stop: Stop,
     restart: Restart,
     files: Vec<WorkPath>,
+    /// Whether it is said already that versions are images.
+    image: bool,
 }
 
 impl Usual {
     fn of(kind: Kind) -> Self {
-        Self { kind, stop: Stop::default(), restart: Restart::default(), files: Vec::new() }
+        Self { kind, stop: Stop::default(), restart: Restart::default(), files: Vec::new(), image: false }
     }
 
     /// What all processes have that do not say otherwise.
     fn shared(run: &RunSpec) -> Self {
         let (stop, restart, files) = (run.stop.clone(), run.restart.clone(), run.files.clone());
-        Self { kind: Kind::Worker, stop, restart, files }
+        Self { kind: Kind::Worker, stop, restart, files, image: false }
     }
 }
 
@@ -239,7 +241,7 @@ impl Writer<'_> {
         for (name, run) in main.chain(&processes.others) {
             self.table("process", &format!("[process.{name}]"));
             let kind = if name.as_str() == "web" { Kind::Web } else { Kind::Worker };
-            self.run(run, &Usual { kind, ..usual.clone() });
+            self.run(run, &Usual { kind, image: run.image.is_some(), ..usual.clone() });
             let own = run.files.iter().filter(|file| !usual.files.contains(file)).cloned();
             self.paths("files", &own.collect::<Vec<_>>());
         }
@@ -251,10 +253,13 @@ impl Writer<'_> {
         let default = (Stop::default(), Restart::default());
         let ends = !run.kind.has_instances() && (run.stop.clone(), run.restart.clone()) != default;
         let is_limited = !run.kind.has_instances() && !run.limits.is_none();
-        if run.data.is_empty() && !of_jobs && !ends && !is_limited {
+        if run.data.is_empty() && !of_jobs && !ends && !is_limited && run.image.is_none() {
             return;
         }
         self.table("run", "[run]");
+        if run.kind.has_instances() && run.image.is_some() {
+            self.field("image", true);
+        }
         self.paths("data", &run.data);
         if !run.kind.has_instances() {
             self.run(run, &Usual::of(Kind::Job));
@@ -271,8 +276,14 @@ impl Writer<'_> {
     fn run(&mut self, run: &RunSpec, usual: &Usual) {
         if let Some(files) = &run.static_files {
             self.static_files(files);
-        } else if run.kind.has_instances() {
+        } else if run.kind.has_instances() && !(run.image.is_some() && run.command.is_empty()) {
             self.field("command", filled_command(&run.command));
+        }
+        if let Some(image) = &run.image {
+            if !usual.image {
+                self.field("image", true);
+            }
+            image.arguments.iter().for_each(|words| self.field("arguments", filled_command(words)));
         }
         if run.kind != usual.kind && run.static_files.is_none() {
             self.field("kind", quoted(run.kind.as_str()));

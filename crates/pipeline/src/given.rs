@@ -19,6 +19,7 @@ use crate::checkout;
 use crate::command::Commands;
 use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
+use crate::image;
 use crate::nearest::nearest;
 use crate::package::{
     EntryKind, Mode, PackageError, PackageFacts, PackagedArtifact, package, problems_of_run,
@@ -45,8 +46,12 @@ pub fn take(
         if !given.reports.is_empty() {
             build.phase(Phase::Evidence, |build| evidence(build, given, &checked.manifest))?;
         }
-        let artifact = build.phase(Phase::Unpack, |build| repackaged(build, given, checked))?;
-        Ok(build.finished(artifact, contracts))
+        let (artifact, image) = build.phase(Phase::Unpack, |build| match &given.image {
+            Some(of) => image::repackaged(build, given, of, &checked.manifest)
+                .map(|(artifact, image)| (artifact, Some(image))),
+            None => repackaged(build, given, checked).map(|artifact| (artifact, None)),
+        })?;
+        Ok(BuildOutput { image, ..build.finished(artifact, contracts) })
     })
 }
 
@@ -173,7 +178,7 @@ fn unpack(given: &Given, folder: &Path, cancel: &CancelToken) -> Result<(), Buil
     }
 }
 
-fn with_cause(error: &UnpackError) -> String {
+pub(crate) fn with_cause(error: &UnpackError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -181,9 +186,9 @@ fn with_cause(error: &UnpackError) -> String {
 }
 
 /// A file that cannot be read any more when somebody cancelled.
-struct Cancellable<'a> {
-    file: File,
-    cancel: &'a CancelToken,
+pub(crate) struct Cancellable<'a> {
+    pub(crate) file: File,
+    pub(crate) cancel: &'a CancelToken,
 }
 
 impl Read for Cancellable<'_> {

@@ -15,6 +15,7 @@ pub mod git;
 mod given;
 pub mod guard;
 pub mod history;
+mod image;
 pub mod junit;
 pub mod key;
 pub mod local;
@@ -36,13 +37,15 @@ pub use contract::{ContractProblem, Contracts, TakenContract};
 pub use failure::{BuildFailure, BuildFault};
 pub use git::CommitId;
 pub use given::{kind_of_report, take};
+pub use image::TakenImage;
 pub use key::build_key;
 pub use mirror::{Mirror, collect as mirrors};
 pub use package::{PackageManifest, PackagedArtifact, read_package_manifest};
 pub use process::CaptureError;
 pub use repository::{Reference, RepositoryLocation, SourceError, SourceFolder};
 pub use request::{
-    BuildEvent, BuildRequest, Ending, Given, HostEnvironment, LargestContract, Observer, Phase, TestReport,
+    BuildEvent, BuildRequest, Ending, Given, HostEnvironment, LargestContract, Observer, OfImage, Phase,
+    TestReport,
 };
 pub use run::{BuildOutput, Prepared, make, prepare, run};
 pub use scope::Scope;

@@ -10,6 +10,7 @@
 mod contents;
 mod filled;
 mod fits;
+mod image;
 mod manifest;
 mod select;
 mod write;
@@ -26,7 +27,9 @@ use lockstep_manifest::Package;
 use thiserror::Error;
 
 pub use self::contents::{Entry, EntryKind, Mode, PackageManifest};
+pub(crate) use self::filled::problems_of_image;
 pub use self::filled::problems_of_run;
+pub(crate) use self::image::package_image;
 pub use self::manifest::{ManifestReadError, read_package_manifest};
 use crate::cancel::CancelToken;
 

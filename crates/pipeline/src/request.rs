@@ -53,6 +53,17 @@ pub struct Given {
     pub facts: GivenFile,
     /// Reports of tests.
     pub reports: Vec<TestReport>,
+    /// Where it is an image.
+    pub image: Option<OfImage>,
+}
+
+/// Which image is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfImage {
+    /// What it was asked for by: a name in a registry, or of a file or folder.
+    pub reference: String,
+    /// Which one, where the file has several.
+    pub name: Option<String>,
 }
 
 /// A report of tests that was given.

@@ -14,6 +14,7 @@ use crate::checkout;
 use crate::command::{Commands, Turn};
 use crate::contract::{Contracts, Taking};
 use crate::failure::{BuildFailure, BuildFault, io_fault};
+use crate::image::TakenImage;
 use crate::mirror::{self, Mirror};
 use crate::package::{PackageError, PackageFacts, PackagedArtifact, package, problems_of_run};
 use crate::request::{BuildEvent, BuildRequest, Ending, Observer, Phase};
@@ -40,6 +41,8 @@ pub struct BuildOutput {
     pub suites: Vec<SuiteOutcome>,
     /// The log, a file in the build's folder.
     pub log: PathBuf,
+    /// The image, where one was given in place of a build.
+    pub image: Option<TakenImage>,
 }
 
 /// Runs all phases.
@@ -160,7 +163,7 @@ impl Build<'_> {
     /// What is left of it when all went well.
     pub(crate) fn finished(&mut self, artifact: PackagedArtifact, contracts: Contracts) -> BuildOutput {
         let suites = std::mem::take(&mut self.suites);
-        BuildOutput { artifact, contracts, suites, log: self.place.log() }
+        BuildOutput { artifact, contracts, suites, log: self.place.log(), image: None }
     }
 
     pub(crate) fn phase<T>(

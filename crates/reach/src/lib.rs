@@ -116,6 +116,22 @@ impl Reach {
         Ok(response)
     }
 
+    /// Like [`Self::ask`], and returns an answer that leads elsewhere as it is. Nobody goes there by itself: whoever does decides anew
+    /// what may be sent along.
+    ///
+    /// # Errors
+    /// When there was no answer.
+    pub async fn ask_once(
+        &self,
+        method: Method,
+        path: &str,
+        fields: &[(HeaderName, &str)],
+    ) -> Result<Response<Incoming>, ReachError> {
+        let nothing = Full::new(Bytes::new()).map_err(|never| match never {});
+        let request = self.request(method, path, fields, Outgoing::new(nothing))?;
+        self.connect().await?.send(&self.address, request).await
+    }
+
     /// Says why an answer broke off.
     #[must_use]
     pub fn broke_off(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ReachError {

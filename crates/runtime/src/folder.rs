@@ -17,7 +17,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -161,7 +161,9 @@ impl InstanceFolder {
         // An instance of an older release has no such folder.
         fs::create_dir_all(self.told())?;
         let text = if routed { ROUTED } else { NOT_ROUTED };
-        whole::put_unsynced(&self.routed(), text.as_bytes(), 0o644)
+        whole::put_unsynced(&self.routed(), text.as_bytes(), 0o644)?;
+        // Also where the server keeps what it writes to itself: an instance of an image may be another user.
+        fs::set_permissions(self.routed(), fs::Permissions::from_mode(0o644))
     }
 
     /// Returns the path of what tells the instance whether requests are routed to it.

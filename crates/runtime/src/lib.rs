@@ -13,6 +13,7 @@ mod ended;
 mod fault;
 mod folder;
 mod health;
+mod image;
 mod life;
 mod logs;
 mod machine;

@@ -179,6 +179,7 @@ pub(crate) fn launch(folder: &InstanceFolder, spec: &SpecFile, run: &ResourceRun
         folder: data,
         variables,
         user,
+        root: None,
     })
 }
 

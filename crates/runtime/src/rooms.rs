@@ -16,6 +16,7 @@ use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::InstanceFolder;
+use crate::image;
 use crate::spec::SpecFile;
 
 /// Where an instance works, beside the folders that its own folder names.
@@ -55,6 +56,9 @@ struct Text {
 ///
 /// When something cannot be made.
 pub(crate) fn furnish(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -> io::Result<Vec<PathBuf>> {
+    if let Some(image) = &spec.run.image {
+        return image::furnish(folder, spec, rooms, image).map(|()| Vec::new());
+    }
     for data in rooms.data_folders(spec) {
         make_folder(&data)?;
     }

@@ -22,8 +22,10 @@ use crate::logs::LogLimits;
 use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 
+/// The format of an instance of an image, which has a root of its own.
+pub(crate) const FORMAT: u32 = 8;
 /// The format with limits.
-pub(crate) const FORMAT: u32 = 7;
+const FORMAT_WITH_LIMITS: u32 = 7;
 /// The format of a `spec.json` of a resource.
 const FORMAT_OF_RESOURCE: u32 = 6;
 /// The format with listeners at which the instance calls others.
@@ -118,7 +120,8 @@ impl InstanceSpec {
     pub(crate) fn listened_for(&self, release: &Path) -> BTreeSet<ServiceName> {
         let values =
             self.run.texts().filter(|_| self.run.values == Values::Filled).chain(self.filled.values());
-        let files = self.run.files.iter().filter_map(|path| read_file(release, path).ok());
+        let release = self.files_below(release);
+        let files = self.run.files.iter().filter_map(|path| read_file(&release, path).ok());
         let texts = values.cloned().chain(files);
         let all = texts.filter_map(|text| reference::references(&text, Reader::Shell).ok());
         all.flatten().filter_map(|reference| reference.listened_for().cloned()).collect()
@@ -129,7 +132,12 @@ impl InstanceSpec {
     /// # Errors
     /// When it cannot be read, or something is not known that it refers to.
     pub(crate) fn fill_file(&self, release: &Path, path: &WorkPath, port: Option<u16>) -> io::Result<String> {
-        self.fill(&read_file(release, path)?, port).map_err(io::Error::other)
+        self.fill(&read_file(&self.files_below(release), path)?, port).map_err(io::Error::other)
+    }
+
+    /// Where the files of a release lie: those of an image below its root.
+    fn files_below(&self, release: &Path) -> PathBuf {
+        if self.run.image.is_some() { release.join(lockstep_archive::ROOT) } else { release.to_owned() }
     }
 
     fn variable(&self, name: &str, port: Option<u16>) -> Option<String> {
@@ -238,7 +246,8 @@ impl SpecFile {
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            _ if !run.limits.is_none() => FORMAT,
+            _ if run.image.is_some() => FORMAT,
+            _ if !run.limits.is_none() => FORMAT_WITH_LIMITS,
             _ if resource.is_some() => FORMAT_OF_RESOURCE,
             _ if calls.is_some() => FORMAT_WITH_CALLS,
             Kind::Worker | Kind::Job => FORMAT_OF_WORKER,
@@ -332,6 +341,7 @@ mod tests {
             include_str!("../tests/formats/spec-5.json"),
             include_str!("../tests/formats/spec-6.json"),
             include_str!("../tests/formats/spec-7.json"),
+            include_str!("../tests/formats/spec-8.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);

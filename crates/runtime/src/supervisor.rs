@@ -35,6 +35,7 @@ use rustix::process::Pid;
 use self::children::{Child, Children, Exit};
 use self::control::Watchers;
 use self::hold::Hold;
+pub(crate) use self::launch::ROUTED_FILE;
 use self::output::{Log, Output};
 use crate::control_group::ControlGroup;
 use crate::fault;

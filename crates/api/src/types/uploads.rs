@@ -30,6 +30,20 @@ pub struct MadeElsewhereRequest {
     /// Reports of tests.
     #[serde(default)]
     pub reports: Vec<ReportUpload>,
+    /// Where the archive is an image: a tar of an OCI layout, or one that `docker save` has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageUpload>,
+}
+
+/// An image that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageUpload {
+    /// What it was asked for by: a name in a registry, or of a file or folder.
+    pub reference: String,
+    /// Which one, where the tar has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// A report of tests.

@@ -2,6 +2,7 @@
 
 mod changed;
 mod elsewhere;
+mod image;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use lockstep_api::types::{
     BuildState, BuildView, BumpChoice, DocumentUpload, ReleaseRequest, TagChoice, VersionView,
 };
+use lockstep_domain::service::{GivenImage, MadeElsewhere};
 use lockstep_domain::{ServiceName, VersionNumber, VersionRef};
 
 use self::elsewhere::ElsewhereArgs;
@@ -35,13 +37,14 @@ use crate::{input, interrupt};
   lockstep release orders --bump minor --notes notes.md --document design=docs/design.md
   lockstep release orders --ref v3.4.1 --version 3.4.1 --manifest lockstep.toml     an old tag as what it was
   lockstep release orders --artifact dist.tar.gz --commit 0d9a3f1 --evidence junit.xml    made by a build system
+  lockstep release orders --image registry.example/team/orders:1.4                        an image, of the manifest on the main branch
   lockstep release --changed                            all services of the repository you are in that have changed")]
 pub(crate) struct Args {
     /// The service.
     #[arg(value_name = "SERVICE", required_unless_present = "changed")]
     service: Option<ServiceName>,
     /// Release every service of the repository you are in whose content has changed.
-    #[arg(long, conflicts_with_all = ["service", "bump", "version", "manifest", "notes", "documents", "unrelated", "no_wait", "artifact", "commit"])]
+    #[arg(long, conflicts_with_all = ["service", "bump", "version", "manifest", "notes", "documents", "unrelated", "no_wait", "elsewhere", "commit"])]
     changed: bool,
     /// Branch, tag or commit; the main branch when left out.
     #[arg(long = "ref", value_name = "REF")]
@@ -186,6 +189,14 @@ fn made(ctx: &Context, build: &BuildView) -> Result<Option<VersionView>, Failure
     Ok(Some(ctx.client.version(&version)?))
 }
 
+/// The digest by which an image is found again.
+pub(crate) fn told_by(image: &GivenImage) -> String {
+    match &image.digest {
+        Some(digest) => format!("sha256:{digest}"),
+        None => format!("id sha256:{}", image.id),
+    }
+}
+
 fn released_text(build: &BuildView, version: Option<&VersionView>, style: &Style) -> String {
     let took = build
         .ended
@@ -195,8 +206,14 @@ fn released_text(build: &BuildView, version: Option<&VersionView>, style: &Style
     };
     let name = format!("{}@{}", view.service, view.version.number);
     let mut text = format!("{}: {name}{took}\n", style.good("done"));
-    if let Some(elsewhere) = &view.version.made_elsewhere {
-        let _ = writeln!(text, "  made elsewhere: {}", printable(&elsewhere.archive.name));
+    match &view.version.made_elsewhere {
+        Some(MadeElsewhere { image: Some(image), .. }) => {
+            let _ = writeln!(text, "  image: {} ({})", printable(&image.reference), told_by(image));
+        }
+        Some(elsewhere) => {
+            let _ = writeln!(text, "  made elsewhere: {}", printable(&elsewhere.archive.name));
+        }
+        None => {}
     }
     if let Some(earlier) = &build.reused {
         let _ = writeln!(text, "  same content, manifest and tools as build {earlier}: its artifact is used");

@@ -28,6 +28,7 @@ mod gateways;
 mod going_back;
 mod host;
 mod host_and_port;
+mod images;
 mod instances;
 mod jobs;
 mod journal;

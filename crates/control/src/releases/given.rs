@@ -3,9 +3,9 @@
 use lockstep_api::types::{MadeElsewhereRequest, ReleaseRequest, ReportUpload};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::Digest;
-use lockstep_domain::service::{GivenFile, GivenReport, MadeElsewhere, Service, Version};
+use lockstep_domain::service::{GivenFile, GivenImage, GivenReport, MadeElsewhere, Service, Version};
 use lockstep_manifest::Manifest;
-use lockstep_pipeline::{Given, TestReport, kind_of_report};
+use lockstep_pipeline::{Given, OfImage, TestReport, kind_of_report};
 use sha2::{Digest as _, Sha256};
 
 use crate::Control;
@@ -15,6 +15,9 @@ use crate::uploads::Received;
 const MAX_REPORTS: usize = 1_000;
 /// Longest name of a file, as file systems have it.
 const MAX_NAME_BYTES: usize = 255;
+
+/// Longest name of an image with registry, tag and digest, or path of a file that holds one.
+const MAX_REFERENCE_BYTES: usize = 1_024;
 
 /// What was given for a release; the archive is removed with this.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub(super) struct Taken {
 pub(super) fn take(control: &Control, request: &mut ReleaseRequest) -> Result<Option<Taken>, Problem> {
     let Some(elsewhere) = request.made_elsewhere.take() else { return Ok(None) };
     let archive = control.uploads.take(&elsewhere.upload)?;
-    if request.commit.is_none() {
+    if request.commit.is_none() && elsewhere.image.is_none() {
         return Err(Problem::new(
             ErrorCode::BadRequest,
             "an artifact that was made elsewhere needs its commit",
@@ -37,7 +40,8 @@ pub(super) fn take(control: &Control, request: &mut ReleaseRequest) -> Result<Op
     check(&elsewhere)?;
     let facts = GivenFile { name: elsewhere.name, digest: archive.digest, bytes: archive.bytes };
     let reports = elsewhere.reports.into_iter().map(report).collect();
-    let given = Given { archive: archive.path().to_owned(), facts, reports };
+    let image = elsewhere.image.map(|image| OfImage { reference: image.reference, name: image.name });
+    let given = Given { archive: archive.path().to_owned(), facts, reports, image };
     Ok(Some(Taken { archive, given }))
 }
 
@@ -47,6 +51,11 @@ fn report(upload: ReportUpload) -> TestReport {
 
 fn check(elsewhere: &MadeElsewhereRequest) -> Result<(), Problem> {
     let bad = |detail: String| Err(Problem::new(ErrorCode::BadRequest, detail));
+    let of_image =
+        elsewhere.image.iter().flat_map(|image| [Some(&image.reference), image.name.as_ref()]).flatten();
+    if let Some(text) = of_image.into_iter().find(|text| !is_reference(text)) {
+        return bad(format!("{text:?} is not the name of an image"));
+    }
     let names = std::iter::once(&elsewhere.name).chain(elsewhere.reports.iter().map(|report| &report.name));
     if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
         return bad(format!("{name:?} is not the name of a file"));
@@ -61,6 +70,10 @@ fn check(elsewhere: &MadeElsewhereRequest) -> Result<(), Problem> {
     }
 }
 
+fn is_reference(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_REFERENCE_BYTES && !text.chars().any(char::is_control)
+}
+
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
@@ -73,15 +86,20 @@ impl Taken {
         self.given.clone()
     }
 
+    /// The digest of an image as it was given.
+    pub(super) fn image(&self) -> Option<&Digest> {
+        self.given.image.as_ref().map(|_| &self.archive.digest)
+    }
+
     /// What is recorded with the version.
-    pub(super) fn recorded(&self, manifest: &Manifest) -> MadeElsewhere {
+    pub(super) fn recorded(&self, manifest: &Manifest, image: Option<GivenImage>) -> MadeElsewhere {
         let recorded = |report: &TestReport| {
             let digest = Digest::from_bytes(Sha256::digest(&report.content).into());
             let file = GivenFile { name: report.name.clone(), digest, bytes: report.content.len() as u64 };
             Some(GivenReport { kind: kind_of_report(report, manifest)?, file })
         };
         let reports = self.given.reports.iter().filter_map(recorded).collect();
-        MadeElsewhere { archive: self.given.facts.clone(), reports }
+        MadeElsewhere { archive: self.given.facts.clone(), reports, image }
     }
 
     /// Says of a commit that is released already whether it was with the same artifact.
@@ -89,8 +107,12 @@ impl Taken {
         if problem.code != ErrorCode::NothingToRelease {
             return problem;
         }
+        let is_same = |version: &Version| {
+            version.made_elsewhere.as_ref().is_some_and(|before| before.archive.digest == self.archive.digest)
+        };
         let of_commit = service.versions.values().filter(|version| version.commit == commit);
-        let Some(version) = of_commit.max_by_key(|version| version.recorded) else { return problem };
+        let nearest = of_commit.max_by_key(|version| (is_same(version), version.recorded));
+        let Some(version) = nearest else { return problem };
         let name = format!("{}@{}", service.name, version.number);
         let detail = match &version.made_elsewhere {
             Some(before) if before.archive.digest == self.archive.digest => {
@@ -106,6 +128,25 @@ impl Taken {
         problems.push(ProblemPart { detail, ..ProblemPart::default() });
         problem.with_problems(problems)
     }
+}
+
+/// Refuses to make a version of something else than its manifest is for: only an image has a root of its own to run in.
+pub(super) fn must_match(manifest: &Manifest, taken: Option<&Taken>) -> Result<(), Problem> {
+    let name = &manifest.name;
+    let is_given = taken.is_some_and(|taken| taken.image().is_some());
+    let (detail, hint) = match (manifest.run.image.is_some(), is_given) {
+        (true, true) | (false, false) => return Ok(()),
+        (true, false) => (
+            format!("the versions of {name} are images: its manifest says [run] image = true"),
+            format!("lockstep release {name} --image WHAT, a folder, a file or a name in a registry"),
+        ),
+        (false, true) => (
+            format!("the versions of {name} are no images: its manifest does not say so"),
+            "write image = true in [run] of its manifest; what it says beside that, the image need not"
+                .to_owned(),
+        ),
+    };
+    Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint))
 }
 
 /// What a person should know of a release although it stops nothing.

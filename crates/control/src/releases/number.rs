@@ -76,7 +76,7 @@ impl Standing {
         world: &World,
         service: &Service,
         prepared: &Prepared,
-        kept: Option<&Digest>,
+        beside: Beside<'_>,
         wish: Wish,
     ) -> Result<Self, Problem> {
         let Prepared { checked, mirror } = prepared;
@@ -96,7 +96,7 @@ impl Standing {
             scope: &checked.scope,
             cut: &cut,
             follows: follows.as_ref(),
-            kept,
+            beside,
         };
         if wish == Wish::Owed {
             looking.must_be_new()?;
@@ -119,8 +119,16 @@ pub(super) struct Looking<'a> {
     pub(super) scope: &'a Scope,
     pub(super) cut: &'a Cut,
     pub(super) follows: Option<&'a VersionNumber>,
-    /// The manifest that is kept with the service: another one makes another version of the same commit.
-    pub(super) kept: Option<&'a Digest>,
+    pub(super) beside: Beside<'a>,
+}
+
+/// What a version is made of beside its commit: another one makes another version of the same commit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Beside<'a> {
+    /// The manifest that is kept with the service.
+    pub(super) manifest: Option<&'a Digest>,
+    /// The image.
+    pub(super) image: Option<&'a Digest>,
 }
 
 impl Looking<'_> {
@@ -131,7 +139,7 @@ impl Looking<'_> {
         let wanted = self.cut.label.as_ref().map(ToString::to_string).unwrap_or_default();
         let alike = || service.versions.values().filter(|version| label(version) == wanted);
         let same_commit = alike()
-            .find(|version| version.commit == self.commit.as_str() && self.has_the_same_manifest(version));
+            .find(|version| version.commit == self.commit.as_str() && self.has_the_same_beside(version));
         if let Some(version) = same_commit {
             let detail =
                 format!("commit {} is `{}@{}` already", self.commit.short(), service.name, version.number);
@@ -144,7 +152,7 @@ impl Looking<'_> {
         let last = last.filter(|number| number.is_pre_release() && Some(*number) > self.follows);
         let before = last.max_by_key(|number| service.versions.get(*number).map(|version| version.recorded));
         for number in release.into_iter().chain(before) {
-            if service.versions.get(number).is_some_and(|version| !self.has_the_same_manifest(version)) {
+            if service.versions.get(number).is_some_and(|version| !self.has_the_same_beside(version)) {
                 continue;
             }
             let Some(id) = service.commit_of(number).and_then(|commit| commit.parse().ok()) else { continue };
@@ -161,8 +169,12 @@ impl Looking<'_> {
     }
 
     /// What lies in the repository is compared with the repository.
-    fn has_the_same_manifest(&self, version: &Version) -> bool {
-        let Some(kept) = self.kept else { return true };
+    fn has_the_same_beside(&self, version: &Version) -> bool {
+        let image = version.made_elsewhere.as_ref().map(|made| &made.archive.digest);
+        if self.beside.image.is_some() && self.beside.image != image {
+            return false;
+        }
+        let Some(kept) = self.beside.manifest else { return true };
         version.manifest == ManifestOrigin::Service
             && version.documents.get("manifest").is_some_and(|document| document.digest == *kept)
     }

@@ -221,6 +221,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         files: Vec::new(),
         static_files: None,
         limits: lockstep_domain::limits::Limits::default(),
+        image: None,
         values: Values::Verbatim,
         replace: Replace::OldFirst,
         replace_after: ReplaceAfter::Never,

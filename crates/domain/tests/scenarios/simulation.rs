@@ -455,6 +455,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             replace_after: ReplaceAfter::default(),
             static_files: None,
             limits: lockstep_domain::limits::Limits::default(),
+            image: None,
         },
         processes: Default::default(),
         jobs: Vec::new(),

@@ -11,7 +11,7 @@ use super::job::{WHEN, refuse_port_of_job, when};
 use super::limits;
 use super::reference::{filled_command, filled_variables};
 use super::run::{DATA_EXAMPLE, FILES_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, paths, stop};
-use super::schedule;
+use super::{image, schedule};
 use crate::reader::{Field, Table};
 
 /// Reads how the jobs are run, and the job that the table itself is.
@@ -24,8 +24,15 @@ pub(super) fn run(
     let _ = table.get("kind", KIND_EXAMPLE);
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, scope));
-    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
-    let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
+    let image = image::of(&table, scope, false);
+    let data = table
+        .get("data", DATA_EXAMPLE)
+        .and_then(|field| paths(&field, &[], image.is_some()))
+        .unwrap_or_default();
+    let files = table
+        .get("files", FILES_EXAMPLE)
+        .and_then(|field| paths(&field, &data, image.is_some()))
+        .unwrap_or_default();
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let limits = limits::of(&table);
     let job = job(&table, name, scope);
@@ -46,6 +53,7 @@ pub(super) fn run(
         replace_after: ReplaceAfter::default(),
         static_files: None,
         limits,
+        image,
     };
     Some((run.with_values_noted(), job))
 }

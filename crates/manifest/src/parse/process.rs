@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::process::Processes;
 use lockstep_domain::reference::Scope;
@@ -9,9 +10,9 @@ use lockstep_domain::run::{HealthCheck, Kind, Port, ReplaceAfter, RunSpec, Value
 
 use super::field::environment;
 use super::job::refuse_port_of_job;
-use super::limits;
 use super::reference::filled_variables;
 use super::run::{self, DATA_EXAMPLE, FILES_EXAMPLE, RESTART_EXAMPLE, STOP_EXAMPLE, Shared, paths};
+use super::{image, limits};
 use crate::reader::{Field, Table};
 
 /// How the table is written.
@@ -77,6 +78,9 @@ fn process(
     if let Some(data) = table.get("data", DATA_EXAMPLE) {
         data.wrong_because("all processes share it", "move it to [run]");
     }
+    if let Some(image) = table.get("image", "") {
+        image.wrong_because("all processes are of one image", "move it to [run]");
+    }
     let kind = kind(&table, key)?;
     let run = run::process(table, kind, scope, shared);
     Some((name?, run?))
@@ -102,8 +106,11 @@ fn shared(table: Table<'_>, scope: &Scope<'_>) -> Shared {
     let variables = table.table("env", "env = { LOG = \"info\" }");
     variables.iter().for_each(|variables| filled_variables(variables, scope));
     refuse_port_of_job(None, variables.as_ref(), scope);
-    let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
-    let files = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data)).unwrap_or_default();
+    let image = image::is_one(&table);
+    let data =
+        table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[], image)).unwrap_or_default();
+    let files =
+        table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &data, image)).unwrap_or_default();
     let shared = Shared {
         variables: variables.as_ref().map(environment).unwrap_or_default(),
         stop: table.table("stop", STOP_EXAMPLE).map(run::stop),
@@ -111,6 +118,7 @@ fn shared(table: Table<'_>, scope: &Scope<'_>) -> Shared {
         data,
         files,
         limits: limits::of(&table),
+        image,
     };
     table.finish();
     shared
@@ -133,6 +141,7 @@ fn nothing_but(shared: Shared) -> RunSpec {
         replace_after: ReplaceAfter::default(),
         static_files: None,
         limits: shared.limits,
+        image: shared.image.then(ImageRun::default),
     };
     run.with_values_noted()
 }

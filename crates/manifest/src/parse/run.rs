@@ -12,7 +12,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::static_files;
+use super::{image, static_files};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -57,13 +57,15 @@ pub(super) struct Shared {
     pub(super) restart: Option<Restart>,
     /// What each may use at most that says nothing else.
     pub(super) limits: Limits,
+    /// Whether all of them are programs of an image.
+    pub(super) image: bool,
 }
 
 impl Shared {
     /// What the only process of a service has.
     fn of_one(table: &Table<'_>) -> Self {
-        let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[])).unwrap_or_default();
-        Self { data, ..Self::default() }
+        let data = table.get("data", DATA_EXAMPLE).and_then(|field| paths(&field, &[], image::is_one(table)));
+        Self { data: data.unwrap_or_default(), ..Self::default() }
     }
 }
 
@@ -76,9 +78,15 @@ pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Run
 /// Reads how one of several processes is run.
 pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &Shared) -> Option<RunSpec> {
     let static_files = static_files::of(&table);
-    let run = match static_files {
-        Some(_) => Some(Vec::new()),
-        None => table
+    let image = image::of(&table, scope, shared.image);
+    if let (Some(_), Some(_), Some(field)) = (&static_files, &image, table.get("image", "")) {
+        field
+            .wrong_because("the files of a `static` service are served by Lockstep", "remove one of the two");
+    }
+    let run = match (&static_files, &image) {
+        (Some(_), _) => Some(Vec::new()),
+        (None, Some(_)) if table.get("command", "").is_none() => Some(Vec::new()),
+        _ => table
             .require("command", "command = \"./bin/server\"")
             .and_then(|field| filled_command(&field, scope)),
     };
@@ -89,6 +97,14 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, scope));
     let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
     health_is_possible(&table, &health, kind, &data, scope);
+    if let (Probe::File { .. }, Some(_), Some(field)) =
+        (&health.probe, &image, table.get("health", HEALTH_EXAMPLE))
+    {
+        field.wrong_because(
+            "a file of an image cannot be looked at from outside",
+            "ask by `command`, `lives` or a port",
+        );
+    }
     let listens = kind.is_web() || health.probe.needs_a_port();
     if !listens {
         no_port(&table);
@@ -96,8 +112,8 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let restart = table.table("restart", RESTART_EXAMPLE).map(restart);
     let others = [data.as_slice(), shared.files.as_slice()].concat();
-    let own = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &others)).unwrap_or_default();
-    let files = shared.files.iter().cloned().chain(own).collect();
+    let own = table.get("files", FILES_EXAMPLE).and_then(|field| paths(&field, &others, image.is_some()));
+    let files = shared.files.iter().cloned().chain(own.unwrap_or_default()).collect();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let limits = limits::of(&table).or(shared.limits);
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
@@ -126,15 +142,17 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         replace_after: replace_after.unwrap_or_default(),
         static_files: static_files.flatten(),
         limits,
+        image,
     };
     Some(run.with_values_noted())
 }
 
-/// Reads paths below the working folder that lie neither in each other nor in others.
-pub(super) fn paths(field: &Field<'_>, others: &[WorkPath]) -> Option<Vec<WorkPath>> {
+/// Reads paths below the working folder, or in an image from its root on, that lie neither in each other nor in others.
+pub(super) fn paths(field: &Field<'_>, others: &[WorkPath], image: bool) -> Option<Vec<WorkPath>> {
     let mut paths: Vec<WorkPath> = Vec::new();
     for element in field.list()? {
-        let Some(path) = element.parse::<WorkPath>() else { continue };
+        let path = if image { image::path(&element) } else { element.parse::<WorkPath>() };
+        let Some(path) = path else { continue };
         if let Some(other) = paths.iter().chain(others).find(|other| other.overlaps(&path)) {
             element.wrong(format_args!("`{path}` and `{other}` lie in each other"));
         } else {

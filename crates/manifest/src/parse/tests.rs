@@ -1,6 +1,7 @@
 //! The whole format, each kind of mistake with its message, and any text at all.
 
 use lockstep_domain::contract::{SqlDialect, UnknownFields};
+use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::When;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace, Values};
@@ -717,5 +718,50 @@ fn files_of_a_static_service_are_served_without_a_command() {
         let problems = problems(&format!("name = \"web\"\n[run]\n{more}"));
         assert_eq!(problems.len(), 1, "{more}: {problems:#?}");
         assert!(problems[0].contains(field) && problems[0].contains(words), "{more}: {}", problems[0]);
+    }
+}
+
+#[test]
+fn processes_are_of_one_image() {
+    let read = |text: &str| parse(&format!("name = \"orders\"\n{text}"), "m");
+    let manifest = read(
+        "[run]\nimage = true\ndata = [\"/data\"]\n[process.web]\n[process.worker]\narguments = \"work\"",
+    )
+    .unwrap();
+    assert_eq!((manifest.run.command.len(), manifest.run.image), (0, Some(ImageRun::default())));
+    let worker = &manifest.processes.others[&"worker".parse().unwrap()];
+    assert_eq!(worker.image.as_ref().unwrap().arguments.as_deref(), Some(&["work".to_owned()][..]));
+    let problems = read("[process.web]\nimage = true").unwrap_err();
+    assert!(
+        problems.iter().any(|problem| problem.to_string().contains("all processes are of one image")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn an_image_says_what_the_manifest_does_not() {
+    let run =
+        |text: &str| parse(&format!("name = \"orders\"\n[run]\n{text}"), "m").map(|manifest| manifest.run);
+    let least = run("image = true").unwrap();
+    assert_eq!((least.command.len(), least.image), (0, Some(ImageRun::default())));
+    let more = run("image = true\narguments = \"--port ${self.port}\"\ndata = [\"/var/lib/db\", \"spool\"]")
+        .unwrap();
+    let data: Vec<_> = more.data.iter().map(lockstep_domain::work_path::WorkPath::as_str).collect();
+    assert_eq!(data, ["var/lib/db", "spool"]);
+    assert_eq!(more.image.unwrap().arguments.unwrap(), ["--port", "${self.port}"]);
+    assert_eq!(run("image = true\ncommand = \"/srv --x\"").unwrap().command, ["/srv", "--x"]);
+    for (text, said) in [
+        ("command = \"x\"\narguments = \"y\"", "only an image has arguments"),
+        ("image = true\ncommand = \"x\"\narguments = \"y\"", "takes the place of all"),
+        ("image = true\nkind = \"static\"", "served by Lockstep"),
+        ("image = true\ndata = [\"/var/../etc\"]", "run.data"),
+        ("image = true\nkind = \"worker\"\nhealth = { file = \"alive\" }", "looked at from outside"),
+        ("image = false", "run.command"),
+    ] {
+        let problems = run(text).unwrap_err();
+        assert!(
+            problems.iter().any(|problem| problem.to_string().contains(said) || problem.field.contains(said)),
+            "{text}: {problems:?}"
+        );
     }
 }

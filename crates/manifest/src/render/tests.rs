@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
@@ -217,6 +218,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 replace_after,
                 static_files: None,
                 limits,
+                image: None,
             };
             let mut run = run.with_values_noted();
             if run.listens_on().is_none() {
@@ -375,6 +377,22 @@ fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
     }
 }
 
+/// Its versions are images: with a command of the manifest, with arguments, or with neither.
+fn of_image(run: RunSpec, which: u8) -> RunSpec {
+    if which > 2 || run.static_files.is_some() || matches!(run.health.probe, Probe::File { .. }) {
+        return run;
+    }
+    let image = |arguments| Some(ImageRun { arguments, ..ImageRun::default() });
+    let run = match which {
+        0 => RunSpec { image: image(None), ..run },
+        1 if run.kind.has_instances() => {
+            RunSpec { image: image(Some(run.command)), command: Vec::new(), ..run }
+        }
+        _ => RunSpec { image: image(None), command: Vec::new(), ..run },
+    };
+    run.with_values_noted()
+}
+
 /// Nothing of it runs but its jobs.
 fn of_jobs(run: RunSpec) -> RunSpec {
     let mut run = RunSpec {
@@ -417,6 +435,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         static_files: None,
         replace: Kind::Worker.usual_replace(),
         health,
+        image: run.image.as_ref().map(|_| ImageRun::default()),
         ..own
     };
     if !has_main {
@@ -440,7 +459,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
         (
-            (routes(), vec(job(), 0..3), any::<bool>(), option::of(static_files())),
+            (routes(), vec(job(), 0..3), any::<bool>(), option::of(static_files()), 0_u8..6),
             vec((from_text::<ProcessName>("[a-z]{1,6}|web"), run()), 0..3),
         ),
     );
@@ -454,7 +473,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             run,
             (mut requires, resources),
             (mut contracts, accepts),
-            ((routes, jobs, only_jobs, static_files), others),
+            ((routes, jobs, only_jobs, static_files, image), others),
         )| {
             requires.remove(&name);
             // Written by kind, and each origin once.
@@ -463,6 +482,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
             let mut routes = routes;
             let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { serving(run, static_files) };
+            let run = of_image(run, image);
             let (run, processes) = with_processes(run, others);
             if !run.kind.is_web() {
                 routes.clear();

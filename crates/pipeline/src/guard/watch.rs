@@ -236,6 +236,7 @@ fn prepare(
     };
     let launch = Launch {
         user: None,
+        root: None,
         program: program.into(),
         arguments: arguments.to_vec(),
         folder: spec.folder.clone(),

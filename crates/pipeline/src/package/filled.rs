@@ -36,6 +36,26 @@ pub fn problems_of_run(
     run.files.iter().filter_map(problem).chain(served).collect()
 }
 
+/// Lists what would keep an instance of an image from being started: files that cannot be filled in, as `read` finds them.
+pub(crate) fn problems_of_image(
+    run: &RunSpec,
+    scope: &Scope<'_>,
+    read: impl Fn(&WorkPath) -> io::Result<Option<String>>,
+) -> Vec<PackageProblem> {
+    let problem = |path: &WorkPath| {
+        let name = path.as_str().to_owned();
+        match read(path) {
+            Ok(None) => Some(PackageProblem::NotPackaged { path: name }),
+            Ok(Some(text)) => {
+                let why = problem_of_text(&text, run, scope)?;
+                Some(PackageProblem::NotFilled { path: name, why })
+            }
+            Err(error) => Some(PackageProblem::NotFilled { path: name, why: error.to_string() }),
+        }
+    };
+    run.files.iter().filter_map(problem).collect()
+}
+
 /// Finds what is to be served and is not in the package.
 fn served(packaged: &BTreeSet<&str>, files: &StaticFiles) -> Vec<PackageProblem> {
     let root = files.root.as_ref().map(|root| format!("{root}/")).unwrap_or_default();

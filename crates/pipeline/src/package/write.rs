@@ -22,7 +22,7 @@ const COMPRESSION_WINDOW_LOG: u32 = 21;
 /// What an entry takes beside its content, at most, in the archive and in the list of files; only a long path takes more.
 const BYTES_AROUND: u64 = 2_048;
 
-type Archive<'a> = Builder<zstd::Encoder<'a, Measured<BufWriter<File>>>>;
+pub(super) type Archive<'a> = Builder<zstd::Encoder<'a, Measured<BufWriter<File>>>>;
 
 /// Writes the archive to `path` and returns its digest and size.
 pub(crate) fn write(
@@ -54,7 +54,7 @@ fn size(contents: &PackageManifest) -> u64 {
         .fold(BYTES_AROUND, |sum, entry| sum.saturating_add(of(entry)).saturating_add(BYTES_AROUND))
 }
 
-fn open<'a>(file: File, bytes: u64) -> io::Result<Archive<'a>> {
+pub(super) fn open<'a>(file: File, bytes: u64) -> io::Result<Archive<'a>> {
     let measured = Measured::new(BufWriter::with_capacity(CHUNK_BYTES, file));
     let mut encoder = zstd::Encoder::new(measured, COMPRESSION_LEVEL)?;
     if bytes > COMPRESSION_PART {
@@ -67,7 +67,7 @@ fn open<'a>(file: File, bytes: u64) -> io::Result<Archive<'a>> {
     Ok(Builder::new(encoder))
 }
 
-fn finish(archive: Archive<'_>) -> io::Result<(Digest, u64)> {
+pub(super) fn finish(archive: Archive<'_>) -> io::Result<(Digest, u64)> {
     let measured = archive.into_inner()?.finish()?;
     let (inner, digest, bytes) = measured.finish();
     inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
@@ -154,7 +154,7 @@ impl Read for Content<'_> {
 }
 
 /// A writer that knows the digest and the number of the bytes that went through.
-struct Measured<W> {
+pub(super) struct Measured<W> {
     inner: W,
     hasher: Sha256,
     bytes: u64,

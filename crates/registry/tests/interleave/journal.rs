@@ -210,6 +210,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             replace_after: ReplaceAfter::default(),
             static_files: None,
             limits: lockstep_domain::limits::Limits::default(),
+            image: None,
         },
         requires: [].into(),
         resources: [].into(),

@@ -28,6 +28,7 @@ fn run_spec() -> RunSpec {
         replace_after: lockstep_domain::run::ReplaceAfter::Never,
         static_files: None,
         limits: lockstep_domain::limits::Limits::default(),
+        image: None,
     }
 }
 

@@ -21,6 +21,7 @@ use super::output::open_for_process;
 use crate::fault;
 use crate::folder::InstanceFolder;
 use crate::health;
+use crate::image::{self, In};
 use crate::life;
 use crate::machine::Trouble;
 use crate::process::{MARKER, ProcessIdentity, handed_on, wait_for};
@@ -30,7 +31,7 @@ use crate::rooms::{self, Rooms};
 use crate::spec::SpecFile;
 
 /// The variable that names the file by which an instance knows whether requests are routed to it.
-const ROUTED_FILE: &str = "LOCKSTEP_ROUTED_FILE";
+pub(crate) const ROUTED_FILE: &str = "LOCKSTEP_ROUTED_FILE";
 /// How long a killed command may take to end: more only when it is stuck in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a program is started that cannot be started for a reason that passes.
@@ -77,14 +78,22 @@ pub(super) fn start(
     let stderr = open_for_process(&folder.stderr()).map_err(of_place)?;
     let begin = || {
         let outputs = (stdout.try_clone()?.into(), stderr.try_clone()?.into());
-        spawn(folder, spec, &spec.run.command, (children, hold), outputs)
+        spawn(folder, spec, (&spec.run.command, In::Own), (children, hold), outputs)
     };
     unless_passing(begin).map_err(|error| match error {
-        NotStarted::Refused(error) => Trouble { why: words(&error), fault: fault::of_program(&error) },
+        NotStarted::Refused(error) => Trouble { why: words(&error), fault: fault_of(spec, &error) },
         NotStarted::Lost | NotStarted::NotHeld(_) => {
             Trouble { why: words(&error.into()), fault: Fault::Host }
         }
     })
+}
+
+/// What the step says in words, and not the system, is of the root that it could not make: the program is not to blame.
+fn fault_of(spec: &SpecFile, error: &io::Error) -> Fault {
+    match error.raw_os_error() {
+        None if spec.run.image.is_some() => Fault::Host,
+        _ => fault::of_program(error),
+    }
 }
 
 /// Starts again what says nothing about the program: a step that was ended from outside before the program began, and a
@@ -111,7 +120,7 @@ fn is_passing(error: &NotStarted) -> bool {
 fn spawn(
     folder: &InstanceFolder,
     spec: &SpecFile,
-    line: &[String],
+    (line, place): (&[String], In<'_>),
     (children, hold): (&Children, &Hold),
     (stdout, stderr): (Stdio, Stdio),
 ) -> Result<(Child, Option<Confinement>), NotStarted> {
@@ -120,9 +129,10 @@ fn spawn(
         let child = children.spawn(command.stdout(stdout).stderr(stderr))?;
         return Ok((child, None));
     };
-    let launch = match &spec.resource {
-        Some(run) => resource::launch(folder, spec, run)?,
-        None => launch(folder, spec, rooms, line)?,
+    let launch = match (&spec.resource, &spec.run.image) {
+        (Some(run), _) => resource::launch(folder, spec, run)?,
+        (None, Some(image)) => image::launch(folder, spec, rooms, image, line, place)?,
+        (None, None) => launch(folder, spec, rooms, line)?,
     };
     let (mut command, handshake) = Handshake::prepare(&launch)?;
     command.env(MARKER, folder.path()).process_group(0).stdout(stdout).stderr(stderr);
@@ -159,6 +169,7 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
         variables: variables(folder, spec),
         policy,
         user: None,
+        root: None,
     })
 }
 
@@ -227,7 +238,10 @@ pub(super) fn check(
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
         Probe::Tcp => health::tcp(port_of(spec)?, timeout),
         Probe::Ends => Err("it has not ended yet".to_owned()),
-        Probe::Command { command } => check_by_command(folder, spec, command, (children, hold), timeout),
+        Probe::Command { command } => {
+            let place = process.map_or(In::Own, In::That);
+            check_by_command(folder, spec, (command, place), (children, hold), timeout)
+        }
         Probe::Lives { for_ms } => life::lives(age_of(process)?, Duration::from_millis(*for_ms)),
         Probe::File { path, fresh_ms } => {
             life::touches(&folder.work(), path, Duration::from_millis(*fresh_ms), age_of(process)?)
@@ -246,11 +260,11 @@ fn age_of(process: Option<&ProcessIdentity>) -> Result<Duration, String> {
 fn check_by_command(
     folder: &InstanceFolder,
     spec: &SpecFile,
-    line: &[String],
+    line: (&[String], In<'_>),
     (children, hold): (&Children, &Hold),
     timeout: Duration,
 ) -> Result<(), String> {
-    let shown = line.join(" ");
+    let shown = line.0.join(" ");
     let explain = |error: io::Error| format!("`{shown}` cannot be started: {error}");
     let (child, output) = start_check(folder, spec, line, (children, hold)).map_err(explain)?;
     let in_time = matches!(wait_for(&child.pidfd, Some(timeout)), Ok(true));
@@ -268,7 +282,7 @@ fn check_by_command(
 fn start_check(
     folder: &InstanceFolder,
     spec: &SpecFile,
-    line: &[String],
+    line: (&[String], In<'_>),
     held: (&Children, &Hold),
 ) -> io::Result<(Child, PipeReader)> {
     let (output, input) = io::pipe()?;

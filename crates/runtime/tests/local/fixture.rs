@@ -98,6 +98,7 @@ impl Fixture {
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
                 static_files: None,
                 limits: lockstep_domain::limits::Limits::default(),
+                image: None,
             },
             variables: BTreeMap::new(),
             filled: BTreeMap::new(),

@@ -5,12 +5,13 @@ use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use lockstep_api::types::{MAX_UPLOAD_BYTES, MadeElsewhereRequest, ReportUpload};
+use lockstep_api::types::{ImageUpload, MAX_UPLOAD_BYTES, MadeElsewhereRequest, ReportUpload};
 use lockstep_domain::Digest;
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_files::foreign;
 use sha2::{Digest as _, Sha256};
 
+use super::image::ImageArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::input;
@@ -24,13 +25,15 @@ const CHUNK_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ElsewhereArgs {
     /// Release this archive, which was made of the commit elsewhere: .tar, .tar.gz or .tar.zst. Nothing is built or tested.
-    #[arg(long, value_name = "FILE", requires = "commit")]
+    #[arg(long, value_name = "FILE", requires = "commit", group = "elsewhere")]
     artifact: Option<PathBuf>,
-    /// A report of tests in JUnit form, or a folder of them, that goes with --artifact.
+    /// A report of tests in JUnit form, or a folder of them, that goes with --artifact or --image.
     ///
     /// Without KIND it is of the one kind of tests that the manifest names, or `unit` when it names none. It is recorded as given.
-    #[arg(long = "evidence", value_name = "[KIND=]FILE", requires = "artifact")]
+    #[arg(long = "evidence", value_name = "[KIND=]FILE", requires = "elsewhere")]
     evidence: Vec<ReportFile>,
+    #[command(flatten)]
+    image: ImageArgs,
 }
 
 /// A report, and of which tests it is.
@@ -57,17 +60,24 @@ impl FromStr for ReportFile {
 
 impl ElsewhereArgs {
     pub(super) const fn is_given(&self) -> bool {
-        self.artifact.is_some()
+        self.artifact.is_some() || self.image.is_given()
     }
 
-    /// Sends the archive, when there is one.
+    /// Sends the archive or the image, when there is one.
     pub(super) fn send(&self, ctx: &Context) -> Result<Option<MadeElsewhereRequest>, Failure> {
-        let Some(path) = &self.artifact else { return Ok(None) };
         // What is wrong here is said before anything is sent.
-        let name = file_name(path)?;
+        let named = |path| Ok::<_, Failure>((path, file_name(path)?));
+        let artifact = self.artifact.as_deref().map(named).transpose()?;
         let reports = self.evidence.iter().map(ReportFile::reports).collect::<Result<Vec<_>, _>>()?;
-        let upload = sent(ctx, path, &name)?;
-        Ok(Some(MadeElsewhereRequest { upload, name, reports: reports.concat() }))
+        let reports = reports.concat();
+        if let Some((path, name)) = artifact {
+            let upload = sent(ctx, path, &name)?;
+            return Ok(Some(MadeElsewhereRequest { upload, name, reports, image: None }));
+        }
+        let Some(file) = self.image.find(ctx)? else { return Ok(None) };
+        let upload = sent(ctx, &file.path, &file.name)?;
+        let image = Some(ImageUpload { reference: file.reference, name: file.chosen });
+        Ok(Some(MadeElsewhereRequest { upload, name: file.name, reports, image }))
     }
 }
 

@@ -6,9 +6,10 @@ use lockstep_api::types::VersionView;
 use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
 use lockstep_domain::limits::Limits;
-use lockstep_domain::service::{GivenFile, ManifestOrigin, Version};
+use lockstep_domain::service::{GivenFile, GivenImage, ManifestOrigin, Version};
 
 use super::{join, short};
+use crate::commands::release::told_by;
 use crate::output::runs;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
@@ -70,6 +71,11 @@ fn facts(view: &VersionView, style: &Style) -> String {
         let GivenFile { name, digest, bytes } = &elsewhere.archive;
         let given = format!("{} {digest} ({bytes} bytes), given by {}", printable(name), version.recorded_by);
         table.row(["made elsewhere".into(), given]);
+        if let Some(image) = &elsewhere.image {
+            let GivenImage { reference, platform, .. } = image;
+            let from = format!("{} {} for {platform}", printable(reference), told_by(image));
+            table.row(["image".into(), from]);
+        }
     }
     table.row(["artifact".into(), format!("{} ({} bytes)", version.artifact.digest, version.artifact.bytes)]);
     let tools: Vec<_> = version.tools.iter().map(|(tool, number)| format!("{tool} {number}")).collect();
