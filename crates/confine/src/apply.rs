@@ -138,7 +138,7 @@ pub(crate) fn confine_in_root() -> io::Result<Confinement> {
     let root = (File::open("/")?.into(), Access::Write);
     let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().filter(is_in_files);
     let outputs = outputs.map(|output| Ok((output.try_clone_to_owned()?, Access::Write)));
-    let places = std::iter::once(Ok(root)).chain(outputs).collect::<io::Result<_>>()?;
+    let places = std::iter::once(Ok(root)).chain(outputs).collect::<io::Result<Vec<_>>>()?;
     let status = restrict_to(places)?;
     give_up_rights()?;
     Ok(confinement(&status))
@@ -188,10 +188,11 @@ const fn confinement(status: &RestrictionStatus) -> Confinement {
 }
 
 fn restrict(rules: Vec<Rule>) -> io::Result<RestrictionStatus> {
-    restrict_to(rules.into_iter().filter_map(|rule| Some((open(&rule.path)?, rule.access))).collect())
+    restrict_to(rules.into_iter().filter_map(|rule| Some((open(&rule.path)?, rule.access))))
 }
 
-fn restrict_to(places: Vec<(OwnedFd, Access)>) -> io::Result<RestrictionStatus> {
+/// Takes one place after the other: how many files may be open can be limited.
+fn restrict_to(places: impl IntoIterator<Item = (OwnedFd, Access)>) -> io::Result<RestrictionStatus> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(ASKED))
         .and_then(|ruleset| ruleset.scope(Scope::from_all(ASKED)))
