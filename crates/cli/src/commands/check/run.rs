@@ -85,6 +85,15 @@ pub(super) fn run(
     manifest: &Manifest,
     world: WorldArgs,
 ) -> Result<(), Failure> {
+    if manifest.run.image.is_some() {
+        let detail =
+            format!("the versions of {} are images, and here is none to be tried out", manifest.name);
+        let hint = format!(
+            "release one and deploy it to an environment for trying: lockstep release {} --image WHAT",
+            manifest.name
+        );
+        return Err(Failure::usage(detail).hint(hint));
+    }
     let world = world.world(manifest)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
