@@ -31,13 +31,14 @@ use thiserror::Error;
 
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AcceptRequest, AddGateway, AddResource, ApprovalRequest, BaselineDiff, BuildView, ChangeResource,
-    CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
-    DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView,
-    Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RemoveResource,
-    RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource,
-    ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
+    AcceptRequest, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff, BuildView,
+    ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView,
+    CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest,
+    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
+    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked,
+    RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload,
+    VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -445,6 +446,29 @@ impl Client {
     pub fn data(&self, environment: Option<&EnvironmentName>) -> Answer<Vec<DataFolderView>> {
         let of = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
         self.get(&format!("/data{of}"))
+    }
+
+    /// Lists the rules that give certain requests a version of their own.
+    pub fn version_rules(&self, environment: &EnvironmentName) -> Answer<VersionRuleList> {
+        self.get(&format!("/environments/{environment}/version-rules"))
+    }
+
+    /// Gives certain requests of a service a version of their own.
+    pub fn add_version_rule(
+        &self,
+        environment: &EnvironmentName,
+        request: &AddVersionRule,
+    ) -> Answer<VersionRuleList> {
+        self.post(&format!("/environments/{environment}/version-rules"), request)
+    }
+
+    /// Removes rules, all that are named or none.
+    pub fn remove_version_rules(
+        &self,
+        environment: &EnvironmentName,
+        request: &RemoveVersionRules,
+    ) -> Answer<VersionRuleList> {
+        self.post(&format!("/environments/{environment}/version-rules/remove"), request)
     }
 
     /// Lists the resources of an environment.

@@ -12,13 +12,14 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 use crate::types::{
-    AcceptRequest, AddGateway, AddResource, ApprovalRequest, BaselineDiff, BuildView, ChangeResource,
-    CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment,
-    DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView,
-    Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest, OperationAnswer,
-    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest, RemoveResource,
-    RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource,
-    ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionView, WaysBack,
+    AcceptRequest, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff, BuildView,
+    ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView,
+    CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
+    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest,
+    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
+    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked,
+    RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload,
+    VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -386,6 +387,26 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes a resource that nothing needs which runs; answers with those that are left",
             of::<RemoveResource>,
             Json(of::<Vec<ResourceView>>),
+        ),
+        get(
+            "/environments/{environment}/version-rules",
+            "listVersionRules",
+            "Lists the rules that give certain requests a version of their own, and how far each is in force",
+            Json(of::<VersionRuleList>),
+        ),
+        post(
+            "/environments/{environment}/version-rules",
+            "addVersionRule",
+            "Gives certain requests of a service a version of their own; answers with all rules",
+            of::<AddVersionRule>,
+            Json(of::<VersionRuleList>),
+        ),
+        post(
+            "/environments/{environment}/version-rules/remove",
+            "removeVersionRules",
+            "Removes rules, all that are named or none; answers with those that are left",
+            of::<RemoveVersionRules>,
+            Json(of::<VersionRuleList>),
         ),
         post(
             "/environments/{environment}/operations",

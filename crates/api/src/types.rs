@@ -14,6 +14,7 @@ mod schedules;
 mod services;
 mod store;
 mod uploads;
+mod version_rules;
 
 pub use builds::*;
 pub use compat::*;
@@ -29,3 +30,4 @@ pub use schedules::*;
 pub use services::*;
 pub use store::*;
 pub use uploads::*;
+pub use version_rules::*;

@@ -42,6 +42,7 @@ pub(crate) mod remove;
 pub(crate) mod resource;
 pub(crate) mod restart;
 pub(crate) mod rollback;
+pub(crate) mod route;
 pub(crate) mod scale;
 pub(crate) mod server;
 pub(crate) mod service;

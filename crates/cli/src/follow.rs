@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod operation;
+pub(crate) mod rules;
 
 use std::thread;
 use std::time::{Duration, Instant};

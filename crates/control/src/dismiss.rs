@@ -89,5 +89,5 @@ fn serves(environment: &Environment, arm: &Arm) -> bool {
     let current = environment.entries().get(&arm.service).map(|entry| entry.arm(&arm.service));
     let under_way = environment.moving().filter(|o| !matches!(o.phase, Phase::Reverting { .. }));
     let targets = under_way.flat_map(|operation| operation.plan.moves().filter_map(Move::to_arm));
-    targets.chain(current).any(|serving| serving == *arm)
+    targets.chain(current).chain(environment.ruled_arms()).any(|serving| serving == *arm)
 }

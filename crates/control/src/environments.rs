@@ -229,6 +229,7 @@ impl Control {
             beside: beside.map(|operation| (**operation).clone()).collect(),
             waits_for: self.waits_for(&world, environment),
             resources: self.resources().views(&world, environment),
+            version_rules: environment.version_rules.rules.iter().cloned().collect(),
             holds: holds
                 .map(|(version, hold)| HeldVersion { version: version.clone(), hold: hold.clone() })
                 .collect(),
@@ -325,6 +326,8 @@ impl Control {
             environment: name.clone(),
             baselines: baselines.map(|baseline| baseline_view(environment, baseline)).collect(),
             reverted: reverted.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
+            rules: environment.version_rules.all().cloned().collect(),
+            rules_ended: environment.version_rules.ended.iter().cloned().collect(),
         })
     }
 

@@ -37,6 +37,7 @@ mod services;
 mod traffic;
 mod turns;
 mod uploads;
+mod version_rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -141,7 +141,6 @@ impl Control {
         }
     }
 
-    /// Makes a problem of refusals, with how long to wait where time alone helps against all of them.
     fn refused(
         &self,
         world: &World,
@@ -150,11 +149,22 @@ impl Control {
         refusals: &[Refusal],
         now: Timestamp,
     ) -> Problem {
+        self.refusals(world, format!("`{intent}` in `{environment}` is refused"), refusals, now)
+    }
+
+    /// Makes a problem of refusals, with how long to wait where time alone helps against all of them.
+    pub(crate) fn refusals(
+        &self,
+        world: &World,
+        what: String,
+        refusals: &[Refusal],
+        now: Timestamp,
+    ) -> Problem {
         let waiting: Vec<_> = refusals.iter().map(|refusal| self.waiting(world, refusal, now)).collect();
         let waits: Option<Vec<_>> = waiting.iter().map(|one| one.as_ref()?.wait_ms).collect();
         let parts =
             refusals.iter().zip(&waiting).map(|(refusal, waiting)| part_of(refusal, waiting.as_ref()));
-        Problem::new(code_of(refusals), format!("`{intent}` in `{environment}` is refused"))
+        Problem::new(code_of(refusals), what)
             .with_problems(parts.collect())
             .with_wait_ms(waits.and_then(|all| all.into_iter().max()))
     }

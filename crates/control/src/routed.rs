@@ -38,7 +38,10 @@ impl Routed {
 /// Tells whether a table gives requests to an instance. One that only stands behind a candidate has none of its own.
 fn is_routed(table: &RouteTable, instance: &Instance) -> bool {
     let routes = table.services.get(&instance.arm.service);
-    let splits = routes.iter().flat_map(|routes| &routes.splits).filter(|split| split.weight > 0);
+    let is_ruled =
+        |split: &Split| routes.is_some_and(|it| it.version_rules.iter().any(|rule| rule.leads_to(split)));
+    let splits = routes.iter().flat_map(|routes| &routes.splits);
+    let splits = splits.filter(|split| split.weight > 0 || is_ruled(split));
     let named = splits.flat_map(Split::instances).any(|endpoint| endpoint.instance == instance.id);
     named && instance.state != InstanceState::Stopping
 }

@@ -14,9 +14,11 @@ use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
 use crate::routes::{
-    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
+    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole, SplitRule,
+    SplitTakes,
 };
 use crate::time::Timestamp;
+use crate::version_rules::{Takes, VersionRule};
 use crate::world::World;
 
 /// Compiles the table of an environment; `callers` are the digests of the tokens by which its instances are recognised.
@@ -34,6 +36,7 @@ pub fn compile_routes(
     let services = shares
         .iter()
         .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed, environment)))
+        .map(|(service, routes)| (service.clone(), ruled(&service, routes, observed, environment)))
         .collect();
     let aliases: BTreeMap<_, _> = world
         .renamed
@@ -158,7 +161,53 @@ fn service_routes(
             leaving: Vec::new(),
         })
         .collect();
-    ServiceRoutes { salt: salt(environment, service), splits, watch: None }
+    ServiceRoutes { salt: salt(environment, service), splits, watch: None, version_rules: Vec::new() }
+}
+
+/// Adds the rules whose arms have a healthy instance. Until there is one, and when there is none any more, their requests get what
+/// all others get.
+fn ruled(
+    service: &ServiceName,
+    mut routes: ServiceRoutes,
+    observed: &Observed,
+    environment: &Environment,
+) -> ServiceRoutes {
+    let serves = |rule: &&VersionRule| Fleet::serving(environment, observed, &rule.arm()).healthy() > 0;
+    for rule in environment.version_rules.of(service).filter(serves) {
+        let rule = SplitRule {
+            id: rule.record,
+            version: rule.version.clone(),
+            config: rule.config,
+            takes: split_takes(rule),
+        };
+        if !routes.splits.iter().any(|split| rule.leads_to(split)) {
+            routes.splits.insert(0, pinned(service, &rule, observed, environment));
+        }
+        routes.version_rules.push(rule);
+    }
+    routes
+}
+
+fn split_takes(rule: &VersionRule) -> SplitTakes {
+    match &rule.takes {
+        Takes::Header(pattern) => SplitTakes::Header(pattern.clone()),
+        Takes::Cookie(pattern) => SplitTakes::Cookie(pattern.clone()),
+        Takes::Share(_) => SplitTakes::Places(rule.places.clone()),
+    }
+}
+
+/// The split of an arm that only rules lead to. It comes before the others, where no weight moves anything.
+fn pinned(service: &ServiceName, rule: &SplitRule, observed: &Observed, environment: &Environment) -> Split {
+    let (version, config) = (rule.version.clone(), rule.config);
+    let arm = Arm { service: service.clone(), version, config, process: None };
+    Split {
+        version: rule.version.clone(),
+        config: rule.config,
+        weight: 0,
+        role: SplitRole::Pinned,
+        endpoints: endpoints(&arm, observed, environment),
+        leaving: Vec::new(),
+    }
 }
 
 /// Each rollout begins with other clients, and the services of a wave with the same ones: a client that is given the

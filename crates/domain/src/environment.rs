@@ -23,6 +23,7 @@ use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::VersionRef;
+use crate::version_rules::VersionRules;
 use crate::watch::AnswerChecks;
 
 /// Most arms of a service that are warm at a time: what was replaced last, and what came before it in case both are bad.
@@ -98,6 +99,9 @@ pub struct Environment {
     pub resources: OrdMap<ResourceName, Resource>,
     /// Versions that nothing brings here again until someone releases the hold.
     pub holds: OrdMap<VersionRef, Hold>,
+    /// Rules that give certain requests a version of their own.
+    #[serde(default, skip_serializing_if = "VersionRules::is_unused")]
+    pub version_rules: VersionRules,
     /// Arms that stay warm, until when.
     #[serde(with = "pairs")]
     pub warm: OrdMap<Arm, Timestamp>,
@@ -140,6 +144,7 @@ impl Environment {
             process_replicas: OrdMap::new(),
             resources: OrdMap::new(),
             holds: OrdMap::new(),
+            version_rules: VersionRules::default(),
             warm: OrdMap::new(),
             dismissed: Vector::new(),
             scheduled: OrdMap::new(),

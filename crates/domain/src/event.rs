@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::fault::Blame;
-use crate::instance::InstanceId;
+use crate::instance::{ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName};
@@ -25,6 +25,7 @@ use crate::service::{Approval, EarlierRelease, Source, Version};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
+use crate::version_rules::Takes;
 use crate::work_path::WorkPath;
 
 /// An event at its place in the journal.
@@ -466,6 +467,32 @@ pub enum Event {
         /// Which.
         version: VersionRef,
     },
+    /// Certain requests of a service get a version of their own from now on.
+    VersionRuleAdded {
+        /// Where.
+        environment: EnvironmentName,
+        /// Of which service.
+        service: ServiceName,
+        /// What they get.
+        version: VersionNumber,
+        /// With which configuration.
+        config: ConfigRevision,
+        /// Which requests.
+        takes: Takes,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// They get what all others get again.
+    VersionRuleRemoved {
+        /// Where.
+        environment: EnvironmentName,
+        /// The number of the rule.
+        rule: u32,
+        /// Why.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
 }
 
 impl Event {
@@ -495,6 +522,8 @@ impl Event {
             | Self::InstanceDismissed { environment, .. }
             | Self::HoldPlaced { environment, .. }
             | Self::SecretRevoked { environment, .. }
+            | Self::VersionRuleAdded { environment, .. }
+            | Self::VersionRuleRemoved { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::BuildCancelled { .. }
@@ -565,6 +594,8 @@ impl Event {
             | Self::HoldPlaced { .. }
             | Self::SecretRevoked { .. }
             | Self::HoldReleased { .. }
+            | Self::VersionRuleAdded { .. }
+            | Self::VersionRuleRemoved { .. }
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }
             | Self::StoreCollected {}

@@ -73,6 +73,7 @@ pub mod time;
 pub mod variables;
 pub mod verdict;
 pub mod version;
+pub mod version_rules;
 pub mod watch;
 pub mod ways_back;
 pub mod work_path;

@@ -161,6 +161,9 @@ pub struct Plan {
     /// What becomes of the arms that it leaves.
     #[serde(default, skip_serializing_if = "Leaving::is_warm")]
     pub leaving: Leaving,
+    /// Rules that end as soon as it begins, because it goes away from their version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules_ended: Vec<u32>,
     /// Services whose present version is held once the operation is done, because it goes back from it.
     #[serde(default)]
     pub holds: Vec<ServiceName>,

@@ -15,6 +15,8 @@ pub mod order;
 mod refusal;
 mod remedy;
 mod resolve;
+mod rule_refusal;
+mod rules;
 mod same;
 mod undo;
 mod wish;
@@ -37,6 +39,8 @@ use order::{Direction, order};
 pub use refusal::{Conflict, MadeBy, Refusal, Remedy, Under};
 use resolve::Resolved;
 pub(crate) use resolve::is_forward;
+pub use rule_refusal::RuleRefusal;
+pub use rules::{WantedRule, add_rule};
 pub use wish::{Decision, InTheWay, Wish};
 
 /// Plans an intent for an environment.
@@ -78,12 +82,14 @@ fn plan_alone(
         return Err(vec![Refusal::GoesThere { environment, operation }]);
     }
     if changes.is_empty() && resolved.changes_nothing_else() {
-        refusals.push(Refusal::NothingToDo { environment: environment.name.clone() });
+        let nothing = || Refusal::NothingToDo { environment: environment.name.clone() };
+        refusals.push(rules::elsewhere(environment, intent).unwrap_or_else(nothing));
         return Err(refusals);
     }
     let strategy = choose_strategy(environment, resolved.direction, &changes, strategy);
     refusals.extend(strategy.check().err().map(Refusal::from));
     refusals.extend(check::check(relation, environment, &resolved, &changes, now));
+    refusals.extend(rules::in_the_way(relation, environment, &resolved, &changes));
     if refusals.is_empty() {
         Ok(assemble(relation, environment, resolved, &changes, strategy, now))
     } else {
@@ -143,6 +149,8 @@ fn assemble(
     now: Timestamp,
 ) -> Plan {
     let start = environment.entries();
+    let ended = rules::ended(relation.world, environment, resolved.direction, changes);
+    let of_rules = rules::warnings(relation, environment, &resolved, changes, &ended);
     let mut order = order(relation, start, &resolved.target, changes, resolved.direction);
     let waves = order.waves.iter().map(|wave| {
         wave.iter()
@@ -179,7 +187,9 @@ fn assemble(
         .into_iter()
         .chain(resolved.warnings)
         .chain(jobs::not_undone(environment, resolved.direction, changes))
+        .chain(of_rules)
         .collect(),
+        rules_ended: ended.iter().map(|rule| rule.number).collect(),
         replaced: resolved.replaced,
         target: resolved.target,
         strategy,

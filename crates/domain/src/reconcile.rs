@@ -48,7 +48,8 @@ pub fn next_actions(look: Look<'_>) -> Vec<Action> {
     actions.extend(ends(look, &wanted));
     actions.extend(job_actions::jobs(look));
     actions.extend(keep::actions(look));
-    let mut events: Vec<_> = baseline_arms(look.world, look.environment)
+    let mut events: Vec<_> = standing_arms(look.world, look.environment)
+        .into_iter()
         .flat_map(|arm| mend::dismissals(look.world, look.environment, look.observed, &arm, look.now))
         .collect();
     events.extend(stay::proven(look.world, look.environment, look.observed, look.now));
@@ -85,7 +86,8 @@ pub fn next_look(look: Look<'_>) -> Option<Timestamp> {
     let warm = environment.warm.values().copied();
     let over = observed.instances.iter().filter(|instance| instance.state.is_over());
     let over = over.map(|instance| instance.since.plus_ms(KEEP_OVER_MS));
-    let pauses = baseline_arms(look.world, environment).filter_map(|arm| mend::not_before(observed, &arm));
+    let pauses = standing_arms(look.world, environment).into_iter();
+    let pauses = pauses.filter_map(|arm| mend::not_before(observed, &arm));
     let sick = observed.instances.iter().filter_map(|instance| mend::sick_at(look.world, instance));
     let drains = observed.instances.iter().filter_map(|instance| drained_at(look, instance));
     let leave = |instance: &Instance| leaving::ends_at(look.world, environment, observed, instance);
@@ -106,6 +108,11 @@ fn baseline_arms(world: &World, environment: &Environment) -> impl Iterator<Item
     entries.flat_map(|(service, entry)| process::arms(world, &entry.arm(service)))
 }
 
+/// What runs as long as nobody changes anything: the baseline, and what rules keep beside it.
+fn standing_arms(world: &World, environment: &Environment) -> BTreeSet<Arm> {
+    baseline_arms(world, environment).chain(environment.ruled_arms()).collect()
+}
+
 /// How many instances of each arm should run, apart from warm ones.
 fn wanted(world: &World, environment: &Environment) -> BTreeMap<Arm, u32> {
     let moving: Vec<_> =
@@ -117,7 +124,16 @@ fn wanted(world: &World, environment: &Environment) -> BTreeMap<Arm, u32> {
         (arm, count)
     });
     let comes = moving.iter().filter_map(|sized| Some((sized.to.clone()?, sized.new)));
-    stays.chain(comes).filter(|(_, count)| *count > 0).collect()
+    let ruled = environment.ruled_arms().map(|arm| {
+        let count = replicas(world, environment, &arm);
+        (arm, count)
+    });
+    let mut wanted = BTreeMap::new();
+    for (arm, count) in stays.chain(comes).chain(ruled).filter(|(_, count)| *count > 0) {
+        let most: &mut u32 = wanted.entry(arm).or_default();
+        *most = count.max(*most);
+    }
+    wanted
 }
 
 fn sizes_in<'a>(
@@ -140,9 +156,13 @@ fn starts(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
 fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
     let Look { world, environment, observed, now, .. } = look;
     let fleet = Fleet::of(environment, observed, arm, wanted);
+    let is_on_trial = environment.moving().any(|operation| {
+        operation.plan.move_of(&arm.service).is_some_and(|(_, part)| part.to_arm().as_ref() == Some(arm))
+    });
     let is_baseline =
         environment.entries().get(&arm.service).is_some_and(|entry| entry.arm(&arm.service) == arm.main());
-    let hold_back = match is_baseline {
+    let is_mended = is_baseline || (environment.is_ruled(arm) && !is_on_trial);
+    let hold_back = match is_mended {
         true => mend::not_before(observed, arm).is_some_and(|at| now < at),
         // A failure on trial takes the operation back; it is not tried again.
         false => observed.of(arm).any(|instance| failed_since_begun(environment, instance)),
@@ -151,7 +171,7 @@ fn missing(look: Look<'_>, arm: &Arm, wanted: u32) -> u32 {
     if hold_back || is_blocked(world, observed, arm) {
         return 0;
     }
-    let another = is_baseline && mend::needs_another(world, environment, &fleet, arm, now);
+    let another = is_mended && mend::needs_another(world, environment, &fleet, arm, now);
     wanted.saturating_sub(occupied(look, arm, &fleet)).max(u32::from(another))
 }
 

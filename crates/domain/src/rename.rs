@@ -21,6 +21,7 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::operation::{Operation, Phase};
 use crate::service::{Service, Version};
 use crate::version::VersionRef;
+use crate::version_rules::VersionRule;
 use crate::world::World;
 
 /// Why a service cannot be given a name.
@@ -219,6 +220,7 @@ impl Renaming<'_> {
         self.key(&mut renamed.process_replicas);
         self.key(&mut renamed.scheduled);
         renamed.each_schedule(|scheduled| scheduled.planned_mut().for_each(|planned| self.planned(planned)));
+        renamed.version_rules.each(|rule| self.rule(rule));
         let holds = renamed.holds.into_iter();
         renamed.holds = holds.map(|(version, hold)| (self.version(version), hold)).collect();
         renamed.warm = renamed.warm.into_iter().map(|(arm, until)| (self.arm(arm), until)).collect();
@@ -239,6 +241,12 @@ impl Renaming<'_> {
         all.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
             blamed.iter_mut().for_each(|Blame { arm, .. }| *arm = self.arm(arm.clone()));
+        }
+    }
+
+    fn rule(self, rule: &mut VersionRule) {
+        if rule.service == *self.from {
+            rule.service = self.to.clone();
         }
     }
 

@@ -18,6 +18,7 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::version::VersionNumber;
+use crate::version_rules::{Pattern, Places};
 use crate::watch::{AnswerSample, Watch, Watched};
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
@@ -31,7 +32,12 @@ use crate::watch::{AnswerSample, Watch, Watched};
 ///
 /// 5: routes that keep a client at one instance, which a gateway of format 4 would not do. A table without them is written as
 /// before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_AFFINITY;
+///
+/// 6: rules that give certain requests a version of their own, which a gateway of format 5 would pass over. A table without them is
+/// written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_VERSION_RULES;
+/// The format that a gateway must take where rules give certain requests a version of their own.
+pub const FORMAT_WITH_VERSION_RULES: u32 = 6;
 /// The format that a gateway must take where a route keeps a client at one instance.
 pub const FORMAT_WITH_AFFINITY: u32 = 5;
 /// The format that a gateway must take where instances call others by host and port.
@@ -42,6 +48,8 @@ pub const FORMAT_WITH_ALIASES: u32 = 3;
 const FORMAT_BEFORE_ALIASES: u32 = 2;
 /// The format before there were rules.
 const FORMAT_BEFORE_RULES: u32 = 1;
+/// Mixed into the keys of clients for lasting shares of all services: who is in the share of one is in that of all that are as large.
+pub const SHARE_SALT: &str = "shares";
 /// All weights of a service's splits add up to this.
 pub const FULL_WEIGHT: u32 = 10_000;
 /// A path that begins with this and a service's name reaches that service: `/@payments/charges` asks payments for `/charges`.
@@ -156,6 +164,54 @@ pub struct ServiceRoutes {
     /// What is counted for the verdict on the arm on trial, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// Rules that come before the splits, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub version_rules: Vec<SplitRule>,
+}
+
+/// A rule that gives certain requests of a service one of its splits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SplitRule {
+    /// What it is known by to every gateway; no other rule of the server has it.
+    pub id: u64,
+    /// The version of the split.
+    pub version: VersionNumber,
+    /// Its configuration.
+    pub config: ConfigRevision,
+    /// Which requests it takes.
+    pub takes: SplitTakes,
+}
+
+/// Which requests a rule of a table takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitTakes {
+    /// Those with a header field of this name, in any case, and this value.
+    Header(Pattern),
+    /// Those with a cookie of this name and value.
+    Cookie(Pattern),
+    /// Those whose client lies in these places on the line from 0 to [`FULL_WEIGHT`], drawn with [`SHARE_SALT`].
+    Places(Vec<Places>),
+}
+
+impl SplitRule {
+    /// Tells whether it leads to a split.
+    #[must_use]
+    pub fn leads_to(&self, split: &Split) -> bool {
+        (&self.version, self.config) == (&split.version, split.config)
+    }
+
+    /// Tells whether a client of this key is in its share.
+    #[must_use]
+    pub fn shares(&self, key: &[u8]) -> bool {
+        match &self.takes {
+            SplitTakes::Places(places) => {
+                let place = slot(SHARE_SALT, key);
+                places.iter().any(|range| range.contains(place))
+            }
+            SplitTakes::Header(_) | SplitTakes::Cookie(_) => false,
+        }
+    }
 }
 
 /// One arm's share of a service's requests.
@@ -167,7 +223,7 @@ pub struct Split {
     pub config: ConfigRevision,
     /// Share of the clients in 1/10,000.
     pub weight: u32,
-    /// Whether the arm is on trial.
+    /// Whether the arm is on trial, or there for rules alone.
     pub role: SplitRole,
     /// Instances that may be given requests.
     pub endpoints: Vec<Endpoint>,
@@ -189,7 +245,7 @@ impl Split {
     }
 }
 
-/// Whether an arm is trusted or on trial.
+/// Whether an arm is trusted, on trial, or there for rules alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitRole {
@@ -197,6 +253,8 @@ pub enum SplitRole {
     Stable,
     /// On trial: a failed GET or HEAD without a body is asked again of the stable arm (and still counts as a failure).
     Candidate,
+    /// Serves what rules give it and nothing else.
+    Pinned,
 }
 
 /// An instance that takes requests.
@@ -237,7 +295,9 @@ impl RouteTable {
     /// Returns the table with the lowest format that has everything of it.
     #[must_use]
     pub fn in_its_format(self) -> Self {
-        let format = if self.routes.iter().any(|route| route.rule.affinity.is_some()) {
+        let format = if self.services.values().any(|routes| !routes.version_rules.is_empty()) {
+            FORMAT_WITH_VERSION_RULES
+        } else if self.routes.iter().any(|route| route.rule.affinity.is_some()) {
             FORMAT_WITH_AFFINITY
         } else if self.listeners.is_some() {
             FORMAT_WITH_LISTENERS
@@ -376,6 +436,15 @@ fn under(path: &str, prefix: &str) -> bool {
 }
 
 impl ServiceRoutes {
+    /// Finds the rule that takes a request: of those of headers and cookies the first of which `is_said` says that it does, else
+    /// the one in whose share the client is.
+    pub fn rule_for(&self, is_said: impl Fn(&SplitRule) -> bool, key: &[u8]) -> Option<&SplitRule> {
+        let is_share = |rule: &&SplitRule| matches!(rule.takes, SplitTakes::Places(_));
+        let mut said = self.version_rules.iter().filter(|rule| !is_share(rule));
+        let mut shares = self.version_rules.iter().filter(is_share);
+        said.find(|rule| is_said(rule)).or_else(|| shares.find(|rule| rule.shares(key)))
+    }
+
     /// Chooses the split for a client's key. The same key always gets the same split of the same table.
     ///
     /// Returns `None` only for a service without splits.

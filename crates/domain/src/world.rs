@@ -27,6 +27,7 @@ use crate::service::{KeptManifest, Service, Version};
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
+use crate::version_rules::{NewRule, VersionRule};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
 pub const WORLD_FORMAT: u32 = 4;
@@ -252,6 +253,9 @@ impl World {
             if let Some(new) = &operation.plan.replicas {
                 environment.set_count(new, new.replicas);
             }
+            let ends = |rule: &VersionRule| operation.plan.rules_ended.contains(&rule.number);
+            let because = format!("operation {} ({})", operation.id, operation.intent);
+            environment.version_rules.end(ends, (&operation.actor, operation.begun), &because);
             environment.begin_operation(Arc::new(operation.clone()));
             Ok(())
         })?;
@@ -315,6 +319,10 @@ impl World {
             }
             Event::OperationReverting { operation, cause, blamed, .. } => {
                 let (cause, blamed) = (cause.clone(), blamed.clone());
+                let taken_back = environment.find_operation(*operation).cloned();
+                let moves: Vec<Move> = taken_back.iter().flat_map(|it| it.plan.moves()).cloned().collect();
+                let because = format!("operation {operation} was taken back");
+                environment.end_rules_to(&moves, &recorded.actor, at, &because);
                 advance(environment, *operation, Phase::Reverting { cause, blamed, since: at })
             }
             Event::OperationDone { operation, baseline, proof, .. } => {
@@ -329,14 +337,25 @@ impl World {
             Event::SecretRevoked { secret, reason, .. } => {
                 let (by, reason) = (recorded.actor.clone(), reason.clone());
                 environment.revoke(secret, &Revocation { at, by, reason });
+                environment.end_rules_with_secret(secret, &recorded.actor, at);
                 Ok(())
             }
             Event::HoldPlaced { version, hold, .. } => {
                 environment.holds.insert(version.clone(), hold.clone());
+                environment.end_rules_to_held(version, &recorded.actor, at);
                 Ok(())
             }
             Event::HoldReleased { version, .. } => {
                 environment.holds.remove(version);
+                Ok(())
+            }
+            Event::VersionRuleAdded { service, version, config, takes, reason, .. } => {
+                let new = NewRule { service, version, config: *config, takes, reason };
+                environment.version_rules.add(new, recorded.seq, (&recorded.actor, at))
+            }
+            Event::VersionRuleRemoved { rule, reason, .. } => {
+                environment.version_rules.find(*rule).ok_or_else(|| format!("no rule {rule}"))?;
+                environment.version_rules.end(|it| it.number == *rule, (&recorded.actor, at), reason);
                 Ok(())
             }
             _ => Ok(()),

@@ -54,7 +54,7 @@ impl Search<'_> {
 }
 
 /// Picks an instance of the arm `wanted`; when none is left there or all refused connections just now, of the stable
-/// arm, then of any other.
+/// arm, then of any other but those that only rules lead to.
 ///
 /// Returns `None` when there is no instance but those that were tried.
 pub(crate) fn pick(service: &ServiceTargets, wanted: usize, search: Search<'_>) -> Option<Pick> {
@@ -64,7 +64,9 @@ pub(crate) fn pick(service: &ServiceTargets, wanted: usize, search: Search<'_>) 
         return own;
     }
     let stable = service.stable();
-    let others = (0..service.targets.len()).rev().filter(|&index| Some(index) != stable);
+    // What is there for rules alone is nobody's way out.
+    let is_open = |index: &usize| service.targets[*index].role != SplitRole::Pinned;
+    let others = (0..service.targets.len()).rev().filter(|&index| Some(index) != stable).filter(is_open);
     let mut order = stable.into_iter().chain(others).filter(|&index| index != wanted);
     let fits = |pick: &Pick| own.is_none() || pick.is_good(now);
     order.find_map(|target| pick_in(service, target, search).filter(fits)).or(own)
@@ -123,7 +125,7 @@ fn better<'e>(
     now: Moment,
 ) -> &'e Arc<Endpoint> {
     let load = |it: &Arc<Endpoint>| match arm.role {
-        SplitRole::Stable => it.instance.load(now),
+        SplitRole::Stable | SplitRole::Pinned => it.instance.load(now),
         SplitRole::Candidate => Load { under_way: it.instance.in_flight(), latency: None },
     };
     if second_is_better(load(first), load(second)) { second } else { first }

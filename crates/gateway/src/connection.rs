@@ -30,9 +30,10 @@ use crate::problem::{Next, Problem, Status};
 use crate::repeat::Repeat;
 use crate::report::Report;
 use crate::request::{Onward, Request, fields};
-use crate::table::ServiceTargets;
+use crate::table::{Choice, ServiceTargets};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
+use crate::version_rules;
 use crate::waits::Waits;
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -59,6 +60,8 @@ pub(crate) struct Connection {
     /// What goes to the client next.
     output: Output,
     key: Vec<u8>,
+    /// The rules that take the request.
+    rules: Vec<u64>,
     traceparent: String,
     /// What the request was, for the access log; made only where there is one.
     asked: Option<Box<access::Asked>>,
@@ -92,6 +95,7 @@ struct Routed {
     strip: usize,
     waits: Waits,
     class: Class,
+    ruled: bool,
 }
 
 /// How long the rest of a head may take.
@@ -133,9 +137,22 @@ impl Connection {
         stop: CancellationToken,
     ) -> Self {
         let deadline = Deadline::after(worker.timeouts.client_idle);
-        let (head, output, key, traceparent) = <(_, Output, _, _)>::default();
+        let (head, output, key, rules, traceparent) = <(_, Output, _, _, _)>::default();
         let asked = worker.access.as_ref().map(|_| Box::default());
-        Self { client, deadline, peer, environment, worker, stop, head, output, key, traceparent, asked }
+        Self {
+            client,
+            deadline,
+            peer,
+            environment,
+            worker,
+            stop,
+            head,
+            output,
+            key,
+            rules,
+            traceparent,
+            asked,
+        }
     }
 
     /// Serves requests until the client leaves, does not follow the protocol, or the listener stops; `permit` is held
@@ -241,12 +258,16 @@ impl Connection {
         let given = request.key(caller);
         let key_is_new = given.is_none();
         self.key.extend_from_slice(given.unwrap_or_else(|| made_id(&self.traceparent).as_bytes()));
+        if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
+            version_rules::note(&mut self.rules, table, &request, caller);
+        }
         let routed = origin.and_then(|origin| self.route(&request, origin, !key_is_new));
         self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
         if let Ok(routed) = &routed {
             let new_traceparent = Some(self.traceparent.as_str()).filter(|it| !it.is_empty());
-            let (strip, peer, key) = (routed.strip, &self.peer, self.key.as_slice());
-            request.write(&mut self.head, &Onward { strip, peer, caller, key, new_traceparent });
+            let (strip, peer, key, rules) =
+                (routed.strip, &self.peer, self.key.as_slice(), self.rules.as_slice());
+            request.write(&mut self.head, &Onward { strip, peer, caller, key, rules, new_traceparent });
         }
         let facts = facts(request, routed.as_ref().ok(), key_is_new);
         self.client.input.advance(length);
@@ -298,7 +319,7 @@ impl Connection {
                 service_name = Some(matched.service.clone());
                 break;
             };
-            let wanted = service.choose(&self.key).unwrap_or(0);
+            let choice = service.choose(&self.key, &self.rules).unwrap_or(Choice { target: 0, ruled: false });
             let affinity = match matched.rule {
                 Some(rule) => rule.affinity.map(|_| Affinity::by_cookie(request, caller, &rule.path, key)),
                 None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
@@ -306,11 +327,11 @@ impl Connection {
             let affinity = affinity.map(Box::new);
             let random = &self.worker.random;
             let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
-            if let Some(pick) = pick(service, wanted, search) {
+            if let Some(pick) = pick(service, choice.target, search) {
                 let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience());
                 let (service, strip) = (Arc::clone(service), token + matched.strip);
                 let class = service.classify(request.method, &request.path[strip..]);
-                return Ok(Routed { service, affinity, pick, strip, waits, class });
+                return Ok(Routed { service, affinity, pick, strip, waits, class, ruled: choice.ruled });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());
@@ -333,6 +354,7 @@ impl Connection {
                 worker: &self.worker,
                 table: self.environment.table(self.worker.index),
                 key: &self.key,
+                rules: &self.rules,
                 stop: &self.stop,
                 facts,
                 service: routed.service,
@@ -371,12 +393,15 @@ impl Connection {
 
 fn facts(request: Request<'_>, routed: Option<&Routed>, key_is_new: bool) -> Facts {
     let is_head = request.method == "HEAD";
+    let ruled = routed.is_some_and(|routed| routed.ruled);
     let bodiless = request.body.is_done();
     let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
     Facts {
         asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
         repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
-        shieldable: bodiless && matches!(request.method, "GET" | "HEAD"),
+        // Whom a rule sends to a version wants to see how that one does.
+        shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled,
+        ruled,
         recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
         waits_to_go_on: request.waits_to_go_on(),
         persistent: request.persistent,

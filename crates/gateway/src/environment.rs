@@ -389,7 +389,9 @@ impl State {
                 services.entry(former.clone()).or_insert(same);
             }
         }
-        WorkerTable { routes: Arc::clone(table), services }
+        let ruled = table.services.keys().filter_map(|name| services.get(name));
+        let ruled = ruled.filter(|service| service.is_ruled()).cloned().collect();
+        WorkerTable { routes: Arc::clone(table), services, ruled }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {

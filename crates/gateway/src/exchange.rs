@@ -54,6 +54,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) worker: &'c Worker,
     pub(crate) table: &'c ArcSwapOption<WorkerTable>,
     pub(crate) key: &'c [u8],
+    /// The rules that take it.
+    pub(crate) rules: &'c [u64],
     pub(crate) stop: &'c CancellationToken,
     pub(crate) facts: Facts,
     pub(crate) service: Arc<ServiceTargets>,
@@ -103,6 +105,8 @@ struct Attempt<'a> {
     asked: Instant,
     key: Key<'a>,
     class: Class,
+    /// Whether a rule chose the arm.
+    ruled: bool,
 }
 
 impl Attempt<'_> {
@@ -143,9 +147,9 @@ impl Attempt<'_> {
         Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie }
     }
 
-    /// What the stable arm does for the one on trial is no merit or fault of its own.
+    /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.
     fn meter(&self) -> Option<&Meter> {
-        self.target.meter.as_deref().filter(|_| self.shielded.is_none())
+        self.target.meter.as_deref().filter(|_| self.shielded.is_none() && !self.ruled)
     }
 
     /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.
@@ -285,6 +289,7 @@ impl<'c> Exchange<'c> {
             asked,
             key,
             class: self.facts.class,
+            ruled: self.facts.ruled,
         }
     }
 
@@ -375,7 +380,8 @@ impl<'c> Exchange<'c> {
     fn routed_anew(&mut self) -> Option<Pick> {
         let table = self.table.load_full()?;
         let service = Arc::clone(table.services.get(&self.service.service)?);
-        let picked = pick(&service, service.choose(self.key)?, self.search());
+        let choice = service.choose(self.key, self.rules)?;
+        let picked = pick(&service, choice.target, self.search());
         self.service = service;
         picked
     }

@@ -109,6 +109,12 @@ impl Field {
     }
 }
 
+/// Tells whether a gateway reads, writes or drops a header field of this name itself, so that it says nothing about a client.
+#[must_use]
+pub fn is_own_header(name: &str) -> bool {
+    Field::of(name) != Field::Other
+}
+
 /// Tells whether a field belongs to a family in which only the gateway, or somebody it trusts, has something to say.
 fn is_claim(name: &str) -> bool {
     let begins = |family: &str| name.get(..family.len()).is_some_and(|it| it.eq_ignore_ascii_case(family));

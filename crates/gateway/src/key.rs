@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use crate::field::members;
+use crate::version_rules;
 
 /// The member of `baggage` that carries the key.
 pub(crate) const BAGGAGE_MEMBER: &str = "lockstep.key";
@@ -57,14 +58,21 @@ pub(crate) fn in_cookie(value: &str) -> Option<&[u8]> {
     })
 }
 
-/// Writes a `baggage` value with the key first and then the members of `given`, as far as the limits allow.
-pub(crate) fn write_baggage<'a>(output: &mut Vec<u8>, key: &[u8], given: impl Iterator<Item = &'a str>) {
+/// Writes a `baggage` value with the key first, then the rules that take the request, and then the members of `given`, as far as the
+/// limits allow.
+pub(crate) fn write_baggage<'a>(
+    output: &mut Vec<u8>,
+    (key, rules): (&[u8], &[u64]),
+    given: impl Iterator<Item = &'a str>,
+) {
     let start = output.len();
     output.extend_from_slice(BAGGAGE_MEMBER.as_bytes());
     output.push(b'=');
     encode(output, key, is_plain);
+    version_rules::write_baggage(output, rules);
+    let own = 1 + usize::from(!rules.is_empty());
     let others = given.flat_map(members).filter(|member| !is_ours(member));
-    for member in others.take(MAX_BAGGAGE_MEMBERS - 1) {
+    for member in others.take(MAX_BAGGAGE_MEMBERS - own) {
         if output.len() - start + 1 + member.len() > MAX_BAGGAGE_LENGTH {
             break;
         }
@@ -119,7 +127,7 @@ mod tests {
 
     fn baggage(key: &[u8], given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_baggage(&mut output, key, given.iter().copied());
+        write_baggage(&mut output, (key, &[]), given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

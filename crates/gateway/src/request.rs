@@ -302,6 +302,19 @@ impl<'b> Request<'b> {
         pairs.filter(move |&(known, _)| known == name).map(|(_, value)| value)
     }
 
+    /// Returns the values of all fields of a name, which is in lower case.
+    pub(crate) fn fields_named(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        let fields = self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        fields.map(|header| header.value)
+    }
+
+    /// Returns the values of all cookies of a name as browsers send them, with quotes where they have some.
+    pub(crate) fn raw_cookies(&self, name: &[u8]) -> impl Iterator<Item = &'b [u8]> {
+        let fields = self.headers.iter().zip(&self.kinds).filter(|&(_, &kind)| kind == Field::Cookie);
+        let pairs = fields.flat_map(|(header, _)| header.value.split(|&byte| byte == b';'));
+        pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+    }
+
     /// Tells whether a proxy that is believed was asked by https.
     pub(crate) fn came_by_https(&self, caller: Caller) -> bool {
         let fields = self.headers.iter().zip(&self.kinds);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockstep_domain::routes::{
-    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, SplitRole,
+    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, SplitRole, SplitRule, SplitTakes,
 };
 use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
@@ -23,6 +23,17 @@ use crate::trial::{Class, Meter, Trial};
 pub(crate) struct WorkerTable {
     pub(crate) routes: Arc<RouteTable>,
     pub(crate) services: BTreeMap<ServiceName, Arc<ServiceTargets>>,
+    /// Those that have rules of headers or cookies: looked at for every request, whatever service it is for.
+    pub(crate) ruled: Vec<Arc<ServiceTargets>>,
+}
+
+/// The arm that was chosen for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Index of the arm in the service's targets.
+    pub(crate) target: usize,
+    /// Whether a rule chose it: then it says nothing about the split, and is neither counted for a verdict nor shielded.
+    pub(crate) ruled: bool,
 }
 
 /// Where the requests of one service can go.
@@ -55,10 +66,22 @@ pub(crate) struct Target {
 }
 
 impl ServiceTargets {
-    /// Chooses the arm for a client's key.
-    pub(crate) fn choose(&self, key: &[u8]) -> Option<usize> {
+    /// Chooses the arm for a client's key; `rules` are those that take the request.
+    pub(crate) fn choose(&self, key: &[u8], rules: &[u64]) -> Option<Choice> {
+        let splits = &self.routes.splits;
+        let rule = self.routes.rule_for(|rule| rules.contains(&rule.id), key);
+        if let Some(target) = rule.and_then(|rule| splits.iter().position(|split| rule.leads_to(split))) {
+            return Some(Choice { target, ruled: true });
+        }
         let chosen = self.routes.choose(key)?;
-        self.routes.splits.iter().position(|split| std::ptr::eq(split, chosen))
+        let target = splits.iter().position(|split| std::ptr::eq(split, chosen))?;
+        Some(Choice { target, ruled: false })
+    }
+
+    /// Tells whether requests of other services may be taken by its rules too, for calls that come later.
+    pub(crate) fn is_ruled(&self) -> bool {
+        let is_said = |rule: &SplitRule| !matches!(rule.takes, SplitTakes::Places(_));
+        self.routes.version_rules.iter().any(is_said)
     }
 
     /// Finds the operation that a request is for, where that is counted; `path` is as the service sees it.
@@ -155,6 +178,10 @@ fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<String> {
     arms.sort();
     for pair in arms.windows(2).filter(|pair| pair[0] == pair[1]) {
         problems.push(format!("`{}` has two splits", pair[0]));
+    }
+    let leads_nowhere = |rule: &&SplitRule| !routes.splits.iter().any(|split| rule.leads_to(split));
+    for rule in routes.version_rules.iter().filter(leads_nowhere) {
+        problems.push(format!("rule {} of `{name}` leads to {}, which has no split", rule.id, rule.version));
     }
     problems
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use crate::field::members;
 use crate::key::{decode, encode, valid};
+use crate::version_rules::{self, TRACESTATE_MEMBER};
 
 /// The member that carries the key.
 const MEMBER: &str = "lockstep";
@@ -24,10 +25,11 @@ pub(crate) fn in_tracestate(value: &str) -> Option<Cow<'_, [u8]>> {
     Some(decode(text)).filter(|key| valid(key))
 }
 
-/// Writes the field with the key first and then the members of `given`; nothing where there is neither.
+/// Writes the field with the key first, then the rules that take the request, and then the members of `given`; nothing where there is
+/// none of them.
 pub(crate) fn write_tracestate<'a>(
     output: &mut Vec<u8>,
-    key: Option<&[u8]>,
+    (key, rules): (Option<&[u8]>, &[u64]),
     given: impl Iterator<Item = &'a str> + Clone,
 ) {
     let others = given.flat_map(members).filter(|member| !is_ours(member));
@@ -35,7 +37,13 @@ pub(crate) fn write_tracestate<'a>(
     output.extend_from_slice(b"\r\ntracestate: ");
     let list = output.len();
     if let Some(key) = key {
-        write_member(output, key, others.clone());
+        write_member(output, (list, others.clone()), |output| {
+            put_name(output, MEMBER);
+            encode(output, key, is_plain);
+        });
+    }
+    if !rules.is_empty() {
+        write_member(output, (list, others.clone()), |output| version_rules::write_tracestate(output, rules));
     }
     for member in others {
         if output.len() > list {
@@ -48,25 +56,37 @@ pub(crate) fn write_tracestate<'a>(
     }
 }
 
-/// Writes the member with the key, where it fits before the others.
-fn write_member<'a>(output: &mut Vec<u8>, key: &[u8], others: impl Iterator<Item = &'a str>) {
+/// Writes a member behind those of ours before it, where it fits before the others.
+fn write_member<'a>(
+    output: &mut Vec<u8>,
+    (list, others): (usize, impl Iterator<Item = &'a str>),
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let start = output.len();
-    output.extend_from_slice(MEMBER.as_bytes());
-    output.push(b'=');
-    let value = output.len();
-    encode(output, key, is_plain);
-    let own = (1, output.len() - start);
+    if start > list {
+        output.push(b',');
+    }
+    let member = output.len();
+    write(output);
+    let value = output[member..].iter().position(|&byte| byte == b'=').map_or(0, |at| member + at + 1);
+    let ours = 1 + usize::from(start > list);
+    let own = (ours, output.len() - list);
     let (count, length) = others.fold(own, |(count, length), it| (count + 1, length + 1 + it.len()));
     if output.len() - value > MAX_VALUE_LENGTH || count > MAX_MEMBERS || length > MAX_LENGTH {
         output.truncate(start);
     }
 }
 
+fn put_name(output: &mut Vec<u8>, name: &str) {
+    output.extend_from_slice(name.as_bytes());
+    output.push(b'=');
+}
+
 /// Tells whether only gateways write such a member. A spelling that some library might mend is one of them: what a
 /// stranger claims must not come back from an instance.
 fn is_ours(member: &str) -> bool {
-    let begins = member.get(..MEMBER.len()).is_some_and(|it| it.eq_ignore_ascii_case(MEMBER));
-    begins && member.split('=').next().is_some_and(|name| name.trim().len() == MEMBER.len())
+    let name = member.split('=').next().unwrap_or(member).trim();
+    [MEMBER, TRACESTATE_MEMBER].iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// What may stand in a value, without the percent sign.
@@ -82,7 +102,7 @@ mod tests {
 
     fn written(key: Option<&[u8]>, given: &[&str]) -> String {
         let mut output = Vec::new();
-        write_tracestate(&mut output, key, given.iter().copied());
+        write_tracestate(&mut output, (key, &[]), given.iter().copied());
         String::from_utf8(output).unwrap()
     }
 

@@ -582,7 +582,12 @@ mod tests {
             endpoints: instances.iter().map(endpoint).collect(),
             leaving: Vec::new(),
         };
-        let routes = ServiceRoutes { salt: String::new(), splits: vec![split], watch: None };
+        let routes = ServiceRoutes {
+            salt: String::new(),
+            splits: vec![split],
+            watch: None,
+            version_rules: Vec::new(),
+        };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
     }
 

@@ -16,6 +16,7 @@ mod resources;
 mod router;
 mod stop;
 mod uploads;
+mod version_rules;
 mod watch;
 
 use std::ffi::OsString;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
-use crate::{compat, handlers, lines, resources, uploads, watch};
+use crate::{compat, handlers, lines, resources, uploads, version_rules, watch};
 
 /// Makes the whole application.
 pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
@@ -70,6 +70,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/diff", get(handlers::diff)),
         ("/environments/{environment}/configurations/{service}/revocations", post(handlers::revoke)),
         ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),
+        ("/environments/{environment}/version-rules", get(version_rules::list).post(version_rules::add)),
+        ("/environments/{environment}/version-rules/remove", post(version_rules::remove)),
         ("/environments/{environment}/resources", get(resources::list).post(resources::add)),
         ("/environments/{environment}/resources/run", post(resources::run)),
         ("/environments/{environment}/resources/{resource}", get(resources::show).post(resources::change)),

@@ -10,6 +10,7 @@ use lockstep_domain::intent::Step;
 use lockstep_domain::limits::Held;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::routes::ArmTraffic;
+use lockstep_domain::version_rules::VersionRule;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{
     Arm, BaselineEntry, CallAddress, EnvironmentName, Instance, InstanceId, Operation, OperationId,
@@ -140,6 +141,9 @@ pub struct EnvironmentView {
     /// Databases and the like that services there work with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceView>,
+    /// Rules that give certain requests a version of their own, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub version_rules: Vec<VersionRule>,
     /// Versions that nothing brings here by itself.
     pub holds: Vec<HeldVersion>,
     /// Gateways that serve it.

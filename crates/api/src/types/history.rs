@@ -6,6 +6,7 @@ use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::intent::Configuration;
 use lockstep_domain::operation::Acceptance;
 use lockstep_domain::variables::Revocation;
+use lockstep_domain::version_rules::{EndedRule, VersionRule};
 use lockstep_domain::{
     BaselineEntry, ConfigRevision, EnvironmentName, Operation, OperationId, ServiceName, Timestamp,
 };
@@ -79,6 +80,12 @@ pub struct History {
     pub baselines: Vec<BaselineView>,
     /// Operations that were taken back and made no baseline.
     pub reverted: Vec<Operation>,
+    /// Rules that give certain requests a version of their own, in force or over, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<VersionRule>,
+    /// Those of them that are over, and what ended them, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules_ended: Vec<EndedRule>,
 }
 
 /// What differs between two baselines.

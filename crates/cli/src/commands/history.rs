@@ -5,8 +5,10 @@ use std::cmp::Reverse;
 use lockstep_api::types::{BaselineView, History};
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::operation::Phase;
+use lockstep_domain::version_rules::{EndedRule, VersionRule};
 use lockstep_domain::{Operation, Timestamp};
 
+use super::route::takes;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::entry;
@@ -20,7 +22,8 @@ const LONGEST_CELL: usize = 50;
 /// Shows the history of an environment, newest first.
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
-/// back made no baseline and stand between them with their cause.
+/// back made no baseline and stand between them with their cause, and so do rules (`lockstep route`): those in force, and the
+/// hundred that ended last.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep history production\n  lockstep history production --limit 10")]
 pub(crate) struct Args {
@@ -45,7 +48,10 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let baselines = history.baselines.iter().map(|baseline| (baseline.at, baseline_row(baseline, style)));
     let oldest = history.baselines.last().map_or(Timestamp(0), |baseline| baseline.at);
     let reverted = history.reverted.iter().map(|operation| (operation.begun, reverted_row(operation, style)));
-    let mut rows: Vec<_> = baselines.chain(reverted.filter(|(at, _)| *at >= oldest)).collect();
+    let rules = history.rules.iter().map(|rule| (rule.at, rule_row(rule, style)));
+    let ended = history.rules_ended.iter().map(|ended| (ended.ended, ended_row(ended, style)));
+    let beside = reverted.chain(rules).chain(ended).filter(|(at, _)| *at >= oldest);
+    let mut rows: Vec<_> = baselines.chain(beside).collect();
     rows.sort_by_key(|(at, _)| Reverse(*at));
     let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]).wrapped(LONGEST_CELL);
     rows.into_iter().take(limit).for_each(|(_, row)| table.row(row));
@@ -88,6 +94,29 @@ fn reverted_row(operation: &Operation, style: &Style) -> [String; 6] {
         operation.intent.to_string(),
         format!("taken back: {cause}"),
         operation.reason.clone(),
+    ]
+}
+
+fn rule_row(rule: &VersionRule, style: &Style) -> [String; 6] {
+    [
+        "-".into(),
+        style.ago(rule.at),
+        rule.by.to_string(),
+        format!("rule {} added", rule.number),
+        format!("{} -> {} {}", takes(&rule.takes), rule.service, rule.version),
+        rule.reason.clone(),
+    ]
+}
+
+fn ended_row(ended: &EndedRule, style: &Style) -> [String; 6] {
+    let EndedRule { rule, by, ended, because } = ended;
+    [
+        "-".into(),
+        style.ago(*ended),
+        by.to_string(),
+        format!("rule {} ended", rule.number),
+        format!("{} -> what all others get of {}", takes(&rule.takes), rule.service),
+        because.clone(),
     ]
 }
 

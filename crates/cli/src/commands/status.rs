@@ -8,6 +8,7 @@ use lockstep_api::types::{
 };
 use lockstep_domain::{Instance, InstanceState};
 
+use super::route::takes;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::entry;
@@ -21,7 +22,7 @@ use crate::select::EnvironmentArgument;
 /// Shows what runs, right now.
 ///
 /// Shows the baseline of an environment, every service with its version, instances, share of the requests and
-/// failures, where it can go back to at once, the operation under way, and holds. Without an environment, all of them.
+/// failures, where it can go back to at once, the operation under way, rules, and holds. Without an environment, all of them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep status\n  lockstep status production\n  lockstep status production --json"
@@ -85,6 +86,10 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         text.push_str(&super::resource::rows(&view.resources).indented(2).render(style));
     }
     text.push_str(&data(&view.data, style));
+    for rule in &view.version_rules {
+        let (takes, service, version) = (takes(&rule.takes), &rule.service, &rule.version);
+        let _ = writeln!(text, "  rule {}: {takes} -> {service} {version}", rule.number);
+    }
     for held in &view.holds {
         let reason = printable(&held.hold.reason).into_owned();
         let _ = writeln!(text, "  held: {} {}: {reason}", held.version, style.ago(held.hold.since));
@@ -359,6 +364,7 @@ mod tests {
             operation: None,
             beside: Vec::new(),
             waits_for: Vec::new(),
+            version_rules: Vec::new(),
             schedules: Vec::new(),
             exposed: Vec::new(),
             limits: Vec::new(),

@@ -192,6 +192,7 @@ mod tests {
             restarts: Vec::new(),
             jobs: Vec::new(),
             leaving: lockstep_domain::intent::Leaving::Warm,
+            rules_ended: Vec::new(),
             holds: Vec::new(),
             warnings: Vec::new(),
         }

@@ -267,6 +267,7 @@ mod tests {
             restarts: Vec::new(),
             jobs: Vec::new(),
             leaving: Leaving::Warm,
+            rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],
             warnings: vec!["nobody looks".into()],
         };

@@ -42,6 +42,7 @@ mod registries;
 mod renaming;
 mod repositories;
 mod resources;
+mod route_rules;
 mod schedules;
 mod static_files;
 mod stopping;

@@ -225,7 +225,7 @@ fn listener(
 }
 
 /// What an environment runs, and what it is on the way to.
-fn states(environment: &Environment) -> impl Iterator<Item = &Entries> {
+pub(super) fn states(environment: &Environment) -> impl Iterator<Item = &Entries> {
     std::iter::once(environment.entries()).chain(environment.moving().map(|operation| &operation.plan.target))
 }
 

@@ -10,6 +10,7 @@ use crate::intent::{MAX_REPLICAS, StrategyError, join};
 use crate::lifecycle::ClosedGate;
 use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
 use crate::operation::Operation;
+use crate::plan::rule_refusal::RuleRefusal;
 use crate::reference::{Reference, ReferenceError};
 use crate::resource::ResourceKind;
 use crate::retained::Retained;
@@ -482,6 +483,9 @@ pub enum Refusal {
     /// An environment is promoted to itself.
     #[error("`{0}` cannot be promoted to itself")]
     SameEnvironment(EnvironmentName),
+    /// There can be no such rule, or a rule is in the way.
+    #[error(transparent)]
+    Rule(#[from] RuleRefusal),
 }
 
 fn no_process(version: &VersionRef, process: Option<&ProcessName>) -> String {
@@ -566,7 +570,7 @@ fn closed(gates: &[ClosedGate]) -> String {
     format!(" ({})", words.join("; "))
 }
 
-fn unmet_words(unmet: &Unmet) -> String {
+pub(super) fn unmet_words(unmet: &Unmet) -> String {
     let Unmet { consumer, provider, requirement, found, verdict, basis, reasons } = unmet;
     let Some(found) = found else {
         return format!("`{consumer}` requires {provider} {requirement}, and none would be there");
@@ -684,6 +688,7 @@ impl Refusal {
             )),
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NoInstances(version) => Some(format!("lockstep job run {} JOB", version.service)),
+            Self::Rule(rule) => rule.hint(),
             Self::NothingToPromote(environment) => Some(format!("lockstep status {environment}")),
             Self::RouteTaken { .. }
             | Self::NamedTwice(_)

@@ -44,7 +44,7 @@ pub(crate) enum Scope {
 }
 
 impl Resolved {
-    fn new(environment: &Environment, direction: Direction) -> Self {
+    pub(super) fn new(environment: &Environment, direction: Direction) -> Self {
         Self {
             target: environment.entries().clone(),
             reasons: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Resolved {
         !asks && self.restarts.is_empty() && self.jobs.is_empty()
     }
 
-    fn set(&mut self, service: &ServiceName, entry: BaselineEntry, reason: Reason) {
+    pub(super) fn set(&mut self, service: &ServiceName, entry: BaselineEntry, reason: Reason) {
         self.target.insert(service.clone(), entry);
         self.reasons.insert(service.clone(), reason);
     }
@@ -171,7 +171,7 @@ fn deploy(
 }
 
 /// Tells what is missing when a version does not exist.
-fn missing(world: &World, reference: &VersionRef) -> Option<Refusal> {
+pub(super) fn missing(world: &World, reference: &VersionRef) -> Option<Refusal> {
     let Some(service) = world.service(&reference.service) else {
         return Some(Refusal::NoService(reference.service.clone()));
     };

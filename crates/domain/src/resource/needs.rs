@@ -42,8 +42,9 @@ pub fn lacking(world: &World, environment: &Environment, version: &VersionRef) -
 pub fn needed_by(world: &World, environment: &Environment, resource: &ResourceName) -> Vec<VersionRef> {
     let targets = environment.under_way().map(|operation| &operation.plan.target);
     let entries = std::iter::once(environment.entries()).chain(targets);
-    let all: BTreeSet<VersionRef> =
-        entries.flatten().map(|(service, entry)| entry.arm(service).version_ref()).collect();
+    let all = entries.flatten().map(|(service, entry)| entry.arm(service).version_ref());
+    let ruled = environment.ruled_arms().map(|arm| arm.version_ref());
+    let all: BTreeSet<VersionRef> = all.chain(ruled).collect();
     let needs = |version: &VersionRef| {
         world.version(version).is_some_and(|version| version.resources.contains_key(resource))
     };

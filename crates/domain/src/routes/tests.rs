@@ -21,7 +21,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
             leaving: Vec::new(),
         })
         .collect();
-    ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None }
+    ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None, version_rules: Vec::new() }
 }
 
 fn table() -> RouteTable {

@@ -26,4 +26,5 @@ mod simulation;
 mod staying;
 mod taking_over;
 mod two_at_once;
+mod version_rules;
 mod workers;

@@ -171,7 +171,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
         routes: vec![Route { rule, service: "orders".parse()? }],
         services: BTreeMap::from([(
             "orders".parse()?,
-            ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None },
+            ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None, version_rules: Vec::new() },
         )]),
         rules: None,
         callers: Vec::new(),

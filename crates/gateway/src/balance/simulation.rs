@@ -99,7 +99,12 @@ impl World {
                 endpoints,
                 leaving: Vec::new(),
             };
-            let routes = ServiceRoutes { salt: String::new(), splits: Vec::new(), watch: None };
+            let routes = ServiceRoutes {
+                salt: String::new(),
+                splits: Vec::new(),
+                watch: None,
+                version_rules: Vec::new(),
+            };
             ServiceTargets {
                 service: "shop".parse().unwrap(),
                 routes,

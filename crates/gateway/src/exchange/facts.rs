@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) waits: Waits,
     /// Which operation it is for, where that is counted.
     pub(crate) class: Class,
+    /// Whether a rule chose its arm.
+    pub(crate) ruled: bool,
     /// Whether its key was made for it alone.
     pub(crate) key_is_new: bool,
 }

@@ -23,6 +23,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) caller: Caller,
     /// The key that goes into `baggage` and `tracestate`.
     pub(crate) key: &'a [u8],
+    /// The rules that take it, which go there too.
+    pub(crate) rules: &'a [u64],
     /// For a request that came without a valid one.
     pub(crate) new_traceparent: Option<&'a str>,
 }
@@ -42,7 +44,7 @@ impl<'b> Request<'b> {
         }
         self.write_forwarded(output, onward.peer, trusted);
         output.extend_from_slice(b"baggage: ");
-        write_baggage(output, onward.key, self.values(Field::Baggage));
+        write_baggage(output, (onward.key, onward.rules), self.values(Field::Baggage));
         if let Some(traceparent) = onward.new_traceparent {
             put(output, &["\r\ntraceparent: ", traceparent]);
         }
@@ -108,8 +110,12 @@ impl<'b> Request<'b> {
         let key = Some(onward.key).filter(|key| trace.map(str::as_bytes) != Some(*key));
         // A tracestate belongs to its traceparent.
         let stays = self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", false);
-        if stays || key.is_some() {
-            write_tracestate(output, key, self.values(Field::Tracestate).filter(move |_| stays));
+        if stays || key.is_some() || !onward.rules.is_empty() {
+            write_tracestate(
+                output,
+                (key, onward.rules),
+                self.values(Field::Tracestate).filter(move |_| stays),
+            );
         }
     }
 
@@ -124,7 +130,7 @@ impl<'b> Request<'b> {
         }
     }
 
-    fn values(&self, kind: Field) -> impl Iterator<Item = &'b str> + Clone {
+    pub(crate) fn values(&self, kind: Field) -> impl Iterator<Item = &'b str> + Clone {
         let given = self.headers.iter().zip(&self.kinds).filter(move |&(_, &it)| it == kind);
         given.filter_map(|(header, _)| std::str::from_utf8(header.value).ok())
     }

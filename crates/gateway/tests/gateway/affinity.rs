@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 
 use lockstep_domain::gateway_rules::GatewayRules;
-use lockstep_domain::routes::{Affinity, Endpoint, FORMAT_WITH_AFFINITY, FULL_WEIGHT, RouteTable, SplitRole};
+use lockstep_domain::routes::{
+    Affinity, Endpoint, FORMAT_WITH_AFFINITY, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, SplitRole,
+};
 use lockstep_gateway::{Applied, ApplyError};
 
 use crate::support::{
@@ -331,7 +333,7 @@ fn an_older_gateway_is_not_given_what_it_cannot_do_and_other_routes_give_no_cook
     let with = keeping(2, &arms, "/chat").with_listeners(None);
     assert_eq!(with.format, FORMAT_WITH_AFFINITY);
     let running = Running::start(&arms);
-    let newer = RouteTable { format: FORMAT_WITH_AFFINITY + 1, ..with };
+    let newer = RouteTable { format: ROUTE_TABLE_FORMAT + 1, ..with };
     assert!(matches!(running.gateway.apply(newer), Err(ApplyError::NewerFormat { .. })));
     let mut browser = Browser::default();
     let at: BTreeSet<_> = (0..40).map(|_| browser.at(&running)).collect();

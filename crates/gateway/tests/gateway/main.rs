@@ -20,4 +20,5 @@ mod support;
 mod tracestate;
 mod trials;
 mod trust;
+mod version_rules;
 mod waits;

@@ -31,6 +31,7 @@ impl Shop {
                 salt: String::new(),
                 splits: table.services.into_values().next().unwrap().splits,
                 watch: None,
+                version_rules: Vec::new(),
             }
         };
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());

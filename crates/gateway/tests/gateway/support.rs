@@ -351,8 +351,12 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         patience: None,
         affinity: None,
     };
-    let service =
-        ServiceRoutes { salt: "shop@1.1.0".into(), splits: arms.iter().map(split).collect(), watch: None };
+    let service = ServiceRoutes {
+        salt: "shop@1.1.0".into(),
+        splits: arms.iter().map(split).collect(),
+        watch: None,
+        version_rules: Vec::new(),
+    };
     RouteTable {
         listeners: None,
         aliases: BTreeMap::new(),

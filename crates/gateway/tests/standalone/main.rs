@@ -65,7 +65,12 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         routes: vec![Route { rule, service: "shop".parse().unwrap() }],
         services: BTreeMap::from([(
             "shop".parse().unwrap(),
-            ServiceRoutes { salt: String::new(), splits: vec![split], watch: None },
+            ServiceRoutes {
+                salt: String::new(),
+                splits: vec![split],
+                watch: None,
+                version_rules: Vec::new(),
+            },
         )]),
         rules: None,
         callers: Vec::new(),

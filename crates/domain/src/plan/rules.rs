@@ -1,0 +1,290 @@
+//! Rules and plans: whether there can be a rule, what a plan has to do with those there are, and which ones end with it.
+//!
+//! What a rule keeps running meets whatever else runs, so it is checked as what is deployed. Going forward respects rules; going back
+//! is for the moment when something is bad, so it ends those that lead to what it goes away from, and no rule ever keeps anybody from it.
+
+use crate::baseline::{BaselineEntry, Entries, EntryChange, difference};
+use crate::compat::{Relation, Unmet};
+use crate::environment::Environment;
+use crate::event::Event;
+use crate::instance::Arm;
+use crate::intent::Intent;
+use crate::job::When;
+use crate::mend::run_of;
+use crate::name::{EnvironmentName, ServiceName};
+use crate::operation::Reason;
+use crate::plan::check;
+use crate::plan::order::Direction;
+use crate::plan::refusal::Refusal;
+use crate::plan::resolve::{Resolved, missing};
+use crate::plan::rule_refusal::RuleRefusal;
+use crate::process;
+use crate::routes::FULL_WEIGHT;
+use crate::run::same_port;
+use crate::time::Timestamp;
+use crate::version::{VersionNumber, VersionRef};
+use crate::version_rules::{MAX_RULES, Takes, VersionRule};
+use crate::world::World;
+
+/// A rule that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedRule {
+    /// The service.
+    pub service: ServiceName,
+    /// What its requests get.
+    pub version: VersionNumber,
+    /// Which requests.
+    pub takes: Takes,
+    /// Why.
+    pub reason: String,
+}
+
+/// Makes a rule: of the event that records it, or of all reasons against it.
+///
+/// # Errors
+/// Every refusal that can be found, not only the first.
+pub fn add_rule(
+    relation: Relation<'_>,
+    environment: &EnvironmentName,
+    wanted: &WantedRule,
+    now: Timestamp,
+) -> Result<Event, Vec<Refusal>> {
+    let world = relation.world;
+    let Some(environment) = world.environment(environment) else {
+        return Err(vec![Refusal::NoEnvironment(environment.clone())]);
+    };
+    let service = world.current_name(&wanted.service).clone();
+    let reference = VersionRef { service: service.clone(), version: wanted.version.clone() };
+    if let Some(refusal) = missing(world, &reference) {
+        return Err(vec![refusal]);
+    }
+    let takes = wanted.takes.clone().checked();
+    let mut refusals: Vec<Refusal> = bounds(environment, &service, &wanted.takes);
+    refusals.extend(takes.as_ref().err().map(|error| RuleRefusal::from(error.clone()).into()));
+    if !environment.entries().contains_key(&service) {
+        refusals
+            .push(Refusal::NotRunning { service: service.clone(), environment: environment.name.clone() });
+    }
+    let config = environment.configuration_in_force(&service);
+    let arm = Arm { service: service.clone(), version: wanted.version.clone(), config, process: None };
+    refusals.extend(kinds(world, environment, &arm));
+    refusals.extend(as_deployed(relation, environment, &arm, now));
+    refusals.extend(meetings(relation, environment, &arm));
+    refusals.dedup();
+    let takes = match takes {
+        Ok(takes) if refusals.is_empty() => takes,
+        _ => return Err(refusals),
+    };
+    let (environment, version, reason) =
+        (environment.name.clone(), wanted.version.clone(), wanted.reason.clone());
+    Ok(Event::VersionRuleAdded { environment, service, version, config, takes, reason })
+}
+
+/// Checks what is bounded.
+fn bounds(environment: &Environment, service: &ServiceName, takes: &Takes) -> Vec<Refusal> {
+    let (name, known) = (&environment.name, &environment.version_rules);
+    let mut refusals = Vec::new();
+    if known.rules.len() >= MAX_RULES {
+        refusals.push(RuleRefusal::TooMany(name.clone()).into());
+    }
+    match takes.share() {
+        Some(weight) if weight >= known.unshared(service) => {
+            let shares = (FULL_WEIGHT - known.unshared(service)).saturating_add(weight);
+            let (service, environment) = (service.clone(), name.clone());
+            refusals.push(RuleRefusal::Shares { service, environment, shares }.into());
+        }
+        Some(_) => {}
+        None => {
+            let checked = takes.clone().checked();
+            let same = known.of(service).find(|rule| checked.as_ref() == Ok(&rule.takes));
+            refusals.extend(same.map(|rule| RuleRefusal::Same(Box::new(rule.clone()), name.clone()).into()));
+        }
+    }
+    refusals
+}
+
+/// Checks that it has requests, needs no job first, and can run beside what runs.
+fn kinds(world: &World, environment: &Environment, arm: &Arm) -> Vec<Refusal> {
+    let reference = arm.version_ref();
+    let Some(version) = world.version(&reference) else { return Vec::new() };
+    if !version.run.kind.is_web() {
+        return vec![RuleRefusal::NoRequests(reference).into()];
+    }
+    let mut refusals = Vec::new();
+    let was_here = environment.baselines.last_with(&arm.service, &arm.version).is_some();
+    if !was_here && version.jobs.iter().any(|job| job.when == When::BeforeSwitch) {
+        let environment = environment.name.clone();
+        refusals.push(RuleRefusal::Jobs { version: reference.clone(), environment }.into());
+    }
+    let coming =
+        check::states(environment).filter_map(|entries| Some(entries.get(&arm.service)?.arm(&arm.service)));
+    let ruled = environment.ruled_arms().filter(|other| other.service == arm.service);
+    let apart = coming.chain(ruled).find(|other| are_apart(world, arm, other));
+    refusals.extend(apart.map(|other| {
+        let (version, runs, environment) = (reference, other.version_ref(), environment.name.clone());
+        RuleRefusal::Apart { version, runs, environment }.into()
+    }));
+    refusals
+}
+
+/// Tells whether what takes the requests of one version cannot run beside another version.
+fn are_apart(world: &World, one: &Arm, other: &Arm) -> bool {
+    let is_apart = |other: Arm| {
+        let ports = run_of(world, one).zip(run_of(world, &other));
+        process::are_apart(world, one, &other) || ports.is_some_and(|(one, other)| same_port(one, other))
+    };
+    one.main() != other.main() && process::arms(world, other).any(is_apart)
+}
+
+/// Checks it as if it were deployed.
+fn as_deployed(relation: Relation<'_>, environment: &Environment, arm: &Arm, now: Timestamp) -> Vec<Refusal> {
+    let mut resolved = Resolved::new(environment, Direction::Forward);
+    resolved.set(&arm.service, entry(arm), Reason::Asked);
+    let changes = difference(environment.entries(), &resolved.target);
+    check::check(relation, environment, &resolved, &changes, now)
+}
+
+/// Checks it against everything else that it can meet: what is on its way, and what other rules keep running.
+fn meetings(relation: Relation<'_>, environment: &Environment, arm: &Arm) -> Vec<Refusal> {
+    let others = environment.version_rules.rules.iter().filter(|rule| rule.service != arm.service);
+    let with_rules = others.map(|rule| with(environment.entries(), &rule.arm()));
+    let on_the_way = environment.moving().map(|operation| operation.plan.target.clone());
+    let mut found: Vec<Unmet> = Vec::new();
+    for entries in on_the_way.chain(with_rules) {
+        let before = relation.unmet_in(&entries);
+        let new = relation.unmet_in(&with(&entries, arm)).into_iter();
+        found.extend(new.filter(|unmet| !before.contains(unmet)));
+    }
+    found.into_iter().map(|unmet| Refusal::Unmet(Box::new(unmet))).collect()
+}
+
+fn entry(arm: &Arm) -> BaselineEntry {
+    BaselineEntry { version: arm.version.clone(), config: arm.config }
+}
+
+/// A set with what a rule gives in the place of what there is.
+fn with(entries: &Entries, arm: &Arm) -> Entries {
+    match entries.contains_key(&arm.service) {
+        true => entries.update(arm.service.clone(), entry(arm)),
+        false => entries.clone(),
+    }
+}
+
+/// Returns the rules that end with a plan: those that lead to what it goes away from by going back, those that what it goes back to
+/// cannot run beside, and those of services that it takes out.
+pub(super) fn ended<'a>(
+    world: &World,
+    environment: &'a Environment,
+    direction: Direction,
+    changes: &[EntryChange],
+) -> Vec<&'a VersionRule> {
+    let ends = |rule: &&VersionRule| {
+        changes.iter().filter(|change| change.service == rule.service).any(|change| {
+            change.to.is_none() || (direction == Direction::Back && is_left(world, rule, change))
+        })
+    };
+    environment.version_rules.rules.iter().filter(ends).collect()
+}
+
+fn is_left(world: &World, rule: &VersionRule, change: &EntryChange) -> bool {
+    let arm = rule.arm();
+    let left = change.from.as_ref().map(|from| from.arm(&change.service));
+    let to = change.to.as_ref().map(|to| to.arm(&change.service));
+    let only_configured = left.as_ref().map(|it| &it.version) == to.as_ref().map(|it| &it.version);
+    let leads_there = match left {
+        Some(left) if only_configured => left == arm,
+        Some(left) => left.version == arm.version,
+        None => false,
+    };
+    leads_there || to.is_some_and(|to| are_apart(world, &arm, &to))
+}
+
+/// Finds the rules that are in the way of going forward. Who goes back is told instead.
+pub(super) fn in_the_way(
+    relation: Relation<'_>,
+    environment: &Environment,
+    resolved: &Resolved,
+    changes: &[EntryChange],
+) -> Vec<Refusal> {
+    if resolved.direction == Direction::Back {
+        return Vec::new();
+    }
+    let apart = environment.version_rules.rules.iter().filter_map(|rule| {
+        let moved = changes.iter().find(|change| change.service == rule.service)?;
+        let to = moved.to.as_ref()?.arm(&rule.service);
+        let keeps = are_apart(relation.world, &rule.arm(), &to);
+        let (version, environment) = (to.version_ref(), environment.name.clone());
+        keeps.then(|| RuleRefusal::Keeps { rule: Box::new(rule.clone()), version, environment }.into())
+    });
+    let unmet = unmet(relation, environment, &resolved.target, &[]).into_iter();
+    let unmet = unmet.map(|(rule, unmet)| {
+        let (rule, unmet, environment) = (Box::new(rule.clone()), Box::new(unmet), environment.name.clone());
+        RuleRefusal::Unmet { rule, unmet, environment }.into()
+    });
+    apart.chain(unmet).collect()
+}
+
+/// Finds what rules keep running and what a set newly leaves unmet of it, or by it.
+fn unmet<'a>(
+    relation: Relation<'_>,
+    environment: &'a Environment,
+    goal: &Entries,
+    ended: &[&VersionRule],
+) -> Vec<(&'a VersionRule, Unmet)> {
+    let mut found = Vec::new();
+    let rules = environment.version_rules.rules.iter();
+    for rule in rules.filter(|rule| !ended.iter().any(|it| it.number == rule.number)) {
+        let mut known = relation.unmet_in(&with(environment.entries(), &rule.arm()));
+        known.extend(relation.unmet_in(goal));
+        let new = relation.unmet_in(&with(goal, &rule.arm())).into_iter();
+        found.extend(new.filter(|unmet| !known.contains(unmet)).map(|unmet| (rule, unmet)));
+    }
+    found
+}
+
+/// Says what a plan has to do with rules.
+pub(super) fn warnings(
+    relation: Relation<'_>,
+    environment: &Environment,
+    resolved: &Resolved,
+    changes: &[EntryChange],
+    ended: &[&VersionRule],
+) -> Vec<String> {
+    let stays = |rule: &&VersionRule| !ended.iter().any(|it| it.number == rule.number);
+    let mut said: Vec<String> = ended.iter().map(|rule| format!("{rule} ends with it")).collect();
+    let left: Vec<_> = environment.version_rules.rules.iter().filter(stays).collect();
+    for change in changes {
+        let Some(to) = change.to.as_ref().map(|to| to.arm(&change.service)) else { continue };
+        let elsewhere = left.iter().filter(|rule| rule.service == change.service && rule.arm() != to);
+        said.extend(elsewhere.map(|rule| {
+            let config =
+                if rule.config == to.config { String::new() } else { format!(" with {}", rule.config) };
+            format!("{rule} stays, and keeps {}{config} running", rule.version)
+        }));
+    }
+    if resolved.direction == Direction::Back {
+        let unmet = unmet(relation, environment, &resolved.target, ended).into_iter();
+        said.extend(unmet.map(|(rule, unmet)| {
+            let (rule, unmet) = (Box::new(rule.clone()), Box::new(unmet));
+            RuleRefusal::Unmet { rule, unmet, environment: environment.name.clone() }.to_string()
+        }));
+    }
+    said
+}
+
+/// Who goes back to what runs wants everybody there: says which rules give requests something else.
+pub(super) fn elsewhere(environment: &Environment, intent: &Intent) -> Option<Refusal> {
+    let goes_back_to = |service: &ServiceName| match intent {
+        Intent::RollBackService { service: named, .. } => service == named,
+        Intent::RollBackServices { versions, .. } => versions.iter().any(|it| it.service == *service),
+        Intent::RollBackEnvironment { .. } => true,
+        _ => false,
+    };
+    let is_elsewhere = |rule: &&VersionRule| {
+        let runs = environment.entries().get(&rule.service);
+        goes_back_to(&rule.service) && runs.is_some_and(|runs| runs.version != rule.version)
+    };
+    let rules: Vec<_> = environment.version_rules.rules.iter().filter(is_elsewhere).cloned().collect();
+    let environment = environment.name.clone();
+    (!rules.is_empty()).then(|| RuleRefusal::Elsewhere { environment, rules }.into())
+}

@@ -1,0 +1,87 @@
+//! Which rules take a request, and carrying that to the next hop: what was decided where a request came in holds in the whole
+//! chain of calls, as long as the services in it pass on `baggage`, or `traceparent` and `tracestate`.
+//!
+//! What is carried are the numbers of rules, not what was matched: a header or cookie that a service does not pass on need not be.
+//! Invariant: only rules of the table that is served are carried on.
+
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::{SplitRule, SplitTakes};
+
+use crate::field::{Field, members};
+use crate::request::Request;
+use crate::table::WorkerTable;
+
+/// The member of `baggage` that carries rules.
+const BAGGAGE_MEMBER: &str = "lockstep.rules";
+/// The member of `tracestate` that carries rules.
+pub(crate) const TRACESTATE_MEMBER: &str = "lockstep-rules";
+/// Rules that are read of one request: more than an environment has.
+const MAX_CARRIED: usize = 64;
+
+/// Notes the rules that take a request, at most one of each service: what an earlier hop decided, else the first that matches.
+pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, request: &Request<'_>, caller: Caller) {
+    rules.clear();
+    if table.ruled.is_empty() {
+        return;
+    }
+    let carried = if caller.is_trusted() { carried(request) } else { Vec::new() };
+    for service in &table.ruled {
+        let known = &service.routes.version_rules;
+        let decided = known.iter().find(|rule| carried.contains(&rule.id));
+        let first = || known.iter().find(|rule| matches(request, rule));
+        rules.extend(decided.or_else(first).map(|rule| rule.id));
+    }
+}
+
+fn matches(request: &Request<'_>, rule: &SplitRule) -> bool {
+    match &rule.takes {
+        SplitTakes::Header(pattern) => {
+            let mut values = request.fields_named(&pattern.name);
+            values.any(|value| value == pattern.value.as_bytes())
+        }
+        SplitTakes::Cookie(pattern) => {
+            // Browsers send the one for the longest path first, and that is the one that programs read.
+            let first = request.raw_cookies(pattern.name.as_bytes()).next();
+            first == Some(pattern.value.as_bytes())
+        }
+        SplitTakes::Places(_) => false,
+    }
+}
+
+/// What an earlier hop decided: in `baggage`, else in `tracestate`.
+fn carried(request: &Request<'_>) -> Vec<u64> {
+    let find = |kind, name: &'static str| {
+        let mut all = request.values(kind).flat_map(members);
+        all.find_map(|member| value_of(member, name))
+    };
+    let traced = || find(Field::Tracestate, TRACESTATE_MEMBER).filter(|_| request.traced);
+    let list = find(Field::Baggage, BAGGAGE_MEMBER).or_else(traced).unwrap_or_default();
+    list.split('.').take(MAX_CARRIED).filter_map(|id| id.parse().ok()).collect()
+}
+
+fn value_of<'m>(member: &'m str, name: &str) -> Option<&'m str> {
+    let (found, rest) = member.split_once('=')?;
+    (found.trim() == name).then(|| rest.split(';').next().unwrap_or_default().trim())
+}
+
+/// Writes the member of `baggage`, with the comma before it.
+pub(crate) fn write_baggage(output: &mut Vec<u8>, rules: &[u64]) {
+    if !rules.is_empty() {
+        output.extend_from_slice(format!(",{BAGGAGE_MEMBER}=").as_bytes());
+        write_list(output, rules);
+    }
+}
+
+/// Writes the member of `tracestate`.
+pub(crate) fn write_tracestate(output: &mut Vec<u8>, rules: &[u64]) {
+    output.extend_from_slice(TRACESTATE_MEMBER.as_bytes());
+    output.push(b'=');
+    write_list(output, rules);
+}
+
+fn write_list(output: &mut Vec<u8>, rules: &[u64]) {
+    for (index, rule) in rules.iter().enumerate() {
+        let point = if index == 0 { "" } else { "." };
+        output.extend_from_slice(format!("{point}{rule}").as_bytes());
+    }
+}
