@@ -85,20 +85,6 @@ pub fn open_to_overwrite(path: &Path) -> io::Result<File> {
     regular(options.custom_flags(flags(OFlags::NONBLOCK | OFlags::NOFOLLOW)).open(path)?)
 }
 
-/// Opens a regular file to replace its content, and makes it when it is not there; links to it are followed.
-///
-/// # Errors
-/// When it is something else, or cannot be written.
-pub fn open_to_replace(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    // Emptied only when it turned out to be a file.
-    let opened =
-        options.create(true).truncate(false).write(true).custom_flags(flags(OFlags::NONBLOCK)).open(path)?;
-    let file = regular(opened)?;
-    file.set_len(0)?;
-    Ok(file)
-}
-
 /// Reads a file to its end if it has at most `limit` bytes.
 ///
 /// # Errors
@@ -244,9 +230,6 @@ mod tests {
         for (way, result) in each_way(&root, "file") {
             assert_eq!(result.unwrap(), "text", "{way}");
         }
-        assert!(
-            open_to_replace(&root.join("pipe")).is_err() && open_to_replace(&root.join("folder")).is_err()
-        );
         assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "text");
     }
 

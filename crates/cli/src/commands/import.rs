@@ -15,14 +15,13 @@ use lockstep_manifest::compose::{self, Import, Remark};
 use lockstep_manifest::init::COMPOSE_FILES;
 
 use self::register::Registered;
+use super::init::FILE_MODE;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::look::look_at;
 
 /// Largest compose file.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
-/// Files of a repository are readable for everybody.
-const FILE_MODE: u32 = 0o644;
 
 /// Takes over what a team has: a compose file.
 ///

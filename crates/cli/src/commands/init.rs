@@ -1,11 +1,10 @@
 //! `lockstep init`: a first manifest, by looking at the folder.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use lockstep_files::foreign;
+use lockstep_files::whole;
 use lockstep_manifest::MANIFEST_FILE;
 use lockstep_manifest::init::{Nested, Proposal, propose};
 
@@ -15,6 +14,9 @@ use crate::look::look_at;
 use crate::output::counted::counted;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
+
+/// Files of a repository are readable for everybody.
+pub(super) const FILE_MODE: u32 = 0o644;
 
 /// Writes a first lockstep.toml.
 ///
@@ -80,13 +82,9 @@ impl Args {
     }
 
     fn write<'f>(&self, file: &'f Path, text: &str) -> Result<&'f Path, Failure> {
-        let opened = if self.force {
-            foreign::open_to_replace(file)
-        } else {
-            fs::OpenOptions::new().write(true).create_new(true).open(file)
-        };
-        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-        match written {
+        // Whole or not at all, and in the place of a link, never through it: it comes with a repository, and may lead anywhere.
+        let put = if self.force { whole::put } else { whole::put_new };
+        match put(file, text.as_bytes(), FILE_MODE) {
             Ok(()) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Failure::usage(format!("`{}` is there already", file.display()))

@@ -65,6 +65,23 @@ fn no_command_waits_for_what_lies_in_the_place_of_a_file() {
 }
 
 #[test]
+fn a_manifest_is_replaced_whole_and_never_written_through_a_link() {
+    let place = Place::begin();
+    let repository = place.repository("pages");
+    repository.write("index.html", "pages");
+    let file = format!("{}/lockstep.toml", repository.folder());
+    let elsewhere = place.path("elsewhere");
+    fs::write(&elsewhere, "theirs").unwrap();
+    symlink(&elsewhere, &file).unwrap();
+    assert_eq!(ended(&place, &["init", repository.folder()]).0, 2);
+    assert!(fs::symlink_metadata(&file).unwrap().is_symlink(), "without --force what is there stays");
+    assert_eq!(ended(&place, &["init", repository.folder(), "--force"]).0, 0);
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    assert!(fs::read_to_string(&file).unwrap().contains("name = \"pages\""));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "theirs");
+}
+
+#[test]
 fn a_manifest_that_leads_out_of_the_repository_is_not_read() {
     let place = Place::begin();
     let repository = place.repository("store");
