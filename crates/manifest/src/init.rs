@@ -33,7 +33,7 @@ use lockstep_domain::routes::{PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, ReplaceAfter, Restart, RunSpec, Values};
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
-pub(crate) use self::draft::Draft;
+pub(crate) use self::draft::{Draft, Worker};
 use self::listen::Told;
 pub use self::nested::Nested;
 pub use self::view::{ABOVE, COMPOSE_FILES, RepositoryView, worth_reading};
@@ -170,20 +170,60 @@ pub(crate) fn manifest(
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
     };
+    let (run, processes) = processes(run.with_values_noted(), draft);
     Manifest {
         name,
         owner: None,
         build: draft.build.clone(),
         tests: draft.tests.clone(),
         package: draft.package.clone(),
-        run: run.with_values_noted(),
-        processes: Processes::default(),
+        run,
+        processes,
         requires: BTreeMap::new(),
         resources: BTreeMap::new(),
         contracts: Vec::new(),
         accepts: Vec::new(),
         routes,
         jobs: draft.jobs.clone(),
+    }
+}
+
+/// Puts what works beside it where it belongs; without something that takes requests, it is one of several workers itself.
+fn processes(run: RunSpec, draft: &Draft) -> (RunSpec, Processes) {
+    if draft.workers.is_empty() {
+        return (run, Processes::default());
+    }
+    let worker = |worker: &Worker| {
+        let variables = run.variables.clone().into_iter().chain(worker.variables.clone()).collect();
+        let own = RunSpec { command: worker.command.clone(), variables, ..as_worker(&run) };
+        (worker.name.clone(), own.with_values_noted())
+    };
+    let mut others: BTreeMap<_, _> = draft.workers.iter().map(worker).collect();
+    if run.kind.is_web() {
+        return (run, Processes { main: draft.process.clone(), others });
+    }
+    others.extend(draft.process.clone().map(|name| (name, run.clone())));
+    let shared = RunSpec {
+        kind: Kind::Job,
+        command: Vec::new(),
+        variables: BTreeMap::new(),
+        health: HealthCheck::new(Kind::Job.usual_probe()),
+        replace: Kind::Job.usual_replace(),
+        ..run
+    };
+    (shared.with_values_noted(), Processes { main: None, others })
+}
+
+/// How something is run that works unasked and is of the same artifact.
+fn as_worker(run: &RunSpec) -> RunSpec {
+    RunSpec {
+        kind: Kind::Worker,
+        port: Port::Assigned,
+        health: HealthCheck::new(Kind::Worker.usual_probe()),
+        replace: Kind::Worker.usual_replace(),
+        files: Vec::new(),
+        static_files: None,
+        ..run.clone()
     }
 }
 

@@ -238,8 +238,12 @@ impl Writer<'_> {
         self.shared(run);
         let usual = if run.kind.has_instances() { Usual::of(Kind::Web) } else { Usual::shared(run) };
         let main = processes.main.iter().map(|name| (name, run));
+        let mut is_first = true;
         for (name, run) in main.chain(&processes.others) {
-            self.table("process", &format!("[process.{name}]"));
+            // What is noted of `run` is noted of the first.
+            let table = if is_first { "run" } else { "process" };
+            is_first = false;
+            self.table(table, &format!("[process.{name}]"));
             let kind = if name.as_str() == "web" { Kind::Web } else { Kind::Worker };
             self.run(run, &Usual { kind, image: run.image.is_some(), ..usual.clone() });
             let own = run.files.iter().filter(|file| !usual.files.contains(file)).cloned();
@@ -256,7 +260,9 @@ impl Writer<'_> {
         if run.data.is_empty() && !of_jobs && !ends && !is_limited && run.image.is_none() {
             return;
         }
-        self.table("run", "[run]");
+        // What is noted of the table as a whole is of what it starts, which stands with the first process.
+        self.table("", "[run]");
+        self.table = "run";
         if run.kind.has_instances() && run.image.is_some() {
             self.field("image", true);
         }

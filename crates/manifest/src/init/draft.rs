@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::job::Job;
+use lockstep_domain::name::ProcessName;
 use lockstep_domain::run::{HealthCheck, Kind, Stop};
 use lockstep_domain::static_files::StaticFiles;
 use lockstep_domain::work_path::WorkPath;
@@ -29,6 +30,10 @@ pub(crate) struct Draft {
     pub(crate) data: Vec<WorkPath>,
     pub(crate) files: Vec<WorkPath>,
     pub(crate) jobs: Vec<Job>,
+    /// What its process is called, where it has several.
+    pub(crate) process: Option<ProcessName>,
+    /// Its other processes: each works unasked.
+    pub(crate) workers: Vec<Worker>,
     /// The ports that something says it listens on.
     pub(crate) ports: Vec<u16>,
     /// The files that Lockstep serves by itself, where it has no program.
@@ -38,6 +43,14 @@ pub(crate) struct Draft {
     pub(crate) assumptions: Vec<String>,
     /// What nobody but a person knows, and the field of the manifest that it is about.
     pub(crate) questions: Vec<(&'static str, String)>,
+}
+
+/// A process that runs beside the one that a draft is of.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    pub(crate) name: ProcessName,
+    pub(crate) command: Vec<String>,
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Draft {

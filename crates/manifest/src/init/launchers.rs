@@ -1,13 +1,16 @@
 //! What starts a service elsewhere: a Dockerfile, a Procfile, a unit of systemd.
 
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
-use lockstep_domain::run::Probe;
+use lockstep_domain::run::{Kind, Probe};
 use lockstep_domain::work_path::WorkPath;
 
 use super::call::{Call, shell_words};
 use super::dockerfile::{Image, join};
-use super::draft::Draft;
+use super::draft::{Draft, Worker};
 use super::{RepositoryView, is_program, listen, way};
+
+/// The process of a Procfile that takes requests.
+const WEB: &str = "web";
 
 /// Starts a draft the way the first of them does, and names it; `None` where there is none.
 pub(super) fn start(view: &RepositoryView, draft: Draft) -> Option<(String, Draft)> {
@@ -119,19 +122,47 @@ fn procfile(view: &RepositoryView, mut draft: Draft) -> Option<(String, Draft)> 
     };
     let processes: Vec<(String, String)> =
         text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(line).collect();
-    let (_, web) = processes.iter().find(|(name, _)| name == "web").or(processes.first())?;
+    let (name, command) = processes.iter().find(|(name, _)| name == WEB).or(processes.first())?;
     let image = Image { workdir: "/".into(), ..Image::default() };
-    way::start(&mut draft, view, &image, &shell_words(web), &[]);
+    let others = draft.clone();
+    way::start(&mut draft, view, &image, &shell_words(command), &[]);
     draft.assume(format!("`{}` runs the service, as the Procfile says", draft.command.join(" ")));
-    for (name, command) in &processes {
+    draft.process = name.parse().ok();
+    if name != WEB {
+        draft.kind = Kind::Worker;
+        draft.assume("nothing of it takes requests: the Procfile has no `web`");
+    }
+    let rest = processes.iter().filter(|(other, _)| other != name);
+    for (name, command) in rest {
         match name.as_str() {
-            "web" => {}
             "release" => draft.jobs.extend(release_job(command, view)),
-            _ if command == web => {}
-            _ => draft.ask("name", format!("The Procfile also has {name}: `{command}`. It is a service of its own: give it a manifest that is kept with it (lockstep service add {name} --manifest FILE --repository PATH), with kind = \"worker\" where nobody calls it.")),
+            _ => match worker(view, &others, name, command) {
+                Some(worker) => {
+                    draft.assume(format!("{name} is a process that works beside it, as the Procfile says"));
+                    draft.workers.push(worker);
+                }
+                None => draft.ask("name", format!("The Procfile also has {name}: `{command}`, which listens on a port of its own or has a name that no process can have. It is a service of its own: give it a manifest that is kept with it (lockstep service add {name} --manifest FILE --repository PATH).")),
+            },
         }
     }
     Some(("Procfile".into(), draft))
+}
+
+/// What a Procfile starts beside what takes requests: nothing tells it a port.
+fn worker(view: &RepositoryView, draft: &Draft, name: &str, command: &str) -> Option<Worker> {
+    let mut own = Draft { kind: Kind::Worker, variables: std::collections::BTreeMap::new(), ..draft.clone() };
+    way::start(
+        &mut own,
+        view,
+        &Image { workdir: "/".into(), ..Image::default() },
+        &shell_words(command),
+        &[],
+    );
+    let listens = way::told(&own.command) == listen::Told::Port
+        || command.contains("$PORT")
+        || command.contains("${PORT");
+    let name = name.parse().ok().filter(|_| !listens)?;
+    Some(Worker { name, command: own.command, variables: own.variables })
 }
 
 fn release_job(command: &str, view: &RepositoryView) -> Option<Job> {

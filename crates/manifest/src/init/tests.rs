@@ -386,7 +386,24 @@ fn procfiles_and_units() {
     let manifest = parse(&proposal.text, "lockstep.toml").unwrap();
     assert_eq!(manifest.run.command, ["sh", "-c", "python3 -m gunicorn app:app --bind 0.0.0.0:$PORT"]);
     assert_eq!(manifest.jobs[0].command.join(" "), "python3 migrate.py");
-    assert!(proposal.questions.iter().any(|text| text.contains("worker: `celery -A app worker`")));
+    assert_eq!(manifest.processes.main.as_ref().unwrap().as_str(), "web");
+    let worker = &manifest.processes.others[&"worker".parse().unwrap()];
+    assert_eq!(worker.command.join(" "), "python3 -m celery -A app worker");
+    assert!(
+        proposal.text.contains("# PORT and HOST say where to listen.\n[process.web]"),
+        "{}",
+        proposal.text
+    );
+
+    let (manifest, _) = proposed(
+        "x",
+        &[("Procfile", "mail: ./mail\nclock: ./tick\nadmin: ./admin --port $PORT\n"), ("mail", "")],
+    );
+    let names: Vec<_> = manifest.processes.names().map(ToString::to_string).collect();
+    assert_eq!((manifest.run.kind, names.join(" ").as_str()), (Kind::Job, "clock mail"));
+    assert!(manifest.routes.is_empty(), "nothing of it takes requests");
+    let (manifest, _) = proposed("x", &[("Procfile", "mail: ./mail\n"), ("mail", "")]);
+    assert_eq!((manifest.run.kind, manifest.processes.is_empty()), (Kind::Worker, true));
 
     let unit = "[Service]\nWorkingDirectory=/opt/x\nExecStart=/usr/bin/python3 /opt/x/serve.py --port 8000\nEnvironment=MODE=fast\nKillSignal=SIGINT\nTimeoutStopSec=30\nEnvironmentFile=/etc/x.env\n";
     let (manifest, _) = proposed("x", &[("x.service", unit), ("serve.py", "")]);
