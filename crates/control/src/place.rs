@@ -35,12 +35,13 @@ const USED: [&str; 7] = [
     "runtime/resources",
 ];
 /// What every data folder may have in it, used or not.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "journal",
     "blobs",
     "secrets",
     "mirrors",
     "builds",
+    "caches",
     "runtime",
     "scratch",
     "gateways",

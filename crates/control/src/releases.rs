@@ -422,6 +422,7 @@ impl Control {
             reference: reference.map(str::parse).transpose().map_err(bad)?,
             work_folder: work.canonicalize().map_err(internal)?,
             mirror_folder: self.mirrors().map_err(internal)?,
+            cache_folder: Some(self.config.folder.canonicalize().map_err(internal)?.join("caches")),
             data_folder: Some(self.config.folder.canonicalize().map_err(internal)?),
             largest_contract: self.config.largest_contract,
             guard: GuardCommand(self.config.guard.clone()),

@@ -3,6 +3,7 @@
 //! Nothing here reads files, environment variables or a clock: text goes in, data or a list of problems comes out.
 //! Invariant: a [`Manifest`] is valid in itself; nothing that uses one checks it again.
 
+mod cache;
 pub mod compose;
 pub mod init;
 pub mod model;
@@ -13,6 +14,7 @@ mod reader;
 pub mod render;
 mod value;
 
+pub use cache::CacheFolder;
 pub use model::{
     AcceptedBreak, Build, ContractOrigin, ContractSource, Elsewhere, Manifest, Package, RegistrySubject,
     Requirement, Step, TestSuite,

@@ -13,6 +13,7 @@ use lockstep_domain::run::RunSpec;
 use lockstep_domain::{ServiceName, VersionRange};
 use serde::Serialize;
 
+use crate::cache::CacheFolder;
 use crate::path::{Pattern, RelativePath};
 
 /// Longest time of all build steps together, unless the manifest says otherwise.
@@ -130,6 +131,9 @@ pub struct Build {
     /// Files and folders that it is built from besides the folder of the manifest, from the root of the repository; `.` is all
     /// of it.
     pub sources: Vec<RelativePath>,
+    /// Folders that a build finds as an earlier one left them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache: Vec<CacheFolder>,
     /// What becomes of files that the repository keeps elsewhere, as Git LFS does.
     pub lfs: Elsewhere,
     /// What becomes of folders that are other repositories.
@@ -152,6 +156,7 @@ impl Default for Build {
             optional_variables: Vec::new(),
             env: BTreeMap::new(),
             sources: Vec::new(),
+            cache: Vec::new(),
             lfs: Elsewhere::Refused,
             submodules: Elsewhere::Refused,
             steps: Vec::new(),

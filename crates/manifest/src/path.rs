@@ -25,6 +25,11 @@ pub struct PathError {
 }
 
 impl PathError {
+    /// The folder itself, where a part of it is asked for.
+    pub(crate) fn whole(text: &str) -> Self {
+        Self::new("folder to keep", text, "it is all of it, and not a part")
+    }
+
     fn new(what: &'static str, text: &str, why: impl Into<String>) -> Self {
         Self { what, text: text.chars().take(80).collect(), why: why.into() }
     }

@@ -132,6 +132,9 @@ impl Writer<'_> {
         if !build.sources.is_empty() {
             self.field("sources", list(build.sources.iter().map(|path| quoted(path.as_str()))));
         }
+        if !build.cache.is_empty() {
+            self.field("cache", list(build.cache.iter().map(|folder| quoted(&folder.to_string()))));
+        }
         self.elsewhere("lfs", build.lfs, "pointers");
         self.elsewhere("submodules", build.submodules, "empty");
         if !build.steps.is_empty() {

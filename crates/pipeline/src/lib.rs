@@ -4,6 +4,7 @@
 //! It does not number versions, record anything, or decide what may be released. Everything is blocking; the caller
 //! brings a thread. Invariant: a build either gives a whole [`BuildOutput`] or a [`BuildFailure`] with its log kept.
 
+mod cache;
 mod cancel;
 pub mod check;
 mod checkout;

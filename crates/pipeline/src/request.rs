@@ -34,6 +34,8 @@ pub struct BuildRequest {
     pub work_folder: PathBuf,
     /// The folder of all mirrors, shared by all builds.
     pub mirror_folder: PathBuf,
+    /// The folder of the caches of all services; `None` where nothing is cached.
+    pub cache_folder: Option<PathBuf>,
     /// What no step and no test may see: the data folder of Lockstep. `None` when there is none.
     pub data_folder: Option<PathBuf>,
     /// How large each of its contracts may be.

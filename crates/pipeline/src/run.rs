@@ -8,6 +8,7 @@ use lockstep_domain::evidence::Outcome;
 use lockstep_domain::reference::Scope;
 use lockstep_manifest::Manifest;
 
+use crate::cache::Caches;
 use crate::cancel::CancelToken;
 use crate::check::{self, CheckProblem, Checked};
 use crate::checkout;
@@ -112,13 +113,19 @@ pub fn make(
         if taking.needs_no_build() {
             contracts = Some(build.phase(Phase::Contract, |_| taking.take(accept))?);
         }
-        build.phase(Phase::Build, |_| commands.run_steps(&folder))?;
+        let caches =
+            Caches::of(build.place, (checked, &prepared.mirror), &folder, request.cache_folder.as_deref());
+        build.phase(Phase::Build, |_| {
+            caches.iter().for_each(Caches::restore);
+            commands.run_steps(&folder)
+        })?;
         let contracts = match contracts {
             Some(contracts) => contracts,
             None => build.phase(Phase::Contract, |_| taking.take(accept))?,
         };
         build.phase(Phase::Test, |build| build.test(checked, &folder, &commands))?;
         let artifact = build.phase(Phase::Package, |build| build.package(checked, &folder))?;
+        caches.iter().for_each(Caches::keep);
         Ok(build.finished(artifact, contracts))
     })
 }

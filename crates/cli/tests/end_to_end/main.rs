@@ -11,6 +11,7 @@ mod approvals;
 mod artifacts;
 mod backup;
 mod bad_input;
+mod caches;
 mod calls;
 mod catalogue;
 mod check_run;

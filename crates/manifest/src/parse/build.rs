@@ -6,8 +6,12 @@ use lockstep_domain::VersionRange;
 use lockstep_domain::evidence::EvidenceKind;
 
 use super::field::{command, duration, environment, size, variable_names};
+use crate::cache::CacheFolder;
 use crate::model::{Build, DEFAULT_TEST_TIMEOUT_MS, Elsewhere, Step, TestSuite};
 use crate::reader::{Field, Table};
+
+/// More folders than a build of several languages has.
+const MAX_CACHES: usize = 10;
 
 pub(super) fn build(table: Table<'_>) -> Build {
     let default = Build::default();
@@ -21,6 +25,7 @@ pub(super) fn build(table: Table<'_>) -> Build {
         sources: table
             .get("sources", "sources = [\"libs/common\"]")
             .map_or_else(Vec::new, |field| field.parse_all()),
+        cache: table.get("cache", "cache = [\"node_modules\"]").map_or_else(Vec::new, |field| cache(&field)),
         lfs: elsewhere(&table, "lfs", "pointers"),
         submodules: elsewhere(&table, "submodules", "empty"),
         steps: table.get("steps", "steps = [\"cargo build --release\"]").map_or(default.steps, |f| steps(&f)),
@@ -35,6 +40,23 @@ pub(super) fn build(table: Table<'_>) -> Build {
     }
     table.finish();
     build
+}
+
+/// Reads the folders that are kept between builds.
+fn cache(field: &Field<'_>) -> Vec<CacheFolder> {
+    let elements = field.list().unwrap_or_default();
+    if elements.len() > MAX_CACHES {
+        field.wrong(format_args!("at most {MAX_CACHES} folders are kept between builds"));
+    }
+    let mut folders: Vec<CacheFolder> = Vec::new();
+    for element in &elements {
+        let Some(folder) = element.parse::<CacheFolder>() else { continue };
+        match folders.iter().find(|other| other.overlaps(&folder)) {
+            Some(other) => element.wrong(format_args!("`{folder}` and `{other}` lie in each other")),
+            None => folders.push(folder),
+        }
+    }
+    folders
 }
 
 /// What becomes of something that is not in the repository: it is fetched, or what stands in its place is taken.

@@ -20,6 +20,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::RegistrySubject;
+use crate::cache::CacheFolder;
 use crate::parse::parse;
 use crate::path::RelativePath;
 
@@ -90,13 +91,13 @@ fn build() -> impl Strategy<Value = Build> {
         names(),
         variables(),
         vec(step, 0..3),
-        (vec(path(), 0..3), elsewhere(), elsewhere()),
+        ((vec(path(), 0..3), caches()), elsewhere(), elsewhere()),
         (duration_ms(), duration_ms(), duration_ms()),
     );
     parts.prop_map(|(tools, mut variables, mut optional_variables, env, steps, taken, limits)| {
         variables.retain(|name| !env.contains_key(name));
         optional_variables.retain(|name| !env.contains_key(name) && !variables.contains(name));
-        let (sources, lfs, submodules) = taken;
+        let ((sources, cache), lfs, submodules) = taken;
         let (timeout_ms, log_limit_bytes, disk_limit_bytes) = limits;
         Build {
             tools,
@@ -104,6 +105,7 @@ fn build() -> impl Strategy<Value = Build> {
             optional_variables,
             env,
             sources,
+            cache,
             lfs,
             submodules,
             steps,
@@ -111,6 +113,20 @@ fn build() -> impl Strategy<Value = Build> {
             log_limit_bytes,
             disk_limit_bytes,
         }
+    })
+}
+
+fn caches() -> impl Strategy<Value = Vec<CacheFolder>> {
+    let folder =
+        ("(~/)?", path()).prop_map(|(home, path)| format!("{home}{path}").parse::<CacheFolder>().unwrap());
+    vec(folder, 0..3).prop_map(|mut folders| {
+        let mut taken: Vec<CacheFolder> = Vec::new();
+        folders.retain(|folder| {
+            let is_apart = !taken.iter().any(|other| other.overlaps(folder));
+            taken.extend(is_apart.then(|| folder.clone()));
+            is_apart
+        });
+        folders
     })
 }
 

@@ -35,6 +35,7 @@ impl Bench {
         repository.write(".gitignore", "ignored\n");
         repository.commit("feat: begin");
         let request = BuildRequest {
+            cache_folder: None,
             build: "b1".into(),
             repository: repository.folder.to_str().unwrap().parse().unwrap(),
             folder: "".parse().unwrap(),

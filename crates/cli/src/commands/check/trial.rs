@@ -151,6 +151,7 @@ fn build(
         given: None,
         work_folder: real(&work)?,
         mirror_folder: real(&scratch.join("mirrors"))?,
+        cache_folder: None,
         data_folder: None,
         largest_contract: LargestContract::default(),
         guard: GuardCommand(vec![program.as_os_str().to_owned(), "guard".into()]),
