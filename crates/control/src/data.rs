@@ -161,6 +161,7 @@ fn declared(
             entries.iter().map(|(service, entry)| entry.arm(service)).collect()
         };
         arms.extend(entry_arms(environment.entries()));
+        arms.extend(environment.ruled_arms());
         environment.under_way().for_each(|operation| arms.extend(entry_arms(&operation.plan.target)));
         arms.extend(environment.warm.keys().filter(|arm| environment.keeps_warm(arm, now)).cloned());
     }

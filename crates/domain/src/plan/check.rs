@@ -214,6 +214,10 @@ fn listener(
 ) -> Option<(VersionRef, EnvironmentName)> {
     let in_environment = |of: &Environment, entries: &Entries| {
         let others = entries.iter().map(|(service, entry)| entry.arm(service).version_ref());
+        // Going back ends rules that are in its way.
+        let goes_back = resolved.direction == Direction::Back && of.name == environment.name;
+        let ruled = of.ruled_arms().filter(|_| !goes_back).map(|arm| arm.version_ref());
+        let others = others.chain(ruled);
         let mut others =
             others.filter(|other| of.name != environment.name || other.service != version.service);
         let has_it = |other: &VersionRef| ports_of(world, other).iter().any(|(_, theirs)| *theirs == port);

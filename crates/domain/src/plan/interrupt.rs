@@ -44,7 +44,7 @@ pub(super) fn interrupt(
             plan.warnings.splice(0..0, said);
             Ok(Decision::Begins { ended, plan: Box::new(plan) })
         }
-        Err(refusals) if matches!(refusals[..], [Refusal::NothingToDo { .. }]) => {
+        Err(refusals) if matches!(&refusals[..], [only] if only.is_there_already()) => {
             Ok(Decision::TakesBack(in_the_way.iter().map(|operation| operation.id).collect()))
         }
         Err(refusals) => Err(refusals),

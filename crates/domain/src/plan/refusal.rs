@@ -605,6 +605,11 @@ fn unread_hint(unread: &Retained) -> String {
 }
 
 impl Refusal {
+    /// Tells whether everything is already as wanted, whatever rules give some requests.
+    pub(super) const fn is_there_already(&self) -> bool {
+        matches!(self, Self::NothingToDo { .. } | Self::Rule(RuleRefusal::Elsewhere { .. }))
+    }
+
     /// Returns the command that helps, or shows more.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -73,7 +73,7 @@ impl Case<'_> {
         let relation = Relation { world: &world, contracts: self.relation.contracts };
         match plan_alone(relation, self.environment, intent, None, self.now) {
             Ok(_) => true,
-            Err(refusals) => matches!(refusals[..], [Refusal::NothingToDo { .. }]),
+            Err(refusals) => matches!(&refusals[..], [only] if only.is_there_already()),
         }
     }
 }

@@ -129,10 +129,7 @@ fn kinds(world: &World, environment: &Environment, arm: &Arm) -> Vec<Refusal> {
 
 /// Tells whether what takes the requests of one version cannot run beside another version.
 fn are_apart(world: &World, one: &Arm, other: &Arm) -> bool {
-    let is_apart = |other: Arm| {
-        let ports = run_of(world, one).zip(run_of(world, &other));
-        process::are_apart(world, one, &other) || ports.is_some_and(|(one, other)| same_port(one, other))
-    };
+    let is_apart = |other: Arm| process::are_apart(world, one, &other) || have_one_port(world, one, &other);
     one.main() != other.main() && process::arms(world, other).any(is_apart)
 }
 
@@ -178,12 +175,24 @@ pub(super) fn ended<'a>(
     direction: Direction,
     changes: &[EntryChange],
 ) -> Vec<&'a VersionRule> {
+    let goes_back = direction == Direction::Back;
     let ends = |rule: &&VersionRule| {
-        changes.iter().filter(|change| change.service == rule.service).any(|change| {
-            change.to.is_none() || (direction == Direction::Back && is_left(world, rule, change))
+        changes.iter().any(|change| match change.service == rule.service {
+            true => change.to.is_none() || (goes_back && is_left(world, rule, change)),
+            false => goes_back && wants_port_of(world, rule, change),
         })
     };
     environment.version_rules.rules.iter().filter(ends).collect()
+}
+
+/// Tells whether what is gone back to, of another service, always listens where the version of a rule does.
+fn wants_port_of(world: &World, rule: &VersionRule, change: &EntryChange) -> bool {
+    let to = change.to.as_ref().map(|to| to.arm(&change.service));
+    to.is_some_and(|to| process::arms(world, &to).any(|to| have_one_port(world, &rule.arm(), &to)))
+}
+
+fn have_one_port(world: &World, one: &Arm, other: &Arm) -> bool {
+    run_of(world, one).zip(run_of(world, other)).is_some_and(|(one, other)| same_port(one, other))
 }
 
 fn is_left(world: &World, rule: &VersionRule, change: &EntryChange) -> bool {

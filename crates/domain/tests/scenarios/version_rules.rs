@@ -4,7 +4,7 @@ use lockstep_domain::contract::Requirement;
 use lockstep_domain::intent::{ConfigChoice, ConfigValue};
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::operation::Phase;
-use lockstep_domain::plan::{Refusal, RuleRefusal, WantedRule, add_rule};
+use lockstep_domain::plan::{Decision, Refusal, RuleRefusal, WantedRule, add_rule};
 use lockstep_domain::routes::{
     FORMAT_WITH_AFFINITY, FORMAT_WITH_VERSION_RULES, FULL_WEIGHT, ServiceRoutes, Split, SplitRole,
     SplitTakes, slot,
@@ -316,6 +316,47 @@ fn what_cannot_run_beside_a_ruled_version_is_not_deployed_and_going_back_to_it_e
     let refused = stage.plan(PLACE, &deploy(&["orders@3.1.0"]), None).unwrap_err();
     assert!(why(&refused).contains("keeps a version running that orders@3.1.0 cannot run beside"));
     assert_eq!(refused[0].hint().unwrap(), "lockstep route remove 1 --env staging");
+    // The same version with another configuration is another arm on the same port.
+    let set = [("A".to_owned(), ConfigValue::Plain("1".into()))].into();
+    stage.run(PLACE, &Intent::Configure { service: service("orders"), set, unset: vec![] }, None);
+    let plan = stage.plan(PLACE, &roll_back("3.0.0"), None);
+    let back = plan.unwrap_or_else(|refusals| panic!("{}", why(&refusals)));
+    assert_eq!(back.rules_ended, Vec::<u32>::new(), "it is the arm that the rule keeps running");
+    let config = ConfigChoice::Keep;
+    let keep = Intent::RollBackService { service: service("orders"), to: "3.0.0".parse().unwrap(), config };
+    assert_eq!(stage.plan(PLACE, &keep, None).unwrap().rules_ended, [1]);
+    stage.run(PLACE, &keep, None);
+    assert!(stage.runs(PLACE).contains("orders@3.0.0"), "{}", stage.runs(PLACE));
+}
+
+#[test]
+fn a_port_of_a_ruled_version_is_taken_for_what_comes_and_free_for_what_is_gone_back_to() {
+    let mut stage = stage();
+    let fixed = |version: &mut lockstep_domain::service::Version| version.run.port = Port::Fixed(7_000);
+    stage.release_with("orders@3.0.0", &[], fixed);
+    stage.release_with("web@3.0.0", &[], fixed);
+    stage.run(PLACE, &deploy(&["web@3.0.0"]), None);
+    stage.run(PLACE, &deploy(&["web@1.0.0"]), None);
+    add(&mut stage, "orders@3.0.0", jason());
+    let taken = stage.plan(PLACE, &deploy(&["web@3.0.0"]), None).unwrap_err();
+    let [Refusal::PortTaken { by, .. }] = &taken[..] else { panic!("{taken:?}") };
+    assert_eq!(by.to_string(), "orders@3.0.0");
+    let back = stage.plan(PLACE, &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::AsItRan }, None);
+    assert_eq!(back.unwrap().rules_ended, [1]);
+    stage.run(PLACE, &Intent::RollBackEnvironment { to: 2, config: ConfigChoice::AsItRan }, None);
+    assert!(stage.runs(PLACE).contains("web@3.0.0"), "{}", stage.runs(PLACE));
+}
+
+#[test]
+fn a_rule_to_another_version_keeps_nobody_from_taking_back_what_is_under_way() {
+    let mut stage = stage();
+    add(&mut stage, "orders@1.2.0", Takes::Share(500));
+    steps(&mut stage, 3);
+    let canary = Strategy::canary(&[50, 100], 60_000);
+    let id = stage.begin(PLACE, &deploy(&["orders@1.1.0"]), Some(&canary));
+    steps(&mut stage, 5);
+    let decided = stage.interrupt(PLACE, &roll_back("1.0.0")).unwrap();
+    assert!(matches!(decided, Decision::TakesBack(all) if all == [id]));
 }
 
 #[test]
