@@ -203,7 +203,7 @@ fn force(
     behind: &[String],
 ) -> Force {
     if fleet.healthy() == 0 {
-        return Force::NotServed { why: why_not(rule, fleet, observed) };
+        return not_served(rule, fleet, observed);
     }
     let is_published = table.is_some_and(|table| rules_of(table).any(|id| id == rule.record));
     if is_published && behind.is_empty() {
@@ -214,14 +214,15 @@ fn force(
 }
 
 /// What keeps its version from serving, as far as it is known.
-fn why_not(rule: &VersionRule, fleet: &Fleet<'_>, observed: &Observed) -> String {
+fn not_served(rule: &VersionRule, fleet: &Fleet<'_>, observed: &Observed) -> Force {
     let arm = rule.arm();
     let failed = observed.of(&arm).filter(|it| matches!(it.state, InstanceState::Failed { .. }));
     let last = failed.max_by_key(|instance| instance.since);
     let standing = fleet.standing.iter().chain(&fleet.coming).next();
-    match (standing, last) {
+    let why = match (standing, last) {
         (Some(instance), None) => format!("{} is {}", instance.id, sickness(instance)),
         (_, Some(failed)) => format!("{} {}", failed.id, sickness(failed)),
         (None, None) => "no instance has been started yet".to_owned(),
-    }
+    };
+    Force::NotServed { why, failed: last.is_some() }
 }

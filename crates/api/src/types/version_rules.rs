@@ -60,6 +60,8 @@ pub enum Force {
     NotServed {
         /// What is known of the reason.
         why: String,
+        /// Whether it was tried and failed; it is tried again after pauses that grow.
+        failed: bool,
     },
 }
 

@@ -53,7 +53,8 @@ struct ListArgs {
 
 /// Gives certain requests of a service a version.
 ///
-/// It is checked as a deployment of that version would be, and returns when every gateway has the rule.
+/// It is checked as a deployment of that version would be, and returns when every gateway has the rule, or when the version fails to start:
+/// then the rule takes nothing until a further try succeeds.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("takes").required(true).multiple(false),
@@ -137,7 +138,7 @@ impl AddArgs {
         };
         let limit = if no_wait { Duration::ZERO } else { IN_FORCE_WITHIN };
         let is_done = |list: &VersionRuleList| match find(list, number) {
-            Some(rule) => rule.force == Force::InForce,
+            Some(rule) => matches!(rule.force, Force::InForce | Force::NotServed { failed: true, .. }),
             None => true,
         };
         let list = wait(ctx, &environment, list, limit, is_done)?;
@@ -224,7 +225,7 @@ fn state(view: &VersionRuleView) -> String {
         Force::InForce => "in force".to_owned(),
         Force::Changing { behind } if behind.is_empty() => "being published".to_owned(),
         Force::Changing { behind } => format!("not confirmed by {}", behind.join(", ")),
-        Force::NotServed { why } => format!("takes nothing: {}", printable(why)),
+        Force::NotServed { why, .. } => format!("takes nothing: {}", printable(why)),
     }
 }
 

@@ -268,6 +268,18 @@ fn a_rule_is_refused_with_all_reasons_and_going_back_takes_everybody_off_a_versi
     let gone = place.fail(&["route", "remove", &rule, "--env", ENVIRONMENT], 4);
     assert!(gone.contains("it ended: operation") && gone.contains("roll back store"), "{gone}");
 
+    // A version that does not start takes nothing, says why, and costs nobody anything.
+    shop.store.write("service.py", "raise SystemExit('no database')");
+    shop.store.commit("feat: broken");
+    let broken = place.release("store");
+    let to = Shop::number(&broken);
+    let failed =
+        place.fail(&["route", "add", "store", "--to", to, "--cookie", "b=1", "--env", ENVIRONMENT], 1);
+    assert!(failed.contains("takes nothing") && failed.contains("exit code 1"), "{failed}");
+    assert_eq!(ask(&inside, "/store", "cookie: b=1\r\nx-lockstep-key: nobody-4\r\n"), "one");
+    let number = shop.rules()[1]["number"].to_string();
+    shop.remove(&number);
+
     // Named anew, the service keeps its rule, and the same clients.
     let clients = in_share_of(&inside, "three");
     place.run(&["service", "rename", "store", "stock", "--yes"]);
