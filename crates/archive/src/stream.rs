@@ -172,7 +172,9 @@ impl<R: Read> Archive<R> {
     fn skip_data(&mut self) -> Result<(), UnpackError> {
         let skipped = self.left + self.padding;
         let copied = io::copy(&mut (&mut self.reader).take(skipped), &mut io::sink());
-        if copied.map_err(UnpackError::reading)? < skipped {
+        // Where it may end after any entry, what only fills the last block may be missing.
+        let needed = if self.end == End::AfterAnyEntry { self.left } else { skipped };
+        if copied.map_err(UnpackError::reading)? < needed {
             return Err(UnpackError::Read { source: io::ErrorKind::UnexpectedEof.into() });
         }
         (self.left, self.padding) = (0, 0);

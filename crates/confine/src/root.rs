@@ -122,7 +122,10 @@ fn join(process: i32, privileged: bool) -> io::Result<()> {
 
 impl OwnRoot {
     fn enter(&self, user: User, privileged: bool) -> io::Result<()> {
-        separate(user, privileged).map_err(saying("no namespace of its own can be made for it"))?;
+        separate(user, privileged).map_err(|error| {
+            let why = missing_for_roots().map_or_else(|| error.to_string(), str::to_owned);
+            io::Error::new(error.kind(), format!("no root of its own can be made for it: {why}"))
+        })?;
         let of_host = OF_HOST.map(|path| (Path::new(path), read_of_host(Path::new(path))));
         let parts = Parts::take(self, privileged)?;
         self.put_together(privileged).map_err(saying("its root cannot be put together"))?;

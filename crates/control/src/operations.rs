@@ -3,6 +3,7 @@
 mod accepting;
 mod keeping;
 mod limited;
+mod rooted;
 mod taking_back;
 mod waiting;
 
@@ -117,6 +118,7 @@ impl Control {
             self.check_artifacts(&world, plan)?;
             self.check_keeps_clients(&world, environment, plan)?;
             self.note_limits(&world, plan);
+            self.note_roots(&world, plan);
         }
         Ok(Decided { decision, released })
     }

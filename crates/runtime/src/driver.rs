@@ -306,6 +306,12 @@ impl LocalDriver {
         removed.map_err(io::Error::other).flatten().map_err(|source| RemoveError::Folder { path, source })
     }
 
+    /// Says why no instance of an image can start on this host, when that is so.
+    #[must_use]
+    pub fn missing_for_images(&self) -> Option<&'static str> {
+        lockstep_confine::root::missing_for_roots()
+    }
+
     /// Says what this host does not keep instances from, nor builds.
     #[must_use]
     pub fn unprotected(&self) -> &'static [&'static str] {

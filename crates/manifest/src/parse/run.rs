@@ -21,6 +21,9 @@ const MAX_RESTARTS: u32 = 1_000;
 /// More failed checks in a row do not make a check surer.
 const MAX_UNHEALTHY_AFTER: u32 = 1_000;
 
+/// How many files are open while the root of an image is put together, twice.
+const MIN_FILES_OF_IMAGE: u32 = 64;
+
 const PORT_EXAMPLE: &str =
     "port = 8080; without it Lockstep picks a free one for each instance and gives it as PORT";
 pub(super) const DATA_EXAMPLE: &str = "data = [\"var\"]; folders that the service keeps over its versions";
@@ -116,6 +119,11 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let files = shared.files.iter().cloned().chain(own.unwrap_or_default()).collect();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let limits = limits::of(&table).or(shared.limits);
+    if let (Some(_), Some(..MIN_FILES_OF_IMAGE), Some(field)) =
+        (&image, limits.open_files, table.get("limits", ""))
+    {
+        field.wrong_because("an image needs some open files before it starts", "open_files of at least 64");
+    }
     let replace_after = table.get("replace_after", REPLACE_EXAMPLE).and_then(|field| replace_after(&field));
     if !listens {
         let why = "a worker whose health is not asked on a port has none, so `${self.port}` and `${self.host}` say nothing";
