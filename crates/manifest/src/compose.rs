@@ -56,6 +56,8 @@ pub struct ImportedService {
     pub configuration: BTreeMap<String, Configured>,
     /// What it is, for people.
     pub what: String,
+    /// The image that its versions are.
+    pub image: Option<String>,
 }
 
 /// A value that belongs to an environment.

@@ -168,7 +168,7 @@ pub(crate) fn manifest(
         replace_after: ReplaceAfter::default(),
         static_files: draft.pages.clone(),
         limits: lockstep_domain::limits::Limits::default(),
-        image: None,
+        image: draft.image.clone(),
     };
     let (run, processes) = processes(run.with_values_noted(), draft);
     Manifest {

@@ -314,7 +314,7 @@ fn what_is_no_image_for_here_or_lies_about_itself_is_refused() {
     }
     let said = place.fail(&["release", "store", "--image", &layout, "--platform", "linux/s390x"], 2);
     assert_says(&said, &["it is not for linux/s390x, but for linux/"]);
-    let said = place.fail(&["release", "store"], 1);
+    let said = place.fail(&["release", "store"], 3);
     assert_says(&said, &["the versions of store are images", "lockstep release store --image WHAT"]);
     let said = place.fail(&["release", "store", "--image", "./missing"], 2);
     assert_says(&said, &["there is no `./missing`"]);

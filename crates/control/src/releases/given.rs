@@ -134,19 +134,21 @@ impl Taken {
 pub(super) fn must_match(manifest: &Manifest, taken: Option<&Taken>) -> Result<(), Problem> {
     let name = &manifest.name;
     let is_given = taken.is_some_and(|taken| taken.image().is_some());
-    let (detail, hint) = match (manifest.run.image.is_some(), is_given) {
+    let (code, detail, hint) = match (manifest.run.image.is_some(), is_given) {
         (true, true) | (false, false) => return Ok(()),
         (true, false) => (
+            ErrorCode::NothingToRelease,
             format!("the versions of {name} are images: its manifest says [run] image = true"),
             format!("lockstep release {name} --image WHAT, a folder, a file or a name in a registry"),
         ),
         (false, true) => (
+            ErrorCode::Refused,
             format!("the versions of {name} are no images: its manifest does not say so"),
             "write image = true in [run] of its manifest; what it says beside that, the image need not"
                 .to_owned(),
         ),
     };
-    Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint))
+    Err(Problem::new(code, detail).with_hint(hint))
 }
 
 /// What a person should know of a release although it stops nothing.

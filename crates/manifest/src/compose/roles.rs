@@ -36,6 +36,8 @@ pub(super) struct Built {
     pub(super) image: Image,
     pub(super) file: String,
     pub(super) is_web: bool,
+    /// The image that it is, where nothing of it is built here.
+    pub(super) given: Option<String>,
 }
 
 /// All roles, and the names that stand for those that are reached.
@@ -148,15 +150,26 @@ fn role(service: &Service, view: &RepositoryView, remarks: &mut Remarks) -> Role
             let workdir = service.working_dir.clone().unwrap_or_else(|| mount.target.clone());
             remarks.assume(mount.line, format!("`{}` runs what is in {}", image, shown(&folder)));
             let image = Image { base: image.clone(), workdir, copies: vec![copy], ..Image::default() };
-            Role::Built(Box::new(Built { folder, image, file: "the compose file".into(), is_web: true }))
+            Role::Built(Box::new(Built {
+                folder,
+                image,
+                file: "the compose file".into(),
+                is_web: true,
+                given: None,
+            }))
         }
         None if service.build.is_none() && service.image.is_some() => {
-            remarks.not_taken(
+            remarks.assume(
                 service.line,
-                format!("the image `{image}` is not run"),
-                "what is in it has to be built from a repository, or be a resource: lockstep resource add says where it is; else it goes on beside, in its container. Where it is built from a folder here: lockstep init FOLDER",
+                format!("its versions are the image `{image}`, which runs in a root of its own here"),
             );
-            Role::Left
+            Role::Built(Box::new(Built {
+                folder: String::new(),
+                image: Image::default(),
+                file: "the compose file".into(),
+                is_web: true,
+                given: Some(image.clone()),
+            }))
         }
         None => Role::Left,
     }
@@ -225,6 +238,7 @@ fn built(service: &Service, build: &BuildContext, view: &RepositoryView, remarks
         image,
         file: file.unwrap_or_else(|| "the compose file".into()),
         is_web: true,
+        given: None,
     }))
 }
 
@@ -235,7 +249,7 @@ fn jobs(services: &[Service], profiles: &[String], roles: &mut Roles, remarks: &
         remarks.of(&job.name);
         let waits = |service: &&Service| service.needs.get(&job.name) == Some(&Condition::Completed);
         let same = |service: &&Service| {
-            matches!(roles.of.get(&service.name), Some(Role::Built(other)) if other.folder == built.folder)
+            matches!(roles.of.get(&service.name), Some(Role::Built(other)) if other.folder == built.folder && other.given == built.given)
                 && service.name != job.name
         };
         let is_asked = job.profiles.iter().any(|profile| profiles.contains(profile));

@@ -1,5 +1,6 @@
 //! The manifests of the services of a compose file.
 
+mod given;
 pub(super) mod nginx;
 mod values;
 mod volumes;
@@ -34,7 +35,10 @@ pub(super) fn manifests(
     for service in services {
         maker.remarks.of(&service.name);
         match roles.of.get(&service.name) {
-            Some(Role::Built(built)) => maker.built(service, built),
+            Some(Role::Built(built)) => match &built.given {
+                Some(image) => maker.given(service, built, image),
+                None => maker.built(service, built),
+            },
             Some(Role::Front(image)) => maker.front(service, image),
             Some(Role::Resource(name, kind, _)) => {
                 let image = service.image.clone().unwrap_or_default();
@@ -170,12 +174,13 @@ impl Maker<'_> {
             replicas: service.replicas,
             configuration,
             what: what.to_owned(),
+            image: None,
         });
     }
 
     /// How many services are built from a folder.
     fn sharing(&self, folder: &str) -> usize {
-        let is_same = |role: &&Role| matches!(role, Role::Built(built) if built.folder == folder);
+        let is_same = |role: &&Role| matches!(role, Role::Built(built) if built.folder == folder && built.given.is_none());
         self.roles.of.values().filter(is_same).count()
     }
 
@@ -238,7 +243,16 @@ impl Maker<'_> {
             let mut own = Draft::default();
             let inner = self.view.below(&built.folder);
             let mut command = Draft { command: draft.command.clone(), ..Draft::default() };
-            way::start(&mut command, &inner, image, &words, &[]);
+            match &built.given {
+                Some(_) => {
+                    command.command.clone_from(&words);
+                    if job.entrypoint.is_none() {
+                        let text = "Has its image an ENTRYPOINT that comes before this? The command of a [[job]] is all that is run.";
+                        self.remarks.ask(job.line, text);
+                    }
+                }
+                None => way::start(&mut command, &inner, image, &words, &[]),
+            }
             self.addresses_in_command(&mut command, named);
             beside::in_command(&mut command.command);
             own.variables.append(&mut command.variables);

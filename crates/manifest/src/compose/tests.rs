@@ -1,5 +1,6 @@
 //! The example of this repository, files as others write them, and any file at all.
 
+use lockstep_domain::run::{Kind, Port, StopSignal};
 use proptest::prelude::*;
 
 use super::*;
@@ -120,10 +121,7 @@ fn a_whole_configuration_of_nginx_keeps_what_it_says_of_its_own() {
     assert_eq!(front.build.sources[0].as_str(), "site");
     // Nothing but nginx says where it listens.
     let api = import.services.iter().find(|service| service.name.as_str() == "api").unwrap();
-    assert_eq!(
-        (api.what.as_str(), manifest(&import, "api").run.port),
-        ("web", lockstep_domain::run::Port::Fixed(5000))
-    );
+    assert_eq!((api.what.as_str(), manifest(&import, "api").run.port), ("web", Port::Fixed(5000)));
 }
 
 #[test]
@@ -216,7 +214,7 @@ fn volumes_become_folders_that_are_kept() {
 fn what_is_not_taken_is_said_with_its_line() {
     let compose = "services:\n  a:\n    image: example/unknown:1\n    privileged: true\n  b:\n    build: ../outside\n  c:\n    build: gone\n  d:\n    build: d\n    profiles: [tools]\n    ports: ['53:53/udp']\nsecrets:\n  s: {file: x}\n";
     let import = imported(compose, &[("d/main.py", "redis.Redis(host=\"a\")")]);
-    assert!(import.services.is_empty());
+    assert_eq!(import.services.len(), 1, "the image");
     let lines: Vec<_> = import
         .remarks
         .iter()
@@ -225,7 +223,7 @@ fn what_is_not_taken_is_said_with_its_line() {
         .collect();
     assert_eq!(
         lines,
-        [(2, "a"), (4, "a"), (6, "b"), (7, "c"), (9, "d"), (12, "d"), (14, "")]
+        [(4, "a"), (6, "b"), (7, "c"), (9, "d"), (12, "d"), (14, "")]
             .into_iter()
             .collect::<std::collections::BTreeSet<_>>()
             .into_iter()
@@ -236,7 +234,42 @@ fn what_is_not_taken_is_said_with_its_line() {
         &view(&[("compose.yaml", compose), ("d/main.py", "")]),
         &["tools".into()],
     );
-    assert_eq!(with.services.len(), 1);
+    assert_eq!(with.services.len(), 2);
+}
+
+#[test]
+fn an_image_that_is_not_built_here_becomes_a_service_of_that_image() {
+    let compose = "services:\n  web:\n    image: ghcr.io/team/web:1.4\n    ports: ['8080:3000']\n    command: --api http://api:9000 --verbose\n    environment: {LEVEL: info}\n    volumes: ['up:/srv/up', './conf:/etc/web']\n    depends_on: [api]\n  api:\n    image: ghcr.io/team/api\n    entrypoint: /bin/api serve\n    expose: ['9000']\n    stop_signal: SIGQUIT\n  send:\n    image: ghcr.io/team/api\n    command: send\n  migrate:\n    image: ghcr.io/team/web:1.4\n    command: /bin/migrate\nvolumes: {up: {}}\n";
+    let compose = compose.replace("depends_on: [api]", "depends_on: {api: {condition: service_started}, migrate: {condition: service_completed_successfully}}");
+    let import = imported(&compose, &[("main.go", "os.Getenv(\"PORT\")")]);
+    let given: Vec<_> = import
+        .services
+        .iter()
+        .map(|one| {
+            (one.name.as_str(), one.image.as_deref().unwrap_or_default(), one.manifest.as_str(), one.is_kept)
+        })
+        .collect();
+    assert_eq!(
+        given,
+        [
+            ("web", "ghcr.io/team/web:1.4", "lockstep/web.toml", true),
+            ("api", "ghcr.io/team/api", "lockstep/api.toml", true),
+            ("send", "ghcr.io/team/api", "lockstep/send.toml", true),
+        ]
+    );
+    let web = manifest(&import, "web");
+    let arguments = web.run.image.as_ref().unwrap().arguments.clone().unwrap();
+    assert_eq!(
+        arguments[1..],
+        ["http://${service.api.host}:${service.api.port}", "--verbose"].map(str::to_owned)
+    );
+    assert!(web.run.command.is_empty() && web.run.variables["LEVEL"] == "info");
+    assert_eq!((web.run.port, web.run.data[0].as_str()), (Port::Fixed(3000), "srv/up"));
+    assert_eq!(web.jobs[0].command, ["/bin/migrate"]);
+    assert!(says(&import, Remark::NotTaken, "is not put at /etc/web"));
+    let api = manifest(&import, "api");
+    assert_eq!((api.run.command.join(" "), api.run.stop.signal), ("/bin/api serve".into(), StopSignal::Quit));
+    assert_eq!(manifest(&import, "send").run.kind, Kind::Worker);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::Job;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::run::{HealthCheck, Kind, Stop};
@@ -38,6 +39,8 @@ pub(crate) struct Draft {
     pub(crate) ports: Vec<u16>,
     /// The files that Lockstep serves by itself, where it has no program.
     pub(crate) pages: Option<StaticFiles>,
+    /// How it is run where it is an image.
+    pub(crate) image: Option<ImageRun>,
     /// Whether it answers with pages for a browser, so that its paths begin at the root.
     pub(crate) is_page: bool,
     pub(crate) assumptions: Vec<String>,
@@ -56,7 +59,7 @@ pub(crate) struct Worker {
 impl Draft {
     /// Tells whether something says what it runs or serves.
     pub(crate) fn is_started(&self) -> bool {
-        !self.command.is_empty() || self.pages.is_some()
+        !self.command.is_empty() || self.pages.is_some() || self.image.is_some()
     }
 
     /// Lets Lockstep serve the files of a folder; pages that find their own way get the first one for every other.

@@ -149,7 +149,13 @@ impl Done {
             .iter()
             .map(|(name, kind)| add_text(name.as_str(), *kind, environment.as_str()))
             .collect();
-        lines.push("lockstep release --changed".into());
+        let all = &self.import.services;
+        if all.iter().any(|service| service.image.is_none()) {
+            lines.push("lockstep release --changed".into());
+        }
+        lines.extend(all.iter().filter_map(|service| {
+            Some(format!("lockstep release {} --image {}", service.name, quoted(service.image.as_deref()?)))
+        }));
         let versions: Vec<String> = registered
             .services
             .iter()

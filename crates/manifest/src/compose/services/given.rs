@@ -1,0 +1,72 @@
+//! A service of a compose file that is an image and nothing here is built for: its versions are the image.
+
+use lockstep_domain::image_run::ImageRun;
+use lockstep_domain::run::{Kind, Probe};
+use lockstep_domain::work_path::WorkPath;
+
+use super::super::file::Service;
+use super::super::places::Named;
+use super::super::roles::{Built, command, name_of, ports};
+use super::{KEPT, Maker};
+use crate::compose::beside;
+use crate::init;
+use crate::init::draft::Draft;
+
+/// A folder in which nothing is: the files of the image are not here.
+const NOTHING: &str = ".lockstep/nothing";
+
+impl Maker<'_> {
+    pub(super) fn given(&mut self, service: &Service, built: &Built, image: &str) {
+        let nothing = self.view.below(NOTHING);
+        let kind = if built.is_web { Kind::Web } else { Kind::Worker };
+        let command = command(service, &built.image).unwrap_or_default();
+        let mut draft = Draft { kind, command, image: Some(ImageRun::default()), ..Draft::default() };
+        draft.ports = ports(service, &built.image, &self.roles.called);
+        let mut named = Named::default();
+        self.volumes_of_image(service, &mut draft);
+        let mut configuration =
+            self.settings(service, &built.image, &std::collections::BTreeMap::new(), &mut draft, &mut named);
+        self.addresses_in_command(&mut draft, &mut named);
+        beside::in_command(&mut draft.command);
+        self.health_and_stop(service, &built.image, &nothing, &mut draft);
+        self.jobs(service, &built.image, &mut draft, &mut named, &mut configuration);
+        if kind == Kind::Worker {
+            draft.health =
+                draft.health.take().filter(|health| !matches!(health.probe, Probe::Http { .. } | Probe::Tcp));
+        }
+        if service.entrypoint.is_none() && !draft.command.is_empty() {
+            // What a compose file calls a command takes the place of the arguments alone.
+            let arguments = Some(std::mem::take(&mut draft.command));
+            draft.image = Some(ImageRun { arguments, ..ImageRun::default() });
+        }
+        let routes = self.routes(service);
+        let mut manifest = init::manifest(&nothing, name_of(service), routes, &mut draft);
+        self.requirements(service, &named, &mut manifest);
+        let place = format!("{KEPT}/{}.toml", manifest.name);
+        let sign = format!("{} of {}", service.name, self.file);
+        let what = if built.is_web { "web, an image" } else { "worker, an image" };
+        self.write(service, String::new(), place, true, &manifest, draft, &sign, what, configuration);
+        if let Some(written) = self.import.services.last_mut() {
+            written.image = Some(image.to_owned());
+        }
+    }
+
+    /// Volumes are kept where the image has them; what lies on the host is no part of an image.
+    fn volumes_of_image(&mut self, service: &Service, draft: &mut Draft) {
+        for mount in &service.mounts {
+            let target = mount.target.trim_matches('/');
+            if mount.is_bind() {
+                self.remarks.not_taken(
+                    mount.line,
+                    format!("{} is not put at {}", mount.source, mount.target),
+                    "make an image that has it: FROM, COPY; a text of the image itself is filled in by [run] files",
+                );
+                continue;
+            }
+            let Ok(path) = target.parse::<WorkPath>() else { continue };
+            if draft.data.iter().all(|other| !other.overlaps(&path)) {
+                draft.data.push(path);
+            }
+        }
+    }
+}
