@@ -17,9 +17,10 @@ impl Done {
     /// Everything as one document; values of the configuration are not in it.
     pub(super) fn json(&self) -> Value {
         let service = |service: &ImportedService| {
-            let ImportedService { name, folder, manifest, is_kept, replicas, configuration, what } = service;
+            let ImportedService { name, folder, manifest, is_kept, replicas, configuration, what, image } =
+                service;
             let variables: Vec<_> = configuration.keys().collect();
-            json!({ "name": name, "kind": what, "folder": folder, "manifest": manifest, "kept": is_kept, "replicas": replicas, "configuration": variables })
+            json!({ "name": name, "kind": what, "folder": folder, "manifest": manifest, "kept": is_kept, "replicas": replicas, "configuration": variables, "image": image })
         };
         let resources = self
             .import
@@ -42,7 +43,11 @@ impl Done {
         let mut text = format!("{}: {} has {services} and {resources}\n", style.good("done"), self.file);
         let mut table = Table::new(["", "", ""]).indented(2);
         for service in &self.import.services {
-            let kept = if service.is_kept { ", to be kept with it" } else { "" };
+            let kept = match &service.image {
+                Some(image) => format!(", to be kept with it; the image {}", printable(image)),
+                None if service.is_kept => ", to be kept with it".to_owned(),
+                None => String::new(),
+            };
             table.row([
                 service.name.to_string(),
                 service.what.clone(),

@@ -44,7 +44,7 @@ impl Maker<'_> {
         self.requirements(service, &named, &mut manifest);
         let place = format!("{KEPT}/{}.toml", manifest.name);
         let sign = format!("{} of {}", service.name, self.file);
-        let what = if built.is_web { "web, an image" } else { "worker, an image" };
+        let what = if built.is_web { "web" } else { "worker" };
         self.write(service, String::new(), place, true, &manifest, draft, &sign, what, configuration);
         if let Some(written) = self.import.services.last_mut() {
             written.image = Some(image.to_owned());
