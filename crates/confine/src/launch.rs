@@ -50,6 +50,14 @@ pub struct User {
     pub id: u32,
     /// Its group; it is in no other.
     pub group: u32,
+    /// Whether it may listen on ports below 1024, which are root's otherwise.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub binds: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+const fn is_no(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What the step answers: how far it is confined, or why the program was not started.

@@ -98,7 +98,7 @@ pub(crate) fn is_privileged() -> bool {
 
 /// Moves this process into its root. Returns as whom the program has yet to be started: nobody else in a user namespace.
 pub(crate) fn enter(root: &Root, user: Option<User>) -> io::Result<Option<User>> {
-    let user = user.unwrap_or(User { id: 0, group: 0 });
+    let user = user.unwrap_or(User { id: 0, group: 0, binds: false });
     let privileged = is_privileged();
     // What programs in images expect; whoever runs the server may have another one.
     rustix::process::umask(Mode::WGRP | Mode::WOTH);

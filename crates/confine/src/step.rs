@@ -6,7 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-use crate::launch::{Answer, Launch};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::launch::{Answer, Launch, User};
 use crate::{apply, root};
 
 /// Longest launch that is read; Linux itself allows 2 MiB of arguments and environment.
@@ -78,10 +81,34 @@ fn prepare(channel: &UnixStream) -> io::Result<Command> {
         // Into the folder before that: the way to it may be closed to the user.
         Some(user) => {
             std::env::set_current_dir(launch.folder)?;
-            command.gid(user.group).uid(user.id)
+            become_user(user).map_err(|error| {
+                io::Error::new(error.kind(), format!("it cannot become user {}: {error}", user.id))
+            })?;
+            &mut command
         }
     };
     Ok(command)
+}
+
+/// Becomes a user, with no right of root but the one that is asked for, for good. This process has one thread.
+fn become_user(user: User) -> io::Result<()> {
+    let kept = if user.binds { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::empty() };
+    for right in CapabilitySet::all().difference(kept).iter() {
+        // One that this kernel does not know, or that is not here to be taken away.
+        let _ = rustix::thread::remove_capability_from_bounding_set(right);
+    }
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_keep_capabilities(user.binds)?;
+    let (group, id) = (Gid::from_raw(user.group), Uid::from_raw(user.id));
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(id, id, id)?;
+    let rights = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
+    rustix::thread::set_capabilities(None, rights)?;
+    if user.binds {
+        rustix::thread::configure_capability_in_ambient_set(CapabilitySet::NET_BIND_SERVICE, true)?;
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(())
 }
 
 fn tell(mut channel: &UnixStream, answer: &Answer) -> io::Result<()> {

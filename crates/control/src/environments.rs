@@ -252,15 +252,17 @@ impl Control {
         self.everything_of(world, name).into_iter().filter_map(of).collect()
     }
 
-    /// How the versions with limits are held to them there, each way once.
+    /// How versions are held to their limits there, and whom they run as, each way once.
     fn limited(&self, world: &World, name: &EnvironmentName) -> Vec<LimitedArm> {
         let mut found = self.driver.held();
-        let of = |instance: Instance| Some((instance.arm, found.remove(&instance.id)?));
-        let all: Vec<_> = self.everything_of(world, name).into_iter().filter_map(of).collect();
+        let of = |instance: Instance| {
+            let (held, user) = found.remove(&instance.id)?;
+            Some(LimitedArm { arm: instance.arm, user, held })
+        };
         let mut each: Vec<LimitedArm> = Vec::new();
-        for (arm, held) in all {
-            if !each.iter().any(|known| known.arm == arm && known.held == held) {
-                each.push(LimitedArm { arm, held });
+        for limited in self.everything_of(world, name).into_iter().filter_map(of) {
+            if !each.contains(&limited) {
+                each.push(limited);
             }
         }
         each

@@ -347,7 +347,7 @@ impl Control {
     /// Says what this host does not keep services and builds from.
     #[must_use]
     pub fn unprotected(&self) -> Vec<String> {
-        self.driver.unprotected().iter().map(|open| (*open).to_owned()).collect()
+        self.driver.unprotected()
     }
 
     /// Forgets an instance that is over.

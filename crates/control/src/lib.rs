@@ -52,7 +52,7 @@ use lockstep_domain::{Actor, BuildVariables, Digest, EnvironmentName, Instance, 
 use lockstep_files::owned::{self, Prepared};
 use lockstep_gateway::{Gateway, GatewayConfig};
 use lockstep_registry::Registry;
-pub use lockstep_runtime::GroupChoice;
+pub use lockstep_runtime::{GroupChoice, UserChoice};
 use lockstep_runtime::{LocalDriver, LocalDriverOptions, SupervisorCommand};
 use lockstep_store::Blobs;
 use thiserror::Error;
@@ -113,6 +113,8 @@ pub struct ControlConfig {
     pub instance_ports: PortRange,
     /// In which control groups instances are.
     pub groups: GroupChoice,
+    /// Whom services run as.
+    pub users: UserChoice,
 }
 
 /// How long requests under way in the gateways may take to finish when everything else has ended.
@@ -138,6 +140,7 @@ impl ControlConfig {
             first_gateway_port: FIRST_GATEWAY_PORT,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
+            users: UserChoice::OfServer,
         }
     }
 }
@@ -294,6 +297,7 @@ impl Control {
         let mut options = LocalDriverOptions::new(SupervisorCommand(config.supervisor.clone()));
         options.ports = config.instance_ports;
         options.groups = config.groups.clone();
+        options.users = config.users;
         options.hidden = Some(folder.clone());
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;

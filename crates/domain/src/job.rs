@@ -105,6 +105,7 @@ impl Job {
             files: of.files.clone(),
             values: of.values,
             limits: self.limits.or(of.limits),
+            user: of.user.clone(),
         };
         run.with_values_noted()
     }

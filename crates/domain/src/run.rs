@@ -63,6 +63,28 @@ pub struct RunSpec {
     /// How it runs in the root of an image, where its files are those of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageRun>,
+    /// Whom it runs as where the server is root.
+    #[serde(default, skip_serializing_if = "RunUser::is_own")]
+    pub user: RunUser,
+}
+
+/// Whom a service runs as where the server is root. Elsewhere it runs as the user of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunUser {
+    /// A user of its own, which it has with nobody else. What an older release recorded means this now.
+    #[default]
+    Own,
+    /// A user of the host, by name.
+    Named(String),
+}
+
+impl RunUser {
+    /// Tells whether it is what holds where nothing is said.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
 }
 
 /// What kind of a service a version is.

@@ -1,6 +1,7 @@
 //! Folders that are for one user alone: made so, set right when they are ours, refused when they cannot be.
 //!
-//! Invariant: when [`prepare`] returned, only the user of this process (and root) can open anything below the folder, and
+//! Invariant: when [`prepare`] returned, only the user of this process (and root) can list the folder, or open anything in it that is
+//! closed itself (without root: anything at all), and
 //! nobody else can put another folder in its place, as far as modes and owners of its parents say.
 
 use std::fs::{self, DirBuilder, Metadata, Permissions};
@@ -13,6 +14,8 @@ use thiserror::Error;
 
 /// Bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
+/// Such bits that let pass to what is in a folder, and show nothing: users of services go that way where the server is root.
+const PASS: u32 = 0o011;
 /// Everybody may write.
 const WRITABLE_BY_ALL: u32 = 0o002;
 /// In such a folder only owners rename and remove what is theirs.
@@ -109,7 +112,8 @@ pub fn prepare(folder: &Path) -> Result<Prepared, FolderFault> {
         folder.parent().map_or(Ok(()), |parent| check_parents(&absolute(parent)?.join("link")))?;
     }
     let before = metadata.mode() & 0o7777;
-    if before & OTHERS == 0 {
+    let allowed = if geteuid().is_root() { PASS } else { 0 };
+    if before & OTHERS & !allowed == 0 {
         return Ok(if made { Prepared::Made } else { Prepared::AsItWas });
     }
     fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(failed(&path))?;
@@ -165,7 +169,7 @@ mod tests {
         assert_eq!(prepare(&folder).unwrap(), Prepared::Made);
         assert_eq!(mode(&folder), 0o700);
         assert_eq!(prepare(&folder).unwrap(), Prepared::AsItWas);
-        for before in [0o755, 0o777, 0o750, 0o701, 0o2770] {
+        for before in [0o755, 0o777, 0o750, 0o705, 0o2770] {
             open(&folder, before);
             assert_eq!(prepare(&folder).unwrap(), Prepared::Closed { before });
             assert_eq!(mode(&folder) & 0o777, 0o700);

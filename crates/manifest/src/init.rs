@@ -169,6 +169,7 @@ pub(crate) fn manifest(
         static_files: draft.pages.clone(),
         limits: lockstep_domain::limits::Limits::default(),
         image: draft.image.clone(),
+        user: lockstep_domain::run::RunUser::Own,
     };
     let (run, processes) = processes(run.with_values_noted(), draft);
     Manifest {

@@ -14,7 +14,7 @@ use lockstep_domain::process::Processes;
 use lockstep_domain::resource::ResourceNeed;
 use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
-    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal,
+    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, RunUser, Stop, StopSignal,
 };
 use lockstep_domain::schedule::{Schedule, USUAL_ZONE};
 use lockstep_domain::static_files::StaticFiles;
@@ -73,17 +73,25 @@ struct Usual {
     files: Vec<WorkPath>,
     /// Whether it is said already that versions are images.
     image: bool,
+    user: RunUser,
 }
 
 impl Usual {
     fn of(kind: Kind) -> Self {
-        Self { kind, stop: Stop::default(), restart: Restart::default(), files: Vec::new(), image: false }
+        Self {
+            kind,
+            stop: Stop::default(),
+            restart: Restart::default(),
+            files: Vec::new(),
+            image: false,
+            user: RunUser::Own,
+        }
     }
 
     /// What all processes have that do not say otherwise.
     fn shared(run: &RunSpec) -> Self {
         let (stop, restart, files) = (run.stop.clone(), run.restart.clone(), run.files.clone());
-        Self { kind: Kind::Worker, stop, restart, files, image: false }
+        Self { kind: Kind::Worker, stop, restart, files, image: false, user: run.user.clone() }
     }
 }
 
@@ -259,7 +267,7 @@ impl Writer<'_> {
         let of_jobs = !run.kind.has_instances() && (!run.variables.is_empty() || !run.files.is_empty());
         let default = (Stop::default(), Restart::default());
         let ends = !run.kind.has_instances() && (run.stop.clone(), run.restart.clone()) != default;
-        let is_limited = !run.kind.has_instances() && !run.limits.is_none();
+        let is_limited = !run.kind.has_instances() && (!run.limits.is_none() || !run.user.is_own());
         if run.data.is_empty() && !of_jobs && !ends && !is_limited && run.image.is_none() {
             return;
         }
@@ -321,6 +329,11 @@ impl Writer<'_> {
             ReplaceAfter::Ms(ms) => self.field("replace_after", duration(ms)),
         }
         self.limits(&run.limits);
+        if run.user != usual.user
+            && let RunUser::Named(name) = &run.user
+        {
+            self.field("user", quoted(name));
+        }
     }
 
     fn static_files(&mut self, files: &StaticFiles) {

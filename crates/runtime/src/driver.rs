@@ -39,6 +39,7 @@ use crate::releases::{Releases, Unpacked};
 use crate::rooms::{Rooms, made};
 use crate::spec::{InstanceSpec, SpecFile};
 use crate::status::{Request, Status};
+use crate::users::{UserChoice, Users};
 use lockstep_archive::{UnpackError, UnpackLimits};
 
 /// What starts a supervisor: a program with its first arguments. The folder of the instance is added.
@@ -62,6 +63,8 @@ pub struct LocalDriverOptions {
     pub hidden: Option<PathBuf>,
     /// In which control groups instances are.
     pub groups: GroupChoice,
+    /// Whom services run as.
+    pub users: UserChoice,
 }
 
 impl LocalDriverOptions {
@@ -77,6 +80,7 @@ impl LocalDriverOptions {
             unpack,
             hidden: None,
             groups: GroupChoice::Found,
+            users: UserChoice::OfServer,
         }
     }
 }
@@ -110,6 +114,7 @@ struct Shared {
     given: Mutex<BTreeMap<PortRange, u16>>,
     exposed: exposed::Exposed,
     groups: ControlGroups,
+    users: Users,
 }
 
 impl LocalDriver {
@@ -314,8 +319,9 @@ impl LocalDriver {
 
     /// Says what this host does not keep instances from, nor builds.
     #[must_use]
-    pub fn unprotected(&self) -> &'static [&'static str] {
-        lockstep_confine::available().unprotected()
+    pub fn unprotected(&self) -> Vec<String> {
+        let kernel = lockstep_confine::available().unprotected().iter().map(|open| (*open).to_owned());
+        kernel.chain(self.shared.users.unprotected()).collect()
     }
 
     /// Returns a variable that an instance was started with; `None` when there is no such instance yet, or not any more. One that
@@ -390,7 +396,7 @@ impl Shared {
     }
 
     fn releases(&self) -> Releases {
-        Releases::at(self.root.join("releases"))
+        Releases::at(self.root.join("releases"), self.users.readers())
     }
 
     fn data_folders(&self) -> DataFolders {
@@ -433,8 +439,9 @@ impl Shared {
         let spec = filled(spec, port)?;
         let files = filled_files(&spec, &release_folder, port)?;
         let rooms = self.rooms(&spec);
-        let group = self.group_of(&spec);
-        Ok(SpecFile { group, ..SpecFile::new(spec, release_folder, port, self.options.log, rooms, files) })
+        let (group, user) = (self.group_of(&spec), self.user_of(&spec)?);
+        let file = SpecFile::new(spec, release_folder, port, self.options.log, rooms, files, user);
+        Ok(SpecFile { group, ..file })
     }
 
     fn create(&self, file: &SpecFile) -> Result<follow::Connection, StartError> {

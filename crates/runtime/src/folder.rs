@@ -14,15 +14,16 @@
 //! | `log/` | the log of the instance, see [`crate::logs`] |
 //! | `supervisor.log` | what the supervisor itself says when it cannot work |
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use lockstep_confine::User;
 use lockstep_domain::InstanceId;
-use lockstep_files::{foreign, tree, whole};
+use lockstep_files::{foreign, tree};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -39,6 +40,8 @@ const NEW_PREFIX: &str = ".new-";
 /// Start of the name of a folder that is being removed.
 const OLD_PREFIX: &str = ".old-";
 
+/// What `told/routed` is written to before it is renamed.
+const NEXT: &str = ".next";
 /// What `routed` says while requests are routed to the instance.
 const ROUTED: &str = "yes\n";
 /// What it says otherwise.
@@ -80,6 +83,16 @@ impl InstanceFolder {
         Ok(folder)
     }
 
+    /// Lets the user of the instance pass to its folders, read what it is told, and open its output again.
+    fn open_to(&self, user: User) -> io::Result<()> {
+        for pipe in [self.stdout(), self.stderr()] {
+            lchown(pipe, Some(user.id), Some(user.group))?;
+        }
+        set_mode(&self.routed(), 0o644)?;
+        set_mode(&self.told(), 0o755)?;
+        set_mode(&self.path, 0o711)
+    }
+
     fn fill(&self, spec: &SpecFile) -> io::Result<()> {
         tree::remove(&self.path)?;
         DirBuilder::new().mode(0o700).create(&self.path)?;
@@ -94,7 +107,7 @@ impl InstanceFolder {
         for pipe in [self.stdout(), self.stderr()] {
             rustix::fs::mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         }
-        Ok(())
+        spec.user().map_or(Ok(()), |user| self.open_to(user))
     }
 
     /// Removes the folder: first its name, then what is in it, so that nothing half-removed has the name.
@@ -161,9 +174,12 @@ impl InstanceFolder {
         // An instance of an older release has no such folder.
         fs::create_dir_all(self.told())?;
         let text = if routed { ROUTED } else { NOT_ROUTED };
-        whole::put_unsynced(&self.routed(), text.as_bytes(), 0o644)?;
-        // Also where the server keeps what it writes to itself: an instance of an image may be another user.
-        fs::set_permissions(self.routed(), fs::Permissions::from_mode(0o644))
+        let told = fs::metadata(self.told())?.permissions();
+        let next = self.told().join(NEXT);
+        fs::write(&next, text)?;
+        // As open as the folder, whatever the umask of the server is.
+        set_mode(&next, told.mode() & 0o644)?;
+        fs::rename(next, self.routed())
     }
 
     /// Returns the path of what tells the instance whether requests are routed to it.
@@ -211,6 +227,12 @@ impl InstanceFolder {
     #[must_use]
     pub(crate) fn scratch(&self) -> PathBuf {
         self.path.join("tmp")
+    }
+
+    /// Returns the path of its home folder.
+    #[must_use]
+    pub(crate) fn home(&self) -> PathBuf {
+        self.scratch().join("home")
     }
 
     /// Returns the path of the supervisor's lock.
@@ -279,6 +301,10 @@ impl InstanceFolder {
     fn stop_mark(&self) -> PathBuf {
         self.path.join("stop")
     }
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 fn open_folder(path: &Path, how: OFlags) -> io::Result<File> {

@@ -99,7 +99,7 @@ pub(crate) fn launch(
         folder: if image.folder.is_empty() { "/".into() } else { image.folder.clone().into() },
         variables: variables(folder, spec),
         policy: Policy::default(),
-        user: Some(User { id: image.user, group: image.group }),
+        user: Some(User { id: image.user, group: image.group, binds: false }),
         root: Some(match place {
             In::Own => Root::Own(own(folder, spec, rooms)),
             In::That(process) => Root::Of(process.pid),

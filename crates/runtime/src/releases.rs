@@ -9,15 +9,16 @@
 mod record;
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use lockstep_domain::Digest;
 
 pub(crate) use self::record::check;
-use crate::unpack;
-use lockstep_archive::{UnpackError, UnpackLimits};
+use crate::unpack::{self, PACKAGE_FILE};
+use lockstep_archive::{FIRST_OF_IMAGE, UnpackError, UnpackLimits};
 
 /// What is unpacked of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,15 +31,34 @@ pub enum Unpacked {
     Changed(String),
 }
 
+/// Everybody may list a folder and pass it.
+const READ: u32 = 0o005;
+
 /// The folder of all releases.
 #[derive(Debug, Clone)]
 pub(crate) struct Releases {
     folder: PathBuf,
+    readers: Readers,
+}
+
+/// Who has to be able to read a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readers {
+    /// The user of the server.
+    Server,
+    /// Users of services, too, whoever they are.
+    All,
 }
 
 impl Releases {
-    pub(crate) const fn at(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(crate) const fn at(folder: PathBuf, readers: Readers) -> Self {
+        Self { folder, readers }
+    }
+
+    /// Tells whether everybody can read a folder who has to.
+    fn is_readable(&self, folder: &Path) -> bool {
+        let open = |found: fs::Metadata| found.mode() & READ == READ;
+        self.readers == Readers::Server || is_image(folder) || fs::metadata(folder).is_ok_and(open)
     }
 
     /// Returns the folder of an artifact that counts, whether it is there or not.
@@ -51,6 +71,9 @@ impl Releases {
         let folder = self.current(digest);
         if !folder.is_dir() {
             return Unpacked::Missing;
+        }
+        if !self.is_readable(&folder) {
+            return Unpacked::Changed("it was unpacked for the user of the server alone".to_owned());
         }
         match record::check_and_renew(&folder) {
             Ok(()) => Unpacked::Good(folder),
@@ -74,6 +97,12 @@ impl Releases {
             }
         };
         unpack::unpack_to(artifact, &folder, &self.folder, limits, |tree| {
+            if is_image(tree) {
+                // What is in it may be writable for the user of the image, so nobody may come to it.
+                close(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
+            } else if self.readers == Readers::All {
+                open_to_all(tree).map_err(|source| UnpackError::Write { path: tree.to_owned(), source })?;
+            }
             record::write(&folder, tree)
                 .map_err(|source| UnpackError::Write { path: record::path_of(&folder), source })
         })?;
@@ -141,6 +170,28 @@ impl Releases {
         let of_digest = entries.filter_map(|entry| parse(&entry.file_name().to_string_lossy()));
         of_digest.filter(|(found, _)| found == digest).map(|(_, number)| number).collect()
     }
+}
+
+/// Tells whether a folder has the root of an image, which is put into place by root alone.
+fn is_image(folder: &Path) -> bool {
+    folder.join(FIRST_OF_IMAGE).is_file() && !folder.join(PACKAGE_FILE).exists()
+}
+
+fn close(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+/// Lets everybody read what its owner can. Nothing in the tree was run yet, so it is as it was unpacked.
+fn open_to_all(path: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_symlink() {
+        return Ok(());
+    }
+    if found.is_dir() {
+        fs::read_dir(path)?.try_for_each(|entry| open_to_all(&entry?.path()))?;
+    }
+    let of_owner = found.mode() & 0o500;
+    fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7777 | of_owner >> 3 | of_owner >> 6))
 }
 
 /// Reads the name of a release: `DIGEST` or `DIGEST.NUMBER`.

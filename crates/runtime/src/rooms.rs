@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use lockstep_files::foreign;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::InstanceFolder;
+use crate::give;
 use crate::image;
 use crate::spec::SpecFile;
 
@@ -59,15 +60,23 @@ pub(crate) fn furnish(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -
     if let Some(image) = &spec.run.image {
         return image::furnish(folder, spec, rooms, image).map(|()| Vec::new());
     }
-    for data in rooms.data_folders(spec) {
-        make_folder(&data)?;
+    let user = spec.user();
+    for (path, data) in spec.run.data.iter().zip(rooms.data_folders(spec)) {
+        user.map_or_else(|| make_folder(&data), |user| give::make(&rooms.data, path, user).map(drop))?;
     }
-    make_folder(&folder.scratch())?;
-    make_folder(&folder.work())?;
-    let mut mended = Vec::new();
+    for path in [folder.scratch(), folder.work()] {
+        make_folder(&path)?;
+        user.map_or(Ok(()), |user| lchown(path, Some(user.id), Some(user.group)))?;
+    }
     let plan = plan(&spec.release_folder, Path::new(""), &own_places(spec, rooms))?;
-    set_right(&folder.work(), &plan, &mut mended)?;
-    Ok(mended)
+    let set_right = || {
+        let mut mended = Vec::new();
+        make_folder(&folder.home())?;
+        set_right(&folder.work(), &plan, &mut mended)?;
+        Ok(mended)
+    };
+    // The process has written there, and may be another instance of the same user that still does.
+    user.map_or_else(set_right, |user| give::as_user(user, set_right))
 }
 
 /// Lists what a process has made in its working folder: the names that are not of its artifact, nor of a data folder, nor filled in.

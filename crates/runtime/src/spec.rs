@@ -7,12 +7,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lockstep_confine::User;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::listeners::CallAddresses;
 use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::reference::{self, Called, Own, Reader, Reference, ReferenceError};
 use lockstep_domain::resource::address::Address;
-use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, RunSpec, Values};
+use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, Port, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
 use lockstep_files::foreign;
@@ -21,10 +22,11 @@ use serde::{Deserialize, Serialize};
 use crate::logs::LogLimits;
 use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
+use crate::users::SpecUser;
 
 /// The format of an instance of an image, which has a root of its own.
 pub(crate) const FORMAT: u32 = 8;
-/// The format with limits.
+/// The format with limits, or with a user.
 const FORMAT_WITH_LIMITS: u32 = 7;
 /// The format of a `spec.json` of a resource.
 const FORMAT_OF_RESOURCE: u32 = 6;
@@ -38,6 +40,8 @@ const FORMAT_WITH_FILES: u32 = 3;
 /// instance that it would run differently, hence the new numbers.
 const FORMAT_WITHOUT_FILES: u32 = 2;
 
+/// The first port that needs no right of its own.
+const FIRST_OPEN_PORT: u16 = 1024;
 /// Where instances listen.
 const HOST: &str = "127.0.0.1";
 
@@ -221,6 +225,9 @@ pub(crate) struct SpecFile {
     /// Its control group, or why it has none. An older program leaves the group alone, which harms nothing that has no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<GroupOf>,
+    /// Whom it runs as; the user of the server where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<SpecUser>,
 }
 
 /// The control group of an instance.
@@ -243,11 +250,12 @@ impl SpecFile {
         log: LogLimits,
         rooms: Rooms,
         files: BTreeMap<WorkPath, String>,
+        user: Option<SpecUser>,
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
             _ if run.image.is_some() => FORMAT,
-            _ if !run.limits.is_none() => FORMAT_WITH_LIMITS,
+            _ if user.is_some() || !run.limits.is_none() => FORMAT_WITH_LIMITS,
             _ if resource.is_some() => FORMAT_OF_RESOURCE,
             _ if calls.is_some() => FORMAT_WITH_CALLS,
             Kind::Worker | Kind::Job => FORMAT_OF_WORKER,
@@ -272,6 +280,7 @@ impl SpecFile {
             files,
             calls,
             group: None,
+            user,
         }
     }
 
@@ -287,6 +296,14 @@ impl SpecFile {
             && self.variables == spec.variables
             && self.release == spec.release
             && self.calls == spec.calls
+    }
+
+    /// Returns whom the processes run as; `None` is the user of this process.
+    #[must_use]
+    pub(crate) fn user(&self) -> Option<User> {
+        let SpecUser { id, group, .. } = self.user.as_ref()?;
+        let binds = matches!(self.run.port, Port::Fixed(port) if port < FIRST_OPEN_PORT);
+        Some(User { id: *id, group: *group, binds })
     }
 
     /// Returns every variable that the process gets from the version and its configuration, with port and host.
@@ -418,7 +435,7 @@ mod tests {
         assert_eq!(text, "server 127.64.0.9:17002; $host ${x");
         let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
         let written =
-            SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new());
+            SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
         assert_eq!((written.format, written.calls), (FORMAT_WITH_CALLS, Some(calls)));
     }
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use lockstep_api::Token;
 use lockstep_control::{AccessLogConfig, Control, ControlConfig, FIRST_GATEWAY_PORT, JournalError, KeyPlace};
-pub use lockstep_control::{Adopt, GatewayListening, GroupChoice, LargestContract, OpenError};
+pub use lockstep_control::{Adopt, GatewayListening, GroupChoice, LargestContract, OpenError, UserChoice};
 use lockstep_domain::BuildVariables;
 use lockstep_domain::instance_ports::PortRange;
 use thiserror::Error;
@@ -66,6 +66,8 @@ pub struct ServerConfig {
     pub instance_ports: PortRange,
     /// In which control groups instances are.
     pub groups: GroupChoice,
+    /// Whom services run as.
+    pub users: UserChoice,
     /// What is done with a data folder that is not where it was.
     pub adopt: Adopt,
     /// Which variables of this process builds may have.
@@ -116,6 +118,7 @@ impl ServerConfig {
             first_gateway_port,
             instance_ports: PortRange::USUAL,
             groups: GroupChoice::Found,
+            users: UserChoice::OfServer,
             adopt: Adopt::No,
             build_variables: BuildVariables::default(),
             largest_contract: LargestContract::default(),
@@ -218,6 +221,7 @@ pub async fn run(config: ServerConfig, ready: impl FnOnce(Ready)) -> Result<(), 
         first_gateway_port: config.first_gateway_port,
         instance_ports: config.instance_ports,
         groups: config.groups.clone(),
+        users: config.users,
     })
     .await?;
     let (access, own_token) = match given {

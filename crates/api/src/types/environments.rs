@@ -105,11 +105,14 @@ pub struct ExposedInstance {
     pub addresses: Vec<SocketAddr>,
 }
 
-/// How instances of a version are held to their limits.
+/// How instances of a version are held to their limits, and whom they run as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitedArm {
     /// Which.
     pub arm: Arm,
+    /// Whom they run as, where that is not the user of the server, or their manifest says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// How.
     #[serde(flatten)]
     pub held: Held,
@@ -157,7 +160,7 @@ pub struct EnvironmentView {
     /// Instances that listen for more than their machine: whoever reaches it can call them past the gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exposed: Vec<ExposedInstance>,
-    /// How versions with limits are held to them, and what is not held on this host.
+    /// How versions are held to their limits, what of them is not held on this host, and whom they run as.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitedArm>,
     /// What the host of the server does not keep a service or build from, because of its kernel; empty where it keeps all apart.

@@ -7,6 +7,7 @@ mod trial;
 use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
+use lockstep_domain::run::RunUser;
 use lockstep_files::foreign;
 use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest, parse};
 
@@ -104,12 +105,26 @@ fn good_text(file: &str, manifest: &Manifest, style: &Style) -> String {
         count => format!(", {}", counted(count, "contract")),
     };
     let name = &manifest.name;
-    let limits: Vec<_> = manifest.run.limits.each().map(|limit| limit.to_string()).collect();
-    let limits = match limits.as_slice() {
-        [] => String::new(),
-        limits => {
-            format!("  limits: {}; a plan and `status` say how the host holds them\n", limits.join(", "))
-        }
-    };
-    format!("{}: {file} describes service {name}: {steps}, {suites}{contracts}\n{limits}", style.good("done"))
+    let held = held(manifest);
+    format!("{}: {file} describes service {name}: {steps}, {suites}{contracts}\n{held}", style.good("done"))
+}
+
+/// Says what each process is limited to, and whom it runs as where the manifest says it.
+fn held(manifest: &Manifest) -> String {
+    let main = manifest.processes.main.as_ref();
+    let main = manifest.run.kind.has_instances().then_some((main, &manifest.run));
+    let all = main.into_iter().chain(manifest.processes.others.iter().map(|(name, run)| (Some(name), run)));
+    all.map(|(name, run)| {
+        let of = name.map_or_else(String::new, |name| format!(" of {name}"));
+        let limits: Vec<_> = run.limits.each().map(|limit| limit.to_string()).collect();
+        let limits = (!limits.is_empty()).then(|| {
+            format!("  limits{of}: {}; a plan and `status` say how the host holds them\n", limits.join(", "))
+        });
+        let user = match &run.user {
+            RunUser::Own => None,
+            RunUser::Named(user) => Some(format!("  user{of}: {user}, where the server is root\n")),
+        };
+        limits.into_iter().chain(user).collect::<String>()
+    })
+    .collect()
 }

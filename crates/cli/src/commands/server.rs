@@ -9,7 +9,7 @@ use lockstep_domain::BuildVariable;
 use lockstep_domain::instance_ports::PortRange;
 use lockstep_server::{
     Adopt, ApiToken, GatewayListening, GroupChoice, LargestContract, OpenError, Ready, ServerConfig,
-    ServerError,
+    ServerError, UserChoice,
 };
 
 use crate::context::Globals;
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// limits, one of the whole host.
     #[arg(long, value_name = "DIR")]
     control_group: Option<PathBuf>,
+    /// Whom services run as where the server is root: each as a user of its `own`, or all as the `server`, who can do everything to
+    /// each other [default: own; in a data folder of a release that did not know this, server].
+    #[arg(long, value_name = "WHOSE")]
+    service_users: Option<ServiceUsers>,
     /// Where its gateways answer /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
     #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
     gateway_admin_address: Option<SocketAddr>,
@@ -87,6 +91,24 @@ pub(crate) struct Args {
     /// knows that the other is gone. Instances of a copy are started anew; those of the other folder are not touched.
     #[arg(long)]
     adopt: bool,
+}
+
+/// Whom services run as.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ServiceUsers {
+    /// Each as a user of its own.
+    Own,
+    /// All as the user of the server.
+    Server,
+}
+
+impl From<ServiceUsers> for UserChoice {
+    fn from(choice: ServiceUsers) -> Self {
+        match choice {
+            ServiceUsers::Own => Self::Own,
+            ServiceUsers::Server => Self::OfServer,
+        }
+    }
 }
 
 impl Args {
@@ -137,6 +159,7 @@ impl Args {
             build_variables: self.build_variable.into_iter().collect(),
             largest_contract: LargestContract::mib(self.largest_contract),
             instance_ports: self.instance_ports,
+            users: self.service_users.map_or(UserChoice::Kept, Into::into),
             groups: self.control_group.map_or(GroupChoice::Found, GroupChoice::In),
             gateway_address: self.gateway_address,
             gateway_admin: self.gateway_admin_address,

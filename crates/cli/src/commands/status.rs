@@ -218,7 +218,7 @@ fn exposed(instances: &[ExposedInstance], style: &Style) -> String {
     instances.iter().map(line).collect()
 }
 
-/// A line for each version with limits, and one for what of them is not held.
+/// Whom each version runs as, how its limits are held, and what of them is not.
 fn limits(arms: &[LimitedArm], style: &Style) -> String {
     let lines = |it: &LimitedArm| {
         let held = (!it.held.held.is_empty())
@@ -227,7 +227,8 @@ fn limits(arms: &[LimitedArm], style: &Style) -> String {
             .held
             .what_is_open()
             .map(|open| format!("  {} {}: {}\n", style.warn("limits not held:"), it.arm, printable(&open)));
-        held.into_iter().chain(open).collect::<String>()
+        let user = it.user.as_ref().map(|user| format!("  user: {}: {}\n", it.arm, printable(user)));
+        user.into_iter().chain(held).chain(open).collect::<String>()
     };
     arms.iter().map(lines).collect()
 }

@@ -50,5 +50,6 @@ mod stopping;
 mod support;
 mod taking_over;
 mod tls;
+mod users;
 mod values;
 mod workers;

@@ -222,6 +222,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         static_files: None,
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
+        user: lockstep_domain::run::RunUser::Own,
         values: Values::Verbatim,
         replace: Replace::OldFirst,
         replace_after: ReplaceAfter::Never,

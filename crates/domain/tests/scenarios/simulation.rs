@@ -456,6 +456,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             static_files: None,
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
+            user: lockstep_domain::run::RunUser::Own,
         },
         processes: Default::default(),
         jobs: Vec::new(),

@@ -34,7 +34,7 @@ pub(super) fn run(
         .and_then(|field| paths(&field, &data, image.is_some()))
         .unwrap_or_default();
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
-    let limits = limits::of(&table);
+    let (limits, user) = (limits::of(&table), limits::user(&table, image.is_some()));
     let job = job(&table, name, scope);
     refuse_port_of_job(None, variables.as_ref(), scope);
     table.finish();
@@ -54,6 +54,7 @@ pub(super) fn run(
         static_files: None,
         limits,
         image,
+        user: user.unwrap_or_default(),
     };
     Some((run.with_values_noted(), job))
 }

@@ -1,12 +1,16 @@
-//! `limits` of `[run]` and `[[job]]`: what an instance may use at most.
+//! `limits` of `[run]` and `[[job]]`: what an instance may use at most, and `user`: whom it runs as.
 
 use lockstep_domain::limits::{Limits, processors};
+use lockstep_domain::run::RunUser;
 
 use crate::reader::{Field, Table};
 use crate::value::{self, write_size};
 
 const EXAMPLE: &str = "limits = { memory = \"512 MB\", cpu = 1.5, processes = 200, open_files = 1024 }";
 const MEMORY: &str = "memory = \"512 MB\"";
+const USER: &str = "user = \"root\"; without it each service has a user of its own where the server is root";
+/// Longest name of a user.
+const MAX_USER: usize = 32;
 const CPU: &str = "cpu = 1.5";
 
 /// With less no program gets as far as to say what it lacks.
@@ -37,6 +41,26 @@ pub(super) fn of(table: &Table<'_>) -> Limits {
     };
     table.finish();
     limits
+}
+
+/// Reads whom the processes of a table run as.
+pub(super) fn user(table: &Table<'_>, of_image: bool) -> Option<RunUser> {
+    let field = table.get("user", USER)?;
+    if of_image {
+        field.wrong_because("an image says itself whom it runs as", "remove it, or say USER in the image");
+        return None;
+    }
+    let name = field.text()?;
+    let is_start = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let allowed = |b: u8| is_start(b) || b.is_ascii_digit() || b == b'-';
+    let is_name =
+        name.len() <= MAX_USER && name.bytes().next().is_some_and(is_start) && name.bytes().all(allowed);
+    if !is_name {
+        let hint = "write a user of the host, such as root or www-data, or leave it out: each service has a user of its own";
+        field.wrong_because("it is not the name of a user", hint);
+        return None;
+    }
+    Some(RunUser::Named(name.to_owned()))
 }
 
 fn memory(field: &Field<'_>) -> Option<u64> {
@@ -117,6 +141,20 @@ mod tests {
             wrong[1].starts_with("6 run.limits.cpu: `0.001` is not from 0.01 to 1024 processors"),
             "{wrong:?}"
         );
+    }
+
+    #[test]
+    fn a_user_is_named_as_the_host_names_it() {
+        let read = |user: &str| {
+            let text = format!("name = \"orders\"\n[run]\ncommand = \"./orders\"\nuser = {user}\n");
+            parse(&text, "lockstep.toml")
+                .map(|it| it.run.user)
+                .map_err(|all| (all[0].line, all[0].message.clone()))
+        };
+        assert_eq!(read("\"www-data\""), Ok(RunUser::Named("www-data".into())));
+        for bad in ["\"\"", "\"0\"", "\"Root\"", "\"a b\"", "\"-a\"", "\"a:b\""] {
+            assert_eq!(read(bad), Err((4, "it is not the name of a user".to_owned())), "{bad}");
+        }
     }
 
     #[test]

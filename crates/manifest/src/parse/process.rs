@@ -119,6 +119,7 @@ fn shared(table: Table<'_>, scope: &Scope<'_>) -> Shared {
         files,
         limits: limits::of(&table),
         image,
+        user: limits::user(&table, image),
     };
     table.finish();
     shared
@@ -142,6 +143,7 @@ fn nothing_but(shared: Shared) -> RunSpec {
         static_files: None,
         limits: shared.limits,
         image: shared.image.then(ImageRun::default),
+        user: shared.user.unwrap_or_default(),
     };
     run.with_values_noted()
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use lockstep_domain::limits::Limits;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{
-    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
+    HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, RunUser, Stop, StopSignal,
+    Values,
 };
 use lockstep_domain::work_path::WorkPath;
 
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     /// Whether all of them are programs of an image.
     pub(super) image: bool,
+    /// Whom each runs as that does not say.
+    pub(super) user: Option<RunUser>,
 }
 
 impl Shared {
@@ -119,6 +122,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let files = shared.files.iter().cloned().chain(own.unwrap_or_default()).collect();
     let replace = table.get("replace", REPLACED_EXAMPLE).and_then(|field| replace(&field, kind));
     let limits = limits::of(&table).or(shared.limits);
+    let user = limits::user(&table, image.is_some()).or_else(|| shared.user.clone());
     if let (Some(_), Some(..MIN_FILES_OF_IMAGE), Some(field)) =
         (&image, limits.open_files, table.get("limits", ""))
     {
@@ -151,6 +155,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         static_files: static_files.flatten(),
         limits,
         image,
+        user: user.unwrap_or_default(),
     };
     Some(run.with_values_noted())
 }

@@ -208,41 +208,58 @@ fn run() -> impl Strategy<Value = RunSpec> {
     });
     let files = option::of(from_text("[a-z]{1,5}\\.conf")).prop_map(|file| file.into_iter().collect());
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
-    (words(), variables(), nature(), health, stop, restart, data, files, replace_after, limits()).prop_map(
-        |(command, variables, nature, health, stop, restart, data, files, replace_after, limits)| {
-            let (kind, replace, probe, port) = nature;
-            let start_timeout_ms = health.start_timeout_ms.max(100);
-            let health = HealthCheck { probe, start_timeout_ms, ..health };
-            // A file that says how one instance is lies in no folder that all share.
-            let apart = |folder: &WorkPath| match &health.probe {
-                Probe::File { path, .. } => !folder.overlaps(path),
-                _ => true,
-            };
-            let data = data.into_iter().filter(apart).collect();
-            let run = RunSpec {
-                kind,
+    (words(), variables(), nature(), health, stop, restart, data, files, replace_after, (limits(), user()))
+        .prop_map(
+            |(
                 command,
                 variables,
-                port,
+                nature,
                 health,
                 stop,
                 restart,
                 data,
                 files,
-                values: Values::Verbatim,
-                replace,
                 replace_after,
-                static_files: None,
-                limits,
-                image: None,
-            };
-            let mut run = run.with_values_noted();
-            if run.listens_on().is_none() {
-                run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
-            }
-            run
-        },
-    )
+                (limits, user),
+            )| {
+                let (kind, replace, probe, port) = nature;
+                let start_timeout_ms = health.start_timeout_ms.max(100);
+                let health = HealthCheck { probe, start_timeout_ms, ..health };
+                // A file that says how one instance is lies in no folder that all share.
+                let apart = |folder: &WorkPath| match &health.probe {
+                    Probe::File { path, .. } => !folder.overlaps(path),
+                    _ => true,
+                };
+                let data = data.into_iter().filter(apart).collect();
+                let run = RunSpec {
+                    kind,
+                    command,
+                    variables,
+                    port,
+                    health,
+                    stop,
+                    restart,
+                    data,
+                    files,
+                    values: Values::Verbatim,
+                    replace,
+                    replace_after,
+                    static_files: None,
+                    limits,
+                    user,
+                    image: None,
+                };
+                let mut run = run.with_values_noted();
+                if run.listens_on().is_none() {
+                    run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
+                }
+                run
+            },
+        )
+}
+
+fn user() -> impl Strategy<Value = RunUser> {
+    prop_oneof![Just(RunUser::Own), "[a-z_][a-z0-9_-]{0,31}".prop_map(RunUser::Named)]
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -398,6 +415,7 @@ fn of_image(run: RunSpec, which: u8) -> RunSpec {
     if which > 2 || run.static_files.is_some() || matches!(run.health.probe, Probe::File { .. }) {
         return run;
     }
+    let run = RunSpec { user: RunUser::Own, ..run };
     let image = |arguments| Some(ImageRun { arguments, ..ImageRun::default() });
     let run = match which {
         0 => RunSpec { image: image(None), ..run },
@@ -452,6 +470,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         replace: Kind::Worker.usual_replace(),
         health,
         image: run.image.as_ref().map(|_| ImageRun::default()),
+        user: if run.image.is_some() { RunUser::Own } else { own.user.clone() },
         ..own
     };
     if !has_main {
@@ -459,6 +478,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         own.variables = variables.collect();
         own.files = run.files.clone();
         own.limits = own.limits.or(run.limits);
+        own.user = if own.user.is_own() { run.user.clone() } else { own.user };
     }
     own.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
     own.with_values_noted()

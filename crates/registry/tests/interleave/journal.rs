@@ -211,6 +211,7 @@ fn version(minor: u64, now: Timestamp) -> Version {
             static_files: None,
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
+            user: lockstep_domain::run::RunUser::Own,
         },
         requires: [].into(),
         resources: [].into(),

@@ -59,6 +59,14 @@ pub enum StartError {
         /// What is not known.
         source: ReferenceError,
     },
+    /// It cannot be run as the user that it is to run as.
+    #[error("instance `{id}` cannot be run as its user")]
+    User {
+        /// The instance.
+        id: InstanceId,
+        /// Why.
+        source: io::Error,
+    },
     /// A file of the artifact cannot be filled in.
     #[error("the file `{path}` of instance `{id}` cannot be filled in")]
     File {

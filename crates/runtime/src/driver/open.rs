@@ -18,10 +18,12 @@ use tokio::time::timeout;
 
 use super::{Instances, LocalDriver, LocalDriverOptions, OpenError, Shared, end, instance_of};
 use crate::control_group::ControlGroups;
+use crate::data::DataFolders;
 use crate::ended::{Ended, EndedLimits};
 use crate::folder::InstanceFolder;
-use crate::releases::Releases;
+use crate::releases::{Readers, Releases};
 use crate::status::Status;
+use crate::users::{Begun, Users};
 
 /// How long the supervisors of all instances together are waited for. One that says nothing in this time is followed
 /// like the others; until then its instance is shown as its file says.
@@ -40,7 +42,7 @@ impl LocalDriver {
         let path = root.to_owned();
         let ended = options.ended;
         let prepared = spawn_blocking(move || prepare(&path, ended)).await;
-        let Prepared { root, lock, found, ended, kept } = prepared.unwrap_or_else(|error| {
+        let Prepared { root, lock, found, ended, kept, begun } = prepared.unwrap_or_else(|error| {
             Err(OpenError::Folder { path: root.to_owned(), source: io::Error::other(error) })
         })?;
         // One that was put away while it was looked is in both.
@@ -48,8 +50,12 @@ impl LocalDriver {
         let instances: Instances = Arc::new(all.collect());
         let groups = ControlGroups::find(&options.groups, &root);
         groups.clean(&root.join("instances"));
+        let hidden = options.hidden.clone().unwrap_or_else(|| root.clone());
+        let users = Users::open(&root, &hidden, DataFolders::at(root.join("data")), (options.users, begun))
+            .map_err(|source| OpenError::Folder { path: root.join("users.json"), source })?;
         let shared = Shared {
             groups,
+            users,
             given: Mutex::default(),
             exposed: super::exposed::Exposed::default(),
             reserved: Mutex::default(),
@@ -105,6 +111,8 @@ struct Prepared {
     ended: Ended,
     /// The newest of those that have ended and are put away.
     kept: Vec<Instance>,
+    /// When the folder was begun.
+    begun: Begun,
 }
 
 fn prepare(root: &Path, limits: EndedLimits) -> Result<Prepared, OpenError> {
@@ -121,15 +129,16 @@ fn prepare(root: &Path, limits: EndedLimits) -> Result<Prepared, OpenError> {
         Err(error) => return Err(explain(&root)(error.into())),
     }
     let (instances, releases) = (root.join("instances"), root.join("releases"));
+    let begun = if instances.exists() { Begun::Before } else { Begun::Now };
     for folder in [&instances, &releases] {
         make_folder(folder).map_err(explain(folder))?;
     }
     let (found, used) = find_instances(&instances).map_err(explain(&instances))?;
-    Releases::at(releases.clone()).clean(&used).map_err(explain(&releases))?;
+    Releases::at(releases.clone(), Readers::Server).clean(&used).map_err(explain(&releases))?;
     let folder = root.join("ended");
     let ended = Ended::open(folder.clone(), limits).map_err(explain(&folder))?;
     let kept = ended.newest(SHOWN_AGAIN);
-    Ok(Prepared { root, lock, found, ended, kept })
+    Ok(Prepared { root, lock, found, ended, kept, begun })
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {

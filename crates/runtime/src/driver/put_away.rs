@@ -73,7 +73,11 @@ impl Shared {
                 None if !folder.path().exists() => return Ok(Left::Away),
                 None => read_instance(&folder)?.0,
             };
+            let spec = folder.read_spec().ok();
             let left = shared.ended.put_away(&folder, &instance)?;
+            if let (Left::Away, Some(Err(error))) = (&left, spec.map(|spec| shared.give_again(&spec))) {
+                tracing::warn!(instance = %instance.id, %error, "the data of a service could not be given to its user again");
+            }
             if let (Left::Away, Some(group)) = (&left, shared.groups.of(&instance.id)) {
                 control_group::remove(&group);
             }

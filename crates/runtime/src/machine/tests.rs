@@ -29,6 +29,7 @@ fn run_spec() -> RunSpec {
         static_files: None,
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
+        user: lockstep_domain::run::RunUser::Own,
     }
 }
 

@@ -24,7 +24,7 @@ fn artifact() -> Cursor<Vec<u8>> {
 
 fn unpacked() -> (tempfile::TempDir, Releases, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let releases = Releases::at(folder.path().to_owned());
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server);
     let release = releases.unpack(artifact(), &DIGEST, &UnpackLimits::default()).unwrap();
     (folder, releases, release)
 }
@@ -40,9 +40,9 @@ fn changed(change: impl FnOnce(&Path)) -> String {
 
 /// Writes as somebody who may: the mode of the file does not stop its owner for long.
 fn overwrite(path: &Path, text: &str) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
     fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o444)).unwrap();
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn every_change_is_found_and_named() {
     assert_eq!(changed(|release| fs::write(release.join("lib/b.py"), "").unwrap()), "\"lib/b.py\" was added");
     assert_eq!(changed(|release| fs::create_dir(release.join("new")).unwrap()), "\"new\" was added");
     let mode = |release: &Path| {
-        fs::set_permissions(release.join("app.py"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(release.join("app.py"), Permissions::from_mode(0o755)).unwrap();
     };
     assert_eq!(changed(mode), "\"app.py\" was changed");
     let relink = |release: &Path| {
@@ -123,7 +123,7 @@ fn a_release_of_an_older_lockstep_has_no_record_and_is_unpacked_anew() {
 #[test]
 fn a_release_is_never_seen_without_its_record() {
     let folder = tempfile::tempdir().unwrap();
-    let releases = Releases::at(folder.path().to_owned());
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server);
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looker = scope.spawn(|| {
@@ -148,7 +148,7 @@ fn a_release_is_never_seen_without_its_record() {
 #[test]
 fn many_who_unpack_at_once_get_one_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let releases = Releases::at(folder.path().to_owned());
+    let releases = Releases::at(folder.path().to_owned(), Readers::Server);
     for _ in 0..20 {
         let together = std::sync::Barrier::new(4);
         let unpack_together = || {

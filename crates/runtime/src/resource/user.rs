@@ -29,7 +29,7 @@ pub(crate) fn owner_for(folder: &Path, kind: ResourceKind) -> io::Result<Option<
     match (is_root, is_ours(&metadata)) {
         (false, true) => Ok(None),
         (false, false) => Err(io::Error::other("it belongs to another user")),
-        (true, false) => Ok(Some(User { id: metadata.uid(), group: metadata.gid() })),
+        (true, false) => Ok(Some(User { id: metadata.uid(), group: metadata.gid(), binds: false })),
         (true, true) => {
             let user = ordinary_user(&fs::read_to_string(PASSWD)?, kind);
             let user = user.ok_or_else(|| {
@@ -57,7 +57,7 @@ fn user_of(line: &str, name: &str) -> Option<User> {
     let mut parts = line.split(':');
     let is_it = parts.next() == Some(name);
     let (id, group) = (parts.nth(1)?.parse().ok()?, parts.next()?.parse().ok()?);
-    (is_it && id != 0).then_some(User { id, group })
+    (is_it && id != 0).then_some(User { id, group, binds: false })
 }
 
 /// Gives a folder with everything in it, the folder itself last: one that was given half is given again.

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use super::children::Exit;
 use crate::control_group::{ControlGroup, Happened, most_open_files};
 use crate::spec::{GroupOf, SpecFile};
+use crate::users::SpecUser;
 
 /// What holds an instance.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +27,7 @@ impl Hold {
     pub(super) fn begin(spec: &SpecFile) -> Self {
         let limits = spec.run.limits;
         let means = |why: String| Means {
-            counts_processes: false,
+            counts_processes: spec.user.as_ref().is_some_and(SpecUser::is_own),
             most_open_files: most_open_files(),
             why,
             ..Means::default()

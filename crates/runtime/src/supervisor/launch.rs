@@ -72,7 +72,10 @@ pub(super) fn start(
     children: &Children,
     hold: &Hold,
 ) -> Result<(Child, Option<Confinement>), Trouble> {
-    let words = |error: &io::Error| format!("`{}` cannot be started: {error}", spec.run.command.join(" "));
+    let words = |error: &io::Error| {
+        let hint = hint(spec, error);
+        format!("`{}` cannot be started: {error}{hint}", spec.run.command.join(" "))
+    };
     let of_place = |error: io::Error| Trouble::of_place(words(&error), &error);
     let stdout = open_for_process(&folder.stdout()).map_err(of_place)?;
     let stderr = open_for_process(&folder.stderr()).map_err(of_place)?;
@@ -93,6 +96,18 @@ fn fault_of(spec: &SpecFile, error: &io::Error) -> Fault {
     match error.raw_os_error() {
         None if spec.run.image.is_some() => Fault::Host,
         _ => fault::of_program(error),
+    }
+}
+
+/// Says what may be the reason why a user may not start a program.
+fn hint(spec: &SpecFile, error: &io::Error) -> String {
+    match &spec.user {
+        Some(user) if error.kind() == io::ErrorKind::PermissionDenied => format!(
+            "; it runs as user {}, who must be able to reach the program: install it for all users, or say `user = \"root\"` in \
+             [run]",
+            user.id
+        ),
+        _ => String::new(),
     }
 }
 
@@ -168,7 +183,7 @@ fn launch(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms, line: &[Strin
         folder: folder.work(),
         variables: variables(folder, spec),
         policy,
-        user: None,
+        user: spec.user(),
         root: None,
     })
 }
@@ -181,6 +196,13 @@ fn variables(folder: &InstanceFolder, spec: &SpecFile) -> BTreeMap<String, Strin
     all.insert("TMPDIR".to_owned(), text(folder.scratch()));
     // The home folder is not writable, and this is where programs look for another place.
     all.insert("XDG_CACHE_HOME".to_owned(), text(folder.scratch().join("cache")));
+    all.insert("HOME".to_owned(), text(folder.home()));
+    if let Some(user) = &spec.user {
+        // Those of the server say nothing of it. Programs that look up their user's name find one here.
+        let name = user.name.clone().unwrap_or_else(|| format!("lockstep-{}", spec.arm.service));
+        all.extend(["USER", "LOGNAME"].map(|variable| (variable.to_owned(), name.clone())));
+        all.remove("SHELL");
+    }
     all.extend(spec.process_variables());
     all.insert(MARKER.to_owned(), text(folder.path().to_owned()));
     all.insert(ROUTED_FILE.to_owned(), text(folder.routed()));

@@ -99,6 +99,7 @@ impl Fixture {
                 static_files: None,
                 limits: lockstep_domain::limits::Limits::default(),
                 image: None,
+                user: lockstep_domain::run::RunUser::Own,
             },
             variables: BTreeMap::new(),
             filled: BTreeMap::new(),

@@ -6,6 +6,7 @@ use lockstep_api::types::VersionView;
 use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
 use lockstep_domain::limits::Limits;
+use lockstep_domain::run::RunUser;
 use lockstep_domain::service::{GivenFile, GivenImage, ManifestOrigin, Version};
 
 use super::{join, short};
@@ -89,6 +90,9 @@ fn facts(view: &VersionView, style: &Style) -> String {
     if !version.processes.is_empty() {
         let names: Vec<_> = version.processes.names().map(ToString::to_string).collect();
         table.row(["processes".into(), names.join(", ")]);
+    }
+    if let RunUser::Named(name) = &version.run.user {
+        table.row(["runs as".into(), name.clone()]);
     }
     if !version.run.limits.is_none() {
         table.row(["limits".into(), limits(&version.run.limits)]);

@@ -94,6 +94,11 @@ impl Place {
         Self::start(folder, Launch { arguments, ..Launch::default() })
     }
 
+    /// Starts a server whose services have users of their own, where it is root, with its data folder in a given one.
+    pub(crate) fn begin_with_users(folder: TempDir) -> Self {
+        Self::begin_in_asking(folder, &["--service-users", "own"])
+    }
+
     /// Starts a server, with its data folder in a given one, that must not start; returns its exit code and what it said.
     pub(crate) fn refused_in(folder: &TempDir) -> (i32, String) {
         let started = start_server(folder.path(), "127.0.0.1:0", &Launch::default());
@@ -349,6 +354,10 @@ fn server_command(folder: &Path, listen: &str, launch: &Launch) -> Command {
     command.env_remove("LOCKSTEP_TOKEN");
     if !launch.arguments.iter().any(|argument| argument == "--first-gateway-port") {
         command.args(["--first-gateway-port", "0"]);
+    }
+    // What tests write and where their programs are is for this user alone.
+    if !launch.arguments.iter().any(|argument| argument == "--service-users") {
+        command.args(["--service-users", "server"]);
     }
     command.args(&launch.arguments).envs(launch.variables.iter().map(|(name, value)| (name, value)));
     match launch.token {
