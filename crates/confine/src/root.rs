@@ -133,14 +133,16 @@ impl OwnRoot {
         rustix::process::pivot_root(".", ".").map_err(saying_of("its root cannot be changed"))?;
         unmount(".", UnmountFlags::DETACH)?;
         std::env::set_current_dir("/")?;
-        parts.attach(privileged)?;
+        parts.attach()?;
         for (path, text) in of_host {
-            if let Some(text) = text {
+            // An image that has a folder there wants none of it.
+            if let (Some(text), false) = (text, path.is_dir()) {
                 write(path, &text, 0o644).map_err(saying(&path.display().to_string()))?;
             }
         }
         self.files.iter().try_for_each(|file| {
-            write(&file.path, file.text.as_bytes(), file.mode)?;
+            write(&file.path, file.text.as_bytes(), file.mode)
+                .map_err(saying(&file.path.display().to_string()))?;
             if privileged { give(&file.path, user) } else { Ok(()) }
         })?;
         if privileged {
@@ -208,7 +210,7 @@ impl<'a> Parts<'a> {
         Ok(Self { processes, devices: DEVICES.into_iter().filter_map(device).collect(), mounts })
     }
 
-    fn attach(self, privileged: bool) -> io::Result<()> {
+    fn attach(self) -> io::Result<()> {
         let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         make_folder(Path::new("/proc"))?;
         match &self.processes {
@@ -232,10 +234,7 @@ impl<'a> Parts<'a> {
             // Few programs need either; a host that has no terminals is none to fail for.
             let _ = mount(kind, name, kind, flags, options);
         }
-        // Nobody needs to write among the devices; what is mounted there stays as it is.
-        self.mounts.iter().try_for_each(|(wanted, copied)| wanted.attach(copied))?;
-        let _ = privileged;
-        Ok(())
+        self.mounts.iter().try_for_each(|(wanted, copied)| wanted.attach(copied))
     }
 }
 
@@ -243,7 +242,7 @@ impl Mount {
     fn attach(&self, copied: &OwnedFd) -> io::Result<()> {
         let failed =
             || saying_owned(format!("`{}` cannot be put at `{}`", self.from.display(), self.to.display()));
-        make_folder(&self.to).map_err(failed())?;
+        make_folder(&self.to)?;
         put(copied, &self.to).map_err(failed())?;
         if !self.read_only {
             return Ok(());
@@ -274,7 +273,8 @@ fn put(copied: &OwnedFd, to: &Path) -> io::Result<()> {
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(saying(&format!("the folder `{}` cannot be made in the image", path.display())))
 }
 
 /// Reads what the host says of its network. What is not there, or is too large, is left as the image has it.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lockstep_archive::layers::{Node, read_text};
-use lockstep_archive::{Begins, Compression, UnpackLimits};
+use lockstep_archive::{Begins, Compression, UnpackError, UnpackLimits};
 use lockstep_domain::image_run::{ImageRun, verbatim};
 use lockstep_domain::process::Processes;
 use lockstep_domain::reference::Scope;
@@ -52,6 +52,9 @@ pub(crate) fn repackaged(
     let flat = flatten(&found, &contents, UnpackLimits::USUAL, |file| Cancellable { file, cancel });
     let flat = match flat {
         _ if cancel.is_cancelled() => return Err(BuildFault::Cancelled),
+        Err(ImageError::Layer { source: UnpackError::Write { path, source }, .. }) => {
+            return Err(io_fault(&path, "written", source));
+        }
         flat => flat.map_err(|error| taking.refused(&error))?,
     };
     let run = joined(&manifest.run, &flat.facts);
@@ -122,9 +125,7 @@ impl Taking<'_> {
         match lockstep_archive::unpack(file, compression, Begins::Anyhow, &folder, &limits) {
             _ if cancel.is_cancelled() => Err(BuildFault::Cancelled),
             Ok(_) => Ok(folder),
-            Err(lockstep_archive::UnpackError::Write { path, source }) => {
-                Err(io_fault(&path, "written", source))
-            }
+            Err(UnpackError::Write { path, source }) => Err(io_fault(&path, "written", source)),
             Err(error) => Err(self.because(crate::given::with_cause(&error), hint)),
         }
     }
