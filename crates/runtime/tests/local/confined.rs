@@ -84,7 +84,8 @@ async fn an_instance_reaches_nothing_of_lockstep_and_of_its_neighbours() {
          try 'remove its code' rm -f {code}/service
          try 'write its code by another name' 'ln {code}/service y && echo x >> y'
          try 'write into /etc' 'echo x > /etc/lockstep-test'
-         try 'write into the home folder' 'echo x > $HOME/lockstep-test'",
+         try 'write into the home folder of the server' 'echo x > {home}/lockstep-test'",
+        home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned()),
     );
     let (_, said) = attempts(&fixture, script(&fixture, &tries)).await;
     assert_eq!(said.len(), tries.lines().count());
