@@ -25,21 +25,19 @@ const WITH_TRUNCATE: i32 = 3;
 /// The first version that keeps signals and abstract sockets apart.
 const WITH_SCOPES: i32 = 6;
 
-/// Rights of root by which a process could read the memory of others, disks, or files by their number, in spite of
-/// the rules. Ordinary services of root need none of them.
-const AROUND: CapabilitySet = CapabilitySet::SYS_ADMIN
-    .union(CapabilitySet::PERFMON)
-    .union(CapabilitySet::BPF)
-    .union(CapabilitySet::SYS_PTRACE)
-    .union(CapabilitySet::SYS_RAWIO)
-    .union(CapabilitySet::SYS_MODULE)
-    .union(CapabilitySet::SYS_BOOT)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::DAC_READ_SEARCH)
-    .union(CapabilitySet::CHECKPOINT_RESTORE)
-    .union(CapabilitySet::SYSLOG)
-    .union(CapabilitySet::MAC_ADMIN)
-    .union(CapabilitySet::MAC_OVERRIDE);
+/// The rights of root that a confined process keeps: over the files that its rules leave to it, its own users, and ports. With any other one it
+/// could read the memory of others, disks, or what goes over the network, or change what belongs to the whole machine.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::SETFCAP);
 
 /// File systems of pipes and sockets without names, as `statfs` tells them.
 const WITHOUT_NAMES: [u64; 2] = [0x5049_5045, 0x534F_434B];
@@ -153,15 +151,16 @@ fn is_in_files(output: &BorrowedFd<'_>) -> bool {
 /// Gives up the rights of root that lead around the rules. Nothing can bring them back: `no_new_privs` is set.
 fn give_up_rights() -> io::Result<()> {
     let mut rights = rustix::thread::capabilities(None)?;
-    for right in AROUND.iter() {
+    let around = CapabilitySet::all().difference(KEPT);
+    for right in around.iter() {
         // Needs a right itself; without it there is nothing to give up.
         let _ = rustix::thread::remove_capability_from_bounding_set(right);
     }
-    if rights.permitted.intersects(AROUND) || rights.inheritable.intersects(AROUND) {
+    if rights.permitted.intersects(around) || rights.inheritable.intersects(around) {
         let _ = rustix::thread::clear_ambient_capability_set();
-        rights.effective.remove(AROUND);
-        rights.permitted.remove(AROUND);
-        rights.inheritable.remove(AROUND);
+        rights.effective.remove(around);
+        rights.permitted.remove(around);
+        rights.inheritable.remove(around);
         rustix::thread::set_capabilities(None, rights)?;
     }
     Ok(())

@@ -2,7 +2,8 @@
 //!
 //! It is made by the step, in a mount namespace of its own; without the right to that, in a user namespace, where the one user of the
 //! image stands for whoever runs the server. Invariants: whatever the links of an image say, nothing is made or followed on the host:
-//! mount points are made after the root was changed; nothing of the host can be reached from the new root but what is listed here.
+//! mount points and files are made after the root was changed and before `/proc` is there, whose links lead to other processes and so to the host;
+//! no file of the host can be reached from the new root but what is listed here.
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
@@ -33,6 +34,8 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 ];
 /// What an image is told of the network of the host, anew at each start.
 const OF_HOST: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+/// How file systems are mounted in which nobody needs programs or devices.
+const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 /// Largest of these that is copied.
 const MAX_OF_HOST_BYTES: u64 = 1024 * 1024;
 
@@ -134,6 +137,18 @@ impl OwnRoot {
         unmount(".", UnmountFlags::DETACH)?;
         std::env::set_current_dir("/")?;
         parts.attach()?;
+        self.write_files(of_host, user, privileged)?;
+        // Only now can a link of the image lead to another process.
+        parts.attach_processes()
+    }
+
+    /// Writes what the program is told of the host, and the files that are filled in for it.
+    fn write_files(
+        &self,
+        of_host: [(&Path, Option<Vec<u8>>); 2],
+        user: User,
+        privileged: bool,
+    ) -> io::Result<()> {
         for (path, text) in of_host {
             // An image that has a folder there wants none of it.
             if let (Some(text), false) = (text, path.is_dir()) {
@@ -176,7 +191,8 @@ impl OwnRoot {
 /// Leaves the mounts of the host, and where that takes a right that is not there, its users too.
 fn separate(user: User, privileged: bool) -> io::Result<()> {
     let (id, group) = (rustix::process::getuid(), rustix::process::getgid());
-    let spaces = if privileged { UnshareFlags::NEWNS } else { UnshareFlags::NEWNS | UnshareFlags::NEWUSER };
+    let own = UnshareFlags::NEWNS | UnshareFlags::NEWIPC;
+    let spaces = if privileged { own } else { own | UnshareFlags::NEWUSER };
     #[expect(
         deprecated,
         reason = "the other one is unsafe for the sake of open files, which are not unshared here"
@@ -201,22 +217,29 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn take(root: &'a OwnRoot, privileged: bool) -> io::Result<Self> {
         let processes = (!privileged).then(|| copy(Path::new("/proc"))).transpose()?;
-        let device = |name: &'static str| Some((name, copy(&Path::new("/dev").join(name)).ok()?));
+        let device = |name: &'static str| match copy(&Path::new("/dev").join(name)) {
+            Ok(device) => Some(Ok((name, device))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(saying(&format!("/dev/{name}"))(error))),
+        };
+        let devices = DEVICES.into_iter().filter_map(device).collect::<io::Result<_>>()?;
         let seen = |mount: &'a Mount| {
             let copied = copy(&mount.from).map_err(saying(&mount.from.display().to_string()))?;
             Ok((mount, copied))
         };
         let mounts = root.mounts.iter().map(seen).collect::<io::Result<_>>()?;
-        Ok(Self { processes, devices: DEVICES.into_iter().filter_map(device).collect(), mounts })
+        Ok(Self { processes, devices, mounts })
     }
 
-    fn attach(self) -> io::Result<()> {
-        let quiet = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    fn attach_processes(&self) -> io::Result<()> {
         make_folder(Path::new("/proc"))?;
         match &self.processes {
-            Some(processes) => put(processes, Path::new("/proc"))?,
-            None => mount("proc", "/proc", "proc", quiet | MountFlags::RDONLY, None)?,
+            Some(processes) => put(processes, Path::new("/proc")),
+            None => Ok(mount("proc", "/proc", "proc", QUIET | MountFlags::RDONLY, None)?),
         }
+    }
+
+    fn attach(&self) -> io::Result<()> {
         make_folder(Path::new("/dev"))?;
         let of_devices = MountFlags::NOSUID | MountFlags::NOEXEC;
         mount("tmpfs", "/dev", "tmpfs", of_devices, c"mode=0755,size=256k")?;
@@ -227,7 +250,7 @@ impl<'a> Parts<'a> {
         }
         DEVICE_LINKS.iter().try_for_each(|(name, target)| symlink(target, Path::new("/dev").join(name)))?;
         for (name, kind, flags, options) in [
-            ("/dev/shm", "tmpfs", quiet, c"mode=1777,size=64m"),
+            ("/dev/shm", "tmpfs", QUIET, c"mode=1777,size=64m"),
             ("/dev/pts", "devpts", of_devices, c"newinstance,ptmxmode=0666,mode=0620"),
         ] {
             make_folder(Path::new(name))?;

@@ -23,6 +23,7 @@ const ROUTE: &str = "[[route]]\npath = \"/store\"\n";
 /// An image in the making: files of its only layer, and its configuration.
 struct Image {
     files: BTreeMap<String, (String, u32)>,
+    links: BTreeMap<String, String>,
     config: Value,
 }
 
@@ -31,6 +32,7 @@ impl Image {
     fn serving(text: &str) -> Self {
         let image = Self {
             files: BTreeMap::new(),
+            links: BTreeMap::new(),
             config: json!({
                 "Entrypoint": ["sh", "-c"],
                 "Cmd": ["exec httpd -f -p ${HOST:?}:${PORT:?} -h /srv"],
@@ -47,6 +49,13 @@ impl Image {
 
     fn with(mut self, path: &str, text: &str, mode: u32) -> Self {
         self.files.insert(path.to_owned(), (text.to_owned(), mode));
+        self
+    }
+
+    /// Puts a link in the place of whatever is there.
+    fn linked(mut self, path: &str, target: &str) -> Self {
+        self.files.retain(|file, _| !file.starts_with(path));
+        self.links.insert(path.to_owned(), target.to_owned());
         self
     }
 
@@ -71,6 +80,9 @@ impl Image {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(*mode)).unwrap();
+        }
+        for (path, target) in &self.links {
+            std::os::unix::fs::symlink(target, root.join(path)).unwrap();
         }
         let tar = Command::new("tar")
             .args(["-c", "--sort=name", "--mtime=@7", "--owner=0", "--group=0"])
@@ -247,6 +259,34 @@ fn an_instance_of_an_image_sees_its_own_root_and_nothing_of_the_host() {
     let image = image.configured("User", json!("nobody-knows"));
     let refused = place.fail(&["release", "store", "--image", &image.layout(&place, "three")], 1);
     assert_says(&refused, &["it runs as `nobody-knows`, and its /etc/passwd has no `nobody-knows`"]);
+}
+
+/// A link through another process is a way to the host, for whoever may follow it. What is made for an instance is made before there are any.
+#[test]
+fn no_link_of_an_image_leads_what_is_made_for_it_to_the_host() {
+    let (place, _) = begin("data = [\"/kept/data\"]\nfiles = [\"/conf/store.conf\"]");
+    let victim = place.path("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(format!("{victim}/hosts"), "of the host").unwrap();
+    let out = format!("/proc/{}/root{victim}", std::process::id());
+    let conf = |image: Image| image.with("conf/store.conf", "${self.port}", 0o644);
+    let images = [
+        conf(Image::serving("one")).linked("etc", &out),
+        conf(Image::serving("two")).linked("kept", &out),
+        // What a process made before it was started again, over the image.
+        conf(Image::serving("three")).configured("Entrypoint", json!(["sh", "-c"])).configured(
+            "Cmd",
+            json!([format!("rm -rf /conf /etc; ln -s {out} /conf; ln -s {out} /etc; sleep 1; exit 1")]),
+        ),
+    ];
+    for (number, image) in images.iter().enumerate() {
+        release(&place, &image.layout(&place, &format!("image-{number}")));
+        let version = format!("store@1.0.{number}");
+        let _ = place.command(&["deploy", &version, "--env", ENVIRONMENT]).output().unwrap();
+        let found: Vec<_> = fs::read_dir(&victim).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(found, ["hosts"], "image {number}");
+        assert_eq!(fs::read_to_string(format!("{victim}/hosts")).unwrap(), "of the host");
+    }
 }
 
 #[test]
