@@ -10,6 +10,7 @@
 //! files, tools and path, and from the branch of the build or the main one alone, so a branch that anybody may push to cannot reach what is
 //! released. Invariant: no link is followed, neither in a cache nor in a checkout.
 
+use std::cell::RefCell;
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -33,6 +34,8 @@ use crate::workplace::Workplace;
 const MOST: usize = 12;
 /// Most bytes of all caches of a service.
 const MOST_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// Most bytes of a lock file.
+const MOST_OF_LOCK_FILE: u64 = 64 * 1024 * 1024;
 /// How deep lock files are looked for.
 const DEPTH: usize = 4;
 /// Files that say exactly what is installed, or that everything which is installed follows from.
@@ -75,6 +78,8 @@ pub(crate) struct Caches<'a> {
     inputs: Digest,
     /// The branch that everybody builds on.
     main: Option<String>,
+    /// What was put into the checkout.
+    used: RefCell<Vec<(RelativePath, PathBuf)>>,
 }
 
 impl<'a> Caches<'a> {
@@ -90,9 +95,9 @@ impl<'a> Caches<'a> {
             place.say(&format!("cache {home}: the home folder stays as it is between builds"));
         }
         let root = caches.filter(|_| own(all).next().is_some())?.join(checked.manifest.name.as_str());
-        let inputs = inputs(checked, folder);
+        let inputs = inputs(checked, folder, &place.source());
         let main = main_branch(mirror, place.cancel);
-        Some(Self { place, checked, folder, root, inputs, main })
+        Some(Self { place, checked, folder, root, inputs, main, used: RefCell::default() })
     }
 
     /// Puts into the checkout what was kept.
@@ -126,7 +131,20 @@ impl<'a> Caches<'a> {
             tree::remove(&to).ok();
         }
         touch(&entry);
+        self.used.borrow_mut().push((path.clone(), entry));
         copied.map(Some)
+    }
+
+    /// Removes what was put into a checkout in which a step failed: it may be what made it fail, and only a good build would replace it.
+    pub(crate) fn doubt(&self) {
+        for (path, entry) in self.used.take() {
+            let removed = self.lock(FlockOperation::LockExclusive).and_then(|_alone| tree::remove(&entry));
+            let told = match removed {
+                Ok(()) => "removed, because a step failed with it; the next build begins without".to_owned(),
+                Err(error) => format!("a step failed with it, and it cannot be removed: {error}"),
+            };
+            self.place.say(&format!("cache {path}: {told}"));
+        }
     }
 
     /// Keeps what a build leaves that went well.
@@ -218,8 +236,8 @@ fn main_branch(mirror: &Mirror, cancel: &CancelToken) -> Option<String> {
     String::from_utf8(name).ok().map(|name| name.trim().to_owned())
 }
 
-/// What everything that is cached depends on: the lock files of the service, and the tools.
-fn inputs(checked: &Checked, folder: &Path) -> Digest {
+/// What everything that is cached depends on: the lock files of what the service is built from, and the tools.
+fn inputs(checked: &Checked, folder: &Path, source: &Path) -> Digest {
     let mut hasher = Sha256::new();
     let mut add = |part: &[u8]| {
         hasher.update((part.len() as u64).to_le_bytes());
@@ -231,9 +249,15 @@ fn inputs(checked: &Checked, folder: &Path) -> Digest {
     }
     let mut found = Vec::new();
     lock_files(folder, DEPTH, &mut found);
+    for part in &checked.manifest.build.sources {
+        let part = source.join(part.as_str());
+        found.extend(is_lock_file(&part).then(|| part.clone()));
+        lock_files(&part, DEPTH, &mut found);
+    }
     found.sort();
+    found.dedup();
     for path in found {
-        let below = path.strip_prefix(folder).unwrap_or(&path);
+        let below = path.strip_prefix(source).unwrap_or(&path);
         add(below.as_os_str().as_encoded_bytes());
         add(&fs::read(&path).unwrap_or_default());
     }
@@ -245,10 +269,16 @@ fn lock_files(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
         let (Ok(kind), name) = (entry.file_type(), entry.file_name()) else { continue };
         if kind.is_dir() && depth > 1 && name != ".git" {
             lock_files(&entry.path(), depth - 1, found);
-        } else if kind.is_file() && LOCK_FILES.iter().any(|known| name == *known) {
+        } else if is_lock_file(&entry.path()) {
             found.push(entry.path());
         }
     }
+}
+
+/// Tells whether it is a lock file, or a link to a file that goes by such a name.
+fn is_lock_file(path: &Path) -> bool {
+    let is_known = path.file_name().is_some_and(|name| LOCK_FILES.iter().any(|known| name == *known));
+    is_known && fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MOST_OF_LOCK_FILE)
 }
 
 /// Copies a folder with modes and times; returns how many bytes its files have. What is neither file, folder nor link is left out.

@@ -117,7 +117,11 @@ pub fn make(
             Caches::of(build.place, (checked, &prepared.mirror), &folder, request.cache_folder.as_deref());
         build.phase(Phase::Build, |_| {
             caches.iter().for_each(Caches::restore);
-            commands.run_steps(&folder)
+            let steps = commands.run_steps(&folder);
+            if matches!(steps, Err(BuildFault::Step { .. })) {
+                caches.iter().for_each(Caches::doubt);
+            }
+            steps
         })?;
         let contracts = match contracts {
             Some(contracts) => contracts,

@@ -71,6 +71,37 @@ fn a_build_finds_what_the_last_one_left_under_the_same_lock_file_and_of_its_bran
 }
 
 #[test]
+fn a_cache_with_which_a_step_fails_is_removed_and_lock_files_of_sources_count() {
+    let cached = Cached::begin();
+    cached.repository.write("install.sh", "test -e deps/made && exit 1\nmkdir -p deps && touch deps/made\n");
+    cached.place.first_release(&cached.repository, "shop");
+    cached.change("two");
+    let failed = cached.place.fail(&["release", "shop"], 1);
+    assert!(failed.contains("build step 1 of 1"), "{failed}");
+    let log = cached.release("main");
+    assert!(log.contains("cache deps: nothing was kept"), "it begins without: {log}");
+
+    let build = "[build]\nsteps = [\"sh install.sh\"]\ncache = [\"deps\"]\nsources = [\"package-lock.json\"]\n\
+                 [package]\ninclude = [\"service.py\"]";
+    let stock = |text: &str| {
+        cached.repository.write("stock/lockstep.toml", &manifest("stock", "", build));
+        cached
+            .repository
+            .write("stock/install.sh", INSTALL.replace("package-lock", "../package-lock").as_str());
+        cached.repository.write("stock/service.py", &service(text));
+        cached.repository.commit(&format!("feat: {text}"));
+    };
+    stock("one");
+    cached.place.run(&["service", "add", &format!("{}/stock", cached.repository.folder())]);
+    cached.place.release("stock");
+    cached.repository.write("package-lock.json", "second");
+    stock("two");
+    let build = cached.place.json(&["release", "stock"]);
+    let log = cached.place.run(&["logs", build["id"].as_str().unwrap()]);
+    assert!(log.contains("found nothing"), "another lock file of the root: {log}");
+}
+
+#[test]
 fn a_cache_is_neither_taken_nor_put_past_the_checkout_and_a_failed_build_keeps_nothing() {
     let cached = Cached::begin();
     let outside = cached.place.path("outside");

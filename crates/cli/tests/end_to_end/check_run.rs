@@ -109,6 +109,34 @@ fn what_a_trial_that_was_killed_left_behind_is_ended_by_the_next_one() {
 }
 
 #[test]
+fn one_that_still_builds_is_left_alone_and_one_that_is_told_to_end_leaves_nothing() {
+    let build = "[build]\nsteps = [[\"sh\", \"-c\", \"touch $BEGUN; while ! test -e $GO; do sleep 0.05; done\"]]\n\
+                 optional_variables = [\"BEGUN\", \"GO\"]\n[package]\ninclude = [\"service.py\"]";
+    let slow = Bench::begin(&manifest("shop", "", build), &service("one"));
+    let (begun, go) = (slow.folder.path().join("begun"), slow.folder.path().join("go"));
+    let building = slow.command(&[]).env("BEGUN", &begun).env("GO", &go).spawn().unwrap();
+    eventually("it builds", || begun.exists().then_some(()));
+    let other = Bench::begin(&manifest("shop", "", ""), &service("two"));
+    let output = other.command(&[]).env("TMPDIR", slow.folder.path().join("tmp")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fs::write(&go, "").unwrap();
+    let output = building.wait_with_output().unwrap();
+    assert!(output.status.success(), "the other one left it alone: {output:?}");
+    assert_eq!(slow.left(), 0);
+
+    let bench = Bench::begin(&manifest("shop", "", ""), &misbehaving("one", "time.sleep(30)", "pass"));
+    let folder = bench.folder.path().join("tmp");
+    let running = bench.command(&[]).spawn().unwrap();
+    eventually("its process runs", || {
+        (!processes::of_instances(folder.to_str().unwrap()).is_empty()).then_some(())
+    });
+    let process = i32::try_from(running.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(running.wait_with_output().unwrap().status.code(), Some(130));
+    assert_eq!(bench.left(), 0);
+}
+
+#[test]
 fn each_process_is_tried_and_what_is_not_there_is_said() {
     let processes = "[process.web]\ncommand = \"PYTHON service.py\"\nhealth = { http = \"/\" }\n\
                      [process.worker]\ncommand = \"sh -c 'exec sleep 60'\"\nhealth = { lives = \"200ms\" }\n\

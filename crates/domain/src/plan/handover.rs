@@ -18,7 +18,7 @@ fn of_processes(world: &World, change: &EntryChange) -> Option<String> {
     let (old, new) = (from(change)?.version, target(change)?.version);
     let parts = process::moves(world, change);
     let named = |takeover: Takeover| {
-        let of = parts.iter().filter(|part| part.from && part.takeover == takeover);
+        let of = parts.iter().filter(|part| part.from && part.to && part.takeover == takeover);
         of.map(|part| format!("`{}`", part.process)).collect::<Vec<_>>().join(", ")
     };
     let said = [
@@ -38,6 +38,11 @@ fn of_processes(world: &World, change: &EntryChange) -> Option<String> {
     let said =
         said.iter().map(|(takeover, what)| (named(*takeover), what)).filter(|(names, _)| !names.is_empty());
     let said: Vec<_> = said.map(|(names, what)| format!("{names}: {what}")).collect();
+    let gone: Vec<_> =
+        parts.iter().filter(|part| !part.to).map(|part| format!("`{}`", part.process)).collect();
+    let gone =
+        (!gone.is_empty()).then(|| format!("{}: ends in the last step, {new} has none", gone.join(", ")));
+    let said: Vec<_> = said.into_iter().chain(gone).collect();
     (!said.is_empty()).then(|| format!("`{}` {}", change.service, said.join("; ")))
 }
 

@@ -1,7 +1,7 @@
 //! What the trial of a service says about its manifest and its program: pure, of what was seen.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use lockstep_domain::run::{Port, RunSpec};
@@ -91,8 +91,19 @@ type Said = (String, String);
 /// It has a port of Lockstep's choosing, and listens on others alone.
 fn other_port(seen: &Seen, run: &RunSpec) -> Option<Said> {
     let wanted = seen.port.filter(|_| run.kind.is_web())?;
-    if seen.listens.iter().any(|address| address.port() == wanted) {
+    // The gateway calls it on HOST; who listens on all addresses is reached there too.
+    let answers = |address: &&SocketAddr| {
+        let ip = address.ip().to_canonical();
+        address.port() == wanted && (ip == Ipv4Addr::LOCALHOST || ip.is_unspecified())
+    };
+    if seen.listens.iter().any(|address| answers(&address)) {
         return None;
+    }
+    if let Some(elsewhere) = seen.listens.iter().find(|address| address.port() == wanted) {
+        return Some((
+            format!("it listens on {elsewhere}, and not on HOST, which is 127.0.0.1"),
+            "let it listen on HOST, for example by an argument with ${self.host}".to_owned(),
+        ));
     }
     let others: Vec<_> = seen.listens.iter().map(ToString::to_string).collect();
     let fixed = seen.listens.iter().map(SocketAddr::port).next();
@@ -257,6 +268,24 @@ mod tests {
         assert!(all[0].hint.contains("port = 8080"), "{}", all[0].hint);
         assert!(all[1].text.starts_with("it listens on 0.0.0.0:8080: who reaches the machine"));
         assert_eq!(all.len(), 2, "{all:?}");
+    }
+
+    #[test]
+    fn an_address_that_the_gateway_does_not_call_is_told() {
+        for elsewhere in ["[::1]:20001", "127.0.0.2:20001"] {
+            let seen = Seen { listens: [elsewhere.parse().unwrap()].into(), ..good() };
+            let all = told(&seen, &run(""));
+            assert_eq!(
+                all,
+                [(true, format!("it listens on {elsewhere}, and not on HOST, which is 127.0.0.1"))]
+            );
+        }
+        for reached in ["127.0.0.1:20001", "[::ffff:127.0.0.1]:20001"] {
+            let seen = Seen { listens: [reached.parse().unwrap()].into(), ..good() };
+            assert_eq!(told(&seen, &run("")), [], "{reached}");
+        }
+        let seen = Seen { listens: ["[::]:20001".parse().unwrap()].into(), ..good() };
+        assert_eq!(told(&seen, &run("")).len(), 1, "open to others, and reached");
     }
 
     #[test]

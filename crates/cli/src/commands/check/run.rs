@@ -105,7 +105,7 @@ pub(super) fn run(
         let trial = prepared.begin().await?;
         let tried = tokio::select! {
             tried = tried(&trial, manifest, &world, &progress) => tried,
-            _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "stopped; what was started has ended")),
+            () = stopped() => Err(Failure::new(Exit::Interrupted, "stopped; what was started has ended")),
         };
         trial.end().await;
         tried
@@ -120,6 +120,20 @@ pub(super) fn run(
             Exit::EndedBadly,
             format!("{} has {}", manifest.name, counted(problems, "problem")),
         )),
+    }
+}
+
+/// Waits until somebody wants it to end: by Ctrl-C, by a signal, or by closing the terminal.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use lockstep_pipeline::{
 };
 use lockstep_runtime::{Follow, InstanceSpec, LocalDriver, SupervisorCommand};
 use lockstep_site::{Site, WORD as SITE};
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use super::findings::Seen;
@@ -43,6 +45,8 @@ const NOBODY_PORT: u16 = 9;
 const ENVIRONMENT: &str = "check";
 /// How long an instance may take on top of its start timeout, and to be gone after its stop timeout.
 const GRACE: Duration = Duration::from_secs(15);
+/// How long after it was healthy a service may begin to listen.
+const LISTENS_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether something has happened.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many lines of a log are looked at.
@@ -64,10 +68,13 @@ pub(super) struct Trial {
     driver: LocalDriver,
     release: Digest,
     folder: TempDir,
+    _lock: File,
 }
 
 /// What a work tree holds now, built, in a folder of its own.
 pub(super) struct Prepared {
+    /// Held as long as it goes on.
+    lock: File,
     folder: TempDir,
     output: BuildOutput,
 }
@@ -76,14 +83,15 @@ pub(super) struct Prepared {
 pub(super) fn prepare(folder: &Path, manifest: &Manifest, progress: &Progress) -> Result<Prepared, Failure> {
     let scratch = tempfile::Builder::new().prefix(PREFIX).tempdir();
     let scratch = scratch.map_err(|error| Failure::file("write to", &std::env::temp_dir(), &error))?;
+    let lock = hold(scratch.path()).map_err(|error| Failure::file("hold", scratch.path(), &error))?;
     let output = build(folder, manifest, scratch.path(), &program()?, &Events(progress))?;
-    Ok(Prepared { folder: scratch, output })
+    Ok(Prepared { lock, folder: scratch, output })
 }
 
 impl Prepared {
     /// Unpacks it where it can be run.
     pub(super) async fn begin(self) -> Result<Trial, Failure> {
-        let Self { folder, output } = self;
+        let Self { lock, folder, output } = self;
         let driver = LocalDriver::open(&folder.path().join("runtime"), supervisor()?).await;
         let driver = driver.map_err(|error| internal("nothing can be run", &error))?;
         let (release, path) = (output.artifact.digest, &output.artifact.path);
@@ -91,8 +99,15 @@ impl Prepared {
         let failed =
             |error| Failure::new(Exit::EndedBadly, "the artifact cannot be unpacked").caused_by(&error);
         driver.unpack(release, file).await.map_err(failed)?;
-        Ok(Trial { driver, release, folder })
+        Ok(Trial { driver, release, folder, _lock: lock })
     }
+}
+
+/// Holds the folder of a trial, as the only one.
+fn hold(folder: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(folder.join("lock"))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 fn supervisor() -> Result<SupervisorCommand, Failure> {
@@ -215,6 +230,17 @@ impl Trial {
         };
         let instance = self.until(&id, limit, settled).await;
         let instance = instance.ok_or_else(|| Failure::new(Exit::Internal, format!("{id} was lost")))?;
+        // A command that asks for its health may be content before it listens.
+        let port = instance.address.map(|address| address.port());
+        let late = Instant::now() + LISTENS_WITHIN;
+        while instance.state.is_healthy()
+            && run.kind.is_web()
+            && !listens.iter().any(|it: &SocketAddr| Some(it.port()) == port)
+            && Instant::now() < late
+        {
+            tokio::time::sleep(PAUSE).await;
+            listens.extend(self.driver.listening().remove(&id).unwrap_or_default());
+        }
         let took = ms(begun.elapsed());
         let mut seen = Seen {
             healthy_after_ms: instance.state.is_healthy().then_some(took),
@@ -355,6 +381,16 @@ async fn clear_one(folder: &Path) {
     else {
         return;
     };
+    // Between the folder and its lock there is a moment.
+    let is_new = || {
+        fs::metadata(folder)
+            .and_then(|it| it.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|it| it < GRACE))
+    };
+    if !folder.join("lock").exists() && is_new() {
+        return;
+    }
+    let Ok(_nobody_else) = hold(folder) else { return };
     let runtime = folder.join("runtime");
     if runtime.is_dir() {
         let Ok(driver) = LocalDriver::open(&runtime, supervisor).await else { return };

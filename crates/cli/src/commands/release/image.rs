@@ -66,7 +66,8 @@ impl ImageArgs {
         if path.exists() {
             return Ok(Some(self.of_file(what, path)));
         }
-        if what.starts_with(['/', '.']) {
+        let is_archive = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| what.ends_with(end));
+        if what.starts_with(['/', '.']) || is_archive {
             return Err(Failure::usage(format!("there is no `{what}`")).hint(
                 "name a folder with an OCI layout, a tar, or an image as registry.example/team/orders:1.4",
             ));
