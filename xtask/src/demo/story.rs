@@ -3,7 +3,9 @@
 mod contracts;
 mod mails;
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -250,6 +252,8 @@ impl Story {
         // A folder of its own: an instance can make nothing new in the one that the data folder lies in.
         let databases = self.installation.folder().join("databases");
         std::fs::create_dir_all(&databases)?;
+        // Where the server is root, each service makes its database as a user of its own.
+        std::fs::set_permissions(&databases, Permissions::from_mode(0o1777))?;
         let file = databases.join(format!("{service}-{environment}.db"));
         let database = format!("DATABASE={}", file.display());
         let arguments = ["config", "set", service, &database, "--env", environment];
