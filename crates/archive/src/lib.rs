@@ -146,6 +146,11 @@ fn make_links(tree: &Tree, folder: &Path) -> Result<(), UnpackError> {
     for (path, _) in tree.links() {
         tree.check_link(path).map_err(|problem| UnpackError::refused(path, problem))?;
     }
+    put_links(tree, folder)
+}
+
+/// Makes the links of a tree, once everything else is there.
+fn put_links(tree: &Tree, folder: &Path) -> Result<(), UnpackError> {
     for (path, target) in tree.links() {
         let path = folder.join(path);
         let made = make_parent(&path).and_then(|()| symlink(target, &path));

@@ -5,14 +5,14 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Problem, UnpackError};
-use crate::make_parent;
 use crate::stream::{Archive, Entry, Kind};
 use crate::tree::{Node, Tree, inner_path};
+use crate::{make_parent, put_links};
 
 /// The file that a package of an image begins with.
 pub const FIRST_OF_IMAGE: &str = "lockstep-image.json";
@@ -31,12 +31,7 @@ pub(crate) fn unpack(
     while let Some(entry) = archive.next()? {
         unpack_entry(&entry, archive, tree, folder)?;
     }
-    for (path, target) in tree.links() {
-        let path = folder.join(path);
-        let made = make_parent(&path).and_then(|()| symlink(target, &path));
-        made.map_err(|source| writing(&path, source))?;
-    }
-    Ok(())
+    put_links(tree, folder)
 }
 
 fn writing(path: &Path, source: io::Error) -> UnpackError {

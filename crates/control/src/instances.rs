@@ -22,7 +22,7 @@ use lockstep_domain::{
     VersionNumber, World,
 };
 use lockstep_runtime::{EndedLimits, Follow, InstanceSpec, LogReader, StartError, UnpackError, Unpacked};
-use lockstep_site::{Site, WORD as SITE};
+use lockstep_site::Site;
 
 use crate::callers::ADDRESS_VARIABLE;
 use crate::random::random_hex;
@@ -160,11 +160,11 @@ impl Control {
     fn served(&self, run: RunSpec, version: &Version, arm: &Arm) -> Result<RunSpec, NotStarted> {
         let Some(files) = run.static_files.clone() else { return Ok(run) };
         let tag = format!("{}-{}", version.artifact.digest.short(), arm.config);
-        let site = serde_json::to_string(&Site::new(files, tag)).map_err(|error| of_static(&error))?;
         let program = self.config.supervisor.first().and_then(|program| program.to_str());
         let program =
             program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))?;
-        Ok(RunSpec { command: vec![program.to_owned(), SITE.to_owned(), site], ..run })
+        let command = Site::new(files, tag).command(program).map_err(|error| of_static(&error))?;
+        Ok(RunSpec { command, ..run })
     }
 
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.

@@ -38,6 +38,15 @@ impl Processes {
         *self == Self::default()
     }
 
+    /// Goes through what runs all the time, beside a main one that is run like this.
+    pub fn standing<'a>(
+        &'a self,
+        main: &'a RunSpec,
+    ) -> impl Iterator<Item = (Option<&'a ProcessName>, &'a RunSpec)> {
+        let main = main.kind.has_instances().then_some((None, main));
+        main.into_iter().chain(self.others.iter().map(|(name, run)| (Some(name), run)))
+    }
+
     /// Lists the names of all, the main one first.
     pub fn names(&self) -> impl Iterator<Item = &ProcessName> {
         self.main.iter().chain(self.others.keys())
@@ -53,8 +62,7 @@ impl Version {
 
     /// Goes through what runs of it all the time.
     pub fn standing(&self) -> impl Iterator<Item = (Option<&ProcessName>, &RunSpec)> {
-        let main = self.run.kind.has_instances().then_some((None, &self.run));
-        main.into_iter().chain(self.processes.others.iter().map(|(name, run)| (Some(name), run)))
+        self.processes.standing(&self.run)
     }
 
     /// Goes through the ports that it always listens on.
@@ -118,9 +126,9 @@ pub fn moves(world: &World, change: &EntryChange) -> Vec<ProcessMove> {
     let names: BTreeSet<_> =
         [old, new].into_iter().flatten().flat_map(|version| version.processes.others.keys()).collect();
     let part = |process: &ProcessName| {
-        let run = |version: Option<&Version>| version?.run_of(Some(process)).cloned();
-        let (from, to) = (run(old), run(new));
-        let takeover = match (&from, &to) {
+        let from = old.and_then(|version| version.run_of(Some(process)));
+        let to = new.and_then(|version| version.run_of(Some(process)));
+        let takeover = match (from, to) {
             (Some(old), Some(new)) => Takeover::between(old, new),
             _ if is_work_renamed(old, new) => Takeover::OldFirst,
             _ => Takeover::Beside,

@@ -231,6 +231,29 @@ impl Values {
 }
 
 impl RunSpec {
+    /// How something is run of which nothing runs all the time: what its jobs have in common is to be said.
+    #[must_use]
+    pub fn of_jobs() -> Self {
+        Self {
+            kind: Kind::Job,
+            command: Vec::new(),
+            variables: BTreeMap::new(),
+            port: Port::Assigned,
+            health: HealthCheck::new(Kind::Job.usual_probe()),
+            stop: Stop::default(),
+            restart: Restart::default(),
+            data: Vec::new(),
+            files: Vec::new(),
+            values: Values::Verbatim,
+            replace: Kind::Job.usual_replace(),
+            replace_after: ReplaceAfter::default(),
+            static_files: None,
+            limits: Limits::default(),
+            image: None,
+            user: RunUser::default(),
+        }
+    }
+
     /// The port of an instance, if it has one at all: a worker has one where its health is asked there.
     #[must_use]
     pub fn listens_on(&self) -> Option<Port> {

@@ -54,10 +54,11 @@ pub(crate) fn sizes<'a>(
         let (old, new) = size(part, reached, (of(from.as_ref()), of(to.as_ref())));
         let comes_step_by_step = part.takeover == Takeover::SideBySide;
         let main = Sized { from, to, old, new, comes_step_by_step };
+        let left = left_steps(operation, wave, reached);
         let others = part.processes.iter().map(|process| {
             let (from, to) = (process.from_arm(part), process.to_arm(part));
             let counts = (of(from.as_ref()), of(to.as_ref()));
-            let (old, new) = process_size(process, left_steps(operation, wave, part), reached, counts);
+            let (old, new) = process_size(process, left, reached, counts);
             Sized { from, to, old, new, comes_step_by_step: true }
         });
         std::iter::once(main).chain(others).collect::<Vec<_>>()
@@ -65,9 +66,9 @@ pub(crate) fn sizes<'a>(
 }
 
 /// How many steps of its wave a move has not reached yet; `None` where nothing of it has begun.
-fn left_steps(operation: &Operation, wave: usize, part: &Move) -> Option<usize> {
+fn left_steps(operation: &Operation, wave: usize, progress: Progress) -> Option<usize> {
     let steps = operation.plan.steps_of(wave).len();
-    match (progress(operation, wave, part), &operation.phase) {
+    match (progress, &operation.phase) {
         (Progress::Preparing(_), Phase::Preparing { wave: reached, .. }) if wave == *reached => Some(steps),
         (Progress::At(_), Phase::Shifted { step, .. }) => Some(steps.saturating_sub(step + 1)),
         (Progress::Behind, _) => Some(0),

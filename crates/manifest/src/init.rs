@@ -205,12 +205,14 @@ fn processes(run: RunSpec, draft: &Draft) -> (RunSpec, Processes) {
     }
     others.extend(draft.process.clone().map(|name| (name, run.clone())));
     let shared = RunSpec {
-        kind: Kind::Job,
-        command: Vec::new(),
-        variables: BTreeMap::new(),
-        health: HealthCheck::new(Kind::Job.usual_probe()),
-        replace: Kind::Job.usual_replace(),
-        ..run
+        stop: run.stop,
+        restart: run.restart,
+        data: run.data,
+        files: run.files,
+        limits: run.limits,
+        image: run.image,
+        user: run.user,
+        ..RunSpec::of_jobs()
     };
     (shared.with_values_noted(), Processes { main: None, others })
 }

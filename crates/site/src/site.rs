@@ -27,6 +27,14 @@ impl Site {
         Self { files, tag, place: PathBuf::from(".") }
     }
 
+    /// Returns what an instance is started with: the program of Lockstep, and what it serves.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn command(&self, program: &str) -> Result<Vec<String>, serde_json::Error> {
+        Ok(vec![program.to_owned(), crate::WORD.to_owned(), serde_json::to_string(self)?])
+    }
+
     /// Looks for the artifact elsewhere.
     #[must_use]
     pub fn at(self, place: PathBuf) -> Self {

@@ -4,7 +4,7 @@ use lockstep_domain::ServiceName;
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
 use lockstep_domain::limits::Limits;
 use lockstep_domain::reference::Scope;
-use lockstep_domain::run::{HealthCheck, Kind, Port, ReplaceAfter, Restart, RunSpec, Values};
+use lockstep_domain::run::RunSpec;
 
 use super::field::{duration, environment};
 use super::job::{WHEN, refuse_port_of_job, when};
@@ -39,22 +39,14 @@ pub(super) fn run(
     refuse_port_of_job(None, variables.as_ref(), scope);
     table.finish();
     let run = RunSpec {
-        kind: Kind::Job,
-        command: Vec::new(),
         variables: variables.as_ref().map(environment).unwrap_or_default(),
-        port: Port::Assigned,
-        health: HealthCheck::new(Kind::Job.usual_probe()),
         stop: stop.unwrap_or_default(),
-        restart: Restart::default(),
         data,
         files,
-        values: Values::Verbatim,
-        replace: Kind::Job.usual_replace(),
-        replace_after: ReplaceAfter::default(),
-        static_files: None,
         limits,
         image,
         user: user.unwrap_or_default(),
+        ..RunSpec::of_jobs()
     };
     Some((run.with_values_noted(), job))
 }

@@ -6,7 +6,7 @@ use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::process::Processes;
 use lockstep_domain::reference::Scope;
-use lockstep_domain::run::{HealthCheck, Kind, Port, ReplaceAfter, RunSpec, Values};
+use lockstep_domain::run::{Kind, Port, RunSpec};
 
 use super::field::environment;
 use super::job::refuse_port_of_job;
@@ -128,22 +128,15 @@ fn shared(table: Table<'_>, scope: &Scope<'_>) -> Shared {
 /// What a version without a process for requests has in common: its jobs are run with it.
 fn nothing_but(shared: Shared) -> RunSpec {
     let run = RunSpec {
-        kind: Kind::Job,
-        command: Vec::new(),
         variables: shared.variables,
-        port: Port::Assigned,
-        health: HealthCheck::new(Kind::Job.usual_probe()),
         stop: shared.stop.unwrap_or_default(),
         restart: shared.restart.unwrap_or_default(),
         data: shared.data,
         files: shared.files,
-        values: Values::Verbatim,
-        replace: Kind::Job.usual_replace(),
-        replace_after: ReplaceAfter::default(),
-        static_files: None,
         limits: shared.limits,
         image: shared.image.then(ImageRun::default),
         user: shared.user.unwrap_or_default(),
+        ..RunSpec::of_jobs()
     };
     run.with_values_noted()
 }

@@ -66,11 +66,13 @@ pub(crate) fn findings(seen: &Seen, run: &RunSpec) -> Vec<Finding> {
     if let Some(failure) = seen.failure.as_ref().filter(|_| port.is_none()) {
         all.push(problem(format!("it did not become healthy: {failure}"), String::new()));
     }
+    let is_elsewhere = port.is_some();
     all.extend(port.map(|(text, hint)| problem(text, hint)));
     all.extend(missing_variables(seen).map(|(text, hint)| finding(seen.failure.is_some(), text, hint)));
     all.extend(not_written(seen).map(|(text, hint)| finding(seen.failure.is_some(), text, hint)));
     all.extend(exposed(seen).map(|(text, hint)| advice(text, hint)));
-    all.extend(other_listeners(seen, run).map(|(text, hint)| advice(text, hint)));
+    let others = other_listeners(seen).filter(|_| !is_elsewhere);
+    all.extend(others.map(|(text, hint)| advice(text, hint)));
     all.extend(left_behind(seen).map(|(text, hint)| advice(text, hint)));
     if seen.healthy_after_ms.is_some() && seen.ended_after_ms.is_none() {
         all.push(problem(
@@ -138,11 +140,10 @@ fn exposed(seen: &Seen) -> Option<Said> {
 }
 
 /// Listeners that every instance wants, so that a second one cannot start.
-fn other_listeners(seen: &Seen, run: &RunSpec) -> Option<Said> {
+fn other_listeners(seen: &Seen) -> Option<Said> {
     let others = seen.listens.iter().filter(|address| Some(address.port()) != seen.port);
     let others: Vec<_> = others.map(ToString::to_string).collect();
-    let is_told = other_port(seen, run).is_some() || others.is_empty();
-    (!is_told).then(|| {
+    (!others.is_empty()).then(|| {
         let text = format!(
             "it listens on {} as well: where that port is always the same, two instances of it cannot run at the same time, nor two versions",
             others.join(", ")

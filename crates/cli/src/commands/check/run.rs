@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::name::{ProcessName, ResourceName};
+use lockstep_domain::name::ResourceName;
 use lockstep_domain::resource::address::Address;
-use lockstep_domain::run::RunSpec;
 use lockstep_manifest::Manifest;
 use serde::Serialize;
 
@@ -144,7 +143,7 @@ async fn tried(
     progress: &Progress,
 ) -> Result<Report, Failure> {
     let (mut processes, mut all) = (Vec::new(), Vec::new());
-    for (process, run) in standing(manifest) {
+    for (process, run) in manifest.processes.standing(&manifest.run) {
         let seen = trial.try_out(manifest, (process, run), world, progress).await?;
         all.extend(findings(&seen, run));
         processes.push(seen);
@@ -160,12 +159,6 @@ async fn tried(
         not_there: not_there.collect(),
         jobs_not_run: manifest.jobs.iter().map(|job| job.name.to_string()).collect(),
     })
-}
-
-/// What runs all the time.
-fn standing(manifest: &Manifest) -> impl Iterator<Item = (Option<&ProcessName>, &RunSpec)> {
-    let main = manifest.run.kind.has_instances().then_some((None, &manifest.run));
-    main.into_iter().chain(manifest.processes.others.iter().map(|(name, run)| (Some(name), run)))
 }
 
 fn text(report: &Report, style: &Style) -> String {

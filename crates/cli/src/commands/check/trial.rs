@@ -26,13 +26,13 @@ use lockstep_pipeline::{
     Observer, local, snapshot,
 };
 use lockstep_runtime::{Follow, InstanceSpec, LocalDriver, SupervisorCommand};
-use lockstep_site::{Site, WORD as SITE};
+use lockstep_site::Site;
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use super::findings::Seen;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_sources};
 use crate::progress::Progress;
 
 /// How the folders of trials begin.
@@ -218,7 +218,7 @@ impl Trial {
         progress.status(&format!("starting {name}"));
         let begun = Instant::now();
         if let Err(error) = self.driver.start(spec).await {
-            let failure = Some(format!("it cannot be started: {error}{}", sources(&error)));
+            let failure = Some(format!("it cannot be started: {}", with_sources(&error)));
             return Ok(Seen { name, failure, variables, ended_after_ms: Some(0), ..Seen::default() });
         }
         let limit = Duration::from_millis(run.health.start_timeout_ms) + GRACE;
@@ -356,14 +356,12 @@ impl Trial {
 }
 
 async fn end_all(driver: &LocalDriver) {
-    let alive = || driver.list().into_iter().filter(|instance| !instance.state.is_over());
-    for instance in alive() {
+    for instance in driver.list().into_iter().filter(|instance| !instance.state.is_over()) {
         let _ = driver.stop(&instance.id).await;
     }
-    let deadline = Instant::now() + GRACE;
-    while alive().next().is_some() && Instant::now() < deadline {
-        tokio::time::sleep(PAUSE).await;
-    }
+    let mut watch = driver.watch();
+    let all_over = watch.wait_for(|all| all.values().all(|instance| instance.state.is_over()));
+    let _ = tokio::time::timeout(GRACE, all_over).await;
 }
 
 /// Ends and removes what trials left behind that were killed. One that still goes on holds its folder.
@@ -439,9 +437,9 @@ fn listeners(urls: &BTreeMap<ServiceName, String>) -> BTreeMap<ServiceName, Sock
 /// Fills in the command of what Lockstep serves by itself.
 fn served(run: RunSpec) -> Result<RunSpec, Failure> {
     let Some(files) = run.static_files.clone() else { return Ok(run) };
-    let site = serde_json::to_string(&Site::new(files, "check".to_owned()));
-    let site = site.map_err(|error| internal("what is served cannot be written", &error))?;
-    Ok(RunSpec { command: vec![program()?.display().to_string(), SITE.to_owned(), site], ..run })
+    let command = Site::new(files, "check".to_owned()).command(&program()?.display().to_string());
+    let command = command.map_err(|error| internal("what is served cannot be written", &error))?;
+    Ok(RunSpec { command, ..run })
 }
 
 /// What ends by itself is not started again: the first time says enough.
@@ -455,16 +453,6 @@ fn failure_of(instance: &Instance) -> Option<String> {
         InstanceState::Healthy => None,
         state => Some(state.what_happened().unwrap_or("it was not healthy in time").to_owned()),
     }
-}
-
-fn sources(error: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn ms(time: Duration) -> u64 {

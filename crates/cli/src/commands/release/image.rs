@@ -12,7 +12,7 @@ use lockstep_reach::PlainHttp;
 use tempfile::TempDir;
 
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_sources};
 use crate::progress::Progress;
 
 /// User and password for the registry, where Docker's configuration should not be asked.
@@ -171,17 +171,4 @@ fn of_image(what: &str, error: &ImageError) -> Failure {
         ),
         _ => failure,
     }
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }
