@@ -96,6 +96,7 @@ impl Control {
                 let service = services::find(world, name)?;
                 manifest.as_ref().map_or(Ok(()), |manifest| is_of(manifest, service))?;
                 let event = match kept {
+                    None if !service.source.has_repository() => return Err(no_other(service)),
                     Some(kept) => kept_event(Some(service), &service.name, kept, reason),
                     None => service.kept_manifest().map(|_| Event::ManifestLeft {
                         service: service.name.clone(),
@@ -107,6 +108,12 @@ impl Control {
         })?;
         self.service(name)
     }
+}
+
+fn no_other(service: &Service) -> Problem {
+    let detail = format!("`{}` has no repository whose manifest could count", service.name);
+    let hint = format!("lockstep service manifest {0} FILE, or lockstep service add REPOSITORY --move", service.name);
+    Problem::new(ErrorCode::Refused, detail).with_hint(hint)
 }
 
 fn is_of(manifest: &Manifest, service: &Service) -> Result<(), Problem> {

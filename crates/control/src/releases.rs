@@ -84,10 +84,13 @@ impl Control {
         mut request: ReleaseRequest,
     ) -> Result<BuildView, Problem> {
         let taken = given::take(self, &mut request)?;
-        services::find(&self.ledger.world(), name)?;
+        let world = self.ledger.world();
+        let source = &services::find(&world, name)?.source;
+        given::must_have_a_commit(taken.as_ref(), source, request.commit.as_deref())?;
         check_request(&request)?;
         let reference = request.commit.as_ref().or(request.reference.as_ref());
-        let reference = reference.map_or("(default branch)", String::as_str).to_owned();
+        let unnamed = if source.has_repository() { "(default branch)" } else { "(no repository)" };
+        let reference = reference.map_or(unnamed, String::as_str).to_owned();
         let build = self.builds.begin(actor, name, &reference, self.ledger.now());
         let build = build.map_err(|error| storage_problem("the build could not be begun", &error))?;
         let view = build.view();
@@ -175,10 +178,10 @@ impl Control {
             };
             return Err(Problem::new(ErrorCode::Refused, detail).with_hint(hint));
         }
-        given::must_match(&checked.manifest, taken)?;
+        given::must_match(&checked.manifest, &service.source, taken)?;
         let kept = service.kept_manifest().filter(|_| origin == ManifestOrigin::Service);
         let kept = kept.map(|kept| &kept.digest);
-        let told_apart_by = Beside { manifest: kept, image: taken.and_then(Taken::image) };
+        let told_apart_by = Beside { manifest: kept, given: taken.and_then(|taken| taken.tells_apart(&service.source)) };
         let standing = Standing::of(&world, service, &prepared, told_apart_by, Wish::of(request)?);
         let standing = standing.map_err(|problem| match taken {
             Some(taken) => taken.compare(service, checked.commit.as_str(), problem),
@@ -485,10 +488,11 @@ fn tag(build: &Build, service: &Service, version: &Version) {
     let name = format!("{}-{}", service.name, version.number);
     let warn =
         |why: String| build.change(|view| view.warnings.push(format!("tag {name} was not made: {why}")));
-    let folder = Path::new(&service.source.repository);
-    if !folder.is_dir() {
-        return warn("the repository is not on this host".into());
-    }
+    let Some(folder) = service.source.repository_here().filter(|folder| folder.is_dir()) else {
+        let is_elsewhere = service.source.has_repository();
+        let why = if is_elsewhere { "the repository is not on this host" } else { "there is no repository" };
+        return warn(why.into());
+    };
     if let Err(error) = local::tag(folder, &name, &version.commit) {
         warn(with_sources(&error));
     }

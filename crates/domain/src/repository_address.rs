@@ -5,6 +5,12 @@
 
 use std::borrow::Cow;
 
+/// Stands in the place of an address for a service that has no repository: what it is lies in its kept manifest and in what is given.
+pub const NO_REPOSITORY: &str = "none";
+
+/// The commit of every version that was made without a repository.
+pub const NO_COMMIT: &str = "9910aa19bfb5ef0e2795be914f82ae6d494e5ef3";
+
 /// Says why an address must not be recorded, when it could hold a secret: a password, or a token in the place of a user.
 #[must_use]
 pub fn secret_in(address: &str) -> Option<&'static str> {

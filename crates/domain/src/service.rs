@@ -1,6 +1,7 @@
 //! Services and their versions, as the journal tells them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -14,6 +15,7 @@ use crate::evidence::{Evidence, EvidenceKind, Outcome};
 use crate::job::Job;
 use crate::name::{Actor, ResourceName, ServiceName, StageName};
 use crate::process::Processes;
+use crate::repository_address::NO_REPOSITORY;
 use crate::resource::ResourceNeed;
 use crate::routes::RouteRule;
 use crate::run::RunSpec;
@@ -156,11 +158,37 @@ impl Service {
 /// Where a service's source lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
-    /// A path or URL of a git repository.
+    /// A path or URL of a git repository; `none` where there is none, and the manifest is kept with the service.
     pub repository: String,
     /// The folder of the service in it; empty for the whole repository.
     #[serde(default)]
     pub folder: String,
+}
+
+impl Source {
+    /// Returns the source of a service that has no repository.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self { repository: NO_REPOSITORY.to_owned(), folder: String::new() }
+    }
+
+    /// Tells whether there is a repository.
+    #[must_use]
+    pub fn has_repository(&self) -> bool {
+        self.repository != NO_REPOSITORY
+    }
+
+    /// Returns the folder of the repository, where it may be one of this machine: it need not exist.
+    #[must_use]
+    pub fn repository_here(&self) -> Option<&Path> {
+        Some(Path::new(&self.repository)).filter(|path| path.is_absolute())
+    }
+
+    /// Returns the folder of the service, where it may be one of this machine.
+    #[must_use]
+    pub fn folder_here(&self) -> Option<PathBuf> {
+        self.repository_here().map(|root| root.join(&self.folder))
+    }
 }
 
 /// An immutable build of a service, with everything known of it.

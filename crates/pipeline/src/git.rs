@@ -224,6 +224,16 @@ impl Git<'_> {
         self.demanded(words, answer)
     }
 
+    /// Asks with variables of its own, to which no is an error.
+    pub(crate) fn ask_as(
+        &self,
+        words: &[&str],
+        variables: BTreeMap<String, String>,
+    ) -> Result<Vec<u8>, GitError> {
+        let answer = self.try_ask_with(words, variables)?;
+        self.demanded(words, answer)
+    }
+
     fn try_ask_with(&self, words: &[&str], more: BTreeMap<String, String>) -> Result<Answer, GitError> {
         answer_of(words, capture(self.command(words, more), BOUNDS, self.cancel))
     }

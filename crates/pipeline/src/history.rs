@@ -8,9 +8,9 @@ mod squashed;
 use std::collections::BTreeMap;
 
 use crate::git::{Answer, CommitId, Git, GitError, unintelligible};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, nowhere};
 use crate::nearest::nearest;
-use crate::repository::Reference;
+use crate::repository::{Reference, RepositoryLocation};
 
 pub use content::Content;
 
@@ -112,6 +112,9 @@ impl Mirror {
 
     /// Asks the repository itself, because a mirror does not follow a moved `HEAD`.
     fn head(&self) -> Result<Head, GitError> {
+        if *self.location() == RepositoryLocation::Nowhere {
+            return Ok(Head::Branch(nowhere::BRANCH.to_owned()));
+        }
         let answer = self.git().ask_head_of(&["ls-remote", "--symref", "--"], self.location())?;
         let text = String::from_utf8_lossy(&answer);
         let mut first = text.lines().map(|line| line.split_ascii_whitespace().next().unwrap_or_default());

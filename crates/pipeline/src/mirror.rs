@@ -4,6 +4,7 @@
 //! mirror shares the lock of its folder, so that it is not removed meanwhile.
 
 pub mod collect;
+pub(crate) mod nowhere;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
@@ -127,7 +128,9 @@ pub(crate) fn update(
     let name = mirror_name(location);
     let folder = mirrors.join(format!("{name}.git"));
     let _lock = lock(&mirrors.join(format!("{name}.lock")), place.cancel)?;
-    if folder.join("HEAD").exists() {
+    if *location == RepositoryLocation::Nowhere {
+        nowhere::make(&folder, place)?;
+    } else if folder.join("HEAD").exists() {
         remove_rests(&folder);
         fetch_or_clone_anew(&folder, location, place)?;
     } else {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use lockstep_domain::repository_address;
+use lockstep_domain::repository_address::{self, NO_REPOSITORY};
 use thiserror::Error;
 
 /// Longest location, folder or reference.
@@ -49,6 +49,8 @@ pub enum RepositoryLocation {
     Local(PathBuf),
     /// A URL, or `user@host:path`.
     Remote(RemoteLocation),
+    /// None: the service has no repository.
+    Nowhere,
 }
 
 /// A repository that is reached by a URL.
@@ -88,6 +90,7 @@ impl RepositoryLocation {
         match self {
             Self::Local(path) => path.as_os_str(),
             Self::Remote(remote) => remote.given.as_ref(),
+            Self::Nowhere => NO_REPOSITORY.as_ref(),
         }
     }
 
@@ -96,6 +99,7 @@ impl RepositoryLocation {
         match self {
             Self::Local(path) => path.as_os_str().as_encoded_bytes(),
             Self::Remote(remote) => remote.recorded.as_bytes(),
+            Self::Nowhere => NO_REPOSITORY.as_bytes(),
         }
     }
 
@@ -115,7 +119,7 @@ impl RepositoryLocation {
     pub(crate) const fn credential(&self) -> Option<&Credential> {
         match self {
             Self::Remote(remote) => remote.credential.as_ref(),
-            Self::Local(_) => None,
+            Self::Local(_) | Self::Nowhere => None,
         }
     }
 
@@ -135,7 +139,7 @@ impl RepositoryLocation {
     pub fn local(&self) -> Option<&Path> {
         match self {
             Self::Local(path) => Some(path),
-            Self::Remote(_) => None,
+            Self::Remote(_) | Self::Nowhere => None,
         }
     }
 }
@@ -186,6 +190,7 @@ impl FromStr for RepositoryLocation {
             }
             Some(("https" | "ssh" | "file", _)) => return Ok(Self::Remote(RemoteLocation::of(text))),
             Some(_) => "only https, ssh, file and folders of this machine are fetched",
+            None if text == NO_REPOSITORY => return Ok(Self::Nowhere),
             None if text.starts_with('/') => return Ok(Self::Local(text.into())),
             None if text.contains("::") => "transport helpers could run commands",
             None if is_scp_like(text) => return Ok(Self::Remote(RemoteLocation::of(text))),
@@ -212,6 +217,7 @@ impl fmt::Display for RepositoryLocation {
         match self {
             Self::Local(path) => path.display().fmt(f),
             Self::Remote(remote) => f.write_str(&repository_address::shown(&remote.recorded)),
+            Self::Nowhere => f.write_str("no repository"),
         }
     }
 }

@@ -49,9 +49,10 @@ enum ServiceCommand {
   lockstep service add ../shop --folder services/orders one service of a monorepo
   lockstep service add https://git.example.org/orders.git
   lockstep service add orders --manifest orders.toml --repository https://git.example.org/orders.git
+  lockstep service add --manifest hello.toml --no-repository   versions are images, or archives that are made elsewhere
   lockstep service add --from-tags 'v*' --yes           goes on from the newest tag such as v3.4.1")]
 struct AddArgs {
-    /// The repository: a path on the server's host, or a URL. With --repository, the name of the service.
+    /// The repository: a path on the server's host, or a URL. With --repository or --no-repository, the name of the service.
     #[arg(value_name = "PATH|URL|NAME")]
     what: Option<String>,
     /// A manifest that is kept outside of the repository, for one that is not yours. It counts in place of one there.
@@ -62,6 +63,11 @@ struct AddArgs {
     /// The repository, where the name of the service is given.
     #[arg(long, value_name = "PATH|URL", requires = "manifest")]
     repository: Option<String>,
+    /// There is no repository: what is released are images, or archives that are made elsewhere.
+    ///
+    /// It goes without saying where --manifest is given, no repository is named, and the folder that the command runs in is in none.
+    #[arg(long, requires = "manifest", conflicts_with_all = ["repository", "folder", "from_tags"])]
+    no_repository: bool,
     /// The folder of the service in the repository.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<String>,
@@ -85,16 +91,26 @@ struct AddArgs {
 }
 
 impl AddArgs {
-    fn place(&self) -> &str {
-        self.repository.as_deref().or(self.what.as_deref()).unwrap_or(".")
+    /// Finds out where the service comes from.
+    fn source(&self) -> Result<Source, Failure> {
+        let place = self.repository.as_deref().or(self.what.as_deref().filter(|_| !self.no_repository));
+        if self.no_repository || (self.manifest.is_some() && place.is_none() && !is_in_a_repository()) {
+            return Ok(Source::nowhere());
+        }
+        source(place.unwrap_or("."), self.folder.clone())
+    }
+
+    /// Tells whether the first word is the name of the service, and not a place.
+    const fn names_the_service(&self) -> bool {
+        self.repository.is_some() || self.no_repository
     }
 
     /// Reads the manifest that is given, and makes sure that it is of the service that is named.
     fn manifest(&self) -> Result<Option<String>, Failure> {
         let Some(path) = &self.manifest else { return Ok(None) };
         let (text, manifest) = read_manifest(path)?;
-        match (&self.repository, &self.what) {
-            (Some(_), Some(name)) if *name != manifest.name.as_str() => Err(Failure::usage(format!(
+        match (self.names_the_service(), &self.what) {
+            (true, Some(name)) if *name != manifest.name.as_str() => Err(Failure::usage(format!(
                 "`{}` is the manifest of `{}`, not of `{name}`",
                 path.display(),
                 manifest.name
@@ -145,7 +161,7 @@ impl Args {
             ServiceCommand::Manifest(args) => return args.run(ctx),
         };
         let manifest = args.manifest()?;
-        let source = source(args.place(), args.folder.clone())?;
+        let source = args.source()?;
         let known = if args.moves { KnownService::Moves } else { KnownService::Stays };
         let mode = if args.from_tags.is_some() && !args.yes { Mode::DryRun } else { Mode::Execute };
         let (lifecycle, unrelated, from_tags) = (args.lifecycle, args.unrelated, args.from_tags);
@@ -169,7 +185,8 @@ fn read_manifest(path: &Path) -> Result<(String, Manifest), Failure> {
 fn registered_text(view: &ServiceView, style: &Style) -> String {
     let name = &view.name;
     let notes = notes_text(view);
-    format!("{}: service {name} is registered\n{notes}next: lockstep release {name}\n", style.good("done"))
+    let given = if view.source.has_repository() { "" } else { " --image WHAT (or --artifact FILE)" };
+    format!("{}: service {name} is registered\n{notes}next: lockstep release {name}{given}\n", style.good("done"))
 }
 
 /// Earlier releases that are shown before they are taken up.
@@ -189,6 +206,11 @@ fn shown_text(view: &ServiceView, style: &Style) -> String {
 
 fn notes_text(view: &ServiceView) -> String {
     view.notes.iter().map(|note| format!("  {}\n", printable(note))).collect()
+}
+
+/// Tells whether the folder that the command runs in is in a repository.
+fn is_in_a_repository() -> bool {
+    std::env::current_dir().is_ok_and(|here| here.ancestors().any(|folder| folder.join(".git").exists()))
 }
 
 /// Returns the repository as the server will find it.

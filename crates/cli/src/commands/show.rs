@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use lockstep_api::types::ServiceView;
+use lockstep_domain::repository_address::NO_COMMIT;
 use lockstep_domain::{EnvironmentName, ServiceName, VersionRef};
 
 use crate::context::Context;
@@ -84,14 +85,17 @@ fn document(ctx: &Context, version: &VersionRef, kind: &str) -> Result<(), Failu
 fn service_text(service: &ServiceView, style: &Style) -> String {
     let mut text = format!("{}\n", style.strong(service.name.as_str()));
     let mut facts = Table::new(["", ""]).indented(2);
-    facts.row(["source".into(), service.source.repository.clone()]);
+    let source = if service.source.has_repository() { &service.source.repository } else { "no repository" };
+    facts.row(["source".into(), source.into()]);
     if !service.source.folder.is_empty() {
         facts.row(["folder".into(), service.source.folder.clone()]);
     }
     if let Some(kept) = service.manifests.first().filter(|kept| kept.until.is_none()) {
         let since = style.ago(kept.at);
+        let place =
+            if service.source.has_repository() { "outside of the repository" } else { "with the service" };
         let how = format!(
-            "kept outside of the repository, {since} by {} (lockstep service manifest {})",
+            "kept {place}, {since} by {} (lockstep service manifest {})",
             kept.by, service.name
         );
         facts.row(["manifest".into(), how]);
@@ -121,7 +125,7 @@ fn service_text(service: &ServiceView, style: &Style) -> String {
 
 /// Returns the first characters of a commit's hash.
 fn short(commit: &str) -> String {
-    printable(commit).chars().take(10).collect()
+    if commit == NO_COMMIT { "none".to_owned() } else { printable(commit).chars().take(10).collect() }
 }
 
 fn join(environments: &[EnvironmentName]) -> String {

@@ -36,6 +36,7 @@ mod journal;
 mod kept_manifests;
 mod limits;
 mod meeting;
+mod no_repository;
 mod numbers;
 mod passwords;
 mod processes;

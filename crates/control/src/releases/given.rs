@@ -3,7 +3,7 @@
 use lockstep_api::types::{MadeElsewhereRequest, ReleaseRequest, ReportUpload};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::Digest;
-use lockstep_domain::service::{GivenFile, GivenImage, GivenReport, MadeElsewhere, Service, Version};
+use lockstep_domain::service::{GivenFile, GivenImage, GivenReport, MadeElsewhere, Service, Source, Version};
 use lockstep_manifest::Manifest;
 use lockstep_pipeline::{Given, OfImage, TestReport, kind_of_report};
 use sha2::{Digest as _, Sha256};
@@ -30,19 +30,29 @@ pub(super) struct Taken {
 pub(super) fn take(control: &Control, request: &mut ReleaseRequest) -> Result<Option<Taken>, Problem> {
     let Some(elsewhere) = request.made_elsewhere.take() else { return Ok(None) };
     let archive = control.uploads.take(&elsewhere.upload)?;
-    if request.commit.is_none() && elsewhere.image.is_none() {
-        return Err(Problem::new(
-            ErrorCode::BadRequest,
-            "an artifact that was made elsewhere needs its commit",
-        )
-        .with_hint("lockstep release NAME --artifact FILE --commit SHA"));
-    }
     check(&elsewhere)?;
     let facts = GivenFile { name: elsewhere.name, digest: archive.digest, bytes: archive.bytes };
     let reports = elsewhere.reports.into_iter().map(report).collect();
     let image = elsewhere.image.map(|image| OfImage { reference: image.reference, name: image.name });
     let given = Given { archive: archive.path().to_owned(), facts, reports, image };
     Ok(Some(Taken { archive, given }))
+}
+
+/// An archive says nothing of what it was made of; an image is of what its manifest says, and no repository has no commits.
+pub(super) fn must_have_a_commit(
+    taken: Option<&Taken>,
+    source: &Source,
+    commit: Option<&str>,
+) -> Result<(), Problem> {
+    let bad = |detail, hint| Err(Problem::new(ErrorCode::BadRequest, detail).with_hint(hint));
+    match (commit, source.has_repository()) {
+        (Some(_), false) => bad("the service has no repository that a commit could be of", "leave --commit out"),
+        (None, true) if taken.is_some_and(|taken| !taken.is_image()) => bad(
+            "an artifact that was made elsewhere needs its commit",
+            "lockstep release NAME --artifact FILE --commit SHA",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn report(upload: ReportUpload) -> TestReport {
@@ -86,9 +96,13 @@ impl Taken {
         self.given.clone()
     }
 
-    /// The digest of an image as it was given.
-    pub(super) fn image(&self) -> Option<&Digest> {
-        self.given.image.as_ref().map(|_| &self.archive.digest)
+    fn is_image(&self) -> bool {
+        self.given.image.is_some()
+    }
+
+    /// The digest by which it makes another version of the same commit: that of an image, and of anything where the commit says nothing.
+    pub(super) fn tells_apart(&self, source: &Source) -> Option<&Digest> {
+        (self.is_image() || !source.has_repository()).then_some(&self.archive.digest)
     }
 
     /// What is recorded with the version.
@@ -131,10 +145,19 @@ impl Taken {
 }
 
 /// Refuses to make a version of something else than its manifest is for: only an image has a root of its own to run in.
-pub(super) fn must_match(manifest: &Manifest, taken: Option<&Taken>) -> Result<(), Problem> {
+pub(super) fn must_match(
+    manifest: &Manifest,
+    source: &Source,
+    taken: Option<&Taken>,
+) -> Result<(), Problem> {
     let name = &manifest.name;
-    let is_given = taken.is_some_and(|taken| taken.image().is_some());
+    let is_given = taken.is_some_and(Taken::is_image);
     let (code, detail, hint) = match (manifest.run.image.is_some(), is_given) {
+        (false, false) if taken.is_none() && !source.has_repository() => (
+            ErrorCode::NothingToRelease,
+            format!("{name} has no repository that could be built"),
+            format!("lockstep release {name} --artifact FILE; for images: [run] image = true in its manifest, and --image WHAT"),
+        ),
         (true, true) | (false, false) => return Ok(()),
         (true, false) => (
             ErrorCode::NothingToRelease,

@@ -5,6 +5,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::branch::{Cut, Line, NextNumber, chosen_number, newest_release, next_number};
 use lockstep_domain::changelog::Changelog;
 use lockstep_domain::commits::{Bump, bump_owed, remarks};
+use lockstep_domain::repository_address::NO_COMMIT;
 use lockstep_domain::service::{ManifestOrigin, Service, Version};
 use lockstep_domain::{Digest, VersionNumber, World};
 use lockstep_pipeline::git::GitError;
@@ -127,8 +128,8 @@ pub(super) struct Looking<'a> {
 pub(super) struct Beside<'a> {
     /// The manifest that is kept with the service.
     pub(super) manifest: Option<&'a Digest>,
-    /// The image.
-    pub(super) image: Option<&'a Digest>,
+    /// The image, or the archive where there is no repository that it could be made of.
+    pub(super) given: Option<&'a Digest>,
 }
 
 impl Looking<'_> {
@@ -170,8 +171,8 @@ impl Looking<'_> {
 
     /// What lies in the repository is compared with the repository.
     fn has_the_same_beside(&self, version: &Version) -> bool {
-        let image = version.made_elsewhere.as_ref().map(|made| &made.archive.digest);
-        if self.beside.image.is_some() && self.beside.image != image {
+        let given = version.made_elsewhere.as_ref().map(|made| &made.archive.digest);
+        if self.beside.given.is_some() && self.beside.given != given {
             return false;
         }
         let Some(kept) = self.beside.manifest else { return true };
@@ -249,6 +250,10 @@ pub(super) fn cut(world: &World, checked: &Checked) -> Result<Cut, Problem> {
             checked.commit.short()
         ))
     })?;
+    if checked.commit.as_str() == NO_COMMIT {
+        // Rules for branches say nothing of what has none.
+        return Ok(Cut { branch: branch.to_owned(), line: Line::Free, label: None, reach: None });
+    }
     world
         .branches
         .resolve(branch)

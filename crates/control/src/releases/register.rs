@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lockstep_api::types::{EarlierSummary, KnownService, RegisterService, ServiceView};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::earlier::Tag;
+use lockstep_domain::repository_address::NO_COMMIT;
 use lockstep_domain::service::{Service, Source, Version};
 use lockstep_domain::{Actor, StageName, World, repository_address};
 use lockstep_files::foreign;
@@ -98,6 +99,7 @@ impl<'a> Registering<'a> {
         relation::check_reason(unrelated.as_deref())?;
         without_secret(&source)?;
         let source = located(source)?;
+        must_have_a_manifest(&source, given.as_deref())?;
         let world = control.ledger.world();
         let given = match given {
             Some(text) => Some(text),
@@ -113,8 +115,7 @@ impl<'a> Registering<'a> {
         let mut taken_up = match from_tags {
             Some(pattern) => take_up(&pattern, &history.tags()?, service)?,
             None if service.is_none_or(|service| service.numbers().is_empty()) => {
-                let folder = Path::new(&place.source.repository).join(&place.source.folder);
-                let folder = Some(folder).filter(|folder| folder.is_dir());
+                let folder = place.source.folder_here().filter(|folder| folder.is_dir());
                 let notes = offers(&manifest.name, &history.tags()?, folder.as_deref());
                 TakenUp { notes, ..TakenUp::default() }
             }
@@ -170,6 +171,15 @@ fn without_secret(source: &Source) -> Result<(), Problem> {
     Err(Problem::new(ErrorCode::BadRequest, error.to_string()).with_hint(hint))
 }
 
+/// Without a repository, nothing else says what the service is.
+fn must_have_a_manifest(source: &Source, given: Option<&str>) -> Result<(), Problem> {
+    if source.has_repository() || given.is_some() {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::BadRequest, "a service without a repository needs its manifest")
+        .with_hint("lockstep service add --no-repository --manifest FILE"))
+}
+
 /// Decides where a known service comes from now.
 fn place_of_known(
     service: &Service,
@@ -221,6 +231,10 @@ fn elsewhere(service: &Service, source: &Source, missing: Option<&Version>) -> P
     let name = &service.name;
     let (before, after) = (&service.source, source);
     let shown = |repository: &str| repository_address::shown(repository).into_owned();
+    let add = match after.has_repository() {
+        true => format!("lockstep service add {} --move", after.repository),
+        false => "lockstep service add --no-repository --manifest FILE --move".to_owned(),
+    };
     let mut differences = Vec::new();
     if before.repository != after.repository {
         differences.push(format!("repository: {} -> {}", shown(&before.repository), after.repository));
@@ -230,23 +244,25 @@ fn elsewhere(service: &Service, source: &Source, missing: Option<&Version>) -> P
     }
     let (history, hint) = match missing {
         Some(version) => (
-            format!(
-                "no branch or tag there leads to commit {}, which {name}@{} was cut from",
-                version.commit, version.number
-            ),
+            match version.commit.as_str() {
+                NO_COMMIT => format!("{name}@{} was made without a repository", version.number),
+                commit => format!(
+                    "no branch or tag there leads to commit {commit}, which {name}@{} was cut from",
+                    version.number
+                ),
+            },
             format!(
                 "is it another service? Give it a name of its own in its lockstep.toml. \
-                 Is it meant? lockstep service add {} --move --unrelated \"REASON\"",
-                after.repository
+                 Is it meant? {add} --unrelated \"REASON\""
             ),
         ),
         None if service.versions.is_empty() => (
             format!("{name} has no version yet"),
-            format!("lockstep service add {} --move", after.repository),
+            add,
         ),
         None => (
             "the versions of the service are in its history".to_owned(),
-            format!("when it has moved: lockstep service add {} --move", after.repository),
+            format!("when it has moved: {add}"),
         ),
     };
     differences.push(history);
@@ -262,11 +278,8 @@ fn elsewhere(service: &Service, source: &Source, missing: Option<&Version>) -> P
 impl Control {
     /// Reads the manifest of a source: from the work tree where there is one, else from the repository's main branch.
     fn look_at(&self, source: &Source, given: Option<&str>) -> Result<Seen, Problem> {
-        let root = Path::new(&source.repository);
-        let folder = root.join(&source.folder);
-        if !folder.is_dir() {
-            return self.fetch(source, given);
-        }
+        let here = source.repository_here().zip(source.folder_here().filter(|folder| folder.is_dir()));
+        let Some((root, folder)) = here else { return self.fetch(source, given) };
         let path = folder.join(MANIFEST);
         if let Some(given) = given {
             let manifest = manifests::parse(given)?;
@@ -291,7 +304,8 @@ impl Control {
 
     /// Finds the manifest that is kept with a service from a place that has none of its own.
     fn kept_at(&self, world: &World, source: &Source) -> Result<Option<String>, Problem> {
-        if Path::new(&source.repository).join(&source.folder).join(MANIFEST).exists() {
+        let has_its_own = source.folder_here().is_some_and(|folder| folder.join(MANIFEST).exists());
+        if has_its_own || !source.has_repository() {
             return Ok(None);
         }
         let from_there = |service: &&Arc<Service>| {
@@ -326,10 +340,7 @@ impl Control {
 
 /// Finds the root of a local repository, so that any folder in it can be named.
 fn located(source: Source) -> Result<Source, Problem> {
-    let path = PathBuf::from(&source.repository);
-    if !path.is_dir() {
-        return Ok(source);
-    }
+    let Some(path) = source.repository_here().filter(|path| path.is_dir()) else { return Ok(source) };
     let path = path.canonicalize().map_err(internal)?;
     let found = local::find(&path)
         .map_err(|error| Problem::new(ErrorCode::Refused, with_sources(&error)).with_hint("install git"))?;

@@ -15,6 +15,7 @@ use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::VersionNumber;
 use lockstep_domain::branch::Cut;
 use lockstep_domain::commits::Commit;
+use lockstep_domain::repository_address::NO_COMMIT;
 use lockstep_domain::service::{Service, Version};
 use lockstep_pipeline::git::GitError;
 use lockstep_pipeline::{CommitId, Mirror, Prepared, Scope};
@@ -136,7 +137,9 @@ impl Asking<'_> {
     }
 
     fn lack_of(&self, before: &VersionNumber) -> Result<Option<Lack>, GitError> {
-        let Some(commit) = self.service.commit_of(before) else { return Ok(None) };
+        // A version that was made without a repository has nothing that could be missing.
+        let commit = self.service.commit_of(before).filter(|commit| *commit != NO_COMMIT);
+        let Some(commit) = commit else { return Ok(None) };
         let known = match commit.parse::<CommitId>() {
             Ok(id) => self.mirror.has(&id)?.then_some(id),
             Err(_) => None,

@@ -25,7 +25,9 @@ const CHUNK_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ElsewhereArgs {
     /// Release this archive, which was made of the commit elsewhere: .tar, .tar.gz or .tar.zst. Nothing is built or tested.
-    #[arg(long, value_name = "FILE", requires = "commit", group = "elsewhere")]
+    ///
+    /// Only a service without a repository needs no --commit.
+    #[arg(long, value_name = "FILE", group = "elsewhere")]
     artifact: Option<PathBuf>,
     /// A report of tests in JUnit form, or a folder of them, that goes with --artifact or --image.
     ///

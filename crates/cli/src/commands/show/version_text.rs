@@ -6,6 +6,7 @@ use lockstep_api::types::VersionView;
 use lockstep_domain::commits::Bump;
 use lockstep_domain::evidence::{Evidence, Outcome};
 use lockstep_domain::limits::Limits;
+use lockstep_domain::repository_address::NO_COMMIT;
 use lockstep_domain::run::RunUser;
 use lockstep_domain::service::{GivenFile, GivenImage, ManifestOrigin, Version};
 
@@ -59,7 +60,11 @@ fn facts(view: &VersionView, style: &Style) -> String {
         "runs in".into(),
         if view.runs_in.is_empty() { "nothing".into() } else { join(&view.runs_in) },
     ]);
-    table.row(["commit".into(), format!("{} on {}", short(&version.commit), version.branch)]);
+    let commit = match version.commit.as_str() {
+        NO_COMMIT => "none: there was no repository".to_owned(),
+        commit => format!("{} on {}", short(commit), version.branch),
+    };
+    table.row(["commit".into(), commit]);
     table.row(["cut".into(), format!("{} by {}", style.ago(version.recorded), version.recorded_by)]);
     if let Some(reason) = &version.unrelated {
         table.row(["unrelated".into(), format!("without the version before it: {}", printable(reason))]);

@@ -1,0 +1,73 @@
+//! The mirror of no repository: one commit with nothing in it, the same on every machine. So what has no repository has a branch and
+//! a commit like everything else, and its versions differ by manifest and by what was given.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use lockstep_files::tree;
+
+use crate::failure::{BuildFault, io_fault};
+use crate::git::{Answer, Git, GitError};
+use crate::workplace::Workplace;
+
+/// Its branch.
+pub(crate) const BRANCH: &str = "main";
+/// What its commit says. Neither this nor the rest of the commit can change: versions are recorded with its id.
+const MESSAGE: &str = "chore: no repository";
+/// Who made it, and when.
+const FACTS: [(&str, &str); 6] = [
+    ("GIT_AUTHOR_NAME", "Lockstep"),
+    ("GIT_AUTHOR_EMAIL", "lockstep@localhost"),
+    ("GIT_AUTHOR_DATE", "@0 +0000"),
+    ("GIT_COMMITTER_NAME", "Lockstep"),
+    ("GIT_COMMITTER_EMAIL", "lockstep@localhost"),
+    ("GIT_COMMITTER_DATE", "@0 +0000"),
+];
+
+/// Makes it beside its final name, unless it is there and whole.
+pub(super) fn make(folder: &Path, place: &Workplace<'_>) -> Result<(), BuildFault> {
+    if folder.join("HEAD").exists() && is_whole(folder, place)? {
+        return Ok(());
+    }
+    let partial = folder.with_added_extension("partial");
+    tree::remove(&partial).map_err(|source| io_fault(&partial, "removed", source))?;
+    fs::create_dir_all(&partial).map_err(|source| io_fault(&partial, "created", source))?;
+    fill(&Git { folder: &partial, cancel: place.cancel })?;
+    tree::remove(folder)
+        .and_then(|()| fs::rename(&partial, folder))
+        .map_err(|source| io_fault(folder, "created", source))
+}
+
+fn is_whole(folder: &Path, place: &Workplace<'_>) -> Result<bool, GitError> {
+    let git = Git { folder, cancel: place.cancel };
+    let answer = git.try_ask(&["cat-file", "-e", &format!("{BRANCH}^{{tree}}")])?;
+    Ok(matches!(answer, Answer::Yes(_)))
+}
+
+fn fill(git: &Git<'_>) -> Result<(), GitError> {
+    let branch = format!("--initial-branch={BRANCH}");
+    git.ask(&["init", "--quiet", "--bare", "--object-format=sha1", "--template=", &branch])?;
+    let tree = String::from_utf8_lossy(&git.ask_fed(&["mktree"], b"")?).trim().to_owned();
+    let facts = FACTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let commit = git.ask_as(&["-c", "i18n.commitEncoding=UTF-8", "commit-tree", &tree, "-m", MESSAGE], BTreeMap::from(facts))?;
+    let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+    git.ask(&["update-ref", &format!("refs/heads/{BRANCH}"), &commit]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_domain::repository_address::NO_COMMIT;
+
+    use super::*;
+    use crate::cancel::CancelToken;
+
+    #[test]
+    fn the_commit_is_the_same_everywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = Git { folder: folder.path(), cancel: &CancelToken::new() };
+        fill(&git).unwrap();
+        assert_eq!(git.ask_line(&["rev-parse", BRANCH]).unwrap(), NO_COMMIT);
+        assert_eq!(git.ask_line(&["ls-tree", BRANCH]).unwrap(), "");
+    }
+}
