@@ -112,7 +112,10 @@ impl Control {
 
 fn no_other(service: &Service) -> Problem {
     let detail = format!("`{}` has no repository whose manifest could count", service.name);
-    let hint = format!("lockstep service manifest {0} FILE, or lockstep service add REPOSITORY --move", service.name);
+    let hint = format!(
+        "lockstep service manifest {0} FILE, or lockstep service add REPOSITORY --move",
+        service.name
+    );
     Problem::new(ErrorCode::Refused, detail).with_hint(hint)
 }
 

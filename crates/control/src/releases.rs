@@ -181,7 +181,8 @@ impl Control {
         given::must_match(&checked.manifest, &service.source, taken)?;
         let kept = service.kept_manifest().filter(|_| origin == ManifestOrigin::Service);
         let kept = kept.map(|kept| &kept.digest);
-        let told_apart_by = Beside { manifest: kept, given: taken.and_then(|taken| taken.tells_apart(&service.source)) };
+        let told_apart_by =
+            Beside { manifest: kept, given: taken.and_then(|taken| taken.tells_apart(&service.source)) };
         let standing = Standing::of(&world, service, &prepared, told_apart_by, Wish::of(request)?);
         let standing = standing.map_err(|problem| match taken {
             Some(taken) => taken.compare(service, checked.commit.as_str(), problem),

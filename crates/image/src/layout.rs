@@ -10,8 +10,10 @@ use lockstep_files::foreign;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use crate::config::Facts;
 use crate::oci::{self, ConfigFile, Descriptor, Index, MAX_DOCUMENT_BYTES, MAX_LAYERS, Manifest, Saved};
 use crate::platform::Platform;
+use crate::user::User;
 use crate::{ImageError, reading};
 
 /// How deep indexes may lie in each other.
@@ -35,6 +37,13 @@ impl Found {
     #[must_use]
     pub fn platform(&self) -> Platform {
         self.config.platform()
+    }
+
+    /// Returns what it says of how it is run. Whose user it runs as only its files say: here it is root.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let config = self.config.config.clone().unwrap_or_default();
+        Facts::of(config, &User { id: 0, group: 0, home: None })
     }
 
     pub(crate) fn open(&self, below: &Path) -> Result<File, ImageError> {

@@ -12,6 +12,7 @@ mod oci;
 mod platform;
 mod registry;
 mod root;
+mod tar_in;
 mod tar_out;
 mod user;
 
@@ -24,8 +25,9 @@ pub use self::credentials::{Credentials, CredentialsError};
 pub use self::layout::{Found, open};
 pub use self::name::{ImageName, NameError};
 pub use self::platform::Platform;
-pub use self::registry::{PullError, Pulled, pull};
+pub use self::registry::{Parts, PullError, Pulled, pull};
 pub use self::root::{Flat, flatten};
+pub use self::tar_in::unpack_tar;
 pub use self::tar_out::write_tar;
 pub use self::user::ImageUserError;
 
@@ -40,6 +42,9 @@ pub enum ImageError {
         /// Why.
         source: io::Error,
     },
+    /// It is a file that is no archive, or one that is not unpacked.
+    #[error("it cannot be unpacked")]
+    Archive(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is no image.
     #[error("it is no image: it has neither `oci-layout` nor `manifest.json`")]
     NoImage,

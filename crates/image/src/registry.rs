@@ -105,6 +105,15 @@ pub struct Pulled {
     pub bytes: u64,
 }
 
+/// What is fetched of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// All of it.
+    All,
+    /// What it says of itself, without its files.
+    Description,
+}
+
 /// Fetches an image into a folder that is empty, as a layout. `told` hears of each blob before it is fetched.
 ///
 /// # Errors
@@ -115,6 +124,7 @@ pub async fn pull(
     credentials: Option<Credentials>,
     plain: PlainHttp,
     folder: &Path,
+    parts: Parts,
     told: impl Fn(&str),
 ) -> Result<Pulled, PullError> {
     let mut registry = Registry::new(name, credentials, plain)?;
@@ -131,9 +141,12 @@ pub async fn pull(
     fs::create_dir_all(&blobs).map_err(reading("blobs/sha256"))?;
     keep(folder, &blob_path(&manifest.sha256("manifest")?), &bytes)?;
     let mut fetched = bytes.len() as u64;
-    let all = std::iter::once(&read_manifest.config).chain(&read_manifest.layers);
-    for (number, blob) in all.enumerate() {
-        told(&format!("part {} of {}: {} bytes", number + 1, read_manifest.layers.len() + 1, blob.size));
+    let layers = match parts {
+        Parts::All => &read_manifest.layers[..],
+        Parts::Description => &[],
+    };
+    for (number, blob) in std::iter::once(&read_manifest.config).chain(layers).enumerate() {
+        told(&format!("part {} of {}: {} bytes", number + 1, layers.len() + 1, blob.size));
         registry.blob(blob, folder).await?;
         fetched += blob.size;
     }

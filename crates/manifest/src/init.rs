@@ -12,6 +12,7 @@ mod dotnet;
 pub(crate) mod draft;
 mod go;
 mod gradle;
+mod image;
 pub(crate) mod launchers;
 pub(crate) mod listen;
 mod make;
@@ -34,6 +35,7 @@ use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, ReplaceAfter, Restart
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
 pub(crate) use self::draft::{Draft, Worker};
+pub use self::image::{ImageSays, propose_of_image};
 use self::listen::Told;
 pub use self::nested::Nested;
 pub use self::view::{ABOVE, COMPOSE_FILES, RepositoryView, worth_reading};

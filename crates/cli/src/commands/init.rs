@@ -5,11 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_files::whole;
+use lockstep_image::{Facts, Wanted};
 use lockstep_manifest::MANIFEST_FILE;
-use lockstep_manifest::init::{Nested, Proposal, propose};
+use lockstep_manifest::init::{ImageSays, Nested, Proposal, propose, propose_of_image};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::given_image::ImageArgs;
 use crate::look::look_at;
 use crate::output::counted::counted;
 use crate::output::style::{Style, printable};
@@ -22,15 +24,18 @@ pub(super) const FILE_MODE: u32 = 0o644;
 ///
 /// Looks at the folder (Rust, Go, Java, .NET, Ruby, PHP, JavaScript, Python, pages; Dockerfile, Procfile, a unit of systemd), writes a
 /// manifest with comments, says what it assumed and asks what nobody but a person knows. In a folder that holds several services it
-/// lists them. An existing manifest is left as it is unless --force is given. A compose file: lockstep import compose.
+/// lists them. With --image it looks at an image instead, which needs no repository. An existing manifest is left as it is unless
+/// --force is given. A compose file: lockstep import compose.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Examples:\n  lockstep init\n  lockstep init services/orders\n  lockstep init --print"
+    after_help = "Examples:\n  lockstep init\n  lockstep init services/orders\n  lockstep init --image registry.example/team/orders:1.4\n  lockstep init --print"
 )]
 pub(crate) struct Args {
     /// The folder of the service.
     #[arg(value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
+    #[command(flatten)]
+    image: ImageArgs,
     /// Write to standard output instead of the file.
     #[arg(long, conflicts_with = "force")]
     print: bool,
@@ -41,6 +46,10 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        if let Some(what) = self.image.what() {
+            let proposal = propose_of_image(&says(what, self.image.facts(ctx, what)?));
+            return self.proposed(ctx, &proposal);
+        }
         let view = look_at(&self.folder).map_err(|error| Failure::file("look at", &self.folder, &error))?;
         let proposal = propose(&view);
         if !proposal.services.is_empty() {
@@ -48,9 +57,25 @@ impl Args {
             let show = |_: &_, style: &Style| self.several(&proposal.services, compose, style);
             return ctx.out.show(&json(&proposal, None), show);
         }
+        self.proposed(ctx, &proposal)
+    }
+
+    /// Writes what is proposed, or shows it.
+    fn proposed(&self, ctx: &Context, proposal: &Proposal) -> Result<(), Failure> {
         let file = self.folder.join(MANIFEST_FILE);
         let written = if self.print { None } else { Some(self.write(&file, &proposal.text)?) };
-        ctx.out.show(&json(&proposal, written), |_, style| text(&proposal, written, style))
+        let next = self.next(&file);
+        ctx.out.show(&json(proposal, written), |_, style| text(proposal, written, &next, style))
+    }
+
+    /// What is to be done with a manifest that was written.
+    fn next(&self, file: &Path) -> String {
+        match self.image.what() {
+            None => "look at it, commit it, then lockstep service add".to_owned(),
+            Some(_) => {
+                format!("look at it, then lockstep service add --manifest {} --no-repository", file.display())
+            }
+        }
     }
 
     /// Says which services lie below, and how each gets its manifest.
@@ -95,7 +120,7 @@ impl Args {
     }
 }
 
-fn text(proposal: &Proposal, written: Option<&Path>, style: &Style) -> String {
+fn text(proposal: &Proposal, written: Option<&Path>, next: &str, style: &Style) -> String {
     let Some(file) = written else { return proposal.text.clone() };
     let mut text = format!("{}: wrote {}\nassumed:\n", style.good("done"), file.display());
     for assumption in &proposal.assumptions {
@@ -107,8 +132,20 @@ fn text(proposal: &Proposal, written: Option<&Path>, style: &Style) -> String {
     for question in &proposal.questions {
         let _ = writeln!(text, "  ? {}", printable(question));
     }
-    text.push_str("next: look at it, commit it, then lockstep service add\n");
+    let _ = writeln!(text, "next: {next}");
     text
+}
+
+/// What an image says, as far as a manifest is concerned.
+fn says(what: &str, facts: Facts) -> ImageSays {
+    ImageSays {
+        reference: what.to_owned(),
+        has_command: !facts.command(Wanted::Everything).is_empty(),
+        variables: facts.variables.into_keys().collect(),
+        ports: facts.ports,
+        volumes: facts.volumes,
+        health: facts.health.map(|health| health.command).unwrap_or_default(),
+    }
 }
 
 fn json(proposal: &Proposal, file: Option<&Path>) -> serde_json::Value {

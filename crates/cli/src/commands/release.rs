@@ -2,7 +2,6 @@
 
 mod changed;
 mod elsewhere;
-mod image;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

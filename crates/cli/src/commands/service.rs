@@ -186,7 +186,10 @@ fn registered_text(view: &ServiceView, style: &Style) -> String {
     let name = &view.name;
     let notes = notes_text(view);
     let given = if view.source.has_repository() { "" } else { " --image WHAT (or --artifact FILE)" };
-    format!("{}: service {name} is registered\n{notes}next: lockstep release {name}{given}\n", style.good("done"))
+    format!(
+        "{}: service {name} is registered\n{notes}next: lockstep release {name}{given}\n",
+        style.good("done")
+    )
 }
 
 /// Earlier releases that are shown before they are taken up.

@@ -94,10 +94,8 @@ fn service_text(service: &ServiceView, style: &Style) -> String {
         let since = style.ago(kept.at);
         let place =
             if service.source.has_repository() { "outside of the repository" } else { "with the service" };
-        let how = format!(
-            "kept {place}, {since} by {} (lockstep service manifest {})",
-            kept.by, service.name
-        );
+        let how =
+            format!("kept {place}, {since} by {} (lockstep service manifest {})", kept.by, service.name);
         facts.row(["manifest".into(), how]);
     }
     facts.row(["owner".into(), service.owner.clone().unwrap_or_else(|| "nobody named".into())]);

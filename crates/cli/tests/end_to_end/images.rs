@@ -455,3 +455,32 @@ fn an_image_of_a_registry_is_pinned_by_its_digest_when_it_is_released() {
     let said = place.fail(&["release", "store", "--image", &none], 2);
     assert_says(&said, &["answered 404", "is its name right"]);
 }
+
+#[test]
+fn an_image_alone_becomes_a_service_without_a_repository() {
+    let place = Place::begin();
+    let image = Image::serving("one")
+        .configured("ExposedPorts", json!({"8080/tcp": {}}))
+        .configured("Env", json!(["PORT=8080", "PATH=/bin", "GREETING=hello"]));
+    let one = image.saved(&place, "store.tar.gz");
+    let manifest = place.path("lockstep.toml");
+    let folder = Path::new(&manifest).parent().unwrap().to_str().unwrap();
+    let said = place.told(&["init", folder, "--image", &one]);
+    assert_says(&said, &["variable", "lockstep service add --manifest", "--no-repository"]);
+    place.told(&["service", "add", "--manifest", &manifest, "--no-repository"]);
+    assert_says(&release(&place, &one), &["store@1.0.0"]);
+    deploy(&place, "1.0.0");
+    assert_eq!(place.ask("/store/store"), (200, "one".to_owned()));
+    let two = Image::serving("two").layout(&place, "two");
+    assert_says(&release(&place, &two), &["store@1.0.1"]);
+    deploy(&place, "1.0.1");
+    assert_eq!(place.ask("/store/store"), (200, "two".to_owned()));
+    place.run(&["undo", ENVIRONMENT]);
+    assert_eq!(place.ask("/store/store"), (200, "one".to_owned()));
+    // What is none says so, and writes nothing.
+    fs::remove_file(&manifest).unwrap();
+    let nothing = place.path("nothing.tar");
+    fs::write(&nothing, "nothing").unwrap();
+    assert_says(&place.fail(&["init", folder, "--image", &nothing], 2), &["nothing.tar"]);
+    assert!(!Path::new(&manifest).exists());
+}

@@ -68,10 +68,7 @@ fn what_lies_in_a_repository_cannot_be_asked_for_where_there_is_none() {
     assert_says(&place.fail(&["release", "store"], 3), &["no repository", "--artifact FILE"]);
     let with_commit = ["release", "store", "--artifact", &one, "--commit", &"a".repeat(40)];
     assert_says(&place.fail(&with_commit, 2), &["no repository", "--commit"]);
-    assert_says(
-        &place.fail(&["release", "store", "--artifact", &one, "--ref", "develop"], 1),
-        &["develop"],
-    );
+    assert_says(&place.fail(&["release", "store", "--artifact", &one, "--ref", "develop"], 1), &["develop"]);
     let back = ["service", "manifest", "store", "--from-repository"];
     assert_says(&place.fail(&back, 3), &["no repository"]);
     assert_eq!(place.run(&["service", "manifest", "store"]), fs::read_to_string(&path).unwrap());
@@ -113,7 +110,10 @@ fn a_service_gets_a_repository_later_with_a_reason() {
     repository.write("lockstep.toml", &manifest("store", "", ""));
     repository.write("service.py", &service("two"));
     repository.commit("feat: begin");
-    assert_says(&place.fail(&["service", "add", repository.folder()], 3), &["comes from elsewhere", "made without a repository"]);
+    assert_says(
+        &place.fail(&["service", "add", repository.folder()], 3),
+        &["comes from elsewhere", "made without a repository"],
+    );
     place.fail(&["service", "add", repository.folder(), "--move"], 3);
     place.run(&["service", "add", repository.folder(), "--move", "--unrelated", "it has one now"]);
     place.run(&["service", "manifest", "store", "--from-repository"]);

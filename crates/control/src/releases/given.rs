@@ -46,7 +46,9 @@ pub(super) fn must_have_a_commit(
 ) -> Result<(), Problem> {
     let bad = |detail, hint| Err(Problem::new(ErrorCode::BadRequest, detail).with_hint(hint));
     match (commit, source.has_repository()) {
-        (Some(_), false) => bad("the service has no repository that a commit could be of", "leave --commit out"),
+        (Some(_), false) => {
+            bad("the service has no repository that a commit could be of", "leave --commit out")
+        }
         (None, true) if taken.is_some_and(|taken| !taken.is_image()) => bad(
             "an artifact that was made elsewhere needs its commit",
             "lockstep release NAME --artifact FILE --commit SHA",
@@ -145,18 +147,16 @@ impl Taken {
 }
 
 /// Refuses to make a version of something else than its manifest is for: only an image has a root of its own to run in.
-pub(super) fn must_match(
-    manifest: &Manifest,
-    source: &Source,
-    taken: Option<&Taken>,
-) -> Result<(), Problem> {
+pub(super) fn must_match(manifest: &Manifest, source: &Source, taken: Option<&Taken>) -> Result<(), Problem> {
     let name = &manifest.name;
     let is_given = taken.is_some_and(Taken::is_image);
     let (code, detail, hint) = match (manifest.run.image.is_some(), is_given) {
         (false, false) if taken.is_none() && !source.has_repository() => (
             ErrorCode::NothingToRelease,
             format!("{name} has no repository that could be built"),
-            format!("lockstep release {name} --artifact FILE; for images: [run] image = true in its manifest, and --image WHAT"),
+            format!(
+                "lockstep release {name} --artifact FILE; for images: [run] image = true in its manifest, and --image WHAT"
+            ),
         ),
         (true, true) | (false, false) => return Ok(()),
         (true, false) => (

@@ -105,7 +105,10 @@ impl Standing {
         let since = looking.since().map_err(git_problem)?;
         let history = mirror.history(&checked.commit, since.as_ref(), &checked.scope).map_err(git_problem)?;
         let leads_to = looking.promised(since.as_ref()).map_err(git_problem)?;
-        let (owed, changelog) = (bump_owed(&history), Changelog::of(&history));
+        let owed = bump_owed(&history);
+        // The commit that stands for no repository says nothing to people.
+        let is_told = checked.commit.as_str() != NO_COMMIT;
+        let changelog = if is_told { Changelog::of(&history) } else { Changelog::default() };
         let remarks = remarks(&history);
         Ok(Self { cut, follows, existing, owed, leads_to, wish, changelog, remarks })
     }

@@ -256,14 +256,10 @@ fn elsewhere(service: &Service, source: &Source, missing: Option<&Version>) -> P
                  Is it meant? {add} --unrelated \"REASON\""
             ),
         ),
-        None if service.versions.is_empty() => (
-            format!("{name} has no version yet"),
-            add,
-        ),
-        None => (
-            "the versions of the service are in its history".to_owned(),
-            format!("when it has moved: {add}"),
-        ),
+        None if service.versions.is_empty() => (format!("{name} has no version yet"), add),
+        None => {
+            ("the versions of the service are in its history".to_owned(), format!("when it has moved: {add}"))
+        }
     };
     differences.push(history);
     let part = |detail: String| ProblemPart { detail, ..ProblemPart::default() };

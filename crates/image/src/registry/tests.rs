@@ -125,7 +125,7 @@ fn pulled_as(server: &Server, reference: &str, who: Option<Credentials>) -> Resu
     let name: ImageName = format!("{}/team/a{reference}", server.address).parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let here = Platform::here();
-    let pulling = pull(&name, &here, who, PlainHttp::LoopbackOnly, folder.path(), |_| {});
+    let pulling = pull(&name, &here, who, PlainHttp::LoopbackOnly, folder.path(), Parts::All, |_| {});
     let pulled = runtime.block_on(pulling).map_err(|error| error.to_string())?;
     crate::open(folder.path(), None, &Platform::here()).map_err(|error| error.to_string())?;
     Ok(pulled)

@@ -50,7 +50,10 @@ fn fill(git: &Git<'_>) -> Result<(), GitError> {
     git.ask(&["init", "--quiet", "--bare", "--object-format=sha1", "--template=", &branch])?;
     let tree = String::from_utf8_lossy(&git.ask_fed(&["mktree"], b"")?).trim().to_owned();
     let facts = FACTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let commit = git.ask_as(&["-c", "i18n.commitEncoding=UTF-8", "commit-tree", &tree, "-m", MESSAGE], BTreeMap::from(facts))?;
+    let commit = git.ask_as(
+        &["-c", "i18n.commitEncoding=UTF-8", "commit-tree", &tree, "-m", MESSAGE],
+        BTreeMap::from(facts),
+    )?;
     let commit = String::from_utf8_lossy(&commit).trim().to_owned();
     git.ask(&["update-ref", &format!("refs/heads/{BRANCH}"), &commit]).map(drop)
 }

@@ -11,9 +11,9 @@ use lockstep_domain::evidence::EvidenceKind;
 use lockstep_files::foreign;
 use sha2::{Digest as _, Sha256};
 
-use super::image::ImageArgs;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::given_image::ImageArgs;
 use crate::input;
 use crate::output::sizes::size;
 use crate::progress::Progress;
@@ -61,8 +61,8 @@ impl FromStr for ReportFile {
 }
 
 impl ElsewhereArgs {
-    pub(super) const fn is_given(&self) -> bool {
-        self.artifact.is_some() || self.image.is_given()
+    pub(super) fn is_given(&self) -> bool {
+        self.artifact.is_some() || self.image.what().is_some()
     }
 
     /// Sends the archive or the image, when there is one.

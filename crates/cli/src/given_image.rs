@@ -1,4 +1,4 @@
-//! `lockstep release --image`: finds an image in a folder, a file or a registry, and makes of it the one file that is sent.
+//! `--image`: finds an image in a folder, a file or a registry, and makes of it the one file that is sent, or says what it says of itself.
 //!
 //! The registry is asked from here, with the credentials of whoever releases: the server has none, and needs no way there.
 
@@ -6,7 +6,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use lockstep_image::{
-    Credentials, CredentialsError, ImageError, ImageName, Platform, PullError, open, pull, write_tar,
+    Credentials, CredentialsError, Facts, ImageError, ImageName, Parts, Platform, PullError, open, pull,
+    unpack_tar, write_tar,
 };
 use lockstep_reach::PlainHttp;
 use tempfile::TempDir;
@@ -23,8 +24,8 @@ const SENT_AS: &str = "image.tar";
 
 /// Which image.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct ImageArgs {
-    /// Release this image: a folder with an OCI layout, a tar of one or of `docker save`, or a name in a registry.
+pub(crate) struct ImageArgs {
+    /// An image: a folder with an OCI layout, a tar of one or of `docker save`, or a name in a registry.
     ///
     /// A name is resolved once, and the digest is recorded. A file or folder of that name comes first.
     #[arg(long, value_name = "WHAT", group = "elsewhere")]
@@ -41,30 +42,66 @@ pub(super) struct ImageArgs {
 }
 
 /// A file to be sent, and what is in it.
-pub(super) struct ImageFile {
-    pub(super) path: PathBuf,
-    pub(super) name: String,
-    pub(super) reference: String,
-    pub(super) chosen: Option<String>,
+pub(crate) struct ImageFile {
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
+    pub(crate) reference: String,
+    pub(crate) chosen: Option<String>,
     /// The file goes with this.
     _made: Option<TempDir>,
 }
 
+/// Where an image was found.
+enum Place {
+    File(PathBuf),
+    Layout(PathBuf),
+    /// Fetched into a folder that goes with this.
+    Fetched(TempDir),
+}
+
 impl ImageArgs {
-    pub(super) const fn is_given(&self) -> bool {
-        self.image.is_some()
+    /// What was asked for, where something was.
+    pub(crate) fn what(&self) -> Option<&str> {
+        self.image.as_deref()
     }
 
     /// Finds the image, or fetches it.
-    pub(super) fn find(&self, ctx: &Context) -> Result<Option<ImageFile>, Failure> {
-        let Some(what) = &self.image else { return Ok(None) };
+    pub(crate) fn find(&self, ctx: &Context) -> Result<Option<ImageFile>, Failure> {
+        let Some(what) = self.what() else { return Ok(None) };
+        let file = match self.place(ctx, what, Parts::All)? {
+            Place::File(path) => self.of_file(what, path),
+            Place::Layout(folder) => self.of_layout(what, &folder)?,
+            Place::Fetched(folder) => self.of_layout(what, folder.path())?,
+        };
+        Ok(Some(file))
+    }
+
+    /// Says what an image says of how it is run; its files are not fetched for that.
+    pub(crate) fn facts(&self, ctx: &Context, what: &str) -> Result<Facts, Failure> {
+        let folder = match self.place(ctx, what, Parts::Description)? {
+            Place::Layout(folder) => return self.facts_in(what, &folder),
+            Place::Fetched(folder) => folder,
+            Place::File(path) => {
+                let folder = scratch()?;
+                unpack_tar(&path, folder.path()).map_err(|error| of_image(what, &error))?;
+                folder
+            }
+        };
+        self.facts_in(what, folder.path())
+    }
+
+    fn facts_in(&self, what: &str, layout: &Path) -> Result<Facts, Failure> {
+        let found = open(layout, self.image_name.as_deref(), &self.platform());
+        found.map(|found| found.facts()).map_err(|error| of_image(what, &error))
+    }
+
+    fn place(&self, ctx: &Context, what: &str, parts: Parts) -> Result<Place, Failure> {
         let path = Path::new(what);
         if path.is_dir() {
-            let made = tempfile::tempdir().map_err(|error| Failure::file("make", path, &error))?;
-            return self.of_layout(what, path, made).map(Some);
+            return Ok(Place::Layout(path.to_owned()));
         }
         if path.exists() {
-            return Ok(Some(self.of_file(what, path)));
+            return Ok(Place::File(path.to_owned()));
         }
         let is_archive = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| what.ends_with(end));
         if what.starts_with(['/', '.']) || is_archive {
@@ -72,54 +109,52 @@ impl ImageArgs {
                 "name a folder with an OCI layout, a tar, or an image as registry.example/team/orders:1.4",
             ));
         }
-        self.of_registry(ctx, what).map(Some)
+        self.fetched(ctx, what, parts).map(Place::Fetched)
     }
 
-    fn of_file(&self, what: &str, path: &Path) -> ImageFile {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (path, chosen) = (path.to_owned(), self.image_name.clone());
-        ImageFile { path, name, reference: what.to_owned(), chosen, _made: None }
-    }
-
-    fn of_registry(&self, ctx: &Context, what: &str) -> Result<ImageFile, Failure> {
+    fn fetched(&self, ctx: &Context, what: &str, parts: Parts) -> Result<TempDir, Failure> {
         let name: ImageName = what
             .parse()
             .map_err(|error| Failure::usage(format!("there is no file or folder `{what}`, and {error}")))?;
-        let made = tempfile::tempdir().map_err(|error| Failure::file("make", Path::new("image"), &error))?;
-        let layout = made.path().join("layout");
-        std::fs::create_dir(&layout).map_err(|error| Failure::file("make", &layout, &error))?;
+        let layout = scratch()?;
         let progress = Progress::begin(&ctx.out);
         progress.line(&format!("fetch {name}"));
         let (credentials, unasked) = credentials(&name.registry)?;
         let plain = if self.plain_http { PlainHttp::Everywhere } else { PlainHttp::LoopbackOnly };
         let told = |text: &str| progress.status(text);
         let platform = self.platform();
-        let pulling = pull(&name, &platform, credentials, plain, &layout, told);
+        let pulling = pull(&name, &platform, credentials, plain, layout.path(), parts, told);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::file("make", &layout, &error))?;
+        let runtime = runtime.map_err(|error| Failure::file("make", layout.path(), &error))?;
         let pulled = runtime.block_on(pulling).map_err(|error| of_pull(what, &error, unasked))?;
         progress.line(&format!("it is sha256:{}", pulled.digest));
-        self.of_layout(what, &layout, made)
+        Ok(layout)
     }
 
-    fn of_layout(&self, what: &str, layout: &Path, made: TempDir) -> Result<ImageFile, Failure> {
+    fn of_file(&self, what: &str, path: PathBuf) -> ImageFile {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let chosen = self.image_name.clone();
+        ImageFile { path, name, reference: what.to_owned(), chosen, _made: None }
+    }
+
+    fn of_layout(&self, what: &str, layout: &Path) -> Result<ImageFile, Failure> {
         let refused = |error: ImageError| of_image(what, &error);
         let found = open(layout, self.image_name.as_deref(), &self.platform()).map_err(refused)?;
+        let made = scratch()?;
         let path = made.path().join(SENT_AS);
         let file = File::create(&path).map_err(|error| Failure::file("write", &path, &error))?;
         write_tar(&found, std::io::BufWriter::new(file)).map_err(refused)?;
-        Ok(ImageFile {
-            path,
-            name: SENT_AS.to_owned(),
-            reference: what.to_owned(),
-            chosen: None,
-            _made: Some(made),
-        })
+        let (name, reference) = (SENT_AS.to_owned(), what.to_owned());
+        Ok(ImageFile { path, name, reference, chosen: None, _made: Some(made) })
     }
 
     fn platform(&self) -> Platform {
         self.platform.clone().unwrap_or_else(Platform::here)
     }
+}
+
+fn scratch() -> Result<TempDir, Failure> {
+    tempfile::tempdir().map_err(|error| Failure::file("make", &std::env::temp_dir(), &error))
 }
 
 /// Finds who asks the registry. What a program keeps is not asked for: perhaps nobody has to be anybody there.
