@@ -23,7 +23,7 @@ const SESSION: &str = "
         if status == 200: sessions[sid] = sessions.get(sid, 0) + 1
         said = 'VERSION %d %s %d' % (os.getpid(), sid, sessions.get(sid, 0))";
 
-fn write_service(repository: &Repository, version: &str, affinity: &str) {
+pub(super) fn write_service(repository: &Repository, version: &str, affinity: &str) {
     let manifest =
         manifest("chat", "", "").replace("path = \"/chat\"", &format!("path = \"/chat\"\n{affinity}"));
     repository.write("lockstep.toml", &manifest);
@@ -33,22 +33,22 @@ fn write_service(repository: &Repository, version: &str, affinity: &str) {
 
 /// What a poll says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Poll {
+pub(super) struct Poll {
     status: u16,
-    version: String,
+    pub(super) version: String,
     process: String,
     count: u64,
 }
 
 /// A client that keeps cookies and the session it was given.
 #[derive(Debug, Default)]
-struct Client {
+pub(super) struct Client {
     cookie: Option<String>,
     session: Option<String>,
     /// How often it had to begin anew because its instance did not know the session.
-    lost: usize,
+    pub(super) lost: usize,
     /// Requests that got no good answer.
-    failed: Vec<String>,
+    pub(super) failed: Vec<String>,
 }
 
 impl Client {
@@ -85,7 +85,7 @@ impl Client {
     }
 
     /// Polls until it has a session, as a client does that begins anew.
-    fn poll(&mut self, address: &str) -> Poll {
+    pub(super) fn poll(&mut self, address: &str) -> Poll {
         let first = self.ask(address);
         if first.status == 200 { first } else { self.ask(address) }
     }

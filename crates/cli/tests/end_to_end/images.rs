@@ -21,7 +21,7 @@ const PROGRAMS: [&str; 12] =
 const ROUTE: &str = "[[route]]\npath = \"/store\"\n";
 
 /// An image in the making: files of its only layer, and its configuration.
-struct Image {
+pub(super) struct Image {
     files: BTreeMap<String, (String, u32)>,
     links: BTreeMap<String, String>,
     config: Value,
@@ -29,7 +29,7 @@ struct Image {
 
 impl Image {
     /// One that serves a text at `/store`.
-    fn serving(text: &str) -> Self {
+    pub(super) fn serving(text: &str) -> Self {
         let image = Self {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -59,7 +59,7 @@ impl Image {
         self
     }
 
-    fn configured(mut self, key: &str, value: Value) -> Self {
+    pub(super) fn configured(mut self, key: &str, value: Value) -> Self {
         self.config[key] = value;
         self
     }
@@ -128,7 +128,7 @@ impl Image {
     }
 
     /// Writes what `docker save` writes.
-    fn saved(&self, place: &Place, name: &str) -> String {
+    pub(super) fn saved(&self, place: &Place, name: &str) -> String {
         let folder = PathBuf::from(place.path(&format!("{name}.d")));
         let layer = self.layer(Path::new(&place.path("scratch-of-images")));
         let config = self.config_file(&layer);

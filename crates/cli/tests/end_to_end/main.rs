@@ -46,6 +46,7 @@ mod repositories;
 mod resources;
 mod route_rules;
 mod schedules;
+mod shapes;
 mod static_files;
 mod stopping;
 mod support;

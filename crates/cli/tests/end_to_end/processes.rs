@@ -1,15 +1,135 @@
 //! Several processes of one artifact on real processes: what takes requests and what works move together, under load.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::support::callers::Callers;
+use super::support::eventually;
 use super::support::gateway::StandaloneGateway;
 use super::support::place::{ENVIRONMENT, Place};
 use super::support::repository::{Repository, python, service};
-use super::workers::{Closes, Queue, WORKER};
+
+/// Takes jobs out of a folder until it is told to end; what it has begun it finishes. Says who did what, and when.
+const WORKER: &str = r#"
+import os, signal, time
+
+queue, version = os.environ["QUEUE"], os.environ["LOCKSTEP_VERSION"]
+going = True
+
+def end(*_):
+    global going
+    going = False
+
+signal.signal(signal.SIGTERM, end)
+AT_START
+log = open(queue + "/log", "a", 1)
+
+def say(what):
+    log.write(f"{time.monotonic_ns()} {version}/{os.getpid()} {what}\n")
+
+say("begins")
+while going:
+    for name in sorted(os.listdir(queue + "/in"))[:1]:
+        os.rename(f"{queue}/in/{name}", f"{queue}/taken/{name}")
+        time.sleep(0.02)
+        say("did " + name)
+        os.rename(f"{queue}/taken/{name}", f"{queue}/done/{name}")
+    time.sleep(0.005)
+say("ends")
+"#;
+
+/// A queue that gets jobs all the time.
+struct Queue {
+    folder: PathBuf,
+    jobs: AtomicU32,
+    open: AtomicBool,
+}
+
+impl Queue {
+    fn begin(folder: &str) -> Self {
+        let folder = PathBuf::from(folder);
+        ["in", "taken", "done"].iter().for_each(|name| fs::create_dir_all(folder.join(name)).unwrap());
+        Self { folder, jobs: AtomicU32::new(0), open: AtomicBool::new(true) }
+    }
+
+    fn fill(&self) {
+        while self.open.load(Ordering::Relaxed) {
+            let job = self.jobs.fetch_add(1, Ordering::Relaxed);
+            fs::write(self.folder.join("in").join(format!("{job:06}")), "").unwrap();
+            thread::sleep(Duration::from_millis(40));
+        }
+    }
+
+    fn count(&self, name: &str) -> usize {
+        fs::read_dir(self.folder.join(name)).unwrap().count()
+    }
+
+    /// Who wrote what into the log, in the order of time.
+    fn log(&self) -> Vec<(u64, String, String)> {
+        let text = fs::read_to_string(self.folder.join("log")).unwrap();
+        let mut lines: Vec<_> = text.lines().map(read).collect();
+        lines.sort();
+        lines
+    }
+
+    /// The versions that did jobs, in the order of time.
+    fn workers(&self) -> Vec<String> {
+        let mut versions: Vec<_> = self
+            .log()
+            .into_iter()
+            .filter(|(_, _, what)| what.starts_with("did"))
+            .map(|(_, who, _)| who.split('/').next().unwrap().to_owned())
+            .collect();
+        versions.dedup();
+        versions
+    }
+
+    /// Waits until a version has done some jobs after everything else.
+    fn is_worked_by(&self, version: &str) {
+        let number = version.split_once('@').unwrap().1;
+        eventually("the version works", || {
+            (self.workers().last().map(String::as_str) == Some(number)).then_some(())
+        });
+    }
+
+    /// Every job was done once, and nobody worked while another one did.
+    fn is_sound(&self) {
+        let (mut at_work, mut done) = (None::<String>, BTreeMap::<String, usize>::new());
+        for (_, who, what) in self.log() {
+            match what.as_str() {
+                "begins" => assert_eq!(at_work.replace(who), None, "two at work"),
+                "ends" => assert_eq!(at_work.take(), Some(who)),
+                did => {
+                    assert_eq!(at_work.as_ref(), Some(&who), "it works without having begun");
+                    *done.entry(did.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        let twice: BTreeSet<_> = done.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+        assert_eq!(done.len(), self.jobs.load(Ordering::Relaxed) as usize, "jobs were lost");
+    }
+}
+
+struct Closes<'a>(&'a Queue);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::Relaxed);
+    }
+}
+
+fn read(line: &str) -> (u64, String, String) {
+    let mut words = line.splitn(3, ' ');
+    let mut next = || words.next().unwrap().to_owned();
+    (next().parse().unwrap(), next(), next())
+}
 
 fn manifest(queue: &Queue) -> String {
     let (python, queue) = (python(), queue.folder.display());
@@ -50,9 +170,7 @@ fn what_takes_requests_and_what_works_go_forward_and_back_together() {
         walk(&mut place, &queue, [&one, &two, &bad]);
     });
     callers.end();
-    super::support::eventually("all jobs are done", || {
-        (queue.count("in") + queue.count("taken") == 0).then_some(())
-    });
+    eventually("all jobs are done", || (queue.count("in") + queue.count("taken") == 0).then_some(()));
     place.run(&["restart", "shop", "--env", ENVIRONMENT]);
     queue.is_sound();
 }
