@@ -11,6 +11,7 @@ mod extend;
 mod file;
 mod front;
 mod images;
+mod limits;
 mod parts;
 mod places;
 mod roles;

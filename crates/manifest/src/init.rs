@@ -169,7 +169,7 @@ pub(crate) fn manifest(
         replace: draft.kind.usual_replace(),
         replace_after: ReplaceAfter::default(),
         static_files: draft.pages.clone(),
-        limits: lockstep_domain::limits::Limits::default(),
+        limits: draft.limits,
         image: draft.image.clone(),
         user: lockstep_domain::run::RunUser::Own,
     };

@@ -9,7 +9,7 @@ mod field;
 mod image;
 mod job;
 mod jobs_only;
-mod limits;
+pub(crate) mod limits;
 mod process;
 mod reference;
 mod resource;

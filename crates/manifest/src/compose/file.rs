@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockstep_domain::limits::Limits;
+
 use super::parts::{aliases, call, env_files, links, many, needs, replicas, replicas_text};
 use super::variables::{Filled, env_file, filled};
 use super::yaml::{Node, Value, parse};
-use super::{Remark, Remarks, images};
+use super::{Remark, Remarks, images, limits};
 use super::{beside, extend};
 use crate::init::RepositoryView;
 use crate::init::call::Call;
@@ -43,6 +45,7 @@ pub(super) struct Service {
     pub(super) aliases: Vec<String>,
     /// Other services by the names that it knows them by.
     links: Vec<(String, String)>,
+    pub(super) limits: Limits,
 }
 
 /// Where it is built.
@@ -193,7 +196,8 @@ const BUILD: [&str; 12] = [
     "provenance",
 ];
 /// The same of `deploy`.
-const DEPLOY: [&str; 8] = [
+const DEPLOY: [&str; 9] = [
+    "resources",
     "replicas",
     "mode",
     "endpoint_mode",
@@ -357,6 +361,7 @@ impl Reader<'_> {
             working_dir: text("working_dir"),
             aliases: aliases(&node),
             links: links(&node),
+            limits: limits::of(&node, self.remarks),
         };
         let build = node.get("build");
         service.build = build.and_then(|build| self.build(build));
@@ -382,16 +387,19 @@ impl Reader<'_> {
             return;
         }
         for (key, value) in node.entries() {
-            if READ.contains(&key.as_str()) || IDLE.contains(&key.as_str()) || key.starts_with("x-") {
+            let is_known = [&READ[..], &IDLE, &limits::KEYS].iter().any(|keys| keys.contains(&key.as_str()));
+            if is_known || key.starts_with("x-") {
                 continue;
             }
             let hint = match key.as_str() {
                 "secrets" | "configs" => {
                     "set what is in it with lockstep config set, --secret where it is one"
                 }
-                "user" => "the program runs as the user of the server",
+                "user" => {
+                    "each service has a user of its own where the server is root, else that of the server; [run] user names another"
+                }
                 "extra_hosts" | "dns" => "names are those of the host",
-                "mem_limit" | "cpus" | "ulimits" | "shm_size" | "pids_limit" => "nothing limits it here",
+                "shm_size" => "nothing limits it here",
                 _ => "nothing here is like it",
             };
             self.remarks.not_taken(value.line, format!("`{key}` is not taken"), hint);
@@ -409,8 +417,8 @@ impl Reader<'_> {
     fn deploy(&mut self, node: &Node) {
         let deploy = node.get("deploy").map(Node::entries).unwrap_or_default();
         for (key, value) in deploy.iter().filter(|(key, _)| !DEPLOY.contains(&key.as_str())) {
-            let hint = if key == "resources" { "nothing limits it here" } else { "nothing here is like it" };
-            self.remarks.not_taken(value.line, format!("`deploy.{key}` is not taken"), hint);
+            let text = format!("`deploy.{key}` is not taken");
+            self.remarks.not_taken(value.line, text, "nothing here is like it");
         }
         if let Some((line, text)) = replicas_text(node).filter(|(_, text)| many(text).is_none()) {
             self.remarks.not_taken(

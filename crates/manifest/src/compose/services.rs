@@ -191,6 +191,7 @@ impl Maker<'_> {
         inner: &RepositoryView,
         draft: &mut Draft,
     ) {
+        draft.limits = service.limits;
         if let Some((options, call)) = &service.health {
             let mut health = way::health(call, options, inner, image);
             if let Some(Probe::Command { command }) = health.as_mut().map(|health| &mut health.probe) {
@@ -272,7 +273,7 @@ impl Maker<'_> {
             let when = if is_before { When::BeforeSwitch } else { When::ByHand };
             self.remarks.assume(job.line, format!("it is the job `{name}` of {}, run {when}", owner.name));
             draft.jobs.push(Job {
-                limits: lockstep_domain::limits::Limits::default(),
+                limits: job.limits,
                 name,
                 when,
                 command: command.command,

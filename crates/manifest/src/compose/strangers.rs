@@ -71,7 +71,9 @@ fn nothing_is_passed_over() {
   a:
     build: {context: a, network: host}
     command: python main.py
-    deploy: {replicas: 0, resources: {limits: {memory: 50M}}}
+    deploy: {replicas: 0, resources: {limits: {memory: lots, devices: []}}}
+    ulimits: {core: 0}
+    user: '1000'
     environment: {discovery.type: single, PATH: /opt/bin}
     env_file: [a/x.vars, ../y.env, z.env]
     expose: ['3000-3005']
@@ -87,7 +89,10 @@ fn nothing_is_passed_over() {
     for text in [
         "`build.network` is",
         "0 replicas",
-        "`deploy.resources` is",
+        "`deploy.resources.limits.memory` of \"lots\" is",
+        "`deploy.resources.limits.devices` is",
+        "`ulimits.core` is",
+        "`user` is",
         "`discovery.type` is",
         "a/x.vars is not read",
         "../y.env lies outside",
@@ -193,4 +198,34 @@ proptest! {
         prop_assert!(!all.contains("s3cr3t-of-env"), "{compose}\n{all}");
         prop_assert!(!all.contains('\u{e0f0}') && !all.contains("e0f0"), "{compose}\n{all}");
     }
+}
+
+#[test]
+fn limits_of_a_container_are_those_of_the_service() {
+    let compose = "services:
+  a:
+    build: a
+    command: python main.py
+    mem_limit: 64m
+    cpus: 0.5
+    pids_limit: -1
+    ulimits: {nofile: {soft: 2000, hard: 4000}}
+  b:
+    build: b
+    command: python main.py
+    deploy: {resources: {limits: {memory: 1gb, cpus: '1.50', pids: 100}, reservations: {memory: 20M}}}
+";
+    let import = imported(compose, &[CODE[0], ("b/main.py", CODE[0].1)]);
+    let text = |name: &str| {
+        let service = import.services.iter().find(|service| service.name.as_str() == name).unwrap();
+        import.files[&service.manifest].clone()
+    };
+    for part in ["memory = \"64MiB\"", "cpu = 0.5", "open_files = 2000"] {
+        assert!(text("a").contains(part), "{part}: {}", text("a"));
+    }
+    assert!(!text("a").contains("processes"));
+    for part in ["memory", "cpu = 1.5", "processes = 100"] {
+        assert!(text("b").contains(part), "{part}: {}", text("b"));
+    }
+    assert!(!says(&import, Remark::NotTaken, "limit"), "{:#?}", import.remarks);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::Job;
+use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::run::{HealthCheck, Kind, Stop};
 use lockstep_domain::static_files::StaticFiles;
@@ -28,6 +29,7 @@ pub(crate) struct Draft {
     /// Whether something besides its command and its variables tells it where to listen.
     pub(crate) is_told: bool,
     pub(crate) stop: Stop,
+    pub(crate) limits: Limits,
     pub(crate) data: Vec<WorkPath>,
     pub(crate) files: Vec<WorkPath>,
     pub(crate) jobs: Vec<Job>,

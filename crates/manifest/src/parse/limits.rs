@@ -1,6 +1,6 @@
 //! `limits` of `[run]` and `[[job]]`: what an instance may use at most, and `user`: whom it runs as.
 
-use lockstep_domain::limits::{Limits, processors};
+use lockstep_domain::limits::{Limit, Limits, processors};
 use lockstep_domain::run::RunUser;
 
 use crate::reader::{Field, Table};
@@ -63,9 +63,19 @@ pub(super) fn user(table: &Table<'_>, of_image: bool) -> Option<RunUser> {
     Some(RunUser::Named(name.to_owned()))
 }
 
+/// Tells whether a limit is one that a manifest can have.
+pub(crate) fn fits(limit: Limit) -> bool {
+    match limit {
+        Limit::Memory(bytes) => bytes >= LEAST_MEMORY_BYTES,
+        Limit::Processors(found) => (LEAST_CPU_THOUSANDTHS..=MOST_CPU_THOUSANDTHS).contains(&found),
+        Limit::Processes(found) => (1..=MOST_PROCESSES).contains(&found),
+        Limit::OpenFiles(found) => (LEAST_OPEN_FILES..=MOST_OPEN_FILES).contains(&found),
+    }
+}
+
 fn memory(field: &Field<'_>) -> Option<u64> {
     let bytes = value::size_bytes(field.text()?).map_err(|error| field.wrong_because(error, MEMORY)).ok()?;
-    if bytes < LEAST_MEMORY_BYTES {
+    if !fits(Limit::Memory(bytes)) {
         field.wrong(format_args!("no program starts with less than {}", write_size(LEAST_MEMORY_BYTES)));
         return None;
     }
@@ -74,10 +84,9 @@ fn memory(field: &Field<'_>) -> Option<u64> {
 
 fn cpu(field: &Field<'_>) -> Option<u32> {
     let text = field.decimal()?;
-    let range = LEAST_CPU_THOUSANDTHS..=MOST_CPU_THOUSANDTHS;
-    let found = thousandths(&text).filter(|found| range.contains(found));
+    let found = thousandths(&text).filter(|found| fits(Limit::Processors(*found)));
     if found.is_none() {
-        let (least, most) = (processors(*range.start()), processors(*range.end()));
+        let (least, most) = (processors(LEAST_CPU_THOUSANDTHS), processors(MOST_CPU_THOUSANDTHS));
         field.wrong_because(
             format_args!("`{text}` is not from {least} to {most} processors, with at most three decimals"),
             CPU,
@@ -87,7 +96,7 @@ fn cpu(field: &Field<'_>) -> Option<u32> {
 }
 
 /// Reads `1.5` as 1,500.
-fn thousandths(text: &str) -> Option<u32> {
+pub(crate) fn thousandths(text: &str) -> Option<u32> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = fraction.trim_end_matches('0');
     if digits.len() > 3 || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
