@@ -15,6 +15,9 @@ use crate::{apply, root};
 /// Longest launch that is read; Linux itself allows 2 MiB of arguments and environment.
 const MAX_LAUNCH_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The first file that is not standard input, output or error.
+const FIRST_BEYOND_STANDARD: i32 = 3;
+
 /// Runs the step. Returns only when the program could not be started; why is told to whoever started the step.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -43,7 +46,11 @@ fn channel() -> io::Result<UnixStream> {
 
 fn become_program(channel: &UnixStream) -> io::Error {
     match prepare(channel) {
-        Ok(mut command) => command.exec(),
+        Ok(mut command) => {
+            // Whoever started the server may have left something open to all that comes after it.
+            close_fds::set_fds_cloexec(FIRST_BEYOND_STANDARD, &[]);
+            command.exec()
+        }
         Err(error) => error,
     }
 }

@@ -1,6 +1,7 @@
 //! What an instance can reach: it tries, and says what worked.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use lockstep_confine::Confinement;
 use lockstep_domain::InstanceId;
 use lockstep_domain::run::{HealthCheck, Probe};
 use lockstep_runtime::{Follow, InstanceSpec, Unpacked};
+use rustix::fs::{Mode, OFlags};
 
 use crate::fixture::{Fixture, get, pid_of};
 
@@ -92,6 +94,18 @@ async fn an_instance_reaches_nothing_of_lockstep_and_of_its_neighbours() {
     let worked: Vec<&String> = said.iter().filter(|line| line.ends_with(" works")).collect();
     assert!(worked.is_empty(), "{worked:#?}");
     assert!(matches!(fixture.driver().unpacked(&"07".repeat(32).parse().unwrap()).await, Unpacked::Good(_)));
+}
+
+/// Whoever starts the server may have left something open to all that comes after it.
+#[tokio::test]
+async fn an_instance_inherits_nothing_that_is_open() {
+    let fixture = Fixture::new().await;
+    let secret = fixture.root().join("secret");
+    fs::write(&secret, "correct horse").unwrap();
+    let open = rustix::fs::open(&secret, OFlags::RDONLY, Mode::empty()).unwrap();
+    let tries = format!("try 'find what is open' readlink /proc/self/fd/{}", open.as_raw_fd());
+    let (_, said) = attempts(&fixture, script(&fixture, &tries)).await;
+    assert_eq!(said, ["find what is open fails"]);
 }
 
 #[tokio::test]
