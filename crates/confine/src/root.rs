@@ -8,6 +8,7 @@
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -32,8 +33,10 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
+/// Which names an image knows.
+const HOSTS: &str = "/etc/hosts";
 /// What an image is told of the network of the host, anew at each start.
-const OF_HOST: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
+const OF_HOST: [&str; 2] = [HOSTS, "/etc/resolv.conf"];
 /// How file systems are mounted in which nobody needs programs or devices.
 const QUIET: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 /// Largest of these that is copied.
@@ -64,6 +67,9 @@ pub struct OwnRoot {
     pub mounts: Vec<Mount>,
     /// Files that are written into it before the program starts.
     pub files: Vec<File>,
+    /// Names that are known in it beside those of the host, with their addresses.
+    #[serde(default)]
+    pub names: Vec<(String, IpAddr)>,
 }
 
 /// A folder of the host in a root.
@@ -142,6 +148,15 @@ impl OwnRoot {
         parts.attach_processes()
     }
 
+    /// Puts the names of others before those of the host: the first that is found counts.
+    fn with_names(&self, hosts: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let own: String = self.names.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
+        match (own.is_empty(), hosts) {
+            (true, hosts) => hosts,
+            (false, hosts) => Some([own.into_bytes(), hosts.unwrap_or_default()].concat()),
+        }
+    }
+
     /// Writes what the program is told of the host, and the files that are filled in for it.
     fn write_files(
         &self,
@@ -151,6 +166,7 @@ impl OwnRoot {
     ) -> io::Result<()> {
         for (path, text) in of_host {
             // An image that has a folder there wants none of it.
+            let text = if path == Path::new(HOSTS) { self.with_names(text) } else { text };
             if let (Some(text), false) = (text, path.is_dir()) {
                 write(path, &text, 0o644).map_err(saying(&path.display().to_string()))?;
             }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ use crate::spec::SpecFile;
 const TOLD: &str = "/dev/lockstep";
 /// For the user of the image alone: it may hold secrets.
 const FILLED_MODE: u32 = 0o600;
+/// What the names of services end with: a domain that is nobody's in the world.
+const INTERNAL: &str = "internal";
 
 /// The folders of the root of an instance.
 struct Places {
@@ -126,7 +129,14 @@ fn own(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -> OwnRoot {
         at,
         mounts: [tmp, told].into_iter().chain(data).collect(),
         files: files.collect(),
+        names: names(spec),
     }
+}
+
+/// The services that it calls by host and port, by names that a program can be built with.
+fn names(spec: &SpecFile) -> Vec<(String, IpAddr)> {
+    let calls = spec.calls.iter().flat_map(|calls| &calls.services);
+    calls.map(|(service, at)| (format!("{service}.{INTERNAL}"), at.ip())).collect()
 }
 
 /// The environment of a process in an image: nothing of the host's, for its paths lead nowhere there.

@@ -484,3 +484,16 @@ fn an_image_alone_becomes_a_service_without_a_repository() {
     assert_says(&place.fail(&["init", folder, "--image", &nothing], 2), &["nothing.tar"]);
     assert!(!Path::new(&manifest).exists());
 }
+
+#[test]
+fn an_image_knows_the_services_that_it_calls_by_name() {
+    let more = "env = { STOCK_PORT = \"${service.stock.port}\" }\n[requires]\nstock = \"*\"";
+    let (place, _) = begin(more);
+    place.deployed("stock");
+    let calling = "until /bin/busybox wget -q -O /srv/store http://stock.internal:$STOCK_PORT/; do sleep 0.1; done; \
+                   exec httpd -f -p $HOST:$PORT -h /srv";
+    let image = Image::serving("not this").configured("Cmd", json!([calling]));
+    release(&place, &image.layout(&place, "one"));
+    deploy(&place, "1.0.0");
+    assert_eq!(place.ask("/store"), (200, "one".to_owned()));
+}
