@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use lockstep_domain::contract::Requirement;
 use lockstep_domain::listeners::{
     self, CallAddresses, CallerListeners, Listeners, MAX_CALLED, MAX_TRIES, OpenedBy, Opener,
 };
@@ -50,12 +51,12 @@ impl Given {
     }
 
     /// Gives an instance an address, or another one than it had; `None` when it would need too many ports.
-    fn give<'a>(
+    fn give(
         &self,
         id: &InstanceId,
         opener: Opener,
         attempt: usize,
-        required: impl Iterator<Item = &'a ServiceName>,
+        required: &BTreeMap<ServiceName, Requirement>,
         called: &BTreeSet<ServiceName>,
     ) -> Option<CallAddresses> {
         let mut given = lock(&self.given);
@@ -124,8 +125,10 @@ impl Control {
         spec: &InstanceSpec,
     ) -> Result<Option<CallAddresses>, String> {
         let called = tokio::task::block_in_place(|| self.driver.listened_for(spec));
+        let fixed = version.requires.iter().filter(|(_, required)| required.port.is_some());
+        let called = called.into_iter().chain(fixed.map(|(name, _)| name.clone()));
         // What is not required, or is a worker, is refused where it is filled in.
-        let called: BTreeSet<_> = called.into_iter().filter(|name| spec.urls.contains_key(name)).collect();
+        let called: BTreeSet<_> = called.filter(|name| spec.urls.contains_key(name)).collect();
         if called.is_empty() {
             return Ok(None);
         }
@@ -137,8 +140,7 @@ impl Control {
         });
         let mut why = String::new();
         for attempt in 0..MAX_TRIES {
-            let required = version.requires.keys();
-            let addresses = self.call_addresses.give(&spec.id, opener, attempt, required, &called);
+            let addresses = self.call_addresses.give(&spec.id, opener, attempt, &version.requires, &called);
             let addresses = addresses.ok_or_else(too_many)?;
             match self.listening(&environment.name, &addresses).await {
                 Ok(()) => return Ok(Some(addresses)),
@@ -234,7 +236,8 @@ mod tests {
         let api: ServiceName = "api".parse().unwrap();
         let called = BTreeSet::from([api.clone()]);
         let id = id.parse().unwrap();
-        let addresses = given.give(&id, Opener::Server, 0, [&api].into_iter(), &called).unwrap();
+        let required = BTreeMap::from([(api.clone(), Requirement::default())]);
+        let addresses = given.give(&id, Opener::Server, 0, &required, &called).unwrap();
         addresses.services[&api]
     }
 

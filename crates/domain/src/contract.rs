@@ -318,6 +318,8 @@ pub struct Requirement {
     pub contract: Option<UsedContract>,
     /// The operations of it that it calls; all when there are none.
     pub operations: Vec<String>,
+    /// The port at which a gateway listens for its calls, where its program knows no other.
+    pub port: Option<u16>,
 }
 
 /// The contract of a provider that a consumer was built against.
@@ -340,7 +342,7 @@ impl Requirement {
     /// A requirement of a range of versions and nothing else.
     #[must_use]
     pub const fn of_range(range: VersionRange) -> Self {
-        Self { range: Some(range), contract: None, operations: Vec::new() }
+        Self { range: Some(range), contract: None, operations: Vec::new(), port: None }
     }
 }
 
@@ -368,6 +370,8 @@ enum RequirementForm {
         contract: Option<UsedContract>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         operations: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
     },
 }
 
@@ -375,8 +379,8 @@ impl From<RequirementForm> for Requirement {
     fn from(form: RequirementForm) -> Self {
         match form {
             RequirementForm::Range(range) => Self::of_range(range),
-            RequirementForm::Whole { version, contract, operations } => {
-                Self { range: version, contract, operations }
+            RequirementForm::Whole { version, contract, operations, port } => {
+                Self { range: version, contract, operations, port }
             }
         }
     }
@@ -385,11 +389,13 @@ impl From<RequirementForm> for Requirement {
 impl From<Requirement> for RequirementForm {
     fn from(requirement: Requirement) -> Self {
         match requirement {
-            Requirement { range: Some(range), contract: None, operations } if operations.is_empty() => {
+            Requirement { range: Some(range), contract: None, operations, port: None }
+                if operations.is_empty() =>
+            {
                 Self::Range(range)
             }
-            Requirement { range, contract, operations } => {
-                Self::Whole { version: range, contract, operations }
+            Requirement { range, contract, operations, port } => {
+                Self::Whole { version: range, contract, operations, port }
             }
         }
     }
@@ -464,8 +470,12 @@ mod tests {
             digest: Digest::from_bytes([7; 32]),
             bytes: 10,
         };
-        let requirement =
-            Requirement { range: None, contract: Some(contract), operations: vec!["POST /charges".into()] };
+        let requirement = Requirement {
+            range: None,
+            contract: Some(contract),
+            operations: vec!["POST /charges".into()],
+            port: Some(80),
+        };
         let stored = serde_json::to_string(&requirement).unwrap();
         assert_eq!(serde_json::from_str::<Requirement>(&stored).unwrap(), requirement);
     }

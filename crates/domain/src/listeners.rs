@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::Requirement;
 use crate::instance::{Arm, InstanceId};
 use crate::name::ServiceName;
 
@@ -121,23 +122,29 @@ pub fn next_free(after: Ipv4Addr, taken: &BTreeSet<IpAddr>) -> Option<Ipv4Addr> 
     candidates.into_iter().find(|address| !taken.contains(&IpAddr::V4(*address)))
 }
 
-/// Gives each service that is called by host and port its listener: the port says which of all that are required it is, so that
-/// it does not depend on who is called how. `None` when too many are required.
+/// Tells whether a port is one that a listener may get by itself: one that is asked for is none of these.
 #[must_use]
-pub fn listeners<'a>(
+pub fn is_given_port(port: u16) -> bool {
+    (FIRST_PORT..FIRST_PORT + (MAX_TRIES * MAX_CALLED) as u16).contains(&port)
+}
+
+/// Gives each service that is called by host and port its listener: the port that is asked for, or one that says which of all
+/// that are required it is, so that it does not depend on who is called how. `None` when too many are required.
+#[must_use]
+pub fn listeners(
     address: Ipv4Addr,
     attempt: usize,
-    required: impl Iterator<Item = &'a ServiceName>,
+    required: &BTreeMap<ServiceName, Requirement>,
     called: &BTreeSet<ServiceName>,
 ) -> Option<BTreeMap<ServiceName, SocketAddr>> {
-    let sorted: BTreeSet<&ServiceName> = required.collect();
     let begin = usize::from(FIRST_PORT) + attempt % MAX_TRIES * MAX_CALLED;
     let mut listeners = BTreeMap::new();
-    for (place, service) in sorted.into_iter().enumerate().filter(|(_, service)| called.contains(*service)) {
+    let all = required.iter().enumerate().filter(|(_, (service, _))| called.contains(*service));
+    for (place, (service, requirement)) in all {
         if place >= MAX_CALLED {
             return None;
         }
-        let port = u16::try_from(begin + place).ok()?;
+        let port = requirement.port.or_else(|| u16::try_from(begin + place).ok())?;
         listeners.insert(service.clone(), SocketAddr::from((address, port)));
     }
     Some(listeners)
@@ -154,6 +161,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn all_of(names: impl IntoIterator<Item = ServiceName>) -> BTreeMap<ServiceName, Requirement> {
+        names.into_iter().map(|name| (name, Requirement::default())).collect()
+    }
+
     #[test]
     fn the_block_is_loopback_and_far_from_what_programs_use() {
         for n in [0, 1, u64::from(COUNT) - 1, u64::from(COUNT), u64::MAX] {
@@ -168,23 +179,28 @@ mod tests {
 
     #[test]
     fn a_listener_is_found_by_the_place_of_its_service_among_all_that_are_required() {
-        let required = ["web", "api", "cart"].map(name);
+        let required = all_of(["web", "api", "cart"].map(name));
         let called = BTreeSet::from([name("cart"), name("web"), name("stranger")]);
-        let all = listeners(nth(1), 0, required.iter(), &called).unwrap();
+        let all = listeners(nth(1), 0, &required, &called).unwrap();
         let text: Vec<_> = all.iter().map(|(service, at)| format!("{service} {at}")).collect();
         assert_eq!(text, ["cart 127.64.0.1:17001", "web 127.64.0.1:17002"]);
-        let again = listeners(nth(1), 1, required.iter(), &called).unwrap();
+        let again = listeners(nth(1), 1, &required, &called).unwrap();
         assert_eq!(again[&name("cart")].port(), 17_001 + 256, "who has a port of all addresses is avoided");
+        let fixed = Requirement { port: Some(80), ..Requirement::default() };
+        let required = required.into_iter().chain([(name("cart"), fixed)]).collect();
+        let again = listeners(nth(1), 1, &required, &called).unwrap();
+        assert_eq!((again[&name("cart")].port(), again[&name("web")].port()), (80, 17_002 + 256));
     }
 
     #[test]
     fn more_than_can_have_ports_are_refused_and_all_ports_are_below_those_of_instances() {
         let many: Vec<_> = (0..=MAX_CALLED).map(|n| name(&format!("s{n:04}"))).collect();
         let all = many.iter().cloned().collect();
-        assert_eq!(listeners(nth(0), 0, many.iter(), &all), None);
-        let most = listeners(nth(0), MAX_TRIES - 1, many[..MAX_CALLED].iter(), &all).unwrap();
+        assert_eq!(listeners(nth(0), 0, &all_of(many.clone()), &all), None);
+        let most = all_of(many[..MAX_CALLED].to_vec());
+        let most = listeners(nth(0), MAX_TRIES - 1, &most, &all).unwrap();
         assert_eq!(most.len(), MAX_CALLED);
-        assert!(most.values().all(|at| at.port() < PortRange::USUAL.nth(0)));
+        assert!(most.values().all(|at| at.port() < PortRange::USUAL.nth(0) && is_given_port(at.port())));
     }
 
     proptest! {
@@ -205,7 +221,7 @@ mod tests {
         #[test]
         fn each_service_has_a_listener_of_its_own(required in prop::collection::btree_set("[a-z]{1,8}", 1..40), attempt in 0_usize..20) {
             let required: Vec<_> = required.iter().map(|text| name(text)).collect();
-            let all = listeners(nth(7), attempt, required.iter(), &required.iter().cloned().collect()).unwrap();
+            let all = listeners(nth(7), attempt, &all_of(required.clone()), &required.iter().cloned().collect()).unwrap();
             let different: BTreeSet<_> = all.values().collect();
             prop_assert_eq!((all.len(), different.len()), (required.len(), required.len()));
         }

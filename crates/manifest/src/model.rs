@@ -68,6 +68,8 @@ pub struct Requirement {
     pub contract: Option<RelativePath>,
     /// The operations of it that are called; all when there are none.
     pub operations: Vec<String>,
+    /// The port at which it is called, where the program knows no other.
+    pub port: Option<u16>,
 }
 
 /// A contract that the service offers.

@@ -211,8 +211,18 @@ fn package(root: &Table<'_>, build: &Build) -> Package {
 }
 
 fn requirements(table: &Table<'_>, own: Option<&ServiceName>) -> BTreeMap<ServiceName, Requirement> {
-    let entries = table.entries("payments = \"^2.1\"");
-    entries.into_iter().filter_map(|(key, field)| requirement(key, &field, own)).collect()
+    let mut taken = BTreeMap::new();
+    let mut read = |(key, field): (&str, Field<'_>)| {
+        let (name, requirement) = requirement(key, &field, own)?;
+        if let Some(port) = requirement.port
+            && let Some(other) = taken.insert(port, name.clone())
+        {
+            let text = format_args!("port {port} is that of `{other}` too");
+            field.wrong_because(text, "at one port one service is called");
+        }
+        Some((name, requirement))
+    };
+    table.entries("payments = \"^2.1\"").into_iter().filter_map(&mut read).collect()
 }
 
 fn requirement(

@@ -408,14 +408,15 @@ impl Writer<'_> {
 }
 
 fn needed(requirement: &Requirement) -> String {
-    let Requirement { range, contract, operations } = requirement;
-    if let (Some(range), None, []) = (range, contract, operations.as_slice()) {
+    let Requirement { range, contract, operations, port } = requirement;
+    if let (Some(range), None, [], None) = (range, contract, operations.as_slice(), port) {
         return quoted(&range.to_string());
     }
     let version = range.as_ref().map(|range| ("version", quoted(&range.to_string())));
     let contract = contract.as_ref().map(|path| ("contract", quoted(path.as_str())));
     let operations = (!operations.is_empty()).then(|| ("operations", strings(operations)));
-    inline([version, contract, operations].into_iter().flatten())
+    let port = port.map(|port| ("port", port.to_string()));
+    inline([version, contract, operations, port].into_iter().flatten())
 }
 
 fn contract_source(contract: &ContractSource) -> String {

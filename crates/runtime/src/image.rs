@@ -26,6 +26,8 @@ const TOLD: &str = "/dev/lockstep";
 const FILLED_MODE: u32 = 0o600;
 /// What the names of services end with: a domain that is nobody's in the world.
 const INTERNAL: &str = "internal";
+/// A name that is the program's own, whatever service is called so.
+const LOCALHOST: &str = "localhost";
 
 /// The folders of the root of an instance.
 struct Places {
@@ -133,10 +135,13 @@ fn own(folder: &InstanceFolder, spec: &SpecFile, rooms: &Rooms) -> OwnRoot {
     }
 }
 
-/// The services that it calls by host and port, by names that a program can be built with.
+/// The services that it calls by host and port, by the names that a program may be built with.
 fn names(spec: &SpecFile) -> Vec<(String, IpAddr)> {
     let calls = spec.calls.iter().flat_map(|calls| &calls.services);
-    calls.map(|(service, at)| (format!("{service}.{INTERNAL}"), at.ip())).collect()
+    let names = calls.flat_map(|(service, at)| {
+        [format!("{service}.{INTERNAL}"), service.to_string()].map(|name| (name, at.ip()))
+    });
+    names.filter(|(name, _)| name != LOCALHOST).collect()
 }
 
 /// The environment of a process in an image: nothing of the host's, for its paths lead nowhere there.

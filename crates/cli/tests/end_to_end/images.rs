@@ -486,14 +486,18 @@ fn an_image_alone_becomes_a_service_without_a_repository() {
 }
 
 #[test]
-fn an_image_knows_the_services_that_it_calls_by_name() {
-    let more = "env = { STOCK_PORT = \"${service.stock.port}\" }\n[requires]\nstock = \"*\"";
+fn an_image_calls_others_by_the_names_and_ports_that_it_was_built_with() {
+    let more = "[requires]\nstock = { version = \"*\", port = 8099 }";
     let (place, _) = begin(more);
     place.deployed("stock");
-    let calling = "until /bin/busybox wget -q -O /srv/store http://stock.internal:$STOCK_PORT/; do sleep 0.1; done; \
-                   exec httpd -f -p $HOST:$PORT -h /srv";
-    let image = Image::serving("not this").configured("Cmd", json!([calling]));
-    release(&place, &image.layout(&place, "one"));
-    deploy(&place, "1.0.0");
-    assert_eq!(place.ask("/store"), (200, "one".to_owned()));
+    let calling = |name: &str| {
+        let call = format!("/bin/busybox wget -q -O /srv/store http://{name}:8099/");
+        let text = format!("until {call}; do sleep 0.1; done; exec httpd -f -p $HOST:$PORT -h /srv");
+        Image::serving("not this").configured("Cmd", json!([text]))
+    };
+    for (number, name) in [("1.0.0", "stock"), ("1.0.1", "stock.internal")] {
+        release(&place, &calling(name).layout(&place, name));
+        deploy(&place, number);
+        assert_eq!(place.ask("/store"), (200, "one".to_owned()), "{name}");
+    }
 }

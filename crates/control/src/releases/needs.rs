@@ -27,6 +27,7 @@ impl Control {
                 range: needed.range.clone(),
                 contract: None,
                 operations: needed.operations.clone(),
+                port: needed.port,
             };
             match contracts.used.get(provider) {
                 Some(taken) => {

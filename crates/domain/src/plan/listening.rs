@@ -7,6 +7,7 @@ use crate::intent::Configuration;
 use crate::plan::calls::references_in;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
+use crate::reference::{Called, Reference};
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -48,7 +49,10 @@ fn refusal(
     }
     let version = world.version(&caller)?;
     let mut named = version.runs().flat_map(|run| references_in(&run, values).collect::<Vec<_>>());
-    let reference = named.find(|reference| reference.listened_for().is_some())?;
+    let reference = named.find(|reference| reference.listened_for().is_some());
+    let fixed = version.requires.iter().find(|(_, required)| required.port.is_some());
+    let fixed = fixed.map(|(service, _)| Reference::Service(service.clone(), Called::Port));
+    let reference = reference.or(fixed)?;
     let (environment, gateway) = (environment.name.clone(), gateway.to_string());
     Some(Refusal::NoListener { caller, reference, environment, gateway })
 }

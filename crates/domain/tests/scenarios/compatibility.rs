@@ -82,6 +82,7 @@ fn built_against(provider: &str, number: u8, range: Option<&str>) -> impl FnOnce
             bytes: 1,
         }),
         operations: Vec::new(),
+        port: None,
     };
     move |version| drop(version.requires.insert(provider, requirement))
 }

@@ -39,7 +39,8 @@ fn reads(number: u8) -> impl FnOnce(&mut Version) {
         digest: Digest::from_bytes([number; 32]),
         bytes: 1,
     };
-    let requirement = Requirement { range: None, contract: Some(contract), operations: Vec::new() };
+    let requirement =
+        Requirement { range: None, contract: Some(contract), operations: Vec::new(), port: None };
     move |version| drop(version.requires.insert(service("orders"), requirement))
 }
 

@@ -263,6 +263,8 @@ fn an_image_that_is_not_built_here_becomes_a_service_of_that_image() {
         arguments[1..],
         ["http://${service.api.host}:${service.api.port}", "--verbose"].map(str::to_owned)
     );
+    assert_eq!(web.requires[&"api".parse().unwrap()].port, Some(9000));
+    assert!(says(&import, Remark::Assumed, "it calls http://api:9000"));
     assert!(web.run.command.is_empty() && web.run.variables["LEVEL"] == "info");
     assert_eq!((web.run.port, web.run.data[0].as_str()), (Port::Fixed(3000), "srv/up"));
     assert_eq!(web.jobs[0].command, ["/bin/migrate"]);

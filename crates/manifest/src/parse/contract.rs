@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{ContractKind, ContractSettings, MAX_OPERATION_LENGTH};
+use lockstep_domain::listeners::is_given_port;
 
 use super::field::command;
 use crate::model::{AcceptedBreak, ContractOrigin, ContractSource, RegistrySubject, Requirement};
@@ -257,12 +258,26 @@ pub(super) fn requirement(table: Table<'_>) -> Option<Requirement> {
         return None;
     }
     let operations = operations.map_or(Some(Vec::new()), |field| operation_names(&field));
+    let port = table.get("port", "port = 8080").map(|field| port(&field));
     table.finish();
     Some(Requirement {
+        port: port.map_or(Some(None), |port| port.map(Some))?,
         range: range.map_or(Some(None), |range| range.map(Some))?,
         contract: contract.map_or(Some(None), |path| path.map(Some))?,
         operations: operations?,
     })
+}
+
+/// Reads the port at which another service is called: none that Lockstep gives by itself.
+fn port(field: &Field<'_>) -> Option<u16> {
+    let port = field.integer(1..=u16::MAX)?;
+    if is_given_port(port) {
+        let hint =
+            "name the port that the program calls, or leave it out: ${service.NAME.port} is given then";
+        field.wrong_because(format_args!("{port} is one that Lockstep gives by itself"), hint);
+        return None;
+    }
+    Some(port)
 }
 
 fn operation_names(field: &Field<'_>) -> Option<Vec<String>> {

@@ -337,6 +337,16 @@ fn each_mistake_has_its_line_field_and_hint() {
             "lockstep.toml:41:11: requires.catalog.version: `version`, `contract` or `operations` is missing\n  hint: add version = \"^2.1\"",
         ),
         (
+            "<3\" }",
+            "<3\", port = 17001 }",
+            "lockstep.toml:41:41: requires.catalog.port: 17001 is one that Lockstep gives by itself\n  hint: name the port that the program calls, or leave it out: ${service.NAME.port} is given then",
+        ),
+        (
+            "payments = \"^2.1\"\ncatalog = { version",
+            "payments = { version = \"^2.1\", port = 80 }\ncatalog = { port = 80, version",
+            "lockstep.toml:40:12: requires.payments: port 80 is that of `catalog` too\n  hint: at one port one service is called",
+        ),
+        (
             "[\"POST /entries\"]",
             "[]",
             "lockstep.toml:42:59: requires.ledger.operations: from 1 to 1000 operations are named; all count when there is no list\n  \

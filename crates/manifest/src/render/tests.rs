@@ -293,14 +293,20 @@ fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
 }
 
 fn requirement() -> impl Strategy<Value = Requirement> {
-    (option::of(range()), option::of(path()), vec("[A-Z]{3,5} /[a-z{}]{1,8}", 0..3))
-        .prop_filter("it needs something", |(range, contract, operations)| {
+    (
+        option::of(range()),
+        option::of(path()),
+        vec("[A-Z]{3,5} /[a-z{}]{1,8}", 0..3),
+        option::of(1_u16..17_000),
+    )
+        .prop_filter("it needs something", |(range, contract, operations, _)| {
+            // A port alone says nothing of what is needed.
             range.is_some() || contract.is_some() || !operations.is_empty()
         })
-        .prop_map(|(range, contract, mut operations)| {
+        .prop_map(|(range, contract, mut operations, port)| {
             operations.sort();
             operations.dedup();
-            Requirement { range, contract, operations }
+            Requirement { range, contract, operations, port }
         })
 }
 
@@ -512,6 +518,10 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             ((routes, jobs, only_jobs, static_files, image), others),
         )| {
             requires.remove(&name);
+            let mut ports = BTreeSet::new();
+            for requirement in requires.values_mut() {
+                requirement.port = requirement.port.filter(|port| ports.insert(*port));
+            }
             // Written by kind, and each origin once.
             contracts.sort_by_key(|contract| contract.kind);
             let mut taken = BTreeSet::new();

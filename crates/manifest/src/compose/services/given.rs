@@ -1,17 +1,23 @@
 //! A service of a compose file that is an image and nothing here is built for: its versions are the image.
 
+use std::collections::BTreeSet;
+
 use lockstep_domain::image_run::ImageRun;
+use lockstep_domain::listeners::is_given_port;
 use lockstep_domain::run::{Kind, Probe};
 use lockstep_domain::work_path::WorkPath;
 
 use super::super::file::Service;
-use super::super::places::Named;
+use super::super::places::{Named, Place};
 use super::super::roles::{Built, command, name_of, ports};
 use super::{KEPT, Maker};
 use crate::compose::beside;
 use crate::init;
 use crate::init::draft::Draft;
+use crate::model::Manifest;
 
+/// The first port at which whoever is not root may listen.
+const FIRST_FOR_ALL: u16 = 1024;
 /// A folder in which nothing is: the files of the image are not here.
 const NOTHING: &str = ".lockstep/nothing";
 
@@ -42,12 +48,36 @@ impl Maker<'_> {
         let routes = self.routes(service);
         let mut manifest = init::manifest(&nothing, name_of(service), routes, &mut draft);
         self.requirements(service, &named, &mut manifest);
+        self.by_name(service, &mut manifest, &mut draft);
         let place = format!("{KEPT}/{}.toml", manifest.name);
         let sign = format!("{} of {}", service.name, self.file);
         let what = if built.is_web { "web" } else { "worker" };
         self.write(service, String::new(), place, true, &manifest, draft, &sign, what, configuration);
         if let Some(written) = self.import.services.last_mut() {
             written.image = Some(image.to_owned());
+        }
+    }
+
+    /// What is built into an image calls others by their names, at the ports that they have there.
+    fn by_name(&mut self, service: &Service, manifest: &mut Manifest, draft: &mut Draft) {
+        let mut taken = BTreeSet::new();
+        for (called, place) in &self.roles.places.0 {
+            let Place::Service { name, ports } = place else { continue };
+            let (Some(port), Some(needed)) = (ports.first(), manifest.requires.get_mut(name)) else {
+                continue;
+            };
+            if called != name.as_str() || is_given_port(*port) || !taken.insert(*port) {
+                continue;
+            }
+            if *port < FIRST_FOR_ALL {
+                draft.ask("requires", format!("Does it call http://{name}:{port}? Then write {name} = {{ version = \"*\", port = {port} }}; only a server of root may listen there."));
+                continue;
+            }
+            needed.port = Some(*port);
+            let text = format!(
+                "it calls http://{name}:{port}, by the name and the port that {name} has in the file"
+            );
+            self.remarks.assume(service.line, text);
         }
     }
 
