@@ -14,12 +14,15 @@ mod journal;
 mod model;
 #[path = "../tests/interleave/promises.rs"]
 mod promises;
+#[path = "../tests/interleave/replacement.rs"]
+mod replacement;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use explore::{Broken, Counts, Run, carry_out, pairs, random_run};
 use model::Rules;
+use replacement::killed;
 
 /// Random runs between two rounds of all pairs.
 const RANDOM_RUNS: u64 = 2_000;
@@ -34,16 +37,17 @@ fn rules() -> Rules {
     match std::env::args().find(|word| word.starts_with("--old")).as_deref() {
         Some("--old-telling") => Rules::TOLD_WHEN_REPORTED,
         Some("--old-carrying") => Rules::CARRIED_OUT_REGARDLESS,
+        Some("--old-finding") => Rules::FOUND_WHEN_HEALTHY,
         _ => Rules::TODAY,
     }
 }
 
-/// Returns the runs of a seed, without an end: all pairs of decisions and some random runs, in turn.
+/// Returns the runs of a seed, without an end: all pairs of decisions, some random runs, and workers that are replaced, in turn.
 fn runs(seed: u64) -> impl Iterator<Item = Run> {
     (0..).flat_map(move |round| {
         let first = seed.wrapping_mul(1_000_003).wrapping_add(round * RANDOM_RUNS);
         let random = (0..RANDOM_RUNS).map(move |index| random_run(first.wrapping_add(index)));
-        pairs(seed.wrapping_add(round)).chain(random)
+        pairs(seed.wrapping_add(round)).chain(random).chain(killed(first))
     })
 }
 

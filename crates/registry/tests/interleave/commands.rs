@@ -7,6 +7,7 @@ use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::plan::Wish;
 use lockstep_domain::{Event, InstanceState, Intent, Strategy, VersionRef};
 
+use crate::host::Ends;
 use crate::journal::{WARM_MS, staging};
 use crate::model::Model;
 
@@ -40,6 +41,12 @@ pub(crate) enum Command {
     Hang,
     /// An instance fails for good.
     Fail,
+    /// From now on instances take long to end.
+    EndLate,
+    /// From now on what is told to end goes on, until the run comes to rest.
+    NeverEnd,
+    /// A supervisor is killed.
+    KillSupervisor,
     /// The same of another service, which has nothing to do with the first.
     OtherDeploy(u64),
     OtherCanary(u64),
@@ -52,9 +59,11 @@ pub(crate) enum Command {
 
 /// So many of them are about one service.
 pub(crate) const OF_ONE: usize = 22;
+/// So many of them are about one service or two that take requests.
+pub(crate) const OF_TWO: usize = 29;
 
 /// The decisions whose pairs are looked at.
-pub(crate) const ALL: [Command; 29] = [
+pub(crate) const ALL: [Command; 31] = [
     Command::Deploy(2),
     Command::Deploy(1),
     Command::Canary(2),
@@ -84,6 +93,28 @@ pub(crate) const ALL: [Command; 29] = [
     Command::OtherRemove,
     Command::UndoOldest,
     Command::OtherDeploy(0),
+    Command::EndLate,
+    Command::KillSupervisor,
+];
+
+/// Those of them whose pairs are looked at where a worker is on its way: it is in no table and never warm.
+pub(crate) const OF_WORKER: [Command; 16] = [
+    Command::Deploy(2),
+    Command::Deploy(1),
+    Command::Canary(2),
+    Command::RollBack(0),
+    Command::Interrupt(0),
+    Command::Undo,
+    Command::Remove,
+    Command::Scale(1),
+    Command::Scale(3),
+    Command::Configure,
+    Command::Crash,
+    Command::Restart,
+    Command::Dismiss,
+    Command::Fail,
+    Command::EndLate,
+    Command::KillSupervisor,
 ];
 
 impl Command {
@@ -143,6 +174,9 @@ impl Command {
             }
             Self::Restart => restart(model),
             Self::Dismiss => dismiss(model),
+            Self::EndLate => model.host.ends = Ends::Late,
+            Self::NeverEnd => model.host.ends = Ends::Never,
+            Self::KillSupervisor => model.host.lose_supervisor(),
             Self::Hang => {
                 let hung = InstanceState::Unhealthy { reason: "it was struck".into() };
                 model.accidents |= model.host.strike(hung, model.now);

@@ -1,6 +1,10 @@
 //! Goes through interleavings: every pair of decisions at every distance, and random ones beyond.
 
-use crate::commands::{ALL, Command, OF_ONE};
+use lockstep_domain::run::Replace;
+
+use crate::commands::{ALL, Command, OF_ONE, OF_TWO, OF_WORKER};
+use crate::host::Ends;
+use crate::journal::Work;
 use crate::model::{Atom, Gate, Model, Rules};
 use crate::promises::{after_step, at_rest};
 
@@ -29,15 +33,27 @@ pub(crate) enum Beginning {
     RolledBack,
     /// Canaries of two services were just begun beside each other.
     TwoCanaries,
+    /// A worker was just begun to be replaced.
+    WorkerGoes,
+    /// The same with three of it.
+    ThreeWorkersGo,
+    /// The same with one that asks for the new one to come first.
+    WorkerComes,
+    /// The same with three that may work beside others.
+    WorkersShare,
 }
 
-pub(crate) const BEGINNINGS: [Beginning; 6] = [
+pub(crate) const BEGINNINGS: [Beginning; 10] = [
     Beginning::WarmEnds,
     Beginning::ThreeWarmEnds,
     Beginning::Canary,
     Beginning::ScalingDown,
     Beginning::RolledBack,
     Beginning::TwoCanaries,
+    Beginning::WorkerGoes,
+    Beginning::ThreeWorkersGo,
+    Beginning::WorkerComes,
+    Beginning::WorkersShare,
 ];
 
 impl Beginning {
@@ -51,12 +67,30 @@ impl Beginning {
             Self::ScalingDown => (&[Deploy(0), Deploy(1), Scale(3)], &[Scale(1)]),
             Self::RolledBack => (&[Deploy(0), Deploy(1)], &[RollBack(0)]),
             Self::TwoCanaries => (&[Deploy(0), OtherDeploy(0)], &[Canary(1), OtherCanary(1)]),
+            Self::WorkerGoes => (&[Deploy(0)], &[Deploy(1)]),
+            Self::ThreeWorkersGo => (&[Deploy(0), Scale(3)], &[Deploy(1)]),
+            Self::WorkerComes => (&[Deploy(0)], &[Canary(1)]),
+            Self::WorkersShare => (&[Deploy(0), Scale(3)], &[Canary(1)]),
+        }
+    }
+
+    /// What its first service is.
+    pub(crate) fn work(self) -> Work {
+        match self {
+            Self::WorkerGoes | Self::ThreeWorkersGo => Work::Worker(Replace::OldFirst),
+            Self::WorkerComes => Work::Worker(Replace::NewFirst),
+            Self::WorkersShare => Work::Worker(Replace::SideBySide),
+            _ => Work::Web,
         }
     }
 
     /// The decisions whose pairs are looked at: those about the other service where it is there.
     fn decisions(self) -> &'static [Command] {
-        if self == Self::TwoCanaries { &ALL } else { &ALL[..OF_ONE] }
+        match self {
+            Self::TwoCanaries => &ALL[..OF_TWO],
+            _ if self.work() == Work::Web => &ALL[..OF_ONE],
+            _ => &OF_WORKER,
+        }
     }
 }
 
@@ -87,7 +121,7 @@ pub(crate) struct Counts {
 
 /// Carries a run out.
 pub(crate) fn carry_out(rules: Rules, run: &Run, counts: &mut Counts) -> Result<(), Broken> {
-    let mut model = Model::new(rules);
+    let mut model = Model::new(rules, run.beginning.work());
     let mut schedule = Schedule::default();
     let broken = |words: String| Broken { words: format!("{words}\n  in {run:?}") };
     let (before, last) = run.beginning.commands();
@@ -152,6 +186,7 @@ pub(crate) fn to_rest(model: &mut Model, schedule: &mut Schedule, counts: &mut C
 /// Rests, lets every warm time end, and rests again.
 fn rest_for_good(model: &mut Model, schedule: &mut Schedule, counts: &mut Counts) -> Result<(), String> {
     model.outer.silent = false;
+    model.host.ends = Ends::AtOnce;
     to_rest(model, schedule, counts)?;
     at_rest(model)?;
     while let Some(end) = model.ledger.environment().warm.values().copied().filter(|at| *at > model.now).min()

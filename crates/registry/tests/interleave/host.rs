@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::{Arm, Instance, InstanceId, InstanceState, Timestamp};
 
 use crate::journal::staging;
+use crate::model::Finding;
 
 /// An instance from its launch on.
 #[derive(Debug, Clone)]
@@ -19,6 +20,12 @@ pub(crate) struct Body {
     pub(crate) marked: bool,
     /// Whether its supervisor was asked to look at the mark.
     asked: bool,
+    /// Whether the server does not know of it.
+    unfound: bool,
+    /// For so many steps it goes on although it was asked to end.
+    lingers: u32,
+    /// For so many steps it has no supervisor.
+    alone: u32,
     port: u16,
 }
 
@@ -26,7 +33,24 @@ pub(crate) struct Body {
 pub(crate) struct Host {
     pub(crate) bodies: BTreeMap<InstanceId, Body>,
     launched: u16,
+    /// How long instances take to end from now on.
+    pub(crate) ends: Ends,
 }
+
+/// How long instances take to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ends {
+    #[default]
+    AtOnce,
+    Late,
+    /// Not before they may: the kernel holds them.
+    Never,
+}
+
+/// So many steps of its own one takes that ends late: more than a server takes to die and to look again.
+const LATE: u32 = 25;
+/// For so many steps an instance has no supervisor when one was killed.
+const ALONE: u32 = 10;
 
 impl Host {
     pub(crate) fn launch(&mut self, arm: &Arm, now: Timestamp) {
@@ -41,6 +65,9 @@ impl Host {
             since: now,
             marked: false,
             asked: false,
+            unfound: false,
+            lingers: 0,
+            alone: 0,
             port: 20_000 + self.launched,
         };
         self.bodies.insert(id, body);
@@ -48,7 +75,7 @@ impl Host {
 
     /// Returns what the server knows of its instances: reports that may be old.
     pub(crate) fn list(&self) -> Vec<Instance> {
-        let all = self.bodies.iter();
+        let all = self.bodies.iter().filter(|(_, body)| !body.unfound);
         all.map(|(id, body)| Instance {
             id: id.clone(),
             environment: staging(),
@@ -82,7 +109,11 @@ impl Host {
 
     /// Lets an instance take its next step by itself.
     pub(crate) fn live(&mut self, id: &InstanceId, was_told: bool, now: Timestamp) {
+        let ends = self.ends;
         let Some(body) = self.bodies.get_mut(id) else { return };
+        if body.is_alone() {
+            return;
+        }
         let next = match &body.truth {
             InstanceState::Starting if !body.started && was_told => InstanceState::Stopped,
             InstanceState::Starting if !body.started => {
@@ -90,8 +121,15 @@ impl Host {
                 return;
             }
             state if state.is_over() => return,
+            InstanceState::Stopping if body.lingers > 0 => {
+                body.lingers -= u32::from(ends != Ends::Never);
+                return;
+            }
             InstanceState::Stopping => InstanceState::Stopped,
-            _ if body.asked => InstanceState::Stopping,
+            _ if body.asked => {
+                body.lingers = if ends == Ends::AtOnce { 0 } else { LATE };
+                InstanceState::Stopping
+            }
             InstanceState::Starting => InstanceState::Healthy,
             _ => return,
         };
@@ -100,7 +138,8 @@ impl Host {
 
     /// Lets the driver hear how an instance is.
     pub(crate) fn hear(&mut self, id: &InstanceId, sticky: bool) {
-        let Some(body) = self.bodies.get_mut(id) else { return };
+        let Some(body) = self.bodies.get_mut(id).filter(|body| body.alone == 0) else { return };
+        body.unfound &= body.truth == InstanceState::Starting;
         let told = sticky && body.heard == InstanceState::Stopping;
         body.heard = if told { body.truth.clone().once_told() } else { body.truth.clone() };
     }
@@ -116,10 +155,19 @@ impl Host {
         true
     }
 
+    /// The supervisor of the first instance that has one dies. Its process goes on, and another supervisor comes.
+    pub(crate) fn lose_supervisor(&mut self) {
+        let has_one = |body: &&mut Body| body.started && !body.truth.is_over() && body.alone == 0;
+        if let Some(body) = self.bodies.values_mut().find(has_one) {
+            (body.alone, body.asked) = (ALONE, false);
+        }
+    }
+
     /// The server dies: what it has only launched is lost, and the next one reads what is on the disk.
-    pub(crate) fn lose_server(&mut self) {
+    pub(crate) fn lose_server(&mut self, finding: Finding) {
         self.bodies.retain(|_, body| body.started);
         for body in self.bodies.values_mut() {
+            body.unfound = finding == Finding::Healthy && body.truth == InstanceState::Starting;
             // The next driver asks every supervisor whose instance is marked.
             body.asked |= body.marked;
             body.heard = if body.marked { body.truth.clone().once_told() } else { body.truth.clone() };
@@ -139,8 +187,16 @@ impl Host {
 
 impl Body {
     fn is_quiet(&self) -> bool {
-        let waits = self.started && !self.marked && self.truth != InstanceState::Starting;
+        let waits = self.started && self.alone == 0 && !self.marked && self.truth != InstanceState::Starting;
         (self.truth.is_over() || waits) && self.truth == self.heard
+    }
+
+    /// Takes a step without a supervisor; the next one sees the mark.
+    fn is_alone(&mut self) -> bool {
+        let alone = self.alone > 0;
+        self.alone = self.alone.saturating_sub(1);
+        self.asked |= alone && self.alone == 0 && self.marked;
+        alone
     }
 
     fn become_(&mut self, state: InstanceState, now: Timestamp) {

@@ -12,13 +12,20 @@ use lockstep_domain::lifecycle::Lifecycle;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
 use lockstep_domain::reconcile::revert;
-use lockstep_domain::run::{HealthCheck, Port, Probe, ReplaceAfter, Restart, RunSpec, Stop};
+use lockstep_domain::run::{HealthCheck, Kind, Port, Replace, ReplaceAfter, Restart, RunSpec, Stop};
 use lockstep_domain::service::{Artifact, Source, Version};
 use lockstep_domain::world::consequences;
 use lockstep_domain::{
     Actor, CallAddress, Digest, Environment, EnvironmentName, Event, Intent, Operation, OperationId, Plan,
     Recorded, Strategy, Timestamp, VersionNumber, World,
 };
+
+/// What the first service is: one that takes requests, or a worker. The other one always takes requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Web,
+    Worker(Replace),
+}
 
 /// How long what was replaced stays warm.
 pub(crate) const WARM_MS: u64 = 60_000;
@@ -47,9 +54,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn begin(now: Timestamp) -> Self {
+    pub(crate) fn begin(work: Work, now: Timestamp) -> Self {
         let mut ledger = Self { world: Arc::default() };
-        ledger.record(first_events(now), now);
+        ledger.record(first_events(work, now), now);
         ledger
     }
 
@@ -141,7 +148,7 @@ pub(crate) fn staging() -> EnvironmentName {
     "staging".parse().expect("a valid name")
 }
 
-fn first_events(now: Timestamp) -> Vec<Event> {
+fn first_events(work: Work, now: Timestamp) -> Vec<Event> {
     let settings = EnvironmentSettings {
         accepts_from: "created".parse().expect("a valid name"),
         strategy: Strategy::AllAtOnce,
@@ -161,11 +168,12 @@ fn first_events(now: Timestamp) -> Vec<Event> {
         },
         Event::EnvironmentCreated { environment: staging(), settings },
     ];
-    events.extend(["orders", "payments"].into_iter().flat_map(|name| events_of(name, now)));
+    let both = [("orders", work), ("payments", Work::Web)];
+    events.extend(both.into_iter().flat_map(|(name, work)| events_of(name, work, now)));
     events
 }
 
-fn events_of(name: &str, now: Timestamp) -> Vec<Event> {
+fn events_of(name: &str, work: Work, now: Timestamp) -> Vec<Event> {
     let service = || name.parse().expect("a valid name");
     let registered = Event::ServiceRegistered {
         service: service(),
@@ -176,12 +184,16 @@ fn events_of(name: &str, now: Timestamp) -> Vec<Event> {
     };
     let versions = (0..4).map(|minor| Event::VersionRecorded {
         service: service(),
-        version: Box::new(version(minor, now.plus_ms(minor))),
+        version: Box::new(version(minor, work, now.plus_ms(minor))),
     });
     std::iter::once(registered).chain(versions).collect()
 }
 
-fn version(minor: u64, now: Timestamp) -> Version {
+fn version(minor: u64, work: Work, now: Timestamp) -> Version {
+    let (kind, replace) = match work {
+        Work::Web => (Kind::Web, Replace::NewFirst),
+        Work::Worker(replace) => (Kind::Worker, replace),
+    };
     Version {
         number: VersionNumber::new(1, minor, 0),
         commit: "c0ffee".into(),
@@ -196,17 +208,17 @@ fn version(minor: u64, now: Timestamp) -> Version {
         processes: Default::default(),
         jobs: Vec::new(),
         run: RunSpec {
-            kind: Default::default(),
+            kind,
             command: vec!["./serve".into()],
             variables: [].into(),
             port: Port::Assigned,
-            health: HealthCheck::new(Probe::Tcp),
+            health: HealthCheck::new(kind.usual_probe()),
             stop: Stop::default(),
             restart: Restart::default(),
             data: Vec::new(),
             files: Vec::new(),
             values: lockstep_domain::run::Values::Verbatim,
-            replace: lockstep_domain::run::Replace::NewFirst,
+            replace,
             replace_after: ReplaceAfter::default(),
             static_files: None,
             limits: lockstep_domain::limits::Limits::default(),

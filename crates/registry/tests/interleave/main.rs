@@ -6,10 +6,12 @@ mod host;
 mod journal;
 mod model;
 mod promises;
+mod replacement;
 mod twice;
 
 use explore::{Counts, carry_out, pairs, random_run};
 use model::Rules;
+use replacement::killed;
 use twice::twice;
 
 fn random_runs(rules: Rules, seeds: std::ops::Range<u64>) -> Result<Counts, explore::Broken> {
@@ -45,6 +47,15 @@ fn decisions_at_random_moments_keep_every_promise() {
 }
 
 #[test]
+fn a_worker_is_replaced_as_it_asks_whatever_is_killed_at_whatever_step() {
+    let mut counts = Counts::default();
+    if let Err(broken) = killed(1).try_for_each(|run| carry_out(Rules::TODAY, &run, &mut counts)) {
+        panic!("{}", broken.words);
+    }
+    println!("{} runs, {} steps", counts.runs, counts.steps);
+}
+
+#[test]
 fn it_finds_instances_that_count_although_they_were_told_to_end() {
     let broken = random_runs(Rules::TOLD_WHEN_REPORTED, 1..5_000).unwrap_err();
     println!("{}", broken.words);
@@ -55,4 +66,13 @@ fn it_finds_instances_that_count_although_they_were_told_to_end() {
 fn it_finds_decisions_that_are_carried_out_after_the_world_has_moved() {
     let broken = random_runs(Rules::CARRIED_OUT_REGARDLESS, 1..5_000).unwrap_err();
     println!("{}", broken.words);
+}
+
+#[test]
+fn it_finds_workers_that_the_next_server_does_not_find() {
+    let mut counts = Counts::default();
+    let broken = killed(1).try_for_each(|run| carry_out(Rules::FOUND_WHEN_HEALTHY, &run, &mut counts));
+    let words = broken.unwrap_err().words;
+    println!("{words}");
+    assert!(words.contains("at work at once"), "{words}");
 }

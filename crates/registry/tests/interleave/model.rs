@@ -16,7 +16,7 @@ use lockstep_domain::{Environment, Event, InstanceId, ServiceName, Timestamp, Wo
 use lockstep_registry::Registry;
 
 use crate::host::Host;
-use crate::journal::{Ledger, staging};
+use crate::journal::{Ledger, Work, staging};
 
 /// When an instance that is told to end is seen as stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,15 @@ pub(crate) enum Carrying {
     Regardless,
 }
 
+/// Which instances a server that starts finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// All that were begun.
+    Everything,
+    /// Those that were healthy once: of the others it hears when they are.
+    Healthy,
+}
+
 /// The rules that are simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -43,15 +52,20 @@ pub(crate) struct Rules {
     pub(crate) telling: Telling,
     /// What a decision has to hold for.
     pub(crate) carrying: Carrying,
+    /// Which instances a server finds.
+    pub(crate) finding: Finding,
 }
 
 impl Rules {
     /// Those that Lockstep keeps.
-    pub(crate) const TODAY: Self = Self { telling: Telling::AtOnce, carrying: Carrying::AsSeen };
+    pub(crate) const TODAY: Self =
+        Self { telling: Telling::AtOnce, carrying: Carrying::AsSeen, finding: Finding::Everything };
     /// Those by which an instance counts until its supervisor says that it ends.
     pub(crate) const TOLD_WHEN_REPORTED: Self = Self { telling: Telling::WhenReported, ..Self::TODAY };
     /// Those by which a decision is carried out though the world has moved.
     pub(crate) const CARRIED_OUT_REGARDLESS: Self = Self { carrying: Carrying::Regardless, ..Self::TODAY };
+    /// Those by which a server that starts does not know of what is on its way. Lockstep never did this.
+    pub(crate) const FOUND_WHEN_HEALTHY: Self = Self { finding: Finding::Healthy, ..Self::TODAY };
 }
 
 /// One thing that happens in one step.
@@ -143,9 +157,15 @@ enum Part {
     Record(Arc<Environment>, Vec<Event>),
 }
 
+/// The service that most decisions are about.
+pub(crate) fn first() -> ServiceName {
+    "orders".parse().expect("a valid name")
+}
+
 /// The whole.
 pub(crate) struct Model {
     pub(crate) rules: Rules,
+    pub(crate) work: Work,
     pub(crate) ledger: Ledger,
     registry: Registry,
     /// The place of the last table, which outlives the server.
@@ -166,6 +186,8 @@ pub(crate) struct Model {
     waiting: Vec<InstanceId>,
     /// Since when no gateway has named an instance in its table, as a matter of fact.
     pub(crate) unnamed: BTreeMap<InstanceId, Timestamp>,
+    /// As many instances of the first service as were ever wanted.
+    pub(crate) most_wanted: u32,
     /// Whether anything happened to instances that nobody asked for.
     pub(crate) accidents: bool,
     /// What was decided in the last step, for the invariants.
@@ -175,11 +197,12 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules, work: Work) -> Self {
         let now = Timestamp(1_000_000);
         Self {
             rules,
-            ledger: Ledger::begin(now),
+            work,
+            ledger: Ledger::begin(work, now),
             registry: Registry::default(),
             edition: Edition::default(),
             host: Host::default(),
@@ -193,6 +216,7 @@ impl Model {
             ended: BTreeSet::new(),
             waiting: Vec::new(),
             unnamed: BTreeMap::new(),
+            most_wanted: 1,
             accidents: false,
             fresh_ends: Vec::new(),
             fresh_records: Vec::new(),
@@ -220,6 +244,12 @@ impl Model {
             Atom::Tick(ms) => self.now = self.now.plus_ms(*ms),
         }
         self.note_named();
+        self.note_wanted();
+    }
+
+    fn note_wanted(&mut self) {
+        let wanted = self.ledger.environment().replicas_of(&first());
+        self.most_wanted = self.most_wanted.max(wanted);
     }
 
     /// What was decided and recorded is looked at once, by what must hold after that step.
@@ -379,7 +409,7 @@ impl Model {
         self.registry = Registry::default();
         self.registry.expect(&staging(), "edge", self.now);
         self.inner = Gateway::named(format!("server-{}", self.lives));
-        self.host.lose_server();
+        self.host.lose_server(self.rules.finding);
         self.waiting.clear();
         let host = &self.host;
         self.ended.retain(|id| host.bodies.get(id).is_some_and(|body| body.marked));

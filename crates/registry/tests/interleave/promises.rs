@@ -1,11 +1,16 @@
 //! What must hold after every single step, and when everything has come to rest.
 
+use std::collections::BTreeMap;
+
 use lockstep_domain::baseline::difference;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::operation::{Move, Phase};
+use lockstep_domain::run::Replace;
 use lockstep_domain::{Arm, Environment, Event, InstanceId, InstanceState, Operation, OperationId};
 
-use crate::model::{Gateway, Model};
+use crate::host::Body;
+use crate::journal::Work;
+use crate::model::{Gateway, Model, first};
 
 /// Checks what must hold after a step.
 ///
@@ -17,8 +22,23 @@ pub(crate) fn after_step(model: &Model) -> Result<(), String> {
         nothing_ending_is_routed(model, gateway)?;
         what_is_routed_can_answer(model, gateway)?;
     }
+    at_work_as_asked(model)?;
     model.fresh_ends.iter().try_for_each(|id| drained_before(model, id).and(nobody_wants(model, id)))?;
     model.fresh_records.iter().try_for_each(|event| true_when_recorded(model, event))
+}
+
+/// Of a worker two versions are at work only where it asks for that, and never more instances of one than were wanted.
+fn at_work_as_asked(model: &Model) -> Result<(), String> {
+    let Work::Worker(replace) = model.work else { return Ok(()) };
+    let works = |body: &&Body| body.arm.service == first() && body.started && !body.truth.is_over();
+    let mut arms = BTreeMap::<&Arm, u32>::new();
+    model.host.bodies.values().filter(works).for_each(|body| *arms.entry(&body.arm).or_default() += 1);
+    let most = if replace == Replace::OldFirst { 1 } else { 2 };
+    let too_many = replace == Replace::OldFirst && arms.values().any(|count| *count > model.most_wanted);
+    if arms.len() > most || too_many {
+        return Err(format!("too much is at work at once: {arms:?}"));
+    }
+    Ok(())
 }
 
 fn nothing_ending_is_routed(model: &Model, gateway: &Gateway) -> Result<(), String> {
@@ -65,6 +85,11 @@ fn drained_before(model: &Model, id: &InstanceId) -> Result<(), String> {
 /// What the newest decision wants is not told to end by an older one.
 fn nobody_wants(model: &Model, id: &InstanceId) -> Result<(), String> {
     let (environment, arm) = (model.ledger.environment(), &model.host.bodies[id].arm);
+    let gives_way = environment.is_to_be_replaced(id) || environment.is_dismissed(id);
+    let is_replaced = gives_way || environment.mover_of(&arm.service).is_some();
+    if model.work != Work::Web && arm.service == first() && is_replaced {
+        return Ok(());
+    }
     let taken_over =
         environment.moving().filter(|operation| !matches!(operation.phase, Phase::Reverting { .. }));
     let targets = taken_over.flat_map(|operation| operation.plan.moves().filter_map(Move::to_arm));
@@ -83,7 +108,9 @@ fn true_when_recorded(model: &Model, event: &Event) -> Result<(), String> {
         Event::WaveShifted { operation, wave, .. } => {
             let operation = model.ledger.world().find_operation(*operation).cloned().expect("it is recorded");
             let moves = operation.plan.waves.get(*wave).into_iter().flatten();
-            let arms: Vec<_> = moves.filter_map(Move::to_arm).collect();
+            // Of what shares its work only a part has to be there yet.
+            let arms = moves.filter(|part| part.kind.is_web() || part.gives_way()).filter_map(Move::to_arm);
+            let arms: Vec<_> = arms.collect();
             arms.iter().try_for_each(|arm| enough(model, arm, "it was given requests"))
         }
         _ => Ok(()),
@@ -148,6 +175,10 @@ pub(crate) fn at_rest(model: &Model) -> Result<(), String> {
         if runs != wanted {
             return Err(format!("{runs} instances of {arm} run, and {wanted} are wanted"));
         }
+    }
+    let warm = environment.warm.keys().find(|arm| model.work != Work::Web && arm.service == first());
+    if let Some(arm) = warm {
+        return Err(format!("{arm} is kept warm, and it works"));
     }
     for (id, body) in model.host.bodies.iter().filter(|(_, body)| !body.truth.is_over()) {
         let current = environment.entries().get(&body.arm.service).map(|entry| entry.arm(&body.arm.service));

@@ -57,7 +57,7 @@ impl Twice {
     /// When the second changed something.
     pub(crate) fn carry_out(self, counts: &mut Counts) -> Result<(), Broken> {
         let broken = |words: String| Broken { words: format!("{words}\n  in {self:?}") };
-        let mut model = Model::new(Rules::TODAY);
+        let mut model = Model::new(Rules::TODAY, self.beginning.work());
         let mut schedule = Schedule::default();
         let (before, last) = self.beginning.commands();
         for command in before {
