@@ -22,7 +22,7 @@ pub use model::{
 pub use parse::{MAX_MANIFEST_BYTES, name_in, parse};
 pub use path::{PathError, Pattern, RelativePath, Selection};
 pub use problem::{MAX_PROBLEMS, Problem};
-pub use render::{Notes, render, render_with_notes};
+pub use render::{Notes, render, render_with_notes, strings};
 
 /// The file name of a manifest, in the root of a repository or in a folder of a monorepo.
 pub const MANIFEST_FILE: &str = "lockstep.toml";

@@ -458,7 +458,9 @@ fn list(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(", "))
 }
 
-fn strings(texts: &[String]) -> String {
+/// Writes texts as a list of TOML.
+#[must_use]
+pub fn strings(texts: &[String]) -> String {
     list(texts.iter().map(|text| quoted(text)))
 }
 

@@ -22,6 +22,11 @@ use crate::package::{PackageError, PackageManifest, PackagedArtifact, package_im
 use crate::request::{Given, OfImage};
 use crate::run::Build;
 
+/// Longest variable that Linux gives to a program, with the name, `=` and the end.
+const MAX_VARIABLE_BYTES: usize = 128 * 1024 - 2;
+/// Most of all variables: Linux gives 2 MiB with the arguments and what Lockstep adds.
+const MAX_VARIABLES_BYTES: usize = 1024 * 1024;
+
 /// An image that was taken.
 #[derive(Debug, Clone)]
 pub struct TakenImage {
@@ -143,6 +148,9 @@ impl Taking<'_> {
             let reason = "it says no command (neither ENTRYPOINT nor CMD)".to_owned();
             return Err(self.because(reason, "say it in the manifest: [run] command = \"/bin/server\""));
         }
+        if let Some(reason) = cannot_be_given(flat) {
+            return Err(self.because(reason, "mend the image, and make it anew"));
+        }
         let jobs = manifest.jobs.iter().map(|job| job.command.first());
         for program in all().map(|run| run.command.first()).chain(jobs).flatten() {
             if !has_program(flat, program, run) {
@@ -209,6 +217,30 @@ fn signal(text: &str) -> Option<StopSignal> {
     }
 }
 
+/// Says what the system would not take of an image when its program is started.
+fn cannot_be_given(flat: &Flat) -> Option<String> {
+    let Facts { variables, folder, .. } = &flat.facts;
+    let too_long = |(name, value): &(&String, &String)| name.len() + value.len() > MAX_VARIABLE_BYTES;
+    let all: usize = variables.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let is_file =
+        |path: &&Path| flat.root.find(path).is_some_and(|named| matches!(named.node, Node::File { .. }));
+    if let Some((name, _)) =
+        variables.iter().find(|(name, value)| name.contains('\0') || value.contains('\0'))
+    {
+        return Some(format!("its variable {name:?} has a NUL character in it"));
+    }
+    if let Some((name, _)) = variables.iter().find(too_long) {
+        return Some(format!("its variable `{name}` has more than {MAX_VARIABLE_BYTES} bytes"));
+    }
+    if all > MAX_VARIABLES_BYTES {
+        return Some(format!(
+            "its variables have {all} bytes, and a program is given {MAX_VARIABLES_BYTES} at most"
+        ));
+    }
+    let file = Path::new(folder).ancestors().find(is_file)?;
+    Some(format!("its WORKDIR is `{folder}`, and `{}` is a file", file.display()))
+}
+
 /// Looks for a program as the system will: by its path, or in `PATH`. What has a reference in it only the start can say.
 fn has_program(flat: &Flat, program: &str, run: &RunSpec) -> bool {
     if program.contains("${") {
@@ -255,8 +287,8 @@ fn notes(flat: &Flat, manifest: &RunSpec, run: &RunSpec) -> Vec<String> {
         .filter(|_| manifest.health == lockstep_domain::run::HealthCheck::new(manifest.kind.usual_probe()))
     {
         notes.push(format!(
-            "the image has a HEALTHCHECK, which is not used; to use it: [run] health = {{ command = {:?} }}",
-            health.command
+            "the image has a HEALTHCHECK, which is not used; to use it: [run] health = {{ command = {} }}",
+            lockstep_manifest::strings(&health.command)
         ));
     }
     if let Some(signal_of_image) = facts.stop_signal.as_deref().filter(|text| signal(text).is_none()) {

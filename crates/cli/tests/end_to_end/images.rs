@@ -364,6 +364,18 @@ fn what_is_no_image_for_here_or_lies_about_itself_is_refused() {
     let none = Image::serving("x").configured("Entrypoint", json!(["/srv/none"]));
     let said = place.fail(&["release", "store", "--image", &none.layout(&place, "gone")], 1);
     assert_says(&said, &["it has no program `/srv/none`"]);
+    for (number, (key, value, expected)) in [
+        ("Env", json!(["A=a\u{0}b"]), "has a NUL character"),
+        ("Env", json!([format!("A={}", "x".repeat(128 * 1024))]), "`A` has more than"),
+        ("Env", json!((0..20).map(|n| format!("A{n}={}", "x".repeat(100_000))).collect::<Vec<_>>()), "2000"),
+        ("WorkingDir", json!("/srv/store/below"), "`/srv/store` is a file"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let image = Image::serving("x").configured(key, value).layout(&place, &format!("bad{number}"));
+        assert_says(&place.fail(&["release", "store", "--image", &image], 1), &[expected]);
+    }
     repository.write("lockstep.toml", &format!("name = \"store\"\n[run]\ncommand = \"./x\"\n{ROUTE}"));
     repository.commit("feat: no image");
     let said = place.fail(&["release", "store", "--image", &layout], 1);
