@@ -53,7 +53,7 @@ pub(crate) enum Action {
     Spawn,
     /// Check the health, and report [`Input::Checked`].
     Check,
-    /// Ask the process to end, with the signal of its specification.
+    /// Ask the main process to end, with the signal of its specification.
     Signal,
     /// Kill the process and all that it started.
     Kill,
@@ -156,6 +156,12 @@ impl Machine {
             Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Spawning | Phase::Over(_) => None,
         }
+    }
+
+    /// Tells whether the process was asked to end.
+    #[must_use]
+    pub(crate) const fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending { .. })
     }
 
     /// Returns how the instance is.

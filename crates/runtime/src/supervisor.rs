@@ -8,6 +8,7 @@ mod children;
 mod control;
 mod hold;
 mod launch;
+mod left;
 mod output;
 mod wording;
 
@@ -114,6 +115,8 @@ struct Supervisor {
     is_saved: bool,
     watchers: Watchers,
     process: Option<Process>,
+    /// Whether what the main process has left was asked to end.
+    is_left_asked: bool,
     /// What holds it to its limits.
     hold: Arc<Hold>,
     /// Counts the starts of the process.
@@ -183,6 +186,7 @@ impl Supervisor {
             is_saved,
             watchers: Watchers::default(),
             process: None,
+            is_left_asked: false,
             hold,
             start: 0,
             origin: Instant::now(),
@@ -351,6 +355,7 @@ impl Supervisor {
         };
         thread::Builder::new().name("watch".to_owned()).spawn(wait)?;
         self.process = Some(process);
+        self.is_left_asked = false;
         Ok(())
     }
 
@@ -371,10 +376,26 @@ impl Supervisor {
         let signal = launch::signal_of(self.spec.run.stop.signal);
         let name = format!("{:?}", self.spec.run.stop.signal).to_uppercase();
         self.log.note(&format!("asked process {} to end with SIG{name}", process.pid()));
-        // A process that made itself the member of another group is asked alone.
-        if rustix::process::kill_process_group(process.pid(), signal).is_err() {
-            let _ = rustix::process::pidfd_send_signal(process.pidfd(), signal);
+        let _ = rustix::process::pidfd_send_signal(process.pidfd(), signal);
+    }
+
+    /// Asks what the main process has left to end; tells whether that is waited for.
+    fn asks_what_is_left(&mut self, process: &Process) -> bool {
+        let (group, control) = (process.group(), self.hold.group());
+        let left = match self.is_left_asked {
+            true => Vec::new(),
+            false => Belongings { folder: self.folder.path(), group, control }.find(),
+        };
+        if left.is_empty() {
+            return false;
         }
+        self.is_left_asked = true;
+        let stop = &self.spec.run.stop;
+        self.log.note(&format!("it has left {} processes, which are asked to end as well", left.len()));
+        let (events, start) = (self.events.clone(), self.start);
+        let ended = move || drop(events.send(Event::Ended(start)));
+        left::ask(&left, launch::signal_of(stop.signal), Duration::from_millis(stop.timeout_ms), ended)
+            .is_ok()
     }
 
     /// Kills whatever belongs to the instance.
@@ -387,7 +408,11 @@ impl Supervisor {
     }
 
     fn reap_process(&mut self) {
-        let Some(process) = self.process.take() else { return };
+        let Some(process) = self.process.clone() else { return };
+        if self.machine.is_ending() && self.asks_what_is_left(&process) {
+            return;
+        }
+        self.process = None;
         self.clear(process.group());
         let exit = match &process {
             Process::Child(child) => self.children.wait(child, Some(Duration::ZERO)),

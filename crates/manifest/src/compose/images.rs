@@ -44,6 +44,22 @@ const RESOURCES: [(&str, ResourceKind, u16); 36] = [
     ("mailhog", ResourceKind::Other, 1025),
     ("mailpit", ResourceKind::Other, 1025),
 ];
+/// Ports at which something else than HTTP/1.1 is spoken, with what.
+const OTHERWISE: [(u16, &str); 13] = [
+    (25, "SMTP"),
+    (1025, "SMTP"),
+    (1883, "MQTT"),
+    (3306, "MySQL"),
+    (4222, "NATS"),
+    (4317, "gRPC"),
+    (5432, "PostgreSQL"),
+    (5672, "AMQP"),
+    (6379, "Redis"),
+    (9092, "Kafka"),
+    (11211, "memcached"),
+    (27017, "MongoDB"),
+    (50051, "gRPC"),
+];
 /// Images of languages, which run what is mounted into them.
 const LANGUAGES: [&str; 13] = [
     "python",
@@ -72,6 +88,11 @@ pub(super) fn base(image: &str) -> &str {
 pub(super) fn resource(image: &str) -> Option<(ResourceKind, u16)> {
     let base = base(image);
     RESOURCES.iter().find(|(name, ..)| *name == base).map(|(_, kind, port)| (*kind, *port))
+}
+
+/// Tells what is spoken at a port that everybody uses for something else than HTTP/1.1.
+pub(super) fn spoken_at(port: u16) -> Option<&'static str> {
+    OTHERWISE.iter().find(|(known, _)| *known == port).map(|(_, what)| *what)
 }
 
 /// Tells whether an image runs what is mounted into it.

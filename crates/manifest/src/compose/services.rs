@@ -15,7 +15,7 @@ use lockstep_domain::run::{Kind, Probe};
 use super::file::{Condition, Service};
 use super::places::{Named, Place};
 use super::roles::{Built, Role, Roles, command, name_of, ports};
-use super::{Configured, Import, ImportedResource, ImportedService, Remarks, beside};
+use super::{Configured, Import, ImportedResource, ImportedService, Remarks, beside, images};
 use crate::init::dockerfile::Image;
 use crate::init::draft::Draft;
 use crate::init::{self, RepositoryView, launchers, way};
@@ -35,10 +35,13 @@ pub(super) fn manifests(
     for service in services {
         maker.remarks.of(&service.name);
         match roles.of.get(&service.name) {
-            Some(Role::Built(built)) => match &built.given {
-                Some(image) => maker.given(service, built, image),
-                None => maker.built(service, built),
-            },
+            Some(Role::Built(built)) => {
+                match &built.given {
+                    Some(image) => maker.given(service, built, image),
+                    None => maker.built(service, built),
+                }
+                maker.called_otherwise(service);
+            }
             Some(Role::Front(image)) => maker.front(service, image),
             Some(Role::Resource(name, kind, _)) => {
                 let image = service.image.clone().unwrap_or_default();
@@ -63,6 +66,18 @@ struct Maker<'m> {
 }
 
 impl Maker<'_> {
+    /// Names what others call here and cannot.
+    fn called_otherwise(&mut self, service: &Service) {
+        let ports = self.roles.called.get(&name_of(service)).into_iter().flatten();
+        for (port, what) in ports.filter_map(|port| Some((port, images::spoken_at(*port)?))) {
+            self.remarks.not_taken(
+                service.line,
+                format!("others call it at {port}, the port of {what}, and only HTTP/1.1 is spoken between services"),
+                "let it run elsewhere, and say where with `lockstep resource add NAME --kind other`",
+            );
+        }
+    }
+
     fn of_resource(&mut self, service: &Service) {
         for mount in service.mounts.iter().filter(|mount| mount.is_bind()) {
             let (source, target) = (&mount.source, &mount.target);

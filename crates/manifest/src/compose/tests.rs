@@ -275,6 +275,17 @@ fn an_image_that_is_not_built_here_becomes_a_service_of_that_image() {
 }
 
 #[test]
+fn an_image_of_which_the_file_says_no_port_is_asked_about_and_what_cannot_be_called_is_named() {
+    let compose = "services:\n  front-end: {image: 'team/front-end:1'}\n  worker: {image: 'team/app', command: celery worker}\n  user:\n    image: team/user\n    ports: ['80']\n    environment: ['MONGO_HOST=user-db:27017']\n  user-db: {image: 'team/user-db'}\n";
+    let import = imported(compose, &[]);
+    let asked: Vec<_> =
+        import.remarks.iter().filter(|remark| remark.text.contains("Does it take requests?")).collect();
+    assert_eq!(asked.len(), 1, "{:#?}", import.remarks);
+    assert_eq!((asked[0].service.as_str(), &asked[0].kind), ("front-end", &Remark::Question));
+    assert!(says(&import, Remark::NotTaken, "27017, the port of MongoDB"), "{:#?}", import.remarks);
+}
+
+#[test]
 fn names_in_the_code_itself_are_found() {
     let compose = "services:\n  a:\n    build: a\n    ports: ['80']\n    depends_on: [redis, b]\n  b:\n    build: b\n    expose: ['9000']\n  redis: {image: redis}\n";
     let import = imported(

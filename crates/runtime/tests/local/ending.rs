@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockstep_domain::InstanceState;
+use lockstep_domain::run::Probe;
 use lockstep_runtime::Follow;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -114,5 +115,61 @@ async fn whatever_an_instance_puts_in_its_folder_the_server_waits_for_none_of_it
     fixture.driver().stop(&instance.id).await.unwrap();
     fixture.wait_until(&instance.id, |instance| instance.state == InstanceState::Stopped).await;
     eventually("its folder is gone", || !folder.exists()).await;
+    assert!(fixture.processes().is_empty());
+}
+
+/// Goes on until a file is there, and says that it is through.
+const WORKS: &str = "while [ ! -e go ]; do sleep 0.01; done; echo through";
+
+/// Runs a shell that starts others, asks it to end once it has said that they run, and lets them finish; returns what was said.
+async fn told_to_end(program: &str) -> Vec<String> {
+    let fixture = Fixture::new().await;
+    let mut spec = fixture.spec(&[]);
+    spec.run.command = ["sh", "-c", &program.replace("WORKS", WORKS)].map(str::to_owned).to_vec();
+    spec.run.health.probe = Probe::Command { command: ["test", "-e", "up"].map(str::to_owned).to_vec() };
+    let id = fixture.start(spec).await;
+    fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    let mut log = fixture.log(&id, Follow::Yes);
+    fixture.driver().stop(&id).await.unwrap();
+    let mut said = Vec::new();
+    while let Some(line) = log.next_line().await.unwrap() {
+        if line.contains("asked") {
+            fs::write(fixture.folder(&id).join("work/go"), "").unwrap();
+        }
+        said.push(line);
+    }
+    fixture.wait_until(&id, |instance| instance.state == InstanceState::Stopped).await;
+    assert!(fixture.processes().is_empty());
+    said
+}
+
+fn has(said: &[String], words: &str) -> bool {
+    said.iter().any(|line| line.ends_with(words))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_its_own_processes_is_asked_alone() {
+    let said =
+        told_to_end("trap 'echo asked; wait; echo finished' TERM; (WORKS) & touch up; wait; wait").await;
+    assert!(has(&said, "out through") && has(&said, "out finished"), "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_launcher_has_left_is_asked_after_it_and_may_finish() {
+    let said = told_to_end("(trap 'WORKS; exit' TERM; touch up; while :; do sleep 0.01; done) & wait").await;
+    assert!(has(&said, "asked to end as well") && has(&said, "out through"), "{said:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_and_does_not_end_is_killed_when_the_time_is_over() {
+    let fixture = Fixture::new().await;
+    let mut spec = fixture.spec(&[]);
+    let program = "(trap '' TERM; touch up; while :; do sleep 0.01; done) & wait";
+    spec.run.command = ["sh", "-c", program].map(str::to_owned).to_vec();
+    spec.run.health.probe = Probe::Command { command: ["test", "-e", "up"].map(str::to_owned).to_vec() };
+    spec.run.stop.timeout_ms = 300;
+    let id = fixture.start(spec).await;
+    fixture.wait_until(&id, |instance| instance.state.is_healthy()).await;
+    fixture.stop(&id).await;
     assert!(fixture.processes().is_empty());
 }

@@ -10,9 +10,10 @@ use super::story::{Shape, Version, answer};
 
 const RESP: &str = include_str!("../../../../../examples/compose/jobs/resp.py");
 
-/// Takes jobs until it is told to end, and finishes what it has begun. That a job is done and that nobody has it any more is one step.
+/// Takes jobs until it is told to end, and finishes what it has begun, in a process of its own for each job, as Celery does. That a
+/// job is done and that nobody has it any more is one step; one whose process is ended from outside is lost.
 const WORKER: &str = r#"
-import os, signal
+import os, signal, time
 from resp import Redis
 
 going, me = True, f"WORDS/{os.getpid()}"
@@ -29,12 +30,19 @@ while redis("RPOPLPUSH", "begun", "jobs"):
     pass
 while going:
     job = redis("BLMOVE", "jobs", "begun", "RIGHT", "LEFT", 1)
-    if job:
-        AT_JOB
-        redis("MULTI")
-        redis("RPUSH", "log", me + " did " + job)
-        redis("LREM", "begun", 1, job)
-        redis("EXEC")
+    if not job:
+        continue
+    AT_JOB
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(0.02)
+        os._exit(0)
+    _, how = os.waitpid(child, 0)
+    redis("MULTI")
+    redis("RPUSH", "log", me + (" lost " if how else " did ") + job)
+    redis("LREM", "begun", 1, job)
+    redis("EXEC")
 redis("RPUSH", "log", me + " ends")
 "#;
 
@@ -113,6 +121,7 @@ impl Shape for Mailer {
         place.run(&["restart", "mailer", "--env", ENVIRONMENT]);
         let log = self.says("log").unwrap();
         let done = work_of_one_at_a_time(&log);
+        assert!(!log.contains(" lost "), "{log}");
         let twice: Vec<_> = done.iter().filter(|(_, times)| **times > 1).collect();
         assert!(twice.is_empty(), "{twice:?}");
         assert_eq!(done.len() as u64, asked + 1, "jobs were lost");

@@ -45,6 +45,12 @@ impl Maker<'_> {
             let arguments = Some(std::mem::take(&mut draft.command));
             draft.image = Some(ImageRun { arguments, ..ImageRun::default() });
         }
+        if kind == Kind::Worker && service.command.is_none() && service.entrypoint.is_none() {
+            let text = format!(
+                "Does it take requests? The file says no port of it, so it is taken to be a worker, which nobody can call; what its image says, `lockstep init --image {image}` shows."
+            );
+            draft.ask("run.kind", text);
+        }
         let routes = self.routes(service);
         let mut manifest = init::manifest(&nothing, name_of(service), routes, &mut draft);
         self.requirements(service, &named, &mut manifest);
