@@ -9,6 +9,7 @@ pub(crate) mod sizes;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod times;
+pub(crate) mod work;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 

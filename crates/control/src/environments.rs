@@ -282,6 +282,7 @@ impl Control {
     pub(crate) fn judged(&self, world: &World, name: &EnvironmentName, now: Timestamp) -> Observed {
         let mut observed = self.registry.seen(name, self.everything_of(world, name), now);
         self.judging.show(name, &mut observed);
+        self.working.show(name, &mut observed);
         observed
     }
 
@@ -301,6 +302,7 @@ impl Control {
                 entry: environment.entries().get(&service).cloned(),
                 replicas: live_replicas(world, environment, &service),
                 processes: processes(world, environment, &service),
+                work: self.work_told(&instances, &service),
                 instances: of_service(&instances, &service),
                 arms: arms(&service),
                 warm: environment
@@ -309,6 +311,7 @@ impl Control {
                     .filter(|(arm, until)| arm.service == service && now < **until && runs(arm))
                     .map(|(arm, until)| WarmArm { arm: arm.clone(), until: *until })
                     .collect(),
+                prepared: self.prepared(world, environment, &service, now),
                 service,
             })
             .collect()
@@ -349,9 +352,12 @@ impl Control {
         }
         let instances = self.instances_of(&world, name);
         let is_ready = |arm: &Arm| environment.keeps_warm(arm, now) && is_ready(environment, &instances, arm);
+        let unprepared =
+            |arm: &Arm| environment.keeps_prepared(arm, now).then(|| self.unprepared(&world, arm));
+        let host = ways_back::Host { is_ready: &is_ready, unprepared: &unprepared };
         let ways = match service {
-            Some(service) => ways_back::of_service(&world, environment, service, &is_ready),
-            None => ways_back::of_environment(&world, environment, &is_ready),
+            Some(service) => ways_back::of_service(&world, environment, service, &host),
+            None => ways_back::of_environment(&world, environment, &host),
         };
         Ok(WaysBack {
             environment: name.clone(),

@@ -123,6 +123,10 @@ impl Control {
             .ok_or_else(|| NotStarted::of_host("the version is not known"))?;
         let _not_removed_meanwhile = self.unpacked.read().await;
         self.unpack(version.artifact.digest).await?;
+        // What going back takes is measured, and what is gone back to is unpacked.
+        if job.is_none() {
+            self.starts.begin(&id);
+        }
         let configuration = self.values(environment, arm).map_err(NotStarted::of_host)?;
         let (mut variables, filled) = configuration;
         let urls = self.urls(&world, environment, version);
@@ -170,6 +174,7 @@ impl Control {
     /// Notes that an instance was not started. One that was told to end meanwhile has done what it was told.
     pub(crate) fn give_up(&self, environment: &EnvironmentName, id: &InstanceId, failed: NotStarted) {
         self.call_addresses.forget(id);
+        self.starts.forget(id);
         let told = self.registry.is_told(environment, id);
         if let Some(launch) = lock(&self.launches).get_mut(id) {
             launch.state = match told {
@@ -180,7 +185,7 @@ impl Control {
     }
 
     /// Unpacks an artifact once. Its bytes are checked as a whole before the first of them is used.
-    async fn unpack(&self, digest: Digest) -> Result<(), NotStarted> {
+    pub(crate) async fn unpack(&self, digest: Digest) -> Result<(), NotStarted> {
         let _one_at_a_time = self.unpacking.take(&digest).await;
         match self.driver.unpacked(&digest).await {
             Unpacked::Good(_) => return Ok(()),
@@ -353,6 +358,7 @@ impl Control {
     /// Forgets an instance that is over.
     pub(crate) async fn forget_instance(&self, id: &InstanceId) {
         lock(&self.launches).remove(id);
+        self.starts.forget(id);
         self.call_addresses.forget(id);
         if let Err(error) = self.driver.remove(id).await {
             tracing::warn!(instance = %id, %error, "an instance that is over could not be forgotten");

@@ -34,10 +34,12 @@ mod routed;
 mod schedules;
 mod secrets;
 mod services;
+mod starts;
 mod traffic;
 mod turns;
 mod uploads;
 mod version_rules;
+mod working;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -81,8 +83,10 @@ use gateways::KnownGateways;
 use judging::Judging;
 use place::Place;
 use secrets::Secrets;
+use starts::Starts;
 use turns::Turns;
 use uploads::Uploads;
+use working::Working;
 
 /// How a control is opened.
 #[derive(Debug, Clone)]
@@ -238,6 +242,8 @@ pub struct Control {
     resource_health: Arc<resources::Health>,
     registry: Registry,
     judging: Judging,
+    working: Working,
+    starts: Starts,
     editions: Editions,
     place: Place,
     driver: LocalDriver,
@@ -313,6 +319,7 @@ impl Control {
             registry.expect(&environment, &gateway, ledger.now());
         }
         let judging = Judging::new(ledger.now());
+        let working = Working::new(ledger.now());
         let control = Arc::new(Self {
             config,
             ledger,
@@ -326,6 +333,8 @@ impl Control {
             resource_health: Arc::default(),
             registry,
             judging,
+            working,
+            starts: Starts::default(),
             editions,
             place,
             driver,
@@ -348,6 +357,7 @@ impl Control {
         control.place.take_over()?;
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
+        control.spawn(Arc::clone(&control).look_after_starts());
         if let Some(listener) = admin {
             control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));
         }

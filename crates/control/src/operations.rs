@@ -114,6 +114,8 @@ impl Control {
             if let Some(found) = world.environment(environment) {
                 let instances = self.instances_of(&world, environment);
                 plan.see(|arm| is_ready(found, &instances, arm));
+                plan.note_starts(&world, found, now, |arm| self.unprepared(&world, arm));
+                self.note_work(&world, plan, &instances);
             }
             self.check_artifacts(&world, plan)?;
             self.check_keeps_clients(&world, environment, plan)?;

@@ -64,6 +64,7 @@ impl Control {
             self.ledger.skip_to_wall(|ms| {
                 self.registry.skip(ms);
                 self.judging.skip(ms);
+                self.working.skip(ms);
             })
         });
         if let Err(problem) = skipped {
@@ -171,6 +172,7 @@ impl Control {
             }
         }
         self.tell_routed(name, &observed.instances);
+        self.note_starts(&world, environment, &observed);
         let look = Look { world: &world, environment, observed: &observed, now, wall: wall() };
         if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
     }
@@ -188,6 +190,9 @@ impl Control {
         self.judging.compare(&environment.name, self.registry.take_samples(&environment.name));
         let silent = self.registry.gateways(&environment.name, now).is_empty();
         self.judging.look(&environment.name, observed, silent, now);
+        self.working.follow(environment, world, now);
+        self.working.look(&environment.name, &observed.instances, |id| self.driver.told(id), now);
+        self.working.show(&environment.name, observed);
     }
 
     fn tell_routed(&self, name: &EnvironmentName, instances: &[Instance]) {

@@ -105,6 +105,12 @@ pub struct Environment {
     /// Arms that stay warm, until when.
     #[serde(with = "pairs")]
     pub warm: OrdMap<Arm, Timestamp>,
+    /// Arms whose artifacts stay unpacked for going back, until when: of what works unasked no instance can be kept.
+    #[serde(default, with = "pairs", skip_serializing_if = "OrdMap::is_empty")]
+    pub prepared: OrdMap<Arm, Timestamp>,
+    /// How long starts of workers took in milliseconds, whatever their configuration was.
+    #[serde(default, with = "pairs", skip_serializing_if = "OrdMap::is_empty")]
+    pub starts: OrdMap<Arm, Vector<u64>>,
     /// Instances that are to end whatever their arm is wanted for, the newest last.
     #[serde(default)]
     pub dismissed: Vector<InstanceId>,
@@ -146,6 +152,8 @@ impl Environment {
             holds: OrdMap::new(),
             version_rules: VersionRules::default(),
             warm: OrdMap::new(),
+            prepared: OrdMap::new(),
+            starts: OrdMap::new(),
             dismissed: Vector::new(),
             scheduled: OrdMap::new(),
             under_way: Vector::new(),
@@ -334,26 +342,28 @@ impl Environment {
 
     /// Keeps an arm warm from now on, and of each service only the newest few. Folding only.
     pub(crate) fn keep_warm(&mut self, arm: &Arm, now: Timestamp) {
-        let still = self.warm.iter().filter(|(_, until)| now < **until);
-        self.warm = still.map(|(arm, until)| (arm.clone(), *until)).collect();
-        self.warm.insert(arm.clone(), now.plus_ms(self.settings.warm_ms));
-        let mut others: Vec<_> =
-            self.warm.iter().filter(|(other, _)| other.service == arm.service && *other != arm).collect();
-        others.sort_by_key(|(_, until)| std::cmp::Reverse(**until));
-        let too_many: Vec<_> =
-            others.into_iter().skip(MAX_WARM_ARMS - 1).map(|(arm, _)| arm.clone()).collect();
-        for arm in &too_many {
-            self.warm.remove(arm);
-        }
+        keep(&mut self.warm, arm, now, self.settings.warm_ms);
+    }
+
+    /// Keeps the artifact of an arm unpacked for as long as an arm is kept warm. Folding only.
+    pub(crate) fn keep_prepared(&mut self, arm: &Arm, now: Timestamp) {
+        keep(&mut self.prepared, arm, now, self.settings.warm_ms);
+    }
+
+    /// Tells whether the artifact of an arm is to be unpacked, so that going back to it needs no more than a start.
+    #[must_use]
+    pub fn keeps_prepared(&self, arm: &Arm, now: Timestamp) -> bool {
+        self.prepared.get(arm).is_some_and(|&until| now < until)
     }
 
     /// Takes new settings in, also for what is warm now. Folding only.
     pub(crate) fn take_settings(&mut self, settings: &EnvironmentSettings, now: Timestamp) {
         let before = self.settings.warm_ms;
         let left = |until: &Timestamp| Timestamp(until.0.saturating_sub(before));
-        let still = self.warm.iter().filter(|(_, until)| now < **until);
-        let warm = still.map(|(arm, until)| (arm.clone(), left(until).plus_ms(settings.warm_ms)));
-        self.warm = warm.collect();
+        for kept in [&mut self.warm, &mut self.prepared] {
+            let still = kept.iter().filter(|(_, until)| now < **until);
+            *kept = still.map(|(arm, until)| (arm.clone(), left(until).plus_ms(settings.warm_ms))).collect();
+        }
         self.settings = settings.clone();
     }
 
@@ -460,6 +470,20 @@ impl Environment {
 
     fn find_under_way(&mut self, id: OperationId) -> Option<&mut Operation> {
         self.under_way.iter_mut().find(|operation| operation.id == id).map(Arc::make_mut)
+    }
+}
+
+/// Keeps an arm from now on, and of each service only the newest few.
+fn keep(kept: &mut OrdMap<Arm, Timestamp>, arm: &Arm, now: Timestamp, for_ms: u64) {
+    let still = kept.iter().filter(|(_, until)| now < **until);
+    *kept = still.map(|(arm, until)| (arm.clone(), *until)).collect();
+    kept.insert(arm.clone(), now.plus_ms(for_ms));
+    let mut others: Vec<_> =
+        kept.iter().filter(|(other, _)| other.service == arm.service && *other != arm).collect();
+    others.sort_by_key(|(_, until)| std::cmp::Reverse(**until));
+    let too_many: Vec<_> = others.into_iter().skip(MAX_WARM_ARMS - 1).map(|(arm, _)| arm.clone()).collect();
+    for arm in &too_many {
+        kept.remove(arm);
     }
 }
 

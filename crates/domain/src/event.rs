@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
 use crate::fault::Blame;
-use crate::instance::{ConfigRevision, InstanceId};
+use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
 use crate::name::{Actor, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName};
@@ -214,6 +214,15 @@ pub enum Event {
         environment: EnvironmentName,
         /// What is missing, for people.
         missing: String,
+    },
+    /// It was measured how long a start of a worker took.
+    StartMeasured {
+        /// Where.
+        environment: EnvironmentName,
+        /// What was started.
+        arm: Arm,
+        /// From being asked for until it was healthy, in milliseconds.
+        ms: u64,
     },
     /// A step may go on without evidence.
     StepAccepted {
@@ -507,6 +516,7 @@ impl Event {
             | Self::WaveShifted { environment, .. }
             | Self::StepWaits { environment, .. }
             | Self::StepAccepted { environment, .. }
+            | Self::StartMeasured { environment, .. }
             | Self::JobBegun { environment, .. }
             | Self::JobEnded { environment, .. }
             | Self::ScheduleChanged { environment, .. }
@@ -577,6 +587,7 @@ impl Event {
             | Self::WaveShifted { .. }
             | Self::StepWaits { .. }
             | Self::StepAccepted { .. }
+            | Self::StartMeasured { .. }
             | Self::JobBegun { .. }
             | Self::JobEnded { .. }
             | Self::ScheduleChanged { .. }

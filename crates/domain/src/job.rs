@@ -12,6 +12,7 @@ use crate::name::JobName;
 use crate::run::{HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec};
 use crate::schedule::Schedule;
 use crate::time::Timestamp;
+use crate::work::WorkSigns;
 
 /// How long a job may run where a manifest does not say.
 pub const USUAL_JOB_TIMEOUT_MS: u64 = 10 * 60 * 1_000;
@@ -90,6 +91,7 @@ impl Job {
         let mut variables = of.variables.clone();
         variables.extend(self.variables.clone());
         let run = RunSpec {
+            work: WorkSigns::default(),
             kind: Kind::Job,
             command: self.command.clone(),
             variables,

@@ -63,6 +63,7 @@ pub mod scheduled;
 mod scheduled_runs;
 pub mod service;
 mod sizes;
+pub mod start;
 pub mod static_files;
 pub mod stay;
 pub mod step;
@@ -76,6 +77,7 @@ pub mod version;
 pub mod version_rules;
 pub mod watch;
 pub mod ways_back;
+pub mod work;
 pub mod work_path;
 pub mod world;
 

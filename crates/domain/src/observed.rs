@@ -8,6 +8,7 @@ use crate::name::ServiceName;
 use crate::time::Timestamp;
 use crate::verdict::Trial;
 use crate::watch::ByWeight;
+use crate::work::WorkTrial;
 
 /// What is seen of one environment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Observed {
     pub watched: BTreeMap<ServiceName, ByWeight>,
     /// What is judged of each service on trial; the registry does not fill it.
     pub trials: BTreeMap<ServiceName, Arc<Trial>>,
+    /// What is judged of each worker on trial that says how its work goes; the registry does not fill it.
+    pub work: BTreeMap<Arm, Arc<WorkTrial>>,
     /// Since when this server has seen an instance healthy, without an interruption or a restart of its process.
     pub steady_since: BTreeMap<InstanceId, Timestamp>,
     /// How often instances of an arm had to be replaced lately.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Entries, OperationId};
+use crate::environment::Environment;
 use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::intent::{Configuration, Intent, Leaving, Step, Strategy};
@@ -15,10 +16,13 @@ use crate::job::{JobRun, PlannedJob};
 use crate::name::{Actor, EnvironmentName, ProcessName, ServiceName};
 use crate::process::ProcessMove;
 use crate::run::{Kind, Takeover};
+use crate::start::{self, StartOutlook};
 use crate::step_place::StepPlace;
 use crate::time::Timestamp;
 use crate::variables::VariableChange;
 use crate::version::VersionRange;
+use crate::work::WorkBase;
+use crate::world::World;
 
 /// One recorded change of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -170,6 +174,9 @@ pub struct Plan {
     /// What a person should know before saying yes.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What workers did in their last minutes that something takes over from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub work_before: Vec<WorkBase>,
 }
 
 impl Plan {
@@ -197,6 +204,26 @@ impl Plan {
             if part.to_arm().is_some_and(|arm| !is_ready(&arm)) {
                 part.readiness = Readiness::Cold;
             }
+        }
+    }
+
+    /// Says of what is gone back to how its workers start. `unprepared` tells why an artifact that is to be ready is not.
+    pub fn note_starts(
+        &mut self,
+        world: &World,
+        environment: &Environment,
+        now: Timestamp,
+        unprepared: impl Fn(&Arm) -> Option<String>,
+    ) {
+        for part in self.waves.iter_mut().flatten() {
+            let Some(arm) = part.to_arm().filter(|arm| environment.keeps_prepared(arm, now)) else {
+                continue;
+            };
+            let unprepared = unprepared(&arm);
+            if part.readiness == Readiness::Cold && unprepared.is_none() {
+                part.readiness = Readiness::Prepared;
+            }
+            part.start = start::outlook(world, environment, &arm, unprepared);
         }
     }
 
@@ -257,6 +284,9 @@ pub struct Move {
     pub processes: Vec<ProcessMove>,
     /// Why it moves, and why at this place.
     pub reasons: Vec<Reason>,
+    /// What is known of how its workers start, where it is gone back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartOutlook>,
 }
 
 impl Move {
@@ -326,12 +356,14 @@ impl Move {
     }
 }
 
-/// Whether the target of a move still runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Whether the target of a move still runs; what takes longer is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
     /// Instances are kept warm: the move is a change of routes.
     Warm,
+    /// Its artifact is unpacked and checked on the host, and instances are started from it: of what works unasked nothing can be warm.
+    Prepared,
     /// Instances are started from the artifact first.
     Cold,
 }

@@ -200,6 +200,7 @@ fn assemble(
         jobs,
         leaving,
         holds,
+        work_before: Vec::new(),
     }
 }
 
@@ -221,6 +222,7 @@ fn make_move(
         kind: check::kind(world, change),
         processes: process::moves(world, change),
         reasons: std::iter::once(why).chain(place).collect(),
+        start: None,
     }
 }
 

@@ -224,6 +224,8 @@ impl Renaming<'_> {
         let holds = renamed.holds.into_iter();
         renamed.holds = holds.map(|(version, hold)| (self.version(version), hold)).collect();
         renamed.warm = renamed.warm.into_iter().map(|(arm, until)| (self.arm(arm), until)).collect();
+        renamed.prepared = renamed.prepared.into_iter().map(|(arm, until)| (self.arm(arm), until)).collect();
+        renamed.starts = renamed.starts.into_iter().map(|(arm, all)| (self.arm(arm), all)).collect();
         renamed.each_operation(|operation| self.operation(operation));
         renamed
     }
@@ -239,6 +241,7 @@ impl Renaming<'_> {
         let jobs = plan.jobs.iter_mut().map(|planned| &mut planned.arm.service);
         let all = moved.chain(configured).chain(variables).chain(scaled).chain(jobs).chain(&mut plan.holds);
         all.filter(|service| *service == self.from).for_each(|service| *service = self.to.clone());
+        plan.work_before.iter_mut().for_each(|base| base.arm = self.arm(base.arm.clone()));
         if let Phase::Reverting { blamed, .. } | Phase::Reverted { blamed, .. } = &mut operation.phase {
             blamed.iter_mut().for_each(|Blame { arm, .. }| *arm = self.arm(arm.clone()));
         }

@@ -10,6 +10,7 @@ use crate::image_run::ImageRun;
 use crate::limits::Limits;
 use crate::reference::has_references;
 use crate::static_files::StaticFiles;
+use crate::work::WorkSigns;
 use crate::work_path::WorkPath;
 
 /// Largest file that is filled in at start: configuration is written by people.
@@ -66,6 +67,9 @@ pub struct RunSpec {
     /// Whom it runs as where the server is root.
     #[serde(default, skip_serializing_if = "RunUser::is_own")]
     pub user: RunUser,
+    /// By what it shows how its work goes.
+    #[serde(default, skip_serializing_if = "WorkSigns::is_none")]
+    pub work: WorkSigns,
 }
 
 /// Whom a service runs as where the server is root. Elsewhere it runs as the user of the server.
@@ -251,13 +255,15 @@ impl RunSpec {
             limits: Limits::default(),
             image: None,
             user: RunUser::default(),
+            work: WorkSigns::default(),
         }
     }
 
-    /// The port of an instance, if it has one at all: a worker has one where its health is asked there.
+    /// The port of an instance, if it has one at all: a worker has one where its health or its metrics are asked there.
     #[must_use]
     pub fn listens_on(&self) -> Option<Port> {
-        (self.kind.is_web() || self.health.probe.needs_a_port()).then_some(self.port)
+        let is_asked = self.health.probe.needs_a_port() || self.work.needs_a_port();
+        (self.kind.is_web() || is_asked).then_some(self.port)
     }
 
     /// Tells whether an instance starts before the one that it replaces ends.
@@ -278,7 +284,8 @@ impl RunSpec {
             Probe::Command { command } => command.as_slice(),
             Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } | Probe::Ends => &[],
         };
-        self.command.iter().chain(self.variables.values()).chain(check)
+        let queue = self.work.queue.iter().flat_map(|queue| &queue.command);
+        self.command.iter().chain(self.variables.values()).chain(check).chain(queue)
     }
 
     /// Notes whether there is something to fill in.
@@ -296,7 +303,8 @@ impl RunSpec {
                 &mut []
             }
         };
-        self.command.iter_mut().chain(self.variables.values_mut()).chain(check)
+        let queue = self.work.queue.iter_mut().flat_map(|queue| &mut queue.command);
+        self.command.iter_mut().chain(self.variables.values_mut()).chain(check).chain(queue)
     }
 }
 

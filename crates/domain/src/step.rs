@@ -53,7 +53,7 @@ pub fn standing(operation: &Operation, observed: &Observed, now: Timestamp) -> O
         for process in &part.processes {
             let (old, new) = (process.from_arm(part), process.to_arm(part));
             let verdict =
-                new.as_ref().map(|new| verdict_on_process(operation, (old.as_ref(), new), observed));
+                new.as_ref().map(|new| verdict_on_process(operation, (old.as_ref(), new), observed, left_ms));
             let verdict = verdict.flatten();
             verdict.into_iter().for_each(|verdict| standing.add(new.clone(), verdict));
         }
@@ -66,6 +66,7 @@ fn verdict_on_process(
     operation: &Operation,
     (old, new): (Option<&Arm>, &Arm),
     observed: &Observed,
+    left_ms: u64,
 ) -> Option<Verdict> {
     let on_trial = || observed.of(new).filter(|instance| instance.since >= operation.begun);
     on_trial().next()?;
@@ -73,7 +74,7 @@ fn verdict_on_process(
     let watched = old.filter(|_| operation.plan.strategy.bound().is_some());
     let against = watched.or(failed.then_some(new));
     let healthy = || Verdict::Pass { why: format!("{new} healthy") };
-    Some(against.map_or_else(healthy, |old| verdict_on_work(operation, (old, new), observed)))
+    Some(against.map_or_else(healthy, |old| verdict_on_work(operation, (old, new), observed, left_ms)))
 }
 
 fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: u64) -> Verdict {
@@ -95,7 +96,7 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
         return Verdict::Pass { why: format!("{new} healthy, with nothing to compare it with") };
     };
     if !part.kind.is_web() {
-        return verdict_on_work(operation, (&old, &new), observed);
+        return verdict_on_work(operation, (&old, &new), observed, left_ms);
     }
     if part.gives_way() {
         return Verdict::Pass { why: format!("{new} healthy, and its old version ended before") };
@@ -106,8 +107,21 @@ fn verdict_on(operation: &Operation, part: &Move, observed: &Observed, left_ms: 
     }
 }
 
-/// A worker has no requests. It is judged by whether its instances end by themselves, compared with the old version.
-fn verdict_on_work(operation: &Operation, (old, new): (&Arm, &Arm), observed: &Observed) -> Verdict {
+/// A worker has no requests. It is judged by whether its instances end by themselves, compared with the old version, and by what it
+/// says of its work where it says anything.
+fn verdict_on_work(
+    operation: &Operation,
+    (old, new): (&Arm, &Arm),
+    observed: &Observed,
+    left_ms: u64,
+) -> Verdict {
+    match (verdict_on_ends(operation, (old, new), observed), observed.work.get(new)) {
+        (Verdict::Pass { why }, Some(trial)) => trial.judge(left_ms).with_why(&why),
+        (verdict, _) => verdict,
+    }
+}
+
+fn verdict_on_ends(operation: &Operation, (old, new): (&Arm, &Arm), observed: &Observed) -> Verdict {
     let on_trial = || observed.of(new).filter(|instance| instance.since >= operation.begun);
     let mut failed = on_trial().filter(|it| matches!(it.state, InstanceState::Failed { .. }));
     if let Some(what) = failed.find_map(|instance| instance.state.what_happened()) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_judge::{
-    Bake, Evidence, Health, Look, Names, Obstacle, Plan, Rules, Share, Waiting, decide, missed,
+    Bake, Evidence, Health, Look, Names, Obstacle, Plan, Rules, Share, Unit, Waiting, decide, missed,
 };
 
 use crate::instance::Arm;
@@ -46,6 +46,17 @@ pub struct Unproven {
     pub known: String,
 }
 
+impl Verdict {
+    /// Adds to what was seen of a version that passes what else was.
+    #[must_use]
+    pub fn with_why(self, more: &str) -> Self {
+        match self {
+            Self::Pass { why } => Self::Pass { why: format!("{why}; {more}") },
+            other => other,
+        }
+    }
+}
+
 impl Unproven {
     /// Says it of a version of which nothing was counted.
     #[must_use]
@@ -76,7 +87,8 @@ pub fn judge(trial: &Trial, new: &Arm, old: &Arm, left_ms: u64) -> Verdict {
     let bake = if left_ms == 0 { Bake::Over } else { Bake::Left(left_ms) };
     let judgement = decide(&trial.plan, &trial.evidence, &Look { health: Health::Ready, bake });
     let (new_version, old_version) = (new.version.to_string(), old.version.to_string());
-    let names = Names { service: new.service.as_str(), new: &new_version, old: &old_version };
+    let (new_name, old_name) = (new_version.as_str(), old_version.as_str());
+    let names = Names { service: new.service.as_str(), new: new_name, old: old_name, of: Unit::Requests };
     let notes = judgement.notes.iter().map(|note| note.sentence(&names));
     let said = std::iter::once(judgement.sentence(&names)).chain(notes).collect::<Vec<_>>().join("; ");
     match judgement.verdict {

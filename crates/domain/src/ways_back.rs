@@ -13,6 +13,7 @@ use crate::lifecycle::Availability;
 use crate::name::ServiceName;
 use crate::operation::{Operation, Readiness};
 use crate::plan::is_forward;
+use crate::start::{StartOutlook, outlook};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 use crate::world::World;
@@ -36,16 +37,27 @@ pub struct WayBack {
     pub proof: String,
     /// What a person should know before.
     pub notes: Vec<String>,
+    /// What is known of how its workers start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartOutlook>,
+}
+
+/// What the host says of the arms that can be gone back to.
+pub struct Host<'a> {
+    /// Whether instances of an arm run and are kept, so that going there is a change of routes.
+    pub is_ready: &'a dyn Fn(&Arm) -> bool,
+    /// Of an arm whose artifact is to be unpacked: nothing when it is, else why it is not. `None` where it need not be.
+    pub unprepared: &'a dyn Fn(&Arm) -> Option<Option<String>>,
 }
 
 /// Lists the versions that a service can go back to here, the one that ran last first. What runs is none of them, and
-/// neither is what is newer. `is_ready` tells whether instances of an arm run and are kept, so that going there is a change of routes.
+/// neither is what is newer.
 #[must_use]
 pub fn of_service(
     world: &World,
     environment: &Environment,
     service: &ServiceName,
-    is_ready: &dyn Fn(&Arm) -> bool,
+    host: &Host<'_>,
 ) -> Vec<WayBack> {
     let runs = environment.entries().get(service).map(|entry| &entry.version);
     let mut seen = BTreeSet::new();
@@ -63,7 +75,8 @@ pub fn of_service(
         version: Some(entry.version.clone()),
         config: Some(entry.config),
         proof: proof_of_version(environment, service, &entry.version),
-        readiness: readiness(is_ready, [(service, entry)]),
+        readiness: readiness(host, [(service, entry)]),
+        start: start(world, environment, host, [(service, entry)]),
         notes: notes(world, environment, service, entry),
         ..of_baseline(environment, baseline)
     })
@@ -72,11 +85,7 @@ pub fn of_service(
 
 /// Lists the baselines that an environment can go back to, the newest first. The current one is none of them.
 #[must_use]
-pub fn of_environment(
-    world: &World,
-    environment: &Environment,
-    is_ready: &dyn Fn(&Arm) -> bool,
-) -> Vec<WayBack> {
+pub fn of_environment(world: &World, environment: &Environment, host: &Host<'_>) -> Vec<WayBack> {
     environment
         .baselines
         .newest_first()
@@ -88,7 +97,8 @@ pub fn of_environment(
             let notes = moved.iter().flat_map(|(service, entry)| notes(world, environment, service, entry));
             WayBack {
                 notes: notes.collect(),
-                readiness: readiness(is_ready, moved),
+                start: start(world, environment, host, moved.iter().copied()),
+                readiness: readiness(host, moved),
                 ..of_baseline(environment, baseline)
             }
         })
@@ -106,6 +116,7 @@ fn of_baseline(environment: &Environment, baseline: &Baseline) -> WayBack {
         readiness: Readiness::Warm,
         proof: operation.map_or_else(String::new, |operation| proof(operation)),
         notes: Vec::new(),
+        start: None,
     }
 }
 
@@ -121,7 +132,9 @@ fn proof_of_version(environment: &Environment, service: &ServiceName, version: &
     });
     came.map_or_else(String::new, |operation| match operation.plan.move_of(service) {
         Some((_, part)) if !part.has_instances() => "nothing of it runs all the time".to_owned(),
-        Some((_, part)) if !part.kind.is_web() => "healthy; a worker has no requests".to_owned(),
+        Some((_, part)) if !part.kind.is_web() && operation.plan.strategy == Strategy::AllAtOnce => {
+            "healthy; a worker has no requests".to_owned()
+        }
         _ => proof(operation),
     })
 }
@@ -135,11 +148,28 @@ fn proof(operation: &Operation) -> String {
 }
 
 fn readiness<'a>(
-    is_ready: &dyn Fn(&Arm) -> bool,
+    host: &Host<'_>,
     entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
 ) -> Readiness {
-    let mut arms = entries.into_iter().map(|(service, entry)| entry.arm(service));
-    if arms.all(|arm| is_ready(&arm)) { Readiness::Warm } else { Readiness::Cold }
+    let of_arm = |arm: Arm| match (host.unprepared)(&arm) {
+        _ if (host.is_ready)(&arm) => Readiness::Warm,
+        Some(None) => Readiness::Prepared,
+        _ => Readiness::Cold,
+    };
+    let all = entries.into_iter().map(|(service, entry)| of_arm(entry.arm(service)));
+    all.max().unwrap_or(Readiness::Warm)
+}
+
+/// What is known of how workers start that are gone back to.
+fn start<'a>(
+    world: &World,
+    environment: &Environment,
+    host: &Host<'_>,
+    entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
+) -> Option<StartOutlook> {
+    let of_arm = |arm: Arm| outlook(world, environment, &arm, (host.unprepared)(&arm)?);
+    let all = entries.into_iter().filter_map(|(service, entry)| of_arm(entry.arm(service)));
+    all.reduce(StartOutlook::with)
 }
 
 fn notes(

@@ -24,13 +24,14 @@ use crate::rename::rename;
 use crate::resource::Resource;
 use crate::scheduled::{Outcome, ScheduledRun, Skip};
 use crate::service::{KeptManifest, Service, Version};
+use crate::start::has_workers;
 use crate::time::Timestamp;
 use crate::variables::Revocation;
 use crate::version::{VersionNumber, VersionRef};
 use crate::version_rules::{NewRule, VersionRule};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 4;
+pub const WORLD_FORMAT: u32 = 5;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -285,6 +286,10 @@ impl World {
                 Ok(())
             }
             Event::ResourceRemoved { resource, .. } => environment.remove_resource(resource, &services),
+            Event::StartMeasured { arm, ms, .. } => {
+                environment.note_start(arm, *ms);
+                Ok(())
+            }
             Event::StepWaits { operation, missing, .. }
             | Event::ResourceAwaited { operation, missing, .. } => {
                 environment.wait(*operation, missing, at);
@@ -442,6 +447,7 @@ fn finish(
     let operation = environment.settle_operation(id).expect("`advance` found the operation");
     for arm in operation.plan.moves().filter_map(Move::to_arm) {
         environment.warm.remove(&arm);
+        environment.prepared.remove(&arm);
     }
     if operation.plan.leaving == Leaving::Warm {
         let left = operation.plan.moves().filter(|part| !part.gives_way()).filter_map(Move::from_arm);
@@ -451,6 +457,12 @@ fn finish(
             version.is_none_or(|version| version.run.rests_unasked())
         };
         left.filter(rests).for_each(|arm| environment.keep_warm(&arm, at));
+        let works = |arm: &crate::instance::Arm| {
+            let version = services.get(&arm.service).and_then(|service| service.versions.get(&arm.version));
+            version.is_some_and(|version| has_workers(version))
+        };
+        let left = operation.plan.moves().filter_map(Move::from_arm);
+        left.filter(works).for_each(|arm| environment.keep_prepared(&arm, at));
     }
     if moves {
         let changes = changes_of(environment, &operation.plan)?;

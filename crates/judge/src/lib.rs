@@ -4,6 +4,7 @@
 //! valid however often one looks, because evidence is an e-process: under "the new version is not worse" it exceeds
 //! 1/alpha at any time with a probability of at most alpha. `docs/design/judge.md` has the mathematics and the sources.
 
+pub mod backlog;
 pub mod counts;
 pub mod decide;
 pub mod evidence;
@@ -22,6 +23,7 @@ mod trouble;
 mod upper;
 pub mod verdict;
 
+pub use backlog::{Backlog, Trend};
 pub use counts::{Answers, Counts, Interval, Pair, Reading, RouteClass, Split};
 pub use decide::{Bake, Health, Look, decide, missed};
 pub use evidence::Evidence;
@@ -30,7 +32,7 @@ pub use latency::latency_bounds;
 pub use obstacle::{Obstacle, ObstacleError};
 pub use quantity::{Share, Times, Weight};
 pub use rules::{Plan, Rules, RulesError};
-pub use sentence::{Names, duration};
+pub use sentence::{Names, Unit, duration};
 pub use status::StatusClass;
 pub use verdict::{
     Beside, Fault, Judgement, Measure, Missed, Missing, Note, Proof, Scope, Seen, Verdict, Waiting,

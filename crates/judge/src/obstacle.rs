@@ -13,9 +13,9 @@ use crate::verdict::Waiting;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Obstacle {
-    /// No gateway says what it counted.
+    /// No gateway says what it counted, or the worker itself does not.
     NoCounters,
-    /// Fewer requests than are wanted.
+    /// Fewer requests than are wanted, or of a worker fewer jobs.
     FewRequests,
     /// An incident that hits both versions.
     Incident,
@@ -25,6 +25,8 @@ pub enum Obstacle {
     Suspicion,
     /// A route that seems to be gone.
     LostRoute,
+    /// A queue that grows, which may not be the version's doing.
+    QueueGrows,
     /// The bake is not over.
     Bake,
 }
@@ -39,13 +41,14 @@ pub struct ObstacleError {
 
 impl Obstacle {
     /// Everything that a person can accept; time is waited for.
-    pub const ACCEPTABLE: [Self; 6] = [
+    pub const ACCEPTABLE: [Self; 7] = [
         Self::NoCounters,
         Self::FewRequests,
         Self::Incident,
         Self::FailsAlone,
         Self::Suspicion,
         Self::LostRoute,
+        Self::QueueGrows,
     ];
 
     /// Returns its word.
@@ -58,6 +61,7 @@ impl Obstacle {
             Self::FailsAlone => "fails-alone",
             Self::Suspicion => "suspicion",
             Self::LostRoute => "lost-route",
+            Self::QueueGrows => "queue-grows",
             Self::Bake => "bake",
         }
     }

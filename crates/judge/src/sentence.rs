@@ -16,6 +16,40 @@ pub struct Names<'a> {
     pub new: &'a str,
     /// The version that it would replace.
     pub old: &'a str,
+    /// What both are asked to do.
+    pub of: Unit,
+}
+
+/// What is counted of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unit {
+    /// What a gateway gives it.
+    #[default]
+    Requests,
+    /// What it fetches itself.
+    Jobs,
+}
+
+impl Unit {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Jobs => "jobs",
+        }
+    }
+
+    const fn works(self) -> &'static str {
+        match self {
+            Self::Requests => "serves",
+            Self::Jobs => "works",
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 impl Judgement {
@@ -38,27 +72,32 @@ impl Proof {
     /// Says what a pass rests on.
     #[must_use]
     pub fn sentence(&self, names: &Names<'_>) -> String {
-        let Names { service, new, old } = names;
+        let Names { service, new, old, of: unit } = names;
         match self {
             Self::NotWorse { less_than, seen: Beside { new: seen, old: beside } } => format!(
-                "{service} {new} fails {} of requests, {old} {}: proven to fail less than {less_than} times as often",
+                "{service} {new} fails {} of {unit}, {old} {}: proven to fail less than {less_than} times as often",
                 seen.share(),
                 beside.share()
             ),
-            Self::Unproven(missed) => format!("passed, not proven: {missed}"),
+            Self::Unproven(missed) => format!("passed, not proven: {}", missed.sentence(*unit)),
         }
+    }
+}
+
+impl Missed {
+    /// Says what could have been missed.
+    #[must_use]
+    pub fn sentence(&self, unit: Unit) -> String {
+        let Self { times, share, requests } = self;
+        let requests = grouped(*requests);
+        let worsening = times.map_or_else(|| "any worsening".to_owned(), |it| format!("less than {it} x"));
+        format!("could have missed {worsening} (fails less than {share} of {unit}, by {requests} of them)")
     }
 }
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { times, share, requests } = self;
-        let requests = grouped(*requests);
-        match times {
-            Some(times) => write!(f, "could have missed less than {times} x")?,
-            None => f.write_str("could have missed any worsening")?,
-        }
-        write!(f, " (fails less than {share} of requests, by {requests} of them)")
+        f.write_str(&self.sentence(Unit::Requests))
     }
 }
 
@@ -66,12 +105,13 @@ impl Fault {
     /// Says why a version fails.
     #[must_use]
     pub fn sentence(&self, names: &Names<'_>) -> String {
-        let Names { service, new, old } = names;
+        let Names { service, new, old, of: unit } = names;
         match self {
             Self::CrashLoop => format!("{service} {new} ends again and again"),
             Self::NotReady => format!("{service} {new} is not ready any more"),
             Self::AllFail { keys, old: beside } => format!(
-                "every request of {service} {new} fails ({keys} of {keys}), {old} fails {}",
+                "every {} of {service} {new} fails ({keys} of {keys}), {old} fails {}",
+                unit.word().trim_end_matches('s'),
                 beside.share()
             ),
             Self::Worse { scope, measure, seen, evidence, what } => {
@@ -91,21 +131,22 @@ impl Waiting {
     /// Says what is waited for.
     #[must_use]
     pub fn sentence(&self, names: &Names<'_>) -> String {
-        let Names { service, new, old } = names;
+        let Names { service, new, old, of: unit } = names;
         match self {
             Self::NoCounters { intervals } => {
                 format!("no counters came for {intervals} looks: a gateway is silent")
             }
             Self::Incident { seen: Beside { new: seen, old: beside } } => format!(
-                "this incident is not caused by the rollout: {service} {old} fails {} of requests now, {new} {}; waiting until it is over",
+                "this incident is not caused by the rollout: {service} {old} fails {} of {unit} now, {new} {}; waiting until it is over",
                 beside.share(),
                 seen.share()
             ),
             Self::FailsAlone { new: seen, before } => {
                 let before = before.map(|before| format!("; {old} failed {} before", before.share()));
                 format!(
-                    "{service} {new} fails {} of requests, and no older version serves beside it{}",
+                    "{service} {new} fails {} of {unit}, and no older version {} beside it{}",
                     seen.share(),
+                    unit.works(),
                     before.unwrap_or_default()
                 )
             }
@@ -121,12 +162,12 @@ impl Waiting {
             }
             Self::Lost { scope, status, seen: Beside { new: seen, old: beside } } => format!(
                 "{service} {new} answers {status} to {}, {old} to {}: has a route gone?",
-                of(*seen, scope),
+                of(*seen, scope, *unit),
                 beside.share()
             ),
             Self::Requests { requests, failures } => {
                 let proof = failures.map(|it| format!(", or about {} to prove it", more(it, "failures")));
-                format!("waiting for about {}{}", more(*requests, "requests"), proof.unwrap_or_default())
+                format!("waiting for about {}{}", more(*requests, unit.word()), proof.unwrap_or_default())
             }
             Self::Bake { ms } => format!("waiting {} more", duration(*ms)),
         }
@@ -137,11 +178,11 @@ impl Note {
     /// Says what is told beside the verdict.
     #[must_use]
     pub fn sentence(&self, names: &Names<'_>) -> String {
-        let Names { service, new, old } = names;
+        let Names { service, new, old, of: unit } = names;
         match self {
             Self::Change { scope, status, seen: Beside { new: seen, old: beside } } => format!(
                 "{service} {new} answers {status} to {}, {old} to {}: not counted as a failure",
-                of(*seen, scope),
+                of(*seen, scope, *unit),
                 beside.share()
             ),
             Self::Immaterial { scope, measure, seen } => {
@@ -155,7 +196,7 @@ impl Note {
             ),
             Self::OldFailsToo { old: beside } => {
                 format!(
-                    "{service} {old} itself fails {} of requests; {new} is measured against that",
+                    "{service} {old} itself fails {} of {unit}; {new} is measured against that",
                     beside.share()
                 )
             }
@@ -178,11 +219,13 @@ fn compared(names: &Names<'_>, scope: &Scope, measure: Measure, seen: &Beside) -
     let (service, version, before) = (names.service, names.new, names.old);
     let (new, beside) = (seen.new, seen.old.share());
     match measure {
-        Measure::Failures => format!("{service} {version} fails {}, {before} {beside}", of(new, scope)),
+        Measure::Failures => {
+            format!("{service} {version} fails {}, {before} {beside}", of(new, scope, names.of))
+        }
         Measure::Slower { bound_ms } => format!(
             "{service} {version} takes more than {} for {}, {before} for {beside}",
             duration(bound_ms),
-            of(new, scope)
+            of(new, scope, names.of)
         ),
         Measure::Broken => format!(
             "{service} {version} breaks its contract in {} that were compared, {before} in {beside}",
@@ -198,9 +241,9 @@ fn answers(seen: Seen, scope: &Scope) -> String {
     }
 }
 
-fn of(seen: Seen, scope: &Scope) -> String {
+fn of(seen: Seen, scope: &Scope, unit: Unit) -> String {
     match scope {
-        Scope::Total => format!("{} of requests", seen.share()),
+        Scope::Total => format!("{} of {unit}", seen.share()),
         Scope::Class(class) => format!("{} of {class}", seen.share()),
     }
 }

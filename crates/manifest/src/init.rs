@@ -32,6 +32,7 @@ use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::process::Processes;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, ReplaceAfter, Restart, RunSpec, Values};
+use lockstep_domain::work::WorkSigns;
 use lockstep_domain::{ServiceName, VersionNumber, VersionRange};
 
 pub(crate) use self::draft::{Draft, Worker};
@@ -156,6 +157,7 @@ pub(crate) fn manifest(
     let port = port(view, draft);
     let health = health(view, draft);
     let run = RunSpec {
+        work: WorkSigns::default(),
         kind: draft.kind,
         command: draft.command.clone(),
         variables: draft.variables.clone(),

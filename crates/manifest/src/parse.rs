@@ -16,6 +16,7 @@ mod resource;
 mod run;
 mod schedule;
 mod static_files;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 

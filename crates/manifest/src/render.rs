@@ -18,6 +18,8 @@ use lockstep_domain::run::{
 };
 use lockstep_domain::schedule::{Schedule, USUAL_ZONE};
 use lockstep_domain::static_files::StaticFiles;
+use lockstep_domain::work::signs::{USUAL_QUEUE_INTERVAL_MS, USUAL_QUEUE_TIMEOUT_MS};
+use lockstep_domain::work::{MetricsPlace, Series, WorkSigns};
 use lockstep_domain::work_path::WorkPath;
 use toml::Value;
 
@@ -328,11 +330,30 @@ impl Writer<'_> {
             ReplaceAfter::Never => self.field("replace_after", quoted("never")),
             ReplaceAfter::Ms(ms) => self.field("replace_after", duration(ms)),
         }
+        self.work(&run.work);
         self.limits(&run.limits);
         if run.user != usual.user
             && let RunUser::Named(name) = &run.user
         {
             self.field("user", quoted(name));
+        }
+    }
+
+    fn work(&mut self, work: &WorkSigns) {
+        if let Some(metrics) = &work.metrics {
+            let place = match &metrics.place {
+                MetricsPlace::File { path } => ("file", quoted(path.as_str())),
+                MetricsPlace::Http { path } => ("http", quoted(path)),
+            };
+            let series = |series: &Series| quoted(&series.to_string());
+            let fields = [place, ("done", series(&metrics.done)), ("failed", series(&metrics.failed))];
+            self.field("metrics", inline(fields.into_iter()));
+        }
+        if let Some(queue) = &work.queue {
+            let mut fields = vec![("command", filled_command(&queue.command))];
+            push_duration(&mut fields, "interval", queue.interval_ms, USUAL_QUEUE_INTERVAL_MS);
+            push_duration(&mut fields, "timeout", queue.timeout_ms, USUAL_QUEUE_TIMEOUT_MS);
+            self.field("queue", inline(fields.into_iter()));
         }
     }
 

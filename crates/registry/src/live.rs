@@ -129,6 +129,7 @@ impl Live {
             troubles: self.troubles.seen(),
             tables: self.applied(),
             watched: self.watched.totals(),
+            work: BTreeMap::new(),
             trials: BTreeMap::new(),
             counting_since: self.counting.since(),
         }

@@ -18,11 +18,12 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_domain::instance_ports::{InstancePorts, PortRange};
 use lockstep_domain::listeners::CallAddresses;
 use lockstep_domain::run::Port;
+use lockstep_domain::work::Told;
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Digest, EnvironmentName, Instance, InstanceId, ServiceName};
 use tokio::sync::watch;
@@ -105,6 +106,8 @@ struct Shared {
     root: PathBuf,
     options: LocalDriverOptions,
     instances: watch::Sender<Instances>,
+    /// What workers have said of their work.
+    told: Mutex<BTreeMap<InstanceId, Told>>,
     ended: Ended,
     /// Instances are put away one at a time: each may have much to remove.
     putting_away: tokio::sync::Mutex<()>,
@@ -222,6 +225,7 @@ impl LocalDriver {
             self.put_away_later(id.clone());
         }
         self.shared.change(|all| all.remove(id));
+        self.shared.told().remove(id);
         Ok(())
     }
 
@@ -235,6 +239,12 @@ impl LocalDriver {
     #[must_use]
     pub fn instance(&self, id: &InstanceId) -> Option<Instance> {
         self.shared.instances.borrow().get(id).cloned()
+    }
+
+    /// Returns what an instance has said of its work; `None` when that is nothing.
+    #[must_use]
+    pub fn told(&self, id: &InstanceId) -> Option<Told> {
+        self.shared.told().get(id).cloned()
     }
 
     /// Follows all instances. Changes that come faster than they are looked at are seen as one.
@@ -418,6 +428,10 @@ impl Shared {
         let service = spec.data_of.as_ref().unwrap_or(&spec.arm.service);
         let data = self.data_folders().of(&spec.environment, service);
         Rooms { hidden: self.options.hidden.clone().unwrap_or_else(|| self.root.clone()), data }
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<InstanceId, Instance>) -> T) {

@@ -18,6 +18,7 @@ mod image;
 mod life;
 mod logs;
 mod machine;
+mod metrics;
 mod process;
 mod releases;
 pub mod resource;

@@ -24,8 +24,10 @@ use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of a worker that says how its work goes.
+pub(crate) const FORMAT: u32 = 9;
 /// The format of an instance of an image, which has a root of its own.
-pub(crate) const FORMAT: u32 = 8;
+const FORMAT_OF_IMAGE: u32 = 8;
 /// The format with limits, or with a user.
 const FORMAT_WITH_LIMITS: u32 = 7;
 /// The format of a `spec.json` of a resource.
@@ -254,7 +256,8 @@ impl SpecFile {
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            _ if run.image.is_some() => FORMAT,
+            _ if !run.work.is_none() => FORMAT,
+            _ if run.image.is_some() => FORMAT_OF_IMAGE,
             _ if user.is_some() || !run.limits.is_none() => FORMAT_WITH_LIMITS,
             _ if resource.is_some() => FORMAT_OF_RESOURCE,
             _ if calls.is_some() => FORMAT_WITH_CALLS,
@@ -359,6 +362,7 @@ mod tests {
             include_str!("../tests/formats/spec-6.json"),
             include_str!("../tests/formats/spec-7.json"),
             include_str!("../tests/formats/spec-8.json"),
+            include_str!("../tests/formats/spec-9.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);

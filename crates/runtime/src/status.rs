@@ -3,6 +3,7 @@
 use std::io;
 
 use lockstep_domain::limits::Held;
+use lockstep_domain::work::Told;
 use lockstep_domain::{InstanceState, Timestamp};
 use lockstep_files::{foreign, whole};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub(crate) struct Status {
     /// How the present process is held to its limits, where it has any.
     #[serde(default, skip_serializing_if = "Held::is_empty")]
     pub(crate) limits: Held,
+    /// What the instance has said of its work.
+    #[serde(default, skip_serializing_if = "Told::is_nothing")]
+    pub(crate) told: Told,
 }
 
 impl Status {
@@ -51,6 +55,7 @@ impl Status {
             ends_in_a_row: 0,
             was_ready: false,
             limits: Held::default(),
+            told: Told::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod hold;
 mod launch;
 mod left;
 mod output;
+mod telling;
 mod wording;
 
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ use self::control::Watchers;
 use self::hold::Hold;
 pub(crate) use self::launch::ROUTED_FILE;
 use self::output::{Log, Output};
+use self::telling::{Said, Telling};
 use crate::control_group::ControlGroup;
 use crate::fault;
 use crate::folder::InstanceFolder;
@@ -60,6 +62,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 enum Event {
     Ended(u64),
     Checked(u64, Result<(), String>),
+    Said(u64, Said),
     StopAsked,
     Connected(UnixStream),
 }
@@ -119,6 +122,8 @@ struct Supervisor {
     is_left_asked: bool,
     /// What holds it to its limits.
     hold: Arc<Hold>,
+    /// What it says of its work.
+    telling: Telling,
     /// Counts the starts of the process.
     start: u64,
     origin: Instant,
@@ -173,6 +178,7 @@ impl Supervisor {
         };
         let status = stored.unwrap_or_else(|| Status::starting(logs::now()));
         let hold = Arc::new(Hold::resume(&spec, &status.limits));
+        let telling = Telling::of(&spec.run.work);
         Ok(Self {
             machine,
             held: File::open(folder.path())?,
@@ -188,6 +194,7 @@ impl Supervisor {
             process: None,
             is_left_asked: false,
             hold,
+            telling,
             start: 0,
             origin: Instant::now(),
         })
@@ -199,6 +206,7 @@ impl Supervisor {
             self.step(Input::StopAsked);
         }
         while !self.status.state.is_over() {
+            self.ask_of_work();
             self.step(Input::Time);
             match events.recv_timeout(self.pause()) {
                 Ok(event) => self.handle(event),
@@ -270,7 +278,8 @@ impl Supervisor {
     }
 
     fn pause(&self) -> Duration {
-        self.machine.next_due().map_or(LONGEST_PAUSE, |due| due.saturating_sub(self.now()).min(LONGEST_PAUSE))
+        let due = self.machine.next_due().into_iter().chain(self.next_question()).min();
+        due.map_or(LONGEST_PAUSE, |due| due.saturating_sub(self.now()).min(LONGEST_PAUSE))
     }
 
     fn handle(&mut self, event: Event) {
@@ -281,6 +290,7 @@ impl Supervisor {
             Event::StopAsked => {}
             Event::Checked(start, result) if start == self.start => self.step(Input::Checked(result)),
             Event::Ended(start) if start == self.start => self.reap_process(),
+            Event::Said(start, said) => self.hear_of_work(start, said),
             Event::Checked(..) | Event::Ended(_) => {}
         }
     }
@@ -423,6 +433,7 @@ impl Supervisor {
 
     fn ended(&mut self, exit: Exit) {
         self.output.settle();
+        self.hear_the_last();
         let how = self.hold.words(exit);
         self.log.note(&format!("the process ended with {how}"));
         self.status.process = None;

@@ -10,8 +10,10 @@ use lockstep_domain::intent::Step;
 use lockstep_domain::limits::Held;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::routes::ArmTraffic;
+use lockstep_domain::start::StartOutlook;
 use lockstep_domain::version_rules::VersionRule;
 use lockstep_domain::watch::AnswerChecks;
+use lockstep_domain::work::Told;
 use lockstep_domain::{
     Arm, BaselineEntry, CallAddress, EnvironmentName, Instance, InstanceId, Operation, OperationId,
     ServiceName, StageName, Strategy, Timestamp, VersionNumber, VersionRef,
@@ -186,6 +188,32 @@ pub struct ServiceStatus {
     pub arms: Vec<ArmStatus>,
     /// Where it can go back to by a change of routes alone.
     pub warm: Vec<WarmArm>,
+    /// What it can go back to by a start, with what is known of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepared: Vec<PreparedArm>,
+    /// What its workers say of their work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub work: Vec<InstanceWork>,
+}
+
+/// A version with workers that is kept unpacked and checked on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PreparedArm {
+    /// Which version, with which configuration it ran.
+    pub arm: Arm,
+    /// Until when it is kept so.
+    pub until: Timestamp,
+    /// How it starts.
+    pub start: StartOutlook,
+}
+
+/// What an instance of a worker has said of its work since it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InstanceWork {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// What it has said.
+    pub told: Told,
 }
 
 /// A process of what is live of a service.

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// The step that was looked at: 1.2 is the second step of the first wave.
     #[arg(long, value_name = "WAVE.STEP")]
     step: StepPlace,
-    /// What keeps it and shall not: few-requests, no-counters, incident, fails-alone, suspicion, lost-route.
+    /// What keeps it and shall not: few-requests, no-counters, incident, fails-alone, suspicion, lost-route, queue-grows.
     #[arg(long, value_name = "WHAT", value_delimiter = ',', required = true)]
     despite: Vec<Obstacle>,
     /// Why, for the history.

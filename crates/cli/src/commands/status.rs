@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lockstep_api::types::{
-    DataFolderView, EnvironmentView, ExposedInstance, LimitedArm, ProcessStatus, ScheduleView, ServiceStatus,
+    DataFolderView, EnvironmentView, ExposedInstance, LimitedArm, PreparedArm, ProcessStatus, ScheduleView,
+    ServiceStatus,
 };
 use lockstep_domain::{Instance, InstanceState};
 
@@ -16,6 +17,7 @@ use crate::output::runs::outcome;
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 use crate::output::times::{self, until};
+use crate::output::work;
 use crate::parse::share::percent;
 use crate::select::EnvironmentArgument;
 
@@ -79,6 +81,8 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     }
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
+    text.push_str(&work::lines(&view.services, style));
+    text.push_str(&prepared(&view.services, style));
     text.push_str(&exposed(&view.exposed, style));
     text.push_str(&limits(&view.limits, style));
     text.push_str(&schedules(&view.schedules, style));
@@ -203,6 +207,15 @@ fn state(state: &InstanceState) -> String {
         InstanceState::Completed => "completed".into(),
         InstanceState::Failed { .. } => format!("failed: {}", what(state)),
     }
+}
+
+/// A line for each version that is kept ready to be started.
+fn prepared(services: &[ServiceStatus], style: &Style) -> String {
+    let line = |it: &PreparedArm| {
+        let (arm, until) = (&it.arm, until(style.now(), it.until));
+        format!("  prepared: {arm} {until}: {}\n", printable(&it.start.to_string()))
+    };
+    services.iter().flat_map(|service| &service.prepared).map(line).collect()
 }
 
 /// A line for each instance that can be called past the gateway.
@@ -342,6 +355,8 @@ mod tests {
             ],
             arms: vec![status(3, weights[0]), status(4, weights[1])],
             warm: vec![WarmArm { arm: arm(3), until: Timestamp(90_000) }],
+            work: Vec::new(),
+            prepared: Vec::new(),
         };
         let hold = Hold { reason: "rolled back".into(), since: Timestamp(0), by: "ann".parse().unwrap() };
         EnvironmentView {

@@ -179,6 +179,7 @@ mod tests {
             kind: if service.starts_with("mail") { Kind::Worker } else { Kind::Web },
             processes: Vec::new(),
             reasons: Vec::new(),
+            start: None,
         };
         Plan {
             parent: 1,
@@ -194,6 +195,7 @@ mod tests {
             leaving: lockstep_domain::intent::Leaving::Warm,
             rules_ended: Vec::new(),
             holds: Vec::new(),
+            work_before: Vec::new(),
             warnings: Vec::new(),
         }
     }

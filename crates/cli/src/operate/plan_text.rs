@@ -13,6 +13,7 @@ use lockstep_domain::{BaselineEntry, EnvironmentName, Intent, Plan, Strategy, Ve
 use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 use crate::output::times::exact;
+use crate::output::work;
 use crate::parse::share::percent;
 
 /// What becomes of a version that has everything at once.
@@ -66,6 +67,9 @@ fn write_records(text: &mut String, plan: &Plan) {
     if plan.leaving == Leaving::Ends && !left.is_empty() {
         let _ =
             writeln!(text, "ended afterwards: {left} (--keep-warm keeps what is left running for a while)");
+    }
+    for base in &plan.work_before {
+        let _ = writeln!(text, "compared with: {}", work::before(base));
     }
     for held in held(plan) {
         let _ = writeln!(text, "held afterwards: {held}");
@@ -135,6 +139,7 @@ fn move_text(step: &Move) -> String {
         _ if step.takeover == Takeover::SideBySide => "  (side by side: a growing share of the instances)",
         _ if step.hands_over() => "  (new instances are started first, then the old ones end)",
         (_, Readiness::Warm) => "  (warm: only routes change)",
+        (_, Readiness::Prepared) => "  (prepared: instances are started)",
         (_, Readiness::Cold) => "  (cold: instances are started)",
     };
     let mut text = format!("  {service} {} -> {}{readiness}\n", entry(from.as_ref()), entry(to.as_ref()));
@@ -143,6 +148,10 @@ fn move_text(step: &Move) -> String {
     }
     for reason in &step.reasons {
         let _ = writeln!(text, "      {reason}");
+    }
+    if let Some(start) = &step.start {
+        let after = if step.gives_way() { ", once the old one has ended" } else { "" };
+        let _ = writeln!(text, "      {}{after}", printable(&start.to_string()));
     }
     text
 }
@@ -225,6 +234,7 @@ mod tests {
             kind: Kind::Web,
             processes: Vec::new(),
             reasons,
+            start: None,
         }
     }
 
@@ -269,6 +279,7 @@ mod tests {
             leaving: Leaving::Warm,
             rules_ended: Vec::new(),
             holds: vec!["orders".parse().unwrap()],
+            work_before: Vec::new(),
             warnings: vec!["nobody looks".into()],
         };
         let intent = Intent::Deploy { versions: vec!["orders@1.4.0".parse().unwrap()] };

@@ -54,4 +54,5 @@ mod taking_over;
 mod tls;
 mod users;
 mod values;
+mod verdicts;
 mod workers;

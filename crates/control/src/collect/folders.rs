@@ -121,6 +121,8 @@ fn needed_in(environment: &Environment, now: Timestamp) -> Vec<(Arm, String)> {
     }
     let warm = environment.warm.keys().filter(|arm| environment.keeps_warm(arm, now));
     why.extend(warm.map(|arm| (arm.clone(), format!("warm in {name}"))));
+    let prepared = environment.prepared.keys().filter(|arm| environment.keeps_prepared(arm, now));
+    why.extend(prepared.map(|arm| (arm.clone(), format!("prepared in {name}"))));
     why
 }
 

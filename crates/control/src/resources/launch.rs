@@ -9,6 +9,7 @@ use lockstep_domain::resource::{Origin, Resource};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
 };
+use lockstep_domain::work::WorkSigns;
 use lockstep_domain::{Digest, Environment, Event, Instance, InstanceId, InstanceState, World};
 use lockstep_runtime::resource::{PASSWORD, command};
 use lockstep_runtime::{InstanceSpec, ResourceRun};
@@ -205,6 +206,7 @@ fn new_id(name: &ResourceName, resource: &Resource) -> Result<InstanceId, lockst
 
 fn run_spec(resource: &Resource, port: u16) -> RunSpec {
     RunSpec {
+        work: WorkSigns::default(),
         kind: Kind::Web,
         command: command(resource.kind),
         variables: BTreeMap::new(),

@@ -249,6 +249,7 @@ impl Stage {
             troubles: BTreeMap::new(),
             watched: BTreeMap::new(),
             trials: self.trials(name),
+            work: BTreeMap::new(),
             steady_since: self.steady(),
             counting_since: BTreeMap::new(),
             jobs: self.jobs.clone(),
@@ -441,6 +442,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         build_key: Digest::from_bytes([2; 32]),
         tools: BTreeMap::new(),
         run: RunSpec {
+            work: Default::default(),
             kind: Default::default(),
             command: vec!["./serve".into()],
             variables: BTreeMap::new(),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::intent::ConfigChoice;
-use lockstep_domain::operation::Phase;
+use lockstep_domain::operation::{Phase, Readiness};
 use lockstep_domain::run::{Kind, Replace, Values};
-use lockstep_domain::{Intent, OperationId, Strategy};
+use lockstep_domain::{Event, Intent, OperationId, Strategy};
 use proptest::prelude::{Just, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
 
@@ -353,4 +353,45 @@ proptest! {
         let wanted = entry.map(|entry| (entry.version.to_string(), replicas));
         prop_assert_eq!(counts, wanted.into_iter().collect());
     }
+}
+
+#[test]
+fn what_is_left_is_kept_prepared_for_as_long_as_others_are_warm_and_says_how_it_starts() {
+    let mut stage = stage(Replace::OldFirst);
+    assert!(settle(&mut stage, &deploy(&["web@1.1.0"]), None).0.is_done());
+    let back = Intent::RollBackService {
+        service: service("web"),
+        to: "1.0.0".parse().unwrap(),
+        config: ConfigChoice::default(),
+    };
+    let planned = |stage: &Stage, unprepared: Option<&str>| {
+        let mut plan = stage.plan(PLACE, &back, None).unwrap();
+        plan.see(|_| false);
+        plan.note_starts(&stage.world, stage.env(PLACE), stage.now, |_| unprepared.map(str::to_owned));
+        let part = plan.moves().next().unwrap().clone();
+        (part.readiness, part.start.map(|start| start.to_string()).unwrap_or_default())
+    };
+    let never = "how long web@1.0.0 takes to start was never measured";
+    assert_eq!(planned(&stage, None), (Readiness::Prepared, never.to_owned()));
+    let arm = stage.env(PLACE).prepared.keys().next().unwrap().clone();
+    for ms in [900, 5_000, 2_100, 2_000, 2_200, 1] {
+        let place = stage.env(PLACE).name.clone();
+        stage.record(Event::StartMeasured { environment: place, arm: arm.clone(), ms });
+    }
+    let measured = "back in about 3 s: web 1.0.0 starts in 2.1 s (measured 5 times)";
+    assert_eq!(planned(&stage, None), (Readiness::Prepared, measured.to_owned()));
+    let lost = planned(&stage, Some("its artifact is gone"));
+    assert_eq!((lost.0, &lost.1[..30]), (Readiness::Cold, "not prepared, it is unpacked f"));
+    stage.skip(stage.env(PLACE).settings.warm_ms * 2);
+    assert_eq!(planned(&stage, None).0, Readiness::Prepared, "time that was skipped did not pass");
+    stage.now = stage.now.plus_ms(stage.env(PLACE).settings.warm_ms + 1);
+    assert_eq!(planned(&stage, None), (Readiness::Cold, String::new()));
+}
+
+#[test]
+fn what_was_gone_back_from_is_not_kept_prepared() {
+    let mut stage = stage(Replace::OldFirst);
+    assert!(settle(&mut stage, &deploy(&["web@1.1.0"]), None).0.is_done());
+    assert!(settle(&mut stage, &Intent::Undo, None).0.is_done());
+    assert!(stage.env(PLACE).prepared.is_empty(), "{:?}", stage.env(PLACE).prepared);
 }

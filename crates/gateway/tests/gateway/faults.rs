@@ -13,7 +13,7 @@ use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::watch::{AnswerSample, ArmCounts, LATENCY_CLASSES, Watch, Watched, latency_bound_ms};
 use lockstep_judge::{
     Answers, Bake, Counts, Evidence, Fault, Health, Interval, Judgement, Look, Measure, Names, Pair, Plan,
-    Reading, RouteClass, Scope, Split, Verdict, Waiting, Weight, decide, latency_bounds,
+    Reading, RouteClass, Scope, Split, Unit, Verdict, Waiting, Weight, decide, latency_bounds,
 };
 
 use crate::support::*;
@@ -117,7 +117,7 @@ fn every_fault_of_the_catalogue_is_stopped_for_its_own_reason_and_nothing_else_i
     let (mut right, mut missed, mut false_alarms, mut wrong) = (0, 0, 0, Vec::new());
     for case in catalogue() {
         let (looks, judgement) = Trial::start(&case).run();
-        let names = Names { service: "shop", new: "1.1.0", old: "1.0.0" };
+        let names = Names { service: "shop", new: "1.1.0", old: "1.0.0", of: Unit::Requests };
         println!("{:?} after {looks} looks: {}: {}", case.label, case.name, judgement.sentence(&names));
         match (case.label, is_stopped(&judgement.verdict)) {
             (Label::Bad, true) => right += 1,

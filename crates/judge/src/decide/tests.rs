@@ -2,11 +2,11 @@ use super::*;
 use crate::counts::{Answers, Counts, Interval, Pair, Reading, Split};
 use crate::quantity::Weight;
 use crate::rules::Rules;
-use crate::sentence::Names;
+use crate::sentence::{Names, Unit};
 use crate::verdict::Missing;
 
 const LOOK: Look = Look { health: Health::Ready, bake: Bake::Over };
-const NAMES: Names<'_> = Names { service: "orders", new: "1.4.0", old: "1.3.2" };
+const NAMES: Names<'_> = Names { service: "orders", new: "1.4.0", old: "1.3.2", of: Unit::Requests };
 const HALF: Split = Split::Drawn(Weight(5_000));
 const TENTH: Split = Split::Drawn(Weight(1_000));
 

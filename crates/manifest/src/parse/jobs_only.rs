@@ -5,6 +5,7 @@ use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
 use lockstep_domain::limits::Limits;
 use lockstep_domain::reference::Scope;
 use lockstep_domain::run::RunSpec;
+use lockstep_domain::work::WorkSigns;
 
 use super::field::{duration, environment};
 use super::job::{WHEN, refuse_port_of_job, when};
@@ -46,6 +47,7 @@ pub(super) fn run(
         limits,
         image,
         user: user.unwrap_or_default(),
+        work: WorkSigns::default(),
         ..RunSpec::of_jobs()
     };
     Some((run.with_values_noted(), job))

@@ -8,12 +8,13 @@ use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, RunUser, Stop, StopSignal,
     Values,
 };
+use lockstep_domain::work::WorkSigns;
 use lockstep_domain::work_path::WorkPath;
 
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{image, static_files};
+use super::{image, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -102,7 +103,6 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     let data = shared.data.clone();
     let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, scope));
     let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
-    health_is_possible(&table, &health, kind, &data, scope);
     if let (Probe::File { .. }, Some(_), Some(field)) =
         (&health.probe, &image, table.get("health", HEALTH_EXAMPLE))
     {
@@ -111,7 +111,9 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
             "ask by `command`, `lives` or a port",
         );
     }
-    let listens = kind.is_web() || health.probe.needs_a_port();
+    let work = work::of(&table, scope, &work::Around { kind, data: &data, is_image: image.is_some() });
+    let listens = kind.is_web() || health.probe.needs_a_port() || work.needs_a_port();
+    signs_are_possible(&table, (&health, &work), listens, &data, scope);
     if !listens {
         no_port(&table);
     }
@@ -156,6 +158,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         limits,
         image,
         user: user.unwrap_or_default(),
+        work,
     };
     Some(run.with_values_noted())
 }
@@ -188,29 +191,35 @@ pub(super) fn kind(field: &Field<'_>) -> Option<Kind> {
     }
 }
 
-/// Finds what no instance could ever be healthy by: a port that it does not have, or a file behind a link.
-fn health_is_possible(
+/// Finds what nobody could ever be asked by: a port that it does not have, or a file that is of all instances.
+fn signs_are_possible(
     table: &Table<'_>,
-    health: &HealthCheck,
-    kind: Kind,
+    (health, work): (&HealthCheck, &WorkSigns),
+    listens: bool,
     data: &[WorkPath],
     scope: &Scope<'_>,
 ) {
-    let Some(field) = table.get("health", HEALTH_EXAMPLE) else { return };
+    let names_port = |command: &[String]| command.iter().any(|it| names_its_port(it, scope));
+    let asked_by = |name: &'static str| {
+        let Some(field) = table.get(name, HEALTH_EXAMPLE) else { return };
+        field.wrong_because(
+            "a worker whose health is not asked on a port has none, so `${self.port}` says nothing",
+            "ask by `http` or `tcp`, or remove the reference",
+        );
+    };
     match &health.probe {
-        Probe::Command { command }
-            if !kind.is_web() && command.iter().any(|it| names_its_port(it, scope)) =>
-        {
+        Probe::Command { command } if !listens && names_port(command) => asked_by("health"),
+        Probe::File { path, .. } if data.iter().any(|folder| folder.overlaps(path)) => {
+            let Some(field) = table.get("health", HEALTH_EXAMPLE) else { return };
             field.wrong_because(
-                "a worker whose health is not asked on a port has none, so `${self.port}` says nothing",
-                "ask by `http` or `tcp`, or remove the reference",
+                format_args!("`{path}` lies in a data folder, which all instances share"),
+                "name a file beside it: the file of one instance says nothing of another",
             );
         }
-        Probe::File { path, .. } if data.iter().any(|folder| folder.overlaps(path)) => field.wrong_because(
-            format_args!("`{path}` lies in a data folder, which all instances share"),
-            "name a file beside it: the file of one instance says nothing of another",
-        ),
         _ => {}
+    }
+    if work.queue.as_ref().is_some_and(|queue| !listens && names_port(&queue.command)) {
+        asked_by("queue");
     }
 }
 

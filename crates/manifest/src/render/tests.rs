@@ -12,6 +12,7 @@ use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use lockstep_domain::static_files::StaticFiles;
+use lockstep_domain::work::{Metrics, Queue};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{ServiceName, VersionRange};
 use proptest::collection::{btree_map, vec};
@@ -208,7 +209,18 @@ fn run() -> impl Strategy<Value = RunSpec> {
     });
     let files = option::of(from_text("[a-z]{1,5}\\.conf")).prop_map(|file| file.into_iter().collect());
     let replace_after = prop_oneof![Just(ReplaceAfter::Never), duration_ms().prop_map(ReplaceAfter::Ms)];
-    (words(), variables(), nature(), health, stop, restart, data, files, replace_after, (limits(), user()))
+    (
+        words(),
+        variables(),
+        nature(),
+        health,
+        stop,
+        restart,
+        data,
+        files,
+        replace_after,
+        (limits(), user(), work()),
+    )
         .prop_map(
             |(
                 command,
@@ -220,7 +232,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 replace_after,
-                (limits, user),
+                (limits, user, work),
             )| {
                 let (kind, replace, probe, port) = nature;
                 let start_timeout_ms = health.start_timeout_ms.max(100);
@@ -248,6 +260,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     limits,
                     user,
                     image: None,
+                    work: if kind == Kind::Worker { work } else { WorkSigns::default() },
                 };
                 let mut run = run.with_values_noted();
                 if run.listens_on().is_none() {
@@ -256,6 +269,31 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 run
             },
         )
+}
+
+/// By what a worker shows how its work goes.
+fn work() -> impl Strategy<Value = WorkSigns> {
+    let place = prop_oneof![
+        "/[a-z?=]{0,9}".prop_map(|path| MetricsPlace::Http { path }),
+        from_text("[a-z]{1,5}\\.prom").prop_map(|path| MetricsPlace::File { path }),
+    ];
+    let series = |name| from_text::<Series>(name);
+    let metrics = (place, series("done_[a-z]{1,5}(\\{a=\"[a-z ]{0,3}\"\\})?"), series("failed_[a-z]{1,5}"))
+        .prop_map(|(place, done, failed)| Metrics { place, done, failed });
+    let queue = (words(), 1_000_u64..100_000, 1_u64..60_000)
+        .prop_map(|(command, interval_ms, timeout_ms)| Queue { command, interval_ms, timeout_ms });
+    (option::of(metrics), option::of(queue)).prop_map(|(metrics, queue)| WorkSigns { metrics, queue })
+}
+
+/// A file of an image cannot be looked at, and only workers say how their work goes.
+fn saying(mut run: RunSpec) -> RunSpec {
+    if run.kind != Kind::Worker {
+        run.work = WorkSigns::default();
+    }
+    if let (Some(_), Some(metrics)) = (&run.image, &mut run.work.metrics) {
+        metrics.place = MetricsPlace::Http { path: "/metrics".to_owned() };
+    }
+    run
 }
 
 fn user() -> impl Strategy<Value = RunUser> {
@@ -443,6 +481,7 @@ fn of_jobs(run: RunSpec) -> RunSpec {
         restart: Restart::default(),
         replace: Replace::NewFirst,
         replace_after: ReplaceAfter::default(),
+        work: WorkSigns::default(),
         ..run
     };
     run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
@@ -486,8 +525,10 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         own.limits = own.limits.or(run.limits);
         own.user = if own.user.is_own() { run.user.clone() } else { own.user };
     }
-    own.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
-    own.with_values_noted()
+    if own.listens_on().is_none() {
+        own.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
+    }
+    saying(own).with_values_noted()
 }
 
 fn manifest() -> impl Strategy<Value = Manifest> {
@@ -528,7 +569,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             contracts.retain(|contract| taken.insert(format!("{:?}{:?}", contract.kind, contract.origin)));
             let mut routes = routes;
             let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { serving(run, static_files) };
-            let run = of_image(run, image);
+            let run = saying(of_image(run, image));
             let (run, processes) = with_processes(run, others);
             if !run.kind.is_web() {
                 routes.clear();

@@ -208,6 +208,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
         processes: Default::default(),
         jobs: Vec::new(),
         run: RunSpec {
+            work: Default::default(),
             kind,
             command: vec!["./serve".into()],
             variables: [].into(),

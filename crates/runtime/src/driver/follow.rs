@@ -143,6 +143,9 @@ impl Follower {
     }
 
     fn take_in(&mut self, status: Status) {
+        if !status.told.is_nothing() && self.shared.instances.borrow().contains_key(&self.id) {
+            self.shared.told().insert(self.id.clone(), status.told);
+        }
         self.shared.change(|all| {
             if let Some(instance) = all.get_mut(&self.id) {
                 let told = instance.state == InstanceState::Stopping;

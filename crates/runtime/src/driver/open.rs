@@ -62,6 +62,7 @@ impl LocalDriver {
             root,
             options,
             instances: watch::Sender::new(instances),
+            told: Mutex::default(),
             ended,
             putting_away: tokio::sync::Mutex::new(()),
         };

@@ -283,9 +283,20 @@ fn check_by_command(
     folder: &InstanceFolder,
     spec: &SpecFile,
     line: (&[String], In<'_>),
-    (children, hold): (&Children, &Hold),
+    held: (&Children, &Hold),
     timeout: Duration,
 ) -> Result<(), String> {
+    run(folder, spec, line, held, timeout).map(drop)
+}
+
+/// Runs a command to its end, and returns what is to be read of it.
+fn run(
+    folder: &InstanceFolder,
+    spec: &SpecFile,
+    line: (&[String], In<'_>),
+    (children, hold): (&Children, &Hold),
+    timeout: Duration,
+) -> Result<PipeReader, String> {
     let shown = line.0.join(" ");
     let explain = |error: io::Error| format!("`{shown}` cannot be started: {error}");
     let (child, output) = start_check(folder, spec, line, (children, hold)).map_err(explain)?;
@@ -296,9 +307,28 @@ fn check_by_command(
         _ if !in_time => {
             Err(format!("`{shown}` took longer than {} ms{}", timeout.as_millis(), said(&output)))
         }
-        Some(Exit::Code(0)) => Ok(()),
+        Some(Exit::Code(0)) => Ok(output),
         exit => Err(format!("`{shown}` ended with {}{}", exit.unwrap_or(Exit::Unknown), said(&output))),
     }
+}
+
+/// Runs a command like the instance, and returns what it prints.
+///
+/// # Errors
+///
+/// Says why it says nothing.
+pub(super) fn printed(
+    folder: &InstanceFolder,
+    spec: &SpecFile,
+    (command, process): (&[String], Option<&ProcessIdentity>),
+    (children, hold): (&Children, &Hold),
+    timeout_ms: u64,
+) -> Result<String, String> {
+    let line = (command, process.map_or(In::Own, In::That));
+    let output = run(folder, spec, line, (children, hold), Duration::from_millis(timeout_ms))?;
+    let mut bytes = Vec::new();
+    let _ = output.take(SHOWN_BYTES).read_to_end(&mut bytes);
+    String::from_utf8(bytes).map_err(|_| format!("`{}` printed no text", command.join(" ")))
 }
 
 fn start_check(

@@ -84,6 +84,7 @@ impl Fixture {
                 process: None,
             },
             run: RunSpec {
+                work: Default::default(),
                 kind: Default::default(),
                 command,
                 variables: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_api::problem::ProblemPart;
 use lockstep_judge::replay::{Looked, Mistake, Recording, read};
-use lockstep_judge::{Judgement, Names, Plan, Reading, StatusClass, Verdict};
+use lockstep_judge::{Judgement, Names, Plan, Reading, StatusClass, Unit, Verdict};
 use serde::Serialize;
 
 use super::rules::{RulesOptions, check};
@@ -159,7 +159,7 @@ fn replay(file: &Path, recording: &Recording, plan: Plan) -> Result<Report, Fail
 impl Change {
     fn new(look: Looked, service: &str) -> Self {
         let Looked { interval, after_ms, judgement } = look;
-        let names = Names { service, new: "new", old: "old" };
+        let names = Names { service, new: "new", old: "old", of: Unit::Requests };
         Self {
             interval,
             after_ms,

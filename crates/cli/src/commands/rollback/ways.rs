@@ -64,9 +64,15 @@ fn row(way: &WayBack, style: &Style) -> [String; 6] {
         style.ago(way.at),
         match way.readiness {
             Readiness::Warm => "warm".to_owned(),
+            Readiness::Prepared => "prepared".to_owned(),
             Readiness::Cold => "cold".to_owned(),
         },
         way.proof.clone(),
-        way.notes.join("; "),
+        way.start
+            .iter()
+            .map(ToString::to_string)
+            .chain(way.notes.iter().cloned())
+            .collect::<Vec<_>>()
+            .join("; "),
     ]
 }
