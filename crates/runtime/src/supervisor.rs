@@ -401,7 +401,11 @@ impl Supervisor {
         }
         self.is_left_asked = true;
         let stop = &self.spec.run.stop;
-        self.log.note(&format!("it has left {} processes, which are asked to end as well", left.len()));
+        let what = match left.len() {
+            1 => "a process, which is".to_owned(),
+            count => format!("{count} processes, which are"),
+        };
+        self.log.note(&format!("it has left {what} asked to end as well"));
         let (events, start) = (self.events.clone(), self.start);
         let ended = move || drop(events.send(Event::Ended(start)));
         left::ask(&left, launch::signal_of(stop.signal), Duration::from_millis(stop.timeout_ms), ended)

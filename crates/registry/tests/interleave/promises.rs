@@ -1,6 +1,6 @@
 //! What must hold after every single step, and when everything has come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_domain::baseline::difference;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
@@ -33,9 +33,12 @@ fn at_work_as_asked(model: &Model) -> Result<(), String> {
     let works = |body: &&Body| body.arm.service == first() && body.started && !body.truth.is_over();
     let mut arms = BTreeMap::<&Arm, u32>::new();
     model.host.bodies.values().filter(works).for_each(|body| *arms.entry(&body.arm).or_default() += 1);
-    let most = if replace == Replace::OldFirst { 1 } else { 2 };
-    let too_many = replace == Replace::OldFirst && arms.values().any(|count| *count > model.most_wanted);
-    if arms.len() > most || too_many {
+    let versions: BTreeSet<_> = arms.keys().map(|arm| &arm.version).collect();
+    let too_much = match replace {
+        Replace::OldFirst => arms.len() > 1 || arms.values().any(|count| *count > model.most_wanted),
+        Replace::NewFirst | Replace::SideBySide => versions.len() > 2,
+    };
+    if too_much {
         return Err(format!("too much is at work at once: {arms:?}"));
     }
     Ok(())

@@ -121,8 +121,8 @@ async fn whatever_an_instance_puts_in_its_folder_the_server_waits_for_none_of_it
 /// Goes on until a file is there, and says that it is through.
 const WORKS: &str = "while [ ! -e go ]; do sleep 0.01; done; echo through";
 
-/// Runs a shell that starts others, asks it to end once it has said that they run, and lets them finish; returns what was said.
-async fn told_to_end(program: &str) -> Vec<String> {
+/// Runs a shell that starts others, asks it to end, and lets them finish when this is in its log; returns the log.
+async fn told_to_end(program: &str, until: &str) -> Vec<String> {
     let fixture = Fixture::new().await;
     let mut spec = fixture.spec(&[]);
     spec.run.command = ["sh", "-c", &program.replace("WORKS", WORKS)].map(str::to_owned).to_vec();
@@ -133,7 +133,7 @@ async fn told_to_end(program: &str) -> Vec<String> {
     fixture.driver().stop(&id).await.unwrap();
     let mut said = Vec::new();
     while let Some(line) = log.next_line().await.unwrap() {
-        if line.contains("asked") {
+        if line.ends_with(until) {
             fs::write(fixture.folder(&id).join("work/go"), "").unwrap();
         }
         said.push(line);
@@ -149,14 +149,21 @@ fn has(said: &[String], words: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_its_own_processes_is_asked_alone() {
-    let said =
-        told_to_end("trap 'echo asked; wait; echo finished' TERM; (WORKS) & touch up; wait; wait").await;
+    let said = told_to_end(
+        "trap 'echo asked; wait; echo finished' TERM; (WORKS) & touch up; wait; wait",
+        "out asked",
+    )
+    .await;
     assert!(has(&said, "out through") && has(&said, "out finished"), "{said:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_launcher_has_left_is_asked_after_it_and_may_finish() {
-    let said = told_to_end("(trap 'WORKS; exit' TERM; touch up; while :; do sleep 0.01; done) & wait").await;
+    let said = told_to_end(
+        "(trap 'WORKS; exit' TERM; touch up; while :; do sleep 0.01; done) & wait",
+        "asked to end as well",
+    )
+    .await;
     assert!(has(&said, "asked to end as well") && has(&said, "out through"), "{said:#?}");
 }
 
