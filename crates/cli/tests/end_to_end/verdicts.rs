@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::support::eventually;
 use super::support::place::{ENVIRONMENT, Place};
+use super::support::processes;
 use super::support::repository::{Repository, python};
 
 /// Takes jobs out of a folder, and counts them in a file, or on its own port where it has one.
@@ -161,6 +162,8 @@ fn a_worker_whose_jobs_fail_is_taken_back_and_the_old_one_works_again() {
     with_jobs(&queue, || {
         place.run(&["deploy", &one, "--env", ENVIRONMENT]);
         has_done(&place, &one, 100);
+        processes::of_supervisors(&place.data()).into_values().for_each(processes::kill);
+        has_done(&place, &one, 130);
         let status = place.told(&["status", ENVIRONMENT]);
         assert!(status.contains(&format!("work: {one}: ")), "{status}");
         let bad_one = watched(&bad, "100", &["--bake", "10m"]);
@@ -236,6 +239,8 @@ fn a_worker_that_says_nothing_waits_for_the_word_of_a_person() {
     repository.write("lockstep.toml", &manifest(&queue, "", FILE));
     let one = release(&place, &repository, GOOD, true);
     let silent = release(&place, &repository, ["1", "0.01", "False"], false);
+    let makes_a_pipe = "(os.path.exists('metrics.prom') or os.mkfifo('metrics.prom')) and False";
+    let pipe = release(&place, &repository, ["1", "0.01", makes_a_pipe], false);
     with_jobs(&queue, || {
         place.run(&["deploy", &one, "--env", ENVIRONMENT]);
         has_done(&place, &one, 10);
@@ -251,6 +256,13 @@ fn a_worker_that_says_nothing_waits_for_the_word_of_a_person() {
         assert!(words[4].contains("no-counters"), "{command}");
         place.run(&[&["accept"], &words[..5], &["--reason", "seen by hand"]].concat());
         assert_eq!(place.settled(operation)["phase"], "done");
+        let operation = place.begin_operation(&watched(&pipe, "100", &["--bake", "1s"]));
+        eventually("the step waits", || {
+            let waits = place.status()["waits_for"][0].as_str()?.to_owned();
+            waits.contains("it is a pipe, not a file").then_some(())
+        });
+        place.run(&["undo", ENVIRONMENT]);
+        assert_eq!(place.settled(operation)["phase"], "reverted");
     });
 }
 

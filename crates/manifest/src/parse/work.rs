@@ -108,3 +108,61 @@ fn queue(table: Table<'_>, scope: &Scope<'_>) -> Option<Queue> {
     table.finish();
     Some(Queue { command: command?, interval_ms, timeout_ms })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::parse;
+
+    fn problems(more: &str) -> Vec<String> {
+        let text = format!("name = \"mailer\"\n\n[run]\ncommand = \"./work\"\n{more}");
+        let problems = parse(&text, "lockstep.toml").err().unwrap_or_default();
+        problems.into_iter().map(|it| format!("{}: {}", it.field, it.message)).collect()
+    }
+
+    const COUNTERS: &str = "done = \"a\"\nfailed = \"b\"\n";
+
+    #[test]
+    fn what_a_worker_says_is_read() {
+        let both = format!(
+            "kind = \"worker\"\nqueue = {{ command = \"./depth\" }}\n[run.metrics]\nfile = \"m\"\n{COUNTERS}"
+        );
+        assert_eq!(problems(&both), [""; 0]);
+        let on_its_port = format!(
+            "kind = \"worker\"\nqueue = {{ command = \"./depth ${{self.port}}\" }}\n[run.metrics]\nhttp = \"/metrics\"\n{COUNTERS}"
+        );
+        assert_eq!(problems(&on_its_port), [""; 0], "it has a port for its metrics");
+    }
+
+    #[test]
+    fn what_could_say_nothing_or_something_else_is_refused_by_name() {
+        let of = |metrics: &str| {
+            problems(&format!("kind = \"worker\"\ndata = [\"var\"]\n[run.metrics]\n{metrics}"))
+        };
+        let one = |metrics: &str, field: &str, why: &str| {
+            let all = of(metrics);
+            assert!(
+                all.len() == 1 && all[0].starts_with(field) && all[0].contains(why),
+                "{metrics}: {all:?}"
+            );
+        };
+        one(&format!("file = \"var/m\"\n{COUNTERS}"), "run.metrics.file", "lies in a data folder");
+        one(&format!("file = \"../m\"\n{COUNTERS}"), "run.metrics.file", "");
+        one(&format!("file = \"m\"\nhttp = \"/m\"\n{COUNTERS}"), "run.metrics.http", "in one place");
+        one(COUNTERS, "run.metrics.file", "one of file and http");
+        one(
+            "file = \"m\"\ndone = \"jobs\"\nfailed = 'jobs{r=\"bad\"}'\n",
+            "run.metrics.failed",
+            "a series could be of",
+        );
+        one("file = \"m\"\ndone = \"a b\"\nfailed = \"b\"\n", "run.metrics.done", "names no series");
+        one(&format!("file = \"m\"\nevery = \"1s\"\n{COUNTERS}"), "run.metrics.every", "");
+        let web = problems(&format!("[run.metrics]\nhttp = \"/metrics\"\n{COUNTERS}"));
+        assert!(web.iter().any(|it| it.contains("only a worker")), "{web:?}");
+        let often = problems(
+            "kind = \"worker\"\nqueue = { command = \"./d\", interval = \"10ms\", timeout = \"2m\" }\n",
+        );
+        assert_eq!(often.len(), 2, "{often:?}");
+        let port = problems("kind = \"worker\"\nqueue = { command = \"./d ${self.port}\" }\n");
+        assert!(port.len() == 1 && port[0].starts_with("run.queue"), "{port:?}");
+    }
+}
