@@ -1,6 +1,8 @@
 //! Which versions of a service cannot run beside each other, and what follows: the old one ends before the new one starts.
 //!
-//! Invariant: an instance is started only when nothing is left that it cannot run beside.
+//! Invariant: an instance is started only when nothing is left that it cannot run beside, and of a worker no third version.
+
+use std::collections::BTreeSet;
 
 use crate::baseline::{BaselineEntry, EntryChange};
 use crate::drain::drain_ms;
@@ -10,7 +12,7 @@ use crate::mend::run_of;
 use crate::observed::Observed;
 use crate::operation::{Move, Operation};
 use crate::process;
-use crate::run::{Port, Takeover, same_port};
+use crate::run::{Kind, Port, Takeover, same_port};
 use crate::world::World;
 
 /// Returns how a version takes over from what runs.
@@ -38,7 +40,16 @@ pub fn is_blocked(world: &World, observed: &Observed, arm: &Arm) -> bool {
         None => false,
     };
     let mut standing = observed.instances.iter().filter(|instance| !instance.state.is_over());
-    standing.any(|other| stands_in_the_way(&other))
+    standing.any(|other| stands_in_the_way(&other)) || would_be_third(observed, arm, run.kind)
+}
+
+/// Tells whether two other versions of a worker are at work still: what was taken back ends before a third one starts.
+fn would_be_third(observed: &Observed, arm: &Arm, kind: Kind) -> bool {
+    let same_work = |other: &&Arm| other.service == arm.service && other.process == arm.process;
+    let standing = observed.instances.iter().filter(|instance| !instance.state.is_over());
+    let versions = standing.map(|instance| &instance.arm).filter(same_work).map(|other| &other.version);
+    let others: BTreeSet<_> = versions.filter(|version| **version != arm.version).collect();
+    kind == Kind::Worker && others.len() > 1
 }
 
 /// The arms that end before what takes their place starts.

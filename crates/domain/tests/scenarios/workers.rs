@@ -220,6 +220,36 @@ fn side_by_side_one_instance_has_one_of_the_new_version_beside_it() {
 }
 
 #[test]
+fn a_third_version_waits_for_the_end_of_what_was_taken_back() {
+    for replace in [Replace::NewFirst, Replace::SideBySide] {
+        let mut stage = stage(replace);
+        let canary = Strategy::canary(&[10, 100], 60_000);
+        let first = stage.begin(PLACE, &deploy(&["web@1.1.0"]), Some(&canary));
+        while !at_work(&stage).contains_key("1.1.0") {
+            turn(&mut stage);
+        }
+        let found = stage.env(PLACE).under_way().find(|it| it.id == first).cloned().unwrap();
+        stage.record(lockstep_domain::reconcile::revert(
+            &found,
+            lockstep_domain::fault::Cause::of_nobody("no"),
+        ));
+        // What was told to end takes its time.
+        (0..20).for_each(|_| stage.step(PLACE));
+        assert!(phase(&stage, first).is_settled(), "{:?}", phase(&stage, first));
+        let second = stage.begin(PLACE, &deploy(&["web@1.2.0"]), Some(&canary));
+        (0..20).for_each(|_| stage.step(PLACE));
+        assert_eq!(at_work(&stage), works(&[("1.0.0", 1), ("1.1.0", 1)]), "{replace:?}");
+        turn(&mut stage);
+        while !phase(&stage, second).is_settled() {
+            turn(&mut stage);
+            stage.now = stage.now.plus_ms(5_000);
+        }
+        assert!(phase(&stage, second).is_done(), "{:?}", phase(&stage, second));
+        assert_eq!(at_work(&stage), works(&[("1.2.0", 1)]));
+    }
+}
+
+#[test]
 fn a_worker_that_left_the_baseline_does_not_go_on_working() {
     for replace in [Replace::OldFirst, Replace::NewFirst, Replace::SideBySide] {
         let mut stage = stage(replace);
