@@ -51,11 +51,14 @@ pub struct WorkTrial {
     lost: u32,
     seen: BTreeMap<InstanceId, Seen>,
     open: Open,
+    looked: Timestamp,
     silent: BTreeMap<InstanceId, String>,
     backlog: Backlog,
     no_depth: Option<String>,
     /// The jobs of the new version, and how long they were counted.
     jobs: Slice,
+    /// The same with those of the old version that works beside it.
+    all: Slice,
 }
 
 /// What an instance had said at the last look.
@@ -115,10 +118,12 @@ impl WorkTrial {
             lost,
             seen: BTreeMap::new(),
             open: Open { since: now, ..Open::default() },
+            looked: now,
             silent: BTreeMap::new(),
             backlog: Backlog::default(),
             no_depth: None,
             jobs: Slice::default(),
+            all: Slice::default(),
         }
     }
 
@@ -130,6 +135,7 @@ impl WorkTrial {
     /// Moves every time by time that did not pass.
     pub fn skip(&mut self, ms: u64) {
         self.open.since = self.open.since.plus_ms(ms);
+        self.looked = self.looked.plus_ms(ms);
     }
 
     /// Takes in what instances that run say now, of whatever arm.
@@ -139,10 +145,12 @@ impl WorkTrial {
         now: Timestamp,
     ) {
         self.silent.clear();
+        self.looked = now;
         self.no_depth = None;
-        let mut asked = false;
+        let (mut asked, mut works) = (false, false);
         for (id, arm, told) in instances {
             if *arm == self.new {
+                works = true;
                 let before = self.take(id, told, false);
                 self.note_silence(id, told);
                 // All ask for the same queue: one answer is enough.
@@ -153,6 +161,10 @@ impl WorkTrial {
             } else if self.is_shared && self.old.as_ref() == Some(arm) {
                 self.take(id, told, true);
             }
+        }
+        if !works {
+            // A process that follows in the last step does nothing until then.
+            self.open.since = now;
         }
         self.close(now);
         self.compare();
@@ -207,6 +219,7 @@ impl WorkTrial {
         let interval = Interval { lasted_ms, split: Split::Counted, total, classes: BTreeMap::new() };
         self.evidence.take(&self.plan, &Reading::Counted(interval));
         self.jobs = Slice { ms: self.jobs.ms.saturating_add(lasted_ms), ..self.jobs.beside(new) };
+        self.all = Slice { ms: self.jobs.ms, ..self.all.beside(new).beside(old) };
         self.open = Open { since: now, ..Open::default() };
     }
 
@@ -244,7 +257,7 @@ impl WorkTrial {
     pub fn judge(&self, left_ms: u64) -> Verdict {
         if left_ms == 0 && self.open.new.jobs() > 0 {
             let mut whole = self.clone();
-            whole.end_interval(whole.open.since.plus_ms(1));
+            whole.end_interval(self.looked);
             return whole.judge_all(left_ms);
         }
         self.judge_all(left_ms)
@@ -364,7 +377,7 @@ impl WorkTrial {
         }
     }
 
-    /// Where it does as much as the old version did, more has come, and that is not its doing.
+    /// Where as much is done as the old version did, more has come, and that is not the new one's doing.
     fn blame_queue(&self, said: &mut Said, (from, to, before): (u64, u64, u64)) {
         let grows = format!(
             "the queue of {} {} grows without end ({from} to {to}, before at most {before})",
@@ -372,7 +385,7 @@ impl WorkTrial {
         );
         match self.rates() {
             Some((new, old)) if new >= old => {
-                let why = format!("{grows}, though it does as much as the old version did: more comes in");
+                let why = format!("{grows}, though as much is done as the old version did: more comes in");
                 said.wait(why.clone(), BTreeSet::from([Obstacle::QueueGrows]));
                 said.known.push(why);
             }
@@ -380,7 +393,7 @@ impl WorkTrial {
         }
     }
 
-    /// Jobs done in 1,000 s by the new version and by the old one before, where both are known.
+    /// Jobs done in 1,000 s now, by all that work, and by the old version before, where both are known.
     fn rates(&self) -> Option<(u64, u64)> {
         let rate = |slice: Slice| {
             let per_ms = u128::from(slice.done) * 1_000_000;
@@ -388,7 +401,7 @@ impl WorkTrial {
         };
         self.signs.metrics.as_ref()?;
         let before = self.base.as_ref().map(WorkBase::total).filter(|total| total.done > 0)?;
-        Some((rate(self.jobs)?, rate(before)?))
+        Some((rate(self.all)?, rate(before)?))
     }
 }
 

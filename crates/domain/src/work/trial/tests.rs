@@ -265,6 +265,35 @@ fn a_queue_that_grows_takes_a_version_back_that_does_less_and_holds_one_that_doe
 }
 
 #[test]
+fn of_versions_that_share_the_work_all_that_is_done_counts() {
+    for (jobs, is_held) in [(6, true), (1, false)] {
+        let mut trial = begun(signs(), flat_before(10), 10, true);
+        let (mut chance, mut old, mut new) = (Chance::of(1), Worker::new(0, 6, 0), Worker::new(1, jobs, 0));
+        for (second, depth) in growing().enumerate() {
+            old.works(&mut chance);
+            new.works(&mut chance);
+            new.told.take_depth(depth);
+            trial.look([new.said(), old.said()].into_iter(), Timestamp(second as u64 * 1_000));
+        }
+        let verdict = trial.judge(0);
+        assert_eq!(matches!(verdict, Verdict::None(_)), is_held, "{verdict:?}");
+    }
+}
+
+#[test]
+fn time_in_which_it_did_not_run_yet_makes_a_version_no_slower() {
+    let mut trial = trial(signs(), flat_before(10), 10);
+    (0..600).for_each(|second| trial.look([].into_iter(), Timestamp(second * 1_000)));
+    let (mut chance, mut new) = (Chance::of(1), Worker::new(1, 12, 0));
+    for (second, depth) in growing().enumerate() {
+        new.works(&mut chance);
+        new.told.take_depth(depth);
+        trial.look([new.said()].into_iter(), Timestamp(600_000 + second as u64 * 1_000));
+    }
+    assert_eq!(obstacles(trial.judge(0)), [Obstacle::QueueGrows]);
+}
+
+#[test]
 fn a_queue_alone_confirms_only_a_version_that_takes_from_it() {
     let of = |depths: &[u64]| {
         let depths: Vec<_> = depths.iter().cycle().take(40).map(|depth| Ok(*depth)).collect();
