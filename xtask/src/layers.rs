@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
     ("lockstep-site", &["lockstep-domain"]),
+    ("lockstep-relay", &["lockstep-domain", "lockstep-reach"]),
     ("lockstep-image", &["lockstep-archive", "lockstep-domain", "lockstep-files", "lockstep-reach"]),
     ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-reach"]),
     (
@@ -86,6 +87,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-manifest",
             "lockstep-pipeline",
             "lockstep-reach",
+            "lockstep-relay",
             "lockstep-runtime",
             "lockstep-server",
             "lockstep-site",

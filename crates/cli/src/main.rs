@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some(open_files::WORD) => open_files::lower(arguments),
         Some("supervisor") => lockstep_runtime::supervisor::main(arguments),
+        Some(lockstep_domain::external::WORD) => lockstep_relay::main(arguments),
         Some(lockstep_site::WORD) => lockstep_site::main(arguments),
         Some(lockstep_runtime::resource::step::WORD) => lockstep_runtime::resource::step::main(arguments),
         Some("guard") => lockstep_pipeline::guard::main(),

@@ -305,6 +305,7 @@ impl Control {
                 work: self.work_told(&instances, &service),
                 instances: of_service(&instances, &service),
                 arms: arms(&service),
+                external: self.external_status(world, environment, &service),
                 warm: environment
                     .warm
                     .iter()
@@ -333,6 +334,7 @@ impl Control {
             reverted: reverted.take(MAX_HISTORY).map(|operation| (**operation).clone()).collect(),
             rules: environment.version_rules.all().cloned().collect(),
             rules_ended: environment.version_rules.ended.iter().cloned().collect(),
+            said: Self::said_changes(environment),
         })
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_api::Problem;
+use lockstep_domain::external::External;
 use lockstep_domain::fault::Fault;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::job::PlannedJob;
@@ -159,15 +160,22 @@ impl Control {
         self.driver.start(spec).await.map_err(NotStarted::from)
     }
 
-    /// Fills in the command of what Lockstep serves by itself: its own program. What it is told tells the files apart from those of every
-    /// other version and configuration.
+    /// Fills in the command of what Lockstep serves or passes on by itself: its own program. What it is told of files tells them apart
+    /// from those of every other version and configuration.
     fn served(&self, run: RunSpec, version: &Version, arm: &Arm) -> Result<RunSpec, NotStarted> {
-        let Some(files) = run.static_files.clone() else { return Ok(run) };
-        let tag = format!("{}-{}", version.artifact.digest.short(), arm.config);
+        if run.static_files.is_none() && run.external.is_none() {
+            return Ok(run);
+        }
         let program = self.config.supervisor.first().and_then(|program| program.to_str());
         let program =
             program.ok_or_else(|| NotStarted::of_host("the program of Lockstep has no name in UTF-8"))?;
-        let command = Site::new(files, tag).command(program).map_err(|error| of_static(&error))?;
+        let command = match &run.static_files {
+            None => External::command(program),
+            Some(files) => {
+                let tag = format!("{}-{}", version.artifact.digest.short(), arm.config);
+                Site::new(files.clone(), tag).command(program).map_err(|error| of_static(&error))?
+            }
+        };
         Ok(RunSpec { command, ..run })
     }
 

@@ -31,6 +31,7 @@ mod releases;
 mod rename;
 mod resources;
 mod routed;
+mod said_versions;
 mod schedules;
 mod secrets;
 mod services;
@@ -82,6 +83,7 @@ use editions::Editions;
 use gateways::KnownGateways;
 use judging::Judging;
 use place::Place;
+use said_versions::SaidVersions;
 use secrets::Secrets;
 use starts::Starts;
 use turns::Turns;
@@ -240,6 +242,8 @@ pub struct Control {
     uploads: Uploads,
     /// Whether resources that somebody else runs answer.
     resource_health: Arc<resources::Health>,
+    /// What services that somebody else runs say of their version.
+    said_versions: SaidVersions,
     registry: Registry,
     judging: Judging,
     working: Working,
@@ -331,6 +335,7 @@ impl Control {
             builds,
             uploads,
             resource_health: Arc::default(),
+            said_versions: SaidVersions::default(),
             registry,
             judging,
             working,
@@ -358,6 +363,7 @@ impl Control {
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_starts());
+        control.spawn(Arc::clone(&control).listen_for_versions());
         if let Some(listener) = admin {
             control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));
         }

@@ -85,7 +85,8 @@ impl FromStr for CallAddress {
     }
 }
 
-fn problem(url: &str) -> Option<&'static str> {
+/// Says what keeps a text from being `http://` or `https://`, a host, and perhaps a port.
+pub(crate) fn problem(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let Some(rest) = rest else { return Some("write `server`, or http://HOST:PORT") };
     if url.len() > MAX_URL_LENGTH {

@@ -17,6 +17,7 @@ use crate::job::{JobEnd, JobRun};
 use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
 use crate::operation::{Acceptance, NewConfiguration, NewReplicas, Operation, Phase};
 use crate::resource::Resource;
+use crate::said_version::SaidVersion;
 use crate::scheduled::{Scheduled, ScheduledRun};
 use crate::service::Service;
 use crate::step_place::StepPlace;
@@ -117,6 +118,9 @@ pub struct Environment {
     /// What is known of the jobs that run by schedules.
     #[serde(default)]
     pub scheduled: OrdMap<ServiceName, OrdMap<JobName, Scheduled>>,
+    /// What services that somebody else runs say of their version, the newest last.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub said: OrdMap<ServiceName, Vector<SaidVersion>>,
     /// Operations under way in the order in which they began; no two touch the same service.
     under_way: Vector<Arc<Operation>>,
     /// Operations that are over, oldest first.
@@ -155,6 +159,7 @@ impl Environment {
             prepared: OrdMap::new(),
             starts: OrdMap::new(),
             dismissed: Vector::new(),
+            said: OrdMap::new(),
             scheduled: OrdMap::new(),
             under_way: Vector::new(),
             operations: Vector::new(),

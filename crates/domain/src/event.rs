@@ -502,6 +502,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// A service that somebody else runs began to say that it is another version.
+    VersionSaid {
+        /// Where.
+        environment: EnvironmentName,
+        /// The version and configuration of ours that it was asked for.
+        arm: Arm,
+        /// Its words.
+        said: String,
+    },
 }
 
 impl Event {
@@ -534,6 +543,7 @@ impl Event {
             | Self::SecretRevoked { environment, .. }
             | Self::VersionRuleAdded { environment, .. }
             | Self::VersionRuleRemoved { environment, .. }
+            | Self::VersionSaid { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::BuildCancelled { .. }
@@ -607,6 +617,7 @@ impl Event {
             | Self::HoldReleased { .. }
             | Self::VersionRuleAdded { .. }
             | Self::VersionRuleRemoved { .. }
+            | Self::VersionSaid { .. }
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }
             | Self::StoreCollected {}

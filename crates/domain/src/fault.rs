@@ -24,6 +24,8 @@ pub enum Fault {
     Disk,
     /// The host cannot run it at the moment, whatever it is.
     Host,
+    /// Somebody else runs it, and it did not answer there.
+    Elsewhere,
 }
 
 impl Fault {

@@ -101,6 +101,7 @@ impl Job {
             replace: Replace::NewFirst,
             replace_after: ReplaceAfter::Never,
             static_files: None,
+            external: None,
             image: of.image.clone(),
             stop: of.stop.clone(),
             data: of.data.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub use crate::action::{Action, KILLED_WITHIN_MS, Look, SAY_AGAIN_MS};
 use crate::drain::drain_ms;
+use crate::elsewhere;
 use crate::environment::Environment;
 use crate::event::Event;
 use crate::fault::{Cause, Fault};
@@ -259,7 +260,10 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     let kept = kept_arms(look.world, environment, operation);
     let stay = kept.iter().map(|arm| (arm.clone(), replicas(look.world, environment, arm)));
     let targets: Vec<_> = coming(look.world, environment, operation).into_iter().chain(stay).collect();
-    if let Some(cause) = Cause::all(targets.iter().filter_map(|(arm, _)| failure(operation, observed, arm))) {
+    let failure = |arm: &Arm| {
+        failure(operation, observed, arm).or_else(|| elsewhere::failure(look.world, operation, observed, arm))
+    };
+    if let Some(cause) = Cause::all(targets.iter().filter_map(|(arm, _)| failure(arm))) {
         return vec![revert(operation, cause)];
     }
     if let Some(cause) = lacking(environment, observed, &targets) {

@@ -221,6 +221,9 @@ impl Renaming<'_> {
         self.key(&mut renamed.scheduled);
         renamed.each_schedule(|scheduled| scheduled.planned_mut().for_each(|planned| self.planned(planned)));
         renamed.version_rules.each(|rule| self.rule(rule));
+        self.key(&mut renamed.said);
+        let said = renamed.said.get_mut(self.to).into_iter().flatten();
+        said.for_each(|it| it.arm = self.arm(it.arm.clone()));
         let holds = renamed.holds.into_iter();
         renamed.holds = holds.map(|(version, hold)| (self.version(version), hold)).collect();
         renamed.warm = renamed.warm.into_iter().map(|(arm, until)| (self.arm(arm), until)).collect();

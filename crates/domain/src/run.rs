@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::external::External;
 use crate::image_run::ImageRun;
 use crate::limits::Limits;
 use crate::reference::has_references;
@@ -58,6 +59,9 @@ pub struct RunSpec {
     /// The files that Lockstep serves by itself, in the place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub static_files: Option<StaticFiles>,
+    /// Where the service is that somebody else runs: instances are relays to it, in the place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// What an instance may use at most.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
@@ -252,11 +256,19 @@ impl RunSpec {
             replace: Kind::Job.usual_replace(),
             replace_after: ReplaceAfter::default(),
             static_files: None,
+            external: None,
             limits: Limits::default(),
             image: None,
             user: RunUser::default(),
             work: WorkSigns::default(),
         }
+    }
+
+    /// What is asked of its health where a manifest does not say.
+    #[must_use]
+    pub fn usual_health(&self) -> HealthCheck {
+        let usual = || HealthCheck::new(self.kind.usual_probe());
+        self.external.as_ref().map_or_else(usual, |_| External::usual_health())
     }
 
     /// The port of an instance, if it has one at all: a worker has one where its health or its metrics are asked there.
@@ -285,7 +297,8 @@ impl RunSpec {
             Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } | Probe::Ends => &[],
         };
         let queue = self.work.queue.iter().flat_map(|queue| &queue.command);
-        self.command.iter().chain(self.variables.values()).chain(check).chain(queue)
+        let address = self.external.iter().map(|external| &external.address);
+        self.command.iter().chain(self.variables.values()).chain(check).chain(queue).chain(address)
     }
 
     /// Notes whether there is something to fill in.
@@ -295,7 +308,7 @@ impl RunSpec {
         Self { values: if any { Values::Filled } else { Values::Verbatim }, ..self }
     }
 
-    /// Goes through everything that may have references, to change it.
+    /// Goes through everything that may have references, to change it; but an address, which may refer to what is among this.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let check = match &mut self.health.probe {
             Probe::Command { command } => command.as_mut_slice(),

@@ -335,6 +335,10 @@ impl World {
                 finish(environment, &services, (*operation, *baseline), at)
             }
             Event::OperationReverted { operation, .. } => take_back(environment, *operation, at),
+            Event::VersionSaid { arm, said, .. } => {
+                environment.hear(arm, said, at);
+                Ok(())
+            }
             Event::InstanceDismissed { instance, .. } => {
                 environment.dismiss(instance);
                 Ok(())

@@ -171,6 +171,7 @@ pub(crate) fn manifest(
         replace: draft.kind.usual_replace(),
         replace_after: ReplaceAfter::default(),
         static_files: draft.pages.clone(),
+        external: None,
         limits: draft.limits,
         image: draft.image.clone(),
         user: lockstep_domain::run::RunUser::Own,
@@ -230,6 +231,7 @@ fn as_worker(run: &RunSpec) -> RunSpec {
         replace: Kind::Worker.usual_replace(),
         files: Vec::new(),
         static_files: None,
+        external: None,
         ..run.clone()
     }
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod contract;
+mod external;
 mod field;
 mod image;
 mod job;
@@ -158,6 +159,10 @@ fn run_table(
     let field = root.require("run", "[run] with command = \"./bin/server\"")?;
     let table = field.table()?;
     let kind = run::kind_of(&table);
+    if external::is_one(&table) {
+        external::refuse_beside(root);
+        return external::run(table, scope);
+    }
     if kind.has_instances() {
         return run::run(table, kind, scope);
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
 use lockstep_domain::contract::{ContractKind, ContractSettings};
+use lockstep_domain::external::{Clients, External};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
 use lockstep_domain::limits::{Limits, processors};
 use lockstep_domain::name::ResourceName;
@@ -293,7 +294,9 @@ impl Writer<'_> {
     }
 
     fn run(&mut self, run: &RunSpec, usual: &Usual) {
-        if let Some(files) = &run.static_files {
+        if let Some(external) = &run.external {
+            self.external(external);
+        } else if let Some(files) = &run.static_files {
             self.static_files(files);
         } else if run.kind.has_instances() && !(run.image.is_some() && run.command.is_empty()) {
             self.field("command", filled_command(&run.command));
@@ -313,8 +316,8 @@ impl Writer<'_> {
         if !run.variables.is_empty() {
             self.field("env", environment(&run.variables));
         }
-        if run.health != HealthCheck::new(run.kind.usual_probe()) {
-            self.field("health", health(&run.health));
+        if run.health != run.usual_health() {
+            self.field("health", health(&run.health, &run.usual_health()));
         }
         if run.stop != usual.stop {
             self.field("stop", stop(&run.stop));
@@ -326,6 +329,7 @@ impl Writer<'_> {
             self.field("replace", quoted(replace(run.replace)));
         }
         match run.replace_after {
+            ReplaceAfter::Never if run.external.is_some() => {}
             usual if usual.is_usual() => {}
             ReplaceAfter::Never => self.field("replace_after", quoted("never")),
             ReplaceAfter::Ms(ms) => self.field("replace_after", duration(ms)),
@@ -354,6 +358,27 @@ impl Writer<'_> {
             push_duration(&mut fields, "interval", queue.interval_ms, USUAL_QUEUE_INTERVAL_MS);
             push_duration(&mut fields, "timeout", queue.timeout_ms, USUAL_QUEUE_TIMEOUT_MS);
             self.field("queue", inline(fields.into_iter()));
+        }
+    }
+
+    fn external(&mut self, external: &External) {
+        let usual = External::at("");
+        self.field("kind", quoted("external"));
+        self.field("address", quoted(&external.address));
+        if let Some(ca) = &external.ca {
+            self.field("ca", quoted(ca.as_str()));
+        }
+        if external.connect_ms != usual.connect_ms {
+            self.field("connect_timeout", duration(external.connect_ms));
+        }
+        external.timeout_ms.iter().for_each(|ms| self.field("timeout", duration(*ms)));
+        if external.clients == Clients::Told {
+            self.field("clients", quoted("told"));
+        }
+        if let Some(version) = &external.version {
+            let path = Some(("path", quoted(&version.path)));
+            let field = version.field.as_ref().map(|field| ("field", quoted(field)));
+            self.field("version", inline([path, field].into_iter().flatten()));
         }
     }
 
@@ -538,8 +563,7 @@ fn step(step: &Step) -> String {
     }
 }
 
-fn health(health: &HealthCheck) -> String {
-    let default = HealthCheck::new(Probe::Tcp);
+fn health(health: &HealthCheck, default: &HealthCheck) -> String {
     let mut fields = vec![match &health.probe {
         Probe::Http { path } => ("http", quoted(path)),
         Probe::Tcp => ("tcp", "true".into()),

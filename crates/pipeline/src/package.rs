@@ -109,6 +109,11 @@ pub enum PackageProblem {
         /// Its path.
         path: String,
     },
+    /// The certificates of authorities are not in the package.
+    NotTrusted {
+        /// The path of their file.
+        path: String,
+    },
     /// A file cannot be filled in.
     NotFilled {
         /// Its path.
@@ -166,6 +171,9 @@ impl fmt::Display for PackageProblem {
                     f,
                     "`{path}`, which run.{field} names, is not in the package; build it, and include it in [package]"
                 )
+            }
+            Self::NotTrusted { path } => {
+                write!(f, "`{path}`, which run.ca names, is not in the package; include it in [package]")
             }
             Self::NotFilled { path, why } => {
                 write!(f, "`{path}` of `[run] files` cannot be filled in: {why}")

@@ -104,12 +104,21 @@ impl ServerAddress {
         format!("{}:{}", self.bracketed_host(), self.port)
     }
 
-    pub(crate) fn base(&self) -> &str {
+    /// Returns the path before every path that is asked there, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
         &self.base
     }
 
+    /// Returns the same place without a path.
+    #[must_use]
+    pub fn without_base(&self) -> Self {
+        Self { base: String::new(), ..self.clone() }
+    }
+
     /// Returns host and port as a `host` field has them.
-    pub(crate) fn authority(&self) -> String {
+    #[must_use]
+    pub fn authority(&self) -> String {
         if self.port == self.scheme.usual_port() { self.bracketed_host() } else { self.host_and_port() }
     }
 

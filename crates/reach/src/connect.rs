@@ -39,26 +39,55 @@ pub type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
 /// An open connection that nothing was asked on.
 pub(crate) struct Connection {
     sender: SendRequest<Outgoing>,
+    witness: Witness,
+}
+
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// An open way to a server on which nothing was said yet.
+pub struct Dialled {
+    /// Bytes both ways, over TLS that was checked where the address says so.
+    pub stream: Box<dyn Stream>,
+    /// Knows what was heard on it.
+    pub witness: Witness,
+}
+
+/// Knows what was heard first from a server, and so can say what an error means.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    address: ServerAddress,
     first: First,
 }
 
-/// Opens a connection without TLS.
-pub(crate) async fn plain(address: &ServerAddress) -> Result<Connection, ReachError> {
-    let (stream, first) = Listening::new(open(address).await?);
-    over(address, stream, first).await
+impl Witness {
+    /// Says why there was no answer.
+    #[must_use]
+    pub fn explain(&self, error: hyper::Error) -> ReachError {
+        no_answer(&self.address, error, self.first.spoken())
+    }
 }
 
-/// Opens a connection, and checks who is at its other end.
-pub(crate) async fn tls(
-    address: &ServerAddress,
-    config: Arc<ClientConfig>,
-) -> Result<Connection, ReachError> {
+/// Opens a way without TLS.
+pub(crate) async fn plain(address: &ServerAddress) -> Result<Dialled, ReachError> {
+    let (stream, first) = Listening::new(open(address).await?);
+    Ok(dialled(address, stream, first))
+}
+
+fn dialled(address: &ServerAddress, stream: impl Stream + 'static, first: First) -> Dialled {
+    Dialled { stream: Box::new(stream), witness: Witness { address: address.clone(), first } }
+}
+
+/// Opens a way, and checks who is at its other end.
+pub(crate) async fn tls(address: &ServerAddress, config: Arc<ClientConfig>) -> Result<Dialled, ReachError> {
     let (stream, first) = Listening::new(open(address).await?);
     let name = ServerName::try_from(address.host().to_owned());
     let name = name.map_err(|_| ReachError::NoNameOfTls { address: address.clone() })?;
     let handshake = TlsConnector::from(config).connect(name, stream);
     match timeout(HANDSHAKE_LIMIT, handshake).await {
-        Ok(Ok(stream)) => over(address, stream, first).await,
+        Ok(Ok(stream)) => Ok(dialled(address, stream, first)),
         Ok(Err(error)) => Err(no_handshake(address, error, &first)),
         Err(_) => Err(ReachError::SilentHandshake { address: address.clone(), limit: HANDSHAKE_LIMIT }),
     }
@@ -104,29 +133,23 @@ async fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<TcpStream> 
     Err(first_error.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
 }
 
-async fn over<S>(address: &ServerAddress, stream: S, first: First) -> Result<Connection, ReachError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let opened = http1::handshake(TokioIo::new(stream)).await;
+/// Makes a way one of HTTP.
+pub(crate) async fn over(address: &ServerAddress, way: Dialled) -> Result<Connection, ReachError> {
+    let opened = http1::handshake(TokioIo::new(way.stream)).await;
     let (sender, connection) = opened
         .map_err(|source| ReachError::BrokeOff { address: address.clone(), source: Box::new(source) })?;
     // Ends by itself with the answer; an error of it reaches the sender or the body too.
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    Ok(Connection { sender, first })
+    Ok(Connection { sender, witness: way.witness })
 }
 
 impl Connection {
     /// Sends a request, and waits for the head of its answer.
-    pub(crate) async fn send(
-        mut self,
-        address: &ServerAddress,
-        request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, ReachError> {
+    pub(crate) async fn send(mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, ReachError> {
         let sent = self.sender.send_request(request).await;
-        sent.map_err(|source| no_answer(address, source, self.first.spoken()))
+        sent.map_err(|source| self.witness.explain(source))
     }
 }
 

@@ -26,7 +26,7 @@ pub use fault::CertificateFault;
 pub use trust::{Trust, TrustError};
 
 use connect::Connection;
-pub use connect::Outgoing;
+pub use connect::{Dialled, Outgoing, Stream, Witness};
 
 /// Whether a token may go over plain HTTP beyond loopback, where everybody on the way can read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,8 +108,7 @@ impl Reach {
         body: Outgoing,
     ) -> Result<Response<Incoming>, ReachError> {
         let request = self.request(method, path, fields, body)?;
-        let connection = self.connect().await?;
-        let response = connection.send(&self.address, request).await?;
+        let response = self.connect().await?.send(request).await?;
         if response.status().is_redirection() {
             return Err(self.led_elsewhere(&response, path));
         }
@@ -129,7 +128,7 @@ impl Reach {
     ) -> Result<Response<Incoming>, ReachError> {
         let nothing = Full::new(Bytes::new()).map_err(|never| match never {});
         let request = self.request(method, path, fields, Outgoing::new(nothing))?;
-        self.connect().await?.send(&self.address, request).await
+        self.connect().await?.send(request).await
     }
 
     /// Says why an answer broke off.
@@ -154,6 +153,14 @@ impl Reach {
     }
 
     async fn connect(&self) -> Result<Connection, ReachError> {
+        connect::over(&self.address, self.dial().await?).await
+    }
+
+    /// Opens a way to the server, for what is more than one request.
+    ///
+    /// # Errors
+    /// When there is none, or at its end is not who should be there.
+    pub async fn dial(&self) -> Result<Dialled, ReachError> {
         if !self.address.is_tls() {
             return connect::plain(&self.address).await;
         }

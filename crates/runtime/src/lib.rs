@@ -20,6 +20,7 @@ mod logs;
 mod machine;
 mod metrics;
 mod process;
+pub mod relayed;
 mod releases;
 pub mod resource;
 mod rooms;

@@ -17,6 +17,8 @@ use crate::status::Status;
 const FIRST_CHECK: Duration = Duration::from_millis(10);
 /// Longest pause between two checks before the instance is healthy: what it may be known later than it is.
 const LONGEST_QUICK_CHECK: Duration = Duration::from_millis(100);
+/// The same of what somebody else runs, who need not notice.
+const LONGEST_QUICK_ASK: Duration = Duration::from_secs(1);
 /// Pause between two attempts to kill what does not die: it is stuck in the kernel, and asking often does not help.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -83,7 +85,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 struct Running {
     started: Duration,
-    /// Whether this process has been healthy.
+    /// Whether this process has been healthy, or is left to run although it was not.
     ready: bool,
     healthy_since: Option<Duration>,
     failures: u32,
@@ -201,6 +203,11 @@ impl Machine {
                 running.check_at = None;
                 Some(Action::Check)
             }
+            Phase::Running(running) if self.run.external.is_some() => {
+                running.go_on_without();
+                self.was_healthy = true;
+                Some(Action::Check)
+            }
             Phase::Running(_) => Some(self.start_timed_out(now)),
             Phase::Spawning | Phase::Over(_) => None,
         }
@@ -294,7 +301,9 @@ impl Machine {
                     running.healthy_since = None;
                 }
                 self.trouble = why;
-                running.check_at = Some(now + running.pause(interval));
+                let longest =
+                    if self.run.external.is_some() { LONGEST_QUICK_ASK } else { LONGEST_QUICK_CHECK };
+                running.check_at = Some(now + running.pause(interval, longest));
             }
         }
     }
@@ -322,11 +331,17 @@ impl Running {
         self.healthy_since.get_or_insert(now);
     }
 
-    fn pause(&mut self, interval: Duration) -> Duration {
+    /// A relay runs on: starting it again makes nobody answer at the other side, and checks go on in case somebody does.
+    fn go_on_without(&mut self) {
+        self.ready = true;
+        self.check_at = None;
+    }
+
+    fn pause(&mut self, interval: Duration, longest_quick: Duration) -> Duration {
         if self.ready {
             return interval;
         }
-        self.quick = (self.quick * 3 / 2).min(LONGEST_QUICK_CHECK).min(interval);
+        self.quick = (self.quick * 3 / 2).min(longest_quick).min(interval);
         self.quick
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lockstep_confine::User;
+use lockstep_domain::external::VARIABLE;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::listeners::CallAddresses;
 use lockstep_domain::name::{JobName, ResourceName};
@@ -24,8 +25,10 @@ use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of a relay to a service that somebody else runs, which is asked for its health otherwise.
+pub(crate) const FORMAT: u32 = 10;
 /// The format of a worker that says how its work goes.
-pub(crate) const FORMAT: u32 = 9;
+const FORMAT_OF_WORK: u32 = 9;
 /// The format of an instance of an image, which has a root of its own.
 const FORMAT_OF_IMAGE: u32 = 8;
 /// The format with limits, or with a user.
@@ -98,6 +101,11 @@ impl InstanceSpec {
             }
             run.values = Values::Verbatim;
             self.run = run;
+            // It may refer to variables, which are known by now.
+            if let Some(mut external) = self.run.external.take() {
+                external.address = self.fill(&external.address, port)?;
+                self.run.external = Some(external);
+            }
         }
         Ok(self)
     }
@@ -256,7 +264,8 @@ impl SpecFile {
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            _ if !run.work.is_none() => FORMAT,
+            _ if run.external.is_some() => FORMAT,
+            _ if !run.work.is_none() => FORMAT_OF_WORK,
             _ if run.image.is_some() => FORMAT_OF_IMAGE,
             _ if user.is_some() || !run.limits.is_none() => FORMAT_WITH_LIMITS,
             _ if resource.is_some() => FORMAT_OF_RESOURCE,
@@ -319,6 +328,9 @@ impl SpecFile {
             all.insert("HOST".to_owned(), HOST.to_owned());
         }
         all.insert("LOCKSTEP_INSTANCE".to_owned(), self.id.to_string());
+        // It may hold a secret, so it is no argument, which every user of the machine sees.
+        let external = self.run.external.as_ref().and_then(|it| serde_json::to_string(it).ok());
+        all.extend(external.map(|external| (VARIABLE.to_owned(), external)));
         all
     }
 }
@@ -336,6 +348,8 @@ impl fmt::Debug for SpecFile {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_domain::external::External;
+
     use super::*;
 
     /// A file as the first release wrote it. It must load for ever: supervisors outlive upgrades.
@@ -363,6 +377,7 @@ mod tests {
             include_str!("../tests/formats/spec-7.json"),
             include_str!("../tests/formats/spec-8.json"),
             include_str!("../tests/formats/spec-9.json"),
+            include_str!("../tests/formats/spec-10.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -393,6 +408,42 @@ mod tests {
         let printed = format!("{spec:?} {request:?}");
         assert!(printed.contains("DATABASE_PASSWORD"), "{printed}");
         assert!(!printed.contains("correct horse"), "{printed}");
+    }
+
+    #[test]
+    fn an_address_is_filled_after_the_variables_that_it_refers_to() {
+        let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-10.json")).unwrap();
+        let mut run = file.run.clone();
+        run.variables = [("BASE".to_owned(), "v-${self.version}".to_owned())].into_iter().collect();
+        run.external = Some(External::at("https://${env.HOST_NAME}/${env.BASE}"));
+        let mut spec = InstanceSpec {
+            data_of: None,
+            resources: BTreeMap::new(),
+            resource: None,
+            filled: [("HOST_NAME".to_owned(), "${self.environment}.partner.test".to_owned())].into(),
+            urls: BTreeMap::new(),
+            calls: None,
+            ports: InstancePorts::Server,
+            id: file.id.clone(),
+            environment: file.environment.clone(),
+            arm: file.arm.clone(),
+            job: None,
+            run: run.with_values_noted(),
+            variables: BTreeMap::new(),
+            release: file.release,
+        };
+        let filled = spec.clone().with_port(Some(20_001)).unwrap();
+        let external = filled.run.external.clone().unwrap();
+        assert_eq!(external.address, "https://production.partner.test/v-1.4.0");
+        let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
+        let written =
+            SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
+        assert_eq!(written.format, FORMAT);
+        let told: External = serde_json::from_str(&written.process_variables()[VARIABLE]).unwrap();
+        assert_eq!(told, external);
+        spec.filled.clear();
+        let error = spec.with_port(Some(20_001)).unwrap_err().to_string();
+        assert!(error.contains("HOST_NAME"), "{error}");
     }
 
     #[test]

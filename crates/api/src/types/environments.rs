@@ -22,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::data::DataFolderView;
+use super::externals::ExternalStatus;
 use super::gateways::GatewayView;
 use super::resources::ResourceView;
 use super::schedules::ScheduleView;
@@ -194,6 +195,9 @@ pub struct ServiceStatus {
     /// What its workers say of their work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub work: Vec<InstanceWork>,
+    /// Where it is and which version, where somebody else runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalStatus>,
 }
 
 /// A version with workers that is kept unpacked and checked on the host.

@@ -13,6 +13,8 @@ use lockstep_domain::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::externals::SaidChange;
+
 /// A secret is not to come back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +88,9 @@ pub struct History {
     /// Those of them that are over, and what ended them, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules_ended: Vec<EndedRule>,
+    /// What services that somebody else runs came to say of their version without a change here, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<SaidChange>,
 }
 
 /// What differs between two baselines.

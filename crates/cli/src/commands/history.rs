@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use lockstep_api::types::{BaselineView, History};
+use lockstep_api::types::{BaselineView, History, SaidChange};
 use lockstep_domain::baseline::EntryChange;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::version_rules::{EndedRule, VersionRule};
@@ -12,7 +12,7 @@ use super::route::takes;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::entry;
-use crate::output::style::Style;
+use crate::output::style::{Style, printable};
 use crate::output::table::Table;
 use crate::select::EnvironmentArgument;
 
@@ -23,7 +23,7 @@ const LONGEST_CELL: usize = 50;
 ///
 /// Every baseline is a state that really ran, with who wanted it, why, and what changed. Operations that were taken
 /// back made no baseline and stand between them with their cause, and so do rules (`lockstep route`): those in force, and the
-/// hundred that ended last.
+/// hundred that ended last. A service that somebody else runs and that came to say another version is among them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep history production\n  lockstep history production --limit 10")]
 pub(crate) struct Args {
@@ -50,7 +50,8 @@ fn render(history: &History, limit: usize, style: &Style) -> String {
     let reverted = history.reverted.iter().map(|operation| (operation.begun, reverted_row(operation, style)));
     let rules = history.rules.iter().map(|rule| (rule.at, rule_row(rule, style)));
     let ended = history.rules_ended.iter().map(|ended| (ended.ended, ended_row(ended, style)));
-    let beside = reverted.chain(rules).chain(ended).filter(|(at, _)| *at >= oldest);
+    let said = history.said.iter().map(|change| (change.at, said_row(change, style)));
+    let beside = reverted.chain(rules).chain(ended).chain(said).filter(|(at, _)| *at >= oldest);
     let mut rows: Vec<_> = baselines.chain(beside).collect();
     rows.sort_by_key(|(at, _)| Reverse(*at));
     let mut table = Table::new(["BASELINE", "WHEN", "BY", "WHAT", "CHANGES", "REASON"]).wrapped(LONGEST_CELL);
@@ -117,6 +118,19 @@ fn ended_row(ended: &EndedRule, style: &Style) -> [String; 6] {
         format!("rule {} ended", rule.number),
         format!("{} -> what all others get of {}", takes(&rule.takes), rule.service),
         because.clone(),
+    ]
+}
+
+/// Somebody else changed what they run.
+fn said_row(change: &SaidChange, style: &Style) -> [String; 6] {
+    let SaidChange { service, runs, before, says, at } = change;
+    [
+        "-".into(),
+        style.ago(*at),
+        String::new(),
+        format!("{service} changed by itself"),
+        printable(&format!("{service} says {before} -> {says}, {runs} runs here")).into_owned(),
+        String::new(),
     ]
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lockstep_api::types::{
-    DataFolderView, EnvironmentView, ExposedInstance, LimitedArm, PreparedArm, ProcessStatus, ScheduleView,
-    ServiceStatus,
+    DataFolderView, EnvironmentView, ExposedInstance, LimitedArm, OtherVersion, PreparedArm, ProcessStatus,
+    ScheduleView, ServiceStatus,
 };
 use lockstep_domain::{Instance, InstanceState};
 
@@ -83,6 +83,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     text.push_str(&instances(&view.services, style));
     text.push_str(&work::lines(&view.services, style));
     text.push_str(&prepared(&view.services, style));
+    text.push_str(&externals(&view.services, style));
     text.push_str(&exposed(&view.exposed, style));
     text.push_str(&limits(&view.limits, style));
     text.push_str(&schedules(&view.schedules, style));
@@ -216,6 +217,36 @@ fn prepared(services: &[ServiceStatus], style: &Style) -> String {
         format!("  prepared: {arm} {until}: {}\n", printable(&it.start.to_string()))
     };
     services.iter().flat_map(|service| &service.prepared).map(line).collect()
+}
+
+/// Where each service is that somebody else runs, which version it is, and what to type where it is not the one that runs here.
+fn externals(services: &[ServiceStatus], style: &Style) -> String {
+    let line = |service: &ServiceStatus| {
+        let external = service.external.as_ref()?;
+        let (name, address) = (&service.service, printable(&external.address));
+        let version = other_version(&external.version, service, style);
+        Some(format!("  external: {name} at {address}, {version}\n"))
+    };
+    services.iter().filter_map(line).collect()
+}
+
+fn other_version(version: &OtherVersion, service: &ServiceStatus, style: &Style) -> String {
+    let release = entry(service.entry.as_ref());
+    let OtherVersion::Asked { says, since, problem, hint, .. } = version else {
+        return format!("version told: {release}");
+    };
+    let problem = problem.as_ref().map(|why| format!("; {} {}", style.warn("no answer:"), printable(why)));
+    let problem = problem.unwrap_or_default();
+    let Some(says) = says else { return format!("version not asked yet{problem}") };
+    let since = since.map(|at| format!(" since {}", style.ago(at))).unwrap_or_default();
+    let says = format!("says {}{since}", printable(says));
+    match hint {
+        None => format!("{says}{problem}"),
+        Some(hint) => {
+            let mark = style.warn("and not");
+            format!("{says} {mark} {release}, which runs here{problem}\n    next: {}", printable(hint))
+        }
+    }
 }
 
 /// A line for each instance that can be called past the gateway.
@@ -357,6 +388,7 @@ mod tests {
             warm: vec![WarmArm { arm: arm(3), until: Timestamp(90_000) }],
             work: Vec::new(),
             prepared: Vec::new(),
+            external: None,
         };
         let hold = Hold { reason: "rolled back".into(), since: Timestamp(0), by: "ann".parse().unwrap() };
         EnvironmentView {

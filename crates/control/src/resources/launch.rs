@@ -222,6 +222,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         data: Vec::new(),
         files: Vec::new(),
         static_files: None,
+        external: None,
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
         user: lockstep_domain::run::RunUser::Own,

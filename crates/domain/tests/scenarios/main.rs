@@ -8,6 +8,7 @@ mod clock;
 mod compatibility;
 mod configurations;
 mod draining;
+mod external;
 mod going_back;
 mod instances;
 mod jobs;

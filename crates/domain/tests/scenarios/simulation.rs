@@ -456,6 +456,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             replace: lockstep_domain::run::Replace::NewFirst,
             replace_after: ReplaceAfter::default(),
             static_files: None,
+            external: None,
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
             user: lockstep_domain::run::RunUser::Own,

@@ -12,7 +12,7 @@ use super::field::environment;
 use super::job::refuse_port_of_job;
 use super::reference::filled_variables;
 use super::run::{self, DATA_EXAMPLE, FILES_EXAMPLE, RESTART_EXAMPLE, STOP_EXAMPLE, Shared, paths};
-use super::{image, limits};
+use super::{external, image, limits};
 use crate::reader::{Field, Table};
 
 /// How the table is written.
@@ -90,6 +90,10 @@ fn process(
 fn kind(table: &Table<'_>, key: &str) -> Option<Kind> {
     let usual = if key == WEB { Kind::Web } else { Kind::Worker };
     let Some(field) = table.get("kind", KIND_EXAMPLE) else { return Some(usual) };
+    if external::is_one(table) {
+        field.wrong_because("a process is a program of the artifact", "make a service of its own of it");
+        return None;
+    }
     let kind = run::kind(&field)?;
     if !kind.has_instances() {
         field.wrong_because("a process runs all the time", "make a [[job]] of it");

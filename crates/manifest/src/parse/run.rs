@@ -14,7 +14,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{image, static_files, work};
+use super::{external, image, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -37,7 +37,7 @@ const USUAL_FRESH_MS: u64 = 30_000;
 pub(super) const RESTART_EXAMPLE: &str = "restart = { max = 5 }";
 pub(super) const STOP_EXAMPLE: &str = "stop = { signal = \"TERM\", timeout = \"10s\" }";
 pub(super) const KIND_EXAMPLE: &str = "kind = \"worker\"; it fetches its work itself and listens on no port";
-const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
+pub(super) const HEALTH_EXAMPLE: &str = "health = { http = \"/health\" }";
 
 const REPLACED_EXAMPLE: &str = "replace = \"old-first\"; the old instances have ended before new ones start";
 const REPLACE_EXAMPLE: &str = "replace_after = \"1m\", or \"never\"";
@@ -84,6 +84,7 @@ pub(super) fn run(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Run
 
 /// Reads how one of several processes is run.
 pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &Shared) -> Option<RunSpec> {
+    external::refuse(&table);
     let static_files = static_files::of(&table);
     let image = image::of(&table, scope, shared.image);
     if let (Some(_), Some(_), Some(field)) = (&static_files, &image, table.get("image", "")) {
@@ -101,7 +102,9 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     variables.iter().for_each(|variables| filled_variables(variables, scope));
     let port = table.get("port", PORT_EXAMPLE).and_then(|field| field.integer(1..=u16::MAX));
     let data = shared.data.clone();
-    let health = table.table("health", HEALTH_EXAMPLE).and_then(|table| health(table, kind, scope));
+    let health = table
+        .table("health", HEALTH_EXAMPLE)
+        .and_then(|table| health(table, &HealthCheck::new(kind.usual_probe()), scope));
     let health = health.unwrap_or(HealthCheck::new(kind.usual_probe()));
     if let (Probe::File { .. }, Some(_), Some(field)) =
         (&health.probe, &image, table.get("health", HEALTH_EXAMPLE))
@@ -155,6 +158,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         replace: replace.unwrap_or(kind.usual_replace()),
         replace_after: replace_after.unwrap_or_default(),
         static_files: static_files.flatten(),
+        external: None,
         limits,
         image,
         user: user.unwrap_or_default(),
@@ -181,11 +185,11 @@ pub(super) fn paths(field: &Field<'_>, others: &[WorkPath], image: bool) -> Opti
 /// Reads a kind.
 pub(super) fn kind(field: &Field<'_>) -> Option<Kind> {
     match field.text()? {
-        "web" | "static" => Some(Kind::Web),
+        "web" | "static" | external::KIND => Some(Kind::Web),
         "worker" => Some(Kind::Worker),
         "cron" | "job" => Some(Kind::Job),
         _ => {
-            field.wrong("the kind of a service is `web`, `worker`, `cron`, `job` or `static`");
+            field.wrong("the kind of a service is `web`, `worker`, `cron`, `job`, `static` or `external`");
             None
         }
     }
@@ -256,18 +260,17 @@ fn replace_after(field: &Field<'_>) -> Option<ReplaceAfter> {
     }
 }
 
-fn health(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<HealthCheck> {
-    let default = HealthCheck::new(Probe::Tcp);
+pub(super) fn health(table: Table<'_>, usual: &HealthCheck, scope: &Scope<'_>) -> Option<HealthCheck> {
     let check = HealthCheck {
-        probe: probe(&table, kind, scope).unwrap_or(kind.usual_probe()),
-        interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(default.interval_ms),
-        timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(default.timeout_ms),
+        probe: probe(&table, &usual.probe, scope).unwrap_or_else(|| usual.probe.clone()),
+        interval_ms: duration(&table, "interval", "interval = \"2s\"").unwrap_or(usual.interval_ms),
+        timeout_ms: duration(&table, "timeout", "timeout = \"1s\"").unwrap_or(usual.timeout_ms),
         start_timeout_ms: duration(&table, "start_timeout", "start_timeout = \"30s\"")
-            .unwrap_or(default.start_timeout_ms),
+            .unwrap_or(usual.start_timeout_ms),
         unhealthy_after: table
             .get("unhealthy_after", "unhealthy_after = 3")
             .and_then(|field| field.integer(1..=MAX_UNHEALTHY_AFTER))
-            .unwrap_or(default.unhealthy_after),
+            .unwrap_or(usual.unhealthy_after),
     };
     if let (Probe::Lives { for_ms }, Some(field)) = (&check.probe, table.get("lives", "lives = \"5s\""))
         && *for_ms >= check.start_timeout_ms
@@ -280,7 +283,8 @@ fn health(table: Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<HealthCheck
 }
 
 /// Reads which one of the probes is asked.
-fn probe(table: &Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Probe> {
+fn probe(table: &Table<'_>, usual: &Probe, scope: &Scope<'_>) -> Option<Probe> {
+    let is_web = usual.needs_a_port();
     let asked = [
         table.get("http", HEALTH_EXAMPLE),
         table.get("tcp", "health = { tcp = true }"),
@@ -294,7 +298,7 @@ fn probe(table: &Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Probe> {
     }
     match asked.iter().flatten().count() {
         0 => {
-            let example = if kind.is_web() { HEALTH_EXAMPLE } else { "health = { lives = \"5s\" }" };
+            let example = if is_web { HEALTH_EXAMPLE } else { "health = { lives = \"5s\" }" };
             table.missing("http", "one of http, tcp, command, lives and file says what is asked", example);
             return None;
         }
@@ -309,7 +313,7 @@ fn probe(table: &Table<'_>, kind: Kind, scope: &Scope<'_>) -> Option<Probe> {
         }
     }
     let [http, tcp, ask, lives, file] = asked;
-    for field in [&lives, &file].into_iter().flatten().filter(|_| kind == Kind::Web) {
+    for field in [&lives, &file].into_iter().flatten().filter(|_| is_web) {
         let hint = "ask by `http`, `tcp` or `command`, or let it be a `worker`";
         field.wrong_because("that a process lives does not say that it can answer requests", hint);
     }

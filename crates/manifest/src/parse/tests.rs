@@ -775,3 +775,80 @@ fn an_image_says_what_the_manifest_does_not() {
         );
     }
 }
+
+#[test]
+fn a_service_that_somebody_else_runs_is_read_with_all_that_is_said_of_it() {
+    let text = "name = \"partner\"\n[run]\nkind = \"external\"\naddress = \"https://api.partner.test:8443/base\"\nca = \"ca.pem\"\n\
+                connect_timeout = \"2s\"\ntimeout = \"20s\"\nclients = \"told\"\nversion = { path = \"/version\", field = \"build.version\" }\n";
+    let run = parse(text, "lockstep.toml").unwrap().run;
+    let external = run.external.clone().unwrap();
+    assert_eq!(external.address, "https://api.partner.test:8443/base");
+    assert_eq!((external.connect_ms, external.timeout_ms), (2_000, Some(20_000)));
+    let version = external.version.unwrap();
+    assert_eq!((version.path.as_str(), version.field.as_deref()), ("/version", Some("build.version")));
+    assert_eq!(run.health, lockstep_domain::external::External::usual_health());
+    assert!(run.kind.is_web() && run.command.is_empty());
+    let table = "name = \"partner\"\n[run]\nkind = \"external\"\naddress = \"${env.PARTNER_URL}\"\n[run.version]\npath = \"/version\"\n";
+    assert_eq!(parse(table, "lockstep.toml").unwrap().run.external.unwrap().version.unwrap().field, None);
+}
+
+#[test]
+fn what_makes_no_sense_of_what_somebody_else_runs_is_named() {
+    for (run, field, message) in [
+        ("", "run.address", "`address` is missing"),
+        ("address = \"api.partner.test\"", "run.address", "write http://HOST:PORT/PATH"),
+        ("address = \"https://ann:pw@a\"", "run.address", "no user and no password"),
+        ("address = \"http://${self.host}:${self.port}\"", "run.address", "go back to where they come from"),
+        ("address = \"${resource.api.url}\"", "run.address", "there is no [resource.api]"),
+        ("address = \"https://a\"\ncommand = \"./serve\"", "run.command", "somebody else runs it"),
+        ("address = \"https://a\"\nimage = true", "run.image", "somebody else runs it"),
+        ("address = \"https://a\"\nport = 80", "run.port", "somebody else runs it"),
+        ("address = \"https://a\"\ndata = [\"var\"]", "run.data", "somebody else runs it"),
+        ("address = \"https://a\"\nlimits = { memory = \"1 GB\" }", "run.limits", "somebody else runs it"),
+        ("address = \"https://a\"\nuser = \"root\"", "run.user", "somebody else runs it"),
+        ("address = \"https://a\"\nreplace = \"old-first\"", "run.replace", "somebody else runs it"),
+        ("address = \"https://a\"\nroot = \"dist\"", "run.root", "somebody else runs it"),
+        ("address = \"https://a\"\nschedule = \"* * * * *\"", "run.schedule", "somebody else runs it"),
+        ("address = \"https://a\"\nhealth = { command = \"./ok\" }", "run.health", "somebody else runs it"),
+        (
+            "address = \"https://a\"\nhealth = { lives = \"5s\" }",
+            "run.health.lives",
+            "does not say that it can answer",
+        ),
+        ("address = \"https://a\"\nclients = \"all\"", "run.clients", "`withheld`"),
+        ("address = \"https://a\"\nconnect_timeout = \"2m\"", "run.connect_timeout", "from 1 ms to 60 s"),
+        ("address = \"https://a\"\nversion = { field = \"x\" }", "run.version.path", "is missing"),
+        (
+            "address = \"https://a\"\nversion = { path = \"/v\", field = \"a..b\" }",
+            "run.version.field",
+            "no name of a field",
+        ),
+        (
+            "address = \"https://a\"\n[[job]]\nname = \"x\"\nwhen = \"by-hand\"\ncommand = \"./x\"",
+            "job",
+            "nothing of it can be run here",
+        ),
+        (
+            "address = \"https://a\"\n[build]\nsteps = [\"make\"]\n[package]\ninclude = [\"a\"]",
+            "build.steps",
+            "nothing of it can be run here",
+        ),
+    ] {
+        let text = format!("name = \"partner\"\n[run]\nkind = \"external\"\n{run}\n");
+        let problems = parse(&text, "lockstep.toml").unwrap_err();
+        let found = problems.iter().any(|it| it.field == field && it.message.contains(message));
+        assert!(found && problems.len() == 1, "{run}: {problems:#?}");
+    }
+    for (more, field) in
+        [("address = \"https://a\"", "run.address"), ("version = { path = \"/v\" }", "run.version")]
+    {
+        let problems =
+            parse(&format!("name = \"a\"\n[run]\ncommand = \"./a\"\n{more}\n"), "lockstep.toml").unwrap_err();
+        assert!(
+            problems[0].field == field && problems[0].message.contains("somebody else runs"),
+            "{problems:#?}"
+        );
+    }
+    let process = "name = \"a\"\n[process.api]\nkind = \"external\"\n";
+    assert_eq!(parse(process, "lockstep.toml").unwrap_err()[0].field, "process.api.kind");
+}

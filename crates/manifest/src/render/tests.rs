@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
+use lockstep_domain::external::{Clients, External, VersionQuestion};
 use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
@@ -257,6 +258,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     replace,
                     replace_after,
                     static_files: None,
+                    external: None,
                     limits,
                     user,
                     image: None,
@@ -454,6 +456,47 @@ fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
     }
 }
 
+fn external() -> impl Strategy<Value = External> {
+    let address = prop_oneof![
+        "https?://[a-z]{1,8}(\\.[a-z]{2,4})?(:[1-9][0-9]{0,3})?(/[a-z]{1,4}){0,2}",
+        Just("${env.PARTNER_URL}".to_owned()),
+    ];
+    let path = || "[a-z]{1,5}(/[a-z]{1,5})?".prop_map(|path| path.parse::<WorkPath>().unwrap());
+    let clients = prop_oneof![Just(Clients::Withheld), Just(Clients::Told)];
+    let version = ("(/[a-z]{1,5}){1,2}", option::of("[a-z]{1,4}(\\.[a-z]{1,4})?"))
+        .prop_map(|(path, field)| VersionQuestion { path, field });
+    let times = (1..60_000_u64, option::of(1..86_400_000_u64));
+    (address, option::of(path()), times, clients, option::of(version)).prop_map(
+        |(address, ca, (connect_ms, timeout_ms), clients, version)| External {
+            address,
+            ca,
+            connect_ms,
+            timeout_ms,
+            clients,
+            version,
+        },
+    )
+}
+
+/// Somebody else runs it.
+fn of_somebody_else(run: RunSpec, external: External) -> RunSpec {
+    let probe = match run.health.probe {
+        Probe::Command { .. } => Probe::Tcp,
+        probe => probe,
+    };
+    let health = HealthCheck { probe, ..run.health };
+    let run = RunSpec {
+        kind: Kind::Web,
+        health,
+        variables: run.variables,
+        stop: run.stop,
+        replace_after: ReplaceAfter::Never,
+        external: Some(external),
+        ..RunSpec::of_jobs()
+    };
+    run.with_values_noted()
+}
+
 /// Its versions are images: with a command of the manifest, with arguments, or with neither.
 fn of_image(run: RunSpec, which: u8) -> RunSpec {
     if which > 2 || run.static_files.is_some() || matches!(run.health.probe, Probe::File { .. }) {
@@ -512,6 +555,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
         port: Port::Assigned,
         data: run.data.clone(),
         static_files: None,
+        external: None,
         replace: Kind::Worker.usual_replace(),
         health,
         image: run.image.as_ref().map(|_| ImageRun::default()),
@@ -542,7 +586,13 @@ fn manifest() -> impl Strategy<Value = Manifest> {
         (btree_map(service(), requirement(), 0..4), btree_map(resource(), need(), 0..3)),
         (vec(contract(), 0..5), vec(accepted(), 0..3)),
         (
-            (routes(), vec(job(), 0..3), any::<bool>(), option::of(static_files()), 0_u8..6),
+            (
+                routes(),
+                vec(job(), 0..3),
+                any::<bool>(),
+                (option::of(static_files()), option::of(external())),
+                0_u8..6,
+            ),
             vec((from_text::<ProcessName>("[a-z]{1,6}|web"), run()), 0..3),
         ),
     );
@@ -556,7 +606,7 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             run,
             (mut requires, resources),
             (mut contracts, accepts),
-            ((routes, jobs, only_jobs, static_files, image), others),
+            ((routes, jobs, only_jobs, (static_files, external), image), others),
         )| {
             requires.remove(&name);
             let mut ports = BTreeSet::new();
@@ -571,12 +621,21 @@ fn manifest() -> impl Strategy<Value = Manifest> {
             let run = if only_jobs && !jobs.is_empty() { of_jobs(run) } else { serving(run, static_files) };
             let run = saying(of_image(run, image));
             let (run, processes) = with_processes(run, others);
+            let (mut build, mut jobs, mut processes) = (build, jobs, processes);
+            let run = match external {
+                Some(external) if run.kind.is_web() => {
+                    build.steps.clear();
+                    jobs.clear();
+                    processes = Processes::default();
+                    of_somebody_else(run, external)
+                }
+                _ => run,
+            };
             if !run.kind.is_web() {
                 routes.clear();
                 contracts.retain(|it| !matches!(it.kind, ContractKind::OpenApi | ContractKind::GraphQl));
             }
             let mut names = BTreeSet::new();
-            let mut jobs = jobs;
             jobs.retain(|job| names.insert(job.name.clone()));
             Manifest {
                 name,

@@ -33,7 +33,10 @@ pub fn problems_of_run(
         Some(PackageProblem::NotFilled { path: path.to_owned(), why })
     };
     let served = run.static_files.iter().flat_map(|files| served(&packaged, files));
-    run.files.iter().filter_map(problem).chain(served).collect()
+    let trusted = run.external.iter().filter_map(|external| external.ca.as_ref());
+    let trusted = trusted.filter(|path| !packaged.contains(path.as_str()));
+    let untrusted = trusted.map(|path| PackageProblem::NotTrusted { path: path.as_str().to_owned() });
+    run.files.iter().filter_map(problem).chain(served).chain(untrusted).collect()
 }
 
 /// Lists what would keep an instance of an image from being started: files that cannot be filled in, as `read` finds them.

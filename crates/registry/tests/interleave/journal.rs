@@ -222,6 +222,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
             replace,
             replace_after: ReplaceAfter::default(),
             static_files: None,
+            external: None,
             limits: lockstep_domain::limits::Limits::default(),
             image: None,
             user: lockstep_domain::run::RunUser::Own,

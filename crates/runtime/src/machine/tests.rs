@@ -1,6 +1,7 @@
 //! The machine on an imagined clock, and against random histories.
 
 use lockstep_domain::Timestamp;
+use lockstep_domain::external::External;
 use lockstep_domain::run::{HealthCheck, Probe, Restart, Stop};
 use proptest::prelude::*;
 
@@ -28,6 +29,7 @@ fn run_spec() -> RunSpec {
         replace: lockstep_domain::run::Replace::NewFirst,
         replace_after: lockstep_domain::run::ReplaceAfter::Never,
         static_files: None,
+        external: None,
         limits: lockstep_domain::limits::Limits::default(),
         image: None,
         user: lockstep_domain::run::RunUser::Own,
@@ -138,6 +140,35 @@ fn a_process_that_is_not_healthy_in_time_is_ended_and_has_failed() {
     assert_eq!(machine.state(), InstanceState::Starting, "nobody told it to end");
     ends(&mut machine, ms(5_001));
     assert_eq!(machine.state(), failed("not healthy within 5000 ms: no answer", Fault::Start));
+}
+
+#[test]
+fn a_relay_runs_on_when_nobody_answers_at_the_other_side_and_is_asked_again() {
+    let mut run = started().run;
+    run.external = Some(External::at("https://a"));
+    let mut machine = Machine::new(run);
+    machine.step(Input::Time, ms(0));
+    machine.step(Input::Started, ms(0));
+    assert_eq!(machine.step(Input::Time, ms(10)), [Action::Check]);
+    fails(&mut machine, ms(10));
+    assert_eq!(machine.step(Input::Time, ms(5_000)), [Action::Check]);
+    fails(&mut machine, ms(5_000));
+    assert_eq!(machine.state(), InstanceState::Unhealthy { reason: "no answer".to_owned() });
+    assert_eq!(machine.next_due(), Some(ms(6_000)), "with its usual pauses");
+    let mut status = Status::starting(Timestamp(0));
+    machine.save(&mut status);
+    status.state = machine.state();
+    status.process = ProcessIdentity::of(rustix::process::getpid());
+    let mut later = Machine::resume(machine.run.clone(), &status, ms(0));
+    later.step(Input::Time, ms(10));
+    fails(&mut later, ms(10));
+    assert!(
+        matches!(later.state(), InstanceState::Unhealthy { .. }),
+        "another supervisor leaves it alone as well"
+    );
+    assert_eq!(later.step(Input::Time, ms(5_000)), [Action::Check]);
+    machine.step(Input::Checked(Ok(())), ms(6_000));
+    assert_eq!(machine.state(), InstanceState::Healthy);
 }
 
 #[test]

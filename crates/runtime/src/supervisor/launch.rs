@@ -25,6 +25,7 @@ use crate::image::{self, In};
 use crate::life;
 use crate::machine::Trouble;
 use crate::process::{MARKER, ProcessIdentity, handed_on, wait_for};
+use crate::relayed;
 use crate::releases::check_release;
 use crate::resource::{self, greet};
 use crate::rooms::{self, Rooms};
@@ -255,6 +256,9 @@ pub(super) fn check(
             thread::sleep(NOT_YET_PAUSE);
         }
         return answer;
+    }
+    if spec.run.external.is_some() {
+        return relayed::healthy(port_of(spec)?, &spec.run.health.probe, timeout);
     }
     match &spec.run.health.probe {
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout),

@@ -98,6 +98,7 @@ impl Fixture {
                 replace: lockstep_domain::run::Replace::NewFirst,
                 replace_after: lockstep_domain::run::ReplaceAfter::Never,
                 static_files: None,
+                external: None,
                 limits: lockstep_domain::limits::Limits::default(),
                 image: None,
                 user: lockstep_domain::run::RunUser::Own,

@@ -31,11 +31,24 @@ pub(crate) struct Seen {
     pub(crate) restarts: u32,
     /// How long it took to end; `None` where it did not end by itself, or had not run.
     pub(crate) ended_after_ms: Option<u64>,
+    /// What it said of its version, where somebody else runs it and it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) says: Option<Said>,
     /// The variables that it had.
     #[serde(skip)]
     pub(crate) variables: BTreeSet<String>,
     /// The last lines that it wrote.
     pub(crate) log: Vec<String>,
+}
+
+/// What was answered to the question for a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    /// One.
+    Version(String),
+    /// None, and why.
+    Nothing(String),
 }
 
 /// Something that a person should know of a service.
@@ -68,6 +81,11 @@ pub(crate) fn findings(seen: &Seen, run: &RunSpec) -> Vec<Finding> {
     }
     let is_elsewhere = port.is_some();
     all.extend(port.map(|(text, hint)| problem(text, hint)));
+    if let Some(Said::Nothing(why)) = &seen.says {
+        let hint =
+            "say in `version` where it says it, or remove it: then the number of the release is what counts";
+        all.push(problem(format!("it does not say its version: {why}"), hint.to_owned()));
+    }
     all.extend(missing_variables(seen).map(|(text, hint)| finding(seen.failure.is_some(), text, hint)));
     all.extend(not_written(seen).map(|(text, hint)| finding(seen.failure.is_some(), text, hint)));
     all.extend(exposed(seen).map(|(text, hint)| advice(text, hint)));
@@ -88,10 +106,10 @@ pub(crate) fn findings(seen: &Seen, run: &RunSpec) -> Vec<Finding> {
     all
 }
 
-type Said = (String, String);
+type Words = (String, String);
 
 /// It has a port of Lockstep's choosing, and listens on others alone.
-fn other_port(seen: &Seen, run: &RunSpec) -> Option<Said> {
+fn other_port(seen: &Seen, run: &RunSpec) -> Option<Words> {
     let wanted = seen.port.filter(|_| run.kind.is_web())?;
     // The gateway calls it on HOST; who listens on all addresses is reached there too.
     let answers = |address: &&SocketAddr| {
@@ -125,7 +143,7 @@ fn other_port(seen: &Seen, run: &RunSpec) -> Option<Said> {
     }
 }
 
-fn exposed(seen: &Seen) -> Option<Said> {
+fn exposed(seen: &Seen) -> Option<Words> {
     let open = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
     let open: Vec<_> = seen.listens.iter().filter(open).map(ToString::to_string).collect();
     (!open.is_empty()).then(|| {
@@ -140,7 +158,7 @@ fn exposed(seen: &Seen) -> Option<Said> {
 }
 
 /// Listeners that every instance wants, so that a second one cannot start.
-fn other_listeners(seen: &Seen) -> Option<Said> {
+fn other_listeners(seen: &Seen) -> Option<Words> {
     let others = seen.listens.iter().filter(|address| Some(address.port()) != seen.port);
     let others: Vec<_> = others.map(ToString::to_string).collect();
     (!others.is_empty()).then(|| {
@@ -152,7 +170,7 @@ fn other_listeners(seen: &Seen) -> Option<Said> {
     })
 }
 
-fn left_behind(seen: &Seen) -> Option<Said> {
+fn left_behind(seen: &Seen) -> Option<Words> {
     let first = seen.made.first()?;
     let shown: Vec<_> = seen.made.iter().take(MOST).map(|path| format!("`{}`", path.display())).collect();
     let more = seen.made.len().saturating_sub(MOST);
@@ -167,7 +185,7 @@ fn left_behind(seen: &Seen) -> Option<Said> {
 }
 
 /// Lines that say that something could not be written.
-fn not_written(seen: &Seen) -> Option<Said> {
+fn not_written(seen: &Seen) -> Option<Words> {
     const WORDS: [&str; 4] = ["permission denied", "read-only file system", "eacces", "erofs"];
     let lower = |line: &&String| {
         let line = line.to_lowercase();
@@ -181,7 +199,7 @@ fn not_written(seen: &Seen) -> Option<Said> {
 }
 
 /// Variables that its log names and that it did not have.
-fn missing_variables(seen: &Seen) -> Option<Said> {
+fn missing_variables(seen: &Seen) -> Option<Words> {
     let named: BTreeSet<&str> = seen.log.iter().flat_map(|line| names_in(line)).collect();
     let missing: Vec<_> = named.into_iter().filter(|name| !seen.variables.contains(*name)).collect();
     let first = *missing.first()?;

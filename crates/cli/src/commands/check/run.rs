@@ -9,7 +9,7 @@ use lockstep_domain::resource::address::Address;
 use lockstep_manifest::Manifest;
 use serde::Serialize;
 
-use super::findings::{Finding, Seen, findings, text_of};
+use super::findings::{Finding, Said, Seen, findings, text_of};
 use super::trial::{Trial, World, clear, prepare};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -186,6 +186,9 @@ fn of_process(seen: &Seen, findings: &[Finding], style: &Style) -> String {
     let listens: Vec<_> = seen.listens.iter().map(ToString::to_string).collect();
     if !listens.is_empty() {
         let _ = write!(text, ", listened on {}", listens.join(", "));
+    }
+    if let Some(Said::Version(version)) = &seen.says {
+        let _ = write!(text, ", says {}", printable(version));
     }
     if let (Some(ms), Some(_)) = (seen.ended_after_ms, seen.healthy_after_ms) {
         let _ = write!(text, ", ended after {}", took(ms));

@@ -10,11 +10,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lockstep_domain::external::External;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::listeners::{CallAddresses, Opener};
 use lockstep_domain::name::{ProcessName, ResourceName};
 use lockstep_domain::resource::address::Address;
 use lockstep_domain::run::{Restart, RunSpec};
+use lockstep_domain::said_version;
 use lockstep_domain::{
     Arm, BuildVariables, ConfigRevision, Digest, Instance, InstanceId, InstanceState, ServiceName,
     VersionNumber,
@@ -25,12 +27,12 @@ use lockstep_pipeline::{
     BuildEvent, BuildFailure, BuildOutput, BuildRequest, CancelToken, HostEnvironment, LargestContract,
     Observer, local, snapshot,
 };
-use lockstep_runtime::{Follow, InstanceSpec, LocalDriver, SupervisorCommand};
+use lockstep_runtime::{Follow, InstanceSpec, LocalDriver, SupervisorCommand, relayed};
 use lockstep_site::Site;
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use super::findings::Seen;
+use super::findings::{Said, Seen};
 use crate::exit::Exit;
 use crate::failure::{Failure, with_sources};
 use crate::progress::Progress;
@@ -226,7 +228,9 @@ impl Trial {
         let mut listens = BTreeSet::new();
         let settled = |it: &Instance| {
             listens.extend(self.driver.listening().remove(&id).unwrap_or_default());
-            it.state.is_healthy() || it.state.is_over()
+            // A relay runs on, whatever becomes of the other side.
+            let is_away = run.external.is_some() && matches!(it.state, InstanceState::Unhealthy { .. });
+            it.state.is_healthy() || it.state.is_over() || is_away
         };
         let instance = self.until(&id, limit, settled).await;
         let instance = instance.ok_or_else(|| Failure::new(Exit::Internal, format!("{id} was lost")))?;
@@ -250,6 +254,7 @@ impl Trial {
             made: self.driver.made(&id),
             restarts: instance.restarts,
             ended_after_ms: None,
+            says: says(&instance, run).await,
             log: self.log(&id).await,
             name,
             variables,
@@ -434,11 +439,18 @@ fn listeners(urls: &BTreeMap<ServiceName, String>) -> BTreeMap<ServiceName, Sock
     urls.iter().map(|(name, url)| (name.clone(), address(url).unwrap_or(nobody))).collect()
 }
 
-/// Fills in the command of what Lockstep serves by itself.
+/// Fills in the command of what Lockstep serves or passes on by itself.
 fn served(run: RunSpec) -> Result<RunSpec, Failure> {
-    let Some(files) = run.static_files.clone() else { return Ok(run) };
-    let command = Site::new(files, "check".to_owned()).command(&program()?.display().to_string());
-    let command = command.map_err(|error| internal("what is served cannot be written", &error))?;
+    if run.static_files.is_none() && run.external.is_none() {
+        return Ok(run);
+    }
+    let program = program()?.display().to_string();
+    let command = match &run.static_files {
+        None => External::command(&program),
+        Some(files) => Site::new(files.clone(), "check".to_owned())
+            .command(&program)
+            .map_err(|error| internal("what is served cannot be written", &error))?,
+    };
     Ok(RunSpec { command, ..run })
 }
 
@@ -446,6 +458,21 @@ fn served(run: RunSpec) -> Result<RunSpec, Failure> {
 fn once(run: RunSpec) -> RunSpec {
     let restart = Restart { max_restarts: 0, ..run.restart };
     RunSpec { restart, ..run }
+}
+
+/// Asks what somebody else runs for its version, where that is wanted.
+async fn says(instance: &Instance, run: &RunSpec) -> Option<Said> {
+    let question = run.external.as_ref()?.version.clone()?;
+    let port = instance.address.filter(|_| instance.state.is_healthy())?.port();
+    let timeout = Duration::from_millis(run.health.timeout_ms);
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = relayed::text(port, &question.path, timeout)?;
+        said_version::read(&answer, question.field.as_deref())
+    });
+    Some(match asked.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(version) => Said::Version(version),
+        Err(why) => Said::Nothing(why),
+    })
 }
 
 fn failure_of(instance: &Instance) -> Option<String> {
