@@ -4,10 +4,10 @@
 //! place of one in the repository, until somebody says otherwise; each that ever counted stays known.
 
 use lockstep_api::types::{ManifestRequest, ServiceView};
-use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::service::Service;
+use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::service::{Service, Source};
 use lockstep_domain::{Actor, Digest, Event, ServiceName};
-use lockstep_manifest::{MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest};
+use lockstep_manifest::{ContractOrigin, MANIFEST_FILE, MAX_MANIFEST_BYTES, Manifest};
 
 use crate::instances::with_sources;
 use crate::releases::manifest_part;
@@ -94,7 +94,10 @@ impl Control {
             let kept = request.manifest.as_deref().map(|text| self.store_manifest(text)).transpose()?;
             self.ledger.commit(actor, |world, _| {
                 let service = services::find(world, name)?;
-                manifest.as_ref().map_or(Ok(()), |manifest| is_of(manifest, service))?;
+                if let Some(manifest) = &manifest {
+                    is_of(manifest, service)?;
+                    must_fit(manifest, &service.source)?;
+                }
                 let event = match kept {
                     None if !service.source.has_repository() => return Err(no_other(service)),
                     Some(kept) => kept_event(Some(service), &service.name, kept, reason),
@@ -108,6 +111,25 @@ impl Control {
         })?;
         self.service(name)
     }
+}
+
+/// Without a repository there are no files that a manifest could name.
+pub(crate) fn must_fit(manifest: &Manifest, source: &Source) -> Result<(), Problem> {
+    let is_file = |origin: &ContractOrigin| !matches!(origin, ContractOrigin::Registry(_));
+    let contracts = manifest.contracts.iter().filter(|contract| is_file(&contract.origin));
+    let own = contracts.map(|contract| format!("contract.{}", contract.kind.as_str()));
+    let used = manifest.requires.iter().filter(|(_, required)| required.contract.is_some());
+    let fields: Vec<_> = own.chain(used.map(|(name, _)| format!("requires.{name}.contract"))).collect();
+    if source.has_repository() || fields.is_empty() {
+        return Ok(());
+    }
+    let part = |field: String| ProblemPart {
+        detail: format!("`{field}`: it is a file of the repository, and there is none"),
+        ..ProblemPart::default()
+    };
+    Err(Problem::new(ErrorCode::Refused, "the manifest names files of a repository")
+        .with_problems(fields.into_iter().map(part).collect())
+        .with_hint("leave them out, or register the service with the repository that has them"))
 }
 
 fn no_other(service: &Service) -> Problem {

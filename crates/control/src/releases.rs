@@ -86,7 +86,7 @@ impl Control {
         let taken = given::take(self, &mut request)?;
         let world = self.ledger.world();
         let source = &services::find(&world, name)?.source;
-        given::must_have_a_commit(taken.as_ref(), source, request.commit.as_deref())?;
+        given::must_have_a_commit(taken.as_ref(), source, &request)?;
         check_request(&request)?;
         let reference = request.commit.as_ref().or(request.reference.as_ref());
         let unnamed = if source.has_repository() { "(default branch)" } else { "(no repository)" };
@@ -208,6 +208,7 @@ impl Control {
             }
             None => self.build_artifact(build, &asked, &prepared, &decide)?,
         };
+        given::must_be_other_files(service, kept, &built.artifact.digest, &standing.wish)?;
         note_shortfall(build, &decided.next);
         build.change(|view| view.warnings.extend(decided.warnings.iter().cloned()));
         build.begin_phase("record", self.ledger.now());

@@ -53,7 +53,10 @@ const PASSED_ON: [&str; 16] = [
 const PASSWORD: &str = "LOCKSTEP_GIT_PASSWORD";
 const HELPER: &str = r#"!f() { test "$1" = get && printf 'password=%s\n' "$LOCKSTEP_GIT_PASSWORD"; }; f"#;
 /// Settings that every call gets before its own arguments. Housekeeping stays in the foreground, so that nothing is left.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
+    "-c",
+    // Mirrors are bare, whatever the user wants of other repositories.
+    "safe.bareRepository=all",
     "-c",
     "core.hooksPath=/dev/null",
     "-c",

@@ -263,7 +263,8 @@ fn notes(flat: &Flat, manifest: &RunSpec, run: &RunSpec) -> Vec<String> {
     if flat.root.left_out() > 0 {
         notes.push(format!("{} devices and pipes of the image were left out", flat.root.left_out()));
     }
-    if run.port == Port::Assigned && run.listens_on().is_some() && !facts.ports.is_empty() {
+    let is_told = facts.variables.contains_key("PORT");
+    if run.port == Port::Assigned && run.listens_on().is_some() && !facts.ports.is_empty() && !is_told {
         let port = facts.ports.first().and_then(|port| port.split('/').next()).unwrap_or_default();
         notes.push(format!(
             "the image says that it listens on {}; where it does not listen on $PORT, say so in the manifest: [run] port = {port}",

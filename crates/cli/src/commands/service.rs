@@ -106,7 +106,7 @@ impl AddArgs {
     }
 
     /// Reads the manifest that is given, and makes sure that it is of the service that is named.
-    fn manifest(&self) -> Result<Option<String>, Failure> {
+    fn manifest(&self) -> Result<Option<(String, Manifest)>, Failure> {
         let Some(path) = &self.manifest else { return Ok(None) };
         let (text, manifest) = read_manifest(path)?;
         match (self.names_the_service(), &self.what) {
@@ -115,7 +115,7 @@ impl AddArgs {
                 path.display(),
                 manifest.name
             ))),
-            _ => Ok(Some(text)),
+            _ => Ok(Some((text, manifest))),
         }
     }
 }
@@ -161,6 +161,8 @@ impl Args {
             ServiceCommand::Manifest(args) => return args.run(ctx),
         };
         let manifest = args.manifest()?;
+        let given = manifest.as_ref().map(|(_, manifest)| given(manifest)).unwrap_or_default();
+        let manifest = manifest.map(|(text, _)| text);
         let source = args.source()?;
         let known = if args.moves { KnownService::Moves } else { KnownService::Stays };
         let mode = if args.from_tags.is_some() && !args.yes { Mode::DryRun } else { Mode::Execute };
@@ -168,7 +170,7 @@ impl Args {
         let request = RegisterService { source, lifecycle, known, unrelated, from_tags, manifest, mode };
         let view = ctx.client.register(&request)?;
         match mode {
-            Mode::Execute => ctx.out.show(&view, registered_text),
+            Mode::Execute => ctx.out.show(&view, |view, style| registered_text(view, given, style)),
             Mode::DryRun => ctx.out.show(&view, shown_text),
         }
     }
@@ -182,10 +184,19 @@ fn read_manifest(path: &Path) -> Result<(String, Manifest), Failure> {
     Ok((text, manifest))
 }
 
-fn registered_text(view: &ServiceView, style: &Style) -> String {
+/// What a release of a service without a repository is given.
+const fn given(manifest: &Manifest) -> &'static str {
+    match (&manifest.run.external, &manifest.run.image) {
+        (Some(_), _) => "",
+        (None, Some(_)) => " --image WHAT",
+        (None, None) => " --artifact FILE",
+    }
+}
+
+fn registered_text(view: &ServiceView, given: &str, style: &Style) -> String {
     let name = &view.name;
     let notes = notes_text(view);
-    let given = if view.source.has_repository() { "" } else { " --image WHAT (or --artifact FILE)" };
+    let given = if view.source.has_repository() { "" } else { given };
     format!(
         "{}: service {name} is registered\n{notes}next: lockstep release {name}{given}\n",
         style.good("done")

@@ -56,6 +56,14 @@ fn archives_without_a_repository_have_versions_baselines_and_a_way_back() {
     place.run(&["undo", ENVIRONMENT]);
     assert_eq!(place.ask("/store"), (200, "one".to_owned()));
     assert_says(&place.run(&["show", "store@1.0.1"]), &["there was no repository", "two.tar"]);
+    // However it was archived, it is what its files are.
+    let again = place.path("again.tar.gz");
+    let folder = place.path("dist-two");
+    assert!(Command::new("tar").args(["-czf", &again, "-C", &folder, "."]).status().unwrap().success());
+    assert_says(
+        &place.fail(&["release", "store", "--artifact", &again], 3),
+        &["its files are those of `store@1.0.1`"],
+    );
     // Going back to what was is no release of the old archive as something new.
     assert_says(&place.fail(&["release", "store", "--artifact", &one], 3), &["store@1.0.0"]);
 }
@@ -68,15 +76,17 @@ fn what_lies_in_a_repository_cannot_be_asked_for_where_there_is_none() {
     assert_says(&place.fail(&["release", "store"], 3), &["no repository", "--artifact FILE"]);
     let with_commit = ["release", "store", "--artifact", &one, "--commit", &"a".repeat(40)];
     assert_says(&place.fail(&with_commit, 2), &["no repository", "--commit"]);
-    assert_says(&place.fail(&["release", "store", "--artifact", &one, "--ref", "develop"], 1), &["develop"]);
+    assert_says(&place.fail(&["release", "store", "--artifact", &one, "--ref", "develop"], 2), &["--ref"]);
     let back = ["service", "manifest", "store", "--from-repository"];
     assert_says(&place.fail(&back, 3), &["no repository"]);
     assert_eq!(place.run(&["service", "manifest", "store"]), fs::read_to_string(&path).unwrap());
     place.fail(&["service", "add", "--no-repository"], 2);
     // A contract would have to lie somewhere.
     fs::write(&path, manifest("store", "", "[contract]\nopenapi = \"api.yaml\"\n")).unwrap();
-    place.run(&["service", "manifest", "store", &path]);
-    assert_says(&place.fail(&["release", "store", "--artifact", &one], 1), &["api.yaml"]);
+    assert_says(
+        &place.fail(&["service", "manifest", "store", &path], 3),
+        &["contract.openapi", "there is none"],
+    );
 }
 
 #[test]
@@ -119,4 +129,45 @@ fn a_service_gets_a_repository_later_with_a_reason() {
     place.run(&["service", "manifest", "store", "--from-repository"]);
     assert_eq!(place.release("store"), "store@1.1.0");
     assert_says(&place.run(&["show", "store"]), &["none"]);
+}
+
+#[test]
+fn a_service_loses_its_repository_with_a_reason_that_is_given_once() {
+    let place = Place::begin();
+    place.deployed("store");
+    let path = place.path("store.toml");
+    fs::write(&path, manifest("store", "", "")).unwrap();
+    let add = ["service", "add", "--manifest", &path, "--no-repository", "--move"];
+    place.fail(&add, 3);
+    place.run(&[&add[..], &["--unrelated", "it is gone"]].concat());
+    assert_eq!(release(&place, &archive(&place, "two")), "1.0.1");
+    deploy(&place, "1.0.1");
+    assert_eq!(place.ask("/store"), (200, "two".to_owned()));
+}
+
+/// Whatever the user wants of other repositories, the mirrors are ours.
+#[test]
+fn the_git_configuration_of_the_user_does_not_count() {
+    let home = tempfile::tempdir().unwrap();
+    let settings = "[safe]\n bareRepository = explicit\n[i18n]\n commitEncoding = ISO-8859-1\n[commit]\n gpgsign = true\n\
+                    [init]\n defaultBranch = other\n defaultObjectFormat = sha256\n";
+    fs::write(home.path().join(".gitconfig"), settings).unwrap();
+    let variables = vec![("HOME", home.path().to_str().unwrap().to_owned())];
+    let place = Place::begin_asking(&[], variables);
+    begin(&place);
+    assert_eq!(release(&place, &archive(&place, "one")), "1.0.0");
+    // And where there is a repository.
+    place.deployed("stock");
+}
+
+#[test]
+fn somebody_elses_service_needs_nothing_but_its_manifest() {
+    let place = Place::begin();
+    let path = place.path("partner.toml");
+    let text = "name = \"partner\"\n[run]\nkind = \"external\"\naddress = \"http://127.0.0.1:9\"\n";
+    fs::write(&path, text).unwrap();
+    let said = place.told(&["service", "add", "--manifest", &path, "--no-repository"]);
+    assert_says(&said, &["lockstep release partner\n"]);
+    assert_eq!(place.release("partner"), "partner@1.0.0");
+    place.fail(&["release", "partner"], 3);
 }

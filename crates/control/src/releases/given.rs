@@ -1,5 +1,7 @@
 //! Releases of what was made elsewhere: what is given in place of a build, and what is recorded and said of it.
 
+use std::sync::Arc;
+
 use lockstep_api::types::{MadeElsewhereRequest, ReleaseRequest, ReportUpload};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::Digest;
@@ -8,6 +10,7 @@ use lockstep_manifest::Manifest;
 use lockstep_pipeline::{Given, OfImage, TestReport, kind_of_report};
 use sha2::{Digest as _, Sha256};
 
+use super::number::{Wish, nothing};
 use crate::Control;
 use crate::uploads::Received;
 
@@ -42,18 +45,42 @@ pub(super) fn take(control: &Control, request: &mut ReleaseRequest) -> Result<Op
 pub(super) fn must_have_a_commit(
     taken: Option<&Taken>,
     source: &Source,
-    commit: Option<&str>,
+    request: &ReleaseRequest,
 ) -> Result<(), Problem> {
     let bad = |detail, hint| Err(Problem::new(ErrorCode::BadRequest, detail).with_hint(hint));
-    match (commit, source.has_repository()) {
-        (Some(_), false) => {
+    let ReleaseRequest { commit, reference, .. } = request;
+    match source.has_repository() {
+        false if commit.is_some() => {
             bad("the service has no repository that a commit could be of", "leave --commit out")
         }
-        (None, true) if taken.is_some_and(|taken| !taken.is_image()) => bad(
+        false if reference.is_some() => {
+            bad("the service has no repository with branches and tags", "leave --ref out")
+        }
+        true if commit.is_none() && taken.is_some_and(|taken| !taken.is_image()) => bad(
             "an artifact that was made elsewhere needs its commit",
             "lockstep release NAME --artifact FILE --commit SHA",
         ),
         _ => Ok(()),
+    }
+}
+
+/// Finds a version of the same files and manifest, where nothing else tells versions apart.
+pub(super) fn must_be_other_files(
+    service: &Service,
+    kept: Option<&Digest>,
+    artifact: &Digest,
+    wish: &Wish,
+) -> Result<(), Problem> {
+    let manifest = |version: &Version| version.documents.get("manifest").map(|document| document.digest);
+    let is_same =
+        |version: &&Arc<Version>| version.artifact.digest == *artifact && manifest(version).as_ref() == kept;
+    let same = service.versions.values().rev().find(is_same);
+    match same.filter(|_| *wish == Wish::Owed && !service.source.has_repository()) {
+        None => Ok(()),
+        Some(version) => {
+            let detail = format!("its files are those of `{}@{}`", service.name, version.number);
+            Err(nothing(service, &version.number, &detail))
+        }
     }
 }
 
@@ -146,12 +173,17 @@ impl Taken {
     }
 }
 
+/// Tells whether nothing but what is given can be a version: an address of somebody else is all in the manifest.
+fn is_to_be_given(manifest: &Manifest, source: &Source) -> bool {
+    !source.has_repository() && manifest.run.external.is_none()
+}
+
 /// Refuses to make a version of something else than its manifest is for: only an image has a root of its own to run in.
 pub(super) fn must_match(manifest: &Manifest, source: &Source, taken: Option<&Taken>) -> Result<(), Problem> {
     let name = &manifest.name;
     let is_given = taken.is_some_and(Taken::is_image);
     let (code, detail, hint) = match (manifest.run.image.is_some(), is_given) {
-        (false, false) if taken.is_none() && !source.has_repository() => (
+        (false, false) if taken.is_none() && is_to_be_given(manifest, source) => (
             ErrorCode::NothingToRelease,
             format!("{name} has no repository that could be built"),
             format!(

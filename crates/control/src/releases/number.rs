@@ -143,10 +143,13 @@ impl Looking<'_> {
         let wanted = self.cut.label.as_ref().map(ToString::to_string).unwrap_or_default();
         let alike = || service.versions.values().filter(|version| label(version) == wanted);
         let same_commit = alike()
-            .find(|version| version.commit == self.commit.as_str() && self.has_the_same_beside(version));
+            .rfind(|version| version.commit == self.commit.as_str() && self.has_the_same_beside(version));
         if let Some(version) = same_commit {
-            let detail =
-                format!("commit {} is `{}@{}` already", self.commit.short(), service.name, version.number);
+            let what = match self.commit.as_str() {
+                NO_COMMIT => "this".to_owned(),
+                _ => format!("commit {}", self.commit.short()),
+            };
+            let detail = format!("{what} is `{}@{}` already", service.name, version.number);
             return Err(nothing(service, &version.number, &detail));
         }
         let in_line = |number: &&VersionNumber| self.cut.line.contains(number);
@@ -213,7 +216,7 @@ impl Looking<'_> {
     }
 }
 
-fn nothing(service: &Service, number: &VersionNumber, detail: &str) -> Problem {
+pub(super) fn nothing(service: &Service, number: &VersionNumber, detail: &str) -> Problem {
     Problem::new(ErrorCode::NothingToRelease, format!("nothing to release: {detail}"))
         .with_hint(format!("lockstep show {}@{number}", service.name))
 }

@@ -106,6 +106,7 @@ impl<'a> Registering<'a> {
             None => control.kept_at(&world, &source)?,
         };
         let Seen { manifest, history, notes } = control.look_at(&source, given.as_deref())?;
+        manifests::must_fit(&manifest, &source)?;
         services::check_not_former(&world, &manifest.name)?;
         let service = world.services.get(&manifest.name).map(AsRef::as_ref);
         let place = match service {

@@ -101,6 +101,10 @@ impl Asking<'_> {
     /// Says what the commit lacks, when it lacks something.
     fn lack(&self, follows: Option<&VersionNumber>) -> Result<Option<Lack>, GitError> {
         let Self { service, cut, commit, mirror, .. } = self;
+        if commit.as_str() == NO_COMMIT {
+            // What is given goes on from nothing but what was said when the service lost its repository.
+            return Ok(None);
+        }
         if let Some(lack) = self.too_new()? {
             return Ok(Some(lack));
         }

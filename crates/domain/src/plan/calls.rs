@@ -8,8 +8,9 @@ use crate::intent::{ConfigValue, Configuration};
 use crate::name::ServiceName;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
-use crate::reference::{Reader, Reference, references};
+use crate::reference::{Called, Reader, Reference, references};
 use crate::run::{RunSpec, Values};
+use crate::service::Version;
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -27,7 +28,8 @@ pub(super) fn of_workers(
         let Some(version) = world.version(&caller) else { continue };
         let values = resolved.values(environment, service);
         let called = version.runs().flat_map(|run| called(world, &run, &values));
-        let called: BTreeMap<_, _> = called.collect();
+        let fixed = at_fixed_ports(version).filter_map(|reference| by_name(world, reference));
+        let called: BTreeMap<_, _> = called.chain(fixed).collect();
         let refusal = |(name, reference): (ServiceName, Reference)| {
             let worker = worker(world, resolved, &name)?;
             let concerns = changed.contains(service) || changed.contains(&worker.service);
@@ -40,11 +42,20 @@ pub(super) fn of_workers(
 
 /// The services whose address stands in the texts of a version, or in its configuration, by their present names.
 fn called(world: &World, run: &RunSpec, values: &Configuration) -> BTreeMap<ServiceName, Reference> {
-    let named = |reference: Reference| match &reference {
+    references_in(run, values).filter_map(|reference| by_name(world, reference)).collect()
+}
+
+fn by_name(world: &World, reference: Reference) -> Option<(ServiceName, Reference)> {
+    match &reference {
         Reference::Service(name, _) => Some((world.current_name(name).clone(), reference)),
         Reference::Own(_) | Reference::Resource(..) | Reference::Variable(_) => None,
-    };
-    references_in(run, values).filter_map(named).collect()
+    }
+}
+
+/// What a version calls at ports that its program knows, as if it referred to them.
+pub(super) fn at_fixed_ports(version: &Version) -> impl Iterator<Item = Reference> {
+    let fixed = version.requires.iter().filter(|(_, required)| required.port.is_some());
+    fixed.map(|(service, _)| Reference::Service(service.clone(), Called::Port))
 }
 
 /// Everything that the texts of a version and its configuration refer to.

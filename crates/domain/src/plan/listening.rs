@@ -4,10 +4,9 @@ use crate::baseline::EntryChange;
 use crate::call_address::CallAddress;
 use crate::environment::Environment;
 use crate::intent::Configuration;
-use crate::plan::calls::references_in;
+use crate::plan::calls::{at_fixed_ports, references_in};
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
-use crate::reference::{Called, Reference};
 use crate::version::VersionRef;
 use crate::world::World;
 
@@ -50,9 +49,7 @@ fn refusal(
     let version = world.version(&caller)?;
     let mut named = version.runs().flat_map(|run| references_in(&run, values).collect::<Vec<_>>());
     let reference = named.find(|reference| reference.listened_for().is_some());
-    let fixed = version.requires.iter().find(|(_, required)| required.port.is_some());
-    let fixed = fixed.map(|(service, _)| Reference::Service(service.clone(), Called::Port));
-    let reference = reference.or(fixed)?;
+    let reference = reference.or_else(|| at_fixed_ports(version).next())?;
     let (environment, gateway) = (environment.name.clone(), gateway.to_string());
     Some(Refusal::NoListener { caller, reference, environment, gateway })
 }

@@ -69,8 +69,9 @@ impl Reading<'_> {
         limit: fn(T) -> Limit,
     ) -> Option<T> {
         let field = node.get(key)?;
-        let text = field.text().unwrap_or_default().trim().trim_end_matches(".0");
-        if text == "0" || text.starts_with('-') {
+        let text = field.text().unwrap_or_default().trim();
+        let is_zero = !text.is_empty() && text.trim_matches(['0', '.']).is_empty();
+        if is_zero || text.starts_with('-') {
             return None;
         }
         let found = read(text).filter(|found| fits(limit(*found)));

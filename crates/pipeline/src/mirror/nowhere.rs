@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use lockstep_domain::repository_address::NO_COMMIT;
 use lockstep_files::tree;
 
 use crate::failure::{BuildFault, io_fault};
@@ -41,8 +42,11 @@ pub(super) fn make(folder: &Path, place: &Workplace<'_>) -> Result<(), BuildFaul
 
 fn is_whole(folder: &Path, place: &Workplace<'_>) -> Result<bool, GitError> {
     let git = Git { folder, cancel: place.cancel };
-    let answer = git.try_ask(&["cat-file", "-e", &format!("{BRANCH}^{{tree}}")])?;
-    Ok(matches!(answer, Answer::Yes(_)))
+    let is_there = git.try_ask(&["cat-file", "-e", &format!("{BRANCH}^{{tree}}")])?;
+    let commit = git.try_ask(&["rev-parse", "--verify", "--quiet", BRANCH])?;
+    Ok(
+        matches!((is_there, commit), (Answer::Yes(_), Answer::Yes(id)) if id.trim_ascii() == NO_COMMIT.as_bytes()),
+    )
 }
 
 fn fill(git: &Git<'_>) -> Result<(), GitError> {
@@ -60,8 +64,6 @@ fn fill(git: &Git<'_>) -> Result<(), GitError> {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::repository_address::NO_COMMIT;
-
     use super::*;
     use crate::cancel::CancelToken;
 
