@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lockstep_domain::evidence::Outcome;
 use lockstep_domain::reference::Scope;
-use lockstep_manifest::Manifest;
+use lockstep_manifest::{Manifest, Package};
 
 use crate::cache::Caches;
 use crate::cancel::CancelToken;
@@ -18,6 +18,7 @@ use crate::failure::{BuildFailure, BuildFault, io_fault};
 use crate::image::TakenImage;
 use crate::mirror::{self, Mirror};
 use crate::package::{PackageError, PackageFacts, PackagedArtifact, package, problems_of_run};
+use crate::repository::RepositoryLocation;
 use crate::request::{BuildEvent, BuildRequest, Ending, Observer, Phase};
 use crate::suite::{self, SuiteOutcome};
 use crate::workplace::Workplace;
@@ -239,7 +240,7 @@ impl Build<'_> {
             tools: checked.tools.clone(),
         };
         let packaged =
-            package(&root, &checked.manifest.package, &facts, &self.place.artifact(), self.place.cancel);
+            package(&root, &self.wanted(checked), &facts, &self.place.artifact(), self.place.cancel);
         let packaged = packaged.map_err(|error| match error {
             PackageError::Cancelled => BuildFault::Cancelled,
             error => error.into(),
@@ -250,6 +251,15 @@ impl Build<'_> {
             problems if problems.is_empty() => Ok(packaged),
             problems => Err(PackageError::Problems(problems).into()),
         }
+    }
+
+    /// What belongs to the package; without a repository there is nothing that a pattern could miss.
+    fn wanted(&self, checked: &Checked) -> Package {
+        let mut wanted = checked.manifest.package.clone();
+        if self.request.repository == RepositoryLocation::Nowhere {
+            wanted.include.clear();
+        }
+        wanted
     }
 
     /// A build step could have put a link in the place of the folder.

@@ -293,6 +293,9 @@ fn who_refers_to_the_address_of_a_worker_is_refused_whichever_of_them_changes() 
         version.run.values = Values::Filled;
     });
     stage.release("web@1.1.0", &[("queue", "*")]);
+    stage.release_with("web@1.2.0", &[("queue", "*")], |version| {
+        version.requires.values_mut().for_each(|required| required.port = Some(9000));
+    });
     let refusals = |stage: &Stage, versions: &[&str]| match stage.plan(PLACE, &deploy(versions), None) {
         Ok(_) => Vec::new(),
         Err(refusals) => refusals.iter().map(ToString::to_string).collect(),
@@ -301,6 +304,8 @@ fn who_refers_to_the_address_of_a_worker_is_refused_whichever_of_them_changes() 
         "web@1.0.0 refers to `${service.queue.url}`, and queue@2.0.0 is a worker, which nobody can call";
     assert_eq!(refusals(&stage, &["queue@2.0.0", "web@1.0.0"]), [words]);
     assert!(refusals(&stage, &["queue@2.0.0", "web@1.1.0"]).is_empty());
+    let at_its_port = words.replace("1.0.0 refers", "1.2.0 refers").replace(".url", ".port");
+    assert_eq!(refusals(&stage, &["queue@2.0.0", "web@1.2.0"]), [at_its_port]);
     stage.run(PLACE, &deploy(&["queue@1.0.0", "web@1.0.0"]), None);
     assert_eq!(refusals(&stage, &["queue@2.0.0"]), [words]);
     let set = [("Q".to_owned(), lockstep_domain::intent::ConfigValue::Filled("${service.queue.url}".into()))];
