@@ -22,6 +22,7 @@ pub struct Backlog {
     /// Whether it was ever less than the time before: somebody has taken something.
     has_fallen: bool,
     deepest: u64,
+    lowest: Option<u64>,
 }
 
 /// How a queue develops.
@@ -31,6 +32,8 @@ pub enum Trend {
     Unknown {
         /// So many more are needed.
         more: u64,
+        /// Whether it is deeper than before by more than a few; where nothing is known of before, than it was since.
+        is_deeper: bool,
     },
     /// It does not grow, or not beyond what was there before.
     Flat,
@@ -59,6 +62,7 @@ impl Backlog {
     pub fn take(&mut self, depth: u64) {
         self.has_fallen |= self.newest.back().is_some_and(|last| depth < *last);
         self.deepest = self.deepest.max(depth);
+        self.lowest = Some(self.lowest.map_or(depth, |lowest| lowest.min(depth)));
         self.taken = self.taken.saturating_add(1);
         self.newest.push_back(depth);
         if self.newest.len() > WINDOW {
@@ -84,6 +88,13 @@ impl Backlog {
         self.has_fallen
     }
 
+    /// Tells whether it is deeper than it ever was since, by more than a few; returns the lowest depth and the present one.
+    #[must_use]
+    pub fn deepened(&self) -> Option<(u64, u64)> {
+        let (lowest, depth) = (self.lowest?, self.depth()?);
+        (depth > lowest.saturating_add(FEW)).then_some((lowest, depth))
+    }
+
     /// Tells whether there was never anything in it.
     #[must_use]
     pub const fn was_always_empty(&self) -> bool {
@@ -95,7 +106,10 @@ impl Backlog {
     pub fn trend(&self, before: &[u64]) -> Trend {
         let depths: Vec<u64> = self.newest.iter().copied().collect();
         if depths.len() < MIN_DEPTHS {
-            return Trend::Unknown { more: (MIN_DEPTHS - depths.len()) as u64 };
+            return Trend::Unknown {
+                more: (MIN_DEPTHS - depths.len()) as u64,
+                is_deeper: self.is_deeper(before),
+            };
         }
         let (from, to) = (depths[0], depths[depths.len() - 1]);
         let deepest = before.iter().copied().max().unwrap_or_default();
@@ -110,6 +124,13 @@ impl Backlog {
             }
             _ => Trend::Rises { from, to },
         }
+    }
+}
+
+impl Backlog {
+    fn is_deeper(&self, before: &[u64]) -> bool {
+        let deepest = before.iter().copied().max().or(self.lowest).unwrap_or_default();
+        self.depth().is_some_and(|depth| depth > deepest.saturating_add(FEW))
     }
 }
 
@@ -152,7 +173,7 @@ mod tests {
         let growing = || (0..40).map(|i| 5 + 4 * i);
         assert_eq!(trend(growing(), &FLAT), Trend::Grows { from: 69, to: 161, before: 5 });
         assert_eq!(trend(growing().take(12), &FLAT), Trend::Grows { from: 5, to: 49, before: 5 });
-        assert_eq!(trend(growing().take(11), &FLAT), Trend::Unknown { more: 1 });
+        assert_eq!(trend(growing().take(11), &FLAT), Trend::Unknown { more: 1, is_deeper: true });
         assert_eq!(trend((0..40).map(|i| 5 + i % 7), &FLAT), Trend::Flat);
         assert_eq!(trend((0..40).map(|i| 200 - 4 * i), &FLAT), Trend::Flat, "it works off what was left");
         assert_eq!(trend((0..40).map(|i| if i < 6 { 5 + 40 * i } else { 205 }), &FLAT), Trend::Flat);
@@ -169,6 +190,29 @@ mod tests {
             Trend::Rises { from: 100, to: 330 },
             "not twice as deep"
         );
+    }
+
+    #[test]
+    fn while_too_little_is_known_it_is_said_whether_it_is_deeper_than_before() {
+        let unknown = |more, is_deeper| Trend::Unknown { more, is_deeper };
+        assert_eq!(trend([0, 120, 240, 360, 480, 600], &[]), unknown(6, true));
+        assert_eq!(trend([600], &[]), unknown(11, false), "nothing is known of before");
+        assert_eq!(trend([600], &FLAT), unknown(11, true));
+        assert_eq!(trend([0, 9, 15], &FLAT), unknown(9, false));
+        assert_eq!(trend([], &FLAT), unknown(12, false));
+    }
+
+    #[test]
+    fn a_queue_has_deepened_that_is_above_the_lowest_that_it_was() {
+        let deepened = |depths: &[u64]| {
+            let mut backlog = Backlog::default();
+            depths.iter().for_each(|depth| backlog.take(*depth));
+            backlog.deepened()
+        };
+        assert_eq!(deepened(&[0, 0, 600]), Some((0, 600)));
+        assert_eq!(deepened(&[600, 3, 14]), Some((3, 14)));
+        assert_eq!(deepened(&[600, 300, 0, 10]), None);
+        assert_eq!(deepened(&[]), None);
     }
 
     proptest! {

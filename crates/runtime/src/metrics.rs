@@ -35,10 +35,12 @@ fn file(work: &Path, path: &Path) -> io::Result<String> {
         io::ErrorKind::NotFound => io::Error::new(error.kind(), "it is not there"),
         _ => error,
     });
-    let text = foreign::read_text(opened?, MAX_METRICS_BYTES)?;
-    // Half a number is another number.
-    let is_whole = text.is_empty() || text.ends_with('\n');
-    if is_whole {
+    whole(foreign::read_text(opened?, MAX_METRICS_BYTES)?)
+}
+
+/// Half a number is another number.
+fn whole(text: String) -> io::Result<String> {
+    if text.is_empty() || text.ends_with('\n') {
         Ok(text)
     } else {
         Err(io::Error::other("its last line has no end, as each line of metrics has"))
@@ -76,7 +78,9 @@ fn answer(port: Option<u16>, path: &str) -> io::Result<String> {
         return Err(io::Error::other("its answer was cut off"));
     }
     text.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-    String::from_utf8(text).map_err(|_| io::Error::other("its answer is not UTF-8 text"))
+    let text = String::from_utf8(text).map_err(|_| io::Error::other("its answer is not UTF-8 text"))?;
+    // One that says how long it is was whole.
+    if head.length.is_some() { Ok(text) } else { whole(text) }
 }
 
 struct Head {
@@ -204,6 +208,10 @@ mod tests {
         assert_eq!(of_answer(text("HTTP/1.0 200 OK\r\n\r\ndone 5\n")), Ok(5));
         let why = |answer| of_answer(text(answer)).unwrap_err();
         assert_eq!(why("HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\ndone 4\n"), "its answer was cut off");
+        assert_eq!(
+            why("HTTP/1.0 200 OK\r\n\r\ndone 12"),
+            "its last line has no end, as each line of metrics has"
+        );
         assert_eq!(why("HTTP/1.1 503 Busy\r\n\r\ndone 4\n"), "it answered `HTTP/1.1 503 Busy`");
         assert_eq!(why("done 4\n"), "its answer has no end of a head");
         assert!(

@@ -33,10 +33,15 @@ pub struct Read {
 /// Says why they say nothing that could be true.
 pub fn read(text: &str, metrics: &Metrics) -> Result<Read, String> {
     let mut read = Read::default();
+    let mut is_declared = false;
     for line in text.lines() {
         let line = line.trim_start();
         let may_be = |series: &Series| series.is_named(name_of(line).0);
-        if line.starts_with('#') || !(may_be(&metrics.done) || may_be(&metrics.failed)) {
+        if line.starts_with('#') {
+            is_declared |= declares(line, &metrics.done) || declares(line, &metrics.failed);
+            continue;
+        }
+        if !(may_be(&metrics.done) || may_be(&metrics.failed)) {
             continue;
         }
         let Some((name, labels, rest)) = name_and_labels(line) else {
@@ -49,10 +54,22 @@ pub fn read(text: &str, metrics: &Metrics) -> Result<Read, String> {
             note(&mut read.failed, series, rest)?;
         }
     }
-    if read.done.is_empty() && read.failed.is_empty() {
+    if read.done.is_empty() && read.failed.is_empty() && !is_declared {
         return Err(format!("neither `{}` nor `{}` is there", metrics.done, metrics.failed));
     }
     Ok(read)
+}
+
+/// Tells whether a line says that there is such a counter: with labels it has no series before the first job. Its name may be written
+/// without the `_total` of its series.
+fn declares(line: &str, series: &Series) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let (Some("#"), Some("TYPE"), Some(family), Some("counter")) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    series.is_named(family) || series.is_named(&format!("{family}_total"))
 }
 
 fn note(values: &mut Values, series: &str, rest: &str) -> Result<(), String> {
@@ -197,6 +214,21 @@ mod tests {
         assert_eq!(of("done{a=\"1\" 2\n"), "`done{a=\"1\" 2` is no line of metrics");
         let many: String = (0..1_500).map(|i| format!("done{{id=\"{i}\"}} 1\n")).collect();
         assert_eq!(of(&many), "there are more than 1000 series of `done`");
+    }
+
+    #[test]
+    fn a_counter_that_has_no_series_yet_has_counted_nothing() {
+        let by_result = metrics("jobs_total{result=\"ok\"}", "jobs_total{result=\"failed\"}");
+        let none = Ok((0, 0));
+        assert_eq!(sums("# HELP jobs_total Jobs.\n# TYPE jobs_total counter\n", &by_result), none);
+        assert_eq!(sums("# TYPE jobs counter\n# EOF\n", &by_result), none);
+        assert_eq!(sums("# TYPE jobs_total counter\njobs_total{result=\"skipped\"} 4\n", &by_result), none);
+        assert_eq!(sums("# TYPE lost counter\n", &metrics("done", "lost")), none);
+        for other in
+            ["# TYPE jobs_total gauge\n", "# TYPE job counter\n", "# HELP jobs_total counter\n", "#\n"]
+        {
+            assert!(sums(other, &by_result).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an instance of a worker has said of its work so far, as its supervisor adds it up.
 //!
 //! Counters of a program begin anew when it does, so their growth is added up where the program is started. Invariant: counts only
-//! grow, whatever the program says, and what it had counted when it was read for the first time counts nothing.
+//! grow, whatever the program says, and what a series shows when it is read for the first time counts nothing.
 
 use std::collections::VecDeque;
 
@@ -94,14 +94,15 @@ impl Last {
     }
 }
 
-/// A counter that went back began anew, and has counted from 0; one that was never there had counted nothing. One that is missing may
-/// come again, as in a file that is just being written.
+/// A counter that went back began anew, and has counted from 0. What one shows that was never there may be older than the process, as
+/// where a program restores its counters late, so it counts nothing. One that is missing may come again, as in a file that is just
+/// being written.
 fn grown(last: &mut Values, now: Values) -> u64 {
     if last.len() > MAX_KNOWN {
         last.retain(|series, _| now.contains_key(series));
     }
     let of = |(series, value): (String, u64)| {
-        let before = last.insert(series, value).unwrap_or(0);
+        let before = last.insert(series, value).unwrap_or(value);
         if value < before { value } else { value - before }
     };
     now.into_iter().map(of).fold(0, u64::saturating_add)
@@ -187,10 +188,20 @@ mod tests {
         told.take(&mut last, Err("half a file".to_owned()));
         assert_eq!((told.done, told.silent.as_deref()), (3, Some("half a file")));
         told.take(&mut last, read(&[("a", 2), ("b", 4)], 1));
-        assert_eq!((told.done, told.failed), (9, 1), "it began anew, with another queue");
+        assert_eq!((told.done, told.failed), (5, 1), "it began anew, with another queue");
         told.take(&mut last, read(&[("b", 5)], 1));
         told.take(&mut last, read(&[("a", 1), ("b", 5)], 1));
-        assert_eq!((told.done, told.silent), (11, None), "a series may go and come");
+        assert_eq!((told.done, told.silent), (7, None), "a series may go and come");
+    }
+
+    #[test]
+    fn what_a_series_shows_first_counts_nothing_however_late_it_comes() {
+        let (mut told, mut last) = (Told::default(), Last::default());
+        told.take(&mut last, Ok(Read::default()));
+        told.take(&mut last, read(&[("a", 90_000)], 900));
+        assert_eq!((told.done, told.failed), (0, 0), "counters may be restored");
+        told.take(&mut last, read(&[("a", 90_004), ("b", 70)], 901));
+        assert_eq!((told.done, told.failed), (4, 1));
     }
 
     #[test]

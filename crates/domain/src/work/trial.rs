@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_judge::{
     Backlog, Bake, Counts, Evidence, Health, Interval, Judgement, Look, Names, Obstacle, Pair, Plan, Reading,
-    Rules, Share, Split, Trend, Unit, Waiting, decide, missed,
+    Rules, Share, Split, Unit, Waiting, decide, missed,
 };
 
 use super::base::WorkBase;
@@ -57,8 +57,13 @@ pub struct WorkTrial {
     no_depth: Option<String>,
     /// The jobs of the new version, and how long they were counted.
     jobs: Slice,
-    /// The same with those of the old version that works beside it.
-    all: Slice,
+    /// Whether another version works on the same queue now.
+    is_beside: bool,
+    /// Whether the next depth may have been asked for before the other version had ended.
+    is_next_stale: bool,
+    /// What the new version and the old one beside it did since it is beside it, or since it is alone.
+    new_pace: Pace,
+    old_pace: Pace,
 }
 
 /// What an instance had said at the last look.
@@ -67,6 +72,7 @@ struct Seen {
     done: u64,
     failed: u64,
     depths: u64,
+    is_heard: bool,
 }
 
 /// The interval that goes on.
@@ -123,7 +129,10 @@ impl WorkTrial {
             backlog: Backlog::default(),
             no_depth: None,
             jobs: Slice::default(),
-            all: Slice::default(),
+            is_beside: false,
+            is_next_stale: false,
+            new_pace: Pace::default(),
+            old_pace: Pace::default(),
         }
     }
 
@@ -145,23 +154,27 @@ impl WorkTrial {
         now: Timestamp,
     ) {
         self.silent.clear();
+        let passed_ms = now.since_ms(self.looked);
         self.looked = now;
         self.no_depth = None;
-        let (mut asked, mut works) = (false, false);
+        let (mut asked, mut works, mut is_beside) = (None, false, false);
         for (id, arm, told) in instances {
             if *arm == self.new {
                 works = true;
-                let before = self.take(id, told, false);
+                let before = self.take(id, told, (false, passed_ms));
                 self.note_silence(id, told);
                 // All ask for the same queue: one answer is enough.
-                if !asked && (told.depths > 0 || told.no_depth.is_some()) {
-                    asked = true;
-                    self.note_depth(told, before);
+                if asked.is_none() && (told.depths > 0 || told.no_depth.is_some()) {
+                    asked = Some((told, before));
                 }
-            } else if self.is_shared && self.old.as_ref() == Some(arm) {
-                self.take(id, told, true);
+            } else if arm.service == self.new.service && arm.process == self.new.process {
+                is_beside = true;
+                if self.is_shared && self.old.as_ref() == Some(arm) {
+                    self.take(id, told, (true, passed_ms));
+                }
             }
         }
+        self.note_depth(asked, is_beside);
         if !works {
             // A process that follows in the last step does nothing until then.
             self.open.since = now;
@@ -171,14 +184,20 @@ impl WorkTrial {
     }
 
     /// Adds what grew since the last look. What was counted before the first one is no part of the trial.
-    fn take(&mut self, id: &InstanceId, told: &Told, is_old: bool) -> Option<Seen> {
-        let now = Seen { done: told.done, failed: told.failed, depths: told.depths };
+    fn take(&mut self, id: &InstanceId, told: &Told, (is_old, passed_ms): (bool, u64)) -> Option<Seen> {
+        let Told { done, failed, depths, heard, .. } = *told;
+        let now = Seen { done, failed, depths, is_heard: heard > 0 };
         if self.seen.len() >= MAX_INSTANCES && !self.seen.contains_key(id) {
             return None;
         }
         let before = self.seen.insert(id.clone(), now)?;
-        let open = if is_old { &mut self.open.old } else { &mut self.open.new };
-        open.done = open.done.saturating_add(now.done.saturating_sub(before.done));
+        let (open, pace) = match is_old {
+            true => (&mut self.open.old, &mut self.old_pace),
+            false => (&mut self.open.new, &mut self.new_pace),
+        };
+        let done = now.done.saturating_sub(before.done);
+        pace.add(done, if before.is_heard { passed_ms } else { 0 });
+        open.done = open.done.saturating_add(done);
         open.failed = open.failed.saturating_add(now.failed.saturating_sub(before.failed));
         Some(before)
     }
@@ -192,14 +211,6 @@ impl WorkTrial {
             None => return,
         };
         self.silent.insert(id.clone(), why);
-    }
-
-    fn note_depth(&mut self, told: &Told, before: Option<Seen>) {
-        self.no_depth.clone_from(&told.no_depth);
-        let is_news = before.is_none_or(|before| told.depths > before.depths);
-        if let Some(depth) = told.depth.filter(|_| is_news) {
-            self.backlog.take(depth);
-        }
     }
 
     /// Ends an interval that is long enough.
@@ -219,7 +230,6 @@ impl WorkTrial {
         let interval = Interval { lasted_ms, split: Split::Counted, total, classes: BTreeMap::new() };
         self.evidence.take(&self.plan, &Reading::Counted(interval));
         self.jobs = Slice { ms: self.jobs.ms.saturating_add(lasted_ms), ..self.jobs.beside(new) };
-        self.all = Slice { ms: self.jobs.ms, ..self.all.beside(new).beside(old) };
         self.open = Open { since: now, ..Open::default() };
     }
 
@@ -342,9 +352,12 @@ impl WorkTrial {
         }
         let nothing = match self.backlog.was_always_empty() {
             true => "its queue was empty all the time, so nothing shows that it works",
+            false if self.is_beside => {
+                "nothing shows who takes from its queue: the old version works on it too"
+            }
             false => "nothing was seen to be taken from its queue",
         };
-        if self.backlog.has_fallen() {
+        if self.takes() {
             said.passed.push("it takes from its queue".to_owned());
         } else if self.plan.rules.min_requests == 0 {
             said.passed.push(format!("passed, not proven: {nothing}"));
@@ -353,64 +366,10 @@ impl WorkTrial {
             said.known.push(format!("passed, not proven: {nothing}"));
         }
     }
-
-    fn judge_queue(&self, said: &mut Said) {
-        if self.signs.queue.is_none() {
-            return;
-        }
-        if let Some(why) = &self.no_depth {
-            said.notes.push(format!("how deep its queue is, is not known: {why}"));
-        }
-        let before = self.base.as_ref().map(WorkBase::depths).unwrap_or_default();
-        match self.backlog.trend(&before) {
-            Trend::Unknown { .. } | Trend::Flat => {
-                let depth = self.backlog.depth().map(|depth| format!("{} in its queue", entries(depth)));
-                said.notes.extend(depth);
-            }
-            Trend::GrewBefore => said.notes.push("its queue grows, as it did before".to_owned()),
-            Trend::Rises { from, to } => {
-                let why = format!("its queue grows ({from} to {to})");
-                said.wait(why.clone(), BTreeSet::from([Obstacle::QueueGrows]));
-                said.known.push(why);
-            }
-            Trend::Grows { from, to, before } => self.blame_queue(said, (from, to, before)),
-        }
-    }
-
-    /// Where as much is done as the old version did, more has come, and that is not the new one's doing.
-    fn blame_queue(&self, said: &mut Said, (from, to, before): (u64, u64, u64)) {
-        let grows = format!(
-            "the queue of {} {} grows without end ({from} to {to}, before at most {before})",
-            self.new.service, self.new.version
-        );
-        match self.rates() {
-            Some((new, old)) if new >= old => {
-                let why = format!("{grows}, though as much is done as the old version did: more comes in");
-                said.wait(why.clone(), BTreeSet::from([Obstacle::QueueGrows]));
-                said.known.push(why);
-            }
-            _ => said.faults.push(grows),
-        }
-    }
-
-    /// Jobs done in 1,000 s now, by all that work, and by the old version before, where both are known.
-    fn rates(&self) -> Option<(u64, u64)> {
-        let rate = |slice: Slice| {
-            let per_ms = u128::from(slice.done) * 1_000_000;
-            u64::try_from(per_ms.checked_div(u128::from(slice.ms))?).ok()
-        };
-        self.signs.metrics.as_ref()?;
-        let before = self.base.as_ref().map(WorkBase::total).filter(|total| total.done > 0)?;
-        Some((rate(self.all)?, rate(before)?))
-    }
 }
 
 fn evidence(lost: u32) -> Evidence {
     if lost == 0 { Evidence::default() } else { Evidence::begun_anew(lost) }
-}
-
-fn entries(depth: u64) -> String {
-    if depth == 0 { "nothing".to_owned() } else { depth.to_string() }
 }
 
 fn counts(slice: Slice) -> Counts {
@@ -450,6 +409,10 @@ impl Said {
         })
     }
 }
+
+mod queue;
+
+use queue::Pace;
 
 #[cfg(test)]
 mod tests;

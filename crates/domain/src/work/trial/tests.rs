@@ -9,6 +9,8 @@ use super::*;
 use crate::instance::ConfigRevision;
 use crate::version::VersionNumber;
 
+mod queues;
+
 /// A small generator of numbers that are the same for the same seed.
 struct Chance(u64);
 
@@ -245,7 +247,7 @@ fn with_queue(
 
 fn flat_before(jobs: u64) -> Option<WorkBase> {
     let slice = |depth| Slice { ms: 30_000, done: jobs * 30, failed: 0, depth: Some(depth) };
-    Some(WorkBase { arm: arm(0), slices: [3, 5, 2, 4, 6].map(slice).to_vec() })
+    Some(WorkBase { arm: arm(0), slices: [3, 5, 2, 4, 6].map(slice).to_vec(), instances: 1 })
 }
 
 fn growing() -> impl Iterator<Item = Result<u64, String>> {
@@ -262,22 +264,6 @@ fn a_queue_that_grows_takes_a_version_back_that_does_less_and_holds_one_that_doe
     assert!(matches!(verdict, Verdict::Fail { .. }), "nobody knows how much it does: {verdict:?}");
     let unknown = with_queue(trial(of_queue(), None, 10), growing(), Worker::new(1, 5, 0));
     assert!(obstacles(unknown).contains(&Obstacle::QueueGrows));
-}
-
-#[test]
-fn of_versions_that_share_the_work_all_that_is_done_counts() {
-    for (jobs, is_held) in [(6, true), (1, false)] {
-        let mut trial = begun(signs(), flat_before(10), 10, true);
-        let (mut chance, mut old, mut new) = (Chance::of(1), Worker::new(0, 6, 0), Worker::new(1, jobs, 0));
-        for (second, depth) in growing().enumerate() {
-            old.works(&mut chance);
-            new.works(&mut chance);
-            new.told.take_depth(depth);
-            trial.look([new.said(), old.said()].into_iter(), Timestamp(second as u64 * 1_000));
-        }
-        let verdict = trial.judge(0);
-        assert_eq!(matches!(verdict, Verdict::None(_)), is_held, "{verdict:?}");
-    }
 }
 
 #[test]
