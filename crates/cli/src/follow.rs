@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use lockstep_api::client::ClientError;
 
-use crate::failure::Failure;
-
 /// How long a server may be away before waiting ends: a restart with a long journal takes seconds.
 const SERVER_AWAY_AT_MOST: Duration = Duration::from_secs(30);
 /// Between two tries to reach it.
@@ -18,26 +16,48 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 
 /// How long waiting goes on without an answer.
 struct Patience {
-    last_answer: Instant,
+    tried: Instant,
+    away: Duration,
 }
 
 impl Patience {
     fn new() -> Self {
-        Self { last_answer: Instant::now() }
+        Self { tried: Instant::now(), away: Duration::ZERO }
     }
 
     /// The server answered, and what is awaited goes on.
     fn renew(&mut self) {
-        self.last_answer = Instant::now();
         thread::sleep(TRY_EVERY);
+        *self = Self::new();
     }
 
     /// Waits before the next try, unless the server said no or was away for too long.
-    fn bear(&self, error: ClientError) -> Result<(), Failure> {
-        if error.is_final() || self.last_answer.elapsed() > SERVER_AWAY_AT_MOST {
-            return Err(error.into());
+    fn bear(&mut self, error: ClientError) -> Result<(), ClientError> {
+        self.count(self.tried.elapsed());
+        if error.is_final() || self.away > SERVER_AWAY_AT_MOST {
+            return Err(error);
         }
+        self.tried = Instant::now();
         thread::sleep(TRY_EVERY);
         Ok(())
+    }
+
+    /// Counts a try that failed. One that took longer than a server may be away was an answer, which broke off only now.
+    fn count(&mut self, took: Duration) {
+        self.away = if took > SERVER_AWAY_AT_MOST { Duration::ZERO } else { self.away + took };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_answered_for_long_may_be_away_from_when_its_answer_broke_off() {
+        let mut patience = Patience::new();
+        patience.count(SERVER_AWAY_AT_MOST * 4);
+        assert!(patience.away <= SERVER_AWAY_AT_MOST, "it was restarted in the middle of a long answer");
+        (0..200).for_each(|_| patience.count(TRY_EVERY));
+        assert!(patience.away > SERVER_AWAY_AT_MOST);
     }
 }

@@ -26,7 +26,7 @@ use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, Arm, Baseline, CallAddress, ConfigRevision, Environment, EnvironmentName, Event, Instance,
-    ServiceName, StageName, Strategy, Timestamp, World,
+    ServiceName, StageName, Strategy, Timestamp, VersionRef, World,
 };
 
 use crate::clock::wall;
@@ -356,7 +356,9 @@ impl Control {
         let is_ready = |arm: &Arm| environment.keeps_warm(arm, now) && is_ready(environment, &instances, arm);
         let unprepared =
             |arm: &Arm| environment.keeps_prepared(arm, now).then(|| self.unprepared(&world, arm));
-        let host = ways_back::Host { is_ready: &is_ready, unprepared: &unprepared };
+        let has_artifact = |version: &VersionRef| self.has_artifact(&world, version);
+        let host =
+            ways_back::Host { is_ready: &is_ready, unprepared: &unprepared, has_artifact: &has_artifact };
         let ways = match service {
             Some(service) => ways_back::of_service(&world, environment, service, &host),
             None => ways_back::of_environment(&world, environment, &host),

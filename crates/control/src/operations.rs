@@ -16,6 +16,7 @@ use lockstep_domain::compat::Relation;
 use lockstep_domain::intent::ConfigValue;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::plan::{Decision, InTheWay, Refusal, Wish, decide};
+use lockstep_domain::ways_back;
 use lockstep_domain::{
     Actor, EnvironmentName, Event, Intent, Operation, OperationId, Plan, Timestamp, VersionRef, World,
 };
@@ -178,9 +179,9 @@ impl Control {
         let missing: Vec<_> = plan
             .moves()
             .filter_map(|part| Some(part.to_arm()?.version_ref()))
-            .filter(|version| world.version(version).is_none_or(|v| !self.blobs.contains(&v.artifact.digest)))
+            .filter(|version| !self.has_artifact(world, version))
             .map(|version| ProblemPart {
-                detail: format!("the artifact of `{version}` is not in the blob store"),
+                detail: ways_back::lost(&version),
                 hint: Some(format!("release the same commit again: lockstep release {}", version.service)),
                 ..ProblemPart::default()
             })
@@ -189,6 +190,11 @@ impl Control {
             return Ok(());
         }
         Err(Problem::new(ErrorCode::Refused, "artifacts are missing").with_problems(missing))
+    }
+
+    /// Tells whether the artifact of a version is in the store.
+    pub(crate) fn has_artifact(&self, world: &World, version: &VersionRef) -> bool {
+        world.version(version).is_some_and(|version| self.blobs.contains(&version.artifact.digest))
     }
 
     fn find_operation(&self, id: OperationId) -> Option<Arc<Operation>> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lockstep_api::types::PreparedArm;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::start::{is_wanted, outlook, works_unasked};
+use lockstep_domain::ways_back::lost;
 use lockstep_domain::{
     Arm, Digest, Environment, EnvironmentName, Event, InstanceId, InstanceState, ServiceName, Timestamp,
     World,
@@ -142,7 +143,9 @@ impl Control {
         let kept = kept.filter(|(arm, until)| arm.service == *service && now < **until);
         let prepared = kept.filter_map(|(arm, until)| {
             let start = outlook(world, environment, arm, self.unprepared(world, arm))?;
-            Some(PreparedArm { arm: arm.clone(), until: *until, start })
+            let version = arm.version_ref();
+            let refused = (!self.has_artifact(world, &version)).then(|| lost(&version));
+            Some(PreparedArm { arm: arm.clone(), until: *until, refused, start })
         });
         prepared.collect()
     }

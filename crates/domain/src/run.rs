@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::external::External;
 use crate::image_run::ImageRun;
+use crate::intent::Configuration;
 use crate::limits::Limits;
-use crate::reference::has_references;
+use crate::reference::{Reader, Reference, has_references, references};
 use crate::static_files::StaticFiles;
 use crate::work::WorkSigns;
 use crate::work_path::WorkPath;
@@ -299,6 +300,24 @@ impl RunSpec {
         let queue = self.work.queue.iter().flat_map(|queue| &queue.command);
         let address = self.external.iter().map(|external| &external.address);
         self.command.iter().chain(self.variables.values()).chain(check).chain(queue).chain(address)
+    }
+
+    /// Lists the variables that an address refers to and that nobody sets. What Lockstep itself sets is known at start.
+    #[must_use]
+    pub fn unset_in_address(&self, configured: &Configuration) -> Vec<String> {
+        let Some(external) = &self.external else { return Vec::new() };
+        let named = references(&external.address, Reader::Program).unwrap_or_default();
+        let is_set = |name: &str| {
+            self.variables.contains_key(name)
+                || configured.contains_key(name)
+                || matches!(name, "PORT" | "HOST")
+                || name.starts_with("LOCKSTEP_")
+        };
+        let named = named.into_iter().filter_map(|reference| match reference {
+            Reference::Variable(name) => Some(name),
+            Reference::Own(_) | Reference::Service(..) | Reference::Resource(..) => None,
+        });
+        named.filter(|name| !is_set(name)).collect()
     }
 
     /// Notes whether there is something to fill in.

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
 use crate::instance::{Arm, ConfigRevision};
+use crate::mend::run_of;
 use crate::process;
+use crate::run::Takeover;
 use crate::service::Version;
 use crate::world::World;
 
@@ -29,6 +31,15 @@ pub struct MeasuredStart {
     pub times: usize,
 }
 
+/// What has to end before something is started that cannot run beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EndsFirst {
+    /// What ends.
+    pub arm: Arm,
+    /// How long it has for that at most, in milliseconds: then it is killed.
+    pub ms: u64,
+}
+
 /// What is known of how something starts that is gone back to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StartOutlook {
@@ -38,6 +49,9 @@ pub struct StartOutlook {
     /// What has to be started and was never measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmeasured: Vec<Arm>,
+    /// What has to end before, the one with the longest time for it first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<EndsFirst>,
     /// Why its artifact is not ready on the host, where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unprepared: Option<String>,
@@ -50,6 +64,8 @@ impl StartOutlook {
         self.measured.extend(other.measured);
         self.measured.sort_by_key(|start| std::cmp::Reverse(start.ms));
         self.unmeasured.extend(other.unmeasured);
+        self.after.extend(other.after);
+        self.after.sort_by_key(|end| std::cmp::Reverse(end.ms));
         self.unprepared = self.unprepared.or(other.unprepared);
         self
     }
@@ -68,6 +84,7 @@ pub fn outlook(
     if arms.is_empty() {
         return None;
     }
+    let after = ends_first(world, environment, &arms);
     let (known, unmeasured): (Vec<_>, Vec<_>) =
         arms.into_iter().partition(|arm| environment.starts.contains_key(&key(arm)));
     let measured = known.into_iter().filter_map(|arm| {
@@ -75,8 +92,26 @@ pub fn outlook(
         all.sort_unstable();
         Some(MeasuredStart { arm, ms: *all.get(all.len() / 2)?, times: all.len() })
     });
-    let outlook = StartOutlook { measured: measured.collect(), unmeasured, unprepared };
+    let outlook = StartOutlook { measured: measured.collect(), unmeasured, after, unprepared };
     Some(outlook.with(StartOutlook::default()))
+}
+
+/// Lists what of the version that runs has to end before one of these starts.
+fn ends_first(world: &World, environment: &Environment, starts: &[Arm]) -> Vec<EndsFirst> {
+    let Some(service) = starts.first().map(|arm| &arm.service) else { return Vec::new() };
+    let Some(present) = environment.entries().get(service).map(|entry| entry.arm(service)) else {
+        return Vec::new();
+    };
+    let gives_way =
+        |old: &Arm| starts.iter().any(|new| new.version != old.version && replaces(world, old, new));
+    let ends = process::arms(world, &present).filter(gives_way);
+    ends.filter_map(|arm| Some(EndsFirst { ms: run_of(world, &arm)?.stop.timeout_ms, arm })).collect()
+}
+
+fn replaces(world: &World, old: &Arm, new: &Arm) -> bool {
+    let (Some(before), Some(after)) = (run_of(world, old), run_of(world, new)) else { return false };
+    let same = old.process == new.process && Takeover::between(before, after) == Takeover::OldFirst;
+    same || process::are_apart(world, new, old)
 }
 
 /// Tells whether instances of an arm work although nobody asks them.
@@ -116,25 +151,36 @@ impl Environment {
 
 impl fmt::Display for MeasuredStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Arm { service, version, process, .. } = &self.arm;
-        let process = process.as_ref().map(|process| format!(" {process}")).unwrap_or_default();
         let times = if self.times == 1 { "once".to_owned() } else { format!("{} times", self.times) };
-        write!(f, "{service}{process} {version} starts in {} (measured {times})", span(self.ms))
+        write!(f, "{} starts in {} (measured {times})", named(&self.arm), span(self.ms))
     }
+}
+
+impl fmt::Display for EndsFirst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "once {} has ended (at most {})", named(&self.arm), span(self.ms))
+    }
+}
+
+/// `mailer 1.0.0`, `shop worker 1.0.0`.
+fn named(arm: &Arm) -> String {
+    let process = arm.process.as_ref().map(|process| format!(" {process}")).unwrap_or_default();
+    format!("{}{process} {}", arm.service, arm.version)
 }
 
 impl fmt::Display for StartOutlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(why) = &self.unprepared {
-            write!(f, "not prepared, it is unpacked first: {why}; ")?;
+            write!(f, "not prepared, it is unpacked first if needed: {why}; ")?;
         }
         let unmeasured =
             self.unmeasured.iter().map(|arm| format!("how long {arm} takes to start was never measured"));
         match self.measured.first() {
             Some(slowest) if self.unmeasured.is_empty() && self.unprepared.is_none() => {
-                write!(f, "back in about {} s: ", slowest.ms.div_ceil(1_000).max(1))?;
+                let after = self.after.first().map(|end| format!(" {end}")).unwrap_or_default();
+                write!(f, "back in about {} s{after}: ", slowest.ms.div_ceil(1_000).max(1))?;
             }
-            _ => {}
+            _ => self.after.first().map_or(Ok(()), |end| write!(f, "{end}: "))?,
         }
         let all = self.measured.iter().map(ToString::to_string).chain(unmeasured);
         f.write_str(&all.collect::<Vec<_>>().join(", "))
@@ -145,6 +191,7 @@ impl fmt::Display for StartOutlook {
 fn span(ms: u64) -> String {
     match ms {
         ..1_000 => format!("{ms} ms"),
+        _ if ms >= 10_000 && ms.is_multiple_of(1_000) => format!("{} s", ms / 1_000),
         _ => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
     }
 }
@@ -177,12 +224,21 @@ mod tests {
             "back in about 4 s: mailer 1.2.0 starts in 4.0 s (measured once), \
              orders-worker 1.2.0 starts in 2.1 s (measured 3 times)"
         );
+        let after = EndsFirst { arm: start("orders-worker", 0, 0).arm, ms: 40_000 };
+        let ends = StartOutlook { after: vec![after], ..one.clone() };
+        assert_eq!(
+            ends.to_string(),
+            "back in about 3 s once orders-worker 1.2.0 has ended (at most 40 s): \
+             orders-worker 1.2.0 starts in 2.1 s (measured 3 times)"
+        );
         let never = StartOutlook { unmeasured: vec![start("mailer", 0, 0).arm], ..StartOutlook::default() };
         assert_eq!(never.to_string(), "how long mailer@1.2.0 (c3) takes to start was never measured");
         let lost = StartOutlook { unprepared: Some("its artifact is gone".into()), ..never.with(one) };
         let text = lost.to_string();
         assert!(
-            text.starts_with("not prepared, it is unpacked first: its artifact is gone; orders-worker"),
+            text.starts_with(
+                "not prepared, it is unpacked first if needed: its artifact is gone; orders-worker"
+            ),
             "{text}"
         );
     }

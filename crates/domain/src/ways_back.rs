@@ -37,6 +37,9 @@ pub struct WayBack {
     pub proof: String,
     /// What a person should know before.
     pub notes: Vec<String>,
+    /// Why it cannot be gone back to, where the host knows that already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// What is known of how its workers start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartOutlook>,
@@ -48,6 +51,14 @@ pub struct Host<'a> {
     pub is_ready: &'a dyn Fn(&Arm) -> bool,
     /// Of an arm whose artifact is to be unpacked: nothing when it is, else why it is not. `None` where it need not be.
     pub unprepared: &'a dyn Fn(&Arm) -> Option<Option<String>>,
+    /// Whether the artifact of a version is in the store: nothing is started, and nothing is gone back to, without.
+    pub has_artifact: &'a dyn Fn(&VersionRef) -> bool,
+}
+
+/// Says that a version cannot be started because its artifact is lost.
+#[must_use]
+pub fn lost(version: &VersionRef) -> String {
+    format!("the artifact of `{version}` is not in the blob store")
 }
 
 /// Lists the versions that a service can go back to here, the one that ran last first. What runs is none of them, and
@@ -76,6 +87,7 @@ pub fn of_service(
         config: Some(entry.config),
         proof: proof_of_version(environment, service, &entry.version),
         readiness: readiness(host, [(service, entry)]),
+        refused: refused(host, [(service, entry)]),
         start: start(world, environment, host, [(service, entry)]),
         notes: notes(world, environment, service, entry),
         ..of_baseline(environment, baseline)
@@ -97,6 +109,7 @@ pub fn of_environment(world: &World, environment: &Environment, host: &Host<'_>)
             let notes = moved.iter().flat_map(|(service, entry)| notes(world, environment, service, entry));
             WayBack {
                 notes: notes.collect(),
+                refused: refused(host, moved.iter().copied()),
                 start: start(world, environment, host, moved.iter().copied()),
                 readiness: readiness(host, moved),
                 ..of_baseline(environment, baseline)
@@ -116,6 +129,7 @@ fn of_baseline(environment: &Environment, baseline: &Baseline) -> WayBack {
         readiness: Readiness::Warm,
         proof: operation.map_or_else(String::new, |operation| proof(operation)),
         notes: Vec::new(),
+        refused: None,
         start: None,
     }
 }
@@ -160,16 +174,45 @@ fn readiness<'a>(
     all.max().unwrap_or(Readiness::Warm)
 }
 
-/// What is known of how workers start that are gone back to.
+/// Why going back there would be refused.
+fn refused<'a>(
+    host: &Host<'_>,
+    entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
+) -> Option<String> {
+    let versions = entries.into_iter().map(|(service, entry)| entry.arm(service).version_ref());
+    let lost: Vec<_> =
+        versions.filter(|version| !(host.has_artifact)(version)).map(|version| lost(&version)).collect();
+    (!lost.is_empty()).then(|| lost.join("; "))
+}
+
+/// What is known of how workers start that are gone back to; nothing where one of them is lost.
 fn start<'a>(
     world: &World,
     environment: &Environment,
     host: &Host<'_>,
     entries: impl IntoIterator<Item = (&'a ServiceName, &'a BaselineEntry)>,
 ) -> Option<StartOutlook> {
-    let of_arm = |arm: Arm| outlook(world, environment, &arm, (host.unprepared)(&arm)?);
+    let of_arm = |arm: Arm| {
+        let unprepared = match (host.unprepared)(&arm) {
+            None if (host.is_ready)(&arm) => return None,
+            None => Some(kept_no_longer(environment)),
+            Some(unprepared) => unprepared,
+        };
+        outlook(world, environment, &arm, unprepared)
+    };
+    let entries: Vec<_> = entries.into_iter().collect();
+    if refused(host, entries.iter().copied()).is_some() {
+        return None;
+    }
     let all = entries.into_iter().filter_map(|(service, entry)| of_arm(entry.arm(service)));
     all.reduce(StartOutlook::with)
+}
+
+fn kept_no_longer(environment: &Environment) -> String {
+    match environment.settings.warm_ms {
+        0 => "the warm time of the environment is 0 s".to_owned(),
+        _ => "the warm time of the environment is over, or later versions took its place".to_owned(),
+    }
 }
 
 fn notes(

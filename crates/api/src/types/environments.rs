@@ -207,6 +207,9 @@ pub struct PreparedArm {
     pub arm: Arm,
     /// Until when it is kept so.
     pub until: Timestamp,
+    /// Why it cannot be gone back to although it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// How it starts.
     pub start: StartOutlook,
 }

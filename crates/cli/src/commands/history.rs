@@ -71,7 +71,7 @@ fn baseline_row(baseline: &BaselineView, style: &Style) -> [String; 6] {
     ]
 }
 
-/// Why it was wanted, and who answers for what was not proven.
+/// Why it was wanted, who answers for what was not proven, and what it was judged by.
 fn reason(baseline: &BaselineView) -> String {
     let accepted = baseline.accepted.iter().map(|accepted| {
         let why = if accepted.reason.is_empty() { "" } else { ": " };
@@ -80,7 +80,9 @@ fn reason(baseline: &BaselineView) -> String {
             accepted.step, accepted.by, accepted.reason, accepted.known
         )
     });
-    baseline.reason.iter().cloned().chain(accepted).collect::<Vec<_>>().join("; ")
+    let judged = Some(&baseline.proof).filter(|proof| !proof.is_empty());
+    let judged = judged.map(|proof| format!("judged: {}", printable(proof)));
+    baseline.reason.iter().cloned().chain(accepted).chain(judged).collect::<Vec<_>>().join("; ")
 }
 
 fn reverted_row(operation: &Operation, style: &Style) -> [String; 6] {

@@ -214,7 +214,10 @@ fn state(state: &InstanceState) -> String {
 fn prepared(services: &[ServiceStatus], style: &Style) -> String {
     let line = |it: &PreparedArm| {
         let (arm, until) = (&it.arm, until(style.now(), it.until));
-        format!("  prepared: {arm} {until}: {}\n", printable(&it.start.to_string()))
+        match &it.refused {
+            Some(why) => format!("  cannot be gone back to: {arm}: {}\n", printable(why)),
+            None => format!("  prepared: {arm} {until}: {}\n", printable(&it.start.to_string())),
+        }
     };
     services.iter().flat_map(|service| &service.prepared).map(line).collect()
 }

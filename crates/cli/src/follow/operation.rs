@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use lockstep_api::client::ClientError;
 use lockstep_domain::intent::WithoutEvidence;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::FULL_WEIGHT;
@@ -10,6 +11,7 @@ use lockstep_domain::{Event, InstanceId, Operation, OperationId, Plan, Recorded}
 
 use super::Patience;
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::parse::share::percent;
 
@@ -33,9 +35,29 @@ pub(crate) fn until_over(
         match watched.and_then(|()| ctx.client.operation(id)) {
             Ok(operation) if operation.phase.is_settled() || enough.is_break() => return Ok(operation),
             Ok(_) => patience.renew(),
-            Err(error) => patience.bear(error)?,
+            Err(error) => patience.bear(error).map_err(|error| broken_off(error, id))?,
         }
     }
+}
+
+/// Makes the failure of waiting for a server that is gone.
+fn broken_off(error: ClientError, id: OperationId) -> Failure {
+    match error {
+        ClientError::Answer { source, .. } => {
+            Failure::new(Exit::Unreachable, "the connection to the server broke off")
+                .caused_by(source.as_ref())
+                .hint(goes_on(id))
+        }
+        ClientError::Reach(error) if !error.is_lasting() => {
+            let detail = format!("the server does not answer any more: {error}");
+            Failure::new(Exit::Unreachable, detail).hint(goes_on(id))
+        }
+        other => other.into(),
+    }
+}
+
+fn goes_on(id: OperationId) -> String {
+    format!("operation {id} goes on when the server is back; look then: lockstep watch {id}")
 }
 
 /// Says what an event means for people; `None` where the end of the operation says it better.
@@ -209,6 +231,19 @@ mod tests {
         assert_eq!(shift(&plan(&[("mailer", Some(1))]), 0, 1), "at work: mailer@1.1.0");
         let mixed = plan(&[("web", Some(1)), ("mailer", None)]);
         assert_eq!(shift(&mixed, 0, 1), "100 % of requests to web@1.1.0; no more at work: mailer");
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_says_that_the_operation_goes_on() {
+        let source = std::io::Error::other("unexpected EOF during chunk size line").into();
+        let (server, path) = ("http://127.0.0.1:8600".to_owned(), "/operations/7/events".to_owned());
+        let failure = broken_off(ClientError::Answer { server, path, source }, OperationId(7));
+        let text = failure.render(&crate::output::style::Style::plain());
+        assert!(text.starts_with("error: the connection to the server broke off\n"), "{text}");
+        assert!(
+            text.ends_with("operation 7 goes on when the server is back; look then: lockstep watch 7\n"),
+            "{text}"
+        );
     }
 
     #[test]

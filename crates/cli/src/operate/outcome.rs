@@ -11,7 +11,7 @@ use super::plan_text::{held, moves_table, variables_text, whose};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::style::Style;
+use crate::output::style::{Style, printable};
 use crate::output::times;
 
 /// Says what is live after an operation that is done, and how to go back.
@@ -35,6 +35,9 @@ pub(crate) fn done_text(operation: &Operation, style: &Style) -> String {
         let _ = writeln!(text, "  {planned} has run");
     }
     text.push_str(&variables_text(plan));
+    if !operation.proof.is_empty() {
+        let _ = writeln!(text, "  judged: {}", printable(&operation.proof));
+    }
     for held in held(plan) {
         let _ = writeln!(text, "  held: {held}");
     }

@@ -150,8 +150,7 @@ fn move_text(step: &Move) -> String {
         let _ = writeln!(text, "      {reason}");
     }
     if let Some(start) = &step.start {
-        let after = if step.gives_way() { ", once the old one has ended" } else { "" };
-        let _ = writeln!(text, "      {}{after}", printable(&start.to_string()));
+        let _ = writeln!(text, "      {}", printable(&start.to_string()));
     }
     text
 }

@@ -296,9 +296,12 @@ fn going_back_to_a_worker_is_prepared_and_says_how_long_a_start_takes() {
     let way = prepared(&place);
     assert_eq!(way["start"]["measured"][0]["times"], 1, "{way}");
     let told = place.told(&["rollback", "mailer", "--env", ENVIRONMENT]);
-    assert!(told.contains("back in about 1 s: mailer 1.0.0 starts in "), "{told}");
+    assert!(told.contains("back in about 1 s once mailer 1.1.0 has ended (at most "), "{told}");
     let plan = place.told(&["rollback", "mailer", "--to", "1.0.0", "--env", ENVIRONMENT, "--dry-run"]);
-    assert!(plan.contains("(measured once), once the old one has ended"), "{plan}");
+    assert!(
+        plan.contains("once mailer 1.1.0 has ended (at most ") && plan.contains("(measured once)"),
+        "{plan}"
+    );
     let status = place.told(&["status", ENVIRONMENT]);
     assert!(status.contains("prepared: mailer@1.0.0"), "{status}");
 

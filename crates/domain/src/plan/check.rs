@@ -177,13 +177,19 @@ fn references(
     let service = &change.service;
     let scope = Scope::of(&version.requires, &version.resources);
     let values = resolved.values(environment, service);
+    let unset = version.run.unset_in_address(&values).into_iter().map(|key| Refusal::NoAddress {
+        version: VersionRef { service: service.clone(), version: version.number.clone() },
+        key,
+        environment: environment.name.clone(),
+    });
+    let unset: Vec<_> = unset.collect();
     let wrong = values.into_iter().filter_map(|(key, value)| {
         let ConfigValue::Filled(text) = value else { return None };
         let error = reference::check(&text, Reader::Program, &scope).err()?;
         let known = reference::known_names(&scope);
         Some(Refusal::Reference { service: service.clone(), key, error, known })
     });
-    wrong.collect()
+    wrong.chain(unset).collect()
 }
 
 fn fixed_ports(

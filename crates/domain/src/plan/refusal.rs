@@ -438,6 +438,18 @@ pub enum Refusal {
         "`{0}` is not a variable name: letters, digits and _ are allowed, and PORT, HOST and LOCKSTEP_* are set by Lockstep"
     )]
     VariableName(String),
+    /// The address of a service that somebody else runs refers to a variable that is set nowhere.
+    #[error(
+        "the address of `{version}` refers to `${{env.{key}}}`, which is set neither in its manifest nor in `{environment}`"
+    )]
+    NoAddress {
+        /// Whose.
+        version: VersionRef,
+        /// Which variable.
+        key: String,
+        /// Where.
+        environment: EnvironmentName,
+    },
     /// A variable refers to something that there is not.
     #[error("variable `{key}` of `{service}`: {error}")]
     Reference {
@@ -690,6 +702,10 @@ impl Refusal {
             Self::CallsWorker { caller, worker, .. } => Some(format!(
                 "take the reference out of {caller} or of its configuration; what {} does is asked for by its queue",
                 worker.service
+            )),
+            Self::NoAddress { version, key, environment } => Some(format!(
+                "lockstep config set {} {key}=https://HOST --env {environment}",
+                version.service
             )),
             Self::NotSet { service, .. } => Some(format!("lockstep config show {service} --env ENV")),
             Self::NoInstances(version) => Some(format!("lockstep job run {} JOB", version.service)),

@@ -103,3 +103,25 @@ proptest! {
         prop_assert!(stage.env(PLACE).said[&service("partner")].len() <= 50);
     }
 }
+
+#[test]
+fn an_address_whose_variable_is_set_nowhere_is_refused_before_anything_starts() {
+    let mut stage = Stage::new();
+    stage.release_with("partner@1.0.0", &[], |version| {
+        version.run.external = Some(External::at("${env.PARTNER_URL}/v1"));
+    });
+    stage.release_with("partner@1.1.0", &[], |version| {
+        version.run.external = Some(External::at("${env.PARTNER_URL}/v1"));
+        version.run.variables.insert("PARTNER_URL".into(), "https://sandbox.partner.test".into());
+    });
+    let refused = stage.plan(PLACE, &deploy(&["partner@1.0.0"]), None).unwrap_err();
+    let [refusal] = refused.as_slice() else { panic!("{refused:?}") };
+    assert_eq!(
+        (refusal.to_string().as_str(), refusal.hint().as_deref()),
+        (
+            "the address of `partner@1.0.0` refers to `${env.PARTNER_URL}`, which is set neither in its manifest nor in `staging`",
+            Some("lockstep config set partner PARTNER_URL=https://HOST --env staging")
+        )
+    );
+    assert!(stage.plan(PLACE, &deploy(&["partner@1.1.0"]), None).is_ok(), "its manifest says a usual one");
+}

@@ -6,6 +6,7 @@ use crate::simulation::{Stage, deploy, service};
 use lockstep_domain::intent::ConfigChoice;
 use lockstep_domain::operation::{Phase, Readiness};
 use lockstep_domain::run::{Kind, Replace, Values};
+use lockstep_domain::ways_back::{self, Host};
 use lockstep_domain::{Event, Intent, OperationId, Strategy};
 use proptest::prelude::{Just, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
@@ -406,14 +407,15 @@ fn what_is_left_is_kept_prepared_for_as_long_as_others_are_warm_and_says_how_it_
         let part = plan.moves().next().unwrap().clone();
         (part.readiness, part.start.map(|start| start.to_string()).unwrap_or_default())
     };
-    let never = "how long web@1.0.0 takes to start was never measured";
+    let never =
+        "once web 1.1.0 has ended (at most 10 s): how long web@1.0.0 takes to start was never measured";
     assert_eq!(planned(&stage, None), (Readiness::Prepared, never.to_owned()));
     let arm = stage.env(PLACE).prepared.keys().next().unwrap().clone();
     for ms in [900, 5_000, 2_100, 2_000, 2_200, 1] {
         let place = stage.env(PLACE).name.clone();
         stage.record(Event::StartMeasured { environment: place, arm: arm.clone(), ms });
     }
-    let measured = "back in about 3 s: web 1.0.0 starts in 2.1 s (measured 5 times)";
+    let measured = "back in about 3 s once web 1.1.0 has ended (at most 10 s): web 1.0.0 starts in 2.1 s (measured 5 times)";
     assert_eq!(planned(&stage, None), (Readiness::Prepared, measured.to_owned()));
     let lost = planned(&stage, Some("its artifact is gone"));
     assert_eq!((lost.0, &lost.1[..30]), (Readiness::Cold, "not prepared, it is unpacked f"));
@@ -429,4 +431,25 @@ fn what_was_gone_back_from_is_not_kept_prepared() {
     assert!(settle(&mut stage, &deploy(&["web@1.1.0"]), None).0.is_done());
     assert!(settle(&mut stage, &Intent::Undo, None).0.is_done());
     assert!(stage.env(PLACE).prepared.is_empty(), "{:?}", stage.env(PLACE).prepared);
+}
+
+#[test]
+fn what_is_not_in_the_store_cannot_be_gone_back_to_and_no_time_is_promised() {
+    let mut stage = stage(Replace::OldFirst);
+    assert!(settle(&mut stage, &deploy(&["web@1.1.0"]), None).0.is_done());
+    let way = |has_artifact: bool| {
+        let host =
+            Host { is_ready: &|_| false, unprepared: &|_| Some(None), has_artifact: &|_| has_artifact };
+        let ways = ways_back::of_service(&stage.world, stage.env(PLACE), &service("web"), &host);
+        ways.into_iter().next().unwrap()
+    };
+    assert!(way(true).refused.is_none() && way(true).start.is_some());
+    let lost = way(false);
+    assert_eq!(lost.refused.as_deref(), Some("the artifact of `web@1.0.0` is not in the blob store"));
+    assert_eq!(lost.start, None, "no time is promised");
+    let host = Host { is_ready: &|_| false, unprepared: &|_| None, has_artifact: &|_| true };
+    let ways = ways_back::of_service(&stage.world, stage.env(PLACE), &service("web"), &host);
+    let start = ways[0].start.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert!(start.starts_with("not prepared, it is unpacked first if needed: the warm time"), "{start}");
+    assert_eq!(ways[0].readiness, Readiness::Cold);
 }

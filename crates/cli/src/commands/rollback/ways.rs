@@ -36,6 +36,7 @@ fn render(ways: &WaysBack, style: &Style) -> String {
     let heading = if service.is_some() { "VERSION" } else { "WHAT" };
     let mut table = Table::new(["BASELINE", heading, "WHEN", "READY", "SEEN THEN", ""]);
     ways.iter().for_each(|way| table.row(row(way, style)));
+    let first = ways.iter().find(|way| way.refused.is_none()).unwrap_or(first);
     let example = match (service, &first.version) {
         (Some(service), Some(version)) => {
             format!("lockstep rollback {service} --to {version} --env {environment}")
@@ -63,14 +64,16 @@ fn row(way: &WayBack, style: &Style) -> [String; 6] {
         version.unwrap_or_else(|| way.intent.clone().unwrap_or_else(beginning)),
         style.ago(way.at),
         match way.readiness {
+            _ if way.refused.is_some() => "refused".to_owned(),
             Readiness::Warm => "warm".to_owned(),
             Readiness::Prepared => "prepared".to_owned(),
             Readiness::Cold => "cold".to_owned(),
         },
         way.proof.clone(),
-        way.start
+        way.refused
             .iter()
-            .map(ToString::to_string)
+            .map(|why| format!("cannot be gone back to: {why}"))
+            .chain(way.start.iter().map(ToString::to_string))
             .chain(way.notes.iter().cloned())
             .collect::<Vec<_>>()
             .join("; "),
