@@ -140,3 +140,29 @@ fn change(change: &EntryChange) -> String {
     let EntryChange { service, from, to } = change;
     format!("{service} {} -> {}", entry(from.as_ref()), entry(to.as_ref()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_says_what_it_was_judged_by_beside_why_it_was_wanted() {
+        let baseline = |reason: Option<&str>, proof: &str| BaselineView {
+            number: 2,
+            parent: Some(1),
+            at: Timestamp(0),
+            operation: None,
+            actor: None,
+            intent: None,
+            reason: reason.map(str::to_owned),
+            entries: std::collections::BTreeMap::new(),
+            changes: Vec::new(),
+            proof: proof.to_owned(),
+            accepted: Vec::new(),
+        };
+        let proof = "mailer@1.1.0: passed, not proven: 3 jobs";
+        assert_eq!(reason(&baseline(None, proof)), format!("judged: {proof}"));
+        assert_eq!(reason(&baseline(Some("sale"), proof)), format!("sale; judged: {proof}"));
+        assert_eq!(reason(&baseline(None, "")), "");
+    }
+}

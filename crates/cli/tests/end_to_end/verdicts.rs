@@ -313,5 +313,17 @@ fn going_back_to_a_worker_is_prepared_and_says_how_long_a_start_takes() {
     prepared(&place);
     unpacked(&place).iter().for_each(|path| lockstep_files::tree::remove(path).unwrap());
     prepared(&place);
+
+    let store = format!("{}/blobs/sha256", place.data());
+    let elsewhere = format!("{store}-elsewhere");
+    fs::rename(&store, &elsewhere).unwrap();
+    let lost = "the artifact of `mailer@1.0.0` is not in the blob store";
+    let told = place.told(&["rollback", "mailer", "--env", ENVIRONMENT]);
+    assert!(told.contains(lost) && !told.contains("back in about"), "{told}");
+    let status = place.told(&["status", ENVIRONMENT]);
+    assert!(status.contains(lost) && !status.contains("prepared: mailer"), "{status}");
+    let refused = place.fail(&["rollback", "mailer", "--to", "1.0.0", "--env", ENVIRONMENT], 3);
+    assert!(refused.contains(lost), "{refused}");
+    fs::rename(&elsewhere, &store).unwrap();
     place.run(&["rollback", "mailer", "--to", "1.0.0", "--env", ENVIRONMENT]);
 }

@@ -108,6 +108,7 @@ fn a_version_goes_from_git_to_production_and_back() {
 
     let unproven = place.run(&[&canary[..], &["--accept-unproven", "--release-holds"]].concat());
     assert!(unproven.contains("go back: lockstep undo production"), "{unproven}");
+    assert!(unproven.contains("judged: ") && unproven.contains("passed, not proven"), "{unproven}");
     assert_eq!(place.get("production"), "two plain");
 
     // A configuration, which goes back with the baseline.
