@@ -1,8 +1,8 @@
 //! Passes requests to a service that somebody else runs: the program that instances of an external service run.
 //!
 //! To the gateway it is an instance like any other, so a share of the requests, a verdict, draining and going back hold for what is
-//! behind it. Invariants: it listens on loopback only; a request reaches the other side at most once, unless it may be repeated and the
-//! connection was closed before its answer; what it answers itself says why, and nothing that the other side sends looks like it.
+//! behind it. Invariants: it listens on loopback only; a request reaches the other side at most once, unless it may be repeated and a
+//! connection that was used before brought no answer; what it answers itself says why, and nothing that the other side sends looks like it.
 
 mod answer;
 mod fields;
