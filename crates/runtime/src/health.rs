@@ -3,9 +3,11 @@
 //! A service may answer anything: the time and the bytes read are bounded, and what is not HTTP is unhealthy, with the
 //! first bytes in the reason. Bodies are read only to be polite.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+use crate::talk::{connect, instance, is_late, read, send};
 
 /// Longest status line that is read; real ones have less than 100 bytes.
 const MAX_STATUS_LINE: usize = 1024;
@@ -41,19 +43,15 @@ pub(crate) fn http(port: u16, path: &str, timeout: Duration) -> Result<(), Strin
 ///
 /// Says why the connection was not accepted.
 pub(crate) fn tcp(port: u16, timeout: Duration) -> Result<(), String> {
-    match TcpStream::connect_timeout(&address(port), timeout) {
+    match TcpStream::connect_timeout(&instance(port), timeout) {
         Ok(_) => Ok(()),
         Err(error) => Err(explain("a connection", port, timeout, &error)),
     }
 }
 
-fn address(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
-
 fn explain(what: &str, port: u16, timeout: Duration, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+        _ if is_late(error) => {
             format!("{what} on port {port} was not answered within {} ms", timeout.as_millis())
         }
         io::ErrorKind::ConnectionRefused => format!("nothing listens on port {port}"),
@@ -63,12 +61,11 @@ fn explain(what: &str, port: u16, timeout: Duration, error: &io::Error) -> Strin
 
 fn ask(port: u16, path: &str, timeout: Duration) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + timeout;
-    let mut stream = TcpStream::connect_timeout(&address(port), timeout)?;
-    stream.set_write_timeout(Some(remaining(deadline)?))?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(request.as_bytes())?;
+    let mut stream = connect(instance(port), deadline)?;
+    send(&mut stream, request.as_bytes(), deadline)?;
     let line = read_line(&mut stream, deadline)?;
     drain(stream);
     Ok(line)
@@ -78,14 +75,11 @@ fn read_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut buffer = [0; 256];
     while line.len() < MAX_STATUS_LINE {
-        stream.set_read_timeout(Some(remaining(deadline)?))?;
-        let read = match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        line.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        let news = read(stream, &mut buffer, deadline)?;
+        if news.is_empty() {
+            break;
+        }
+        line.extend_from_slice(news);
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             line.truncate(end);
             break;
@@ -94,25 +88,20 @@ fn read_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn remaining(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
 fn drain(mut stream: TcpStream) {
     let deadline = Instant::now() + REST_WAIT;
     let mut buffer = [0; 4096];
     let mut left = MAX_REST;
-    while let (true, Ok(wait)) = (left > 0, remaining(deadline)) {
-        match stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(&mut buffer)) {
-            Ok(0) | Err(_) => return,
-            Ok(read) => left = left.saturating_sub(read),
+    while left > 0 {
+        match read(&mut stream, &mut buffer, deadline) {
+            Ok([]) | Err(_) => return,
+            Ok(news) => left = left.saturating_sub(news.len()),
         }
     }
 }
 
 /// Returns the status in `HTTP/1.1 200 OK`.
-fn status_of(line: &[u8]) -> Option<u16> {
+pub(crate) fn status_of(line: &[u8]) -> Option<u16> {
     let rest = line.strip_prefix(b"HTTP/1.")?;
     let (minor, rest) = rest.split_first()?;
     let digits = rest.strip_prefix(b" ")?.get(..3)?;
@@ -124,7 +113,8 @@ fn status_of(line: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
 
     use proptest::prelude::*;

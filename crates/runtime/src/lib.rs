@@ -27,6 +27,7 @@ mod rooms;
 mod spec;
 mod status;
 pub mod supervisor;
+mod talk;
 pub mod unpack;
 mod users;
 mod ways;

@@ -3,14 +3,16 @@
 //! It may be anything: a pipe or a link in the place of the file, a file of any size, an answer without an end. Invariant: a
 //! reading takes bounded time and memory, never leaves the working folder, and what is not whole counts nothing.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::work::exposition::{self, MAX_METRICS_BYTES, Read};
 use lockstep_domain::work::{Metrics, MetricsPlace};
 use lockstep_files::foreign;
+
+use crate::talk;
 
 /// Longest time that an answer may take as a whole.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -25,7 +27,7 @@ const MAX_HEAD: usize = 64 * 1024;
 pub(crate) fn read(work: &Path, port: Option<u16>, metrics: &Metrics) -> Result<Read, String> {
     let text = match &metrics.place {
         MetricsPlace::File { path } => file(work, Path::new(path.as_str())),
-        MetricsPlace::Http { path } => answer(port, path),
+        MetricsPlace::Http { path } => answer(port, path).map_err(in_words),
     };
     exposition::read(&text.map_err(|error| error.to_string())?, metrics)
 }
@@ -50,14 +52,12 @@ fn whole(text: String) -> io::Result<String> {
 fn answer(port: Option<u16>, path: &str) -> io::Result<String> {
     let port = port.ok_or_else(|| io::Error::other("it listens on no port"))?;
     let deadline = Instant::now() + ANSWERED_WITHIN;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, ANSWERED_WITHIN)?;
-    stream.set_write_timeout(Some(left(deadline)?))?;
     // To a client of this version nobody answers in chunks.
     let request = format!(
         "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep\r\nAccept: text/plain\r\n\r\n"
     );
-    stream.write_all(request.as_bytes())?;
+    let mut stream = talk::connect(talk::instance(port), deadline)?;
+    talk::send(&mut stream, request.as_bytes(), deadline)?;
     let mut bytes = Vec::new();
     let (head, body) = loop {
         if let Some(found) = head_of(&bytes)? {
@@ -113,35 +113,23 @@ fn head_of(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
 
 fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
     let mut buffer = [0; 16 * 1024];
-    loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        match stream.read(&mut buffer) {
-            Ok(read) => {
-                bytes.extend_from_slice(&buffer[..read]);
-                return Ok(read);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                return Err(late());
-            }
-            Err(error) => return Err(error),
-        }
+    let news = talk::read(stream, &mut buffer, deadline)?;
+    bytes.extend_from_slice(news);
+    Ok(news.len())
+}
+
+fn in_words(error: io::Error) -> io::Error {
+    if talk::is_late(&error) {
+        return io::Error::other(format!("its answer was not whole within {} s", ANSWERED_WITHIN.as_secs()));
     }
-}
-
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(late()) } else { Ok(left) }
-}
-
-fn late() -> io::Error {
-    io::Error::other(format!("its answer was not whole within {} s", ANSWERED_WITHIN.as_secs()))
+    error
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::net::TcpListener;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
     use std::os::unix::fs::symlink;
     use std::thread;
 

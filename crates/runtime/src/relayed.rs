@@ -3,12 +3,14 @@
 //! A relay says itself why it answers in the place of the other side, which is more than a status. Time and bytes are bounded, whatever
 //! the other side does.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::external::{HEALTH_FIELD, REASON_FIELD};
 use lockstep_domain::run::Probe;
+
+use crate::health::status_of;
+use crate::talk::{connect, instance, is_late, read, send};
 
 /// Longest head of an answer that is read.
 const MAX_HEAD: usize = 64 * 1024;
@@ -59,14 +61,13 @@ impl Head {
 fn ask(port: u16, request: (&str, &str), most: usize, timeout: Duration) -> Result<(Head, Vec<u8>), String> {
     let what = request.0;
     let bytes = exchange(port, request, most, timeout).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            format!("{what} was not answered within {} ms", timeout.as_millis())
-        }
+        _ if is_late(&error) => format!("{what} was not answered within {} ms", timeout.as_millis()),
         io::ErrorKind::ConnectionRefused => format!("no relay listens on port {port}"),
         _ => format!("{what} through the relay on port {port} failed: {error}"),
     })?;
     let end = bytes.windows(END_OF_HEAD.len()).position(|window| window == END_OF_HEAD);
-    let (Some(end), Some(status)) = (end, status_of(&bytes)) else {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let (Some(end), Some(status)) = (end, status_of(line)) else {
         return Err(format!("{what} through the relay on port {port} was not answered"));
     };
     let (head, body) = bytes.split_at(end);
@@ -78,44 +79,26 @@ fn ask(port: u16, request: (&str, &str), most: usize, timeout: Duration) -> Resu
 /// Asks in HTTP/1.0, whose answers are over when the connection is. What comes late after the head is done without.
 fn exchange(port: u16, (what, fields): (&str, &str), most: usize, timeout: Duration) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + timeout;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-    stream.set_write_timeout(Some(remaining(deadline)?))?;
+    let mut stream = connect(instance(port), deadline)?;
     let request = format!(
         "{what} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\n{fields}\r\n"
     );
-    stream.write_all(request.as_bytes())?;
+    send(&mut stream, request.as_bytes(), deadline)?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let mut head = None;
     while bytes.len() < head.map_or(MAX_HEAD, |end: usize| end.saturating_add(most)) {
-        let read = remaining(deadline)
-            .and_then(|left| stream.set_read_timeout(Some(left)))
-            .and_then(|()| stream.read(&mut buffer));
-        match read {
-            Ok(0) => break,
-            Ok(read) => bytes.extend_from_slice(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let news = read(&mut stream, &mut buffer, deadline)?;
+        if news.is_empty() {
+            break;
         }
+        bytes.extend_from_slice(news);
         if head.is_none() {
             let end = bytes.windows(END_OF_HEAD.len()).position(|window| window == END_OF_HEAD);
             head = end.map(|end| end + END_OF_HEAD.len());
         }
     }
     Ok(bytes)
-}
-
-fn remaining(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-fn status_of(bytes: &[u8]) -> Option<u16> {
-    let line = bytes.split(|byte| *byte == b'\r').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    words.next().filter(|version| version.starts_with("HTTP/1."))?;
-    words.next()?.parse().ok()
 }
 
 fn field(head: &str, name: &str) -> Option<String> {
@@ -126,7 +109,8 @@ fn field(head: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener};
     use std::thread;
 
     use super::*;

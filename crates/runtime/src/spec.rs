@@ -410,17 +410,13 @@ mod tests {
         assert!(!printed.contains("correct horse"), "{printed}");
     }
 
-    #[test]
-    fn an_address_is_filled_after_the_variables_that_it_refers_to() {
-        let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-10.json")).unwrap();
-        let mut run = file.run.clone();
-        run.variables = [("BASE".to_owned(), "v-${self.version}".to_owned())].into_iter().collect();
-        run.external = Some(External::at("https://${env.HOST_NAME}/${env.BASE}"));
-        let mut spec = InstanceSpec {
+    /// Asks for what a file is of, run otherwise, with one value that is filled in.
+    fn asking(file: &SpecFile, run: RunSpec, (name, value): (&str, &str)) -> InstanceSpec {
+        InstanceSpec {
             data_of: None,
             resources: BTreeMap::new(),
             resource: None,
-            filled: [("HOST_NAME".to_owned(), "${self.environment}.partner.test".to_owned())].into(),
+            filled: [(name.to_owned(), value.to_owned())].into(),
             urls: BTreeMap::new(),
             calls: None,
             ports: InstancePorts::Server,
@@ -431,7 +427,16 @@ mod tests {
             run: run.with_values_noted(),
             variables: BTreeMap::new(),
             release: file.release,
-        };
+        }
+    }
+
+    #[test]
+    fn an_address_is_filled_after_the_variables_that_it_refers_to() {
+        let file: SpecFile = serde_json::from_str(include_str!("../tests/formats/spec-10.json")).unwrap();
+        let mut run = file.run.clone();
+        run.variables = [("BASE".to_owned(), "v-${self.version}".to_owned())].into_iter().collect();
+        run.external = Some(External::at("https://${env.HOST_NAME}/${env.BASE}"));
+        let mut spec = asking(&file, run, ("HOST_NAME", "${self.environment}.partner.test"));
         let filled = spec.clone().with_port(Some(20_001)).unwrap();
         let external = filled.run.external.clone().unwrap();
         assert_eq!(external.address, "https://production.partner.test/v-1.4.0");
@@ -457,22 +462,7 @@ mod tests {
         run.command = vec!["./orders".to_owned(), "--pay=${service.payments.host}".to_owned()];
         run.variables =
             [("PAY_PORT".to_owned(), "${service.payments.port}".to_owned())].into_iter().collect();
-        let mut spec = InstanceSpec {
-            data_of: None,
-            resources: BTreeMap::new(),
-            resource: None,
-            filled: [("AT".to_owned(), "${service.audit.host}:${service.audit.port}".to_owned())].into(),
-            urls: BTreeMap::new(),
-            calls: None,
-            ports: InstancePorts::Server,
-            id: file.id.clone(),
-            environment: file.environment.clone(),
-            arm: file.arm.clone(),
-            job: None,
-            run: run.with_values_noted(),
-            variables: BTreeMap::new(),
-            release: file.release,
-        };
+        let mut spec = asking(&file, run, ("AT", "${service.audit.host}:${service.audit.port}"));
         let called: Vec<_> = spec.listened_for(release.path()).iter().map(ToString::to_string).collect();
         assert_eq!(called, ["audit", "payments", "stock"]);
         let error = spec.clone().with_port(Some(20_001)).unwrap_err().to_string();

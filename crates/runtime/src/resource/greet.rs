@@ -2,7 +2,7 @@
 //!
 //! Whoever answers may say anything: the time and the bytes read are bounded, and what is not understood is shown escaped.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::resource::address::Address;
 
 use super::USER;
+use crate::talk;
 
 /// Most bytes of an answer that are looked at.
 const MAX_BYTES: usize = 1024;
@@ -51,13 +52,11 @@ pub fn anywhere(kind: ResourceKind, address: &Address, timeout: Duration) -> Res
 fn ask(kind: ResourceKind, address: SocketAddr, plain: bool, timeout: Duration) -> Result<(), String> {
     let deadline = Instant::now() + timeout;
     let explain = |error: io::Error| match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => {
-            format!("does not answer within {} ms", timeout.as_millis())
-        }
+        _ if talk::is_late(&error) => format!("does not answer within {} ms", timeout.as_millis()),
         ErrorKind::ConnectionRefused => "refuses connections: nothing listens there".to_owned(),
         _ => format!("cannot be asked: {error}"),
     };
-    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(explain)?;
+    let mut stream = talk::connect(address, deadline).map_err(explain)?;
     if !plain {
         return Ok(());
     }
@@ -84,25 +83,17 @@ fn exchange(
     question: &[u8],
     deadline: Instant,
 ) -> io::Result<Vec<u8>> {
-    stream.set_write_timeout(Some(left(deadline)?))?;
-    stream.write_all(question)?;
+    talk::send(stream, question, deadline)?;
     let mut answer = Vec::new();
     let mut buffer = [0; MAX_BYTES];
     while answer.len() < MAX_BYTES && !is_whole(kind, &answer) {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => answer.extend_from_slice(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let news = talk::read(stream, &mut buffer, deadline)?;
+        if news.is_empty() {
+            break;
         }
+        answer.extend_from_slice(news);
     }
     Ok(answer)
-}
-
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// Tells whether enough was read to understand it.
@@ -160,6 +151,7 @@ fn shown(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
     use std::thread;
 
