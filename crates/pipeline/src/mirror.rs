@@ -268,18 +268,23 @@ fn fetch(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) ->
     run_git(place, folder, folder, Some(location), &words).map_err(|reason| fetch_fault(location, reason))
 }
 
-/// Clones beside the final name, so that a mirror is whole or not there.
 fn clone(folder: &Path, location: &RepositoryLocation, place: &Workplace<'_>) -> Result<(), BuildFault> {
+    made_beside(folder, |partial| {
+        // Without links, so that a mirror shares no file with a repository of this machine.
+        let options =
+            ["clone", "--mirror", "--no-hardlinks", "--no-progress", "--quiet", "--"].map(OsStr::new);
+        let words = [&options[..], &[location.as_argument(), OsStr::new(".")]].concat();
+        run_git(place, partial, partial, Some(location), &words)
+            .map_err(|reason| fetch_fault(location, reason))
+    })
+}
+
+/// Makes a mirror beside its final name, so that it is whole or not there. A damaged one gives way when there is a whole one.
+fn made_beside(folder: &Path, make: impl FnOnce(&Path) -> Result<(), BuildFault>) -> Result<(), BuildFault> {
     let partial = folder.with_added_extension("partial");
     tree::remove(&partial).map_err(|source| io_fault(&partial, "removed", source))?;
     fs::create_dir_all(&partial).map_err(|source| io_fault(&partial, "created", source))?;
-    // Without links, so that a mirror shares no file with a repository of this machine.
-    let options = ["clone", "--mirror", "--no-hardlinks", "--no-progress", "--quiet", "--"].map(OsStr::new);
-    let words = [&options[..], &[location.as_argument(), OsStr::new(".")]].concat();
-    let cloned = run_git(place, &partial, &partial, Some(location), &words)
-        .map_err(|reason| fetch_fault(location, reason));
-    let moved = cloned.and_then(|()| {
-        // A damaged mirror gives way now, and not before there is a whole one.
+    let moved = make(&partial).and_then(|()| {
         tree::remove(folder)
             .and_then(|()| fs::rename(&partial, folder))
             .map_err(|source| io_fault(folder, "created", source))

@@ -224,7 +224,12 @@ fn notes_text(view: &ServiceView) -> String {
 
 /// Tells whether the folder that the command runs in is in a repository.
 fn is_in_a_repository() -> bool {
-    std::env::current_dir().is_ok_and(|here| here.ancestors().any(|folder| folder.join(".git").exists()))
+    std::env::current_dir().is_ok_and(|here| repository_around(&here).is_some())
+}
+
+/// Returns the root of the repository that a folder is in.
+fn repository_around(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| folder.join(".git").exists())
 }
 
 /// Returns the repository as the server will find it.
@@ -243,7 +248,7 @@ fn source(repository: &str, folder: Option<String>) -> Result<Source, Failure> {
     };
     let root = match folder {
         Some(_) => None,
-        None => path.ancestors().find(|folder| folder.join(".git").exists()),
+        None => repository_around(&path),
     };
     let below = root.and_then(|root| path.strip_prefix(root).ok());
     let folder = folder.or_else(|| below?.to_str().map(str::to_owned)).unwrap_or_default();

@@ -2,13 +2,12 @@
 //! a commit like everything else, and its versions differ by manifest and by what was given.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use lockstep_domain::repository_address::NO_COMMIT;
-use lockstep_files::tree;
 
-use crate::failure::{BuildFault, io_fault};
+use super::made_beside;
+use crate::failure::BuildFault;
 use crate::git::{Answer, Git, GitError};
 use crate::workplace::Workplace;
 
@@ -26,18 +25,12 @@ const FACTS: [(&str, &str); 6] = [
     ("GIT_COMMITTER_DATE", "@0 +0000"),
 ];
 
-/// Makes it beside its final name, unless it is there and whole.
+/// Makes it, unless it is there and whole.
 pub(super) fn make(folder: &Path, place: &Workplace<'_>) -> Result<(), BuildFault> {
     if folder.join("HEAD").exists() && is_whole(folder, place)? {
         return Ok(());
     }
-    let partial = folder.with_added_extension("partial");
-    tree::remove(&partial).map_err(|source| io_fault(&partial, "removed", source))?;
-    fs::create_dir_all(&partial).map_err(|source| io_fault(&partial, "created", source))?;
-    fill(&Git { folder: &partial, cancel: place.cancel })?;
-    tree::remove(folder)
-        .and_then(|()| fs::rename(&partial, folder))
-        .map_err(|source| io_fault(folder, "created", source))
+    made_beside(folder, |partial| Ok(fill(&Git { folder: partial, cancel: place.cancel })?))
 }
 
 fn is_whole(folder: &Path, place: &Workplace<'_>) -> Result<bool, GitError> {
