@@ -1,6 +1,5 @@
 //! A client's connection: one request after the other is read, routed and handed to an [`Exchange`].
 
-mod account;
 #[cfg(test)]
 mod idle;
 
@@ -10,36 +9,22 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
-use lockstep_domain::gateway_rules::Caller;
-use lockstep_domain::routes::Matched;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use crate::access;
-use crate::affinity::Affinity;
-use crate::answer::Asked;
-use crate::balance::{Pick, Search, pick};
 use crate::buffers::Output;
 use crate::deadline::Deadline;
 use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts};
 use crate::framing::{Body, Recode};
-use crate::moment::Moment;
-use crate::peer::{Origin, Peer};
+use crate::peer::Peer;
 use crate::problem::{Next, Problem, Status};
-use crate::repeat::Repeat;
 use crate::report::Report;
-use crate::request::{Onward, Request, fields};
-use crate::table::{Choice, ServiceTargets};
-use crate::trace::{made_id, new_traceparent};
-use crate::trial::Class;
-use crate::version_rules;
-use crate::waits::Waits;
+use crate::request::{Request, fields};
+use crate::way::{Desk, Notes, Routed};
 use crate::wire::Wire;
 use crate::worker::Worker;
 
-/// How often a request is routed again because the table changed under it.
-const MAX_TABLE_CHANGES: usize = 4;
 /// What the head for an instance is longer than the one of the client, in most cases.
 const ADDED_TO_HEAD: usize = 512;
 /// How long a client may take for the rest of a head when the listener stops.
@@ -51,20 +36,13 @@ const SENT_WITH_HEAD: u64 = 16 * 1_024;
 pub(crate) struct Connection {
     client: Wire,
     deadline: Deadline,
-    peer: Peer,
-    environment: Arc<Environment>,
-    worker: Arc<Worker>,
+    desk: Desk,
     stop: CancellationToken,
     /// The head for the instance.
     head: Vec<u8>,
     /// What goes to the client next.
     output: Output,
-    key: Vec<u8>,
-    /// The rules that take the request.
-    rules: Vec<u64>,
-    traceparent: String,
-    /// What the request was, for the access log; made only where there is one.
-    asked: Option<Box<access::Asked>>,
+    notes: Notes,
 }
 
 /// What a client sent.
@@ -86,16 +64,6 @@ struct Refusal {
 struct Prepared {
     facts: Facts,
     routed: Routed,
-}
-
-struct Routed {
-    service: Arc<ServiceTargets>,
-    affinity: Option<Box<Affinity>>,
-    pick: Pick,
-    strip: usize,
-    waits: Waits,
-    class: Class,
-    ruled: bool,
 }
 
 /// How long the rest of a head may take.
@@ -137,22 +105,9 @@ impl Connection {
         stop: CancellationToken,
     ) -> Self {
         let deadline = Deadline::after(worker.timeouts.client_idle);
-        let (head, output, key, rules, traceparent) = <(_, Output, _, _, _)>::default();
-        let asked = worker.access.as_ref().map(|_| Box::default());
-        Self {
-            client,
-            deadline,
-            peer,
-            environment,
-            worker,
-            stop,
-            head,
-            output,
-            key,
-            rules,
-            traceparent,
-            asked,
-        }
+        let desk = Desk { peer, environment, worker };
+        let (notes, head, output) = (desk.notes(), Vec::new(), Output::default());
+        Self { client, deadline, desk, stop, head, output, notes }
     }
 
     /// Serves requests until the client leaves, does not follow the protocol, or the listener stops; `permit` is held
@@ -214,9 +169,9 @@ impl Connection {
     ) -> Option<Waited> {
         let idle = self.client.input.is_empty();
         self.deadline.set(if idle {
-            Instant::now() + self.worker.timeouts.client_idle
+            Instant::now() + self.desk.worker.timeouts.client_idle
         } else {
-            pace.head_until(self.worker.timeouts.head)
+            pace.head_until(self.desk.worker.timeouts.head)
         });
         let (client, deadline) = (&mut self.client, &mut self.deadline);
         let filled = std::future::poll_fn(|cx| {
@@ -246,30 +201,12 @@ impl Connection {
         let read = Request::read(&self.client.input, &mut room);
         let read = read.map_err(|problem| Refusal { problem, is_head: false, next: Next::Close })?;
         let Some((length, request)) = read else { return Ok(None) };
-        self.traceparent.clear();
-        if !request.traced {
-            new_traceparent(&self.worker.random, &mut self.traceparent);
-        }
-        let origin = self.origin(&request);
-        let queries = self.worker.access.as_ref().is_some_and(|log| log.has_queries());
-        Self::remember(self.asked.as_deref_mut(), &request, origin.as_ref(), &self.traceparent, queries);
-        self.key.clear();
-        let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
-        let given = request.key(caller);
-        let key_is_new = given.is_none();
-        self.key.extend_from_slice(given.unwrap_or_else(|| made_id(&self.traceparent).as_bytes()));
-        if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
-            version_rules::note(&mut self.rules, table, &request, caller);
-        }
-        let routed = origin.and_then(|origin| self.route(&request, origin, !key_is_new));
+        let routed = self.desk.find_way(&request, &mut self.notes);
         self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
         if let Ok(routed) = &routed {
-            let new_traceparent = Some(self.traceparent.as_str()).filter(|it| !it.is_empty());
-            let (strip, peer, key, rules) =
-                (routed.strip, &self.peer, self.key.as_slice(), self.rules.as_slice());
-            request.write(&mut self.head, &Onward { strip, peer, caller, key, rules, new_traceparent });
+            request.write(&mut self.head, &self.desk.onward(routed, &self.notes));
         }
-        let facts = facts(request, routed.as_ref().ok(), key_is_new);
+        let facts = Facts::of(request, routed.as_ref().ok());
         self.client.input.advance(length);
         match routed {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
@@ -291,56 +228,6 @@ impl Connection {
         Ok(Prepared { facts, routed })
     }
 
-    fn origin(&self, request: &Request<'_>) -> Result<Origin, Problem> {
-        let table = self.environment.table(self.worker.index).load();
-        self.peer.origin(&table.as_ref().ok_or_else(no_table)?.routes, &request.path)
-    }
-
-    /// Finds the way of a request; `given` is whether it came with its key.
-    fn route(
-        &self,
-        request: &Request<'_>,
-        Origin { caller, token }: Origin,
-        given: bool,
-    ) -> Result<Routed, Problem> {
-        let key = Some(self.key.as_slice()).filter(|_| given);
-        let (host, path) = (request.authority.host(), &request.path[token..]);
-        let path = if path.is_empty() { "/" } else { path };
-        let slot = self.environment.table(self.worker.index);
-        let mut service_name = None;
-        for _ in 0..MAX_TABLE_CHANGES {
-            let table = slot.load();
-            let Some(table) = table.as_ref() else { return Err(no_table()) };
-            let matched = match self.peer.calls() {
-                Some(service) => Matched::named(service, 0),
-                None => table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?,
-            };
-            let Some(service) = table.services.get(matched.service) else {
-                service_name = Some(matched.service.clone());
-                break;
-            };
-            let choice = service.choose(&self.key, &self.rules).unwrap_or(Choice { target: 0, ruled: false });
-            let affinity = match matched.rule {
-                Some(rule) => rule.affinity.map(|_| Affinity::by_cookie(request, caller, &rule.path, key)),
-                None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
-            };
-            let affinity = affinity.map(Box::new);
-            let random = &self.worker.random;
-            let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
-            if let Some(pick) = pick(service, choice.target, search) {
-                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience());
-                let (service, strip) = (Arc::clone(service), token + matched.strip);
-                let class = service.classify(request.method, &request.path[strip..]);
-                return Ok(Routed { service, affinity, pick, strip, waits, class, ruled: choice.ruled });
-            }
-            // Either there is none, or those there were have just left the table.
-            service_name = Some(matched.service.clone());
-        }
-        let name = service_name.map(|it| it.to_string()).unwrap_or_default();
-        let detail = format!("no instance of `{name}` takes requests");
-        Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
-    }
-
     /// Most connections are idle most of the time: what an exchange needs is only there while there is one.
     fn exchange(&mut self, prepared: Prepared) -> Pin<Box<impl Future<Output = After>>> {
         Box::pin(async move {
@@ -351,21 +238,17 @@ impl Connection {
                 deadline: &mut self.deadline,
                 output: &mut self.output,
                 head: &self.head,
-                worker: &self.worker,
-                table: self.environment.table(self.worker.index),
-                key: &self.key,
-                rules: &self.rules,
+                desk: &self.desk,
+                notes: &self.notes,
                 stop: &self.stop,
                 facts,
                 service: routed.service,
                 affinity: routed.affinity,
-                budget: self.environment.repeats(),
                 course: Course::default(),
-                failures: self.environment.failures(),
                 report: &mut report,
             };
             let after = exchange.run(routed.pick).await;
-            self.account(&report);
+            self.desk.account(&mut self.notes, &report);
             after
         })
     }
@@ -375,8 +258,8 @@ impl Connection {
         report.answers(&refusal.problem);
         refusal.problem.write(self.output.lend(), refusal.is_head, refusal.next);
         report.bytes = self.output.bytes().len() as u64;
-        self.account(&report);
-        let sent = self.client.send(self.output.bytes(), self.worker.timeouts.stall).await;
+        self.desk.account(&mut self.notes, &report);
+        let sent = self.client.send(self.output.bytes(), self.desk.worker.timeouts.stall).await;
         match (sent, refusal.next) {
             (Err(_), _) => After::Close,
             (Ok(()), Next::Keep) => After::Keep,
@@ -391,29 +274,6 @@ impl Connection {
     }
 }
 
-fn facts(request: Request<'_>, routed: Option<&Routed>, key_is_new: bool) -> Facts {
-    let is_head = request.method == "HEAD";
-    let ruled = routed.is_some_and(|routed| routed.ruled);
-    let bodiless = request.body.is_done();
-    let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
-    Facts {
-        asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
-        repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
-        // Whom a rule sends to a version wants to see how that one does.
-        shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled,
-        ruled,
-        recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
-        waits_to_go_on: request.waits_to_go_on(),
-        persistent: request.persistent,
-        body_is_expected: bodiless
-            || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
-        waits: routed.map_or(Waits::NONE, |routed| routed.waits),
-        class: routed.map(|routed| routed.class).unwrap_or_default(),
-        key_is_new,
-        body: request.body,
-    }
-}
-
 fn too_slow() -> Refusal {
     let problem = Problem::new(
         Status::RequestTimeout,
@@ -421,16 +281,4 @@ fn too_slow() -> Refusal {
         "the head of the request did not arrive in time",
     );
     Refusal { problem, is_head: false, next: Next::Close }
-}
-
-fn no_table() -> Problem {
-    Problem::new(Status::Unavailable, "no_table", "the gateway has no route table of this environment yet")
-        .hint("it gets one with the first deployment; see `lockstep status`")
-}
-
-fn no_route(host: Option<&str>, path: &str) -> Problem {
-    let path: String = path.chars().take(200).collect();
-    let detail = format!("no route takes `{path}` on host `{}`", host.unwrap_or_default());
-    Problem::new(Status::NotFound, "no_route", detail)
-        .hint("routes come from `[[route]]` in lockstep.toml; `/@SERVICE/` is for instances unless the environment opens it")
 }

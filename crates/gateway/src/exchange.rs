@@ -11,7 +11,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
 
 use crate::affinity::Affinity;
@@ -20,7 +19,7 @@ use crate::balance::{Pick, Search, note_failure, pick, pick_in};
 use crate::buffers::Output;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
-use crate::failures::{Cause, FailureLog};
+use crate::failures::Cause;
 use crate::forerun::Forerun;
 use crate::latency::Sample;
 use crate::leaving::Delivery;
@@ -28,16 +27,16 @@ use crate::loan::{Loan, Origin, Whole};
 use crate::moment::{Moment, micros};
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
-use crate::repeat::{Cost, Counted, Loss, Past, Repeat, RepeatBudget, Step, next_step};
+use crate::repeat::{Cost, Counted, Loss, Past, Repeat, Step, next_step};
 use crate::reply::HearError;
 use crate::report::{End, Report};
-use crate::table::{Outcome, ServiceTargets, Target, WorkerTable};
+use crate::table::{Outcome, ServiceTargets, Target};
 use crate::trial::{Class, Key, Meter, Seen, Tap};
 use crate::tunnel::TunnelEnd;
 use crate::upload::SendError;
 use crate::waits::{STREAM, Waits};
+use crate::way::{Desk, Notes};
 use crate::wire::Wire;
-use crate::worker::Worker;
 
 pub(crate) use facts::{After, Facts};
 
@@ -51,19 +50,14 @@ pub(crate) struct Exchange<'c> {
     pub(crate) output: &'c mut Output,
     /// The head for the instance, with the body behind it when that was short and there.
     pub(crate) head: &'c [u8],
-    pub(crate) worker: &'c Worker,
-    pub(crate) table: &'c ArcSwapOption<WorkerTable>,
-    pub(crate) key: &'c [u8],
-    /// The rules that take it.
-    pub(crate) rules: &'c [u64],
+    pub(crate) desk: &'c Desk,
+    pub(crate) notes: &'c Notes,
     pub(crate) stop: &'c CancellationToken,
     pub(crate) facts: Facts,
     pub(crate) service: Arc<ServiceTargets>,
     /// Where the client is to be kept at one instance.
     pub(crate) affinity: Option<Box<Affinity>>,
-    pub(crate) budget: &'c RepeatBudget,
     pub(crate) course: Course<'c>,
-    pub(crate) failures: &'c FailureLog,
     pub(crate) report: &'c mut Report,
 }
 
@@ -229,7 +223,7 @@ impl<'c> Exchange<'c> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = self.report.began;
-        self.course.under_way = Some(self.budget.enter(self.worker.index));
+        self.course.under_way = Some(self.desk.environment.repeats().enter(self.desk.worker.index));
         let (mut pick, mut asked) = (first, began);
         loop {
             let Pick { target: index, lease } = pick;
@@ -279,7 +273,7 @@ impl<'c> Exchange<'c> {
     where
         'c: 'a,
     {
-        let key = Key { bytes: self.key, is_new: self.facts.key_is_new };
+        let key = Key { bytes: &self.notes.key, is_new: self.notes.key_is_new };
         Attempt {
             target,
             endpoint,
@@ -296,7 +290,7 @@ impl<'c> Exchange<'c> {
     /// Notes in the error log how an instance failed.
     fn note(&self, failure: &Failure, target: &Target, endpoint: &Endpoint) {
         let note = |cause, detail: &dyn Display| {
-            self.failures.note(&target.label, endpoint.instance.address, cause, detail);
+            self.desk.environment.failures().note(&target.label, endpoint.instance.address, cause, detail);
         };
         match failure {
             Failure::Unreachable(error) => note(Cause::Unreachable, error),
@@ -313,9 +307,9 @@ impl<'c> Exchange<'c> {
     fn note_answer(&self, target: &Target) {
         let (status, Some(instance)) = (self.report.status, self.report.instance) else { return };
         if self.report.end == End::BrokenOff {
-            self.failures.note(&target.label, instance, Cause::BrokenOff, &status);
+            self.desk.environment.failures().note(&target.label, instance, Cause::BrokenOff, &status);
         } else if is_failure(status) {
-            self.failures.note(&target.label, instance, Cause::Failed, &status);
+            self.desk.environment.failures().note(&target.label, instance, Cause::Failed, &status);
         }
     }
 
@@ -343,7 +337,7 @@ impl<'c> Exchange<'c> {
     /// Notes that the request is sent a second time; `None` when the budget is used up.
     fn repeats(&mut self, cost: Cost) -> Option<()> {
         self.course.permit = match cost {
-            Cost::Budget => Some(self.budget.take()?),
+            Cost::Budget => Some(self.desk.environment.repeats().take()?),
             Cost::Free => None,
         };
         self.course.repeated = true;
@@ -364,7 +358,7 @@ impl<'c> Exchange<'c> {
         Search {
             tried: &self.course.tried,
             affinity: self.affinity.as_deref(),
-            random: &self.worker.random,
+            random: &self.desk.worker.random,
             now: Moment::now(),
         }
     }
@@ -378,9 +372,9 @@ impl<'c> Exchange<'c> {
 
     /// Picks from the table of this moment: the instances of the one before may all have left.
     fn routed_anew(&mut self) -> Option<Pick> {
-        let table = self.table.load_full()?;
+        let table = self.desk.environment.table(self.desk.worker.index).load_full()?;
         let service = Arc::clone(table.services.get(&self.service.service)?);
-        let choice = service.choose(self.key, self.rules)?;
+        let choice = service.choose(&self.notes.key, &self.notes.rules)?;
         let picked = pick(&service, choice.target, self.search());
         self.service = service;
         picked
@@ -394,7 +388,7 @@ impl<'c> Exchange<'c> {
             },
             Err(lease) => lease,
         };
-        let new = Loan::open(lease, self.worker.timeouts.connect).await.map_err(Failure::Unreachable)?;
+        let new = Loan::open(lease, self.desk.worker.timeouts.connect).await.map_err(Failure::Unreachable)?;
         self.converse(new, attempt).await
     }
 
@@ -433,11 +427,11 @@ impl<'c> Exchange<'c> {
 
     async fn send_head(&self, loan: &mut Loan) -> Result<(), SendError> {
         let (mut writer, ..) = loan.ends();
-        writer.send_head(self.head, &self.facts.body, self.worker.timeouts.stall).await
+        writer.send_head(self.head, &self.facts.body, self.desk.worker.timeouts.stall).await
     }
 
     async fn talk(&mut self, loan: &mut Loan, attempt: Attempt<'_>) -> Result<Talk, HearError> {
-        let stall = self.worker.timeouts.stall;
+        let stall = self.desk.worker.timeouts.stall;
         let Waits { answer: limit, silence } = self.facts.waits;
         let (asked, persistent) = (self.facts.asked, self.facts.persistent);
         let (from_client, client_input, mut to_client) = self.client.parts();
@@ -485,7 +479,7 @@ impl<'c> Exchange<'c> {
     async fn release(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
         let Held { mut loan, head, output } = *held;
         *self.output = output;
-        let (stall, asked) = (self.worker.timeouts.stall, self.facts.asked);
+        let (stall, asked) = (self.desk.worker.timeouts.stall, self.facts.asked);
         let open = self.facts.persistent && !self.stop.is_cancelled();
         let (from_client, client_input, mut to_client) = self.client.parts();
         let (writer, _, mut answer) = loan.ends();
@@ -515,7 +509,7 @@ impl<'c> Exchange<'c> {
         self.course = Course::default();
         let verdict = attempt.verdict();
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
-        if self.client.send(output.bytes(), self.worker.timeouts.stall).await.is_ok() {
+        if self.client.send(output.bytes(), self.desk.worker.timeouts.stall).await.is_ok() {
             // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
             if let Ok(TunnelEnd::Away) = loan.tunnel(self.client, self.stop).await {
                 return After::Linger;
@@ -581,7 +575,7 @@ impl<'c> Exchange<'c> {
         problem.write(self.output.lend(), self.facts.asked.is_head, next);
         self.report.answers(problem);
         self.report.bytes = self.output.bytes().len() as u64;
-        match (self.client.send(self.output.bytes(), self.worker.timeouts.stall).await, next) {
+        match (self.client.send(self.output.bytes(), self.desk.worker.timeouts.stall).await, next) {
             (Err(_), _) => After::Close,
             (Ok(()), Next::Keep) => After::Keep,
             (Ok(()), Next::Close) => After::Linger,

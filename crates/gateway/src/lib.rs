@@ -62,6 +62,7 @@ mod tunnel;
 mod upload;
 mod version_rules;
 mod waits;
+mod way;
 mod wire;
 mod worker;
 

@@ -4,8 +4,10 @@ use crate::answer::Asked;
 use crate::framing::{Body, Recode};
 use crate::problem::Next;
 use crate::repeat::Repeat;
+use crate::request::Request;
 use crate::trial::Class;
 use crate::waits::Waits;
+use crate::way::Routed;
 
 /// What is known of a request once its head has been written for the instance.
 #[derive(Debug)]
@@ -28,11 +30,32 @@ pub(crate) struct Facts {
     pub(crate) class: Class,
     /// Whether a rule chose its arm.
     pub(crate) ruled: bool,
-    /// Whether its key was made for it alone.
-    pub(crate) key_is_new: bool,
 }
 
 impl Facts {
+    /// Draws the conclusions from a request and its way.
+    pub(crate) fn of(request: Request<'_>, routed: Option<&Routed>) -> Self {
+        let is_head = request.method == "HEAD";
+        let ruled = routed.is_some_and(|routed| routed.ruled);
+        let bodiless = request.body.is_done();
+        let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        Self {
+            asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
+            repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
+            // Whom a rule sends to a version wants to see how that one does.
+            shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled,
+            ruled,
+            recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
+            waits_to_go_on: request.waits_to_go_on(),
+            persistent: request.persistent,
+            body_is_expected: bodiless
+                || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
+            waits: routed.map_or(Waits::NONE, |routed| routed.waits),
+            class: routed.map(|routed| routed.class).unwrap_or_default(),
+            body: request.body,
+        }
+    }
+
     /// Tells what happens to the connection if the request is answered now.
     pub(crate) fn next(&self) -> Next {
         if self.persistent && self.body.is_done() { Next::Keep } else { Next::Close }

@@ -3,7 +3,7 @@
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::CALLER_PATH_PREFIX;
 
-use super::Connection;
+use super::{Desk, Notes};
 use crate::access::{Asked, Parties};
 use crate::peer::Origin;
 use crate::problem::Problem;
@@ -11,16 +11,15 @@ use crate::report::Report;
 use crate::request::Request;
 use crate::trace::trace_id;
 
-impl Connection {
-    /// Keeps what the access log says of a request. Costs nothing where there is no log.
+impl Asked {
+    /// Keeps what the access log says of a request.
     pub(super) fn remember(
-        asked: Option<&mut Asked>,
+        &mut self,
         request: &Request<'_>,
         origin: Result<&Origin, &Problem>,
         made: &str,
         queries: bool,
     ) {
-        let Some(asked) = asked else { return };
         let path = match origin {
             Ok(Origin { caller: Caller::Instance, token }) if *token > 0 => &request.path[*token..],
             // A token that is wrong here may be right elsewhere.
@@ -31,15 +30,17 @@ impl Connection {
             field.clear();
             field.push_str(text);
         };
-        keep(&mut asked.method, request.method);
-        keep(&mut asked.host, request.authority.as_str());
-        keep(&mut asked.path, if path.is_empty() { "/" } else { path });
-        keep(&mut asked.query, if queries { request.query } else { "" });
-        keep(&mut asked.trace, request.trace_id().or_else(|| trace_id(made)).unwrap_or_default());
+        keep(&mut self.method, request.method);
+        keep(&mut self.host, request.authority.as_str());
+        keep(&mut self.path, if path.is_empty() { "/" } else { path });
+        keep(&mut self.query, if queries { request.query } else { "" });
+        keep(&mut self.trace, request.trace_id().or_else(|| trace_id(made)).unwrap_or_default());
     }
+}
 
+impl Desk {
     /// Counts a request that is over, and logs it.
-    pub(super) fn account(&mut self, report: &Report) {
+    pub(crate) fn account(&self, notes: &mut Notes, report: &Report) {
         let took = report.began.elapsed();
         match &report.arm {
             Some(counts) => counts.count(report, took),
@@ -49,7 +50,7 @@ impl Connection {
             let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
             self.environment.calls(self.worker.index).count(point, callee, report.status);
         }
-        let (Some(log), Some(asked)) = (&self.worker.access, &mut self.asked) else { return };
+        let (Some(log), Some(asked)) = (&self.worker.access, &mut notes.asked) else { return };
         let instance = report.instance.map(|address| match self.environment.instance_at(address) {
             Some(id) => id.to_string(),
             None => address.to_string(),

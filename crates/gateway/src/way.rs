@@ -1,0 +1,173 @@
+//! Finding the way of a request: who asks, which arm takes it, and which instance of it is asked first. The same for every
+//! wire on which a request can come.
+
+mod account;
+
+use std::sync::Arc;
+
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::Matched;
+
+use crate::access;
+use crate::affinity::Affinity;
+use crate::balance::{Pick, Search, pick};
+use crate::environment::Environment;
+use crate::moment::Moment;
+use crate::peer::{Origin, Peer};
+use crate::problem::{Problem, Status};
+use crate::request::{Onward, Request};
+use crate::table::{Choice, ServiceTargets};
+use crate::trace::{made_id, new_traceparent};
+use crate::trial::Class;
+use crate::version_rules;
+use crate::waits::Waits;
+use crate::worker::Worker;
+
+/// How often a request is routed again because the table changed under it.
+const MAX_TABLE_CHANGES: usize = 4;
+
+/// What the requests of one client's connection have in common.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) peer: Peer,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) worker: Arc<Worker>,
+}
+
+/// What is noted of one request. A connection uses it again for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) key: Vec<u8>,
+    /// Whether the key was made for this request alone.
+    pub(crate) key_is_new: bool,
+    /// The rules that take the request.
+    pub(crate) rules: Vec<u64>,
+    /// The one that was made; empty where the request came with one.
+    traceparent: String,
+    /// What the request was, for the access log; made only where there is one.
+    pub(crate) asked: Option<Box<access::Asked>>,
+}
+
+/// The way of a request.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    pub(crate) service: Arc<ServiceTargets>,
+    pub(crate) affinity: Option<Box<Affinity>>,
+    pub(crate) pick: Pick,
+    /// How many bytes of the path are taken off.
+    pub(crate) strip: usize,
+    pub(crate) waits: Waits,
+    pub(crate) class: Class,
+    /// Whether a rule chose the arm.
+    pub(crate) ruled: bool,
+    caller: Caller,
+}
+
+impl Desk {
+    /// Makes what one request after the other is noted in.
+    pub(crate) fn notes(&self) -> Notes {
+        Notes { asked: self.worker.access.as_ref().map(|_| Box::default()), ..Notes::default() }
+    }
+
+    /// Notes what is to be known of a request, and finds its way.
+    pub(crate) fn find_way(&self, request: &Request<'_>, notes: &mut Notes) -> Result<Routed, Problem> {
+        notes.traceparent.clear();
+        if !request.traced {
+            new_traceparent(&self.worker.random, &mut notes.traceparent);
+        }
+        let origin = self.origin(request);
+        self.remember(notes, request, origin.as_ref());
+        let caller = origin.as_ref().map_or(Caller::Outside, |origin| origin.caller);
+        let given = request.key(caller);
+        notes.key_is_new = given.is_none();
+        notes.key.clear();
+        notes.key.extend_from_slice(given.unwrap_or_else(|| made_id(&notes.traceparent).as_bytes()));
+        if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
+            version_rules::note(&mut notes.rules, table, request, caller);
+        }
+        self.route(request, origin?, notes)
+    }
+
+    /// Returns what the head for the instance has that the client's had not.
+    pub(crate) fn onward<'a>(&'a self, routed: &Routed, notes: &'a Notes) -> Onward<'a> {
+        Onward {
+            strip: routed.strip,
+            peer: &self.peer,
+            caller: routed.caller,
+            key: &notes.key,
+            rules: &notes.rules,
+            new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
+        }
+    }
+
+    /// Keeps what the access log says of a request. Costs nothing where there is no log.
+    fn remember(&self, notes: &mut Notes, request: &Request<'_>, origin: Result<&Origin, &Problem>) {
+        if let Some(asked) = notes.asked.as_deref_mut() {
+            let queries = self.worker.access.as_ref().is_some_and(|log| log.has_queries());
+            asked.remember(request, origin, &notes.traceparent, queries);
+        }
+    }
+
+    fn origin(&self, request: &Request<'_>) -> Result<Origin, Problem> {
+        let table = self.environment.table(self.worker.index).load();
+        self.peer.origin(&table.as_ref().ok_or_else(no_table)?.routes, &request.path)
+    }
+
+    fn route(
+        &self,
+        request: &Request<'_>,
+        Origin { caller, token }: Origin,
+        notes: &Notes,
+    ) -> Result<Routed, Problem> {
+        let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
+        let (host, path) = (request.authority.host(), &request.path[token..]);
+        let path = if path.is_empty() { "/" } else { path };
+        let slot = self.environment.table(self.worker.index);
+        let mut service_name = None;
+        for _ in 0..MAX_TABLE_CHANGES {
+            let table = slot.load();
+            let Some(table) = table.as_ref() else { return Err(no_table()) };
+            let matched = match self.peer.calls() {
+                Some(service) => Matched::named(service, 0),
+                None => table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?,
+            };
+            let Some(service) = table.services.get(matched.service) else {
+                service_name = Some(matched.service.clone());
+                break;
+            };
+            let choice =
+                service.choose(&notes.key, &notes.rules).unwrap_or(Choice { target: 0, ruled: false });
+            let affinity = match matched.rule {
+                Some(rule) => rule.affinity.map(|_| Affinity::by_cookie(request, caller, &rule.path, key)),
+                None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
+            };
+            let affinity = affinity.map(Box::new);
+            let random = &self.worker.random;
+            let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
+            if let Some(pick) = pick(service, choice.target, search) {
+                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience());
+                let (service, strip) = (Arc::clone(service), token + matched.strip);
+                let class = service.classify(request.method, &request.path[strip..]);
+                let ruled = choice.ruled;
+                return Ok(Routed { service, affinity, pick, strip, waits, class, ruled, caller });
+            }
+            // Either there is none, or those there were have just left the table.
+            service_name = Some(matched.service.clone());
+        }
+        let name = service_name.map(|it| it.to_string()).unwrap_or_default();
+        let detail = format!("no instance of `{name}` takes requests");
+        Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
+    }
+}
+
+fn no_table() -> Problem {
+    Problem::new(Status::Unavailable, "no_table", "the gateway has no route table of this environment yet")
+        .hint("it gets one with the first deployment; see `lockstep status`")
+}
+
+fn no_route(host: Option<&str>, path: &str) -> Problem {
+    let path: String = path.chars().take(200).collect();
+    let detail = format!("no route takes `{path}` on host `{}`", host.unwrap_or_default());
+    Problem::new(Status::NotFound, "no_route", detail)
+        .hint("routes come from `[[route]]` in lockstep.toml; `/@SERVICE/` is for instances unless the environment opens it")
+}
