@@ -125,11 +125,11 @@ impl Connection {
                 let after = match self.next_request(stopped.as_mut()).await {
                     Step::Request(prepared) => self.exchange(*prepared).await,
                     Step::Refused(refusal) => Box::pin(self.refuse(&refusal)).await,
-                    Step::Closed => return,
+                    Step::Closed => After::Close,
                 };
                 match after {
                     After::Keep => self.tidy(),
-                    After::Close => return,
+                    After::Close => return Box::pin(self.client.close()).await,
                     After::Reset => return self.client.reset(),
                     After::Linger => return Box::pin(self.client.linger()).await,
                 }

@@ -54,6 +54,7 @@ mod report;
 mod request;
 mod served;
 pub mod standalone;
+mod stream;
 mod table;
 mod trace;
 mod tracestate;

@@ -6,13 +6,13 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use thiserror::Error;
-use tokio::net::tcp::ReadHalf;
 
 use crate::answer::{self, AnswerHead, Asked, BadAnswer};
 use crate::buffers::{ANSWER_ROOM, BODY_ROOM, Output};
 use crate::chunked::ChunkError;
 use crate::framing::{Body, Recode};
 use crate::relay::ClientEnd;
+use crate::stream::ReadHalf;
 use crate::upload::Upload;
 use crate::wire::fill;
 

@@ -81,6 +81,7 @@ async fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         }
         let passed = if stop.is_cancelled() { frames.finish(input) } else { frames.follow(input) };
         to.write_all(&input[..passed]).await?;
+        to.flush().await?;
         input.clear();
     }
 }

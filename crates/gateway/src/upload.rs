@@ -7,11 +7,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::net::tcp::WriteHalf;
 
 use crate::buffers::Output;
 use crate::chunked::ChunkError;
 use crate::framing::{Body, Recode};
+use crate::stream::WriteHalf;
 use crate::wire::send_rest;
 
 /// How far the sending of a request came, and when it ended.

@@ -1,4 +1,4 @@
-//! One TCP connection and what was read from it but not used yet.
+//! One connection and what was read from it but not used yet.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,33 +11,38 @@ use bytes::BytesMut;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::io::poll_read_buf;
 
 use crate::buffers::{HEAD_ROOM, give_back, make_room};
+use crate::stream::{ReadHalf, Stream, WriteHalf};
 
 /// How much is read and thrown away from a client that still sends after its answer, so that it can read that answer.
 const LINGER_BYTES: usize = 256 * 1_024;
 /// How long a client may go on sending after its answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long the end of a connection within TLS may take to be sent.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the refusal of bytes may follow the end of a connection: programs close right after they said they would.
 const REFUSAL: Duration = Duration::from_millis(100);
 /// After this long without traffic the other side is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// One TCP connection and what was read from it but not used yet.
+/// One connection and what was read from it but not used yet.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     pub(crate) input: BytesMut,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        // Without these two a connection still works, only slower or held longer.
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    pub(crate) fn new(stream: impl Into<Stream>) -> Self {
+        let stream = stream.into();
+        stream.socket(|socket| {
+            // Without these two a connection still works, only slower or held longer.
+            let _ = socket.set_nodelay(true);
+            let _ = SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        });
         Self { stream, input: BytesMut::new() }
     }
 
@@ -56,8 +61,9 @@ impl Wire {
     /// The system is asked, which costs a call: what the runtime knows may be a moment old, and in that moment the other
     /// side may have closed, or sent bytes that would be taken for the next answer.
     pub(crate) fn is_quiet(&self) -> bool {
-        let peek = || SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
-        self.input.is_empty() && peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        let peek = |socket: &TcpStream| SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.input.is_empty() && self.stream.socket(peek).is_err_and(waits)
     }
 
     /// Tells the same without asking the system where the runtime has heard of nothing, which may be a moment old.
@@ -65,19 +71,21 @@ impl Wire {
     /// What the other side sends or ends in that moment is found as it is when it comes a moment later, after the request
     /// was sent: so this is for requests that can be sent again.
     pub(crate) fn seems_quiet(&self) -> bool {
-        let unheard = self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending();
+        let hear = |socket: &TcpStream| socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+        let unheard = self.stream.socket(hear).is_pending();
         self.input.is_empty() && (unheard || self.is_quiet())
     }
 
     /// Tells whether the other side first ended the connection and then refused bytes that were sent to it, or comes to
-    /// do so within a moment.
+    /// do so within a moment. Within TLS that cannot be told: whether what was sent was read is known to the session there.
     pub(crate) async fn is_refused_after_its_end(&self) -> bool {
+        let Stream::Plain(socket) = &self.stream else { return false };
         // Linux names a reset that follows an end so; one that comes first is a `ConnectionReset`.
-        let refused = || self.stream.take_error().ok().flatten().map(|error| error.kind());
+        let refused = || socket.take_error().ok().flatten().map(|error| error.kind());
         if let Some(kind) = refused() {
             return kind == io::ErrorKind::BrokenPipe;
         }
-        let _ = timeout(REFUSAL, self.stream.ready(Interest::ERROR)).await;
+        let _ = timeout(REFUSAL, socket.ready(Interest::ERROR)).await;
         refused() == Some(io::ErrorKind::BrokenPipe)
     }
 
@@ -96,7 +104,15 @@ impl Wire {
     /// Closes so that the other side sees an error and not an end.
     pub(crate) fn reset(self) {
         // Without it the connection ends in an orderly way, which is all that is left then.
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = self.stream.socket(|socket| SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+    }
+
+    /// Closes in an orderly way. Within TLS the other side is told that this is the end, unless it takes nothing any more.
+    pub(crate) async fn close(mut self) {
+        if let Stream::Tls(_) = self.stream {
+            // Whatever happens here, the connection is closed next.
+            let _ = timeout(FAREWELL, self.stream.shutdown()).await;
+        }
     }
 
     /// Closes so that the client can read the answer although it has sent more than was read: closing with unread
@@ -177,5 +193,9 @@ pub(crate) async fn send_rest<W: AsyncWrite + Unpin>(
         }
         *rest = &rest[written..];
     }
-    Ok(())
+    // What waits in a session of TLS has not been sent; a plain connection has nothing that waits.
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_flush(cx))).await {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => timeout(limit, stream.flush()).await.map_err(|_| io::ErrorKind::TimedOut)?,
+    }
 }
