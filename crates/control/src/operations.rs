@@ -1,7 +1,7 @@
 //! Operations: planning intents, recording them, taking them back.
 
 mod accepting;
-mod keeping;
+mod gateways;
 mod limited;
 mod rooted;
 mod taking_back;
@@ -119,7 +119,7 @@ impl Control {
                 self.note_work(&world, plan, &instances);
             }
             self.check_artifacts(&world, plan)?;
-            self.check_keeps_clients(&world, environment, plan)?;
+            self.check_gateways_can(&world, environment, plan)?;
             self.note_limits(&world, plan);
             self.note_roots(&world, plan);
         }

@@ -13,6 +13,7 @@ use crate::leaving::leaving;
 use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
+use crate::protocol::Protocol;
 use crate::routes::{
     Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole, SplitRule,
     SplitTakes,
@@ -57,7 +58,19 @@ pub fn compile_routes(
         callers: callers.to_vec(),
         listeners: None,
     };
-    with_leaving(table.in_its_format(), |arm| leaving(world, environment, observed, arm, now))
+    let table = with_protocols(table, world).in_its_format();
+    with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
+}
+
+/// Says of each split what its version speaks.
+fn with_protocols(mut table: RouteTable, world: &World) -> RouteTable {
+    for (service, routes) in &mut table.services {
+        for split in &mut routes.splits {
+            let version = world.find_version(service, &split.version);
+            split.protocol = version.map(|version| version.run.protocol).unwrap_or_default();
+        }
+    }
+    table
 }
 
 /// Adds the instances that are about to end where a route keeps clients at instances.
@@ -159,6 +172,7 @@ fn service_routes(
             role: share.role,
             endpoints: endpoints(&share.entry.arm(service), observed, environment),
             leaving: Vec::new(),
+            protocol: Protocol::default(),
         })
         .collect();
     ServiceRoutes { salt: salt(environment, service), splits, watch: None, version_rules: Vec::new() }
@@ -207,6 +221,7 @@ fn pinned(service: &ServiceName, rule: &SplitRule, observed: &Observed, environm
         role: SplitRole::Pinned,
         endpoints: endpoints(&arm, observed, environment),
         leaving: Vec::new(),
+        protocol: Protocol::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::instance::{Arm, InstanceId};
 use crate::limits::Limits;
 use crate::name::JobName;
+use crate::protocol::Protocol;
 use crate::run::{HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec};
 use crate::schedule::Schedule;
 use crate::time::Timestamp;
@@ -92,6 +93,7 @@ impl Job {
         variables.extend(self.variables.clone());
         let run = RunSpec {
             work: WorkSigns::default(),
+            protocol: Protocol::default(),
             kind: Kind::Job,
             command: self.command.clone(),
             variables,

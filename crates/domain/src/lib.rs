@@ -49,6 +49,7 @@ pub mod operation;
 mod over;
 pub mod plan;
 pub mod process;
+pub mod protocol;
 pub mod reconcile;
 pub mod reference;
 pub mod rename;

@@ -15,6 +15,7 @@ use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::listeners::{Listeners, ListensAt};
 use crate::name::{EnvironmentName, ServiceName};
+use crate::protocol::Protocol;
 use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::version::VersionNumber;
@@ -35,7 +36,12 @@ use crate::watch::{AnswerSample, Watch, Watched};
 ///
 /// 6: rules that give certain requests a version of their own, which a gateway of format 5 would pass over. A table without them is
 /// written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_VERSION_RULES;
+///
+/// 7: versions that speak something else than HTTP/1.1, which a gateway of format 6 would ask in HTTP/1.1. A table without them is
+/// written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_PROTOCOLS;
+/// The format that a gateway must take where a version speaks something else than HTTP/1.1.
+pub const FORMAT_WITH_PROTOCOLS: u32 = 7;
 /// The format that a gateway must take where rules give certain requests a version of their own.
 pub const FORMAT_WITH_VERSION_RULES: u32 = 6;
 /// The format that a gateway must take where a route keeps a client at one instance.
@@ -230,6 +236,9 @@ pub struct Split {
     /// Instances that are about to end, where clients are kept at instances: only those that are kept there still come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaving: Vec<Endpoint>,
+    /// What its instances speak.
+    #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    pub protocol: Protocol,
 }
 
 impl Split {
@@ -295,7 +304,10 @@ impl RouteTable {
     /// Returns the table with the lowest format that has everything of it.
     #[must_use]
     pub fn in_its_format(self) -> Self {
-        let format = if self.services.values().any(|routes| !routes.version_rules.is_empty()) {
+        let mut splits = self.services.values().flat_map(|routes| &routes.splits);
+        let format = if splits.any(|split| !split.protocol.is_http1()) {
+            FORMAT_WITH_PROTOCOLS
+        } else if self.services.values().any(|routes| !routes.version_rules.is_empty()) {
             FORMAT_WITH_VERSION_RULES
         } else if self.routes.iter().any(|route| route.rule.affinity.is_some()) {
             FORMAT_WITH_AFFINITY

@@ -10,6 +10,7 @@ use crate::external::External;
 use crate::image_run::ImageRun;
 use crate::intent::Configuration;
 use crate::limits::Limits;
+use crate::protocol::Protocol;
 use crate::reference::{Reader, Reference, has_references, references};
 use crate::static_files::StaticFiles;
 use crate::work::WorkSigns;
@@ -75,6 +76,9 @@ pub struct RunSpec {
     /// By what it shows how its work goes.
     #[serde(default, skip_serializing_if = "WorkSigns::is_none")]
     pub work: WorkSigns,
+    /// What it speaks on its port.
+    #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    pub protocol: Protocol,
 }
 
 /// Whom a service runs as where the server is root. Elsewhere it runs as the user of the server.
@@ -262,6 +266,7 @@ impl RunSpec {
             image: None,
             user: RunUser::default(),
             work: WorkSigns::default(),
+            protocol: Protocol::default(),
         }
     }
 
@@ -295,7 +300,7 @@ impl RunSpec {
     pub fn texts(&self) -> impl Iterator<Item = &String> {
         let check = match &self.health.probe {
             Probe::Command { command } => command.as_slice(),
-            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } | Probe::Ends => &[],
+            _ => &[],
         };
         let queue = self.work.queue.iter().flat_map(|queue| &queue.command);
         let address = self.external.iter().map(|external| &external.address);
@@ -331,9 +336,7 @@ impl RunSpec {
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let check = match &mut self.health.probe {
             Probe::Command { command } => command.as_mut_slice(),
-            Probe::Http { .. } | Probe::Tcp | Probe::Lives { .. } | Probe::File { .. } | Probe::Ends => {
-                &mut []
-            }
+            _ => &mut [],
         };
         let queue = self.work.queue.iter_mut().flat_map(|queue| &mut queue.command);
         self.command.iter_mut().chain(self.variables.values_mut()).chain(check).chain(queue)
@@ -437,6 +440,11 @@ pub enum Probe {
     },
     /// A TCP connection to the instance's port is accepted.
     Tcp,
+    /// The health service of gRPC (`grpc.health.v1.Health/Check`) on the instance's port says that it serves.
+    Grpc {
+        /// Of which service; empty asks for the server as a whole.
+        service: String,
+    },
     /// A command, run like the instance itself, ends with exit code 0.
     Command {
         /// Program and arguments.
@@ -462,7 +470,13 @@ impl Probe {
     /// Tells whether it is asked on a port.
     #[must_use]
     pub fn needs_a_port(&self) -> bool {
-        matches!(self, Self::Http { .. } | Self::Tcp)
+        matches!(self, Self::Http { .. } | Self::Tcp | Self::Grpc { .. })
+    }
+
+    /// What an instance speaks that is asked so, where a manifest does not say.
+    #[must_use]
+    pub fn usual_protocol(&self) -> Protocol {
+        if matches!(self, Self::Grpc { .. }) { Protocol::H2c } else { Protocol::Http1 }
     }
 }
 

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::process::Processes;
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{PrefixHandling, RouteRule};
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, ReplaceAfter, Restart, RunSpec, Values};
 use lockstep_domain::work::WorkSigns;
@@ -158,6 +159,7 @@ pub(crate) fn manifest(
     let health = health(view, draft);
     let run = RunSpec {
         work: WorkSigns::default(),
+        protocol: Protocol::default(),
         kind: draft.kind,
         command: draft.command.clone(),
         variables: draft.variables.clone(),

@@ -12,6 +12,7 @@ mod job;
 mod jobs_only;
 pub(crate) mod limits;
 mod process;
+mod protocol;
 mod reference;
 mod resource;
 mod run;

@@ -319,6 +319,9 @@ impl Writer<'_> {
         if run.health != run.usual_health() {
             self.field("health", health(&run.health, &run.usual_health()));
         }
+        if run.protocol != run.health.probe.usual_protocol() {
+            self.field("protocol", quoted(run.protocol.as_str()));
+        }
         if run.stop != usual.stop {
             self.field("stop", stop(&run.stop));
         }
@@ -567,6 +570,8 @@ fn health(health: &HealthCheck, default: &HealthCheck) -> String {
     let mut fields = vec![match &health.probe {
         Probe::Http { path } => ("http", quoted(path)),
         Probe::Tcp => ("tcp", "true".into()),
+        Probe::Grpc { service } if service.is_empty() => ("grpc", "true".into()),
+        Probe::Grpc { service } => ("grpc", quoted(service)),
         Probe::Command { command: words } => ("command", filled_command(words)),
         Probe::Lives { for_ms } => ("lives", duration(*for_ms)),
         Probe::File { path, .. } => ("file", quoted(path.as_str())),

@@ -582,6 +582,7 @@ mod tests {
             role: SplitRole::Stable,
             endpoints: instances.iter().map(endpoint).collect(),
             leaving: Vec::new(),
+            protocol: lockstep_domain::protocol::Protocol::default(),
         };
         let routes = ServiceRoutes {
             salt: String::new(),

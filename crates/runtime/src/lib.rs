@@ -14,6 +14,7 @@ mod fault;
 mod folder;
 mod give;
 mod health;
+mod health_h2;
 mod image;
 mod life;
 mod logs;

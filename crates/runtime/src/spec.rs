@@ -14,7 +14,7 @@ use lockstep_domain::listeners::CallAddresses;
 use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::reference::{self, Called, Own, Reader, Reference, ReferenceError};
 use lockstep_domain::resource::address::Address;
-use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, Port, RunSpec, Values};
+use lockstep_domain::run::{Kind, MAX_FILLED_BYTES, Port, Probe, RunSpec, Values};
 use lockstep_domain::work_path::WorkPath;
 use lockstep_domain::{Arm, Digest, EnvironmentName, InstanceId, ServiceName};
 use lockstep_files::foreign;
@@ -25,8 +25,10 @@ use crate::resource::ResourceRun;
 use crate::rooms::Rooms;
 use crate::users::SpecUser;
 
+/// The format of an instance that is asked for its health in HTTP/2.
+pub(crate) const FORMAT: u32 = 11;
 /// The format of a relay to a service that somebody else runs, which is asked for its health otherwise.
-pub(crate) const FORMAT: u32 = 10;
+const FORMAT_OF_RELAY: u32 = 10;
 /// The format of a worker that says how its work goes.
 const FORMAT_OF_WORK: u32 = 9;
 /// The format of an instance of an image, which has a root of its own.
@@ -264,7 +266,8 @@ impl SpecFile {
     ) -> Self {
         let InstanceSpec { id, environment, arm, job, resource, run, variables, release, calls, .. } = spec;
         let format = match run.kind {
-            _ if run.external.is_some() => FORMAT,
+            _ if !run.protocol.is_http1() || matches!(run.health.probe, Probe::Grpc { .. }) => FORMAT,
+            _ if run.external.is_some() => FORMAT_OF_RELAY,
             _ if !run.work.is_none() => FORMAT_OF_WORK,
             _ if run.image.is_some() => FORMAT_OF_IMAGE,
             _ if user.is_some() || !run.limits.is_none() => FORMAT_WITH_LIMITS,
@@ -378,6 +381,7 @@ mod tests {
             include_str!("../tests/formats/spec-8.json"),
             include_str!("../tests/formats/spec-9.json"),
             include_str!("../tests/formats/spec-10.json"),
+            include_str!("../tests/formats/spec-11.json"),
         ] {
             let spec: SpecFile = serde_json::from_str(text).unwrap();
             assert!(spec.rooms.is_some() && spec.format <= FORMAT);
@@ -443,7 +447,7 @@ mod tests {
         let (limits, rooms) = (file.log, file.rooms.clone().unwrap());
         let written =
             SpecFile::new(filled, file.release_folder, Some(20_001), limits, rooms, BTreeMap::new(), None);
-        assert_eq!(written.format, FORMAT);
+        assert_eq!(written.format, FORMAT_OF_RELAY);
         let told: External = serde_json::from_str(&written.process_variables()[VARIABLE]).unwrap();
         assert_eq!(told, external);
         spec.filled.clear();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_domain::name::ResourceName;
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::resource::{Origin, Resource};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, Stop, StopSignal, Values,
@@ -207,6 +208,7 @@ fn new_id(name: &ResourceName, resource: &Resource) -> Result<InstanceId, lockst
 fn run_spec(resource: &Resource, port: u16) -> RunSpec {
     RunSpec {
         work: WorkSigns::default(),
+        protocol: Protocol::default(),
         kind: Kind::Web,
         command: command(resource.kind),
         variables: BTreeMap::new(),

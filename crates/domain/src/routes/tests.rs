@@ -19,6 +19,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
             role: SplitRole::Stable,
             endpoints: Vec::new(),
             leaving: Vec::new(),
+            protocol: Protocol::default(),
         })
         .collect();
     ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None, version_rules: Vec::new() }

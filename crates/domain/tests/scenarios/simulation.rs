@@ -443,6 +443,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         tools: BTreeMap::new(),
         run: RunSpec {
             work: Default::default(),
+            protocol: Default::default(),
             kind: Default::default(),
             command: vec!["./serve".into()],
             variables: BTreeMap::new(),

@@ -149,6 +149,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
             role,
             endpoints: vec![endpoint],
             leaving: Vec::new(),
+            protocol: lockstep_domain::protocol::Protocol::default(),
         })
     };
     let new = NEW_PERCENT * FULL_WEIGHT / 100;

@@ -343,6 +343,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
             .map(|(id, address)| Endpoint { instance: id.parse().unwrap(), address: *address })
             .collect(),
         leaving: Vec::new(),
+        protocol: lockstep_domain::protocol::Protocol::default(),
     };
     let rule = RouteRule {
         host: Some("shop.test".into()),

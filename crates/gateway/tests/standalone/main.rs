@@ -46,6 +46,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         role: SplitRole::Stable,
         endpoints: vec![endpoint],
         leaving: Vec::new(),
+        protocol: lockstep_domain::protocol::Protocol::default(),
     };
     let rule = RouteRule {
         host: None,

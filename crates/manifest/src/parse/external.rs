@@ -5,6 +5,7 @@ use lockstep_domain::reference::{self, Reader, Reference, Scope};
 use lockstep_domain::run::{HealthCheck, Probe, ReplaceAfter, RunSpec};
 
 use super::field::{duration, environment};
+use super::protocol;
 use super::reference::filled_variables;
 use super::run::{HEALTH_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, health, stop};
 use crate::reader::{Field, Table};
@@ -90,6 +91,8 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
             "ask by `http` or `tcp`",
         );
     }
+    let why = "a service that somebody else runs is asked in HTTP/1.1";
+    protocol::refuse(&table, asked.as_ref().map(|health| &health.probe), why);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     table.finish();
     let run = RunSpec {

@@ -14,7 +14,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{external, image, static_files, work};
+use super::{external, image, protocol, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -120,6 +120,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     if !listens {
         no_port(&table);
     }
+    let protocol = protocol::of(&table, &health.probe, listens);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let restart = table.table("restart", RESTART_EXAMPLE).map(restart);
     let others = [data.as_slice(), shared.files.as_slice()].concat();
@@ -163,6 +164,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         image,
         user: user.unwrap_or_default(),
         work,
+        protocol,
     };
     Some(run.with_values_noted())
 }
@@ -291,6 +293,7 @@ fn probe(table: &Table<'_>, usual: &Probe, scope: &Scope<'_>) -> Option<Probe> {
         table.get("command", "health = { command = \"./check\" }"),
         table.get("lives", "health = { lives = \"5s\" }"),
         table.get("file", "health = { file = \"tmp/alive\", fresh = \"30s\" }"),
+        table.get("grpc", "health = { grpc = true }"),
     ];
     let fresh = duration(table, "fresh", "fresh = \"30s\"");
     if let (Some(field), None) = (table.get("fresh", "fresh = \"30s\""), &asked[4]) {
@@ -299,26 +302,31 @@ fn probe(table: &Table<'_>, usual: &Probe, scope: &Scope<'_>) -> Option<Probe> {
     match asked.iter().flatten().count() {
         0 => {
             let example = if is_web { HEALTH_EXAMPLE } else { "health = { lives = \"5s\" }" };
-            table.missing("http", "one of http, tcp, command, lives and file says what is asked", example);
+            table.missing(
+                "http",
+                "one of http, tcp, grpc, command, lives and file says what is asked",
+                example,
+            );
             return None;
         }
         1 => {}
         _ => {
             let extra = asked.iter().flatten().next_back()?;
             extra.wrong_because(
-                "only one of http, tcp, command, lives and file can be asked",
+                "only one of http, tcp, grpc, command, lives and file can be asked",
                 "remove the others",
             );
             return None;
         }
     }
-    let [http, tcp, ask, lives, file] = asked;
+    let [http, tcp, ask, lives, file, grpc] = asked;
     for field in [&lives, &file].into_iter().flatten().filter(|_| is_web) {
-        let hint = "ask by `http`, `tcp` or `command`, or let it be a `worker`";
+        let hint = "ask by `http`, `tcp`, `grpc` or `command`, or let it be a `worker`";
         field.wrong_because("that a process lives does not say that it can answer requests", hint);
     }
     http.and_then(|field| http_probe(&field))
         .or_else(|| tcp.and_then(|field| tcp_probe(&field)))
+        .or_else(|| grpc.and_then(|field| grpc_probe(&field)))
         .or_else(|| Some(Probe::Command { command: filled_command(&ask?, scope)? }))
         .or_else(|| Some(Probe::Lives { for_ms: whole_duration(&lives?)? }))
         .or_else(|| Some(Probe::File { path: file?.parse()?, fresh_ms: fresh.unwrap_or(USUAL_FRESH_MS) }))
@@ -334,6 +342,25 @@ fn tcp_probe(field: &Field<'_>) -> Option<Probe> {
         field.wrong("without a probe nobody knows when an instance can serve");
     }
     Some(Probe::Tcp)
+}
+
+/// `true` asks for the server as a whole, a text for one service of it.
+fn grpc_probe(field: &Field<'_>) -> Option<Probe> {
+    let service = match field.as_text() {
+        Some(service) => service.to_owned(),
+        None => {
+            tcp_probe(field)?;
+            String::new()
+        }
+    };
+    let is_name = |part: &str| {
+        part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && part.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+    };
+    if !service.is_empty() && !service.split('.').all(is_name) {
+        field.wrong("the name of a gRPC service is like `shop.v1.Catalog`");
+    }
+    Some(Probe::Grpc { service })
 }
 
 fn whole_duration(field: &Field<'_>) -> Option<u64> {

@@ -10,12 +10,16 @@ const ROOT: &str = "root = \"dist\"; the folder of the artifact that is served";
 const FALLBACK: &str = "fallback = \"index.html\"; for pages that are no files";
 const IMMUTABLE: &str = "immutable = [\"assets\"]; folders whose files have a new name whenever they change";
 
+/// Tells whether it is one whose files Lockstep serves.
+pub(super) fn is_one(table: &Table<'_>) -> bool {
+    table.get("kind", KIND_EXAMPLE).is_some_and(|kind| kind.as_text() == Some("static"))
+}
+
 /// Reads what is served; `None` of a service of another kind, and `Some(None)` where something in it is wrong.
 pub(super) fn of(table: &Table<'_>) -> Option<Option<StaticFiles>> {
     let fields =
         [table.get("root", ROOT), table.get("fallback", FALLBACK), table.get("immutable", IMMUTABLE)];
-    let is_static = table.get("kind", KIND_EXAMPLE).is_some_and(|kind| kind.as_text() == Some("static"));
-    if !is_static {
+    if !is_one(table) {
         for field in fields.iter().flatten() {
             field.wrong_because("only a `static` service has its files served", "add kind = \"static\"");
         }

@@ -310,13 +310,13 @@ fn each_mistake_has_its_line_field_and_hint() {
         (
             "http = \"/health\",",
             "http = \"/health\", tcp = true,",
-            "lockstep.toml:35:36: run.health.tcp: only one of http, tcp, command, lives and file can be asked\n  \
+            "lockstep.toml:35:36: run.health.tcp: only one of http, tcp, grpc, command, lives and file can be asked\n  \
              hint: remove the others",
         ),
         (
             "http = \"/health\",",
             "",
-            "lockstep.toml:35:10: run.health.http: one of http, tcp, command, lives and file says what is asked\n  \
+            "lockstep.toml:35:10: run.health.http: one of http, tcp, grpc, command, lives and file says what is asked\n  \
              hint: add health = { http = \"/health\" }",
         ),
         (

@@ -9,6 +9,7 @@ use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
@@ -156,6 +157,7 @@ fn probe() -> impl Strategy<Value = Probe> {
         Just(Probe::Tcp),
         "/[a-z?=]{0,9}".prop_map(|path| Probe::Http { path }),
         words().prop_map(|command| Probe::Command { command }),
+        "([a-z]{1,3}\\.[A-Z][a-z]{1,3})?".prop_map(|service| Probe::Grpc { service }),
     ]
 }
 
@@ -220,7 +222,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
         data,
         files,
         replace_after,
-        (limits(), user(), work()),
+        (limits(), user(), work(), any::<bool>()),
     )
         .prop_map(
             |(
@@ -233,7 +235,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 replace_after,
-                (limits, user, work),
+                (limits, user, work, h2c),
             )| {
                 let (kind, replace, probe, port) = nature;
                 let start_timeout_ms = health.start_timeout_ms.max(100);
@@ -263,8 +265,10 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     user,
                     image: None,
                     work: if kind == Kind::Worker { work } else { WorkSigns::default() },
+                    protocol: Protocol::default(),
                 };
                 let mut run = run.with_values_noted();
+                run.protocol = if h2c { Protocol::H2c } else { Protocol::Http1 };
                 if run.listens_on().is_none() {
                     run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
                 }
@@ -294,6 +298,9 @@ fn saying(mut run: RunSpec) -> RunSpec {
     }
     if let (Some(_), Some(metrics)) = (&run.image, &mut run.work.metrics) {
         metrics.place = MetricsPlace::Http { path: "/metrics".to_owned() };
+    }
+    if run.listens_on().is_none() {
+        run.protocol = Protocol::Http1;
     }
     run
 }
@@ -450,7 +457,13 @@ fn static_files() -> impl Strategy<Value = StaticFiles> {
 fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
     match files {
         Some(files) if run.kind.is_web() => {
-            RunSpec { command: Vec::new(), static_files: Some(files), ..run }.with_values_noted()
+            let probe = match run.health.probe {
+                Probe::Grpc { .. } => Probe::Tcp,
+                probe => probe,
+            };
+            let (health, protocol) = (HealthCheck { probe, ..run.health }, Protocol::Http1);
+            RunSpec { command: Vec::new(), static_files: Some(files), health, protocol, ..run }
+                .with_values_noted()
         }
         _ => run,
     }
@@ -481,7 +494,7 @@ fn external() -> impl Strategy<Value = External> {
 /// Somebody else runs it.
 fn of_somebody_else(run: RunSpec, external: External) -> RunSpec {
     let probe = match run.health.probe {
-        Probe::Command { .. } => Probe::Tcp,
+        Probe::Command { .. } | Probe::Grpc { .. } => Probe::Tcp,
         probe => probe,
     };
     let health = HealthCheck { probe, ..run.health };

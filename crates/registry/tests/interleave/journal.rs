@@ -209,6 +209,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
         jobs: Vec::new(),
         run: RunSpec {
             work: Default::default(),
+            protocol: Default::default(),
             kind,
             command: vec!["./serve".into()],
             variables: [].into(),

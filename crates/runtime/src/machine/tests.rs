@@ -11,6 +11,7 @@ use crate::process::ProcessIdentity;
 fn run_spec() -> RunSpec {
     RunSpec {
         work: Default::default(),
+        protocol: Default::default(),
         kind: Default::default(),
         command: vec!["./orders".to_owned()],
         variables: [].into(),

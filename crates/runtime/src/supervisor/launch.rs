@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lockstep_confine::{Confinement, Handshake, Launch, NotStarted, Policy};
 use lockstep_domain::fault::Fault;
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::run::{Probe, StopSignal};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -21,6 +22,7 @@ use super::output::open_for_process;
 use crate::fault;
 use crate::folder::InstanceFolder;
 use crate::health;
+use crate::health_h2;
 use crate::image::{self, In};
 use crate::life;
 use crate::machine::Trouble;
@@ -261,7 +263,11 @@ pub(super) fn check(
         return relayed::healthy(port_of(spec)?, &spec.run.health.probe, timeout);
     }
     match &spec.run.health.probe {
+        Probe::Http { path } if spec.run.protocol == Protocol::H2c => {
+            health_h2::http(port_of(spec)?, path, timeout)
+        }
         Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
+        Probe::Grpc { service } => health_h2::grpc(port_of(spec)?, service, timeout),
         Probe::Tcp => health::tcp(port_of(spec)?, timeout),
         Probe::Ends => Err("it has not ended yet".to_owned()),
         Probe::Command { command } => {

@@ -85,6 +85,7 @@ impl Fixture {
             },
             run: RunSpec {
                 work: Default::default(),
+                protocol: Default::default(),
                 kind: Default::default(),
                 command,
                 variables: BTreeMap::new(),

@@ -1,0 +1,50 @@
+//! Whether gateways can do what a version asks of them.
+
+use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::operation::Move;
+use lockstep_domain::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_PROTOCOLS};
+use lockstep_domain::service::Version;
+use lockstep_domain::{Arm, EnvironmentName, Plan, World};
+
+use crate::Control;
+
+/// What a version asks of gateways that not every release can do.
+struct Asked {
+    /// The format of tables that has it.
+    format: u32,
+    /// What it is, as a sentence goes on that begins with the version.
+    what: &'static str,
+}
+
+fn asked(version: &Version) -> Option<Asked> {
+    if !version.run.protocol.is_http1() {
+        return Some(Asked { format: FORMAT_WITH_PROTOCOLS, what: "speaks HTTP/2" });
+    }
+    let keeps = version.routes.iter().any(|route| route.affinity.is_some());
+    keeps.then_some(Asked { format: FORMAT_WITH_AFFINITY, what: "keeps clients at instances by a route" })
+}
+
+impl Control {
+    /// A gateway that does not take such tables would go on with its last one, whatever ends after that.
+    pub(super) fn check_gateways_can(
+        &self,
+        world: &World,
+        environment: &EnvironmentName,
+        plan: &Plan,
+    ) -> Result<(), Problem> {
+        let of = |arm: Arm| Some((world.version(&arm.version_ref()).and_then(|it| asked(it))?, arm));
+        let all = plan.moves().filter_map(Move::to_arm).filter_map(of);
+        let Some((Asked { format, what }, arm)) = all.max_by_key(|(asked, _)| asked.format) else {
+            return Ok(());
+        };
+        let seen = self.registry.gateways(environment, self.ledger.now());
+        let older = seen.into_iter().find(|it| it.takes_format.is_some_and(|it| it < format));
+        let Some(gateway) = older.map(|it| it.gateway) else { return Ok(()) };
+        let detail = format!(
+            "{arm} {what}, and gateway `{gateway}` of `{environment}` is of a release that cannot do that"
+        );
+        let name = gateway.split('/').next().unwrap_or_default();
+        let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
+        Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
+    }
+}
