@@ -21,8 +21,8 @@ use lockstep_domain::name::ResourceName;
 use lockstep_domain::routes::RouteTable;
 use lockstep_domain::scheduled::ScheduledRun;
 use lockstep_domain::{
-    EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName, VersionNumber,
-    VersionRef,
+    CertificateName, EnvironmentName, GatewayName, InstanceId, Operation, OperationId, Recorded, ServiceName,
+    VersionNumber, VersionRef,
 };
 use lockstep_reach::{Outgoing, Reach, ReachError};
 use serde::Serialize;
@@ -31,14 +31,14 @@ use thiserror::Error;
 
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AcceptRequest, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff, BuildView,
-    ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView,
-    CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
-    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked,
-    RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload,
-    VersionRuleList, VersionView, WaysBack,
+    AcceptRequest, AddCertificate, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff,
+    BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
+    ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
+    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
+    LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
+    RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming, ResourceView,
+    RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
+    StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -190,6 +190,40 @@ impl Client {
         job: &JobName,
     ) -> Answer<Vec<ScheduledRun>> {
         self.get(&format!("/environments/{environment}/jobs/{service}/{job}/runs"))
+    }
+
+    /// Lists the certificates of an environment.
+    pub fn certificates(&self, environment: &EnvironmentName) -> Answer<CertificateList> {
+        self.get(&format!("/environments/{environment}/certificates"))
+    }
+
+    /// Shows a certificate to clients of an environment.
+    pub fn add_certificate(
+        &self,
+        environment: &EnvironmentName,
+        request: &AddCertificate,
+    ) -> Answer<CertificateList> {
+        self.post(&format!("/environments/{environment}/certificates"), request)
+    }
+
+    /// Shows another certificate in place of one.
+    pub fn replace_certificate(
+        &self,
+        environment: &EnvironmentName,
+        name: &CertificateName,
+        request: &AddCertificate,
+    ) -> Answer<CertificateList> {
+        self.post(&format!("/environments/{environment}/certificates/{name}/replace"), request)
+    }
+
+    /// Shows a certificate no more.
+    pub fn remove_certificate(
+        &self,
+        environment: &EnvironmentName,
+        name: &CertificateName,
+    ) -> Answer<CertificateList> {
+        let nothing = serde_json::Map::new();
+        self.post(&format!("/environments/{environment}/certificates/{name}/remove"), &nothing)
     }
 
     /// Asks what gateways counted of a service lately.

@@ -12,14 +12,14 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 use crate::types::{
-    AcceptRequest, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff, BuildView,
-    ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView,
-    CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary, EnvironmentView, GatewayAdded,
-    GatewayIdentityView, Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest,
-    OperationAnswer, OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveRequest,
-    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, ResourceView, RevokeRequest, Revoked,
-    RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload,
-    VersionRuleList, VersionView, WaysBack,
+    AcceptRequest, AddCertificate, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff,
+    BuildView, CertificateBundle, CertificateList, ChangeResource, CollectReport, CollectRequest,
+    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
+    EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
+    KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
+    ReleaseRequest, RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
+    ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView,
+    SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -444,6 +444,42 @@ pub fn endpoints() -> Vec<Endpoint> {
                 ("history", "the history that `after` counts in"),
                 ("wait_ms", "how long to wait for that, at most 60000"),
             ],
+        ),
+        get(
+            "/environments/{environment}/certificates",
+            "listCertificates",
+            "Lists the certificates that clients are shown, without their keys",
+            Json(of::<CertificateList>),
+        ),
+        post(
+            "/environments/{environment}/certificates",
+            "addCertificate",
+            "Shows a certificate to clients from now on",
+            of::<AddCertificate>,
+            Json(of::<CertificateList>),
+        ),
+        post(
+            "/environments/{environment}/certificates/{certificate}/replace",
+            "replaceCertificate",
+            "Shows another certificate in place of one",
+            of::<AddCertificate>,
+            Json(of::<CertificateList>),
+        ),
+        post(
+            "/environments/{environment}/certificates/{certificate}/remove",
+            "removeCertificate",
+            "Shows a certificate no more",
+            of::<Map<String, Value>>,
+            Json(of::<CertificateList>),
+        ),
+        for_callers(
+            Callers::Gateways,
+            get(
+                "/environments/{environment}/gateway-certificates/{digest}",
+                "getGatewayCertificate",
+                "Returns a certificate with its key; only with the key of a gateway",
+                Json(of::<CertificateBundle>),
+            ),
         ),
         for_callers(
             Callers::Gateways,

@@ -1,6 +1,7 @@
 //! Wire types: what is asked and answered, where it is not a domain type already. A file a noun.
 
 mod builds;
+mod certificates;
 mod compat;
 mod data;
 mod environments;
@@ -18,6 +19,7 @@ mod uploads;
 mod version_rules;
 
 pub use builds::*;
+pub use certificates::*;
 pub use compat::*;
 pub use data::*;
 pub use environments::*;

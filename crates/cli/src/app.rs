@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Server(commands::server::Args),
-    Gateway(commands::gateway::Args),
+    Gateway(Box<commands::gateway::Args>),
     Init(commands::init::Args),
     Import(commands::import::Args),
     Check(commands::check::Args),
@@ -69,6 +69,7 @@ enum Command {
     Instance(commands::instance::Args),
     Job(commands::job::Args),
     Resource(commands::resource::Args),
+    Certificate(commands::certificate::Args),
     Route(commands::route::Args),
     Stage(commands::stage::Args),
     Approve(commands::approve::Args),
@@ -141,6 +142,7 @@ fn run(cli: Cli, out: &Output) -> Result<(), Failure> {
         Command::Instance(args) => args.run(&ctx()?),
         Command::Job(args) => args.run(&ctx()?),
         Command::Resource(args) => args.run(&ctx()?),
+        Command::Certificate(args) => args.run(&ctx()?),
         Command::Route(args) => args.run(&ctx()?),
         Command::Stage(args) => args.run(&ctx()?),
         Command::Approve(args) => args.run(&ctx()?),

@@ -10,6 +10,7 @@ pub(crate) mod branches;
 pub(crate) mod build;
 pub(crate) mod builds;
 pub(crate) mod can;
+pub(crate) mod certificate;
 pub(crate) mod check;
 pub(crate) mod compat;
 pub(crate) mod completions;

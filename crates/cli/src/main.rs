@@ -10,6 +10,7 @@ mod context;
 mod exit;
 mod failure;
 mod follow;
+mod given_file;
 mod given_image;
 mod input;
 mod interrupt;

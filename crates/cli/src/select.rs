@@ -100,6 +100,7 @@ mod tests {
             gateway_port: 1,
             gateway_url: CallAddress::Server,
             gateway_rules: GatewayRules::usual(),
+            entry: Box::default(),
             answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
         };
         let summary = |&(name, services): &(&str, usize)| EnvironmentSummary {

@@ -30,6 +30,7 @@ use lockstep_domain::{
 };
 
 use crate::clock::wall;
+use crate::entry::{changed_entry, check_entry};
 use crate::gateway_ports::{GatewayPorts, ports_of};
 use crate::gateways::keys_taken_along;
 use crate::{Control, internal, lock, not_found, ourselves, schedules, services, traffic};
@@ -119,6 +120,10 @@ impl Control {
         name: &EnvironmentName,
         change: &SettingsChange,
     ) -> Result<EnvironmentView, Problem> {
+        if !change.entry.is_nothing() {
+            self.check_environment(name)?;
+            self.check_knows_entry(name)?;
+        }
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 let environment = find(world, name)?;
@@ -222,6 +227,7 @@ impl Control {
             name: name.clone(),
             settings: environment.settings.clone(),
             gateway: format!("{}{deaf}", self.gateway_url(environment)),
+            entry: self.entry_view(environment),
             baseline: baseline.number,
             baseline_since: baseline.at,
             services: self.service_statuses(&world, environment),
@@ -511,11 +517,7 @@ fn production_strategy() -> Strategy {
     Strategy::Canary { steps, bound }
 }
 
-const fn standard_settings(
-    accepts_from: StageName,
-    strategy: Strategy,
-    gateway_port: u16,
-) -> EnvironmentSettings {
+fn standard_settings(accepts_from: StageName, strategy: Strategy, gateway_port: u16) -> EnvironmentSettings {
     let gateway_url = CallAddress::Server;
     let gateway_rules = GatewayRules::usual();
     EnvironmentSettings {
@@ -528,6 +530,7 @@ const fn standard_settings(
         gateway_port,
         gateway_url,
         gateway_rules,
+        entry: Box::default(),
         answer_checks: AnswerChecks::usual(),
     }
 }
@@ -543,6 +546,7 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
         instance_ports: change.instance_ports.unwrap_or(settings.instance_ports),
         gateway_url: change.gateway_url.clone().unwrap_or_else(|| settings.gateway_url.clone()),
         gateway_rules: changed_rules(&settings.gateway_rules, change),
+        entry: Box::new(changed_entry(&settings.entry, &change.entry)),
         answer_checks: change.answer_checks.unwrap_or(settings.answer_checks),
     }
 }
@@ -587,13 +591,18 @@ fn check_settings(
     let taken = world
         .environments
         .values()
-        .find(|other| other.name != *name && other.settings.gateway_port == settings.gateway_port);
+        .find(|other| other.name != *name && has_port(other, settings.gateway_port));
     if let Some(other) = taken {
         return refuse(format!("port {} belongs to the gateway of `{}`", settings.gateway_port, other.name));
     }
+    check_entry(world, name, settings)?;
     let known =
         world.lifecycles.values().any(|lifecycle| lifecycle.position(&settings.accepts_from).is_some());
     if known { Ok(()) } else { refuse(format!("no lifecycle has a stage `{}`", settings.accepts_from)) }
+}
+
+fn has_port(environment: &Environment, port: u16) -> bool {
+    environment.settings.gateway_port == port || environment.settings.entry.https_port == Some(port)
 }
 
 /// Finds what runs and calls others by host and port, when the gateway is to be called on another machine.

@@ -14,6 +14,7 @@ mod contracts;
 mod data;
 mod dismiss;
 mod editions;
+mod entry;
 mod environments;
 mod gateway_ports;
 mod gateways;
@@ -65,6 +66,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use builds::LogFollow;
+pub use entry::Taking;
 pub use instances::GatewayListening;
 pub use ledger::{Ledger, LedgerError};
 pub use lockstep_gateway::AccessLogConfig;
@@ -80,6 +82,7 @@ use builds::Builds;
 use call_addresses::Given;
 use callers::Callers;
 use editions::Editions;
+use entry::Entrances;
 use gateways::KnownGateways;
 use judging::Judging;
 use place::Place;
@@ -260,6 +263,8 @@ pub struct Control {
     own_token_file: OnceLock<PathBuf>,
     /// Why an environment's gateway does not listen.
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
+    /// How far the gateway keeps to what is said of how clients come in.
+    entrances: Entrances,
     wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
     /// Environments that have a reconciler.
     reconciled: Mutex<BTreeSet<EnvironmentName>>,
@@ -349,6 +354,7 @@ impl Control {
             routed: routed::Routed::default(),
             own_token_file: OnceLock::new(),
             deaf: Mutex::default(),
+            entrances: Entrances::default(),
             wakes: Mutex::default(),
             reconciled: Mutex::default(),
             unpacked: tokio::sync::RwLock::default(),

@@ -127,6 +127,7 @@ impl Control {
         self.registry.forget(name);
         tokio::task::block_in_place(|| self.known_gateways.remember(name, BTreeSet::new()));
         lock(&self.deaf).remove(name);
+        self.entrances.forget(name);
         let left = self.everything_of(&self.ledger.world(), name);
         // A database of it may still be at work, and is ended elsewhere.
         for instance in left.iter().filter(|instance| instance.resource.is_none()) {
@@ -163,6 +164,7 @@ impl Control {
         let applied = published.map(|table| self.gateway.apply(table));
         // Not before there is a table: whoever came earlier would be told that nothing is served.
         self.keep_listening(environment);
+        self.keep_entry(environment);
         match applied {
             None => {}
             Some(Ok(_)) => return Next::Again,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::baseline::BaselineEntry;
+use crate::certificate::TableCertificate;
 use crate::digest::Digest;
 use crate::edition::TableHistory;
+use crate::entry::{Entry, EntrySettings};
 use crate::environment::Environment;
 use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance};
@@ -57,6 +59,7 @@ pub fn compile_routes(
         rules: Some(environment.settings.gateway_rules.clone()),
         callers: callers.to_vec(),
         listeners: None,
+        entry: entry(environment),
     };
     let table = with_protocols(table, world).in_its_format();
     with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
@@ -71,6 +74,15 @@ fn with_protocols(mut table: RouteTable, world: &World) -> RouteTable {
         }
     }
     table
+}
+
+/// How clients come in, where that is anything but by plain HTTP alone.
+fn entry(environment: &Environment) -> Option<Entry> {
+    let named = environment.certificates.iter();
+    let certificates =
+        named.map(|(name, it)| TableCertificate { name: name.clone(), digest: it.facts.digest }).collect();
+    let settings = EntrySettings::clone(&environment.settings.entry);
+    Some(Entry { settings, certificates, challenges: BTreeMap::new() }).filter(|entry| !entry.is_default())
 }
 
 /// Adds the instances that are about to end where a route keeps clients at instances.

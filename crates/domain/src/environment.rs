@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
+use crate::certificate::Certificate;
+use crate::entry::EntrySettings;
 use crate::gateway_rules::GatewayRules;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::instance_ports::InstancePorts;
 use crate::intent::{ConfigValue, Configuration, Strategy};
 use crate::job::{JobEnd, JobRun};
-use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
+use crate::name::{
+    Actor, CertificateName, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName,
+};
 use crate::operation::{Acceptance, NewConfiguration, NewReplicas, Operation, Phase};
 use crate::resource::Resource;
 use crate::said_version::SaidVersion;
@@ -58,6 +62,9 @@ pub struct EnvironmentSettings {
     /// What its gateways believe of requests. An environment of an older release keeps what held then.
     #[serde(default = "GatewayRules::before_rules")]
     pub gateway_rules: GatewayRules,
+    /// How clients come in.
+    #[serde(default, skip_serializing_if = "EntrySettings::is_default")]
+    pub entry: Box<EntrySettings>,
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default = "AnswerChecks::usual")]
     pub answer_checks: AnswerChecks,
@@ -103,6 +110,9 @@ pub struct Environment {
     /// Rules that give certain requests a version of their own.
     #[serde(default, skip_serializing_if = "VersionRules::is_unused")]
     pub version_rules: VersionRules,
+    /// Certificates by name.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub certificates: OrdMap<CertificateName, Certificate>,
     /// Arms that stay warm, until when.
     #[serde(with = "pairs")]
     pub warm: OrdMap<Arm, Timestamp>,
@@ -155,6 +165,7 @@ impl Environment {
             resources: OrdMap::new(),
             holds: OrdMap::new(),
             version_rules: VersionRules::default(),
+            certificates: OrdMap::new(),
             warm: OrdMap::new(),
             prepared: OrdMap::new(),
             starts: OrdMap::new(),

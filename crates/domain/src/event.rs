@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::baseline::OperationId;
 use crate::branch::BranchPolicy;
+use crate::certificate::CertificateFacts;
 use crate::digest::Digest;
 use crate::environment::{EnvironmentSettings, Hold};
 use crate::evidence::Evidence;
@@ -17,7 +18,9 @@ use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
-use crate::name::{Actor, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName};
+use crate::name::{
+    Actor, CertificateName, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName,
+};
 use crate::operation::Operation;
 use crate::resource::{Origin, ResourceKind};
 use crate::schedule::Schedule;
@@ -502,6 +505,24 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,
     },
+    /// Clients of an environment are shown a certificate from now on; another one of its name is replaced.
+    CertificateAdded {
+        /// Where.
+        environment: EnvironmentName,
+        /// Its name there.
+        certificate: CertificateName,
+        /// What it is.
+        facts: Box<CertificateFacts>,
+        /// The name of the secret with its chain and key.
+        secret: String,
+    },
+    /// Clients of an environment are shown a certificate no more.
+    CertificateRemoved {
+        /// Where.
+        environment: EnvironmentName,
+        /// Its name there.
+        certificate: CertificateName,
+    },
     /// A service that somebody else runs began to say that it is another version.
     VersionSaid {
         /// Where.
@@ -543,6 +564,8 @@ impl Event {
             | Self::SecretRevoked { environment, .. }
             | Self::VersionRuleAdded { environment, .. }
             | Self::VersionRuleRemoved { environment, .. }
+            | Self::CertificateAdded { environment, .. }
+            | Self::CertificateRemoved { environment, .. }
             | Self::VersionSaid { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
@@ -617,6 +640,8 @@ impl Event {
             | Self::HoldReleased { .. }
             | Self::VersionRuleAdded { .. }
             | Self::VersionRuleRemoved { .. }
+            | Self::CertificateAdded { .. }
+            | Self::CertificateRemoved { .. }
             | Self::VersionSaid { .. }
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }

@@ -69,7 +69,7 @@ impl GatewayRules {
     /// Tells whether what a peer says of the request before it is believed.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_networks.iter().any(|network| network.0.contains(&peer))
+        self.trusted_networks.iter().any(|network| network.contains(peer))
     }
 }
 
@@ -142,6 +142,14 @@ impl fmt::Display for NamedServices {
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct Network(IpNet);
+
+impl Network {
+    /// Tells whether an address lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
 
 /// The text is not a network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

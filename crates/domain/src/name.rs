@@ -129,6 +129,10 @@ name!(
     GatewayName, "gateway", label_problem
 );
 name!(
+    /// The name of a certificate in an environment.
+    CertificateName, "certificate", label_problem
+);
+name!(
     /// The name of a lifecycle stage, such as `pre-release`.
     StageName, "stage", label_problem
 );

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::edition::{Edition, TableHistory};
+use crate::entry::Entry;
 use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::listeners::{Listeners, ListensAt};
@@ -39,7 +40,12 @@ use crate::watch::{AnswerSample, Watch, Watched};
 ///
 /// 7: versions that speak something else than HTTP/1.1, which a gateway of format 6 would ask in HTTP/1.1. A table without them is
 /// written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_PROTOCOLS;
+///
+/// 9: how clients come in (certificates, what plain HTTP gets, who hands connections on), which a gateway of an earlier format would
+/// not keep to. A table that says nothing of it is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_ENTRY;
+/// The format that a gateway must take where a table says how clients come in.
+pub const FORMAT_WITH_ENTRY: u32 = 9;
 /// The format that a gateway must take where a version speaks something else than HTTP/1.1.
 pub const FORMAT_WITH_PROTOCOLS: u32 = 7;
 /// The format that a gateway must take where rules give certain requests a version of their own.
@@ -93,6 +99,9 @@ pub struct RouteTable {
     /// Where instances call others by host and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listeners: Option<Listeners>,
+    /// How clients come in: by plain HTTP alone when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Entry>,
 }
 
 /// An entry point: requests that match go to the service.
@@ -305,7 +314,9 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if splits.any(|split| !split.protocol.is_http1()) {
+        let format = if self.entry.is_some() {
+            FORMAT_WITH_ENTRY
+        } else if splits.any(|split| !split.protocol.is_http1()) {
             FORMAT_WITH_PROTOCOLS
         } else if self.services.values().any(|routes| !routes.version_rules.is_empty()) {
             FORMAT_WITH_VERSION_RULES

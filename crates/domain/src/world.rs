@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::baseline::{EntryChange, OperationId, apply, difference};
 use crate::branch::BranchPolicy;
+use crate::certificate::{Certificate, CertificateFacts};
 use crate::clock_skip;
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
@@ -366,6 +367,16 @@ impl World {
                 environment.version_rules.find(*rule).ok_or_else(|| format!("no rule {rule}"))?;
                 environment.version_rules.end(|it| it.number == *rule, (&recorded.actor, at), reason);
                 Ok(())
+            }
+            Event::CertificateAdded { certificate, facts, secret, .. } => {
+                let (facts, secret, by) =
+                    (CertificateFacts::clone(facts), secret.clone(), recorded.actor.clone());
+                environment.certificates.insert(certificate.clone(), Certificate { facts, secret, at, by });
+                Ok(())
+            }
+            Event::CertificateRemoved { certificate, .. } => {
+                let removed = environment.certificates.remove(certificate);
+                removed.map(|_| ()).ok_or_else(|| format!("no certificate `{certificate}`"))
             }
             _ => Ok(()),
         })

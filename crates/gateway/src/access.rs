@@ -76,6 +76,8 @@ struct Line<'a> {
     client: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'a str>,
     method: &'a str,
     host: &'a str,
     path: &'a str,
@@ -105,6 +107,8 @@ pub(crate) struct Parties<'a> {
     pub(crate) client: &'a str,
     /// The instance at whose listener it was asked.
     pub(crate) caller: Option<&'a str>,
+    /// The version of TLS that the connection is within.
+    pub(crate) tls: Option<&'a str>,
     pub(crate) instance: Option<&'a str>,
 }
 
@@ -133,6 +137,7 @@ impl AccessLog {
             environment: parties.environment,
             client: parties.client,
             caller: parties.caller,
+            tls: parties.tls,
             method: &asked.method,
             host: &asked.host,
             path: cut(&asked.path),

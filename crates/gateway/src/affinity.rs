@@ -65,14 +65,18 @@ enum Told {
 }
 
 impl Affinity {
-    /// Keeps a client by its cookie, else by its key; `path` is the path of the route.
-    pub(crate) fn by_cookie(request: &Request<'_>, caller: Caller, path: &str, key: Option<&[u8]>) -> Self {
+    /// Keeps a client by its cookie, else by its key; `https` is whether it came
+    /// by it, `path` is the path of the route.
+    pub(crate) fn by_cookie(
+        request: &Request<'_>,
+        (caller, https): (Caller, bool),
+        path: &str,
+        key: Option<&[u8]>,
+    ) -> Self {
         let marks = request.cookies(COOKIE).filter_map(Mark::read).take(MAX_COOKIES).collect();
         let told = match caller {
             Caller::Instance => Told::Not,
-            Caller::Outside | Caller::Proxy => {
-                Told::ByCookie(attributes(path, request.came_by_https(caller)))
-            }
+            Caller::Outside | Caller::Proxy => Told::ByCookie(attributes(path, https)),
         };
         Self { marks, key: key.map(hash), told }
     }

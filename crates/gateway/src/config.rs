@@ -39,6 +39,8 @@ pub struct Timeouts {
     pub answer: Duration,
     /// Between two pieces of a body in either direction.
     pub stall: Duration,
+    /// For a PROXY header and a handshake of TLS, together.
+    pub handshake: Duration,
     /// For the next request on a connection of a client.
     pub client_idle: Duration,
     /// For the next request on a connection to an instance. Node.js closes idle connections after 5 s, so less than that.
@@ -52,6 +54,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(3),
             answer: Duration::from_secs(60),
             stall: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
             client_idle: Duration::from_secs(75),
             upstream_idle: Duration::from_secs(4),
         }

@@ -3,11 +3,12 @@
 //! Invariant: counters only grow, and an instance with requests under way is never forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::routes::{
@@ -28,6 +29,7 @@ use crate::moment::Moment;
 use crate::repeat::RepeatBudget;
 use crate::served::Served;
 use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
+use crate::tls::Tls;
 use crate::trial::Ledger;
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
@@ -52,6 +54,8 @@ pub(crate) struct Environment {
     tables: Vec<ArcSwapOption<WorkerTable>>,
     repeats: RepeatBudget,
     failures: FailureLog,
+    /// What clients who come by TLS are shown.
+    tls: Tls,
     /// What each worker answered before it had chosen an arm.
     own: Vec<Counts>,
     /// What instances called at listeners of their own, for each worker.
@@ -80,6 +84,9 @@ pub(crate) struct Observation {
     pub(crate) own: Sums,
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
+    pub(crate) handshakes: Vec<(&'static str, u64)>,
+    /// The certificates that are shown, by name.
+    pub(crate) certificates: Vec<(String, CertificateFacts)>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +138,7 @@ impl Environment {
             tables,
             repeats: RepeatBudget::new(workers),
             failures,
+            tls: Tls::default(),
             own,
             calls,
             state: Mutex::default(),
@@ -161,6 +169,18 @@ impl Environment {
             tracing::warn!(%environment, why, "an instance cannot call others by host and port");
         }
         state.listens = listens;
+    }
+
+    /// Returns what clients who come by TLS are shown.
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// Tells whether a connection from here begins with a PROXY header.
+    pub(crate) fn hands_on(&self, worker: usize, peer: IpAddr) -> bool {
+        let table = self.tables[worker].load();
+        let entry = table.as_ref().and_then(|table| table.routes.entry.as_ref());
+        entry.is_some_and(|entry| entry.settings.hands_on(peer.to_canonical()))
     }
 
     /// Returns how many requests may be repeated.
@@ -214,6 +234,8 @@ impl Environment {
             own: add_up(&self.own),
             failures: self.failures.totals(),
             calls: self.called(),
+            handshakes: self.tls.handshakes.read(),
+            certificates: self.tls.certificates(),
         }
     }
 
@@ -231,6 +253,14 @@ impl Environment {
             let serving = state.served.current().clone();
             state.served.refuse(edition, format!("it is not newer than table {serving}, which is served"));
             return Ok(Applied::NotNewer { serving });
+        }
+        let settings = table.entry.as_ref().map(|entry| &entry.settings);
+        if let Err(error) = self.tls.keep_to(settings) {
+            let problems = vec![error.to_string()];
+            let (environment, revision) = (self.name.clone(), edition.revision);
+            let invalid = ApplyError::Invalid { environment, revision, problems };
+            state.served.refuse(edition, invalid.to_string());
+            return Err(invalid);
         }
         let table = Arc::new(table.prepared());
         state.meet(&table, self.tables.len());

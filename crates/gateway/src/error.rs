@@ -82,4 +82,12 @@ pub enum ApplyError {
         /// Everything that is wrong with it.
         problems: Vec<String>,
     },
+    /// Certificates cannot be used together.
+    #[error("the certificates of `{environment}` cannot be used: {why}")]
+    Tls {
+        /// The environment.
+        environment: EnvironmentName,
+        /// Why.
+        why: String,
+    },
 }

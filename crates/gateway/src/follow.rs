@@ -3,6 +3,7 @@
 //! A follower decides nothing. When the server is gone the gateway serves on, and after a restart it begins with the
 //! tables on its disk.
 
+mod certificates;
 mod client;
 mod parse;
 mod store;
@@ -14,6 +15,7 @@ use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use tokio_util::sync::CancellationToken;
 
+use certificates::Tending;
 pub use client::{Server, ServerError};
 pub use parse::TableError;
 pub(crate) use store::read_table;
@@ -31,6 +33,38 @@ const RECEIPT_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: a server that comes back is found within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where the certificates of a gateway that follows a server come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificatesFrom {
+    /// From the server, or from the disk where they were stored before.
+    Server,
+    /// From elsewhere: what the table names is passed over.
+    Elsewhere,
+}
+
+fn tending<'a>(
+    gateway: &'a Gateway,
+    environment: &'a EnvironmentName,
+    server: Option<&'a Server>,
+    store: &'a TableStore,
+) -> Tending<'a> {
+    Tending { gateway, environment, server, store }
+}
+
+/// Shows the certificates that the table names, before the first client is served: those of the disk, and what is missing from the
+/// server unless that takes too long.
+pub(crate) async fn first_certificates(
+    gateway: &Gateway,
+    environment: &EnvironmentName,
+    server: &Server,
+    store: &TableStore,
+) {
+    // Whoever follows says what is wrong.
+    let _ = tending(gateway, environment, None, store).look().await;
+    let _ =
+        tokio::time::timeout(FIRST_TABLE, tending(gateway, environment, Some(server), store).look()).await;
+}
 
 /// How long a gateway that leaves waits for its server to take its last receipt.
 const LAST_RECEIPT: Duration = Duration::from_secs(2);
@@ -73,14 +107,22 @@ pub(crate) async fn catch_up(
 pub async fn follow(
     gateway: Arc<Gateway>,
     environment: EnvironmentName,
-    server: Server,
-    store: TableStore,
+    (server, store): (Server, TableStore),
+    certificates: CertificatesFrom,
     stop: CancellationToken,
 ) {
     let changed = tokio::sync::Notify::new();
     let tables = follow_tables(&gateway, &environment, &server, &store, &changed);
     let receipts = send_receipts(&gateway, &environment, &server, &changed);
+    let tending = tending(&gateway, &environment, Some(&server), &store);
+    let certificates = async {
+        match certificates {
+            CertificatesFrom::Server => tending.run().await,
+            CertificatesFrom::Elsewhere => std::future::pending().await,
+        }
+    };
     tokio::select! {
+        () = certificates => {}
         () = tables => {}
         () = receipts => {}
         () = stop.cancelled() => {}

@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockstep_domain::EnvironmentName;
+use lockstep_domain::certificate::TableCertificate;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
 use crate::admin::Admin;
+use crate::certificate::ServerCertificate;
 use crate::config::GatewayConfig;
 use crate::environment::{Applied, Environment};
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::listener;
-use crate::listening::{Entrance, Listening};
+use crate::listening::{Clients, Entrance, Listening};
 use crate::worker::Worker;
 
 /// How often idle connections to instances are looked at.
@@ -100,6 +102,55 @@ impl Gateway {
         environment: &EnvironmentName,
         address: SocketAddr,
     ) -> Result<SocketAddr, ListenError> {
+        self.open(environment, address, &Entrance::Main)
+    }
+
+    /// Listens for requests to an environment within TLS; port 0 takes any free port. Returns the address it listens on.
+    ///
+    /// Without a certificate every handshake is refused.
+    ///
+    /// # Errors
+    /// When the address is in use or the system refuses it.
+    pub fn listen_tls(
+        &self,
+        environment: &EnvironmentName,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, ListenError> {
+        self.open(environment, address, &Entrance::Secure)
+    }
+
+    /// Shows these certificates to clients of an environment from the next handshake on, the first to those that name no host.
+    /// Connections that live keep theirs.
+    ///
+    /// # Errors
+    /// When they cannot be used; what was shown before stays.
+    pub fn certify(
+        &self,
+        environment: &EnvironmentName,
+        certificates: Vec<(String, ServerCertificate)>,
+    ) -> Result<(), ApplyError> {
+        let given = self.environment(environment).tls().give(certificates);
+        given.map_err(|error| ApplyError::Tls { environment: environment.clone(), why: error.to_string() })
+    }
+
+    /// Returns the certificates that clients of an environment are shown, by name.
+    #[must_use]
+    pub fn shown(&self, environment: &EnvironmentName) -> Vec<(String, ServerCertificate)> {
+        self.environment(environment).tls().all()
+    }
+
+    /// Returns the certificates that the table of an environment names; `None` while there is no table.
+    pub(crate) fn wanted_certificates(&self, environment: &EnvironmentName) -> Option<Vec<TableCertificate>> {
+        let table = self.environment(environment).routes()?;
+        Some(table.entry.as_ref().map(|entry| entry.certificates.clone()).unwrap_or_default())
+    }
+
+    fn open(
+        &self,
+        environment: &EnvironmentName,
+        address: SocketAddr,
+        entrance: &Entrance,
+    ) -> Result<SocketAddr, ListenError> {
         let stop = self.child_of_stop()?;
         let (actual, sockets) = listener::bind(environment, address, self.workers.len())?;
         let served = self.environment(environment);
@@ -112,10 +163,10 @@ impl Gateway {
                 stop.cancel();
                 ListenError::Bind { address: actual, environment: environment.clone(), source }
             })?;
-            let (served, entrance) = (Arc::clone(&served), Entrance::Main);
+            let (served, entrance) = (Arc::clone(&served), entrance.clone());
             worker.spawn(listener::accept(socket, served, Arc::clone(worker), stop.clone(), entrance));
         }
-        let listening = Listening { stop, entrance: Entrance::Main };
+        let listening = Listening { stop, entrance: entrance.clone() };
         lock(&self.state).listeners.insert((environment.clone(), actual), listening);
         self.keep_call_points(environment);
         Ok(actual)
@@ -151,6 +202,14 @@ impl Gateway {
         let state = lock(&self.state);
         let mains = state.listeners.iter().filter(|(_, listening)| listening.is_main());
         mains.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// Returns where the gateway listens for clients, and how they come there.
+    #[must_use]
+    pub fn listening_to(&self) -> Vec<(EnvironmentName, SocketAddr, Clients)> {
+        let state = lock(&self.state);
+        let all = state.listeners.iter();
+        all.filter_map(|((name, address), it)| Some((name.clone(), *address, it.clients()?))).collect()
     }
 
     /// Puts a table in place. When this returns, every worker uses it for its next request, and a receipt shows every

@@ -2,7 +2,7 @@
 //!
 //! It splits the requests of a service over its versions, keeps each client on one of them, balances over instances,
 //! and says in every answer which version served it. It decides nothing: tables come from outside, counters and
-//! receipts go back. It ends no TLS and speaks no HTTP/2 yet.
+//! receipts go back. It ends TLS where it is given certificates.
 //!
 //! Invariant: on the way of a request a worker waits for no other: what they share are atomic numbers. Only closing what was
 //! idle too long, once a second, locks the connections that a worker keeps to an instance, and whoever reads what callers were
@@ -12,10 +12,13 @@ mod access;
 mod admin;
 mod affinity;
 mod answer;
+mod arrival;
 mod balance;
 mod buffers;
 mod calls;
+pub mod certificate;
 mod chunked;
+mod client_identity;
 mod config;
 mod connection;
 mod counts;
@@ -46,6 +49,7 @@ mod moment;
 mod owner;
 mod peer;
 mod problem;
+mod proxy_header;
 mod random;
 mod relay;
 mod repeat;
@@ -56,6 +60,7 @@ mod served;
 pub mod standalone;
 mod stream;
 mod table;
+mod tls;
 mod trace;
 mod tracestate;
 mod trial;
@@ -75,3 +80,4 @@ pub use error::{ApplyError, ListenError, StartError};
 pub use field::is_own_header;
 pub use gateway::Gateway;
 pub use host::this_host;
+pub use listening::Clients;

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::arrival::Arrival;
 use crate::connection::Connection;
 use crate::environment::Environment;
 use crate::error::ListenError;
@@ -119,11 +120,29 @@ async fn serve(
     // A connection that has gone already has no address, and nobody who would hear of it.
     let local = stream.local_addr().ok();
     let owner = || local.and_then(|local| owner_of(peer, local));
+    let port = local.map_or(0, |address| address.port());
+    let secure = matches!(entrance, Entrance::Secure);
+    let handed_on = !matches!(entrance, Entrance::Of(_)) && environment.hands_on(worker.index, peer.ip());
+    if secure || handed_on {
+        let (environment, stop) = (Arc::clone(environment), stop.clone());
+        let arrival = Arrival {
+            socket: stream,
+            peer,
+            port,
+            handed_on,
+            secure,
+            environment,
+            worker: Arc::clone(worker),
+            stop,
+        };
+        worker.spawn(arrival.serve(permit));
+        return;
+    }
     let at = match entrance {
-        Entrance::Main => None,
+        Entrance::Main | Entrance::Secure => None,
         Entrance::Of(point) => Some(Box::new(At::new(Arc::clone(point), owner()))),
     };
-    let peer = Peer::new(peer, local.map_or(0, |address| address.port()), at);
+    let peer = Peer::new(peer, port, at);
     let connection =
         Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());
     worker.spawn(connection.serve(permit));

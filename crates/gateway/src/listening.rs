@@ -31,8 +31,19 @@ const PART_OF_FILES: u64 = 4;
 pub(crate) enum Entrance {
     /// Everybody: the table says where requests go.
     Main,
+    /// Everybody, within TLS.
+    Secure,
     /// One instance, which calls one service.
     Of(Arc<CallPoint>),
+}
+
+/// How clients come to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clients {
+    /// By plain HTTP.
+    Plain,
+    /// Within TLS, which the gateway ends.
+    Secure,
 }
 
 /// A listener that is open.
@@ -45,6 +56,15 @@ pub(crate) struct Listening {
 impl Listening {
     pub(crate) fn is_main(&self) -> bool {
         matches!(self.entrance, Entrance::Main)
+    }
+
+    /// Tells how clients come here; `None` where one instance does.
+    pub(crate) fn clients(&self) -> Option<Clients> {
+        match self.entrance {
+            Entrance::Main => Some(Clients::Plain),
+            Entrance::Secure => Some(Clients::Secure),
+            Entrance::Of(_) => None,
+        }
     }
 }
 
@@ -111,7 +131,7 @@ impl Gateway {
             open.caller.store(point.caller.load_full());
             return Ok(());
         }
-        let open = state.listeners.values().filter(|listening| !listening.is_main()).count();
+        let open = state.listeners.values().filter(|listening| listening.clients().is_none()).count();
         if open >= room() {
             return Err(ListenError::TooMany { address, most: room() });
         }

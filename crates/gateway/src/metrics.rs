@@ -44,7 +44,34 @@ impl Everything {
         self.repeats(&mut text);
         self.failures(&mut text);
         self.calls(&mut text);
+        self.tls(&mut text);
         text.0
+    }
+
+    fn tls(&self, text: &mut Text) {
+        let name = "lockstep_gateway_handshakes_total";
+        text.family(
+            name,
+            "counter",
+            "Connections that were to be within TLS, or to begin with a PROXY header, by how that ended.",
+        );
+        for (environment, seen) in &self.environments {
+            for (result, count) in seen.handshakes.iter().filter(|(_, count)| *count > 0) {
+                text.line(format_args!(
+                    "{name}{{environment=\"{environment}\",result=\"{result}\"}} {count}"
+                ));
+            }
+        }
+        let name = "lockstep_gateway_certificate_not_after_seconds";
+        text.family(name, "gauge", "When a certificate that is shown ends, in seconds since 1970.");
+        for (environment, seen) in &self.environments {
+            for (certificate, facts) in &seen.certificates {
+                let (certificate, until) = (escaped(certificate), facts.valid_until.0 / 1_000);
+                text.line(format_args!(
+                    "{name}{{environment=\"{environment}\",certificate=\"{certificate}\"}} {until}"
+                ));
+            }
+        }
     }
 
     fn process(&self, text: &mut Text) {

@@ -21,6 +21,17 @@ pub(crate) struct Peer {
     pub(crate) port: String,
     /// The listener of an instance that it connected to.
     at: Option<Box<At>>,
+    /// How the connection is protected, where it is.
+    pub(crate) secure: Option<Box<Secure>>,
+}
+
+/// A connection within TLS.
+#[derive(Debug)]
+pub(crate) struct Secure {
+    /// Its version, `1.3`.
+    pub(crate) version: &'static str,
+    /// Who the client is by its certificate, which was verified; as services are told.
+    pub(crate) identity: Option<String>,
 }
 
 /// A listener of an instance, and who has connected to it.
@@ -73,7 +84,12 @@ pub(crate) struct Origin {
 impl Peer {
     pub(crate) fn new(peer: SocketAddr, port: u16, at: Option<Box<At>>) -> Self {
         let address = peer.ip().to_canonical();
-        Self { address, text: address.to_string(), port: port.to_string(), at }
+        Self { address, text: address.to_string(), port: port.to_string(), at, secure: None }
+    }
+
+    /// Returns the scheme of the requests that come on the connection.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secure.is_some() { "https" } else { "http" }
     }
 
     /// Returns the listener of an instance that it connected to.
@@ -147,6 +163,7 @@ mod tests {
             rules: Some(GatewayRules { trusted_networks, ..GatewayRules::default() }),
             callers: tokens.iter().map(|it| Digest::from_bytes(Sha256::digest(it).into())).collect(),
             listeners: None,
+            entry: None,
         }
     }
 

@@ -11,11 +11,14 @@ pub(crate) struct Problem {
     hint: Option<&'static str>,
     /// The version that was asked, `orders@1.4.0`.
     version: Option<String>,
+    /// Where it is to be asked instead.
+    location: Option<String>,
 }
 
 /// The statuses the gateway answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
+    PermanentRedirect,
     BadRequest,
     Forbidden,
     NotFound,
@@ -34,6 +37,7 @@ pub(crate) enum Status {
 impl Status {
     const fn parts(self) -> (u16, &'static str) {
         match self {
+            Self::PermanentRedirect => (308, "Permanent Redirect"),
             Self::BadRequest => (400, "Bad Request"),
             Self::Forbidden => (403, "Forbidden"),
             Self::NotFound => (404, "Not Found"),
@@ -75,11 +79,16 @@ struct Document<'a> {
 
 impl Problem {
     pub(crate) fn new(status: Status, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, version: None }
+        Self { status, code, detail: detail.into(), hint: None, version: None, location: None }
     }
 
     pub(crate) fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
+        self
+    }
+
+    pub(crate) fn location(mut self, to: String) -> Self {
+        self.location = Some(to);
         self
     }
 
@@ -112,10 +121,11 @@ impl Problem {
         let body = serde_json::to_string(&document).unwrap_or_default();
         let retry = if self.status == Status::Unavailable { "retry-after: 1\r\n" } else { "" };
         let version = version.map(|it| format!("lockstep-version: {it}\r\n")).unwrap_or_default();
+        let location = self.location.as_deref().map(|it| format!("location: {it}\r\n")).unwrap_or_default();
         let close = if next == Next::Close { "connection: close\r\n" } else { "" };
         let head = format!(
             "HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-             {version}{retry}{close}\r\n",
+             {version}{location}{retry}{close}\r\n",
             body.len()
         );
         output.extend_from_slice(head.as_bytes());

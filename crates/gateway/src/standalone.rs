@@ -1,5 +1,7 @@
 //! The gateway as a process of its own: it follows a server, or serves one table file.
 
+mod certificates;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -16,10 +18,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use certificates::Kept;
+pub use certificates::{CertificateFiles, CertificateFilesError};
+
 use crate::config::GatewayConfig;
 use crate::error::{ApplyError, ListenError, StartError};
-use crate::follow::{Server, StoreError, TableStore, catch_up, follow, read_table};
+use crate::follow::{
+    CertificatesFrom, Server, StoreError, TableStore, catch_up, first_certificates, follow, read_table,
+};
 use crate::gateway::Gateway;
+use crate::listening::Clients;
 
 /// How often a table file is looked at; `SIGHUP` makes it happen at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,13 +46,17 @@ pub struct StandaloneConfig {
     pub grace: Duration,
     /// Where it says how it is, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// Where it listens for clients who come within TLS, if anywhere.
+    pub listen_tls: Option<SocketAddr>,
+    /// Certificates in files, where its table names none that it could have from a server.
+    pub certificates: Option<CertificateFiles>,
 }
 
 /// Where a gateway of its own listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
-    /// For each environment.
-    pub environments: Vec<(EnvironmentName, SocketAddr)>,
+    /// For each environment, and how clients come there.
+    pub environments: Vec<(EnvironmentName, SocketAddr, Clients)>,
     /// For questions how it is.
     pub admin: Option<SocketAddr>,
 }
@@ -94,6 +106,9 @@ pub enum StandaloneError {
     /// The table file cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Certificates of files cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Certificates(Vec<CertificateFilesError>),
     /// The table file is not valid.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -136,15 +151,29 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         // It answers to the very end, so nothing waits for it.
         tokio::spawn(gateway.admin().serve(listener, CancellationToken::new()));
     }
+    // What is wrong with files is said before anything is listened on.
+    let files = config.certificates.map(Kept::read).transpose().map_err(StandaloneError::Certificates)?;
+    let from = if files.is_some() { CertificatesFrom::Elsewhere } else { CertificatesFrom::Server };
+    let (listen_tls, mut served) = (config.listen_tls, None);
     match config.source {
         TableSource::Server { server, store, environments } => {
             for (environment, address) in environments {
+                let environment_served = environment.clone();
                 start_from_disk(&gateway, &store, &environment);
                 catch_up(&gateway, &environment, &server, &store).await;
+                if from == CertificatesFrom::Server {
+                    first_certificates(&gateway, &environment, &server, &store).await;
+                }
                 gateway.listen(&environment, address)?;
-                let follower =
-                    follow(Arc::clone(&gateway), environment, server.clone(), store.clone(), stop.clone());
+                let follower = follow(
+                    Arc::clone(&gateway),
+                    environment,
+                    (server.clone(), store.clone()),
+                    from,
+                    stop.clone(),
+                );
                 followers.push(tokio::spawn(follower));
+                served.get_or_insert(environment_served);
             }
         }
         TableSource::File { path, listen } => {
@@ -154,11 +183,24 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
             gateway.apply(table)?;
             gateway.listen(&environment, listen)?;
             let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;
+            served = Some(environment.clone());
             let watch = watch_file(Arc::clone(&gateway), environment, path, seen, hangup, stop.clone());
             followers.push(tokio::spawn(watch));
         }
     }
-    ready(&Listening { environments: gateway.listening(), admin: admin_address });
+    if let Some(environment) = &served {
+        if let Some(kept) = files {
+            gateway.certify(environment, kept.all())?;
+            let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;
+            let watch =
+                certificates::watch(Arc::clone(&gateway), environment.clone(), kept, hangup, stop.clone());
+            followers.push(tokio::spawn(watch));
+        }
+        if let Some(address) = listen_tls {
+            gateway.listen_tls(environment, address)?;
+        }
+    }
+    ready(&Listening { environments: gateway.listening_to(), admin: admin_address });
     let mut signalled = async || {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -2,6 +2,7 @@
 //! wire on which a request can come.
 
 mod account;
+mod entry;
 
 use std::sync::Arc;
 
@@ -85,7 +86,9 @@ impl Desk {
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
             version_rules::note(&mut notes.rules, table, request, caller);
         }
-        self.route(request, origin?, notes)
+        let origin = origin?;
+        self.send_to_https(request, origin)?;
+        self.route(request, origin, notes)
     }
 
     /// Returns what the head for the instance has that the client's had not.
@@ -138,7 +141,10 @@ impl Desk {
             let choice =
                 service.choose(&notes.key, &notes.rules).unwrap_or(Choice { target: 0, ruled: false });
             let affinity = match matched.rule {
-                Some(rule) => rule.affinity.map(|_| Affinity::by_cookie(request, caller, &rule.path, key)),
+                Some(rule) => rule.affinity.map(|_| {
+                    let https = self.is_https(request, caller);
+                    Affinity::by_cookie(request, (caller, https), &rule.path, key)
+                }),
                 None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
             };
             let affinity = affinity.map(Box::new);

@@ -17,6 +17,10 @@ use crate::random::Random;
 /// and while it has something to do a second file and some buffers.
 pub(crate) const MAX_CONNECTIONS: usize = 16_384;
 
+/// Connections of a worker whose handshake is under way; more are refused. Each may hold some ten KiB, and those that are slow on
+/// purpose must not take the places of all clients.
+const MAX_HANDSHAKES: usize = 4_096;
+
 /// What all connections of a worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -24,6 +28,8 @@ pub(crate) struct Worker {
     pub(crate) timeouts: Timeouts,
     pub(crate) random: Random,
     pub(crate) connections: Arc<Semaphore>,
+    /// Beginnings of connections that are under way.
+    pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) access: Option<Arc<AccessLog>>,
     runtime: Handle,
@@ -44,6 +50,7 @@ impl Worker {
             timeouts,
             random: Random::new(index),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
             access,
             runtime: runtime.handle().clone(),

@@ -369,6 +369,7 @@ mod tests {
     fn table(baseline: u64) -> RouteTable {
         RouteTable {
             listeners: None,
+            entry: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: "production".parse().unwrap(),

@@ -5,6 +5,7 @@
 mod access;
 mod answer;
 mod brake;
+mod certificates;
 mod compat;
 mod connections;
 mod handlers;

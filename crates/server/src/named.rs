@@ -2,7 +2,8 @@
 
 use lockstep_domain::name::{JobName, ResourceName};
 use lockstep_domain::{
-    EnvironmentName, GatewayName, InstanceId, OperationId, ServiceName, VersionNumber, World,
+    CertificateName, Digest, EnvironmentName, GatewayName, InstanceId, OperationId, ServiceName,
+    VersionNumber, World,
 };
 
 /// A parameter of a path, or several.
@@ -29,6 +30,8 @@ macro_rules! no_service {
 }
 
 no_service!(
+    CertificateName,
+    Digest,
     EnvironmentName,
     GatewayName,
     InstanceId,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Access, guard};
 use crate::answer::Failure;
 use crate::watch::AppState;
-use crate::{compat, handlers, lines, resources, uploads, version_rules, watch};
+use crate::{certificates, compat, handlers, lines, resources, uploads, version_rules, watch};
 
 /// Makes the whole application.
 pub(crate) fn router(control: Arc<Control>, access: Access, stop: CancellationToken) -> Router {
@@ -80,6 +80,10 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/holds/{service}/{version}/release", post(handlers::release_hold)),
         ("/environments/{environment}/routes", get(handlers::routes)),
         ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
+        ("/environments/{environment}/certificates", get(certificates::list).post(certificates::add)),
+        ("/environments/{environment}/certificates/{certificate}/replace", post(certificates::replace)),
+        ("/environments/{environment}/certificates/{certificate}/remove", post(certificates::remove)),
+        ("/environments/{environment}/gateway-certificates/{digest}", get(certificates::of_gateway)),
         ("/gateways", get(handlers::gateways).post(handlers::add_gateway)),
         ("/gateways/{gateway}/remove", post(handlers::remove_gateway)),
         ("/environments/{environment}/instances/{instance}/stop", post(handlers::stop_instance)),

@@ -21,6 +21,7 @@ use lockstep_domain::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::certificates::{EntryChange, EntryView};
 use super::data::DataFolderView;
 use super::externals::ExternalStatus;
 use super::gateways::GatewayView;
@@ -79,6 +80,9 @@ pub struct SettingsChange {
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_checks: Option<AnswerChecks>,
+    /// How clients come in.
+    #[serde(default, skip_serializing_if = "EntryChange::is_nothing")]
+    pub entry: EntryChange,
 }
 
 /// An environment in a list.
@@ -130,6 +134,9 @@ pub struct EnvironmentView {
     pub settings: EnvironmentSettings,
     /// The address of its gateway.
     pub gateway: String,
+    /// Where clients come in by https, and what is wrong there.
+    #[serde(default, skip_serializing_if = "EntryView::is_nothing")]
+    pub entry: EntryView,
     /// The current baseline.
     pub baseline: u64,
     /// Since when it is current.

@@ -1,5 +1,7 @@
 //! `lockstep environment`: create an environment, change its settings.
 
+mod entry;
+
 use std::str::FromStr;
 
 use lockstep_api::types::{
@@ -11,6 +13,8 @@ use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
 
 use crate::confirm::ConfirmOption;
+use entry::EntryOptions;
+
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::operate::plan_text::strategy;
@@ -66,7 +70,10 @@ struct CreateArgs {
   lockstep environment set production --strategy blue-green --bake 5m
   lockstep environment set production --gateway-url http://127.0.0.1:8080
   lockstep environment set production --trusted-network 10.0.0.0/8 --trusted-network ::1
-  lockstep environment set staging --named-services allow")]
+  lockstep environment set staging --named-services allow
+  lockstep environment set production --https-port 8443 --http redirect
+  lockstep environment set production --client-ca people.pem --client-certificates optional
+  lockstep environment set production --proxy-protocol 10.0.0.0/8")]
 struct SetArgs {
     /// Its name.
     #[arg(value_name = "NAME")]
@@ -166,6 +173,8 @@ struct SettingsOptions {
     #[arg(long, value_name = "WHAT", value_parser = answer_checks)]
     check_answers: Option<AnswerChecks>,
     #[command(flatten)]
+    entry: EntryOptions,
+    #[command(flatten)]
     strategy: StrategyOptions,
 }
 
@@ -208,6 +217,7 @@ impl SettingsOptions {
             trusted_networks: self.trusted_networks(),
             request_timeout_ms: self.request_timeout,
             answer_checks: self.check_answers,
+            entry: self.entry.change()?,
         })
     }
 
@@ -278,5 +288,6 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["request timeout".into(), rules.timeout_ms.map_or_else(|| "1m".into(), exact)]);
     let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
     table.row(["answers checked".into(), compared.into()]);
+    entry::rows(&settings.entry).into_iter().for_each(|row| table.row(row));
     format!("{}: environment {}\n{}", style.good("done"), view.name, table.render(style))
 }

@@ -43,7 +43,7 @@ enum GatewayCommand {
     Add(AddArgs),
     List(ListArgs),
     Remove(RemoveArgs),
-    Run(RunArgs),
+    Run(Box<RunArgs>),
 }
 
 /// Adds a gateway and gives out its key.
@@ -87,7 +87,8 @@ impl Args {
     pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
         let ctx = || Context::new(globals.clone());
         match (self.command, self.run) {
-            (Some(GatewayCommand::Run(args)), _) | (None, Some(args)) => args.run(globals, out),
+            (Some(GatewayCommand::Run(args)), _) => args.run(globals, out),
+            (None, Some(args)) => args.run(globals, out),
             (Some(GatewayCommand::Add(args)), _) => args.run(&ctx()?),
             (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
             (Some(GatewayCommand::Remove(args)), _) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lockstep_api::types::{
-    DataFolderView, EnvironmentView, ExposedInstance, LimitedArm, OtherVersion, PreparedArm, ProcessStatus,
-    ScheduleView, ServiceStatus,
+    DataFolderView, EntryView, EnvironmentView, ExposedInstance, LimitedArm, OtherVersion, PreparedArm,
+    ProcessStatus, ScheduleView, ServiceStatus,
 };
 use lockstep_domain::{Instance, InstanceState};
 
@@ -63,10 +63,23 @@ fn unprotected(open: &[String], style: &Style) -> String {
     open.iter().map(line).collect()
 }
 
+/// Where clients come in by https, and what is to be known of it.
+fn https(entry: &EntryView, style: &Style) -> String {
+    let mut text = String::new();
+    if let Some(https) = &entry.https {
+        let _ = writeln!(text, "  https {}", printable(https));
+    }
+    for warning in &entry.warnings {
+        let _ = writeln!(text, "  {} {}", style.warn("entry:"), printable(warning));
+    }
+    text
+}
+
 fn render(view: &EnvironmentView, style: &Style) -> String {
     let title = style.strong(view.name.as_str());
     let mut text = format!("{title}  baseline {}, {}", view.baseline, style.ago(view.baseline_since));
     let _ = writeln!(text, ", gateway {}", printable(&view.gateway));
+    text.push_str(&https(&view.entry, style));
     for operation in view.operation.iter().chain(&view.beside) {
         let under_way = style.warn("under way:");
         let (id, intent) = (operation.id, printable(&operation.intent.to_string()).into_owned());
@@ -406,9 +419,11 @@ mod tests {
                 gateway_port: 1,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),
+                entry: Box::default(),
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
             },
             gateway: "http://127.0.0.1:8500".into(),
+            entry: Default::default(),
             baseline: 18,
             baseline_since: Timestamp(0),
             services: vec![service],

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Fields that hold a point in time. A test compares the list with the schemas of everything that is written.
-const TIME_FIELDS: [&str; 14] = [
+const TIME_FIELDS: [&str; 16] = [
     "at",
     "baseline_since",
     "began",
@@ -20,6 +20,8 @@ const TIME_FIELDS: [&str; 14] = [
     "since",
     "stage_since",
     "until",
+    "valid_from",
+    "valid_until",
 ];
 
 /// Makes the JSON of a value with readable times.

@@ -30,6 +30,7 @@ mod gateways;
 mod going_back;
 mod host;
 mod host_and_port;
+mod https;
 mod images;
 mod instances;
 mod jobs;

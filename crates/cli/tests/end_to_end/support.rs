@@ -6,6 +6,7 @@ pub(crate) mod gateway;
 pub(crate) mod place;
 pub(crate) mod processes;
 pub(crate) mod repository;
+pub(crate) mod secure;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -35,6 +35,7 @@ fn table() -> RouteTable {
     };
     RouteTable {
         listeners: None,
+        entry: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "production".parse().unwrap(),
@@ -190,6 +191,16 @@ fn slots_are_even() {
         tenths[(slot("orders@1.1.0", n.to_string().as_bytes()) / 1_000) as usize] += 1;
     }
     assert!(tenths.iter().all(|&n| (9_600..10_400).contains(&n)), "{tenths:?}");
+}
+
+#[test]
+fn a_table_that_says_how_clients_come_in_has_its_own_format_and_others_do_not_mention_it() {
+    let plain = RouteTable { entry: None, ..table() }.in_its_format();
+    let said = RouteTable { entry: Some(Entry::default()), ..plain.clone() }.in_its_format();
+    assert!(plain.format < FORMAT_WITH_ENTRY && said.format == FORMAT_WITH_ENTRY);
+    assert!(!serde_json::to_string(&plain).unwrap().contains("entry"));
+    let again: RouteTable = serde_json::from_str(&serde_json::to_string(&said).unwrap()).unwrap();
+    assert_eq!(again, said);
 }
 
 #[test]

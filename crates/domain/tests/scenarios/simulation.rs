@@ -111,6 +111,7 @@ impl Stage {
                 gateway_port: 8500,
                 gateway_url: CallAddress::Server,
                 gateway_rules: GatewayRules::usual(),
+                entry: Box::default(),
                 answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
             };
             stage.record(Event::EnvironmentCreated { environment: environment(name), settings });

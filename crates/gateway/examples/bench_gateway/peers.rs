@@ -163,6 +163,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
     };
     Ok(RouteTable {
         listeners: None,
+        entry: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: "bench".parse()?,
@@ -185,7 +186,15 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
     let gateway = GatewayConfig { workers: NonZeroUsize::MIN, ..GatewayConfig::new("bench") };
     let source = TableSource::File { path: file.into(), listen: local(port.parse()?) };
     run(
-        StandaloneConfig { gateway, source, lame_duck: Duration::ZERO, grace: Duration::ZERO, admin: None },
+        StandaloneConfig {
+            gateway,
+            source,
+            lame_duck: Duration::ZERO,
+            grace: Duration::ZERO,
+            admin: None,
+            listen_tls: None,
+            certificates: None,
+        },
         |_| {},
     )?;
     Ok(())

@@ -6,10 +6,11 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, StatusCode};
-use lockstep_domain::EnvironmentName;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
+use lockstep_domain::{Digest, EnvironmentName};
 use lockstep_reach::{Reach, ReachError};
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -19,6 +20,12 @@ use super::parse::{TableError, parse_table};
 const MAX_ANSWER: usize = 64 * 1_024 * 1_024;
 /// How long a server may take, beyond the time it was asked to wait.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// A certificate with its key.
+#[derive(Deserialize)]
+struct Bundle {
+    bundle: String,
+}
 
 /// Why a server gave no table or took no receipt.
 #[derive(Debug, Error)]
@@ -105,6 +112,28 @@ impl Server {
         }
         let table = parse_table(&body);
         table.map(Some).map_err(|source| ServerError::Table { server: self.name(), source })
+    }
+
+    /// Asks for a certificate that a table names, with its key, as one text.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, refuses it, or answers what is none.
+    pub async fn certificate(
+        &self,
+        environment: &EnvironmentName,
+        digest: &Digest,
+    ) -> Result<String, ServerError> {
+        let path = format!("/api/v1/environments/{environment}/gateway-certificates/{digest}");
+        let (_, body) = self.exchange(Method::GET, &path, Bytes::new(), LIMIT).await?;
+        let answer: Bundle = serde_json::from_slice(&body).map_err(|error| ServerError::Table {
+            server: self.name(),
+            // Where and why it is none would show a part of it.
+            source: TableError::Text(serde::de::Error::custom(format!(
+                "not a certificate, at line {}",
+                error.line()
+            ))),
+        })?;
+        Ok(answer.bundle)
     }
 
     /// Sends a receipt.

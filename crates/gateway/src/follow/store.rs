@@ -86,6 +86,11 @@ impl TableStore {
         Self { folder }
     }
 
+    /// Returns the folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns the file of an environment.
     #[must_use]
     pub fn path(&self, environment: &EnvironmentName) -> PathBuf {
@@ -158,6 +163,7 @@ mod tests {
     fn table(environment: &str, revision: u64) -> RouteTable {
         RouteTable {
             listeners: None,
+            entry: None,
             aliases: BTreeMap::new(),
             format: ROUTE_TABLE_FORMAT,
             environment: environment.parse().unwrap(),

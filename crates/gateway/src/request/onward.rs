@@ -78,7 +78,7 @@ impl<'b> Request<'b> {
         put(output, &["1.1 ", PSEUDONYM, "\r\n"]);
         let said = |kind| trusted && self.has(kind);
         if !said(Field::ForwardedProto) {
-            output.extend_from_slice(b"x-forwarded-proto: http\r\n");
+            put(output, &["x-forwarded-proto: ", peer.scheme(), "\r\n"]);
         }
         if !said(Field::ForwardedHost) && self.authority.host().is_some() {
             put(output, &["x-forwarded-host: ", self.authority.as_str(), "\r\n"]);
@@ -88,6 +88,9 @@ impl<'b> Request<'b> {
         }
         if !said(Field::RealIp) {
             put(output, &["x-real-ip: ", &peer.text, "\r\n"]);
+        }
+        if let Some(identity) = peer.secure.as_ref().and_then(|secure| secure.identity.as_deref()) {
+            put(output, &["x-forwarded-client-cert: ", identity, "\r\n"]);
         }
         if self.has(Field::Forwarded) {
             self.write_rfc_7239(output, peer, trusted);
@@ -101,7 +104,10 @@ impl<'b> Request<'b> {
             self.write_list(output, Field::Forwarded);
         }
         let node = if peer.text.contains(':') { format!("\"[{}]\"", peer.text) } else { peer.text.clone() };
-        put(output, &["for=", &node, ";host=\"", self.authority.as_str(), "\";proto=http\r\n"]);
+        put(
+            output,
+            &["for=", &node, ";host=\"", self.authority.as_str(), "\";proto=", peer.scheme(), "\r\n"],
+        );
     }
 
     /// Writes `tracestate`. A key that is the trace's id goes on in `traceparent` already.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use lockstep_domain::gateway_rules::GatewayRules;
 use lockstep_domain::routes::{
-    FORMAT_WITH_VERSION_RULES, FULL_WEIGHT, RouteTable, SplitRole, SplitRule, SplitTakes, slot,
+    FORMAT_WITH_VERSION_RULES, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, SplitRole, SplitRule, SplitTakes,
+    slot,
 };
 use lockstep_domain::version_rules::{Pattern, Places};
 use lockstep_domain::watch::Watch;
@@ -277,7 +278,7 @@ fn a_table_with_rules_has_its_own_format_and_one_that_leads_nowhere_is_refused()
     let running = Running::start(&arms);
     let with = ruled(2, &arms, &[header(7, 0, "jason")]).in_its_format();
     assert_eq!(with.format, FORMAT_WITH_VERSION_RULES);
-    let newer = RouteTable { format: FORMAT_WITH_VERSION_RULES + 1, ..with };
+    let newer = RouteTable { format: ROUTE_TABLE_FORMAT + 1, ..with };
     assert!(matches!(running.gateway.apply(newer), Err(ApplyError::NewerFormat { .. })));
     let nowhere = running.gateway.apply(ruled(2, &arms, &[header(7, 1, "jason")])).unwrap_err();
     assert!(nowhere.to_string().contains("rule 7 of `shop` leads to 1.1.0"), "{nowhere}");

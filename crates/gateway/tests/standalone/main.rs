@@ -21,7 +21,7 @@ use lockstep_domain::routes::{
     RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
 };
 use lockstep_domain::{ConfigRevision, EnvironmentName, VersionNumber};
-use lockstep_gateway::follow::{Server, TableStore, follow};
+use lockstep_gateway::follow::{CertificatesFrom, Server, TableStore, follow};
 use lockstep_gateway::{Applied, Gateway, GatewayConfig};
 use lockstep_reach::{PlainHttp, Reach, Trust};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
     };
     RouteTable {
         listeners: None,
+        entry: None,
         aliases: BTreeMap::new(),
         format: ROUTE_TABLE_FORMAT,
         environment: environment(),
@@ -232,8 +233,13 @@ async fn a_follower_serves_new_tables_sends_receipts_and_outlives_its_server() {
     let address = gateway.listen(&environment(), "127.0.0.1:0".parse().unwrap()).unwrap();
     let client = follow_server(&format!("http://{}", server.address));
     let stop = CancellationToken::new();
-    let follower =
-        tokio::spawn(follow(Arc::clone(&gateway), environment(), client, store.clone(), stop.clone()));
+    let follower = tokio::spawn(follow(
+        Arc::clone(&gateway),
+        environment(),
+        (client, store.clone()),
+        CertificatesFrom::Server,
+        stop.clone(),
+    ));
     let steps = thread::spawn(move || {
         server.publish(table(1, instance));
         wait_until("the first table is served", || ask(address).as_deref() == Some("shop@1.0.1"));
@@ -270,8 +276,13 @@ async fn a_server_whose_numbers_are_lower_is_followed_and_its_predecessor_never_
     let server = FakeServer::start(TcpListener::bind("127.0.0.1:0").unwrap());
     let client = follow_server(&format!("http://{}", server.address));
     let stop = CancellationToken::new();
-    let follower =
-        tokio::spawn(follow(Arc::clone(&gateway), environment(), client, store.clone(), stop.clone()));
+    let follower = tokio::spawn(follow(
+        Arc::clone(&gateway),
+        environment(),
+        (client, store.clone()),
+        CertificatesFrom::Server,
+        stop.clone(),
+    ));
     let now = move |revision| RouteTable { history: "now".parse().unwrap(), ..table(revision, instance) };
     let old = before.clone();
     let steps = thread::spawn(move || {

@@ -43,6 +43,8 @@ fn gateway_process() {
         lame_duck,
         grace: Duration::from_secs(10),
         admin: Some(listen),
+        listen_tls: None,
+        certificates: None,
     };
     run(config, |listening| {
         println!("\nlistening on {} admin {}", listening.environments[0].1, listening.admin.unwrap());

@@ -159,6 +159,7 @@ fn first_events(work: Work, now: Timestamp) -> Vec<Event> {
         gateway_port: 8500,
         gateway_url: CallAddress::Server,
         gateway_rules: GatewayRules::default(),
+        entry: Box::default(),
         answer_checks: lockstep_domain::watch::AnswerChecks::usual(),
     };
     let mut events = vec![

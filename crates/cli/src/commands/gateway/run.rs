@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::EnvironmentName;
-use lockstep_gateway::GatewayConfig;
 use lockstep_gateway::follow::{Server, TableStore};
-use lockstep_gateway::standalone::{self, StandaloneConfig, StandaloneError, TableSource};
+use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
+use lockstep_gateway::{Clients, GatewayConfig};
 
 use super::super::server::start_logging;
 use crate::context::Globals;
@@ -33,6 +33,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
   lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway
   lockstep gateway run --server https://lockstep.example.org --env production --key-file edge-1.key --data tables
   lockstep gateway run --table routes.json --listen 127.0.0.1:8080
+  lockstep gateway run --table routes.json --listen-tls 0.0.0.0:8443 --certificate shop.pem --certificate-key shop.key
   lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s")]
 pub(crate) struct RunArgs {
     /// The environment it serves.
@@ -50,6 +51,18 @@ pub(crate) struct RunArgs {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_LISTEN)]
     listen: SocketAddr,
+    /// Where it listens for clients who come by https; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    listen_tls: Option<SocketAddr>,
+    /// The certificate that these are shown, a PEM file with its chain behind it; read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "listen_tls")]
+    certificate: Option<PathBuf>,
+    /// The private key of the certificate, where it is not in the same file.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
+    /// A folder of certificates, NAME.pem with NAME.key; clients get the one for the host they name. Read again when it changes.
+    #[arg(long, value_name = "DIR", requires = "listen_tls", conflicts_with = "certificate")]
+    certificates: Option<PathBuf>,
     /// Where it answers /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
     #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
     admin_address: Option<SocketAddr>,
@@ -69,19 +82,31 @@ impl RunArgs {
         secret::keep_to_ourselves(globals.token_file.as_deref())?;
         let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
         let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
+        let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let gateway = GatewayConfig { access_log, ..GatewayConfig::new(run_id()) };
-        let config = StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin };
+        let config =
+            StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin, listen_tls, certificates };
         standalone::run(config, |listening| {
-            for (environment, address) in &listening.environments {
-                out.message(&format!("lockstep gateway of {environment} listens on http://{address}"));
+            for (environment, address, clients) in &listening.environments {
+                let scheme = match clients {
+                    Clients::Plain => "http",
+                    Clients::Secure => "https",
+                };
+                out.message(&format!("lockstep gateway of {environment} listens on {scheme}://{address}"));
             }
             if let Some(address) = listening.admin {
                 out.message(&format!("its health, readiness and metrics are at http://{address}/-/"));
             }
         })
         .map_err(|error| failure(&error))
+    }
+
+    fn certificate_files(&self) -> Option<CertificateFiles> {
+        let pair = |certificate| CertificateFiles::Pair { certificate, key: self.certificate_key.clone() };
+        let folder = || self.certificates.clone().map(CertificateFiles::Folder);
+        self.certificate.clone().map(pair).or_else(folder)
     }
 
     fn source(self, globals: &Globals, out: &Output) -> Result<TableSource, Failure> {
@@ -118,7 +143,9 @@ fn failure(error: &StandaloneError) -> Failure {
     let exit = match error {
         StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
         StandaloneError::Listen(_) | StandaloneError::Admin { .. } => Exit::Conflict,
-        StandaloneError::Store(_) | StandaloneError::Apply(_) => Exit::Usage,
+        StandaloneError::Store(_) | StandaloneError::Apply(_) | StandaloneError::Certificates(_) => {
+            Exit::Usage
+        }
     };
     let failure = Failure::new(exit, error.to_string());
     match std::error::Error::source(error) {

@@ -1,0 +1,120 @@
+//! Certificates of environments, and how clients come in.
+
+use lockstep_domain::certificate::CertificateFacts;
+use lockstep_domain::entry::{ClientCertificates, PlainHttp, TlsVersion};
+use lockstep_domain::gateway_rules::Network;
+use lockstep_domain::{Actor, CertificateName, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How clients come in, to change; what is left out stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntryChange {
+    /// The port on which its gateway ends TLS; 0 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_port: Option<u16>,
+    /// What plain HTTP gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<PlainHttp>,
+    /// The lowest version of TLS that is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_min: Option<TlsVersion>,
+    /// The authorities whose certificates clients may show, as PEM; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<String>,
+    /// Whether a client must show a certificate, where there are authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
+    /// The networks of proxies whose connections begin with a PROXY header, instead of those there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_networks: Option<Vec<Network>>,
+}
+
+impl EntryChange {
+    /// Tells whether nothing is to change.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A certificate is to be shown to clients of an environment.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddCertificate {
+    /// Its name there; made of the first host that it is for when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<CertificateName>,
+    /// The chain as PEM, the server's own certificate first.
+    pub chain: String,
+    /// Its private key as PEM. It is kept as secrets are, and never in an answer.
+    pub key: String,
+    /// What its issuer says of its revocation: an OCSP response in DER, as hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<String>,
+}
+
+/// Without the key.
+impl std::fmt::Debug for AddCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddCertificate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A certificate of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateView {
+    /// Its name.
+    pub name: CertificateName,
+    /// What it is.
+    #[serde(flatten)]
+    pub facts: CertificateFacts,
+    /// Since when it is shown.
+    pub at: Timestamp,
+    /// Who gave it.
+    pub by: Actor,
+    /// What is to be known of it, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The certificates of an environment, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateList {
+    /// The first is for clients that name no host.
+    pub certificates: Vec<CertificateView>,
+}
+
+/// Chain, key and what is known of the revocation of a certificate, for a gateway of its own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateBundle {
+    /// All three as PEM; as secret as the key.
+    pub bundle: String,
+}
+
+/// Without what is in it.
+impl std::fmt::Debug for CertificateBundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CertificateBundle")
+    }
+}
+
+/// Where clients come in by https, and what is wrong there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct EntryView {
+    /// The address of its gateway for https, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
+    /// What is to be known, for people: why it does not listen, which certificates end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl EntryView {
+    /// Tells whether there is nothing to say.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}

@@ -1,0 +1,95 @@
+//! What comes before the first request of a connection: a PROXY header where its network hands connections on, and TLS.
+//!
+//! Both are bounded in time, size and number. A connection that has neither goes on without a look at any of this.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::Connection;
+use crate::environment::Environment;
+use crate::peer::{Peer, Secure};
+use crate::proxy_header::{Proxied, take};
+use crate::tls::{Entered, HandshakeEnd, enter};
+use crate::wire::Wire;
+use crate::worker::Worker;
+
+/// A connection that was accepted, and what has to come before its first request.
+pub(crate) struct Arrival {
+    pub(crate) socket: TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// The port of the gateway that it connected to.
+    pub(crate) port: u16,
+    /// Whether it begins with a PROXY header.
+    pub(crate) handed_on: bool,
+    /// Whether it is within TLS.
+    pub(crate) secure: bool,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Arrival {
+    /// Lets the connection begin, and serves it; `permit` is held until it is over.
+    pub(crate) async fn serve(self, permit: OwnedSemaphorePermit) {
+        // What a beginning needs is only there while it is under way.
+        let begun = Box::pin(self.begin()).await;
+        if let Some(connection) = begun {
+            connection.serve(permit).await;
+        }
+    }
+
+    async fn begin(self) -> Option<Connection> {
+        let handshakes = Arc::clone(&self.environment);
+        let count = |end| handshakes.tls().handshakes.count(end);
+        // It is never closed, so this fails only when there are too many.
+        let Ok(_one) = Arc::clone(&self.worker.handshakes).try_acquire_owned() else {
+            count(HandshakeEnd::TooMany);
+            return None;
+        };
+        let limit = self.worker.timeouts.handshake;
+        match timeout(limit, self.enter()).await.unwrap_or(Err(HandshakeEnd::Slow)) {
+            Ok((connection, end)) => {
+                end.into_iter().for_each(count);
+                Some(connection)
+            }
+            Err(end) => {
+                count(end);
+                None
+            }
+        }
+    }
+
+    async fn enter(self) -> Result<(Connection, Option<HandshakeEnd>), HandshakeEnd> {
+        let Self { mut socket, peer, port, handed_on, secure, environment, worker, stop } = self;
+        let proxied = if handed_on {
+            take(&mut socket).await.map_err(|_| HandshakeEnd::ProxyHeader)?
+        } else {
+            Proxied::Itself
+        };
+        let (client, port) = match proxied {
+            Proxied::For { client, to } => (client, to.port()),
+            Proxied::Itself => (peer, port),
+        };
+        let mut peer = Peer::new(client, port, None);
+        if !secure {
+            return Ok((Connection::new(Wire::new(socket), peer, environment, worker, stop), None));
+        }
+        // Before the handshake, which is four small messages.
+        let _ = socket.set_nodelay(true);
+        let shown = environment.tls().shown();
+        let Entered { stream, end, version } = enter(socket, shown.as_deref()).await?;
+        peer.secure = Some(Box::new(Secure { version, identity: identity_of(&stream) }));
+        Ok((Connection::new(Wire::new(stream), peer, environment, worker, stop), Some(end)))
+    }
+}
+
+/// Says who the client is by its certificate, which was verified.
+fn identity_of(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Option<String> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(crate::client_identity::element(leaf))
+}
