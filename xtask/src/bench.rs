@@ -22,7 +22,7 @@ enum What {
     Journal,
     /// Packaging beside tar and zstd
     Package,
-    /// CPU time a request beside nginx and HAProxy
+    /// CPU time a request, memory of idle connections and changes under load, beside nginx, HAProxy and Envoy
     Gateway,
     /// Reading and comparing contracts: a large one, small ones, a matrix of versions
     Contract,

