@@ -1,6 +1,5 @@
 //! How clients come in: where TLS is ended and with which certificates, what plain HTTP gets, and who hands connections on.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -102,9 +101,6 @@ pub struct Entry {
     /// The certificates, by name; the first is for clients that name no host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<TableCertificate>,
-    /// What is answered to authorities that check whose a name is, by the token that they ask for.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub challenges: BTreeMap<String, String>,
 }
 
 impl Entry {
@@ -112,12 +108,6 @@ impl Entry {
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Returns what is answered at a path to an authority that checks whose a name is.
-    #[must_use]
-    pub fn challenge(&self, path: &str) -> Option<&str> {
-        self.challenges.get(path.strip_prefix(CHALLENGE_PATH_PREFIX)?).map(String::as_str)
     }
 
     /// Returns where a request to a host is redirected that came by plain HTTP; `None` when it is served.

@@ -3,6 +3,7 @@
 mod http1;
 mod idle;
 mod swap;
+mod tls;
 mod websocket;
 
 use tokio::runtime::Runtime;
@@ -19,11 +20,13 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order in which they are printed.
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 8] = [
     Case { name: "small", amount: Amount { rounds: 5, requests: 60_000 }, run: http1::small },
     Case { name: "16k", amount: Amount { rounds: 5, requests: 30_000 }, run: http1::medium },
     Case { name: "1m", amount: Amount { rounds: 5, requests: 1_000 }, run: http1::large },
     Case { name: "websocket", amount: Amount { rounds: 5, requests: 60_000 }, run: websocket::echo },
     Case { name: "idle", amount: Amount { rounds: 1, requests: 9_000 }, run: idle::measure },
+    Case { name: "tls", amount: Amount { rounds: 5, requests: 60_000 }, run: tls::kept },
+    Case { name: "handshakes", amount: Amount { rounds: 5, requests: 2_000 }, run: tls::handshakes },
     Case { name: "swap", amount: Amount { rounds: 5, requests: 60_000 }, run: swap::measure },
 ];

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
@@ -115,18 +115,18 @@ pub(crate) async fn run(address: SocketAddr, requests: usize) -> io::Result<Late
 
 async fn client(address: SocketAddr, number: usize, times: usize) -> io::Result<Latencies> {
     let (mut stream, mut took) = (TcpStream::connect(address).await?, Latencies::with_capacity(times));
+    stream.set_nodelay(true)?;
     ask(&mut stream, number, times, &mut took).await?;
     Ok(took)
 }
 
 /// Asks so many times on one connection, and notes how long each time took.
-pub(crate) async fn ask(
-    stream: &mut TcpStream,
+pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
     client: usize,
     times: usize,
     took: &mut Latencies,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let request = format!(
         "GET /orders/{client} HTTP/1.1\r\nhost: shop.test\r\nuser-agent: bench\r\naccept: */*\r\n\
          x-lockstep-key: client-{client}\r\n\r\n"
@@ -141,7 +141,7 @@ pub(crate) async fn ask(
     Ok(())
 }
 
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()> {
+async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     let mut whole = None;
     while whole.is_none_or(|whole| filled < whole) {

@@ -16,7 +16,7 @@ use lockstep_domain::routes::{
 };
 use lockstep_domain::{ConfigRevision, VersionNumber};
 use lockstep_gateway::GatewayConfig;
-use lockstep_gateway::standalone::{StandaloneConfig, TableSource, run};
+use lockstep_gateway::standalone::{CertificateFiles, StandaloneConfig, TableSource, run};
 
 use crate::proxies::{Proxy, find, free_port, version};
 use crate::{Outcome, local};
@@ -37,11 +37,19 @@ pub(crate) struct Setup {
     pub(crate) new_percent: u32,
     /// Whether their configuration changes while they run.
     pub(crate) reloads: bool,
+    /// The file with certificate and key, where clients come within TLS.
+    pub(crate) certificate: Option<&'static str>,
 }
 
 impl Setup {
     pub(crate) fn http1(instances: [SocketAddr; 2]) -> Self {
-        Self { instances, protocol: Protocol::Http1, new_percent: NEW_PERCENT, reloads: false }
+        Self {
+            instances,
+            protocol: Protocol::Http1,
+            new_percent: NEW_PERCENT,
+            reloads: false,
+            certificate: None,
+        }
     }
 }
 
@@ -87,8 +95,10 @@ fn gateway(setup: &Setup) -> Outcome<Proxy> {
     let (file, port) = (folder.path().join(FILE), free_port()?);
     fs::write(&file, serde_json::to_vec(&table(setup, next_revision())?)?)?;
     let program = std::env::current_exe()?;
-    let arguments =
-        ["--gateway".as_ref(), file.as_os_str(), port.to_string().as_ref()].map(ToOwned::to_owned);
+    let port_text = port.to_string();
+    let arguments = ["--gateway".as_ref(), file.as_os_str(), port_text.as_ref()].into_iter();
+    let arguments: Vec<OsString> =
+        arguments.chain(setup.certificate.map(AsRef::as_ref)).map(ToOwned::to_owned).collect();
     Proxy::spawn("lockstep".into(), &program, &arguments, port, folder)
 }
 
@@ -169,11 +179,18 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     })
 }
 
-/// Runs the gateway in this process; the driver started it with a table and a port.
+/// Runs the gateway in this process; the driver started it with a table, a port, and a certificate where it ends TLS.
 pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
-    let [file, port] = arguments else { return Err("--gateway needs a table and a port".into()) };
+    let (file, port, certificate) = match arguments {
+        [file, port] => (file, port, None),
+        [file, port, certificate] => (file, port, Some(certificate)),
+        _ => return Err("--gateway needs a table and a port".into()),
+    };
+    let secure = local(port.parse()?);
+    let listen = if certificate.is_some() { local(0) } else { secure };
+    let pair = |it: &String| CertificateFiles::Pair { certificate: it.into(), key: None };
     let gateway = GatewayConfig { workers: NonZeroUsize::MIN, ..GatewayConfig::new("bench") };
-    let source = TableSource::File { path: file.into(), listen: local(port.parse()?) };
+    let source = TableSource::File { path: file.into(), listen };
     run(
         StandaloneConfig {
             gateway,
@@ -181,8 +198,8 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
             lame_duck: Duration::ZERO,
             grace: Duration::ZERO,
             admin: None,
-            listen_tls: None,
-            certificates: None,
+            listen_tls: certificate.map(|_| secure),
+            certificates: certificate.map(pair),
         },
         |_| {},
     )?;
@@ -197,6 +214,10 @@ fn nginx(setup: &Setup, folder: &Path, port: u16) -> String {
         Protocol::Http1 => ("", "proxy_pass http://orders"),
         Protocol::H2c => (" http2", "grpc_pass grpc://orders"),
     };
+    let secure = setup.certificate.map(|file| {
+        format!(" ssl;\n ssl_certificate {file};\n ssl_certificate_key {file};\n ssl_protocols TLSv1.3")
+    });
+    let secure = secure.unwrap_or_default();
     format!(
         "daemon off;\n{process}worker_processes 1;\npid {folder}/pid;\nerror_log stderr crit;\n\
          events {{ worker_connections {MOST_CONNECTIONS}; }}\n\
@@ -207,7 +228,7 @@ fn nginx(setup: &Setup, folder: &Path, port: u16) -> String {
          map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
          upstream orders {{ server {new} weight={new_percent}; server {old} weight={weight};\n\
            keepalive 256; keepalive_requests 1000000000; }}\n\
-         server {{ listen 127.0.0.1:{port}{listen};\n location / {{ {pass}; proxy_http_version 1.1;\n\
+         server {{ listen 127.0.0.1:{port}{listen}{secure};\n location / {{ {pass}; proxy_http_version 1.1;\n\
            proxy_set_header Connection $connection_upgrade; proxy_set_header Upgrade $http_upgrade;\n\
            proxy_set_header Host $http_host;\n\
            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}\n}}\n"
@@ -221,11 +242,13 @@ fn haproxy(setup: &Setup, _folder: &Path, port: u16) -> String {
         Protocol::Http1 => "",
         Protocol::H2c => " proto h2",
     };
+    let secure =
+        setup.certificate.map(|file| format!(" ssl crt {file} ssl-min-ver TLSv1.3")).unwrap_or_default();
     format!(
         "global\n nbthread 1\n maxconn 9900\n tune.h2.max-concurrent-streams 1000\n\
          defaults\n mode http\n option forwardfor\n timeout client 60s\n\
          timeout server 60s\n timeout connect 3s\n timeout tunnel 1h\n\
-         frontend entry\n bind 127.0.0.1:{port}{proto}\n default_backend orders\n\
+         frontend entry\n bind 127.0.0.1:{port}{proto}{secure}\n default_backend orders\n\
          backend orders\n balance roundrobin\n http-reuse always\n\
          server new {new}{proto} weight {new_percent}\n server old {old}{proto} weight {weight}\n"
     )
@@ -259,8 +282,18 @@ fn envoy(setup: &Setup, _folder: &Path, port: u16) -> String {
     });
     let filter =
         serde_json::json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+    let mut chain = serde_json::json!({"filters": [filter]});
+    if let Some(file) = setup.certificate {
+        chain["transport_socket"] = serde_json::json!({"name": "envoy.transport_sockets.tls", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+                "tls_certificates": [{"certificate_chain": {"filename": file}, "private_key": {"filename": file}}],
+            },
+        }});
+    }
     serde_json::json!({"static_resources": {
-        "listeners": [{"address": socket(local(port)), "filter_chains": [{"filters": [filter]}]}],
+        "listeners": [{"address": socket(local(port)), "filter_chains": [chain]}],
         "clusters": [cluster("new", new), cluster("old", old)],
     }})
     .to_string()

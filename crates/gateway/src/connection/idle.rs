@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
+use crate::arrival::Arrival;
 use crate::buffers::lent;
 use crate::config::{GatewayConfig, Timeouts};
 use crate::environment::Environment;
@@ -123,4 +124,23 @@ async fn the_task_of_a_connection_is_small() {
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let bytes = size_of_val(&connection.serve(permit));
     assert!(bytes <= 1_024, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn the_task_of_a_connection_within_tls_is_hardly_larger() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let arrival = Arrival {
+        socket,
+        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+        port: 1,
+        handed_on: false,
+        secure: true,
+        environment: Arc::new(Environment::new("production".parse().unwrap(), 1)),
+        worker: Worker::start(0, Timeouts::default(), None).unwrap(),
+        stop: CancellationToken::new(),
+    };
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let bytes = size_of_val(&arrival.serve(permit));
+    assert!(bytes <= 1_280, "{bytes} bytes");
 }

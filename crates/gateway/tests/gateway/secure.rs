@@ -24,7 +24,8 @@ use rustls::{
 };
 
 use super::support::{
-    Instance, PATIENCE, Running, Then, answer, as_instance, environment, raw, stable, table, wait_until,
+    Instance, PATIENCE, Running, Then, answer, as_instance, environment, raw, read_head, stable, table,
+    wait_until,
 };
 
 type Versions = &'static [&'static SupportedProtocolVersion];
@@ -363,4 +364,37 @@ fn plain_http_is_sent_to_https_but_not_instances_proxies_that_say_so_or_who_chec
     assert_eq!(ask("/", "x-forwarded-proto: https\r\n").0, 200);
     assert_eq!(ask("/", "x-forwarded-proto: http\r\n"), to("/"));
     assert_eq!(ask("/", ""), to("/"));
+}
+
+#[test]
+fn a_websocket_within_tls_passes_bytes_both_ways() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let instance_at = listener.local_addr().unwrap();
+    let instance = std::thread::spawn(move || {
+        let mut stream = io::BufReader::new(listener.accept().unwrap().0);
+        read_head(&mut stream).unwrap();
+        let switch =
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nhello";
+        raw(&mut stream, switch).unwrap();
+        let mut words = vec![0; 100_000];
+        stream.read_exact(&mut words).unwrap();
+        raw(&mut stream, &words).unwrap();
+    });
+    let mirror = mirror();
+    let entrance = Entrance::start(&mirror);
+    let table = table(3, &[stable(0, &[("ws", instance_at)])]);
+    entrance.running.gateway.apply(table).unwrap();
+    let mut client = entrance.connect();
+    let request =
+        "GET /chat HTTP/1.1\r\nhost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let head = client.ask(request).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut hello = [0; 5];
+    client.0.read_exact(&mut hello).unwrap();
+    let words: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    client.0.write_all(&words).unwrap();
+    let mut back = Vec::new();
+    client.0.read_to_end(&mut back).unwrap();
+    assert_eq!((&hello[..], back), (&b"hello"[..], words), "and its end is said");
+    instance.join().unwrap();
 }
