@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::grpc::GrpcStatus;
 use crate::report::Report;
 
 /// Lines that wait to be written; at 300 bytes a line it is 2.4 MB.
@@ -85,6 +86,8 @@ struct Line<'a> {
     query: &'a str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    grpc_status: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
@@ -143,6 +146,7 @@ impl AccessLog {
             path: cut(&asked.path),
             query: cut(&asked.query),
             status: report.status,
+            grpc_status: report.grpc.map(GrpcStatus::code),
             code: report.code,
             version: version.map(|arm| arm.version_ref().to_string()),
             instance: parties.instance,

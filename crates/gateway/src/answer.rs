@@ -7,9 +7,11 @@ use thiserror::Error;
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
 use crate::framing::{Body, Recode};
-use crate::head::{Kinds, kinds_of, put, put_field};
+use crate::grpc::GrpcStatus;
+use crate::head::{Kinds, kinds_of};
+use crate::outgoing::{HeadEnd, Pieces};
 use crate::problem::Next;
-use crate::request::{MAX_HEAD, fields, parse_length};
+use crate::request::{MAX_FIELDS, MAX_HEAD, fields, parse_length};
 
 /// Why an answer cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -31,8 +33,10 @@ pub(crate) enum BadAnswer {
 pub(crate) struct Asked {
     pub(crate) is_head: bool,
     pub(crate) websocket: bool,
-    /// Minor version of HTTP that the client speaks.
+    /// Minor version of HTTP/1 that the client speaks; 2 is HTTP/2.
     pub(crate) minor: u8,
+    /// Whether it is a call of gRPC.
+    pub(crate) is_call: bool,
 }
 
 /// The head of an answer; its status line and fields are written, [`AnswerHead::finish`] adds the rest.
@@ -44,8 +48,10 @@ pub(crate) struct AnswerHead {
     pub(crate) reusable: bool,
     /// How many bytes the head takes.
     pub(crate) length: usize,
-    /// Whether it begins a stream of events, which may be silent for long.
+    /// Whether it begins a stream, which may be silent for long.
     pub(crate) is_stream: bool,
+    /// How the call ended, where the head says so.
+    pub(crate) grpc: Option<GrpcStatus>,
 }
 
 impl AnswerHead {
@@ -61,40 +67,40 @@ impl AnswerHead {
 
     /// Tells whether the arm failed.
     pub(crate) fn is_failure(&self) -> bool {
-        is_failure(self.status)
+        is_failure(self.counted())
     }
 
     /// Tells how the body is framed for the client.
     pub(crate) fn recode(&self, asked: Asked) -> Recode {
-        let open = matches!(self.body, Body::Chunked(_) | Body::UntilClose);
+        let open = matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed);
         if open && asked.minor == 1 { Recode::Chunks } else { Recode::Plain }
     }
 
     /// Tells whether only the end of the connection ends the body for this client.
     pub(crate) fn needs_close(&self, asked: Asked) -> bool {
-        asked.minor == 0 && matches!(self.body, Body::Chunked(_) | Body::UntilClose)
+        asked.minor == 0 && matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed)
     }
 
     /// Writes what the gateway adds, and the end of the head.
-    pub(crate) fn finish(&self, output: &mut Vec<u8>, asked: Asked, next: Next, verdict: Verdict<'_>) {
-        let mut line = |parts: &[&str]| put(output, parts);
-        line(&["lockstep-version: ", verdict.version]);
+    pub(crate) fn finish(&self, output: &mut impl Pieces, asked: Asked, next: Next, verdict: Verdict<'_>) {
+        output.field("lockstep-version", verdict.version.as_bytes());
         if let Some(shielded) = verdict.shielded {
-            line(&["\r\nlockstep-shielded: ", shielded]);
+            output.field("lockstep-shielded", shielded.as_bytes());
         }
         if let Some(cookie) = verdict.cookie {
-            line(&["\r\nset-cookie: ", cookie]);
+            output.field("set-cookie", cookie.as_bytes());
         }
-        if self.recode(asked) == Recode::Chunks {
-            line(&["\r\ntransfer-encoding: chunked"]);
-        }
-        match (self.is_switch(), next, asked.minor) {
-            (true, ..) => line(&["\r\nconnection: upgrade\r\nupgrade: websocket"]),
-            (false, Next::Close, _) => line(&["\r\nconnection: close"]),
-            (false, Next::Keep, 0) => line(&["\r\nconnection: keep-alive"]),
-            (false, Next::Keep, _) => {}
-        }
-        line(&["\r\n\r\n"]);
+        output.end_head(HeadEnd { recode: self.recode(asked), is_switch: self.is_switch(), next, asked });
+    }
+
+    /// Tells whether only the end of the answer says whether the call went well.
+    pub(crate) fn is_open_call(&self, asked: Asked) -> bool {
+        asked.is_call && self.grpc.is_none() && self.status == 200
+    }
+
+    /// Returns the status that counts for the arm.
+    pub(crate) fn counted(&self) -> u16 {
+        self.grpc.filter(|_| self.status == 200).map_or(self.status, GrpcStatus::as_http)
     }
 }
 
@@ -120,7 +126,7 @@ pub(crate) struct Verdict<'a> {
 pub(crate) fn read(
     input: &BytesMut,
     asked: Asked,
-    output: &mut Vec<u8>,
+    output: &mut impl Pieces,
 ) -> Result<Option<AnswerHead>, BadAnswer> {
     let mut room = fields();
     let mut raw = httparse::Response::new(&mut []);
@@ -141,15 +147,47 @@ pub(crate) fn read(
     if status == 101 && !(asked.websocket && facts.websocket) {
         return Err(BadAnswer::Switch);
     }
-    put(
-        output,
-        &["HTTP/1.1 ", itoa::Buffer::new().format(status), " ", raw.reason.unwrap_or_default(), "\r\n"],
-    );
+    output.status(status, raw.reason.unwrap_or_default());
     facts.write(raw.headers, &kinds, status, output);
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
     let reusable =
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
-    Ok(Some(AnswerHead { status, body, reusable, length, is_stream: facts.events }))
+    let is_stream = facts.events || asked.is_call;
+    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc: facts.grpc(asked) }))
+}
+
+/// Takes in a head of HTTP/2, and writes its status and fields to `output`; `ends` tells whether no body follows.
+pub(crate) fn read_parts(
+    parts: &http::response::Parts,
+    ends: bool,
+    asked: Asked,
+    output: &mut impl Pieces,
+) -> Result<AnswerHead, BadAnswer> {
+    let status = parts.status.as_u16();
+    if parts.headers.len() > MAX_FIELDS {
+        return Err(BadAnswer::TooLarge);
+    }
+    if status == 101 {
+        return Err(BadAnswer::Switch);
+    }
+    let fields = parts.headers.iter();
+    let headers: Vec<Header<'_>> =
+        fields.map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() }).collect();
+    let kinds = kinds_of(&headers);
+    let facts = Facts::gather(&headers, &kinds)?;
+    if facts.chunked || facts.identity {
+        return Err(BadAnswer::Encoding);
+    }
+    output.status(status, parts.status.canonical_reason().unwrap_or_default());
+    facts.write(&headers, &kinds, status, output);
+    let bodiless = asked.is_head || status < 200 || status == 204 || status == 304;
+    let body = match facts.length {
+        _ if ends || bodiless => Body::Done,
+        Some(length) => Body::Length(length),
+        None => Body::Framed,
+    };
+    let is_stream = facts.events || asked.is_call;
+    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc: facts.grpc(asked) })
 }
 
 fn is_event_stream(kind: &[u8]) -> bool {
@@ -169,6 +207,7 @@ struct Facts<'b> {
     keep_alive: bool,
     websocket: bool,
     events: bool,
+    grpc: Option<&'b [u8]>,
     dropped: Vec<&'b str>,
 }
 
@@ -182,6 +221,9 @@ impl<'b> Facts<'b> {
                 Field::Upgrade => facts.websocket |= header.value.eq_ignore_ascii_case(b"websocket"),
                 Field::Connection => {
                     facts.note_connection(std::str::from_utf8(header.value).unwrap_or("close"));
+                }
+                Field::Other if header.name.eq_ignore_ascii_case("grpc-status") => {
+                    facts.grpc = Some(header.value);
                 }
                 Field::Other if header.name.eq_ignore_ascii_case("content-type") => {
                     facts.events = is_event_stream(header.value);
@@ -257,9 +299,13 @@ impl<'b> Facts<'b> {
         }
     }
 
-    fn write(&self, headers: &[Header<'_>], kinds: &Kinds, status: u16, output: &mut Vec<u8>) {
+    fn grpc(&self, asked: Asked) -> Option<GrpcStatus> {
+        self.grpc.filter(|_| asked.is_call).map(GrpcStatus::read)
+    }
+
+    fn write(&self, headers: &[Header<'_>], kinds: &Kinds, status: u16, output: &mut impl Pieces) {
         if let Some(length) = self.length.filter(|_| status != 204) {
-            put(output, &["content-length: ", itoa::Buffer::new().format(length), "\r\n"]);
+            output.field("content-length", itoa::Buffer::new().format(length).as_bytes());
         }
         for (header, kind) in headers.iter().zip(kinds) {
             let passes = match kind {
@@ -272,7 +318,7 @@ impl<'b> Facts<'b> {
                 _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(header.name)),
             };
             if passes {
-                put_field(output, header);
+                output.field(header.name, header.value);
             }
         }
     }

@@ -73,6 +73,11 @@ impl Output {
         &self.0
     }
 
+    /// Returns what was written, as it was lent.
+    pub(crate) fn written(&self) -> &Vec<u8> {
+        &self.0
+    }
+
     /// Forgets what was written, and gives the buffer back.
     pub(crate) fn give_back(&mut self) {
         if self.0.capacity() > 0 {

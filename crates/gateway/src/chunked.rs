@@ -7,8 +7,8 @@ use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
 use crate::field::Field;
-use crate::framing::{Recode, put};
-use crate::head::put_field;
+use crate::framing::Recode;
+use crate::outgoing::Pieces;
 
 /// Longest line with a chunk's size and extensions.
 const MAX_SIZE_LINE: usize = 1_024;
@@ -53,7 +53,7 @@ impl ChunkDecoder {
     pub(crate) fn decode(
         &mut self,
         input: &mut BytesMut,
-        output: &mut Vec<u8>,
+        output: &mut impl Pieces,
         recode: Recode,
     ) -> Result<(), ChunkError> {
         loop {
@@ -93,13 +93,12 @@ fn parse_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()
 }
 
-fn data(left: u64, input: &mut BytesMut, output: &mut Vec<u8>, recode: Recode) -> Option<State> {
+fn data(left: u64, input: &mut BytesMut, output: &mut impl Pieces, recode: Recode) -> Option<State> {
     if input.is_empty() {
         return None;
     }
     let ready = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-    put(output, &input[..ready], recode);
-    input.advance(ready);
+    output.data(input, ready, recode);
     let left = left - ready as u64;
     Some(if left == 0 { State::End } else { State::Data(left) })
 }
@@ -115,13 +114,16 @@ fn end(input: &mut BytesMut) -> Result<Option<State>, ChunkError> {
     }
 }
 
-fn trailers(input: &mut BytesMut, output: &mut Vec<u8>, recode: Recode) -> Result<Option<State>, ChunkError> {
+fn trailers(
+    input: &mut BytesMut,
+    output: &mut impl Pieces,
+    recode: Recode,
+) -> Result<Option<State>, ChunkError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let length = match httparse::parse_headers(input, &mut fields) {
         Ok(httparse::Status::Complete((length, fields))) if length <= MAX_TRAILERS => {
-            if recode == Recode::Chunks {
-                put_trailers(fields, output);
-            }
+            let passing = fields.iter().filter(|field| passes(field.name));
+            output.trailers(passing.map(|field| (field.name, field.value)), recode);
             length
         }
         Ok(httparse::Status::Partial) if input.len() < MAX_TRAILERS => return Ok(None),
@@ -131,12 +133,9 @@ fn trailers(input: &mut BytesMut, output: &mut Vec<u8>, recode: Recode) -> Resul
     Ok(Some(State::Done))
 }
 
-fn put_trailers(fields: &[httparse::Header<'_>], output: &mut Vec<u8>) {
-    output.extend_from_slice(b"0\r\n");
-    for field in fields.iter().filter(|field| Field::of(field.name) == Field::Other) {
-        put_field(output, field);
-    }
-    output.extend_from_slice(b"\r\n");
+/// Tells whether a trailer field is passed on: one that frames or routes a message is not.
+pub(crate) fn passes(name: &str) -> bool {
+    Field::of(name) == Field::Other
 }
 
 #[cfg(test)]
@@ -144,6 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::framing::put;
 
     fn decode(pieces: &[&[u8]], recode: Recode) -> Result<(Vec<u8>, bool, BytesMut), ChunkError> {
         let (mut decoder, mut input, mut output) = (ChunkDecoder::default(), BytesMut::new(), Vec::new());

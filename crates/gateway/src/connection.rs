@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::Asked;
 use crate::buffers::Output;
 use crate::deadline::Deadline;
 use crate::environment::Environment;
-use crate::exchange::{After, Course, Exchange, Facts};
+use crate::exchange::{After, Course, Exchange, Facts, Head};
 use crate::framing::{Body, Recode};
+use crate::http2::{self, PREFACE};
 use crate::peer::Peer;
 use crate::problem::{Next, Problem, Status};
 use crate::report::Report;
-use crate::request::{Request, fields};
+use crate::request::{Onward, Request, fields};
 use crate::way::{Desk, Notes, Routed};
 use crate::wire::Wire;
 use crate::worker::Worker;
@@ -29,6 +31,8 @@ use crate::worker::Worker;
 const ADDED_TO_HEAD: usize = 512;
 /// How long a client may take for the rest of a head when the listener stops.
 const REST_OF_HEAD: Duration = Duration::from_secs(1);
+/// A request of which nothing is known.
+const UNREAD: Asked = Asked { is_head: false, websocket: false, minor: 1, is_call: false };
 /// A body that arrived with its head and is no longer than this is sent with the head.
 const SENT_WITH_HEAD: u64 = 16 * 1_024;
 
@@ -39,10 +43,12 @@ pub(crate) struct Connection {
     desk: Desk,
     stop: CancellationToken,
     /// The head for the instance.
-    head: Vec<u8>,
+    head: Head,
     /// What goes to the client next.
     output: Output,
     notes: Notes,
+    /// Whether nothing was served on it yet.
+    is_new: bool,
 }
 
 /// What a client sent.
@@ -50,13 +56,15 @@ enum Step {
     Request(Box<Prepared>),
     /// It gets this answer.
     Refused(Refusal),
+    /// It speaks HTTP/2.
+    Http2,
     /// It left, or was idle for too long.
     Closed,
 }
 
 struct Refusal {
     problem: Problem,
-    is_head: bool,
+    asked: Asked,
     next: Next,
 }
 
@@ -106,8 +114,8 @@ impl Connection {
     ) -> Self {
         let deadline = Deadline::after(worker.timeouts.client_idle);
         let desk = Desk { peer, environment, worker };
-        let (notes, head, output) = (desk.notes(), Vec::new(), Output::default());
-        Self { client, deadline, desk, stop, head, output, notes }
+        let (notes, head, output) = (desk.notes(), Head::Bytes(Vec::new()), Output::default());
+        Self { client, deadline, desk, stop, head, output, notes, is_new: true }
     }
 
     /// Serves requests until the client leaves, does not follow the protocol, or the listener stops; `permit` is held
@@ -125,8 +133,13 @@ impl Connection {
                 let after = match self.next_request(stopped.as_mut()).await {
                     Step::Request(prepared) => self.exchange(*prepared).await,
                     Step::Refused(refusal) => Box::pin(self.refuse(&refusal)).await,
+                    Step::Http2 => {
+                        let Self { client, desk, .. } = self;
+                        return Box::pin(http2::server::serve(client, desk, stop.clone())).await;
+                    }
                     Step::Closed => After::Close,
                 };
+                self.is_new = false;
                 match after {
                     After::Keep => self.tidy(),
                     After::Close => return Box::pin(self.client.close()).await,
@@ -141,8 +154,16 @@ impl Connection {
         let mut pace = Pace::default();
         let mut line_ended = true;
         loop {
-            self.skip_blank_lines();
-            if line_ended && !self.client.input.is_empty() {
+            if self.is_new && self.client.input.starts_with(PREFACE) {
+                return Step::Http2;
+            }
+            // Its beginning is no request of HTTP/1.1, and never complete.
+            let may_be =
+                self.is_new && !self.client.input.is_empty() && PREFACE.starts_with(&self.client.input);
+            if !may_be {
+                self.skip_blank_lines();
+            }
+            if !may_be && line_ended && !self.client.input.is_empty() {
                 match self.prepare() {
                     Ok(Some(prepared)) => return Step::Request(prepared),
                     Ok(None) => {}
@@ -199,18 +220,18 @@ impl Connection {
     fn prepare(&mut self) -> Result<Option<Box<Prepared>>, Refusal> {
         let mut room = fields();
         let read = Request::read(&self.client.input, &mut room);
-        let read = read.map_err(|problem| Refusal { problem, is_head: false, next: Next::Close })?;
+        let read = read.map_err(|problem| Refusal { problem, asked: UNREAD, next: Next::Close })?;
         let Some((length, request)) = read else { return Ok(None) };
         let routed = self.desk.find_way(&request, &mut self.notes);
-        self.head = Vec::with_capacity(length + ADDED_TO_HEAD);
-        if let Ok(routed) = &routed {
-            request.write(&mut self.head, &self.desk.onward(routed, &self.notes));
-        }
+        let routed = routed.and_then(|routed| {
+            self.head = head_for(&request, &routed, &self.desk.onward(&routed, &self.notes), length)?;
+            Ok(routed)
+        });
         let facts = Facts::of(request, routed.as_ref().ok());
         self.client.input.advance(length);
         match routed {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
-            Err(problem) => Err(Refusal { problem, is_head: facts.asked.is_head, next: facts.next() }),
+            Err(problem) => Err(Refusal { problem, asked: facts.asked, next: facts.next() }),
         }
     }
 
@@ -219,11 +240,16 @@ impl Connection {
         let here = self.client.input.len() as u64;
         let is_here = matches!(facts.body, Body::Length(length) if length <= here.min(SENT_WITH_HEAD));
         if is_here {
-            let moved = facts.body.advance(&mut self.client.input, &mut self.head, Recode::Plain);
+            let mut body = Vec::new();
+            let place = if let Head::Bytes(head) = &mut self.head { head } else { &mut body };
+            let moved = facts.body.advance(&mut self.client.input, place, Recode::Plain);
             moved.map_err(|error| {
                 let problem = Problem::new(Status::BadRequest, "bad_body", error.to_string());
-                Refusal { problem, is_head: facts.asked.is_head, next: Next::Close }
+                Refusal { problem, asked: facts.asked, next: Next::Close }
             })?;
+            if let Head::Parts(_, early) = &mut self.head {
+                *early = body.into();
+            }
         }
         Ok(Prepared { facts, routed })
     }
@@ -256,7 +282,8 @@ impl Connection {
     async fn refuse(&mut self, refusal: &Refusal) -> After {
         let mut report = Report::begin();
         report.answers(&refusal.problem);
-        refusal.problem.write(self.output.lend(), refusal.is_head, refusal.next);
+        refusal.problem.write(self.output.lend(), refusal.asked, refusal.next);
+        report.grpc = refusal.asked.is_call.then(|| refusal.problem.grpc());
         report.bytes = self.output.bytes().len() as u64;
         self.desk.account(&mut self.notes, &report);
         let sent = self.client.send(self.output.bytes(), self.desk.worker.timeouts.stall).await;
@@ -270,8 +297,23 @@ impl Connection {
     /// Keeps nothing that only work needs; of what was read, an empty buffer goes back when the connection waits.
     fn tidy(&mut self) {
         self.output.give_back();
-        self.head = Vec::new();
+        self.head = Head::Bytes(Vec::new());
     }
+}
+
+/// Writes the head for the instance that is asked first, in what that speaks.
+fn head_for(
+    request: &Request<'_>,
+    routed: &Routed,
+    onward: &Onward<'_>,
+    length: usize,
+) -> Result<Head, Problem> {
+    if request.call.is_some() || routed.target().speaks_h2c() {
+        return Head::streams(request, onward, Bytes::new());
+    }
+    let mut head = Vec::with_capacity(length + ADDED_TO_HEAD);
+    request.write(&mut head, onward);
+    Ok(Head::Bytes(head))
 }
 
 fn too_slow() -> Refusal {
@@ -280,5 +322,5 @@ fn too_slow() -> Refusal {
         "head_too_slow",
         "the head of the request did not arrive in time",
     );
-    Refusal { problem, is_head: false, next: Next::Close }
+    Refusal { problem, asked: UNREAD, next: Next::Close }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lockstep_domain::Arm;
 
+use crate::grpc::GrpcStatus;
 use crate::report::Report;
 
 /// Upper bounds of the histogram of durations in milliseconds; the last class has none.
@@ -27,6 +28,8 @@ pub(crate) struct Counts {
     retries: AtomicU64,
     /// Requests that were answered by the stable arm for one on trial.
     shielded: AtomicU64,
+    /// Calls of gRPC by their status.
+    calls: [AtomicU64; GrpcStatus::COUNT],
 }
 
 /// Counts of several workers, added up.
@@ -37,6 +40,7 @@ pub(crate) struct Sums {
     pub(crate) total_us: u64,
     pub(crate) retries: u64,
     pub(crate) shielded: u64,
+    pub(crate) calls: [u64; GrpcStatus::COUNT],
 }
 
 impl Counts {
@@ -57,6 +61,9 @@ impl Counts {
         if report.tries > 1 {
             add(&self.retries, u64::from(report.tries - 1));
         }
+        if let Some(status) = report.grpc {
+            add(&self.calls[usize::from(status.code())], 1);
+        }
         if report.shielded {
             add(&self.shielded, 1);
         }
@@ -69,6 +76,9 @@ impl Counts {
             *sum += read(counter);
         }
         for (sum, counter) in sums.durations.iter_mut().zip(&self.durations) {
+            *sum += read(counter);
+        }
+        for (sum, counter) in sums.calls.iter_mut().zip(&self.calls) {
             *sum += read(counter);
         }
         sums.total_us += read(&self.total_us);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::http2::instance::Trunks;
 use crate::instance::Instance;
 use crate::loan::Whole;
 use crate::moment::Moment;
@@ -16,6 +17,8 @@ const MAX_IDLE: usize = 256;
 pub(crate) struct Endpoint {
     pub(crate) instance: Arc<Instance>,
     idle: Mutex<Vec<Idle>>,
+    /// Connections that many requests share.
+    pub(crate) trunks: Trunks,
 }
 
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Drop for Lease {
 
 impl Endpoint {
     pub(crate) fn new(instance: Arc<Instance>) -> Self {
-        Self { instance, idle: Mutex::new(Vec::new()) }
+        Self { instance, idle: Mutex::new(Vec::new()), trunks: Trunks::default() }
     }
 
     /// Counts a request as under way, unless the instance has left the table.
@@ -55,6 +58,7 @@ impl Endpoint {
     /// Closes the idle connections of an instance that was retired; none is kept any more.
     pub(crate) fn clear(&self) {
         self.idle().clear();
+        self.trunks.clear();
     }
 
     /// Takes the connection that was used last, if it is still open and the instance sent nothing unasked; and tells since
@@ -86,6 +90,7 @@ impl Endpoint {
 
     /// Closes connections that were idle for longer than `limit` or that the instance has closed.
     pub(crate) fn sweep(&self, limit: Duration) {
+        self.trunks.sweep(Moment::now());
         self.idle().retain_mut(|idle| idle.since.elapsed() < limit && idle.wire.is_quiet());
     }
 

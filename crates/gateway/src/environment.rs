@@ -445,6 +445,7 @@ impl State {
         Target {
             label: arm.version_ref().to_string(),
             role: split.role,
+            protocol: split.protocol,
             counts: self.counts.get(&arm).map(|counts| Arc::clone(&counts[worker])).unwrap_or_default(),
             tally: self.tallies.get(&arm).map(|tallies| Arc::clone(&tallies[worker])).unwrap_or_default(),
             health: self.health.get(&arm).cloned().unwrap_or_default(),

@@ -4,6 +4,7 @@
 //! decided by [`next_step`] alone.
 
 mod facts;
+mod head;
 
 use std::fmt::Display;
 use std::io;
@@ -11,6 +12,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::affinity::Affinity;
@@ -21,35 +25,106 @@ use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
 use crate::failures::Cause;
 use crate::forerun::Forerun;
+use crate::framing::Body;
+use crate::grpc::{GrpcStatus, write_timeout};
+use crate::http2::instance::{Place, StreamLoan};
 use crate::latency::Sample;
 use crate::leaving::Delivery;
 use crate::loan::{Loan, Origin, Whole};
 use crate::moment::{Moment, micros};
+use crate::outgoing::{Outgoing, Pieces};
 use crate::problem::{Next, Problem, Status};
-use crate::relay::{ClientEnd, Flow, Limit, RelayError, client_side, hear, relay};
+use crate::relay::{
+    AnswerSink, BodyReader, ClientEnd, Flow, Limit, Patience, RelayError, RequestSource, client_side, hear,
+    relay,
+};
 use crate::repeat::{Cost, Counted, Loss, Past, Repeat, Step, next_step};
-use crate::reply::HearError;
+use crate::reply::{AnswerSource, HearError};
 use crate::report::{End, Report};
+use crate::stream::WriteHalf;
 use crate::table::{Outcome, ServiceTargets, Target};
 use crate::trial::{Class, Key, Meter, Seen, Tap};
 use crate::tunnel::TunnelEnd;
-use crate::upload::SendError;
+use crate::upload::{RequestSink, SendError, Upload};
 use crate::waits::{STREAM, Waits};
 use crate::way::{Desk, Notes};
 use crate::wire::Wire;
 
 pub(crate) use facts::{After, Facts};
+pub(crate) use head::Head;
 
 /// A client that leaves after waiting this long for an answer was failed by the arm; one that leaves earlier was not.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The two ends of whatever a client sends its request on.
+pub(crate) trait Client {
+    type Output: Outgoing;
+    type Source<'c>: RequestSource
+    where
+        Self: 'c;
+    type Sink<'c>: AnswerSink<Output = Self::Output>
+    where
+        Self: 'c;
+
+    /// Takes it apart, so that both ends can be used at once.
+    fn ends<'c>(&'c mut self, body: &'c mut Body) -> (Self::Source<'c>, Self::Sink<'c>);
+
+    /// Returns the connection, where it can become a tunnel.
+    fn wire(&mut self) -> Option<&mut Wire>;
+
+    /// Ends a call whose answer has begun, where that can be said behind it.
+    fn end_call(&mut self, problem: &Problem);
+
+    /// Returns all that was taken of the body so far, where it was kept to be sent again.
+    fn kept(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Client for Wire {
+    type Output = Output;
+    type Source<'c> = BodyReader<'c>;
+    type Sink<'c> = WriteHalf<'c>;
+
+    fn ends<'c>(&'c mut self, body: &'c mut Body) -> (BodyReader<'c>, WriteHalf<'c>) {
+        let (half, input, to_client) = self.parts();
+        (BodyReader { half, input, body }, to_client)
+    }
+
+    fn wire(&mut self) -> Option<&mut Wire> {
+        Some(self)
+    }
+
+    fn end_call(&mut self, _problem: &Problem) {}
+}
+
+/// The two ends of whatever an instance is asked on.
+pub(crate) trait Ends {
+    type Writer<'l>: RequestSink
+    where
+        Self: 'l;
+    type Reader<'l>: AnswerSource
+    where
+        Self: 'l;
+
+    /// Takes it apart into its two ends, so that both can be used at once.
+    fn ends(&mut self) -> (Self::Writer<'_>, &Upload, Self::Reader<'_>);
+}
+
+/// What an instance is asked on.
+#[derive(Debug)]
+enum Line {
+    Connection(Loan),
+    Stream(Box<StreamLoan>),
+}
+
 /// One request and its answer.
-pub(crate) struct Exchange<'c> {
-    pub(crate) client: &'c mut Wire,
+pub(crate) struct Exchange<'c, C: Client> {
+    pub(crate) client: &'c mut C,
     pub(crate) deadline: &'c mut Deadline,
-    pub(crate) output: &'c mut Output,
+    pub(crate) output: &'c mut C::Output,
     /// The head for the instance, with the body behind it when that was short and there.
-    pub(crate) head: &'c [u8],
+    pub(crate) head: &'c Head,
     pub(crate) desk: &'c Desk,
     pub(crate) notes: &'c Notes,
     pub(crate) stop: &'c CancellationToken,
@@ -57,13 +132,12 @@ pub(crate) struct Exchange<'c> {
     pub(crate) service: Arc<ServiceTargets>,
     /// Where the client is to be kept at one instance.
     pub(crate) affinity: Option<Box<Affinity>>,
-    pub(crate) course: Course<'c>,
+    pub(crate) course: Course<'c, C::Output>,
     pub(crate) report: &'c mut Report,
 }
 
 /// What became of a request so far.
-#[derive(Default)]
-pub(crate) struct Course<'c> {
+pub(crate) struct Course<'c, O> {
     tried: Vec<Arc<Endpoint>>,
     repeated: bool,
     /// Counts the request for the budget of repeats.
@@ -73,16 +147,36 @@ pub(crate) struct Course<'c> {
     /// The arm on trial that failed and for which the stable one is asked.
     shielded: Option<String>,
     /// How the first instance that read the request failed, in case no other does better.
-    lost: Option<Lost>,
+    lost: Option<Lost<O>>,
+    /// Whether some of the body was taken from the client for an instance that did not look at it.
+    is_touched: bool,
+    /// Since when the answer to a call is passed on whose end decides how it is counted, and how long it took to begin.
+    open_call: Option<Duration>,
+}
+
+impl<O> Default for Course<'_, O> {
+    fn default() -> Self {
+        let (tried, repeated, shielded, lost) = <(_, _, _, _)>::default();
+        Self {
+            tried,
+            repeated,
+            under_way: None,
+            permit: None,
+            shielded,
+            lost,
+            is_touched: false,
+            open_call: None,
+        }
+    }
 }
 
 /// A request that an instance read in vain.
-struct Lost {
+struct Lost<O> {
     service: Arc<ServiceTargets>,
     /// Index of the arm in the service's targets.
     target: usize,
     endpoint: Arc<Endpoint>,
-    how: Failure,
+    how: Failure<O>,
 }
 
 /// What asking one instance depends on.
@@ -129,6 +223,24 @@ impl Attempt<'_> {
         }
     }
 
+    /// Counts a call when its answer is over: its end says how it went. One without such an end was broken off.
+    fn count_call(&self, report: &mut Report, took: Duration) {
+        let seen = match (report.end, report.grpc) {
+            (End::ClientLeft, _) => Seen::Left,
+            (End::Whole, Some(status)) => Seen::Status(status.as_http()),
+            (End::Whole | End::BrokenOff, _) => Seen::Nothing,
+        };
+        if seen == Seen::Nothing {
+            report.end = End::BrokenOff;
+        }
+        self.count(seen, took);
+        match seen {
+            Seen::Status(status) if !is_failure(status) => self.endpoint.instance.succeeded(),
+            Seen::Left => {}
+            Seen::Status(_) | Seen::Nothing => self.failed(Duration::ZERO),
+        }
+    }
+
     /// Counts that an answer which had begun was broken off.
     fn broke_off(&self) {
         self.target.tally.turned_bad();
@@ -147,10 +259,10 @@ impl Attempt<'_> {
     }
 
     /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.
-    fn tap(&self, head: &AnswerHead, written: &[u8], asked: Asked) -> Option<Tap> {
+    fn tap(&self, head: &AnswerHead, written: &impl Pieces, asked: Asked) -> Option<Tap> {
         let has_body = !asked.is_head && matches!(head.status, 200..=203 | 206..=299) && !head.is_stream;
         let meter = self.meter().filter(|_| has_body && head.status != 206)?;
-        meter.tap(self.class, written, head.recode(asked))
+        meter.wants(self.class).then(|| written.tap(head.recode(asked)))?
     }
 
     /// Notes that the instance failed a request.
@@ -162,19 +274,18 @@ impl Attempt<'_> {
 }
 
 /// How asking an instance went.
-enum Asking {
+enum Asking<O> {
     /// The answer was passed on.
     Passed(After),
     /// The answer is here but not passed on: a failed one, or a switch of protocols.
-    Held(Box<Held>),
+    Held(Box<Held<O>>),
 }
 
 /// An answer that was not passed on. Its request counts as under way, and its connection is closed when this is dropped.
-#[derive(Debug)]
-struct Held {
-    loan: Loan,
+struct Held<O> {
+    line: Line,
     head: AnswerHead,
-    output: Output,
+    output: O,
 }
 
 /// What was heard on a connection.
@@ -184,8 +295,7 @@ enum Talk {
 }
 
 /// Why an instance gave no answer that could be passed on.
-#[derive(Debug)]
-enum Failure {
+enum Failure<O> {
     /// No connection, or one that took no byte; it was not asked.
     Unreachable(io::Error),
     /// It had closed a connection from before, and it is safe to ask on another.
@@ -195,16 +305,18 @@ enum Failure {
     /// It said nothing in time.
     Silent,
     /// It answered with a failure, which was held back.
-    Held(Box<Held>),
+    Held(Box<Held<O>>),
     /// The client is at fault or gone.
     Client(ClientEnd),
+    /// The time that the client gave the call is over.
+    Late,
 }
 
-impl Failure {
+impl<O> Failure<O> {
     /// Returns what it is for the counters of the arm.
     fn seen(&self) -> Seen {
         match self {
-            Self::Held(held) => Seen::Status(held.head.status),
+            Self::Held(held) => Seen::Status(held.head.counted()),
             _ => Seen::Nothing,
         }
     }
@@ -213,13 +325,13 @@ impl Failure {
         match self {
             Self::Unreachable(_) | Self::Stale(_) => Loss::Unsent,
             Self::Broken(_) | Self::Client(_) => Loss::Broken,
-            Self::Silent => Loss::Silent,
+            Self::Silent | Self::Late => Loss::Silent,
             Self::Held(_) => Loss::Failed,
         }
     }
 }
 
-impl<'c> Exchange<'c> {
+impl<'c, C: Client> Exchange<'c, C> {
     /// Asks the instance that was picked, and others while that is safe and useful.
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = self.report.began;
@@ -239,11 +351,12 @@ impl<'c> Exchange<'c> {
             let cookie = cookie.as_deref();
             let attempt = Attempt { may_hold, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
             self.report.asks(&target.counts, endpoint.instance.address);
-            let failure = match self.ask(lease, attempt).await {
+            let failure = match self.ask_in_time(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
                 Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
                 Ok(Asking::Held(held)) => Failure::Held(held),
                 Err(Failure::Client(end)) => return self.client_failed(&end, attempt, began).await,
+                Err(Failure::Late) => return self.late(attempt).await,
                 Err(failure) => failure,
             };
             let loss = failure.loss();
@@ -288,7 +401,7 @@ impl<'c> Exchange<'c> {
     }
 
     /// Notes in the error log how an instance failed.
-    fn note(&self, failure: &Failure, target: &Target, endpoint: &Endpoint) {
+    fn note(&self, failure: &Failure<C::Output>, target: &Target, endpoint: &Endpoint) {
         let note = |cause, detail: &dyn Display| {
             self.desk.environment.failures().note(&target.label, endpoint.instance.address, cause, detail);
         };
@@ -299,13 +412,14 @@ impl<'c> Exchange<'c> {
                 note(Cause::Silent, &format_args!("nothing for {:?}", self.facts.waits.answer));
             }
             Failure::Held(held) => note(Cause::Failed, &held.head.status),
-            Failure::Stale(_) | Failure::Client(_) => {}
+            Failure::Stale(_) | Failure::Client(_) | Failure::Late => {}
         }
     }
 
     /// Notes in the error log that the instance which was asked last failed within its answer, or with it.
     fn note_answer(&self, target: &Target) {
         let (status, Some(instance)) = (self.report.status, self.report.instance) else { return };
+        let status = self.report.grpc.filter(|_| status == 200).map_or(status, GrpcStatus::as_http);
         if self.report.end == End::BrokenOff {
             self.desk.environment.failures().note(&target.label, instance, Cause::BrokenOff, &status);
         } else if is_failure(status) {
@@ -380,7 +494,33 @@ impl<'c> Exchange<'c> {
         picked
     }
 
-    async fn ask(&mut self, lease: Lease, attempt: Attempt<'_>) -> Result<Asking, Failure> {
+    /// Asks an instance, but no longer than the client gave the call.
+    async fn ask_in_time(
+        &mut self,
+        lease: Lease,
+        attempt: Attempt<'_>,
+    ) -> Result<Asking<C::Output>, Failure<C::Output>> {
+        match self.facts.until {
+            // Dropping what is under way tells the instance.
+            Some(until) => {
+                timeout_at(until.into(), self.ask(lease, attempt)).await.unwrap_or(Err(Failure::Late))
+            }
+            None => self.ask(lease, attempt).await,
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        lease: Lease,
+        attempt: Attempt<'_>,
+    ) -> Result<Asking<C::Output>, Failure<C::Output>> {
+        if self.facts.asked.is_call || attempt.target.speaks_h2c() {
+            // What only some requests need is not part of all of them.
+            return Box::pin(self.ask_in_stream(lease, attempt)).await;
+        }
+        if self.course.is_touched {
+            return Err(Failure::Broken("the beginning of the body is not here any more".to_owned()));
+        }
         let lease = match Loan::kept(lease, self.facts.repeat != Repeat::Once) {
             Ok(kept) => match self.converse(kept, attempt).await {
                 Err(Failure::Stale(lease)) => lease,
@@ -392,8 +532,67 @@ impl<'c> Exchange<'c> {
         self.converse(new, attempt).await
     }
 
+    /// Asks in a stream of a shared connection; once more where the instance ended that before it looked at the request.
+    async fn ask_in_stream(
+        &mut self,
+        lease: Lease,
+        attempt: Attempt<'_>,
+    ) -> Result<Asking<C::Output>, Failure<C::Output>> {
+        match self.converse_in_stream(lease, attempt).await {
+            Err(Failure::Stale(lease)) => match self.converse_in_stream(lease, attempt).await {
+                Err(Failure::Stale(_)) => {
+                    Err(Failure::Unreachable(io::Error::other("it takes no requests on its connections")))
+                }
+                other => other,
+            },
+            other => other,
+        }
+    }
+
+    async fn converse_in_stream(
+        &mut self,
+        lease: Lease,
+        attempt: Attempt<'_>,
+    ) -> Result<Asking<C::Output>, Failure<C::Output>> {
+        self.output.give_back();
+        let unsaid = || Failure::Broken("it speaks HTTP/2, in which this request cannot be said".to_owned());
+        let (mut parts, mut early) = self.head.as_parts().ok_or_else(unsaid)?;
+        if let (true, Some(kept)) = (self.course.is_touched, self.client.kept()) {
+            early = [early, kept].concat().into();
+        }
+        let place = Place::find(lease, &self.desk.worker).await.map_err(Failure::Unreachable)?;
+        if let Some(until) = self.facts.until {
+            let left = write_timeout(until.saturating_duration_since(Instant::now()));
+            parts.headers.insert("grpc-timeout", HeaderValue::try_from(left).map_err(|_| unsaid())?);
+        }
+        let stall = self.desk.worker.timeouts.stall;
+        let sent = place.send(parts, early, &self.facts.body, stall).await;
+        let mut loan = Box::new(sent.map_err(Failure::Stale)?);
+        match self.talk(&mut *loan, attempt).await {
+            Ok(Talk::Passed(after)) => {
+                self.note_answer(attempt.target);
+                Ok(Asking::Passed(after))
+            }
+            Ok(Talk::Hold(head)) => {
+                let output = std::mem::take(self.output);
+                Ok(Asking::Held(Box::new(Held { line: Line::Stream(loan), head, output })))
+            }
+            Err(HearError::Unread(_)) if !loan.upload().is_touched() || self.client.kept().is_some() => {
+                self.course.is_touched |= loan.upload().is_touched();
+                Err(Failure::Stale(loan.hang_up()))
+            }
+            Err(HearError::Silent) => Err(Failure::Silent),
+            Err(HearError::Client(end)) => Err(Failure::Client(end)),
+            Err(error) => Err(Failure::Broken(error.to_string())),
+        }
+    }
+
     /// Sends the request on a connection, hears the answer and passes it on.
-    async fn converse(&mut self, mut loan: Loan, attempt: Attempt<'_>) -> Result<Asking, Failure> {
+    async fn converse(
+        &mut self,
+        mut loan: Loan,
+        attempt: Attempt<'_>,
+    ) -> Result<Asking<C::Output>, Failure<C::Output>> {
         self.output.give_back();
         if let Err(error) = self.send_head(&mut loan).await {
             return Err(match (error.began, loan.origin()) {
@@ -414,7 +613,8 @@ impl<'c> Exchange<'c> {
                 Ok(Asking::Passed(after))
             }
             Ok(Talk::Hold(head)) => {
-                Ok(Asking::Held(Box::new(Held { loan, head, output: std::mem::take(self.output) })))
+                let output = std::mem::take(self.output);
+                Ok(Asking::Held(Box::new(Held { line: Line::Connection(loan), head, output })))
             }
             Err(HearError::Closed) if self.facts.repeat == Repeat::Once && loan.was_stale().await => {
                 Err(Failure::Stale(loan.hang_up()))
@@ -427,18 +627,26 @@ impl<'c> Exchange<'c> {
 
     async fn send_head(&self, loan: &mut Loan) -> Result<(), SendError> {
         let (mut writer, ..) = loan.ends();
-        writer.send_head(self.head, &self.facts.body, self.desk.worker.timeouts.stall).await
+        let body = &self.facts.body;
+        let head = self.head.as_bytes(self.facts.recode, body.is_done());
+        writer.send_head(&head, body, self.desk.worker.timeouts.stall).await
     }
 
-    async fn talk(&mut self, loan: &mut Loan, attempt: Attempt<'_>) -> Result<Talk, HearError> {
+    /// How long each side may say nothing while a request is sent. Who calls by gRPC may hold a call open and be silent.
+    fn patience(&self) -> Patience {
         let stall = self.desk.worker.timeouts.stall;
+        Patience { stall, pause: if self.facts.asked.is_call { STREAM } else { stall } }
+    }
+
+    async fn talk<L: Ends>(&mut self, loan: &mut L, attempt: Attempt<'_>) -> Result<Talk, HearError> {
+        let patience = self.patience();
+        let stall = patience.stall;
         let Waits { answer: limit, silence } = self.facts.waits;
         let (asked, persistent) = (self.facts.asked, self.facts.persistent);
-        let (from_client, client_input, mut to_client) = self.client.parts();
+        let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, upload, mut answer) = loan.ends();
-        let body = (&mut self.facts.body, self.facts.recode);
         let delivery = Delivery::default();
-        let side = client_side(from_client, client_input, body, writer, &delivery, stall);
+        let side = client_side(source, self.facts.recode, writer, &delivery, patience);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
         let sent = upload.ended().filter(|_| upload.is_whole());
@@ -451,13 +659,18 @@ impl<'c> Exchange<'c> {
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
         }
-        attempt.count(Seen::Status(head.status), heard.saturating_duration_since(attempt.asked));
+        let took = heard.saturating_duration_since(attempt.asked);
+        if head.is_open_call(asked) {
+            self.course.open_call = Some(took);
+        } else {
+            attempt.count(Seen::Status(head.counted()), took);
+        }
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
         let (recode, status) = (head.recode(asked), head.status);
-        let mut tap = attempt.tap(&head, self.output.bytes(), asked);
-        let flow = Flow {
+        let mut tap = attempt.tap(&head, self.output.seen(), asked);
+        let mut flow = Flow {
             answer: &mut answer,
             recode,
             tap: tap.as_mut(),
@@ -467,7 +680,11 @@ impl<'c> Exchange<'c> {
             silence: if head.is_stream { STREAM } else { silence },
             stall,
         };
-        let after = pass(side, flow, head, asked, open, attempt, self.report).await;
+        let after = pass(side, &mut flow, head, (asked, open), attempt, self.report).await;
+        if let Some(took) = self.course.open_call.take() {
+            self.report.grpc = flow.answer.grpc();
+            attempt.count_call(self.report, took);
+        }
         if let (Some(tap), Some(meter), End::Whole) = (tap, attempt.meter(), self.report.end) {
             meter.keep(attempt.class, attempt.key, status, tap);
         }
@@ -476,18 +693,24 @@ impl<'c> Exchange<'c> {
     }
 
     /// Passes on a failed answer after all: there was no better one.
-    async fn release(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
-        let Held { mut loan, head, output } = *held;
+    async fn release(&mut self, held: Box<Held<C::Output>>, attempt: Attempt<'_>) -> After {
+        let Held { line, head, output } = *held;
         *self.output = output;
-        let (stall, asked) = (self.desk.worker.timeouts.stall, self.facts.asked);
+        match line {
+            Line::Connection(mut loan) => self.pass_held(&mut loan, head, attempt).await,
+            Line::Stream(mut loan) => self.pass_held(&mut *loan, head, attempt).await,
+        }
+    }
+
+    async fn pass_held<L: Ends>(&mut self, loan: &mut L, head: AnswerHead, attempt: Attempt<'_>) -> After {
+        let (patience, asked) = (self.patience(), self.facts.asked);
         let open = self.facts.persistent && !self.stop.is_cancelled();
-        let (from_client, client_input, mut to_client) = self.client.parts();
+        let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, _, mut answer) = loan.ends();
-        let body = (&mut self.facts.body, self.facts.recode);
         let delivery = Delivery::default();
-        let side = pin!(client_side(from_client, client_input, body, writer, &delivery, stall));
+        let side = pin!(client_side(source, self.facts.recode, writer, &delivery, patience));
         let recode = head.recode(asked);
-        let flow = Flow {
+        let mut flow = Flow {
             answer: &mut answer,
             recode,
             tap: None,
@@ -495,26 +718,47 @@ impl<'c> Exchange<'c> {
             client: &mut to_client,
             delivery: &delivery,
             silence: self.facts.waits.silence,
-            stall,
+            stall: patience.stall,
         };
-        pass(side, flow, head, asked, open, attempt, self.report).await
+        pass(side, &mut flow, head, (asked, open), attempt, self.report).await
     }
 
     /// Passes the switch of protocols on, and then all bytes of both sides.
-    async fn switch(&mut self, held: Box<Held>, attempt: Attempt<'_>) -> After {
-        let Held { loan, head, mut output } = *held;
+    async fn switch(&mut self, held: Box<Held<C::Output>>, attempt: Attempt<'_>) -> After {
+        let Held { line, head, mut output } = *held;
         attempt.count(Seen::Status(head.status), attempt.asked.elapsed());
         self.report.status = head.status;
         // From here on it is no request any more, and nobody waits for a better answer.
         self.course = Course::default();
         let verdict = attempt.verdict();
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
-        if self.client.send(output.bytes(), self.desk.worker.timeouts.stall).await.is_ok() {
+        let stall = self.desk.worker.timeouts.stall;
+        let sent = self.client.ends(&mut self.facts.body).1.send(&mut output, stall).await;
+        if let (Ok(_), Line::Connection(loan), Some(client)) = (sent, line, self.client.wire()) {
             // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
-            if let Ok(TunnelEnd::Away) = loan.tunnel(self.client, self.stop).await {
+            if let Ok(TunnelEnd::Away) = loan.tunnel(client, self.stop).await {
                 return After::Linger;
             }
         }
+        After::Close
+    }
+
+    /// Ends a call whose time is over. Whoever was asked did not answer in time, as it would be by its own word.
+    async fn late(&mut self, attempt: Attempt<'_>) -> After {
+        let problem =
+            Problem::new(Status::GatewayTimeout, "deadline", "the time that the client gave is over");
+        let began = self.report.status != 0;
+        if !began || self.course.open_call.is_some() {
+            let took = self.course.open_call.take().unwrap_or_else(|| attempt.asked.elapsed());
+            attempt.count(Seen::Status(problem.status()), took);
+            attempt.failed(attempt.asked.elapsed());
+        }
+        if !began {
+            let next = self.facts.next();
+            return self.answer(&problem.of_version(&attempt.target.label), next).await;
+        }
+        self.report.grpc = Some(problem.grpc());
+        self.client.end_call(&problem);
         After::Close
     }
 
@@ -543,7 +787,7 @@ impl<'c> Exchange<'c> {
     }
 
     /// Answers for an arm that did not. What became of the instance that read the request first says most.
-    async fn give_up(&mut self, last: Lost) -> After {
+    async fn give_up(&mut self, last: Lost<C::Output>) -> After {
         let Lost { service, target, endpoint, how } = self.course.lost.take().unwrap_or(last);
         let target = &service.targets[target];
         let problem = match how {
@@ -562,7 +806,7 @@ impl<'c> Exchange<'c> {
                 let detail = format!("the instance gave no valid answer: {why}");
                 Problem::new(Status::BadGateway, "bad_answer", detail)
             }
-            Failure::Stale(_) | Failure::Client(_) => {
+            Failure::Stale(_) | Failure::Client(_) | Failure::Late => {
                 Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
             }
         };
@@ -572,35 +816,38 @@ impl<'c> Exchange<'c> {
 
     async fn answer(&mut self, problem: &Problem, next: Next) -> After {
         self.output.give_back();
-        problem.write(self.output.lend(), self.facts.asked.is_head, next);
+        problem.write(self.output.lend(), self.facts.asked, next);
         self.report.answers(problem);
-        self.report.bytes = self.output.bytes().len() as u64;
-        match (self.client.send(self.output.bytes(), self.desk.worker.timeouts.stall).await, next) {
+        self.report.grpc = self.facts.asked.is_call.then(|| problem.grpc());
+        let stall = self.desk.worker.timeouts.stall;
+        let sent = self.client.ends(&mut self.facts.body).1.send(self.output, stall).await;
+        self.report.bytes = sent.as_ref().copied().unwrap_or_default() as u64;
+        match (sent, next) {
             (Err(_), _) => After::Close,
-            (Ok(()), Next::Keep) => After::Keep,
-            (Ok(()), Next::Close) => After::Linger,
+            (Ok(_), Next::Keep) => After::Keep,
+            (Ok(_), Next::Close) => After::Linger,
         }
     }
 }
 
 /// Finishes the head of an answer and passes the answer on.
-async fn pass<W: tokio::io::AsyncWrite + Unpin>(
+async fn pass<A: AnswerSource, W: AnswerSink>(
     side: Pin<&mut impl Future<Output = ClientEnd>>,
-    flow: Flow<'_, '_, W>,
+    flow: &mut Flow<'_, A, W>,
     head: AnswerHead,
-    asked: Asked,
-    open: bool,
+    (asked, open): (Asked, bool),
     attempt: Attempt<'_>,
     report: &mut Report,
 ) -> After {
     report.status = head.status;
     report.shielded = attempt.shielded.is_some();
+    report.grpc = head.grpc;
     let delivery = flow.delivery;
     let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
     let verdict = attempt.verdict();
     head.finish(flow.output.lend(), asked, next, verdict);
     let relayed = relay(side, flow).await;
-    if relayed.is_ok() && !head.is_failure() {
+    if relayed.is_ok() && !head.is_failure() && !head.is_open_call(asked) {
         attempt.endpoint.instance.succeeded();
     }
     report.bytes = delivery.bytes();
@@ -613,7 +860,7 @@ async fn pass<W: tokio::io::AsyncWrite + Unpin>(
         (Ok(()), Next::Keep) => After::Keep,
         (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,
         (Err(RelayError::Cut | RelayError::Body(_)), _) => {
-            if !head.is_failure() {
+            if !head.is_failure() && !head.is_open_call(asked) {
                 attempt.broke_off();
                 attempt.failed(Duration::ZERO);
             }

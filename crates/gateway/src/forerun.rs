@@ -2,14 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWrite;
-
 use crate::answer::{AnswerHead, Asked};
-use crate::relay::ClientEnd;
-use crate::wire::send;
+use crate::relay::{AnswerSink, ClientEnd};
 
-/// The word to go on with the body.
-const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How long an instance may take to say whether it wants the body; then it is sent anyway, as RFC 9110 wants it. Clients
 /// such as curl wait no longer either.
 const INSTANCE_HESITATES: Duration = Duration::from_secs(1);
@@ -26,7 +21,7 @@ pub(crate) struct Forerun<'a, W> {
     stall: Duration,
 }
 
-impl<'a, W: AsyncWrite + Unpin> Forerun<'a, W> {
+impl<'a, W: AnswerSink> Forerun<'a, W> {
     pub(crate) fn new(client: &'a mut W, asked: Asked, waits: &'a mut bool, stall: Duration) -> Self {
         let until = waits.then(|| Instant::now() + INSTANCE_HESITATES);
         Self { client, asked, waits, until, stall }
@@ -39,22 +34,22 @@ impl<'a, W: AsyncWrite + Unpin> Forerun<'a, W> {
 
     /// Passes a head below 200 on; `written` is its status line and its fields. HTTP/1.0 knows none, and a word to go on is
     /// only for who waits for it.
-    pub(crate) async fn pass(&mut self, head: &AnswerHead, written: &mut Vec<u8>) -> Result<(), ClientEnd> {
+    pub(crate) async fn pass(&mut self, head: &AnswerHead, written: &mut W::Output) -> Result<(), ClientEnd> {
         let is_word = head.status == 100;
         if self.asked.minor == 0 || (is_word && !std::mem::take(self.waits)) {
             return Ok(());
         }
-        written.extend_from_slice(b"\r\n");
-        self.send(written).await
+        self.client.interim(head, written, self.stall).await.map_err(|_| ClientEnd::Gone)
     }
 
     /// Tells the client to go on although the instance has not said so.
     pub(crate) async fn go_on(&mut self) -> Result<(), ClientEnd> {
         *self.waits = false;
-        self.send(GO_ON).await
+        self.client.go_on(self.stall).await.map_err(|_| ClientEnd::Gone)
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientEnd> {
-        send(self.client, bytes, self.stall).await.map_err(|_| ClientEnd::Gone)
+    /// Ends when the client takes no answer any more, where that is not seen by what it sends.
+    pub(crate) async fn gone(&mut self) {
+        self.client.gone().await;
     }
 }

@@ -3,9 +3,10 @@
 //! Chunked bodies are decoded and encoded again, so that what goes out is framed by the gateway's own reading of what
 //! came in: nothing that two programs could read differently passes.
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use crate::chunked::{ChunkDecoder, ChunkError};
+use crate::outgoing::Pieces;
 
 /// Where the body of a message ends.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) enum Body {
     Chunked(ChunkDecoder),
     /// Where the connection ends; only answers.
     UntilClose,
+    /// Where its frames say: HTTP/2.
+    Framed,
 }
 
 /// How a body is framed for the receiver.
@@ -39,15 +42,15 @@ impl Body {
     pub(crate) fn advance(
         &mut self,
         input: &mut BytesMut,
-        output: &mut Vec<u8>,
+        output: &mut impl Pieces,
         recode: Recode,
     ) -> Result<(), ChunkError> {
         match self {
-            Self::Done => {}
+            // What comes in frames is not moved here.
+            Self::Done | Self::Framed => {}
             Self::Length(left) => {
                 let ready = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                put(output, &input[..ready], recode);
-                input.advance(ready);
+                output.data(input, ready, recode);
                 *left -= ready as u64;
                 if *left == 0 {
                     *self = Self::Done;
@@ -60,19 +63,16 @@ impl Body {
                 }
             }
             Self::UntilClose => {
-                put(output, input, recode);
-                input.clear();
+                output.data(input, input.len(), recode);
             }
         }
         Ok(())
     }
 
     /// Takes note that the sender closed the connection; returns whether the body is whole.
-    pub(crate) fn close(&mut self, output: &mut Vec<u8>, recode: Recode) -> bool {
+    pub(crate) fn close(&mut self, output: &mut impl Pieces, recode: Recode) -> bool {
         if matches!(self, Self::UntilClose) {
-            if recode == Recode::Chunks {
-                output.extend_from_slice(b"0\r\n\r\n");
-            }
+            output.trailers(std::iter::empty(), recode);
             *self = Self::Done;
         }
         self.is_done()

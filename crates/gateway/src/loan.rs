@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::Lease;
+use crate::exchange::Ends;
 use crate::moment::Moment;
 use crate::reply::{AnswerReader, Reply};
 use crate::tunnel::{TunnelEnd, tunnel};
@@ -95,13 +96,6 @@ impl Loan {
         }
     }
 
-    /// Takes the connection apart into its two ends, so that both can be used at once.
-    pub(crate) fn ends(&mut self) -> (RequestWriter<'_>, &Upload, AnswerReader<'_>) {
-        let (read, input, write) = self.wire.parts();
-        let writer = RequestWriter::new(write, &self.upload);
-        (writer, &self.upload, AnswerReader::new(read, input, &mut self.reply, &self.upload))
-    }
-
     /// Closes the connection, but keeps the request counted as under way.
     pub(crate) fn hang_up(self) -> Lease {
         self.lease
@@ -126,6 +120,17 @@ impl Loan {
     pub(crate) fn whole(self) -> Option<Whole> {
         let whole = self.upload.is_whole() && self.reply.is_whole() && self.wire.input.is_empty();
         whole.then_some(Whole { wire: self.wire, lease: self.lease })
+    }
+}
+
+impl Ends for Loan {
+    type Writer<'l> = RequestWriter<'l>;
+    type Reader<'l> = AnswerReader<'l>;
+
+    fn ends(&mut self) -> (RequestWriter<'_>, &Upload, AnswerReader<'_>) {
+        let (read, input, write) = self.wire.parts();
+        let writer = RequestWriter::new(write, &self.upload);
+        (writer, &self.upload, AnswerReader::new(read, input, &mut self.reply, &self.upload))
     }
 }
 

@@ -40,6 +40,7 @@ impl Everything {
         self.tables(&mut text);
         self.ejections(&mut text);
         self.requests(&mut text);
+        self.grpc(&mut text);
         self.durations(&mut text);
         self.repeats(&mut text);
         self.failures(&mut text);
@@ -143,6 +144,16 @@ impl Everything {
         self.each(|labels, sums| {
             for (class, count) in CLASSES.iter().zip(sums.classes).filter(|(_, count)| *count > 0) {
                 text.line(format_args!("{name}{{{labels},class=\"{class}\"}} {count}"));
+            }
+        });
+    }
+
+    fn grpc(&self, text: &mut Text) {
+        let name = "lockstep_gateway_grpc_calls_total";
+        text.family(name, "counter", "Calls of gRPC by the status that their clients got.");
+        self.each(|labels, sums| {
+            for (status, count) in sums.calls.iter().enumerate().filter(|(_, count)| **count > 0) {
+                text.line(format_args!("{name}{{{labels},grpc_status=\"{status}\"}} {count}"));
             }
         });
     }

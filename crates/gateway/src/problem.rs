@@ -2,6 +2,11 @@
 
 use serde::Serialize;
 
+use crate::answer::Asked;
+use crate::framing::Recode;
+use crate::grpc::{self, GrpcStatus};
+use crate::outgoing::{HeadEnd, Pieces};
+
 /// Why the gateway answers itself instead of passing an answer on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -105,32 +110,69 @@ impl Problem {
         self.code
     }
 
-    /// Writes the whole answer; a `HEAD` request gets it without the body.
-    pub(crate) fn write(&self, output: &mut Vec<u8>, is_head: bool, next: Next) {
+    /// Writes the whole answer; a `HEAD` request gets it without the body, and who calls by gRPC as a status of that.
+    pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next) {
+        let ending = HeadEnd { recode: Recode::Plain, is_switch: false, next, asked };
+        if asked.is_call {
+            self.write_call(output);
+            output.end_head(ending);
+            return output.whole();
+        }
+        let body = self.document();
         let (status, title) = self.status.parts();
-        let (detail, version) = (self.detail.as_str(), self.version.as_deref());
+        output.status(status, title);
+        output.field("content-type", b"application/problem+json");
+        output.field("content-length", itoa::Buffer::new().format(body.len()).as_bytes());
+        if let Some(version) = &self.version {
+            output.field("lockstep-version", version.as_bytes());
+        }
+        if let Some(location) = &self.location {
+            output.field("location", location.as_bytes());
+        }
+        if self.status == Status::Unavailable {
+            output.field("retry-after", b"1");
+        }
+        output.end_head(ending);
+        if !asked.is_head {
+            output.piece(body.into(), Recode::Plain);
+        }
+        output.whole();
+    }
+
+    /// Returns what a client of gRPC is told.
+    pub(crate) fn grpc(&self) -> GrpcStatus {
+        GrpcStatus::of_http(self.status())
+    }
+
+    /// Returns the fields that end a call.
+    pub(crate) fn end_of_call(&self) -> [(&'static str, String); 2] {
+        let message = format!("{} ({})", self.detail, self.code);
+        [("grpc-status", self.grpc().code().to_string()), ("grpc-message", grpc::message(&message))]
+    }
+
+    fn write_call(&self, output: &mut impl Pieces) {
+        output.status(200, "OK");
+        output.field("content-type", b"application/grpc");
+        for (name, value) in self.end_of_call() {
+            output.field(name, value.as_bytes());
+        }
+        output.field("content-length", b"0");
+        if let Some(version) = &self.version {
+            output.field("lockstep-version", version.as_bytes());
+        }
+    }
+
+    fn document(&self) -> String {
+        let (status, title) = self.status.parts();
         let document = Document {
             r#type: "about:blank",
             title,
             status,
             code: self.code,
-            detail,
+            detail: &self.detail,
             hint: self.hint,
-            version,
+            version: self.version.as_deref(),
         };
-        let body = serde_json::to_string(&document).unwrap_or_default();
-        let retry = if self.status == Status::Unavailable { "retry-after: 1\r\n" } else { "" };
-        let version = version.map(|it| format!("lockstep-version: {it}\r\n")).unwrap_or_default();
-        let location = self.location.as_deref().map(|it| format!("location: {it}\r\n")).unwrap_or_default();
-        let close = if next == Next::Close { "connection: close\r\n" } else { "" };
-        let head = format!(
-            "HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-             {version}{location}{retry}{close}\r\n",
-            body.len()
-        );
-        output.extend_from_slice(head.as_bytes());
-        if !is_head {
-            output.extend_from_slice(body.as_bytes());
-        }
+        serde_json::to_string(&document).unwrap_or_default()
     }
 }

@@ -4,14 +4,13 @@
 //! whether the client leaves), hearing the head of the answer, and passing on its body. Each piece reads only after
 //! the other end took what it had, so a slow receiver slows its sender, and nothing piles up here.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::answer::{AnswerHead, Asked};
@@ -21,11 +20,15 @@ use crate::deadline::Deadline;
 use crate::forerun::Forerun;
 use crate::framing::{Body, Recode};
 use crate::leaving::{Delivery, watch};
-use crate::reply::{AnswerReader, HearError};
+use crate::outgoing::{Outgoing, Pieces};
+use crate::reply::{AnswerSource, HearError};
+use crate::stream::{ReadHalf, WriteHalf};
 use crate::trial::Tap;
-use crate::upload::{RequestWriter, Upload};
+use crate::upload::{RequestSink, Upload};
 use crate::wire::{fill, send};
 
+/// The word to go on with the body.
+const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Bytes of further requests that are read while one is answered.
 const MAX_READ_AHEAD: usize = 16 * 1_024;
 
@@ -40,31 +43,128 @@ pub(crate) enum ClientEnd {
     Stalled,
 }
 
-/// Sends the rest of the request's body, then watches the client. Completes only when the answer is of no use any more.
-pub(crate) async fn client_side<R: AsyncRead + Unpin>(
-    mut client: R,
-    input: &mut BytesMut,
-    (body, recode): (&mut Body, Recode),
-    mut upstream: RequestWriter<'_>,
-    delivery: &Delivery,
-    stall: Duration,
-) -> ClientEnd {
-    while upstream.is_open() {
-        if let Err(error) = upstream.send_body((body, recode), input, stall).await {
-            return ClientEnd::Body(error);
+/// Where the rest of a request comes from.
+pub(crate) trait RequestSource {
+    /// Moves what has arrived of the body to `piece`; returns whether the body has ended.
+    fn take(&mut self, piece: &mut impl Outgoing, recode: Recode) -> Result<bool, ChunkError>;
+
+    /// Waits for more of the body; `None` when the client is gone.
+    async fn more(&mut self) -> Option<()>;
+
+    /// Watches a client whose request was sent as a whole then; ends when it has left.
+    async fn watch(&mut self, sent: Instant, delivery: &Delivery);
+}
+
+/// The body of a request on HTTP/1.1.
+pub(crate) struct BodyReader<'c> {
+    pub(crate) half: ReadHalf<'c>,
+    pub(crate) input: &'c mut BytesMut,
+    pub(crate) body: &'c mut Body,
+}
+
+impl RequestSource for BodyReader<'_> {
+    fn take(&mut self, piece: &mut impl Outgoing, recode: Recode) -> Result<bool, ChunkError> {
+        self.body.advance(self.input, piece.lend(), recode)?;
+        if self.body.is_done() {
+            piece.lend().whole();
         }
-        if !upstream.is_open() {
+        Ok(self.body.is_done())
+    }
+
+    async fn more(&mut self) -> Option<()> {
+        fill(&mut self.half, self.input, BODY_ROOM).await.ok().filter(|&read| read > 0).map(|_| ())
+    }
+
+    async fn watch(&mut self, sent: Instant, delivery: &Delivery) {
+        watch(&mut self.half, self.input, MAX_READ_AHEAD, sent, delivery).await;
+    }
+}
+
+/// Sends the rest of the request's body, then watches the client. Completes only when the answer is of no use any more.
+pub(crate) async fn client_side<S: RequestSource, K: RequestSink>(
+    mut client: S,
+    recode: Recode,
+    mut upstream: K,
+    delivery: &Delivery,
+    Patience { stall, pause }: Patience,
+) -> ClientEnd {
+    while upstream.upload().ended().is_none() {
+        let mut piece = K::Output::default();
+        let ended = match client.take(&mut piece, recode) {
+            Ok(ended) => ended,
+            Err(error) => return ClientEnd::Body(error),
+        };
+        let taken = ended || piece.seen().mark() > 0;
+        let sent = !taken || upstream.send(&mut piece, stall).await;
+        if taken {
+            upstream.upload().note(sent, ended);
+        }
+        piece.give_back();
+        if ended || !sent {
             break;
         }
-        match timeout(stall, fill(&mut client, input, BODY_ROOM)).await {
+        match timeout(pause, client.more()).await {
             Err(_) => return ClientEnd::Stalled,
-            Ok(Ok(read)) if read > 0 => {}
-            Ok(_) => return ClientEnd::Gone,
+            Ok(Some(())) => {}
+            Ok(None) => return ClientEnd::Gone,
         }
     }
-    let sent = upstream.ended().unwrap_or_else(Instant::now);
-    watch(&mut client, input, MAX_READ_AHEAD, sent, delivery).await;
+    let sent = upstream.upload().ended().unwrap_or_else(Instant::now);
+    client.watch(sent, delivery).await;
     ClientEnd::Gone
+}
+
+/// How long a side may take nothing, and a client say nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) stall: Duration,
+    pub(crate) pause: Duration,
+}
+
+/// Where an answer goes.
+pub(crate) trait AnswerSink {
+    type Output: Outgoing;
+
+    /// Sends what was written and gives its place back; returns how many bytes that were.
+    async fn send(&mut self, output: &mut Self::Output, limit: Duration) -> io::Result<usize>;
+
+    /// Sends a head that comes before the answer.
+    async fn interim(
+        &mut self,
+        head: &AnswerHead,
+        output: &mut Self::Output,
+        limit: Duration,
+    ) -> io::Result<()>;
+
+    /// Tells the client to go on with its body.
+    async fn go_on(&mut self, limit: Duration) -> io::Result<()>;
+
+    /// Ends when the client takes no answer any more, where that is not seen by what it sends.
+    async fn gone(&mut self);
+}
+
+impl AnswerSink for WriteHalf<'_> {
+    type Output = Output;
+
+    async fn send(&mut self, output: &mut Output, limit: Duration) -> io::Result<usize> {
+        let sent = send(self, output.bytes(), limit).await;
+        let bytes = output.bytes().len();
+        output.give_back();
+        sent.map(|()| bytes)
+    }
+
+    async fn interim(&mut self, _head: &AnswerHead, output: &mut Output, limit: Duration) -> io::Result<()> {
+        output.lend().extend_from_slice(b"\r\n");
+        AnswerSink::send(self, output, limit).await.map(|_| ())
+    }
+
+    async fn go_on(&mut self, limit: Duration) -> io::Result<()> {
+        send(self, GO_ON, limit).await
+    }
+
+    async fn gone(&mut self) {
+        pending::<()>().await;
+    }
 }
 
 /// How long an answer may take from the end of the request, wherever that lies.
@@ -75,10 +175,10 @@ pub(crate) struct Limit<'a> {
 }
 
 /// Hears the head of the answer; what comes before it is passed on.
-pub(crate) async fn hear<W: AsyncWrite + Unpin>(
+pub(crate) async fn hear<W: AnswerSink>(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
-    answer: &mut AnswerReader<'_>,
-    output: &mut Output,
+    answer: &mut impl AnswerSource,
+    output: &mut W::Output,
     mut limit: Limit<'_>,
     mut forerun: Forerun<'_, W>,
     asked: Asked,
@@ -88,16 +188,16 @@ pub(crate) async fn hear<W: AsyncWrite + Unpin>(
         if !head.is_interim() {
             return Ok(head);
         }
-        forerun.pass(&head, output.lend()).await.map_err(HearError::Client)?;
+        forerun.pass(&head, output).await.map_err(HearError::Client)?;
         output.give_back();
     }
 }
 
 /// Hears the next head, which may be one before the answer.
-async fn next_head<W: AsyncWrite + Unpin>(
+async fn next_head<W: AnswerSink>(
     mut client_side: Pin<&mut impl Future<Output = ClientEnd>>,
-    answer: &mut AnswerReader<'_>,
-    output: &mut Output,
+    answer: &mut impl AnswerSource,
+    output: &mut W::Output,
     limit: &mut Limit<'_>,
     forerun: &mut Forerun<'_, W>,
     asked: Asked,
@@ -112,6 +212,7 @@ async fn next_head<W: AsyncWrite + Unpin>(
             biased;
             head = &mut head => return head,
             end = &mut client_side => return Err(HearError::Client(end)),
+            () = forerun.gone() => return Err(HearError::Client(ClientEnd::Gone)),
             () = limit.deadline.passed() => {
                 if limit.upload.ended().is_some_and(|ended| ended.elapsed() >= limit.answer) {
                     return Err(HearError::Silent);
@@ -136,9 +237,9 @@ pub(crate) enum RelayError {
 }
 
 /// Sends what is in `output`, and then the body of the answer.
-pub(crate) async fn relay<W: AsyncWrite + Unpin>(
+pub(crate) async fn relay<A: AnswerSource, W: AnswerSink>(
     client_side: Pin<&mut impl Future<Output = ClientEnd>>,
-    mut flow: Flow<'_, '_, W>,
+    flow: &mut Flow<'_, A, W>,
 ) -> Result<(), RelayError> {
     // Nearly every answer is here as a whole, and is sent before anything has to wait.
     tokio::select! {
@@ -149,12 +250,12 @@ pub(crate) async fn relay<W: AsyncWrite + Unpin>(
 }
 
 /// The way of an answer's body to the client.
-pub(crate) struct Flow<'a, 'l, W> {
-    pub(crate) answer: &'a mut AnswerReader<'l>,
+pub(crate) struct Flow<'a, A, W: AnswerSink> {
+    pub(crate) answer: &'a mut A,
     pub(crate) recode: Recode,
     /// Where the body is copied to, if anywhere.
     pub(crate) tap: Option<&'a mut Tap>,
-    pub(crate) output: &'a mut Output,
+    pub(crate) output: &'a mut W::Output,
     pub(crate) client: &'a mut W,
     pub(crate) delivery: &'a Delivery,
     /// How long the instance may say nothing.
@@ -163,20 +264,19 @@ pub(crate) struct Flow<'a, 'l, W> {
     pub(crate) stall: Duration,
 }
 
-impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
+impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
     async fn run(&mut self) -> Result<(), RelayError> {
         loop {
-            let before = self.output.bytes().len();
+            let before = self.output.seen().mark();
             let ended = self.answer.take(self.output, self.recode)?;
             if let Some(tap) = &mut self.tap {
-                tap.copy(&self.output.bytes()[before..]);
+                self.output.seen().copy_since(before, tap);
             }
             self.flush().await?;
             if ended {
                 return Ok(());
             }
-            let more = timeout(self.silence, self.answer.more()).await;
-            match more.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            match self.more().await? {
                 Ok(0) if self.answer.close(self.output, self.recode) => return self.flush().await,
                 Ok(read) if read > 0 => {}
                 _ => return Err(RelayError::Cut),
@@ -184,10 +284,18 @@ impl<W: AsyncWrite + Unpin> Flow<'_, '_, W> {
         }
     }
 
+    /// Waits for more of the answer.
+    async fn more(&mut self) -> Result<io::Result<usize>, RelayError> {
+        let more = timeout(self.silence, self.answer.more());
+        tokio::select! {
+            biased;
+            more = more => Ok(more.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))),
+            () = self.client.gone() => Err(RelayError::Client),
+        }
+    }
+
     async fn flush(&mut self) -> Result<(), RelayError> {
-        let sent = send(self.client, self.output.bytes(), self.stall).await;
-        let bytes = self.output.bytes().len();
-        self.output.give_back();
-        sent.map(|()| self.delivery.note(bytes)).map_err(|_| RelayError::Client)
+        let sent = self.client.send(self.output, self.stall).await;
+        sent.map(|bytes| self.delivery.note(bytes)).map_err(|_| RelayError::Client)
     }
 }

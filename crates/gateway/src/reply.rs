@@ -8,9 +8,11 @@ use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
 use crate::answer::{self, AnswerHead, Asked, BadAnswer};
-use crate::buffers::{ANSWER_ROOM, BODY_ROOM, Output};
+use crate::buffers::{ANSWER_ROOM, BODY_ROOM};
 use crate::chunked::ChunkError;
 use crate::framing::{Body, Recode};
+use crate::grpc::GrpcStatus;
+use crate::outgoing::{Outgoing, Pieces};
 use crate::relay::ClientEnd;
 use crate::stream::ReadHalf;
 use crate::upload::Upload;
@@ -45,10 +47,36 @@ pub(crate) enum HearError {
     Cut,
     #[error(transparent)]
     Bad(#[from] BadAnswer),
+    /// It has not looked at the request, and says so.
+    #[error("it took no further request on this connection: {0}")]
+    Unread(String),
+    /// It broke off before an answer.
+    #[error("{0}")]
+    Broken(String),
     #[error("it did not answer in time")]
     Silent,
     #[error(transparent)]
     Client(ClientEnd),
+}
+
+/// Where an answer is read from.
+pub(crate) trait AnswerSource {
+    /// Reads the next head: that of the answer, or one that comes before it. Its status and fields are written.
+    async fn head(&mut self, asked: Asked, output: &mut impl Outgoing) -> Result<AnswerHead, HearError>;
+
+    /// Moves what has arrived of the body to `output`; returns whether the body has ended.
+    fn take(&mut self, output: &mut impl Outgoing, recode: Recode) -> Result<bool, ChunkError>;
+
+    /// Waits for more of the body; 0 when the instance sends no more.
+    async fn more(&mut self) -> io::Result<usize>;
+
+    /// Takes note that the instance sends no more; returns whether that was the end of the body.
+    fn close(&mut self, output: &mut impl Outgoing, recode: Recode) -> bool;
+
+    /// Returns how the call ended, where what followed the body says so.
+    fn grpc(&self) -> Option<GrpcStatus> {
+        None
+    }
 }
 
 /// The end of a connection from which an answer is read.
@@ -71,9 +99,10 @@ impl<'l> AnswerReader<'l> {
     ) -> Self {
         Self { half, input, reply, upload, interim: 0 }
     }
+}
 
-    /// Reads the next head: that of the answer, or one that comes before it. Its status line and fields are written.
-    pub(crate) async fn head(&mut self, asked: Asked, output: &mut Output) -> Result<AnswerHead, HearError> {
+impl AnswerSource for AnswerReader<'_> {
+    async fn head(&mut self, asked: Asked, output: &mut impl Outgoing) -> Result<AnswerHead, HearError> {
         loop {
             if !self.input.is_empty()
                 && let Some(head) = answer::read(self.input, asked, output.lend())?
@@ -96,21 +125,25 @@ impl<'l> AnswerReader<'l> {
         }
     }
 
-    /// Moves what has arrived of the body to `output`; returns whether the body has ended.
-    pub(crate) fn take(&mut self, output: &mut Output, recode: Recode) -> Result<bool, ChunkError> {
+    fn take(&mut self, output: &mut impl Outgoing, recode: Recode) -> Result<bool, ChunkError> {
         let Reply::Begun { left, .. } = self.reply else { return Ok(false) };
         left.advance(self.input, output.lend(), recode)?;
+        if left.is_done() {
+            output.lend().whole();
+        }
         Ok(left.is_done())
     }
 
-    /// Waits for more of the body; 0 when the instance sends no more.
-    pub(crate) async fn more(&mut self) -> io::Result<usize> {
+    async fn more(&mut self) -> io::Result<usize> {
         fill(&mut self.half, self.input, BODY_ROOM).await
     }
 
-    /// Takes note that the instance sends no more; returns whether that was the end of the body.
-    pub(crate) fn close(&mut self, output: &mut Output, recode: Recode) -> bool {
+    fn close(&mut self, output: &mut impl Outgoing, recode: Recode) -> bool {
         let Reply::Begun { left, .. } = self.reply else { return false };
-        left.close(output.lend(), recode)
+        let whole = left.close(output.lend(), recode);
+        if whole {
+            output.lend().whole();
+        }
+        whole
     }
 }

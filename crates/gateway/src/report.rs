@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::counts::Counts;
+use crate::grpc::GrpcStatus;
 use crate::problem::Problem;
 
 /// What became of a request.
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     /// Bytes that the client took, with the head.
     pub(crate) bytes: u64,
     pub(crate) end: End,
+    /// How a call of gRPC ended; `None` for others, and where nobody said it.
+    pub(crate) grpc: Option<GrpcStatus>,
 }
 
 /// How a request ended for its client.
@@ -62,6 +65,7 @@ impl Report {
             shielded: false,
             bytes: 0,
             end: End::Whole,
+            grpc: None,
         }
     }
 

@@ -4,9 +4,11 @@
 //! client's bytes end up in another's answer.
 
 mod onward;
+mod parts;
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 use httparse::{Header, ParserConfig, Status as Parsed};
 use lockstep_domain::gateway_rules::Caller;
@@ -15,7 +17,8 @@ use lockstep_domain::request_path::{PathProblem, normalize_path};
 
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
-use crate::framing::Body;
+use crate::framing::{Body, Recode};
+use crate::grpc::{is_call, read_timeout};
 use crate::head::{Kinds, kinds_of};
 use crate::key::{KeySource, in_baggage, in_cookie, valid};
 use crate::problem::{Problem, Status};
@@ -23,6 +26,7 @@ use crate::trace::trace_id;
 use crate::tracestate::in_tracestate;
 
 pub(crate) use onward::Onward;
+pub(crate) use parts::join_cookies;
 
 /// Longest head of a request or an answer.
 pub(crate) const MAX_HEAD: usize = 32 * 1_024;
@@ -44,6 +48,13 @@ pub(crate) const fn fields<'b>() -> Fields<'b> {
     [const { MaybeUninit::uninit() }; MAX_FIELDS]
 }
 
+/// A call of gRPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Call {
+    /// How long it may take as a whole.
+    pub(crate) timeout: Option<Duration>,
+}
+
 /// A request as its head describes it.
 #[derive(Debug)]
 pub(crate) struct Request<'b> {
@@ -58,6 +69,10 @@ pub(crate) struct Request<'b> {
     pub(crate) body: Body,
     /// Whether the client can use its connection again.
     pub(crate) persistent: bool,
+    /// Where it is a call of gRPC.
+    pub(crate) call: Option<Call>,
+    /// Whether the client says that it takes trailers.
+    takes_trailers: bool,
     expects_continue: bool,
     pub(crate) websocket: bool,
     /// The key that an earlier hop decided, in `baggage`. Anybody can write it, so it counts only from those who are trusted.
@@ -131,6 +146,8 @@ impl<'b> Request<'b> {
             minor,
             body: Body::Done,
             persistent: false,
+            call: None,
+            takes_trailers: false,
             expects_continue: false,
             websocket: false,
             carried_key: None,
@@ -250,10 +267,48 @@ impl<'b> Request<'b> {
         }
     }
 
+    /// Recognises a call of gRPC. Both fields have the same length, and few others do.
+    fn settle_call(&mut self) {
+        for header in self.headers.iter().filter(|header| matches!(header.name.len(), 2 | 12)) {
+            if header.name.eq_ignore_ascii_case("content-type") && is_call(header.value) {
+                self.call.get_or_insert_default();
+            }
+            let trailers = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"trailers");
+            let mut codings = header.value.split(|&byte| byte == b',');
+            self.takes_trailers |= header.name.eq_ignore_ascii_case("te") && codings.any(trailers);
+        }
+        if let Some(call) = &mut self.call {
+            let mut timeouts = self.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("grpc-timeout"));
+            call.timeout = timeouts.next().and_then(|header| read_timeout(header.value));
+        }
+    }
+
+    /// Tells how the body is framed for an instance that speaks HTTP/1.1.
+    pub(crate) fn recode(&self) -> Recode {
+        if self.is_open() { Recode::Chunks } else { Recode::Plain }
+    }
+
+    /// Says how long a body is that is here as a whole.
+    pub(crate) fn announce(&mut self, length: u64) {
+        self.length = Some(length);
+        self.body = Body::Length(length);
+    }
+
+    /// Tells whether the body says itself where it ends.
+    fn is_open(&self) -> bool {
+        matches!(self.body, Body::Chunked(_) | Body::Framed)
+    }
+
     /// Draws the conclusions that need all fields.
     fn settle(&mut self) -> Result<(), Problem> {
         self.settle_authority()?;
+        self.settle_rest()
+    }
+
+    /// Draws those that do not depend on how a host is named.
+    fn settle_rest(&mut self) -> Result<(), Problem> {
         self.settle_trace();
+        self.settle_call();
         self.body = match (self.seen.transfer_encoding, self.length) {
             (true, Some(_)) => return Err(bad("both `content-length` and `transfer-encoding` are given")),
             (true, None) if self.minor == 0 => return Err(bad("HTTP/1.0 knows no `transfer-encoding`")),
@@ -262,7 +317,7 @@ impl<'b> Request<'b> {
             (false, Some(length)) => Body::Length(length),
         };
         let seen = &self.seen;
-        self.persistent = !seen.connection_close && (self.minor == 1 || seen.connection_keep_alive);
+        self.persistent = !seen.connection_close && (self.minor >= 1 || seen.connection_keep_alive);
         self.websocket = seen.upgrade_websocket
             && seen.connection_upgrade
             && self.minor == 1
@@ -329,7 +384,7 @@ impl<'b> Request<'b> {
 
     /// Tells whether the client sends its body only when it is told to.
     pub(crate) fn waits_to_go_on(&self) -> bool {
-        self.expects_continue && self.minor == 1 && !self.body.is_done()
+        self.expects_continue && self.minor >= 1 && !self.body.is_done()
     }
 
     /// Returns the key that the request came with, as far as its caller is believed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, SplitRole, SplitRule, SplitTakes,
 };
@@ -54,6 +55,7 @@ pub(crate) struct Target {
     /// `orders@1.4.0`, as answers name it.
     pub(crate) label: String,
     pub(crate) role: SplitRole,
+    pub(crate) protocol: Protocol,
     pub(crate) tally: Arc<Tally>,
     pub(crate) health: Arc<ArmHealth>,
     /// What its clients got.
@@ -63,6 +65,13 @@ pub(crate) struct Target {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     /// Those that only get what their own clients ask.
     pub(crate) leaving: Vec<Arc<Endpoint>>,
+}
+
+impl Target {
+    /// Tells whether its instances speak HTTP/2.
+    pub(crate) fn speaks_h2c(&self) -> bool {
+        self.protocol == Protocol::H2c
+    }
 }
 
 impl ServiceTargets {

@@ -23,7 +23,7 @@ pub(crate) use hello::{Entered, enter};
 use names::Names;
 
 /// Whether HTTP/2 is offered to clients.
-pub(crate) const OFFERS_HTTP_2: bool = false;
+pub(crate) const OFFERS_HTTP_2: bool = true;
 /// The protocols that are offered, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 

@@ -25,7 +25,7 @@ pub(crate) fn in_tracestate(value: &str) -> Option<Cow<'_, [u8]>> {
     Some(decode(text)).filter(|key| valid(key))
 }
 
-/// Writes the field with the key first, then the rules that take the request, and then the members of `given`; nothing where there is
+/// Writes the value of the field with the key first, then the rules that take the request, and then the members of `given`; nothing where there is
 /// none of them.
 pub(crate) fn write_tracestate<'a>(
     output: &mut Vec<u8>,
@@ -33,8 +33,6 @@ pub(crate) fn write_tracestate<'a>(
     given: impl Iterator<Item = &'a str> + Clone,
 ) {
     let others = given.flat_map(members).filter(|member| !is_ours(member));
-    let start = output.len();
-    output.extend_from_slice(b"\r\ntracestate: ");
     let list = output.len();
     if let Some(key) = key {
         write_member(output, (list, others.clone()), |output| {
@@ -50,9 +48,6 @@ pub(crate) fn write_tracestate<'a>(
             output.push(b',');
         }
         output.extend_from_slice(member.as_bytes());
-    }
-    if output.len() == list {
-        output.truncate(start);
     }
 }
 
@@ -107,7 +102,7 @@ mod tests {
     }
 
     fn list(key: &[u8], given: &[&str]) -> String {
-        written(Some(key), given).strip_prefix("\r\ntracestate: ").unwrap().to_owned()
+        written(Some(key), given)
     }
 
     #[test]
@@ -117,7 +112,7 @@ mod tests {
             list(b"a=b, %", &["dd=s:1;t.dm:-0 , a@b=1", "lockstep=eve,es=s:1"]),
             "lockstep=a%3Db%2C%20%25,dd=s:1;t.dm:-0,a@b=1,es=s:1"
         );
-        assert_eq!(written(None, &["dd=s:1,lockstep=old", "es=1"]), "\r\ntracestate: dd=s:1,es=1");
+        assert_eq!(written(None, &["dd=s:1,lockstep=old", "es=1"]), "dd=s:1,es=1");
         assert_eq!(written(None, &["lockstep=old", " ,"]), "");
     }
 
@@ -169,7 +164,7 @@ mod tests {
         ) {
             let given: Vec<&str> = given.iter().map(String::as_str).collect();
             let text = written(Some(&key), &given);
-            let text = text.strip_prefix("\r\ntracestate: ").unwrap_or_default();
+            let text = text.as_str();
             if let Some(found) = in_tracestate(text) {
                 prop_assert_eq!(found.as_ref(), &key[..]);
                 prop_assert!(text.len() <= MAX_LENGTH && members(text).count() <= MAX_MEMBERS);

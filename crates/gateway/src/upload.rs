@@ -4,13 +4,12 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-
 use crate::buffers::Output;
-use crate::chunked::ChunkError;
-use crate::framing::{Body, Recode};
+use crate::framing::Body;
+use crate::outgoing::Outgoing;
 use crate::stream::WriteHalf;
 use crate::wire::send_rest;
 
@@ -18,6 +17,8 @@ use crate::wire::send_rest;
 #[derive(Debug, Default)]
 pub(crate) struct Upload {
     end: OnceLock<(Instant, UploadEnd)>,
+    /// Whether any of the body was taken from the client: it cannot be sent again.
+    touched: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,31 @@ impl Upload {
     /// Tells when the sending ended, whole or not.
     pub(crate) fn ended(&self) -> Option<Instant> {
         self.end.get().map(|(at, _)| *at)
+    }
+
+    /// Tells whether any of the body was taken from the client.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a piece was taken from the client and sent, or not; `ended` when it was the last.
+    pub(crate) fn note(&self, sent: bool, ended: bool) {
+        self.touched.store(true, Ordering::Relaxed);
+        if !sent {
+            self.set(UploadEnd::Refused);
+        } else if ended {
+            self.set(UploadEnd::Whole);
+        }
+    }
+
+    /// Notes that the instance takes no more.
+    pub(crate) fn refuse(&self) {
+        self.set(UploadEnd::Refused);
+    }
+
+    /// Notes that all was sent.
+    pub(crate) fn is_sent(&self) {
+        self.set(UploadEnd::Whole);
     }
 
     fn set(&self, end: UploadEnd) {
@@ -83,31 +109,26 @@ impl<'l> RequestWriter<'l> {
         }
         Ok(())
     }
+}
 
-    /// Tells whether more of the body is wanted.
-    pub(crate) fn is_open(&self) -> bool {
-        self.upload.ended().is_none()
+/// Where the rest of a request goes.
+pub(crate) trait RequestSink {
+    type Output: Outgoing;
+
+    fn upload(&self) -> &Upload;
+
+    /// Sends a piece; returns whether the instance took it.
+    async fn send(&mut self, piece: &mut Self::Output, limit: Duration) -> bool;
+}
+
+impl RequestSink for RequestWriter<'_> {
+    type Output = Output;
+
+    fn upload(&self) -> &Upload {
+        self.upload
     }
 
-    /// Tells when the sending ended, whole or not.
-    pub(crate) fn ended(&self) -> Option<Instant> {
-        self.upload.ended()
-    }
-
-    /// Sends what has arrived of the body.
-    pub(crate) async fn send_body(
-        &mut self,
-        (rest, recode): (&mut Body, Recode),
-        input: &mut BytesMut,
-        limit: Duration,
-    ) -> Result<(), ChunkError> {
-        let mut piece = Output::default();
-        rest.advance(input, piece.lend(), recode)?;
-        if send_rest(&mut self.half, &mut piece.bytes(), limit).await.is_err() {
-            self.upload.set(UploadEnd::Refused);
-        } else if rest.is_done() {
-            self.upload.set(UploadEnd::Whole);
-        }
-        Ok(())
+    async fn send(&mut self, piece: &mut Output, limit: Duration) -> bool {
+        send_rest(&mut self.half, &mut piece.bytes(), limit).await.is_ok()
     }
 }

@@ -17,7 +17,7 @@ use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::problem::{Problem, Status};
 use crate::request::{Onward, Request};
-use crate::table::{Choice, ServiceTargets};
+use crate::table::{Choice, ServiceTargets, Target};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
 use crate::version_rules;
@@ -62,6 +62,13 @@ pub(crate) struct Routed {
     /// Whether a rule chose the arm.
     pub(crate) ruled: bool,
     caller: Caller,
+}
+
+impl Routed {
+    /// Returns the arm whose instance is asked first.
+    pub(crate) fn target(&self) -> &Target {
+        &self.service.targets[self.pick.target]
+    }
 }
 
 impl Desk {

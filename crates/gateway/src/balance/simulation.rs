@@ -91,6 +91,7 @@ impl World {
             let (label, tally) = ("shop@1.0.0".to_owned(), Arc::new(Tally::default()));
             let target = Target {
                 label,
+                protocol: Default::default(),
                 role,
                 tally,
                 health: Arc::clone(&health),

@@ -1,12 +1,14 @@
 //! What is known of a request once its head has been written for the instance, and what happens after it.
 
+use std::time::Instant;
+
 use crate::answer::Asked;
 use crate::framing::{Body, Recode};
 use crate::problem::Next;
 use crate::repeat::Repeat;
 use crate::request::Request;
 use crate::trial::Class;
-use crate::waits::Waits;
+use crate::waits::{STREAM, Waits};
 use crate::way::Routed;
 
 /// What is known of a request once its head has been written for the instance.
@@ -26,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) persistent: bool,
     /// How long an instance may say nothing.
     pub(crate) waits: Waits,
+    /// When a call must be over.
+    pub(crate) until: Option<Instant>,
     /// Which operation it is for, where that is counted.
     pub(crate) class: Class,
     /// Whether a rule chose its arm.
@@ -36,21 +40,31 @@ impl Facts {
     /// Draws the conclusions from a request and its way.
     pub(crate) fn of(request: Request<'_>, routed: Option<&Routed>) -> Self {
         let is_head = request.method == "HEAD";
+        let call = request.call;
+        let timeout = call.and_then(|call| call.timeout);
+        let waits = routed.map_or(Waits::NONE, |routed| routed.waits);
         let ruled = routed.is_some_and(|routed| routed.ruled);
         let bodiless = request.body.is_done();
         let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         Self {
-            asked: Asked { is_head, websocket: request.websocket, minor: request.minor },
+            asked: Asked {
+                is_head,
+                websocket: request.websocket,
+                minor: request.minor,
+                is_call: call.is_some(),
+            },
             repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
             // Whom a rule sends to a version wants to see how that one does.
             shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled,
             ruled,
-            recode: if matches!(request.body, Body::Chunked(_)) { Recode::Chunks } else { Recode::Plain },
+            recode: request.recode(),
             waits_to_go_on: request.waits_to_go_on(),
             persistent: request.persistent,
             body_is_expected: bodiless
                 || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
-            waits: routed.map_or(Waits::NONE, |routed| routed.waits),
+            // Who says how long a call may take has said it.
+            waits: if timeout.is_some() { Waits { answer: STREAM, ..waits } } else { waits },
+            until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             class: routed.map(|routed| routed.class).unwrap_or_default(),
             body: request.body,
         }

@@ -6,8 +6,9 @@ use lockstep_domain::gateway_rules::Caller;
 
 use super::{ASTERISK, PSEUDONYM, Request};
 use crate::field::Field;
-use crate::head::{put, put_field};
+use crate::head::put;
 use crate::key::write_baggage;
+use crate::outgoing::{Fields, Frames};
 use crate::peer::Peer;
 use crate::trace::made_id;
 use crate::tracestate::write_tracestate;
@@ -30,67 +31,103 @@ pub(crate) struct Onward<'a> {
 }
 
 impl<'b> Request<'b> {
-    /// Writes the head for an instance.
+    /// Writes the head for an instance that speaks HTTP/1.1.
     pub(crate) fn write(&self, output: &mut Vec<u8>, onward: &Onward<'_>) {
-        let rest = &self.path[onward.strip..];
-        let slash = if rest.starts_with('/') || self.path == ASTERISK { "" } else { "/" };
+        let (slash, rest) = self.rest(onward);
         put(output, &[self.method, " ", slash, rest, self.query]);
         put(output, &[" HTTP/1.1\r\nhost: ", self.authority.as_str(), "\r\n"]);
+        self.write_fields(output, onward);
+        output.extend_from_slice(self.framing().as_bytes());
+        if self.waits_to_go_on() {
+            output.extend_from_slice(b"expect: 100-continue\r\n");
+        }
+        if self.websocket {
+            output.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+        }
+        output.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes the head for an instance that speaks HTTP/2; `None` when it cannot be said there.
+    pub(crate) fn write_parts(&self, onward: &Onward<'_>) -> Option<http::request::Parts> {
+        let (slash, rest) = self.rest(onward);
+        let mut frames = Frames::default();
+        self.write_fields(&mut frames, onward);
+        if let Some(length) = self.length {
+            frames.field("content-length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        if self.waits_to_go_on() {
+            frames.field("expect", b"100-continue");
+        }
+        if self.takes_trailers || self.call.is_some() {
+            frames.field("te", b"trailers");
+        }
+        let authority = Some(self.authority.as_str()).filter(|it| !it.is_empty()).unwrap_or("localhost");
+        let target = format!("{slash}{rest}{}", self.query);
+        let uri = http::Uri::builder().scheme("http").authority(authority).path_and_query(target);
+        let request = http::Request::builder().method(self.method).uri(uri.build().ok()?).body(()).ok()?;
+        let mut parts = request.into_parts().0;
+        parts.headers = frames.fields;
+        Some(parts)
+    }
+
+    /// Returns the path for the instance, and what has to stand before it.
+    fn rest(&self, onward: &Onward<'_>) -> (&'static str, &str) {
+        let rest = &self.path[onward.strip..];
+        (if rest.starts_with('/') || self.path == ASTERISK { "" } else { "/" }, rest)
+    }
+
+    fn write_fields(&self, output: &mut impl Fields, onward: &Onward<'_>) {
         let trusted = onward.caller.is_trusted();
         for (header, &kind) in self.headers.iter().zip(&self.kinds) {
             if self.passes(kind, header.name, trusted) {
-                put_field(output, header);
+                output.field(header.name, header.value);
             }
         }
         self.write_forwarded(output, onward.peer, trusted);
-        output.extend_from_slice(b"baggage: ");
-        write_baggage(output, (onward.key, onward.rules), self.values(Field::Baggage));
+        output.field_by("baggage", |value| {
+            write_baggage(value, (onward.key, onward.rules), self.values(Field::Baggage));
+        });
         if let Some(traceparent) = onward.new_traceparent {
-            put(output, &["\r\ntraceparent: ", traceparent]);
+            output.field("traceparent", traceparent.as_bytes());
         }
         self.write_tracestate(output, onward);
-        output.extend_from_slice(self.framing().as_bytes());
-        if self.waits_to_go_on() {
-            output.extend_from_slice(b"\r\nexpect: 100-continue");
-        }
-        if self.websocket {
-            output.extend_from_slice(b"\r\nconnection: upgrade\r\nupgrade: websocket");
-        }
-        output.extend_from_slice(b"\r\n\r\n");
     }
 
     fn framing(&self) -> Cow<'static, str> {
-        match (self.length, self.seen.transfer_encoding) {
-            (Some(length), _) => format!("\r\ncontent-length: {length}").into(),
-            (None, true) => "\r\ntransfer-encoding: chunked".into(),
+        match (self.length, self.is_open()) {
+            (Some(length), _) => format!("content-length: {length}\r\n").into(),
+            (None, true) => "transfer-encoding: chunked\r\n".into(),
             (None, false) => "".into(),
         }
     }
 
     /// Writes what the gateway saw, behind or instead of what the client says.
-    fn write_forwarded(&self, output: &mut Vec<u8>, peer: &Peer, trusted: bool) {
-        output.extend_from_slice(b"x-forwarded-for: ");
-        if trusted {
-            self.write_list(output, Field::ForwardedFor);
-        }
-        put(output, &[&peer.text, "\r\nvia: "]);
-        self.write_list(output, Field::Via);
-        put(output, &["1.1 ", PSEUDONYM, "\r\n"]);
+    fn write_forwarded(&self, output: &mut impl Fields, peer: &Peer, trusted: bool) {
+        output.field_by("x-forwarded-for", |value| {
+            if trusted {
+                self.write_list(value, Field::ForwardedFor);
+            }
+            put(value, &[&peer.text]);
+        });
+        output.field_by("via", |value| {
+            self.write_list(value, Field::Via);
+            put(value, &[if self.minor == 2 { "2 " } else { "1.1 " }, PSEUDONYM]);
+        });
         let said = |kind| trusted && self.has(kind);
         if !said(Field::ForwardedProto) {
-            put(output, &["x-forwarded-proto: ", peer.scheme(), "\r\n"]);
+            output.field("x-forwarded-proto", peer.scheme().as_bytes());
         }
         if !said(Field::ForwardedHost) && self.authority.host().is_some() {
-            put(output, &["x-forwarded-host: ", self.authority.as_str(), "\r\n"]);
+            output.field("x-forwarded-host", self.authority.as_str().as_bytes());
         }
         if !said(Field::ForwardedPort) {
-            put(output, &["x-forwarded-port: ", &peer.port, "\r\n"]);
+            output.field("x-forwarded-port", peer.port.as_bytes());
         }
         if !said(Field::RealIp) {
-            put(output, &["x-real-ip: ", &peer.text, "\r\n"]);
+            output.field("x-real-ip", peer.text.as_bytes());
         }
         if let Some(identity) = peer.secure.as_ref().and_then(|secure| secure.identity.as_deref()) {
-            put(output, &["x-forwarded-client-cert: ", identity, "\r\n"]);
+            output.field("x-forwarded-client-cert", identity.as_bytes());
         }
         if self.has(Field::Forwarded) {
             self.write_rfc_7239(output, peer, trusted);
@@ -98,30 +135,25 @@ impl<'b> Request<'b> {
     }
 
     /// Writes `forwarded` where the request has one: whoever reads it must find the truth, and few do.
-    fn write_rfc_7239(&self, output: &mut Vec<u8>, peer: &Peer, trusted: bool) {
-        output.extend_from_slice(b"forwarded: ");
-        if trusted {
-            self.write_list(output, Field::Forwarded);
-        }
+    fn write_rfc_7239(&self, output: &mut impl Fields, peer: &Peer, trusted: bool) {
         let node = if peer.text.contains(':') { format!("\"[{}]\"", peer.text) } else { peer.text.clone() };
-        put(
-            output,
-            &["for=", &node, ";host=\"", self.authority.as_str(), "\";proto=", peer.scheme(), "\r\n"],
-        );
+        output.field_by("forwarded", |value| {
+            if trusted {
+                self.write_list(value, Field::Forwarded);
+            }
+            put(value, &["for=", &node, ";host=\"", self.authority.as_str(), "\";proto=", peer.scheme()]);
+        });
     }
 
     /// Writes `tracestate`. A key that is the trace's id goes on in `traceparent` already.
-    fn write_tracestate(&self, output: &mut Vec<u8>, onward: &Onward<'_>) {
+    fn write_tracestate(&self, output: &mut impl Fields, onward: &Onward<'_>) {
         let trace = onward.new_traceparent.map(made_id).or(self.trace_id());
         let key = Some(onward.key).filter(|key| trace.map(str::as_bytes) != Some(*key));
         // A tracestate belongs to its traceparent.
         let stays = self.seen.tracestate && self.traced && self.passes(Field::Other, "tracestate", false);
         if stays || key.is_some() || !onward.rules.is_empty() {
-            write_tracestate(
-                output,
-                (key, onward.rules),
-                self.values(Field::Tracestate).filter(move |_| stays),
-            );
+            let given = self.values(Field::Tracestate).filter(move |_| stays);
+            output.field_by("tracestate", |value| write_tracestate(value, (key, onward.rules), given));
         }
     }
 

@@ -12,7 +12,6 @@ use lockstep_judge::{Answers, Counts, RouteClass, StatusClass};
 use super::keys::{Key, Sort};
 use super::samples::{Sample, Tap};
 use super::{Class, Trial};
-use crate::framing::Recode;
 
 /// The counters of one arm with one weight.
 #[derive(Debug)]
@@ -103,9 +102,9 @@ impl Meter {
         }
     }
 
-    /// Begins to copy an answer where one of its operation is wanted. Whether one is, is known before anything else of it.
-    pub(crate) fn tap(&self, class: Class, head: &[u8], recode: Recode) -> Option<Tap> {
-        self.trial.wants(class).and_then(|_| Tap::of(head, recode))
+    /// Tells whether an answer of an operation is wanted to be copied. It is known before anything else of the answer.
+    pub(crate) fn wants(&self, class: Class) -> bool {
+        self.trial.wants(class).is_some()
     }
 
     /// Keeps an answer that has passed as a whole.

@@ -17,6 +17,7 @@ mod repeats;
 mod secure;
 mod seeing;
 mod splits;
+mod streams;
 mod support;
 mod tracestate;
 mod trials;

@@ -17,13 +17,13 @@ use crate::support::{
 };
 
 /// The admin address of a gateway, while this lives.
-struct Asked {
+pub(crate) struct Asked {
     address: SocketAddr,
     stop: CancellationToken,
 }
 
 impl Asked {
-    fn serve(admin: Admin) -> Self {
+    pub(crate) fn serve(admin: Admin) -> Self {
         let stop = CancellationToken::new();
         let (send, receive) = std::sync::mpsc::channel();
         let until = stop.clone();
@@ -38,7 +38,7 @@ impl Asked {
         Self { address: receive.recv().unwrap(), stop }
     }
 
-    fn ask(&self, path: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, path: &str) -> (u16, String) {
         let answered =
             Client::connect(self.address).ask(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n")).unwrap();
         (answered.status(), answered.text())

@@ -1,0 +1,223 @@
+//! A client's connection that carries many requests at once: each stream is one exchange, and a task of its own.
+//!
+//! Bounds: [`super::MAX_STREAMS`] streams at once, each with its window; heads as long as those of HTTP/1.1; floods of frames are
+//! ended by the library below. What that cannot see are requests that are taken back as soon as an instance has been asked:
+//! see [`Patience`].
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::request::Parts;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::client::StreamClient;
+use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
+use crate::answer::Asked;
+use crate::deadline::Deadline;
+use crate::exchange::{Course, Exchange, Facts, Head};
+use crate::framing::Body;
+use crate::grpc::is_call;
+use crate::outgoing::{Frames, Outgoing};
+use crate::problem::{Next, Problem};
+use crate::relay::AnswerSink;
+use crate::report::{End, Report};
+use crate::request::{MAX_HEAD, Request, join_cookies};
+use crate::way::{Desk, Notes, Routed};
+use crate::wire::Wire;
+
+/// How long the end of a connection may take when nothing is under way any more.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Requests that a client may take back in a second before their answers, and as many at once as ten seconds give: a
+/// browser that leaves a page takes back some dozens, a program whose deadlines pass some hundreds.
+const TAKEN_BACK: u32 = 100;
+const TAKEN_BACK_AT_ONCE: u32 = 10 * TAKEN_BACK;
+
+/// How many more requests a client may take back.
+#[derive(Debug)]
+struct Patience {
+    taken_back: AtomicU32,
+    since: Instant,
+}
+
+impl Patience {
+    fn is_lost(&self) -> bool {
+        let forgiven = self.since.elapsed().as_secs().saturating_mul(u64::from(TAKEN_BACK));
+        u64::from(self.taken_back.load(Ordering::Relaxed)) > forgiven + u64::from(TAKEN_BACK_AT_ONCE)
+    }
+}
+
+/// Serves streams until the client leaves, is idle for too long, or the listener stops.
+pub(crate) async fn serve(wire: Wire, desk: Desk, stop: CancellationToken) {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buffer_size(SEND_BUFFER);
+    let limit = desk.worker.timeouts.head;
+    let Ok(Ok(connection)) = timeout(limit, builder.handshake(wire)).await else { return };
+    run(connection, Arc::new(desk), stop).await;
+}
+
+async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: CancellationToken) {
+    let idle = desk.worker.timeouts.client_idle;
+    let mut deadline = Deadline::after(idle);
+    let patience = Arc::new(Patience { taken_back: AtomicU32::new(0), since: Instant::now() });
+    let mut stopped = pin!(stop.cancelled());
+    let mut leaves = false;
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(Ok((request, answer))) = accepted else { return };
+                if patience.is_lost() {
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    continue;
+                }
+                if !leaves {
+                    deadline.set(Instant::now() + idle);
+                }
+                let (desk, stop, patience) = (Arc::clone(&desk), stop.clone(), Arc::clone(&patience));
+                desk.worker.clone().spawn(stream(request, answer, desk, stop, patience));
+            }
+            () = stopped.as_mut(), if !leaves => {
+                leaves = true;
+                connection.graceful_shutdown();
+                deadline.set(Instant::now() + FAREWELL);
+            }
+            () = deadline.passed() => match (connection.has_streams(), leaves) {
+                (false, true) => return,
+                (false, false) => {
+                    leaves = true;
+                    connection.graceful_shutdown();
+                    deadline.set(Instant::now() + FAREWELL);
+                }
+                (true, _) => deadline.set(Instant::now() + if leaves { FAREWELL } else { idle }),
+            },
+        }
+    }
+}
+
+/// A request that has a way.
+struct Prepared {
+    head: Head,
+    facts: Facts,
+    routed: Routed,
+}
+
+/// Serves one request.
+fn stream(
+    request: http::Request<RecvStream>,
+    answer: SendResponse<Bytes>,
+    desk: Arc<Desk>,
+    stop: CancellationToken,
+    patience: Arc<Patience>,
+) -> Pin<Box<impl Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let (mut parts, body) = request.into_parts();
+        join_cookies(&mut parts.headers);
+        let mut client = StreamClient::new(body, answer);
+        let mut notes = desk.notes();
+        let mut report = Report::begin();
+        let early = client.early();
+        match prepare(&desk, &mut notes, &parts, early) {
+            Ok(prepared) => {
+                exchange(&mut client, &desk, &notes, &stop, prepared, &mut report).await;
+                if report.end == End::BrokenOff {
+                    client.fail();
+                }
+                if report.end == End::ClientLeft && report.status == 0 {
+                    patience.taken_back.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err((problem, asked)) => refuse(&mut client, &problem, asked, &desk, &mut report).await,
+        }
+        desk.account(&mut notes, &report);
+    })
+}
+
+/// Reads a request, finds its way and writes its head for the instance.
+fn prepare(
+    desk: &Desk,
+    notes: &mut Notes,
+    parts: &Parts,
+    (early, is_all): (Bytes, bool),
+) -> Result<Prepared, (Problem, Asked)> {
+    let mut room = Vec::with_capacity(parts.headers.len());
+    let ends = is_all && early.is_empty();
+    let mut request =
+        Request::of_parts(parts, ends, &mut room).map_err(|problem| (problem, asked_of(parts)))?;
+    if is_all && !early.is_empty() && request.call.is_none() {
+        request.announce(early.len() as u64);
+    }
+    let routed = desk.find_way(&request, notes);
+    let routed = routed.map_err(|problem| (problem, asked_of(parts)))?;
+    let onward = desk.onward(&routed, notes);
+    let by_streams = request.call.is_some() || routed.target().speaks_h2c();
+    let recode = request.recode();
+    let head = if by_streams {
+        Head::streams(&request, &onward, early)
+    } else {
+        Head::bytes(&request, &onward, &early, recode, is_all)
+    };
+    let head = head.map_err(|problem| (problem, asked_of(parts)))?;
+    let mut facts = Facts::of(request, Some(&routed));
+    if is_all {
+        facts.body = Body::Done;
+    }
+    Ok(Prepared { head, facts, routed })
+}
+
+fn asked_of(parts: &Parts) -> Asked {
+    let is_call = parts.headers.get("content-type").is_some_and(|kind| is_call(kind.as_bytes()));
+    Asked { is_head: parts.method == http::Method::HEAD, websocket: false, minor: 2, is_call }
+}
+
+async fn exchange(
+    client: &mut StreamClient,
+    desk: &Desk,
+    notes: &Notes,
+    stop: &CancellationToken,
+    Prepared { head, facts, routed }: Prepared,
+    report: &mut Report,
+) {
+    let mut deadline = Deadline::after(facts.waits.answer);
+    let exchange = Exchange {
+        client,
+        deadline: &mut deadline,
+        output: &mut Frames::default(),
+        head: &head,
+        desk,
+        notes,
+        stop,
+        facts,
+        service: routed.service,
+        affinity: routed.affinity,
+        course: Course::default(),
+        report,
+    };
+    // What happens to a connection afterwards is nothing to a stream.
+    let _ = exchange.run(routed.pick).await;
+}
+
+async fn refuse(
+    client: &mut StreamClient,
+    problem: &Problem,
+    asked: Asked,
+    desk: &Desk,
+    report: &mut Report,
+) {
+    use crate::exchange::Client as _;
+    report.answers(problem);
+    report.grpc = asked.is_call.then(|| problem.grpc());
+    let (mut output, mut body) = (Frames::default(), Body::Done);
+    problem.write(output.lend(), asked, Next::Keep);
+    let (_, mut sink) = client.ends(&mut body);
+    report.bytes = sink.send(&mut output, desk.worker.timeouts.stall).await.unwrap_or_default() as u64;
+}

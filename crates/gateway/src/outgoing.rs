@@ -1,0 +1,280 @@
+//! What goes to one side next, in the form of its wire: bytes of HTTP/1.1, or what becomes frames of HTTP/2.
+//!
+//! Whatever is read from the other side is written through [`Pieces`], so that which fields pass, and how a body is framed,
+//! is decided once.
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use httparse::Header;
+
+use crate::answer::Asked;
+use crate::buffers::Output;
+use crate::framing::{Recode, put};
+use crate::head;
+use crate::problem::Next;
+use crate::trial::Tap;
+
+/// From this size on a piece of a body is handed on without being copied.
+const HANDED_ON: usize = 4 * 1_024;
+
+/// Something that header fields are written to.
+pub(crate) trait Fields {
+    fn field(&mut self, name: &str, value: &[u8]);
+
+    /// Writes a field whose value `write` writes behind what is there.
+    fn field_by(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>));
+}
+
+/// The pieces of a message.
+pub(crate) trait Pieces: Fields {
+    /// Begins an answer.
+    fn status(&mut self, status: u16, reason: &str);
+
+    /// Ends the head of an answer; a wire without connections of its own says nothing of them.
+    fn end_head(&mut self, ending: HeadEnd);
+
+    /// Takes so many bytes of a body.
+    fn data(&mut self, input: &mut BytesMut, length: usize, recode: Recode);
+
+    /// Takes a piece of a body.
+    fn piece(&mut self, piece: Bytes, recode: Recode);
+
+    /// Ends a body that says itself where it ends.
+    fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, recode: Recode);
+
+    /// Notes that nothing follows.
+    fn whole(&mut self);
+
+    /// Begins to copy an answer, of which the head is written.
+    fn tap(&self, recode: Recode) -> Option<Tap>;
+
+    /// Returns how much of a body is here.
+    fn mark(&self) -> usize;
+
+    /// Copies what came after a mark.
+    fn copy_since(&self, mark: usize, tap: &mut Tap);
+}
+
+/// How the head of an answer ends on HTTP/1.1.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadEnd {
+    pub(crate) recode: Recode,
+    pub(crate) is_switch: bool,
+    pub(crate) next: Next,
+    pub(crate) asked: Asked,
+}
+
+/// A place for pieces, lent when it is needed.
+pub(crate) trait Outgoing: Default + Send {
+    type Pieces: Pieces;
+
+    fn lend(&mut self) -> &mut Self::Pieces;
+
+    fn seen(&self) -> &Self::Pieces;
+
+    fn give_back(&mut self);
+}
+
+impl Fields for Vec<u8> {
+    #[inline]
+    fn field(&mut self, name: &str, value: &[u8]) {
+        head::put_field(self, &Header { name, value });
+    }
+
+    #[inline]
+    fn field_by(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.len();
+        head::put(self, &[name, ": "]);
+        let value = self.len();
+        write(self);
+        if self.len() == value { self.truncate(start) } else { self.extend_from_slice(b"\r\n") }
+    }
+}
+
+impl Pieces for Vec<u8> {
+    #[inline]
+    fn status(&mut self, status: u16, reason: &str) {
+        head::put(self, &["HTTP/1.1 ", itoa::Buffer::new().format(status), " ", reason, "\r\n"]);
+    }
+
+    fn end_head(&mut self, HeadEnd { recode, is_switch, next, asked }: HeadEnd) {
+        if recode == Recode::Chunks {
+            self.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+        self.extend_from_slice(match (is_switch, next, asked.minor) {
+            (true, ..) => b"connection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            (false, Next::Close, _) => b"connection: close\r\n\r\n",
+            (false, Next::Keep, 0) => b"connection: keep-alive\r\n\r\n",
+            (false, Next::Keep, _) => b"\r\n",
+        });
+    }
+
+    #[inline]
+    fn data(&mut self, input: &mut BytesMut, length: usize, recode: Recode) {
+        put(self, &input[..length], recode);
+        input.advance(length);
+    }
+
+    fn piece(&mut self, piece: Bytes, recode: Recode) {
+        put(self, &piece, recode);
+    }
+
+    fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, recode: Recode) {
+        if recode == Recode::Chunks {
+            self.extend_from_slice(b"0\r\n");
+            fields.for_each(|(name, value)| self.field(name, value));
+            self.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn whole(&mut self) {}
+
+    fn tap(&self, recode: Recode) -> Option<Tap> {
+        Tap::of(self, recode)
+    }
+
+    fn mark(&self) -> usize {
+        self.len()
+    }
+
+    fn copy_since(&self, mark: usize, tap: &mut Tap) {
+        tap.copy(&self[mark..]);
+    }
+}
+
+impl Outgoing for Output {
+    type Pieces = Vec<u8>;
+
+    #[inline]
+    fn lend(&mut self) -> &mut Vec<u8> {
+        Self::lend(self)
+    }
+
+    fn seen(&self) -> &Vec<u8> {
+        self.written()
+    }
+
+    #[inline]
+    fn give_back(&mut self) {
+        Self::give_back(self);
+    }
+}
+
+/// What becomes frames of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    /// The head of an answer that was not sent yet.
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) fields: HeaderMap,
+    pub(crate) data: Vec<Bytes>,
+    /// Small pieces, which are sent as one.
+    small: BytesMut,
+    pub(crate) trailers: Option<HeaderMap>,
+    /// Whether nothing follows.
+    pub(crate) ends: bool,
+    scratch: Vec<u8>,
+}
+
+impl Frames {
+    /// Puts small pieces behind what came before them.
+    pub(crate) fn settle(&mut self) {
+        if !self.small.is_empty() {
+            self.data.push(self.small.split().freeze());
+        }
+    }
+}
+
+/// Adds a field; what cannot be one in HTTP/2 either was refused before, or is left out.
+pub(crate) fn add(fields: &mut HeaderMap, name: &str, value: &[u8]) {
+    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+        fields.append(name, value);
+    }
+}
+
+impl Fields for Frames {
+    fn field(&mut self, name: &str, value: &[u8]) {
+        add(&mut self.fields, name, value);
+    }
+
+    fn field_by(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.scratch.clear();
+        write(&mut self.scratch);
+        if !self.scratch.is_empty() {
+            add(&mut self.fields, name, &self.scratch);
+        }
+    }
+}
+
+impl Pieces for Frames {
+    fn status(&mut self, status: u16, _reason: &str) {
+        self.status = StatusCode::from_u16(status).ok();
+        self.fields.clear();
+    }
+
+    fn end_head(&mut self, _ending: HeadEnd) {}
+
+    fn data(&mut self, input: &mut BytesMut, length: usize, _recode: Recode) {
+        if length >= HANDED_ON {
+            self.settle();
+            self.data.push(input.split_to(length).freeze());
+        } else {
+            self.small.extend_from_slice(&input[..length]);
+            input.advance(length);
+        }
+    }
+
+    fn piece(&mut self, piece: Bytes, _recode: Recode) {
+        self.settle();
+        self.data.push(piece);
+    }
+
+    fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, _recode: Recode) {
+        let mut trailers = HeaderMap::new();
+        fields.for_each(|(name, value)| add(&mut trailers, name, value));
+        self.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        self.ends = true;
+    }
+
+    fn whole(&mut self) {
+        self.ends = true;
+    }
+
+    fn tap(&self, recode: Recode) -> Option<Tap> {
+        // Only two fields are looked at.
+        let mut head = Vec::new();
+        for name in ["content-type", "content-encoding"] {
+            self.fields.get_all(name).iter().for_each(|value| head.field(name, value.as_bytes()));
+        }
+        Tap::of(&head, recode)
+    }
+
+    fn mark(&self) -> usize {
+        self.data.len() + usize::from(!self.small.is_empty())
+    }
+
+    fn copy_since(&self, mark: usize, tap: &mut Tap) {
+        self.data.get(mark..).unwrap_or_default().iter().for_each(|piece| tap.copy(piece));
+        tap.copy(&self.small);
+    }
+}
+
+impl Outgoing for Frames {
+    type Pieces = Self;
+
+    fn lend(&mut self) -> &mut Self {
+        self
+    }
+
+    fn seen(&self) -> &Self {
+        self
+    }
+
+    fn give_back(&mut self) {
+        self.status = None;
+        self.fields.clear();
+        self.data.clear();
+        self.small.clear();
+        self.trailers = None;
+        self.ends = false;
+    }
+}
