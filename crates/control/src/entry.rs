@@ -245,8 +245,7 @@ impl Control {
             let known = shown.iter().find(|(_, known)| known.facts().digest == it.facts.digest);
             let before = || shown.iter().find(|(known, _)| known == certificate.as_str());
             let read = known.map_or_else(|| self.read_certificate(it), |(_, known)| Ok(known.clone()));
-            let usable =
-                read.inspect_err(|why| faults.push(format!("certificate `{certificate}` {why}"))).ok();
+            let usable = read.inspect_err(|why| faults.push(unusable(name, certificate, why))).ok();
             let usable = usable.or_else(|| before().map(|(_, before)| before.clone()));
             next.extend(usable.map(|usable| (certificate.to_string(), usable)));
         }
@@ -281,6 +280,11 @@ impl Control {
         let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
         Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
     }
+}
+
+fn unusable(name: &EnvironmentName, certificate: &CertificateName, why: &str) -> String {
+    let again = format!("lockstep certificate replace {certificate} --env {name}");
+    format!("certificate `{certificate}` {why}; give it again: {again}")
 }
 
 fn words(faults: &[CertificateFault]) -> String {

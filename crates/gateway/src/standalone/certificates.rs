@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lockstep_domain::{EnvironmentName, Timestamp};
 use thiserror::Error;
@@ -20,6 +20,8 @@ use crate::gateway::Gateway;
 
 /// Most certificates of a folder.
 const MAX_FILES: usize = 500;
+/// How often it is said that a certificate ends.
+const SAY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What files of certificates end with.
 const CERTIFICATES: [&str; 3] = ["pem", "crt", "cert"];
 
@@ -131,6 +133,12 @@ impl Kept {
         errors
     }
 
+    /// Says which of them end soon, or are over: nobody else is there to say it.
+    fn warn_of_ends(&self, environment: &EnvironmentName) {
+        let warnings = self.good.values().filter_map(|it| it.facts().warning(wall()));
+        warnings.for_each(|warning| tracing::warn!(%environment, "{warning}"));
+    }
+
     /// Tells whether a file has changed since this was asked last.
     fn has_changed(&mut self) -> bool {
         let listed = self.files.list().unwrap_or_default();
@@ -233,7 +241,12 @@ pub(super) async fn watch(
     stop: CancellationToken,
 ) {
     kept.has_changed();
+    let mut said: Option<Instant> = None;
     loop {
+        if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            kept.warn_of_ends(&environment);
+            said = Some(Instant::now());
+        }
         let told = tokio::select! {
             () = stop.cancelled() => return,
             _ = hangup.recv() => true,
@@ -241,6 +254,7 @@ pub(super) async fn watch(
         };
         if kept.has_changed() || told {
             show_again(&gateway, &environment, &mut kept);
+            said = None;
         }
     }
 }
