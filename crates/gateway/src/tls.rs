@@ -22,8 +22,6 @@ pub(crate) use counters::{HandshakeEnd, Handshakes};
 pub(crate) use hello::{Entered, enter};
 use names::Names;
 
-/// Whether HTTP/2 is offered to clients.
-pub(crate) const OFFERS_HTTP_2: bool = true;
 /// The protocols that are offered, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -169,7 +167,6 @@ fn config(
     config.ticketer = tickets;
     // Tickets hold what a session needs, so nothing of clients is kept here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    let offered = &PROTOCOLS[usize::from(!OFFERS_HTTP_2)..];
-    config.alpn_protocols = offered.iter().map(|it| it.to_vec()).collect();
+    config.alpn_protocols = PROTOCOLS.iter().map(|it| it.to_vec()).collect();
     Ok(config)
 }

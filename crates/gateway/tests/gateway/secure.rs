@@ -3,6 +3,7 @@
 mod handed_on;
 mod hostile;
 mod people;
+mod streams;
 mod swaps;
 
 use std::io::{self, Read, Write};
