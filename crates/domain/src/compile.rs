@@ -268,6 +268,6 @@ fn entry_points(world: &World, shares: &BTreeMap<ServiceName, Vec<Share>>) -> Ve
             version.routes.iter().map(|rule| Route { rule: rule.clone(), service: service.clone() })
         })
         .collect();
-    routes.sort_by_key(|route| std::cmp::Reverse(route.rule.specificity()));
+    routes.sort_by_key(|route| std::cmp::Reverse(route.rule.precedence()));
     routes
 }

@@ -3,6 +3,15 @@
 //! A table is complete: a gateway needs nothing else to serve. Choosing is a pure function of the table and the
 //! request's key, so every gateway gives the same client the same version with nothing shared.
 
+pub mod actions;
+pub mod conditions;
+pub mod cors;
+pub mod index;
+mod receipt;
+mod regex;
+mod rule;
+pub mod template;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -14,14 +23,17 @@ use crate::edition::{Edition, TableHistory};
 use crate::entry::Entry;
 use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
-use crate::listeners::{Listeners, ListensAt};
+use crate::listeners::Listeners;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::protocol::Protocol;
-use crate::request_host::{WILDCARD, normalize_route_host};
-use crate::request_path::normalize_path;
+use crate::routes::conditions::RequestView;
+use crate::routes::index::RouteIndex;
 use crate::version::VersionNumber;
 use crate::version_rules::{Pattern, Places};
-use crate::watch::{AnswerSample, Watch, Watched};
+use crate::watch::Watch;
+
+pub use receipt::{ArmTraffic, GatewayReceipt, RefusedTable};
+pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
 ///
@@ -41,11 +53,16 @@ use crate::watch::{AnswerSample, Watch, Watched};
 /// 7: versions that speak something else than HTTP/1.1, which a gateway of format 6 would ask in HTTP/1.1. A table without them is
 /// written as before.
 ///
+/// 8: routes with conditions beside host and path, or that do something, which a gateway of an earlier format would pass over. A table
+/// without them is written as before.
+///
 /// 9: how clients come in (certificates, what plain HTTP gets, who hands connections on), which a gateway of an earlier format would
 /// not keep to. A table that says nothing of it is written as before.
 pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_ENTRY;
 /// The format that a gateway must take where a table says how clients come in.
 pub const FORMAT_WITH_ENTRY: u32 = 9;
+/// The format that a gateway must take where routes look at more than host and path, or do more than to lead to a service.
+pub const FORMAT_WITH_CONDITIONS: u32 = 8;
 /// The format that a gateway must take where a version speaks something else than HTTP/1.1.
 pub const FORMAT_WITH_PROTOCOLS: u32 = 7;
 /// The format that a gateway must take where rules give certain requests a version of their own.
@@ -112,60 +129,6 @@ pub struct Route {
     pub rule: RouteRule,
     /// Where they go.
     pub service: ServiceName,
-}
-
-/// Which requests an entry point takes, as a version's manifest declares it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RouteRule {
-    /// The host name without port, lower case, or `*.shop.test` for all below `shop.test`; `None` matches every host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// A path prefix that ends at a segment: `/orders` matches `/orders` and `/orders/7`, not `/orders2`.
-    #[serde(default = "root_path")]
-    pub path: String,
-    /// Whether the prefix is taken off before the request goes on.
-    #[serde(default)]
-    pub prefix: PrefixHandling,
-    /// How long the service may say nothing; as the environment has it when nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patience: Option<Patience>,
-    /// Whether the requests of one client go to one instance; to any when nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
-}
-
-/// What is kept at one instance of a version, as long as that serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Affinity {
-    /// All requests of one client: by a cookie of the gateway, else by its key.
-    Client,
-}
-
-/// How long a service may say nothing: before its answer begins, and within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Patience {
-    /// So many milliseconds.
-    LimitMs(u64),
-    /// As long as its client stays: for event streams and long polls.
-    Stream,
-}
-
-fn root_path() -> String {
-    "/".into()
-}
-
-/// What happens to the matched path prefix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PrefixHandling {
-    /// The service sees the path as the client sent it.
-    #[default]
-    Keep,
-    /// The service sees the path without the prefix.
-    Strip,
 }
 
 /// The split of one service's requests over arms.
@@ -316,6 +279,8 @@ impl RouteTable {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
         let format = if self.entry.is_some() {
             FORMAT_WITH_ENTRY
+        } else if self.routes.iter().any(|route| route.rule.needs_conditions()) {
+            FORMAT_WITH_CONDITIONS
         } else if splits.any(|split| !split.protocol.is_http1()) {
             FORMAT_WITH_PROTOCOLS
         } else if self.services.values().any(|routes| !routes.version_rules.is_empty()) {
@@ -356,20 +321,27 @@ impl RouteTable {
         Self { history, revision, ..self }
     }
 
-    /// Finds the service for a host (without port) and a path, both in their one form.
+    /// Finds the service for a host (without port) and a path, both in their one form; `index` is that of its routes.
     ///
     /// `/@name` comes first, for those who may; then the routes in their order; `None` when nothing matches.
-    #[must_use]
-    pub fn find(&self, host: Option<&str>, path: &str, caller: Caller) -> Option<Matched<'_>> {
-        let named = path.strip_prefix(SERVICE_PATH_PREFIX).filter(|_| self.opens_names_to(caller));
-        named.and_then(|rest| self.find_named(rest)).or_else(|| {
-            let route = self.routes.iter().find(|route| route.rule.matches(host, path))?;
-            let strip = match route.rule.prefix {
-                PrefixHandling::Keep => 0,
-                PrefixHandling::Strip => route.rule.path.trim_end_matches('/').len(),
-            };
-            Some(Matched { service: &route.service, strip, rule: Some(&route.rule) })
+    pub fn find(
+        &self,
+        index: &RouteIndex,
+        (host, path): (Option<&str>, &str),
+        caller: Caller,
+        request: &impl RequestView,
+    ) -> Option<Matched<'_>> {
+        self.named(path, caller).or_else(|| {
+            let route = &self.routes[index.find(&self.routes, host, path, request)?];
+            Some(Matched { service: &route.service, strip: route.rule.strip(), rule: Some(&route.rule) })
         })
+    }
+
+    /// Finds the service that a path names, where a caller may ask for it so.
+    #[must_use]
+    pub fn named(&self, path: &str, caller: Caller) -> Option<Matched<'_>> {
+        let named = path.strip_prefix(SERVICE_PATH_PREFIX).filter(|_| self.opens_names_to(caller));
+        named.and_then(|rest| self.find_named(rest))
     }
 
     fn find_named(&self, rest: &str) -> Option<Matched<'_>> {
@@ -402,7 +374,7 @@ impl RouteTable {
     #[must_use]
     pub fn prepared(mut self) -> Self {
         self.routes.retain_mut(|route| route.rule.normalize().is_some());
-        self.routes.sort_by_key(|route| std::cmp::Reverse(route.rule.specificity()));
+        self.routes.sort_by_key(|route| std::cmp::Reverse(route.rule.precedence()));
         self
     }
 }
@@ -414,48 +386,6 @@ pub fn caller_token(path: &str) -> Option<(&str, usize)> {
     let rest = path.strip_prefix(CALLER_PATH_PREFIX)?;
     let token = rest.split('/').next()?;
     Some((token, CALLER_PATH_PREFIX.len() + token.len()))
-}
-
-impl RouteRule {
-    /// Tells whether a request to `host` (without port) and `path`, both in their one form, is taken by this rule.
-    #[must_use]
-    pub fn matches(&self, host: Option<&str>, path: &str) -> bool {
-        let host_matches = self.host.as_deref().is_none_or(|wanted| host.is_some_and(|it| takes(wanted, it)));
-        host_matches && under(path, self.path.trim_end_matches('/'))
-    }
-
-    /// Orders rules so that the more specific one is greater: a host before all hosts below a name (the longer name first)
-    /// before every host, then longer paths before shorter.
-    #[must_use]
-    pub fn specificity(&self) -> (u8, usize, usize) {
-        let path = self.path.trim_end_matches('/').len();
-        match self.host.as_deref() {
-            None => (0, 0, path),
-            Some(host) if host.starts_with(WILDCARD) => (1, host.len(), path),
-            Some(_) => (2, 0, path),
-        }
-    }
-
-    /// Brings host and path into their one form; `None` when they have none.
-    fn normalize(&mut self) -> Option<()> {
-        if let Some(host) = &mut self.host {
-            *host = normalize_route_host(host).ok()?;
-        }
-        self.path = normalize_path(&self.path).ok()?.into_owned();
-        Some(())
-    }
-}
-
-fn takes(wanted: &str, host: &str) -> bool {
-    match wanted.strip_prefix(WILDCARD) {
-        // The dot before the name belongs to what is compared: `*.shop.test` takes neither `shop.test` nor `myshop.test`.
-        Some(name) => host.strip_suffix(name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        None => wanted == host,
-    }
-}
-
-fn under(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl ServiceRoutes {
@@ -507,78 +437,6 @@ pub fn slot(salt: &str, key: &[u8]) -> u32 {
     hash ^= hash >> 33;
     u32::try_from((u128::from(hash) * u128::from(FULL_WEIGHT)) >> 64)
         .expect("the product's high word is below 10,000")
-}
-
-/// Requests and failures of one arm since a gateway started, as that gateway counted them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct ArmTraffic {
-    /// Requests that were sent to the arm.
-    pub requests: u64,
-    /// Those that failed: a status of 500 or more, or no valid answer. A connection that could not be opened is not a request.
-    pub failures: u64,
-}
-
-/// What a gateway reports: which table it serves, and what it counted. Counters only grow while `gateway` stays the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct GatewayReceipt {
-    /// Identifies one run of one gateway process.
-    pub gateway: String,
-    /// The environment it serves.
-    pub environment: EnvironmentName,
-    /// The history of the table it serves.
-    #[serde(default, skip_serializing_if = "TableHistory::is_empty")]
-    pub history: TableHistory,
-    /// The revision of the table it serves; 0 when it serves none.
-    pub revision: u64,
-    /// The newest format of tables that it takes; a gateway of a release before [`RouteTable::aliases`] does not say it.
-    #[serde(default = "format_before_aliases")]
-    pub takes_format: u32,
-    /// The table that it was given last and did not take, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<RefusedTable>,
-    /// Requests under way at each instance; instances without any may be missing.
-    pub in_flight: BTreeMap<InstanceId, u64>,
-    /// Counters of each arm.
-    pub traffic: Vec<(Arm, ArmTraffic)>,
-    /// How long instances of each arm took to begin their answers: counts of the classes that
-    /// [`crate::watch::latency_bound_ms`] bounds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub latencies: Vec<(Arm, Vec<u64>)>,
-    /// What was counted for verdicts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub watched: Vec<Watched>,
-    /// Answers to be compared with contracts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub samples: Vec<AnswerSample>,
-    /// Of each instance whose listeners this gateway opens: whether it listens.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub listens: Vec<ListensAt>,
-    /// Nothing comes after it: the run is over, and has counted everything that it says.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub last: bool,
-}
-
-const fn format_before_aliases() -> u32 {
-    FORMAT_BEFORE_ALIASES
-}
-
-impl GatewayReceipt {
-    /// Returns the place of the table that is served.
-    #[must_use]
-    pub fn edition(&self) -> Edition {
-        Edition { history: self.history.clone(), revision: self.revision }
-    }
-}
-
-/// A table that a gateway was given and did not take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RefusedTable {
-    /// Its history.
-    pub history: TableHistory,
-    /// Its revision.
-    pub revision: u64,
-    /// Why it was not taken.
-    pub why: String,
 }
 
 #[cfg(test)]

@@ -323,9 +323,7 @@ fn route(view: &RepositoryView, name: &ServiceName, draft: &mut Draft) -> Vec<Ro
         RouteRule {
             host: Some(host),
             path: "/".into(),
-            prefix: PrefixHandling::Keep,
-            patience: None,
-            affinity: None,
+            ..RouteRule::default()
         }
     } else {
         draft.assume(format!("requests to /{name} go to the service, without that prefix"));
@@ -333,8 +331,7 @@ fn route(view: &RepositoryView, name: &ServiceName, draft: &mut Draft) -> Vec<Ro
             host: None,
             path: format!("/{name}"),
             prefix: PrefixHandling::Strip,
-            patience: None,
-            affinity: None,
+            ..RouteRule::default()
         }
     };
     vec![rule]

@@ -2,7 +2,7 @@
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::operation::Move;
-use lockstep_domain::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_PROTOCOLS};
+use lockstep_domain::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_PROTOCOLS, RouteRule};
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
 
@@ -17,6 +17,10 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if version.routes.iter().any(RouteRule::needs_conditions) {
+        let what = "has a route with conditions, or that does something of its own";
+        return Some(Asked { format: FORMAT_WITH_CONDITIONS, what });
+    }
     if !version.run.protocol.is_http1() {
         return Some(Asked { format: FORMAT_WITH_PROTOCOLS, what: "speaks HTTP/2" });
     }

@@ -13,6 +13,7 @@ use crate::name::ServiceName;
 use crate::operation::Operation;
 use crate::plan::refusal::{Conflict, Refusal, Remedy};
 use crate::plan::resolve::{Resolved, Scope};
+use crate::routes::RouteRule;
 use crate::service::Version;
 use crate::world::World;
 
@@ -92,12 +93,9 @@ fn needs(world: &World, (consumer, version): Involved<'_>, (provider, _): Involv
 
 fn both_want((one, first): Involved<'_>, (other, second): Involved<'_>) -> Option<Conflict> {
     let (one, other) = (one.clone(), other.clone());
-    let mut routes = first.routes.iter().filter(|rule| {
-        second.routes.iter().any(|taken| (&taken.host, &taken.path) == (&rule.host, &rule.path))
-    });
-    if let Some(rule) = routes.next() {
-        let route = format!("{}{}", rule.host.as_deref().unwrap_or("*"), rule.path);
-        return Some(Conflict::Route { one, other, route });
+    let wanted: BTreeSet<String> = second.routes.iter().map(RouteRule::key).collect();
+    if let Some(rule) = first.routes.iter().find(|rule| wanted.contains(&rule.key())) {
+        return Some(Conflict::Route { one, other, route: rule.to_string() });
     }
     let taken: Vec<_> = second.fixed_ports().map(|(_, port)| port).collect();
     let port = first.fixed_ports().map(|(_, port)| port).find(|port| taken.contains(port))?;

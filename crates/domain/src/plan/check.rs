@@ -1,6 +1,6 @@
 //! Checks of a resolved intent: stages, holds, requirements, entry points, ports. All findings at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::{Entries, EntryChange};
 use crate::compat::{DatabaseAnswer, Relation};
@@ -145,19 +145,18 @@ fn requirements(relation: Relation<'_>, environment: &Environment, resolved: &Re
 }
 
 fn routes(world: &World, resolved: &Resolved) -> Vec<Refusal> {
-    let mut taken: Vec<(String, ServiceName)> = Vec::new();
+    let mut taken: BTreeMap<String, ServiceName> = BTreeMap::new();
     let mut refusals = Vec::new();
     for (service, entry) in &resolved.target {
         let version = world.find_version(service, &entry.version);
         for rule in version.into_iter().flat_map(|version| &version.routes) {
-            let route = format!("{}{}", rule.host.as_deref().unwrap_or("*"), rule.path);
-            match taken.iter().find(|(other, _)| *other == route) {
-                Some((_, first)) if first != service => refusals.push(Refusal::RouteTaken {
+            let first = taken.entry(rule.key()).or_insert_with(|| service.clone());
+            if first != service {
+                refusals.push(Refusal::RouteTaken {
                     first: first.clone(),
                     second: service.clone(),
-                    route,
-                }),
-                _ => taken.push((route, service.clone())),
+                    route: rule.to_string(),
+                });
             }
         }
     }

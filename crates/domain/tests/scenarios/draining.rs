@@ -4,7 +4,7 @@ use crate::simulation::{Stage, deploy, environment, service};
 use lockstep_domain::drain::drain_ms;
 use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Look, next_look};
-use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule};
+use lockstep_domain::routes::{Affinity, Patience, RouteRule};
 use lockstep_domain::run::Port;
 use lockstep_domain::{Arm, ConfigRevision, Event, InstanceState, Intent, VersionRef};
 
@@ -12,11 +12,9 @@ fn limits(routes: &[Patience]) -> Stage {
     let mut stage = Stage::new();
     stage.release_with("orders@1.0.0", &[], |version| {
         let rule = |patience: &Patience| RouteRule {
-            host: None,
             path: "/orders".into(),
-            prefix: PrefixHandling::Keep,
             patience: Some(*patience),
-            affinity: None,
+            ..RouteRule::default()
         };
         version.routes = routes.iter().map(rule).collect();
     });
@@ -67,8 +65,7 @@ fn one(affinity: Option<Affinity>, port: Port) -> Stage {
     stage.release_with("orders@1.0.0", &[], |version| {
         version.run.port = port;
         let path = "/orders".into();
-        version.routes =
-            vec![RouteRule { host: None, path, prefix: PrefixHandling::Keep, patience: None, affinity }];
+        version.routes = vec![RouteRule { path, affinity, ..RouteRule::default() }];
     });
     stage.run("staging", &deploy(&["orders@1.0.0"]), None);
     stage

@@ -64,10 +64,10 @@ fn what_runs_goes_on_and_the_table_has_both_names_for_one_set_of_splits() {
     assert_eq!(table.aliases, BTreeMap::from([(service("orders"), service("shop-orders"))]));
     assert_eq!((before.format, table.format), (2, 3), "a gateway that knows no former names refuses it");
     for (path, strip) in [("/@orders/7", 8), ("/@shop-orders/7", 13)] {
-        let found = table.find(None, path, Caller::Instance).unwrap();
+        let found = table.named(path, Caller::Instance).unwrap();
         assert_eq!((found.service, found.strip), (&service("shop-orders"), strip));
     }
-    assert!(table.find(None, "/@order/7", Caller::Instance).is_none());
+    assert!(table.named("/@order/7", Caller::Instance).is_none());
     assert_eq!(stage.env("staging").replicas_of(&service("shop-orders")), 3);
 }
 

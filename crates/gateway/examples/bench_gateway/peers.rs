@@ -156,9 +156,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     let rule = RouteRule {
         host: None,
         path: "/".into(),
-        prefix: PrefixHandling::Keep,
-        patience: None,
-        affinity: None,
+        ..RouteRule::default()
     };
     Ok(RouteTable {
         listeners: None,

@@ -41,8 +41,7 @@ impl Shop {
                 host: host.map(str::to_owned),
                 path: path.into(),
                 prefix,
-                patience: None,
-                affinity: None,
+                ..RouteRule::default()
             },
             service: service.parse().unwrap(),
         };

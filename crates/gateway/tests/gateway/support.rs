@@ -348,9 +348,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
     let rule = RouteRule {
         host: Some("shop.test".into()),
         path: "/".into(),
-        prefix: PrefixHandling::Keep,
-        patience: None,
-        affinity: None,
+        ..RouteRule::default()
     };
     let service = ServiceRoutes {
         salt: "shop@1.1.0".into(),

@@ -51,9 +51,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
     let rule = RouteRule {
         host: None,
         path: "/".into(),
-        prefix: PrefixHandling::Keep,
-        patience: None,
-        affinity: None,
+        ..RouteRule::default()
     };
     RouteTable {
         listeners: None,

@@ -318,9 +318,7 @@ impl Maker<'_> {
         let rule = |host| RouteRule {
             host,
             path: "/".into(),
-            prefix: PrefixHandling::Keep,
-            patience: None,
-            affinity: None,
+            ..RouteRule::default()
         };
         if root.is_some_and(|root| root.name == service.name) {
             return vec![rule(None)];

@@ -1,0 +1,247 @@
+//! Which requests a route takes, and which of two routes that both take one comes first.
+//!
+//! The order is that of the Kubernetes Gateway API: the more exact host, an exact path, more literal characters of a path, a
+//! method, more header fields and cookies, more query parameters, then a smaller network of clients. What is equal in all of
+//! these keeps the order of the table: by the name of the service, then as the manifest has it.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::request_host::{WILDCARD, normalize_route_host};
+use crate::request_path::normalize_path;
+use crate::routes::actions::Actions;
+use crate::routes::conditions::Conditions;
+use crate::routes::template;
+
+/// Which requests an entry point takes, as a version's manifest declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRule {
+    /// The host name without port, lower case, or `*.shop.test` for all below `shop.test`; `None` matches every host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path, read as `path_type` says. As a prefix it ends at a segment: `/orders` takes `/orders` and `/orders/7`, not `/orders2`.
+    #[serde(default = "root_path")]
+    pub path: String,
+    /// How the path is read.
+    #[serde(default, skip_serializing_if = "PathType::is_prefix")]
+    pub path_type: PathType,
+    /// What else has to hold of a request.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub when: Conditions,
+    /// What is done with it beside sending it to the service.
+    #[serde(default, skip_serializing_if = "Actions::is_none")]
+    pub then: Box<Actions>,
+    /// Whether the prefix is taken off before the request goes on.
+    #[serde(default)]
+    pub prefix: PrefixHandling,
+    /// How long the service may say nothing; as the environment has it when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<Patience>,
+    /// Whether the requests of one client go to one instance; to any when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// What is kept at one instance of a version, as long as that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// All requests of one client: by a cookie of the gateway, else by its key.
+    Client,
+}
+
+/// How long a service may say nothing: before its answer begins, and within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Patience {
+    /// So many milliseconds.
+    LimitMs(u64),
+    /// As long as its client stays: for event streams and long polls.
+    Stream,
+}
+
+fn root_path() -> String {
+    "/".into()
+}
+
+/// What happens to the matched path prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PrefixHandling {
+    /// The service sees the path as the client sent it.
+    #[default]
+    Keep,
+    /// The service sees the path without the prefix.
+    Strip,
+}
+
+/// How the path of a route is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PathType {
+    /// It and everything below it.
+    #[default]
+    Prefix,
+    /// `/orders/{id}` takes one segment for `{id}`, and `/files/{rest...}` everything below `/files/`.
+    Template,
+    /// Nothing but itself.
+    Exact,
+}
+
+impl PathType {
+    /// Tells whether it is how routes were always read.
+    #[must_use]
+    pub fn is_prefix(&self) -> bool {
+        *self == Self::Prefix
+    }
+}
+
+/// How specific a rule is: the greater comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Precedence {
+    /// None, a name with all below it (the longer first), exact.
+    host: (u8, usize),
+    is_exact: bool,
+    literal: usize,
+    /// Of paths with as many literal characters: a template before one with an open end before a prefix.
+    kind: u8,
+    has_methods: bool,
+    fields: usize,
+    query: usize,
+    network: u16,
+}
+
+impl Default for RouteRule {
+    fn default() -> Self {
+        Self {
+            host: None,
+            path: root_path(),
+            path_type: PathType::Prefix,
+            when: Conditions::default(),
+            then: Box::default(),
+            prefix: PrefixHandling::Keep,
+            patience: None,
+            affinity: None,
+        }
+    }
+}
+
+impl RouteRule {
+    /// Tells whether host (without port) and path of a request, both in their one form, are those of this rule.
+    #[must_use]
+    pub fn matches(&self, host: Option<&str>, path: &str) -> bool {
+        self.takes_host(host) && self.takes_path(path)
+    }
+
+    /// Tells whether it takes requests to a host.
+    #[must_use]
+    pub fn takes_host(&self, host: Option<&str>) -> bool {
+        self.host.as_deref().is_none_or(|wanted| host.is_some_and(|it| takes(wanted, it)))
+    }
+
+    /// Tells whether it takes requests to a path.
+    #[must_use]
+    pub fn takes_path(&self, path: &str) -> bool {
+        match self.path_type {
+            PathType::Prefix => under(path, self.path.trim_end_matches('/')),
+            PathType::Exact => path == self.path,
+            PathType::Template => template::takes(&self.path, path),
+        }
+    }
+
+    /// Returns how many bytes of a path that it takes are taken off.
+    #[must_use]
+    pub fn strip(&self) -> usize {
+        match self.prefix {
+            PrefixHandling::Keep => 0,
+            PrefixHandling::Strip => self.path.trim_end_matches('/').len(),
+        }
+    }
+
+    /// Orders rules so that the more specific one is greater.
+    #[must_use]
+    pub fn precedence(&self) -> Precedence {
+        let host = match self.host.as_deref() {
+            None => (0, 0),
+            Some(host) if host.starts_with(WILDCARD) => (1, host.len()),
+            Some(_) => (2, 0),
+        };
+        let (literal, kind) = match self.path_type {
+            PathType::Prefix => (self.path.trim_end_matches('/').len(), 0),
+            PathType::Template => {
+                (template::literal(&self.path), if template::is_open(&self.path) { 1 } else { 2 })
+            }
+            PathType::Exact => (self.path.len(), 3),
+        };
+        Precedence {
+            host,
+            is_exact: self.path_type == PathType::Exact,
+            literal,
+            kind,
+            has_methods: !self.when.methods.is_empty(),
+            fields: self.when.headers.len() + self.when.cookies.len(),
+            query: self.when.query.len(),
+            network: self.when.narrowest_network(),
+        }
+    }
+
+    /// Returns the same text for two rules that take the very same requests by what they say.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let path = match self.path_type {
+            PathType::Template => template::nameless(&self.path),
+            _ => self.path.clone(),
+        };
+        let exact = if self.path_type == PathType::Exact { "=" } else { "" };
+        format!("{}{exact}{path}{}", self.host.as_deref().unwrap_or("*"), self.when.sorted())
+    }
+
+    /// Returns the path below which everything lies that it takes, for a cookie.
+    #[must_use]
+    pub fn base_path(&self) -> &str {
+        match self.path_type {
+            PathType::Template => template::base(&self.path),
+            PathType::Prefix | PathType::Exact => &self.path,
+        }
+    }
+
+    /// Tells whether a gateway before [`super::FORMAT_WITH_CONDITIONS`] would do something else.
+    #[must_use]
+    pub fn needs_conditions(&self) -> bool {
+        !self.path_type.is_prefix() || !self.when.is_empty() || !self.then.is_none()
+    }
+
+    /// Brings host and path into their one form; `None` when they have none.
+    pub(super) fn normalize(&mut self) -> Option<()> {
+        if let Some(host) = &mut self.host {
+            *host = normalize_route_host(host).ok()?;
+        }
+        match self.path_type {
+            PathType::Template => template::check(&self.path).ok()?,
+            PathType::Prefix | PathType::Exact => self.path = normalize_path(&self.path).ok()?.into_owned(),
+        }
+        Some(())
+    }
+}
+
+impl fmt::Display for RouteRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = if self.path_type == PathType::Exact { " exactly" } else { "" };
+        write!(f, "{}{}{exact}{}", self.host.as_deref().unwrap_or("*"), self.path, self.when)
+    }
+}
+
+fn takes(wanted: &str, host: &str) -> bool {
+    match wanted.strip_prefix(WILDCARD) {
+        // The dot before the name belongs to what is compared: `*.shop.test` takes neither `shop.test` nor `myshop.test`.
+        Some(name) => host.strip_suffix(name).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        None => wanted == host,
+    }
+}
+
+fn under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
