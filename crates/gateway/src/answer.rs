@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use httparse::{Header, ParserConfig, Status as Parsed};
 use thiserror::Error;
 
+use crate::changes::AnswerEdit;
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
 use crate::framing::{Body, Recode};
@@ -83,6 +84,9 @@ impl AnswerHead {
 
     /// Writes what the gateway adds, and the end of the head.
     pub(crate) fn finish(&self, output: &mut impl Pieces, asked: Asked, next: Next, verdict: Verdict<'_>) {
+        if let Some(edit) = verdict.edit {
+            edit.apply(output);
+        }
         output.field("lockstep-version", verdict.version.as_bytes());
         if let Some(shielded) = verdict.shielded {
             output.field("lockstep-shielded", shielded.as_bytes());
@@ -118,6 +122,8 @@ pub(crate) struct Verdict<'a> {
     pub(crate) shielded: Option<&'a str>,
     /// The cookie that the client gets.
     pub(crate) cookie: Option<&'a str>,
+    /// What its route changes.
+    pub(crate) edit: Option<&'a AnswerEdit>,
 }
 
 /// Reads a head from the beginning of `input` and writes its status line and fields to `output`.

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
+use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::{
     ArmTraffic, GatewayReceipt, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split,
 };
@@ -263,9 +264,10 @@ impl Environment {
             return Err(invalid);
         }
         let table = Arc::new(table.prepared());
+        let index = Arc::new(RouteIndex::new(&table.routes));
         state.meet(&table, self.tables.len());
         for (worker, slot) in self.tables.iter().enumerate() {
-            slot.store(Some(Arc::new(state.compile(&table, worker))));
+            slot.store(Some(Arc::new(state.compile(&table, &index, worker))));
         }
         state.served.take(edition);
         state.part(&table);
@@ -405,7 +407,7 @@ impl State {
         }
     }
 
-    fn compile(&self, table: &Arc<RouteTable>, worker: usize) -> WorkerTable {
+    fn compile(&self, table: &Arc<RouteTable>, index: &Arc<RouteIndex>, worker: usize) -> WorkerTable {
         let targets = |name, routes| ServiceTargets {
             keeps_clients: table.keeps_clients_of(name),
             ..self.targets(name, routes, worker)
@@ -421,7 +423,7 @@ impl State {
         }
         let ruled = table.services.keys().filter_map(|name| services.get(name));
         let ruled = ruled.filter(|service| service.is_ruled()).cloned().collect();
-        WorkerTable { routes: Arc::clone(table), services, ruled }
+        WorkerTable { routes: Arc::clone(table), index: Arc::clone(index), services, ruled }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {

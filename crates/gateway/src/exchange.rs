@@ -21,6 +21,7 @@ use crate::affinity::Affinity;
 use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
 use crate::balance::{Pick, Search, note_failure, pick, pick_in};
 use crate::buffers::Output;
+use crate::changes::AnswerEdit;
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
 use crate::failures::Cause;
@@ -188,6 +189,8 @@ struct Attempt<'a> {
     shielded: Option<&'a str>,
     /// The cookie that tells the client where it is kept, when it does not say so itself.
     cookie: Option<&'a str>,
+    /// What its route changes of the answer.
+    edit: Option<&'a AnswerEdit>,
     /// Whether a failed answer is held back, so that the stable arm can be asked.
     may_hold: bool,
     asked: Instant,
@@ -250,7 +253,7 @@ impl Attempt<'_> {
     }
 
     fn verdict(&self) -> Verdict<'_> {
-        Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie }
+        Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie, edit: self.edit }
     }
 
     /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.
@@ -392,6 +395,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             endpoint,
             shielded: None,
             cookie: None,
+            edit: self.notes.changes.as_ref().map(|changes| changes.answer()),
             may_hold: false,
             asked,
             key,

@@ -140,6 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn no_route_may_change_what_the_gateway_treats_specially() {
+        use lockstep_domain::routes::actions::is_reserved;
+        let source = include_str!("field.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        let names = source.split('"').skip(1).step_by(2).filter(|name| is_own_header(name));
+        let names: Vec<&str> = names.collect();
+        assert!(names.len() > 30, "{names:?}");
+        for name in
+            names.into_iter().chain(["x-forwarded-any", "lockstep-any", "x_forwarded_for", "content_length"])
+        {
+            assert!(is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
     fn families_and_shadows_of_fields_are_recognised() {
         for claim in ["X-Forwarded-Prefix", "x-forwarded-ssl", "Lockstep-Anything", "lockstep-"] {
             assert_eq!(Field::of(claim), Field::Claim, "{claim}");

@@ -30,6 +30,13 @@ pub(crate) enum KeySource {
     Trace,
 }
 
+/// Returns the cookie that gives a browser its key; `key` is one that the gateway made.
+pub(crate) fn cookie(key: &[u8], seconds: u64, https: bool) -> String {
+    let secure = if https { "; Secure" } else { "" };
+    let key = String::from_utf8_lossy(key);
+    format!("{COOKIE}={key}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}")
+}
+
 /// Checks a key's length.
 pub(crate) fn valid(key: &[u8]) -> bool {
     (1..=MAX_KEY_LENGTH).contains(&key.len())

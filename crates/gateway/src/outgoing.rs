@@ -42,6 +42,9 @@ pub(crate) trait Pieces: Fields {
     /// Ends a body that says itself where it ends.
     fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, recode: Recode);
 
+    /// Takes fields out of a head of which nothing but status and fields is written.
+    fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool);
+
     /// Notes that nothing follows.
     fn whole(&mut self);
 
@@ -125,6 +128,17 @@ impl Pieces for Vec<u8> {
             fields.for_each(|(name, value)| self.field(name, value));
             self.extend_from_slice(b"\r\n");
         }
+    }
+
+    fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool) {
+        let mut kept = Vec::with_capacity(self.len());
+        for (index, line) in self.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+            if index == 0 || !std::str::from_utf8(name).is_ok_and(drops) {
+                kept.extend_from_slice(line);
+            }
+        }
+        *self = kept;
     }
 
     fn whole(&mut self) {}
@@ -233,6 +247,11 @@ impl Pieces for Frames {
         fields.for_each(|(name, value)| add(&mut trailers, name, value));
         self.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         self.ends = true;
+    }
+
+    fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool) {
+        let gone: Vec<HeaderName> = self.fields.keys().filter(|name| drops(name.as_str())).cloned().collect();
+        gone.iter().for_each(|name| drop(self.fields.remove(name)));
     }
 
     fn whole(&mut self) {

@@ -92,6 +92,11 @@ impl Peer {
         if self.secure.is_some() { "https" } else { "http" }
     }
 
+    /// Returns its address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Returns the listener of an instance that it connected to.
     pub(crate) fn point(&self) -> Option<&CallPoint> {
         self.at.as_ref().map(|at| &*at.point)

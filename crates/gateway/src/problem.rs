@@ -18,6 +18,51 @@ pub(crate) struct Problem {
     version: Option<String>,
     /// Where it is to be asked instead.
     location: Option<String>,
+    /// What a route answers instead of a document.
+    own: Option<Box<(Own, Vec<(String, String)>)>>,
+}
+
+/// An answer that a route has the gateway give: nothing went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) body: String,
+    pub(crate) content_type: String,
+}
+
+impl Own {
+    /// Makes one without a body.
+    pub(crate) const fn empty(status: u16, code: &'static str) -> Self {
+        Self { status, code, body: String::new(), content_type: String::new() }
+    }
+
+    pub(crate) fn into_problem(self) -> Problem {
+        let code = self.code;
+        Problem {
+            own: Some(Box::new((self, Vec::new()))),
+            ..Problem::new(Status::BadRequest, code, "a route answers it")
+        }
+    }
+
+    fn write(&self, fields: &[(String, String)], output: &mut impl Pieces, ending: HeadEnd) {
+        let status = http::StatusCode::from_u16(self.status).ok();
+        output.status(self.status, status.and_then(|it| it.canonical_reason()).unwrap_or_default());
+        if !self.body.is_empty() {
+            output.field("content-type", self.content_type.as_bytes());
+        }
+        if !matches!(self.status, 204 | 304) {
+            output.field("content-length", itoa::Buffer::new().format(self.body.len()).as_bytes());
+        }
+        for (name, value) in fields {
+            output.field(name, value.as_bytes());
+        }
+        output.end_head(ending);
+        if !ending.asked.is_head && !self.body.is_empty() {
+            output.piece(self.body.clone().into(), Recode::Plain);
+        }
+        output.whole();
+    }
 }
 
 /// The statuses the gateway answers with.
@@ -84,7 +129,7 @@ struct Document<'a> {
 
 impl Problem {
     pub(crate) fn new(status: Status, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, version: None, location: None }
+        Self { status, code, detail: detail.into(), hint: None, version: None, location: None, own: None }
     }
 
     pub(crate) fn hint(mut self, hint: &'static str) -> Self {
@@ -102,8 +147,14 @@ impl Problem {
         self
     }
 
+    /// Adds fields to what a route answers.
+    pub(crate) fn with_fields(mut self, more: Vec<(String, String)>) -> Self {
+        self.own.iter_mut().for_each(|own| own.1.extend(more.iter().cloned()));
+        self
+    }
+
     pub(crate) fn status(&self) -> u16 {
-        self.status.parts().0
+        self.own.as_ref().map_or(self.status.parts().0, |own| own.0.status)
     }
 
     pub(crate) fn code(&self) -> &'static str {
@@ -117,6 +168,9 @@ impl Problem {
             self.write_call(output);
             output.end_head(ending);
             return output.whole();
+        }
+        if let Some(own) = &self.own {
+            return own.0.write(&own.1, output, ending);
         }
         let body = self.document();
         let (status, title) = self.status.parts();

@@ -382,6 +382,12 @@ impl<'b> Request<'b> {
         self.trace.filter(|_| self.traced)
     }
 
+    /// Tells whether it came with a key that its next requests will have too.
+    pub(crate) fn has_lasting_key(&self, caller: Caller) -> bool {
+        let carried = caller.is_trusted() && (self.carried_key.is_some() || self.traced_key.is_some());
+        carried || self.own_key.as_ref().is_some_and(|(source, _)| *source != KeySource::Trace)
+    }
+
     /// Tells whether the client sends its body only when it is told to.
     pub(crate) fn waits_to_go_on(&self) -> bool {
         self.expects_continue && self.minor >= 1 && !self.body.is_done()

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockstep_domain::protocol::Protocol;
+use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::{
-    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, SplitRole, SplitRule, SplitTakes,
+    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, SplitRole, SplitRule,
+    SplitTakes,
 };
 use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
@@ -23,6 +25,8 @@ use crate::trial::{Class, Meter, Trial};
 #[derive(Debug)]
 pub(crate) struct WorkerTable {
     pub(crate) routes: Arc<RouteTable>,
+    /// Of the routes, for finding.
+    pub(crate) index: Arc<RouteIndex>,
     pub(crate) services: BTreeMap<ServiceName, Arc<ServiceTargets>>,
     /// Those that have rules of headers or cookies: looked at for every request, whatever service it is for.
     pub(crate) ruled: Vec<Arc<ServiceTargets>>,
@@ -169,12 +173,18 @@ pub(crate) fn check(table: &RouteTable) -> Result<(), ApplyError> {
     }
     let mut problems: Vec<String> =
         table.services.iter().flat_map(|(name, routes)| service_problems(name, routes)).collect();
+    problems.extend(table.routes.iter().flat_map(route_problems));
     problems.extend(table.listeners.iter().flat_map(listening::problems));
     if problems.is_empty() {
         Ok(())
     } else {
         Err(ApplyError::Invalid { environment, revision: table.revision, problems })
     }
+}
+
+fn route_problems(route: &Route) -> Vec<String> {
+    let problem = |problem| format!("route `{}` of `{}`: {problem}", route.rule, route.service);
+    route.problems().into_iter().map(problem).collect()
 }
 
 fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<String> {

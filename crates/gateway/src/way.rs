@@ -12,11 +12,13 @@ use lockstep_domain::routes::Matched;
 use crate::access;
 use crate::affinity::Affinity;
 use crate::balance::{Pick, Search, pick};
+use crate::changes::{Asked, Changes};
 use crate::environment::Environment;
 use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::problem::{Problem, Status};
 use crate::request::{Onward, Request};
+use crate::request_view::View;
 use crate::table::{Choice, ServiceTargets, Target};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
@@ -43,6 +45,8 @@ pub(crate) struct Notes {
     pub(crate) key_is_new: bool,
     /// The rules that take the request.
     pub(crate) rules: Vec<u64>,
+    /// What its route changes.
+    pub(crate) changes: Option<Box<Changes>>,
     /// The one that was made; empty where the request came with one.
     traceparent: String,
     /// What the request was, for the access log; made only where there is one.
@@ -93,6 +97,7 @@ impl Desk {
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
             version_rules::note(&mut notes.rules, table, request, caller);
         }
+        notes.changes = None;
         let origin = origin?;
         self.send_to_https(request, origin)?;
         self.route(request, origin, notes)
@@ -106,6 +111,7 @@ impl Desk {
             caller: routed.caller,
             key: &notes.key,
             rules: &notes.rules,
+            changes: notes.changes.as_deref(),
             new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
         }
     }
@@ -123,13 +129,16 @@ impl Desk {
         self.peer.origin(&table.as_ref().ok_or_else(no_table)?.routes, &request.path)
     }
 
+    fn asked<'a>(&self, request: &'a Request<'_>, path: &'a str, caller: Caller, key: &'a [u8]) -> Asked<'a> {
+        Asked { request, path, caller, key, https: self.is_https(request, caller) }
+    }
+
     fn route(
         &self,
         request: &Request<'_>,
         Origin { caller, token }: Origin,
-        notes: &Notes,
+        notes: &mut Notes,
     ) -> Result<Routed, Problem> {
-        let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
         let (host, path) = (request.authority.host(), &request.path[token..]);
         let path = if path.is_empty() { "/" } else { path };
         let slot = self.environment.table(self.worker.index);
@@ -139,18 +148,26 @@ impl Desk {
             let Some(table) = table.as_ref() else { return Err(no_table()) };
             let matched = match self.peer.calls() {
                 Some(service) => Matched::named(service, 0),
-                None => table.routes.find(host, path, caller).ok_or_else(|| no_route(host, path))?,
+                None => {
+                    let view = View { request, peer: &self.peer, caller, rules: table.routes.rules() };
+                    let found = table.routes.find(&table.index, (host, path), caller, &view);
+                    found.ok_or_else(|| no_route(host, path))?
+                }
             };
+            if let Some(rule) = matched.rule.filter(|rule| rule.then.is_some()) {
+                notes.changes = Changes::of(rule, &self.asked(request, path, caller, &notes.key))?;
+            }
             let Some(service) = table.services.get(matched.service) else {
                 service_name = Some(matched.service.clone());
                 break;
             };
             let choice =
                 service.choose(&notes.key, &notes.rules).unwrap_or(Choice { target: 0, ruled: false });
+            let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
             let affinity = match matched.rule {
                 Some(rule) => rule.affinity.map(|_| {
                     let https = self.is_https(request, caller);
-                    Affinity::by_cookie(request, (caller, https), &rule.path, key)
+                    Affinity::by_cookie(request, (caller, https), rule.base_path(), key)
                 }),
                 None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
             };
@@ -160,7 +177,8 @@ impl Desk {
             if let Some(pick) = pick(service, choice.target, search) {
                 let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience());
                 let (service, strip) = (Arc::clone(service), token + matched.strip);
-                let class = service.classify(request.method, &request.path[strip..]);
+                let seen = notes.changes.as_ref().and_then(|changes| changes.path());
+                let class = service.classify(request.method, seen.unwrap_or(&request.path[strip..]));
                 let ruled = choice.ruled;
                 return Ok(Routed { service, affinity, pick, strip, waits, class, ruled, caller });
             }

@@ -320,11 +320,7 @@ fn route(view: &RepositoryView, name: &ServiceName, draft: &mut Draft) -> Vec<Ro
         draft.assume(format!(
             "it answers with pages, so it has a host of its own: requests to {host} go to it"
         ));
-        RouteRule {
-            host: Some(host),
-            path: "/".into(),
-            ..RouteRule::default()
-        }
+        RouteRule { host: Some(host), path: "/".into(), ..RouteRule::default() }
     } else {
         draft.assume(format!("requests to /{name} go to the service, without that prefix"));
         RouteRule {

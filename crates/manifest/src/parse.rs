@@ -15,27 +15,24 @@ mod process;
 mod protocol;
 mod reference;
 mod resource;
+mod route;
 mod run;
 mod schedule;
 mod static_files;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockstep_domain::ServiceName;
-use lockstep_domain::gateway_rules::MAX_TIMEOUT_MS;
 use lockstep_domain::job::Job;
 use lockstep_domain::process::Processes;
 use lockstep_domain::reference::Scope;
-use lockstep_domain::request_host::normalize_route_host;
-use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX};
 use lockstep_domain::run::{Kind, RunSpec};
 use toml::de::DeTable;
 
 use crate::model::{Build, Manifest, Package, Requirement};
 use crate::problem::{MAX_PROBLEMS, Problem};
 use crate::reader::{Field, Sink, Table};
-use crate::value;
 
 /// Largest manifest that is read. A manifest of a real service has a few kilobytes.
 pub const MAX_MANIFEST_BYTES: usize = 1024 * 1024;
@@ -91,7 +88,7 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
     let package = package(&root, &build);
     let requires = root.table("requires", "[requires]");
     let requires = requires.map_or_else(BTreeMap::new, |table| requirements(&table, name.as_ref()));
-    let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| routes(&field));
+    let routes = root.get("route", "[[route]]").map_or_else(Vec::new, |field| route::routes(&field));
     let (contracts, accepts) =
         root.table("contract", contract::EXAMPLE).map(contract::contract).unwrap_or_default();
     let resources = root.table("resource", resource::EXAMPLE);
@@ -246,78 +243,6 @@ fn requirement(
         field.wrong_key("a service cannot require itself");
     }
     Some((name, requirement?))
-}
-
-fn routes(field: &Field<'_>) -> Vec<RouteRule> {
-    let mut taken = BTreeSet::new();
-    let mut read = |element: &Field<'_>| {
-        let rule = route(element.table()?)?;
-        if !taken.insert((rule.host.clone(), rule.path.clone())) {
-            element.wrong_because("the same host and path are already routed above", "remove one of them");
-        }
-        Some(rule)
-    };
-    let elements = field.list().unwrap_or_default();
-    elements.iter().filter_map(&mut read).collect()
-}
-
-fn route(table: Table<'_>) -> Option<RouteRule> {
-    let host = table.get("host", "host = \"shop.example\"").and_then(|field| host(&field));
-    let path = table.get("path", "path = \"/orders\"").map_or(Some("/".into()), |field| path(&field));
-    let strip = table.get("strip_prefix", "strip_prefix = true").and_then(|field| field.boolean());
-    let timeout = table.get("timeout", "timeout = \"2m\"");
-    let stream = table.get("stream", "stream = true");
-    let patience = patience(timeout.as_ref(), stream.as_ref());
-    let affinity = table.get("affinity", "affinity = \"client\"").and_then(|field| affinity(&field));
-    table.finish();
-    let prefix = if strip == Some(true) { PrefixHandling::Strip } else { PrefixHandling::Keep };
-    Some(RouteRule { host, path: path?, prefix, patience, affinity })
-}
-
-fn affinity(field: &Field<'_>) -> Option<Affinity> {
-    let known = field.text()? == "client";
-    if !known {
-        field.wrong_because("only a client can be kept at one instance", "affinity = \"client\"");
-    }
-    known.then_some(Affinity::Client)
-}
-
-fn patience(timeout: Option<&Field<'_>>, stream: Option<&Field<'_>>) -> Option<Patience> {
-    let is_stream = stream.and_then(Field::boolean) == Some(true);
-    if let (true, Some(timeout)) = (is_stream, timeout) {
-        timeout.wrong_because("a stream has no timeout", "remove one of the two");
-        return None;
-    }
-    if is_stream {
-        return Some(Patience::Stream);
-    }
-    let field = timeout?;
-    let limit = value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok()?;
-    if !(1..=MAX_TIMEOUT_MS).contains(&limit) {
-        field.wrong("a service is given from 1 ms to a day for an answer; `stream = true` has no limit");
-        return None;
-    }
-    Some(Patience::LimitMs(limit))
-}
-
-fn host(field: &Field<'_>) -> Option<String> {
-    let text = field.text()?;
-    let label = |label: &str| !label.is_empty() && label.len() <= 63;
-    let host = normalize_route_host(text).ok().filter(|host| host.split('.').all(label));
-    let host = host.filter(|host| !host.starts_with('['));
-    if host.is_none() {
-        field.wrong(format_args!("`{text}` is not a host name without scheme, port and path"));
-    }
-    host
-}
-
-fn path(field: &Field<'_>) -> Option<String> {
-    let path = value::route_path(field.text()?).map_err(|error| field.wrong(error)).ok()?;
-    if path.starts_with(SERVICE_PATH_PREFIX) {
-        field.wrong("paths that begin with /@ are kept for calls between services");
-        return None;
-    }
-    Some(path)
 }
 
 #[cfg(test)]

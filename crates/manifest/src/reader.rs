@@ -124,6 +124,11 @@ impl<'a> Table<'a> {
         self.sink.add(Class::Missing, self.offset, self.path_to(name), message.to_owned(), hint);
     }
 
+    /// Reports that fields of this table contradict each other.
+    pub(crate) fn contradicts(&self, message: impl Display) {
+        self.sink.add(Class::Value, self.offset, self.path.clone(), message.to_string(), None);
+    }
+
     /// Returns all fields of a table whose keys are free to choose.
     pub(crate) fn entries(&self, example: &'static str) -> Vec<(&'a str, Field<'a>)> {
         self.table.iter().map(|(key, value)| (&**key.get_ref(), self.field(key, value, example))).collect()

@@ -2,6 +2,8 @@
 //!
 //! Invariant: `parse(render(m)) == m` for every manifest.
 
+mod route;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -13,7 +15,6 @@ use lockstep_domain::limits::{Limits, processors};
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::process::Processes;
 use lockstep_domain::resource::ResourceNeed;
-use lockstep_domain::routes::{Affinity, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{
     HealthCheck, Kind, Port, Probe, Replace, ReplaceAfter, Restart, RunSpec, RunUser, Stop, StopSignal,
 };
@@ -433,25 +434,6 @@ impl Writer<'_> {
         self.field("reason", quoted(&accepted.reason));
         if let Some(until) = &accepted.until {
             self.field("until", until);
-        }
-    }
-
-    fn route(&mut self, route: &RouteRule) {
-        self.table("route", "[[route]]");
-        if let Some(host) = &route.host {
-            self.field("host", quoted(host));
-        }
-        self.field("path", quoted(&route.path));
-        if route.prefix == PrefixHandling::Strip {
-            self.field("strip_prefix", true);
-        }
-        match route.patience {
-            None => {}
-            Some(Patience::LimitMs(limit)) => self.field("timeout", duration(limit)),
-            Some(Patience::Stream) => self.field("stream", true),
-        }
-        if let Some(Affinity::Client) = route.affinity {
-            self.field("affinity", quoted("client"));
         }
     }
 }

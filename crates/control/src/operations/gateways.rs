@@ -2,7 +2,9 @@
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::operation::Move;
-use lockstep_domain::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_PROTOCOLS, RouteRule};
+use lockstep_domain::routes::{
+    FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_PROTOCOLS, RouteRule,
+};
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
 

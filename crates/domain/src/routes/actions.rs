@@ -45,9 +45,6 @@ pub struct Actions {
     /// Which pages of other origins may read the answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
-    /// Longest body of a request in bytes; a longer one is answered with 413.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_body_bytes: Option<u64>,
     /// For how many seconds a browser without a key gets one of the gateway's in a cookie, so that it stays on one side of a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_s: Option<u64>,
@@ -186,9 +183,6 @@ pub enum ActionError {
     /// What cannot be said of other origins.
     #[error(transparent)]
     Cors(#[from] CorsError),
-    /// The limit is none.
-    #[error("a body limit is at least one byte")]
-    Limit,
     /// The time is none, or longer than browsers keep cookies.
     #[error("a visitor stays for one second to 400 days")]
     Sticky,
@@ -225,7 +219,6 @@ impl Actions {
         problems.extend(self.request_headers.problems());
         problems.extend(self.response_headers.problems());
         problems.extend(self.cors.iter().flat_map(Cors::problems).map(ActionError::from));
-        problems.extend(self.max_body_bytes.filter(|it| *it == 0).map(|_| ActionError::Limit));
         let lasts = self.sticky_s.is_none_or(|it| (1..=MAX_STICKY_S).contains(&it));
         problems.extend((!lasts).then_some(ActionError::Sticky));
         problems

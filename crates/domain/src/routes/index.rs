@@ -38,7 +38,8 @@ impl Route {
             PathType::Prefix | PathType::Exact => None,
         };
         let conditions = self.rule.when.problems().into_iter().map(RouteProblem::from);
-        let actions = self.rule.then.problems(&self.rule).into_iter().map(RouteProblem::from);
+        let actions =
+            self.rule.then.iter().flat_map(|then| then.problems(&self.rule)).map(RouteProblem::from);
         template.map(RouteProblem::from).into_iter().chain(conditions).chain(actions).collect()
     }
 }

@@ -5,6 +5,7 @@
 //! these keeps the order of the table: by the name of the service, then as the manifest has it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,8 @@ pub struct RouteRule {
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
     pub when: Conditions,
     /// What is done with it beside sending it to the service.
-    #[serde(default, skip_serializing_if = "Actions::is_none")]
-    pub then: Box<Actions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Arc<Actions>>,
     /// Whether the prefix is taken off before the request goes on.
     #[serde(default)]
     pub prefix: PrefixHandling,
@@ -121,7 +122,7 @@ impl Default for RouteRule {
             path: root_path(),
             path_type: PathType::Prefix,
             when: Conditions::default(),
-            then: Box::default(),
+            then: None,
             prefix: PrefixHandling::Keep,
             patience: None,
             affinity: None,
@@ -195,8 +196,12 @@ impl RouteRule {
             PathType::Template => template::nameless(&self.path),
             _ => self.path.clone(),
         };
-        let exact = if self.path_type == PathType::Exact { "=" } else { "" };
-        format!("{}{exact}{path}{}", self.host.as_deref().unwrap_or("*"), self.when.sorted())
+        let mark = match self.path_type {
+            PathType::Prefix => "",
+            PathType::Template => "~",
+            PathType::Exact => "=",
+        };
+        format!("{}{mark}{path}{}", self.host.as_deref().unwrap_or("*"), self.when.sorted())
     }
 
     /// Returns the path below which everything lies that it takes, for a cookie.
@@ -211,7 +216,7 @@ impl RouteRule {
     /// Tells whether a gateway before [`super::FORMAT_WITH_CONDITIONS`] would do something else.
     #[must_use]
     pub fn needs_conditions(&self) -> bool {
-        !self.path_type.is_prefix() || !self.when.is_empty() || !self.then.is_none()
+        !self.path_type.is_prefix() || !self.when.is_empty() || self.then.is_some()
     }
 
     /// Brings host and path into their one form; `None` when they have none.

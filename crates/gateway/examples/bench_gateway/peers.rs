@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, PrefixHandling, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable, ServiceRoutes,
-    Split, SplitRole,
+    Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
 };
 use lockstep_domain::{ConfigRevision, VersionNumber};
 use lockstep_gateway::GatewayConfig;
@@ -153,11 +152,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
     };
     let new = setup.new_percent * FULL_WEIGHT / 100;
     let splits = vec![split(0, new, SplitRole::Candidate)?, split(1, FULL_WEIGHT - new, SplitRole::Stable)?];
-    let rule = RouteRule {
-        host: None,
-        path: "/".into(),
-        ..RouteRule::default()
-    };
+    let rule = RouteRule { host: None, path: "/".into(), ..RouteRule::default() };
     Ok(RouteTable {
         listeners: None,
         entry: None,

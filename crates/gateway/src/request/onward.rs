@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use lockstep_domain::gateway_rules::Caller;
 
 use super::{ASTERISK, PSEUDONYM, Request};
+use crate::changes::Changes;
 use crate::field::Field;
 use crate::head::put;
 use crate::key::write_baggage;
@@ -26,6 +27,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) key: &'a [u8],
     /// The rules that take it, which go there too.
     pub(crate) rules: &'a [u64],
+    /// What its route changes.
+    pub(crate) changes: Option<&'a Changes>,
     /// For a request that came without a valid one.
     pub(crate) new_traceparent: Option<&'a str>,
 }
@@ -35,7 +38,7 @@ impl<'b> Request<'b> {
     pub(crate) fn write(&self, output: &mut Vec<u8>, onward: &Onward<'_>) {
         let (slash, rest) = self.rest(onward);
         put(output, &[self.method, " ", slash, rest, self.query]);
-        put(output, &[" HTTP/1.1\r\nhost: ", self.authority.as_str(), "\r\n"]);
+        put(output, &[" HTTP/1.1\r\nhost: ", self.host(onward), "\r\n"]);
         self.write_fields(output, onward);
         output.extend_from_slice(self.framing().as_bytes());
         if self.waits_to_go_on() {
@@ -61,7 +64,7 @@ impl<'b> Request<'b> {
         if self.takes_trailers || self.call.is_some() {
             frames.field("te", b"trailers");
         }
-        let authority = Some(self.authority.as_str()).filter(|it| !it.is_empty()).unwrap_or("localhost");
+        let authority = Some(self.host(onward)).filter(|it| !it.is_empty()).unwrap_or("localhost");
         let target = format!("{slash}{rest}{}", self.query);
         let uri = http::Uri::builder().scheme("http").authority(authority).path_and_query(target);
         let request = http::Request::builder().method(self.method).uri(uri.build().ok()?).body(()).ok()?;
@@ -71,17 +74,25 @@ impl<'b> Request<'b> {
     }
 
     /// Returns the path for the instance, and what has to stand before it.
-    fn rest(&self, onward: &Onward<'_>) -> (&'static str, &str) {
-        let rest = &self.path[onward.strip..];
+    fn rest<'o>(&'o self, onward: &Onward<'o>) -> (&'static str, &'o str) {
+        let rest = onward.changes.and_then(Changes::path).unwrap_or(&self.path[onward.strip..]);
         (if rest.starts_with('/') || self.path == ASTERISK { "" } else { "/" }, rest)
     }
 
+    /// Returns the host for the instance, with its port.
+    fn host<'o>(&'o self, onward: &Onward<'o>) -> &'o str {
+        onward.changes.and_then(Changes::host).unwrap_or(self.authority.as_str())
+    }
+
     fn write_fields(&self, output: &mut impl Fields, onward: &Onward<'_>) {
-        let trusted = onward.caller.is_trusted();
+        let (trusted, changes) = (onward.caller.is_trusted(), onward.changes);
         for (header, &kind) in self.headers.iter().zip(&self.kinds) {
-            if self.passes(kind, header.name, trusted) {
+            if self.passes(kind, header.name, trusted) && !changes.is_some_and(|it| it.drops(header.name)) {
                 output.field(header.name, header.value);
             }
+        }
+        for (name, value) in changes.iter().flat_map(|changes| changes.gives()) {
+            output.field(name, value.as_bytes());
         }
         self.write_forwarded(output, onward.peer, trusted);
         output.field_by("baggage", |value| {

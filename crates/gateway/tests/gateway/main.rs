@@ -14,6 +14,7 @@ mod life;
 mod ordinary;
 mod paths;
 mod repeats;
+mod routes;
 mod secure;
 mod seeing;
 mod splits;

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::routes::{
-    ArmTraffic, Endpoint, FULL_WEIGHT, PrefixHandling, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable,
-    ServiceRoutes, Split, SplitRole,
+    ArmTraffic, Endpoint, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteRule, RouteTable, ServiceRoutes,
+    Split, SplitRole,
 };
 use lockstep_domain::{ConfigRevision, Digest, EnvironmentName, VersionNumber};
 use lockstep_gateway::{Applied, Gateway, GatewayConfig, Timeouts};
@@ -345,11 +345,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         leaving: Vec::new(),
         protocol: lockstep_domain::protocol::Protocol::default(),
     };
-    let rule = RouteRule {
-        host: Some("shop.test".into()),
-        path: "/".into(),
-        ..RouteRule::default()
-    };
+    let rule = RouteRule { host: Some("shop.test".into()), path: "/".into(), ..RouteRule::default() };
     let service = ServiceRoutes {
         salt: "shop@1.1.0".into(),
         splits: arms.iter().map(split).collect(),

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use lockstep_domain::edition::Edition;
 use lockstep_domain::routes::{
-    Endpoint, FULL_WEIGHT, GatewayReceipt, PrefixHandling, ROUTE_TABLE_FORMAT, RefusedTable, Route,
-    RouteRule, RouteTable, ServiceRoutes, Split, SplitRole,
+    Endpoint, FULL_WEIGHT, GatewayReceipt, ROUTE_TABLE_FORMAT, RefusedTable, Route, RouteRule, RouteTable,
+    ServiceRoutes, Split, SplitRole,
 };
 use lockstep_domain::{ConfigRevision, EnvironmentName, VersionNumber};
 use lockstep_gateway::follow::{CertificatesFrom, Server, TableStore, follow};
@@ -48,11 +48,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         leaving: Vec::new(),
         protocol: lockstep_domain::protocol::Protocol::default(),
     };
-    let rule = RouteRule {
-        host: None,
-        path: "/".into(),
-        ..RouteRule::default()
-    };
+    let rule = RouteRule { host: None, path: "/".into(), ..RouteRule::default() };
     RouteTable {
         listeners: None,
         entry: None,

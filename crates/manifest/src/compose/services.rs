@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS, When};
 use lockstep_domain::resource::ResourceNeed;
-use lockstep_domain::routes::{PrefixHandling, RouteRule};
+use lockstep_domain::routes::RouteRule;
 use lockstep_domain::run::{Kind, Probe};
 
 use super::file::{Condition, Service};
@@ -315,11 +315,7 @@ impl Maker<'_> {
         let has_80 = |service: &&&Service| service.ports.iter().any(|(port, _)| *port == 80);
         let root =
             published.iter().find(is_front).or_else(|| published.iter().find(has_80)).or(published.first());
-        let rule = |host| RouteRule {
-            host,
-            path: "/".into(),
-            ..RouteRule::default()
-        };
+        let rule = |host| RouteRule { host, path: "/".into(), ..RouteRule::default() };
         if root.is_some_and(|root| root.name == service.name) {
             return vec![rule(None)];
         }

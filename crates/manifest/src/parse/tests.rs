@@ -4,6 +4,7 @@ use lockstep_domain::contract::{SqlDialect, UnknownFields};
 use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::When;
 use lockstep_domain::resource::ResourceKind;
+use lockstep_domain::routes::{Affinity, Patience};
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use lockstep_domain::static_files::StaticFiles;
@@ -215,6 +216,77 @@ fn routes_are_read_in_the_form_that_gateways_match() {
 }
 
 #[test]
+fn a_route_has_conditions_and_does_something() {
+    let text = r#"name = "a"
+run.command = "./a"
+[[route]]
+host = ["shop.example", "*.shop.example"]
+path = "/orders/{id}"
+path_type = "template"
+methods = ["GET"]
+headers = { X-Lane = "login", x-beta = { present = true } }
+query = { v = { regex = "[0-9]+" } }
+clients = ["10.1.2.3/8"]
+rewrite = { path = "/v2/{id}" }
+response_headers = { set = { X-A = "b" } }
+sticky = "30d"
+[[route]]
+grpc = "shop.v1.Orders/Get"
+[[route]]
+grpc = "shop.v1.Stock"
+"#;
+    let routes = parse(text, "f").unwrap().routes;
+    let shown: Vec<_> = routes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "shop.example/orders/{id} GET header x-beta header x-lane=login query v~[0-9]+ client 10.0.0.0/8",
+            "*.shop.example/orders/{id} GET header x-beta header x-lane=login query v~[0-9]+ client 10.0.0.0/8",
+            "*/shop.v1.Orders/Get exactly POST",
+            "*/shop.v1.Stock POST",
+        ]
+    );
+    let then = routes[1].then.as_deref().unwrap();
+    assert_eq!(then.response_headers.set["x-a"], "b");
+    assert_eq!(then.sticky_s, Some(30 * 86_400));
+}
+
+#[test]
+fn what_a_route_cannot_say_has_its_place() {
+    for (line, expected) in [
+        ("path_type = \"regex\"", "4:13: route[0].path_type: a path is a prefix, exact or a template"),
+        ("path = \"/a/{b\"\npath_type = \"template\"", "4:8: route[0].path: `{b` is neither"),
+        ("methods = [\"get\"]", "4:12: route[0].methods[0]: `get` is not a method"),
+        ("methods = []", "a route has 1 to 16 methods"),
+        ("headers = { \"a b\" = \"x\" }", "`a b` is not the name of a header field"),
+        ("headers = { a = { regex = \"(\" } }", "the value of `a`: the expression cannot be used"),
+        ("headers = { a = { presnt = true } }", "did you mean `present`?"),
+        ("cookies = { a = \"x;y\" }", "has a `;`, which ends a cookie"),
+        ("clients = [\"shop\"]", "`shop` is not a network"),
+        ("grpc = \"a/b/c\"", "write `package.Service/Method`"),
+        ("grpc = \"a.B\"\npath = \"/x\"", "`grpc` says the path already"),
+        ("path_type = \"exact\"\nstrip_prefix = true", "only a prefix can be taken off"),
+        ("redirect = { status = 308 }", "a redirect says at least one of"),
+        (
+            "redirect = { scheme = \"https\" }\nrespond = { status = 200 }",
+            "`redirect` and `respond` cannot both",
+        ),
+        ("rewrite = { path = \"/{id}\" }", "cannot take the place of a path"),
+        ("request_headers = { set = { host = \"x\" } }", "the field `host` frames, routes or vouches"),
+        ("response_headers = { add = { x-a = \"b\\n\" } }", "has a value with a control character"),
+        ("cors = { origins = [\"*\"], credentials = true }", "cannot have credentials"),
+        ("cors = { origins = [\"*\"] }\nmethods = [\"GET\"]", "add \"OPTIONS\" to `methods`"),
+        ("sticky = \"900d\"", "a visitor stays for one second to 400 days"),
+        ("host = []", "a route has 1 to 64 hosts"),
+    ] {
+        let text = format!("name = \"a\"\nrun.command = \"./a\"\n[[route]]\n{line}\n");
+        let problems = parse(&text, "f").unwrap_err();
+        let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(shown.iter().any(|it| it.contains(expected)), "{line}: {shown:?}");
+    }
+}
+
+#[test]
 fn two_lines_are_enough() {
     let manifest = parse("name = \"web\"\nrun.command = \"python3 server.py\"", "lockstep.toml").unwrap();
     assert_eq!(manifest.run.command, ["python3", "server.py"]);
@@ -416,7 +488,7 @@ fn each_mistake_has_its_line_field_and_hint() {
         (
             "\n[[route]]\nhost",
             "\n[[route]]\npath=\"/\"\n[[route]]\nhost",
-            "lockstep.toml:62:1: route[2]: the same host and path are already routed above\n  hint: remove one of them",
+            "lockstep.toml:62:1: route[2]: the same host, path and conditions are already routed above\n  hint: remove one of them",
         ),
     ];
     for (from, to, expected) in cases {

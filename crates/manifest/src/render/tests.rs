@@ -1,6 +1,7 @@
 //! Generated manifests, written and read back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
@@ -11,6 +12,12 @@ use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::resource::ResourceKind;
+use lockstep_domain::routes::actions::{
+    Actions, FieldChanges, Redirect, Respond, Rewrite, Scheme, plain_text,
+};
+use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
+use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use lockstep_domain::static_files::StaticFiles;
@@ -320,8 +327,93 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
+fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
+    let value = prop_oneof![
+        Just(WantedValue::Present),
+        "[a-z0-9 =\\\\\"]{0,5}x".prop_map(|text| WantedValue::Exact(text.trim().to_owned())),
+        Just(WantedValue::Regex("v[0-9]+".into())),
+        Just(WantedValue::Regex(r#"a\."b|'"#.into())),
+    ];
+    let named = btree_map("[a-z_]{1,5}", value, 0..3);
+    named.prop_map(|all| all.into_iter().map(|(name, value)| Wanted { name, value }).collect())
+}
+
+fn conditions() -> impl Strategy<Value = Conditions> {
+    let methods = proptest::collection::btree_set("(GET|PUT|OPTIONS)", 0..3);
+    let network = prop_oneof![Just("10.0.0.0/8"), Just("::1/128")];
+    let clients = vec(network.prop_map(|it| it.parse().unwrap()), 0..2);
+    (methods, wanted(), wanted(), wanted(), clients).prop_map(
+        |(methods, headers, query, cookies, clients)| Conditions {
+            methods,
+            headers,
+            query,
+            cookies,
+            clients,
+        },
+    )
+}
+
+fn changes() -> impl Strategy<Value = FieldChanges> {
+    let pairs = || btree_map("x-[a-z]{1,5}", "[a-z\"=]{0,5}", 0..2);
+    let remove = proptest::collection::btree_set("x-[a-z]{1,5}", 0..2);
+    (pairs(), pairs(), remove).prop_map(|(set, add, remove)| FieldChanges { set, add, remove })
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let origins = vec("https://(\\*\\.)?[a-z]{1,5}\\.test", 1..3);
+    (origins, vec("PUT|DELETE", 0..2), vec("x-[a-z]{1,3}", 0..2), any::<bool>(), option::of(1..86_400_u64))
+        .prop_map(|(origins, methods, headers, credentials, max_age_s)| Cors {
+            origins,
+            methods,
+            expose: headers.clone(),
+            headers,
+            credentials,
+            max_age_s,
+        })
+}
+
+fn actions() -> impl Strategy<Value = Option<Arc<Actions>>> {
+    let path = || option::of("(/[a-z]{1,3}){1,2}");
+    let own = prop_oneof![
+        (option::of("[a-z]{1,3}\\.test"), path(), 1..9_000_u16).prop_map(|(host, path, port)| Actions {
+            redirect: Some(Redirect {
+                scheme: Some(Scheme::Https),
+                host,
+                port: Some(port),
+                path,
+                status: 308
+            }),
+            ..Actions::default()
+        }),
+        (400..600_u16, "[a-z\n\"]{0,9}", option::of(Just("text/html".to_owned()))).prop_map(
+            |(status, body, kind)| {
+                let content_type = kind.unwrap_or_else(plain_text);
+                Actions { respond: Some(Respond { status, body, content_type }), ..Actions::default() }
+            }
+        ),
+        "[a-z]{1,3}\\.test".prop_map(|host| Actions {
+            rewrite: Some(Rewrite { path: None, host: Some(host) }),
+            ..Actions::default()
+        }),
+        Just(Actions::default()),
+    ];
+    let sticky = option::of(1..86_400_u64);
+    (own, changes(), changes(), option::of(cors()), sticky).prop_map(
+        |(own, request_headers, response_headers, cors, sticky_s)| {
+            let all = Actions { request_headers, response_headers, cors, sticky_s, ..own };
+            (!all.is_none()).then(|| Arc::new(all))
+        },
+    )
+}
+
 fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
-    let path = prop_oneof![Just("/".to_owned()), "(/[a-z0-9_]{1,5}){1,3}"];
+    let path = prop_oneof![
+        Just((PathType::Prefix, "/".to_owned())),
+        "(/[a-z0-9_]{1,5}){1,3}".prop_map(|path| (PathType::Prefix, path)),
+        "(/[a-z0-9_]{1,5}){1,3}/?".prop_map(|path| (PathType::Exact, path)),
+        "(/[a-z]{1,5}){1,2}/\\{[a-z]{1,3}\\}(/\\{rest\\.\\.\\.\\})?"
+            .prop_map(|path| (PathType::Template, path)),
+    ];
     let prefix = prop_oneof![Just(PrefixHandling::Keep), Just(PrefixHandling::Strip)];
     let affinity = option::of(Just(Affinity::Client));
     let patience = prop_oneof![
@@ -329,12 +421,19 @@ fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
         Just(Some(Patience::Stream)),
         (1..=86_400_000_u64).prop_map(|limit| Some(Patience::LimitMs(limit))),
     ];
-    let route = (option::of("(\\*\\.)?[a-z]{1,5}\\.[a-z]{2,5}"), path, prefix, patience, affinity).prop_map(
-        |(host, path, prefix, patience, affinity)| RouteRule { host, path, prefix, patience, affinity },
+    let host = option::of("(\\*\\.)?[a-z]{1,5}\\.[a-z]{2,5}");
+    let route = (host, path, prefix, patience, affinity, conditions(), actions()).prop_map(
+        |(host, (path_type, path), prefix, patience, affinity, mut when, then)| {
+            if then.as_ref().is_some_and(|then| then.cors.is_some()) && !when.methods.is_empty() {
+                when.methods.insert("OPTIONS".into());
+            }
+            let prefix = if path_type == PathType::Prefix { prefix } else { PrefixHandling::Keep };
+            RouteRule { host, path, path_type, when, then, prefix, patience, affinity }
+        },
     );
     vec(route, 0..4).prop_map(|mut routes| {
         let mut taken = BTreeSet::new();
-        routes.retain(|route| taken.insert((route.host.clone(), route.path.clone())));
+        routes.retain(|route| taken.insert(route.key()));
         routes
     })
 }

@@ -72,7 +72,6 @@ fn what_contradicts_itself_or_belongs_to_the_gateway_is_told() {
         (1, r#"{"response_headers":{"add":{"x-a":"b\nc"}}}"#),
         (1, r#"{"response_headers":{"set":{"content-length":"1"}}}"#),
         (0, r#"{"response_headers":{"set":{"strict-transport-security":"max-age=1"},"remove":["server"]}}"#),
-        (1, r#"{"max_body_bytes":0}"#),
         (1, r#"{"sticky_s":0}"#),
         (1, r#"{"cors":{"origins":[]}}"#),
     ] {
@@ -89,7 +88,7 @@ proptest! {
         for replacement in ["/{x}", "/{x}/y", "/n/{r...}", "/{r...}"] {
             if let Some(new) = replaced(&rule, replacement, &path) {
                 prop_assert!(new.starts_with('/') && !new.starts_with("//"));
-                prop_assert_eq!(normalize_path(&new).as_deref(), Ok(new.as_str()));
+                prop_assert_eq!(normalize_path(&new), Ok(new.as_str().into()));
             }
         }
     }

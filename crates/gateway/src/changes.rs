@@ -1,0 +1,172 @@
+//! What the route of a request does with it: answers of the gateway's own, and changes on the way there and back.
+//!
+//! Costs nothing where a route does none of it. Invariant: only fields that a route may change are changed
+//! (`domain::routes::actions::is_reserved`), and all is decided before an instance is asked.
+
+use std::sync::Arc;
+
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::RouteRule;
+use lockstep_domain::routes::actions::{Actions, Redirect, Respond, Rewrite, Scheme, replaced};
+use lockstep_domain::routes::cors::Cors;
+
+use crate::key;
+use crate::outgoing::Pieces;
+use crate::problem::{Own, Problem, Status};
+use crate::request::Request;
+
+/// What is changed of a request and of its answer.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    actions: Arc<Actions>,
+    /// The path that the instance sees, without the query.
+    path: Option<String>,
+    answer: AnswerEdit,
+}
+
+/// What is changed of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct AnswerEdit {
+    drops: Vec<String>,
+    /// Whether what the instance says of other origins is dropped.
+    drops_cors: bool,
+    gives: Vec<(String, String)>,
+}
+
+/// What a route is asked about.
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a Request<'a>,
+    /// Whether the client came by TLS, as far as that is believed.
+    pub(crate) https: bool,
+    /// The path without the token of an instance.
+    pub(crate) path: &'a str,
+    pub(crate) caller: Caller,
+    pub(crate) key: &'a [u8],
+}
+
+impl Changes {
+    /// Decides what is done with a request that a rule takes.
+    ///
+    /// # Errors
+    /// The answer that the gateway gives itself.
+    pub(crate) fn of(rule: &RouteRule, asked: &Asked<'_>) -> Result<Option<Box<Self>>, Problem> {
+        let Some(actions) = &rule.then else { return Ok(None) };
+        let origin = origin(asked.request);
+        if let (Some(cors), Some(origin)) = (&actions.cors, origin)
+            && is_preflight(asked.request)
+        {
+            return Err(preflight(cors, origin));
+        }
+        let answer = AnswerEdit::of(actions, asked, origin);
+        if let Some(redirect) = &actions.redirect {
+            return Err(redirected(redirect, rule, asked)?.with_fields(answer.gives));
+        }
+        if let Some(respond) = &actions.respond {
+            return Err(responded(respond).with_fields(answer.gives));
+        }
+        let replacement = actions.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_deref());
+        let path = replacement.map(|new| replaced(rule, new, asked.path).ok_or_else(no_form)).transpose()?;
+        Ok(Some(Box::new(Self { actions: Arc::clone(actions), path, answer })))
+    }
+
+    /// Returns the path that the instance sees, where it is another one.
+    pub(crate) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// Returns the host that the instance sees, where it is another one.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.actions.rewrite.as_ref().and_then(|Rewrite { host, .. }| host.as_deref())
+    }
+
+    /// Tells whether the instance does not see a field of the client.
+    pub(crate) fn drops(&self, name: &str) -> bool {
+        self.actions.request_headers.drops(name)
+    }
+
+    /// Goes through the fields that the instance sees beside those of the client.
+    pub(crate) fn gives(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.actions.request_headers.gives()
+    }
+
+    /// Returns what is changed of the answer.
+    pub(crate) fn answer(&self) -> &AnswerEdit {
+        &self.answer
+    }
+}
+
+impl AnswerEdit {
+    fn of(actions: &Actions, asked: &Asked<'_>, origin: Option<&str>) -> Self {
+        let changes = &actions.response_headers;
+        let mut gives: Vec<(String, String)> =
+            changes.gives().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if let Some(cors) = &actions.cors {
+            let allowed = origin.filter(|origin| cors.allows(origin));
+            let fields = allowed.map(|origin| cors.answer_fields(origin)).unwrap_or_default();
+            gives.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            gives.push(("vary".to_owned(), "Origin".to_owned()));
+        }
+        if let Some(seconds) = actions.sticky_s.filter(|_| is_visitor(asked)) {
+            gives.push(("set-cookie".to_owned(), key::cookie(asked.key, seconds, asked.https)));
+        }
+        let drops = changes.remove.iter().chain(changes.set.keys()).cloned().collect();
+        Self { drops, drops_cors: actions.cors.is_some(), gives }
+    }
+
+    /// Tells whether the client does not see a field of the instance.
+    pub(crate) fn drops(&self, name: &str) -> bool {
+        let is_cors =
+            |name: &str| name.get(..15).is_some_and(|it| it.eq_ignore_ascii_case("access-control-"));
+        (self.drops_cors && is_cors(name)) || self.drops.iter().any(|it| it.eq_ignore_ascii_case(name))
+    }
+
+    /// Changes a head of which status and fields are written.
+    pub(crate) fn apply(&self, head: &mut impl Pieces) {
+        head.drop_fields(&|name| self.drops(name));
+        for (name, value) in &self.gives {
+            head.field(name, value.as_bytes());
+        }
+    }
+}
+
+/// Tells whether a request comes from somebody to whom a key can be given: not from a program that has one, nor from an instance.
+fn is_visitor(asked: &Asked<'_>) -> bool {
+    asked.caller != Caller::Instance && !asked.request.has_lasting_key(asked.caller)
+}
+
+fn origin<'a>(request: &'a Request<'_>) -> Option<&'a str> {
+    request.fields_named("origin").next().and_then(|value| std::str::from_utf8(value).ok())
+}
+
+fn is_preflight(request: &Request<'_>) -> bool {
+    request.method == "OPTIONS" && request.fields_named("access-control-request-method").next().is_some()
+}
+
+/// A page that may not is told nothing, which its browser takes for a no.
+fn preflight(cors: &Cors, origin: &str) -> Problem {
+    let fields = if cors.allows(origin) { cors.preflight_fields(origin) } else { Vec::new() };
+    let varies = ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"].join(", ");
+    let fields = fields.into_iter().chain([("vary", varies)]);
+    let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
+    Own::empty(204, "preflight").into_problem().with_fields(fields)
+}
+
+fn redirected(redirect: &Redirect, rule: &RouteRule, asked: &Asked<'_>) -> Result<Problem, Problem> {
+    let scheme = if asked.https { Scheme::Https } else { Scheme::Http };
+    let asked_for = (scheme, asked.request.authority.as_str());
+    let location = redirect.location(rule, asked_for, (asked.path, asked.request.query));
+    let location = location.ok_or_else(no_form)?;
+    let fields = vec![("location".to_owned(), location)];
+    Ok(Own::empty(redirect.status, "redirect").into_problem().with_fields(fields))
+}
+
+fn responded(respond: &Respond) -> Problem {
+    let Respond { status, body, content_type } = respond;
+    Own { status: *status, code: "respond", body: body.clone(), content_type: content_type.clone() }
+        .into_problem()
+}
+
+fn no_form() -> Problem {
+    let detail = "the path cannot take the place that the route gives it";
+    Problem::new(Status::BadRequest, "bad_path", detail)
+}

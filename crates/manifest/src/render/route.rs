@@ -1,0 +1,128 @@
+//! Writes `[[route]]`, one for each host.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::routes::actions::{Actions, FieldChanges, Redirect, Respond, Rewrite, plain_text};
+use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
+use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
+
+use super::{Writer, duration, inline, list, quoted, strings};
+
+impl Writer<'_> {
+    pub(super) fn route(&mut self, route: &RouteRule) {
+        self.table("route", "[[route]]");
+        if let Some(host) = &route.host {
+            self.field("host", quoted(host));
+        }
+        self.field("path", quoted(&route.path));
+        match route.path_type {
+            PathType::Prefix => {}
+            PathType::Exact => self.field("path_type", quoted("exact")),
+            PathType::Template => self.field("path_type", quoted("template")),
+        }
+        self.conditions(&route.when);
+        if route.prefix == PrefixHandling::Strip {
+            self.field("strip_prefix", true);
+        }
+        match route.patience {
+            None => {}
+            Some(Patience::LimitMs(limit)) => self.field("timeout", duration(limit)),
+            Some(Patience::Stream) => self.field("stream", true),
+        }
+        if let Some(Affinity::Client) = route.affinity {
+            self.field("affinity", quoted("client"));
+        }
+        route.then.iter().for_each(|then| self.actions(then));
+    }
+
+    fn conditions(&mut self, Conditions { methods, headers, query, cookies, clients }: &Conditions) {
+        if !methods.is_empty() {
+            self.field("methods", list(methods.iter().map(|method| quoted(method))));
+        }
+        for (name, wanted) in [("headers", headers), ("query", query), ("cookies", cookies)] {
+            if !wanted.is_empty() {
+                self.field(name, inline(wanted.iter().map(pair)));
+            }
+        }
+        if !clients.is_empty() {
+            self.field("clients", list(clients.iter().map(|network| quoted(&network.to_string()))));
+        }
+    }
+
+    fn actions(&mut self, then: &Actions) {
+        let Actions { redirect, respond, rewrite, request_headers, response_headers, cors, sticky_s } = then;
+        let fields = [
+            ("redirect", redirect.as_ref().map(self::redirect)),
+            ("respond", respond.as_ref().map(self::respond)),
+            ("rewrite", rewrite.as_ref().map(self::rewrite)),
+            ("request_headers", changes(request_headers)),
+            ("response_headers", changes(response_headers)),
+            ("cors", cors.as_ref().map(self::cors)),
+            ("sticky", sticky_s.map(|seconds| duration(seconds * 1_000))),
+        ];
+        for (name, value) in fields {
+            value.into_iter().for_each(|value| self.field(name, value));
+        }
+    }
+}
+
+fn pair(Wanted { name, value }: &Wanted) -> (&str, String) {
+    let value = match value {
+        WantedValue::Present => "{ present = true }".to_owned(),
+        WantedValue::Exact(text) => quoted(text),
+        WantedValue::Regex(text) => format!("{{ regex = {} }}", quoted(text)),
+    };
+    (name, value)
+}
+
+fn table<'n>(fields: impl IntoIterator<Item = (&'n str, Option<String>)>) -> String {
+    inline(fields.into_iter().filter_map(|(name, value)| Some((name, value?))))
+}
+
+fn redirect(Redirect { scheme, host, port, path, status }: &Redirect) -> String {
+    table([
+        ("scheme", scheme.map(|scheme| quoted(scheme.as_str()))),
+        ("host", host.as_deref().map(quoted)),
+        ("port", port.map(|port| port.to_string())),
+        ("path", path.as_deref().map(quoted)),
+        ("status", Some(status.to_string())),
+    ])
+}
+
+fn respond(Respond { status, body, content_type }: &Respond) -> String {
+    table([
+        ("status", Some(status.to_string())),
+        ("body", (!body.is_empty()).then(|| quoted(body))),
+        ("content_type", (*content_type != plain_text()).then(|| quoted(content_type))),
+    ])
+}
+
+fn rewrite(Rewrite { path, host }: &Rewrite) -> String {
+    table([("path", path.as_deref().map(quoted)), ("host", host.as_deref().map(quoted))])
+}
+
+fn changes(changes: &FieldChanges) -> Option<String> {
+    let pairs = |pairs: &BTreeMap<String, String>| {
+        (!pairs.is_empty()).then(|| inline(pairs.iter().map(|(name, value)| (name, quoted(value)))))
+    };
+    let remove: Vec<String> = changes.remove.iter().cloned().collect();
+    let fields = [
+        ("set", pairs(&changes.set)),
+        ("add", pairs(&changes.add)),
+        ("remove", (!remove.is_empty()).then(|| strings(&remove))),
+    ];
+    (!changes.is_empty()).then(|| table(fields))
+}
+
+fn cors(Cors { origins, methods, headers, expose, credentials, max_age_s }: &Cors) -> String {
+    let some = |list: &[String]| (!list.is_empty()).then(|| strings(list));
+    table([
+        ("origins", Some(strings(origins))),
+        ("methods", some(methods)),
+        ("headers", some(headers)),
+        ("expose", some(expose)),
+        ("credentials", credentials.then(|| "true".to_owned())),
+        ("max_age", max_age_s.map(|seconds| duration(seconds * 1_000))),
+    ])
+}
