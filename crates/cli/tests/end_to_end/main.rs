@@ -47,6 +47,7 @@ mod renaming;
 mod repositories;
 mod resources;
 mod route_rules;
+mod routes;
 mod schedules;
 mod shapes;
 mod static_files;
