@@ -147,7 +147,7 @@ fn preflight(cors: &Cors, origin: &str) -> Problem {
     let fields = if cors.allows(origin) { cors.preflight_fields(origin) } else { Vec::new() };
     let varies = ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"].join(", ");
     let fields = fields.into_iter().chain([("vary", varies)]);
-    let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
     Own::empty(204, "preflight").into_problem().with_fields(fields)
 }
 
@@ -156,14 +156,20 @@ fn redirected(redirect: &Redirect, rule: &RouteRule, asked: &Asked<'_>) -> Resul
     let asked_for = (scheme, asked.request.authority.as_str());
     let location = redirect.location(rule, asked_for, (asked.path, asked.request.query));
     let location = location.ok_or_else(no_form)?;
-    let fields = vec![("location".to_owned(), location)];
-    Ok(Own::empty(redirect.status, "redirect").into_problem().with_fields(fields))
+    let field = ("location".to_owned(), location);
+    Ok(Own::empty(redirect.status, "redirect").into_problem().with_fields([field]))
 }
 
 fn responded(respond: &Respond) -> Problem {
     let Respond { status, body, content_type } = respond;
-    Own { status: *status, code: "respond", body: body.clone(), content_type: content_type.clone() }
-        .into_problem()
+    Own {
+        status: *status,
+        code: "respond",
+        body: body.clone(),
+        content_type: content_type.clone(),
+        fields: Vec::new(),
+    }
+    .into_problem()
 }
 
 fn no_form() -> Problem {

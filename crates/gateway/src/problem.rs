@@ -17,9 +17,9 @@ pub(crate) struct Problem {
     /// The version that was asked, `orders@1.4.0`.
     version: Option<String>,
     /// Where it is to be asked instead.
-    location: Option<String>,
+    location: Option<Box<str>>,
     /// What a route answers instead of a document.
-    own: Option<Box<(Own, Vec<(String, String)>)>>,
+    own: Option<Box<Own>>,
 }
 
 /// An answer that a route has the gateway give: nothing went wrong.
@@ -29,23 +29,21 @@ pub(crate) struct Own {
     pub(crate) code: &'static str,
     pub(crate) body: String,
     pub(crate) content_type: String,
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 impl Own {
     /// Makes one without a body.
     pub(crate) const fn empty(status: u16, code: &'static str) -> Self {
-        Self { status, code, body: String::new(), content_type: String::new() }
+        Self { status, code, body: String::new(), content_type: String::new(), fields: Vec::new() }
     }
 
     pub(crate) fn into_problem(self) -> Problem {
         let code = self.code;
-        Problem {
-            own: Some(Box::new((self, Vec::new()))),
-            ..Problem::new(Status::BadRequest, code, "a route answers it")
-        }
+        Problem { own: Some(Box::new(self)), ..Problem::new(Status::BadRequest, code, "a route answers it") }
     }
 
-    fn write(&self, fields: &[(String, String)], output: &mut impl Pieces, ending: HeadEnd) {
+    fn write(&self, output: &mut impl Pieces, ending: HeadEnd) {
         let status = http::StatusCode::from_u16(self.status).ok();
         output.status(self.status, status.and_then(|it| it.canonical_reason()).unwrap_or_default());
         if !self.body.is_empty() {
@@ -54,7 +52,7 @@ impl Own {
         if !matches!(self.status, 204 | 304) {
             output.field("content-length", itoa::Buffer::new().format(self.body.len()).as_bytes());
         }
-        for (name, value) in fields {
+        for (name, value) in &self.fields {
             output.field(name, value.as_bytes());
         }
         output.end_head(ending);
@@ -138,7 +136,7 @@ impl Problem {
     }
 
     pub(crate) fn location(mut self, to: String) -> Self {
-        self.location = Some(to);
+        self.location = Some(to.into());
         self
     }
 
@@ -148,13 +146,15 @@ impl Problem {
     }
 
     /// Adds fields to what a route answers.
-    pub(crate) fn with_fields(mut self, more: Vec<(String, String)>) -> Self {
-        self.own.iter_mut().for_each(|own| own.1.extend(more.iter().cloned()));
+    pub(crate) fn with_fields(mut self, more: impl IntoIterator<Item = (String, String)>) -> Self {
+        if let Some(own) = &mut self.own {
+            own.fields.extend(more);
+        }
         self
     }
 
     pub(crate) fn status(&self) -> u16 {
-        self.own.as_ref().map_or(self.status.parts().0, |own| own.0.status)
+        self.own.as_ref().map_or(self.status.parts().0, |own| own.status)
     }
 
     pub(crate) fn code(&self) -> &'static str {
@@ -170,7 +170,7 @@ impl Problem {
             return output.whole();
         }
         if let Some(own) = &self.own {
-            return own.0.write(&own.1, output, ending);
+            return own.write(output, ending);
         }
         let body = self.document();
         let (status, title) = self.status.parts();
