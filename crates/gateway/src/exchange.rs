@@ -755,7 +755,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         if !began || self.course.open_call.is_some() {
             let took = self.course.open_call.take().unwrap_or_else(|| attempt.asked.elapsed());
             attempt.count(Seen::Status(problem.status()), took);
-            attempt.failed(attempt.asked.elapsed());
+            // How short the time is was the client's choice: no instance is left alone for it.
+            let waited = micros(attempt.asked.elapsed());
+            attempt.endpoint.instance.see(Sample::Abandoned(waited), Moment::now());
         }
         if !began {
             let next = self.facts.next();

@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod grpc;
 mod http1;
 mod idle;
 mod swap;
@@ -20,10 +21,11 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order in which they are printed.
-pub(crate) const CASES: [Case; 8] = [
+pub(crate) const CASES: [Case; 9] = [
     Case { name: "small", amount: Amount { rounds: 5, requests: 60_000 }, run: http1::small },
     Case { name: "16k", amount: Amount { rounds: 5, requests: 30_000 }, run: http1::medium },
     Case { name: "1m", amount: Amount { rounds: 5, requests: 1_000 }, run: http1::large },
+    Case { name: "grpc", amount: Amount { rounds: 5, requests: 40_000 }, run: grpc::unary },
     Case { name: "websocket", amount: Amount { rounds: 5, requests: 60_000 }, run: websocket::echo },
     Case { name: "idle", amount: Amount { rounds: 1, requests: 9_000 }, run: idle::measure },
     Case { name: "tls", amount: Amount { rounds: 5, requests: 60_000 }, run: tls::kept },

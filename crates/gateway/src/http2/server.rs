@@ -91,7 +91,8 @@ async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: Can
                 connection.graceful_shutdown();
                 deadline.set(Instant::now() + FAREWELL);
             }
-            () = deadline.passed() => match (connection.has_streams(), leaves) {
+            // A stream whose end its client does not take is none that is under way.
+            () = deadline.passed() => match (Arc::strong_count(&patience) > 1, leaves) {
                 (false, true) => return,
                 (false, false) => {
                     leaves = true;

@@ -1,5 +1,6 @@
 //! HTTP/2 on both sides, and gRPC, with raw clients and instances.
 
+mod frames;
 mod support;
 
 use std::time::Duration;
@@ -135,6 +136,35 @@ fn how_calls_ended_is_in_the_metrics() {
             text.contains(&line)
         })
     });
+}
+
+#[test]
+fn a_canary_is_judged_by_how_its_calls_end() {
+    let (new, old) = (Grpc::start(), Grpc::start());
+    let arms = canary(9_999, ("new", new.address), ("old", old.address));
+    let running = Running::start(&arms);
+    let mut table = h2c(table(2, &arms));
+    let watch = serde_json::json!({
+        "trial": "operation 1", "operations": [], "statuses": ["5xx", "none", "404"], "latency_bounds_ms": [60_000],
+    });
+    let watch: lockstep_domain::watch::Watch = serde_json::from_value(watch).unwrap();
+    table.services.values_mut().for_each(|routes| routes.watch = Some(watch.clone()));
+    running.gateway.apply(table).unwrap();
+    runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        for path in ["/echo/0", "/echo/14", "/only/2", "/only/5", "/endless", "/echo/7"] {
+            let _ = caller.call(path, 5).await;
+        }
+    });
+    let counted = || {
+        let watched = running.gateway.receipt(&environment()).watched.pop().unwrap();
+        let (_, counts) = watched.arms.into_iter().find(|(arm, _)| arm.version.minor() == 1).unwrap();
+        let answers =
+            |status: &str| counts.total.statuses.get(&status.parse().unwrap()).map_or(0, |it| it.answers);
+        (counts.total.requests, answers("5xx"), answers("404"), answers("none"))
+    };
+    wait_until("all are counted", || counted() == (6, 2, 1, 1));
+    assert_eq!(Seen::count(&old.seen.requests), 0, "a call is not asked again of the stable version");
 }
 
 #[test]
