@@ -42,7 +42,10 @@ fn a_client_of_http_2_is_served_by_an_instance_of_http_1() {
     let running = Running::start(&[stable(0, &[("one", instance.address)])]);
     runtime().block_on(async {
         let caller = Caller::connect(running.address).await;
-        let asked = request("POST", "/a/../b?c=d").header("cookie", "a=1").header("cookie", "b=2");
+        let asked = request("POST", "/a/../b?c=d")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("content-length", "5");
         let got = caller.ask(asked.body(()).unwrap(), b"hello").await.unwrap();
         assert_eq!(got.head.status, 200);
         assert_eq!(got.field("lockstep-version"), "shop@1.0.0");
