@@ -3,7 +3,11 @@
 //! When the gateway goes away both sides are told so (close frame 1001), so that a client connects anew elsewhere instead
 //! of finding a broken connection. A frame may only begin where another has ended, so the ends of frames are followed.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffers::HEAD_ROOM;
-use crate::wire::{Wire, fill};
+use crate::wire::{Wire, poll_fill};
 
 /// "Going away", from a server.
 const AWAY_TO_CLIENT: &[u8] = &[0x88, 0x02, 0x03, 0xe9];
@@ -40,12 +44,18 @@ pub(crate) async fn tunnel(
 ) -> io::Result<TunnelEnd> {
     let (mut from_client, client_input, mut to_client) = client.parts();
     let (mut from_instance, instance_input, mut to_instance) = instance.parts();
-    let up = carry(&mut from_client, client_input, &mut to_instance, AWAY_TO_INSTANCE, stop);
-    let down = carry(&mut from_instance, instance_input, &mut to_client, AWAY_TO_CLIENT, stop);
-    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
-    let (first, other_is_up) = tokio::select! {
-        ended = &mut up => (ended?, false),
-        ended = &mut down => (ended?, true),
+    // Looking at the token costs a lock, so it is looked at once for both ways.
+    let leaving = AtomicBool::new(false);
+    let up = carry(&mut from_client, client_input, &mut to_instance, AWAY_TO_INSTANCE, &leaving);
+    let down = carry(&mut from_instance, instance_input, &mut to_client, AWAY_TO_CLIENT, &leaving);
+    let (mut up, mut down, mut stopped) = (pin!(up), pin!(down), pin!(stop.cancelled()));
+    let (first, other_is_up) = loop {
+        tokio::select! {
+            biased;
+            ended = &mut up => break (ended?, false),
+            ended = &mut down => break (ended?, true),
+            () = &mut stopped, if !leaving.load(Ordering::Relaxed) => leaving.store(true, Ordering::Relaxed),
+        }
     };
     if first == TunnelEnd::Away {
         let other = async { if other_is_up { up.await } else { down.await } };
@@ -55,31 +65,35 @@ pub(crate) async fn tunnel(
     Ok(first)
 }
 
-/// Passes bytes one way, those in `input` first; after `stop` it says farewell where a frame ends, and ends.
+/// Passes bytes one way, those in `input` first; once the gateway leaves, it says farewell where a frame ends, and ends. It is
+/// to be polled when that changes.
 async fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     from: &mut R,
     input: &mut BytesMut,
     to: &mut W,
     farewell: &[u8],
-    stop: &CancellationToken,
+    leaving: &AtomicBool,
 ) -> io::Result<TunnelEnd> {
     let mut frames = Frames::default();
+    let leaves = || leaving.load(Ordering::Relaxed);
     loop {
-        if stop.is_cancelled() && frames.is_between() {
+        if leaves() && frames.is_between() {
             to.write_all(farewell).await?;
             to.flush().await?;
             return Ok(TunnelEnd::Away);
         }
         if input.is_empty() {
-            let read = tokio::select! {
-                read = fill(from, input, HEAD_ROOM) => read?,
-                () = stop.cancelled(), if !stop.is_cancelled() => continue,
-            };
-            if read == 0 {
-                return Ok(TunnelEnd::Ended);
+            let next = poll_fn(|cx| match poll_fill(from, input, HEAD_ROOM, cx) {
+                Poll::Pending if leaves() && frames.is_between() => Poll::Ready(None),
+                read => read.map(Some),
+            });
+            match next.await.transpose()? {
+                None => continue,
+                Some(0) => return Ok(TunnelEnd::Ended),
+                Some(_) => {}
             }
         }
-        let passed = if stop.is_cancelled() { frames.finish(input) } else { frames.follow(input) };
+        let passed = if leaves() { frames.finish(input) } else { frames.follow(input) };
         to.write_all(&input[..passed]).await?;
         to.flush().await?;
         input.clear();
@@ -212,15 +226,15 @@ mod tests {
     async fn a_farewell_waits_for_the_end_of_the_frame_under_way() {
         let (mut sender, mut from) = duplex(1_024);
         let (mut to, mut receiver) = duplex(1_024);
-        let stop = CancellationToken::new();
+        let leaving = AtomicBool::new(false);
         let frame = frame(10, false);
         sender.write_all(&frame[..5]).await.unwrap();
         let mut input = BytesMut::new();
-        let carrying = carry(&mut from, &mut input, &mut to, AWAY_TO_CLIENT, &stop);
+        let carrying = carry(&mut from, &mut input, &mut to, AWAY_TO_CLIENT, &leaving);
         let script = async {
             let mut got = vec![0; 5];
             receiver.read_exact(&mut got).await.unwrap();
-            stop.cancel();
+            leaving.store(true, Ordering::Relaxed);
             sender.write_all(&[&frame[5..], b"the next frame"].concat()).await.unwrap();
             let mut rest = vec![0; frame.len() - 5 + AWAY_TO_CLIENT.len()];
             receiver.read_exact(&mut rest).await.unwrap();
@@ -235,9 +249,9 @@ mod tests {
         let (sender, mut from) = duplex(64);
         let (mut to, mut receiver) = duplex(64);
         drop(sender);
-        let stop = CancellationToken::new();
+        let leaving = AtomicBool::new(false);
         let mut input = BytesMut::from(&b"early"[..]);
-        let ended = carry(&mut from, &mut input, &mut to, AWAY_TO_CLIENT, &stop).await.unwrap();
+        let ended = carry(&mut from, &mut input, &mut to, AWAY_TO_CLIENT, &leaving).await.unwrap();
         drop(to);
         let mut got = Vec::new();
         receiver.read_to_end(&mut got).await.unwrap();
