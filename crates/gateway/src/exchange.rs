@@ -3,6 +3,8 @@
 //! Invariant: each request that reached an arm is counted once for that arm. What may be asked again, and of whom, is
 //! decided by [`next_step`] alone.
 
+mod attempt;
+mod ends;
 mod facts;
 mod head;
 
@@ -12,105 +14,44 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::affinity::Affinity;
-use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
-use crate::balance::{Pick, Search, note_failure, pick, pick_in};
-use crate::buffers::Output;
-use crate::changes::AnswerEdit;
+use crate::answer::{AnswerHead, Asked, is_failure};
+use crate::balance::{Pick, Search, pick, pick_in};
 use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
 use crate::failures::Cause;
 use crate::forerun::Forerun;
-use crate::framing::Body;
 use crate::grpc::{GrpcStatus, write_timeout};
 use crate::http2::instance::{Place, StreamLoan};
 use crate::latency::Sample;
 use crate::leaving::Delivery;
 use crate::loan::{Loan, Origin, Whole};
 use crate::moment::{Moment, micros};
-use crate::outgoing::{Outgoing, Pieces};
+use crate::outgoing::Outgoing;
 use crate::problem::{Next, Problem, Status};
-use crate::relay::{
-    AnswerSink, BodyReader, ClientEnd, Flow, Limit, Patience, RelayError, RequestSource, client_side, hear,
-    relay,
-};
+use crate::relay::{AnswerSink, ClientEnd, Flow, Limit, Patience, RelayError, client_side, hear, relay};
 use crate::repeat::{Cost, Counted, Loss, Past, Repeat, Step, next_step};
 use crate::reply::{AnswerSource, HearError};
 use crate::report::{End, Report};
-use crate::stream::WriteHalf;
-use crate::table::{Outcome, ServiceTargets, Target};
-use crate::trial::{Class, Key, Meter, Seen, Tap};
+use crate::table::{ServiceTargets, Target};
+use crate::trial::{Key, Seen};
 use crate::tunnel::TunnelEnd;
-use crate::upload::{RequestSink, SendError, Upload};
+use crate::upload::SendError;
 use crate::waits::{STREAM, Waits};
 use crate::way::{Desk, Notes};
-use crate::wire::Wire;
 
+use attempt::Attempt;
+
+pub(crate) use ends::{Client, Ends};
 pub(crate) use facts::{After, Facts};
 pub(crate) use head::Head;
 
 /// A client that leaves after waiting this long for an answer was failed by the arm; one that leaves earlier was not.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The two ends of whatever a client sends its request on.
-pub(crate) trait Client {
-    type Output: Outgoing;
-    type Source<'c>: RequestSource
-    where
-        Self: 'c;
-    type Sink<'c>: AnswerSink<Output = Self::Output>
-    where
-        Self: 'c;
-
-    /// Takes it apart, so that both ends can be used at once.
-    fn ends<'c>(&'c mut self, body: &'c mut Body) -> (Self::Source<'c>, Self::Sink<'c>);
-
-    /// Returns the connection, where it can become a tunnel.
-    fn wire(&mut self) -> Option<&mut Wire>;
-
-    /// Ends a call whose answer has begun, where that can be said behind it.
-    fn end_call(&mut self, problem: &Problem);
-
-    /// Returns all that was taken of the body so far, where it was kept to be sent again.
-    fn kept(&self) -> Option<Bytes> {
-        None
-    }
-}
-
-impl Client for Wire {
-    type Output = Output;
-    type Source<'c> = BodyReader<'c>;
-    type Sink<'c> = WriteHalf<'c>;
-
-    fn ends<'c>(&'c mut self, body: &'c mut Body) -> (BodyReader<'c>, WriteHalf<'c>) {
-        let (half, input, to_client) = self.parts();
-        (BodyReader { half, input, body }, to_client)
-    }
-
-    fn wire(&mut self) -> Option<&mut Wire> {
-        Some(self)
-    }
-
-    fn end_call(&mut self, _problem: &Problem) {}
-}
-
-/// The two ends of whatever an instance is asked on.
-pub(crate) trait Ends {
-    type Writer<'l>: RequestSink
-    where
-        Self: 'l;
-    type Reader<'l>: AnswerSource
-    where
-        Self: 'l;
-
-    /// Takes it apart into its two ends, so that both can be used at once.
-    fn ends(&mut self) -> (Self::Writer<'_>, &Upload, Self::Reader<'_>);
-}
 
 /// What an instance is asked on.
 #[derive(Debug)]
@@ -178,102 +119,6 @@ struct Lost<O> {
     target: usize,
     endpoint: Arc<Endpoint>,
     how: Failure<O>,
-}
-
-/// What asking one instance depends on.
-#[derive(Clone, Copy)]
-struct Attempt<'a> {
-    target: &'a Target,
-    endpoint: &'a Arc<Endpoint>,
-    /// The arm on trial that failed before.
-    shielded: Option<&'a str>,
-    /// The cookie that tells the client where it is kept, when it does not say so itself.
-    cookie: Option<&'a str>,
-    /// What its route changes of the answer.
-    edit: Option<&'a AnswerEdit>,
-    /// Whether a failed answer is held back, so that the stable arm can be asked.
-    may_hold: bool,
-    asked: Instant,
-    key: Key<'a>,
-    class: Class,
-    /// Whether a rule chose the arm.
-    ruled: bool,
-}
-
-impl Attempt<'_> {
-    /// Notes how a request was answered, and how long after it was sent.
-    fn heard(&self, head: &AnswerHead, slow: Option<Duration>, now: Moment) {
-        match (head.is_failure(), slow) {
-            (true, slow) => self.failed(slow.unwrap_or_default()),
-            (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(micros(slow)), now),
-            (false, None) => {}
-        }
-    }
-
-    /// Counts the request for the arm, with the time until its answer began or was given up.
-    fn count(&self, seen: Seen, took: Duration) {
-        let failed = match seen {
-            Seen::Status(status) => is_failure(status),
-            Seen::Nothing => true,
-            Seen::Left => false,
-        };
-        self.target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
-        if matches!(seen, Seen::Status(_)) {
-            self.target.tally.took(took);
-        }
-        if let Some(meter) = self.meter() {
-            meter.count(self.class, self.key, seen, took);
-        }
-    }
-
-    /// Counts a call when its answer is over: its end says how it went. One without such an end was broken off.
-    fn count_call(&self, report: &mut Report, took: Duration) {
-        let seen = match (report.end, report.grpc) {
-            (End::ClientLeft, _) => Seen::Left,
-            (End::Whole, Some(status)) => Seen::Status(status.as_http()),
-            (End::Whole | End::BrokenOff, _) => Seen::Nothing,
-        };
-        if seen == Seen::Nothing {
-            report.end = End::BrokenOff;
-        }
-        self.count(seen, took);
-        match seen {
-            Seen::Status(status) if !is_failure(status) => self.endpoint.instance.succeeded(),
-            Seen::Left => {}
-            Seen::Status(_) | Seen::Nothing => self.failed(Duration::ZERO),
-        }
-    }
-
-    /// Counts that an answer which had begun was broken off.
-    fn broke_off(&self) {
-        self.target.tally.turned_bad();
-        if let Some(meter) = self.meter() {
-            meter.broke_off(self.class, self.key);
-        }
-    }
-
-    fn verdict(&self) -> Verdict<'_> {
-        Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie, edit: self.edit }
-    }
-
-    /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.
-    fn meter(&self) -> Option<&Meter> {
-        self.target.meter.as_deref().filter(|_| self.shielded.is_none() && !self.ruled)
-    }
-
-    /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.
-    fn tap(&self, head: &AnswerHead, written: &impl Pieces, asked: Asked) -> Option<Tap> {
-        let has_body = !asked.is_head && matches!(head.status, 200..=203 | 206..=299) && !head.is_stream;
-        let meter = self.meter().filter(|_| has_body && head.status != 206)?;
-        meter.wants(self.class).then(|| written.tap(head.recode(asked)))?
-    }
-
-    /// Notes that the instance failed a request.
-    fn failed(&self, after: Duration) {
-        let now = Moment::now();
-        self.endpoint.instance.see(Sample::Failed(micros(after)), now);
-        note_failure(self.target, self.endpoint, now);
-    }
 }
 
 /// How asking an instance went.

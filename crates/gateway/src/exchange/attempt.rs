@@ -1,0 +1,111 @@
+//! Asking one instance, and what is counted of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
+use crate::balance::note_failure;
+use crate::changes::AnswerEdit;
+use crate::endpoint::Endpoint;
+use crate::latency::Sample;
+use crate::moment::{Moment, micros};
+use crate::outgoing::Pieces;
+use crate::report::{End, Report};
+use crate::table::{Outcome, Target};
+use crate::trial::{Class, Key, Meter, Seen, Tap};
+
+/// What asking one instance depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    pub(super) target: &'a Target,
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    /// The arm on trial that failed before.
+    pub(super) shielded: Option<&'a str>,
+    /// The cookie that tells the client where it is kept, when it does not say so itself.
+    pub(super) cookie: Option<&'a str>,
+    /// What its route changes of the answer.
+    pub(super) edit: Option<&'a AnswerEdit>,
+    /// Whether a failed answer is held back, so that the stable arm can be asked.
+    pub(super) may_hold: bool,
+    pub(super) asked: Instant,
+    pub(super) key: Key<'a>,
+    pub(super) class: Class,
+    /// Whether a rule chose the arm.
+    pub(super) ruled: bool,
+}
+
+impl Attempt<'_> {
+    /// Notes how a request was answered, and how long after it was sent.
+    pub(super) fn heard(&self, head: &AnswerHead, slow: Option<Duration>, now: Moment) {
+        match (head.is_failure(), slow) {
+            (true, slow) => self.failed(slow.unwrap_or_default()),
+            (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(micros(slow)), now),
+            (false, None) => {}
+        }
+    }
+
+    /// Counts the request for the arm, with the time until its answer began or was given up.
+    pub(super) fn count(&self, seen: Seen, took: Duration) {
+        let failed = match seen {
+            Seen::Status(status) => is_failure(status),
+            Seen::Nothing => true,
+            Seen::Left => false,
+        };
+        self.target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
+        if matches!(seen, Seen::Status(_)) {
+            self.target.tally.took(took);
+        }
+        if let Some(meter) = self.meter() {
+            meter.count(self.class, self.key, seen, took);
+        }
+    }
+
+    /// Counts a call when its answer is over: its end says how it went. One without such an end was broken off.
+    pub(super) fn count_call(&self, report: &mut Report, took: Duration) {
+        let seen = match (report.end, report.grpc) {
+            (End::ClientLeft, _) => Seen::Left,
+            (End::Whole, Some(status)) => Seen::Status(status.as_http()),
+            (End::Whole | End::BrokenOff, _) => Seen::Nothing,
+        };
+        if seen == Seen::Nothing {
+            report.end = End::BrokenOff;
+        }
+        self.count(seen, took);
+        match seen {
+            Seen::Status(status) if !is_failure(status) => self.endpoint.instance.succeeded(),
+            Seen::Left => {}
+            Seen::Status(_) | Seen::Nothing => self.failed(Duration::ZERO),
+        }
+    }
+
+    /// Counts that an answer which had begun was broken off.
+    pub(super) fn broke_off(&self) {
+        self.target.tally.turned_bad();
+        if let Some(meter) = self.meter() {
+            meter.broke_off(self.class, self.key);
+        }
+    }
+
+    pub(super) fn verdict(&self) -> Verdict<'_> {
+        Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie, edit: self.edit }
+    }
+
+    /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.
+    pub(super) fn meter(&self) -> Option<&Meter> {
+        self.target.meter.as_deref().filter(|_| self.shielded.is_none() && !self.ruled)
+    }
+
+    /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.
+    pub(super) fn tap(&self, head: &AnswerHead, written: &impl Pieces, asked: Asked) -> Option<Tap> {
+        let has_body = !asked.is_head && matches!(head.status, 200..=203 | 206..=299) && !head.is_stream;
+        let meter = self.meter().filter(|_| has_body && head.status != 206)?;
+        meter.wants(self.class).then(|| written.tap(head.recode(asked)))?
+    }
+
+    /// Notes that the instance failed a request.
+    pub(super) fn failed(&self, after: Duration) {
+        let now = Moment::now();
+        self.endpoint.instance.see(Sample::Failed(micros(after)), now);
+        note_failure(self.target, self.endpoint, now);
+    }
+}

@@ -1,0 +1,68 @@
+//! What an exchange needs of the two sides, whatever wire they are on: where bodies come from and where they go.
+
+use bytes::Bytes;
+
+use crate::buffers::Output;
+use crate::framing::Body;
+use crate::outgoing::Outgoing;
+use crate::problem::Problem;
+use crate::relay::{AnswerSink, BodyReader, RequestSource};
+use crate::reply::AnswerSource;
+use crate::stream::WriteHalf;
+use crate::upload::{RequestSink, Upload};
+use crate::wire::Wire;
+
+/// The two ends of whatever a client sends its request on.
+pub(crate) trait Client {
+    type Output: Outgoing;
+    type Source<'c>: RequestSource
+    where
+        Self: 'c;
+    type Sink<'c>: AnswerSink<Output = Self::Output>
+    where
+        Self: 'c;
+
+    /// Takes it apart, so that both ends can be used at once.
+    fn ends<'c>(&'c mut self, body: &'c mut Body) -> (Self::Source<'c>, Self::Sink<'c>);
+
+    /// Returns the connection, where it can become a tunnel.
+    fn wire(&mut self) -> Option<&mut Wire>;
+
+    /// Ends a call whose answer has begun, where that can be said behind it.
+    fn end_call(&mut self, problem: &Problem);
+
+    /// Returns all that was taken of the body so far, where it was kept to be sent again.
+    fn kept(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Client for Wire {
+    type Output = Output;
+    type Source<'c> = BodyReader<'c>;
+    type Sink<'c> = WriteHalf<'c>;
+
+    fn ends<'c>(&'c mut self, body: &'c mut Body) -> (BodyReader<'c>, WriteHalf<'c>) {
+        let (half, input, to_client) = self.parts();
+        (BodyReader { half, input, body }, to_client)
+    }
+
+    fn wire(&mut self) -> Option<&mut Wire> {
+        Some(self)
+    }
+
+    fn end_call(&mut self, _problem: &Problem) {}
+}
+
+/// The two ends of whatever an instance is asked on.
+pub(crate) trait Ends {
+    type Writer<'l>: RequestSink
+    where
+        Self: 'l;
+    type Reader<'l>: AnswerSource
+    where
+        Self: 'l;
+
+    /// Takes it apart into its two ends, so that both can be used at once.
+    fn ends(&mut self) -> (Self::Writer<'_>, &Upload, Self::Reader<'_>);
+}
