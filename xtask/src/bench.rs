@@ -24,6 +24,8 @@ enum What {
     Package,
     /// CPU time a request, memory of idle connections and changes under load, beside nginx, HAProxy and Envoy
     Gateway,
+    /// Compiling a table of routes, and finding one in it
+    Routes,
     /// Reading and comparing contracts: a large one, small ones, a matrix of versions
     Contract,
     /// How often good versions are taken back, and how long bad ones are not found
@@ -41,10 +43,11 @@ struct Example {
     name: &'static str,
 }
 
-const EXAMPLES: [Example; 5] = [
+const EXAMPLES: [Example; 6] = [
     Example { what: What::Journal, package: "lockstep-store", name: "bench_journal" },
     Example { what: What::Package, package: "lockstep-pipeline", name: "bench_package" },
     Example { what: What::Gateway, package: "lockstep-gateway", name: "bench_gateway" },
+    Example { what: What::Routes, package: "lockstep-domain", name: "bench_routes" },
     Example { what: What::Contract, package: "lockstep-contract", name: "bench_contract" },
     Example { what: What::Judge, package: "lockstep-judge", name: "bench_judge" },
 ];

@@ -12,7 +12,7 @@ use super::template::{self, Segment, TemplateError};
 use super::{PathType, Route};
 use crate::request_host::WILDCARD;
 
-/// Up to so many routes are read one after the other: a tree would cost more.
+/// Up to so many routes without templates are read one after the other: a tree would cost more.
 const READ_IN_ORDER: usize = 8;
 
 /// What is wrong with a route of a table.
@@ -103,7 +103,9 @@ impl RouteIndex {
     #[must_use]
     pub fn new(routes: &[Route]) -> Self {
         let tests = routes.iter().map(|route| Tests::of(&route.rule.when)).collect();
-        let hosts = (routes.len() > READ_IN_ORDER).then(|| Hosts::new(routes));
+        let is_template = |route: &Route| route.rule.path_type == PathType::Template;
+        let pays = routes.len() > READ_IN_ORDER || routes.iter().any(is_template);
+        let hosts = pays.then(|| Hosts::new(routes));
         Self { tests, hosts }
     }
 
