@@ -28,6 +28,7 @@ mod forecasts;
 mod foreign;
 mod gateways;
 mod going_back;
+mod grpc;
 mod host;
 mod host_and_port;
 mod https;
