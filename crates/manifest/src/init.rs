@@ -12,6 +12,7 @@ mod dotnet;
 pub(crate) mod draft;
 mod go;
 mod gradle;
+mod grpc;
 mod image;
 pub(crate) mod launchers;
 pub(crate) mod listen;
@@ -157,9 +158,11 @@ pub(crate) fn manifest(
     }
     let port = port(view, draft);
     let health = health(view, draft);
+    let is_grpc = draft.kind == Kind::Web && draft.pages.is_none() && grpc::serves(view);
+    let protocol = if is_grpc { Protocol::H2c } else { Protocol::Http1 };
     let run = RunSpec {
         work: WorkSigns::default(),
-        protocol: Protocol::default(),
+        protocol,
         kind: draft.kind,
         command: draft.command.clone(),
         variables: draft.variables.clone(),
@@ -295,6 +298,9 @@ fn health(view: &RepositoryView, draft: &mut Draft) -> HealthCheck {
     if let Some(health) = draft.health.clone() {
         return health;
     }
+    if grpc::serves(view) {
+        return grpc::health(view, draft);
+    }
     let quoted = |path: &&&str| view.mentions(&format!("\"{path}\"")) || view.mentions(&format!("'{path}'"));
     let found =
         draft.health_path.clone().or_else(|| HEALTH_PATHS.iter().find(quoted).map(|path| (*path).to_owned()));
@@ -313,6 +319,12 @@ fn health(view: &RepositoryView, draft: &mut Draft) -> HealthCheck {
 /// A page has links that begin at the root, so it has a host of its own; anything else a path that is taken off.
 fn route(view: &RepositoryView, name: &ServiceName, draft: &mut Draft) -> Vec<RouteRule> {
     if draft.kind != Kind::Web {
+        return Vec::new();
+    }
+    if grpc::serves(view) {
+        draft.assume(
+            "it answers calls of gRPC of other services; those from outside need a [[route]] with grpc = \"package.Service\"",
+        );
         return Vec::new();
     }
     let rule = if draft.is_page || view.has_pages() {

@@ -143,7 +143,7 @@ fn a_grpc_service_moves_without_a_lost_call_and_a_version_whose_calls_fail_is_ta
     let first = place.first_release(&repository, "catalog");
     place.run(&["deploy", &first, "--env", ENVIRONMENT]);
     let address = place.status()["gateway"].as_str().unwrap().trim_start_matches("http://").to_owned();
-    let expected = Ended { status: "0".into(), body: "one".into(), version: first.clone() };
+    let expected = Ended { status: "0".into(), body: "one".into(), version: first };
     assert_eq!(call(&address, 1), Ok(expected));
 
     write(&repository, "two", false);

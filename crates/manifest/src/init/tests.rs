@@ -491,3 +491,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_server_of_grpc_is_asked_in_grpc_and_has_no_route_of_its_name() {
+    let server = "import os, grpc\nfrom grpc_health.v1 import health\nserver = grpc.server(pool)\n\
+                  server.add_insecure_port('[::]:' + os.environ['PORT'])\nif __name__ == '__main__':\n    server.start()\n";
+    let (manifest, assumptions) =
+        proposed("catalog", &[("server.py", server), ("requirements.txt", "grpcio\n")]);
+    assert_eq!(manifest.run.health.probe, Probe::Grpc { service: String::new() });
+    assert_eq!((manifest.run.protocol, manifest.routes), (Protocol::H2c, Vec::new()));
+    assert!(assumptions.iter().any(|it| it.contains("grpc = \"package.Service\"")), "{assumptions:#?}");
+
+    let source = "const server = new grpc.Server();\nserver.bindAsync(`[::]:${process.env.PORT}`, c, f);\n";
+    let package =
+        "{\"scripts\": {\"start\": \"node server.js\"}, \"dependencies\": {\"@grpc/grpc-js\": \"1\"}}";
+    let (manifest, _) = proposed("pay", &[("server.js", source), ("package.json", package)]);
+    assert_eq!((manifest.run.health.probe, manifest.run.protocol), (Probe::Tcp, Protocol::H2c));
+}
