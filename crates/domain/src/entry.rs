@@ -120,6 +120,8 @@ impl Entry {
             return None;
         }
         let port = if port == 443 { String::new() } else { format!(":{port}") };
+        // `OPTIONS *` is of the host as a whole, which has no path.
+        let path = if path == "*" { "" } else { path };
         Some(format!("https://{host}{port}{path}{query}"))
     }
 }
@@ -246,6 +248,7 @@ mod tests {
         let redirect = entry(PlainHttp::Redirect, 8_443);
         assert_eq!(to(&redirect, "/x").unwrap(), "https://shop.test:8443/x?a=1");
         assert_eq!(to(&entry(PlainHttp::Redirect, 443), "/x").unwrap(), "https://shop.test/x?a=1");
+        assert_eq!(redirect.redirect("shop.test", "*", "").unwrap(), "https://shop.test:8443");
         assert_eq!(to(&redirect, "/.well-known/acme-challenge/abc"), None);
         assert_eq!(to(&entry(PlainHttp::Serve, 443), "/x"), None);
     }

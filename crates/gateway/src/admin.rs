@@ -2,7 +2,7 @@
 //!
 //! It is never on the address of clients, answers nothing else, changes nothing, and is bounded in all that it takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +15,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lockstep_domain::EnvironmentName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::gateway::State;
+use crate::listening::Clients;
 use crate::metrics::Everything;
 use crate::worker::Worker;
 
@@ -55,10 +57,24 @@ impl Admin {
         why.extend(
             without.map(|environment| format!("there is no route table of `{}` yet", environment.name())),
         );
+        why.extend(self.without_certificates());
         if environments.is_empty() {
             why.push("no environment is served".to_owned());
         }
         why
+    }
+
+    /// Says where clients are listened for who come by TLS, and none of them can be shown a certificate.
+    fn without_certificates(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let secure = state.listeners.iter().filter(|(_, it)| it.clients() == Some(Clients::Secure));
+        let cannot =
+            |name: &EnvironmentName| state.environments.get(name).is_none_or(|it| it.tls().shown().is_none());
+        let names: BTreeSet<_> = secure.map(|((name, _), _)| name).filter(|name| cannot(name)).collect();
+        names
+            .into_iter()
+            .map(|name| format!("https of `{name}` has no certificate that can be shown"))
+            .collect()
     }
 
     /// Writes what is counted, in the text format of Prometheus.

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Connection;
 use crate::environment::Environment;
 use crate::peer::{Peer, Secure};
-use crate::proxy_header::{Proxied, take};
+use crate::proxy_header::{Begun, Header, Proxied, take};
 use crate::tls::{Entered, HandshakeEnd, enter};
 use crate::wire::Wire;
 use crate::worker::Worker;
+
+/// How long a beginning that is under way may still take when nobody is listened for any more.
+const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
 
 /// A connection that was accepted, and what has to come before its first request.
 pub(crate) struct Arrival {
@@ -24,8 +28,8 @@ pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
     /// The port of the gateway that it connected to.
     pub(crate) port: u16,
-    /// Whether it begins with a PROXY header.
-    pub(crate) handed_on: bool,
+    /// Whether it begins with a PROXY header; `None` where nothing of it is read.
+    pub(crate) handed_on: Option<Header>,
     /// Whether it is within TLS.
     pub(crate) secure: bool,
     pub(crate) environment: Arc<Environment>,
@@ -51,8 +55,16 @@ impl Arrival {
             count(HandshakeEnd::TooMany);
             return None;
         };
-        let limit = self.worker.timeouts.handshake;
-        match timeout(limit, self.enter()).await.unwrap_or(Err(HandshakeEnd::Slow)) {
+        let (limit, stop) = (self.worker.timeouts.handshake, self.stop.clone());
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_HANDSHAKES.min(limit)).await;
+        };
+        let entered = tokio::select! {
+            entered = timeout(limit, self.enter()) => entered.unwrap_or(Err(HandshakeEnd::Slow)),
+            () = stopped => Err(HandshakeEnd::Slow),
+        };
+        match entered {
             Ok((connection, end)) => {
                 end.into_iter().for_each(count);
                 Some(connection)
@@ -66,10 +78,9 @@ impl Arrival {
 
     async fn enter(self) -> Result<(Connection, Option<HandshakeEnd>), HandshakeEnd> {
         let Self { mut socket, peer, port, handed_on, secure, environment, worker, stop } = self;
-        let proxied = if handed_on {
-            take(&mut socket).await.map_err(|_| HandshakeEnd::ProxyHeader)?
-        } else {
-            Proxied::Itself
+        let Begun { proxied, early } = match handed_on {
+            Some(header) => take(&mut socket, header).await.map_err(|_| HandshakeEnd::ProxyHeader)?,
+            None => Begun { proxied: Proxied::Itself, early: Vec::new() },
         };
         let (client, port) = match proxied {
             Proxied::For { client, to } => (client, to.port()),
@@ -77,7 +88,13 @@ impl Arrival {
         };
         let mut peer = Peer::new(client, port, None);
         if !secure {
-            return Ok((Connection::new(Wire::new(socket), peer, environment, worker, stop), None));
+            let mut wire = Wire::new(socket);
+            wire.input.extend_from_slice(&early);
+            return Ok((Connection::new(wire, peer, environment, worker, stop), None));
+        }
+        if !early.is_empty() {
+            // No handshake begins as a header does.
+            return Err(HandshakeEnd::ProxyHeader);
         }
         // Before the handshake, which is four small messages.
         let _ = socket.set_nodelay(true);

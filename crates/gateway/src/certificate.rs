@@ -4,6 +4,7 @@
 //! that this module makes.
 
 mod faults;
+mod ocsp;
 
 use std::sync::Arc;
 
@@ -27,8 +28,6 @@ pub const MAX_PEM_BYTES: u64 = 48 * 1_024;
 const MAX_CHAIN: usize = 10;
 /// Most names of a certificate that are looked at.
 const MAX_NAMES: usize = 200;
-/// Longest answer about revocation.
-const MAX_OCSP: usize = 8 * 1_024;
 /// What begins and ends an answer about revocation in a text.
 const OCSP_LABEL: &str = "OCSP RESPONSE";
 const P256: &str = "1.2.840.10045.3.1.7";
@@ -62,16 +61,38 @@ impl ServerCertificate {
         ocsp: Option<&[u8]>,
         wall: Timestamp,
     ) -> Result<Checked, Vec<CertificateFault>> {
+        Self::read_unless(chain, key, (ocsp, wall), |fault| fault.weight() == Weight::Fault)
+    }
+
+    /// Reads the same, but that its time is over or not there yet is a warning: who has nothing else shows what it has.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, at once.
+    pub fn read_at_any_time(
+        chain: &[u8],
+        key: &[u8],
+        ocsp: Option<&[u8]>,
+        wall: Timestamp,
+    ) -> Result<Checked, Vec<CertificateFault>> {
+        let keeps_out = |fault: &CertificateFault| fault.weight() == Weight::Fault && !fault.is_of_time();
+        Self::read_unless(chain, key, (ocsp, wall), keeps_out)
+    }
+
+    fn read_unless(
+        chain: &[u8],
+        key: &[u8],
+        (ocsp, wall): (Option<&[u8]>, Timestamp),
+        keeps_out: impl Fn(&CertificateFault) -> bool,
+    ) -> Result<Checked, Vec<CertificateFault>> {
         let certificates = read_chain(chain);
         let private = read_key(key);
         let mut faults = Vec::new();
         let certificates = certificates.map_err(|fault| faults.push(fault)).unwrap_or_default();
         let private = private.map_err(|fault| faults.push(fault)).ok();
-        faults.extend(ocsp.filter(|ocsp| !is_ocsp(ocsp)).map(|_| CertificateFault::Ocsp));
         let facts = facts(&certificates, ocsp, wall, &mut faults);
         let certified = private.and_then(|key| certify(&certificates, key, ocsp, &mut faults));
         match (facts, certified) {
-            (Some(facts), Some(key)) if faults.iter().all(|fault| fault.weight() == Weight::Warning) => {
+            (Some(facts), Some(key)) if !faults.iter().any(keeps_out) => {
                 Ok(Checked { certificate: Self { facts, key: Arc::new(key) }, warnings: faults })
             }
             _ => Err(faults),
@@ -84,12 +105,7 @@ impl ServerCertificate {
     /// Everything that is wrong with it, but not that its time is not there yet or over: it was good when it was taken.
     pub fn from_bundle(text: &[u8]) -> Result<Self, Vec<CertificateFault>> {
         let ocsp = ocsp_in(text);
-        let within = read_chain(text).ok().and_then(|chain| {
-            let leaf = chain.first()?;
-            let (_, parsed) = X509Certificate::from_der(leaf).ok()?;
-            Some(milliseconds(parsed.validity().not_before.timestamp()))
-        });
-        let checked = Self::read(text, text, ocsp.as_deref(), within.unwrap_or_default())?;
+        let checked = Self::read_at_any_time(text, text, ocsp.as_deref(), Timestamp::default())?;
         Ok(checked.certificate)
     }
 
@@ -141,13 +157,6 @@ fn ocsp_in(text: &[u8]) -> Option<Vec<u8>> {
     let digits = rest.split("-----END").next()?.trim();
     let pair = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     (0..digits.len()).step_by(2).map(pair).collect()
-}
-
-/// An answer about revocation is a sequence whose first part says that it was successful.
-fn is_ocsp(bytes: &[u8]) -> bool {
-    bytes.len() <= MAX_OCSP
-        && bytes.first() == Some(&0x30)
-        && bytes.windows(3).take(8).any(|part| part == [0x0a, 1, 0])
 }
 
 fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
@@ -207,7 +216,8 @@ fn facts(
     let valid_from = milliseconds(leaf.validity().not_before.timestamp());
     let valid_until = milliseconds(leaf.validity().not_after.timestamp());
     let key_kind = key_kind(leaf);
-    faults.extend(faults::of_chain(&parsed));
+    faults.extend(faults::of_chain(&parsed, wall));
+    faults.extend(ocsp.and_then(|ocsp| ocsp::problem(ocsp, leaf.raw_serial())));
     faults.extend(faults::of_leaf(leaf, &names, (valid_from, valid_until), wall));
     faults.extend(key_kind.as_ref().err().cloned());
     let mut hash = Sha256::new();

@@ -585,9 +585,11 @@ impl<'c, C: Client> Exchange<'c, C> {
         let sent = self.client.ends(&mut self.facts.body).1.send(&mut output, stall).await;
         if let (Ok(_), Line::Connection(loan), Some(client)) = (sent, line, self.client.wire()) {
             // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
-            if let Ok(TunnelEnd::Away) = loan.tunnel(client, self.stop).await {
-                return After::Linger;
-            }
+            return match loan.tunnel(client, self.stop).await {
+                Ok(TunnelEnd::Away) => After::Linger,
+                Ok(TunnelEnd::Ended) => After::Close,
+                Err(_) => After::Reset,
+            };
         }
         After::Close
     }

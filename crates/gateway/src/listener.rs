@@ -17,6 +17,7 @@ use crate::error::ListenError;
 use crate::listening::Entrance;
 use crate::owner::owner_of;
 use crate::peer::{At, Peer};
+use crate::proxy_header::Header;
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -122,8 +123,11 @@ async fn serve(
     let owner = || local.and_then(|local| owner_of(peer, local));
     let port = local.map_or(0, |address| address.port());
     let secure = matches!(entrance, Entrance::Secure);
-    let handed_on = !matches!(entrance, Entrance::Of(_)) && environment.hands_on(worker.index, peer.ip());
-    if secure || handed_on {
+    let hands_on = !matches!(entrance, Entrance::Of(_)) && environment.hands_on(worker.index, peer.ip());
+    let is_of_this_host =
+        peer.ip().to_canonical().is_loopback() || local.is_some_and(|it| it.ip() == peer.ip());
+    let handed_on = hands_on.then_some(if is_of_this_host { Header::Optional } else { Header::Required });
+    if secure || handed_on.is_some() {
         let (environment, stop) = (Arc::clone(environment), stop.clone());
         let arrival = Arrival {
             socket: stream,

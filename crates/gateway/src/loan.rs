@@ -101,13 +101,20 @@ impl Loan {
         self.lease
     }
 
-    /// Passes bytes both ways until one side closes, or until both are told that the gateway goes away.
+    /// Passes bytes both ways until one side closes, or until both are told that the gateway goes away. A side that was cut off
+    /// is no orderly end for the instance either.
     pub(crate) async fn tunnel(
         mut self,
         client: &mut Wire,
         stop: &CancellationToken,
     ) -> io::Result<TunnelEnd> {
-        let ended = tunnel(client, &mut self.wire, stop).await?;
+        let ended = match tunnel(client, &mut self.wire, stop).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.wire.reset();
+                return Err(error);
+            }
+        };
         if ended == TunnelEnd::Away {
             let Self { wire, lease, .. } = self;
             wire.linger().await;

@@ -41,11 +41,28 @@ pub(crate) enum Proxied {
     },
 }
 
+/// Whether a connection must begin with a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// It must.
+    Required,
+    /// It may, and counts for itself when it begins with anything else: it is of this host, and gains nothing by its own address.
+    Optional,
+}
+
+/// How a connection began.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) proxied: Proxied,
+    /// What was taken and is no header.
+    pub(crate) early: Vec<u8>,
+}
+
 /// Reads the header that a connection begins with; nothing of what follows it is taken.
 ///
 /// # Errors
-/// When it does not begin with one, or ends before.
-pub(crate) async fn take(socket: &mut TcpStream) -> Result<Proxied, NoProxyHeader> {
+/// When it does not begin with one and must, or ends before, or begins like one that cannot be read.
+pub(crate) async fn take(socket: &mut TcpStream, header: Header) -> Result<Begun, NoProxyHeader> {
     let mut bytes = [0; MAX_HEADER];
     let mut known = 0;
     loop {
@@ -53,15 +70,25 @@ pub(crate) async fn take(socket: &mut TcpStream) -> Result<Proxied, NoProxyHeade
         if seen == 0 {
             return Err(NoProxyHeader);
         }
-        let parsed = parse(&bytes[..known + seen])?;
+        let so_far = &bytes[..known + seen];
+        if header == Header::Optional && is_something_else(so_far) {
+            return Ok(Begun { proxied: Proxied::Itself, early: bytes[..known].to_vec() });
+        }
+        let parsed = parse(so_far)?;
         let length = parsed.map_or(known + seen, |(length, _)| length);
         // What was looked at is taken, so that looking again waits for more.
         socket.read_exact(&mut bytes[known..length]).await.map_err(|_: io::Error| NoProxyHeader)?;
         known = length;
         if let Some((_, proxied)) = parsed {
-            return Ok(proxied);
+            return Ok(Begun { proxied, early: Vec::new() });
         }
     }
+}
+
+/// Tells whether what a connection begins with cannot become a header, not even one that cannot be read.
+fn is_something_else(bytes: &[u8]) -> bool {
+    let begins = |known: &[u8]| bytes.starts_with(known) || known.starts_with(bytes);
+    !begins(SIGNATURE) && !begins(LINE_START)
 }
 
 /// Reads a header at the beginning of `bytes`, and tells how long it is; `None` while it is not complete.
@@ -213,6 +240,56 @@ mod tests {
             );
         }
         assert_eq!(header(0x21, 0x11, &vec![0; MAX_REST + 1]), Err(NoProxyHeader));
+    }
+
+    async fn taken(header: Header, pieces: &[&[u8]]) -> Result<(Begun, Vec<u8>), NoProxyHeader> {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let send = async {
+            for piece in pieces {
+                client.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.unwrap();
+        };
+        let (begun, ()) = tokio::join!(take(&mut socket, header), send);
+        let mut rest = Vec::new();
+        let begun = begun?;
+        socket.read_to_end(&mut rest).await.unwrap();
+        Ok((begun, rest))
+    }
+
+    #[tokio::test]
+    async fn only_who_is_of_this_host_may_begin_with_something_else_and_nothing_of_that_is_lost() {
+        for request in [
+            &b"POST / HTTP/1.1\r\n\r\n"[..],
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\r\n\r\nGET /",
+            b"\x16\x03\x01",
+        ] {
+            for cut in 0..request.len() {
+                let pieces = [&request[..cut], &request[cut..]];
+                let (begun, rest) = taken(Header::Optional, &pieces).await.unwrap();
+                assert_eq!(
+                    (begun.proxied, [begun.early, rest].concat()),
+                    (Proxied::Itself, request.to_vec())
+                );
+                assert!(taken(Header::Required, &pieces).await.is_err());
+            }
+        }
+        let header = b"PROXY TCP4 192.0.2.1 198.51.100.1 1 2\r\n";
+        for header_is in [Header::Optional, Header::Required] {
+            let (begun, rest) = taken(header_is, &[&header[..9], &header[9..], b"GET /"]).await.unwrap();
+            assert!(matches!(begun.proxied, Proxied::For { .. }) && begun.early.is_empty());
+            assert_eq!(rest, b"GET /");
+            assert!(
+                taken(header_is, &[b"PROXY TCP4 192.0.2.1\r\n"]).await.is_err(),
+                "a damaged header is none"
+            );
+        }
     }
 
     proptest! {

@@ -374,7 +374,9 @@ impl<'b> Request<'b> {
     pub(crate) fn came_by_https(&self, caller: Caller) -> bool {
         let fields = self.headers.iter().zip(&self.kinds);
         let mut schemes = fields.filter(|&(_, &kind)| kind == Field::ForwardedProto);
-        caller.is_trusted() && schemes.any(|(header, _)| header.value.eq_ignore_ascii_case(b"https"))
+        let is_https = |(header, _): (&Header<'_>, _)| header.value.eq_ignore_ascii_case(b"https");
+        // Two that contradict each other say nothing.
+        caller.is_trusted() && schemes.next().is_some_and(is_https) && schemes.all(is_https)
     }
 
     /// Returns the id of the trace that the request belongs to, if it came with one.

@@ -23,7 +23,7 @@ pub(crate) use hello::{Entered, enter};
 use names::Names;
 
 /// The protocols that are offered, the preferred one first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
 /// What is shown to clients of an environment who come by TLS.
 #[derive(Debug, Default)]
@@ -164,7 +164,12 @@ fn config(
         }
     };
     let mut config = builder.with_cert_resolver(Arc::clone(names) as _);
-    config.ticketer = tickets;
+    if terms.clients.is_none() {
+        config.ticketer = tickets;
+    } else {
+        // A session that goes on would not look at the certificate again, which may have ended meanwhile.
+        config.send_tls13_tickets = 0;
+    }
     // Tickets hold what a session needs, so nothing of clients is kept here.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols = PROTOCOLS.iter().map(|it| it.to_vec()).collect();

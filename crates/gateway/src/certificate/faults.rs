@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lockstep_domain::Timestamp;
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 
 /// Shortest RSA key that clients take.
 const MIN_RSA_BITS: usize = 2_048;
@@ -104,6 +105,16 @@ pub enum CertificateFault {
         /// Whose the next one is.
         found: String,
     },
+    /// One has the name of its signer behind it, and did not get its signature there.
+    #[error(
+        "certificate {place} is not signed with the key of the next one, `{found}`, which only has the name of its issuer"
+    )]
+    OtherSigner {
+        /// Its place, from 1.
+        place: usize,
+        /// Whose the next one is.
+        found: String,
+    },
     /// The certificates between are missing.
     #[error("the file has the certificate alone; most clients need that of `{issuer}` behind it")]
     Alone {
@@ -147,9 +158,18 @@ pub enum CertificateFault {
     /// The answer about revocation is none.
     #[error("the OCSP file is not an answer in DER that says `successful`")]
     Ocsp,
+    /// The answer about revocation is about others.
+    #[error("the OCSP file says nothing of this certificate")]
+    OtherOcsp,
 }
 
 impl CertificateFault {
+    /// Tells whether only the time is wrong: of the certificate, or of the clock that it is looked at by.
+    #[must_use]
+    pub const fn is_of_time(&self) -> bool {
+        matches!(self, Self::Over { .. } | Self::NotYet { .. } | Self::ChainOver { .. })
+    }
+
     /// Tells whether it keeps the certificate from being used.
     #[must_use]
     pub const fn weight(&self) -> Weight {
@@ -160,15 +180,23 @@ impl CertificateFault {
     }
 }
 
-/// Finds what is wrong with the order of a chain.
-pub(super) fn of_chain(chain: &[X509Certificate<'_>]) -> Vec<CertificateFault> {
+/// Finds what is wrong with a chain: its order, its signatures, and the time of all but the first.
+pub(super) fn of_chain(chain: &[X509Certificate<'_>], wall: Timestamp) -> Vec<CertificateFault> {
     let mut faults = Vec::new();
     for (index, pair) in chain.windows(2).enumerate() {
         if pair[0].issuer().as_raw() != pair[1].subject().as_raw() {
             let (issuer, found) = (printable(pair[0].issuer()), printable(pair[1].subject()));
             faults.push(CertificateFault::Disorder { place: index + 1, issuer, found });
+        } else if pair[0].verify_signature(Some(pair[1].public_key()))
+            == Err(X509Error::SignatureVerificationError)
+        {
+            let found = printable(pair[1].subject());
+            faults.push(CertificateFault::OtherSigner { place: index + 1, found });
         }
     }
+    let ends = chain.iter().map(|it| super::milliseconds(it.validity().not_after.timestamp()));
+    let over = ends.enumerate().skip(1).filter(|(_, until)| wall >= *until);
+    faults.extend(over.map(|(index, until)| CertificateFault::ChainOver { place: index + 1, until }));
     if let [alone] = chain
         && alone.issuer().as_raw() != alone.subject().as_raw()
     {

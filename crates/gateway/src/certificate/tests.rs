@@ -78,9 +78,16 @@ fn a_good_one_says_what_it_is_and_its_bundle_reads_as_the_same() {
     let both = format!("{chain}\n{key}");
     let combined = ServerCertificate::from_bundle(bundle(&both, &both, None).as_bytes()).unwrap();
     assert_eq!(combined.facts(), facts);
-    let stapled = bundle(&chain, &key, Some(&[0x30, 3, 0x0a, 1, 0]));
+    let answer = {
+        let (_, parsed) = X509Certificate::from_der(signed.certificate.der()).unwrap();
+        ocsp::tests::about(parsed.raw_serial())
+    };
+    let stapled = bundle(&chain, &key, Some(&answer));
     let stapled = ServerCertificate::from_bundle(stapled.as_bytes()).unwrap();
-    assert_eq!(stapled.key().ocsp.as_deref(), Some(&[0x30, 3, 0x0a, 1, 0][..]));
+    assert_eq!(stapled.key().ocsp.as_deref(), Some(&answer[..]));
+    let other = ocsp::tests::about(&[1, 2, 3]);
+    let found = ServerCertificate::read(chain.as_bytes(), key.as_bytes(), Some(&other), wall());
+    assert_eq!(found.unwrap_err(), [CertificateFault::OtherOcsp]);
     assert_ne!(stapled.facts().digest, facts.digest, "another answer is another thing to show");
 }
 
@@ -134,6 +141,12 @@ fn its_time_is_looked_at_when_it_is_given_and_not_when_it_is_kept() {
     };
     assert!(matches!(found(&over)[..], [CertificateFault::Over { .. }]));
     assert!(matches!(found(&later)[..], [CertificateFault::NotYet { .. }]));
+    for signed in [&over, &later] {
+        let chain = signed.certificate.pem() + &authority.pem();
+        let key = signed.key.serialize_pem();
+        let shown = ServerCertificate::read_at_any_time(chain.as_bytes(), key.as_bytes(), None, wall());
+        assert_eq!(shown.unwrap().warnings, found(signed));
+    }
     let kept = bundle(&over.certificate.pem(), &over.key.serialize_pem(), None);
     assert!(ServerCertificate::from_bundle(kept.as_bytes()).is_ok());
 }
@@ -157,6 +170,25 @@ fn a_chain_has_to_be_in_order_and_for_servers() {
         signed_by(&ours, |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
     let chain = for_clients.certificate.pem() + &ours.pem();
     assert_eq!(faults(&chain, &for_clients.key.serialize_pem()), [CertificateFault::NotForServers]);
+}
+
+#[test]
+fn a_chain_is_signed_by_what_follows_and_all_of_it_is_still_valid() {
+    let (ours, namesake) = (authority("ours"), authority("ours"));
+    let leaf = signed_by(&ours, |_| {});
+    let key = leaf.key.serialize_pem();
+    let found = faults(&(leaf.certificate.pem() + &namesake.pem()), &key);
+    assert!(matches!(&found[..], [CertificateFault::OtherSigner { place: 1, .. }]), "{found:?}");
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "between");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let between = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &ours).unwrap();
+    let leaf = signed_by(&between, |_| {});
+    let chain = leaf.certificate.pem() + &between.pem();
+    let found = faults(&chain, &leaf.key.serialize_pem());
+    assert!(matches!(&found[..], [CertificateFault::ChainOver { place: 2, .. }]), "{found:?}");
 }
 
 #[test]

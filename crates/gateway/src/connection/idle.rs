@@ -134,7 +134,7 @@ async fn the_task_of_a_connection_within_tls_is_hardly_larger() {
         socket,
         peer: SocketAddr::from(([127, 0, 0, 1], 1)),
         port: 1,
-        handed_on: false,
+        handed_on: None,
         secure: true,
         environment: Arc::new(Environment::new("production".parse().unwrap(), 1)),
         worker: Worker::start(0, Timeouts::default(), None).unwrap(),

@@ -128,9 +128,13 @@ impl TableStore {
         let path = self.certificate_path(environment, digest);
         let length = fs::metadata(&path).ok()?.len();
         if length > MAX_BUNDLE {
+            tracing::error!(path = %path.display(), length, "a stored certificate is damaged: it is too long");
             return None;
         }
-        checked(&fs::read(path).ok()?, digest).ok()
+        let read = fs::read(&path).map_err(|error| error.to_string()).and_then(|text| checked(&text, digest));
+        let say =
+            |why: &String| tracing::error!(path = %path.display(), why, "a stored certificate is damaged");
+        read.inspect_err(say).ok()
     }
 
     /// Stores a certificate with its key, for the owner alone; after a crash at any moment it is there whole or not at all.

@@ -44,13 +44,12 @@ pub enum CertificateFiles {
 #[derive(Debug, Error)]
 pub enum CertificateFilesError {
     /// A file or folder cannot be read.
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{}`: {cause}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// What the system said.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
     /// A file is longer than any certificate.
     #[error("`{}` is longer than {MAX_PEM_BYTES} bytes, as no certificate is", path.display())]
@@ -103,11 +102,20 @@ impl Kept {
     /// Reads them for the first time.
     ///
     /// # Errors
-    /// When one of them cannot be used, each with everything that is wrong.
+    /// When none of them can be used, each with everything that is wrong. One that is good is enough to begin with; what is wrong
+    /// with others is said in the log.
     pub(super) fn read(files: CertificateFiles) -> Result<Self, Vec<CertificateFilesError>> {
         let mut kept = Self { files, good: BTreeMap::new(), seen: Stamps::new() };
+        // What changes while they are read is found changed afterwards.
+        kept.has_changed();
         let errors = kept.look();
-        if errors.is_empty() { Ok(kept) } else { Err(errors) }
+        if kept.good.is_empty() {
+            return Err(errors);
+        }
+        for error in &errors {
+            tracing::error!(error = error as &dyn std::error::Error, "a certificate is not shown");
+        }
+        Ok(kept)
     }
 
     /// Returns them by name.
@@ -164,7 +172,7 @@ impl CertificateFiles {
 }
 
 fn list_folder(folder: &Path) -> Result<BTreeMap<String, Files>, CertificateFilesError> {
-    let failed = |source| CertificateFilesError::Read { path: folder.to_path_buf(), source };
+    let failed = |cause| CertificateFilesError::Read { path: folder.to_path_buf(), cause };
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -199,7 +207,7 @@ impl Files {
     fn read(&self) -> Result<ServerCertificate, CertificateFilesError> {
         let (chain, key) = (read_file(&self.certificate)?, read_file(&self.key)?);
         let ocsp = if self.ocsp.exists() { Some(read_file(&self.ocsp)?) } else { None };
-        let read = ServerCertificate::read(&chain, &key, ocsp.as_deref(), wall());
+        let read = ServerCertificate::read_at_any_time(&chain, &key, ocsp.as_deref(), wall());
         let path = &self.certificate;
         let checked = read.map_err(|faults| CertificateFilesError::Bad { path: path.clone(), faults })?;
         for warning in &checked.warnings {
@@ -214,7 +222,7 @@ impl Files {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CertificateFilesError> {
-    let failed = |source| CertificateFilesError::Read { path: path.to_path_buf(), source };
+    let failed = |cause| CertificateFilesError::Read { path: path.to_path_buf(), cause };
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
     }
@@ -240,7 +248,6 @@ pub(super) async fn watch(
     mut hangup: tokio::signal::unix::Signal,
     stop: CancellationToken,
 ) {
-    kept.has_changed();
     let mut said: Option<Instant> = None;
     loop {
         if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
@@ -290,7 +297,7 @@ mod tests {
         write(path, "a", &made(&["a.test"]));
         write(path, "b", &made(&["b.test"]));
         let mut kept = Kept::read(CertificateFiles::Folder(path.to_path_buf())).unwrap();
-        assert!(kept.has_changed() && !kept.has_changed());
+        assert!(!kept.has_changed(), "what was read is what was seen");
         fs::write(path.join("a.pem"), "no").unwrap();
         write(path, "b", &made(&["new.test"]));
         write(path, "c", &made(&["c.test"]));
@@ -307,6 +314,28 @@ mod tests {
         fs::remove_file(path.join("c.pem")).unwrap();
         assert!(matches!(kept.look()[..], [CertificateFilesError::Empty { .. }]));
         assert_eq!(names(&kept).len(), 2, "a folder that was emptied is a mistake and not a wish");
+    }
+
+    #[test]
+    fn one_whose_time_is_over_and_one_that_is_damaged_keep_nobody_from_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["over.test".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        write(path, "over", &Signed { certificate, key });
+        let pair =
+            CertificateFiles::Pair { certificate: path.join("over.pem"), key: Some(path.join("over.key")) };
+        assert_eq!(Kept::read(pair).unwrap().all().len(), 1, "it is shown nevertheless");
+        fs::write(path.join("bad.pem"), "no").unwrap();
+        write(path, "good", &made(&["good.test"]));
+        let kept = Kept::read(CertificateFiles::Folder(path.to_path_buf())).unwrap();
+        assert_eq!(kept.good.keys().collect::<Vec<_>>(), ["good", "over"]);
+        fs::remove_file(path.join("over.pem")).unwrap();
+        fs::remove_file(path.join("good.pem")).unwrap();
+        assert_eq!(Kept::read(CertificateFiles::Folder(path.to_path_buf())).unwrap_err().len(), 1);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Names {
             }
         }
         let all = names.exact.values_mut().chain(names.below.values_mut());
-        all.for_each(|keys| keys.sort_by_key(|it| it.key.algorithm() == SignatureAlgorithm::RSA));
+        all.for_each(|keys| keys.sort_by_key(|it| rank(it.key.algorithm())));
         names.first = first_name
             .and_then(|name| {
                 let found =
@@ -67,6 +67,15 @@ impl Names {
     }
 }
 
+/// Elliptic curves that every client knows before one that few programs do, and RSA last.
+fn rank(algorithm: SignatureAlgorithm) -> u8 {
+    match algorithm {
+        SignatureAlgorithm::ECDSA => 0,
+        SignatureAlgorithm::RSA => 2,
+        _ => 1,
+    }
+}
+
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.choose(hello.server_name(), hello.signature_schemes())
@@ -83,6 +92,19 @@ mod tests {
 
     fn shown(names: &Names, host: Option<&str>) -> Option<Vec<u8>> {
         Some(names.choose(host, &BOTH)?.cert[0].to_vec())
+    }
+
+    #[test]
+    fn a_client_that_takes_both_is_shown_a_curve_that_all_know_before_ed25519() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = rcgen::CertificateParams::new(vec!["shop.test".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let edwards = read(&crate::certificate::tests::Signed { certificate, key });
+        let ecdsa = read(&made(&["shop.test"]));
+        let names = Names::of([&edwards, &ecdsa].into_iter());
+        let both = [SignatureScheme::ED25519, SignatureScheme::ECDSA_NISTP256_SHA256];
+        assert_eq!(names.choose(None, &both).unwrap().cert, ecdsa.key().cert);
+        assert_eq!(names.choose(None, &both[..1]).unwrap().cert, edwards.key().cert);
     }
 
     #[test]

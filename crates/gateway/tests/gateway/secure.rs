@@ -239,6 +239,16 @@ fn requests_within_tls_are_answered_and_services_are_told_so() {
 }
 
 #[test]
+fn a_gateway_without_a_certificate_where_https_listens_is_not_ready() {
+    let mirror = mirror();
+    let entrance = Entrance::start(&mirror);
+    assert_eq!(entrance.running.gateway.admin().not_ready(), [""; 0]);
+    entrance.running.gateway.certify(&environment(), Vec::new()).unwrap();
+    let why = entrance.running.gateway.admin().not_ready();
+    assert_eq!(why, ["https of `production` has no certificate that can be shown"]);
+}
+
+#[test]
 fn large_bodies_pass_both_ways_whole_also_to_slow_clients() {
     const LARGE: usize = 3 * 1_024 * 1_024;
     let echo = Instance::start(|request, stream| answer(stream, 200, &request.body));
@@ -299,9 +309,19 @@ fn a_client_is_shown_the_certificate_of_the_host_that_it_names() {
     assert_eq!(a, shown("b.shop.test").unwrap());
     let refused = shown("elsewhere.test").unwrap_err().to_string();
     assert!(refused.contains("UnrecognisedName"), "{refused}");
-    assert_eq!(entrance.count("unknown_name"), 1);
+    wait_until("it is counted", || entrance.count("unknown_name") == 1);
     let silent = entrance.hello(&Hello { sni: false, ..Hello::default() }).unwrap();
     assert_eq!(silent.shown(), shop, "the first is for those that name no host");
+}
+
+#[test]
+fn a_client_that_offers_the_oldest_http_alone_is_served() {
+    let mirror = mirror();
+    let entrance = Entrance::start(&mirror);
+    let mut config = (*Hello::default().config(&entrance.authority)).clone();
+    config.alpn_protocols = vec![b"http/1.0".to_vec()];
+    let mut client = Secured::connect(entrance.address, Arc::new(config), "shop.test").unwrap();
+    assert!(client.ask("GET / HTTP/1.0\r\nhost: shop.test\r\n\r\n").unwrap().contains("200 OK"));
 }
 
 #[test]
@@ -364,6 +384,9 @@ fn plain_http_is_sent_to_https_but_not_instances_proxies_that_say_so_or_who_chec
     entrance.running.gateway.apply(RouteTable { entry, rules: Some(rules), ..table }).unwrap();
     assert_eq!(ask("/", "x-forwarded-proto: https\r\n").0, 200);
     assert_eq!(ask("/", "x-forwarded-proto: http\r\n"), to("/"));
+    for both in ["http\r\nx-forwarded-proto: https", "https\r\nx-forwarded-proto: http"] {
+        assert_eq!(ask("/", &format!("x-forwarded-proto: {both}\r\n")), to("/"), "it contradicts itself");
+    }
     assert_eq!(ask("/", ""), to("/"));
 }
 
@@ -398,4 +421,41 @@ fn a_websocket_within_tls_passes_bytes_both_ways() {
     client.0.read_to_end(&mut back).unwrap();
     assert_eq!((&hello[..], back), (&b"hello"[..], words), "and its end is said");
     instance.join().unwrap();
+}
+
+#[test]
+fn a_side_of_a_websocket_that_is_cut_off_is_no_orderly_end_for_the_other() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let instance_at = listener.local_addr().unwrap();
+    let instance = std::thread::spawn(move || {
+        let switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+        let accept = || {
+            let mut stream = io::BufReader::new(listener.accept().unwrap().0);
+            read_head(&mut stream).unwrap();
+            raw(&mut stream, switch).unwrap();
+            stream
+        };
+        let mut first = accept();
+        let cut = first.read(&mut [0]).map_err(|error| error.kind());
+        let second = accept();
+        socket2::SockRef::from(second.get_ref()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(second);
+        cut
+    });
+    let mirror = mirror();
+    let entrance = Entrance::start(&mirror);
+    let table = table(3, &[stable(0, &[("ws", instance_at)])]);
+    entrance.running.gateway.apply(table).unwrap();
+    let switched = || {
+        let mut client = entrance.connect();
+        let request =
+            "GET /chat HTTP/1.1\r\nhost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert!(client.ask(request).unwrap().starts_with("HTTP/1.1 101 "));
+        client
+    };
+    // Its socket ends without the farewell of TLS.
+    drop(switched());
+    let mut client = switched();
+    assert!(client.0.read(&mut [0]).is_err(), "an end that was said would be taken for one");
+    assert_eq!(instance.join().unwrap(), Err(io::ErrorKind::ConnectionReset));
 }

@@ -47,18 +47,30 @@ fn the_client_of_a_proxy_counts_for_everything() {
 }
 
 #[test]
-fn from_its_networks_a_header_is_required_and_from_others_it_is_none() {
+fn who_is_of_this_host_needs_no_header_and_from_other_networks_none_is_read() {
     let mirror = mirror();
     let timeouts = Timeouts { handshake: std::time::Duration::from_millis(300), ..Timeouts::default() };
     let entrance = Entrance::with(&mirror, timeouts, handing_on("127.0.0.0/8"));
-    assert!(plain(&entrance, b"").is_err(), "a request is no header");
+    for network in ["127.0.0.0/8", "0.0.0.0/0"] {
+        let revision = entrance.running.gateway.receipt(&environment()).revision + 1;
+        entrance.apply(revision, &mirror, handing_on(network));
+        let told = plain(&entrance, b"").unwrap();
+        assert!(told.contains("x-forwarded-for: 127.0.0.1\n"), "it counts for itself: {told}");
+        let request =
+            format!("POST {} HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 0\r\n\r\n", as_instance("/"));
+        let mut instance = Client::connect(entrance.running.address);
+        for byte in request.as_bytes() {
+            instance.send([*byte]).unwrap();
+        }
+        assert_eq!(instance.read().unwrap().status(), 200, "an instance calls another");
+        assert!(entrance.connect().get().unwrap().contains("x-forwarded-for: 127.0.0.1\n"));
+    }
     assert!(plain(&entrance, b"PROXY TCP4 192.0.2.7 198.51.100.1 5000\r\n").is_err());
-    assert!(entrance.hello(&Hello::default()).is_err(), "neither is a handshake");
-    wait_until("they are counted", || entrance.count("proxy_header") == 3);
+    wait_until("it is counted", || entrance.count("proxy_header") == 1);
     let silent = TcpStream::connect(entrance.running.address).unwrap();
     wait_until("who says nothing is cut off", || entrance.count("slow") == 1);
     drop(silent);
-    entrance.apply(3, &mirror, handing_on("10.0.0.0/8"));
+    entrance.apply(9, &mirror, handing_on("10.0.0.0/8"));
     let mut client = Client::connect(entrance.running.address);
     assert_eq!(client.ask(FROM).unwrap().status(), 505, "from others it is read as what it is not");
     assert!(plain(&entrance, b"").unwrap().contains("x-forwarded-for: 127.0.0.1\n"));

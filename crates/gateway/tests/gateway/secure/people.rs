@@ -67,3 +67,22 @@ fn a_session_from_before_a_certificate_was_wanted_is_not_resumed() {
         assert!(connect().and_then(|mut client| client.get()).is_err());
     }
 }
+
+#[test]
+fn where_clients_show_certificates_no_session_is_resumed_so_each_is_looked_at() {
+    let mirror = mirror();
+    let people = Authority::new();
+    for wanted in [ClientCertificates::Required, ClientCertificates::Optional] {
+        let entrance = Entrance::with(&mirror, Timeouts::default(), asking(&people, wanted));
+        for versions in [NEW, OLD] {
+            let shows = Some((&people, &["ann.people.test"][..]));
+            let config = Hello { versions, shows, ..Hello::default() }.config(&entrance.authority);
+            for _ in 0..3 {
+                let mut client =
+                    Secured::connect(entrance.address, Arc::clone(&config), "shop.test").unwrap();
+                assert!(client.get().unwrap().contains("DNS=ann.people.test"));
+                assert_eq!(client.0.conn.handshake_kind(), Some(HandshakeKind::Full));
+            }
+        }
+    }
+}
