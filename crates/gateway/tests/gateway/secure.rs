@@ -321,7 +321,7 @@ fn a_client_that_offers_the_oldest_http_alone_is_served() {
     let mut config = (*Hello::default().config(&entrance.authority)).clone();
     config.alpn_protocols = vec![b"http/1.0".to_vec()];
     let mut client = Secured::connect(entrance.address, Arc::new(config), "shop.test").unwrap();
-    assert!(client.ask("GET / HTTP/1.0\r\nhost: shop.test\r\n\r\n").unwrap().contains("200 OK"));
+    assert!(client.ask("GET / HTTP/1.0\r\nhost: shop.test\r\n\r\n").unwrap().contains(" 200"));
 }
 
 #[test]
