@@ -185,7 +185,13 @@ pub(crate) fn read_parts(
         return Err(BadAnswer::Encoding);
     }
     output.status(status, parts.status.canonical_reason().unwrap_or_default());
-    facts.write(&headers, &kinds, status, output);
+    output.expect(headers.len() + 2, 32);
+    facts.write_length(status, output);
+    for ((name, value), &kind) in parts.headers.iter().zip(&kinds) {
+        if facts.passes(kind, name.as_str()) {
+            output.pass(name, value);
+        }
+    }
     let bodiless = asked.is_head || status < 200 || status == 204 || status == 304;
     let body = match facts.length {
         _ if ends || bodiless => Body::Done,
@@ -310,22 +316,29 @@ impl<'b> Facts<'b> {
     }
 
     fn write(&self, headers: &[Header<'_>], kinds: &Kinds, status: u16, output: &mut impl Pieces) {
+        self.write_length(status, output);
+        for (header, &kind) in headers.iter().zip(kinds) {
+            if self.passes(kind, header.name) {
+                output.field(header.name, header.value);
+            }
+        }
+    }
+
+    fn write_length(&self, status: u16, output: &mut impl Pieces) {
         if let Some(length) = self.length.filter(|_| status != 204) {
             output.field("content-length", itoa::Buffer::new().format(length).as_bytes());
         }
-        for (header, kind) in headers.iter().zip(kinds) {
-            let passes = match kind {
-                Field::ContentLength
-                | Field::TransferEncoding
-                | Field::Connection
-                | Field::Upgrade
-                | Field::HopByHop
-                | Field::Verdict => false,
-                _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(header.name)),
-            };
-            if passes {
-                output.field(header.name, header.value);
-            }
+    }
+
+    fn passes(&self, kind: Field, name: &str) -> bool {
+        match kind {
+            Field::ContentLength
+            | Field::TransferEncoding
+            | Field::Connection
+            | Field::Upgrade
+            | Field::HopByHop
+            | Field::Verdict => false,
+            _ => !self.dropped.iter().any(|it| it.eq_ignore_ascii_case(name)),
         }
     }
 }

@@ -9,6 +9,7 @@ use httparse::Header;
 
 use crate::answer::Asked;
 use crate::buffers::Output;
+use crate::chunked::passes;
 use crate::framing::{Recode, put};
 use crate::head;
 use crate::problem::Next;
@@ -23,6 +24,14 @@ pub(crate) trait Fields {
 
     /// Writes a field whose value `write` writes behind what is there.
     fn field_by(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>));
+
+    /// Writes a field of HTTP/2 as it came.
+    fn pass(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.field(name.as_str(), value.as_bytes());
+    }
+
+    /// Makes room for so many fields, and so many bytes of those that are not passed on as they came.
+    fn expect(&mut self, _fields: usize, _bytes: usize) {}
 }
 
 /// The pieces of a message.
@@ -41,6 +50,12 @@ pub(crate) trait Pieces: Fields {
 
     /// Ends a body that says itself where it ends.
     fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, recode: Recode);
+
+    /// Ends it with what stood behind it in HTTP/2, as far as that is passed on.
+    fn pass_trailers(&mut self, fields: HeaderMap, recode: Recode) {
+        let passing = fields.iter().filter(|(name, _)| passes(name.as_str()));
+        self.trailers(passing.map(|(name, value)| (name.as_str(), value.as_bytes())), recode);
+    }
 
     /// Takes fields out of a head of which nothing but status and fields is written.
     fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool);
@@ -187,6 +202,8 @@ pub(crate) struct Frames {
     /// Whether nothing follows.
     pub(crate) ends: bool,
     scratch: Vec<u8>,
+    /// Values that are not passed on as they came lie here one behind the other, so that each is no allocation of its own.
+    values: BytesMut,
 }
 
 impl Frames {
@@ -205,17 +222,62 @@ pub(crate) fn add(fields: &mut HeaderMap, name: &str, value: &[u8]) {
     }
 }
 
+/// Returns a name; those that the gateway writes itself are there already.
+fn name_of(name: &str) -> Option<HeaderName> {
+    macro_rules! known {
+        ($($text:literal),*) => {
+            match name {
+                $($text => {
+                    const NAME: HeaderName = HeaderName::from_static($text);
+                    Some(NAME)
+                })*
+                _ => HeaderName::from_bytes(name.as_bytes()).ok(),
+            }
+        };
+    }
+    known!(
+        "baggage",
+        "content-length",
+        "content-type",
+        "lockstep-version",
+        "te",
+        "traceparent",
+        "tracestate",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-real-ip"
+    )
+}
+
 impl Fields for Frames {
     fn field(&mut self, name: &str, value: &[u8]) {
-        add(&mut self.fields, name, value);
+        self.values.extend_from_slice(value);
+        let value = HeaderValue::from_maybe_shared(self.values.split().freeze());
+        if let (Some(name), Ok(value)) = (name_of(name), value) {
+            self.fields.append(name, value);
+        }
+    }
+
+    fn pass(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.fields.append(name.clone(), value.clone());
+    }
+
+    fn expect(&mut self, fields: usize, bytes: usize) {
+        self.fields.reserve(fields);
+        self.values.reserve(bytes);
     }
 
     fn field_by(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
-        self.scratch.clear();
-        write(&mut self.scratch);
-        if !self.scratch.is_empty() {
-            add(&mut self.fields, name, &self.scratch);
+        let mut value = std::mem::take(&mut self.scratch);
+        value.clear();
+        write(&mut value);
+        if !value.is_empty() {
+            self.field(name, &value);
         }
+        self.scratch = value;
     }
 }
 
@@ -246,6 +308,14 @@ impl Pieces for Frames {
         let mut trailers = HeaderMap::new();
         fields.for_each(|(name, value)| add(&mut trailers, name, value));
         self.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
+        self.ends = true;
+    }
+
+    fn pass_trailers(&mut self, mut fields: HeaderMap, _recode: Recode) {
+        let stay = |name: &&HeaderName| !passes(name.as_str());
+        let dropped: Vec<HeaderName> = fields.keys().filter(stay).cloned().collect();
+        dropped.iter().for_each(|name| drop(fields.remove(name)));
+        self.trailers = Some(fields).filter(|trailers| !trailers.is_empty());
         self.ends = true;
     }
 
@@ -295,5 +365,45 @@ impl Outgoing for Frames {
         self.small.clear();
         self.trailers = None;
         self.ends = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_passed_on_as_it_came_is_what_would_be_written_anew() {
+        let came: [(&'static str, &[u8]); 5] =
+            [("via", b"2 a"), ("x-user", b"ann"), ("x-user", b"bob"), ("x y", b"no"), ("x-odd", b"a\xff b")];
+        let (mut passed, mut written) = (Frames::default(), Frames::default());
+        passed.expect(came.len(), 4);
+        for (name, value) in came {
+            written.field(name, value);
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                passed.pass(&name, &HeaderValue::from_bytes(value).unwrap());
+            }
+        }
+        assert_eq!(passed.fields, written.fields);
+        assert_eq!(written.fields.len(), 4);
+        written.field("x-user", b"a\r\nb: c");
+        written.field_by("via", |value| value.extend_from_slice(b"2 b"));
+        written.field_by("via", |_| {});
+        assert_eq!(written.fields.len(), 5);
+        assert_eq!(written.fields.get_all("via").iter().collect::<Vec<_>>(), ["2 a", "2 b"]);
+    }
+
+    #[test]
+    fn trailers_lose_what_does_not_pass_on_both_wires() {
+        let mut came = HeaderMap::new();
+        for (name, value) in [("grpc-status", "0"), ("content-length", "5"), ("x-end", "a"), ("x-end", "b")] {
+            add(&mut came, name, value.as_bytes());
+        }
+        let (mut frames, mut bytes) = (Frames::default(), Vec::new());
+        frames.pass_trailers(came.clone(), Recode::Plain);
+        bytes.pass_trailers(came.clone(), Recode::Chunks);
+        came.remove("content-length");
+        assert_eq!((frames.trailers, frames.ends), (Some(came), true));
+        assert_eq!(bytes, b"0\r\ngrpc-status: 0\r\nx-end: a\r\nx-end: b\r\n\r\n");
     }
 }

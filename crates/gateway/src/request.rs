@@ -84,6 +84,8 @@ pub(crate) struct Request<'b> {
     pub(crate) traced: bool,
     trace: Option<&'b str>,
     headers: &'b [Header<'b>],
+    /// What the fields and the target were read from in HTTP/2; the fields are in the same order.
+    parts: Option<&'b http::request::Parts>,
     kinds: Kinds,
     /// Fields that a `Connection` header takes off.
     dropped: Vec<&'b str>,
@@ -156,6 +158,7 @@ impl<'b> Request<'b> {
             traced: false,
             trace: None,
             headers,
+            parts: None,
             kinds: kinds_of(headers),
             dropped: Vec::new(),
             seen: Seen::default(),

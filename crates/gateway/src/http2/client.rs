@@ -12,7 +12,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::send::send_body;
 use crate::answer::AnswerHead;
-use crate::chunked::{ChunkError, passes};
+use crate::chunked::ChunkError;
 use crate::exchange::Client;
 use crate::framing::{Body, Recode};
 use crate::leaving::Delivery;
@@ -133,12 +133,12 @@ impl RequestSource for StreamSource<'_> {
             keep(self.kept, &got);
             piece.lend().piece(got, recode);
         }
-        let Some(trailers) = &self.end else { return Ok(false) };
+        let Some(trailers) = self.end.take() else { return Ok(false) };
         *self.body = Body::Done;
         if !trailers.is_empty() {
             *self.kept = None;
         }
-        piece.lend().trailers(passing(trailers), recode);
+        piece.lend().pass_trailers(trailers, recode);
         piece.lend().whole();
         Ok(true)
     }
@@ -162,14 +162,6 @@ impl RequestSource for StreamSource<'_> {
     async fn watch(&mut self, _sent: Instant, _delivery: &Delivery) {
         pending::<()>().await;
     }
-}
-
-/// Returns the trailers that are passed on.
-pub(super) fn passing(trailers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
-    trailers
-        .iter()
-        .filter(|(name, _)| passes(name.as_str()))
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// The way of an answer.

@@ -19,7 +19,6 @@ use http::request::Parts;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::client::passing;
 use super::send::{send_body, send_piece};
 use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
 use crate::answer::{self, AnswerHead, Asked};
@@ -61,20 +60,34 @@ struct Trunk {
 
 /// A place on a connection, until it is dropped.
 #[derive(Debug)]
-struct Seat(Arc<Trunk>);
+struct Seat {
+    trunk: Arc<Trunk>,
+    requests: SendRequest<Bytes>,
+}
+
+impl Seat {
+    /// Tells whether the instance takes a request on it.
+    fn is_open(&mut self) -> bool {
+        !self.trunk.gone.load(Ordering::Relaxed) && takes_requests(&mut self.requests)
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.used.store(Moment::now().0, Ordering::Relaxed);
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.trunk.used.store(Moment::now().0, Ordering::Relaxed);
+        self.trunk.streams.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn takes_requests(requests: &mut SendRequest<Bytes>) -> bool {
+    let ready = requests.poll_ready(&mut Context::from_waker(Waker::noop()));
+    !matches!(ready, Poll::Ready(Err(_)))
 }
 
 impl Trunk {
     /// Tells whether the instance takes requests on it at all.
     fn is_open(&self) -> bool {
-        let ready = self.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
-        !self.gone.load(Ordering::Relaxed) && !matches!(ready, Poll::Ready(Err(_)))
+        !self.gone.load(Ordering::Relaxed) && takes_requests(&mut self.requests.clone())
     }
 
     fn take(self: &Arc<Self>) -> Option<Seat> {
@@ -83,7 +96,7 @@ impl Trunk {
             return None;
         }
         self.streams.fetch_add(1, Ordering::Relaxed);
-        Some(Seat(Arc::clone(self)))
+        Some(Seat { trunk: Arc::clone(self), requests: self.requests.clone() })
     }
 }
 
@@ -109,8 +122,9 @@ impl Trunks {
     fn seat(&self) -> Option<Seat> {
         let mut open = self.open();
         loop {
-            let (index, seat) = open.iter().enumerate().find_map(|(index, it)| Some((index, it.take()?)))?;
-            if seat.0.is_open() {
+            let (index, mut seat) =
+                open.iter().enumerate().find_map(|(index, it)| Some((index, it.take()?)))?;
+            if seat.is_open() {
                 return Some(seat);
             }
             open.swap_remove(index);
@@ -169,9 +183,9 @@ impl Place {
         rest: &Body,
         limit: Duration,
     ) -> Result<StreamLoan, Lease> {
-        let Self { seat, lease } = self;
+        let Self { mut seat, lease } = self;
         let ends = rest.is_done();
-        let mut requests = seat.0.requests.clone();
+        let requests = &mut seat.requests;
         let ready = poll_fn(|cx| requests.poll_ready(cx)).await;
         let request = http::Request::from_parts(parts, ());
         let sent = ready.and_then(|()| requests.send_request(request, ends && early.is_empty()));
@@ -216,7 +230,8 @@ async fn open(lease: &Lease, worker: &Worker) -> io::Result<Seat> {
     if !endpoint.instance.is_retired() {
         endpoint.trunks.open().push(Arc::clone(&trunk));
     }
-    Ok(Seat(trunk))
+    let requests = trunk.requests.clone();
+    Ok(Seat { trunk, requests })
 }
 
 fn hear_settings(connection: &mut Connection<Wire, Bytes>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -277,11 +292,13 @@ pub(crate) struct StreamAnswer {
     /// What was taken and not sent on yet: the instance may send as much again only after that.
     owed: usize,
     end: Option<HeaderMap>,
+    /// How the call ended, where what followed the body says so.
+    grpc: Option<GrpcStatus>,
 }
 
 impl StreamAnswer {
     fn new(response: ResponseFuture) -> Self {
-        Self { response: Some(response), interim: 0, body: None, got: None, owed: 0, end: None }
+        Self { response: Some(response), interim: 0, body: None, got: None, owed: 0, end: None, grpc: None }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::response::Parts, HearError>> {
@@ -301,8 +318,8 @@ impl StreamAnswer {
     }
 
     fn pass_end(&mut self, output: &mut impl Outgoing, recode: Recode) -> bool {
-        let Some(trailers) = &self.end else { return false };
-        output.lend().trailers(passing(trailers), recode);
+        let Some(trailers) = self.end.take() else { return false };
+        output.lend().pass_trailers(trailers, recode);
         output.lend().whole();
         true
     }
@@ -355,7 +372,9 @@ impl AnswerSource for &mut StreamAnswer {
                 Ok(self.owed.max(1))
             }
             None => {
-                self.end = Some(body.trailers().await.map_err(io::Error::other)?.unwrap_or_default());
+                let trailers = body.trailers().await.map_err(io::Error::other)?.unwrap_or_default();
+                self.grpc = trailers.get("grpc-status").map(|status| GrpcStatus::read(status.as_bytes()));
+                self.end = Some(trailers);
                 Ok(0)
             }
         }
@@ -366,7 +385,6 @@ impl AnswerSource for &mut StreamAnswer {
     }
 
     fn grpc(&self) -> Option<GrpcStatus> {
-        let status = self.end.as_ref()?.get("grpc-status")?;
-        Some(GrpcStatus::read(status.as_bytes()))
+        self.grpc
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use http::Uri;
+use http::uri::{PathAndQuery, Scheme};
 use lockstep_domain::gateway_rules::Caller;
 
 use super::{ASTERISK, PSEUDONYM, Request};
@@ -13,6 +15,10 @@ use crate::outgoing::{Fields, Frames};
 use crate::peer::Peer;
 use crate::trace::made_id;
 use crate::tracestate::write_tracestate;
+
+/// How many fields the gateway adds to most requests, and how long their values are.
+const OWN_FIELDS: usize = 10;
+const OWN_BYTES: usize = 512;
 
 /// What the head for an instance has that the client's had not.
 #[derive(Debug)]
@@ -52,8 +58,8 @@ impl<'b> Request<'b> {
 
     /// Writes the head for an instance that speaks HTTP/2; `None` when it cannot be said there.
     pub(crate) fn write_parts(&self, onward: &Onward<'_>) -> Option<http::request::Parts> {
-        let (slash, rest) = self.rest(onward);
         let mut frames = Frames::default();
+        frames.expect(self.headers.len() + OWN_FIELDS, OWN_BYTES);
         self.write_fields(&mut frames, onward);
         if let Some(length) = self.length {
             frames.field("content-length", itoa::Buffer::new().format(length).as_bytes());
@@ -64,13 +70,28 @@ impl<'b> Request<'b> {
         if self.takes_trailers || self.call.is_some() {
             frames.field("te", b"trailers");
         }
-        let authority = Some(self.host(onward)).filter(|it| !it.is_empty()).unwrap_or("localhost");
-        let target = format!("{slash}{rest}{}", self.query);
-        let uri = http::Uri::builder().scheme("http").authority(authority).path_and_query(target);
-        let request = http::Request::builder().method(self.method).uri(uri.build().ok()?).body(()).ok()?;
-        let mut parts = request.into_parts().0;
+        let mut parts = http::Request::new(()).into_parts().0;
+        parts.method = self.method.parse().ok()?;
+        parts.uri = self.uri(onward)?;
         parts.headers = frames.fields;
         Some(parts)
+    }
+
+    /// Returns the target for the instance; what stays as it came is not read again.
+    fn uri(&self, onward: &Onward<'_>) -> Option<Uri> {
+        let (slash, rest) = self.rest(onward);
+        let authority = Some(self.host(onward)).filter(|it| !it.is_empty()).unwrap_or("localhost");
+        let came = self.parts.map(|parts| &parts.uri);
+        let same = came.and_then(Uri::authority).filter(|it| it.as_str() == authority).cloned();
+        let is_same =
+            |it: &&PathAndQuery| slash.is_empty() && it.as_str().strip_prefix(rest) == Some(self.query);
+        let same_path = came.and_then(Uri::path_and_query).filter(is_same).cloned();
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(same.map_or_else(|| authority.parse(), Ok).ok()?);
+        let anew = || format!("{slash}{rest}{}", self.query).try_into();
+        parts.path_and_query = Some(same_path.map_or_else(anew, Ok).ok()?);
+        Uri::from_parts(parts).ok()
     }
 
     /// Returns the path for the instance, and what has to stand before it.
@@ -86,10 +107,19 @@ impl<'b> Request<'b> {
 
     fn write_fields(&self, output: &mut impl Fields, onward: &Onward<'_>) {
         let (trusted, changes) = (onward.caller.is_trusted(), onward.changes);
-        for (header, &kind) in self.headers.iter().zip(&self.kinds) {
-            if self.passes(kind, header.name, trusted) && !changes.is_some_and(|it| it.drops(header.name)) {
-                output.field(header.name, header.value);
-            }
+        let passes =
+            |kind, name: &str| self.passes(kind, name, trusted) && !changes.is_some_and(|it| it.drops(name));
+        match self.parts {
+            None => self.headers.iter().zip(&self.kinds).for_each(|(header, &kind)| {
+                if passes(kind, header.name) {
+                    output.field(header.name, header.value);
+                }
+            }),
+            Some(parts) => parts.headers.iter().zip(&self.kinds).for_each(|((name, value), &kind)| {
+                if passes(kind, name.as_str()) {
+                    output.pass(name, value);
+                }
+            }),
         }
         for (name, value) in changes.iter().flat_map(|changes| changes.gives()) {
             output.field(name, value.as_bytes());

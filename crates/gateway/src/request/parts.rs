@@ -51,6 +51,7 @@ impl<'b> Request<'b> {
             (false, None) => Body::Framed,
         };
         (request.persistent, request.websocket) = (true, false);
+        request.parts = Some(parts);
         Ok(request)
     }
 
