@@ -65,6 +65,15 @@ impl Failure {
         Self::usage(format!("cannot {what} `{}`: {error}", path.display()))
     }
 
+    /// Makes a failure about something that was given and cannot be read, with what lies behind it.
+    pub(crate) fn unread(error: &(dyn Error + 'static)) -> Self {
+        let failure = Self::usage(error.to_string());
+        match error.source() {
+            Some(source) => failure.caused_by(source),
+            None => failure,
+        }
+    }
+
     /// Makes a failure of something that was carried out, from the server's account of it.
     pub(crate) fn ended_badly(detail: impl Into<String>, problem: Option<&Problem>) -> Self {
         let mut failure = Self::new(Exit::EndedBadly, detail);

@@ -11,6 +11,7 @@ mod receipt;
 mod regex;
 mod rule;
 pub mod template;
+mod told;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

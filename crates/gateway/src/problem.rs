@@ -161,6 +161,22 @@ impl Problem {
         self.code
     }
 
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Returns where the client is sent, if it is.
+    pub(crate) fn sends_to(&self) -> Option<&str> {
+        let fields = self.own.iter().flat_map(|own| &own.fields);
+        let given = fields.filter(|(name, _)| name == "location").map(|(_, value)| value.as_str()).next();
+        given.or(self.location.as_deref())
+    }
+
+    /// Tells whether nothing went wrong: a route answers, or the client is sent elsewhere.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.own.is_some() || self.location.is_some()
+    }
+
     /// Writes the whole answer; a `HEAD` request gets it without the body, and who calls by gRPC as a status of that.
     pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next) {
         let ending = HeadEnd { recode: Recode::Plain, is_switch: false, next, asked };

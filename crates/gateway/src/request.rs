@@ -398,6 +398,20 @@ impl<'b> Request<'b> {
         self.expects_continue && self.minor >= 1 && !self.body.is_done()
     }
 
+    /// Says where the key was that [`Self::key`] returns.
+    pub(crate) fn key_place(&self, caller: Caller) -> Option<&'static str> {
+        let own = self.own_key.as_ref().map(|(source, _)| match source {
+            KeySource::Cookie => "the cookie lockstep_key",
+            KeySource::Header => "the header x-lockstep-key",
+            KeySource::Trace => "the trace id of traceparent",
+        });
+        match (&self.carried_key, &self.traced_key) {
+            (Some(_), _) if caller.is_trusted() => Some("lockstep.key in baggage"),
+            (None, Some(_)) if caller.is_trusted() => Some("lockstep in tracestate"),
+            _ => own,
+        }
+    }
+
     /// Returns the key that the request came with, as far as its caller is believed.
     ///
     /// `baggage` comes before `tracestate`: a program may say in it for whom it calls, and gateways of earlier releases

@@ -165,16 +165,22 @@ impl Tally {
     }
 }
 
+/// Something wrong with a table, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableProblem {
+    /// `routes[3]`, `services.orders.splits`.
+    pub place: String,
+    /// What is wrong, by names.
+    pub detail: String,
+}
+
 /// Checks that a table can be served, and names everything that is wrong with it.
 pub(crate) fn check(table: &RouteTable) -> Result<(), ApplyError> {
     let environment = table.environment.clone();
     if table.format > ROUTE_TABLE_FORMAT {
         return Err(ApplyError::NewerFormat { environment, format: table.format });
     }
-    let mut problems: Vec<String> =
-        table.services.iter().flat_map(|(name, routes)| service_problems(name, routes)).collect();
-    problems.extend(table.routes.iter().flat_map(route_problems));
-    problems.extend(table.listeners.iter().flat_map(listening::problems));
+    let problems: Vec<_> = problems(table).into_iter().map(|it| it.detail).collect();
     if problems.is_empty() {
         Ok(())
     } else {
@@ -182,25 +188,40 @@ pub(crate) fn check(table: &RouteTable) -> Result<(), ApplyError> {
     }
 }
 
-fn route_problems(route: &Route) -> Vec<String> {
-    let problem = |problem| format!("route `{}` of `{}`: {problem}", route.rule, route.service);
+/// Returns everything that is wrong with a table.
+pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
+    let services = table.services.iter().flat_map(|(name, routes)| service_problems(name, routes));
+    let routes = table.routes.iter().enumerate().flat_map(|(index, route)| route_problems(index, route));
+    let listeners = table.listeners.iter().flat_map(listening::problems);
+    let listeners = listeners.map(|detail| TableProblem { place: "listeners".to_owned(), detail });
+    services.chain(routes).chain(listeners).collect()
+}
+
+fn route_problems(index: usize, route: &Route) -> Vec<TableProblem> {
+    let problem = |problem| TableProblem {
+        place: format!("routes[{index}]"),
+        detail: format!("route `{}` of `{}`: {problem}", route.rule, route.service),
+    };
     route.problems().into_iter().map(problem).collect()
 }
 
-fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<String> {
+fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<TableProblem> {
     let mut problems = Vec::new();
+    let splits = format!("services.{name}.splits");
+    let mut add = |place: String, detail: String| problems.push(TableProblem { place, detail });
     let sum: u64 = routes.splits.iter().map(|split| u64::from(split.weight)).sum();
     if !routes.splits.is_empty() && sum != u64::from(FULL_WEIGHT) {
-        problems.push(format!("weights of `{name}` add up to {sum} instead of {FULL_WEIGHT}"));
+        add(splits.clone(), format!("weights of `{name}` add up to {sum} instead of {FULL_WEIGHT}"));
     }
     let mut arms: Vec<Arm> = routes.splits.iter().map(|split| split.arm(name)).collect();
     arms.sort();
     for pair in arms.windows(2).filter(|pair| pair[0] == pair[1]) {
-        problems.push(format!("`{}` has two splits", pair[0]));
+        add(splits.clone(), format!("`{}` has two splits", pair[0]));
     }
-    let leads_nowhere = |rule: &&SplitRule| !routes.splits.iter().any(|split| rule.leads_to(split));
-    for rule in routes.version_rules.iter().filter(leads_nowhere) {
-        problems.push(format!("rule {} of `{name}` leads to {}, which has no split", rule.id, rule.version));
+    let leads_nowhere = |rule: &SplitRule| !routes.splits.iter().any(|split| rule.leads_to(split));
+    for (index, rule) in routes.version_rules.iter().enumerate().filter(|(_, rule)| leads_nowhere(rule)) {
+        let place = format!("services.{name}.version_rules[{index}]");
+        add(place, format!("rule {} of `{name}` leads to {}, which has no split", rule.id, rule.version));
     }
     problems
 }

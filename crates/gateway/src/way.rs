@@ -3,6 +3,7 @@
 
 mod account;
 mod entry;
+pub mod explain;
 
 use std::sync::Arc;
 

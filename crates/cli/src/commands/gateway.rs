@@ -1,5 +1,6 @@
 //! `lockstep gateway`: gateways of their own, their keys and the process itself.
 
+mod check;
 mod run;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use lockstep_api::types::{AddGateway, GatewayAdded, GatewayIdentityView, GatewayView};
 use lockstep_domain::{EnvironmentName, GatewayName};
 
+use self::check::CheckArgs;
 use self::run::RunArgs;
 use crate::context::{Context, Globals};
 use crate::failure::Failure;
@@ -44,6 +46,7 @@ enum GatewayCommand {
     List(ListArgs),
     Remove(RemoveArgs),
     Run(Box<RunArgs>),
+    Check(CheckArgs),
 }
 
 /// Adds a gateway and gives out its key.
@@ -90,6 +93,7 @@ impl Args {
             (Some(GatewayCommand::Run(args)), _) => args.run(globals, out),
             (None, Some(args)) => args.run(globals, out),
             (Some(GatewayCommand::Add(args)), _) => args.run(&ctx()?),
+            (Some(GatewayCommand::Check(args)), _) => args.run(out),
             (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
             (Some(GatewayCommand::Remove(args)), _) => {
                 let ctx = ctx()?;

@@ -22,6 +22,7 @@ mod crash;
 mod data;
 mod disk_states;
 mod draining;
+mod explaining;
 mod external;
 mod folders;
 mod forecasts;

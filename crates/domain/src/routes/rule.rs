@@ -219,6 +219,13 @@ impl RouteRule {
         !self.path_type.is_prefix() || !self.when.is_empty() || self.then.is_some()
     }
 
+    /// Returns it with host and path in their one form; `None` when no request can match it.
+    #[must_use]
+    pub fn in_one_form(&self) -> Option<Self> {
+        let mut rule = self.clone();
+        rule.normalize().map(|()| rule)
+    }
+
     /// Brings host and path into their one form; `None` when they have none.
     pub(super) fn normalize(&mut self) -> Option<()> {
         if let Some(host) = &mut self.host {

@@ -5,6 +5,7 @@
 mod affinity;
 mod bodies;
 mod callers;
+mod explain;
 mod failures;
 mod faults;
 mod health;

@@ -1,0 +1,126 @@
+//! `lockstep explain`: what would happen to a request, and why?
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use lockstep_domain::routes::RouteTable;
+use lockstep_gateway::check::check_file;
+use lockstep_gateway::explain::{ExplainError, Explanation, Outcome, Question, Seen, Share, explain};
+
+use crate::context::{Context, Globals};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::output::style::{Style, printable};
+use crate::parse::share::percent;
+use crate::select::EnvironmentOption;
+
+/// An address that is nobody's (RFC 5737).
+const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Says step by step what a gateway would do with a request, and why. Nothing is sent to a service.
+///
+/// The request is decided by the code that gateways run, on the table in force or on one in a file. Instances that are unhealthy are not known here: all count as
+/// healthy. Ends with code 0 when an instance, a route or a redirect would answer, and 3 when the gateway would answer with an error.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep explain GET https://shop.test/orders/7 --header 'x-lane: login' --env production
+  lockstep explain GET http://shop.test/ --header 'cookie: lockstep_key=ann' --client 10.0.0.7 --table routes.json")]
+pub(crate) struct Args {
+    /// The method.
+    #[arg(value_name = "METHOD")]
+    method: String,
+    /// The address, with http or https.
+    #[arg(value_name = "URL")]
+    url: String,
+    /// A header field of the request.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Who is at the other end of the gateway's connection; somebody outside of all networks when left out.
+    #[arg(long, value_name = "IP", default_value_t = ANYBODY)]
+    client: IpAddr,
+    /// A file with the table, as `gateway run --table` reads it: no server is asked.
+    #[arg(long, value_name = "FILE", conflicts_with = "environment")]
+    table: Option<PathBuf>,
+    #[command(flatten)]
+    environment: EnvironmentOption,
+}
+
+impl Args {
+    pub(crate) fn run(self, globals: &Globals, out: &Output) -> Result<(), Failure> {
+        let question = Question::new(&self.method, &self.url, &self.headers, self.client)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let table = self.table(globals)?;
+        let explained = explain(table, &question).map_err(|error| match error {
+            ExplainError::Table(error) => {
+                Failure::usage(error.to_string()).hint("lockstep gateway check FILE names each place")
+            }
+            ExplainError::Start(_) => Failure::new(Exit::Internal, error.to_string()),
+        })?;
+        out.show(&explained, render)?;
+        match &explained.outcome {
+            Outcome::Served { .. } | Outcome::Answered { .. } => Ok(()),
+            Outcome::Refused { status, code, detail } => {
+                let why = format!("the request would get {status} {code}: {detail}");
+                Err(Failure::new(Exit::Refused, why))
+            }
+        }
+    }
+
+    fn table(&self, globals: &Globals) -> Result<RouteTable, Failure> {
+        if let Some(file) = &self.table {
+            let checked = check_file(file);
+            return Ok(checked.map_err(|error| Failure::unread(&error))?.table);
+        }
+        let ctx = Context::new(globals.clone())?;
+        Ok(ctx.client.routes(&self.environment.resolve(&ctx)?)?)
+    }
+}
+
+fn render(explained: &Explanation, style: &Style) -> String {
+    let Explanation { environment, revision, steps, routes, outcome } = explained;
+    let mut text = format!("table {revision} of {environment}\n");
+    for step in steps {
+        if step.about == "route" {
+            text.push_str(&passed(routes));
+        }
+        let _ = writeln!(text, "  {:<9} {}", step.about, printable(&step.says));
+    }
+    text.push_str(&ends(outcome, style));
+    text
+}
+
+/// The routes that came before the one that takes it.
+fn passed(routes: &[Seen]) -> String {
+    let before = routes.iter().take_while(|seen| !seen.takes);
+    let line = |seen: &Seen| {
+        let (route, why) = (printable(&seen.route), seen.why.as_deref().unwrap_or_default());
+        format!("  {:<9} not {route} ({}): it {}\n", "", seen.service, printable(why))
+    };
+    before.map(line).collect()
+}
+
+fn ends(outcome: &Outcome, style: &Style) -> String {
+    match outcome {
+        Outcome::Served { service, version, versions, path, host } => {
+            let version = version.as_deref().map(|it| format!("@{it}")).unwrap_or_default();
+            let head = style.good("served:");
+            let lines: String = versions.iter().map(share).collect();
+            format!("{head} {service}{version} sees {} on host {}\n{lines}", printable(path), printable(host))
+        }
+        Outcome::Answered { status, code, location } => {
+            let to = location.as_deref().map(|it| format!(" to {}", printable(it))).unwrap_or_default();
+            format!("{} the gateway answers {status} {code}{to}\n", style.good("answered:"))
+        }
+        Outcome::Refused { status, code, .. } => {
+            format!("{} the gateway answers {status} {code}\n", style.bad("refused:"))
+        }
+    }
+}
+
+fn share(share: &Share) -> String {
+    let Share { version, weight, protocol, instances } = share;
+    let at = if instances.is_empty() { "no instance".to_owned() } else { instances.join(", ") };
+    format!("  {version:<9} {} of the clients that no rule takes; {at}; {protocol}\n", percent(*weight))
+}

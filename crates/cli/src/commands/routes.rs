@@ -1,0 +1,86 @@
+//! `lockstep routes`: the routes of an environment in the order in which they are asked.
+
+use lockstep_domain::routes::{Route, RouteTable, Split};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::parse::share::percent;
+use crate::select::EnvironmentOption;
+
+/// Longest cell of a table.
+const LONGEST_CELL: usize = 50;
+
+/// Lists the routes of the table in force, in the order in which they are asked: the first that takes a request decides.
+///
+/// Shows of each the host, path and conditions, the service, what is done beside sending requests there, and the versions with their shares.
+/// Rules for certain requests are shown by `lockstep route list`; `lockstep explain` says what happens to one request.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:\n  lockstep routes --env production\n  lockstep routes --json")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    environment: EnvironmentOption,
+}
+
+/// A route in its place.
+#[derive(Debug, Serialize)]
+struct Listed {
+    /// From 1.
+    order: usize,
+    #[serde(flatten)]
+    route: Route,
+    does: Vec<String>,
+    versions: Vec<Share>,
+}
+
+#[derive(Debug, Serialize)]
+struct Share {
+    version: String,
+    /// In 1/10,000 of the clients that no rule takes.
+    weight: u32,
+}
+
+impl Args {
+    pub(crate) fn run(self, ctx: &Context) -> Result<(), Failure> {
+        let environment = self.environment.resolve(ctx)?;
+        let table = ctx.client.routes(&environment)?.prepared();
+        ctx.out.show(&listed(&table), |listed, style| {
+            if listed.is_empty() {
+                return format!("{environment} has no routes: they come from `[[route]]` in lockstep.toml\n");
+            }
+            render(listed, style)
+        })
+    }
+}
+
+fn listed(table: &RouteTable) -> Vec<Listed> {
+    let share = |split: &Split| Share { version: split.version.to_string(), weight: split.weight };
+    let one = |(index, route): (usize, &Route)| {
+        let splits = table.services.get(&route.service).map(|it| it.splits.as_slice()).unwrap_or_default();
+        Listed {
+            order: index + 1,
+            route: route.clone(),
+            does: route.rule.then.iter().flat_map(|then| then.told()).collect(),
+            versions: splits.iter().filter(|split| split.weight > 0).map(share).collect(),
+        }
+    };
+    table.routes.iter().enumerate().map(one).collect()
+}
+
+fn render(listed: &[Listed], style: &Style) -> String {
+    let mut table = Table::new(["", "ROUTE", "SERVICE", "VERSIONS", "DOES"]).wrapped(LONGEST_CELL);
+    for Listed { order, route, does, versions } in listed {
+        let shares: Vec<_> =
+            versions.iter().map(|it| format!("{} {}", it.version, percent(it.weight))).collect();
+        table.row([
+            order.to_string(),
+            route.rule.to_string(),
+            route.service.to_string(),
+            shares.join(", "),
+            does.join("; "),
+        ]);
+    }
+    table.render(style)
+}

@@ -1,0 +1,278 @@
+//! What would happen to a request, and why: [`Desk::find_way`] on a table that nobody is served by, with what it decided by in words.
+//!
+//! Invariant: the outcome is what `find_way` returned. Words are made beside it and decide nothing.
+
+mod question;
+mod words;
+
+use std::sync::Arc;
+
+use lockstep_domain::EnvironmentName;
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::index::Verdict;
+use lockstep_domain::routes::{RouteTable, SplitRule, SplitTakes, caller_token};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{Desk, Notes, Routed};
+use crate::config::Timeouts;
+use crate::environment::Environment;
+use crate::error::{ApplyError, StartError};
+use crate::problem::Problem;
+use crate::request::{Request, fields};
+use crate::request_view::View;
+use crate::table::{ServiceTargets, WorkerTable};
+use crate::worker::Worker;
+
+pub use question::{Question, QuestionError};
+
+/// Why nothing can be said.
+#[derive(Debug, Error)]
+pub enum ExplainError {
+    /// The table cannot be served.
+    #[error(transparent)]
+    Table(#[from] ApplyError),
+    /// The system gave no thread.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// What would happen to a request, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The environment of the table.
+    pub environment: EnvironmentName,
+    /// The revision of the table.
+    pub revision: u64,
+    /// What is decided, in its order.
+    pub steps: Vec<Step>,
+    /// The routes in their order, and whether each takes the request; none where no route is asked.
+    pub routes: Vec<Seen>,
+    /// What it comes to.
+    pub outcome: Outcome,
+}
+
+/// One thing that is decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// What it is about: `request`, `caller`, `tls`, `route`, `key`, `version`, `instance`.
+    pub about: &'static str,
+    /// What is decided, and why.
+    pub says: String,
+}
+
+/// A route as a request sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// Host, path and conditions.
+    pub route: String,
+    /// Its service.
+    pub service: String,
+    /// Whether it would take the request if no other came before.
+    pub takes: bool,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What a request comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// An instance is asked.
+    Served {
+        /// The service.
+        service: String,
+        /// The version; none where it is drawn for each such request.
+        version: Option<String>,
+        /// The versions of the service, with their shares.
+        versions: Vec<Share>,
+        /// The path that the instance sees, without the query.
+        path: String,
+        /// The host that the instance sees.
+        host: String,
+    },
+    /// The gateway answers, as a route or the environment says.
+    Answered {
+        /// The status.
+        status: u16,
+        /// What answers: `redirect`, `respond`, `preflight`, `https_only`.
+        code: &'static str,
+        /// Where the client is sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        location: Option<String>,
+    },
+    /// The gateway answers that it cannot be served.
+    Refused {
+        /// The status.
+        status: u16,
+        /// The code of the answer.
+        code: &'static str,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// A version of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// The version.
+    pub version: String,
+    /// Its share of the clients in 1/10,000.
+    pub weight: u32,
+    /// What its instances speak.
+    pub protocol: &'static str,
+    /// Its instances.
+    pub instances: Vec<String>,
+}
+
+/// Says what a gateway that serves this table would do with a request. Nothing is sent to anybody; all instances count as healthy.
+///
+/// # Errors
+/// When the table cannot be served, or the system gives no thread.
+pub fn explain(table: RouteTable, question: &Question) -> Result<Explanation, ExplainError> {
+    let (environment_name, revision) = (table.environment.clone(), table.revision);
+    let environment = Arc::new(Environment::new(environment_name.clone(), 1));
+    environment.apply(table)?;
+    let started = Worker::start(0, Timeouts::default(), None);
+    let worker = started.map_err(|source| StartError::Worker { worker: 0, source })?;
+    let desk = Desk { peer: question.peer(), environment, worker };
+    let mut account = Account { steps: Vec::new(), routes: Vec::new() };
+    let outcome = account.outcome(&desk, question);
+    desk.worker.end();
+    let Account { steps, routes } = account;
+    Ok(Explanation { environment: environment_name, revision, steps, routes, outcome })
+}
+
+struct Account {
+    steps: Vec<Step>,
+    routes: Vec<Seen>,
+}
+
+impl Account {
+    fn say(&mut self, about: &'static str, says: impl Into<String>) {
+        self.steps.push(Step { about, says: says.into() });
+    }
+
+    fn outcome(&mut self, desk: &Desk, question: &Question) -> Outcome {
+        let (head, mut room) = (question.head(), fields());
+        let request = match Request::read(head.as_bytes(), &mut room) {
+            Ok(Some((_, request))) => request,
+            Ok(None) => return refused(&words::no_head()),
+            Err(problem) => return refused(&problem),
+        };
+        let mut notes = Notes::default();
+        let found = desk.find_way(&request, &mut notes);
+        let table = desk.environment.table(0).load();
+        if let Some(table) = table.as_ref() {
+            self.tell(desk, table, &request);
+        }
+        match found {
+            Ok(routed) => self.served(&request, &routed, &notes),
+            Err(problem) if problem.is_wanted() => answered(&problem),
+            Err(problem) => refused(&problem),
+        }
+    }
+
+    /// Says what is decided before a version is chosen.
+    fn tell(&mut self, desk: &Desk, table: &WorkerTable, request: &Request<'_>) {
+        let host = request.authority.as_str();
+        let shown = match caller_token(&request.path) {
+            Some((_, length)) => &request.path[length..],
+            None => &*request.path,
+        };
+        self.say("request", format!("{} {shown} on host {}", request.method, words::or_none(host)));
+        let Ok(origin) = desk.peer.origin(&table.routes, &request.path) else {
+            return self.say("caller", "the token in the path is of no instance of this environment");
+        };
+        self.say("caller", words::caller(origin.caller, &desk.peer.text));
+        let sent = desk.send_to_https(request, origin);
+        self.say("tls", words::tls(desk.is_https(request, origin.caller), origin.caller, sent.is_err()));
+        if sent.is_err() {
+            return;
+        }
+        let path = &request.path[origin.token..];
+        let path = if path.is_empty() { "/" } else { path };
+        match table.routes.named(path, origin.caller) {
+            Some(named) => {
+                self.say("route", format!("the path names service {}; no route is asked", named.service));
+            }
+            None => self.tell_routes(desk, table, (request, path), origin.caller),
+        }
+    }
+
+    fn tell_routes(
+        &mut self,
+        desk: &Desk,
+        table: &WorkerTable,
+        (request, path): (&Request<'_>, &str),
+        caller: Caller,
+    ) {
+        let view = View { request, peer: &desk.peer, caller, rules: table.routes.rules() };
+        let routes = &table.routes.routes;
+        let verdicts = table.index.verdicts(routes, request.authority.host(), path, &view);
+        let seen = routes.iter().zip(&verdicts).map(|(route, verdict)| Seen {
+            route: route.rule.to_string(),
+            service: route.service.to_string(),
+            takes: *verdict == Verdict::Takes,
+            why: words::why_not(verdict),
+        });
+        self.routes = seen.collect();
+        let Some(first) = verdicts.iter().position(|verdict| *verdict == Verdict::Takes) else {
+            return self.say("route", format!("none of {} takes it", routes.len()));
+        };
+        let route = &routes[first];
+        let place = format!("route {} of {}", first + 1, routes.len());
+        self.say("route", format!("{place}, {}, takes it for {}", route.rule, route.service));
+        for done in route.rule.then.iter().flat_map(|then| then.told()) {
+            self.say("action", done);
+        }
+        if route.rule.strip() > 0 {
+            self.say("action", format!("takes {} off the path", route.rule.path));
+        }
+    }
+
+    fn served(&mut self, request: &Request<'_>, routed: &Routed, notes: &Notes) -> Outcome {
+        let service = &routed.service;
+        let is_said = |rule: &SplitRule| notes.rules.contains(&rule.id);
+        let rule = service.routes.rule_for(is_said, &notes.key);
+        let key = request.key(routed.caller);
+        let by_header = rule.filter(|rule| !matches!(rule.takes, SplitTakes::Places(_)));
+        self.say("key", words::key(key, request.key_place(routed.caller)));
+        let fixed = key.is_some() || by_header.is_some() || has_one(service);
+        let rule = if key.is_some() { rule } else { by_header };
+        self.say("version", words::version(service, rule, key, fixed));
+        let target = routed.target();
+        if fixed {
+            let chosen = service.choose(&notes.key, &notes.rules).map(|choice| choice.target);
+            self.say("instance", words::instance(service, chosen, routed));
+        }
+        let seen = notes.changes.as_ref().and_then(|changes| changes.path());
+        let rest = &request.path[routed.strip..];
+        let path = seen.unwrap_or(if rest.is_empty() { "/" } else { rest }).to_owned();
+        let host = notes.changes.as_ref().and_then(|changes| changes.host());
+        Outcome::Served {
+            service: service.service.to_string(),
+            version: fixed.then(|| words::version_of(&target.label).to_owned()),
+            versions: words::shares(service),
+            path,
+            host: host.unwrap_or(request.authority.as_str()).to_owned(),
+        }
+    }
+}
+
+/// Tells whether every key leads to the same version.
+fn has_one(service: &ServiceTargets) -> bool {
+    let shares = service.routes.version_rules.iter().any(|rule| matches!(rule.takes, SplitTakes::Places(_)));
+    !shares && service.routes.splits.iter().filter(|split| split.weight > 0).count() <= 1
+}
+
+fn refused(problem: &Problem) -> Outcome {
+    let detail = problem.detail().to_owned();
+    Outcome::Refused { status: problem.status(), code: problem.code(), detail }
+}
+
+fn answered(problem: &Problem) -> Outcome {
+    let location = problem.sends_to().map(str::to_owned);
+    Outcome::Answered { status: problem.status(), code: problem.code(), location }
+}

@@ -1,0 +1,153 @@
+//! What an explanation says, in words.
+
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::index::Verdict;
+use lockstep_domain::routes::{FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRule, SplitTakes, slot};
+
+use super::super::Routed;
+use super::Share;
+use crate::problem::{Problem, Status};
+use crate::table::ServiceTargets;
+
+pub(super) fn no_head() -> Problem {
+    Problem::new(Status::BadRequest, "bad_request", "the head is not complete")
+}
+
+pub(super) fn or_none(host: &str) -> &str {
+    if host.is_empty() { "(none)" } else { host }
+}
+
+pub(super) fn caller(caller: Caller, client: &str) -> String {
+    match caller {
+        Caller::Outside => {
+            format!(
+                "{client} is in no trusted network: what it says of who came before is not believed, keys and rules in baggage and tracestate neither"
+            )
+        }
+        Caller::Proxy => {
+            format!("{client} is in a trusted network: what it says of who came before is believed")
+        }
+        Caller::Instance => "an instance of the environment, by the token in the path".to_owned(),
+    }
+}
+
+pub(super) fn tls(is_https: bool, caller: Caller, sent: bool) -> &'static str {
+    match (is_https, caller, sent) {
+        (_, _, true) => "came in the clear, and clients come by https here",
+        (true, Caller::Proxy, _) => "came by https, here or to the proxy",
+        (true, ..) => "came by https",
+        (false, Caller::Instance, _) => "came in the clear, as instances may",
+        (false, ..) => "came in the clear, which this environment serves",
+    }
+}
+
+pub(super) fn why_not(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::OtherHost => Some("is for another host".to_owned()),
+        Verdict::OtherPath => Some("is for other paths".to_owned()),
+        Verdict::Fails(what) => Some(format!("does not hold: {what}")),
+        Verdict::Takes => None,
+    }
+}
+
+pub(super) fn key(key: Option<&[u8]>, place: Option<&str>) -> String {
+    match (key, place) {
+        (Some(key), Some(place)) => format!("`{}` from {place}", String::from_utf8_lossy(key)),
+        _ => "none: each such request is drawn anew".to_owned(),
+    }
+}
+
+/// `1.4.0` of `orders@1.4.0`.
+pub(super) fn version_of(label: &str) -> &str {
+    label.split_once('@').map_or(label, |(_, version)| version)
+}
+
+pub(super) fn shares(service: &ServiceTargets) -> Vec<Share> {
+    let share = |(split, target): (&Split, &crate::table::Target)| Share {
+        version: version_of(&target.label).to_owned(),
+        weight: split.weight,
+        protocol: split.protocol.as_str(),
+        instances: split.endpoints.iter().map(|it| format!("{} at {}", it.instance, it.address)).collect(),
+    };
+    service.routes.splits.iter().zip(&service.targets).map(share).collect()
+}
+
+pub(super) fn version(
+    service: &ServiceTargets,
+    rule: Option<&SplitRule>,
+    key: Option<&[u8]>,
+    fixed: bool,
+) -> String {
+    if let Some(rule) = rule {
+        return by_rule(rule, key);
+    }
+    let splits = &service.routes.splits;
+    let lines = places(splits);
+    match key.filter(|_| splits.len() > 1) {
+        Some(key) => {
+            let place = slot(&service.routes.salt, key);
+            format!("place {place} of {FULL_WEIGHT} (drawn with {}): {lines}", service.routes.salt)
+        }
+        None if fixed => format!("all clients get the same: {lines}"),
+        None => format!("by a place on {FULL_WEIGHT} that is drawn for each such request: {lines}"),
+    }
+}
+
+fn by_rule(rule: &SplitRule, key: Option<&[u8]>) -> String {
+    let SplitRule { id, version, takes, .. } = rule;
+    match takes {
+        SplitTakes::Header(pattern) => {
+            format!("rule {id} gives {version}: header {}: {}", pattern.name, pattern.value)
+        }
+        SplitTakes::Cookie(pattern) => {
+            format!("rule {id} gives {version}: cookie {}={}", pattern.name, pattern.value)
+        }
+        SplitTakes::Places(_) => {
+            let place = slot(SHARE_SALT, key.unwrap_or_default());
+            format!(
+                "rule {id} gives {version}: place {place} of {FULL_WEIGHT} (drawn with {SHARE_SALT}) is in its share"
+            )
+        }
+    }
+}
+
+fn places(splits: &[Split]) -> String {
+    let mut end = 0;
+    let part = |split: &Split| {
+        let begin = end;
+        end += split.weight;
+        let role = match split.role {
+            SplitRole::Stable => "",
+            SplitRole::Candidate => " (on trial)",
+            SplitRole::Pinned => " (for rules alone)",
+        };
+        let version = &split.version;
+        match split.weight {
+            0 => format!("{version}{role} none"),
+            weight if weight == FULL_WEIGHT => format!("{version}{role} all"),
+            _ => format!("{version}{role} {begin} to {}", end - 1),
+        }
+    };
+    splits.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn instance(service: &ServiceTargets, chosen: Option<usize>, routed: &Routed) -> String {
+    let asked = routed.pick.target;
+    let split = &service.routes.splits[asked];
+    let count = split.endpoints.len();
+    let instead = match chosen.filter(|chosen| *chosen != asked) {
+        Some(chosen) => {
+            let empty = &service.routes.splits[chosen].version;
+            format!("{empty} has no instance, so {} is asked: ", split.version)
+        }
+        None => String::new(),
+    };
+    let names: Vec<_> =
+        split.endpoints.iter().map(|it| format!("{} at {}", it.instance, it.address)).collect();
+    let how = match (count, routed.affinity.is_some()) {
+        (_, true) => "where its client is kept, of ",
+        (0 | 1, false) => "",
+        (_, false) => "the better of two that are drawn, of ",
+    };
+    format!("{instead}{how}{}, by {}", names.join(", "), split.protocol.as_str())
+}
