@@ -159,7 +159,8 @@ pub(crate) fn read(
     let reusable =
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
     let is_stream = facts.events || asked.is_call;
-    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc: facts.grpc(asked) }))
+    let grpc = facts.grpc(asked, &body);
+    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc }))
 }
 
 /// Takes in a head of HTTP/2, and writes its status and fields to `output`; `ends` tells whether no body follows.
@@ -199,7 +200,8 @@ pub(crate) fn read_parts(
         None => Body::Framed,
     };
     let is_stream = facts.events || asked.is_call;
-    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc: facts.grpc(asked) })
+    let grpc = facts.grpc(asked, &body);
+    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc })
 }
 
 fn is_event_stream(kind: &[u8]) -> bool {
@@ -311,8 +313,9 @@ impl<'b> Facts<'b> {
         }
     }
 
-    fn grpc(&self, asked: Asked) -> Option<GrpcStatus> {
-        self.grpc.filter(|_| asked.is_call).map(GrpcStatus::read)
+    /// Returns how a call ended whose answer is nothing but its head; where more follows, its end says so, and the head nothing.
+    fn grpc(&self, asked: Asked, body: &Body) -> Option<GrpcStatus> {
+        self.grpc.filter(|_| asked.is_call && body.is_done()).map(GrpcStatus::read)
     }
 
     fn write(&self, headers: &[Header<'_>], kinds: &Kinds, status: u16, output: &mut impl Pieces) {

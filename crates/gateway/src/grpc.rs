@@ -27,7 +27,8 @@ impl GrpcStatus {
 
     /// Reads the value of a `grpc-status`.
     pub(crate) fn read(value: &[u8]) -> Self {
-        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        let is_plain = !matches!(value, [b'0' | b'+', _, ..]);
+        let number = std::str::from_utf8(value).ok().filter(|_| is_plain).and_then(|text| text.parse().ok());
         number.filter(|&code| usize::from(code) < Self::COUNT).map_or(Self::UNKNOWN, Self)
     }
 
@@ -122,7 +123,7 @@ mod tests {
         // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
         assert_eq!(failures, [2, 4, 12, 13, 14, 15]);
         assert_eq!(GrpcStatus::read(b"14"), GrpcStatus::UNAVAILABLE);
-        for odd in ["17", "-1", "", "x", "999"] {
+        for odd in ["17", "-1", "", "x", "999", "+0", "00", "013"] {
             assert_eq!(GrpcStatus::read(odd.as_bytes()), GrpcStatus::UNKNOWN, "{odd}");
         }
     }

@@ -95,6 +95,10 @@ pub(crate) async fn client_side<S: RequestSource, K: RequestSink>(
             Err(error) => return ClientEnd::Body(error),
         };
         let taken = ended || piece.seen().mark() > 0;
+        if taken {
+            // Sending may be given up while it waits, and what was taken is gone from the client all the same.
+            upstream.upload().touch();
+        }
         let sent = !taken || upstream.send(&mut piece, stall).await;
         if taken {
             upstream.upload().note(sent, ended);

@@ -44,9 +44,13 @@ impl Upload {
         self.touched.load(Ordering::Relaxed)
     }
 
-    /// Notes that a piece was taken from the client and sent, or not; `ended` when it was the last.
-    pub(crate) fn note(&self, sent: bool, ended: bool) {
+    /// Notes that a piece is taken from the client.
+    pub(crate) fn touch(&self) {
         self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a piece was sent, or not; `ended` when it was the last.
+    pub(crate) fn note(&self, sent: bool, ended: bool) {
         if !sent {
             self.set(UploadEnd::Refused);
         } else if ended {

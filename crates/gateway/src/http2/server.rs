@@ -60,6 +60,8 @@ pub(crate) async fn serve(wire: Wire, desk: Desk, stop: CancellationToken) {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD as u32)
+        // What was taken back before it was looked at is as many as may be taken back at once.
+        .max_pending_accept_reset_streams(TAKEN_BACK_AT_ONCE as usize)
         .max_send_buffer_size(SEND_BUFFER);
     let limit = desk.worker.timeouts.head;
     let Ok(Ok(connection)) = timeout(limit, builder.handshake(wire)).await else { return };

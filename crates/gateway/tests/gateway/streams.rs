@@ -288,6 +288,85 @@ fn a_request_that_was_refused_unread_is_sent_again() {
     assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (1, 0));
 }
 
+/// An instance that takes no byte of a body, and refuses the first request when it is told to.
+fn that_takes_nothing() -> Grpc {
+    let mut builder = h2::server::Builder::new();
+    builder.initial_window_size(0);
+    Grpc::with(builder)
+}
+
+#[test]
+fn what_was_taken_of_a_body_is_sent_again_when_the_instance_refused_the_request_meanwhile() {
+    let instance = that_takes_nothing();
+    let running = behind(&instance);
+    let got = runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        let asked = request("POST", "/unread").header("content-length", "8000").body(()).unwrap();
+        let (response, mut stream) = caller.begin(asked, false).await.unwrap();
+        until(|| Seen::count(&instance.seen.requests) == 1).await;
+        stream.send_data(Bytes::from(vec![b'a'; 5_000]), false).unwrap();
+        // What comes behind it on the connection is answered, so the gateway has it.
+        assert_eq!(
+            caller.ask(request("GET", "/plain").body(()).unwrap(), b"").await.unwrap().head.status,
+            200
+        );
+        instance.seen.refuse.notify_one();
+        until(|| Seen::count(&instance.seen.requests) == 3).await;
+        stream.send_data(Bytes::from(vec![b'b'; 3_000]), true).unwrap();
+        timeout(PATIENCE, whole(response)).await.unwrap().unwrap()
+    });
+    assert_eq!(got.head.status, 200);
+    assert_eq!(got.body, [vec![b'a'; 5_000], vec![b'b'; 3_000]].concat());
+}
+
+#[test]
+fn a_request_of_http_1_whose_body_was_taken_is_not_sent_again_without_it() {
+    let instance = that_takes_nothing();
+    let running = behind(&instance);
+    let mut client = running.client();
+    client.send("POST /unread HTTP/1.1\r\nhost: shop.test\r\ncontent-length: 8000\r\n\r\n").unwrap();
+    wait_until("it is asked", || Seen::count(&instance.seen.requests) == 1);
+    client.send("a".repeat(5_000)).unwrap();
+    let mut other = running.client();
+    other.send("GET /plain HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    assert_eq!(other.read().unwrap().status(), 200);
+    instance.seen.refuse.notify_one();
+    assert_eq!(client.read().unwrap().status(), 502);
+    assert_eq!(Seen::count(&instance.seen.requests), 2);
+}
+
+#[test]
+fn the_end_of_a_call_says_how_it_went_and_not_its_head() {
+    let instance = Grpc::start();
+    let running = behind(&instance);
+    runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        assert_eq!(caller.call("/two", 5).await.unwrap().grpc(), "13");
+        assert_eq!(caller.call("/only/0", 5).await.unwrap().grpc(), "0");
+    });
+    wait_until("both are counted", || running.traffic(0).requests == 2);
+    assert_eq!(running.traffic(0).failures, 1);
+}
+
+#[test]
+fn a_client_that_takes_back_some_dozens_at_once_keeps_its_other_streams() {
+    let instance = Grpc::start();
+    let running = behind(&instance);
+    runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        let (response, mut kept) = caller.begin(grpc("/echo/0").body(()).unwrap(), false).await.unwrap();
+        let mut taken_back = Vec::new();
+        for _ in 0..60 {
+            taken_back.push(caller.begin(grpc("/wait").body(()).unwrap(), false).await.unwrap());
+        }
+        // Within one write, so that the gateway sees their ends before it has looked at them.
+        taken_back.iter_mut().for_each(|(_, stream)| stream.send_reset(h2::Reason::CANCEL));
+        drop(taken_back);
+        kept.send_data(Bytes::from_static(b"12345"), true).unwrap();
+        assert_eq!(timeout(PATIENCE, whole(response)).await.unwrap().unwrap().grpc(), "0");
+    });
+}
+
 #[test]
 fn an_instance_that_goes_away_finishes_its_calls_and_gets_the_next_on_a_new_connection() {
     let instance = Grpc::start();

@@ -17,6 +17,7 @@ use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::RouteTable;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
 pub(super) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -45,6 +46,8 @@ pub(super) struct Seen {
     /// Streams that the gateway ended by a reset.
     pub(super) cancelled: AtomicUsize,
     pub(super) heads: Mutex<Vec<Parts>>,
+    /// Told when the one that waits for it is to be refused.
+    pub(super) refuse: Notify,
 }
 
 impl Seen {
@@ -91,6 +94,10 @@ async fn serve(stream: TcpStream, builder: h2::server::Builder, seen: Arc<Seen>)
         match path.as_str() {
             // It goes away in an orderly way, with this one under way.
             "/leave" => connection.graceful_shutdown(),
+            // It takes bodies from the second on.
+            "/unread" if Seen::count(&seen.requests) > 2 => {
+                connection.set_initial_window_size(65_535).unwrap();
+            }
             // It dies.
             "/die" => break,
             _ => {}
@@ -107,7 +114,22 @@ async fn act(path: String, mut body: RecvStream, mut answer: SendResponse<Bytes>
         seen.cancelled.fetch_add(1, Ordering::SeqCst);
     };
     match word {
-        "echo" | "leave" => {
+        "unread" if Seen::count(&seen.requests) == 1 => {
+            seen.refuse.notified().await;
+            answer.send_reset(Reason::REFUSED_STREAM);
+        }
+        // A head that says one thing and an end that says another.
+        "two" => {
+            let head = grpc().header("grpc-status", "0").body(()).unwrap();
+            let mut stream = answer.send_response(head, false).unwrap();
+            stream.send_data(Bytes::from_static(b"12345"), false).unwrap();
+            stream
+                .send_trailers(
+                    [("grpc-status".parse().unwrap(), "13".parse().unwrap())].into_iter().collect(),
+                )
+                .unwrap();
+        }
+        "echo" | "leave" | "unread" => {
             let mut stream = answer.send_response(grpc().body(()).unwrap(), false).unwrap();
             while let Some(piece) = body.data().await {
                 let Ok(piece) = piece else { return gone(&seen) };
