@@ -430,7 +430,10 @@ impl<'c, C: Client> Exchange<'c, C> {
                 self.course.is_touched |= loan.upload().is_touched();
                 Err(Failure::Stale(loan.hang_up()))
             }
-            Err(HearError::Silent) => Err(Failure::Silent),
+            Err(HearError::Silent) => {
+                loan.distrust();
+                Err(Failure::Silent)
+            }
             Err(HearError::Client(end)) => Err(Failure::Client(end)),
             Err(error) => Err(Failure::Broken(error.to_string())),
         }

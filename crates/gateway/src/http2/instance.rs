@@ -138,7 +138,7 @@ pub(crate) struct StreamLoan {
     // Fields are dropped in this order: the instance is told before the request stops counting as under way.
     send: SendStream<Bytes>,
     answer: StreamAnswer,
-    _seat: Seat,
+    seat: Seat,
     lease: Lease,
     upload: Upload,
 }
@@ -198,7 +198,7 @@ impl Place {
             upload.is_sent();
         }
         let answer = StreamAnswer::new(response);
-        Ok(StreamLoan { send, answer, _seat: seat, lease, upload })
+        Ok(StreamLoan { send, answer, seat, lease, upload })
     }
 }
 
@@ -247,6 +247,11 @@ impl StreamLoan {
     /// Ends the stream, but keeps the request counted as under way.
     pub(crate) fn hang_up(self) -> Lease {
         self.lease
+    }
+
+    /// Lets no further request share the connection: on it nothing was heard for too long, and maybe nobody reads it.
+    pub(crate) fn distrust(&self) {
+        self.seat.trunk.gone.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn upload(&self) -> &Upload {

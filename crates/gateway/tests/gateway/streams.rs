@@ -288,6 +288,13 @@ fn a_request_that_was_refused_unread_is_sent_again() {
     assert_eq!((running.traffic(0).requests, running.traffic(0).failures), (1, 0));
 }
 
+/// An instance that ends no connection because many calls on it are taken back.
+fn that_bears_with_it() -> Grpc {
+    let mut builder = h2::server::Builder::new();
+    builder.max_pending_accept_reset_streams(100_000).max_concurrent_reset_streams(100_000);
+    Grpc::with(builder)
+}
+
 /// An instance that takes no byte of a body, and refuses the first request when it is told to.
 fn that_takes_nothing() -> Grpc {
     let mut builder = h2::server::Builder::new();
@@ -336,6 +343,21 @@ fn a_request_of_http_1_whose_body_was_taken_is_not_sent_again_without_it() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_was_heard_for_too_long_gets_no_further_request() {
+    let instance = Grpc::start();
+    let timeouts = Timeouts { answer: Duration::from_millis(100), ..Timeouts::default() };
+    let running = behind_with(timeouts, &instance);
+    runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        assert_eq!(caller.call("/only/0", 5).await.unwrap().grpc(), "0");
+        let before = Seen::count(&instance.seen.connections);
+        assert_eq!(caller.call("/silent", 5).await.unwrap().grpc(), "4");
+        assert_eq!(caller.call("/only/0", 5).await.unwrap().grpc(), "0");
+        assert_eq!(Seen::count(&instance.seen.connections), before + 1);
+    });
+}
+
+#[test]
 fn the_end_of_a_call_says_how_it_went_and_not_its_head() {
     let instance = Grpc::start();
     let running = behind(&instance);
@@ -350,7 +372,7 @@ fn the_end_of_a_call_says_how_it_went_and_not_its_head() {
 
 #[test]
 fn a_client_that_takes_back_some_dozens_at_once_keeps_its_other_streams() {
-    let instance = Grpc::start();
+    let instance = that_bears_with_it();
     let running = behind(&instance);
     runtime().block_on(async {
         let caller = Caller::connect(running.address).await;
@@ -493,7 +515,7 @@ fn a_gateway_that_stops_lets_streams_finish_and_takes_no_new_ones() {
 
 #[test]
 fn who_takes_requests_back_again_and_again_is_shown_the_door() {
-    let instance = Grpc::start();
+    let instance = that_bears_with_it();
     let running = behind(&instance);
     runtime().block_on(async {
         let caller = Caller::connect(running.address).await;
