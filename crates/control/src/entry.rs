@@ -21,7 +21,7 @@ use crate::clock::wall;
 use crate::environments::find;
 use crate::{Control, internal, lock, not_found};
 
-pub(crate) use changes::{changed_entry, check_entry};
+pub(crate) use changes::{changed_entry, check_change, check_entry};
 
 /// Most names of a certificate that are warned of one by one.
 const MAX_WARNED: usize = 10;
@@ -90,6 +90,12 @@ impl Control {
         };
         check_taking(find(&self.ledger.world(), name)?, &certificate_name, taking)?;
         let text = bundle(&request.chain, &request.key, ocsp.as_deref());
+        // What is kept is what will be shown, after a restart too.
+        let kept = ServerCertificate::from_bundle(text.as_bytes()).map_err(|faults| refused(&faults))?;
+        if kept.facts() != &facts {
+            let detail = "something beside the certificates and the key in the file changes what they are";
+            return Err(Problem::new(ErrorCode::Refused, detail));
+        }
         tokio::task::block_in_place(|| {
             let secret = self.secrets.put(&text).map_err(internal)?;
             self.ledger.commit(actor, |world, _| {
@@ -186,7 +192,8 @@ impl Control {
             )
         });
         let ends = environment.certificates.values().filter_map(|it| it.facts.warning(wall()));
-        let warnings = deaf.into_iter().chain(unusable).chain(none).chain(ends).collect();
+        let open = environment.settings.entry.warning().map(str::to_owned);
+        let warnings = deaf.into_iter().chain(unusable).chain(none).chain(open).chain(ends).collect();
         EntryView { https, warnings }
     }
 

@@ -30,7 +30,7 @@ use lockstep_domain::{
 };
 
 use crate::clock::wall;
-use crate::entry::{changed_entry, check_entry};
+use crate::entry::{changed_entry, check_change, check_entry};
 use crate::gateway_ports::{GatewayPorts, ports_of};
 use crate::gateways::keys_taken_along;
 use crate::{Control, internal, lock, not_found, ourselves, schedules, services, traffic};
@@ -101,6 +101,7 @@ impl Control {
                     None => ports.free(&ports_of(world))?,
                 };
                 let defaults = standard_settings(first_stage.clone(), Strategy::AllAtOnce, port);
+                check_change(&defaults.entry, &request.settings.entry)?;
                 let settings = changed(&defaults, &request.settings);
                 check_settings(world, &request.name, &settings)?;
                 Ok((vec![Event::EnvironmentCreated { environment: request.name.clone(), settings }], ()))
@@ -127,6 +128,7 @@ impl Control {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 let environment = find(world, name)?;
+                check_change(&environment.settings.entry, &change.entry)?;
                 let settings = changed(&environment.settings, change);
                 check_settings(world, name, &settings)?;
                 Ok((vec![Event::EnvironmentChanged { environment: name.clone(), settings }], ()))

@@ -53,6 +53,9 @@ pub enum EntryError {
     /// There are too many networks.
     #[error("at most {MAX_PROXY_NETWORKS} networks of proxies can be named")]
     TooManyNetworks,
+    /// Nobody can be asked.
+    #[error("clients can be asked for certificates only of authorities that are given: --client-ca FILE")]
+    NoClientCa,
     /// There are too many authorities.
     #[error("the authorities of clients have more than {MAX_CLIENT_CA_BYTES} bytes")]
     ClientCaTooLong,
@@ -76,6 +79,9 @@ impl EntrySettings {
         if self.http == PlainHttp::Redirect && self.https_port.is_none() {
             return Err(EntryError::RedirectToNothing);
         }
+        if self.client_ca.is_none() && self.client_certificates != ClientCertificates::default() {
+            return Err(EntryError::NoClientCa);
+        }
         if self.proxy_networks.len() > MAX_PROXY_NETWORKS {
             return Err(EntryError::TooManyNetworks);
         }
@@ -83,6 +89,13 @@ impl EntrySettings {
             return Err(EntryError::ClientCaTooLong);
         }
         Ok(())
+    }
+
+    /// Says for people what is not as it looks: plain HTTP asks nobody for a certificate.
+    #[must_use]
+    pub fn warning(&self) -> Option<&'static str> {
+        let is_open = self.client_ca.is_some() && self.http == PlainHttp::Serve;
+        is_open.then_some("plain HTTP serves everybody without a certificate: --http redirect, or let nobody reach its port")
     }
 
     /// Tells whether a connection from here begins with a PROXY header.
@@ -235,6 +248,13 @@ mod tests {
         assert_eq!(redirect.check(), Err(EntryError::RedirectToNothing));
         let zero = EntrySettings { https_port: Some(0), ..EntrySettings::default() };
         assert_eq!(zero.check(), Err(EntryError::PortZero));
+        let optional =
+            EntrySettings { client_certificates: ClientCertificates::Optional, ..EntrySettings::default() };
+        assert_eq!(optional.check(), Err(EntryError::NoClientCa));
+        let asked = EntrySettings { client_ca: Some("-----".into()), ..optional };
+        assert_eq!(asked.check(), Ok(()));
+        assert!(asked.warning().is_some() && EntrySettings::default().warning().is_none());
+        assert!(EntrySettings { http: PlainHttp::Redirect, ..asked }.warning().is_none());
         assert_eq!(EntrySettings { https_port: Some(8_443), ..redirect }.check(), Ok(()));
     }
 

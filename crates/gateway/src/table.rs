@@ -194,7 +194,12 @@ pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
     let routes = table.routes.iter().enumerate().flat_map(|(index, route)| route_problems(index, route));
     let listeners = table.listeners.iter().flat_map(listening::problems);
     let listeners = listeners.map(|detail| TableProblem { place: "listeners".to_owned(), detail });
-    services.chain(routes).chain(listeners).collect()
+    let entry = table.entry.iter().filter_map(|entry| entry.settings.check().err());
+    let entry = entry.map(|error| TableProblem {
+        place: "entry".to_owned(),
+        detail: format!("how clients come in: {error}"),
+    });
+    services.chain(routes).chain(entry).chain(listeners).collect()
 }
 
 fn route_problems(index: usize, route: &Route) -> Vec<TableProblem> {

@@ -289,5 +289,7 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
     table.row(["answers checked".into(), compared.into()]);
     entry::rows(&settings.entry).into_iter().for_each(|row| table.row(row));
-    format!("{}: environment {}\n{}", style.good("done"), view.name, table.render(style))
+    let warning = settings.entry.warning().map(|why| format!("  {} {why}\n", style.warn("warning:")));
+    let warning = warning.unwrap_or_default();
+    format!("{}: environment {}\n{}{warning}", style.good("done"), view.name, table.render(style))
 }

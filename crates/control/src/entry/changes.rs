@@ -2,7 +2,7 @@
 
 use lockstep_api::types::EntryChange;
 use lockstep_api::{ErrorCode, Problem};
-use lockstep_domain::entry::EntrySettings;
+use lockstep_domain::entry::{ClientCertificates, EntryError, EntrySettings};
 use lockstep_domain::environment::EnvironmentSettings;
 use lockstep_domain::{EnvironmentName, World};
 use lockstep_gateway::certificate::read_authorities;
@@ -12,16 +12,28 @@ use super::refused;
 /// Returns the settings with a change.
 pub(crate) fn changed_entry(settings: &EntrySettings, change: &EntryChange) -> EntrySettings {
     let client_ca = change.client_ca.clone().map_or_else(|| settings.client_ca.clone(), Some);
+    let client_ca = client_ca.filter(|pem| !pem.is_empty());
+    // Who gives authorities and says nothing more wants everybody to show a certificate, whatever was before.
+    let stays = client_ca.is_some() && change.client_ca.is_none();
+    let wanted = if stays { settings.client_certificates } else { ClientCertificates::default() };
     EntrySettings {
         https_port: change
             .https_port
             .map_or(settings.https_port, |port| Some(port).filter(|port| *port != 0)),
         http: change.http.unwrap_or(settings.http),
         tls_min: change.tls_min.unwrap_or(settings.tls_min),
-        client_ca: client_ca.filter(|pem| !pem.is_empty()),
-        client_certificates: change.client_certificates.unwrap_or(settings.client_certificates),
+        client_ca,
+        client_certificates: change.client_certificates.unwrap_or(wanted),
         proxy_networks: change.proxy_networks.clone().unwrap_or_else(|| settings.proxy_networks.clone()),
     }
+}
+
+/// Checks that a change does what it says: whether clients must show certificates means nothing without authorities.
+pub(crate) fn check_change(settings: &EntrySettings, change: &EntryChange) -> Result<(), Problem> {
+    let means_nothing =
+        change.client_certificates.is_some() && changed_entry(settings, change).client_ca.is_none();
+    let refused = || Problem::new(ErrorCode::Refused, EntryError::NoClientCa.to_string());
+    if means_nothing { Err(refused()) } else { Ok(()) }
 }
 
 /// Checks how clients are to come into an environment.
@@ -49,4 +61,42 @@ pub(crate) fn check_entry(
         let detail = format!("port {port} belongs to the gateway of `{other}`");
         Err(Problem::new(ErrorCode::Refused, detail))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_alone_mean_that_everybody_shows_a_certificate_whatever_was_before() {
+        let before = |client_ca: Option<&str>, client_certificates| EntrySettings {
+            client_ca: client_ca.map(str::to_owned),
+            client_certificates,
+            ..EntrySettings::default()
+        };
+        let optional = ClientCertificates::Optional;
+        let given = |pem: &str| EntryChange { client_ca: Some(pem.into()), ..EntryChange::default() };
+        let asked =
+            EntryChange { client_certificates: Some(ClientCertificates::Required), ..EntryChange::default() };
+        for settings in [before(None, optional), before(Some("old"), optional), EntrySettings::default()] {
+            assert_eq!(
+                changed_entry(&settings, &given("new")).client_certificates,
+                ClientCertificates::Required
+            );
+            assert_eq!(
+                changed_entry(&settings, &given("")),
+                EntrySettings::default(),
+                "nothing is left behind"
+            );
+            assert_eq!(check_change(&settings, &given("new")), Ok(()));
+            assert_eq!(check_change(&settings, &asked).is_ok(), settings.client_ca.is_some());
+        }
+        let both = EntryChange { client_certificates: Some(optional), ..given("new") };
+        assert_eq!(changed_entry(&EntrySettings::default(), &both).client_certificates, optional);
+        let kept = changed_entry(
+            &before(Some("old"), optional),
+            &EntryChange { https_port: Some(1), ..EntryChange::default() },
+        );
+        assert_eq!(kept.client_certificates, optional, "what is not given stays");
+    }
 }

@@ -10,7 +10,7 @@ use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable};
 use thiserror::Error;
 
-use super::parse::{TableError, parse_table};
+use super::parse::{TableError, parse_table, unknown_of_entry};
 
 /// Largest file that is read as a table: ten thousand instances take about 1 MiB.
 const MAX_TABLE: u64 = 64 * 1_024 * 1_024;
@@ -51,6 +51,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Its format.
         format: u32,
+    },
+    /// The file has settings that there are not.
+    #[error("`{}` has settings in `entry` that there are not: `{}`", path.display(), keys.join("`, `"))]
+    UnknownEntry {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        keys: Vec<String>,
     },
     /// The file is not a table.
     #[error("`{}` is not a route table", path.display())]
@@ -121,7 +129,7 @@ impl TableStore {
     /// When the file cannot be read or is not the table of this environment.
     pub fn load(&self, environment: &EnvironmentName) -> Result<Option<RouteTable>, StoreError> {
         let path = self.path(environment);
-        let table = match read_table(&path) {
+        let table = match read_table(&path, Writer::Server) {
             Err(StoreError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
             }
@@ -136,11 +144,20 @@ impl TableStore {
     }
 }
 
+/// Who wrote a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// A server, which makes no mistakes of spelling.
+    Server,
+    /// A person.
+    Person,
+}
+
 /// Reads a table from a file.
 ///
 /// # Errors
 /// When the file cannot be read, is too long, or is not a table of a format that this program knows.
-pub(crate) fn read_table(path: &Path) -> Result<RouteTable, StoreError> {
+pub(crate) fn read_table(path: &Path, by: Writer) -> Result<RouteTable, StoreError> {
     let path_of = || path.to_path_buf();
     let read = |source| StoreError::Read { path: path_of(), source };
     let length = fs::metadata(path).map_err(read)?.len();
@@ -148,10 +165,15 @@ pub(crate) fn read_table(path: &Path) -> Result<RouteTable, StoreError> {
         return Err(StoreError::TooLong { path: path_of(), length });
     }
     let bytes = fs::read(path).map_err(read)?;
-    parse_table(&bytes).map_err(|error| match error {
+    let table = parse_table(&bytes).map_err(|error| match error {
         TableError::NewerFormat { format } => StoreError::NewerFormat { path: path_of(), format },
         TableError::Text(source) => StoreError::Parse { path: path_of(), source },
-    })
+    })?;
+    match unknown_of_entry(&bytes) {
+        // What a server of a newer release says beside it is for gateways of newer releases.
+        keys if keys.is_empty() || by == Writer::Server => Ok(table),
+        keys => Err(StoreError::UnknownEntry { path: path_of(), keys }),
+    }
 }
 
 #[cfg(test)]

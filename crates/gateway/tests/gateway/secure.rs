@@ -325,6 +325,18 @@ fn a_client_that_offers_the_oldest_http_alone_is_served() {
 }
 
 #[test]
+fn a_table_whose_settings_contradict_each_other_is_refused_whole() {
+    let mirror = mirror();
+    let entrance = Entrance::start(&mirror);
+    let settings = EntrySettings { http: PlainHttp::Redirect, ..EntrySettings::default() };
+    let table = table(3, &[stable(0, &[("shop-1", mirror.address)])]);
+    let entry = Some(Entry { settings, ..Entry::default() });
+    let refused = entrance.running.gateway.apply(RouteTable { entry, ..table }).unwrap_err().to_string();
+    assert!(refused.contains("--https-port"), "{refused}");
+    assert_eq!(entrance.running.gateway.receipt(&environment()).revision, 2);
+}
+
+#[test]
 fn an_old_version_is_spoken_unless_it_is_ruled_out() {
     let mirror = mirror();
     let entrance = Entrance::start(&mirror);
