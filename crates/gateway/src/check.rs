@@ -8,7 +8,7 @@ use lockstep_domain::routes::RouteTable;
 
 use crate::environment::Environment;
 use crate::error::ApplyError;
-use crate::follow::{StoreError, read_table};
+use crate::follow::{StoreError, Writer, read_table};
 use crate::table;
 pub use crate::table::TableProblem;
 
@@ -28,7 +28,7 @@ pub struct Checked {
 /// # Errors
 /// When the file cannot be read, is too long, or is not a table of a format that this program knows.
 pub fn check_file(path: &Path) -> Result<Checked, StoreError> {
-    let table = read_table(path)?;
+    let table = read_table(path, Writer::Person)?;
     let mut problems = table::problems(&table);
     if problems.is_empty()
         && let Err(error) = Environment::new(table.environment.clone(), 1).apply(table.clone())
