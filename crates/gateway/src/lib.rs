@@ -1,4 +1,4 @@
-//! The gateway of Lockstep: an HTTP/1.1 proxy that serves the route table of an environment.
+//! The gateway of Lockstep: a proxy for HTTP/1.1, HTTP/2 and gRPC that serves the route table of an environment.
 //!
 //! It splits the requests of a service over its versions, keeps each client on one of them, balances over instances,
 //! and says in every answer which version served it. It decides nothing: tables come from outside, counters and
