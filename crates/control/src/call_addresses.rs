@@ -174,13 +174,9 @@ impl Control {
 
     /// A gateway that does not take tables with listeners would go on with its last one, whatever ends after that.
     fn check_takes_listeners(&self, environment: &EnvironmentName) -> Result<(), String> {
-        let seen = self.registry.gateways(environment, self.ledger.now());
-        let older =
-            seen.into_iter().find(|it| it.takes_format.is_some_and(|format| format < FORMAT_WITH_LISTENERS));
-        older.map_or(Ok(()), |it| {
+        self.older_gateway(environment, FORMAT_WITH_LISTENERS).map_or(Ok(()), |gateway| {
             Err(format!(
-                "it calls others by host and port, and gateway `{}` of `{environment}` is of a release that cannot listen for it: upgrade that first",
-                it.gateway
+                "it calls others by host and port, and gateway `{gateway}` of `{environment}` is of a release that cannot listen for it: upgrade that first"
             ))
         })
     }

@@ -278,14 +278,9 @@ impl Control {
 
     /// A gateway that does not take tables which say how clients come in would go on with its last one, whatever ends after that.
     pub(crate) fn check_knows_entry(&self, name: &EnvironmentName) -> Result<(), Problem> {
-        let seen = self.registry.gateways(name, self.ledger.now());
-        let older =
-            seen.into_iter().find(|it| it.takes_format.is_some_and(|format| format < FORMAT_WITH_ENTRY));
-        let Some(gateway) = older.map(|it| it.gateway) else { return Ok(()) };
-        let detail = format!("gateway `{gateway}` of `{name}` is of a release that does not end TLS");
-        let name = gateway.split('/').next().unwrap_or_default();
-        let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
-        Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
+        self.check_takes_format(name, FORMAT_WITH_ENTRY, |gateway| {
+            format!("gateway `{gateway}` of `{name}` is of a release that does not end TLS")
+        })
     }
 }
 

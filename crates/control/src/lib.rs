@@ -16,6 +16,7 @@ mod dismiss;
 mod editions;
 mod entry;
 mod environments;
+mod gateway_formats;
 mod gateway_ports;
 mod gateways;
 mod instances;

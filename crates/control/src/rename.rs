@@ -6,8 +6,6 @@ use lockstep_domain::rename::{RenameError, check, consumers, taken_along};
 use lockstep_domain::routes::FORMAT_WITH_ALIASES;
 use lockstep_domain::{Actor, EnvironmentName, Event, ServiceName, World};
 
-use lockstep_registry::GatewaySeen;
-
 use crate::services::{find, shown};
 use crate::{Control, operations};
 
@@ -68,16 +66,11 @@ impl Control {
 
     /// A gateway that does not take tables with former names would go on with its last one, whatever ends after that.
     fn check_gateways(&self, environment: &EnvironmentName) -> Result<(), Problem> {
-        let seen = self.registry.gateways(environment, self.ledger.now());
-        let older =
-            seen.into_iter().find(|it| it.takes_format.is_some_and(|format| format < FORMAT_WITH_ALIASES));
-        let Some(GatewaySeen { gateway, .. }) = older else { return Ok(()) };
-        let detail = format!(
-            "gateway `{gateway}` of `{environment}` is of a release that knows no former names: it would refuse every table from then on"
-        );
-        let name = gateway.split('/').next().unwrap_or_default();
-        let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
-        Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
+        self.check_takes_format(environment, FORMAT_WITH_ALIASES, |gateway| {
+            format!(
+                "gateway `{gateway}` of `{environment}` is of a release that knows no former names: it would refuse every table from then on"
+            )
+        })
     }
 
     fn running(&self, world: &World, environment: &EnvironmentName, service: &ServiceName) -> usize {

@@ -122,14 +122,9 @@ impl Control {
 
     /// A gateway that does not take tables with rules would go on with its last one, whatever ends after that.
     fn check_knows_rules(&self, name: &EnvironmentName) -> Result<(), Problem> {
-        let seen = self.registry.gateways(name, self.ledger.now());
-        let is_older = |format: u32| format < FORMAT_WITH_VERSION_RULES;
-        let older = seen.into_iter().find(|it| it.takes_format.is_some_and(is_older));
-        let Some(gateway) = older.map(|it| it.gateway) else { return Ok(()) };
-        let detail = format!("gateway `{gateway}` of `{name}` is of a release that knows no such rules");
-        let name = gateway.split('/').next().unwrap_or_default();
-        let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
-        Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
+        self.check_takes_format(name, FORMAT_WITH_VERSION_RULES, |gateway| {
+            format!("gateway `{gateway}` of `{name}` is of a release that knows no such rules")
+        })
     }
 
     fn check_artifact(&self, world: &World, reference: &VersionRef) -> Result<(), Problem> {

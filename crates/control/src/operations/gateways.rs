@@ -1,6 +1,6 @@
 //! Whether gateways can do what a version asks of them.
 
-use lockstep_api::{ErrorCode, Problem};
+use lockstep_api::Problem;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
     FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_PROTOCOLS, RouteRule,
@@ -43,14 +43,10 @@ impl Control {
         let Some((Asked { format, what }, arm)) = all.max_by_key(|(asked, _)| asked.format) else {
             return Ok(());
         };
-        let seen = self.registry.gateways(environment, self.ledger.now());
-        let older = seen.into_iter().find(|it| it.takes_format.is_some_and(|it| it < format));
-        let Some(gateway) = older.map(|it| it.gateway) else { return Ok(()) };
-        let detail = format!(
-            "{arm} {what}, and gateway `{gateway}` of `{environment}` is of a release that cannot do that"
-        );
-        let name = gateway.split('/').next().unwrap_or_default();
-        let hint = format!("upgrade it first, or let nothing wait for it: lockstep gateway remove {name}");
-        Err(Problem::new(ErrorCode::Conflict, detail).with_hint(hint))
+        self.check_takes_format(environment, format, |gateway| {
+            format!(
+                "{arm} {what}, and gateway `{gateway}` of `{environment}` is of a release that cannot do that"
+            )
+        })
     }
 }
