@@ -231,7 +231,7 @@ fn requests_within_tls_are_answered_and_services_are_told_so() {
             assert!(!told.contains("x-forwarded-client-cert"), "{told}");
         }
     }
-    assert_eq!(entrance.count("full"), 2);
+    wait_until("both are counted", || entrance.count("full") == 2);
     let metrics = entrance.running.gateway.admin().metrics();
     assert!(metrics.contains(
         "lockstep_gateway_certificate_not_after_seconds{environment=\"production\",certificate=\"shop\"} "
@@ -367,7 +367,7 @@ fn a_session_is_resumed_by_every_worker_and_over_a_change_of_certificates() {
             }
         }
     }
-    assert_eq!((entrance.count("full"), entrance.count("resumed")), (2, 22));
+    wait_until("all are counted", || (entrance.count("full"), entrance.count("resumed")) == (2, 22));
 }
 
 #[test]

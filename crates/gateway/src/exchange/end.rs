@@ -1,0 +1,114 @@
+//! How a request ends that no instance answered.
+
+use std::time::{Duration, Instant};
+
+use crate::latency::Sample;
+use crate::moment::{Moment, micros};
+use crate::outgoing::Outgoing as _;
+use crate::problem::{Next, Problem, Status};
+use crate::relay::{AnswerSink as _, ClientEnd};
+use crate::report::End;
+use crate::trial::Seen;
+
+use super::attempt::Attempt;
+use super::ends::Client;
+use super::facts::After;
+use super::state::{Exchange, Failure, Lost};
+
+/// A client that leaves after waiting this long for an answer was failed by the arm; one that leaves earlier was not.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl<'c, C: Client> Exchange<'c, C> {
+    /// Ends a call whose time is over. Whoever was asked did not answer in time, as it would be by its own word.
+    pub(super) async fn late(&mut self, attempt: Attempt<'_>) -> After {
+        let problem =
+            Problem::new(Status::GatewayTimeout, "deadline", "the time that the client gave is over");
+        let began = self.report.status != 0;
+        if !began || self.course.open_call.is_some() {
+            let took = self.course.open_call.take().unwrap_or_else(|| attempt.asked.elapsed());
+            attempt.count(Seen::Status(problem.status()), took);
+            // How short the time is was the client's choice: no instance is left alone for it.
+            let waited = micros(attempt.asked.elapsed());
+            attempt.endpoint.instance.see(Sample::Abandoned(waited), Moment::now());
+        }
+        if !began {
+            let next = self.facts.next();
+            return self.answer(&problem.of_version(&attempt.target.label), next).await;
+        }
+        self.report.grpc = Some(problem.grpc());
+        self.client.end_call(&problem);
+        After::Close
+    }
+
+    /// Ends a request whose client left or sent a body that cannot be read.
+    pub(super) async fn client_failed(
+        &mut self,
+        end: &ClientEnd,
+        attempt: Attempt<'_>,
+        began: Instant,
+    ) -> After {
+        let problem = match end {
+            ClientEnd::Gone => {
+                self.gone(attempt, began.elapsed());
+                self.report.end = End::ClientLeft;
+                return After::Close;
+            }
+            ClientEnd::Body(error) => Problem::new(Status::BadRequest, "bad_body", error.to_string()),
+            ClientEnd::Stalled => Problem::new(Status::RequestTimeout, "body_stalled", end.to_string()),
+        };
+        self.answer(&problem, Next::Close).await
+    }
+
+    /// Notes that the client left before there was an answer. Who had to wait for long was failed by the arm; but no
+    /// instance is left alone for it, since long waits may be what was asked for.
+    pub(super) fn gone(&self, attempt: Attempt<'_>, after: Duration) {
+        attempt.count(if after >= PATIENCE { Seen::Nothing } else { Seen::Left }, after);
+        // While the body was on its way, the time was the client's own.
+        if self.facts.body.is_done() {
+            attempt.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
+        }
+    }
+
+    /// Answers for an arm that did not. What became of the instance that read the request first says most.
+    pub(super) async fn give_up(&mut self, last: Lost<C::Output>) -> After {
+        let Lost { service, target, endpoint, how } = self.course.lost.take().unwrap_or(last);
+        let target = &service.targets[target];
+        let problem = match how {
+            Failure::Held(held) => {
+                let attempt = self.attempt(target, &endpoint, self.report.began);
+                return self.release(held, attempt).await;
+            }
+            Failure::Unreachable(error) => {
+                let detail = format!("no instance of `{}` can be reached: {error}", service.service);
+                Problem::new(Status::Unavailable, "unreachable", detail).hint("see `lockstep status`")
+            }
+            Failure::Silent => {
+                Problem::new(Status::GatewayTimeout, "no_answer", "the instance did not answer in time")
+            }
+            Failure::Broken(why) => {
+                let detail = format!("the instance gave no valid answer: {why}");
+                Problem::new(Status::BadGateway, "bad_answer", detail)
+            }
+            Failure::Stale(_) | Failure::Client(_) | Failure::Late => {
+                Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
+            }
+        };
+        let next = if self.stop.is_cancelled() { Next::Close } else { self.facts.next() };
+        self.answer(&problem.of_version(&target.label), next).await
+    }
+
+    pub(super) async fn answer(&mut self, problem: &Problem, next: Next) -> After {
+        self.output.give_back();
+        problem.write(self.output.lend(), self.facts.asked, next);
+        self.report.answers(problem);
+        self.report.grpc = self.facts.asked.is_call.then(|| problem.grpc());
+        let stall = self.desk.worker.timeouts.stall;
+        let sent = self.client.ends(&mut self.facts.body).1.send(self.output, stall).await;
+        self.report.bytes = sent.as_ref().copied().unwrap_or_default() as u64;
+        match (sent, next) {
+            (Err(_), _) => After::Close,
+            (Ok(_), Next::Keep) => After::Keep,
+            (Ok(_), Next::Close) => After::Linger,
+        }
+    }
+}

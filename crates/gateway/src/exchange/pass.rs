@@ -1,0 +1,163 @@
+//! Hearing the answer of an instance and passing it on.
+
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+
+use crate::answer::{AnswerHead, Asked};
+use crate::forerun::Forerun;
+use crate::leaving::Delivery;
+use crate::moment::Moment;
+use crate::outgoing::Outgoing as _;
+use crate::problem::Next;
+use crate::relay::{AnswerSink, ClientEnd, Flow, Limit, Patience, RelayError, client_side, hear, relay};
+use crate::reply::{AnswerSource, HearError};
+use crate::report::{End, Report};
+use crate::trial::Seen;
+use crate::waits::{STREAM, Waits};
+
+use super::attempt::Attempt;
+use super::ends::{Client, Ends};
+use super::facts::After;
+use super::state::{Exchange, Held, Line, Talk};
+
+impl<'c, C: Client> Exchange<'c, C> {
+    /// How long each side may say nothing while a request is sent. Who calls by gRPC may hold a call open and be silent.
+    pub(super) fn patience(&self) -> Patience {
+        let stall = self.desk.worker.timeouts.stall;
+        Patience { stall, pause: if self.facts.asked.is_call { STREAM } else { stall } }
+    }
+
+    pub(super) async fn talk<L: Ends>(
+        &mut self,
+        loan: &mut L,
+        attempt: Attempt<'_>,
+    ) -> Result<Talk, HearError> {
+        let patience = self.patience();
+        let stall = patience.stall;
+        let Waits { answer: limit, silence } = self.facts.waits;
+        let (asked, persistent) = (self.facts.asked, self.facts.persistent);
+        let (source, mut to_client) = self.client.ends(&mut self.facts.body);
+        let (writer, upload, mut answer) = loan.ends();
+        let delivery = Delivery::default();
+        let side = client_side(source, self.facts.recode, writer, &delivery, patience);
+        let mut side = pin!(side);
+        let limit = Limit { upload, answer: limit, deadline: self.deadline };
+        let sent = upload.ended().filter(|_| upload.is_whole());
+        let unanswered = sent.map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
+        let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
+        let head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
+        let heard = Instant::now();
+        unanswered.into_iter().for_each(|it| it.heard(Moment::of(heard)));
+        attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
+        if head.is_switch() || (attempt.may_hold && head.is_failure()) {
+            return Ok(Talk::Hold(head));
+        }
+        let took = heard.saturating_duration_since(attempt.asked);
+        if head.is_open_call(asked) {
+            self.course.open_call = Some(took);
+        } else {
+            attempt.count(Seen::Status(head.counted()), took);
+        }
+        // There is a better answer than one that was held back; its instance need not wait any longer.
+        self.course.lost = None;
+        let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
+        let (recode, status) = (head.recode(asked), head.status);
+        let mut tap = attempt.tap(&head, self.output.seen(), asked);
+        let mut flow = Flow {
+            answer: &mut answer,
+            recode,
+            tap: tap.as_mut(),
+            output: self.output,
+            client: &mut to_client,
+            delivery: &delivery,
+            silence: if head.is_stream { STREAM } else { silence },
+            stall,
+        };
+        let after = pass(side, &mut flow, head, (asked, open), attempt, self.report).await;
+        if let Some(took) = self.course.open_call.take() {
+            self.report.grpc = flow.answer.grpc();
+            attempt.count_call(self.report, took);
+        }
+        if let (Some(tap), Some(meter), End::Whole) = (tap, attempt.meter(), self.report.end) {
+            meter.keep(attempt.class, attempt.key, status, tap);
+        }
+        let lingers = !upload.is_whole() && after != After::Reset;
+        Ok(Talk::Passed(if lingers { After::Linger } else { after }))
+    }
+
+    /// Passes on a failed answer after all: there was no better one.
+    pub(super) async fn release(&mut self, held: Box<Held<C::Output>>, attempt: Attempt<'_>) -> After {
+        let Held { line, head, output } = *held;
+        *self.output = output;
+        match line {
+            Line::Connection(mut loan) => self.pass_held(&mut loan, head, attempt).await,
+            Line::Stream(mut loan) => self.pass_held(&mut *loan, head, attempt).await,
+        }
+    }
+
+    pub(super) async fn pass_held<L: Ends>(
+        &mut self,
+        loan: &mut L,
+        head: AnswerHead,
+        attempt: Attempt<'_>,
+    ) -> After {
+        let (patience, asked) = (self.patience(), self.facts.asked);
+        let open = self.facts.persistent && !self.stop.is_cancelled();
+        let (source, mut to_client) = self.client.ends(&mut self.facts.body);
+        let (writer, _, mut answer) = loan.ends();
+        let delivery = Delivery::default();
+        let side = pin!(client_side(source, self.facts.recode, writer, &delivery, patience));
+        let recode = head.recode(asked);
+        let mut flow = Flow {
+            answer: &mut answer,
+            recode,
+            tap: None,
+            output: self.output,
+            client: &mut to_client,
+            delivery: &delivery,
+            silence: self.facts.waits.silence,
+            stall: patience.stall,
+        };
+        pass(side, &mut flow, head, (asked, open), attempt, self.report).await
+    }
+}
+
+/// Finishes the head of an answer and passes the answer on.
+async fn pass<A: AnswerSource, W: AnswerSink>(
+    side: Pin<&mut impl Future<Output = ClientEnd>>,
+    flow: &mut Flow<'_, A, W>,
+    head: AnswerHead,
+    (asked, open): (Asked, bool),
+    attempt: Attempt<'_>,
+    report: &mut Report,
+) -> After {
+    report.status = head.status;
+    report.shielded = attempt.shielded.is_some();
+    report.grpc = head.grpc;
+    let delivery = flow.delivery;
+    let next = if open && !head.needs_close(asked) { Next::Keep } else { Next::Close };
+    let verdict = attempt.verdict();
+    head.finish(flow.output.lend(), asked, next, verdict);
+    let relayed = relay(side, flow).await;
+    if relayed.is_ok() && !head.is_failure() && !head.is_open_call(asked) {
+        attempt.endpoint.instance.succeeded();
+    }
+    report.bytes = delivery.bytes();
+    report.end = match relayed {
+        Ok(()) => End::Whole,
+        Err(RelayError::Client) => End::ClientLeft,
+        Err(RelayError::Cut | RelayError::Body(_)) => End::BrokenOff,
+    };
+    match (relayed, next) {
+        (Ok(()), Next::Keep) => After::Keep,
+        (Ok(()), Next::Close) | (Err(RelayError::Client), _) => After::Close,
+        (Err(RelayError::Cut | RelayError::Body(_)), _) => {
+            if !head.is_failure() && !head.is_open_call(asked) {
+                attempt.broke_off();
+                attempt.failed(Duration::ZERO);
+            }
+            // Where only the end of the connection ends the body, an orderly end would make a part look like the whole.
+            if head.needs_close(asked) { After::Reset } else { After::Close }
+        }
+    }
+}
