@@ -1,6 +1,7 @@
 //! Reading the head of an instance's answer, and writing it anew for the client.
 
 use bytes::BytesMut;
+use http::header::CONTENT_TYPE;
 use httparse::{Header, ParserConfig, Status as Parsed};
 use thiserror::Error;
 
@@ -8,7 +9,8 @@ use crate::changes::AnswerEdit;
 use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
 use crate::framing::{Body, Recode};
-use crate::grpc::GrpcStatus;
+use crate::grpc::{GrpcStatus, is_call};
+use crate::grpc_web::WebForm;
 use crate::head::{Kinds, kinds_of};
 use crate::outgoing::{HeadEnd, Pieces};
 use crate::problem::Next;
@@ -38,6 +40,8 @@ pub(crate) struct Asked {
     pub(crate) minor: u8,
     /// Whether it is a call of gRPC.
     pub(crate) is_call: bool,
+    /// How its answer is written, where it is one of gRPC-Web.
+    pub(crate) web: Option<WebForm>,
 }
 
 /// The head of an answer; its status line and fields are written, [`AnswerHead::finish`] adds the rest.
@@ -53,6 +57,8 @@ pub(crate) struct AnswerHead {
     pub(crate) is_stream: bool,
     /// How the call ended, where the head says so.
     pub(crate) grpc: Option<GrpcStatus>,
+    /// How the body is written, where it is that of a call of gRPC-Web.
+    pub(crate) web: Option<WebForm>,
 }
 
 impl AnswerHead {
@@ -73,13 +79,23 @@ impl AnswerHead {
 
     /// Tells how the body is framed for the client.
     pub(crate) fn recode(&self, asked: Asked) -> Recode {
-        let open = matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed);
-        if open && asked.minor == 1 { Recode::Chunks } else { Recode::Plain }
+        let chunks = self.is_open() && asked.minor == 1;
+        match self.web.filter(|_| !self.body.is_done()) {
+            Some(form) => Recode::Web { form, chunks },
+            None if chunks => Recode::Chunks,
+            None => Recode::Plain,
+        }
     }
 
     /// Tells whether only the end of the connection ends the body for this client.
     pub(crate) fn needs_close(&self, asked: Asked) -> bool {
-        asked.minor == 0 && matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed)
+        asked.minor == 0 && self.is_open()
+    }
+
+    /// Tells whether the body says itself where it ends; what stands behind it in gRPC-Web is part of it.
+    fn is_open(&self) -> bool {
+        let framed = matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed);
+        framed || (self.web.is_some() && !self.body.is_done())
     }
 
     /// Writes what the gateway adds, and the end of the head.
@@ -160,7 +176,7 @@ pub(crate) fn read(
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
     let is_stream = facts.events || asked.is_call;
     let grpc = facts.grpc(asked, &body);
-    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc }))
+    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc, web: None }))
 }
 
 /// Takes in a head of HTTP/2, and writes its status and fields to `output`; `ends` tells whether no body follows.
@@ -187,13 +203,23 @@ pub(crate) fn read_parts(
     }
     output.status(status, parts.status.canonical_reason().unwrap_or_default());
     output.expect(headers.len() + 2, 32);
-    facts.write_length(status, output);
+    let call = asked.web.and_then(|form| Some((form, parts.headers.get(CONTENT_TYPE)?.as_bytes())));
+    let web = call.filter(|(_, kind)| is_call(kind)).map(|(form, _)| form);
+    if web.is_none() {
+        facts.write_length(status, output);
+    }
     for ((name, value), &kind) in parts.headers.iter().zip(&kinds) {
-        if facts.passes(kind, name.as_str()) {
+        if let Some(form) = web.filter(|_| *name == CONTENT_TYPE) {
+            output.field(name.as_str(), &form.answer_to(value.as_bytes()));
+        } else if facts.passes(kind, name.as_str()) {
             output.pass(name, value);
         }
     }
     let bodiless = asked.is_head || status < 200 || status == 204 || status == 304;
+    if ends && !bodiless && asked.minor < 2 && facts.length.is_none() {
+        // HTTP/1 tells that there is no body by its length alone.
+        output.field("content-length", b"0");
+    }
     let body = match facts.length {
         _ if ends || bodiless => Body::Done,
         Some(length) => Body::Length(length),
@@ -201,7 +227,7 @@ pub(crate) fn read_parts(
     };
     let is_stream = facts.events || asked.is_call;
     let grpc = facts.grpc(asked, &body);
-    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc })
+    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc, web })
 }
 
 fn is_event_stream(kind: &[u8]) -> bool {

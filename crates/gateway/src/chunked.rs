@@ -17,7 +17,7 @@ const MAX_TRAILERS: usize = 8 * 1_024;
 /// Trailer fields in a block.
 const MAX_TRAILER_FIELDS: usize = 32;
 
-/// Why a chunked body cannot be read.
+/// Why a body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum ChunkError {
     #[error("the size of a chunk is not valid")]
@@ -26,6 +26,8 @@ pub(crate) enum ChunkError {
     End,
     #[error("the trailers are not valid or longer than {MAX_TRAILERS} bytes")]
     Trailers,
+    #[error("it is not base64, which its content type says")]
+    Text,
 }
 
 /// Reads a chunked body as it arrives.

@@ -32,7 +32,7 @@ const ADDED_TO_HEAD: usize = 512;
 /// How long a client may take for the rest of a head when the listener stops.
 const REST_OF_HEAD: Duration = Duration::from_secs(1);
 /// A request of which nothing is known.
-const UNREAD: Asked = Asked { is_head: false, websocket: false, minor: 1, is_call: false };
+const UNREAD: Asked = Asked { is_head: false, websocket: false, minor: 1, is_call: false, web: None };
 /// A body that arrived with its head and is no longer than this is sent with the head.
 const SENT_WITH_HEAD: u64 = 16 * 1_024;
 
@@ -221,9 +221,10 @@ impl Connection {
         let mut room = fields();
         let read = Request::read(&self.client.input, &mut room);
         let read = read.map_err(|problem| Refusal { problem, asked: UNREAD, next: Next::Close })?;
-        let Some((length, request)) = read else { return Ok(None) };
+        let Some((length, mut request)) = read else { return Ok(None) };
         let routed = self.desk.find_way(&request, &mut self.notes);
         let routed = routed.and_then(|routed| {
+            request.is_for(routed.target().speaks_h2c());
             self.head = head_for(&request, &routed, &self.desk.onward(&routed, &self.notes), length)?;
             Ok(routed)
         });

@@ -3,9 +3,10 @@
 //! Chunked bodies are decoded and encoded again, so that what goes out is framed by the gateway's own reading of what
 //! came in: nothing that two programs could read differently passes.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::chunked::{ChunkDecoder, ChunkError};
+use crate::grpc_web::{TextDecoder, WebForm};
 use crate::outgoing::Pieces;
 
 /// Where the body of a message ends.
@@ -21,6 +22,8 @@ pub(crate) enum Body {
     UntilClose,
     /// Where its frames say: HTTP/2.
     Framed,
+    /// Where that says which is in base64.
+    Text(Box<(Self, TextDecoder)>),
 }
 
 /// How a body is framed for the receiver.
@@ -30,6 +33,23 @@ pub(crate) enum Recode {
     Plain,
     /// In chunks.
     Chunks,
+    /// As that of an answer of gRPC-Web.
+    Web { form: WebForm, chunks: bool },
+}
+
+impl Recode {
+    /// Tells whether the receiver gets chunks.
+    pub(crate) fn has_chunks(self) -> bool {
+        matches!(self, Self::Chunks | Self::Web { chunks: true, .. })
+    }
+
+    /// Returns how the pieces of an answer of gRPC-Web are framed, and how they are written.
+    pub(crate) fn of_web(self) -> Option<(WebForm, Self)> {
+        match self {
+            Self::Web { form, chunks } => Some((form, if chunks { Self::Chunks } else { Self::Plain })),
+            Self::Plain | Self::Chunks => None,
+        }
+    }
 }
 
 impl Body {
@@ -65,8 +85,39 @@ impl Body {
             Self::UntilClose => {
                 output.data(input, input.len(), recode);
             }
+            Self::Text(text) => {
+                let mut piece = Vec::new();
+                text.0.advance(input, &mut piece, Recode::Plain)?;
+                output.piece(text.1.decode(&piece)?.into(), recode);
+                if text.0.is_done() {
+                    self.end()?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Reads a piece of what comes in frames.
+    pub(crate) fn read_piece(&mut self, piece: Bytes) -> Result<Bytes, ChunkError> {
+        match self {
+            Self::Text(text) => Ok(text.1.decode(&piece)?.into()),
+            _ => Ok(piece),
+        }
+    }
+
+    /// Ends it where the sender did.
+    pub(crate) fn end(&mut self) -> Result<(), ChunkError> {
+        self.may_end()?;
+        *self = Self::Done;
+        Ok(())
+    }
+
+    /// Tells whether it may end here.
+    pub(crate) fn may_end(&self) -> Result<(), ChunkError> {
+        match self {
+            Self::Text(text) if !text.1.is_whole() => Err(ChunkError::Text),
+            _ => Ok(()),
+        }
     }
 
     /// Takes note that the sender closed the connection; returns whether the body is whole.
@@ -87,6 +138,9 @@ pub(crate) fn put(output: &mut Vec<u8>, piece: &[u8], recode: Recode) {
     if recode == Recode::Plain {
         output.extend_from_slice(piece);
         return;
+    }
+    if let Some((form, recode)) = recode.of_web() {
+        return put(output, &form.encode(piece), recode);
     }
     output.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
     output.extend_from_slice(piece);

@@ -37,6 +37,7 @@ mod forerun;
 mod framing;
 mod gateway;
 mod grpc;
+mod grpc_web;
 mod head;
 mod host;
 mod http2;

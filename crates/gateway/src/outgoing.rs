@@ -11,6 +11,7 @@ use crate::answer::Asked;
 use crate::buffers::Output;
 use crate::chunked::passes;
 use crate::framing::{Recode, put};
+use crate::grpc_web::{self, WebForm};
 use crate::head;
 use crate::problem::Next;
 use crate::trial::Tap;
@@ -116,7 +117,7 @@ impl Pieces for Vec<u8> {
     }
 
     fn end_head(&mut self, HeadEnd { recode, is_switch, next, asked }: HeadEnd) {
-        if recode == Recode::Chunks {
+        if recode.has_chunks() {
             self.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
         self.extend_from_slice(match (is_switch, next, asked.minor) {
@@ -138,7 +139,10 @@ impl Pieces for Vec<u8> {
     }
 
     fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, recode: Recode) {
-        if recode == Recode::Chunks {
+        if let Some((_, framing)) = recode.of_web() {
+            put(self, &grpc_web::trailers(fields).unwrap_or_default(), recode);
+            self.trailers(std::iter::empty(), framing);
+        } else if recode == Recode::Chunks {
             self.extend_from_slice(b"0\r\n");
             fields.for_each(|(name, value)| self.field(name, value));
             self.extend_from_slice(b"\r\n");
@@ -289,8 +293,10 @@ impl Pieces for Frames {
 
     fn end_head(&mut self, _ending: HeadEnd) {}
 
-    fn data(&mut self, input: &mut BytesMut, length: usize, _recode: Recode) {
-        if length >= HANDED_ON {
+    fn data(&mut self, input: &mut BytesMut, length: usize, recode: Recode) {
+        if recode.of_web().is_some() {
+            self.piece(input.split_to(length).freeze(), recode);
+        } else if length >= HANDED_ON {
             self.settle();
             self.data.push(input.split_to(length).freeze());
         } else {
@@ -299,22 +305,32 @@ impl Pieces for Frames {
         }
     }
 
-    fn piece(&mut self, piece: Bytes, _recode: Recode) {
+    fn piece(&mut self, piece: Bytes, recode: Recode) {
         self.settle();
-        self.data.push(piece);
+        self.data.push(match recode {
+            Recode::Web { form: WebForm::Text, .. } => WebForm::Text.encode(&piece).into_owned().into(),
+            _ => piece,
+        });
     }
 
-    fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, _recode: Recode) {
+    fn trailers<'t>(&mut self, fields: impl Iterator<Item = (&'t str, &'t [u8])>, recode: Recode) {
+        self.ends = true;
+        if recode.of_web().is_some() {
+            return grpc_web::trailers(fields).into_iter().for_each(|end| self.piece(end.into(), recode));
+        }
         let mut trailers = HeaderMap::new();
         fields.for_each(|(name, value)| add(&mut trailers, name, value));
         self.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
-        self.ends = true;
     }
 
-    fn pass_trailers(&mut self, mut fields: HeaderMap, _recode: Recode) {
+    fn pass_trailers(&mut self, mut fields: HeaderMap, recode: Recode) {
         let stay = |name: &&HeaderName| !passes(name.as_str());
         let dropped: Vec<HeaderName> = fields.keys().filter(stay).cloned().collect();
         dropped.iter().for_each(|name| drop(fields.remove(name)));
+        if recode.of_web().is_some() {
+            let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+            return self.trailers(fields, recode);
+        }
         self.trailers = Some(fields).filter(|trailers| !trailers.is_empty());
         self.ends = true;
     }

@@ -181,7 +181,7 @@ impl Problem {
     pub(crate) fn write(&self, output: &mut impl Pieces, asked: Asked, next: Next) {
         let ending = HeadEnd { recode: Recode::Plain, is_switch: false, next, asked };
         if asked.is_call {
-            self.write_call(output);
+            self.write_call(output, asked);
             output.end_head(ending);
             return output.whole();
         }
@@ -220,9 +220,10 @@ impl Problem {
         [("grpc-status", self.grpc().code().to_string()), ("grpc-message", grpc::message(&message))]
     }
 
-    fn write_call(&self, output: &mut impl Pieces) {
+    fn write_call(&self, output: &mut impl Pieces, asked: Asked) {
         output.status(200, "OK");
-        output.field("content-type", b"application/grpc");
+        let kind = b"application/grpc";
+        output.field("content-type", &asked.web.map_or(kind.to_vec(), |form| form.answer_to(kind)));
         for (name, value) in self.end_of_call() {
             output.field(name, value.as_bytes());
         }

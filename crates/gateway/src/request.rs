@@ -19,6 +19,7 @@ use crate::chunked::ChunkDecoder;
 use crate::field::{Field, members};
 use crate::framing::{Body, Recode};
 use crate::grpc::{is_call, read_timeout};
+use crate::grpc_web::{TextDecoder, WebForm};
 use crate::head::{Kinds, kinds_of};
 use crate::key::{KeySource, in_baggage, in_cookie, valid};
 use crate::problem::{Problem, Status};
@@ -53,6 +54,8 @@ pub(crate) const fn fields<'b>() -> Fields<'b> {
 pub(crate) struct Call {
     /// How long it may take as a whole.
     pub(crate) timeout: Option<Duration>,
+    /// How its bodies are written, where it is one of gRPC-Web.
+    pub(crate) web: Option<WebForm>,
 }
 
 /// A request as its head describes it.
@@ -272,9 +275,13 @@ impl<'b> Request<'b> {
 
     /// Recognises a call of gRPC. Both fields have the same length, and few others do.
     fn settle_call(&mut self) {
+        let is_kind = |name: &str| name.eq_ignore_ascii_case("content-type");
         for header in self.headers.iter().filter(|header| matches!(header.name.len(), 2 | 12)) {
-            if header.name.eq_ignore_ascii_case("content-type") && is_call(header.value) {
+            if is_kind(header.name) && is_call(header.value) {
                 self.call.get_or_insert_default();
+            }
+            if let Some((form, _)) = WebForm::read(header.value).filter(|_| is_kind(header.name)) {
+                self.call.get_or_insert_default().web = Some(form);
             }
             let trailers = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"trailers");
             let mut codings = header.value.split(|&byte| byte == b',');
@@ -284,6 +291,19 @@ impl<'b> Request<'b> {
             let mut timeouts = self.headers.iter().filter(|it| it.name.eq_ignore_ascii_case("grpc-timeout"));
             call.timeout = timeouts.next().and_then(|header| read_timeout(header.value));
         }
+    }
+
+    /// Notes whether the instance speaks the wire of gRPC; one that does not gets a call of gRPC-Web as it came, and may know it.
+    pub(crate) fn is_for(&mut self, h2c: bool) {
+        self.call.take_if(|call| call.web.is_some() && !h2c);
+        if self.is_text() && !self.body.is_done() {
+            let body = std::mem::replace(&mut self.body, Body::Done);
+            self.body = Body::Text(Box::new((body, TextDecoder::default())));
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        self.call.is_some_and(|call| call.web == Some(WebForm::Text))
     }
 
     /// Tells how the body is framed for an instance that speaks HTTP/1.1.

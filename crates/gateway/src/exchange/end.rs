@@ -36,7 +36,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             return self.answer(&problem.of_version(&attempt.target.label), next).await;
         }
         self.report.grpc = Some(problem.grpc());
-        self.client.end_call(&problem);
+        self.client.end_call(&problem, self.facts.asked.web);
         After::Close
     }
 

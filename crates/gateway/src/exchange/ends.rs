@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::buffers::Output;
 use crate::framing::Body;
+use crate::grpc_web::WebForm;
 use crate::outgoing::Outgoing;
 use crate::problem::Problem;
 use crate::relay::{AnswerSink, BodyReader, RequestSource};
@@ -29,7 +30,7 @@ pub(crate) trait Client {
     fn wire(&mut self) -> Option<&mut Wire>;
 
     /// Ends a call whose answer has begun, where that can be said behind it.
-    fn end_call(&mut self, problem: &Problem);
+    fn end_call(&mut self, problem: &Problem, web: Option<WebForm>);
 
     /// Returns all that was taken of the body so far, where it was kept to be sent again.
     fn kept(&self) -> Option<Bytes> {
@@ -51,7 +52,7 @@ impl Client for Wire {
         Some(self)
     }
 
-    fn end_call(&mut self, _problem: &Problem) {}
+    fn end_call(&mut self, _problem: &Problem, _web: Option<WebForm>) {}
 }
 
 /// The two ends of whatever an instance is asked on.

@@ -52,6 +52,7 @@ impl Facts {
                 websocket: request.websocket,
                 minor: request.minor,
                 is_call: call.is_some(),
+                web: call.and_then(|call| call.web),
             },
             repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
             // Whom a rule sends to a version wants to see how that one does.

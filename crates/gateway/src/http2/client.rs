@@ -15,6 +15,7 @@ use crate::answer::AnswerHead;
 use crate::chunked::ChunkError;
 use crate::exchange::Client;
 use crate::framing::{Body, Recode};
+use crate::grpc_web::WebForm;
 use crate::leaving::Delivery;
 use crate::outgoing::{Frames, Outgoing, Pieces};
 use crate::problem::Problem;
@@ -97,13 +98,17 @@ impl Client for StreamClient {
         self.kept.clone().map(BytesMut::freeze)
     }
 
-    fn end_call(&mut self, problem: &Problem) {
+    fn end_call(&mut self, problem: &Problem, web: Option<WebForm>) {
         if let Answering::Begun(stream) = &mut self.answer {
             let mut frames = Frames::default();
             let end = problem.end_of_call();
-            frames.trailers(end.iter().map(|(name, value)| (*name, value.as_bytes())), Recode::Plain);
+            let recode = web.map_or(Recode::Plain, |form| Recode::Web { form, chunks: false });
+            frames.trailers(end.iter().map(|(name, value)| (*name, value.as_bytes())), recode);
             // A client that has gone hears nothing.
-            let _ = stream.send_trailers(frames.trailers.unwrap_or_default());
+            let _ = match frames.trailers {
+                Some(trailers) => stream.send_trailers(trailers),
+                None => stream.send_data(frames.data.concat().into(), true),
+            };
             self.answer = Answering::Ended;
         }
     }
@@ -130,11 +135,12 @@ pub(super) struct StreamSource<'c> {
 impl RequestSource for StreamSource<'_> {
     fn take(&mut self, piece: &mut impl Outgoing, recode: Recode) -> Result<bool, ChunkError> {
         if let Some(got) = self.got.take() {
+            let got = self.body.read_piece(got)?;
             keep(self.kept, &got);
             piece.lend().piece(got, recode);
         }
         let Some(trailers) = self.end.take() else { return Ok(false) };
-        *self.body = Body::Done;
+        self.body.end()?;
         if !trailers.is_empty() {
             *self.kept = None;
         }

@@ -23,8 +23,9 @@ use crate::deadline::Deadline;
 use crate::exchange::{Course, Exchange, Facts, Head};
 use crate::framing::Body;
 use crate::grpc::is_call;
+use crate::grpc_web::WebForm;
 use crate::outgoing::{Frames, Outgoing};
-use crate::problem::{Next, Problem};
+use crate::problem::{Next, Problem, Status};
 use crate::relay::AnswerSink;
 use crate::report::{End, Report};
 use crate::request::{MAX_HEAD, Request, join_cookies};
@@ -156,11 +157,13 @@ fn prepare(
     let ends = is_all && early.is_empty();
     let mut request =
         Request::of_parts(parts, ends, &mut room).map_err(|problem| (problem, asked_of(parts)))?;
+    let routed = desk.find_way(&request, notes);
+    let routed = routed.map_err(|problem| (problem, asked_of(parts)))?;
+    request.is_for(routed.target().speaks_h2c());
     if is_all && !early.is_empty() && request.call.is_none() {
         request.announce(early.len() as u64);
     }
-    let routed = desk.find_way(&request, notes);
-    let routed = routed.map_err(|problem| (problem, asked_of(parts)))?;
+    let early = take_early(&mut request.body, early, is_all).map_err(|problem| (problem, asked_of(parts)))?;
     let onward = desk.onward(&routed, notes);
     let by_streams = request.call.is_some() || routed.target().speaks_h2c();
     let recode = request.recode();
@@ -177,9 +180,22 @@ fn prepare(
     Ok(Prepared { head, facts, routed })
 }
 
+/// Reads what is here of a body.
+fn take_early(body: &mut Body, early: Bytes, is_all: bool) -> Result<Bytes, Problem> {
+    let read = body.read_piece(early).and_then(|early| {
+        if is_all {
+            body.may_end()?;
+        }
+        Ok(early)
+    });
+    read.map_err(|error| Problem::new(Status::BadRequest, "bad_body", error.to_string()))
+}
+
 fn asked_of(parts: &Parts) -> Asked {
-    let is_call = parts.headers.get("content-type").is_some_and(|kind| is_call(kind.as_bytes()));
-    Asked { is_head: parts.method == http::Method::HEAD, websocket: false, minor: 2, is_call }
+    let kind = parts.headers.get("content-type").map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let web = WebForm::read(kind).map(|(form, _)| form);
+    let is_call = web.is_some() || is_call(kind);
+    Asked { is_head: parts.method == http::Method::HEAD, websocket: false, minor: 2, is_call, web }
 }
 
 async fn exchange(

@@ -9,6 +9,7 @@ use lockstep_domain::gateway_rules::Caller;
 use super::{ASTERISK, PSEUDONYM, Request};
 use crate::changes::Changes;
 use crate::field::Field;
+use crate::grpc_web::as_call;
 use crate::head::put;
 use crate::key::write_baggage;
 use crate::outgoing::{Fields, Frames};
@@ -61,7 +62,7 @@ impl<'b> Request<'b> {
         let mut frames = Frames::default();
         frames.expect(self.headers.len() + OWN_FIELDS, OWN_BYTES);
         self.write_fields(&mut frames, onward);
-        if let Some(length) = self.length {
+        if let Some(length) = self.length.filter(|_| !self.is_text()) {
             frames.field("content-length", itoa::Buffer::new().format(length).as_bytes());
         }
         if self.waits_to_go_on() {
@@ -74,6 +75,9 @@ impl<'b> Request<'b> {
         parts.method = self.method.parse().ok()?;
         parts.uri = self.uri(onward)?;
         parts.headers = frames.fields;
+        if self.call.is_some_and(|call| call.web.is_some()) {
+            as_call(&mut parts.headers);
+        }
         Some(parts)
     }
 

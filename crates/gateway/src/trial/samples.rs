@@ -137,6 +137,7 @@ impl Tap {
         let body = match self.recode {
             Recode::Plain => self.bytes,
             Recode::Chunks => decoded(&self.bytes)?,
+            Recode::Web { .. } => return None,
         };
         let fits = !self.is_too_long && body.len() <= MAX_BODY;
         fits.then(|| String::from_utf8(body).unwrap_or_default())

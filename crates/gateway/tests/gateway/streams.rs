@@ -2,6 +2,7 @@
 
 mod frames;
 mod support;
+mod web;
 
 use std::time::Duration;
 
@@ -92,6 +93,17 @@ fn a_client_of_http_1_is_served_by_an_instance_of_http_2() {
     let got = running.client().ask(chunked).unwrap();
     assert_eq!((got.text().as_str(), got.trailers.contains(&"x-end: 1".to_owned())), ("abc", true));
     assert!(Seen::count(&instance.seen.connections) <= 2, "one for each worker");
+}
+
+#[test]
+fn an_answer_without_a_body_is_whole_for_a_client_of_http_1() {
+    let instance = Grpc::start();
+    let running = behind(&instance);
+    let mut client = running.client();
+    for _ in 0..2 {
+        let got = client.get("/only/0", "ann").unwrap();
+        assert_eq!((got.status(), got.header("content-length")), (200, Some("0")));
+    }
 }
 
 #[test]
