@@ -44,6 +44,16 @@ pub(crate) struct Asked {
     pub(crate) web: Option<WebForm>,
 }
 
+impl Asked {
+    /// Returns the status of an answer for the client. One that asks for a tunnel in HTTP/2 would take any success for it.
+    fn status(self, status: u16) -> u16 {
+        match status {
+            200..=299 if self.websocket && self.minor == 2 => 400,
+            _ => status,
+        }
+    }
+}
+
 /// The head of an answer; its status line and fields are written, [`AnswerHead::finish`] adds the rest.
 #[derive(Debug)]
 pub(crate) struct AnswerHead {
@@ -163,14 +173,23 @@ pub(crate) fn read(
     if !(100..=999).contains(&status) {
         return Err(BadAnswer::Head);
     }
+    let status = asked.status(status);
     let kinds = kinds_of(raw.headers);
     let facts = Facts::gather(raw.headers, &kinds)?;
     let body = facts.body(status, asked)?;
     if status == 101 && !(asked.websocket && facts.websocket) {
         return Err(BadAnswer::Switch);
     }
-    output.status(status, raw.reason.unwrap_or_default());
-    facts.write(raw.headers, &kinds, status, output);
+    if status == 101 && asked.minor == 2 {
+        // There it is an answer like others, and nothing is proved by a key.
+        output.status(200, "OK");
+        let stays = |header: &Header<'_>| !header.name.eq_ignore_ascii_case("sec-websocket-accept");
+        let headers: Vec<Header<'_>> = raw.headers.iter().filter(|it| stays(it)).copied().collect();
+        facts.write(&headers, &kinds_of(&headers), status, output);
+    } else {
+        output.status(status, raw.reason.unwrap_or_default());
+        facts.write(raw.headers, &kinds, status, output);
+    }
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
     let reusable =
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
@@ -186,7 +205,7 @@ pub(crate) fn read_parts(
     asked: Asked,
     output: &mut impl Pieces,
 ) -> Result<AnswerHead, BadAnswer> {
-    let status = parts.status.as_u16();
+    let status = asked.status(parts.status.as_u16());
     if parts.headers.len() > MAX_FIELDS {
         return Err(BadAnswer::TooLarge);
     }

@@ -147,14 +147,15 @@ impl<'c, C: Client> Exchange<'c, C> {
         head.finish(output.lend(), self.facts.asked, Next::Keep, verdict);
         let stall = self.desk.worker.timeouts.stall;
         let sent = self.client.ends(&mut self.facts.body).1.send(&mut output, stall).await;
-        if let (Ok(_), Line::Connection(loan), Some(client)) = (sent, line, self.client.wire()) {
-            // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
-            return match loan.tunnel(client, self.stop).await {
-                Ok(TunnelEnd::Away) => After::Linger,
-                Ok(TunnelEnd::Ended) => After::Close,
-                Err(_) => After::Reset,
-            };
+        let (Ok(_), Line::Connection(loan), Some(client)) = (sent, line, self.client.tunnel()) else {
+            return After::Close;
+        };
+        // How a tunnel ends is between its two ends, unless it is the gateway that ends it.
+        let Ok(ended) = loan.tunnel(client, self.stop).await else { return After::Reset };
+        self.client.end_tunnel();
+        match ended {
+            TunnelEnd::Away => After::Linger,
+            TunnelEnd::Ended => After::Close,
         }
-        After::Close
     }
 }

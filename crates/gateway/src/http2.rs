@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod instance;
 mod send;
 pub(crate) mod server;
+pub(crate) mod tunnel;
 
 /// What an HTTP/2 connection begins with where it was known before that it would be one.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -8,6 +8,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::endpoint::Lease;
 use crate::exchange::Ends;
 use crate::moment::Moment;
 use crate::reply::{AnswerReader, Reply};
-use crate::tunnel::{TunnelEnd, tunnel};
+use crate::tunnel::{Side, TunnelEnd, tunnel};
 use crate::upload::{RequestWriter, Upload};
 use crate::wire::Wire;
 
@@ -103,9 +104,9 @@ impl Loan {
 
     /// Passes bytes both ways until one side closes, or until both are told that the gateway goes away. A side that was cut off
     /// is no orderly end for the instance either.
-    pub(crate) async fn tunnel(
+    pub(crate) async fn tunnel<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         mut self,
-        client: &mut Wire,
+        client: Side<'_, R, W>,
         stop: &CancellationToken,
     ) -> io::Result<TunnelEnd> {
         let ended = match tunnel(client, &mut self.wire, stop).await {

@@ -88,6 +88,7 @@ pub(crate) async fn client_side<S: RequestSource, K: RequestSink>(
     delivery: &Delivery,
     Patience { stall, pause }: Patience,
 ) -> ClientEnd {
+    upstream.begin(stall).await;
     while upstream.upload().ended().is_none() {
         let mut piece = K::Output::default();
         let ended = match client.take(&mut piece, recode) {

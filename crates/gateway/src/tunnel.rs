@@ -36,13 +36,15 @@ pub(crate) enum TunnelEnd {
     Away,
 }
 
+/// A side of a tunnel: where it is read from, what was read of it already, and where it is written to.
+pub(crate) type Side<'s, R, W> = (R, &'s mut BytesMut, W);
+
 /// Passes bytes both ways until one side closes, which ends the other as well, or `stop`.
-pub(crate) async fn tunnel(
-    client: &mut Wire,
+pub(crate) async fn tunnel<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    (mut from_client, client_input, mut to_client): Side<'_, R, W>,
     instance: &mut Wire,
     stop: &CancellationToken,
 ) -> io::Result<TunnelEnd> {
-    let (mut from_client, client_input, mut to_client) = client.parts();
     let (mut from_instance, instance_input, mut to_instance) = instance.parts();
     // Looking at the token costs a lock, so it is looked at once for both ways.
     let leaving = AtomicBool::new(false);

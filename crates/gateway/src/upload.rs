@@ -121,6 +121,9 @@ pub(crate) trait RequestSink {
 
     fn upload(&self) -> &Upload;
 
+    /// Sends what did not go out with the head and belongs before everything else.
+    async fn begin(&mut self, _limit: Duration) {}
+
     /// Sends a piece; returns whether the instance took it.
     async fn send(&mut self, piece: &mut Self::Output, limit: Duration) -> bool;
 }

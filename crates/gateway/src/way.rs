@@ -113,6 +113,7 @@ impl Desk {
             key: &notes.key,
             rules: &notes.rules,
             changes: notes.changes.as_deref(),
+            random: &self.worker.random,
             new_traceparent: Some(notes.traceparent.as_str()).filter(|it| !it.is_empty()),
         }
     }

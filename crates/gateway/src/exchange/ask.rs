@@ -91,8 +91,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             let left = write_timeout(until.saturating_duration_since(Instant::now()));
             parts.headers.insert("grpc-timeout", HeaderValue::try_from(left).map_err(|_| unsaid())?);
         }
-        let stall = self.desk.worker.timeouts.stall;
-        let sent = place.send(parts, early, &self.facts.body, stall).await;
+        let sent = place.send(parts, early, &self.facts.body).await;
         let mut loan = Box::new(sent.map_err(Failure::Stale)?);
         match self.talk(&mut *loan, attempt).await {
             Ok(Talk::Passed(after)) => {

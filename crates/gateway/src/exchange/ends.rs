@@ -1,6 +1,7 @@
 //! What an exchange needs of the two sides, whatever wire they are on: where bodies come from and where they go.
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::buffers::Output;
 use crate::framing::Body;
@@ -9,7 +10,8 @@ use crate::outgoing::Outgoing;
 use crate::problem::Problem;
 use crate::relay::{AnswerSink, BodyReader, RequestSource};
 use crate::reply::AnswerSource;
-use crate::stream::WriteHalf;
+use crate::stream::{ReadHalf, WriteHalf};
+use crate::tunnel::Side;
 use crate::upload::{RequestSink, Upload};
 use crate::wire::Wire;
 
@@ -23,11 +25,22 @@ pub(crate) trait Client {
     where
         Self: 'c;
 
+    /// What is read from and written to where it becomes a tunnel.
+    type Reader<'c>: AsyncRead + Unpin + Send
+    where
+        Self: 'c;
+    type Writer<'c>: AsyncWrite + Unpin + Send
+    where
+        Self: 'c;
+
     /// Takes it apart, so that both ends can be used at once.
     fn ends<'c>(&'c mut self, body: &'c mut Body) -> (Self::Source<'c>, Self::Sink<'c>);
 
-    /// Returns the connection, where it can become a tunnel.
-    fn wire(&mut self) -> Option<&mut Wire>;
+    /// Takes it apart as a side of a tunnel, where its answer was that it is one.
+    fn tunnel(&mut self) -> Option<Side<'_, Self::Reader<'_>, Self::Writer<'_>>>;
+
+    /// Ends a tunnel in an orderly way, where that does not end the connection.
+    fn end_tunnel(&mut self);
 
     /// Ends a call whose answer has begun, where that can be said behind it.
     fn end_call(&mut self, problem: &Problem, web: Option<WebForm>);
@@ -42,15 +55,19 @@ impl Client for Wire {
     type Output = Output;
     type Source<'c> = BodyReader<'c>;
     type Sink<'c> = WriteHalf<'c>;
+    type Reader<'c> = ReadHalf<'c>;
+    type Writer<'c> = WriteHalf<'c>;
 
     fn ends<'c>(&'c mut self, body: &'c mut Body) -> (BodyReader<'c>, WriteHalf<'c>) {
         let (half, input, to_client) = self.parts();
         (BodyReader { half, input, body }, to_client)
     }
 
-    fn wire(&mut self) -> Option<&mut Wire> {
-        Some(self)
+    fn tunnel(&mut self) -> Option<Side<'_, ReadHalf<'_>, WriteHalf<'_>>> {
+        Some(self.parts())
     }
+
+    fn end_tunnel(&mut self) {}
 
     fn end_call(&mut self, _problem: &Problem, _web: Option<WebForm>) {}
 }

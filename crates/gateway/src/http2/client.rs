@@ -11,6 +11,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Response, StatusCode};
 
 use super::send::send_body;
+use super::tunnel::{StreamReader, StreamWriter};
 use crate::answer::AnswerHead;
 use crate::chunked::ChunkError;
 use crate::exchange::Client;
@@ -20,7 +21,7 @@ use crate::leaving::Delivery;
 use crate::outgoing::{Frames, Outgoing, Pieces};
 use crate::problem::Problem;
 use crate::relay::{AnswerSink, RequestSource};
-use crate::wire::Wire;
+use crate::tunnel::Side;
 
 /// What of a body is sent with its head, so that the request can be sent again as a whole.
 const MAX_EARLY: usize = 16 * 1_024;
@@ -45,8 +46,11 @@ impl StreamClient {
         Self { body, kept: Some(BytesMut::new()), answer: Answering::Waited(answer) }
     }
 
-    /// Takes what is here of the body; returns it, and whether that is all of it.
-    pub(super) fn early(&mut self) -> (Bytes, bool) {
+    /// Takes what is here of the body; returns it, and whether that is all of it. What is to be a tunnel has none.
+    pub(super) fn early(&mut self, is_tunnel: bool) -> (Bytes, bool) {
+        if is_tunnel {
+            return (Bytes::new(), true);
+        }
         let mut early = BytesMut::new();
         let mut first = Bytes::new();
         let cx = &mut Context::from_waker(Waker::noop());
@@ -66,8 +70,10 @@ impl StreamClient {
     }
 
     /// Ends the stream so that what was sent of an answer does not look like the whole.
-    pub(super) fn fail(&mut self) {
+    pub(super) async fn fail(&mut self) {
         if let Answering::Begun(stream) = &mut self.answer {
+            // A reset overtakes what waits to be sent: let the connection send what it can first.
+            tokio::task::yield_now().await;
             stream.send_reset(Reason::INTERNAL_ERROR);
         }
     }
@@ -77,6 +83,8 @@ impl Client for StreamClient {
     type Output = Frames;
     type Source<'c> = StreamSource<'c>;
     type Sink<'c> = StreamSink<'c>;
+    type Reader<'c> = StreamReader<'c>;
+    type Writer<'c> = StreamWriter<'c>;
 
     fn ends<'c>(&'c mut self, body: &'c mut Body) -> (StreamSource<'c>, StreamSink<'c>) {
         let source = StreamSource {
@@ -90,8 +98,18 @@ impl Client for StreamClient {
         (source, StreamSink { answer: &mut self.answer })
     }
 
-    fn wire(&mut self) -> Option<&mut Wire> {
-        None
+    fn tunnel(&mut self) -> Option<Side<'_, StreamReader<'_>, StreamWriter<'_>>> {
+        let Answering::Begun(stream) = &mut self.answer else { return None };
+        let input = self.kept.get_or_insert_default();
+        Some((StreamReader::new(&mut self.body), input, StreamWriter(stream)))
+    }
+
+    fn end_tunnel(&mut self) {
+        if let Answering::Begun(stream) = &mut self.answer {
+            // A client that has gone hears nothing.
+            let _ = stream.send_data(Bytes::new(), true);
+            self.answer = Answering::Ended;
+        }
     }
 
     fn kept(&self) -> Option<Bytes> {

@@ -19,7 +19,7 @@ use http::request::Parts;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::send::{send_body, send_piece};
+use super::send::{send_body, send_now, send_piece};
 use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
 use crate::answer::{self, AnswerHead, Asked};
 use crate::chunked::ChunkError;
@@ -141,6 +141,9 @@ pub(crate) struct StreamLoan {
     seat: Seat,
     lease: Lease,
     upload: Upload,
+    /// What there was no room for of what was sent with the head, and whether that is the end of the body.
+    early: Bytes,
+    ends: bool,
 }
 
 /// A place on a connection for one request.
@@ -175,14 +178,8 @@ impl Place {
         }
     }
 
-    /// Sends a request, with what is here of its body; gives the lease back when it did not go out.
-    pub(crate) async fn send(
-        self,
-        parts: Parts,
-        early: Bytes,
-        rest: &Body,
-        limit: Duration,
-    ) -> Result<StreamLoan, Lease> {
+    /// Sends a request, with what there is room for of what is here of its body; gives the lease back when it did not go out.
+    pub(crate) async fn send(self, parts: Parts, mut early: Bytes, rest: &Body) -> Result<StreamLoan, Lease> {
         let Self { mut seat, lease } = self;
         let ends = rest.is_done();
         let requests = &mut seat.requests;
@@ -191,14 +188,13 @@ impl Place {
         let sent = ready.and_then(|()| requests.send_request(request, ends && early.is_empty()));
         let Ok((response, mut send)) = sent else { return Err(lease) };
         let upload = Upload::default();
-        let taken = send_piece(&mut send, early, ends, limit).await.is_ok();
-        if !taken {
+        if send_now(&mut send, &mut early, ends).is_err() {
             upload.refuse();
-        } else if ends {
+        } else if ends && early.is_empty() {
             upload.is_sent();
         }
         let answer = StreamAnswer::new(response);
-        Ok(StreamLoan { send, answer, seat, lease, upload })
+        Ok(StreamLoan { send, answer, seat, lease, upload, early, ends })
     }
 }
 
@@ -264,7 +260,8 @@ impl Ends for StreamLoan {
     type Reader<'l> = &'l mut StreamAnswer;
 
     fn ends(&mut self) -> (StreamWriter<'_>, &Upload, &mut StreamAnswer) {
-        let writer = StreamWriter { stream: &mut self.send, upload: &self.upload };
+        let early = (&mut self.early, self.ends);
+        let writer = StreamWriter { stream: &mut self.send, upload: &self.upload, early };
         (writer, &self.upload, &mut self.answer)
     }
 }
@@ -273,6 +270,7 @@ impl Ends for StreamLoan {
 pub(crate) struct StreamWriter<'l> {
     stream: &'l mut SendStream<Bytes>,
     upload: &'l Upload,
+    early: (&'l mut Bytes, bool),
 }
 
 impl RequestSink for StreamWriter<'_> {
@@ -280,6 +278,14 @@ impl RequestSink for StreamWriter<'_> {
 
     fn upload(&self) -> &Upload {
         self.upload
+    }
+
+    async fn begin(&mut self, limit: Duration) {
+        let (early, ends) = &mut self.early;
+        if !early.is_empty() {
+            let sent = send_piece(self.stream, early, *ends, limit).await;
+            self.upload.note(sent.is_ok(), *ends);
+        }
     }
 
     async fn send(&mut self, piece: &mut Frames, limit: Duration) -> bool {

@@ -10,25 +10,33 @@ use tokio::time::timeout;
 
 use crate::outgoing::Frames;
 
-/// Sends a piece, unless the other side takes none for as long as `limit`.
+/// Sends of a piece what there is room for; what is left of it stays.
+pub(super) fn send_now(stream: &mut SendStream<Bytes>, piece: &mut Bytes, ends: bool) -> io::Result<()> {
+    stream.reserve_capacity(piece.len());
+    let room = stream.capacity().min(piece.len());
+    if room == 0 {
+        return Ok(());
+    }
+    let next = piece.split_to(room);
+    stream.send_data(next, ends && piece.is_empty()).map_err(io::Error::other)
+}
+
+/// Sends a piece, unless the other side takes none for as long as `limit`. Where that is given up, what is left of it stays.
 pub(super) async fn send_piece(
     stream: &mut SendStream<Bytes>,
-    mut piece: Bytes,
+    piece: &mut Bytes,
     ends: bool,
     limit: Duration,
 ) -> io::Result<()> {
-    while !piece.is_empty() {
-        stream.reserve_capacity(piece.len());
-        let mut room = stream.capacity();
-        if room == 0 {
-            let more = timeout(limit, poll_fn(|cx| stream.poll_capacity(cx))).await;
-            let more = more.map_err(|_| io::ErrorKind::TimedOut)?;
-            room = more.ok_or(io::ErrorKind::BrokenPipe)?.map_err(io::Error::other)?;
+    loop {
+        send_now(stream, piece, ends)?;
+        if piece.is_empty() {
+            return Ok(());
         }
-        let next = piece.split_to(room.min(piece.len()));
-        stream.send_data(next, ends && piece.is_empty()).map_err(io::Error::other)?;
+        let more = timeout(limit, poll_fn(|cx| stream.poll_capacity(cx))).await;
+        let more = more.map_err(|_| io::ErrorKind::TimedOut)?;
+        more.ok_or(io::ErrorKind::BrokenPipe)?.map_err(io::Error::other)?;
     }
-    Ok(())
 }
 
 /// Sends a body as far as it is here; returns how many bytes that were.
@@ -41,9 +49,9 @@ pub(super) async fn send_body(
     let (ends, trailers) = (frames.ends, frames.trailers.take());
     let (count, mut bytes) = (frames.data.len(), 0);
     let last_ends = ends && trailers.is_none();
-    for (index, piece) in frames.data.drain(..).enumerate() {
+    for (index, mut piece) in frames.data.drain(..).enumerate() {
         bytes += piece.len();
-        send_piece(stream, piece, last_ends && index + 1 == count, limit).await?;
+        send_piece(stream, &mut piece, last_ends && index + 1 == count, limit).await?;
     }
     match trailers {
         Some(trailers) => stream.send_trailers(trailers).map_err(io::Error::other)?,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
+use http::Method;
 use http::request::Parts;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,7 @@ pub(crate) async fn serve(wire: Wire, desk: Desk, stop: CancellationToken) {
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(MAX_STREAMS)
+        .enable_connect_protocol()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD as u32)
@@ -129,12 +131,12 @@ fn stream(
         let mut client = StreamClient::new(body, answer);
         let mut notes = desk.notes();
         let mut report = Report::begin();
-        let early = client.early();
+        let early = client.early(parts.method == Method::CONNECT);
         match prepare(&desk, &mut notes, &parts, early) {
             Ok(prepared) => {
                 exchange(&mut client, &desk, &notes, &stop, prepared, &mut report).await;
                 if report.end == End::BrokenOff {
-                    client.fail();
+                    client.fail().await;
                 }
                 if report.end == End::ClientLeft && report.status == 0 {
                     patience.taken_back.fetch_add(1, Ordering::Relaxed);
@@ -195,7 +197,7 @@ fn asked_of(parts: &Parts) -> Asked {
     let kind = parts.headers.get("content-type").map(http::HeaderValue::as_bytes).unwrap_or_default();
     let web = WebForm::read(kind).map(|(form, _)| form);
     let is_call = web.is_some() || is_call(kind);
-    Asked { is_head: parts.method == http::Method::HEAD, websocket: false, minor: 2, is_call, web }
+    Asked { is_head: parts.method == Method::HEAD, websocket: false, minor: 2, is_call, web }
 }
 
 async fn exchange(

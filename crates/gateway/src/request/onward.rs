@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
 use lockstep_domain::gateway_rules::Caller;
@@ -14,6 +16,7 @@ use crate::head::put;
 use crate::key::write_baggage;
 use crate::outgoing::{Fields, Frames};
 use crate::peer::Peer;
+use crate::random::Random;
 use crate::trace::made_id;
 use crate::tracestate::write_tracestate;
 
@@ -36,8 +39,14 @@ pub(crate) struct Onward<'a> {
     pub(crate) rules: &'a [u64],
     /// What its route changes.
     pub(crate) changes: Option<&'a Changes>,
+    pub(crate) random: &'a Random,
     /// For a request that came without a valid one.
     pub(crate) new_traceparent: Option<&'a str>,
+}
+
+/// Makes what a client of HTTP/1.1 asks for a WebSocket with, and one of HTTP/2 does not.
+fn nonce(random: &Random) -> String {
+    STANDARD.encode([random.draw().to_ne_bytes(), random.draw().to_ne_bytes()].concat())
 }
 
 impl<'b> Request<'b> {
@@ -53,6 +62,9 @@ impl<'b> Request<'b> {
         }
         if self.websocket {
             output.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+            if self.minor == 2 {
+                output.field("sec-websocket-key", nonce(onward.random).as_bytes());
+            }
         }
         output.extend_from_slice(b"\r\n");
     }

@@ -2,6 +2,8 @@
 //!
 //! What HTTP/2 forbids and its library has refused before is refused here once more: what is read here is what is sent on.
 
+use h2::ext::Protocol;
+use http::Method;
 use http::header::{COOKIE, HeaderMap};
 use http::request::Parts;
 use httparse::Header;
@@ -36,7 +38,8 @@ impl<'b> Request<'b> {
         if !matches!(parts.uri.scheme_str(), None | Some("http" | "https")) {
             return Err(bad("the scheme is neither http nor https"));
         }
-        let mut request = Self::new(parts.method.as_str(), target, 2, headers)?;
+        let method = method(parts)?;
+        let mut request = Self::new(method, target, 2, headers)?;
         for (index, header) in headers.iter().enumerate() {
             let kind = request.kinds[index];
             check(kind, header)?;
@@ -50,7 +53,7 @@ impl<'b> Request<'b> {
             (false, Some(length)) => Body::Length(length),
             (false, None) => Body::Framed,
         };
-        (request.persistent, request.websocket) = (true, false);
+        (request.persistent, request.websocket) = (true, parts.method == Method::CONNECT);
         request.parts = Some(parts);
         Ok(request)
     }
@@ -82,6 +85,17 @@ fn fill<'b>(fields: &'b HeaderMap, room: &'b mut Vec<Header<'b>>) -> Result<&'b 
     }
     room.extend(fields.iter().map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() }));
     Ok(room)
+}
+
+/// Returns the method that is asked with: a tunnel to a path (RFC 8441) is what HTTP/1.1 asks for by `GET` and an upgrade.
+fn method(parts: &Parts) -> Result<&str, Problem> {
+    if parts.method != Method::CONNECT {
+        return Ok(parts.method.as_str());
+    }
+    match parts.extensions.get::<Protocol>() {
+        Some(protocol) if protocol.as_str() == "websocket" => Ok("GET"),
+        _ => Err(Problem::new(Status::NotImplemented, "tunnel", "the only tunnel there is is a WebSocket")),
+    }
 }
 
 /// Fields of a connection have no place where connections are not what carries a request.

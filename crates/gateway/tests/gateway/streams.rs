@@ -3,6 +3,7 @@
 mod frames;
 mod support;
 mod web;
+mod websocket;
 
 use std::time::Duration;
 
@@ -336,6 +337,29 @@ fn what_was_taken_of_a_body_is_sent_again_when_the_instance_refused_the_request_
     });
     assert_eq!(got.head.status, 200);
     assert_eq!(got.body, [vec![b'a'; 5_000], vec![b'b'; 3_000]].concat());
+}
+
+#[test]
+fn an_instance_without_room_for_a_body_is_heard_and_told_that_the_client_left() {
+    let instance = that_takes_nothing();
+    let running = behind(&instance);
+    runtime().block_on(async {
+        let caller = Caller::connect(running.address).await;
+        let asking = |path: &'static str| caller.begin(request("POST", path).body(()).unwrap(), false);
+        // The body is here as a whole when the request is looked at.
+        let (response, mut stream) = asking("/only/5").await.unwrap();
+        stream.send_data(Bytes::from_static(b"hello"), true).unwrap();
+        assert_eq!(timeout(PATIENCE, whole(response)).await.unwrap().unwrap().grpc(), "5");
+        let (_response, mut stream) = asking("/silent").await.unwrap();
+        stream.send_data(Bytes::from_static(b"hello"), true).unwrap();
+        until(|| Seen::count(&instance.seen.requests) == 2).await;
+        stream.send_reset(h2::Reason::CANCEL);
+        until(|| Seen::count(&instance.seen.cancelled) == 1).await;
+        let (response, mut stream) = asking("/unread").await.unwrap();
+        stream.send_data(Bytes::from_static(b"hello"), true).unwrap();
+        let got = timeout(PATIENCE, whole(response)).await.unwrap().unwrap();
+        assert_eq!(got.body, b"hello", "what there was no room for comes later");
+    });
 }
 
 #[test]

@@ -200,7 +200,7 @@ async fn act(path: String, mut body: RecvStream, mut answer: SendResponse<Bytes>
     }
 }
 
-async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes) -> Option<()> {
+pub(super) async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes) -> Option<()> {
     while !piece.is_empty() {
         stream.reserve_capacity(piece.len());
         let room = match stream.capacity() {
