@@ -1,4 +1,4 @@
-"""Checks in tests that a service does what its contracts say, as far as the shop uses OpenAPI and Protobuf.
+"""Checks in tests that a service does what its contracts say, as far as the shop uses OpenAPI.
 
 What a contract does not name is a mistake here: a service says no more and no less than its contract.
 """
@@ -81,38 +81,3 @@ class OpenApi:
 
 def schema_of(part):
     return part["content"]["application/json"]["schema"]
-
-
-class Proto:
-    """The messages of a .proto file with plain fields, in their JSON form."""
-
-    BOUNDS = {"uint32": (0, 2**32 - 1)}
-
-    def __init__(self, path):
-        text = re.sub(r"//.*", "", Path(path).read_text())
-        self.package = re.search(r"package ([\w.]+);", text)[1]
-        self.rpcs = set(re.findall(r"rpc (\w+)\(", text))
-        self.service = re.search(r"service (\w+)", text)[1]
-        messages = re.findall(r"message (\w+) {([^}]*)}", text)
-        self.messages = {name: self.fields(body) for name, body in messages}
-
-    def fields(self, body):
-        def camel(name):
-            return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
-
-        return {camel(name): kind for kind, name in re.findall(r"(\w+) (\w+) = \d+;", body)}
-
-    def path(self, rpc):
-        demand(rpc in self.rpcs, f"there is no rpc {rpc}")
-        return f"/twirp/{self.package}.{self.service}/{rpc}"
-
-    def check(self, message, document):
-        """Checks a document that has every field of a message and nothing else."""
-        fields = self.messages[message]
-        demand(document.keys() == fields.keys(), f"{document} is no {message}")
-        for name, value in document.items():
-            if fields[name] in self.BOUNDS:
-                least, most = self.BOUNDS[fields[name]]
-                demand(type(value) is int and least <= value <= most, f"{name}: {value!r} is no {fields[name]}")
-            else:
-                demand(fields[name] == "string" and isinstance(value, str), f"{name}: {value!r}")

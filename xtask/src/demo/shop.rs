@@ -12,7 +12,7 @@ use crate::installation;
 /// The services that answer customers, with the versions that their histories lead to, providers first.
 pub(super) const SERVICES: [(&str, &[&str]); 4] = [
     ("payments", &["1.0.0", "1.1.0", "1.1.1", "2.0.0"]),
-    ("catalog", &["1.0.0", "1.1.0", "1.1.1", "1.2.0", "1.3.0", "1.3.1"]),
+    ("catalog", &["1.0.0", "1.1.0", "1.1.1", "1.2.0", "1.3.0", "1.3.1", "1.4.0"]),
     ("orders", &["1.0.0", "1.1.0", "1.1.1", "1.2.0"]),
     ("storefront", &["1.0.0", "1.1.0", "1.1.1", "1.1.2"]),
 ];

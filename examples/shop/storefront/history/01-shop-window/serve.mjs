@@ -2,6 +2,8 @@
 
 import http from "node:http";
 
+import { visitors } from "./visitors.mjs";
+
 // After SIGTERM answers say `Connection: close` for this long; then idle connections are closed.
 const DRAIN_MS = 300;
 const IDLE_MS = 75_000;
@@ -30,10 +32,15 @@ export function serve(servedBy, answer) {
     }
   });
 
+  const sendVisitorsAway = visitors(server, servedBy);
+  const end = () => {
+    server.close(() => process.exit(0));
+    sendVisitorsAway();
+  };
   const stop = () => {
     if (draining) return;
     draining = true;
-    setTimeout(() => server.close(() => process.exit(0)), DRAIN_MS);
+    setTimeout(end, DRAIN_MS);
   };
   process.on("SIGTERM", stop).on("SIGINT", stop);
   const [host, port] = [process.env.HOST ?? "127.0.0.1", Number(process.env.PORT)];

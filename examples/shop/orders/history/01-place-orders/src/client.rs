@@ -4,6 +4,7 @@ use std::io::{self, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::grpc;
 use crate::http::Message;
 
 /// An answer that takes longer has failed.
@@ -23,10 +24,10 @@ pub struct Client {
     connection: Option<BufReader<TcpStream>>,
 }
 
-/// What was answered.
+/// What was answered: a status of HTTP with a body, or one of gRPC with a message.
 pub struct Answer {
     pub status: u16,
-    pub body: String,
+    pub body: Vec<u8>,
     pub served_by: String,
 }
 
@@ -39,14 +40,28 @@ impl Client {
         Self { authority: authority.to_owned(), prefix, connection: None }
     }
 
-    /// Sends a request and waits for the answer. `forwarded` are header lines of the request that is being answered.
-    pub fn call(&mut self, method: &str, path: &str, forwarded: &str, body: &str) -> io::Result<Answer> {
+    /// Posts JSON and waits for the answer. `forwarded` are header lines of the request that is being answered.
+    pub fn post(&mut self, path: &str, forwarded: &str, body: &str) -> io::Result<Answer> {
+        let answer = self.ask(path, &format!("{forwarded}Content-Type: application/json\r\n"), body.as_bytes())?;
+        let status = answer.word(1).parse().unwrap_or(502);
+        Ok(Answer { status, served_by: served_by(&answer), body: answer.body })
+    }
+
+    /// Makes a gRPC call, which the gateway takes over HTTP/1.1 as well, and waits for its end.
+    pub fn call(&mut self, path: &str, forwarded: &str, message: &[u8]) -> io::Result<Answer> {
+        let headers = format!("{forwarded}Content-Type: application/grpc\r\nTE: trailers\r\nConnection: TE\r\n");
+        let answer = self.ask(path, &headers, &grpc::framed(message))?;
+        let (status, body) = grpc::ended(&answer)?;
+        Ok(Answer { status, body, served_by: served_by(&answer) })
+    }
+
+    fn ask(&mut self, path: &str, headers: &str, body: &[u8]) -> io::Result<Message> {
         let Self { authority, prefix, .. } = self;
         let length = body.len();
-        let request = format!(
-            "{method} {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n{forwarded}\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        let head = format!(
+            "POST {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n{headers}Content-Length: {length}\r\n\r\n"
         );
+        let request = [head.as_bytes(), body].concat();
         if let Some(connection) = self.connection.take() {
             match self.exchange(connection, &request) {
                 // A kept connection may have been closed meanwhile; that is no failure of the call.
@@ -60,17 +75,19 @@ impl Client {
         self.exchange(BufReader::new(stream), &request)
     }
 
-    fn exchange(&mut self, mut connection: BufReader<TcpStream>, request: &str) -> io::Result<Answer> {
-        connection.get_mut().write_all(request.as_bytes())?;
+    fn exchange(&mut self, mut connection: BufReader<TcpStream>, request: &[u8]) -> io::Result<Message> {
+        connection.get_mut().write_all(request)?;
         let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed");
         let message = Message::read(&mut connection)?.ok_or_else(closed)?;
         if !message.closes() {
             self.connection = Some(connection);
         }
-        let status = message.word(1).parse().unwrap_or(502);
-        let served_by = message.header("x-served-by").unwrap_or("unknown").to_owned();
-        Ok(Answer { status, body: message.body, served_by })
+        Ok(message)
     }
+}
+
+fn served_by(answer: &Message) -> String {
+    answer.header("x-served-by").unwrap_or("unknown").to_owned()
 }
 
 fn is_closed(error: &io::Error) -> bool {

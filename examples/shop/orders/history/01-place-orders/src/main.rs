@@ -5,9 +5,11 @@
 mod client;
 #[cfg(test)]
 mod contract;
+mod grpc;
 mod http;
 mod json;
 mod orders;
+mod protobuf;
 mod server;
 mod signal;
 

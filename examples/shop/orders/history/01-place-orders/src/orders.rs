@@ -8,15 +8,21 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::client::{Answer, Client};
+use crate::grpc;
 use crate::http::Message;
-use crate::json::{number, quoted, text};
+use crate::json::{quoted, text};
+use crate::protobuf;
 
 /// Orders that are remembered.
 const MAX_ORDERS: usize = 100;
 /// Prices that payments can charge.
 const CHARGEABLE_CENTS: RangeInclusive<u64> = 1..=99_999_999;
-/// The RPC of clients/catalog.proto, at the path that Twirp gives it.
-const GET_ITEM: &str = "/twirp/shop.catalog.v1.Catalog/GetItem";
+/// The RPC of clients/catalog.proto.
+const GET_ITEM: &str = "/shop.catalog.v1.Catalog/GetItem";
+/// The `id` of its GetItemRequest.
+const ID: u64 = 1;
+/// The `price_cents` of its Item.
+const PRICE_CENTS: u64 = 2;
 
 /// What is sent back.
 pub struct Reply {
@@ -52,9 +58,9 @@ impl Orders {
         match (request.word(0), path) {
             ("GET", "/health") => Reply { status: 200, body: "{\"status\":\"ok\"}".into() },
             ("GET", "/orders") => self.list(),
-            ("POST", "/orders") => self.place(&request.body, |call| match call {
-                Call::GetItem(message) => catalog.call("POST", GET_ITEM, &forwarded, message),
-                Call::Charge(body) => payments.call("POST", "/charges", &forwarded, body),
+            ("POST", "/orders") => self.place(request.text(), |call| match call {
+                Call::GetItem(message) => catalog.call(GET_ITEM, &forwarded, message),
+                Call::Charge(body) => payments.post("/charges", &forwarded, body),
             }),
             (_, path) => Reply::error(404, &format!("there is nothing at {path}")),
         }
@@ -70,11 +76,11 @@ impl Orders {
         let Some(item) = text(body, "item").filter(|item| is_item(item)) else {
             return Reply::error(400, "say which item, as in {\"item\":\"tea\"}");
         };
-        let priced = match call(Call::GetItem(&get_item(item))) {
-            Ok(answer) if answer.status == 200 => answer,
+        let priced = match call(Call::GetItem(&protobuf::of_text(ID, item))) {
+            Ok(answer) if answer.status == grpc::OK => answer,
             other => return failed("the catalog", other),
         };
-        let cents = number(&priced.body, "priceCents").filter(|cents| CHARGEABLE_CENTS.contains(cents));
+        let cents = protobuf::number(&priced.body, PRICE_CENTS).filter(|cents| CHARGEABLE_CENTS.contains(cents));
         let Some(cents) = cents else {
             return Reply::error(502, "the catalog did not say a price that can be charged");
         };
@@ -100,7 +106,7 @@ impl Orders {
 
 /// What an order asks of other services.
 enum Call<'a> {
-    GetItem(&'a str),
+    GetItem(&'a [u8]),
     Charge(&'a str),
 }
 
@@ -118,17 +124,15 @@ fn order(id: &str, item: &str, cents: u64) -> String {
     format!("{{\"id\":\"{id}\",\"item\":\"{item}\",\"price_cents\":{cents}}}")
 }
 
-fn get_item(id: &str) -> String {
-    format!("{{\"id\":\"{id}\"}}")
-}
-
 fn charge(id: &str, cents: u64) -> String {
     format!("{{\"order\":\"{id}\",\"amount\":\"{}.{:02}\"}}", cents / 100, cents % 100)
 }
 
 fn failed(who: &str, outcome: io::Result<Answer>) -> Reply {
     match outcome {
-        Ok(answer) => Reply::error(502, &format!("{who} answered {}: {}", answer.status, answer.body)),
+        Ok(Answer { status, body, .. }) => {
+            Reply::error(502, &format!("{who} answered {status}: {}", String::from_utf8_lossy(&body)))
+        }
         Err(error) => Reply::error(502, &format!("{who} did not answer: {error}")),
     }
 }
@@ -146,20 +150,21 @@ mod tests {
         OpenApi::read(include_str!("../clients/payments.json"))
     }
 
-    fn answer(status: u16, body: &str, served_by: &str) -> io::Result<Answer> {
+    fn answer(status: u16, body: &[u8], served_by: &str) -> io::Result<Answer> {
         Ok(Answer { status, body: body.into(), served_by: served_by.into() })
     }
 
-    fn place(body: &str, price: u16) -> (Orders, Reply) {
+    /// Places an order while the catalog ends its call with a status.
+    fn place(body: &str, status: u16) -> (Orders, Reply) {
         let orders = Orders::new("orders@1.0.0".into());
         let reply = orders.place(body, |call| match call {
             Call::GetItem(message) => {
-                assert_eq!(text(message, "id"), text(body, "item"));
-                answer(price, "{\"id\":\"tea\",\"priceCents\":350}", "catalog@1.0.0")
+                assert_eq!(message, protobuf::of_text(1, text(body, "item").unwrap()));
+                answer(status, b"\x0a\x03tea\x10\xde\x02", "catalog@1.0.0")
             }
             Call::Charge(body) => {
                 payments().check_request("post", "/charges", body);
-                answer(201, body, "payments@1.0.0")
+                answer(201, body.as_bytes(), "payments@1.0.0")
             }
         });
         own().check_answer("post", "/orders", reply.status, &reply.body);
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn an_order_is_priced_charged_and_remembered() {
-        let (orders, reply) = place("{\"item\":\"tea\"}", 200);
+        let (orders, reply) = place("{\"item\":\"tea\"}", grpc::OK);
         assert_eq!(reply.status, 201);
         assert!(reply.body.ends_with("\"chain\":[\"orders@1.0.0\",\"catalog@1.0.0\",\"payments@1.0.0\"]}"));
         let listed = orders.list();
@@ -179,13 +184,13 @@ mod tests {
     #[test]
     fn what_is_no_order_is_refused() {
         for body in ["", "{}", "{\"item\":\"../tea\"}", "{\"item\":7}"] {
-            assert_eq!(place(body, 200).1.status, 400, "{body}");
+            assert_eq!(place(body, grpc::OK).1.status, 400, "{body}");
         }
     }
 
     #[test]
     fn a_failure_of_the_catalog_is_passed_on() {
-        let (orders, reply) = place("{\"item\":\"tea\"}", 500);
+        let (orders, reply) = place("{\"item\":\"tea\"}", 14);
         assert_eq!(reply.status, 502);
         assert!(orders.list().body.contains("\"orders\":[]"));
     }
@@ -206,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_price_that_cannot_be_charged_is_the_mistake_of_the_catalog() {
-        for price in ["0", "100000000", "\"3.50\""] {
+        for item in [&b""[..], b"\x10\x80\xc2\xd7\x2f", b"\x12\x043.50", b"\x10"] {
             let reply = Orders::new("orders@1.0.0".into()).place("{\"item\":\"tea\"}", |call| match call {
-                Call::GetItem(_) => answer(200, &format!("{{\"priceCents\":{price}}}"), "catalog@1.0.0"),
+                Call::GetItem(_) => answer(grpc::OK, item, "catalog@1.0.0"),
                 Call::Charge(body) => panic!("{body} was charged"),
             });
-            assert_eq!(reply.status, 502, "{price}");
+            assert_eq!(reply.status, 502, "{item:?}");
         }
     }
 
