@@ -3,11 +3,13 @@
 //! The demonstration runs in a process group of its own, on a lifeline to the command that was typed: however that ends
 //! (Ctrl-C, a closed terminal, `kill -9`), the demonstration notices, ends what it started and removes its folder.
 
+mod certificate;
 mod checks;
 mod rollbacks;
 mod shop;
 mod story;
 mod summary;
+mod wires;
 
 use std::path::PathBuf;
 
@@ -52,7 +54,7 @@ fn check_programs() -> Result<()> {
     if !programs::is_there("cargo") {
         bail!("`cargo` is not on the path, and a service in Rust needs it; on Debian: apt-get install cargo");
     }
-    Ok(())
+    wires::flags_of_node().map(|_| ())
 }
 
 fn demonstrate(args: &Args, folder: PathBuf, lifeline: &Lifeline) -> Result<()> {

@@ -30,8 +30,10 @@ const END_PATIENCE: Duration = Duration::from_secs(15);
 const LOG_TAIL: usize = 25;
 /// The first port that is tried: below the ports of instances and of outgoing connections.
 const FIRST_PORT: u16 = 18_470;
-/// Ports that one installation takes: the server, its three gateways, and the spare ones.
-const PORTS: u16 = 4 + SPARE_PORTS;
+/// Ports that one installation takes: the server, its three gateways, those for https, and the spare ones.
+const PORTS: u16 = 4 + HTTPS_PORTS + SPARE_PORTS;
+/// Ports for https: of an environment, and of a gateway of its own.
+const HTTPS_PORTS: u16 = 2;
 /// Ports for gateways of their own.
 const SPARE_PORTS: u16 = 2;
 /// How many blocks of ports are tried.
@@ -152,6 +154,11 @@ impl Installation {
     /// Returns the addresses that are left for gateways of their own.
     pub(crate) fn spare(&self) -> [SocketAddr; SPARE_PORTS as usize] {
         std::array::from_fn(|index| local(self.first_port + PORTS - 1 - index as u16))
+    }
+
+    /// Returns the addresses that are left for https.
+    pub(crate) fn https(&self) -> [SocketAddr; HTTPS_PORTS as usize] {
+        std::array::from_fn(|index| local(self.first_port + 4 + index as u16))
     }
 
     /// Returns the data folder of the server.

@@ -18,8 +18,12 @@ const NEEDED: [Program; 6] = [
     Program { name: "cc", package: "build-essential", needed_for: "building SQLite, zstd and jemalloc" },
     Program { name: "git", package: "git", needed_for: "checkouts, versions and changelogs" },
     Program { name: "make", package: "build-essential", needed_for: "building jemalloc" },
-    Program { name: "node", package: "nodejs", needed_for: "the sample service in JavaScript" },
-    Program { name: "python3", package: "python3", needed_for: "the sample service in Python" },
+    Program {
+        name: "node",
+        package: "nodejs",
+        needed_for: "the sample services in JavaScript, and customers of the demonstration",
+    },
+    Program { name: "python3", package: "python3", needed_for: "the sample services in Python" },
     Program { name: "sh", package: "dash", needed_for: "build steps" },
 ];
 

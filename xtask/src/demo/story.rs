@@ -1,7 +1,9 @@
 //! The demonstration, chapter by chapter. Each chapter does something, shows it, and checks that it is so.
 
+mod bad_versions;
 mod contracts;
 mod mails;
+mod over_tls;
 
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -17,7 +19,8 @@ use crate::processes::{self, Signal};
 use super::checks::{self, expect_greeting, expect_versions, wait_until};
 use super::rollbacks::timed;
 use super::shop::{MAILER, Repository, SERVICES};
-use super::summary::{Summary, time};
+use super::summary::Summary;
+use super::wires::{Unavailable, Wires, counted};
 
 /// What customers do in the shop.
 const SHOPPING: &[Kind] = &[
@@ -55,6 +58,7 @@ pub(super) struct Story {
     repositories: Vec<Repository>,
     gateway: SocketAddr,
     load: Option<Load>,
+    wires: Option<Wires>,
     summary: Summary,
     chapter: u32,
     began: Instant,
@@ -71,6 +75,7 @@ impl Story {
             repositories: Vec::new(),
             gateway,
             load: None,
+            wires: None,
             summary: Summary::default(),
             chapter: 0,
             began: Instant::now(),
@@ -89,6 +94,7 @@ impl Story {
         self.ask_whether_one_can_go_back()?;
         self.configure()?;
         self.meet_a_bad_version()?;
+        self.meet_a_version_whose_calls_fail()?;
         self.roll_back_services()?;
         self.roll_back_the_environment()?;
         self.look_back()?;
@@ -106,6 +112,7 @@ impl Story {
     pub(super) fn invite(&self) -> Result<()> {
         println!("\n== The shop stays open until Ctrl-C or Enter ==");
         println!("  the shop window   http://{}/", self.gateway);
+        println!("  over TLS          {}", self.ask_over_tls());
         println!("  the server        http://{}", self.installation.server());
         println!("  to try: export LOCKSTEP_SERVER=http://{}", self.installation.server());
         for command in ["status", "history production", "rollback production --to 2", "undo production"] {
@@ -117,6 +124,7 @@ impl Story {
     /// Takes everything down and removes it.
     pub(super) fn end(mut self) -> Result<()> {
         self.load = None;
+        self.wires = None;
         println!("\n== The end ==");
         for environment in ["production", "staging"] {
             let services = SERVICES.map(|(service, _)| service);
@@ -137,18 +145,28 @@ impl Story {
         self.load.as_ref().context("the client has not begun yet")
     }
 
-    /// Checks that no customer has seen a failure, and says how many there were.
-    fn expect_no_failures(&self) -> Result<()> {
+    /// Checks that no customer has seen a failure, on whatever wire, and says how many there were.
+    fn expect_no_failures(&mut self) -> Result<()> {
         let load = self.load()?;
         load.settle()?;
         let totals = load.totals();
         println!("  the client so far: {} requests, {} failed", totals.requests, totals.failed);
         ensure!(totals.failed == 0, "{} requests failed:\n  {}", totals.failed, load.failures().join("\n  "));
+        let wires = self.wires()?;
+        wires.look(Unavailable::Failure)?;
+        println!("  over TLS so far: {}, 0 failed", counted(wires.total()));
         Ok(())
     }
 
-    fn expect_production(&self, versions: &[(&str, &str)]) -> Result<()> {
-        expect_versions(&self.installation, "production", self.gateway, versions)
+    /// Checks that production runs exactly these versions, and that it is them who answer on every wire.
+    fn expect_production(&mut self, versions: &[(&str, &str)]) -> Result<()> {
+        expect_versions(&self.installation, "production", self.gateway, versions)?;
+        if let Some(wires) = &mut self.wires {
+            let seen = wires.look(Unavailable::Failure)?;
+            seen.expect_served_by(versions)?;
+            println!("  over TLS answer {seen}");
+        }
+        Ok(())
     }
 
     fn register(&mut self) -> Result<()> {
@@ -245,6 +263,7 @@ impl Story {
             self.gateway
         );
         println!("  connection, {fresh} open a new one for each request");
+        self.open_over_tls()?;
         self.expect_no_failures()
     }
 
@@ -286,17 +305,19 @@ impl Story {
         // Old instances end at once, so that later there is something that is not warm any more.
         self.installation.run(&["environment", "set", "production", "--warm", "0s"], Show::Result(1))?;
         self.deploy_to_staging(&UPGRADED)?;
+        self.wires()?.look(Unavailable::Failure)?;
         let begin = Instant::now();
         let arguments = ["promote", "staging", "production", "--strategy", "canary"];
         self.installation.run(
             &[&arguments[..], &["--steps", "10,50,100", "--bake", "2s", "--min-requests", "3"]].concat(),
             Show::All,
         )?;
-        self.expect_production(&UPGRADED)?;
         println!("  who answered meanwhile:");
         for (version, count) in self.load()?.answers_after(begin) {
             println!("    {version:<20} {count:>6}");
         }
+        self.expect_both_over_tls()?;
+        self.expect_production(&UPGRADED)?;
         println!("Going back alone would break a requirement, so it is refused with the reason:");
         let arguments = ["rollback", "orders", "--to", "1.1.1", "--env", "production"];
         self.installation.run_refused(&arguments, &[3])?;
@@ -319,47 +340,6 @@ impl Story {
             plan.says("SESSION_KEY of storefront: an OLDER secret"),
             "the plan does not name the older secret"
         );
-        self.expect_no_failures()
-    }
-
-    fn meet_a_bad_version(&mut self) -> Result<()> {
-        self.heading("catalog 1.3.0 is bad, and neither its tests nor its health check know");
-        self.deploy_to_staging(&[("catalog", "1.3.0")])?;
-        let before = checks::baseline(&self.installation, "production")?;
-        let canary =
-            ["promote", "staging", "production", "catalog", "--strategy", "canary", "--steps", "10,50,100"];
-        let canary = [&canary[..], &["--bake", "3s", "--min-requests", "20"]].concat();
-        let begin = Instant::now();
-        let refused = self.installation.run_refused(&canary, &[1])?;
-        ensure!(refused.says("catalog 1.3.0 fails"), "it went back for another reason than its requests");
-        self.summary.bad_version = begin.elapsed();
-        println!("  it went back by itself after {}", time(self.summary.bad_version));
-        let after = checks::baseline(&self.installation, "production")?;
-        ensure!(before == after, "the bad version made baseline {after} out of {before}");
-        self.installation.run(&["hold", "list", "production"], Show::All)?;
-        let held = checks::held(&self.installation, "production")?;
-        ensure!(held == ["catalog@1.3.0"], "held is {held:?}, not catalog@1.3.0");
-        println!("It does not come again by itself:");
-        self.installation.run_refused(&canary, &[3])?;
-        println!("Where it failed, the gateway asked the version before it again, and no customer noticed:");
-        self.expect_production(&UPGRADED)?;
-        self.expect_no_failures()?;
-        println!("The next version mends it:");
-        self.deploy_to_staging(&[("catalog", "1.3.1")])?;
-        let arguments = [
-            "promote",
-            "staging",
-            "production",
-            "catalog",
-            "--steps",
-            "50,100",
-            "--bake",
-            "1s",
-            "--min-requests",
-            "20",
-        ];
-        self.installation.run(&arguments, Show::All)?;
-        self.expect_production(&with_catalog("1.3.1"))?;
         self.expect_no_failures()
     }
 
@@ -431,12 +411,16 @@ impl Story {
         let add = ["gateway", "add", "edge-1", "--env", "production", "--key-file", &key];
         self.installation.run(&add, Show::All)?;
         let serve = ["gateway", "run", "--env", "production", "--listen", &listening];
-        let mut alone =
-            self.installation.spawn(&[&serve[..], &["--data", &data, "--key-file", &key]].concat())?;
+        let listen_tls = self.installation.https()[1];
+        let serve_tls = ["--listen-tls", &listen_tls.to_string()];
+        let mut alone = self
+            .installation
+            .spawn(&[&serve[..], &serve_tls, &["--data", &data, "--key-file", &key]].concat())?;
         wait_until("the gateway", || {
             Ok(checks::visit(listen, "/items").is_ok_and(|answer| answer.status == 200))
         })?;
         self.load()?.redirect(Target { address: listen, kinds: LOOKING })?;
+        self.wires()?.redirect(listen_tls)?;
         let before = checks::instances(&self.installation, "production")?;
         ensure!(before.len() >= SERVICES.len(), "only {} instances of production are healthy", before.len());
         self.installation.kill_server()?;
@@ -444,6 +428,8 @@ impl Story {
         let load = self.load()?;
         wait_until("requests without a server", || Ok(load.totals_after(killed).requests >= WITHOUT_SERVER))?;
         println!("  {} requests were served without a server", load.totals_after(killed).requests);
+        let seen = self.wires()?.look(Unavailable::Failure)?;
+        println!("  over TLS answer {seen}");
         self.installation.start_server()?;
         wait_until("the instances to be adopted", || {
             Ok(checks::instances(&self.installation, "production")? == before)
@@ -451,6 +437,8 @@ impl Story {
         println!("  all {} instances of production were adopted, none was restarted", before.len());
         self.expect_production(&with_catalog("1.3.1"))?;
         self.load()?.redirect(Target { address: self.gateway, kinds: SHOPPING })?;
+        let back = self.installation.https()[0];
+        self.wires()?.redirect(back)?;
         processes::signal(&[alone.id()], Signal::Terminate)?;
         alone.wait()?;
         self.expect_no_failures()
@@ -466,6 +454,7 @@ impl Story {
         })?;
         self.expect_no_failures()?;
         self.summary.totals = self.load()?.totals();
+        self.summary.over_tls = self.wires()?.total().clone();
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 
 use crate::load::Totals;
 
+use super::wires::{Answers, WIRES, counted};
+
 /// The fewest versions that must have been built.
 const VERSIONS: usize = 12;
 /// The fewest rollbacks that must have been timed: a service warm and cold, the environment, and the way back.
@@ -54,8 +56,10 @@ pub(super) struct Summary {
     pub(super) totals: Totals,
     /// Ways back.
     pub(super) rollbacks: Vec<Rollback>,
-    /// How long the bad version had a share of the requests before it went back by itself.
-    pub(super) bad_version: Duration,
+    /// What customers over TLS were answered, by wire; none of their requests failed.
+    pub(super) over_tls: Answers,
+    /// How long bad versions had a share of the requests before they went back by themselves.
+    pub(super) bad_versions: Vec<(String, Duration)>,
     /// How long everything took.
     pub(super) elapsed: Duration,
 }
@@ -66,6 +70,9 @@ impl Summary {
         let Totals { requests, failed, .. } = self.totals;
         ensure!(failed == 0, "{failed} of {requests} requests failed");
         ensure!(requests > 0, "the client made no request");
+        let silent =
+            WIRES.iter().find(|(wire, _)| self.over_tls.get(wire).is_none_or(|answers| *answers == 0));
+        ensure!(silent.is_none(), "nothing was answered over TLS by {silent:?}");
         ensure!(self.versions >= VERSIONS, "only {} versions were built", self.versions);
         ensure!(self.refused.is_some(), "no number was refused");
         let Pairs { all, works } = self.pairs;
@@ -95,7 +102,10 @@ impl fmt::Display for Summary {
         writeln!(f, "requests made       {requests}")?;
         writeln!(f, "requests failed     {failed}")?;
         writeln!(f, "answers replaced    {shielded} bad answers of a version on trial")?;
-        writeln!(f, "bad version         went back by itself after {}", time(self.bad_version))?;
+        writeln!(f, "answered over TLS   {}, and 0 failed", counted(&self.over_tls))?;
+        for (version, elapsed) in &self.bad_versions {
+            writeln!(f, "bad version         {version} went back by itself after {}", time(*elapsed))?;
+        }
         writeln!(
             f,
             "\n{:<34} {:<8} {:>12} {:>22}",
@@ -143,7 +153,8 @@ mod tests {
             answers: vec!["can-i-deploy payments@2.0.0: no".into(); 4],
             totals: Totals { requests: 9_000, failed: 0, shielded: 3 },
             rollbacks: vec![rollback; 4],
-            bad_version: Duration::from_millis(1_250),
+            over_tls: WIRES.map(|(wire, _)| (wire, 70)).into(),
+            bad_versions: vec![("catalog 1.3.0".into(), Duration::from_millis(1_250))],
             elapsed: Duration::from_secs(125),
         }
     }
@@ -157,6 +168,7 @@ mod tests {
         assert!(Summary { rollbacks: Vec::new(), ..good() }.verdict().is_err());
         assert!(Summary { totals: Totals::default(), ..good() }.verdict().is_err());
         assert!(Summary { answers: Vec::new(), ..good() }.verdict().is_err());
+        assert!(Summary { over_tls: Answers::from([("gRPC", 70)]), ..good() }.verdict().is_err());
         assert!(Summary { refused: None, ..good() }.verdict().is_err());
         assert!(Summary { pairs: Pairs { all: 16, works: 16 }, ..good() }.verdict().is_err());
     }
@@ -168,8 +180,9 @@ mod tests {
             "versions built      20",
             "requests failed     0",
             "13 work, 3 do not",
+            "gRPC 70",
+            "catalog 1.3.0 went back by itself after 1.2 s",
             "40 ms",
-            "1.2 s",
             "2 min 5 s",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
