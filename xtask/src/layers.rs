@@ -26,7 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-site", &["lockstep-domain"]),
     ("lockstep-relay", &["lockstep-domain", "lockstep-reach"]),
     ("lockstep-image", &["lockstep-archive", "lockstep-domain", "lockstep-files", "lockstep-reach"]),
-    ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-reach"]),
+    // A table that a person writes has routes as manifests have them, read by the same code.
+    ("lockstep-gateway", &["lockstep-domain", "lockstep-judge", "lockstep-manifest", "lockstep-reach"]),
     (
         "lockstep-pipeline",
         &[

@@ -26,15 +26,18 @@ pub struct EntrySettings {
     pub https_port: Option<u16>,
     /// What plain HTTP gets.
     #[serde(default, skip_serializing_if = "PlainHttp::is_serve")]
+    #[schemars(extend("default" = PlainHttp::default()))]
     pub http: PlainHttp,
     /// The lowest version of TLS that is spoken.
     #[serde(default, skip_serializing_if = "TlsVersion::is_lowest")]
+    #[schemars(extend("default" = TlsVersion::default()))]
     pub tls_min: TlsVersion,
     /// The authorities whose certificates clients may show, as PEM; nobody is asked for one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<String>,
     /// Whether a client must show a certificate, where there are authorities.
     #[serde(default, skip_serializing_if = "ClientCertificates::is_required")]
+    #[schemars(extend("default" = ClientCertificates::default()))]
     pub client_certificates: ClientCertificates,
     /// Whoever connects from here begins each connection with a PROXY header, and must.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -68,6 +68,7 @@ pub mod schedule;
 pub mod scheduled;
 mod scheduled_runs;
 pub mod service;
+pub mod share;
 mod sizes;
 pub mod start;
 pub mod static_files;

@@ -74,8 +74,10 @@ pub const FORMAT_WITH_AFFINITY: u32 = 5;
 pub const FORMAT_WITH_LISTENERS: u32 = 4;
 /// The format that a gateway must take where services were renamed.
 pub const FORMAT_WITH_ALIASES: u32 = 3;
+/// The format that a gateway must take where a table says what is believed of requests.
+pub const FORMAT_WITH_RULES: u32 = 2;
 /// The format before services could be renamed.
-const FORMAT_BEFORE_ALIASES: u32 = 2;
+const FORMAT_BEFORE_ALIASES: u32 = FORMAT_WITH_RULES;
 /// The format before there were rules.
 const FORMAT_BEFORE_RULES: u32 = 1;
 /// Mixed into the keys of clients for lasting shares of all services: who is in the share of one is in that of all that are as large.
@@ -90,12 +92,13 @@ pub const CALLER_PATH_PREFIX: &str = "/@~";
 /// Where requests of one environment go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteTable {
-    /// [`ROUTE_TABLE_FORMAT`] of the program that wrote it.
+    /// The lowest format that has everything of the table. A gateway refuses one that is higher than it knows.
     pub format: u32,
     /// The environment.
     pub environment: EnvironmentName,
     /// The line of tables that the revision counts in.
     #[serde(default, skip_serializing_if = "TableHistory::is_empty")]
+    #[schemars(extend("default" = TableHistory::default()))]
     pub history: TableHistory,
     /// Grows with every table of the history; receipts name both.
     pub revision: u64,
@@ -107,18 +110,23 @@ pub struct RouteTable {
     pub services: BTreeMap<ServiceName, ServiceRoutes>,
     /// Former names of services, and what they stand for: the same splits, counted once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_ALIASES))]
     pub aliases: BTreeMap<ServiceName, ServiceName>,
-    /// What is believed of requests; what a table leaves out is decided by its format.
+    /// What is believed of requests. Where it is left out, a table of format 1 opens every service by its name to everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_RULES))]
     pub rules: Option<GatewayRules>,
     /// SHA-256 of each token by which instances of the environment are recognised: the table says no secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_RULES))]
     pub callers: Vec<Digest>,
     /// Where instances call others by host and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_LISTENERS))]
     pub listeners: Option<Listeners>,
     /// How clients come in: by plain HTTP alone when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_ENTRY))]
     pub entry: Option<Entry>,
 }
 
@@ -137,7 +145,7 @@ pub struct Route {
 pub struct ServiceRoutes {
     /// Mixed into the client's key, so that each rollout begins with other clients.
     pub salt: String,
-    /// The arms; weights add up to [`FULL_WEIGHT`]. The stable arm comes last, so that growing a candidate before it
+    /// The arms; weights add up to 10,000. The stable arm comes last, so that growing a candidate before it
     /// moves only what is added.
     pub splits: Vec<Split>,
     /// What is counted for the verdict on the arm on trial, where there is one.
@@ -145,6 +153,7 @@ pub struct ServiceRoutes {
     pub watch: Option<Watch>,
     /// Rules that come before the splits, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_VERSION_RULES))]
     pub version_rules: Vec<SplitRule>,
 }
 
@@ -169,7 +178,7 @@ pub enum SplitTakes {
     Header(Pattern),
     /// Those with a cookie of this name and value.
     Cookie(Pattern),
-    /// Those whose client lies in these places on the line from 0 to [`FULL_WEIGHT`], drawn with [`SHARE_SALT`].
+    /// Those whose client lies in these places on the line from 0 to 10,000, drawn with the salt `shares` for all services.
     Places(Vec<Places>),
 }
 
@@ -201,6 +210,7 @@ pub struct Split {
     /// Its configuration.
     pub config: ConfigRevision,
     /// Share of the clients in 1/10,000.
+    #[schemars(extend("x-unit" = "1/10,000"))]
     pub weight: u32,
     /// Whether the arm is on trial, or there for rules alone.
     pub role: SplitRole,
@@ -208,9 +218,11 @@ pub struct Split {
     pub endpoints: Vec<Endpoint>,
     /// Instances that are about to end, where clients are kept at instances: only those that are kept there still come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_AFFINITY))]
     pub leaving: Vec<Endpoint>,
     /// What its instances speak.
     #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    #[schemars(extend("x-since" = FORMAT_WITH_PROTOCOLS, "default" = Protocol::default()))]
     pub protocol: Protocol,
 }
 

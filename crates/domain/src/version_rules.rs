@@ -178,8 +178,10 @@ pub struct VersionRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Places {
     /// The first place of it.
+    #[schemars(extend("x-unit" = "1/10,000"))]
     pub from: u32,
     /// The first place behind it.
+    #[schemars(extend("x-unit" = "1/10,000"))]
     pub to: u32,
 }
 

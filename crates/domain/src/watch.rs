@@ -38,6 +38,7 @@ pub struct Watch {
     pub latency_bounds_ms: BTreeSet<u64>,
     /// Whether a few answers are handed to the server, which compares them with the contract.
     #[serde(default, skip_serializing_if = "AnswerChecks::is_off")]
+    #[schemars(extend("default" = AnswerChecks::default()))]
     pub answers: AnswerChecks,
 }
 
@@ -106,7 +107,7 @@ impl std::fmt::Debug for SampledBody {
 pub struct WatchedOperation {
     /// What it is called.
     pub class: RouteClass,
-    /// Its method; `None` takes all.
+    /// Its method; all when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// Its path as the service sees it; `{name}` stands for one segment.

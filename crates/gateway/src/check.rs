@@ -6,10 +6,10 @@ use std::path::Path;
 
 use lockstep_domain::routes::RouteTable;
 
+use crate::by_hand::{Lines, Written};
 use crate::environment::Environment;
 use crate::error::ApplyError;
-use crate::follow::{StoreError, Writer, read_table};
-use crate::table;
+use crate::follow::{StoreError, read_written};
 pub use crate::table::TableProblem;
 
 /// What is to be said of a table.
@@ -17,8 +17,6 @@ pub use crate::table::TableProblem;
 pub struct Checked {
     /// The table as it stands.
     pub table: RouteTable,
-    /// What a gateway refuses it for.
-    pub problems: Vec<TableProblem>,
     /// What it passes over.
     pub doubts: Vec<TableProblem>,
 }
@@ -26,17 +24,18 @@ pub struct Checked {
 /// Reads a table as `gateway run --table` does, and checks it as a gateway does before it serves it.
 ///
 /// # Errors
-/// When the file cannot be read, is too long, or is not a table of a format that this program knows.
+/// When the file cannot be read, is too long, is of a format that this program does not know, or is no table that a gateway serves: then
+/// with all that is wrong.
 pub fn check_file(path: &Path) -> Result<Checked, StoreError> {
-    let table = read_table(path, Writer::Person)?;
-    let mut problems = table::problems(&table);
-    if problems.is_empty()
-        && let Err(error) = Environment::new(table.environment.clone(), 1).apply(table.clone())
-    {
-        problems.push(TableProblem { place: place_of(&error).to_owned(), detail: error.to_string() });
+    let Written { table, lines } = read_written(path)?;
+    let applied = Environment::new(table.environment.clone(), 1).apply(table.clone());
+    if let Err(error) = applied {
+        let place = place_of(&error);
+        let problems = vec![lines.place(TableProblem::new(place.to_owned(), error.to_string()))];
+        return Err(StoreError::Wrong { path: path.to_path_buf(), problems });
     }
-    let doubts = doubts(&table);
-    Ok(Checked { table, problems, doubts })
+    let doubts = doubts(&table, &lines);
+    Ok(Checked { table, doubts })
 }
 
 const fn place_of(error: &ApplyError) -> &'static str {
@@ -47,13 +46,13 @@ const fn place_of(error: &ApplyError) -> &'static str {
 }
 
 /// Routes that take nothing, or lead nowhere.
-fn doubts(table: &RouteTable) -> Vec<TableProblem> {
+fn doubts(table: &RouteTable, lines: &Lines) -> Vec<TableProblem> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut doubts = Vec::new();
     let mut add = |index: usize, why: String| {
         let route = &table.routes[index];
         let detail = format!("route `{}` of `{}` {why}", route.rule, route.service);
-        doubts.push(TableProblem { place: format!("routes[{index}]"), detail });
+        doubts.push(lines.place(TableProblem::new(format!("routes[{index}]"), detail)));
     };
     for (index, route) in table.routes.iter().enumerate() {
         let Some(rule) = route.rule.in_one_form() else {

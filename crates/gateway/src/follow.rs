@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use certificates::Tending;
 pub use client::{Server, ServerError};
 pub use parse::TableError;
+pub(crate) use store::read_written;
 pub use store::{StoreError, TableStore};
-pub(crate) use store::{Writer, read_table};
 
 use crate::environment::Applied;
 use crate::gateway::Gateway;

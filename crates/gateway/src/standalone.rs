@@ -24,8 +24,7 @@ pub use certificates::{CertificateFiles, CertificateFilesError};
 use crate::config::GatewayConfig;
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::follow::{
-    CertificatesFrom, Server, StoreError, TableStore, Writer, catch_up, first_certificates, follow,
-    read_table,
+    CertificatesFrom, Server, StoreError, TableStore, catch_up, first_certificates, follow, read_written,
 };
 use crate::gateway::Gateway;
 use crate::listening::Clients;
@@ -179,7 +178,7 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
         }
         TableSource::File { path, listen } => {
             let seen = stamp(&path);
-            let table = read_table(&path, Writer::Person)?;
+            let table = read_written(&path)?.table;
             let environment = table.environment.clone();
             gateway.apply(table)?;
             gateway.listen(&environment, listen)?;
@@ -284,7 +283,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 
 /// Reads a table file again. Whoever edits a file by hand need not count: it gets the next revision if it has no higher.
 fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
-    let table = match read_table(path, Writer::Person) {
+    let table = match read_written(path).map(|written| written.table) {
         Ok(table) if table.environment == *environment => table,
         Ok(table) => {
             let found = table.environment;

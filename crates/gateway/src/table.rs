@@ -1,6 +1,7 @@
 //! A route table as one worker uses it: with its endpoints, counters and prepared texts in place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -170,8 +171,30 @@ impl Tally {
 pub struct TableProblem {
     /// `routes[3]`, `services.orders.splits`.
     pub place: String,
+    /// The line of the file, from 1, where it was read from one.
+    pub line: Option<usize>,
     /// What is wrong, by names.
     pub detail: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl TableProblem {
+    pub(crate) const fn new(place: String, detail: String) -> Self {
+        Self { place, line: None, detail, hint: None }
+    }
+}
+
+impl fmt::Display for TableProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.place.is_empty() {
+            write!(f, "`{}`: ", self.place)?;
+        }
+        f.write_str(&self.detail)
+    }
 }
 
 /// Checks that a table can be served, and names everything that is wrong with it.
@@ -193,27 +216,25 @@ pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
     let services = table.services.iter().flat_map(|(name, routes)| service_problems(name, routes));
     let routes = table.routes.iter().enumerate().flat_map(|(index, route)| route_problems(index, route));
     let listeners = table.listeners.iter().flat_map(listening::problems);
-    let listeners = listeners.map(|detail| TableProblem { place: "listeners".to_owned(), detail });
+    let listeners = listeners.map(|detail| TableProblem::new("listeners".to_owned(), detail));
     let entry = table.entry.iter().filter_map(|entry| entry.settings.check().err());
-    let entry = entry.map(|error| TableProblem {
-        place: "entry".to_owned(),
-        detail: format!("how clients come in: {error}"),
-    });
+    let entry =
+        entry.map(|error| TableProblem::new("entry".to_owned(), format!("how clients come in: {error}")));
     services.chain(routes).chain(entry).chain(listeners).collect()
 }
 
-fn route_problems(index: usize, route: &Route) -> Vec<TableProblem> {
-    let problem = |problem| TableProblem {
-        place: format!("routes[{index}]"),
-        detail: format!("route `{}` of `{}`: {problem}", route.rule, route.service),
-    };
+/// Returns everything that is wrong with a route.
+pub(crate) fn route_problems(index: usize, route: &Route) -> Vec<TableProblem> {
+    let detail = |problem| format!("route `{}` of `{}`: {problem}", route.rule, route.service);
+    let problem = |problem| TableProblem::new(format!("routes[{index}]"), detail(problem));
     route.problems().into_iter().map(problem).collect()
 }
 
-fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<TableProblem> {
+/// Returns everything that is wrong with a service.
+pub(crate) fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Vec<TableProblem> {
     let mut problems = Vec::new();
     let splits = format!("services.{name}.splits");
-    let mut add = |place: String, detail: String| problems.push(TableProblem { place, detail });
+    let mut add = |place: String, detail: String| problems.push(TableProblem::new(place, detail));
     let sum: u64 = routes.splits.iter().map(|split| u64::from(split.weight)).sum();
     if !routes.splits.is_empty() && sum != u64::from(FULL_WEIGHT) {
         add(splits.clone(), format!("weights of `{name}` add up to {sum} instead of {FULL_WEIGHT}"));

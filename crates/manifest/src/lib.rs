@@ -12,6 +12,7 @@ pub mod path;
 pub mod problem;
 mod reader;
 pub mod render;
+pub mod table;
 mod value;
 
 pub use cache::CacheFolder;

@@ -15,7 +15,7 @@ mod process;
 mod protocol;
 mod reference;
 mod resource;
-mod route;
+pub(crate) mod route;
 mod run;
 mod schedule;
 mod static_files;

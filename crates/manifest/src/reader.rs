@@ -118,6 +118,11 @@ impl<'a> Table<'a> {
         self.get(name, example).and_then(|field| field.table())
     }
 
+    /// Returns where it begins, in bytes.
+    pub(crate) const fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Reports that something is missing from this table.
     pub(crate) fn missing(&self, name: &str, message: &str, example: &str) {
         let hint = Some(format!("add {example}"));
@@ -136,7 +141,12 @@ impl<'a> Table<'a> {
 
     /// Reports every field that was never asked for.
     pub(crate) fn finish(self) {
-        let asked = self.asked.take();
+        self.check_asked();
+    }
+
+    /// Reports every field that was not asked for until now.
+    pub(crate) fn check_asked(&self) {
+        let asked = self.asked.borrow();
         for (key, value) in self.table {
             let name = key.get_ref().as_ref();
             if !asked.contains(&name) {

@@ -8,6 +8,7 @@ use lockstep_domain::routes::RouteTable;
 use lockstep_gateway::check::check_file;
 use lockstep_gateway::explain::{ExplainError, Explanation, Outcome, Question, Seen, Share, explain};
 
+use crate::commands::gateway::table_file;
 use crate::context::{Context, Globals};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -71,7 +72,7 @@ impl Args {
     fn table(&self, globals: &Globals) -> Result<RouteTable, Failure> {
         if let Some(file) = &self.table {
             let checked = check_file(file);
-            return Ok(checked.map_err(|error| Failure::unread(&error))?.table);
+            return Ok(checked.map_err(|error| table_file::failure(&error))?.table);
         }
         let ctx = Context::new(globals.clone())?;
         Ok(ctx.client.routes(&self.environment.resolve(&ctx)?)?)

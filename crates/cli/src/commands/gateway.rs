@@ -1,7 +1,9 @@
 //! `lockstep gateway`: gateways of their own, their keys and the process itself.
 
 mod check;
+mod fields;
 mod run;
+pub(crate) mod table_file;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -12,6 +14,7 @@ use lockstep_api::types::{AddGateway, GatewayAdded, GatewayIdentityView, Gateway
 use lockstep_domain::{EnvironmentName, GatewayName};
 
 use self::check::CheckArgs;
+use self::fields::FieldsArgs;
 use self::run::RunArgs;
 use crate::context::{Context, Globals};
 use crate::failure::Failure;
@@ -47,6 +50,7 @@ enum GatewayCommand {
     Remove(RemoveArgs),
     Run(Box<RunArgs>),
     Check(CheckArgs),
+    Fields(FieldsArgs),
 }
 
 /// Adds a gateway and gives out its key.
@@ -94,6 +98,7 @@ impl Args {
             (None, Some(args)) => args.run(globals, out),
             (Some(GatewayCommand::Add(args)), _) => args.run(&ctx()?),
             (Some(GatewayCommand::Check(args)), _) => args.run(out),
+            (Some(GatewayCommand::Fields(args)), _) => args.run(out),
             (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
             (Some(GatewayCommand::Remove(args)), _) => {
                 let ctx = ctx()?;

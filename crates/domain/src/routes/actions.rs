@@ -38,9 +38,11 @@ pub struct Actions {
     pub rewrite: Option<Rewrite>,
     /// Header fields that the service sees or does not see.
     #[serde(default, skip_serializing_if = "FieldChanges::is_empty")]
+    #[schemars(extend("default" = FieldChanges::default()))]
     pub request_headers: FieldChanges,
     /// Header fields that the client sees or does not see.
     #[serde(default, skip_serializing_if = "FieldChanges::is_empty")]
+    #[schemars(extend("default" = FieldChanges::default()))]
     pub response_headers: FieldChanges,
     /// Which pages of other origins may read the answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,9 +106,11 @@ pub struct Respond {
     pub status: u16,
     /// Its body, at most 16 KiB.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(extend("default" = String::default()))]
     pub body: String,
     /// The type of the body.
     #[serde(default = "plain_text", skip_serializing_if = "is_plain_text")]
+    #[schemars(extend("default" = plain_text()))]
     pub content_type: String,
 }
 

@@ -29,6 +29,7 @@ pub struct Cors {
     pub expose: Vec<String>,
     /// Whether pages may send cookies and the like.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = bool::default()))]
     pub credentials: bool,
     /// For how many seconds a browser remembers it; as the browser has it when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

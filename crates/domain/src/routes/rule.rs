@@ -15,12 +15,13 @@ use crate::request_path::normalize_path;
 use crate::routes::actions::Actions;
 use crate::routes::conditions::Conditions;
 use crate::routes::template;
+use crate::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS};
 
 /// Which requests an entry point takes, as a version's manifest declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteRule {
-    /// The host name without port, lower case, or `*.shop.test` for all below `shop.test`; `None` matches every host.
+    /// The host name without port, lower case, or `*.shop.test` for all below `shop.test`; every host when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The path, read as `path_type` says. As a prefix it ends at a segment: `/orders` takes `/orders` and `/orders/7`, not `/orders2`.
@@ -28,12 +29,15 @@ pub struct RouteRule {
     pub path: String,
     /// How the path is read.
     #[serde(default, skip_serializing_if = "PathType::is_prefix")]
+    #[schemars(extend("x-since" = FORMAT_WITH_CONDITIONS, "default" = PathType::default()))]
     pub path_type: PathType,
     /// What else has to hold of a request.
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_CONDITIONS, "default" = Conditions::default()))]
     pub when: Conditions,
     /// What is done with it beside sending it to the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_CONDITIONS))]
     pub then: Option<Arc<Actions>>,
     /// Whether the prefix is taken off before the request goes on.
     #[serde(default)]
@@ -43,6 +47,7 @@ pub struct RouteRule {
     pub patience: Option<Patience>,
     /// Whether the requests of one client go to one instance; to any when nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_AFFINITY))]
     pub affinity: Option<Affinity>,
 }
 

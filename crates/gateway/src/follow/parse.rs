@@ -18,10 +18,6 @@ pub enum TableError {
     Text(#[from] serde_json::Error),
 }
 
-/// What `entry` of a table can say.
-const ENTRY: [&str; 7] =
-    ["https_port", "http", "tls_min", "client_ca", "client_certificates", "proxy_networks", "certificates"];
-
 /// What every format of a table has.
 #[derive(Deserialize)]
 struct Format {
@@ -37,47 +33,9 @@ pub(super) fn parse_table(text: &[u8]) -> Result<RouteTable, TableError> {
     Ok(serde_json::from_slice(text)?)
 }
 
-/// Names what `entry` of a table says and this program does not know: a setting that is misspelled would silently do nothing.
-pub(super) fn unknown_of_entry(text: &[u8]) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct WithEntry {
-        #[serde(default)]
-        entry: serde_json::Map<String, serde_json::Value>,
-    }
-    let Ok(WithEntry { entry }) = serde_json::from_slice(text) else { return Vec::new() };
-    entry.into_iter().map(|(key, _)| key).filter(|key| !ENTRY.contains(&key.as_str())).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use lockstep_domain::certificate::TableCertificate;
-    use lockstep_domain::entry::{ClientCertificates, Entry, EntrySettings, PlainHttp, TlsVersion};
-
     use super::*;
-
-    fn full_entry() -> Entry {
-        let settings = EntrySettings {
-            https_port: Some(1),
-            http: PlainHttp::Redirect,
-            tls_min: TlsVersion::V1_3,
-            client_ca: Some(String::new()),
-            client_certificates: ClientCertificates::Optional,
-            proxy_networks: vec!["10.0.0.0/8".parse().unwrap()],
-        };
-        let digest = lockstep_domain::Digest::from_bytes([0; 32]);
-        Entry { settings, certificates: vec![TableCertificate { name: "shop".parse().unwrap(), digest }] }
-    }
-
-    #[test]
-    fn what_entry_does_not_know_is_named_and_all_that_it_knows_is_not() {
-        let text =
-            br#"{"format":9,"entry":{"https_port":1,"tls_minimum":"1.3","http":"redirect","client-ca":""}}"#;
-        assert_eq!(unknown_of_entry(text), ["tls_minimum", "client-ca"]);
-        let full = serde_json::to_string(&full_entry()).unwrap();
-        assert_eq!(unknown_of_entry(format!(r#"{{"entry":{full}}}"#).as_bytes()), [""; 0]);
-        assert!(ENTRY.iter().all(|key| full.contains(&format!("\"{key}\":"))), "{full}");
-        assert_eq!(unknown_of_entry(br#"{"format":1}"#), [""; 0]);
-    }
 
     #[test]
     fn a_newer_format_is_named_whatever_else_it_says() {

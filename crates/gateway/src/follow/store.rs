@@ -10,7 +10,9 @@ use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable};
 use thiserror::Error;
 
-use super::parse::{TableError, parse_table, unknown_of_entry};
+use super::parse::{TableError, parse_table};
+use crate::by_hand::{Refused, Written, read_json, read_toml};
+use crate::table::TableProblem;
 
 /// Largest file that is read as a table: ten thousand instances take about 1 MiB.
 const MAX_TABLE: u64 = 64 * 1_024 * 1_024;
@@ -52,13 +54,13 @@ pub enum StoreError {
         /// Its format.
         format: u32,
     },
-    /// The file has settings that there are not.
-    #[error("`{}` has settings in `entry` that there are not: `{}`", path.display(), keys.join("`, `"))]
-    UnknownEntry {
+    /// The file, which a person wrote, cannot be served as it stands.
+    #[error("`{}` is not a table that can be served: {}", path.display(), listed(problems))]
+    Wrong {
         /// The file.
         path: PathBuf,
-        /// Their names.
-        keys: Vec<String>,
+        /// All that is wrong with it, in its order.
+        problems: Vec<TableProblem>,
     },
     /// The file is not a table.
     #[error("`{}` is not a route table", path.display())]
@@ -129,7 +131,7 @@ impl TableStore {
     /// When the file cannot be read or is not the table of this environment.
     pub fn load(&self, environment: &EnvironmentName) -> Result<Option<RouteTable>, StoreError> {
         let path = self.path(environment);
-        let table = match read_table(&path, Writer::Server) {
+        let table = match read_served(&path) {
             Err(StoreError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
             }
@@ -144,36 +146,53 @@ impl TableStore {
     }
 }
 
-/// Who wrote a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Writer {
-    /// A server, which makes no mistakes of spelling.
-    Server,
-    /// A person.
-    Person,
+/// Most problems that an error names; `lockstep gateway check` names all.
+const MAX_LISTED: usize = 10;
+
+fn listed(problems: &[TableProblem]) -> String {
+    let shown: Vec<_> = problems.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    let more = problems.len().saturating_sub(MAX_LISTED);
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join("; "))
 }
 
-/// Reads a table from a file.
-///
-/// # Errors
-/// When the file cannot be read, is too long, or is not a table of a format that this program knows.
-pub(crate) fn read_table(path: &Path, by: Writer) -> Result<RouteTable, StoreError> {
+/// Reads a table that a server made. What one of a newer release says beside it is for gateways of newer releases.
+fn read_served(path: &Path) -> Result<RouteTable, StoreError> {
     let path_of = || path.to_path_buf();
-    let read = |source| StoreError::Read { path: path_of(), source };
-    let length = fs::metadata(path).map_err(read)?.len();
-    if length > MAX_TABLE {
-        return Err(StoreError::TooLong { path: path_of(), length });
-    }
-    let bytes = fs::read(path).map_err(read)?;
-    let table = parse_table(&bytes).map_err(|error| match error {
+    parse_table(&read_bytes(path)?).map_err(|error| match error {
         TableError::NewerFormat { format } => StoreError::NewerFormat { path: path_of(), format },
         TableError::Text(source) => StoreError::Parse { path: path_of(), source },
+    })
+}
+
+/// Reads a table that a person wrote, who may have made mistakes.
+///
+/// # Errors
+/// When the file cannot be read, is too long, or is not a table that can be served.
+pub(crate) fn read_written(path: &Path) -> Result<Written, StoreError> {
+    let path_of = || path.to_path_buf();
+    let bytes = read_bytes(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let read = &bytes[..error.valid_up_to()];
+        let line = 1 + read.iter().filter(|&&byte| byte == b'\n').count();
+        let problem = TableProblem::new(String::new(), "it is not text in UTF-8".to_owned());
+        StoreError::Wrong { path: path_of(), problems: vec![TableProblem { line: Some(line), ..problem }] }
     })?;
-    match unknown_of_entry(&bytes) {
-        // What a server of a newer release says beside it is for gateways of newer releases.
-        keys if keys.is_empty() || by == Writer::Server => Ok(table),
-        keys => Err(StoreError::UnknownEntry { path: path_of(), keys }),
+    let is_toml = path.extension().is_some_and(|end| end == "toml");
+    let read = if is_toml { read_toml(text, &path.display().to_string()) } else { read_json(text) };
+    read.map_err(|refused| match refused {
+        Refused::NewerFormat(format) => StoreError::NewerFormat { path: path_of(), format },
+        Refused::Wrong(problems) => StoreError::Wrong { path: path_of(), problems },
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let read = |source| StoreError::Read { path: path.to_path_buf(), source };
+    let length = fs::metadata(path).map_err(read)?.len();
+    if length > MAX_TABLE {
+        return Err(StoreError::TooLong { path: path.to_path_buf(), length });
     }
+    fs::read(path).map_err(read)
 }
 
 #[cfg(test)]

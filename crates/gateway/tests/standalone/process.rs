@@ -118,6 +118,49 @@ fn a_table_file_is_served_and_read_again_when_it_changes_and_a_broken_one_is_not
     assert!(process.end().success());
 }
 
+/// The example of the guide, with the places of real instances.
+fn example_of_the_guide(new: SocketAddr, old: SocketAddr) -> String {
+    let guide = include_str!("../../../../docs/guides/gateway.md");
+    let blocks = guide.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let example = blocks.into_iter().find(|block| block.starts_with("environment = ")).unwrap();
+    let real =
+        example.replace("127.0.0.1:9001", &new.to_string()).replace("127.0.0.1:9000", &old.to_string());
+    assert!(real.contains(&new.to_string()) && real.contains(&old.to_string()), "{example}");
+    real
+}
+
+#[test]
+fn the_table_of_the_guide_is_served_and_one_with_a_mistake_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.toml");
+    let write = |text: &str| {
+        std::fs::write(folder.path().join("new"), text).unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+    };
+    let example = example_of_the_guide(instance(), instance());
+    write(&example);
+    let checked = lockstep_gateway::check::check_file(&path).unwrap();
+    assert_eq!(checked.doubts, []);
+    let mut process = Process::start(&path);
+    let get = |head: &str| {
+        let mut stream = TcpStream::connect(process.address).unwrap();
+        write!(stream, "GET {head}connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.to_ascii_lowercase()
+    };
+    let ann = "/hello HTTP/1.1\r\nhost: shop.test\r\nx-user: ann\r\n";
+    assert!(get(ann).contains("lockstep-version: hello@1.1.0"), "{}", get(ann));
+    let old = get("/old HTTP/1.1\r\nhost: shop.test\r\n");
+    assert!(old.starts_with("http/1.1 308") && old.contains("location: /hello"), "{old}");
+    write(&example.replace("[[route]]", "[[rout]]"));
+    process.signal(Signal::HUP);
+    assert!(get(ann).contains("lockstep-version: hello@1.1.0"));
+    write(&example.replace("1.1.0", "1.2.0"));
+    wait_until("the change is noticed", || get(ann).contains("lockstep-version: hello@1.2.0"));
+    assert!(process.end().success());
+}
+
 #[test]
 fn a_restarted_gateway_serves_the_stored_table_without_a_server() {
     let folder = tempfile::tempdir().unwrap();

@@ -38,7 +38,7 @@ pub(super) fn routes(field: &Field<'_>) -> Vec<RouteRule> {
 }
 
 /// Reads one table: a rule for each of its hosts.
-fn route(table: Table<'_>) -> Vec<RouteRule> {
+pub(crate) fn route(table: Table<'_>) -> Vec<RouteRule> {
     let hosts = table.get("host", "host = \"shop.example\"").map_or(vec![None], |field| hosts(&field));
     let target = target(&table);
     let strip = table.get("strip_prefix", "strip_prefix = true");

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use lockstep_api::problem::ProblemPart;
-use lockstep_gateway::check::{TableProblem, check_file};
+use lockstep_gateway::check::check_file;
 use serde_json::json;
 
+use super::table_file;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::output::counted::counted;
@@ -14,8 +14,8 @@ use crate::output::style::printable;
 
 /// Checks the file of a route table without serving it.
 ///
-/// Names everything at once that a gateway refuses the table for, each with its place in the file. Of a table that a gateway serves it warns of
-/// routes that take nothing or lead nowhere. Of a file that is no table it names the first mistake, with line and column.
+/// Names everything at once that a gateway refuses the table for, each with its line and field; what is wrong with one route hides nothing of the
+/// others. Of a table that a gateway serves it warns of routes that take nothing or lead nowhere.
 /// Ends with code 0 when a gateway serves it, and 2 when not.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep gateway check routes.json")]
@@ -28,19 +28,9 @@ pub(super) struct CheckArgs {
 impl CheckArgs {
     pub(super) fn run(self, out: &Output) -> Result<(), Failure> {
         let shown = self.file.display().to_string();
-        let checked = check_file(&self.file).map_err(|error| Failure::unread(&error))?;
-        let part = |problem: TableProblem| ProblemPart {
-            detail: problem.detail,
-            file: Some(shown.clone()),
-            field: Some(problem.place),
-            ..ProblemPart::default()
-        };
-        if !checked.problems.is_empty() {
-            let count = counted(checked.problems.len(), "problem");
-            let problems = checked.problems.into_iter().map(part).collect();
-            return Err(Failure::usage(format!("{shown} has {count}")).problems(problems));
-        }
-        let warnings: Vec<_> = checked.doubts.into_iter().map(part).collect();
+        let checked = check_file(&self.file).map_err(|error| table_file::failure(&error))?;
+        let warnings: Vec<_> =
+            checked.doubts.iter().map(|doubt| table_file::part(&self.file, doubt)).collect();
         let table = checked.table;
         let (routes, services) = (table.routes.len(), table.services.len());
         let document = json!({ "environment": table.environment, "format": table.format, "revision": table.revision,

@@ -10,6 +10,7 @@ use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, Sta
 use lockstep_gateway::{Clients, GatewayConfig};
 
 use super::super::server::start_logging;
+use super::table_file;
 use crate::context::Globals;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -140,6 +141,9 @@ fn run_id() -> String {
 }
 
 fn failure(error: &StandaloneError) -> Failure {
+    if let StandaloneError::Store(error) = error {
+        return table_file::failure(error);
+    }
     let exit = match error {
         StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
         StandaloneError::Listen(_) | StandaloneError::Admin { .. } => Exit::Conflict,

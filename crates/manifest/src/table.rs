@@ -1,0 +1,179 @@
+//! A route table as a person writes it in TOML, for a gateway without a server: services with their versions and instances, and
+//! routes as manifests have them.
+//!
+//! Invariant: it is compiled into a [`RouteTable`], which alone has a meaning.
+
+mod service;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockstep_domain::entry::EntrySettings;
+use lockstep_domain::gateway_rules::{GatewayRules, NamedServices, Network};
+use lockstep_domain::routes::{Route, RouteTable};
+use lockstep_domain::{EnvironmentName, ServiceName, entry::Entry};
+use toml::de::DeTable;
+
+use crate::parse::{MAX_MANIFEST_BYTES, route};
+use crate::problem::{Lines, MAX_PROBLEMS, Problem};
+use crate::reader::{Field, Sink, Table};
+use crate::value;
+
+/// Whom a route that answers itself belongs to when it names no service: nothing is sent there.
+const NOBODY: &str = "gateway";
+
+/// A table that was read from TOML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenTable {
+    /// The table.
+    pub table: RouteTable,
+    /// Where its parts stand: the place in the table (`routes[3]`, `services.orders`), that in the file (`route[1]`), and the line.
+    pub places: Vec<(String, String, usize)>,
+}
+
+/// Reads a route table in TOML. `file` is only named in problems.
+///
+/// # Errors
+/// All problems of the file, at most [`MAX_PROBLEMS`], in its order; never an empty list.
+pub fn parse_table(text: &str, file: &str) -> Result<WrittenTable, Vec<Problem>> {
+    if text.len() > MAX_MANIFEST_BYTES {
+        return Err(vec![too_large(file, text.len())]);
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let sink = Sink::default();
+    errors.iter().take(MAX_PROBLEMS).for_each(|error| sink.syntax(error));
+    let read = table(&Table::root(&sink, &document));
+    let problems = sink.into_problems(file, text);
+    match read {
+        Some((table, places)) if problems.is_empty() => {
+            let lines = Lines::new(text);
+            let places = places.into_iter().map(|place| (place.table, place.file, lines.line(place.offset)));
+            Ok(WrittenTable { table, places: places.collect() })
+        }
+        _ => Err(problems),
+    }
+}
+
+fn too_large(file: &str, length: usize) -> Problem {
+    Problem {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        field: String::new(),
+        message: format!("the file has {length} bytes, and at most {MAX_MANIFEST_BYTES} are read"),
+        hint: Some("write a table of that size as JSON".into()),
+    }
+}
+
+/// Where a part of a table stands.
+struct Place {
+    table: String,
+    file: String,
+    offset: usize,
+}
+
+fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
+    let environment = root.require("environment", "environment = \"production\"");
+    let environment: Option<EnvironmentName> = environment.and_then(|field| field.parse());
+    let rules = root.table("rules", "[rules]").map(|table| rules(&table));
+    let entry = root.table("entry", "[entry]").map(|table| entry(&table));
+    let mut places = Vec::new();
+    let services = root.table("service", "[service.orders] with instances = [\"127.0.0.1:9000\"]");
+    let services = services.map(|table| service::services(&table, &mut places)).unwrap_or_default();
+    let list = root.get("route", "[[route]] with path = \"/\" and service = \"orders\"");
+    let elements = list.and_then(|field| field.list()).unwrap_or_default();
+    let routes = routes(&elements, &services.routes.keys().collect(), &mut places);
+    root.check_asked();
+    let table = RouteTable {
+        format: 0,
+        environment: environment?,
+        history: Default::default(),
+        revision: 1,
+        baseline: 0,
+        routes,
+        services: services.routes,
+        aliases: services.aliases,
+        rules,
+        callers: Vec::new(),
+        listeners: None,
+        entry,
+    };
+    Some((table.in_its_format(), places))
+}
+
+fn rules(table: &Table<'_>) -> GatewayRules {
+    let named = table.get("named_services", "named_services = \"allow\"");
+    let networks = table.get("trusted_networks", "trusted_networks = [\"10.0.0.0/8\"]");
+    let timeout = table.get("timeout", "timeout = \"30s\"");
+    let rules = GatewayRules {
+        named_services: named.and_then(|field| field.parse::<NamedServices>()).unwrap_or_default(),
+        trusted_networks: networks.map(|field| field.parse_all::<Network>()).unwrap_or_default(),
+        timeout_ms: timeout.and_then(|field| duration(&field)),
+    };
+    if let Err(error) = rules.check() {
+        table.contradicts(error);
+    }
+    table.check_asked();
+    rules
+}
+
+fn duration(field: &Field<'_>) -> Option<u64> {
+    value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok()
+}
+
+fn entry(table: &Table<'_>) -> Entry {
+    let port = table.get("https_port", "https_port = 8443").and_then(|field| field.integer(1..=65_535));
+    let authorities = table.get("client_ca", "client_ca = \"\"\"-----BEGIN CERTIFICATE-----...\"\"\"");
+    let networks = table.get("proxy_networks", "proxy_networks = [\"10.0.0.0/8\"]");
+    let settings = EntrySettings {
+        https_port: port,
+        http: table.get("http", "http = \"redirect\"").and_then(|it| it.parse()).unwrap_or_default(),
+        tls_min: table.get("tls_min", "tls_min = \"1.3\"").and_then(|it| it.parse()).unwrap_or_default(),
+        client_ca: authorities.and_then(|field| Some(field.text()?.to_owned())),
+        client_certificates: table
+            .get("client_certificates", "client_certificates = \"optional\"")
+            .and_then(|it| it.parse())
+            .unwrap_or_default(),
+        proxy_networks: networks.map(|field| field.parse_all()).unwrap_or_default(),
+    };
+    if let Err(error) = settings.check() {
+        table.contradicts(error);
+    }
+    table.check_asked();
+    Entry { settings, certificates: Vec::new() }
+}
+
+fn routes(elements: &[Field<'_>], services: &BTreeSet<&ServiceName>, places: &mut Vec<Place>) -> Vec<Route> {
+    let (mut routes, mut taken) = (Vec::new(), BTreeMap::new());
+    for (number, element) in elements.iter().enumerate() {
+        let Some(table) = element.table() else { continue };
+        let offset = table.offset();
+        let service = table.get("service", "service = \"orders\"");
+        // Answers of the gateway itself need nobody.
+        let answers = ["redirect", "respond"].iter().any(|&name| table.get(name, "").is_some());
+        if service.is_none() && !answers {
+            table.missing("service", "nobody gets the requests of this route", "service = \"orders\"");
+        }
+        let name = service.as_ref().map_or_else(|| NOBODY.parse().ok(), Field::parse::<ServiceName>);
+        if let (Some(field), Some(name)) = (&service, &name)
+            && !services.contains(name)
+        {
+            field.wrong(format_args!("there is no [service.{name}]"));
+        }
+        for rule in route::route(table) {
+            if let Some(first) = taken.insert(rule.key(), number).filter(|first| *first != number) {
+                let message = format_args!("route[{first}] takes the very same requests");
+                element.wrong_because(message, "remove one of them");
+            }
+            places.extend(name.iter().map(|_| place(routes.len(), number, offset)));
+            routes.extend(name.clone().map(|service| Route { rule, service }));
+        }
+    }
+    routes
+}
+
+fn place(index: usize, number: usize, offset: usize) -> Place {
+    Place { table: format!("routes[{index}]"), file: format!("route[{number}]"), offset }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! Reads `[service.NAME]` of a table: versions with their shares and instances, and which requests get a version of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use lockstep_domain::protocol::Protocol;
+use lockstep_domain::routes::{
+    Endpoint, FULL_WEIGHT, ServiceRoutes, Split, SplitRole, SplitRule, SplitTakes,
+};
+use lockstep_domain::share::in_10000;
+use lockstep_domain::version_rules::{Places, Takes};
+use lockstep_domain::{ConfigRevision, InstanceId, ServiceName, VersionNumber};
+
+use super::Place;
+use crate::reader::{Field, Table};
+
+const INSTANCES: &str = "instances = [\"127.0.0.1:9000\"]";
+const VERSIONS: &str = "[[service.orders.version]] with number = \"1.0.0\"";
+/// What a version is called that has no number.
+const UNNUMBERED: VersionNumber = VersionNumber::new(0, 0, 0);
+
+/// The services of a table.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    pub(super) routes: BTreeMap<ServiceName, ServiceRoutes>,
+    pub(super) aliases: BTreeMap<ServiceName, ServiceName>,
+}
+
+pub(super) fn services(table: &Table<'_>, places: &mut Vec<Place>) -> Services {
+    let (mut services, mut rules) = (Services::default(), 0);
+    for (key, field) in table.entries("[service.orders]") {
+        let name = key.parse::<ServiceName>().map_err(|error| field.wrong_key(error)).ok();
+        let Some(table) = field.table() else { continue };
+        places.push(Place {
+            table: format!("services.{key}"),
+            file: format!("service.{key}"),
+            offset: table.offset(),
+        });
+        let aliases = table.get("aliases", "aliases = [\"former-name\"]");
+        let aliases = aliases.map(|field| field.parse_all::<ServiceName>()).unwrap_or_default();
+        let routes = service(key, &table, &mut rules);
+        if let Some(name) = name {
+            services.aliases.extend(aliases.into_iter().map(|alias| (alias, name.clone())));
+            services.routes.insert(name, routes);
+        }
+    }
+    services
+}
+
+fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
+    let salt = table.get("salt", "salt = \"orders-2\"").and_then(|field| Some(field.text()?.to_owned()));
+    let versions = table.get("version", VERSIONS);
+    let is_many = versions.as_ref().is_some_and(|field| field.as_list().is_some());
+    let mut splits = if is_many { many(name, table, versions.as_ref()) } else { one(name, table) };
+    let version_rules = table.get("rule", "[[service.orders.rule]] with version = \"1.1.0\"");
+    let version_rules = version_rules.map(|field| self::rules(&field, &splits, rules)).unwrap_or_default();
+    // Those on trial come before the others, so that a share that grows moves only what is added.
+    splits.sort_by_key(|split| split.role == SplitRole::Stable);
+    table.check_asked();
+    ServiceRoutes { salt: salt.unwrap_or_else(|| name.to_owned()), splits, watch: None, version_rules }
+}
+
+/// A service whose table is its only version.
+fn one(name: &str, table: &Table<'_>) -> Vec<Split> {
+    let number = table.get("version", "version = \"1.0.0\"").and_then(|field| field.parse());
+    let (protocol, endpoints, leaving) = runs(name, table);
+    vec![Split {
+        version: number.unwrap_or(UNNUMBERED),
+        config: ConfigRevision(0),
+        weight: FULL_WEIGHT,
+        role: SplitRole::Stable,
+        endpoints,
+        leaving,
+        protocol,
+    }]
+}
+
+fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> Vec<Split> {
+    if let Some(instances) = table.get("instances", INSTANCES) {
+        instances.wrong_because("each version has instances of its own", "move them to a version");
+    }
+    let elements = versions.and_then(Field::list).unwrap_or_default();
+    let read = elements.iter().filter_map(|element| Some((element, version(name, &element.table()?)?)));
+    let read: Vec<(&Field<'_>, (Split, Option<u32>))> = read.collect();
+    let said: u32 = read.iter().filter_map(|(_, (_, share))| *share).sum();
+    let (mut left, mut splits) = (FULL_WEIGHT.checked_sub(said), Vec::new());
+    for (element, (split, share)) in read {
+        let is_twice = |known: &Split| (&known.version, known.config) == (&split.version, split.config);
+        if splits.iter().any(is_twice) {
+            element.wrong_because(
+                format_args!("version {} is there twice", split.version),
+                "remove one of them",
+            );
+        }
+        let weight = match share {
+            Some(share) => share,
+            None if split.role == SplitRole::Pinned => 0,
+            None => left.replace(0).unwrap_or(0),
+        };
+        splits.push(Split { weight, ..split });
+    }
+    let sum: u32 = splits.iter().map(|split| split.weight).sum();
+    if let Some(field) = versions.filter(|_| sum != FULL_WEIGHT && splits.len() == elements.len()) {
+        let hint = "leave out the share of one version: it gets what is left";
+        let shown = lockstep_domain::share::percent(sum);
+        field.wrong_because(format_args!("the shares add up to {shown} instead of 100 %"), hint);
+    }
+    splits
+}
+
+/// Reads a version, and its share where it says one.
+fn version(name: &str, table: &Table<'_>) -> Option<(Split, Option<u32>)> {
+    let number = table.require("number", "number = \"1.1.0\"").and_then(|field| field.parse());
+    let config = table.get("config", "config = 2").and_then(|field| field.integer(0..=u32::MAX));
+    let share = table.get("share", "share = \"5%\"").and_then(|field| share(&field));
+    let role = table.get("role", "role = \"candidate\"").and_then(|field| role(&field));
+    let (protocol, endpoints, leaving) = runs(name, table);
+    table.check_asked();
+    let split = Split {
+        version: number?,
+        config: ConfigRevision(config.unwrap_or(0)),
+        weight: 0,
+        role: role.unwrap_or(SplitRole::Stable),
+        endpoints,
+        leaving,
+        protocol,
+    };
+    Some((split, share))
+}
+
+fn share(field: &Field<'_>) -> Option<u32> {
+    in_10000(field.text()?).map_err(|error| field.wrong(error)).ok()
+}
+
+fn role(field: &Field<'_>) -> Option<SplitRole> {
+    match field.text()? {
+        "stable" => Some(SplitRole::Stable),
+        "candidate" => Some(SplitRole::Candidate),
+        "pinned" => Some(SplitRole::Pinned),
+        _ => {
+            field.wrong("a version is `stable`, a `candidate` on trial, or `pinned` for rules alone");
+            None
+        }
+    }
+}
+
+/// Reads what runs, and what it speaks.
+fn runs(name: &str, table: &Table<'_>) -> (Protocol, Vec<Endpoint>, Vec<Endpoint>) {
+    let protocol = table.get("protocol", "protocol = \"h2c\"").and_then(|field| protocol(&field));
+    let instances = table.require("instances", INSTANCES);
+    let leaving = table.get("leaving", "leaving = [\"127.0.0.1:9001\"]");
+    let mut taken = BTreeSet::new();
+    let mut read = |list: Option<Field<'_>>| -> Vec<Endpoint> {
+        let elements = list.and_then(|field| field.list()).unwrap_or_default();
+        elements.iter().filter_map(|element| instance(name, element, &mut taken)).collect()
+    };
+    (protocol.unwrap_or_default(), read(instances), read(leaving))
+}
+
+fn protocol(field: &Field<'_>) -> Option<Protocol> {
+    let text = field.text()?;
+    let known = [Protocol::Http1, Protocol::H2c].into_iter().find(|it| it.as_str() == text);
+    if known.is_none() {
+        field.wrong("what a service speaks is `http1` or `h2c`");
+    }
+    known
+}
+
+/// An address, or a table with a name. One without a name is named by its address, so that it keeps its name wherever it stands.
+fn instance(service: &str, field: &Field<'_>, taken: &mut BTreeSet<InstanceId>) -> Option<Endpoint> {
+    let endpoint = match field.as_table() {
+        Some(table) => {
+            let address = table.require("address", "address = \"127.0.0.1:9000\"");
+            let name = table.require("name", "name = \"orders-1\"").and_then(|field| field.parse());
+            table.check_asked();
+            Endpoint { address: self::address(&address?)?, instance: name? }
+        }
+        None => {
+            let address = address(field)?;
+            let ip = address.ip().to_string().replace(':', "-");
+            let name = format!("{service}-{ip}-{}", address.port());
+            Endpoint { address, instance: name.parse().map_err(|error| field.wrong(error)).ok()? }
+        }
+    };
+    if !taken.insert(endpoint.instance.clone()) {
+        field.wrong_because(format_args!("instance `{}` is there twice", endpoint.instance), "remove one");
+    }
+    Some(endpoint)
+}
+
+fn address(field: &Field<'_>) -> Option<SocketAddr> {
+    let text = field.text()?;
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+    if address.is_none() {
+        let shown: String = text.chars().take(80).collect();
+        field.wrong(format_args!("`{shown}` is not an IP address with a port; names are not looked up"));
+    }
+    address
+}
+
+fn rules(field: &Field<'_>, splits: &[Split], given: &mut u64) -> Vec<SplitRule> {
+    let mut from = 0;
+    let mut read = |element: &Field<'_>| {
+        let table = element.table()?;
+        *given += 1;
+        let (id, version) = (*given, table.require("version", "version = \"1.1.0\""));
+        let number = version.as_ref().and_then(Field::parse::<VersionNumber>);
+        let takes = takes(&table, element, &mut from);
+        table.check_asked();
+        let (version, number) = (version?, number?);
+        let Some(split) = splits.iter().find(|split| split.version == number) else {
+            version.wrong(format_args!("the service has no version {number}"));
+            return None;
+        };
+        Some(SplitRule { id, version: number, config: split.config, takes: takes? })
+    };
+    field.list().unwrap_or_default().iter().filter_map(&mut read).collect()
+}
+
+/// Shares are given their places one behind the other.
+fn takes(table: &Table<'_>, element: &Field<'_>, from: &mut u32) -> Option<SplitTakes> {
+    let header = table.get("header", "header = { x-user = \"ann\" }");
+    let cookie = table.get("cookie", "cookie = { beta = \"on\" }");
+    let share = table.get("share", "share = \"10%\"");
+    let made = match (header, cookie, share) {
+        (Some(field), None, None) => {
+            pair(&field).map(|(field, name, value)| (field, Takes::header(name, value)))
+        }
+        (None, Some(field), None) => {
+            pair(&field).map(|(field, name, value)| (field, Takes::cookie(name, value)))
+        }
+        (None, None, Some(field)) => {
+            let weight = self::share(&field)?;
+            return places(&field, weight, from);
+        }
+        _ => {
+            element
+                .wrong_because("a rule has one of header, cookie and share", "header = { x-user = \"ann\" }");
+            return None;
+        }
+    };
+    let (field, made) = made?;
+    match made.map_err(|error| field.wrong(error)).ok()? {
+        Takes::Header(pattern) => Some(SplitTakes::Header(pattern)),
+        Takes::Cookie(pattern) => Some(SplitTakes::Cookie(pattern)),
+        Takes::Share(_) => None,
+    }
+}
+
+fn places(field: &Field<'_>, weight: u32, from: &mut u32) -> Option<SplitTakes> {
+    let to = *from + weight;
+    if weight == 0 || to > FULL_WEIGHT {
+        field.wrong("a share is more than nothing, and those of a service are at most everything");
+        return None;
+    }
+    let places = Places { from: std::mem::replace(from, to), to };
+    Some(SplitTakes::Places(vec![places]))
+}
+
+/// Reads a table of one field.
+fn pair<'a>(field: &Field<'a>) -> Option<(Field<'a>, &'a str, &'a str)> {
+    let mut entries = field.table()?.entries("x-user = \"ann\"");
+    match (entries.pop(), entries.is_empty()) {
+        (Some((name, value)), true) => {
+            let text = value.text()?;
+            Some((value, name, text))
+        }
+        _ => {
+            field.wrong("one name with its value stands here");
+            None
+        }
+    }
+}

@@ -1,0 +1,206 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const FULL: &str = r#"
+environment = "production"
+
+[rules]
+named_services = "allow"
+trusted_networks = ["10.0.0.0/8"]
+timeout = "30s"
+
+[entry]
+https_port = 8443
+http = "redirect"
+tls_min = "1.3"
+
+[service.hello]
+aliases = ["hi"]
+salt = "spring"
+
+[[service.hello.version]]
+number = "1.0.0"
+instances = ["127.0.0.1:9000", { name = "hello-b", address = "[::1]:9002" }]
+leaving = ["127.0.0.1:9009"]
+
+[[service.hello.version]]
+number = "1.1.0"
+config = 2
+role = "candidate"
+share = "2.5%"
+protocol = "h2c"
+instances = ["[::1]:9001"]
+
+[[service.hello.rule]]
+version = "1.1.0"
+header = { X-User = "ann" }
+
+[[service.hello.rule]]
+version = "1.1.0"
+share = "10%"
+
+[[service.hello.rule]]
+version = "1.0.0"
+share = "5%"
+
+[service.stock]
+instances = ["127.0.0.1:9100"]
+
+[[route]]
+host = ["shop.test", "www.shop.test"]
+path = "/hello"
+service = "hello"
+strip_prefix = true
+
+[[route]]
+path = "/old"
+redirect = { path = "/hello", status = 308 }
+"#;
+
+fn read(text: &str) -> WrittenTable {
+    parse_table(text, "table.toml").unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+fn problems_of(text: &str) -> Vec<String> {
+    let problems = parse_table(text, "t").unwrap_err();
+    problems.iter().map(|it| format!("{}: {}: {}", it.line, it.field, it.message)).collect()
+}
+
+#[test]
+fn it_is_compiled_into_the_table_that_it_says() {
+    let expected: Value = json!({
+        "format": 9, "environment": "production", "revision": 1, "baseline": 0,
+        "rules": { "named_services": "allow", "trusted_networks": ["10.0.0.0/8"], "timeout_ms": 30_000 },
+        "entry": { "https_port": 8443, "http": "redirect", "tls_min": "1.3" },
+        "aliases": { "hi": "hello" },
+        "routes": [
+            { "host": "shop.test", "path": "/hello", "prefix": "strip", "service": "hello" },
+            { "host": "www.shop.test", "path": "/hello", "prefix": "strip", "service": "hello" },
+            { "path": "/old", "prefix": "keep", "service": "gateway",
+              "then": { "redirect": { "path": "/hello", "status": 308 } } },
+        ],
+        "services": {
+            "hello": { "salt": "spring",
+                "splits": [
+                    { "version": "1.1.0", "config": 2, "weight": 250, "role": "candidate", "protocol": "h2c",
+                      "endpoints": [{ "instance": "hello---1-9001", "address": "[::1]:9001" }] },
+                    { "version": "1.0.0", "config": 0, "weight": 9_750, "role": "stable",
+                      "endpoints": [{ "instance": "hello-127.0.0.1-9000", "address": "127.0.0.1:9000" },
+                                    { "instance": "hello-b", "address": "[::1]:9002" }],
+                      "leaving": [{ "instance": "hello-127.0.0.1-9009", "address": "127.0.0.1:9009" }] }],
+                "version_rules": [
+                    { "id": 1, "version": "1.1.0", "config": 2, "takes": { "header": { "name": "x-user", "value": "ann" } } },
+                    { "id": 2, "version": "1.1.0", "config": 2, "takes": { "places": [{ "from": 0, "to": 1_000 }] } },
+                    { "id": 3, "version": "1.0.0", "config": 0, "takes": { "places": [{ "from": 1_000, "to": 1_500 }] } }] },
+            "stock": { "salt": "stock", "splits": [{ "version": "0.0.0", "config": 0, "weight": 10_000, "role": "stable",
+                "endpoints": [{ "instance": "stock-127.0.0.1-9100", "address": "127.0.0.1:9100" }] }] },
+        },
+    });
+    let written = read(FULL);
+    assert_eq!(serde_json::to_value(&written.table).unwrap(), expected);
+    let line = |part: &str| 1 + FULL.lines().position(|line| line.contains(part)).unwrap();
+    let place = |table: &str| written.places.iter().find(|(it, ..)| it == table).cloned().unwrap();
+    let second = ("routes[1]".to_owned(), "route[0]".to_owned(), line("[[route]]"));
+    assert_eq!(place("routes[1]"), second, "one of the hosts of the first");
+    assert_eq!(place("services.stock").2, line("[service.stock]"));
+}
+
+#[test]
+fn the_smallest_table_has_a_service_and_a_route() {
+    let text = "environment = \"e\"\n[service.a]\ninstances = []\n[[route]]\nservice = \"a\"\n";
+    let table = read(text).table;
+    assert_eq!((table.format, table.routes[0].rule.path.as_str()), (2, "/"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_line() {
+    let text = r#"environment = "Production!"
+servce = 1
+[rules]
+timeout = "soon"
+[entry]
+http = "redirect"
+[service.a]
+instances = ["db.internal:80", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1"]
+protocol = "http3"
+[[service.b.version]]
+number = "1.0.0"
+share = "60%"
+instances = []
+[[service.b.version]]
+number = "1.0.0"
+share = "50%"
+instances = []
+role = "new"
+[[service.b.rule]]
+version = "2.0.0"
+header = { a = "b" }
+[[service.b.rule]]
+version = "1.0.0"
+header = { a = "b" }
+cookie = { a = "b" }
+[[route]]
+path = "orders"
+service = "a"
+[[route]]
+path = "/x"
+[[route]]
+path = "/y"
+service = "nobody"
+whn = 1
+[[route]]
+path = "/z"
+service = "a"
+[[route]]
+path = "/z"
+service = "b"
+"#;
+    let found = problems_of(text);
+    let expected = [
+        "1: environment: ",
+        "2: servce: unknown field",
+        "4: rules.timeout: ",
+        "5: entry: plain HTTP can be redirected only where",
+        "8: service.a.instances[0]: `db.internal:80` is not an IP address",
+        "8: service.a.instances[1]: `127.0.0.1:0` is not",
+        "8: service.a.instances[3]: instance `a-127.0.0.1-1` is there twice",
+        "9: service.a.protocol: ",
+        "10: service.b.version: the shares add up to 110 %",
+        "14: service.b.version[1]: version 1.0.0 is there twice",
+        "18: service.b.version[1].role: ",
+        "20: service.b.rule[0].version: the service has no version 2.0.0",
+        "22: service.b.rule[1]: a rule has one of",
+        "27: route[0].path: ",
+        "29: route[1].service: nobody gets the requests",
+        "33: route[2].service: there is no [service.nobody]",
+        "34: route[2].whn: unknown field",
+        "38: route[4]: route[3] takes the very same requests",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found} is not {expected}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic_and_every_share_adds_up(shares in prop::collection::vec(0_u32..4_000, 1..4), junk in ".{0,40}") {
+        let versions = shares.iter().enumerate().map(|(number, share)| {
+            let share = lockstep_domain::share::percent(*share);
+            format!("[[service.a.version]]\nnumber = \"{number}.0.0\"\nshare = \"{share}\"\ninstances = []\n")
+        });
+        let rest = "[[service.a.version]]\nnumber = \"9.0.0\"\ninstances = []\n";
+        let text = format!("environment = \"e\"\n{}{rest}", versions.collect::<String>());
+        match parse_table(&text, "t") {
+            Ok(written) => {
+                let splits = &written.table.services.values().next().unwrap().splits;
+                prop_assert_eq!(splits.iter().map(|split| split.weight).sum::<u32>(), 10_000);
+            }
+            Err(_) => prop_assert!(shares.iter().sum::<u32>() > 10_000),
+        }
+        let _ = parse_table(&format!("{text}\n{junk}"), "t");
+        let _ = parse_table(&junk, "t");
+    }
+}
