@@ -87,7 +87,7 @@ async function overHttp2(shop, turn) {
 async function overGrpc(shop, turn) {
   const id = ITEMS[turn % ITEMS.length];
   const fields = { ":method": "POST", ":path": "/shop.catalog.v1.Catalog/GetItem", te: "trailers", ...key(turn) };
-  const call = { ...fields, "content-type": "application/grpc" };
+  const call = { ...fields, "content-type": "application/grpc", "grpc-timeout": `${TIMEOUT_MS}m` };
   const asked = framed(field(1, id));
   const { head, body, trailers, spoke } = await ask(shop.session("grpc"), call, asked);
   const ended = { ...head, ...trailers };

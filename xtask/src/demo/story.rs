@@ -2,8 +2,10 @@
 
 mod bad_versions;
 mod contracts;
+mod going_back;
 mod mails;
 mod over_tls;
+mod without_server;
 
 use std::fs::Permissions;
 use std::net::SocketAddr;
@@ -14,10 +16,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::installation::{Installation, Show};
 use crate::load::{Kind, Load, Pace, Target};
-use crate::processes::{self, Signal};
 
 use super::checks::{self, expect_greeting, expect_versions, wait_until};
-use super::rollbacks::timed;
 use super::shop::{MAILER, Repository, SERVICES};
 use super::summary::Summary;
 use super::wires::{Unavailable, Wires, counted};
@@ -30,16 +30,10 @@ const SHOPPING: &[Kind] = &[
     Kind { weight: 2, method: "GET", path: "/orders?limit=5", body: "", expected: 200 },
     Kind { weight: 2, method: "POST", path: "/orders", body: r#"{"item":"tea"}"#, expected: 201 },
 ];
-/// What customers do that needs no call from one service to another.
-const LOOKING: &[Kind] = &[
-    Kind { weight: 2, method: "GET", path: "/items", body: "", expected: 200 },
-    Kind { weight: 1, method: "GET", path: "/items/tea", body: "", expected: 200 },
-    Kind { weight: 1, method: "GET", path: "/orders?limit=5", body: "", expected: 200 },
-];
 /// How busy the shop is: most customers keep their connection, some come anew each time.
 const PACE: Pace = Pace { kept: 6, fresh: 2, requests_per_second: 160 };
-/// How many requests the shop serves while the server is gone.
-const WITHOUT_SERVER: usize = 200;
+/// How many requests the shop serves at the end, with everything as it is.
+const LAST_REQUESTS: usize = 200;
 /// The lines of a release that are shown: its number, its tests, its changes.
 const OF_A_RELEASE: Show = Show::Result(4);
 
@@ -161,12 +155,7 @@ impl Story {
     /// Checks that production runs exactly these versions, and that it is them who answer on every wire.
     fn expect_production(&mut self, versions: &[(&str, &str)]) -> Result<()> {
         expect_versions(&self.installation, "production", self.gateway, versions)?;
-        if let Some(wires) = &mut self.wires {
-            let seen = wires.look(Unavailable::Failure)?;
-            seen.expect_served_by(versions)?;
-            println!("  over TLS answer {seen}");
-        }
-        Ok(())
+        self.expect_over_tls(versions)
     }
 
     fn register(&mut self) -> Result<()> {
@@ -343,50 +332,6 @@ impl Story {
         self.expect_no_failures()
     }
 
-    /// Goes back, and keeps how long it took.
-    fn go_back(&mut self, what: &str, arguments: &[&str], old: &[&str]) -> Result<()> {
-        let rollback = timed(&self.installation, self.load()?, what, arguments, old)?;
-        self.summary.rollbacks.push(rollback);
-        Ok(())
-    }
-
-    fn roll_back_services(&mut self) -> Result<()> {
-        self.heading(
-            "One service goes back: to a version that is still warm, and to one that has to be started",
-        );
-        let to = |version| ["rollback", "catalog", "--to", version, "--env", "production"];
-        self.go_back("catalog 1.3.1 to 1.2.0", &to("1.2.0"), &["catalog@1.3.1"])?;
-        self.expect_production(&UPGRADED)?;
-        self.go_back("catalog 1.2.0 to 1.0.0", &to("1.0.0"), &["catalog@1.2.0"])?;
-        self.expect_production(&with_catalog("1.0.0"))?;
-        let ways: Vec<_> = self.summary.rollbacks.iter().map(|way| way.readiness.as_str()).collect();
-        ensure!(ways == ["warm", "cold"], "the targets were {ways:?}, not warm and cold");
-        self.expect_no_failures()
-    }
-
-    fn roll_back_the_environment(&mut self) -> Result<()> {
-        self.heading("The whole environment goes back, with its configuration");
-        self.installation.run(&["history", "production"], Show::All)?;
-        let old = ["orders@1.2.0", "storefront@1.1.2"];
-        self.go_back("production to baseline 1", &["rollback", "production", "--to", "1"], &old)?;
-        self.expect_production(&OPENING)?;
-        expect_greeting(self.gateway, "Welcome")?;
-        println!("Undone, it is as before:");
-        let old = ["orders@1.0.0", "storefront@1.1.0"];
-        self.go_back("undo", &["undo", "production"], &old)?;
-        self.expect_production(&with_catalog("1.0.0"))?;
-        expect_greeting(self.gateway, "Good morning")?;
-        println!("And on to the best state there was:");
-        self.go_back(
-            "production to baseline 4",
-            &["rollback", "production", "--to", "4"],
-            &["catalog@1.0.0"],
-        )?;
-        self.expect_production(&with_catalog("1.3.1"))?;
-        expect_greeting(self.gateway, "Good morning")?;
-        self.expect_no_failures()
-    }
-
     fn look_back(&mut self) -> Result<()> {
         self.heading("What happened, and that the record of it is whole");
         for arguments in [
@@ -403,53 +348,12 @@ impl Story {
         Ok(())
     }
 
-    fn lose_the_server(&mut self) -> Result<()> {
-        self.heading("The server is killed: instances and a gateway of its own go on");
-        let (listen, data) = (self.installation.spare()[0], self.installation.folder().join("gateway"));
-        let (listening, data) = (listen.to_string(), data.display().to_string());
-        let key = self.installation.folder().join("edge-1.key").display().to_string();
-        let add = ["gateway", "add", "edge-1", "--env", "production", "--key-file", &key];
-        self.installation.run(&add, Show::All)?;
-        let serve = ["gateway", "run", "--env", "production", "--listen", &listening];
-        let listen_tls = self.installation.https()[1];
-        let serve_tls = ["--listen-tls", &listen_tls.to_string()];
-        let mut alone = self
-            .installation
-            .spawn(&[&serve[..], &serve_tls, &["--data", &data, "--key-file", &key]].concat())?;
-        wait_until("the gateway", || {
-            Ok(checks::visit(listen, "/items").is_ok_and(|answer| answer.status == 200))
-        })?;
-        self.load()?.redirect(Target { address: listen, kinds: LOOKING })?;
-        self.wires()?.redirect(listen_tls)?;
-        let before = checks::instances(&self.installation, "production")?;
-        ensure!(before.len() >= SERVICES.len(), "only {} instances of production are healthy", before.len());
-        self.installation.kill_server()?;
-        let killed = Instant::now();
-        let load = self.load()?;
-        wait_until("requests without a server", || Ok(load.totals_after(killed).requests >= WITHOUT_SERVER))?;
-        println!("  {} requests were served without a server", load.totals_after(killed).requests);
-        let seen = self.wires()?.look(Unavailable::Failure)?;
-        println!("  over TLS answer {seen}");
-        self.installation.start_server()?;
-        wait_until("the instances to be adopted", || {
-            Ok(checks::instances(&self.installation, "production")? == before)
-        })?;
-        println!("  all {} instances of production were adopted, none was restarted", before.len());
-        self.expect_production(&with_catalog("1.3.1"))?;
-        self.load()?.redirect(Target { address: self.gateway, kinds: SHOPPING })?;
-        let back = self.installation.https()[0];
-        self.wires()?.redirect(back)?;
-        processes::signal(&[alone.id()], Signal::Terminate)?;
-        alone.wait()?;
-        self.expect_no_failures()
-    }
-
     fn close_the_shop(&mut self) -> Result<()> {
         // Some time with everything as it is, so that what comes late is seen.
         let since = Instant::now();
         let load = self.load()?;
         wait_until("requests after the last change", || {
-            Ok(load.totals_after(since).requests >= WITHOUT_SERVER
+            Ok(load.totals_after(since).requests >= LAST_REQUESTS
                 || since.elapsed() > Duration::from_secs(10))
         })?;
         self.expect_no_failures()?;

@@ -34,6 +34,15 @@ impl Story {
         format!("curl --cacert {folder}/ca.pem --resolve {HOST}:{port}:{host} https://{HOST}:{port}/items")
     }
 
+    /// Checks that these versions answer on every wire, once there is anybody who asks.
+    pub(super) fn expect_over_tls(&mut self, versions: &[(&str, &str)]) -> Result<()> {
+        let Some(wires) = &mut self.wires else { return Ok(()) };
+        let seen = wires.look(Unavailable::Failure)?;
+        seen.expect_served_by(versions)?;
+        println!("  over TLS answer {seen}");
+        Ok(())
+    }
+
     /// Checks that since the last look each wire was answered by the version before the upgrade and by the one after it.
     pub(super) fn expect_both_over_tls(&mut self) -> Result<()> {
         let seen = self.wires()?.look(Unavailable::Failure)?;
