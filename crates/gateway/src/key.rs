@@ -99,6 +99,9 @@ const fn is_plain(byte: u8) -> bool {
 
 /// Writes a key with everything percent-encoded that is not plain.
 pub(crate) fn encode(output: &mut Vec<u8>, key: &[u8], is_plain: impl Fn(u8) -> bool) {
+    if key.iter().all(|&byte| is_plain(byte)) {
+        return output.extend_from_slice(key);
+    }
     for &byte in key {
         if is_plain(byte) {
             output.push(byte);

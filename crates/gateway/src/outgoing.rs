@@ -31,6 +31,11 @@ pub(crate) trait Fields {
         self.field(name.as_str(), value.as_bytes());
     }
 
+    /// Writes a field whose value is the same for all requests of a connection.
+    fn constant(&mut self, name: HeaderName, value: &HeaderValue) {
+        self.field(name.as_str(), value.as_bytes());
+    }
+
     /// Makes room for so many fields, and so many bytes of those that are not passed on as they came.
     fn expect(&mut self, _fields: usize, _bytes: usize) {}
 }
@@ -260,13 +265,19 @@ impl Fields for Frames {
     fn field(&mut self, name: &str, value: &[u8]) {
         self.values.extend_from_slice(value);
         let value = HeaderValue::from_maybe_shared(self.values.split().freeze());
-        if let (Some(name), Ok(value)) = (name_of(name), value) {
-            self.fields.append(name, value);
+        if let (Some(known), Ok(mut value)) = (name_of(name), value) {
+            // What no other request has would only push out what others have of what the other side keeps.
+            value.set_sensitive(matches!(name, "traceparent" | "tracestate" | "baggage"));
+            self.fields.append(known, value);
         }
     }
 
     fn pass(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.fields.append(name.clone(), value.clone());
+    }
+
+    fn constant(&mut self, name: HeaderName, value: &HeaderValue) {
+        self.fields.append(name, value.clone());
     }
 
     fn expect(&mut self, fields: usize, bytes: usize) {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use http::HeaderValue;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::{RouteTable, caller_token};
 use lockstep_domain::{Digest, ServiceName};
@@ -15,10 +16,10 @@ use crate::problem::{Problem, Status};
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: IpAddr,
-    /// The address without port.
-    pub(crate) text: String,
+    /// The address without port, as services are told.
+    pub(crate) text: HeaderValue,
     /// The port of the gateway that it connected to.
-    pub(crate) port: String,
+    pub(crate) port: HeaderValue,
     /// The listener of an instance that it connected to.
     at: Option<Box<At>>,
     /// How the connection is protected, where it is.
@@ -84,12 +85,18 @@ pub(crate) struct Origin {
 impl Peer {
     pub(crate) fn new(peer: SocketAddr, port: u16, at: Option<Box<At>>) -> Self {
         let address = peer.ip().to_canonical();
-        Self { address, text: address.to_string(), port: port.to_string(), at, secure: None }
+        let text = HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, text, port: port.into(), at, secure: None }
     }
 
     /// Returns the scheme of the requests that come on the connection.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.secure.is_some() { "https" } else { "http" }
+    }
+
+    /// Returns its address as a text.
+    pub(crate) fn text(&self) -> &str {
+        self.text.to_str().unwrap_or_default()
     }
 
     /// Returns its address.

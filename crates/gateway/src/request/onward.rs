@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+use http::header::{HeaderName, HeaderValue, VIA};
 use http::uri::{PathAndQuery, Scheme};
 use lockstep_domain::gateway_rules::Caller;
 
-use super::{ASTERISK, PSEUDONYM, Request};
+use super::{ASTERISK, Request};
 use crate::changes::Changes;
 use crate::field::Field;
 use crate::grpc_web::as_call;
@@ -19,6 +20,11 @@ use crate::peer::Peer;
 use crate::random::Random;
 use crate::trace::made_id;
 use crate::tracestate::write_tracestate;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many fields the gateway adds to most requests, and how long their values are.
 const OWN_FIELDS: usize = 10;
@@ -160,28 +166,36 @@ impl<'b> Request<'b> {
 
     /// Writes what the gateway saw, behind or instead of what the client says.
     fn write_forwarded(&self, output: &mut impl Fields, peer: &Peer, trusted: bool) {
-        output.field_by("x-forwarded-for", |value| {
-            if trusted {
+        let is_first = |kind| self.values(kind).next().is_none();
+        if !trusted || is_first(Field::ForwardedFor) {
+            output.constant(FORWARDED_FOR, &peer.text);
+        } else {
+            output.field_by("x-forwarded-for", |value| {
                 self.write_list(value, Field::ForwardedFor);
-            }
-            put(value, &[&peer.text]);
-        });
-        output.field_by("via", |value| {
-            self.write_list(value, Field::Via);
-            put(value, &[if self.minor == 2 { "2 " } else { "1.1 " }, PSEUDONYM]);
-        });
+                put(value, &[peer.text()]);
+            });
+        }
+        let hop = if self.minor == 2 { "2 lockstep" } else { "1.1 lockstep" };
+        if is_first(Field::Via) {
+            output.constant(VIA, &HeaderValue::from_static(hop));
+        } else {
+            output.field_by("via", |value| {
+                self.write_list(value, Field::Via);
+                put(value, &[hop]);
+            });
+        }
         let said = |kind| trusted && self.has(kind);
         if !said(Field::ForwardedProto) {
-            output.field("x-forwarded-proto", peer.scheme().as_bytes());
+            output.constant(FORWARDED_PROTO, &HeaderValue::from_static(peer.scheme()));
         }
         if !said(Field::ForwardedHost) && self.authority.host().is_some() {
             output.field("x-forwarded-host", self.authority.as_str().as_bytes());
         }
         if !said(Field::ForwardedPort) {
-            output.field("x-forwarded-port", peer.port.as_bytes());
+            output.constant(FORWARDED_PORT, &peer.port);
         }
         if !said(Field::RealIp) {
-            output.field("x-real-ip", peer.text.as_bytes());
+            output.constant(REAL_IP, &peer.text);
         }
         if let Some(identity) = peer.secure.as_ref().and_then(|secure| secure.identity.as_deref()) {
             output.field("x-forwarded-client-cert", identity.as_bytes());
@@ -193,7 +207,8 @@ impl<'b> Request<'b> {
 
     /// Writes `forwarded` where the request has one: whoever reads it must find the truth, and few do.
     fn write_rfc_7239(&self, output: &mut impl Fields, peer: &Peer, trusted: bool) {
-        let node = if peer.text.contains(':') { format!("\"[{}]\"", peer.text) } else { peer.text.clone() };
+        let text = peer.text();
+        let node = if text.contains(':') { format!("\"[{text}]\"") } else { text.to_owned() };
         output.field_by("forwarded", |value| {
             if trusted {
                 self.write_list(value, Field::Forwarded);

@@ -58,7 +58,7 @@ impl Desk {
         let environment = self.environment.name().as_str();
         let caller = self.peer.point().map(|point| point.instance.as_str());
         let tls = self.peer.secure.as_ref().map(|secure| secure.version);
-        let client = self.peer.text.as_str();
+        let client = self.peer.text();
         let parties = Parties { environment, client, caller, tls, instance: instance.as_deref() };
         log.note(parties, asked, report, took);
         **asked = Asked::default();

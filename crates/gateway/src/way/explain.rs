@@ -185,7 +185,7 @@ impl Account {
         let Ok(origin) = desk.peer.origin(&table.routes, &request.path) else {
             return self.say("caller", "the token in the path is of no instance of this environment");
         };
-        self.say("caller", words::caller(origin.caller, &desk.peer.text));
+        self.say("caller", words::caller(origin.caller, desk.peer.text()));
         let sent = desk.send_to_https(request, origin);
         self.say("tls", words::tls(desk.is_https(request, origin.caller), origin.caller, sent.is_err()));
         if sent.is_err() {
