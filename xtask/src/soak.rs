@@ -20,6 +20,7 @@ mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,7 +35,7 @@ use report::Report;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// How long load and changes go on in the part `load`
+    /// How long load and changes go on in the parts `load` and `gateway`
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     minutes: u64,
     /// Rounds of the part `kills`
@@ -71,6 +72,8 @@ enum Part {
     Load,
     /// Decisions that meet, simulated
     Interleave,
+    /// All protocols through a gateway, while tables and certificates change, instances die and clients leave
+    Gateway,
 }
 
 /// How long the simulation runs: it finds what it finds in seconds, and goes through some million steps in this time.
@@ -126,8 +129,21 @@ fn soak(args: &Args, folder: &Path) -> Result<Vec<Report>> {
         println!("\n== interleave ==");
         reports.push(interleave::run(seed, INTERLEAVE)?);
     }
+    if wanted(Part::Gateway) {
+        println!("\n== gateway: {} minutes ==", args.minutes);
+        gateway(args.minutes * 60)?;
+    }
     summarise(args, seed, &reports)?;
     Ok(reports)
+}
+
+/// Runs the test of the gateway that is short otherwise.
+fn gateway(seconds: u64) -> Result<()> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["test", "-p", "lockstep-gateway", "--test", "gateway", "soak::", "--", "--nocapture"]);
+    let status = cargo.env("LOCKSTEP_SOAK_S", seconds.to_string()).status().context("cargo cannot be run")?;
+    ensure!(status.success(), "the soak of the gateway failed, see above");
+    Ok(())
 }
 
 const fn bounds(args: &Args) -> Bounds {

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod instance;
+mod room;
 mod send;
 pub(crate) mod server;
 pub(crate) mod tunnel;

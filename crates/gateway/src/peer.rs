@@ -19,7 +19,7 @@ pub(crate) struct Peer {
     /// The address without port, as services are told.
     pub(crate) text: HeaderValue,
     /// The port of the gateway that it connected to.
-    pub(crate) port: HeaderValue,
+    pub(crate) port: u16,
     /// The listener of an instance that it connected to.
     at: Option<Box<At>>,
     /// How the connection is protected, where it is.
@@ -86,7 +86,7 @@ impl Peer {
     pub(crate) fn new(peer: SocketAddr, port: u16, at: Option<Box<At>>) -> Self {
         let address = peer.ip().to_canonical();
         let text = HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, text, port: port.into(), at, secure: None }
+        Self { address, text, port, at, secure: None }
     }
 
     /// Returns the scheme of the requests that come on the connection.

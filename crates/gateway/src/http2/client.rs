@@ -101,7 +101,7 @@ impl Client for StreamClient {
     fn tunnel(&mut self) -> Option<Side<'_, StreamReader<'_>, StreamWriter<'_>>> {
         let Answering::Begun(stream) = &mut self.answer else { return None };
         let input = self.kept.get_or_insert_default();
-        Some((StreamReader::new(&mut self.body), input, StreamWriter(stream)))
+        Some((StreamReader::new(&mut self.body), input, StreamWriter::new(stream)))
     }
 
     fn end_tunnel(&mut self) {

@@ -39,6 +39,10 @@ use crate::worker::Worker;
 const IDLE: Duration = Duration::from_secs(60);
 /// Heads with a status below 200 that may come before the answer.
 const MAX_INTERIM_HEADS: usize = 8;
+/// What frames of an instance that nobody took yet may cost beyond their bytes, counted as 256 less their length each: small
+/// messages of many streams whose clients are slow must not end the connection for all others. Pieces of 16 bytes fill the
+/// windows before.
+const FRAME_BUDGET: usize = CONNECTION_WINDOW as usize / 16 * (256 - 16);
 
 /// One worker's connections to an instance that speaks HTTP/2.
 #[derive(Debug, Default)]
@@ -209,7 +213,8 @@ async fn open(lease: &Lease, worker: &Worker) -> io::Result<Seat> {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(FRAME_BUDGET);
     let (requests, mut connection) = builder.handshake::<_, Bytes>(wire).await.map_err(io::Error::other)?;
     poll_fn(|cx| hear_settings(&mut connection, cx)).await?;
     endpoint.instance.connected();

@@ -8,15 +8,18 @@ use bytes::Bytes;
 use h2::SendStream;
 use tokio::time::timeout;
 
+use super::room::Room;
 use crate::outgoing::Frames;
 
 /// Sends of a piece what there is room for; what is left of it stays.
 pub(super) fn send_now(stream: &mut SendStream<Bytes>, piece: &mut Bytes, ends: bool) -> io::Result<()> {
-    stream.reserve_capacity(piece.len());
-    let room = stream.capacity().min(piece.len());
-    if room == 0 {
-        return Ok(());
+    match Room::now(stream, piece.len()) {
+        0 => Ok(()),
+        room => send_part(stream, piece, room, ends),
     }
+}
+
+fn send_part(stream: &mut SendStream<Bytes>, piece: &mut Bytes, room: usize, ends: bool) -> io::Result<()> {
     let next = piece.split_to(room);
     stream.send_data(next, ends && piece.is_empty()).map_err(io::Error::other)
 }
@@ -28,15 +31,14 @@ pub(super) async fn send_piece(
     ends: bool,
     limit: Duration,
 ) -> io::Result<()> {
-    loop {
-        send_now(stream, piece, ends)?;
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let more = timeout(limit, poll_fn(|cx| stream.poll_capacity(cx))).await;
-        let more = more.map_err(|_| io::ErrorKind::TimedOut)?;
-        more.ok_or(io::ErrorKind::BrokenPipe)?.map_err(io::Error::other)?;
+    send_now(stream, piece, ends)?;
+    while !piece.is_empty() {
+        let mut room = Room::default();
+        let given = timeout(limit, poll_fn(|cx| room.poll(stream, piece.len(), cx))).await;
+        let given = given.map_err(|_| io::ErrorKind::TimedOut)??;
+        send_part(stream, piece, given, ends)?;
     }
+    Ok(())
 }
 
 /// Sends a body as far as it is here; returns how many bytes that were.

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes};
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::room::Room;
+
 /// What a client sends in a stream.
 pub(crate) struct StreamReader<'c> {
     stream: &'c mut RecvStream,
@@ -41,23 +43,24 @@ impl AsyncRead for StreamReader<'_> {
 }
 
 /// What a client is sent in a stream.
-pub(crate) struct StreamWriter<'c>(pub(super) &'c mut SendStream<Bytes>);
+pub(crate) struct StreamWriter<'c> {
+    stream: &'c mut SendStream<Bytes>,
+    room: Room,
+}
+
+impl<'c> StreamWriter<'c> {
+    pub(super) fn new(stream: &'c mut SendStream<Bytes>) -> Self {
+        Self { stream, room: Room::default() }
+    }
+}
 
 impl AsyncWrite for StreamWriter<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let stream = &mut *self.get_mut().0;
-        stream.reserve_capacity(bytes.len());
-        let mut room = stream.capacity();
-        if room == 0 {
-            room = match ready!(stream.poll_capacity(cx)) {
-                Some(room) => room.map_err(io::Error::other)?,
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            };
-        }
-        let length = room.min(bytes.len());
+        let Self { stream, room } = self.get_mut();
+        let length = ready!(room.poll(stream, bytes.len(), cx))?;
         let sent = stream.send_data(Bytes::copy_from_slice(&bytes[..length]), false);
         Poll::Ready(sent.map(|()| length).map_err(io::Error::other))
     }
@@ -67,6 +70,6 @@ impl AsyncWrite for StreamWriter<'_> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.get_mut().0.send_data(Bytes::new(), true).map_err(io::Error::other))
+        Poll::Ready(self.get_mut().stream.send_data(Bytes::new(), true).map_err(io::Error::other))
     }
 }

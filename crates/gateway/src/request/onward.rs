@@ -23,7 +23,6 @@ use crate::tracestate::write_tracestate;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many fields the gateway adds to most requests, and how long their values are.
@@ -192,7 +191,7 @@ impl<'b> Request<'b> {
             output.field("x-forwarded-host", self.authority.as_str().as_bytes());
         }
         if !said(Field::ForwardedPort) {
-            output.constant(FORWARDED_PORT, &peer.port);
+            output.field("x-forwarded-port", itoa::Buffer::new().format(peer.port).as_bytes());
         }
         if !said(Field::RealIp) {
             output.constant(REAL_IP, &peer.text);

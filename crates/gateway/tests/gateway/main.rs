@@ -18,6 +18,7 @@ mod repeats;
 mod routes;
 mod secure;
 mod seeing;
+mod soak;
 mod splits;
 mod streams;
 mod support;

@@ -36,10 +36,10 @@ static OLD: Versions = &[&version::TLS12];
 static BOTH: Versions = &[&version::TLS13, &version::TLS12];
 
 /// Signs everything here.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
@@ -53,14 +53,14 @@ impl Authority {
         (certificate.pem() + &self.0.pem(), key.serialize_pem())
     }
 
-    fn certificate(&self, names: &[&str]) -> ServerCertificate {
+    pub(crate) fn certificate(&self, names: &[&str]) -> ServerCertificate {
         let (chain, key) = self.pair(names);
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let wall = Timestamp(u64::try_from(since.as_millis()).unwrap());
         ServerCertificate::read(chain.as_bytes(), key.as_bytes(), None, wall).unwrap().certificate
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         Arc::new(roots)

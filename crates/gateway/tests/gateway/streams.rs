@@ -1,7 +1,7 @@
 //! HTTP/2 on both sides, and gRPC, with raw clients and instances.
 
 mod frames;
-mod support;
+pub(crate) mod support;
 mod web;
 mod websocket;
 
@@ -640,6 +640,22 @@ fn an_instance_that_speaks_no_http_2_is_not_reached() {
         let caller = Caller::connect(running.address).await;
         let got = timeout(PATIENCE, caller.call("/x", 5)).await.unwrap().unwrap();
         assert_eq!(got.grpc(), "14", "{got:?}");
+    });
+}
+
+#[test]
+fn a_receiver_with_hardly_any_room_gets_all_nevertheless() {
+    let instance = Instance::start(|_, stream| answer(stream, 200, &[7; 50]));
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    runtime().block_on(async {
+        let mut client = h2::client::Builder::new();
+        client.initial_window_size(10);
+        let stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
+        let (requests, connection) = client.handshake::<_, Bytes>(stream).await.unwrap();
+        tokio::spawn(async move { drop(connection.await) });
+        let caller = Caller(requests);
+        let got = timeout(PATIENCE, caller.ask(request("GET", "/").body(()).unwrap(), b""));
+        assert_eq!(got.await.unwrap().unwrap().body.len(), 50);
     });
 }
 

@@ -142,3 +142,28 @@ fn floods_end_and_what_is_unknown_is_passed_over() {
     client.send("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").unwrap();
     assert_eq!(client.read().unwrap().status(), 505);
 }
+
+#[test]
+fn a_receiver_that_gives_room_byte_by_byte_gets_no_frame_for_each() {
+    let instance = Instance::start(|_, stream| answer(stream, 200, &[7; 3_000]));
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let mut raw = Raw::begin(&running);
+    let window = 1_000_u32.to_be_bytes();
+    raw.send(&frame(SETTINGS, 0, 0, &[&[0, 4], &window[..]].concat()));
+    raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head()));
+    assert_eq!(raw.until(DATA).unwrap().1.len(), 1_000);
+    let (begun, mut pieces) = (std::time::Instant::now(), 0);
+    for _ in 0..300 {
+        raw.send(&[frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]), frame(PING, 0, 0, &[0; 8])].concat());
+        loop {
+            match raw.next().unwrap() {
+                (PING, ..) => break,
+                (DATA, ..) => pieces += 1,
+                _ => {}
+            }
+        }
+    }
+    // A little is sent after all where there is no more for long.
+    let waits = begun.elapsed().as_millis() / 20;
+    assert!(pieces <= 3 + waits, "{pieces} pieces in {:?}", begun.elapsed());
+}

@@ -19,53 +19,53 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-pub(super) fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// A table whose arms all speak HTTP/2.
-pub(super) fn h2c(mut table: RouteTable) -> RouteTable {
+pub(crate) fn h2c(mut table: RouteTable) -> RouteTable {
     let splits = table.services.values_mut().flat_map(|routes| &mut routes.splits);
     splits.for_each(|split| split.protocol = Protocol::H2c);
     table
 }
 
 /// An instance that does what the path says.
-pub(super) struct Grpc {
-    pub(super) address: SocketAddr,
-    pub(super) seen: Arc<Seen>,
+pub(crate) struct Grpc {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
 }
 
 /// What an instance saw.
 #[derive(Default)]
-pub(super) struct Seen {
-    pub(super) connections: AtomicUsize,
+pub(crate) struct Seen {
+    pub(crate) connections: AtomicUsize,
     /// Connections that have ended.
-    pub(super) ended: AtomicUsize,
-    pub(super) requests: AtomicUsize,
+    pub(crate) ended: AtomicUsize,
+    pub(crate) requests: AtomicUsize,
     /// Streams that the gateway ended by a reset.
-    pub(super) cancelled: AtomicUsize,
-    pub(super) heads: Mutex<Vec<Parts>>,
+    pub(crate) cancelled: AtomicUsize,
+    pub(crate) heads: Mutex<Vec<Parts>>,
     /// Told when the one that waits for it is to be refused.
-    pub(super) refuse: Notify,
+    pub(crate) refuse: Notify,
 }
 
 impl Seen {
-    pub(super) fn last(&self) -> Parts {
+    pub(crate) fn last(&self) -> Parts {
         self.heads.lock().unwrap().last().unwrap().clone()
     }
 
-    pub(super) fn count(counter: &AtomicUsize) -> usize {
+    pub(crate) fn count(counter: &AtomicUsize) -> usize {
         counter.load(Ordering::SeqCst)
     }
 }
 
 impl Grpc {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(h2::server::Builder::new())
     }
 
-    pub(super) fn with(builder: h2::server::Builder) -> Self {
+    pub(crate) fn with(builder: h2::server::Builder) -> Self {
         let (given, address) = std::sync::mpsc::channel();
         let seen = Arc::new(Seen::default());
         let of_thread = Arc::clone(&seen);
@@ -200,7 +200,7 @@ async fn act(path: String, mut body: RecvStream, mut answer: SendResponse<Bytes>
     }
 }
 
-pub(super) async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes) -> Option<()> {
+pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes) -> Option<()> {
     while !piece.is_empty() {
         stream.reserve_capacity(piece.len());
         let room = match stream.capacity() {
@@ -214,30 +214,30 @@ pub(super) async fn send(stream: &mut SendStream<Bytes>, mut piece: Bytes) -> Op
 
 /// A client of HTTP/2 on one connection.
 #[derive(Clone)]
-pub(super) struct Caller(pub(super) SendRequest<Bytes>);
+pub(crate) struct Caller(pub(crate) SendRequest<Bytes>);
 
 /// An answer as a whole.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) head: http::response::Parts,
-    pub(super) body: Vec<u8>,
-    pub(super) trailers: HeaderMap,
+pub(crate) struct Answer {
+    pub(crate) head: http::response::Parts,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: HeaderMap,
 }
 
 impl Answer {
-    pub(super) fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.head.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// How a call ended, wherever that is said.
-    pub(super) fn grpc(&self) -> &str {
+    pub(crate) fn grpc(&self) -> &str {
         let said = self.trailers.get("grpc-status").or(self.head.headers.get("grpc-status"));
         said.map_or("", |value| value.to_str().unwrap())
     }
 }
 
 impl Caller {
-    pub(super) async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let mut client = h2::client::Builder::new();
         // One stream whose answer is not taken does not hold the others up.
         client.initial_connection_window_size(16 * 1_024 * 1_024);
@@ -253,7 +253,7 @@ impl Caller {
     }
 
     /// Begins a request that goes on; the answer is awaited elsewhere.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         &self,
         request: Request<()>,
         ends: bool,
@@ -261,7 +261,7 @@ impl Caller {
         self.0.clone().ready().await?.send_request(request, ends)
     }
 
-    pub(super) async fn ask(&self, request: Request<()>, body: &[u8]) -> Result<Answer, h2::Error> {
+    pub(crate) async fn ask(&self, request: Request<()>, body: &[u8]) -> Result<Answer, h2::Error> {
         let (response, mut stream) = self.begin(request, body.is_empty()).await?;
         let sending = async {
             if !body.is_empty() {
@@ -273,12 +273,12 @@ impl Caller {
     }
 
     /// Calls by gRPC with a message of this length.
-    pub(super) async fn call(&self, path: &str, length: usize) -> Result<Answer, h2::Error> {
+    pub(crate) async fn call(&self, path: &str, length: usize) -> Result<Answer, h2::Error> {
         self.ask(grpc(path).body(()).unwrap(), &vec![7; length]).await
     }
 }
 
-pub(super) async fn whole(response: h2::client::ResponseFuture) -> Result<Answer, h2::Error> {
+pub(crate) async fn whole(response: h2::client::ResponseFuture) -> Result<Answer, h2::Error> {
     let (head, mut stream) = response.await?.into_parts();
     let mut body = Vec::new();
     while let Some(piece) = stream.data().await {
@@ -290,10 +290,10 @@ pub(super) async fn whole(response: h2::client::ResponseFuture) -> Result<Answer
     Ok(Answer { head, body, trailers })
 }
 
-pub(super) fn request(method: &str, path: &str) -> http::request::Builder {
+pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("http://shop.test{path}"))
 }
 
-pub(super) fn grpc(path: &str) -> http::request::Builder {
+pub(crate) fn grpc(path: &str) -> http::request::Builder {
     request("POST", path).header("content-type", "application/grpc").header("te", "trailers")
 }
