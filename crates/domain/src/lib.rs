@@ -17,6 +17,7 @@ pub mod compat;
 pub mod compile;
 pub mod contract;
 pub mod counting;
+mod crossing;
 pub mod digest;
 pub mod drain;
 pub mod earlier;

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use crate::action::{Action, KILLED_WITHIN_MS, Look, SAY_AGAIN_MS};
-use crate::drain::drain_ms;
+use crate::crossing;
+use crate::drain::{drained, drained_at};
 use crate::elsewhere;
 use crate::environment::Environment;
 use crate::event::Event;
@@ -205,17 +206,6 @@ fn ends(look: Look<'_>, wanted: &BTreeMap<Arm, u32>) -> Vec<Action> {
     stops.chain(forgotten.map(|instance| Action::Remove { instance: instance.id.clone() })).collect()
 }
 
-fn drained(look: Look<'_>, instance: &Instance) -> bool {
-    let in_flight = look.observed.in_flight.get(&instance.id).copied().unwrap_or(0);
-    drained_at(look, instance).is_some_and(|at| in_flight == 0 || look.now >= at)
-}
-
-/// When an instance that gets no more requests is told to end even if some are under way.
-fn drained_at(look: Look<'_>, instance: &Instance) -> Option<Timestamp> {
-    let since = look.observed.unrouted_since.get(&instance.id)?;
-    Some(since.plus_ms(drain_ms(look.world, look.environment, &instance.arm)))
-}
-
 fn progress(look: Look<'_>, operation: &Operation) -> Vec<Event> {
     let Look { observed, now, .. } = look;
     match &operation.phase {
@@ -276,6 +266,9 @@ fn prepare(look: Look<'_>, operation: &Operation, wave: usize, since: Timestamp)
     let Some(moves) = operation.plan.waves.get(wave) else {
         return done(environment, operation, String::new());
     };
+    if crossing::is_awaited(look, operation, wave) {
+        return vec![];
+    }
     let names: Vec<_> = moves.iter().filter_map(Move::to_arm).map(|arm| arm.to_string()).collect();
     let reason =
         if names.is_empty() { "nothing to prepare".into() } else { format!("{} healthy", names.join(", ")) };

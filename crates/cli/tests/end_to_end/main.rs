@@ -19,6 +19,7 @@ mod collect;
 mod compose;
 mod contracts;
 mod crash;
+mod crossing;
 mod data;
 mod disk_states;
 mod draining;

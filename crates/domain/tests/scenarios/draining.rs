@@ -6,7 +6,7 @@ use lockstep_domain::operation::Phase;
 use lockstep_domain::reconcile::{Look, next_look};
 use lockstep_domain::routes::{Affinity, Patience, RouteRule};
 use lockstep_domain::run::Port;
-use lockstep_domain::{Arm, ConfigRevision, Event, InstanceState, Intent, VersionRef};
+use lockstep_domain::{Arm, ConfigRevision, Event, InstanceState, Intent, OperationId, VersionRef};
 
 fn limits(routes: &[Patience]) -> Stage {
     let mut stage = Stage::new();
@@ -143,4 +143,55 @@ fn an_instance_that_must_end_before_the_next_one_starts_is_waited_for_no_longer_
         stage.now.since_ms(before)
     };
     assert!(begun(Port::Fixed(8_080)) < 60_000);
+}
+
+/// Orders that work with payments 1 alone are replaced by some that work with 1 and 2, and payments 2 come with them, while so
+/// many requests are under way at the old orders. Returns the table after a while, and the operation.
+fn payments_with_orders(in_flight: u64, drain_ms: Option<u64>) -> (Stage, OperationId) {
+    let mut stage = Stage::new();
+    stage.release("payments@1.0.0", &[]);
+    stage.release("orders@1.0.0", &[("payments", "^1.0")]);
+    stage.run("staging", &deploy(&["payments@1.0.0", "orders@1.0.0"]), None);
+    stage.release("payments@2.0.0", &[]);
+    stage.release("orders@1.1.0", &[("payments", ">=1.0.0, <3.0.0")]);
+    set(&mut stage, None, drain_ms);
+    let old = stage.instances.iter().find(|instance| instance.arm.service == service("orders")).unwrap();
+    stage.in_flight.insert(old.id.clone(), in_flight);
+    let id = stage.begin("staging", &deploy(&["payments@2.0.0", "orders@1.1.0"]), None);
+    (0..20).for_each(|_| stage.step("staging"));
+    (stage, id)
+}
+
+/// Which version of a service gets all requests.
+fn serving(stage: &Stage, name: &str) -> String {
+    stage.table("staging").services[&service(name)].splits[0].version.to_string()
+}
+
+#[test]
+fn a_provider_moves_on_only_when_nobody_calls_it_any_more_who_does_not_work_with_what_comes() {
+    let (mut stage, id) = payments_with_orders(1, None);
+    assert_eq!((serving(&stage, "orders"), serving(&stage, "payments")), ("1.1.0".into(), "1.0.0".into()));
+    assert!(!stage.world.find_operation(id).unwrap().phase.is_settled());
+    stage.in_flight.clear();
+    (0..10).for_each(|_| stage.step("staging"));
+    assert_eq!(serving(&stage, "payments"), "2.0.0");
+    assert!(matches!(stage.world.find_operation(id).unwrap().phase, Phase::Done { .. }));
+}
+
+#[test]
+fn it_waits_no_longer_than_instances_are_given_and_not_for_who_does_not_call_it() {
+    let (stage, id) = payments_with_orders(1, Some(0));
+    assert_eq!(serving(&stage, "payments"), "2.0.0");
+    assert!(matches!(stage.world.find_operation(id).unwrap().phase, Phase::Done { .. }));
+    // The old catalog calls nobody.
+    let mut stage = Stage::new();
+    for (catalog, orders) in [("catalog@1.0.0", "orders@1.0.0"), ("catalog@2.0.0", "orders@2.0.0")] {
+        stage.release(catalog, &[]);
+        stage.release(orders, &[("catalog", if catalog.ends_with("1.0.0") { "<3.0.0" } else { "^2.0" })]);
+    }
+    stage.run("staging", &deploy(&["catalog@1.0.0", "orders@1.0.0"]), None);
+    let all = stage.instances.iter().map(|instance| (instance.id.clone(), 1));
+    stage.in_flight = all.collect();
+    let phase = stage.run("staging", &deploy(&["catalog@2.0.0", "orders@2.0.0"]), None);
+    assert!(matches!(phase, Phase::Done { .. }), "{phase:?}");
 }

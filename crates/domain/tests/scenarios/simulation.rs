@@ -50,6 +50,8 @@ pub(crate) struct Stage {
     leaving: BTreeMap<InstanceId, Timestamp>,
     /// Requests and failures of each arm since the present step began.
     pub(crate) traffic: BTreeMap<Arm, ArmTraffic>,
+    /// Requests under way at instances.
+    pub(crate) in_flight: BTreeMap<InstanceId, u64>,
     /// Arms whose instances never become healthy.
     pub(crate) broken: Vec<String>,
     /// Whose doing it is that they do not, where it is not their own.
@@ -87,6 +89,7 @@ impl Stage {
             resources: Vec::new(),
             leaving: BTreeMap::new(),
             traffic: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             broken: Vec::new(),
             faults: BTreeMap::new(),
             log: Vec::new(),
@@ -245,7 +248,7 @@ impl Stage {
         Observed {
             unrouted_since: unrouted.map(|instance| (instance.id.clone(), self.now)).collect(),
             instances,
-            in_flight: BTreeMap::new(),
+            in_flight: self.in_flight.clone(),
             tables: Tables::Applied,
             troubles: BTreeMap::new(),
             watched: BTreeMap::new(),
