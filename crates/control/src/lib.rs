@@ -318,8 +318,12 @@ impl Control {
         let driver = LocalDriver::open_with(&folder.join("runtime"), options).await?;
         let id = random::random_hex(8).map_err(failed(&folder))?;
         let access_log = config.gateway_access_log.clone();
-        let gateway =
-            Gateway::start(GatewayConfig { access_log, ..GatewayConfig::new(format!("server-{id}")) })?;
+        let recent = config.gateway_admin.map_or(0, |_| lockstep_gateway::RECENT);
+        let gateway = Gateway::start(GatewayConfig {
+            access_log,
+            recent,
+            ..GatewayConfig::new(format!("server-{id}"))
+        })?;
         let admin = admin_listener(config.gateway_admin).await?;
         let gateways_file = folder.join("gateways.json");
         let known_gateways = KnownGateways::open(gateways_file.clone()).map_err(failed(&gateways_file))?;

@@ -269,13 +269,15 @@ pub struct Matched<'a> {
     pub strip: usize,
     /// The route that took it; none for a call by name.
     pub rule: Option<&'a RouteRule>,
+    /// The place of that route in the table.
+    pub place: Option<usize>,
 }
 
 impl<'a> Matched<'a> {
     /// Returns the way of a call that names the service.
     #[must_use]
     pub const fn named(service: &'a ServiceName, strip: usize) -> Self {
-        Self { service, strip, rule: None }
+        Self { service, strip, rule: None, place: None }
     }
 
     /// How long the service may say nothing, where the route says so.
@@ -345,8 +347,9 @@ impl RouteTable {
         request: &impl RequestView,
     ) -> Option<Matched<'_>> {
         self.named(path, caller).or_else(|| {
-            let route = &self.routes[index.find(&self.routes, host, path, request)?];
-            Some(Matched { service: &route.service, strip: route.rule.strip(), rule: Some(&route.rule) })
+            let place = index.find(&self.routes, host, path, request)?;
+            let Route { rule, service } = &self.routes[place];
+            Some(Matched { service, strip: rule.strip(), rule: Some(rule), place: Some(place) })
         })
     }
 
@@ -419,13 +422,18 @@ impl ServiceRoutes {
         if let [only] = self.splits.as_slice() {
             return Some(only);
         }
-        let point = slot(&self.salt, key);
+        self.split_at(slot(&self.salt, key))
+    }
+
+    /// Returns the split that has a place on the line from 0 to [`FULL_WEIGHT`], on which clients lie by their keys.
+    #[must_use]
+    pub fn split_at(&self, place: u32) -> Option<&Split> {
         let mut end = 0;
         self.splits
             .iter()
             .find(|split| {
                 end += split.weight;
-                point < end
+                place < end
             })
             .or(self.splits.last())
     }

@@ -4,34 +4,43 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lockstep_domain::EnvironmentName;
+use lockstep_domain::routes::conditions::parameter;
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::RECENT;
 use crate::environment::Environment;
 use crate::gateway::State;
 use crate::listening::Clients;
 use crate::metrics::Everything;
+use crate::moment::Moment;
+use crate::recent::{Recent, RecentList};
+use crate::traffic::{self, Traffic};
 use crate::worker::Worker;
 
 /// Answers at once: a few tools ask, each every few seconds.
 const MAX_CONNECTIONS: usize = 32;
 /// How long one may take to ask and to take its answer.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Longest head of a request.
+/// Longest head of a request that is asked here.
 const MAX_HEAD: usize = 8 * 1_024;
+/// How many of the last requests are shown to whoever does not say.
+const USUAL_RECENT: usize = 100;
 /// How long accepting rests after an error such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -83,11 +92,40 @@ impl Admin {
         let environments = self.environments();
         let everything = Everything {
             gateway: self.id.clone(),
-            connections: self.workers.iter().map(|worker| worker.connected()).sum(),
+            connections: self.connections(),
             ready: self.not_ready().is_empty(),
             environments: environments.iter().map(|(name, it)| (name.clone(), it.observe())).collect(),
         };
         everything.text()
+    }
+
+    /// Returns what is counted, as a document.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let environments = self.environments();
+        Traffic {
+            gateway: self.id.clone(),
+            up_ms: Moment::now().0 / 1_000,
+            connections: self.connections(),
+            bounds_ms: traffic::bounds(),
+            environments: environments.iter().map(|(name, it)| (name.clone(), it.traffic())).collect(),
+        }
+    }
+
+    /// Returns the last requests, the newest first; of one environment, where it is named.
+    #[must_use]
+    pub fn recent(&self, most: usize, environment: Option<&str>) -> RecentList {
+        let rings = self.workers.iter().filter_map(|worker| worker.recent.as_ref());
+        let room = if environment.is_some() { RECENT } else { most };
+        let mut requests: Vec<Recent> = rings.flat_map(|ring| ring.newest(room)).map(Recent::from).collect();
+        requests.retain(|request| environment.is_none_or(|name| request.environment == name));
+        requests.sort_by(|one, other| other.time.cmp(&one.time));
+        requests.truncate(most);
+        RecentList { gateway: self.id.clone(), requests }
+    }
+
+    fn connections(&self) -> usize {
+        self.workers.iter().map(|worker| worker.connected()).sum()
     }
 
     fn environments(&self) -> BTreeMap<String, Arc<Environment>> {
@@ -106,11 +144,11 @@ impl Admin {
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let admin = Arc::clone(&admin);
                     tokio::spawn(async move {
                         // Whoever is too slow is cut off; there is nobody to tell.
-                        let _ = tokio::time::timeout(LIMIT, answer_on(stream, &admin)).await;
+                        let _ = tokio::time::timeout(LIMIT, answer_on(stream, peer, &admin)).await;
                         drop(slot);
                     });
                 }
@@ -122,7 +160,8 @@ impl Admin {
         }
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let (method, path) = (request.method(), request.uri().path());
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut refused =
                 text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n".to_owned());
@@ -141,14 +180,38 @@ impl Admin {
                 answer.headers_mut().insert(CONTENT_TYPE, kind);
                 answer
             }
-            _ => text(StatusCode::NOT_FOUND, "there are /-/health, /-/ready and /-/metrics\n".to_owned()),
+            "/-/traffic" => document(&self.traffic()),
+            "/-/recent" if !is_of_this_host(request, peer) => {
+                text(StatusCode::FORBIDDEN, "the last requests are shown on this host alone\n".to_owned())
+            }
+            "/-/recent" => {
+                let query = request.uri().query().unwrap_or_default();
+                let get = |name| parameter(query, name).and_then(|value| String::from_utf8(value).ok());
+                let most = get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(USUAL_RECENT);
+                document(&self.recent(most.min(RECENT), get("environment").as_deref()))
+            }
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /-/health, /-/ready, /-/metrics, /-/traffic and /-/recent\n".to_owned(),
+            ),
         }
     }
 }
 
-async fn answer_on(stream: TcpStream, admin: &Admin) -> hyper::Result<()> {
+/// Tells whether a program of this host asks, and no page in a browser that was led here by a name (DNS rebinding): the last requests
+/// say who asked for what.
+fn is_of_this_host<B>(request: &Request<B>, peer: SocketAddr) -> bool {
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    let is_here = |host: &str| {
+        let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
+        is_address || host.split(':').next() == Some("localhost")
+    };
+    peer.ip().to_canonical().is_loopback() && host.is_none_or(is_here)
+}
+
+async fn answer_on(stream: TcpStream, peer: SocketAddr, admin: &Admin) -> hyper::Result<()> {
     let service = service_fn(|request: Request<_>| {
-        let answer = admin.answer(request.method(), request.uri().path());
+        let answer = admin.answer(&request, peer);
         async move { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -158,6 +221,13 @@ async fn answer_on(stream: TcpStream, admin: &Admin) -> hyper::Result<()> {
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await
+}
+
+fn document(document: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

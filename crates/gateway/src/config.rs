@@ -17,14 +17,19 @@ pub struct GatewayConfig {
     pub timeouts: Timeouts,
     /// Where requests are logged; nowhere when left out.
     pub access_log: Option<AccessLogConfig>,
+    /// How many of the last requests are kept for whoever asks at the admin address; 0 keeps none.
+    pub recent: usize,
 }
+
+/// How many of the last requests a gateway keeps that has an admin address: some 6 MB when all are as long as can be.
+pub const RECENT: usize = 10_000;
 
 impl GatewayConfig {
     /// Makes a configuration with one worker per core and the default timeouts.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { id: id.into(), workers, timeouts: Timeouts::default(), access_log: None }
+        Self { id: id.into(), workers, timeouts: Timeouts::default(), access_log: None, recent: 0 }
     }
 }
 

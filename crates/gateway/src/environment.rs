@@ -27,10 +27,13 @@ use crate::error::ApplyError;
 use crate::failures::{Cause, FailureLog};
 use crate::instance::Instance;
 use crate::moment::Moment;
+use crate::recent::Asked;
 use crate::repeat::RepeatBudget;
+use crate::seat::{RouteCounts, RouteName};
 use crate::served::Served;
 use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
 use crate::tls::Tls;
+use crate::traffic::{Counters, EnvironmentTraffic, arm_name};
 use crate::trial::Ledger;
 
 /// Arms that left the table and whose counters are kept. Beyond it the lowest versions are forgotten first.
@@ -83,6 +86,7 @@ pub(crate) struct Observation {
     pub(crate) ejections: Vec<Ejections>,
     pub(crate) arms: Vec<(Arm, Sums)>,
     pub(crate) own: Sums,
+    pub(crate) routes: BTreeMap<RouteName, Sums>,
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
     pub(crate) handshakes: Vec<(&'static str, u64)>,
@@ -102,6 +106,8 @@ struct State {
     tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
     /// What the clients of each arm got, for each worker.
     counts: BTreeMap<Arm, Vec<Arc<Counts>>>,
+    /// What the clients of each route got.
+    routes_met: RouteCounts,
     /// Of the arms that the table names.
     health: BTreeMap<Arm, Arc<ArmHealth>>,
     /// What was counted of services of which an arm is on trial.
@@ -233,11 +239,28 @@ impl Environment {
             ejections: ejections.collect(),
             arms: arms.collect(),
             own: add_up(&self.own),
+            routes: state.routes_met.sums(),
             failures: self.failures.totals(),
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
             certificates: self.tls.certificates(),
         }
+    }
+
+    /// Returns what is counted, for `lockstep gateway top`.
+    pub(crate) fn traffic(&self) -> EnvironmentTraffic {
+        let (seen, table) = (self.observe(), self.routes());
+        let (mut salts, mut under_way) = (BTreeMap::new(), BTreeMap::new());
+        for (service, routes) in table.iter().flat_map(|table| &table.services) {
+            salts.insert(service.to_string(), routes.salt.clone());
+            for split in &routes.splits {
+                let counts = split.instances().filter_map(|it| seen.in_flight.get(&it.instance));
+                *under_way.entry(arm_name(&split.arm(service))).or_default() += counts.sum::<u64>();
+            }
+        }
+        let Observation { revision, arms, routes, own, .. } = &seen;
+        let counters = Counters { revision: *revision, arms, routes, own };
+        EnvironmentTraffic::of(counters, salts, &under_way)
     }
 
     fn called(&self) -> BTreeMap<Call, Classes> {
@@ -265,9 +288,10 @@ impl Environment {
         }
         let table = Arc::new(table.prepared());
         let index = Arc::new(RouteIndex::new(&table.routes));
+        let asked = Arc::new(Asked::of(&table));
         state.meet(&table, self.tables.len());
         for (worker, slot) in self.tables.iter().enumerate() {
-            slot.store(Some(Arc::new(state.compile(&table, &index, worker))));
+            slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), worker))));
         }
         state.served.take(edition);
         state.part(&table);
@@ -357,6 +381,7 @@ fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
 impl State {
     /// Makes views and tallies for what the table names, and takes former instances in again.
     fn meet(&mut self, table: &RouteTable, workers: usize) {
+        self.routes_met.meet(table, workers);
         let mut before = std::mem::take(&mut self.ledgers);
         self.ledgers = table
             .services
@@ -407,7 +432,12 @@ impl State {
         }
     }
 
-    fn compile(&self, table: &Arc<RouteTable>, index: &Arc<RouteIndex>, worker: usize) -> WorkerTable {
+    fn compile(
+        &self,
+        table: &Arc<RouteTable>,
+        (index, asked): (&Arc<RouteIndex>, &Arc<Asked>),
+        worker: usize,
+    ) -> WorkerTable {
         let targets = |name, routes| ServiceTargets {
             keeps_clients: table.keeps_clients_of(name),
             ..self.targets(name, routes, worker)
@@ -423,7 +453,9 @@ impl State {
         }
         let ruled = table.services.keys().filter_map(|name| services.get(name));
         let ruled = ruled.filter(|service| service.is_ruled()).cloned().collect();
-        WorkerTable { routes: Arc::clone(table), index: Arc::clone(index), services, ruled }
+        let seats = self.routes_met.seats(table, worker);
+        let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
+        WorkerTable { routes, index, services, seats, asked, ruled }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {

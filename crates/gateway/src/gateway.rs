@@ -20,6 +20,7 @@ use crate::environment::{Applied, Environment};
 use crate::error::{ApplyError, ListenError, StartError};
 use crate::listener;
 use crate::listening::{Clients, Entrance, Listening};
+use crate::recent::Ring;
 use crate::worker::Worker;
 
 /// How often idle connections to instances are looked at.
@@ -69,10 +70,11 @@ impl Gateway {
     /// # Errors
     /// When the system gives no thread or no runtime.
     pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
-        let GatewayConfig { id, workers, timeouts, access_log } = config;
+        let GatewayConfig { id, workers, timeouts, access_log, recent } = config;
         let access = access_log.as_ref().map(AccessLog::open).transpose().map_err(StartError::AccessLog)?;
         let start = |worker| {
-            let started = Worker::start(worker, timeouts, access.clone());
+            let ring = (recent > 0).then(|| Ring::new(recent.div_ceil(workers.get())));
+            let started = Worker::start(worker, timeouts, access.clone(), ring);
             started.map_err(|source| StartError::Worker { worker, source })
         };
         let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;

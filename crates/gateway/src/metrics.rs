@@ -27,6 +27,20 @@ impl Text {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
     }
 
+    fn histogram(&mut self, name: &str, labels: &str, sums: &Sums) {
+        let mut below = 0;
+        for (bound, count) in BOUNDS_MS.iter().zip(sums.durations) {
+            below += count;
+            let seconds = Duration::from_millis(*bound).as_secs_f64();
+            self.line(format_args!("{name}_bucket{{{labels},le=\"{seconds}\"}} {below}"));
+        }
+        let count: u64 = sums.durations.iter().sum();
+        self.line(format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
+        let (seconds, us) = (sums.total_us / 1_000_000, sums.total_us % 1_000_000);
+        self.line(format_args!("{name}_sum{{{labels}}} {seconds}.{us:06}"));
+        self.line(format_args!("{name}_count{{{labels}}} {count}"));
+    }
+
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         writeln!(self.0, "{line}").expect("a string takes all that is written to it");
     }
@@ -42,6 +56,7 @@ impl Everything {
         self.requests(&mut text);
         self.grpc(&mut text);
         self.durations(&mut text);
+        self.routes(&mut text);
         self.repeats(&mut text);
         self.failures(&mut text);
         self.calls(&mut text);
@@ -161,19 +176,38 @@ impl Everything {
     fn durations(&self, text: &mut Text) {
         let name = "lockstep_gateway_request_duration_seconds";
         text.family(name, "histogram", "From the head of a request to the end of its answer.");
-        self.each(|labels, sums| {
-            let mut below = 0;
-            for (bound, count) in BOUNDS_MS.iter().zip(sums.durations) {
-                below += count;
-                let seconds = Duration::from_millis(*bound).as_secs_f64();
-                text.line(format_args!("{name}_bucket{{{labels},le=\"{seconds}\"}} {below}"));
+        self.each(|labels, sums| text.histogram(name, labels, sums));
+    }
+
+    fn routes(&self, text: &mut Text) {
+        let name = "lockstep_gateway_route_requests_total";
+        let help = "Requests that a route took, by what their clients got; an empty route is all that are not counted for themselves.";
+        text.family(name, "counter", help);
+        self.each_route(|labels, sums| {
+            for (class, count) in CLASSES.iter().zip(sums.classes).filter(|(_, count)| *count > 0) {
+                text.line(format_args!("{name}{{{labels},class=\"{class}\"}} {count}"));
             }
-            let count: u64 = sums.durations.iter().sum();
-            text.line(format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
-            let (seconds, us) = (sums.total_us / 1_000_000, sums.total_us % 1_000_000);
-            text.line(format_args!("{name}_sum{{{labels}}} {seconds}.{us:06}"));
-            text.line(format_args!("{name}_count{{{labels}}} {count}"));
         });
+        let name = "lockstep_gateway_route_duration_seconds";
+        text.family(
+            name,
+            "histogram",
+            "From the head of a request that a route took to the end of its answer.",
+        );
+        self.each_route(|labels, sums| text.histogram(name, labels, sums));
+    }
+
+    /// Calls `write` for each route, with the labels.
+    fn each_route(&self, mut write: impl FnMut(&str, &Sums)) {
+        for (environment, seen) in &self.environments {
+            for ((route, service), sums) in &seen.routes {
+                let route = escaped(route);
+                write(
+                    &format!("environment=\"{environment}\",route=\"{route}\",service=\"{service}\""),
+                    sums,
+                );
+            }
+        }
     }
 
     fn repeats(&self, text: &mut Text) {

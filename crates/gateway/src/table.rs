@@ -20,6 +20,8 @@ use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 use crate::listening;
+use crate::recent::Asked;
+use crate::seat::Seat;
 use crate::trial::{Class, Meter, Trial};
 
 /// A route table as one worker uses it.
@@ -29,6 +31,10 @@ pub(crate) struct WorkerTable {
     /// Of the routes, for finding.
     pub(crate) index: Arc<RouteIndex>,
     pub(crate) services: BTreeMap<ServiceName, Arc<ServiceTargets>>,
+    /// The routes as requests meet them, in their order.
+    pub(crate) seats: Vec<Arc<Seat>>,
+    /// What of a request decides where it goes.
+    pub(crate) asked: Arc<Asked>,
     /// Those that have rules of headers or cookies: looked at for every request, whatever service it is for.
     pub(crate) ruled: Vec<Arc<ServiceTargets>>,
 }

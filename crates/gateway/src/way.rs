@@ -4,6 +4,7 @@
 mod account;
 mod entry;
 pub mod explain;
+mod keep;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::peer::{Origin, Peer};
 use crate::problem::{Problem, Status};
 use crate::request::{Onward, Request};
 use crate::request_view::View;
+use crate::seat::Seat;
 use crate::table::{Choice, ServiceTargets, Target};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
@@ -52,6 +54,10 @@ pub(crate) struct Notes {
     traceparent: String,
     /// What the request was, for the access log; made only where there is one.
     pub(crate) asked: Option<Box<access::Asked>>,
+    /// The route that took it.
+    seat: Option<Arc<Seat>>,
+    /// Its number among the last requests; 0 where those are not kept.
+    kept: u64,
 }
 
 /// The way of a request.
@@ -98,10 +104,15 @@ impl Desk {
         if let Some(table) = self.environment.table(self.worker.index).load().as_ref() {
             version_rules::note(&mut notes.rules, table, request, caller);
         }
-        notes.changes = None;
-        let origin = origin?;
-        self.send_to_https(request, origin)?;
-        self.route(request, origin, notes)
+        (notes.changes, notes.seat) = (None, None);
+        let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
+            self.send_to_https(request, *origin)?;
+            self.route(request, *origin, notes)
+        });
+        if let Some(ring) = &self.worker.recent {
+            self.keep(ring, request, origin.as_ref().ok(), notes, found.as_ref().ok());
+        }
+        found
     }
 
     /// Returns what the head for the instance has that the client's had not.
@@ -156,6 +167,7 @@ impl Desk {
                     found.ok_or_else(|| no_route(host, path))?
                 }
             };
+            notes.seat = matched.place.map(|place| Arc::clone(&table.seats[place]));
             if let Some(rule) = matched.rule.filter(|rule| rule.then.is_some()) {
                 notes.changes = Changes::of(rule, &self.asked(request, path, caller, &notes.key))?;
             }

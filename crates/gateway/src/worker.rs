@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::AccessLog;
 use crate::config::Timeouts;
 use crate::random::Random;
+use crate::recent::Ring;
 
 /// Connections of clients that a worker serves at once; more wait to be accepted. Each takes a file, about 2 KiB,
 /// and while it has something to do a second file and some buffers.
@@ -32,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
     pub(crate) access: Option<Arc<AccessLog>>,
+    /// The last requests, where somebody can ask for them.
+    pub(crate) recent: Option<Ring>,
     runtime: Handle,
     end: CancellationToken,
 }
@@ -42,6 +45,7 @@ impl Worker {
         index: usize,
         timeouts: Timeouts,
         access: Option<Arc<AccessLog>>,
+        recent: Option<Ring>,
     ) -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let end = CancellationToken::new();
@@ -53,6 +57,7 @@ impl Worker {
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
             tasks: TaskTracker::new(),
             access,
+            recent,
             runtime: runtime.handle().clone(),
             end: end.clone(),
         };

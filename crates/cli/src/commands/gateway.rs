@@ -1,9 +1,12 @@
 //! `lockstep gateway`: gateways of their own, their keys and the process itself.
 
+mod admin;
 mod check;
 mod fields;
+mod recent;
 mod run;
 pub(crate) mod table_file;
+mod top;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -15,7 +18,9 @@ use lockstep_domain::{EnvironmentName, GatewayName};
 
 use self::check::CheckArgs;
 use self::fields::FieldsArgs;
+use self::recent::RecentArgs;
 use self::run::RunArgs;
+use self::top::TopArgs;
 use crate::context::{Context, Globals};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -51,6 +56,8 @@ enum GatewayCommand {
     Run(Box<RunArgs>),
     Check(CheckArgs),
     Fields(FieldsArgs),
+    Top(TopArgs),
+    Recent(RecentArgs),
 }
 
 /// Adds a gateway and gives out its key.
@@ -99,6 +106,8 @@ impl Args {
             (Some(GatewayCommand::Add(args)), _) => args.run(&ctx()?),
             (Some(GatewayCommand::Check(args)), _) => args.run(out),
             (Some(GatewayCommand::Fields(args)), _) => args.run(out),
+            (Some(GatewayCommand::Top(args)), _) => args.run(out),
+            (Some(GatewayCommand::Recent(args)), _) => args.run(out),
             (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
             (Some(GatewayCommand::Remove(args)), _) => {
                 let ctx = ctx()?;

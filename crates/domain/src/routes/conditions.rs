@@ -87,6 +87,10 @@ pub trait RequestView {
     fn method(&self) -> &str;
     /// Returns the query without its `?`, as it is written.
     fn query(&self) -> &str;
+    /// Returns the first value of a query parameter, without its escapes.
+    fn parameter(&self, name: &str) -> Option<Vec<u8>> {
+        parameter(self.query(), name)
+    }
     /// Tells whether a line of a header field, named in lower case, is as wanted.
     fn any_header(&self, name: &str, is_wanted: &mut dyn FnMut(&[u8]) -> bool) -> bool;
     /// Returns the first cookie of a name.
@@ -329,9 +333,7 @@ impl Test {
             Self::Method(methods) => methods.contains(request.method()),
             Self::Header(name, value) => request.any_header(name, &mut |line| value.takes(line)),
             Self::Cookie(name, value) => request.cookie(name).is_some_and(|found| value.takes(found)),
-            Self::Query(name, value) => {
-                parameter(request.query(), name).is_some_and(|found| value.takes(&found))
-            }
+            Self::Query(name, value) => request.parameter(name).is_some_and(|found| value.takes(&found)),
             Self::Client(networks) => {
                 request.client().is_some_and(|client| networks.iter().any(|network| network.contains(client)))
             }

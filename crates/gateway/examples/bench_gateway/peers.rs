@@ -182,7 +182,10 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
     let secure = local(port.parse()?);
     let listen = if certificate.is_some() { local(0) } else { secure };
     let pair = |it: &String| CertificateFiles::Pair { certificate: it.into(), key: None };
-    let gateway = GatewayConfig { workers: NonZeroUsize::MIN, ..GatewayConfig::new("bench") };
+    // As a gateway with an admin address does: LOCKSTEP_BENCH_RECENT=10000.
+    let recent = std::env::var("LOCKSTEP_BENCH_RECENT").ok().and_then(|count| count.parse().ok());
+    let recent = recent.unwrap_or(0);
+    let gateway = GatewayConfig { workers: NonZeroUsize::MIN, recent, ..GatewayConfig::new("bench") };
     let source = TableSource::File { path: file.into(), listen };
     run(
         StandaloneConfig {

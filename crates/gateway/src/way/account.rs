@@ -46,6 +46,12 @@ impl Desk {
             Some(counts) => counts.count(report, took),
             None => self.environment.own(self.worker.index).count(report, took),
         }
+        if let Some(seat) = notes.seat.take() {
+            seat.counts.count(report, took);
+        }
+        if let Some(ring) = self.worker.recent.as_ref().filter(|_| notes.kept > 0) {
+            ring.end(std::mem::take(&mut notes.kept), report, took);
+        }
         if let Some(point) = self.peer.point() {
             let callee = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
             self.environment.calls(self.worker.index).count(point, callee, report.status);

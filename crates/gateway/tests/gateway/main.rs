@@ -14,6 +14,7 @@ mod leaks;
 mod life;
 mod ordinary;
 mod paths;
+mod recent;
 mod repeats;
 mod routes;
 mod secure;

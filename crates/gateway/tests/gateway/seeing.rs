@@ -39,8 +39,13 @@ impl Asked {
     }
 
     pub(crate) fn ask(&self, path: &str) -> (u16, String) {
-        let answered =
-            Client::connect(self.address).ask(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n")).unwrap();
+        self.ask_as(path, "127.0.0.1")
+    }
+
+    pub(crate) fn ask_as(&self, path: &str, host: &str) -> (u16, String) {
+        let answered = Client::connect(self.address)
+            .ask(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
+            .unwrap();
         (answered.status(), answered.text())
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lockstep_domain::EnvironmentName;
 use lockstep_gateway::follow::{Server, TableStore};
 use lockstep_gateway::standalone::{self, CertificateFiles, StandaloneConfig, StandaloneError, TableSource};
-use lockstep_gateway::{Clients, GatewayConfig};
+use lockstep_gateway::{Clients, GatewayConfig, RECENT};
 
 use super::super::server::start_logging;
 use super::table_file;
@@ -64,7 +64,7 @@ pub(crate) struct RunArgs {
     /// A folder of certificates, NAME.pem with NAME.key; clients get the one for the host they name. Read again when it changes.
     #[arg(long, value_name = "DIR", requires = "listen_tls", conflicts_with = "certificate")]
     certificates: Option<PathBuf>,
-    /// Where it answers /-/health, /-/ready and /-/metrics: an address, or a port on loopback.
+    /// Where it answers /-/health, /-/ready and /-/metrics, and `gateway top` and `gateway recent`: an address, or a port on loopback.
     #[arg(long, value_name = "ADDRESS", value_parser = seeing::admin_address)]
     admin_address: Option<SocketAddr>,
     /// Log each request as a line of JSON to this file, which is kept to 64 MiB and its former one; `-` for standard error.
@@ -86,7 +86,8 @@ impl RunArgs {
         let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
-        let gateway = GatewayConfig { access_log, ..GatewayConfig::new(run_id()) };
+        let recent = admin.map_or(0, |_| RECENT);
+        let gateway = GatewayConfig { access_log, recent, ..GatewayConfig::new(run_id()) };
         let config =
             StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin, listen_tls, certificates };
         standalone::run(config, |listening| {
@@ -98,7 +99,9 @@ impl RunArgs {
                 out.message(&format!("lockstep gateway of {environment} listens on {scheme}://{address}"));
             }
             if let Some(address) = listening.admin {
-                out.message(&format!("its health, readiness and metrics are at http://{address}/-/"));
+                out.message(&format!(
+                    "its health, readiness, metrics and last requests are at http://{address}/-/"
+                ));
             }
         })
         .map_err(|error| failure(&error))

@@ -1,0 +1,93 @@
+//! Asking a gateway at its admin address.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::parse::seeing;
+
+/// How long a gateway may say nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest answer: ten thousand requests with everything that is kept of them.
+const MAX_ANSWER: u64 = 64 * 1_024 * 1_024;
+
+/// Which gateway is asked.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct AdminOption {
+    /// The admin address of the gateway: an address, or a port on loopback.
+    #[arg(long = "admin-address", value_name = "ADDRESS", value_parser = seeing::admin_address, default_value = "9900")]
+    pub(super) address: SocketAddr,
+}
+
+/// Reads an admin address as it is printed: `127.0.0.1:9900`, `http://127.0.0.1:9900`, or a port on loopback.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let plain = text.strip_prefix("http://").unwrap_or(text);
+    seeing::admin_address(plain.trim_end_matches("/-/").trim_end_matches('/'))
+}
+
+/// Asks a gateway for a document.
+pub(super) fn ask<T: DeserializeOwned>(address: SocketAddr, target: &str) -> Result<T, Failure> {
+    let answer = fetch(address, target).map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("no gateway answers at {address}"))
+            .caused_by(&error)
+            .hint("a gateway answers there that was started with --admin-address, a server with --gateway-admin-address")
+    })?;
+    let (status, body) = parts(&answer).ok_or_else(|| no_gateway(address))?;
+    match status {
+        200 => serde_json::from_slice(body).map_err(|_| no_gateway(address)),
+        404 => Err(no_gateway(address)),
+        _ => {
+            let said = String::from_utf8_lossy(body);
+            Err(Failure::new(Exit::Refused, format!("{address} answered {status}: {}", said.trim())))
+        }
+    }
+}
+
+fn no_gateway(address: SocketAddr) -> Failure {
+    Failure::new(Exit::Unreachable, format!("what answers at {address} is no gateway of this release"))
+        .hint("it is the address of --admin-address, not that of clients")
+}
+
+/// The answer ends with its connection: a gateway keeps none on this address.
+fn fetch(address: SocketAddr, target: &str) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Returns the status and the body of an answer whose length was said.
+fn parts(answer: &[u8]) -> Option<(u16, &[u8])> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    Some((status, &answer[end + 4..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_they_are_printed() {
+        for text in ["9900", "127.0.0.1:9900", "http://127.0.0.1:9900", "http://127.0.0.1:9900/-/"] {
+            assert_eq!(address(text).unwrap().to_string(), "127.0.0.1:9900", "{text}");
+        }
+        assert!(address("https://x").is_err());
+    }
+
+    #[test]
+    fn what_is_no_answer_has_no_parts() {
+        assert_eq!(parts(b"HTTP/1.1 200 OK\r\na: b\r\n\r\n{}"), Some((200, &b"{}"[..])));
+        for bad in [&b""[..], b"HTTP/1.1 200 OK\r\n", b"SSH-2.0\r\n\r\n", b"HTTP/1.1 \xff00\r\n\r\n"] {
+            assert_eq!(parts(bad), None);
+        }
+    }
+}

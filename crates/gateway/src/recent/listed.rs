@@ -1,0 +1,183 @@
+//! Recent requests as they are shown and sent.
+
+use lockstep_domain::gateway_rules::Caller;
+use lockstep_domain::routes::conditions::Sort;
+use serde::{Deserialize, Serialize};
+
+use super::facts::Asked;
+use super::{Chosen, Ended, Slot, Way};
+
+/// The last requests of a gateway.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecentList {
+    /// The gateway.
+    pub gateway: String,
+    /// The newest first.
+    pub requests: Vec<Recent>,
+}
+
+/// A request: what is kept of it, where it went first and why, and how it ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    /// When its head had been read, RFC 3339 in UTC.
+    pub time: String,
+    /// The environment.
+    pub environment: String,
+    /// The address at the other end of the connection; where a proxy is believed and a route asks for the client's network, the client's.
+    pub client: String,
+    /// `outside`, `proxy` or `instance`.
+    pub caller: String,
+    /// Whether it came by https.
+    pub https: bool,
+    /// Its method.
+    pub method: String,
+    /// The host that was asked for.
+    pub host: String,
+    /// Its path, without query and token.
+    pub path: String,
+    /// Whether host and path are here as a whole.
+    pub whole: bool,
+    /// What the table asks for of header fields, cookies and query parameters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<Known>,
+    /// Whether the client's address is what routes asked for.
+    pub knows_client: bool,
+    /// The route that took it; none for calls by name and answers before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The service of its route, or that was called by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The version that was chosen first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What chose the version: `rule`, `key`, or `chance` for a request without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<String>,
+    /// Where its key lies from 0 to 9,999, drawn for its service.
+    pub place: u16,
+    /// How it ended; nothing while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedAs>,
+}
+
+/// A name that the table asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// `header`, `cookie` or `query`.
+    pub of: String,
+    /// Its name.
+    pub name: String,
+    /// Whether the request has it.
+    pub present: bool,
+    /// Its values, where the table asks for them and they are no credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<Vec<String>>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndedAs {
+    /// What the client got; 0 for nothing.
+    pub status: u16,
+    /// The code of an answer of the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The instance that was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// How long it took, in milliseconds.
+    pub ms: f64,
+    /// How many instances were asked.
+    pub tries: u32,
+    /// Whether the stable version answered for one on trial.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shielded: bool,
+    /// `whole`, `client_left` or `broken_off`.
+    pub end: String,
+}
+
+impl From<Slot> for Recent {
+    fn from(Slot { at, way, facts, ended, .. }: Slot) -> Self {
+        let known = facts.asked.as_deref().map(|asked| known(asked, &facts)).unwrap_or_default();
+        let asks_clients = facts.asked.as_deref().is_some_and(|asked| asked.clients);
+        let Way { environment, client, caller, https, seat, arm, place } = way;
+        let version = arm.as_ref().and_then(|(counts, _)| counts.arm.as_ref());
+        let route_service = seat.as_ref().map(|seat| seat.service.to_string());
+        Self {
+            time: jiff::Timestamp::try_from(at).map(|at| format!("{at:.3}")).unwrap_or_default(),
+            environment: environment.to_string(),
+            client: client.to_string(),
+            caller: word(caller).to_owned(),
+            https,
+            method: facts.method,
+            host: facts.host,
+            path: facts.path,
+            whole: facts.is_whole,
+            known,
+            knows_client: caller != Caller::Proxy || asks_clients,
+            route: seat.as_ref().map(|seat| seat.label.clone()),
+            service: version.map(|arm| arm.service.to_string()).or(route_service),
+            version: version.map(|arm| arm.version.to_string()),
+            chosen_by: arm.as_ref().map(|(_, chosen)| by(*chosen).to_owned()),
+            place,
+            ended: ended.map(EndedAs::from),
+        }
+    }
+}
+
+fn known(asked: &Asked, facts: &super::Facts) -> Vec<Known> {
+    let one = |(number, name): (usize, &super::facts::AskedName)| {
+        let found: Vec<_> = facts.found().filter(|(of, _)| *of == number).map(|(_, value)| value).collect();
+        let text = |value: &Option<&[u8]>| Some(std::str::from_utf8((*value)?).ok()?.to_owned());
+        let values = Some(&found).filter(|found| !found.is_empty());
+        let values = values.and_then(|found| found.iter().map(text).collect());
+        Known {
+            of: word_of(name.sort).to_owned(),
+            name: name.name.clone(),
+            present: !found.is_empty(),
+            values,
+        }
+    };
+    asked.names.iter().enumerate().map(one).collect()
+}
+
+impl From<Ended> for EndedAs {
+    fn from(Ended { status, code, instance, took, tries, shielded, end }: Ended) -> Self {
+        Self {
+            status,
+            code: code.map(str::to_owned),
+            instance: instance.map(|address| address.to_string()),
+            ms: (took.as_secs_f64() * 1e6).round() / 1e3,
+            tries,
+            shielded,
+            end: end.word().to_owned(),
+        }
+    }
+}
+
+/// The word for who sent a request.
+pub(super) const fn word(caller: Caller) -> &'static str {
+    match caller {
+        Caller::Outside => "outside",
+        Caller::Proxy => "proxy",
+        Caller::Instance => "instance",
+    }
+}
+
+/// The word for where a name is looked for.
+pub(super) const fn word_of(sort: Sort) -> &'static str {
+    match sort {
+        Sort::Header => "header",
+        Sort::Query => "query",
+        Sort::Cookie => "cookie",
+    }
+}
+
+const fn by(chosen: Chosen) -> &'static str {
+    match chosen {
+        Chosen::Rule => "rule",
+        Chosen::Key => "key",
+        Chosen::Chance => "chance",
+    }
+}

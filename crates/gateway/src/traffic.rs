@@ -1,0 +1,165 @@
+//! What a gateway counts, as a document: for `lockstep gateway top`, which compares two of them.
+
+use std::collections::BTreeMap;
+
+use lockstep_domain::Arm;
+use serde::{Deserialize, Serialize};
+
+use crate::counts::{BOUNDS_MS, CLASSES, Sums};
+use crate::seat::RouteName;
+
+/// The class of answers that are failures.
+const FAILED: usize = CLASSES.len() - 1;
+
+/// What a gateway counted since it was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// The gateway; its id is another one after each start.
+    pub gateway: String,
+    /// For how many milliseconds it has run.
+    pub up_ms: u64,
+    /// Connections of clients.
+    pub connections: usize,
+    /// Upper bounds of the classes of durations in milliseconds; the last class has none.
+    pub bounds_ms: Vec<u64>,
+    /// By name.
+    pub environments: BTreeMap<String, EnvironmentTraffic>,
+}
+
+/// What was counted of an environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentTraffic {
+    /// The table that is served; 0 for none.
+    pub revision: u64,
+    /// The salts of its services: whoever knows where a key lies knows its version by them.
+    pub salts: BTreeMap<String, String>,
+    /// By version and configuration: `orders@1.4.0`, `orders@1.4.0 configuration 2`.
+    pub versions: BTreeMap<String, Counted>,
+    /// By route; the empty one is all that are not counted for themselves.
+    pub routes: BTreeMap<String, Counted>,
+    /// What the gateway answered before it had chosen a version.
+    pub own: Counted,
+}
+
+/// What was counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// Requests that are over.
+    pub requests: u64,
+    /// Those whose clients got 500 or more.
+    pub failures: u64,
+    /// How many took how long, by class.
+    pub durations: Vec<u64>,
+    /// Requests under way at instances; known of versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<u64>,
+}
+
+impl Counted {
+    fn of(sums: &Sums, under_way: Option<u64>) -> Self {
+        Self {
+            requests: sums.classes.iter().sum(),
+            failures: sums.classes[FAILED],
+            durations: sums.durations.to_vec(),
+            under_way,
+        }
+    }
+
+    /// Returns what was counted since an earlier look; all of it where a counter began anew.
+    #[must_use]
+    pub fn since(&self, before: Option<&Self>) -> Self {
+        let Some(before) = before.filter(|before| before.requests <= self.requests) else {
+            return self.clone();
+        };
+        let less = |(now, before): (&u64, &u64)| now.saturating_sub(*before);
+        Self {
+            requests: self.requests - before.requests,
+            failures: self.failures.saturating_sub(before.failures),
+            durations: self.durations.iter().zip(&before.durations).map(less).collect(),
+            under_way: self.under_way,
+        }
+    }
+
+    /// Returns the bound within which a part of the requests was over: the class that has it; `None` when there were none, and
+    /// `Some(None)` beyond the last bound.
+    #[must_use]
+    pub fn within_ms(&self, percent: u64, bounds: &[u64]) -> Option<Option<u64>> {
+        let total: u64 = self.durations.iter().sum();
+        let wanted = (total * percent).div_ceil(100);
+        let mut below = 0;
+        let class = self.durations.iter().position(|count| {
+            below += count;
+            total > 0 && below >= wanted
+        })?;
+        Some(bounds.get(class).copied())
+    }
+}
+
+/// Names a version with its configuration, where it has one.
+pub(crate) fn arm_name(arm: &Arm) -> String {
+    match arm.config.0 {
+        0 => arm.version_ref().to_string(),
+        config => format!("{} configuration {config}", arm.version_ref()),
+    }
+}
+
+/// Returns the upper bounds of durations.
+pub(crate) fn bounds() -> Vec<u64> {
+    BOUNDS_MS.to_vec()
+}
+
+/// What there is of an environment.
+pub(crate) struct Counters<'a> {
+    pub(crate) revision: u64,
+    pub(crate) arms: &'a [(Arm, Sums)],
+    pub(crate) routes: &'a BTreeMap<RouteName, Sums>,
+    pub(crate) own: &'a Sums,
+}
+
+impl EnvironmentTraffic {
+    pub(crate) fn of(
+        Counters { revision, arms, routes, own }: Counters<'_>,
+        salts: BTreeMap<String, String>,
+        under_way: &BTreeMap<String, u64>,
+    ) -> Self {
+        let mut versions = BTreeMap::new();
+        for (arm, sums) in arms {
+            let name = arm_name(arm);
+            let here = under_way.get(&name).copied().unwrap_or(0);
+            versions.insert(name, Counted::of(sums, Some(here)));
+        }
+        let route = |(route, service): &RouteName| {
+            if route.is_empty() { String::new() } else { format!("{route} ({service})") }
+        };
+        let routes = routes.iter().map(|(name, sums)| (route(name), Counted::of(sums, None))).collect();
+        Self { revision, salts, versions, routes, own: Counted::of(own, None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(requests: u64, durations: &[u64]) -> Counted {
+        Counted { requests, durations: durations.to_vec(), ..Counted::default() }
+    }
+
+    #[test]
+    fn what_came_since_is_the_difference_and_all_of_it_after_a_new_start() {
+        let (before, now) = (counted(5, &[3, 2]), counted(9, &[4, 5]));
+        assert_eq!(now.since(Some(&before)), counted(4, &[1, 3]));
+        assert_eq!(before.since(Some(&now)), before);
+        assert_eq!(now.since(None), now);
+    }
+
+    #[test]
+    fn a_part_of_the_requests_is_within_the_class_that_has_it() {
+        let bounds = [1, 5];
+        let all = counted(100, &[50, 49, 1]);
+        assert_eq!(all.within_ms(50, &bounds), Some(Some(1)));
+        assert_eq!(all.within_ms(51, &bounds), Some(Some(5)));
+        assert_eq!(all.within_ms(99, &bounds), Some(Some(5)));
+        assert_eq!(all.within_ms(100, &bounds), Some(None));
+        assert_eq!(counted(0, &[0, 0, 0]).within_ms(50, &bounds), None);
+    }
+}
