@@ -6,7 +6,7 @@
 use crate::action::Look;
 use crate::environment::Environment;
 use crate::instance::{Arm, Instance};
-use crate::routes::Patience;
+use crate::routes::RouteRule;
 use crate::time::Timestamp;
 use crate::world::World;
 
@@ -35,10 +35,7 @@ pub(crate) fn drained_at(look: Look<'_>, instance: &Instance) -> Option<Timestam
 
 fn longest_limit_ms(world: &World, environment: &Environment, arm: &Arm) -> u64 {
     let routes = world.version(&arm.version_ref()).into_iter().flat_map(|version| &version.routes);
-    let limits = routes.filter_map(|route| match route.patience {
-        Some(Patience::LimitMs(limit)) => Some(limit),
-        Some(Patience::Stream) | None => None,
-    });
+    let limits = routes.filter_map(RouteRule::longest_ms);
     let of_environment = environment.settings.gateway_rules.timeout_ms;
     limits.chain(of_environment).chain([USUAL_DRAIN_MS]).max().unwrap_or(USUAL_DRAIN_MS)
 }

@@ -7,6 +7,7 @@ pub mod actions;
 pub mod conditions;
 pub mod cors;
 pub mod index;
+pub mod policy;
 mod receipt;
 mod regex;
 mod rule;
@@ -59,7 +60,12 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 9: how clients come in (certificates, what plain HTTP gets, who hands connections on), which a gateway of an earlier format would
 /// not keep to. A table that says nothing of it is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_ENTRY;
+///
+/// 10: what a route asks for, such as how long a request may take, which a gateway of an earlier format would not keep to. A table
+/// without it is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_POLICIES;
+/// The format that a gateway must take where a route asks for something beside where its requests go.
+pub const FORMAT_WITH_POLICIES: u32 = 10;
 /// The format that a gateway must take where a table says how clients come in.
 pub const FORMAT_WITH_ENTRY: u32 = 9;
 /// The format that a gateway must take where routes look at more than host and path, or do more than to lead to a service.
@@ -279,12 +285,6 @@ impl<'a> Matched<'a> {
     pub const fn named(service: &'a ServiceName, strip: usize) -> Self {
         Self { service, strip, rule: None, place: None }
     }
-
-    /// How long the service may say nothing, where the route says so.
-    #[must_use]
-    pub fn patience(&self) -> Option<Patience> {
-        self.rule?.patience
-    }
 }
 
 impl RouteTable {
@@ -292,7 +292,9 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if self.entry.is_some() {
+        let format = if self.routes.iter().any(|route| route.rule.policy.is_some()) {
+            FORMAT_WITH_POLICIES
+        } else if self.entry.is_some() {
             FORMAT_WITH_ENTRY
         } else if self.routes.iter().any(|route| route.rule.needs_conditions()) {
             FORMAT_WITH_CONDITIONS

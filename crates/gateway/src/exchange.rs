@@ -23,6 +23,7 @@ use crate::endpoint::Endpoint;
 use crate::failures::Cause;
 use crate::grpc::GrpcStatus;
 use crate::outgoing::Outgoing as _;
+use crate::policy::OutOfTime;
 use crate::problem::Next;
 use crate::relay::AnswerSink as _;
 use crate::repeat::Loss;
@@ -64,7 +65,8 @@ impl<'c, C: Client> Exchange<'c, C> {
                 Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
                 Ok(Asking::Held(held)) => Failure::Held(held),
                 Err(Failure::Client(end)) => return self.client_failed(&end, attempt, began).await,
-                Err(Failure::Late) => return self.late(attempt).await,
+                Err(Failure::Late(OutOfTime::Client)) => return self.late(attempt).await,
+                Err(Failure::Late(OutOfTime::Route)) => return self.out_of_time(attempt).await,
                 Err(failure) => failure,
             };
             let loss = failure.loss();
@@ -121,7 +123,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                 note(Cause::Silent, &format_args!("nothing for {:?}", self.facts.waits.answer));
             }
             Failure::Held(held) => note(Cause::Failed, &held.head.status),
-            Failure::Stale(_) | Failure::Client(_) | Failure::Late => {}
+            Failure::Stale(_) | Failure::Client(_) | Failure::Late(_) => {}
         }
     }
 

@@ -56,6 +56,7 @@ mod moment;
 mod outgoing;
 mod owner;
 mod peer;
+mod policy;
 mod problem;
 mod proxy_header;
 mod random;

@@ -40,6 +40,8 @@ pub(crate) enum End {
     ClientLeft,
     /// The instance broke off its answer.
     BrokenOff,
+    /// The time that the route gives was over before the end of its answer.
+    OutOfTime,
 }
 
 impl End {
@@ -48,6 +50,7 @@ impl End {
             Self::Whole => "whole",
             Self::ClientLeft => "client_left",
             Self::BrokenOff => "broken_off",
+            Self::OutOfTime => "out_of_time",
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::Matched;
+use lockstep_domain::routes::policy::Policy;
 
 use crate::access;
 use crate::affinity::Affinity;
@@ -69,6 +70,8 @@ pub(crate) struct Routed {
     /// How many bytes of the path are taken off.
     pub(crate) strip: usize,
     pub(crate) waits: Waits,
+    /// What its route asks for.
+    pub(crate) policy: Option<Arc<Policy>>,
     pub(crate) class: Class,
     /// Whether a rule chose the arm.
     pub(crate) ruled: bool,
@@ -189,12 +192,13 @@ impl Desk {
             let random = &self.worker.random;
             let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
             if let Some(pick) = pick(service, choice.target, search) {
-                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.patience());
+                let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.rule);
+                let policy = matched.rule.and_then(|rule| rule.policy.clone());
                 let (service, strip) = (Arc::clone(service), token + matched.strip);
                 let seen = notes.changes.as_ref().and_then(|changes| changes.path());
                 let class = service.classify(request.method, seen.unwrap_or(&request.path[strip..]));
                 let ruled = choice.ruled;
-                return Ok(Routed { service, affinity, pick, strip, waits, class, ruled, caller });
+                return Ok(Routed { service, affinity, pick, strip, waits, policy, class, ruled, caller });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());

@@ -11,6 +11,7 @@ mod image;
 mod job;
 mod jobs_only;
 pub(crate) mod limits;
+mod policy;
 mod process;
 mod protocol;
 mod reference;

@@ -62,7 +62,7 @@ fn listed(table: &RouteTable) -> Vec<Listed> {
         Listed {
             order: index + 1,
             route: route.clone(),
-            does: route.rule.then.iter().flat_map(|then| then.told()).collect(),
+            does: route.rule.told(),
             versions: splits.iter().filter(|split| split.weight > 0).map(share).collect(),
         }
     };

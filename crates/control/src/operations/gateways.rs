@@ -3,7 +3,7 @@
 use lockstep_api::Problem;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
-    FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_PROTOCOLS, RouteRule,
+    FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES, FORMAT_WITH_PROTOCOLS, RouteRule,
 };
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
@@ -19,6 +19,10 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if version.routes.iter().any(|route| route.policy.is_some()) {
+        let what = "has a route that asks for time limits of its own";
+        return Some(Asked { format: FORMAT_WITH_POLICIES, what });
+    }
     if version.routes.iter().any(RouteRule::needs_conditions) {
         let what = "has a route with conditions, or that does something of its own";
         return Some(Asked { format: FORMAT_WITH_CONDITIONS, what });

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::actions::ActionError;
 use super::conditions::{ConditionError, RequestView, Tests};
+use super::policy::PolicyError;
 use super::template::{self, Segment, TemplateError};
 use super::{PathType, Route};
 use crate::request_host::WILDCARD;
@@ -27,6 +28,9 @@ pub enum RouteProblem {
     /// Something cannot be done.
     #[error(transparent)]
     Action(#[from] ActionError),
+    /// Something cannot be asked for.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
 }
 
 impl Route {
@@ -40,7 +44,9 @@ impl Route {
         let conditions = self.rule.when.problems().into_iter().map(RouteProblem::from);
         let actions =
             self.rule.then.iter().flat_map(|then| then.problems(&self.rule)).map(RouteProblem::from);
-        template.map(RouteProblem::from).into_iter().chain(conditions).chain(actions).collect()
+        let policy = self.rule.policy.iter().flat_map(|policy| policy.problems(&self.rule));
+        let policy = policy.map(RouteProblem::from);
+        template.map(RouteProblem::from).into_iter().chain(conditions).chain(actions).chain(policy).collect()
     }
 }
 

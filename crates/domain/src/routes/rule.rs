@@ -14,8 +14,9 @@ use crate::request_host::{WILDCARD, normalize_route_host};
 use crate::request_path::normalize_path;
 use crate::routes::actions::Actions;
 use crate::routes::conditions::Conditions;
+use crate::routes::policy::Policy;
 use crate::routes::template;
-use crate::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS};
+use crate::routes::{FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES};
 
 /// Which requests an entry point takes, as a version's manifest declares it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +50,10 @@ pub struct RouteRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_AFFINITY))]
     pub affinity: Option<Affinity>,
+    /// What it asks for so that a request does not wait for too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_POLICIES))]
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// What is kept at one instance of a version, as long as that serves.
@@ -131,6 +136,7 @@ impl Default for RouteRule {
             prefix: PrefixHandling::Keep,
             patience: None,
             affinity: None,
+            policy: None,
         }
     }
 }
@@ -222,6 +228,24 @@ impl RouteRule {
     #[must_use]
     pub fn needs_conditions(&self) -> bool {
         !self.path_type.is_prefix() || !self.when.is_empty() || self.then.is_some()
+    }
+
+    /// Returns the longest time for which it lets an instance be busy with a request that is no stream, where it says so.
+    #[must_use]
+    pub fn longest_ms(&self) -> Option<u64> {
+        let timeouts = self.policy.as_ref().map(|policy| policy.timeouts).unwrap_or_default();
+        let silence = match self.patience {
+            Some(Patience::LimitMs(limit)) => Some(limit),
+            Some(Patience::Stream) | None => None,
+        };
+        timeouts.request_ms.or(silence.max(timeouts.head_ms).max(timeouts.idle_ms))
+    }
+
+    /// Says what it does and asks for, a line for each.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        let done = self.then.iter().flat_map(|then| then.told());
+        done.chain(self.policy.iter().flat_map(|policy| policy.told())).collect()
     }
 
     /// Returns it with host and path in their one form; `None` when no request can match it.

@@ -222,6 +222,18 @@ fn a_table_that_says_how_clients_come_in_has_its_own_format_and_others_do_not_me
 }
 
 #[test]
+fn a_table_with_a_route_that_asks_for_something_has_its_own_format_and_others_do_not_mention_it() {
+    let plain = RouteTable { entry: Some(Entry::default()), ..table() }.in_its_format();
+    let mut asking = plain.clone();
+    asking.routes[0].rule.policy = Some(serde_json::from_str(r#"{"timeouts":{"head_ms":5}}"#).unwrap());
+    let asking = asking.in_its_format();
+    assert_eq!((plain.format, asking.format), (FORMAT_WITH_ENTRY, FORMAT_WITH_POLICIES));
+    assert!(!serde_json::to_string(&plain).unwrap().contains("policy"), "as an older gateway knows it");
+    let again: RouteTable = serde_json::from_str(&serde_json::to_string(&asking).unwrap()).unwrap();
+    assert_eq!(again, asking);
+}
+
+#[test]
 fn a_table_is_written_in_the_lowest_format_that_has_all_of_it() {
     let listeners: Listeners =
         serde_json::from_value(serde_json::json!({"host": "here", "user": 1, "callers": []})).unwrap();

@@ -21,6 +21,21 @@ fn limits(routes: &[Patience]) -> Stage {
     stage
 }
 
+#[test]
+fn a_route_that_limits_the_whole_of_a_request_needs_no_more_for_what_it_began() {
+    let asked = |text: &str| {
+        let mut stage = Stage::new();
+        stage.release_with("orders@1.0.0", &[], |version| {
+            version.routes =
+                vec![RouteRule { policy: Some(serde_json::from_str(text).unwrap()), ..RouteRule::default() }];
+        });
+        drain(&stage)
+    };
+    assert_eq!(asked(r#"{"timeouts":{"idle_ms":90000}}"#), 90_000);
+    assert_eq!(asked(r#"{"timeouts":{"request_ms":120000,"head_ms":90000}}"#), 120_000);
+    assert_eq!(asked(r#"{"timeouts":{"request_ms":2000}}"#), 60_000);
+}
+
 fn set(stage: &mut Stage, timeout_ms: Option<u64>, drain_ms: Option<u64>) {
     let mut settings = stage.env("staging").settings.clone();
     settings.gateway_rules.timeout_ms = timeout_ms;

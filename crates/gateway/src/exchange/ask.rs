@@ -4,13 +4,13 @@ use std::io;
 use std::time::Instant;
 
 use http::HeaderValue;
-use tokio::time::timeout_at;
 
 use crate::endpoint::Lease;
 use crate::grpc::write_timeout;
 use crate::http2::instance::Place;
 use crate::loan::{Loan, Origin, Whole};
 use crate::outgoing::Outgoing as _;
+use crate::policy::in_time;
 use crate::repeat::Repeat;
 use crate::reply::HearError;
 use crate::upload::SendError;
@@ -20,18 +20,18 @@ use super::ends::{Client, Ends as _};
 use super::state::{Asking, Exchange, Failure, Held, Line, Talk};
 
 impl<'c, C: Client> Exchange<'c, C> {
-    /// Asks an instance, but no longer than the client gave the call.
+    /// Asks an instance, but no longer than the client gave the call, and the route the request.
     pub(super) async fn ask_in_time(
         &mut self,
         lease: Lease,
         attempt: Attempt<'_>,
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
-        match self.facts.until {
-            // Dropping what is under way tells the instance.
-            Some(until) => {
-                timeout_at(until.into(), self.ask(lease, attempt)).await.unwrap_or(Err(Failure::Late))
+        match (self.facts.until, self.facts.total.clone()) {
+            (None, None) => self.ask(lease, attempt).await,
+            (until, total) => {
+                let asked = in_time(until, total, self.ask(lease, attempt)).await;
+                asked.unwrap_or_else(|whose| Err(Failure::Late(whose)))
             }
-            None => self.ask(lease, attempt).await,
         }
     }
 
@@ -54,7 +54,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             },
             Err(lease) => lease,
         };
-        let new = Loan::open(lease, self.desk.worker.timeouts.connect).await.map_err(Failure::Unreachable)?;
+        let new = Loan::open(lease, self.facts.waits.connect).await.map_err(Failure::Unreachable)?;
         self.converse(new, attempt).await
     }
 
@@ -86,7 +86,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         if let (true, Some(kept)) = (self.course.is_touched, self.client.kept()) {
             early = [early, kept].concat().into();
         }
-        let place = Place::find(lease, &self.desk.worker).await.map_err(Failure::Unreachable)?;
+        let place = Place::find(lease, &self.desk.worker, self.facts.waits.connect).await;
+        let place = place.map_err(Failure::Unreachable)?;
         if let Some(until) = self.facts.until {
             let left = write_timeout(until.saturating_duration_since(Instant::now()));
             parts.headers.insert("grpc-timeout", HeaderValue::try_from(left).map_err(|_| unsaid())?);

@@ -63,7 +63,7 @@ impl Attempt<'_> {
     /// Counts a call when its answer is over: its end says how it went. One without such an end was broken off.
     pub(super) fn count_call(&self, report: &mut Report, took: Duration) {
         let seen = match (report.end, report.grpc) {
-            (End::ClientLeft, _) => Seen::Left,
+            (End::ClientLeft | End::OutOfTime, _) => Seen::Left,
             (End::Whole, Some(status)) => Seen::Status(status.as_http()),
             (End::Whole | End::BrokenOff, _) => Seen::Nothing,
         };

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failures::Cause;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
 use crate::outgoing::Outgoing as _;
+use crate::policy;
 use crate::problem::{Next, Problem, Status};
 use crate::relay::{AnswerSink as _, ClientEnd};
 use crate::report::End;
@@ -38,6 +40,29 @@ impl<'c, C: Client> Exchange<'c, C> {
         self.report.grpc = Some(problem.grpc());
         self.client.end_call(&problem, self.facts.asked.web);
         After::Close
+    }
+
+    /// Ends a request whose time is over, as its route says. Where an instance had all of it for most of the time, it failed it:
+    /// who sends or takes something slowly must not make an arm look bad.
+    pub(super) async fn out_of_time(&mut self, attempt: Attempt<'_>) -> After {
+        if self.report.status != 0 {
+            self.report.end = End::OutOfTime;
+            return if self.facts.asked.minor == 0 { After::Reset } else { After::Close };
+        }
+        let Some(total) = self.facts.total.clone() else { return After::Close };
+        let limit = total.limit;
+        if total.was_theirs() {
+            let (label, address) = (&attempt.target.label, attempt.endpoint.instance.address);
+            let detail = format_args!("no answer within the {limit:?} of the route");
+            self.desk.environment.failures().note(label, address, Cause::Silent, &detail);
+            attempt.count(Seen::Nothing, attempt.asked.elapsed());
+            attempt.failed(attempt.asked.elapsed());
+        } else {
+            attempt.count(Seen::Left, attempt.asked.elapsed());
+        }
+        let is_sent = self.facts.body.is_done();
+        let problem = policy::out_of_time(limit, is_sent).of_version(&attempt.target.label);
+        self.answer(&problem, if is_sent { self.facts.next() } else { Next::Close }).await
     }
 
     /// Ends a request whose client left or sent a body that cannot be read.
@@ -89,7 +114,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                 let detail = format!("the instance gave no valid answer: {why}");
                 Problem::new(Status::BadGateway, "bad_answer", detail)
             }
-            Failure::Stale(_) | Failure::Client(_) | Failure::Late => {
+            Failure::Stale(_) | Failure::Client(_) | Failure::Late(_) => {
                 Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
             }
         };

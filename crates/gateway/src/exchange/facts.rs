@@ -1,9 +1,11 @@
 //! What is known of a request once its head has been written for the instance, and what happens after it.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::answer::Asked;
 use crate::framing::{Body, Recode};
+use crate::policy::Total;
 use crate::problem::Next;
 use crate::repeat::Repeat;
 use crate::request::Request;
@@ -28,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) persistent: bool,
     /// How long an instance may say nothing.
     pub(crate) waits: Waits,
+    /// How long it may take as a whole, where its route says so.
+    pub(crate) total: Option<Arc<Total>>,
     /// When a call must be over.
     pub(crate) until: Option<Instant>,
     /// Which operation it is for, where that is counted.
@@ -45,6 +49,9 @@ impl Facts {
         let waits = routed.map_or(Waits::NONE, |routed| routed.waits);
         let ruled = routed.is_some_and(|routed| routed.ruled);
         let bodiless = request.body.is_done();
+        let policy = routed.and_then(|routed| routed.policy.as_deref());
+        let says_head = policy.is_some_and(|policy| policy.timeouts.head_ms.is_some());
+        let limit = policy.and_then(|policy| policy.timeouts.request_ms);
         let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         Self {
             asked: Asked {
@@ -63,8 +70,9 @@ impl Facts {
             persistent: request.persistent,
             body_is_expected: bodiless
                 || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
-            // Who says how long a call may take has said it.
-            waits: if timeout.is_some() { Waits { answer: STREAM, ..waits } } else { waits },
+            // Who says how long a call may take has said it, unless its route says something of the head.
+            waits: if timeout.is_some() && !says_head { Waits { answer: STREAM, ..waits } } else { waits },
+            total: limit.map(|ms| Total::begin(Duration::from_millis(ms))),
             until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             class: routed.map(|routed| routed.class).unwrap_or_default(),
             body: request.body,

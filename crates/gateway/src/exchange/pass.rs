@@ -34,10 +34,11 @@ impl<'c, C: Client> Exchange<'c, C> {
     ) -> Result<Talk, HearError> {
         let patience = self.patience();
         let stall = patience.stall;
-        let Waits { answer: limit, silence } = self.facts.waits;
+        let Waits { answer: limit, silence, .. } = self.facts.waits;
         let (asked, persistent) = (self.facts.asked, self.facts.persistent);
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, upload, mut answer) = loan.ends();
+        let _watch = self.facts.total.as_deref().map(|total| total.watch(upload));
         let delivery = Delivery::default();
         let side = client_side(source, self.facts.recode, writer, &delivery, patience);
         let mut side = pin!(side);
@@ -51,6 +52,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
         if head.is_switch() || (attempt.may_hold && head.is_failure()) {
             return Ok(Talk::Hold(head));
+        }
+        if let Some(total) = self.facts.total.as_ref().filter(|_| head.is_stream) {
+            total.lift();
         }
         let took = heard.saturating_duration_since(attempt.asked);
         if head.is_open_call(asked) {

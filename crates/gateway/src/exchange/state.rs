@@ -12,6 +12,7 @@ use crate::deadline::Deadline;
 use crate::endpoint::{Endpoint, Lease};
 use crate::http2::instance::StreamLoan;
 use crate::loan::Loan;
+use crate::policy::OutOfTime;
 use crate::relay::ClientEnd;
 use crate::repeat::{Counted, Loss};
 use crate::report::Report;
@@ -126,8 +127,8 @@ pub(super) enum Failure<O> {
     Held(Box<Held<O>>),
     /// The client is at fault or gone.
     Client(ClientEnd),
-    /// The time that the client gave the call is over.
-    Late,
+    /// The time that somebody gave the request is over.
+    Late(OutOfTime),
 }
 
 impl<O> Failure<O> {
@@ -143,7 +144,7 @@ impl<O> Failure<O> {
         match self {
             Self::Unreachable(_) | Self::Stale(_) => Loss::Unsent,
             Self::Broken(_) | Self::Client(_) => Loss::Broken,
-            Self::Silent | Self::Late => Loss::Silent,
+            Self::Silent | Self::Late(_) => Loss::Silent,
             Self::Held(_) => Loss::Failed,
         }
     }

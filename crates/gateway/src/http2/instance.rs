@@ -159,7 +159,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// Finds a place, on a new connection where there is none; opening counts as an attempt of the instance.
-    pub(crate) async fn find(lease: Lease, worker: &Worker) -> io::Result<Self> {
+    pub(crate) async fn find(lease: Lease, worker: &Worker, limit: Duration) -> io::Result<Self> {
         let endpoint = Arc::clone(lease.endpoint());
         let trunks = &endpoint.trunks;
         if let Some(seat) = trunks.seat() {
@@ -172,7 +172,7 @@ impl Place {
                 None => open(&lease, worker).await,
             }
         };
-        let opened = timeout(worker.timeouts.connect, opening).await;
+        let opened = timeout(limit, opening).await;
         match opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(seat) => Ok(Self { seat, lease }),
             Err(error) => {

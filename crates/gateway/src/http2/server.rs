@@ -135,7 +135,7 @@ fn stream(
         match prepare(&desk, &mut notes, &parts, early) {
             Ok(prepared) => {
                 exchange(&mut client, &desk, &notes, &stop, prepared, &mut report).await;
-                if report.end == End::BrokenOff {
+                if matches!(report.end, End::BrokenOff | End::OutOfTime) {
                     client.fail().await;
                 }
                 if report.end == End::ClientLeft && report.status == 0 {

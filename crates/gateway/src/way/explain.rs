@@ -224,7 +224,7 @@ impl Account {
         let route = &routes[first];
         let place = format!("route {} of {}", first + 1, routes.len());
         self.say("route", format!("{place}, {}, takes it for {}", route.rule, route.service));
-        for done in route.rule.then.iter().flat_map(|then| then.told()) {
+        for done in route.rule.told() {
             self.say("action", done);
         }
         if route.rule.strip() > 0 {

@@ -14,6 +14,7 @@ mod leaks;
 mod life;
 mod ordinary;
 mod paths;
+mod policies;
 mod recent;
 mod repeats;
 mod routes;

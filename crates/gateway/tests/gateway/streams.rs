@@ -2,6 +2,7 @@
 
 mod frames;
 pub(crate) mod support;
+mod timeouts;
 mod web;
 mod websocket;
 

@@ -17,6 +17,7 @@ use lockstep_domain::routes::{
     Affinity, PathType, Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX, template,
 };
 
+use super::policy::policy;
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -57,9 +58,13 @@ pub(crate) fn route(table: Table<'_>) -> Vec<RouteRule> {
         ..RouteRule::default()
     });
     // What is wrong with a path must not hide what is wrong with the rest.
-    let then = actions(&table, rule.as_ref().unwrap_or(&RouteRule::default()));
+    let plain = RouteRule::default();
+    let then = actions(&table, rule.as_ref().unwrap_or(&plain));
+    let beside = RouteRule { then: then.clone(), ..rule.clone().unwrap_or(plain) };
+    let policy = policy(&table, &beside);
     table.finish();
-    let of_host = |host| Some(RouteRule { host, then: then.clone(), ..rule.clone()? });
+    let of_host =
+        |host| Some(RouteRule { host, then: then.clone(), policy: policy.clone(), ..rule.clone()? });
     hosts.into_iter().filter_map(of_host).collect()
 }
 

@@ -4,7 +4,7 @@ use lockstep_domain::contract::{SqlDialect, UnknownFields};
 use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::When;
 use lockstep_domain::resource::ResourceKind;
-use lockstep_domain::routes::{Affinity, Patience};
+use lockstep_domain::routes::{Affinity, Patience, RouteRule};
 use lockstep_domain::run::{HealthCheck, Kind, Port, Probe, Replace, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
 use lockstep_domain::static_files::StaticFiles;
@@ -213,6 +213,30 @@ fn routes_are_read_in_the_form_that_gateways_match() {
     assert_eq!(routes[0].patience, Some(Patience::LimitMs(90_000)));
     assert_eq!(routes[1].patience, Some(Patience::Stream));
     assert_eq!((routes[0].affinity, routes[1].affinity), (None, Some(Affinity::Client)));
+}
+
+#[test]
+fn a_route_asks_how_long_is_waited_for_it() {
+    let of = |route: &str| format!("name = \"a\"\nrun.command = \"./a\"\n[[route]]\n{route}\n");
+    let text = of(
+        "host = [\"a.test\", \"b.test\"]\ntimeouts = { connect = \"500ms\", head = \"2s\", request = \"10s\" }",
+    );
+    let routes = parse(&text, "f").unwrap().routes;
+    let told: Vec<_> = routes.iter().map(RouteRule::told).collect();
+    let expected = ["timeouts.connect 500 ms", "timeouts.head 2000 ms", "timeouts.request 10000 ms"];
+    assert_eq!(told, [expected, expected]);
+    for (route, words) in [
+        ("timeouts = {}", "it says none of connect, head, idle and request"),
+        ("timeouts = { total = \"1s\" }", "route[0].timeouts.total: unknown field"),
+        ("timeouts = { head = \"2s\", request = \"1s\" }", "longer than `timeouts.request`"),
+        ("timeouts = { idle = \"8d\" }", "idle"),
+        ("stream = true\ntimeouts = { request = \"1s\" }", "`stream` says `timeouts.request` already"),
+        ("respond = { status = 503 }\ntimeouts = { head = \"1s\" }", "the gateway answers by itself"),
+    ] {
+        let problems = parse(&of(route), "f").unwrap_err();
+        let shown = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(shown.contains(words), "{route}: {shown}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lockstep_domain::routes::actions::{Actions, FieldChanges, Redirect, Respond, Rewrite, plain_text};
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::policy::Policy;
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 
 use super::{Writer, duration, inline, list, quoted, strings};
@@ -34,6 +35,13 @@ impl Writer<'_> {
             self.field("affinity", quoted("client"));
         }
         route.then.iter().for_each(|then| self.actions(then));
+        route.policy.iter().for_each(|policy| self.policy(policy));
+    }
+
+    fn policy(&mut self, Policy { timeouts }: &Policy) {
+        if !timeouts.is_none() {
+            self.field("timeouts", table(timeouts.named().map(|(name, ms)| (name, ms.map(duration)))));
+        }
     }
 
     fn conditions(&mut self, Conditions { methods, headers, query, cookies, clients }: &Conditions) {

@@ -17,6 +17,7 @@ use lockstep_domain::routes::actions::{
 };
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
@@ -406,6 +407,14 @@ fn actions() -> impl Strategy<Value = Option<Arc<Actions>>> {
     )
 }
 
+fn policy() -> impl Strategy<Value = Policy> {
+    let time = || option::of(1..1_000_u64);
+    let timeouts = (time(), time(), time(), option::of(1_000..86_400_000_u64));
+    timeouts.prop_map(|(connect_ms, head_ms, idle_ms, request_ms)| Policy {
+        timeouts: RouteTimeouts { connect_ms, head_ms, idle_ms, request_ms },
+    })
+}
+
 fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
     let path = prop_oneof![
         Just((PathType::Prefix, "/".to_owned())),
@@ -422,13 +431,16 @@ fn routes() -> impl Strategy<Value = Vec<RouteRule>> {
         (1..=86_400_000_u64).prop_map(|limit| Some(Patience::LimitMs(limit))),
     ];
     let host = option::of("(\\*\\.)?[a-z]{1,5}\\.[a-z]{2,5}");
-    let route = (host, path, prefix, patience, affinity, conditions(), actions()).prop_map(
-        |(host, (path_type, path), prefix, patience, affinity, mut when, then)| {
+    let route = (host, path, prefix, patience, affinity, conditions(), actions(), policy()).prop_map(
+        |(host, (path_type, path), prefix, patience, affinity, mut when, then, policy)| {
             if then.as_ref().is_some_and(|then| then.cors.is_some()) && !when.methods.is_empty() {
                 when.methods.insert("OPTIONS".into());
             }
             let prefix = if path_type == PathType::Prefix { prefix } else { PrefixHandling::Keep };
-            RouteRule { host, path, path_type, when, then, prefix, patience, affinity }
+            let rule =
+                RouteRule { host, path, path_type, when, then, prefix, patience, affinity, policy: None };
+            let policy = (!policy.is_none() && policy.problems(&rule).is_empty()).then(|| Arc::new(policy));
+            RouteRule { policy, ..rule }
         },
     );
     vec(route, 0..4).prop_map(|mut routes| {

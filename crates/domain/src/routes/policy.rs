@@ -1,0 +1,156 @@
+//! What a route asks for so that a request does not wait for too long.
+//!
+//! The words are those of the Kubernetes Gateway API where that has one (`request`), else those of nginx and `HAProxy` (`connect`).
+//! `head` is what the Gateway API calls `backendRequest` and Envoy the timeout of a try, as Envoy keeps it: it ends when the answer begins.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Patience, RouteRule};
+use crate::gateway_rules::MAX_TIMEOUT_MS;
+
+/// What a route asks for beside where its requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// How long is waited for what.
+    #[serde(default, skip_serializing_if = "RouteTimeouts::is_none")]
+    #[schemars(extend("default" = RouteTimeouts::default()))]
+    pub timeouts: RouteTimeouts,
+}
+
+/// How long is waited for what, in milliseconds; as long as everywhere where nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTimeouts {
+    /// For a connection to an instance, for each that is tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u64>,
+    /// From the end of a request to the head of its answer, for each instance that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_ms: Option<u64>,
+    /// Between two pieces of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
+    /// From the head of a request to the end of its answer; of an answer that is a stream, to its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_ms: Option<u64>,
+}
+
+/// Why a route cannot have what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PolicyError {
+    /// A time is none.
+    #[error("`timeouts.{0}` is from 1 ms to a day")]
+    Time(&'static str),
+    /// A part may take longer than the whole.
+    #[error("`timeouts.{0}` is longer than `timeouts.request`, so it would never end a request")]
+    Longer(&'static str),
+    /// The same is said twice.
+    #[error("`{0}` says `timeouts.{1}` already")]
+    Said(&'static str, &'static str),
+    /// No instance is asked.
+    #[error("the gateway answers by itself here, so there is nothing to wait for")]
+    Answers,
+}
+
+impl Policy {
+    /// Tells whether it asks for nothing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns everything that is wrong with it as a part of a rule.
+    #[must_use]
+    pub fn problems(&self, rule: &RouteRule) -> Vec<PolicyError> {
+        let answers = rule.then.as_ref().is_some_and(|then| then.answers());
+        let own = (answers && !self.is_none()).then_some(PolicyError::Answers);
+        own.into_iter().chain(self.timeouts.problems(rule.patience)).collect()
+    }
+
+    /// Says what is asked for, a line for each.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        self.timeouts.named().filter_map(|(name, ms)| Some(format!("timeouts.{name} {} ms", ms?))).collect()
+    }
+}
+
+impl RouteTimeouts {
+    /// Tells whether nothing is said.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Goes through them with their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+        let Self { connect_ms, head_ms, idle_ms, request_ms } = *self;
+        [("connect", connect_ms), ("head", head_ms), ("idle", idle_ms), ("request", request_ms)].into_iter()
+    }
+
+    /// Returns everything that is wrong with them beside what is said of silence.
+    fn problems(&self, patience: Option<Patience>) -> Vec<PolicyError> {
+        let is_time = |ms: u64| (1..=MAX_TIMEOUT_MS).contains(&ms);
+        let said: Vec<(&str, u64)> = self.named().filter_map(|(name, ms)| Some((name, ms?))).collect();
+        let times = said.iter().filter(|(_, ms)| !is_time(*ms)).map(|(name, _)| PolicyError::Time(name));
+        let whole = self.request_ms.unwrap_or(u64::MAX);
+        let longer = said.iter().filter(|(_, ms)| *ms > whole).map(|(name, _)| PolicyError::Longer(name));
+        let (word, says): (_, &[&str]) = match patience {
+            Some(Patience::Stream) => ("stream", &["head", "idle", "request"]),
+            Some(Patience::LimitMs(_)) => ("timeout", &["head", "idle"]),
+            None => ("", &[]),
+        };
+        let twice = said.iter().filter(|(name, _)| says.contains(name));
+        let twice = twice.map(|(name, _)| PolicyError::Said(word, name));
+        times.chain(longer).chain(twice).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::routes::actions::{Actions, Respond, plain_text};
+
+    fn policy(connect: u64, head: u64, request: u64) -> Policy {
+        let timeouts = RouteTimeouts {
+            connect_ms: Some(connect),
+            head_ms: Some(head),
+            idle_ms: None,
+            request_ms: Some(request),
+        };
+        Policy { timeouts }
+    }
+
+    #[test]
+    fn what_would_never_hold_or_is_said_twice_is_told_all_at_once() {
+        use PolicyError::{Answers, Longer, Said, Time};
+        let plain = RouteRule::default();
+        assert_eq!(policy(1, 2, MAX_TIMEOUT_MS).problems(&plain), []);
+        assert_eq!(policy(1, 2, 2).problems(&plain), []);
+        assert_eq!(policy(0, 3, 2).problems(&plain), [Time("connect"), Longer("head")]);
+        let over = MAX_TIMEOUT_MS + 1;
+        assert_eq!(policy(over, 1, over).problems(&plain), [Time("connect"), Time("request")]);
+        let rule = |patience| RouteRule { patience, ..RouteRule::default() };
+        let stream = policy(1, 2, 3).problems(&rule(Some(Patience::Stream)));
+        assert_eq!(stream, [Said("stream", "head"), Said("stream", "request")]);
+        let limit = policy(1, 2, 3).problems(&rule(Some(Patience::LimitMs(9))));
+        assert_eq!(limit, [Said("timeout", "head")]);
+        let respond = Respond { status: 503, body: String::new(), content_type: plain_text() };
+        let then = Some(Arc::new(Actions { respond: Some(respond), ..Actions::default() }));
+        assert_eq!(policy(1, 2, 3).problems(&RouteRule { then, ..RouteRule::default() }), [Answers]);
+    }
+
+    #[test]
+    fn what_is_written_is_this_text_and_what_is_not_known_is_refused() {
+        let text = r#"{"timeouts":{"connect_ms":1,"head_ms":2,"request_ms":3}}"#;
+        assert_eq!(serde_json::to_string(&policy(1, 2, 3)).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Policy>(text).unwrap(), policy(1, 2, 3));
+        assert_eq!(serde_json::to_string(&Policy::default()).unwrap(), "{}");
+        assert!(serde_json::from_str::<Policy>(r#"{"timeout":{}}"#).is_err());
+        assert!(serde_json::from_str::<Policy>(r#"{"timeouts":{"total_ms":1}}"#).is_err());
+    }
+}

@@ -1,0 +1,20 @@
+//! What a route asks for so that a request does not wait for too long. A route that asks for nothing pays one comparison.
+
+mod total;
+
+use std::time::Duration;
+
+use crate::problem::{Problem, Status};
+
+pub(crate) use total::{OutOfTime, Total, in_time};
+
+/// Returns what a client is told whose request took longer than its route gives it; `is_sent` tells whether it had sent all of it.
+pub(crate) fn out_of_time(limit: Duration, is_sent: bool) -> Problem {
+    let (status, what) = if is_sent {
+        (Status::GatewayTimeout, "was not answered")
+    } else {
+        (Status::RequestTimeout, "did not arrive as a whole")
+    };
+    let detail = format!("the request {what} within the {limit:?} that its route gives it");
+    Problem::new(status, "request_timeout", detail)
+}

@@ -1,0 +1,142 @@
+//! The time that a request may take as a whole: by its client's word (`grpc-timeout`), and by its route's.
+//!
+//! The client's holds to the end. The route's ends with the head of an answer that is a stream: how long one lasts is no fault.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+
+use crate::upload::Upload;
+
+/// How long a request may take as a whole, as its route says.
+#[derive(Debug)]
+pub(crate) struct Total {
+    /// How long that is.
+    pub(crate) limit: Duration,
+    until: Instant,
+    lifted: AtomicBool,
+    /// When the first instance that was asked had all of the request.
+    sent: OnceLock<Instant>,
+}
+
+impl Total {
+    /// Begins now.
+    pub(crate) fn begin(limit: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            until: Instant::now() + limit,
+            lifted: AtomicBool::new(false),
+            sent: OnceLock::new(),
+        })
+    }
+
+    /// Lets the request take as long as it does from here on.
+    pub(crate) fn lift(&self) {
+        self.lifted.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes when the request was sent as a whole, however the sending ends.
+    pub(crate) fn watch<'a>(&'a self, upload: &'a Upload) -> Watch<'a> {
+        Watch { total: self, upload }
+    }
+
+    /// Tells whether an instance had all of the request for at least half of the time: then it is to blame, and not who sent slowly.
+    pub(crate) fn was_theirs(&self) -> bool {
+        self.sent.get().is_some_and(|&sent| self.until.saturating_duration_since(sent) >= self.limit / 2)
+    }
+
+    async fn passed(&self) {
+        tokio::time::sleep_until(self.until.into()).await;
+        if self.lifted.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Looks at how a request is sent until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    total: &'a Total,
+    upload: &'a Upload,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.upload.ended().filter(|_| self.upload.is_whole()) {
+            // Only the first counts.
+            let _ = self.total.sent.set(sent);
+        }
+    }
+}
+
+/// Whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutOfTime {
+    /// The client had said how long it waits.
+    Client,
+    /// The route had.
+    Route,
+}
+
+/// Does something within both times; what is under way when one is over is dropped, which tells the instance.
+pub(crate) async fn in_time<T>(
+    until: Option<Instant>,
+    total: Option<Arc<Total>>,
+    work: impl Future<Output = T>,
+) -> Result<T, OutOfTime> {
+    let of_client = async {
+        match until {
+            Some(until) => timeout_at(until.into(), work).await.map_err(|_| OutOfTime::Client),
+            None => Ok(work.await),
+        }
+    };
+    let Some(total) = total else { return of_client.await };
+    tokio::select! {
+        biased;
+        done = of_client => done,
+        () = total.passed() => Err(OutOfTime::Route),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_shorter_time_ends_it_and_says_whose_it_was() {
+        let soon = Instant::now() + Duration::from_secs(1);
+        let total = |seconds| Some(Total::begin(Duration::from_secs(seconds)));
+        assert_eq!(in_time(Some(soon), total(2), pending::<()>()).await, Err(OutOfTime::Client));
+        assert_eq!(in_time(None, total(2), pending::<()>()).await, Err(OutOfTime::Route));
+        assert_eq!(in_time(None, total(0), async { 7 }).await, Ok(7));
+        assert_eq!(in_time(None, None, async { 7 }).await, Ok(7));
+    }
+
+    #[test]
+    fn an_instance_is_to_blame_that_had_the_request_for_half_of_the_time() {
+        let total = |seconds| Total::begin(Duration::from_secs(seconds));
+        let (early, never) = (total(60), total(60));
+        let late =
+            Total { until: Instant::now() + Duration::from_secs(29), ..Arc::into_inner(total(60)).unwrap() };
+        let upload = Upload::default();
+        drop(never.watch(&upload));
+        upload.is_sent();
+        drop((early.watch(&upload), late.watch(&upload)));
+        assert_eq!([&*early, &late, &*never].map(Total::was_theirs), [true, false, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lifted_ends_nothing() {
+        let total = Total::begin(Duration::from_secs(1));
+        let lifted = Arc::clone(&total);
+        let work = async move {
+            lifted.lift();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        };
+        assert_eq!(in_time(None, Some(total), work).await, Ok(()));
+    }
+}
