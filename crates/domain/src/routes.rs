@@ -7,9 +7,11 @@ pub mod actions;
 pub mod conditions;
 pub mod cors;
 pub mod index;
+pub mod limits;
 pub mod policy;
 mod receipt;
 mod regex;
+pub mod retries;
 mod rule;
 pub mod template;
 mod told;
@@ -61,7 +63,7 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 /// 9: how clients come in (certificates, what plain HTTP gets, who hands connections on), which a gateway of an earlier format would
 /// not keep to. A table that says nothing of it is written as before.
 ///
-/// 10: what a route asks for, such as how long a request may take, which a gateway of an earlier format would not keep to. A table
+/// 10: what a route asks for (how long a request may take, when it is asked again, how much is taken), which a gateway of an earlier format would not keep to. A table
 /// without it is written as before.
 pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_POLICIES;
 /// The format that a gateway must take where a route asks for something beside where its requests go.

@@ -96,6 +96,8 @@ struct Line<'a> {
     ms: f64,
     bytes: u64,
     tries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retried: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     shielded: bool,
     end: &'static str,
@@ -153,6 +155,7 @@ impl AccessLog {
             ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             bytes: report.bytes,
             tries: report.tries,
+            retried: report.retried.map(|cause| cause.to_string()),
             shielded: report.shielded,
             end: report.end.word(),
             trace: &asked.trace,

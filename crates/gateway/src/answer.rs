@@ -104,7 +104,7 @@ impl AnswerHead {
 
     /// Tells whether the body says itself where it ends; what stands behind it in gRPC-Web is part of it.
     fn is_open(&self) -> bool {
-        let framed = matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed);
+        let framed = matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed(_));
         framed || (self.web.is_some() && !self.body.is_done())
     }
 
@@ -242,7 +242,7 @@ pub(crate) fn read_parts(
     let body = match facts.length {
         _ if ends || bodiless => Body::Done,
         Some(length) => Body::Length(length),
-        None => Body::Framed,
+        None => Body::Framed(u64::MAX),
     };
     let is_stream = facts.events || asked.is_call;
     let grpc = facts.grpc(asked, &body);

@@ -28,12 +28,22 @@ pub(crate) enum ChunkError {
     Trailers,
     #[error("it is not base64, which its content type says")]
     Text,
+    #[error("the body is longer than its route takes")]
+    TooLong,
 }
 
 /// Reads a chunked body as it arrives.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct ChunkDecoder {
     state: State,
+    /// Bytes of chunks that may still come.
+    left: u64,
+}
+
+impl Default for ChunkDecoder {
+    fn default() -> Self {
+        Self { state: State::default(), left: u64::MAX }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -51,6 +61,11 @@ impl ChunkDecoder {
         matches!(self.state, State::Done)
     }
 
+    /// Lets no more come than so many bytes.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        self.left = bytes;
+    }
+
     /// Moves what has arrived from `input` to `output`, until more is needed or the body has ended.
     pub(crate) fn decode(
         &mut self,
@@ -60,7 +75,13 @@ impl ChunkDecoder {
     ) -> Result<(), ChunkError> {
         loop {
             let next = match self.state {
-                State::Size => size_line(input)?,
+                State::Size => {
+                    let next = size_line(input)?;
+                    if let Some(State::Data(size)) = next {
+                        self.left = self.left.checked_sub(size).ok_or(ChunkError::TooLong)?;
+                    }
+                    next
+                }
                 State::Data(left) => data(left, input, output, recode),
                 State::End => end(input)?,
                 State::Trailers => trailers(input, output, recode)?,

@@ -225,6 +225,7 @@ impl Connection {
         let routed = self.desk.find_way(&request, &mut self.notes);
         let routed = routed.and_then(|routed| {
             request.is_for(routed.target().speaks_h2c());
+            routed.limit(&mut request.body);
             self.head = head_for(&request, &routed, &self.desk.onward(&routed, &self.notes), length)?;
             Ok(routed)
         });
@@ -259,6 +260,7 @@ impl Connection {
     fn exchange(&mut self, prepared: Prepared) -> Pin<Box<impl Future<Output = After>>> {
         Box::pin(async move {
             let Prepared { facts, routed } = prepared;
+            let _place = routed.place;
             let mut report = Report::begin();
             let exchange = Exchange {
                 client: &mut self.client,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lockstep_domain::Arm;
 
 use crate::grpc::GrpcStatus;
+use crate::policy::CAUSES;
 use crate::report::Report;
 
 /// Upper bounds of the histogram of durations in milliseconds; the last class has none.
@@ -26,6 +27,8 @@ pub(crate) struct Counts {
     total_us: AtomicU64,
     /// Further instances that were asked.
     retries: AtomicU64,
+    /// Requests for which further ones were asked, by cause.
+    retried: [AtomicU64; CAUSES.len()],
     /// Requests that were answered by the stable arm for one on trial.
     shielded: AtomicU64,
     /// Calls of gRPC by their status.
@@ -39,6 +42,7 @@ pub(crate) struct Sums {
     pub(crate) durations: [u64; BOUNDS_MS.len() + 1],
     pub(crate) total_us: u64,
     pub(crate) retries: u64,
+    pub(crate) retried: [u64; CAUSES.len()],
     pub(crate) shielded: u64,
     pub(crate) calls: [u64; GrpcStatus::COUNT],
 }
@@ -61,6 +65,9 @@ impl Counts {
         if report.tries > 1 {
             add(&self.retries, u64::from(report.tries - 1));
         }
+        if let Some(cause) = report.retried {
+            add(&self.retried[cause.index()], 1);
+        }
         if let Some(status) = report.grpc {
             add(&self.calls[usize::from(status.code())], 1);
         }
@@ -76,6 +83,9 @@ impl Counts {
             *sum += read(counter);
         }
         for (sum, counter) in sums.durations.iter_mut().zip(&self.durations) {
+            *sum += read(counter);
+        }
+        for (sum, counter) in sums.retried.iter_mut().zip(&self.retried) {
             *sum += read(counter);
         }
         for (sum, counter) in sums.calls.iter_mut().zip(&self.calls) {

@@ -27,6 +27,7 @@ use crate::error::ApplyError;
 use crate::failures::{Cause, FailureLog};
 use crate::instance::Instance;
 use crate::moment::Moment;
+use crate::policy::RouteStates;
 use crate::recent::Asked;
 use crate::repeat::RepeatBudget;
 use crate::seat::{RouteCounts, RouteName};
@@ -87,6 +88,8 @@ pub(crate) struct Observation {
     pub(crate) arms: Vec<(Arm, Sums)>,
     pub(crate) own: Sums,
     pub(crate) routes: BTreeMap<RouteName, Sums>,
+    /// Requests that were not asked again because too many others were.
+    pub(crate) retries_refused: u64,
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
     pub(crate) handshakes: Vec<(&'static str, u64)>,
@@ -110,6 +113,8 @@ struct State {
     routes_met: RouteCounts,
     /// Of the arms that the table names.
     health: BTreeMap<Arm, Arc<ArmHealth>>,
+    /// What is counted of routes that limit something.
+    states: RouteStates,
     /// What was counted of services of which an arm is on trial.
     ledgers: BTreeMap<ServiceName, Ledger>,
 }
@@ -240,6 +245,7 @@ impl Environment {
             arms: arms.collect(),
             own: add_up(&self.own),
             routes: state.routes_met.sums(),
+            retries_refused: self.repeats.refused(),
             failures: self.failures.totals(),
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
@@ -290,6 +296,7 @@ impl Environment {
         let index = Arc::new(RouteIndex::new(&table.routes));
         let asked = Arc::new(Asked::of(&table));
         state.meet(&table, self.tables.len());
+        state.states.follow(&table);
         for (worker, slot) in self.tables.iter().enumerate() {
             slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), worker))));
         }
@@ -454,8 +461,9 @@ impl State {
         let ruled = table.services.keys().filter_map(|name| services.get(name));
         let ruled = ruled.filter(|service| service.is_ruled()).cloned().collect();
         let seats = self.routes_met.seats(table, worker);
+        let states = self.states.of(table);
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
-        WorkerTable { routes, index, services, seats, asked, ruled }
+        WorkerTable { routes, index, states, services, seats, asked, ruled }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {

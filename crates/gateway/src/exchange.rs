@@ -23,7 +23,7 @@ use crate::endpoint::Endpoint;
 use crate::failures::Cause;
 use crate::grpc::GrpcStatus;
 use crate::outgoing::Outgoing as _;
-use crate::policy::OutOfTime;
+use crate::policy::{OutOfTime, RetryCause};
 use crate::problem::Next;
 use crate::relay::AnswerSink as _;
 use crate::repeat::Loss;
@@ -45,6 +45,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(crate) async fn run(mut self, first: Pick) -> After {
         let began = self.report.began;
         self.course.under_way = Some(self.desk.environment.repeats().enter(self.desk.worker.index));
+        self.course.body_is_here = self.facts.body.is_done();
         let (mut pick, mut asked) = (first, began);
         loop {
             let Pick { target: index, lease } = pick;
@@ -58,7 +59,11 @@ impl<'c, C: Client> Exchange<'c, C> {
             let keeping = self.affinity.as_deref().filter(|_| shielded.is_none());
             let cookie = keeping.and_then(|affinity| affinity.cookie_for(&endpoint.instance));
             let cookie = cookie.as_deref();
-            let attempt = Attempt { may_hold, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
+            // There has to be somebody else who can be asked.
+            let retry = self.facts.retry.clone();
+            let retry = retry.as_deref().filter(|_| !self.course.repeated && target.endpoints.len() > 1);
+            let attempt =
+                Attempt { may_hold, retry, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask_in_time(lease, attempt).await {
                 Ok(Asking::Passed(after)) => return after,
@@ -78,7 +83,11 @@ impl<'c, C: Client> Exchange<'c, C> {
                 attempt.failed(asked.elapsed());
             }
             self.course.tried.push(Arc::clone(&endpoint));
-            let next = self.next(index, loss, may_hold);
+            let again = self.may_repeat(target, &failure);
+            let next = self.next(index, loss, (again, may_hold));
+            if next.is_some() && self.course.shielded.is_none() {
+                self.report.retried = Some(RetryCause::of(failure.reason()));
+            }
             let lost = Lost { service: Arc::clone(&service), target: index, endpoint, how: failure };
             match next {
                 Some(next) if loss != Loss::Unsent => {
@@ -104,6 +113,8 @@ impl<'c, C: Client> Exchange<'c, C> {
             cookie: None,
             edit: self.notes.changes.as_ref().map(|changes| changes.answer()),
             may_hold: false,
+            retry: None,
+            is_counted: self.course.is_counted,
             asked,
             key,
             class: self.facts.class,

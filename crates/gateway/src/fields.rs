@@ -15,8 +15,8 @@ pub(crate) use unknown::{UnknownKey, unknown_keys};
 
 /// Where the schema keeps what it names.
 const DEFINITIONS: &str = "#/$defs/";
-/// Fields whose names end so are times of this unit.
-const UNITS: [(&str, &str); 2] = [("_ms", "milliseconds"), ("_s", "seconds")];
+/// Fields whose names end so are in this unit.
+const UNITS: [(&str, &str); 3] = [("_ms", "milliseconds"), ("_s", "seconds"), ("_bytes", "bytes")];
 /// What a field of the first format has in the place of a number.
 const FIRST_FORMAT: u64 = 1;
 

@@ -20,8 +20,8 @@ pub(crate) enum Body {
     Chunked(ChunkDecoder),
     /// Where the connection ends; only answers.
     UntilClose,
-    /// Where its frames say: HTTP/2.
-    Framed,
+    /// Where its frames say, after no more than so many bytes: HTTP/2.
+    Framed(u64),
     /// Where that says which is in base64.
     Text(Box<(Self, TextDecoder)>),
 }
@@ -58,6 +58,16 @@ impl Body {
         matches!(self, Self::Done)
     }
 
+    /// Lets no more come than so many bytes, where it does not say how many there are.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        match self {
+            Self::Chunked(decoder) => decoder.limit(bytes),
+            Self::Framed(left) => *left = bytes,
+            Self::Text(text) => text.0.limit(bytes),
+            Self::Done | Self::Length(_) | Self::UntilClose => {}
+        }
+    }
+
     /// Moves what has arrived of the body from `input` to `output`.
     pub(crate) fn advance(
         &mut self,
@@ -67,7 +77,7 @@ impl Body {
     ) -> Result<(), ChunkError> {
         match self {
             // What comes in frames is not moved here.
-            Self::Done | Self::Framed => {}
+            Self::Done | Self::Framed(_) => {}
             Self::Length(left) => {
                 let ready = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 output.data(input, ready, recode);
@@ -100,7 +110,14 @@ impl Body {
     /// Reads a piece of what comes in frames.
     pub(crate) fn read_piece(&mut self, piece: Bytes) -> Result<Bytes, ChunkError> {
         match self {
-            Self::Text(text) => Ok(text.1.decode(&piece)?.into()),
+            Self::Text(text) => {
+                let piece = text.0.read_piece(piece)?;
+                Ok(text.1.decode(&piece)?.into())
+            }
+            Self::Framed(left) => {
+                *left = left.checked_sub(piece.len() as u64).ok_or(ChunkError::TooLong)?;
+                Ok(piece)
+            }
             _ => Ok(piece),
         }
     }

@@ -60,7 +60,7 @@ impl GrpcStatus {
             400 => Self::INTERNAL,
             403 => Self::PERMISSION_DENIED,
             404 | 501 => Self::UNIMPLEMENTED,
-            431 => Self::RESOURCE_EXHAUSTED,
+            413 | 429 | 431 => Self::RESOURCE_EXHAUSTED,
             408 | 502 | 503 => Self::UNAVAILABLE,
             504 => Self::DEADLINE_EXCEEDED,
             _ => Self::UNKNOWN,

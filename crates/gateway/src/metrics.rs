@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::calls::Call;
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
+use crate::policy::CAUSES;
 
 /// Everything that is shown.
 #[derive(Debug)]
@@ -214,6 +215,18 @@ impl Everything {
         let name = "lockstep_gateway_retries_total";
         text.family(name, "counter", "Further instances that were asked, by the arm that was asked last.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.retries)));
+        let name = "lockstep_gateway_retried_requests_total";
+        text.family(name, "counter", "Requests for which further instances were asked, by the last cause.");
+        self.each(|labels, sums| {
+            for (cause, count) in CAUSES.iter().zip(sums.retried).filter(|(_, count)| *count > 0) {
+                text.line(format_args!("{name}{{{labels},cause=\"{cause}\"}} {count}"));
+            }
+        });
+        let name = "lockstep_gateway_retries_refused_total";
+        text.family(name, "counter", "Requests that were not asked again because too many others were.");
+        for (environment, seen) in &self.environments {
+            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.retries_refused));
+        }
         let name = "lockstep_gateway_shielded_total";
         text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.shielded)));

@@ -1,11 +1,16 @@
-//! What a route asks for so that a request does not wait for too long. A route that asks for nothing pays one comparison.
+//! What a route asks for so that a request does not wait for too long, is asked again where that is safe, and asks for no more than is there. A route that asks for nothing pays one comparison.
 
+mod admit;
+mod buckets;
+mod retry;
 mod total;
 
 use std::time::Duration;
 
 use crate::problem::{Problem, Status};
 
+pub(crate) use admit::{Place, RouteState, RouteStates, Who, bad_body};
+pub(crate) use retry::{CAUSES, Retry, RetryCause};
 pub(crate) use total::{OutOfTime, Total, in_time};
 
 /// Returns what a client is told whose request took longer than its route gives it; `is_sent` tells whether it had sent all of it.

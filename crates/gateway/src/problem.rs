@@ -15,11 +15,34 @@ pub(crate) struct Problem {
     detail: String,
     hint: Option<&'static str>,
     /// The version that was asked, `orders@1.4.0`.
-    version: Option<String>,
+    version: Option<Box<str>>,
     /// Where it is to be asked instead.
     location: Option<Box<str>>,
+    /// How much its route takes over time.
+    quota: Option<Box<Quota>>,
     /// What a route answers instead of a document.
     own: Option<Box<Own>>,
+}
+
+/// How much a route takes over time, and when there is room again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) requests: u32,
+    /// In so many seconds.
+    pub(crate) seconds: u64,
+    pub(crate) wait_s: u64,
+}
+
+impl Quota {
+    /// Returns the fields of `draft-ietf-httpapi-ratelimit-headers-10`, and the one of RFC 9110 that all clients know.
+    fn fields(self) -> [(&'static str, String); 3] {
+        let Self { requests, seconds, wait_s } = self;
+        [
+            ("ratelimit-policy", format!("\"route\";q={requests};w={seconds}")),
+            ("ratelimit", format!("\"route\";r=0;t={wait_s}")),
+            ("retry-after", wait_s.to_string()),
+        ]
+    }
 }
 
 /// An answer that a route has the gateway give: nothing went wrong.
@@ -71,8 +94,10 @@ pub(crate) enum Status {
     Forbidden,
     NotFound,
     RequestTimeout,
+    ContentTooLarge,
     UriTooLong,
     ExpectationFailed,
+    TooManyRequests,
     FieldsTooLarge,
     NotImplemented,
     BadGateway,
@@ -90,8 +115,10 @@ impl Status {
             Self::Forbidden => (403, "Forbidden"),
             Self::NotFound => (404, "Not Found"),
             Self::RequestTimeout => (408, "Request Timeout"),
+            Self::ContentTooLarge => (413, "Content Too Large"),
             Self::UriTooLong => (414, "URI Too Long"),
             Self::ExpectationFailed => (417, "Expectation Failed"),
+            Self::TooManyRequests => (429, "Too Many Requests"),
             Self::FieldsTooLarge => (431, "Request Header Fields Too Large"),
             Self::NotImplemented => (501, "Not Implemented"),
             Self::BadGateway => (502, "Bad Gateway"),
@@ -127,7 +154,16 @@ struct Document<'a> {
 
 impl Problem {
     pub(crate) fn new(status: Status, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, version: None, location: None, own: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            hint: None,
+            version: None,
+            location: None,
+            quota: None,
+            own: None,
+        }
     }
 
     pub(crate) fn hint(mut self, hint: &'static str) -> Self {
@@ -140,8 +176,13 @@ impl Problem {
         self
     }
 
+    pub(crate) fn with_quota(mut self, quota: Quota) -> Self {
+        self.quota = Some(Box::new(quota));
+        self
+    }
+
     pub(crate) fn of_version(mut self, version: &str) -> Self {
-        self.version = Some(version.to_owned());
+        self.version = Some(version.into());
         self
     }
 
@@ -198,6 +239,9 @@ impl Problem {
         }
         if let Some(location) = &self.location {
             output.field("location", location.as_bytes());
+        }
+        for (name, value) in self.quota.iter().flat_map(|quota| quota.fields()) {
+            output.field(name, value.as_bytes());
         }
         if self.status == Status::Unavailable {
             output.field("retry-after", b"1");

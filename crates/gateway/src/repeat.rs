@@ -3,10 +3,10 @@
 //! Invariant: a request reaches at most two instances, whatever they do with it; so one that kills whoever reads it ends
 //! two of them and not all. Asking the stable arm for an arm on trial is such a repeat too.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Instances that one request tries before it is given up, most of which took no byte of it.
-const MAX_TRIES: usize = 4;
+pub(crate) const MAX_TRIES: usize = 4;
 /// One of so many requests under way may be a repeat: repeats must not double the load of instances that fail under it.
 const SHARE: u32 = 5;
 /// Repeats at once that are allowed with however few requests under way.
@@ -56,25 +56,28 @@ pub(crate) enum Cost {
     Budget,
 }
 
-/// What one request has been through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What one request has been through, and how far it may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Past {
+    /// Instances that may be tried.
+    pub(crate) most: usize,
     /// Instances that were tried.
     pub(crate) tries: usize,
     /// Whether it was sent a second time, or is about to be.
     pub(crate) repeated: bool,
 }
 
-/// Decides what is done after a failure. `shield` tells whether the stable arm can be asked for this one.
-pub(crate) fn next_step(loss: Loss, repeat: Repeat, shield: bool, past: Past) -> Step {
+/// Decides what is done after a failure. `again` tells whether the request may be sent again after it, and `shield` whether the
+/// stable arm can be asked for this one.
+pub(crate) fn next_step(loss: Loss, again: bool, shield: bool, past: Past) -> Step {
     match (loss, past.repeated) {
-        (Loss::Unsent, _) if past.tries >= MAX_TRIES => Step::GiveUp,
+        (Loss::Unsent, _) if past.tries >= past.most => Step::GiveUp,
         (Loss::Unsent, false) => Step::Elsewhere,
         (Loss::Unsent, true) => Step::Beside,
         (_, true) => Step::GiveUp,
         (Loss::Failed, false) if shield => Step::Shield(Cost::Free),
         (Loss::Broken | Loss::Silent, false) if shield => Step::Shield(Cost::Budget),
-        (Loss::Broken, false) if repeat == Repeat::Once => Step::Repeat,
+        (_, false) if again && past.tries < past.most => Step::Repeat,
         (Loss::Broken | Loss::Silent | Loss::Failed, false) => Step::GiveUp,
     }
 }
@@ -89,6 +92,8 @@ fn fits(under_way: u32, repeats: u32) -> bool {
 pub(crate) struct RepeatBudget {
     under_way: Vec<Count>,
     repeats: AtomicU32,
+    /// How often there was no room for one.
+    refused: AtomicU64,
 }
 
 /// Aligned so that no two workers write to one cache line.
@@ -108,7 +113,11 @@ impl Drop for Counted<'_> {
 
 impl RepeatBudget {
     pub(crate) fn new(workers: usize) -> Self {
-        Self { under_way: (0..workers).map(|_| Count::default()).collect(), repeats: AtomicU32::new(0) }
+        Self {
+            under_way: (0..workers).map(|_| Count::default()).collect(),
+            repeats: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
+        }
     }
 
     /// Counts a request as under way.
@@ -122,8 +131,16 @@ impl RepeatBudget {
     pub(crate) fn take(&self) -> Option<Counted<'_>> {
         let under_way = self.under_way.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
         let one_more = |repeats| fits(under_way, repeats).then_some(repeats + 1);
-        self.repeats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Counted(&self.repeats))
+        let taken = self.repeats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        if taken.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        taken.ok().map(|_| Counted(&self.repeats))
+    }
+
+    /// Returns how often there was no room for a repeat.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -134,18 +151,18 @@ mod tests {
     const LOSSES: [Loss; 4] = [Loss::Unsent, Loss::Broken, Loss::Silent, Loss::Failed];
 
     /// Walks through everything that instances can do to a request; returns the most that read it and that were tried.
-    fn worst(repeat: Repeat, shield: bool, past: Past, read: usize) -> (usize, usize) {
+    fn worst(again: &[Loss], shield: bool, past: Past, read: usize) -> (usize, usize) {
         let mut most = (read, past.tries);
         for loss in LOSSES {
             let read = read + usize::from(loss != Loss::Unsent);
             let past = Past { tries: past.tries + 1, ..past };
-            let step = next_step(loss, repeat, shield, past);
+            let step = next_step(loss, again.contains(&loss), shield, past);
             let repeated = past.repeated || matches!(step, Step::Shield(_) | Step::Repeat);
             // Once the stable arm is asked, it has no other arm behind it.
             let shield = shield && !matches!(step, Step::Shield(_));
             let end = match step {
                 Step::GiveUp => (read, past.tries),
-                _ => worst(repeat, shield, Past { repeated, ..past }, read),
+                _ => worst(again, shield, Past { repeated, ..past }, read),
             };
             most = (most.0.max(end.0), most.1.max(end.1));
         }
@@ -154,21 +171,28 @@ mod tests {
 
     #[test]
     fn no_request_is_read_by_more_than_two_instances_and_no_write_by_more_than_one() {
-        for shield in [false, true] {
-            let (read, tried) = worst(Repeat::Once, shield, Past::default(), 0);
-            assert_eq!(read, 2);
-            assert!(tried <= MAX_TRIES + 1);
+        let from = |most| Past { most, tries: 0, repeated: false };
+        for again in [&[Loss::Broken][..], &LOSSES[1..]] {
+            for shield in [false, true] {
+                let (read, tried) = worst(again, shield, from(MAX_TRIES), 0);
+                assert_eq!(read, 2);
+                assert!(tried <= MAX_TRIES + 1);
+            }
+            for most in 1..=MAX_TRIES {
+                let (read, tried) = worst(again, false, from(most), 0);
+                assert_eq!((read, tried), (most.min(2), most));
+            }
         }
-        assert_eq!(worst(Repeat::IfUnsent, false, Past::default(), 0).0, 1);
+        assert_eq!(worst(&[], false, from(MAX_TRIES), 0).0, 1);
     }
 
     #[test]
     fn what_was_asked_of_the_stable_arm_is_not_repeated_there() {
-        let past = Past { tries: 2, repeated: true };
+        let past = Past { most: MAX_TRIES, tries: 2, repeated: true };
         for loss in [Loss::Broken, Loss::Silent, Loss::Failed] {
-            assert_eq!(next_step(loss, Repeat::Once, true, past), Step::GiveUp);
+            assert_eq!(next_step(loss, true, true, past), Step::GiveUp);
         }
-        assert_eq!(next_step(Loss::Unsent, Repeat::Once, false, past), Step::Beside);
+        assert_eq!(next_step(Loss::Unsent, true, false, past), Step::Beside);
     }
 
     #[test]

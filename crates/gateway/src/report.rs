@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::counts::Counts;
 use crate::grpc::GrpcStatus;
+use crate::policy::RetryCause;
 use crate::problem::Problem;
 
 /// What became of a request.
@@ -22,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) instance: Option<SocketAddr>,
     /// Instances that were asked, or were to be asked.
     pub(crate) tries: u32,
+    /// Why another instance was asked, the last time.
+    pub(crate) retried: Option<RetryCause>,
     /// Whether the stable arm was asked for one on trial that failed.
     pub(crate) shielded: bool,
     /// Bytes that the client took, with the head.
@@ -65,6 +68,7 @@ impl Report {
             arm: None,
             instance: None,
             tries: 0,
+            retried: None,
             shielded: false,
             bytes: 0,
             end: End::Whole,

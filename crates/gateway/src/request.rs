@@ -319,7 +319,7 @@ impl<'b> Request<'b> {
 
     /// Tells whether the body says itself where it ends.
     fn is_open(&self) -> bool {
-        matches!(self.body, Body::Chunked(_) | Body::Framed)
+        matches!(self.body, Body::Chunked(_) | Body::Framed(_))
     }
 
     /// Draws the conclusions that need all fields.

@@ -20,6 +20,7 @@ use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 use crate::listening;
+use crate::policy::RouteState;
 use crate::recent::Asked;
 use crate::seat::Seat;
 use crate::trial::{Class, Meter, Trial};
@@ -30,6 +31,8 @@ pub(crate) struct WorkerTable {
     pub(crate) routes: Arc<RouteTable>,
     /// Of the routes, for finding.
     pub(crate) index: Arc<RouteIndex>,
+    /// What is counted of each route, by its place; empty where no route limits anything.
+    pub(crate) states: Vec<Option<Arc<RouteState>>>,
     pub(crate) services: BTreeMap<ServiceName, Arc<ServiceTargets>>,
     /// The routes as requests meet them, in their order.
     pub(crate) seats: Vec<Arc<Seat>>,

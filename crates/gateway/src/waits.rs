@@ -84,7 +84,7 @@ mod tests {
         let timeouts = Timeouts::default();
         let rules = GatewayRules { timeout_ms: Some(5_000), ..GatewayRules::default() };
         let said = RouteTimeouts { head_ms: Some(7), ..RouteTimeouts::default() };
-        let policy = Some(Arc::new(Policy { timeouts: said }));
+        let policy = Some(Arc::new(Policy { timeouts: said, ..Policy::default() }));
         let rule = RouteRule { policy, ..RouteRule::default() };
         let waits = Waits::of(&timeouts, &rules, Some(&rule));
         let ms = |wait: Duration| wait.as_millis();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::Matched;
+use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
 
 use crate::access;
@@ -17,13 +18,15 @@ use crate::affinity::Affinity;
 use crate::balance::{Pick, Search, pick};
 use crate::changes::{Asked, Changes};
 use crate::environment::Environment;
+use crate::framing::Body;
 use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
+use crate::policy::{Place, Who};
 use crate::problem::{Problem, Status};
 use crate::request::{Onward, Request};
 use crate::request_view::View;
 use crate::seat::Seat;
-use crate::table::{Choice, ServiceTargets, Target};
+use crate::table::{Choice, ServiceTargets, Target, WorkerTable};
 use crate::trace::{made_id, new_traceparent};
 use crate::trial::Class;
 use crate::version_rules;
@@ -72,6 +75,8 @@ pub(crate) struct Routed {
     pub(crate) waits: Waits,
     /// What its route asks for.
     pub(crate) policy: Option<Arc<Policy>>,
+    /// Counts it for its route, until it is over.
+    pub(crate) place: Option<Place>,
     pub(crate) class: Class,
     /// Whether a rule chose the arm.
     pub(crate) ruled: bool,
@@ -79,6 +84,16 @@ pub(crate) struct Routed {
 }
 
 impl Routed {
+    /// Lets no more come of a body than the route takes.
+    pub(crate) fn limit(&self, body: &mut Body) {
+        self.body_limit().into_iter().for_each(|limit| body.limit(limit));
+    }
+
+    /// Returns how many bytes of a body the route takes, where it says so.
+    pub(crate) fn body_limit(&self) -> Option<u64> {
+        self.policy.as_ref().and_then(|policy| policy.limits.body_bytes)
+    }
+
     /// Returns the arm whose instance is asked first.
     pub(crate) fn target(&self) -> &Target {
         &self.service.targets[self.pick.target]
@@ -149,6 +164,21 @@ impl Desk {
         Asked { request, path, caller, key, https: self.is_https(request, caller) }
     }
 
+    /// Asks the route whether it takes one more.
+    fn admit(
+        &self,
+        (table, place): (&WorkerTable, Option<usize>),
+        policy: &Policy,
+        request: &Request<'_>,
+        caller: Caller,
+        key: Option<&[u8]>,
+    ) -> Result<Option<Place>, Problem> {
+        let Some(Some(state)) = place.and_then(|place| table.states.get(place)) else { return Ok(None) };
+        let view = View { request, peer: &self.peer, caller, rules: table.routes.rules() };
+        let address = view.client().unwrap_or_else(|| self.peer.address());
+        state.admit(&policy.limits, &request.body, Who { caller, address, key })
+    }
+
     fn route(
         &self,
         request: &Request<'_>,
@@ -194,11 +224,26 @@ impl Desk {
             if let Some(pick) = pick(service, choice.target, search) {
                 let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.rule);
                 let policy = matched.rule.and_then(|rule| rule.policy.clone());
+                let place = match &policy {
+                    Some(policy) => self.admit((table, matched.place), policy, request, caller, key)?,
+                    None => None,
+                };
                 let (service, strip) = (Arc::clone(service), token + matched.strip);
                 let seen = notes.changes.as_ref().and_then(|changes| changes.path());
                 let class = service.classify(request.method, seen.unwrap_or(&request.path[strip..]));
                 let ruled = choice.ruled;
-                return Ok(Routed { service, affinity, pick, strip, waits, policy, class, ruled, caller });
+                return Ok(Routed {
+                    service,
+                    affinity,
+                    pick,
+                    strip,
+                    waits,
+                    policy,
+                    place,
+                    class,
+                    ruled,
+                    caller,
+                });
             }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());

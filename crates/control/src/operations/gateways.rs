@@ -20,7 +20,7 @@ struct Asked {
 
 fn asked(version: &Version) -> Option<Asked> {
     if version.routes.iter().any(|route| route.policy.is_some()) {
-        let what = "has a route that asks for time limits of its own";
+        let what = "has a route that asks for time limits, retries or limits of its own";
         return Some(Asked { format: FORMAT_WITH_POLICIES, what });
     }
     if version.routes.iter().any(RouteRule::needs_conditions) {

@@ -1,4 +1,4 @@
-//! What a route asks for so that a request does not wait for too long.
+//! What a route asks for so that a request does not wait for too long, is asked again where that is safe, and asks for no more than is there.
 //!
 //! The words are those of the Kubernetes Gateway API where that has one (`request`), else those of nginx and `HAProxy` (`connect`).
 //! `head` is what the Gateway API calls `backendRequest` and Envoy the timeout of a try, as Envoy keeps it: it ends when the answer begins.
@@ -7,6 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::conditions::ConditionError;
+use super::limits::{MAX_BODY_BYTES, MAX_REQUESTS, RouteLimits};
+use super::retries::{MAX_ATTEMPTS, Retries};
 use super::{Patience, RouteRule};
 use crate::gateway_rules::MAX_TIMEOUT_MS;
 
@@ -18,6 +21,13 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "RouteTimeouts::is_none")]
     #[schemars(extend("default" = RouteTimeouts::default()))]
     pub timeouts: RouteTimeouts,
+    /// How a request is asked again; as everywhere when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// How much is taken.
+    #[serde(default, skip_serializing_if = "RouteLimits::is_none")]
+    #[schemars(extend("default" = RouteLimits::default()))]
+    pub limits: RouteLimits,
 }
 
 /// How long is waited for what, in milliseconds; as long as everywhere where nothing is said.
@@ -50,8 +60,28 @@ pub enum PolicyError {
     /// The same is said twice.
     #[error("`{0}` says `timeouts.{1}` already")]
     Said(&'static str, &'static str),
+    /// There are too many.
+    #[error("`retries.attempts` is from 0 to {MAX_ATTEMPTS}")]
+    Attempts,
+    /// What is said of no attempt.
+    #[error(
+        "with `retries.attempts = 0` nothing is asked again, so `on`, `methods` and `idempotency_key` mean nothing"
+    )]
+    NoAttempts,
+    /// A method is none.
+    #[error(transparent)]
+    Method(ConditionError),
+    /// A length is none.
+    #[error("`limits.body` is at most {MAX_BODY_BYTES} bytes")]
+    Body,
+    /// A number is none.
+    #[error("`limits.{0}` is from 1 to {MAX_REQUESTS}")]
+    Count(&'static str),
+    /// A time is none.
+    #[error("`limits.rate.per` is from 1 ms to a day")]
+    Per,
     /// No instance is asked.
-    #[error("the gateway answers by itself here, so there is nothing to wait for")]
+    #[error("the gateway answers by itself here, so there is nothing to wait for, to ask again or to limit")]
     Answers,
 }
 
@@ -67,13 +97,20 @@ impl Policy {
     pub fn problems(&self, rule: &RouteRule) -> Vec<PolicyError> {
         let answers = rule.then.as_ref().is_some_and(|then| then.answers());
         let own = (answers && !self.is_none()).then_some(PolicyError::Answers);
-        own.into_iter().chain(self.timeouts.problems(rule.patience)).collect()
+        let retries = self.retries.iter().flat_map(Retries::problems);
+        own.into_iter()
+            .chain(self.timeouts.problems(rule.patience))
+            .chain(retries)
+            .chain(self.limits.problems())
+            .collect()
     }
 
     /// Says what is asked for, a line for each.
     #[must_use]
     pub fn told(&self) -> Vec<String> {
-        self.timeouts.named().filter_map(|(name, ms)| Some(format!("timeouts.{name} {} ms", ms?))).collect()
+        let told = |(name, ms): (_, Option<u64>)| Some(format!("timeouts.{name} {} ms", ms?));
+        let retries = self.retries.as_ref().map(Retries::told);
+        self.timeouts.named().filter_map(told).chain(retries).chain(self.limits.told()).collect()
     }
 }
 
@@ -122,7 +159,7 @@ mod tests {
             idle_ms: None,
             request_ms: Some(request),
         };
-        Policy { timeouts }
+        Policy { timeouts, ..Policy::default() }
     }
 
     #[test]

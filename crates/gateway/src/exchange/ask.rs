@@ -94,7 +94,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         let sent = place.send(parts, early, &self.facts.body).await;
         let mut loan = Box::new(sent.map_err(Failure::Stale)?);
-        match self.talk(&mut *loan, attempt).await {
+        let talk = self.talk(&mut *loan, attempt).await;
+        self.course.is_touched |= loan.upload().is_touched();
+        match talk {
             Ok(Talk::Passed(after)) => {
                 self.note_answer(attempt.target);
                 Ok(Asking::Passed(after))
@@ -104,7 +106,6 @@ impl<'c, C: Client> Exchange<'c, C> {
                 Ok(Asking::Held(Box::new(Held { line: Line::Stream(loan), head, output })))
             }
             Err(HearError::Unread(_)) if !loan.upload().is_touched() || self.client.kept().is_some() => {
-                self.course.is_touched |= loan.upload().is_touched();
                 Err(Failure::Stale(loan.hang_up()))
             }
             Err(HearError::Silent) => {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockstep_domain::routes::retries::RetryOn;
+
 use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
 use crate::balance::note_failure;
 use crate::changes::AnswerEdit;
@@ -10,6 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
 use crate::outgoing::Pieces;
+use crate::policy::Retry;
 use crate::report::{End, Report};
 use crate::table::{Outcome, Target};
 use crate::trial::{Class, Key, Meter, Seen, Tap};
@@ -27,6 +30,10 @@ pub(super) struct Attempt<'a> {
     pub(super) edit: Option<&'a AnswerEdit>,
     /// Whether a failed answer is held back, so that the stable arm can be asked.
     pub(super) may_hold: bool,
+    /// What its route says of asking again, while that can be done.
+    pub(super) retry: Option<&'a Retry>,
+    /// Whether the arm was counted for this request before.
+    pub(super) is_counted: bool,
     pub(super) asked: Instant,
     pub(super) key: Key<'a>,
     pub(super) class: Class,
@@ -35,6 +42,12 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// Tells whether an answer is held back, so that somebody else can be asked.
+    pub(super) fn holds(&self, head: &AnswerHead) -> bool {
+        let by_route = |retry: &Retry| retry.is_after(RetryOn::Status(head.counted()));
+        head.is_failure() && (self.may_hold || self.retry.is_some_and(by_route))
+    }
+
     /// Notes how a request was answered, and how long after it was sent.
     pub(super) fn heard(&self, head: &AnswerHead, slow: Option<Duration>, now: Moment) {
         match (head.is_failure(), slow) {
@@ -46,6 +59,9 @@ impl Attempt<'_> {
 
     /// Counts the request for the arm, with the time until its answer began or was given up.
     pub(super) fn count(&self, seen: Seen, took: Duration) {
+        if self.is_counted {
+            return;
+        }
         let failed = match seen {
             Seen::Status(status) => is_failure(status),
             Seen::Nothing => true,
@@ -80,6 +96,9 @@ impl Attempt<'_> {
 
     /// Counts that an answer which had begun was broken off.
     pub(super) fn broke_off(&self) {
+        if self.is_counted {
+            return;
+        }
         self.target.tally.turned_bad();
         if let Some(meter) = self.meter() {
             meter.broke_off(self.class, self.key);
@@ -92,7 +111,8 @@ impl Attempt<'_> {
 
     /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.
     pub(super) fn meter(&self) -> Option<&Meter> {
-        self.target.meter.as_deref().filter(|_| self.shielded.is_none() && !self.ruled)
+        let is_own = self.shielded.is_none() && !self.ruled && !self.is_counted;
+        self.target.meter.as_deref().filter(|_| is_own)
     }
 
     /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.

@@ -78,7 +78,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                 self.report.end = End::ClientLeft;
                 return After::Close;
             }
-            ClientEnd::Body(error) => Problem::new(Status::BadRequest, "bad_body", error.to_string()),
+            ClientEnd::Body(error) => policy::bad_body(*error, self.facts.body_limit),
             ClientEnd::Stalled => Problem::new(Status::RequestTimeout, "body_stalled", end.to_string()),
         };
         self.answer(&problem, Next::Close).await

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::Asked;
 use crate::framing::{Body, Recode};
-use crate::policy::Total;
+use crate::policy::{Retry, Total};
 use crate::problem::Next;
 use crate::repeat::Repeat;
 use crate::request::Request;
@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     /// Whether the stable arm may be asked when the arm on trial fails.
     pub(crate) shieldable: bool,
     pub(crate) body: Body,
+    /// Bytes of the body that its route takes.
+    pub(crate) body_limit: Option<u64>,
     /// Whether the method gives a body a meaning, or there is none. An instance may not look for one otherwise, and take it
     /// for a further request: its answer would go to the next client.
     pub(crate) body_is_expected: bool,
@@ -30,6 +32,8 @@ pub(crate) struct Facts {
     pub(crate) persistent: bool,
     /// How long an instance may say nothing.
     pub(crate) waits: Waits,
+    /// How it is asked again, where its route says so.
+    pub(crate) retry: Option<Arc<Retry>>,
     /// How long it may take as a whole, where its route says so.
     pub(crate) total: Option<Arc<Total>>,
     /// When a call must be over.
@@ -51,6 +55,7 @@ impl Facts {
         let bodiless = request.body.is_done();
         let policy = routed.and_then(|routed| routed.policy.as_deref());
         let says_head = policy.is_some_and(|policy| policy.timeouts.head_ms.is_some());
+        let retry = routed.and_then(|routed| Retry::of(routed.policy.as_ref()?, &request));
         let limit = policy.and_then(|policy| policy.timeouts.request_ms);
         let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         Self {
@@ -72,10 +77,12 @@ impl Facts {
                 || !matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "DELETE"),
             // Who says how long a call may take has said it, unless its route says something of the head.
             waits: if timeout.is_some() && !says_head { Waits { answer: STREAM, ..waits } } else { waits },
+            retry: retry.map(Arc::new),
             total: limit.map(|ms| Total::begin(Duration::from_millis(ms))),
             until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             class: routed.map(|routed| routed.class).unwrap_or_default(),
             body: request.body,
+            body_limit: policy.and_then(|policy| policy.limits.body_bytes),
         }
     }
 

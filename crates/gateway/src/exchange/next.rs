@@ -4,23 +4,32 @@ use std::sync::Arc;
 
 use crate::balance::{Pick, Search, pick, pick_in};
 use crate::moment::Moment;
-use crate::repeat::{Cost, Loss, Past, Step, next_step};
+use crate::repeat::{Cost, Loss, MAX_TRIES, Past, Repeat, Step, next_step};
+use crate::table::Target;
 
 use super::ends::Client;
-use super::state::Exchange;
+use super::state::{Exchange, Failure};
 
 impl<'c, C: Client> Exchange<'c, C> {
     /// Picks whom to ask next after a failure, if anybody.
-    pub(super) fn next(&mut self, failed: usize, loss: Loss, may_hold: bool) -> Option<Pick> {
+    pub(super) fn next(
+        &mut self,
+        failed: usize,
+        loss: Loss,
+        (again, may_hold): (bool, bool),
+    ) -> Option<Pick> {
         let stable = if may_hold && loss != Loss::Unsent { self.stable() } else { None };
-        let past = Past { tries: self.course.tried.len(), repeated: self.course.repeated };
-        match next_step(loss, self.facts.repeat, stable.is_some(), past) {
+        let most = self.facts.retry.as_ref().map_or(MAX_TRIES, |retry| retry.most());
+        let past = Past { most, tries: self.course.tried.len(), repeated: self.course.repeated };
+        match next_step(loss, again, stable.is_some(), past) {
             Step::GiveUp => None,
             Step::Elsewhere => self.elsewhere(failed),
             Step::Beside => self.beside(failed),
             Step::Repeat => {
                 let next = self.beside(failed)?;
                 self.repeats(Cost::Budget)?;
+                // An arm is counted by the first instance that read a request: what its route asks again must not hide that.
+                self.course.is_counted = self.facts.retry.is_some();
                 Some(next)
             }
             Step::Shield(cost) => {
@@ -29,6 +38,24 @@ impl<'c, C: Client> Exchange<'c, C> {
                 stable
             }
         }
+    }
+
+    /// Tells whether the request may be sent again after a failure of an arm.
+    pub(super) fn may_repeat(&self, failed: &Target, failure: &Failure<C::Output>) -> bool {
+        match (&self.facts.retry, failure.loss()) {
+            (None, loss) => loss == Loss::Broken && self.facts.repeat == Repeat::Once,
+            (Some(_), Loss::Unsent) => false,
+            (Some(retry), _) => {
+                failure.reason().is_some_and(|on| retry.is_after(on)) && self.is_whole_here(failed)
+            }
+        }
+    }
+
+    /// Tells whether all of the request can be sent again.
+    fn is_whole_here(&self, failed: &Target) -> bool {
+        let by_stream = self.facts.asked.is_call || failed.speaks_h2c();
+        let kept = || by_stream && self.facts.body.is_done() && self.client.kept().is_some();
+        self.course.body_is_here || kept()
     }
 
     /// Notes that the request is sent a second time; `None` when the budget is used up.

@@ -50,7 +50,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         let heard = Instant::now();
         unanswered.into_iter().for_each(|it| it.heard(Moment::of(heard)));
         attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
-        if head.is_switch() || (attempt.may_hold && head.is_failure()) {
+        if head.is_switch() || attempt.holds(&head) {
             return Ok(Talk::Hold(head));
         }
         if let Some(total) = self.facts.total.as_ref().filter(|_| head.is_stream) {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockstep_domain::routes::retries::RetryOn;
 use tokio_util::sync::CancellationToken;
 
 use crate::affinity::Affinity;
@@ -55,6 +56,10 @@ pub(crate) struct Course<'c, O> {
     pub(super) repeated: bool,
     /// Counts the request for the budget of repeats.
     pub(super) under_way: Option<Counted<'c>>,
+    /// Whether all of the body stands behind the head.
+    pub(super) body_is_here: bool,
+    /// Whether the arm was counted, so that what its route asks again is not.
+    pub(super) is_counted: bool,
     /// The part of the budget that the repeat takes.
     pub(super) permit: Option<Counted<'c>>,
     /// The arm on trial that failed and for which the stable one is asked.
@@ -74,6 +79,8 @@ impl<O> Default for Course<'_, O> {
             tried,
             repeated,
             under_way: None,
+            body_is_here: false,
+            is_counted: false,
             permit: None,
             shielded,
             lost,
@@ -137,6 +144,16 @@ impl<O> Failure<O> {
         match self {
             Self::Held(held) => Seen::Status(held.head.counted()),
             _ => Seen::Nothing,
+        }
+    }
+
+    /// Returns for what it may be asked again, beside what was not sent.
+    pub(super) fn reason(&self) -> Option<RetryOn> {
+        match self {
+            Self::Broken(_) => Some(RetryOn::Reset),
+            Self::Silent => Some(RetryOn::Timeout),
+            Self::Held(held) => Some(RetryOn::Status(held.head.counted())),
+            Self::Unreachable(_) | Self::Stale(_) | Self::Client(_) | Self::Late(_) => None,
         }
     }
 

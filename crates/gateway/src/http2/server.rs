@@ -20,13 +20,15 @@ use tokio_util::sync::CancellationToken;
 use super::client::StreamClient;
 use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
 use crate::answer::Asked;
+use crate::chunked::ChunkError;
 use crate::deadline::Deadline;
 use crate::exchange::{Course, Exchange, Facts, Head};
 use crate::framing::Body;
 use crate::grpc::is_call;
 use crate::grpc_web::WebForm;
 use crate::outgoing::{Frames, Outgoing};
-use crate::problem::{Next, Problem, Status};
+use crate::policy;
+use crate::problem::{Next, Problem};
 use crate::relay::AnswerSink;
 use crate::report::{End, Report};
 use crate::request::{MAX_HEAD, Request, join_cookies};
@@ -162,10 +164,13 @@ fn prepare(
     let routed = desk.find_way(&request, notes);
     let routed = routed.map_err(|problem| (problem, asked_of(parts)))?;
     request.is_for(routed.target().speaks_h2c());
+    routed.limit(&mut request.body);
     if is_all && !early.is_empty() && request.call.is_none() {
         request.announce(early.len() as u64);
     }
-    let early = take_early(&mut request.body, early, is_all).map_err(|problem| (problem, asked_of(parts)))?;
+    let limit = routed.body_limit();
+    let early =
+        take_early(&mut request.body, early, is_all, limit).map_err(|problem| (problem, asked_of(parts)))?;
     let onward = desk.onward(&routed, notes);
     let by_streams = request.call.is_some() || routed.target().speaks_h2c();
     let recode = request.recode();
@@ -183,14 +188,17 @@ fn prepare(
 }
 
 /// Reads what is here of a body.
-fn take_early(body: &mut Body, early: Bytes, is_all: bool) -> Result<Bytes, Problem> {
+fn take_early(body: &mut Body, early: Bytes, is_all: bool, limit: Option<u64>) -> Result<Bytes, Problem> {
+    if limit.is_some_and(|limit| early.len() as u64 > limit) {
+        return Err(policy::bad_body(ChunkError::TooLong, limit));
+    }
     let read = body.read_piece(early).and_then(|early| {
         if is_all {
             body.may_end()?;
         }
         Ok(early)
     });
-    read.map_err(|error| Problem::new(Status::BadRequest, "bad_body", error.to_string()))
+    read.map_err(|error| policy::bad_body(error, limit))
 }
 
 fn asked_of(parts: &Parts) -> Asked {
@@ -208,6 +216,7 @@ async fn exchange(
     Prepared { head, facts, routed }: Prepared,
     report: &mut Report,
 ) {
+    let _place = routed.place;
     let mut deadline = Deadline::after(facts.waits.answer);
     let exchange = Exchange {
         client,

@@ -51,7 +51,7 @@ impl<'b> Request<'b> {
             (true, None | Some(0)) => Body::Done,
             (true, Some(_)) => return Err(bad("`content-length` names a body and none follows")),
             (false, Some(length)) => Body::Length(length),
-            (false, None) => Body::Framed,
+            (false, None) => Body::Framed(u64::MAX),
         };
         (request.persistent, request.websocket) = (true, parts.method == Method::CONNECT);
         request.parts = Some(parts);

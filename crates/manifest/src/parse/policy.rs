@@ -1,19 +1,37 @@
-//! Reads what a `[[route]]` asks for so that a request does not wait for too long.
+//! Reads what a `[[route]]` asks for so that a request does not wait for too long, is asked again where that is safe, and asks for no more than is there.
 
 use std::sync::Arc;
 
 use lockstep_domain::routes::RouteRule;
+use lockstep_domain::routes::limits::{MAX_REQUESTS, RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
+use lockstep_domain::routes::retries::{MAX_ATTEMPTS, Retries};
 
-use super::field::duration;
+use super::field::{duration, size};
+use super::route::methods;
 use crate::reader::{Field, Table};
+use crate::value;
 
 /// Reads it; what is wrong with it beside the rest of the rule is told where it stands.
 pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>> {
-    let field = table.get("timeouts", "timeouts = { head = \"2s\", request = \"10s\" }")?;
-    let policy = Policy { timeouts: timeouts(&field)? };
-    policy.problems(rule).iter().for_each(|problem| field.wrong(problem));
-    (!policy.is_none()).then(|| Arc::new(policy))
+    let mut all = Policy::default();
+    let mut add = |field: &Field<'_>, one: Policy, set: &dyn Fn(&mut Policy, Policy)| {
+        one.problems(rule).iter().for_each(|problem| field.wrong(problem));
+        set(&mut all, one);
+    };
+    if let Some(field) = table.get("timeouts", "timeouts = { head = \"2s\", request = \"10s\" }") {
+        let timeouts = timeouts(&field).unwrap_or_default();
+        add(&field, Policy { timeouts, ..Policy::default() }, &|all, one| all.timeouts = one.timeouts);
+    }
+    if let Some(field) = table.get("retries", "retries = { attempts = 1, on = [\"reset\", \"503\"] }") {
+        let retries = retries(&field);
+        add(&field, Policy { retries, ..Policy::default() }, &|all, one| all.retries = one.retries);
+    }
+    if let Some(field) = table.get("limits", "limits = { body = \"1MiB\", concurrency = 100 }") {
+        let limits = limits(&field).unwrap_or_default();
+        add(&field, Policy { limits, ..Policy::default() }, &|all, one| all.limits = one.limits);
+    }
+    (!all.is_none()).then(|| Arc::new(all))
 }
 
 fn timeouts(field: &Field<'_>) -> Option<RouteTimeouts> {
@@ -29,4 +47,58 @@ fn timeouts(field: &Field<'_>) -> Option<RouteTimeouts> {
         field.wrong("it says none of connect, head, idle and request");
     }
     Some(timeouts)
+}
+
+fn retries(field: &Field<'_>) -> Option<Retries> {
+    let table = field.table()?;
+    let attempts =
+        table.require("attempts", "attempts = 1").and_then(|field| field.integer(0..=MAX_ATTEMPTS));
+    let on = table.get("on", "on = [\"reset\", \"timeout\", \"503\"]").map(|field| field.parse_all());
+    let methods = table.get("methods", "methods = [\"GET\", \"POST\"]").map(|field| methods(&field));
+    let key = table.get("idempotency_key", "idempotency_key = true").and_then(|field| field.boolean());
+    table.finish();
+    Some(Retries {
+        attempts: attempts?,
+        on: on.unwrap_or_default().into_iter().collect(),
+        methods: methods.unwrap_or_default(),
+        idempotency_key: key.unwrap_or(false),
+    })
+}
+
+fn limits(field: &Field<'_>) -> Option<RouteLimits> {
+    let table = field.table()?;
+    let concurrency = table.get("concurrency", "concurrency = 100");
+    let rate = table.get("rate", "rate = { requests = 100, per = \"1m\" }");
+    let limits = RouteLimits {
+        body_bytes: size(&table, "body", "body = \"1MiB\""),
+        concurrency: concurrency.and_then(|field| field.integer(1..=MAX_REQUESTS)),
+        rate: rate.and_then(|field| self::rate(&field)),
+    };
+    table.finish();
+    if limits.is_none() {
+        field.wrong("it says none of body, concurrency and rate");
+    }
+    Some(limits)
+}
+
+fn rate(field: &Field<'_>) -> Option<RateLimit> {
+    let table = field.table()?;
+    let requests =
+        table.require("requests", "requests = 100").and_then(|field| field.integer(1..=MAX_REQUESTS));
+    let per = table
+        .require("per", "per = \"1m\"")
+        .and_then(|field| value::duration_ms(field.text()?).map_err(|error| field.wrong(error)).ok());
+    let burst = table.get("burst", "burst = 20").and_then(|field| field.integer(1..=MAX_REQUESTS));
+    let by = table.get("by", "by = \"network\"").map_or(Some(RateBy::Network), |field| rate_by(&field));
+    table.finish();
+    Some(RateLimit { requests: requests?, per_ms: per?, burst, by: by? })
+}
+
+fn rate_by(field: &Field<'_>) -> Option<RateBy> {
+    let text = field.text()?;
+    let known = [RateBy::Network, RateBy::Key, RateBy::Route].into_iter().find(|by| by.word() == text);
+    if known.is_none() {
+        field.wrong_because("a rate is by `network`, `key` or `route`", "by = \"network\"");
+    }
+    known
 }

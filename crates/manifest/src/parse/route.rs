@@ -193,7 +193,7 @@ fn conditions(table: &Table<'_>, is_call: bool) -> Conditions {
     }
 }
 
-fn methods(field: &Field<'_>) -> BTreeSet<String> {
+pub(super) fn methods(field: &Field<'_>) -> BTreeSet<String> {
     let list = field.list().unwrap_or_default();
     if list.is_empty() || list.len() > MAX_CONDITIONS {
         field.wrong(format_args!("a route has 1 to {MAX_CONDITIONS} methods, or none for every method"));

@@ -219,13 +219,26 @@ fn routes_are_read_in_the_form_that_gateways_match() {
 fn a_route_asks_how_long_is_waited_for_it() {
     let of = |route: &str| format!("name = \"a\"\nrun.command = \"./a\"\n[[route]]\n{route}\n");
     let text = of(
-        "host = [\"a.test\", \"b.test\"]\ntimeouts = { connect = \"500ms\", head = \"2s\", request = \"10s\" }",
+        "host = [\"a.test\", \"b.test\"]\ntimeouts = { connect = \"500ms\", head = \"2s\", request = \"10s\" }\nretries = { attempts = 1, on = [\"503\", \"timeout\"] }",
     );
     let routes = parse(&text, "f").unwrap().routes;
     let told: Vec<_> = routes.iter().map(RouteRule::told).collect();
-    let expected = ["timeouts.connect 500 ms", "timeouts.head 2000 ms", "timeouts.request 10000 ms"];
+    let retried = "retries 1 on timeout, 503; idempotent methods";
+    let expected = ["timeouts.connect 500 ms", "timeouts.head 2000 ms", "timeouts.request 10000 ms", retried];
     assert_eq!(told, [expected, expected]);
     for (route, words) in [
+        ("retries = { on = [\"reset\"] }", "route[0].retries.attempts"),
+        ("retries = { attempts = 4 }", "retries.attempts"),
+        ("retries = { attempts = 1, on = [\"5xx\"] }", "`5xx` is none of `reset`"),
+        ("retries = { attempts = 0, idempotency_key = true }", "nothing is asked again"),
+        ("limits = {}", "it says none of body, concurrency and rate"),
+        ("limits = { concurrency = 0 }", "limits.concurrency"),
+        ("limits = { rate = { requests = 5 } }", "limits.rate.per"),
+        ("limits = { rate = { requests = 5, per = \"0s\" } }", "rate.per"),
+        (
+            "limits = { rate = { requests = 5, per = \"1s\", by = \"client\" } }",
+            "by `network`, `key` or `route`",
+        ),
         ("timeouts = {}", "it says none of connect, head, idle and request"),
         ("timeouts = { total = \"1s\" }", "route[0].timeouts.total: unknown field"),
         ("timeouts = { head = \"2s\", request = \"1s\" }", "longer than `timeouts.request`"),

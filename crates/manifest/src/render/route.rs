@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use lockstep_domain::routes::actions::{Actions, FieldChanges, Redirect, Respond, Rewrite, plain_text};
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::limits::{RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::Policy;
+use lockstep_domain::routes::retries::Retries;
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 
 use super::{Writer, duration, inline, list, quoted, strings};
+use crate::value::write_size;
 
 impl Writer<'_> {
     pub(super) fn route(&mut self, route: &RouteRule) {
@@ -38,9 +41,15 @@ impl Writer<'_> {
         route.policy.iter().for_each(|policy| self.policy(policy));
     }
 
-    fn policy(&mut self, Policy { timeouts }: &Policy) {
+    fn policy(&mut self, Policy { timeouts, retries, limits }: &Policy) {
         if !timeouts.is_none() {
             self.field("timeouts", table(timeouts.named().map(|(name, ms)| (name, ms.map(duration)))));
+        }
+        if let Some(retries) = retries {
+            self.field("retries", self::retries(retries));
+        }
+        if !limits.is_none() {
+            self.field("limits", self::limits(limits));
         }
     }
 
@@ -73,6 +82,33 @@ impl Writer<'_> {
             value.into_iter().for_each(|value| self.field(name, value));
         }
     }
+}
+
+fn retries(Retries { attempts, on, methods, idempotency_key }: &Retries) -> String {
+    let texts = |all: Vec<String>| (!all.is_empty()).then(|| strings(&all));
+    table([
+        ("attempts", Some(attempts.to_string())),
+        ("on", texts(on.iter().map(ToString::to_string).collect())),
+        ("methods", texts(methods.iter().cloned().collect())),
+        ("idempotency_key", idempotency_key.then(|| "true".to_owned())),
+    ])
+}
+
+fn limits(RouteLimits { body_bytes, concurrency, rate }: &RouteLimits) -> String {
+    table([
+        ("body", body_bytes.map(|bytes| quoted(&write_size(bytes)))),
+        ("concurrency", concurrency.map(|count| count.to_string())),
+        ("rate", rate.as_ref().map(self::rate)),
+    ])
+}
+
+fn rate(RateLimit { requests, per_ms, burst, by }: &RateLimit) -> String {
+    table([
+        ("requests", Some(requests.to_string())),
+        ("per", Some(duration(*per_ms))),
+        ("burst", burst.map(|burst| burst.to_string())),
+        ("by", (!by.is_network()).then(|| quoted(by.word()))),
+    ])
 }
 
 fn pair(Wanted { name, value }: &Wanted) -> (&str, String) {

@@ -17,7 +17,9 @@ use lockstep_domain::routes::actions::{
 };
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
+use lockstep_domain::routes::limits::{RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
+use lockstep_domain::routes::retries::{Retries, RetryOn};
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
@@ -410,8 +412,32 @@ fn actions() -> impl Strategy<Value = Option<Arc<Actions>>> {
 fn policy() -> impl Strategy<Value = Policy> {
     let time = || option::of(1..1_000_u64);
     let timeouts = (time(), time(), time(), option::of(1_000..86_400_000_u64));
-    timeouts.prop_map(|(connect_ms, head_ms, idle_ms, request_ms)| Policy {
-        timeouts: RouteTimeouts { connect_ms, head_ms, idle_ms, request_ms },
+    let timeouts = timeouts.prop_map(|(connect_ms, head_ms, idle_ms, request_ms)| RouteTimeouts {
+        connect_ms,
+        head_ms,
+        idle_ms,
+        request_ms,
+    });
+    let on =
+        prop_oneof![Just(RetryOn::Reset), Just(RetryOn::Timeout), (500..=599_u16).prop_map(RetryOn::Status),];
+    let on = proptest::collection::btree_set(on, 0..4);
+    let methods = proptest::collection::btree_set("[A-Z]{3,6}", 0..3);
+    let retries =
+        (0..=3_u8, on, methods, any::<bool>()).prop_map(|(attempts, on, methods, idempotency_key)| Retries {
+            attempts,
+            on,
+            methods,
+            idempotency_key,
+        });
+    let by = prop_oneof![Just(RateBy::Network), Just(RateBy::Key), Just(RateBy::Route)];
+    let rate = (1..9_u32, 1..9_000_u64, option::of(1..9_u32), by)
+        .prop_map(|(requests, per_ms, burst, by)| RateLimit { requests, per_ms, burst, by });
+    let limits = (option::of(0..1_u64 << 40), option::of(1..9_u32), option::of(rate))
+        .prop_map(|(body_bytes, concurrency, rate)| RouteLimits { body_bytes, concurrency, rate });
+    (timeouts, option::of(retries), limits).prop_map(|(timeouts, retries, limits)| Policy {
+        timeouts,
+        retries,
+        limits,
     })
 }
 
