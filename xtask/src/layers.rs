@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockstep-store", &["lockstep-domain", "lockstep-files"]),
     ("lockstep-registry", &["lockstep-domain"]),
     ("lockstep-reach", &["lockstep-files"]),
+    ("lockstep-acme", &["lockstep-domain", "lockstep-reach"]),
     ("lockstep-site", &["lockstep-domain"]),
     ("lockstep-relay", &["lockstep-domain", "lockstep-reach"]),
     ("lockstep-image", &["lockstep-archive", "lockstep-domain", "lockstep-files", "lockstep-reach"]),
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "lockstep-control",
         &[
+            "lockstep-acme",
             "lockstep-api",
             "lockstep-contract",
             "lockstep-domain",
@@ -56,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-manifest",
             "lockstep-monitor",
             "lockstep-pipeline",
+            "lockstep-reach",
             "lockstep-registry",
             "lockstep-runtime",
             "lockstep-site",

@@ -36,9 +36,9 @@ use crate::types::{
     ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
     EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
     LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
-    RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming, ResourceView,
-    RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
-    StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
+    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -204,6 +204,25 @@ impl Client {
         request: &AddCertificate,
     ) -> Answer<CertificateList> {
         self.post(&format!("/environments/{environment}/certificates"), request)
+    }
+
+    /// Gets a certificate from an authority by ACME, and renews it from now on.
+    pub fn request_certificate(
+        &self,
+        environment: &EnvironmentName,
+        request: &RequestCertificate,
+    ) -> Answer<CertificateList> {
+        self.post(&format!("/environments/{environment}/certificates/request"), request)
+    }
+
+    /// Renews a certificate that renews itself now.
+    pub fn renew_certificate(
+        &self,
+        environment: &EnvironmentName,
+        name: &CertificateName,
+    ) -> Answer<CertificateList> {
+        let nothing = serde_json::Map::new();
+        self.post(&format!("/environments/{environment}/certificates/{name}/renew"), &nothing)
     }
 
     /// Shows another certificate in place of one.

@@ -18,8 +18,8 @@ use crate::types::{
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
     KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
     ReleaseRequest, RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
-    ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView,
-    SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
+    ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -456,6 +456,20 @@ pub fn endpoints() -> Vec<Endpoint> {
             "addCertificate",
             "Shows a certificate to clients from now on",
             of::<AddCertificate>,
+            Json(of::<CertificateList>),
+        ),
+        post(
+            "/environments/{environment}/certificates/request",
+            "requestCertificate",
+            "Gets a certificate from an authority by ACME, and renews it from now on",
+            of::<RequestCertificate>,
+            Json(of::<CertificateList>),
+        ),
+        post(
+            "/environments/{environment}/certificates/{certificate}/renew",
+            "renewCertificate",
+            "Renews a certificate that renews itself now",
+            of::<Map<String, Value>>,
             Json(of::<CertificateList>),
         ),
         post(

@@ -1,6 +1,7 @@
 //! Waiting for what the server does, across a restart of the server and with Ctrl-C explained.
 
 pub(crate) mod build;
+pub(crate) mod certificate;
 pub(crate) mod operation;
 pub(crate) mod rules;
 

@@ -4,6 +4,7 @@
 //! certificate that cannot be used is refused before it is recorded, and one that cannot be read leaves what is shown as it is.
 
 mod changes;
+mod losing;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use lockstep_api::types::{AddCertificate, CertificateBundle, CertificateList, CertificateView, EntryView};
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
+use lockstep_domain::acme::Automatic;
 use lockstep_domain::certificate::{Certificate, MAX_CERTIFICATES, covers};
 use lockstep_domain::routes::{FORMAT_WITH_ENTRY, RouteTable};
 use lockstep_domain::{Actor, CertificateName, Digest, Environment, EnvironmentName, Event, GatewayName};
@@ -22,6 +24,7 @@ use crate::environments::find;
 use crate::{Control, internal, lock, not_found};
 
 pub(crate) use changes::{changed_entry, check_change, check_entry};
+pub(crate) use losing::check as check_losing;
 
 /// Most names of a certificate that are warned of one by one.
 const MAX_WARNED: usize = 10;
@@ -89,6 +92,11 @@ impl Control {
             None => name_for(facts.names.first().map_or("", String::as_str))?,
         };
         check_taking(find(&self.ledger.world(), name)?, &certificate_name, taking)?;
+        if !request.lose_hosts {
+            let world = self.ledger.world();
+            losing::check(find(&world, name)?, &certificate_name, &facts.names)?;
+            losing::check_automatic(find(&world, name)?, &certificate_name)?;
+        }
         let text = bundle(&request.chain, &request.key, ocsp.as_deref());
         // What is kept is what will be shown, after a restart too.
         let kept = ServerCertificate::from_bundle(text.as_bytes()).map_err(|faults| refused(&faults))?;
@@ -99,10 +107,21 @@ impl Control {
         tokio::task::block_in_place(|| {
             let secret = self.secrets.put(&text).map_err(internal)?;
             self.ledger.commit(actor, |world, _| {
-                check_taking(find(world, name)?, &certificate_name, taking)?;
+                let found = find(world, name)?;
+                check_taking(found, &certificate_name, taking)?;
+                if !request.lose_hosts {
+                    losing::check(found, &certificate_name, &facts.names)?;
+                    losing::check_automatic(found, &certificate_name)?;
+                }
+                let renewed = found.automatic.contains_key(&certificate_name);
                 let (environment, certificate) = (name.clone(), certificate_name.clone());
+                let ends = Event::CertificateRequestEnded {
+                    environment: environment.clone(),
+                    certificate: certificate.clone(),
+                };
                 let (facts, secret) = (Box::new(facts.clone()), secret.clone());
-                Ok((vec![Event::CertificateAdded { environment, certificate, facts, secret }], ()))
+                let added = Event::CertificateAdded { environment, certificate, facts, secret };
+                Ok((Some(ends).filter(|_| renewed).into_iter().chain([added]).collect(), ()))
             })
         })?;
         self.wake(name);
@@ -129,8 +148,15 @@ impl Control {
     ) -> Result<CertificateList, Problem> {
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
-                check_taking(find(world, name)?, certificate, Taking::Replace)?;
+                let found = find(world, name)?;
                 let (environment, certificate) = (name.clone(), certificate.clone());
+                // One that was never got is only asked for.
+                if found.automatic.contains_key(&certificate)
+                    && !found.certificates.contains_key(&certificate)
+                {
+                    return Ok((vec![Event::CertificateRequestEnded { environment, certificate }], ()));
+                }
+                check_taking(found, &certificate, Taking::Replace)?;
                 Ok((vec![Event::CertificateRemoved { environment, certificate }], ()))
             })
         })?;
@@ -157,7 +183,8 @@ impl Control {
                 warnings,
             }
         };
-        Ok(CertificateList { certificates: environment.certificates.iter().map(view).collect() })
+        let certificates = environment.certificates.iter().map(view).collect();
+        Ok(CertificateList { certificates, automatic: crate::acme::views(environment) })
     }
 
     /// Gives a gateway of its own a certificate that the table of its environment names, with the key.
@@ -186,14 +213,17 @@ impl Control {
         let https = self.https_socket(environment).map(|address| format!("https://{address}"));
         let deaf = lock(&self.entrances.deaf).get(name).map(|why| format!("https does not listen: {why}"));
         let unusable = lock(&self.entrances.unusable).get(name).cloned();
-        let none = (https.is_some() && environment.certificates.is_empty()).then(|| {
+        let fails = environment.automatic.values().filter_map(Automatic::warning);
+        let is_awaited = !environment.automatic.is_empty();
+        let none = (https.is_some() && environment.certificates.is_empty() && !is_awaited).then(|| {
             format!(
                 "https has no certificate, so nobody is served there: lockstep certificate add --env {name}"
             )
         });
         let ends = environment.certificates.values().filter_map(|it| it.facts.warning(wall()));
         let open = environment.settings.entry.warning().map(str::to_owned);
-        let warnings = deaf.into_iter().chain(unusable).chain(none).chain(open).chain(ends).collect();
+        let warnings =
+            deaf.into_iter().chain(unusable).chain(none).chain(open).chain(fails).chain(ends).collect();
         EntryView { https, warnings }
     }
 
@@ -289,7 +319,7 @@ fn unusable(name: &EnvironmentName, certificate: &CertificateName, why: &str) ->
     format!("certificate `{certificate}` {why}; give it again: {again}")
 }
 
-fn words(faults: &[CertificateFault]) -> String {
+pub(crate) fn words(faults: &[CertificateFault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -330,7 +360,7 @@ fn check_taking(
 }
 
 /// Makes a name of a host: `shop-test` of `shop.test`.
-fn name_for(host: &str) -> Result<CertificateName, Problem> {
+pub(crate) fn name_for(host: &str) -> Result<CertificateName, Problem> {
     let spelled = host.replace("*.", "all-").replace(['.', ':', '_'], "-");
     spelled.parse().map_err(|error: lockstep_domain::name::NameError| {
         Problem::new(ErrorCode::BadRequest, format!("no name can be made of `{host}`: {error}"))

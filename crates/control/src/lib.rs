@@ -3,6 +3,7 @@
 //! A file per noun. Policy lives in `lockstep-domain`: here a use case asks it, records the answer, and lets the
 //! reconciler of the environment carry it out.
 
+mod acme;
 mod answers;
 mod builds;
 mod call_addresses;
@@ -266,6 +267,8 @@ pub struct Control {
     deaf: Mutex<BTreeMap<EnvironmentName, String>>,
     /// How far the gateway keeps to what is said of how clients come in.
     entrances: Entrances,
+    /// Which certificates a step of an order is under way for.
+    errands: acme::Errands,
     wakes: Mutex<BTreeMap<EnvironmentName, Arc<Notify>>>,
     /// Environments that have a reconciler.
     reconciled: Mutex<BTreeSet<EnvironmentName>>,
@@ -360,6 +363,7 @@ impl Control {
             own_token_file: OnceLock::new(),
             deaf: Mutex::default(),
             entrances: Entrances::default(),
+            errands: acme::Errands::default(),
             wakes: Mutex::default(),
             reconciled: Mutex::default(),
             unpacked: tokio::sync::RwLock::default(),
@@ -374,6 +378,7 @@ impl Control {
         control.start_reconcilers();
         control.spawn(Arc::clone(&control).look_after_resources());
         control.spawn(Arc::clone(&control).look_after_starts());
+        control.spawn(Arc::clone(&control).look_after_certificates());
         control.spawn(Arc::clone(&control).listen_for_versions());
         if let Some(listener) = admin {
             control.spawn(control.gateway.admin().serve(listener, control.stop.clone()));

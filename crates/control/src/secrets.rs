@@ -77,15 +77,30 @@ impl Secrets {
         Ok(name)
     }
 
+    /// Removes a value that nothing names; one that is not there is gone already.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, name: &str) -> io::Result<PathBuf> {
+        if !name.bytes().all(|b| b.is_ascii_hexdigit()) || name.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a secret"));
+        }
+        Ok(self.folder.join(name))
+    }
+
     /// Returns a value.
     ///
     /// # Errors
     /// When there is none of that name.
     pub(crate) fn get(&self, name: &str) -> io::Result<String> {
-        if !name.bytes().all(|b| b.is_ascii_hexdigit()) || name.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a secret"));
-        }
-        foreign::read_text(foreign::open_no_link(&self.folder.join(name))?, MAX_SECRET_BYTES as u64)
+        foreign::read_text(foreign::open_no_link(&self.path(name)?)?, MAX_SECRET_BYTES as u64)
     }
 }
 
@@ -104,7 +119,10 @@ mod tests {
         assert_eq!(secrets.get(&two).unwrap(), "hunter3");
         let mode = fs::metadata(folder.path().join("secrets").join(&one)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(secrets.get("../journal.db").is_err());
+        assert!(secrets.get("../journal.db").is_err() && secrets.remove("../journal.db").is_err());
+        secrets.remove(&one).unwrap();
+        secrets.remove(&one).unwrap();
+        assert!(secrets.get(&one).is_err() && secrets.get(&two).is_ok());
     }
 
     #[test]

@@ -123,6 +123,15 @@ pub fn covers(name: &str, host: &str) -> bool {
     host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(parent))
 }
 
+/// Returns the names that clients come by no more when the certificates that stay are for these names: what none of them is for.
+///
+/// A wildcard is lost unless the same one stays, since nobody knows which hosts below it are asked for.
+#[must_use]
+pub fn lost<'a>(before: &'a [String], staying: &[&str]) -> Vec<&'a str> {
+    let stays = |name: &&String| staying.iter().any(|it| covers(it, name));
+    before.iter().filter(|name| !stays(name)).map(String::as_str).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -172,7 +181,29 @@ mod tests {
         assert!(said(100).unwrap().contains("ENDED"));
     }
 
+    #[test]
+    fn lost_is_what_no_certificate_that_stays_is_for() {
+        let before = ["shop.test", "a.shop.test", "*.old.test"].map(str::to_owned);
+        assert_eq!(lost(&before, &["shop.test"]), ["a.shop.test", "*.old.test"]);
+        assert_eq!(lost(&before, &["*.shop.test", "shop.test", "b.old.test"]), ["*.old.test"]);
+        assert!(lost(&before, &["*.shop.test", "SHOP.test", "*.old.test"]).is_empty());
+    }
+
     proptest! {
+        #[test]
+        fn what_stays_is_never_lost_and_what_is_lost_is_of_before(
+            before in prop::collection::vec("(\\*\\.)?[ab](\\.[ab]){0,2}", 0..6),
+            staying in prop::collection::vec("(\\*\\.)?[ab](\\.[ab]){0,2}", 0..6),
+        ) {
+            let staying: Vec<&str> = staying.iter().map(String::as_str).collect();
+            for name in &before {
+                let is_lost = lost(&before, &staying).contains(&name.as_str());
+                prop_assert_eq!(is_lost, !staying.iter().any(|it| covers(it, name)));
+            }
+            let all: Vec<&str> = before.iter().map(String::as_str).collect();
+            prop_assert!(lost(&before, &all).is_empty());
+        }
+
         #[test]
         fn a_wildcard_never_takes_its_parent_or_two_labels(one in "[a-z]{1,5}", two in "[a-z]{1,5}", parent in "[a-z]{1,5}\\.test") {
             let wildcard = format!("*.{parent}");

@@ -82,7 +82,8 @@ fn entry(environment: &Environment) -> Option<Entry> {
     let certificates =
         named.map(|(name, it)| TableCertificate { name: name.clone(), digest: it.facts.digest }).collect();
     let settings = EntrySettings::clone(&environment.settings.entry);
-    Some(Entry { settings, certificates }).filter(|entry| !entry.is_default())
+    let challenges = environment.automatic.values().flat_map(|it| it.answers().iter().cloned()).collect();
+    Some(Entry { settings, certificates, challenges }).filter(|entry| !entry.is_default())
 }
 
 /// Adds the instances that are about to end where a route keeps clients at instances.

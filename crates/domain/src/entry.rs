@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::acme::{ChallengeAnswer, ChallengeKind, FORMAT_WITH_CHALLENGES};
 use crate::certificate::TableCertificate;
 use crate::gateway_rules::Network;
 
@@ -117,9 +118,22 @@ pub struct Entry {
     /// The certificates, by name; the first is for clients that name no host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<TableCertificate>,
+    /// What is answered to authorities that look whether hosts are served here, while orders of certificates are under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_CHALLENGES))]
+    pub challenges: Vec<ChallengeAnswer>,
 }
 
 impl Entry {
+    /// Returns what is answered to an authority that asks a host for a path in its one form; `None` for everybody else's requests.
+    #[must_use]
+    pub fn challenge(&self, host: &str, path: &str) -> Option<&str> {
+        let token = path.strip_prefix(CHALLENGE_PATH_PREFIX)?;
+        let of_it =
+            |it: &&ChallengeAnswer| it.kind == ChallengeKind::Http01 && it.token == token && it.host == host;
+        self.challenges.iter().find(of_it).map(|it| it.key_authorization.as_str())
+    }
+
     /// Tells whether it says nothing.
     #[must_use]
     pub fn is_default(&self) -> bool {
@@ -128,10 +142,12 @@ impl Entry {
 
     /// Returns where a request to a host is redirected that came by plain HTTP; `None` when it is served.
     ///
-    /// The host is without port, the path in its one form with its query.
+    /// The host is without port, the path in its one form with its query; `own_port` is the port by which clients come to this gateway,
+    /// where that is another one than the environment says.
     #[must_use]
-    pub fn redirect(&self, host: &str, path: &str, query: &str) -> Option<String> {
+    pub fn redirect(&self, host: &str, path: &str, query: &str, own_port: Option<u16>) -> Option<String> {
         let port = self.settings.https_port.filter(|_| self.settings.http == PlainHttp::Redirect)?;
+        let port = own_port.unwrap_or(port);
         if path.starts_with(CHALLENGE_PATH_PREFIX) {
             return None;
         }
@@ -262,16 +278,48 @@ mod tests {
     }
 
     #[test]
+    fn only_the_token_of_a_host_that_is_asked_by_http_is_answered() {
+        let answer = |kind, host: &str, token: &str| ChallengeAnswer {
+            kind,
+            host: host.into(),
+            token: token.into(),
+            key_authorization: format!("{token}.{host}"),
+        };
+        let challenges = vec![
+            answer(ChallengeKind::Http01, "shop.test", "one"),
+            answer(ChallengeKind::Http01, "other.test", "one"),
+            answer(ChallengeKind::TlsAlpn01, "shop.test", "two"),
+        ];
+        let entry = Entry { challenges, ..Entry::default() };
+        let asked = |host, token: &str| entry.challenge(host, &format!("{CHALLENGE_PATH_PREFIX}{token}"));
+        assert_eq!(asked("shop.test", "one"), Some("one.shop.test"));
+        assert_eq!(asked("other.test", "one"), Some("one.other.test"));
+        for (host, token) in [
+            ("shop.test", "two"),
+            ("shop.test", ""),
+            ("shop.test", "one/"),
+            ("shop.test", "three"),
+            ("third.test", "one"),
+            ("", "one"),
+        ] {
+            assert_eq!(asked(host, token), None, "{host} {token}");
+        }
+        assert_eq!(entry.challenge("shop.test", "/one"), None);
+    }
+
+    #[test]
     fn plain_requests_are_sent_to_the_port_of_https_but_not_authorities_that_check() {
         let entry = |http, port| Entry {
             settings: EntrySettings { https_port: Some(port), http, ..EntrySettings::default() },
             ..Entry::default()
         };
-        let to = |entry: &Entry, path| entry.redirect("shop.test", path, "?a=1");
+        let to = |entry: &Entry, path| entry.redirect("shop.test", path, "?a=1", None);
         let redirect = entry(PlainHttp::Redirect, 8_443);
         assert_eq!(to(&redirect, "/x").unwrap(), "https://shop.test:8443/x?a=1");
         assert_eq!(to(&entry(PlainHttp::Redirect, 443), "/x").unwrap(), "https://shop.test/x?a=1");
-        assert_eq!(redirect.redirect("shop.test", "*", "").unwrap(), "https://shop.test:8443");
+        assert_eq!(redirect.redirect("shop.test", "*", "", None).unwrap(), "https://shop.test:8443");
+        assert_eq!(redirect.redirect("shop.test", "/x", "", Some(443)).unwrap(), "https://shop.test/x");
+        assert_eq!(entry(PlainHttp::Serve, 443).redirect("shop.test", "/x", "", Some(443)), None);
         assert_eq!(to(&redirect, "/.well-known/acme-challenge/abc"), None);
         assert_eq!(to(&entry(PlainHttp::Serve, 443), "/x"), None);
     }

@@ -7,6 +7,7 @@ use imbl::{OrdMap, Vector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::acme::Automatic;
 use crate::baseline::{Baselines, Entries, OperationId};
 use crate::call_address::CallAddress;
 use crate::certificate::Certificate;
@@ -113,6 +114,9 @@ pub struct Environment {
     /// Certificates by name.
     #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
     pub certificates: OrdMap<CertificateName, Certificate>,
+    /// Certificates that renew themselves, also those that are not there yet.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub automatic: OrdMap<CertificateName, Automatic>,
     /// Arms that stay warm, until when.
     #[serde(with = "pairs")]
     pub warm: OrdMap<Arm, Timestamp>,
@@ -166,6 +170,7 @@ impl Environment {
             holds: OrdMap::new(),
             version_rules: VersionRules::default(),
             certificates: OrdMap::new(),
+            automatic: OrdMap::new(),
             warm: OrdMap::new(),
             prepared: OrdMap::new(),
             starts: OrdMap::new(),

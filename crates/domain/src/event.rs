@@ -8,6 +8,7 @@ use lockstep_judge::Obstacle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::acme::{AcmeRequest, Progress};
 use crate::baseline::OperationId;
 use crate::branch::BranchPolicy;
 use crate::certificate::CertificateFacts;
@@ -523,6 +524,36 @@ pub enum Event {
         /// Its name there.
         certificate: CertificateName,
     },
+    /// A certificate is to be got from an authority by ACME, and renewed before it ends.
+    CertificateRequested {
+        /// Where.
+        environment: EnvironmentName,
+        /// Its name there.
+        certificate: CertificateName,
+        /// What is asked for.
+        request: Box<AcmeRequest>,
+    },
+    /// An order of a certificate came further, or failed.
+    CertificateOrderProgressed {
+        /// Where.
+        environment: EnvironmentName,
+        /// Its name there.
+        certificate: CertificateName,
+        /// How it stands now.
+        progress: Box<Progress>,
+    },
+    /// A certificate renews itself no more; clients are shown it until it ends.
+    CertificateRequestEnded {
+        /// Where.
+        environment: EnvironmentName,
+        /// Its name there.
+        certificate: CertificateName,
+    },
+    /// Secrets of certificates that nothing shows any more were removed.
+    CertificateSecretsRemoved {
+        /// Their names.
+        secrets: Vec<String>,
+    },
     /// A service that somebody else runs began to say that it is another version.
     VersionSaid {
         /// Where.
@@ -566,10 +597,14 @@ impl Event {
             | Self::VersionRuleRemoved { environment, .. }
             | Self::CertificateAdded { environment, .. }
             | Self::CertificateRemoved { environment, .. }
+            | Self::CertificateRequested { environment, .. }
+            | Self::CertificateOrderProgressed { environment, .. }
+            | Self::CertificateRequestEnded { environment, .. }
             | Self::VersionSaid { environment, .. }
             | Self::HoldReleased { environment, .. } => Some(environment),
             Self::OperationBegun { operation } => Some(&operation.environment),
             Self::BuildCancelled { .. }
+            | Self::CertificateSecretsRemoved { .. }
             | Self::StoreCollected {}
             | Self::DataRemoved { .. }
             | Self::ResourceDataRemoved { .. }
@@ -642,6 +677,10 @@ impl Event {
             | Self::VersionRuleRemoved { .. }
             | Self::CertificateAdded { .. }
             | Self::CertificateRemoved { .. }
+            | Self::CertificateRequested { .. }
+            | Self::CertificateOrderProgressed { .. }
+            | Self::CertificateRequestEnded { .. }
+            | Self::CertificateSecretsRemoved { .. }
             | Self::VersionSaid { .. }
             | Self::ClockSkipped { .. }
             | Self::BuildCancelled { .. }

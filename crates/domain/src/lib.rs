@@ -3,6 +3,7 @@
 //! Nothing here does I/O, asks a clock, draws a random number or is async: time and ids are arguments. The shells
 //! around it (store, runtime, gateway, control) carry no policy of their own.
 
+pub mod acme;
 mod action;
 mod as_text;
 pub mod baseline;
@@ -10,6 +11,7 @@ pub mod branch;
 pub mod build_variables;
 pub mod call_address;
 pub mod certificate;
+pub mod certificate_secrets;
 pub mod changelog;
 pub mod clock_skip;
 pub mod commits;

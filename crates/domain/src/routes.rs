@@ -36,6 +36,7 @@ use crate::version::VersionNumber;
 use crate::version_rules::{Pattern, Places};
 use crate::watch::Watch;
 
+pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use receipt::{ArmTraffic, GatewayReceipt, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 
@@ -65,7 +66,10 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 10: what a route asks for (how long a request may take, when it is asked again, how much is taken), which a gateway of an earlier format would not keep to. A table
 /// without it is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_POLICIES;
+///
+/// 11: answers to authorities that give certificates, which a gateway of an earlier format would not give. A table without them, as each is while
+/// no order is under way, is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_CHALLENGES;
 /// The format that a gateway must take where a route asks for something beside where its requests go.
 pub const FORMAT_WITH_POLICIES: u32 = 10;
 /// The format that a gateway must take where a table says how clients come in.
@@ -294,7 +298,9 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if self.routes.iter().any(|route| route.rule.policy.is_some()) {
+        let format = if self.entry.as_ref().is_some_and(|entry| !entry.challenges.is_empty()) {
+            FORMAT_WITH_CHALLENGES
+        } else if self.routes.iter().any(|route| route.rule.policy.is_some()) {
             FORMAT_WITH_POLICIES
         } else if self.entry.is_some() {
             FORMAT_WITH_ENTRY

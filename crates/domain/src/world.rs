@@ -2,15 +2,18 @@
 //!
 //! Invariant: folding the same events gives the same world. An event that does not fit is an error and changes nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::acme::{AcmeRequest, Automatic, Progress};
 use crate::baseline::{EntryChange, OperationId, apply, difference};
 use crate::branch::BranchPolicy;
 use crate::certificate::{Certificate, CertificateFacts};
+use crate::certificate_secrets::{self, Spent};
 use crate::clock_skip;
 use crate::environment::Environment;
 use crate::event::{Event, Recorded};
@@ -32,7 +35,7 @@ use crate::version::{VersionNumber, VersionRef};
 use crate::version_rules::{NewRule, VersionRule};
 
 /// The format of a stored [`World`]. A snapshot of another format is passed over and the journal is folded anew.
-pub const WORLD_FORMAT: u32 = 5;
+pub const WORLD_FORMAT: u32 = 6;
 
 /// The name of the lifecycle of services that name none.
 pub const DEFAULT_LIFECYCLE: &str = "default";
@@ -59,6 +62,9 @@ pub struct World {
     /// Gateways of their own by name.
     #[serde(default)]
     pub gateways: OrdMap<GatewayName, Arc<GatewayIdentity>>,
+    /// Secrets of certificates that nothing names any more.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub spent: Spent,
     /// How many operations there have been.
     pub operations: u64,
 }
@@ -83,10 +89,21 @@ impl World {
         if recorded.seq != self.seq + 1 {
             return Err(fail(format!("record {} was expected", self.seq + 1)));
         }
+        let before = self.named_before(&recorded.event);
         self.take(recorded).map_err(fail)?;
+        if let Some((name, before)) = before {
+            let after = self.environments.get(&name).cloned();
+            self.note_spent(&before, after.as_deref(), recorded.at);
+        }
         self.seq = recorded.seq;
         self.at = self.at.max(recorded.at);
         Ok(())
+    }
+
+    /// The secrets of certificates that an environment names before an event that can change that.
+    fn named_before(&self, event: &Event) -> Option<(EnvironmentName, BTreeSet<String>)> {
+        let name = event.environment().filter(|_| certificate_secrets::concerns(event))?;
+        Some((name.clone(), certificate_secrets::named(self.environments.get(name)?)))
     }
 
     fn take(&mut self, recorded: &Recorded) -> Result<(), String> {
@@ -198,6 +215,12 @@ impl World {
                 None => Err(format!("no gateway `{gateway}`")),
             },
             Event::OperationBegun { operation } => self.begin(operation),
+            Event::CertificateSecretsRemoved { secrets } => {
+                for name in secrets {
+                    self.spent.remove(name);
+                }
+                Ok(())
+            }
             event => self.take_in_environment(event, recorded),
         }
     }
@@ -376,7 +399,23 @@ impl World {
             }
             Event::CertificateRemoved { certificate, .. } => {
                 let removed = environment.certificates.remove(certificate);
+                environment.automatic.remove(certificate);
                 removed.map(|_| ()).ok_or_else(|| format!("no certificate `{certificate}`"))
+            }
+            Event::CertificateRequested { certificate, request, .. } => {
+                let asked = Automatic::begin(AcmeRequest::clone(request), at, recorded.actor.clone());
+                environment.automatic.insert(certificate.clone(), asked);
+                Ok(())
+            }
+            Event::CertificateOrderProgressed { certificate, progress, .. } => {
+                let known = environment.automatic.get_mut(certificate);
+                known.ok_or_else(|| format!("`{certificate}` was not requested"))?.progress =
+                    Progress::clone(progress);
+                Ok(())
+            }
+            Event::CertificateRequestEnded { certificate, .. } => {
+                let ended = environment.automatic.remove(certificate);
+                ended.map(|_| ()).ok_or_else(|| format!("`{certificate}` was not requested"))
             }
             _ => Ok(()),
         })

@@ -98,8 +98,9 @@ impl Arrival {
         }
         // Before the handshake, which is four small messages.
         let _ = socket.set_nodelay(true);
-        let shown = environment.tls().shown();
-        let Entered { stream, end, version } = enter(socket, shown.as_deref()).await?;
+        let (shown, challenges) = (environment.tls().shown(), environment.tls().challenges());
+        let entered = enter(socket, shown.as_deref(), challenges.as_deref()).await?;
+        let Entered { stream, end, version } = entered;
         peer.secure = Some(Box::new(Secure { version, identity: identity_of(&stream) }));
         Ok((Connection::new(Wire::new(stream), peer, environment, worker, stop), Some(end)))
     }

@@ -19,6 +19,8 @@ pub struct GatewayConfig {
     pub access_log: Option<AccessLogConfig>,
     /// How many of the last requests are kept for whoever asks at the admin address; 0 keeps none.
     pub recent: usize,
+    /// The port by which clients come to it by https, where that is another one than tables say.
+    pub https_port: Option<u16>,
 }
 
 /// How many of the last requests a gateway keeps that has an admin address: some 6 MB when all are as long as can be.
@@ -29,7 +31,14 @@ impl GatewayConfig {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let workers = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { id: id.into(), workers, timeouts: Timeouts::default(), access_log: None, recent: 0 }
+        Self {
+            id: id.into(),
+            workers,
+            timeouts: Timeouts::default(),
+            access_log: None,
+            recent: 0,
+            https_port: None,
+        }
     }
 }
 

@@ -292,6 +292,7 @@ impl Environment {
             state.served.refuse(edition, invalid.to_string());
             return Err(invalid);
         }
+        self.tls.answer(table.entry.as_ref().map_or(&[], |entry| &entry.challenges));
         let table = Arc::new(table.prepared());
         let index = Arc::new(RouteIndex::new(&table.routes));
         let asked = Arc::new(Asked::of(&table));

@@ -70,11 +70,11 @@ impl Gateway {
     /// # Errors
     /// When the system gives no thread or no runtime.
     pub fn start(config: GatewayConfig) -> Result<Self, StartError> {
-        let GatewayConfig { id, workers, timeouts, access_log, recent } = config;
+        let GatewayConfig { id, workers, timeouts, access_log, recent, https_port } = config;
         let access = access_log.as_ref().map(AccessLog::open).transpose().map_err(StartError::AccessLog)?;
         let start = |worker| {
             let ring = (recent > 0).then(|| Ring::new(recent.div_ceil(workers.get())));
-            let started = Worker::start(worker, timeouts, access.clone(), ring);
+            let started = Worker::start(worker, timeouts, access.clone(), ring, https_port);
             started.map_err(|source| StartError::Worker { worker, source })
         };
         let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;

@@ -3,6 +3,7 @@
 //! Invariant: what is shown to a client was checked before, and is swapped behind an atomic pointer: a connection that lives
 //! keeps what it began with. A set that cannot be used changes nothing.
 
+mod challenge;
 mod counters;
 mod hello;
 mod names;
@@ -10,6 +11,7 @@ mod names;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use lockstep_domain::acme::ChallengeAnswer;
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::entry::{ClientCertificates, EntrySettings, TlsVersion};
 use rustls::crypto::ring::{Ticketer, default_provider};
@@ -18,6 +20,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use crate::certificate::{ServerCertificate, read_authorities};
 
+pub(crate) use challenge::Challenges;
 pub(crate) use counters::{HandshakeEnd, Handshakes};
 pub(crate) use hello::{Entered, enter};
 use names::Names;
@@ -30,6 +33,8 @@ const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 pub(crate) struct Tls {
     shown: ArcSwapOption<Shown>,
     given: Mutex<Given>,
+    /// What authorities are shown that only look, while orders of certificates are under way.
+    challenges: ArcSwapOption<Challenges>,
     pub(crate) handshakes: Handshakes,
 }
 
@@ -70,6 +75,22 @@ impl Tls {
     /// Returns what a handshake needs; nothing while there is no certificate.
     pub(crate) fn shown(&self) -> Option<Arc<Shown>> {
         self.shown.load_full()
+    }
+
+    /// Returns what authorities are shown that only look; nothing while no order is under way.
+    pub(crate) fn challenges(&self) -> Option<Arc<Challenges>> {
+        self.challenges.load_full()
+    }
+
+    /// Answers authorities from now on, and nobody else.
+    pub(crate) fn answer(&self, answers: &[ChallengeAnswer]) {
+        let answers = challenge::by_tls(answers);
+        let before = self.challenges.load();
+        if answers.is_empty() {
+            self.challenges.store(None);
+        } else if !before.as_ref().is_some_and(|before| before.is_of(&answers)) {
+            self.challenges.store(Some(Arc::new(Challenges::of(&answers))));
+        }
     }
 
     /// Shows these certificates from the next handshake on, the first to clients that name no host.

@@ -124,7 +124,7 @@ impl Desk {
         }
         (notes.changes, notes.seat) = (None, None);
         let found = origin.as_ref().map_err(Problem::clone).and_then(|origin| {
-            self.send_to_https(request, *origin)?;
+            self.let_in(request, *origin)?;
             self.route(request, *origin, notes)
         });
         if let Some(ring) = &self.worker.recent {

@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) access: Option<Arc<AccessLog>>,
     /// The last requests, where somebody can ask for them.
     pub(crate) recent: Option<Ring>,
+    /// The port of https that redirects name instead of the one of tables.
+    pub(crate) https_port: Option<u16>,
     runtime: Handle,
     end: CancellationToken,
 }
@@ -46,6 +48,7 @@ impl Worker {
         timeouts: Timeouts,
         access: Option<Arc<AccessLog>>,
         recent: Option<Ring>,
+        https_port: Option<u16>,
     ) -> io::Result<Arc<Self>> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         let end = CancellationToken::new();
@@ -58,6 +61,7 @@ impl Worker {
             tasks: TaskTracker::new(),
             access,
             recent,
+            https_port,
             runtime: runtime.handle().clone(),
             end: end.clone(),
         };

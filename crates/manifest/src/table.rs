@@ -139,7 +139,7 @@ fn entry(table: &Table<'_>) -> Entry {
         table.contradicts(error);
     }
     table.check_asked();
-    Entry { settings, certificates: Vec::new() }
+    Entry { settings, ..Entry::default() }
 }
 
 fn routes(elements: &[Field<'_>], services: &BTreeSet<&ServiceName>, places: &mut Vec<Place>) -> Vec<Route> {

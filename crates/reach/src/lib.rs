@@ -67,11 +67,23 @@ impl Reach {
         if token.is_some() && !address.keeps_secrets() && plain == PlainHttp::LoopbackOnly {
             return Err(ReachError::PlainToken { address });
         }
+        Self::trusting(address, Arc::new(trust), token)
+    }
+
+    /// Makes the way to a server to which no token is sent, whose trust is shared with others.
+    ///
+    /// # Errors
+    /// When there is nobody to trust.
+    pub fn shared(address: ServerAddress, trust: Arc<Trust>) -> Result<Self, ReachError> {
+        Self::trusting(address, trust, None)
+    }
+
+    fn trusting(address: ServerAddress, trust: Arc<Trust>, token: Option<&str>) -> Result<Self, ReachError> {
         if address.is_tls() {
             trust.load().map_err(|source| ReachError::Trust { address: address.clone(), source })?;
         }
         let bearer = token.map(bearer).transpose()?;
-        Ok(Self { address, trust: Arc::new(trust), bearer })
+        Ok(Self { address, trust, bearer })
     }
 
     /// Returns the address.

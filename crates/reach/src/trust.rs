@@ -12,6 +12,8 @@ use thiserror::Error;
 
 /// Largest file of certificates: that of a whole system has 300 KB.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// What a text of certificates is called that is in no file.
+const GIVEN: &str = "the authorities that were given";
 /// What is spoken inside of TLS; a front that offers HTTP/2 as well must not choose that.
 const PROTOCOL: &[u8] = b"http/1.1";
 
@@ -75,6 +77,8 @@ impl TrustError {
 pub struct Trust {
     /// Instead of the system's: naming an authority excludes all others.
     file: Option<PathBuf>,
+    /// Or the text of such a file.
+    given: Option<String>,
     loaded: Mutex<Option<Arc<ClientConfig>>>,
 }
 
@@ -88,7 +92,13 @@ impl Trust {
     /// Trusts the authorities whose certificates are in a file, and no others; those of the system where there is no file.
     #[must_use]
     pub const fn new(file: Option<PathBuf>) -> Self {
-        Self { file, loaded: Mutex::new(None) }
+        Self { file, given: None, loaded: Mutex::new(None) }
+    }
+
+    /// Trusts the authorities whose certificates are in a text, as PEM, and no others.
+    #[must_use]
+    pub const fn in_text(pem: String) -> Self {
+        Self { file: None, given: Some(pem), loaded: Mutex::new(None) }
     }
 
     pub(crate) fn load(&self) -> Result<Arc<ClientConfig>, TrustError> {
@@ -108,9 +118,10 @@ impl Trust {
     }
 
     fn read(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        let roots = match &self.file {
-            Some(path) => roots_in(path)?,
-            None => roots_of_system()?,
+        let roots = match (&self.file, &self.given) {
+            (Some(path), _) => roots_in(path)?,
+            (None, Some(pem)) => roots_of(Path::new(GIVEN), pem.as_bytes())?,
+            (None, None) => roots_of_system()?,
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -124,8 +135,12 @@ impl Trust {
 fn roots_in(path: &Path) -> Result<RootCertStore, TrustError> {
     let read = foreign::open_named(path).and_then(|file| foreign::read(file, MAX_FILE_BYTES));
     let bytes = read.map_err(|source| TrustError::Read { path: path.to_owned(), source })?;
+    roots_of(path, &bytes)
+}
+
+fn roots_of(path: &Path, bytes: &[u8]) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
+    for (index, certificate) in CertificateDer::pem_slice_iter(bytes).enumerate() {
         let unusable = |source| TrustError::Unusable { path: path.to_owned(), number: index + 1, source };
         let certificate = certificate.map_err(|error| unusable(Box::new(error)))?;
         roots.add(certificate).map_err(|error| unusable(Box::new(error)))?;
@@ -155,6 +170,8 @@ mod tests {
         let key = rcgen::generate_simple_self_signed(vec!["a".into()]).unwrap();
         let pem = key.cert.pem();
         assert!(load(format!("notes\n{pem}\n{pem}").as_bytes()).is_ok(), "one or more, with words between");
+        assert!(Trust::in_text(pem.clone()).load().is_ok());
+        assert!(matches!(Trust::in_text(String::new()).load(), Err(TrustError::Empty { .. })));
         assert!(matches!(load(b""), Err(TrustError::Empty { .. })));
         assert!(matches!(load(key.signing_key.serialize_pem().as_bytes()), Err(TrustError::Empty { .. })));
         assert!(matches!(load(key.cert.der()), Err(TrustError::Empty { .. })));

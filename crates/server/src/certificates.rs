@@ -1,7 +1,7 @@
 //! Handlers of certificates: parse, one call, convert.
 
 use axum::extract::State;
-use lockstep_api::types::{AddCertificate, CertificateBundle, CertificateList};
+use lockstep_api::types::{AddCertificate, CertificateBundle, CertificateList, RequestCertificate};
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_control::Taking;
 use lockstep_domain::{CertificateName, Digest, EnvironmentName};
@@ -35,6 +35,24 @@ pub(crate) async fn replace(
 ) -> Answer<CertificateList> {
     let body = AddCertificate { name: Some(name), ..body };
     Ok(Json(control.add_certificate(&actor, &environment, &body, Taking::Replace)?))
+}
+
+pub(crate) async fn request(
+    State(control): App,
+    By(actor): By,
+    At(environment): At<EnvironmentName>,
+    Body(body): Body<RequestCertificate>,
+) -> Answer<CertificateList> {
+    Ok(Json(control.request_certificate(&actor, &environment, body).await?))
+}
+
+pub(crate) async fn renew(
+    State(control): App,
+    By(actor): By,
+    At((environment, name)): At<(EnvironmentName, CertificateName)>,
+    Body(_): Body<Map<String, Value>>,
+) -> Answer<CertificateList> {
+    Ok(Json(control.renew_certificate(&actor, &environment, &name)?))
 }
 
 pub(crate) async fn remove(

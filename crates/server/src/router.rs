@@ -81,6 +81,8 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/routes", get(handlers::routes)),
         ("/environments/{environment}/gateway-receipts", post(handlers::receipt)),
         ("/environments/{environment}/certificates", get(certificates::list).post(certificates::add)),
+        ("/environments/{environment}/certificates/request", post(certificates::request)),
+        ("/environments/{environment}/certificates/{certificate}/renew", post(certificates::renew)),
         ("/environments/{environment}/certificates/{certificate}/replace", post(certificates::replace)),
         ("/environments/{environment}/certificates/{certificate}/remove", post(certificates::remove)),
         ("/environments/{environment}/gateway-certificates/{digest}", get(certificates::of_gateway)),

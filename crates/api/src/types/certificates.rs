@@ -1,5 +1,6 @@
 //! Certificates of environments, and how clients come in.
 
+use lockstep_domain::acme::ChallengeKind;
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::entry::{ClientCertificates, PlainHttp, TlsVersion};
 use lockstep_domain::gateway_rules::Network;
@@ -53,6 +54,9 @@ pub struct AddCertificate {
     /// What its issuer says of its revocation: an OCSP response in DER, as hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp: Option<String>,
+    /// Whether hosts of the one that is replaced may be left without a certificate; without it that is refused, and they are named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lose_hosts: bool,
 }
 
 /// Without the key.
@@ -79,11 +83,106 @@ pub struct CertificateView {
     pub warnings: Vec<String>,
 }
 
+/// A certificate is to be got from an authority by ACME, and renewed before it ends.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestCertificate {
+    /// Its name there; made of the first host when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<CertificateName>,
+    /// The hosts that it is to be for.
+    pub hosts: Vec<String>,
+    /// The directory of the authority; that of Let's Encrypt when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// Where the authority writes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Whether its terms of service are accepted.
+    #[serde(default)]
+    pub accept_terms: bool,
+    /// How the authority is to look whether the hosts are served here; by what listens when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeKind>,
+    /// By which certificates of authorities the directory is believed, as PEM; by those of the server's host when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The authority's name of an account that was made there, to which ours is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_account: Option<String>,
+    /// The key that the authority gave with it, in base64url. It is used once and not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_key: Option<String>,
+    /// Whether hosts of the one that it takes the place of may be left without a certificate.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lose_hosts: bool,
+}
+
+/// Without the key.
+impl std::fmt::Debug for RequestCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestCertificate")
+            .field("name", &self.name)
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a certificate stands that renews itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutomaticState {
+    /// It is there, and is renewed in time.
+    Good,
+    /// It is about to be ordered.
+    Due,
+    /// It was ordered.
+    Ordered,
+    /// Gateways are to answer the authority.
+    AwaitsGateways,
+    /// The authority looks whether the hosts are served here, or makes the certificate.
+    AwaitsAuthority,
+    /// It failed, and is tried again later.
+    Failed,
+}
+
+/// A certificate that renews itself, there or not yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AutomaticView {
+    /// Its name.
+    pub name: CertificateName,
+    /// The hosts that it is to be for.
+    pub hosts: Vec<String>,
+    /// The directory of the authority.
+    pub directory: String,
+    /// How the authority is to look; by what listens when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<ChallengeKind>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: Actor,
+    /// How it stands.
+    pub state: AutomaticState,
+    /// When the next order begins, by the wall clock; none while one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Timestamp>,
+    /// How often it failed since it last came about.
+    #[serde(default)]
+    pub failures: u32,
+    /// Why it failed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
 /// The certificates of an environment, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateList {
     /// The first is for clients that name no host.
     pub certificates: Vec<CertificateView>,
+    /// Those that renew themselves, also when they are not there yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub automatic: Vec<AutomaticView>,
 }
 
 /// Chain, key and what is known of the revocation of a certificate, for a gateway of its own.

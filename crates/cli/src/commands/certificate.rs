@@ -1,8 +1,10 @@
 //! `lockstep certificate`: what clients of an environment are shown when they come by https.
 
+mod acme;
+
 use std::path::{Path, PathBuf};
 
-use lockstep_api::types::{AddCertificate, CertificateList, CertificateView};
+use lockstep_api::types::{AddCertificate, AutomaticView, CertificateList, CertificateView};
 use lockstep_domain::{CertificateName, EnvironmentName};
 
 use crate::confirm::ConfirmOption;
@@ -25,6 +27,7 @@ const LONGEST_CELL: usize = 50;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   lockstep certificate add --cert shop.pem --key shop.key --env production
+  lockstep certificate acme --host shop.example.org --env production --accept-terms
   lockstep certificate list --env production
   lockstep certificate replace shop-test --cert new.pem --key new.key --env production")]
 pub(crate) struct Args {
@@ -35,6 +38,8 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Subcommand)]
 enum CertificateCommand {
     Add(AddArgs),
+    Acme(acme::AcmeArgs),
+    Renew(acme::RenewArgs),
     List(ListArgs),
     Show(ShowArgs),
     Replace(ReplaceArgs),
@@ -64,6 +69,7 @@ impl Files {
             chain: given_file::text(&self.chain, MAX_FILE)?,
             key: given_file::text(&self.key, MAX_FILE)?,
             ocsp: ocsp.transpose()?,
+            lose_hosts: false,
         })
     }
 }
@@ -110,16 +116,21 @@ struct ShowArgs {
 
 /// Puts another certificate in the place of one.
 ///
-/// It is shown from the next handshake on; connections that live keep theirs. One that is not good changes nothing.
+/// It is shown from the next handshake on; connections that live keep theirs. One that is not good changes nothing. Hosts that no
+/// certificate is for then are named, and nothing is changed without --yes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  lockstep certificate replace shop-test --cert new.pem --key new.key --env production")]
+  lockstep certificate replace shop-test --cert new.pem --key new.key --env production
+  lockstep certificate replace shop-test --cert fewer.pem --key fewer.key --env production --yes")]
 struct ReplaceArgs {
     /// Its name.
     #[arg(value_name = "NAME")]
     name: CertificateName,
     #[command(flatten)]
     files: Files,
+    /// Replace it also when hosts are left without a certificate.
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     environment: EnvironmentOption,
 }
@@ -151,10 +162,12 @@ impl Args {
                 let added = list.certificates.iter().find(is_new);
                 done(ctx, &list, added, &environment, "is shown")
             }
+            CertificateCommand::Acme(args) => args.run(ctx),
+            CertificateCommand::Renew(args) => args.run(ctx),
             CertificateCommand::Replace(args) => {
                 let environment = args.environment.resolve(ctx)?;
-                let list =
-                    ctx.client.replace_certificate(&environment, &args.name, &args.files.read(None)?)?;
+                let request = AddCertificate { lose_hosts: args.yes, ..args.files.read(None)? };
+                let list = ctx.client.replace_certificate(&environment, &args.name, &request)?;
                 let replaced = list.certificates.iter().find(|it| it.name == args.name);
                 done(ctx, &list, replaced, &environment, "is another one now")
             }
@@ -177,12 +190,21 @@ impl Args {
             CertificateCommand::Show(args) => {
                 let environment = args.environment.resolve(ctx)?;
                 let list = ctx.client.certificates(&environment)?;
+                let automatic = list.automatic.into_iter().find(|it| it.name == args.name);
                 let found = list.certificates.into_iter().find(|it| it.name == args.name);
+                if found.is_none()
+                    && let Some(automatic) = &automatic
+                {
+                    return ctx.out.show(automatic, requested);
+                }
                 let missing = || {
                     Failure::usage(format!("{environment} has no certificate `{}`", args.name))
                         .hint(format!("lockstep certificate list --env {environment}"))
                 };
-                ctx.out.show(&found.ok_or_else(missing)?, shown)
+                ctx.out.show(&found.ok_or_else(missing)?, |view, style| {
+                    let renewal = automatic.as_ref().map(|it| acme::renewal_line(it, style));
+                    shown(view, style) + &renewal.unwrap_or_default()
+                })
             }
         }
     }
@@ -208,6 +230,13 @@ fn done(
     })
 }
 
+/// Shows one that renews itself, and was not got yet.
+fn requested(view: &AutomaticView, style: &Style) -> String {
+    let head = format!("{}  for {}\n", style.strong(view.name.as_str()), printable(&view.hosts.join(", ")));
+    let asked = format!("  asked for by {} {}\n", printable(view.by.as_str()), style.ago(view.at));
+    head + &asked + &acme::renewal_line(view, style)
+}
+
 fn shown(view: &CertificateView, style: &Style) -> String {
     let hosts = view.facts.names.join(", ");
     let head = format!("{}  for {}\n", style.strong(view.name.as_str()), printable(&hosts));
@@ -227,23 +256,44 @@ fn shown_facts(view: &CertificateView, style: &Style) -> String {
 }
 
 fn listed(list: &CertificateList, environment: &EnvironmentName, style: &Style) -> String {
-    if list.certificates.is_empty() {
+    if list.certificates.is_empty() && list.automatic.is_empty() {
         return format!(
             "{environment} has no certificates: lockstep certificate add --cert FILE --key FILE --env {environment}\n"
         );
     }
-    let mut table =
-        Table::new(["CERTIFICATE", "HOSTS", "KEY", "ENDS", "BY", "WHEN", "WARNING"]).wrapped(LONGEST_CELL);
+    let mut table = Table::new(["CERTIFICATE", "HOSTS", "KEY", "ENDS", "RENEWAL", "BY", "WHEN", "WARNING"])
+        .wrapped(LONGEST_CELL);
+    let automatic = |name: &CertificateName| list.automatic.iter().find(|it| it.name == *name);
     for view in &list.certificates {
         table.row([
             view.name.to_string(),
             view.facts.names.join(", "),
             view.facts.key_kind.clone(),
             view.facts.valid_until.to_string(),
+            automatic(&view.name).map_or_else(|| "by hand".to_owned(), acme::renewal),
             view.by.to_string(),
             style.ago(view.at),
-            view.warnings.join("; "),
+            warnings(&view.warnings, automatic(&view.name)),
+        ]);
+    }
+    let is_there = |it: &&AutomaticView| list.certificates.iter().any(|view| view.name == it.name);
+    for view in list.automatic.iter().filter(|it| !is_there(it)) {
+        table.row([
+            view.name.to_string(),
+            view.hosts.join(", "),
+            String::new(),
+            "not there yet".to_owned(),
+            acme::renewal(view),
+            view.by.to_string(),
+            style.ago(view.at),
+            warnings(&[], Some(view)),
         ]);
     }
     table.render(style)
+}
+
+/// What is to be known of a certificate, and why it was not renewed.
+fn warnings(own: &[String], automatic: Option<&AutomaticView>) -> String {
+    let problem = automatic.filter(|it| it.failures > 0).and_then(|it| it.problem.as_deref());
+    own.iter().map(String::as_str).chain(problem).collect::<Vec<_>>().join("; ")
 }

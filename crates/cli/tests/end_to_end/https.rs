@@ -142,6 +142,52 @@ fn a_certificate_that_is_not_good_is_refused_with_everything_that_is_wrong_and_l
 }
 
 #[test]
+fn a_gateway_of_its_own_names_the_port_in_redirects_by_which_clients_come_to_it() {
+    let place = Place::begin();
+    let (_, port) = secured(&place);
+    set(&place, &["--http", "redirect"]);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let gateway = StandaloneGateway::follow_with(&place, &["--listen-tls", &listen, "--https-port", "443"]);
+    let location = |address: &str| {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(address).ok()?;
+        stream.write_all(b"GET /store HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer.split("location: ").nth(1)?.split('\r').next()?.to_owned())
+    };
+    let own = eventually("its clients are redirected", || location(gateway.address()));
+    assert_eq!(own, "https://shop.test/store");
+    let inside = place.status()["gateway"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let expected = format!("https://shop.test:{port}/store");
+    assert_eq!(eventually("clients of the server are too", || location(&inside)), expected);
+}
+
+#[test]
+fn a_certificate_for_fewer_hosts_is_taken_only_by_who_says_so_and_the_hosts_are_named() {
+    let place = Place::begin();
+    let (authority, port) = secured(&place);
+    let config = authority.client(None);
+    run(&place, &replace(&authority.sign("three", &[HOST, "a.shop.test", "b.shop.test"], |_| {})));
+    let fewer = authority.sign("fewer", &[HOST], |_| {});
+    let said = fail(&place, &replace(&fewer), 3);
+    assert!(
+        said.contains("- a.shop.test") && said.contains("- b.shop.test") && said.contains("--yes"),
+        "{said}"
+    );
+    assert!(!said.contains("- shop.test"), "{said}");
+    eventually("the one for three is shown", || Secured::connect(port, "b.shop.test", &config).ok());
+    // Another certificate that is for a host keeps it from being lost.
+    run(&place, &add(&authority.sign("below", &["*.shop.test"], |_| {}), &[]));
+    run(&place, &replace(&fewer));
+    place.run(&["certificate", "remove", "all-shop-test", "--env", ENVIRONMENT, "--yes"]);
+    let other = replace(&authority.sign("other", &["other.test"], |_| {}));
+    fail(&place, &other, 3);
+    run(&place, &[other, vec!["--yes".to_owned()]].concat());
+    eventually("the host is gone", || Secured::connect(port, HOST, &config).err());
+}
+
+#[test]
 fn plain_http_is_sent_to_https_and_clients_show_certificates_where_the_environment_says_so() {
     let place = Place::begin();
     let (authority, port) = secured(&place);

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod access;
+mod acme;
 mod affinity;
 mod approvals;
 mod artifacts;

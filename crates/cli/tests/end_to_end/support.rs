@@ -1,5 +1,6 @@
 //! What the tests with real processes share. Whatever a test starts ends with it, however it ends.
 
+pub(crate) mod acme;
 pub(crate) mod callers;
 pub(crate) mod front;
 pub(crate) mod gateway;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::acme::ChallengeAnswer;
 use crate::request_path::normalize_path;
 
 fn name(text: &str) -> ServiceName {
@@ -217,6 +218,14 @@ fn a_table_that_says_how_clients_come_in_has_its_own_format_and_others_do_not_me
     let said = RouteTable { entry: Some(Entry::default()), ..plain.clone() }.in_its_format();
     assert!(plain.format < FORMAT_WITH_ENTRY && said.format == FORMAT_WITH_ENTRY);
     assert!(!serde_json::to_string(&plain).unwrap().contains("entry"));
+    assert!(!serde_json::to_string(&said).unwrap().contains("challenges"), "as an older gateway knows it");
+    let answer: ChallengeAnswer = serde_json::from_value(serde_json::json!({
+        "kind": "tls-alpn-01", "host": "shop.test", "token": "t", "key_authorization": "t.k"
+    }))
+    .unwrap();
+    let asked = Entry { challenges: vec![answer], ..Entry::default() };
+    let asked = RouteTable { entry: Some(asked), ..plain }.in_its_format();
+    assert_eq!(asked.format, FORMAT_WITH_CHALLENGES);
     let again: RouteTable = serde_json::from_str(&serde_json::to_string(&said).unwrap()).unwrap();
     assert_eq!(again, said);
 }

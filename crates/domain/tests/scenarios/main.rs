@@ -4,6 +4,7 @@
 
 mod accepting;
 mod beside;
+mod certificates;
 mod clock;
 mod compatibility;
 mod configurations;

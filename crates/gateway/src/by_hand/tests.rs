@@ -22,7 +22,8 @@ fn full_entry() -> Entry {
         proxy_networks: vec!["10.0.0.0/8".parse().unwrap()],
     };
     let digest = lockstep_domain::Digest::from_bytes([0; 32]);
-    Entry { settings, certificates: vec![TableCertificate { name: "shop".parse().unwrap(), digest }] }
+    let certificates = vec![TableCertificate { name: "shop".parse().unwrap(), digest }];
+    Entry { settings, certificates, ..Entry::default() }
 }
 
 /// A table that uses a field of every object that a person writes.

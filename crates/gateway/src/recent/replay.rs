@@ -194,7 +194,7 @@ impl Candidate<'_> {
 
     fn is_sent_to_https(&self, request: &Recent, host: Option<&str>, caller: Caller) -> bool {
         let entry = self.table.entry.as_ref().filter(|_| !request.https && caller != Caller::Instance);
-        entry.is_some_and(|entry| entry.redirect(host.unwrap_or_default(), &request.path, "").is_some())
+        entry.is_some_and(|entry| entry.redirect(host.unwrap_or_default(), &request.path, "", None).is_some())
     }
 
     /// Returns the version, where it can be told without the key.

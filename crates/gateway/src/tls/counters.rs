@@ -9,6 +9,8 @@ pub(crate) enum HandshakeEnd {
     Full,
     /// With a ticket of an earlier one.
     Resumed,
+    /// An authority that only looked.
+    Challenge,
     /// It asked for a host of which there is no certificate.
     UnknownName,
     /// It did not show a certificate that is taken.
@@ -27,9 +29,10 @@ pub(crate) enum HandshakeEnd {
     ProxyHeader,
 }
 
-const WORDS: [(HandshakeEnd, &str); 10] = [
+const WORDS: [(HandshakeEnd, &str); 11] = [
     (HandshakeEnd::Full, "full"),
     (HandshakeEnd::Resumed, "resumed"),
+    (HandshakeEnd::Challenge, "challenge"),
     (HandshakeEnd::UnknownName, "unknown_name"),
     (HandshakeEnd::ClientCertificate, "client_certificate"),
     (HandshakeEnd::PlainHttp, "plain_http"),

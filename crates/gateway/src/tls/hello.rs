@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::Acceptor;
-use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
+use rustls::server::{Accepted, Acceptor};
+use rustls::{AlertDescription, HandshakeKind, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
-use super::{HandshakeEnd, Shown};
+use super::{Challenges, HandshakeEnd, Shown};
 
 /// Longest first message of a client: those of browsers have less than 2 KiB, with keys for quantum computers.
 const MAX_HELLO: usize = 16 * 1_024;
@@ -32,7 +32,11 @@ pub(crate) struct Entered {
 }
 
 /// Shakes hands with a client. Who cannot be served is told so, and how it ended is returned.
-pub(crate) async fn enter(mut socket: TcpStream, shown: Option<&Shown>) -> Result<Entered, HandshakeEnd> {
+pub(crate) async fn enter(
+    mut socket: TcpStream,
+    shown: Option<&Shown>,
+    challenges: Option<&Challenges>,
+) -> Result<Entered, HandshakeEnd> {
     let mut acceptor = Acceptor::default();
     let mut taken = 0;
     let accepted = loop {
@@ -58,6 +62,9 @@ pub(crate) async fn enter(mut socket: TcpStream, shown: Option<&Shown>) -> Resul
             }
         }
     };
+    if let Some(config) = challenges.and_then(|challenges| challenges.find(&accepted.client_hello())) {
+        return Err(show_challenge(accepted, socket, Arc::clone(config)).await);
+    }
     let Some(shown) = shown.filter(|shown| shown.names.knows(accepted.client_hello().server_name())) else {
         return Err(refuse(&mut socket, AlertDescription::UnrecognisedName, HandshakeEnd::UnknownName).await);
     };
@@ -74,8 +81,20 @@ pub(crate) async fn enter(mut socket: TcpStream, shown: Option<&Shown>) -> Resul
     Ok(Entered { stream, end, version })
 }
 
+/// Shows an authority what it looks for; then there is nothing more to say.
+async fn show_challenge(accepted: Accepted, socket: TcpStream, config: Arc<ServerConfig>) -> HandshakeEnd {
+    match StartHandshake::from_parts(accepted, socket).into_stream(config).await {
+        Ok(mut stream) => {
+            // It is closed next, whatever becomes of this.
+            let _ = stream.shutdown().await;
+            HandshakeEnd::Challenge
+        }
+        Err(error) => end_of(&error),
+    }
+}
+
 /// Gives what was read to TLS; returns the alert for a client that does not keep to it.
-fn feed(acceptor: &mut Acceptor, mut piece: &[u8]) -> Result<Option<rustls::server::Accepted>, Vec<u8>> {
+fn feed(acceptor: &mut Acceptor, mut piece: &[u8]) -> Result<Option<Accepted>, Vec<u8>> {
     while !piece.is_empty() {
         // A client that sends more than one message of ours before we have answered keeps to no version of TLS.
         if acceptor.read_tls(&mut piece).is_err() {

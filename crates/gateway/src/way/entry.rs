@@ -1,11 +1,15 @@
-//! What plain HTTP gets where clients are to come by https.
+//! What plain HTTP gets where clients are to come by https, and authorities that look whether a host is served here.
 
+use lockstep_domain::entry::Entry;
 use lockstep_domain::gateway_rules::Caller;
 
 use super::Desk;
 use crate::peer::Origin;
-use crate::problem::{Problem, Status};
+use crate::problem::{Own, Problem, Status};
 use crate::request::Request;
+
+/// What an answer to an authority is, as RFC 8555 (8.3) has it.
+const CHALLENGE_TYPE: &str = "application/octet-stream";
 
 impl Desk {
     /// Tells whether a request came by https: here, or to a proxy that is believed.
@@ -13,16 +17,30 @@ impl Desk {
         self.peer.secure.is_some() || request.came_by_https(caller)
     }
 
-    /// Sends a client from outside to https where the environment says so. Instances are served, and so is whoever a proxy speaks
+    /// Answers an authority that looks whether a host is served here (HTTP-01, RFC 8555), on whatever wire it comes: one that was sent
+    /// to https by something before us may follow. Whoever asks for anything else goes the usual way.
+    fn answer_authority(entry: &Entry, request: &Request<'_>) -> Result<(), Problem> {
+        let host = request.authority.host().unwrap_or_default();
+        let Some(proof) = entry.challenge(host, &request.path) else { return Ok(()) };
+        let (body, content_type) = (proof.to_owned(), CHALLENGE_TYPE.to_owned());
+        Err(Own { body, content_type, ..Own::empty(200, "acme_challenge") }.into_problem())
+    }
+
+    /// Answers an authority, and sends a client from outside to https where the environment says so. Instances are served, and so is whoever a proxy speaks
     /// for that was asked by https.
-    pub(super) fn send_to_https(&self, request: &Request<'_>, origin: Origin) -> Result<(), Problem> {
+    pub(super) fn let_in(&self, request: &Request<'_>, origin: Origin) -> Result<(), Problem> {
         let table = self.environment.table(self.worker.index).load();
         let Some(entry) = table.as_ref().and_then(|table| table.routes.entry.as_ref()) else { return Ok(()) };
+        if !entry.challenges.is_empty() {
+            Self::answer_authority(entry, request)?;
+        }
         if origin.caller == Caller::Instance || self.is_https(request, origin.caller) {
             return Ok(());
         }
         let host = request.authority.host().unwrap_or_default();
-        let Some(to) = entry.redirect(host, &request.path, request.query) else { return Ok(()) };
+        let Some(to) = entry.redirect(host, &request.path, request.query, self.worker.https_port) else {
+            return Ok(());
+        };
         if host.is_empty() {
             let detail = "clients come by https here, and the request names no host to send it to";
             return Err(Problem::new(Status::BadRequest, "https_only", detail));

@@ -134,7 +134,7 @@ pub fn explain(table: RouteTable, question: &Question) -> Result<Explanation, Ex
     let (environment_name, revision) = (table.environment.clone(), table.revision);
     let environment = Arc::new(Environment::new(environment_name.clone(), 1));
     environment.apply(table)?;
-    let started = Worker::start(0, Timeouts::default(), None, None);
+    let started = Worker::start(0, Timeouts::default(), None, None, None);
     let worker = started.map_err(|source| StartError::Worker { worker: 0, source })?;
     let desk = Desk { peer: question.peer(), environment, worker };
     let mut account = Account { steps: Vec::new(), routes: Vec::new() };
@@ -186,8 +186,15 @@ impl Account {
             return self.say("caller", "the token in the path is of no instance of this environment");
         };
         self.say("caller", words::caller(origin.caller, desk.peer.text()));
-        let sent = desk.send_to_https(request, origin);
-        self.say("tls", words::tls(desk.is_https(request, origin.caller), origin.caller, sent.is_err()));
+        let sent = desk.let_in(request, origin);
+        self.say(
+            "tls",
+            words::tls(
+                desk.is_https(request, origin.caller),
+                origin.caller,
+                sent.as_ref().err().map(Problem::code),
+            ),
+        );
         if sent.is_err() {
             return;
         }

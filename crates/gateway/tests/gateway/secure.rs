@@ -1,5 +1,6 @@
 //! Clients that come within TLS: what they are shown, what services are told of them, and what hostile ones get.
 
+mod authorities;
 mod handed_on;
 mod hostile;
 mod people;

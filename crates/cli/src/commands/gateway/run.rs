@@ -55,6 +55,9 @@ pub(crate) struct RunArgs {
     /// Where it listens for clients who come by https; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS")]
     listen_tls: Option<SocketAddr>,
+    /// The port by which clients come to --listen-tls, where redirects are to name another one than the environment's https port.
+    #[arg(long, value_name = "PORT", requires = "listen_tls", value_parser = clap::value_parser!(u16).range(1..))]
+    https_port: Option<u16>,
     /// The certificate that these are shown, a PEM file with its chain behind it; read again when it changes.
     #[arg(long, value_name = "FILE", requires = "listen_tls")]
     certificate: Option<PathBuf>,
@@ -84,10 +87,11 @@ impl RunArgs {
         let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
         let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
         let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
+        let https_port = self.https_port;
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
-        let gateway = GatewayConfig { access_log, recent, ..GatewayConfig::new(run_id()) };
+        let gateway = GatewayConfig { access_log, recent, https_port, ..GatewayConfig::new(run_id()) };
         let config =
             StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin, listen_tls, certificates };
         standalone::run(config, |listening| {

@@ -4,12 +4,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData};
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer as _;
 
+use super::acme::Faults;
 use super::place::Place;
 
 /// An authority, and where it writes what it signs.
@@ -69,6 +73,45 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
+    /// Makes what a server on loopback shows: the chain, and its key.
+    pub(crate) fn chain_for_address(&self) -> (Vec<CertificateDer<'static>>, Vec<u8>) {
+        let (certificate, key) = self.signed(&["127.0.0.1"], |_| {});
+        (vec![certificate.der().clone(), self.issuer.der().clone()], key.serialize_der())
+    }
+
+    /// Signs what a request for a certificate asks for, which must be for these hosts; returns the chain as PEM.
+    pub(crate) fn sign_request(
+        &self,
+        request: &[u8],
+        hosts: &[String],
+        faults: &Faults,
+    ) -> Result<String, String> {
+        let (_, request) = X509CertificationRequest::from_der(request).map_err(|error| error.to_string())?;
+        request.verify_signature().map_err(|error| error.to_string())?;
+        let extensions = request.requested_extensions().into_iter().flatten();
+        let names = extensions.filter_map(|extension| match extension {
+            ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+            _ => None,
+        });
+        let name = |name: &GeneralName<'_>| match name {
+            GeneralName::DNSName(name) => (*name).to_owned(),
+            other => format!("{other:?}"),
+        };
+        let asked: Vec<String> = names.flatten().map(name).collect();
+        if asked != hosts {
+            return Err(format!("it asks for {asked:?}, and {hosts:?} were ordered"));
+        }
+        let names = if faults.wrong_host { vec!["elsewhere.test".to_owned()] } else { asked };
+        let mut params = CertificateParams::new(names).unwrap();
+        let now = std::time::SystemTime::now();
+        let day = std::time::Duration::from_secs(86_400);
+        params.not_before = (now - 10 * day).into();
+        params.not_after = (if faults.over { now - day } else { now + 90 * day }).into();
+        let key = &request.certification_request_info.subject_pki.subject_public_key.data;
+        let certificate = params.signed_by(&OfRequest(key.to_vec()), &self.issuer).unwrap();
+        Ok(certificate.pem() + &self.issuer.pem())
+    }
+
     /// Makes what a client believes; it shows a certificate of `shows` with this name.
     pub(crate) fn client(&self, shows: Option<(&Self, &str)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
@@ -86,6 +129,19 @@ impl Authority {
         // A session that goes on shows the certificate from before.
         config.resumption = Resumption::disabled();
         Arc::new(config)
+    }
+}
+
+/// The public key of a request for a certificate.
+struct OfRequest(Vec<u8>);
+
+impl PublicKeyData for OfRequest {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
     }
 }
 

@@ -31,9 +31,12 @@ pub(super) fn caller(caller: Caller, client: &str) -> String {
     }
 }
 
-pub(super) fn tls(is_https: bool, caller: Caller, sent: bool) -> &'static str {
-    match (is_https, caller, sent) {
-        (_, _, true) => "came in the clear, and clients come by https here",
+pub(super) fn tls(is_https: bool, caller: Caller, answered: Option<&str>) -> &'static str {
+    match (is_https, caller, answered) {
+        (_, _, Some("acme_challenge")) => {
+            "the gateway itself answers an authority that looks whether the host is served here"
+        }
+        (_, _, Some(_)) => "came in the clear, and clients come by https here",
         (true, Caller::Proxy, _) => "came by https, here or to the proxy",
         (true, ..) => "came by https",
         (false, Caller::Instance, _) => "came in the clear, as instances may",
