@@ -7,6 +7,7 @@ mod cache;
 pub mod compose;
 pub mod init;
 pub mod model;
+pub mod nginx;
 pub mod parse;
 pub mod path;
 pub mod problem;

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod fields;
+mod import;
 mod recent;
 mod run;
 pub(crate) mod table_file;
@@ -18,6 +19,7 @@ use lockstep_domain::{EnvironmentName, GatewayName};
 
 use self::check::CheckArgs;
 use self::fields::FieldsArgs;
+use self::import::ImportArgs;
 use self::recent::RecentArgs;
 use self::run::RunArgs;
 use self::top::TopArgs;
@@ -58,6 +60,7 @@ enum GatewayCommand {
     Fields(FieldsArgs),
     Top(TopArgs),
     Recent(RecentArgs),
+    Import(ImportArgs),
 }
 
 /// Adds a gateway and gives out its key.
@@ -108,6 +111,7 @@ impl Args {
             (Some(GatewayCommand::Fields(args)), _) => args.run(out),
             (Some(GatewayCommand::Top(args)), _) => args.run(out),
             (Some(GatewayCommand::Recent(args)), _) => args.run(out),
+            (Some(GatewayCommand::Import(args)), _) => args.run(out),
             (Some(GatewayCommand::List(_)), _) => list(&ctx()?),
             (Some(GatewayCommand::Remove(args)), _) => {
                 let ctx = ctx()?;

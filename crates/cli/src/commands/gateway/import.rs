@@ -1,0 +1,77 @@
+//! `lockstep gateway import`: a route table out of the configuration of another proxy.
+
+use std::path::PathBuf;
+
+use lockstep_domain::EnvironmentName;
+use lockstep_manifest::nginx::{Imported, Left, import};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::output::style::printable;
+use crate::output::{Format, Output};
+
+/// Longest file that is read.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Makes a route table out of the configuration of another proxy.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ImportArgs {
+    #[command(subcommand)]
+    from: From,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum From {
+    Nginx(NginxArgs),
+}
+
+/// Takes over the usual parts of an nginx configuration.
+///
+/// Upstreams, servers, locations with proxy_pass or return, header fields and proxy_read_timeout become a table in TOML on standard output.
+/// Every directive that is not taken over, or means something else here, is named on standard error with its line. Files that it includes are not read.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep gateway import nginx /etc/nginx/nginx.conf > table.toml
+  lockstep gateway check table.toml")]
+struct NginxArgs {
+    /// The configuration.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What the environment of the table is called.
+    #[arg(long = "env", value_name = "ENV", default_value = "production")]
+    environment: EnvironmentName,
+}
+
+impl ImportArgs {
+    pub(super) fn run(self, out: &Output) -> Result<(), Failure> {
+        let From::Nginx(NginxArgs { file, environment }) = self.from;
+        let text = read(&file)?;
+        let shown = file.display();
+        let Imported { toml, left } = import(&text, environment.as_str())
+            .map_err(|error| Failure::usage(format!("{shown} is no configuration of nginx: {error}")))?;
+        if out.format == Format::Json {
+            let left: Vec<_> = left.iter().map(document).collect();
+            return out.document(&json!({ "toml": toml, "left": left }));
+        }
+        for Left { line, directive, why } in &left {
+            out.message(&printable(&format!("{shown}:{line}: `{directive}`: {why}")));
+        }
+        out.text(&toml)
+    }
+}
+
+fn document(Left { line, directive, why }: &Left) -> serde_json::Value {
+    json!({ "line": line, "directive": directive, "why": why })
+}
+
+fn read(file: &std::path::Path) -> Result<String, Failure> {
+    let failed = |error| Failure::file("read", file, &error);
+    let length = std::fs::metadata(file).map_err(failed)?.len();
+    if length > MAX_FILE {
+        return Err(Failure::usage(format!(
+            "{} has {length} bytes, and at most {MAX_FILE} are read",
+            file.display()
+        )));
+    }
+    std::fs::read_to_string(file).map_err(failed)
+}

@@ -1,0 +1,263 @@
+//! Takes over the usual parts of an nginx configuration into a route table in TOML, and names every directive that is not taken over.
+//!
+//! Invariant: nothing is passed over. A directive is carried over, done by a gateway anyway, or named with its line and why.
+
+mod block;
+mod location;
+mod tokens;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use block::Directive;
+use location::Target;
+use thiserror::Error;
+use toml::Value;
+
+/// Longest configuration that is read.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a text is no configuration of nginx.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}: {what}")]
+pub struct NginxError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A directive that is not carried over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Left {
+    /// Its line.
+    pub line: usize,
+    /// The directive, as it is written.
+    pub directive: String,
+    /// Why, and what to do instead.
+    pub why: String,
+}
+
+/// A configuration as a route table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The table, in TOML.
+    pub toml: String,
+    /// What is not carried over, in the order of the file.
+    pub left: Vec<Left>,
+}
+
+/// What is gathered.
+#[derive(Default)]
+struct Gathered {
+    /// By the name of the service.
+    services: BTreeMap<String, Vec<String>>,
+    routes: Vec<toml::Table>,
+    /// Hosts and paths that a route takes, and whether exactly.
+    taken: BTreeSet<(String, String, bool)>,
+    left: Vec<Left>,
+    /// Whether a server ends TLS, and whether another sends its clients there.
+    has_tls: bool,
+    to_https: bool,
+}
+
+impl Gathered {
+    fn leave(&mut self, directive: &Directive, why: impl Into<String>) {
+        let Directive { line, .. } = *directive;
+        self.left.push(Left { line, directive: directive.to_string(), why: why.into() });
+    }
+}
+
+/// Takes a configuration over. `environment` is what the table is called.
+///
+/// # Errors
+/// When the text is no configuration: a brace or a quote that does not end, or a file that is too long.
+pub fn import(text: &str, environment: &str) -> Result<Imported, NginxError> {
+    if text.len() > MAX_BYTES {
+        return Err(NginxError { line: 1, what: format!("the file has more than {MAX_BYTES} bytes") });
+    }
+    let mut gathered = Gathered::default();
+    let root = block::read(text)?;
+    top(&root, &mut gathered);
+    gathered.left.sort();
+    Ok(Imported { toml: written(environment, &gathered), left: gathered.left })
+}
+
+/// A whole file, or what is included in `http`.
+fn top(directives: &[Directive], gathered: &mut Gathered) {
+    // Servers of an upstream are known before a location names it, wherever they stand.
+    let inside: Vec<&Directive> = directives.iter().flat_map(within_http).collect();
+    for directive in inside.iter().filter(|it| it.name == "upstream") {
+        upstream(directive, gathered);
+    }
+    gathered.has_tls = inside.iter().any(|it| it.name == "server" && ends_tls(it));
+    for directive in inside {
+        match directive.name.as_str() {
+            "upstream" => {}
+            "server" => server(directive, gathered),
+            "events"
+            | "worker_processes"
+            | "user"
+            | "pid"
+            | "worker_connections"
+            | "worker_rlimit_nofile" => {
+                gathered.leave(directive, "a gateway has a worker for each core");
+            }
+            "access_log" | "error_log" | "log_format" => {
+                gathered.leave(directive, "lockstep gateway run --access-log FILE");
+            }
+            "include" => gathered.leave(directive, "other files are not read: import each"),
+            _ => gathered.leave(directive, "there is nothing like it"),
+        }
+    }
+}
+
+fn within_http(directive: &Directive) -> Vec<&Directive> {
+    if directive.name == "http" { directive.block.iter().collect() } else { vec![directive] }
+}
+
+fn upstream(directive: &Directive, gathered: &mut Gathered) {
+    let [name] = directive.words.as_slice() else { return gathered.leave(directive, "it has no name") };
+    let mut instances = Vec::new();
+    for inner in &directive.block {
+        match (inner.name.as_str(), inner.words.split_first()) {
+            ("server", Some((address, options))) if !options.iter().any(|it| it == "down") => {
+                match address_of(address) {
+                    Some(address) => instances.push(address),
+                    None => gathered.leave(inner, "only an IP address with a port can be asked"),
+                }
+                if !options.is_empty() {
+                    gathered.leave(inner, "its options: a gateway looks itself who fails and who is slow");
+                }
+            }
+            ("server", _) => gathered.leave(inner, "it is down"),
+            ("keepalive" | "keepalive_timeout" | "keepalive_requests" | "zone", _) => {
+                gathered.leave(inner, "connections to instances are kept anyway");
+            }
+            ("ip_hash" | "hash", _) => {
+                gathered.leave(inner, "affinity = \"client\" on its routes keeps a client at one instance");
+            }
+            ("least_conn" | "random", _) => {
+                gathered.leave(inner, "a gateway balances by load and latency anyway");
+            }
+            _ => gathered.leave(inner, "there is nothing like it"),
+        }
+    }
+    gathered.services.insert(service_name(name), instances);
+}
+
+fn server(directive: &Directive, gathered: &mut Gathered) {
+    let hosts = hosts(directive, gathered);
+    let mut shared = Vec::new();
+    for inner in &directive.block {
+        match inner.name.as_str() {
+            "location" => {}
+            "server_name" => {}
+            "listen" => {
+                gathered.leave(inner, "lockstep gateway run --listen ADDRESS, or --listen-tls ADDRESS");
+            }
+            "ssl_certificate" | "ssl_certificate_key" => {
+                gathered.leave(inner, "lockstep gateway run --certificate FILE --certificate-key FILE");
+            }
+            "ssl_protocols" => gathered.leave(inner, "[entry] tls_min = \"1.3\", or \"1.2\""),
+            _ => shared.push(inner),
+        }
+    }
+    if gathered.has_tls && !ends_tls(directive) && shared.iter().any(|it| sends_to_https(it)) {
+        gathered.to_https = true;
+        let why =
+            "carried over as [entry] http = \"redirect\", for all hosts; https_port is what clients see";
+        return gathered.leave(directive, why);
+    }
+    let locations: Vec<_> = directive.block.iter().filter(|it| it.name == "location").collect();
+    if locations.is_empty() {
+        let (target, rest) = (Target::Prefix("/".into()), shared);
+        location::route(directive, target, (&hosts, &[]), &rest, gathered);
+        return;
+    }
+    for inner in shared.iter().filter(|it| matches!(it.name.as_str(), "return" | "rewrite" | "if")) {
+        gathered.leave(inner, "a server with locations: write a route of its own");
+    }
+    let shared: Vec<_> =
+        shared.into_iter().filter(|it| !matches!(it.name.as_str(), "return" | "rewrite" | "if")).collect();
+    for place in locations {
+        match location::target(place) {
+            Ok(target) => {
+                let own: Vec<_> = place.block.iter().collect();
+                location::route(place, target, (&hosts, &shared), &own, gathered);
+            }
+            Err(why) => gathered.leave(place, why),
+        }
+    }
+}
+
+fn ends_tls(server: &Directive) -> bool {
+    server.block.iter().any(|it| it.name == "listen" && it.words.iter().any(|word| word == "ssl"))
+}
+
+/// Tells whether a directive sends every client to https, to where it came.
+fn sends_to_https(directive: &Directive) -> bool {
+    let ends = ["$host$request_uri", "$server_name$request_uri", "$http_host$request_uri"];
+    let to = directive.words.get(1).and_then(|it| it.strip_prefix("https://"));
+    directive.name == "return" && to.is_some_and(|to| ends.contains(&to))
+}
+
+/// Returns the hosts of a server; none for every host.
+fn hosts(server: &Directive, gathered: &mut Gathered) -> Vec<String> {
+    let mut hosts = Vec::new();
+    for names in server.block.iter().filter(|it| it.name == "server_name") {
+        for name in &names.words {
+            match name.as_str() {
+                "_" | "" => return Vec::new(),
+                name if name.starts_with('~') || name.ends_with(".*") => {
+                    gathered.leave(names, format!("`{name}`: a host is a name, or *.NAME"));
+                }
+                name => match name.strip_prefix('.') {
+                    Some(name) => hosts.extend([name.to_owned(), format!("*.{name}")]),
+                    None => hosts.push(name.to_owned()),
+                },
+            }
+        }
+    }
+    hosts
+}
+
+/// Returns an address with a port as a table has it.
+fn address_of(text: &str) -> Option<String> {
+    let text = text.replace("localhost", "127.0.0.1");
+    let with_port = if text.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']')) {
+        text
+    } else {
+        format!("{text}:80")
+    };
+    with_port.parse::<std::net::SocketAddr>().ok().map(|address| address.to_string())
+}
+
+/// Makes a name of a service out of another name.
+fn service_name(text: &str) -> String {
+    let letter = |it: char| if it.is_ascii_alphanumeric() { it.to_ascii_lowercase() } else { '-' };
+    let name: String = text.chars().map(letter).take(60).collect();
+    let name = name.trim_matches('-').to_owned();
+    if name.starts_with(|it: char| it.is_ascii_lowercase()) { name } else { format!("s-{name}") }
+}
+
+fn written(environment: &str, gathered: &Gathered) -> String {
+    let mut text = format!("environment = {}\n", Value::from(environment));
+    if gathered.to_https {
+        text.push_str("\n[entry]\nhttps_port = 443\nhttp = \"redirect\"\n");
+    }
+    for (name, instances) in &gathered.services {
+        let instances: Vec<Value> = instances.iter().map(|it| Value::from(it.as_str())).collect();
+        let _ = write!(text, "\n[service.{name}]\ninstances = {}\n", Value::from(instances));
+    }
+    for route in &gathered.routes {
+        let _ = write!(text, "\n[[route]]\n");
+        for (key, value) in route {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
