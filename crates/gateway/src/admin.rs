@@ -160,7 +160,7 @@ impl Admin {
         }
     }
 
-    fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    fn answer<B>(&self, request: &Request<B>, peer: Ends) -> Response<Full<Bytes>> {
         let (method, path) = (request.method(), request.uri().path());
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut refused =
@@ -198,20 +198,27 @@ impl Admin {
     }
 }
 
+/// The two ends of a connection: who asks, and where.
+type Ends = (SocketAddr, Option<SocketAddr>);
+
 /// Tells whether a program of this host asks, and no page in a browser that was led here by a name (DNS rebinding): the last requests
 /// say who asked for what.
-fn is_of_this_host<B>(request: &Request<B>, peer: SocketAddr) -> bool {
+fn is_of_this_host<B>(request: &Request<B>, (peer, local): Ends) -> bool {
     let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
     let is_here = |host: &str| {
         let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
         is_address || host.split(':').next() == Some("localhost")
     };
-    peer.ip().to_canonical().is_loopback() && host.is_none_or(is_here)
+    // Who calls from the address that is called is here as well.
+    let is_this =
+        peer.ip().to_canonical().is_loopback() || local.is_some_and(|local| local.ip() == peer.ip());
+    is_this && host.is_none_or(is_here)
 }
 
 async fn answer_on(stream: TcpStream, peer: SocketAddr, admin: &Admin) -> hyper::Result<()> {
+    let ends = (peer, stream.local_addr().ok());
     let service = service_fn(|request: Request<_>| {
-        let answer = admin.answer(&request, peer);
+        let answer = admin.answer(&request, ends);
         async move { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()

@@ -7,7 +7,8 @@ mod lines;
 pub(crate) mod node;
 mod pieces;
 
-use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable};
+use lockstep_domain::ServiceName;
+use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split, SplitRole};
 use lockstep_manifest::Problem;
 use lockstep_manifest::table::WrittenTable;
 
@@ -52,7 +53,7 @@ pub(crate) fn read_json(text: &str) -> Result<Written, Refused> {
         let line = lines.line(document.nearest(&problem.place).offset);
         TableProblem { line: Some(line), ..problem }
     };
-    problems.extend(wrong.into_iter().map(placed));
+    problems.extend(wrong.into_iter().chain(table.iter().flat_map(shares_of_pinned)).map(placed));
     problems.sort_by_key(|problem| problem.line);
     match table {
         Some(table) if problems.is_empty() => Ok(Written { table, lines: Lines::of(&document, &lines) }),
@@ -69,6 +70,19 @@ pub(crate) fn read_toml(text: &str, file: &str) -> Result<Written, Refused> {
     let problems: Vec<_> =
         crate::table::problems(&table).into_iter().map(|problem| lines.place(problem)).collect();
     if problems.is_empty() { Ok(Written { table, lines }) } else { Err(Refused::Wrong(problems)) }
+}
+
+/// Finds versions for rules alone that are given a share as well. Tables of servers have none.
+fn shares_of_pinned(table: &RouteTable) -> Vec<TableProblem> {
+    let splits = |(name, routes): (&ServiceName, &ServiceRoutes)| {
+        let wrong = |split: &Split| split.role == SplitRole::Pinned && split.weight > 0;
+        let places = routes.splits.iter().enumerate().filter(|(_, split)| wrong(split));
+        let places = places.map(|(at, _)| format!("services.{name}.splits[{at}].weight"));
+        places.collect::<Vec<_>>()
+    };
+    let detail = "a pinned version serves what rules give it and nothing else";
+    let places = table.services.iter().flat_map(splits);
+    places.map(|place| TableProblem::new(place, detail.to_owned())).collect()
 }
 
 fn of_toml(Problem { line, field, message, hint, .. }: Problem) -> TableProblem {

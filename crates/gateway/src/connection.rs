@@ -224,7 +224,7 @@ impl Connection {
         let Some((length, mut request)) = read else { return Ok(None) };
         let routed = self.desk.find_way(&request, &mut self.notes);
         let routed = routed.and_then(|routed| {
-            request.is_for(routed.target().speaks_h2c());
+            request.is_for(routed.target().speaks_h2c())?;
             routed.limit(&mut request.body);
             self.head = head_for(&request, &routed, &self.desk.onward(&routed, &self.notes), length)?;
             Ok(routed)

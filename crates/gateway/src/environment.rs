@@ -275,6 +275,13 @@ impl Environment {
         sums
     }
 
+    /// Notes that a table was given that cannot be read, so that nobody takes the one that is served for it.
+    pub(crate) fn refuse(&self, why: String) {
+        let mut state = self.state();
+        let next = state.served.current().next();
+        state.served.refuse(next, why);
+    }
+
     /// Puts a table in place, then takes out the instances that it no longer names.
     pub(crate) fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
         let (mut state, edition) = (self.state(), table.edition());

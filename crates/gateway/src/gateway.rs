@@ -232,6 +232,11 @@ impl Gateway {
         self.environment(environment).receipt(&self.id)
     }
 
+    /// Notes that a table of an environment was given that cannot be read.
+    pub(crate) fn refuse(&self, environment: &EnvironmentName, why: String) {
+        self.environment(environment).refuse(why);
+    }
+
     /// Returns the same for whoever compares answers with contracts, with the answers that were taken since the last report.
     #[must_use]
     pub fn report(&self, environment: &EnvironmentName) -> GatewayReceipt {

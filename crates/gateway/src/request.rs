@@ -294,12 +294,22 @@ impl<'b> Request<'b> {
     }
 
     /// Notes whether the instance speaks the wire of gRPC; one that does not gets a call of gRPC-Web as it came, and may know it.
-    pub(crate) fn is_for(&mut self, h2c: bool) {
+    /// A WebSocket is none of what such an instance understands, and asking it would only look like its failure.
+    ///
+    /// # Errors
+    /// The answer of the gateway to a request that the instance cannot be asked.
+    pub(crate) fn is_for(&mut self, h2c: bool) -> Result<(), Problem> {
+        if self.websocket && h2c {
+            let detail =
+                "the service speaks HTTP/2 (`protocol = \"h2c\"`), and WebSockets pass to HTTP/1.1 alone";
+            return Err(Problem::new(Status::NotImplemented, "no_websocket", detail));
+        }
         self.call.take_if(|call| call.web.is_some() && !h2c);
         if self.is_text() && !self.body.is_done() {
             let body = std::mem::replace(&mut self.body, Body::Done);
             self.body = Body::Text(Box::new((body, TextDecoder::default())));
         }
+        Ok(())
     }
 
     fn is_text(&self) -> bool {

@@ -287,10 +287,12 @@ fn reload(gateway: &Gateway, environment: &EnvironmentName, path: &Path) {
         Ok(table) if table.environment == *environment => table,
         Ok(table) => {
             let found = table.environment;
+            gateway.refuse(environment, format!("it is of environment `{found}`"));
             tracing::error!(path = %path.display(), %environment, %found, "the table is of another environment; serving the last one");
             return;
         }
         Err(error) => {
+            gateway.refuse(environment, error.to_string());
             tracing::error!(path = %path.display(), error = &error as &dyn std::error::Error, "serving the last table");
             return;
         }

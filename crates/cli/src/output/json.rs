@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Fields that hold a point in time. A test compares the list with the schemas of everything that is written.
-const TIME_FIELDS: [&str; 16] = [
+const TIME_FIELDS: [&str; 17] = [
     "at",
     "baseline_since",
     "began",
@@ -13,6 +13,7 @@ const TIME_FIELDS: [&str; 16] = [
     "due",
     "ended",
     "next",
+    "not_before",
     "recorded",
     "registered",
     "requested",

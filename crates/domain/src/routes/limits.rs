@@ -30,7 +30,7 @@ pub struct RouteLimits {
 }
 
 /// How many requests are taken over time: a bucket of `burst` tokens that is filled again evenly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// So many.
@@ -47,7 +47,7 @@ pub struct RateLimit {
 }
 
 /// Who has a bucket of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RateBy {
     /// Each address of clients, of IPv6 each network of 64 bits.

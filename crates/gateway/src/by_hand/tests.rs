@@ -152,3 +152,17 @@ fn what_is_no_table_at_all_is_said_by_its_first_mistake() {
         assert!(found[0].starts_with(expected), "{text}: {found:?}");
     }
 }
+
+#[test]
+fn a_version_for_rules_alone_has_no_share() {
+    let split = |role, weight| json!({ "version": format!("1.{weight}.0"), "config": 0, "weight": weight, "role": role, "endpoints": [] });
+    let table = |pinned| {
+        let splits = [split("pinned", pinned), split("stable", 10_000 - pinned)];
+        json!({ "format": 11, "environment": "a", "revision": 1, "baseline": 1, "routes": [],
+            "services": { "stock": { "salt": "s", "splits": splits } } })
+    };
+    assert!(read_json(&table(0).to_string()).is_ok());
+    let found = problems_of(&table(6_000).to_string());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("services.stock.splits[0].weight"), "{found:?}");
+}

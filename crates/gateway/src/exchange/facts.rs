@@ -57,6 +57,7 @@ impl Facts {
         let says_head = policy.is_some_and(|policy| policy.timeouts.head_ms.is_some());
         let retry = routed.and_then(|routed| Retry::of(routed.policy.as_ref()?, &request));
         let limit = policy.and_then(|policy| policy.timeouts.request_ms);
+        let once = retry.as_ref().is_some_and(Retry::is_never);
         let idempotent = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         Self {
             asked: Asked {
@@ -68,7 +69,7 @@ impl Facts {
             },
             repeat: if idempotent && bodiless { Repeat::Once } else { Repeat::IfUnsent },
             // Whom a rule sends to a version wants to see how that one does.
-            shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled,
+            shieldable: bodiless && matches!(request.method, "GET" | "HEAD") && !ruled && !once,
             ruled,
             recode: request.recode(),
             waits_to_go_on: request.waits_to_go_on(),

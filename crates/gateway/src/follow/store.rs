@@ -188,7 +188,12 @@ pub(crate) fn read_written(path: &Path) -> Result<Written, StoreError> {
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
     let read = |source| StoreError::Read { path: path.to_path_buf(), source };
-    let length = fs::metadata(path).map_err(read)?.len();
+    let metadata = fs::metadata(path).map_err(read)?;
+    // A pipe would be waited for, a device has no end.
+    if !metadata.is_file() {
+        return Err(read(io::Error::other("it is no file")));
+    }
+    let length = metadata.len();
     if length > MAX_TABLE {
         return Err(StoreError::TooLong { path: path.to_path_buf(), length });
     }

@@ -163,7 +163,8 @@ fn prepare(
         Request::of_parts(parts, ends, &mut room).map_err(|problem| (problem, asked_of(parts)))?;
     let routed = desk.find_way(&request, notes);
     let routed = routed.map_err(|problem| (problem, asked_of(parts)))?;
-    request.is_for(routed.target().speaks_h2c());
+    let is_for = request.is_for(routed.target().speaks_h2c());
+    is_for.map_err(|problem| (problem, asked_of(parts)))?;
     routed.limit(&mut request.body);
     if is_all && !early.is_empty() && request.call.is_none() {
         request.announce(early.len() as u64);

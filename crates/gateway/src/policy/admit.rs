@@ -94,21 +94,24 @@ impl RouteState {
         {
             return Err(too_large(limit));
         }
+        // Who finds no place has used nothing up.
+        let place = limits.concurrency.map(|most| self.enter(most)).transpose()?;
         // What services of the environment ask each other is theirs to bound.
         if let Some(rate) = limits.rate.filter(|_| who.caller != Caller::Instance) {
             self.count(&rate, who)?;
         }
-        limits.concurrency.map(|most| self.enter(most)).transpose()
+        Ok(place)
     }
 
     fn count(&self, rate: &RateLimit, who: Who<'_>) -> Result<(), Problem> {
         let buckets = self.buckets.get_or_init(Buckets::default);
         let now = Moment::now().0.saturating_mul(1_000);
         let network = network(who.address);
+        // What was used of another rate says nothing of this one, so each has buckets of its own.
         let taken = match (rate.by, who.key) {
-            (RateBy::Route, _) => buckets.take((), rate, now),
-            (RateBy::Key, Some(key)) => buckets.take(key, rate, now),
-            (RateBy::Key, None) | (RateBy::Network, _) => buckets.take(network, rate, now),
+            (RateBy::Route, _) => buckets.take(rate, rate, now),
+            (RateBy::Key, Some(key)) => buckets.take((rate, key), rate, now),
+            (RateBy::Key, None) | (RateBy::Network, _) => buckets.take((rate, network), rate, now),
         };
         match taken {
             Taken::Token { .. } => Ok(()),
@@ -178,6 +181,26 @@ mod tests {
         assert_eq!(enter().unwrap_err().code(), "busy");
         drop(both);
         assert!(enter().is_ok());
+    }
+
+    fn rated(requests: u32, per_ms: u64) -> RouteLimits {
+        let rate = RateLimit { requests, per_ms, burst: None, by: RateBy::Network };
+        RouteLimits { rate: Some(rate), concurrency: Some(1), ..RouteLimits::default() }
+    }
+
+    #[test]
+    fn a_rate_that_changes_begins_anew_and_who_finds_no_place_has_used_nothing_up() {
+        let state = Arc::new(RouteState::default());
+        let who = Who { caller: Caller::Outside, address: [127, 0, 0, 1].into(), key: None };
+        let ask = |limits| state.admit(&limits, &Body::Done, who).map_err(|problem| problem.code());
+        let day = || rated(2, 86_400_000);
+        let place = ask(day()).unwrap();
+        assert_eq!([ask(day()).unwrap_err(), ask(day()).unwrap_err()], ["busy", "busy"]);
+        drop(place);
+        assert!(ask(day()).is_ok());
+        assert_eq!(ask(day()).unwrap_err(), "rate_limited");
+        assert!(ask(rated(1_000, 1_000)).is_ok(), "a day of the former rate is not waited for");
+        assert_eq!(ask(day()).unwrap_err(), "rate_limited");
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Retry {
         1 + self.policy.retries.as_ref().map_or(0, |retries| usize::from(retries.attempts))
     }
 
+    /// Tells whether its route wants it asked once only, whatever happens.
+    pub(crate) fn is_never(&self) -> bool {
+        self.most() == 1
+    }
+
     /// Tells whether it is asked again that an instance has read and failed so.
     pub(crate) fn is_after(&self, on: RetryOn) -> bool {
         let is_said = |retries: &Retries| retries.attempts > 0 && retries.is_after(on);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::policies::open;
 use crate::seeing::Asked;
-use crate::support::{ArmSpec, Instance, Running, Then, answer, stable, wait_until};
+use crate::support::{ArmSpec, Instance, Running, Then, answer, canary, stable, wait_until};
 
 /// Two instances, of which the first that is asked fails as the path says, and the other serves with the body it got.
 struct Pair {
@@ -150,6 +150,17 @@ fn what_is_asked_again_does_not_hide_a_failure_of_the_version_and_is_counted_onc
         assert_eq!((running.traffic(1).requests, running.traffic(1).failures), (times, times));
     }
     assert_eq!(old.served(), 0, "a retry stays with its version");
+}
+
+#[test]
+fn what_may_be_asked_once_only_is_not_shielded_either() {
+    let (new, old) = (Pair::failing(usize::MAX), Instance::named("old"));
+    let arms = canary(9_999, ("new", new.instances[0].address), ("old", old.address));
+    let running = open(&arms, &retries(&json!({ "attempts": 0 })));
+    for (path, status) in [("/503", 503), ("/reset", 502)] {
+        assert_eq!(ask(&running, &format!("GET {path}"), "\r\n").unwrap().0, status, "{path}");
+    }
+    assert_eq!((new.asked(), old.served()), (2, 0));
 }
 
 #[test]

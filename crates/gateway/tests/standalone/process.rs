@@ -81,6 +81,14 @@ impl Process {
         Self { child, _output: output, address, admin }
     }
 
+    fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        write!(stream, "GET /-/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -113,8 +121,18 @@ fn a_table_file_is_served_and_read_again_when_it_changes_and_a_broken_one_is_not
     write("{".into());
     process.signal(Signal::HUP);
     assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.1"));
+    let refused =
+        |count| process.metrics().contains(&format!("table_refused{{environment=\"production\"}} {count}\n"));
+    wait_until("it is said", || refused(1));
+    // What would be waited for without end is no table either.
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    process.signal(Signal::HUP);
+    assert_eq!(ask(process.address).as_deref(), Some("shop@1.0.1"));
+    assert!(refused(1));
     write(serde_json::to_string(&table(2, instance)).unwrap());
     wait_until("the change is noticed", || ask(process.address).as_deref() == Some("shop@1.0.2"));
+    assert!(refused(0));
     assert!(process.end().success());
 }
 

@@ -93,6 +93,13 @@ fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> Vec<Spli
             );
         }
         let weight = match share {
+            Some(share) if split.role == SplitRole::Pinned && share > 0 => {
+                element.wrong_because(
+                    "a pinned version serves what rules give it and nothing else",
+                    "leave out its `share`, or its `role`",
+                );
+                share
+            }
             Some(share) => share,
             None if split.role == SplitRole::Pinned => 0,
             None => left.replace(0).unwrap_or(0),

@@ -184,6 +184,18 @@ service = "b"
     }
 }
 
+#[test]
+fn a_version_for_rules_alone_has_no_share() {
+    let table = |share: &str| {
+        let pinned =
+            format!("[[service.a.version]]\nnumber = \"2.0.0\"\nrole = \"pinned\"\n{share}instances = []\n");
+        let stable = "[[service.a.version]]\nnumber = \"1.0.0\"\ninstances = []\n";
+        parse_table(&format!("environment = \"e\"\n{pinned}{stable}"), "t").map_err(|problems| problems.len())
+    };
+    assert!(table("").is_ok() && table("share = \"0%\"\n").is_ok());
+    assert_eq!(table("share = \"60%\"\n").unwrap_err(), 1);
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic_and_every_share_adds_up(shares in prop::collection::vec(0_u32..4_000, 1..4), junk in ".{0,40}") {

@@ -14,7 +14,12 @@ use crate::output::{Format, Output};
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// Makes a route table out of the configuration of another proxy.
+///
+/// The table is written in TOML, for a gateway without a server. What is not taken over is named, with its line, so that nothing is
+/// lost without a word.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  lockstep gateway import nginx /etc/nginx/nginx.conf > table.toml")]
 pub(super) struct ImportArgs {
     #[command(subcommand)]
     from: From,
