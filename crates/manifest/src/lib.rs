@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod compose;
+mod document;
 pub mod init;
 pub mod model;
 pub mod nginx;

@@ -31,12 +31,12 @@ use lockstep_domain::reference::Scope;
 use lockstep_domain::run::{Kind, RunSpec};
 use toml::de::DeTable;
 
+use crate::document::read_document;
 use crate::model::{Build, Manifest, Package, Requirement};
-use crate::problem::{MAX_PROBLEMS, Problem};
-use crate::reader::{Field, Sink, Table};
+use crate::problem::Problem;
+use crate::reader::{Field, Table};
 
-/// Largest manifest that is read. A manifest of a real service has a few kilobytes.
-pub const MAX_MANIFEST_BYTES: usize = 1024 * 1024;
+pub use crate::document::MAX_MANIFEST_BYTES;
 
 /// Longest name of an owner.
 const MAX_OWNER_LENGTH: usize = 128;
@@ -46,18 +46,7 @@ const MAX_OWNER_LENGTH: usize = 128;
 /// # Errors
 /// All problems of the file, at most [`crate::MAX_PROBLEMS`], in its order; never an empty list.
 pub fn parse(text: &str, file: &str) -> Result<Manifest, Vec<Problem>> {
-    if text.len() > MAX_MANIFEST_BYTES {
-        return Err(vec![too_large(file, text.len())]);
-    }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let sink = Sink::default();
-    errors.iter().take(MAX_PROBLEMS).for_each(|error| sink.syntax(error));
-    let manifest = manifest(Table::root(&sink, &document));
-    let problems = sink.into_problems(file, text);
-    match manifest {
-        Some(manifest) if problems.is_empty() => Ok(manifest),
-        _ => Err(problems),
-    }
+    read_document(text, file, "a manifest has a few lines; is this the right file?", manifest)
 }
 
 /// Reads only which service a manifest is of, also of one that is not valid otherwise.
@@ -68,17 +57,6 @@ pub fn name_in(text: &str) -> Option<ServiceName> {
     }
     let (document, _) = DeTable::parse_recoverable(text);
     document.get_ref().get("name")?.get_ref().as_str()?.parse().ok()
-}
-
-fn too_large(file: &str, length: usize) -> Problem {
-    Problem {
-        file: file.to_owned(),
-        line: 1,
-        column: 1,
-        field: String::new(),
-        message: format!("the file has {length} bytes, and at most {MAX_MANIFEST_BYTES} are read"),
-        hint: Some("a manifest has a few lines; is this the right file?".into()),
-    }
 }
 
 fn manifest(root: Table<'_>) -> Option<Manifest> {

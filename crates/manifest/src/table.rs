@@ -11,11 +11,11 @@ use lockstep_domain::entry::EntrySettings;
 use lockstep_domain::gateway_rules::{GatewayRules, NamedServices, Network};
 use lockstep_domain::routes::{Route, RouteTable};
 use lockstep_domain::{EnvironmentName, ServiceName, entry::Entry};
-use toml::de::DeTable;
 
-use crate::parse::{MAX_MANIFEST_BYTES, route};
-use crate::problem::{Lines, MAX_PROBLEMS, Problem};
-use crate::reader::{Field, Sink, Table};
+use crate::document::read_document;
+use crate::parse::route;
+use crate::problem::{Lines, Problem};
+use crate::reader::{Field, Table};
 use crate::value;
 
 /// Whom a route that answers itself belongs to when it names no service: nothing is sent there.
@@ -33,35 +33,13 @@ pub struct WrittenTable {
 /// Reads a route table in TOML. `file` is only named in problems.
 ///
 /// # Errors
-/// All problems of the file, at most [`MAX_PROBLEMS`], in its order; never an empty list.
+/// All problems of the file, at most [`crate::MAX_PROBLEMS`], in its order; never an empty list.
 pub fn parse_table(text: &str, file: &str) -> Result<WrittenTable, Vec<Problem>> {
-    if text.len() > MAX_MANIFEST_BYTES {
-        return Err(vec![too_large(file, text.len())]);
-    }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let sink = Sink::default();
-    errors.iter().take(MAX_PROBLEMS).for_each(|error| sink.syntax(error));
-    let read = table(&Table::root(&sink, &document));
-    let problems = sink.into_problems(file, text);
-    match read {
-        Some((table, places)) if problems.is_empty() => {
-            let lines = Lines::new(text);
-            let places = places.into_iter().map(|place| (place.table, place.file, lines.line(place.offset)));
-            Ok(WrittenTable { table, places: places.collect() })
-        }
-        _ => Err(problems),
-    }
-}
-
-fn too_large(file: &str, length: usize) -> Problem {
-    Problem {
-        file: file.to_owned(),
-        line: 1,
-        column: 1,
-        field: String::new(),
-        message: format!("the file has {length} bytes, and at most {MAX_MANIFEST_BYTES} are read"),
-        hint: Some("write a table of that size as JSON".into()),
-    }
+    let (table, places) =
+        read_document(text, file, "write a table of that size as JSON", |root| table(&root))?;
+    let lines = Lines::new(text);
+    let places = places.into_iter().map(|place| (place.table, place.file, lines.line(place.offset)));
+    Ok(WrittenTable { table, places: places.collect() })
 }
 
 /// Where a part of a table stands.

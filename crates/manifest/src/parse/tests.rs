@@ -11,6 +11,7 @@ use lockstep_domain::static_files::StaticFiles;
 use proptest::prelude::*;
 
 use super::*;
+use crate::MAX_PROBLEMS;
 use crate::model::ContractOrigin;
 
 mod processes;

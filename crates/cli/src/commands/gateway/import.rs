@@ -7,6 +7,7 @@ use lockstep_manifest::nginx::{Imported, Left, import};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::given_file;
 use crate::output::style::printable;
 use crate::output::{Format, Output};
 
@@ -50,7 +51,7 @@ struct NginxArgs {
 impl ImportArgs {
     pub(super) fn run(self, out: &Output) -> Result<(), Failure> {
         let From::Nginx(NginxArgs { file, environment }) = self.from;
-        let text = read(&file)?;
+        let text = given_file::text(&file, MAX_FILE)?;
         let shown = file.display();
         let Imported { toml, left } = import(&text, environment.as_str())
             .map_err(|error| Failure::usage(format!("{shown} is no configuration of nginx: {error}")))?;
@@ -67,16 +68,4 @@ impl ImportArgs {
 
 fn document(Left { line, directive, why }: &Left) -> serde_json::Value {
     json!({ "line": line, "directive": directive, "why": why })
-}
-
-fn read(file: &std::path::Path) -> Result<String, Failure> {
-    let failed = |error| Failure::file("read", file, &error);
-    let length = std::fs::metadata(file).map_err(failed)?.len();
-    if length > MAX_FILE {
-        return Err(Failure::usage(format!(
-            "{} has {length} bytes, and at most {MAX_FILE} are read",
-            file.display()
-        )));
-    }
-    std::fs::read_to_string(file).map_err(failed)
 }
