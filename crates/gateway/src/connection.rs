@@ -258,7 +258,12 @@ impl Connection {
 
     /// Most connections are idle most of the time: what an exchange needs is only there while there is one.
     fn exchange(&mut self, prepared: Prepared) -> Pin<Box<impl Future<Output = After>>> {
-        Box::pin(async move {
+        Box::pin(self.exchange_in_place(prepared))
+    }
+
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+    fn exchange_in_place(&mut self, prepared: Prepared) -> impl Future<Output = After> {
+        async move {
             let Prepared { facts, routed } = prepared;
             let _place = routed.place;
             let mut report = Report::begin();
@@ -279,7 +284,7 @@ impl Connection {
             let after = exchange.run(routed.pick).await;
             self.desk.account(&mut self.notes, &report);
             after
-        })
+        }
     }
 
     async fn refuse(&mut self, refusal: &Refusal) -> After {
@@ -326,4 +331,19 @@ fn too_slow() -> Refusal {
         "the head of the request did not arrive in time",
     );
     Refusal { problem, asked: UNREAD, next: Next::Close }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F: Future>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each request moves it into its box once: with all that only some requests need it was 11 KB, a third of all instructions.
+    #[test]
+    fn what_every_request_is_served_by_is_small() {
+        assert!(size_of_future(Connection::exchange_in_place) < 4_096);
+    }
 }

@@ -65,13 +65,17 @@ impl<'c, C: Client> Exchange<'c, C> {
             let attempt =
                 Attempt { may_hold, retry, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
             self.report.asks(&target.counts, endpoint.instance.address);
-            let failure = match self.ask_in_time(lease, attempt).await {
+            let failure = match self.ask_in_time(lease, &attempt).await {
                 Ok(Asking::Passed(after)) => return after,
-                Ok(Asking::Held(held)) if held.head.is_switch() => return self.switch(held, attempt).await,
+                Ok(Asking::Held(held)) if held.head.is_switch() => {
+                    return Box::pin(self.switch(held, &attempt)).await;
+                }
                 Ok(Asking::Held(held)) => Failure::Held(held),
-                Err(Failure::Client(end)) => return self.client_failed(&end, attempt, began).await,
-                Err(Failure::Late(OutOfTime::Client)) => return self.late(attempt).await,
-                Err(Failure::Late(OutOfTime::Route)) => return self.out_of_time(attempt).await,
+                Err(Failure::Client(end)) => {
+                    return Box::pin(self.client_failed(&end, &attempt, began)).await;
+                }
+                Err(Failure::Late(OutOfTime::Client)) => return Box::pin(self.late(&attempt)).await,
+                Err(Failure::Late(OutOfTime::Route)) => return Box::pin(self.out_of_time(&attempt)).await,
                 Err(failure) => failure,
             };
             let loss = failure.loss();
@@ -95,7 +99,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                     pick = next;
                 }
                 Some(next) => pick = next,
-                None => return self.give_up(lost).await,
+                None => return Box::pin(self.give_up(lost)).await,
             }
             asked = Instant::now();
         }
@@ -150,7 +154,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     }
 
     /// Passes the switch of protocols on, and then all bytes of both sides.
-    async fn switch(&mut self, held: Box<Held<C::Output>>, attempt: Attempt<'_>) -> After {
+    async fn switch(&mut self, held: Box<Held<C::Output>>, attempt: &Attempt<'_>) -> After {
         let Held { line, head, mut output } = *held;
         attempt.count(Seen::Status(head.status), attempt.asked.elapsed());
         self.report.status = head.status;

@@ -1,6 +1,7 @@
 //! Asking one instance, on a connection of its own or in a stream of a shared one.
 
 use std::io;
+use std::pin::pin;
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -24,12 +25,14 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn ask_in_time(
         &mut self,
         lease: Lease,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
-        match (self.facts.until, self.facts.total.clone()) {
-            (None, None) => self.ask(lease, attempt).await,
+        let (until, total) = (self.facts.until, self.facts.total.clone());
+        let mut asking = pin!(self.ask(lease, attempt));
+        match (until, total) {
+            (None, None) => asking.await,
             (until, total) => {
-                let asked = in_time(until, total, self.ask(lease, attempt)).await;
+                let asked = Box::pin(in_time(until, total, asking.as_mut())).await;
                 asked.unwrap_or_else(|whose| Err(Failure::Late(whose)))
             }
         }
@@ -38,7 +41,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn ask(
         &mut self,
         lease: Lease,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
         if self.facts.asked.is_call || attempt.target.speaks_h2c() {
             // What only some requests need is not part of all of them.
@@ -62,7 +65,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn ask_in_stream(
         &mut self,
         lease: Lease,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
         match self.converse_in_stream(lease, attempt).await {
             Err(Failure::Stale(lease)) => match self.converse_in_stream(lease, attempt).await {
@@ -78,7 +81,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn converse_in_stream(
         &mut self,
         lease: Lease,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
         self.output.give_back();
         let unsaid = || Failure::Broken("it speaks HTTP/2, in which this request cannot be said".to_owned());
@@ -121,7 +124,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn converse(
         &mut self,
         mut loan: Loan,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<Asking<C::Output>, Failure<C::Output>> {
         self.output.give_back();
         if let Err(error) = self.send_head(&mut loan).await {

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 impl<'c, C: Client> Exchange<'c, C> {
     /// Ends a call whose time is over. Whoever was asked did not answer in time, as it would be by its own word.
-    pub(super) async fn late(&mut self, attempt: Attempt<'_>) -> After {
+    pub(super) async fn late(&mut self, attempt: &Attempt<'_>) -> After {
         let problem =
             Problem::new(Status::GatewayTimeout, "deadline", "the time that the client gave is over");
         let began = self.report.status != 0;
@@ -44,7 +44,7 @@ impl<'c, C: Client> Exchange<'c, C> {
 
     /// Ends a request whose time is over, as its route says. Where an instance had all of it for most of the time, it failed it:
     /// who sends or takes something slowly must not make an arm look bad.
-    pub(super) async fn out_of_time(&mut self, attempt: Attempt<'_>) -> After {
+    pub(super) async fn out_of_time(&mut self, attempt: &Attempt<'_>) -> After {
         if self.report.status != 0 {
             self.report.end = End::OutOfTime;
             return if self.facts.asked.minor == 0 { After::Reset } else { After::Close };
@@ -69,7 +69,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn client_failed(
         &mut self,
         end: &ClientEnd,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
         began: Instant,
     ) -> After {
         let problem = match end {
@@ -86,7 +86,7 @@ impl<'c, C: Client> Exchange<'c, C> {
 
     /// Notes that the client left before there was an answer. Who had to wait for long was failed by the arm; but no
     /// instance is left alone for it, since long waits may be what was asked for.
-    pub(super) fn gone(&self, attempt: Attempt<'_>, after: Duration) {
+    pub(super) fn gone(&self, attempt: &Attempt<'_>, after: Duration) {
         attempt.count(if after >= PATIENCE { Seen::Nothing } else { Seen::Left }, after);
         // While the body was on its way, the time was the client's own.
         if self.facts.body.is_done() {
@@ -101,7 +101,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         let problem = match how {
             Failure::Held(held) => {
                 let attempt = self.attempt(target, &endpoint, self.report.began);
-                return self.release(held, attempt).await;
+                return self.release(held, &attempt).await;
             }
             Failure::Unreachable(error) => {
                 let detail = format!("no instance of `{}` can be reached: {error}", service.service);

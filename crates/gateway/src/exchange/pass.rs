@@ -30,7 +30,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn talk<L: Ends>(
         &mut self,
         loan: &mut L,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<Talk, HearError> {
         let patience = self.patience();
         let stall = patience.stall;
@@ -90,7 +90,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     }
 
     /// Passes on a failed answer after all: there was no better one.
-    pub(super) async fn release(&mut self, held: Box<Held<C::Output>>, attempt: Attempt<'_>) -> After {
+    pub(super) async fn release(&mut self, held: Box<Held<C::Output>>, attempt: &Attempt<'_>) -> After {
         let Held { line, head, output } = *held;
         *self.output = output;
         match line {
@@ -103,7 +103,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         &mut self,
         loan: &mut L,
         head: AnswerHead,
-        attempt: Attempt<'_>,
+        attempt: &Attempt<'_>,
     ) -> After {
         let (patience, asked) = (self.patience(), self.facts.asked);
         let open = self.facts.persistent && !self.stop.is_cancelled();
@@ -132,7 +132,7 @@ async fn pass<A: AnswerSource, W: AnswerSink>(
     flow: &mut Flow<'_, A, W>,
     head: AnswerHead,
     (asked, open): (Asked, bool),
-    attempt: Attempt<'_>,
+    attempt: &Attempt<'_>,
     report: &mut Report,
 ) -> After {
     report.status = head.status;

@@ -2,11 +2,13 @@
 //!
 //! The client's holds to the end. The route's ends with the head of an answer that is a stream: how long one lasts is no fault.
 
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout_at;
+use tokio::time::sleep_until;
 
 use crate::upload::Upload;
 
@@ -48,9 +50,9 @@ impl Total {
     }
 
     async fn passed(&self) {
-        tokio::time::sleep_until(self.until.into()).await;
+        sleep_until(self.until.into()).await;
         if self.lifted.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }
@@ -80,29 +82,39 @@ pub(crate) enum OutOfTime {
     Route,
 }
 
-/// Does something within both times; what is under way when one is over is dropped, which tells the instance.
+/// Does something within both times; what is under way when one is over has to be dropped, which tells the instance.
+///
+/// It takes the work by its place: an `async fn` would keep what it is given twice.
 pub(crate) async fn in_time<T>(
     until: Option<Instant>,
     total: Option<Arc<Total>>,
-    work: impl Future<Output = T>,
+    work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, OutOfTime> {
-    let of_client = async {
-        match until {
-            Some(until) => timeout_at(until.into(), work).await.map_err(|_| OutOfTime::Client),
-            None => Ok(work.await),
-        }
-    };
-    let Some(total) = total else { return of_client.await };
     tokio::select! {
         biased;
-        done = of_client => done,
-        () = total.passed() => Err(OutOfTime::Route),
+        done = work => Ok(done),
+        () = passed(until) => Err(OutOfTime::Client),
+        () = total_passed(total.as_deref()) => Err(OutOfTime::Route),
+    }
+}
+
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until.into()).await,
+        None => pending().await,
+    }
+}
+
+async fn total_passed(total: Option<&Total>) {
+    match total {
+        Some(total) => total.passed().await,
+        None => pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::pin::pin;
 
     use super::*;
 
@@ -110,10 +122,10 @@ mod tests {
     async fn the_shorter_time_ends_it_and_says_whose_it_was() {
         let soon = Instant::now() + Duration::from_secs(1);
         let total = |seconds| Some(Total::begin(Duration::from_secs(seconds)));
-        assert_eq!(in_time(Some(soon), total(2), pending::<()>()).await, Err(OutOfTime::Client));
-        assert_eq!(in_time(None, total(2), pending::<()>()).await, Err(OutOfTime::Route));
-        assert_eq!(in_time(None, total(0), async { 7 }).await, Ok(7));
-        assert_eq!(in_time(None, None, async { 7 }).await, Ok(7));
+        assert_eq!(in_time(Some(soon), total(2), pin!(pending::<()>())).await, Err(OutOfTime::Client));
+        assert_eq!(in_time(None, total(2), pin!(pending::<()>())).await, Err(OutOfTime::Route));
+        assert_eq!(in_time(None, total(0), pin!(async { 7 })).await, Ok(7));
+        assert_eq!(in_time(None, None, pin!(async { 7 })).await, Ok(7));
     }
 
     #[test]
@@ -137,6 +149,6 @@ mod tests {
             lifted.lift();
             tokio::time::sleep(Duration::from_secs(60)).await;
         };
-        assert_eq!(in_time(None, Some(total), work).await, Ok(()));
+        assert_eq!(in_time(None, Some(total), pin!(work)).await, Ok(()));
     }
 }
