@@ -41,7 +41,7 @@ struct Cli {
 enum Command {
     /// Measure what Lockstep promises, and print it as tables
     Bench(bench::Args),
-    /// Compare verdicts on contracts with those of well-known tools
+    /// Compare verdicts on contracts with those of well-known tools, and the gateway with other proxies
     Conformance(conformance::Args),
     /// Take four services through their lives while a client calls
     Demo(demo::Args),

@@ -28,10 +28,15 @@ const NEEDED: [Program; 6] = [
 ];
 
 /// What the tests need besides.
-const FOR_TESTS: [Program; 7] = [
+const FOR_TESTS: [Program; 8] = [
     Program { name: "busybox", package: "busybox-static", needed_for: "the tests of images" },
     Program { name: "docker-registry", package: "docker-registry", needed_for: "the tests of images" },
-    Program { name: "nginx", package: "nginx-light", needed_for: "the tests of compose files" },
+    Program { name: "haproxy", package: "haproxy", needed_for: "the tests of the gateway beside its peers" },
+    Program {
+        name: "nginx",
+        package: "nginx-light",
+        needed_for: "the tests of compose files, and of the gateway beside its peers",
+    },
     Program { name: "postgres", package: "postgresql", needed_for: "the tests of resources" },
     Program { name: "psql", package: "postgresql-client", needed_for: "the tests of compose files" },
     Program { name: "redis-server", package: "redis-server", needed_for: "the tests of resources" },

@@ -162,8 +162,9 @@ pub(crate) fn read(
 ) -> Result<Option<AnswerHead>, BadAnswer> {
     let mut room = fields();
     let mut raw = httparse::Response::new(&mut []);
-    let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut raw, input, &mut room)
-    {
+    let mut parser = ParserConfig::default();
+    parser.allow_multiple_spaces_in_response_status_delimiters(true);
+    let length = match parser.parse_response_with_uninit_headers(&mut raw, input, &mut room) {
         Ok(Parsed::Complete(length)) if length <= MAX_HEAD => length,
         Ok(Parsed::Partial) if input.len() < MAX_HEAD => return Ok(None),
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(BadAnswer::TooLarge),

@@ -1,6 +1,7 @@
 //! Reads a chunked body as it arrives.
 //!
-//! It is strict where two programs could disagree: a chunk size is 1 to 16 hexadecimal digits, lines end with CR LF.
+//! It is strict where two programs could disagree: a chunk size is hexadecimal digits alone and fits into 64 bits, an extension begins
+//! with `;`, lines end with CR LF.
 //! Chunk extensions are dropped; trailers that frame or route a message are dropped too.
 
 use bytes::{Buf, BytesMut};
@@ -108,9 +109,9 @@ fn size_line(input: &mut BytesMut) -> Result<Option<State>, ChunkError> {
 fn parse_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
-    let extension_follows = extension.is_empty() || matches!(extension[0], b';' | b' ' | b'\t');
+    let extension_follows = matches!(extension.trim_ascii_start().first(), None | Some(b';'));
     let printable = extension.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
-    if digits == 0 || digits > 16 || !extension_follows || !printable {
+    if digits == 0 || !extension_follows || !printable {
         return None;
     }
     u64::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()
@@ -195,6 +196,7 @@ mod tests {
             "+5\r\n",
             "-1\r\n",
             "5 \x01\r\n",
+            "5 5\r\n",
             "11112222333344445\r\n",
             "g\r\n",
         ] {
@@ -203,6 +205,15 @@ mod tests {
         assert_eq!(decode(&[b"2\r\nabc"], Recode::Plain).unwrap_err(), ChunkError::End);
         assert_eq!(decode(&[b"0\r\nno colon\r\n\r\n"], Recode::Plain).unwrap_err(), ChunkError::Trailers);
         assert_eq!(decode(&[&[b'1'; 2_000]], Recode::Plain).unwrap_err(), ChunkError::Size);
+    }
+
+    #[test]
+    fn zeros_before_a_size_and_spaces_behind_it_change_nothing() {
+        for size in ["00000000000000000000000005", "5 ", "5\t;a=b", "5 ; a = b"] {
+            let body = format!("{size}\r\nhello\r\n0000000000000000000000\r\n\r\n");
+            let (output, done, _) = decode(&[body.as_bytes()], Recode::Plain).unwrap();
+            assert_eq!((output.as_slice(), done), (b"hello".as_slice(), true), "{size:?}");
+        }
     }
 
     proptest! {

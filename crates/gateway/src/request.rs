@@ -476,6 +476,10 @@ fn split_target<'b>(method: &str, target: &'b str) -> Result<(Option<&'b str>, &
         let detail = "the gateway opens no tunnels";
         return Err(Problem::new(Status::NotImplemented, "connect", detail));
     }
+    if method == "PRI" {
+        // An instance could take it for the beginning of HTTP/2, for which it is kept (RFC 9113, 3.4).
+        return Err(Problem::new(Status::NotImplemented, "method", "`PRI` is no method"));
+    }
     if target.starts_with('/') || (target == ASTERISK && method == "OPTIONS") {
         return Ok((None, target));
     }

@@ -55,6 +55,7 @@ fn ambiguous_and_broken_requests_are_refused_and_never_reach_an_instance() {
         (400, "GET ftp://shop.test/ HTTP/1.1\r\nhost: shop.test\r\n\r\n"),
         (400, "GET  / HTTP/1.1\r\nhost: shop.test\r\n\r\n"),
         (501, "CONNECT shop.test:443 HTTP/1.1\r\nhost: shop.test\r\n\r\n"),
+        (501, "PRI / HTTP/1.1\r\nhost: shop.test\r\n\r\n"),
         (505, "GET / HTTP/2.0\r\nhost: shop.test\r\n\r\n"),
         (417, "GET / HTTP/1.1\r\nhost: shop.test\r\nexpect: cake\r\n\r\n"),
         (400, "\x16\x03\x01\x02\r\n"),

@@ -54,6 +54,14 @@ fn framing_that_is_said_twice_alike_passes_in_one_form_and_its_connection_is_not
 }
 
 #[test]
+fn a_status_line_with_spaces_to_spare_passes() {
+    let instance = says(b"HTTP/1.1  200  OK\r\ncontent-length: 5\r\n\r\nhello");
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let answered = running.client().get("/", "k").unwrap();
+    assert_eq!((answered.status(), answered.text().as_str()), (200, "hello"));
+}
+
+#[test]
 fn identity_without_a_length_ends_with_the_connection() {
     let instance = Instance::start(|_, stream| {
         raw(stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nhello").map(|_| Then::Close)
