@@ -14,7 +14,8 @@ use lockstep_api::types::{AddCertificate, CertificateBundle, CertificateList, Ce
 use lockstep_api::{ErrorCode, Problem, ProblemPart};
 use lockstep_domain::acme::Automatic;
 use lockstep_domain::certificate::{Certificate, MAX_CERTIFICATES, covers};
-use lockstep_domain::routes::{FORMAT_WITH_ENTRY, RouteTable};
+use lockstep_domain::routes::{FORMAT_WITH_ENTRY, FORMAT_WITH_TCP, RouteTable};
+use lockstep_domain::tcp_port::TcpPort;
 use lockstep_domain::{Actor, CertificateName, Digest, Environment, EnvironmentName, Event, GatewayName};
 use lockstep_gateway::Clients;
 use lockstep_gateway::certificate::{CertificateFault, Checked, ServerCertificate, bundle};
@@ -23,7 +24,7 @@ use crate::clock::wall;
 use crate::environments::find;
 use crate::{Control, internal, lock, not_found};
 
-pub(crate) use changes::{changed_entry, check_change, check_entry};
+pub(crate) use changes::{changed_entry, check_change, check_entry, ports_of};
 pub(crate) use losing::check as check_losing;
 
 /// Most names of a certificate that are warned of one by one.
@@ -222,9 +223,40 @@ impl Control {
         });
         let ends = environment.certificates.values().filter_map(|it| it.facts.warning(wall()));
         let open = environment.settings.entry.warning().map(str::to_owned);
-        let warnings =
-            deaf.into_iter().chain(unusable).chain(none).chain(open).chain(fails).chain(ends).collect();
+        let warnings = deaf
+            .into_iter()
+            .chain(self.closed_ports(environment))
+            .chain(unusable)
+            .chain(none)
+            .chain(open)
+            .chain(fails)
+            .chain(ends)
+            .collect();
         EntryView { https, warnings }
+    }
+
+    /// Says which ports of services that speak TCP lead nowhere.
+    fn closed_ports(&self, environment: &Environment) -> Vec<String> {
+        let closed = self.gateway.closed_ports(&environment.name).into_iter();
+        let closed = closed.map(|(port, why)| format!("{port} is not open for TCP: {why}"));
+        let world = self.ledger.world();
+        let leads_nowhere = |port: &TcpPort| {
+            let name = world.current_name(&port.service);
+            let entry = environment.entries().get(name);
+            let Some(version) = entry.and_then(|entry| world.find_version(name, &entry.version)) else {
+                return Some(format!("port {} leads to `{name}`, which does not run here", port.place()));
+            };
+            let speaks = version.run.protocol;
+            speaks.is_http().then(|| {
+                format!(
+                    "port {} leads to {name}@{}, which speaks {} and not TCP",
+                    port.place(),
+                    version.number,
+                    speaks.as_str()
+                )
+            })
+        };
+        closed.chain(environment.settings.entry.tcp.iter().filter_map(leads_nowhere)).collect()
     }
 
     fn https_socket(&self, environment: &Environment) -> Option<SocketAddr> {
@@ -310,6 +342,15 @@ impl Control {
     pub(crate) fn check_knows_entry(&self, name: &EnvironmentName) -> Result<(), Problem> {
         self.check_takes_format(name, FORMAT_WITH_ENTRY, |gateway| {
             format!("gateway `{gateway}` of `{name}` is of a release that does not end TLS")
+        })
+    }
+}
+
+impl Control {
+    /// The same, for what such a gateway would not open.
+    pub(crate) fn check_knows_tcp(&self, name: &EnvironmentName) -> Result<(), Problem> {
+        self.check_takes_format(name, FORMAT_WITH_TCP, |gateway| {
+            format!("gateway `{gateway}` of `{name}` is of a release that does not pass connections of TCP")
         })
     }
 }

@@ -125,6 +125,9 @@ impl Control {
             self.check_environment(name)?;
             self.check_knows_entry(name)?;
         }
+        if change.entry.is_of_tcp() {
+            self.check_knows_tcp(name)?;
+        }
         tokio::task::block_in_place(|| {
             self.ledger.commit(actor, |world, _| {
                 let environment = find(world, name)?;
@@ -604,7 +607,7 @@ fn check_settings(
 }
 
 fn has_port(environment: &Environment, port: u16) -> bool {
-    environment.settings.gateway_port == port || environment.settings.entry.https_port == Some(port)
+    crate::entry::ports_of(&environment.settings).any(|it| it == port)
 }
 
 /// Finds what runs and calls others by host and port, when the gateway is to be called on another machine.

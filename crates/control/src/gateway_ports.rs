@@ -5,7 +5,6 @@ use std::net::{IpAddr, TcpListener};
 
 use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::World;
-use lockstep_domain::environment::EnvironmentSettings;
 
 use crate::ControlConfig;
 
@@ -45,8 +44,11 @@ impl GatewayPorts {
 
 /// The ports that the environments of a world have, whether their gateways listen already or not.
 pub(crate) fn ports_of(world: &World) -> BTreeSet<u16> {
-    let both = |settings: &EnvironmentSettings| [Some(settings.gateway_port), settings.entry.https_port];
-    world.environments.values().flat_map(|environment| both(&environment.settings)).flatten().collect()
+    world
+        .environments
+        .values()
+        .flat_map(|environment| crate::entry::ports_of(&environment.settings))
+        .collect()
 }
 
 #[cfg(test)]

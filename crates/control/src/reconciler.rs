@@ -152,7 +152,7 @@ impl Control {
         let (now, world) = self.ledger.look();
         let Some(environment) = world.environment(name) else { return Next::Wait(LONGEST_PAUSE) };
         self.registry.count_for(name, periods(environment), now);
-        self.gateway.keep_call_points(name);
+        self.gateway.keep_listeners(name);
         self.registry.receive(&self.gateway.report(name), now);
         let mut observed = self.registry.observe(name, self.everything_of(&world, name), now);
         self.judge(environment, &world, &mut observed, now);

@@ -61,7 +61,7 @@ pub fn compile_routes(
         listeners: None,
         entry: entry(environment),
     };
-    let table = with_protocols(table, world).in_its_format();
+    let table = with_drain(with_protocols(table, world), environment).in_its_format();
     with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
 }
 
@@ -76,6 +76,15 @@ fn with_protocols(mut table: RouteTable, world: &World) -> RouteTable {
     table
 }
 
+/// Says how long connections go on that were begun, where there are any of which no request says when they end.
+fn with_drain(mut table: RouteTable, environment: &Environment) -> RouteTable {
+    let has_tcp = table.services.values().any(ServiceRoutes::speaks_tcp);
+    if let Some(drain_ms) = environment.settings.drain_ms.filter(|_| has_tcp) {
+        table.entry.get_or_insert_default().tcp_drain_ms = Some(drain_ms);
+    }
+    table
+}
+
 /// How clients come in, where that is anything but by plain HTTP alone.
 fn entry(environment: &Environment) -> Option<Entry> {
     let named = environment.certificates.iter();
@@ -83,7 +92,7 @@ fn entry(environment: &Environment) -> Option<Entry> {
         named.map(|(name, it)| TableCertificate { name: name.clone(), digest: it.facts.digest }).collect();
     let settings = EntrySettings::clone(&environment.settings.entry);
     let challenges = environment.automatic.values().flat_map(|it| it.answers().iter().cloned()).collect();
-    Some(Entry { settings, certificates, challenges }).filter(|entry| !entry.is_default())
+    Some(Entry { settings, certificates, challenges, tcp_drain_ms: None }).filter(|entry| !entry.is_default())
 }
 
 /// Adds the instances that are about to end where a route keeps clients at instances.

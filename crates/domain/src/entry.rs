@@ -11,6 +11,8 @@ use thiserror::Error;
 use crate::acme::{ChallengeAnswer, ChallengeKind, FORMAT_WITH_CHALLENGES};
 use crate::certificate::TableCertificate;
 use crate::gateway_rules::Network;
+use crate::protocol::FORMAT_WITH_TCP;
+use crate::tcp_port::{self, TcpPort, TcpPortError};
 
 /// Most networks of proxies that hand connections on: each is looked at for each connection.
 const MAX_PROXY_NETWORKS: usize = 64;
@@ -43,10 +45,18 @@ pub struct EntrySettings {
     /// Whoever connects from here begins each connection with a PROXY header, and must.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxy_networks: Vec<Network>,
+    /// Ports whose connections go to services that speak TCP. Its gateways listen there, on the addresses on which they listen for HTTP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_TCP))]
+    pub tcp: Vec<TcpPort>,
+    /// How long a connection to a service that speaks TCP may be silent in both directions; for ever when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_TCP))]
+    pub tcp_idle_ms: Option<u64>,
 }
 
 /// Why settings cannot be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// It is no port.
     #[error("port 0 is not a port")]
@@ -63,6 +73,12 @@ pub enum EntryError {
     /// There are too many authorities.
     #[error("the authorities of clients have more than {MAX_CLIENT_CA_BYTES} bytes")]
     ClientCaTooLong,
+    /// The ports of services that speak TCP cannot be as they are.
+    #[error(transparent)]
+    TcpPorts(#[from] TcpPortError),
+    /// A connection would hardly begin.
+    #[error("a connection that is to be closed when it is silent needs at least a second")]
+    IdleTooShort,
 }
 
 impl EntrySettings {
@@ -92,7 +108,10 @@ impl EntrySettings {
         if self.client_ca.as_ref().is_some_and(|pem| pem.len() > MAX_CLIENT_CA_BYTES) {
             return Err(EntryError::ClientCaTooLong);
         }
-        Ok(())
+        if self.tcp_idle_ms.is_some_and(|idle| idle < 1_000) {
+            return Err(EntryError::IdleTooShort);
+        }
+        Ok(tcp_port::check(&self.tcp, self.https_port)?)
     }
 
     /// Says for people what is not as it looks: plain HTTP asks nobody for a certificate.
@@ -122,6 +141,10 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-since" = FORMAT_WITH_CHALLENGES))]
     pub challenges: Vec<ChallengeAnswer>,
+    /// How long connections to an instance that speaks TCP go on after it has left the table; a minute when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_TCP))]
+    pub tcp_drain_ms: Option<u64>,
 }
 
 impl Entry {
@@ -132,6 +155,12 @@ impl Entry {
         let of_it =
             |it: &&ChallengeAnswer| it.kind == ChallengeKind::Http01 && it.token == token && it.host == host;
         self.challenges.iter().find(of_it).map(|it| it.key_authorization.as_str())
+    }
+
+    /// Tells whether it says something of services that speak TCP.
+    #[must_use]
+    pub fn is_of_tcp(&self) -> bool {
+        !self.settings.tcp.is_empty() || self.settings.tcp_idle_ms.is_some() || self.tcp_drain_ms.is_some()
     }
 
     /// Tells whether it says nothing.

@@ -80,6 +80,7 @@ pub mod step;
 pub mod step_place;
 pub mod takeover;
 mod taking_back;
+pub mod tcp_port;
 pub mod time;
 pub mod variables;
 pub mod verdict;

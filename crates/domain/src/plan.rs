@@ -12,6 +12,7 @@ mod interrupt;
 mod jobs;
 mod listening;
 pub mod order;
+mod protocols;
 mod refusal;
 mod remedy;
 mod resolve;
@@ -88,6 +89,7 @@ fn plan_alone(
     }
     let strategy = choose_strategy(environment, resolved.direction, &changes, strategy);
     refusals.extend(strategy.check().err().map(Refusal::from));
+    refusals.extend(protocols::not_split(world, &strategy, &changes));
     refusals.extend(check::check(relation, environment, &resolved, &changes, now));
     refusals.extend(rules::in_the_way(relation, environment, &resolved, &changes));
     if refusals.is_empty() {

@@ -37,6 +37,7 @@ use crate::version_rules::{Pattern, Places};
 use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
+pub use crate::protocol::FORMAT_WITH_TCP;
 pub use receipt::{ArmTraffic, GatewayReceipt, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 
@@ -69,7 +70,10 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 11: answers to authorities that give certificates, which a gateway of an earlier format would not give. A table without them, as each is while
 /// no order is under way, is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_CHALLENGES;
+///
+/// 12: versions that speak TCP, and ports that lead to them, which a gateway of an earlier format does not know. A table without them is written
+/// as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_TCP;
 /// The format that a gateway must take where a route asks for something beside where its requests go.
 pub const FORMAT_WITH_POLICIES: u32 = 10;
 /// The format that a gateway must take where a table says how clients come in.
@@ -298,7 +302,9 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if self.entry.as_ref().is_some_and(|entry| !entry.challenges.is_empty()) {
+        let format = if self.is_of_tcp() {
+            FORMAT_WITH_TCP
+        } else if self.entry.as_ref().is_some_and(|entry| !entry.challenges.is_empty()) {
             FORMAT_WITH_CHALLENGES
         } else if self.routes.iter().any(|route| route.rule.policy.is_some()) {
             FORMAT_WITH_POLICIES
@@ -320,6 +326,11 @@ impl RouteTable {
             FORMAT_BEFORE_ALIASES
         };
         Self { format, ..self }
+    }
+
+    fn is_of_tcp(&self) -> bool {
+        self.entry.as_ref().is_some_and(Entry::is_of_tcp)
+            || self.services.values().any(ServiceRoutes::speaks_tcp)
     }
 
     /// Returns the table with the listeners of instances, where there are any.
@@ -415,6 +426,12 @@ pub fn caller_token(path: &str) -> Option<(&str, usize)> {
 }
 
 impl ServiceRoutes {
+    /// Tells whether connections to it are passed as bytes: as soon as one of its versions speaks TCP.
+    #[must_use]
+    pub fn speaks_tcp(&self) -> bool {
+        self.splits.iter().any(|split| split.protocol == Protocol::Tcp)
+    }
+
     /// Finds the rule that takes a request: of those of headers and cookies the first of which `is_said` says that it does, else
     /// the one in whose share the client is.
     pub fn rule_for(&self, is_said: impl Fn(&SplitRule) -> bool, key: &[u8]) -> Option<&SplitRule> {

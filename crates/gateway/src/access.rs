@@ -105,6 +105,34 @@ struct Line<'a> {
     trace: &'a str,
 }
 
+/// A connection to a service that speaks TCP, when it is over.
+#[derive(Serialize)]
+pub(crate) struct TcpLine<'a> {
+    pub(crate) time: String,
+    pub(crate) environment: &'a str,
+    pub(crate) client: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) caller: Option<&'a str>,
+    pub(crate) protocol: &'static str,
+    pub(crate) port: u16,
+    /// What the client asked for within TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<String>,
+    pub(crate) ms: f64,
+    pub(crate) bytes_up: u64,
+    pub(crate) bytes_down: u64,
+    pub(crate) tries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<&'a str>,
+    pub(crate) end: &'static str,
+}
+
 /// Who a line is about, beside the request itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parties<'a> {
@@ -160,8 +188,17 @@ impl AccessLog {
             end: report.end.word(),
             trace: &asked.trace,
         };
+        self.send(&line);
+    }
+
+    /// Sends the line of a connection on its way, or drops it.
+    pub(crate) fn note_connection(&self, line: &TcpLine<'_>) {
+        self.send(line);
+    }
+
+    fn send(&self, line: &impl Serialize) {
         let sent =
-            serde_json::to_string(&line).ok().and_then(|text| self.lines.try_send(Message::Line(text)).ok());
+            serde_json::to_string(line).ok().and_then(|text| self.lines.try_send(Message::Line(text)).ok());
         if sent.is_none() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -261,6 +298,6 @@ fn former(path: &Path) -> PathBuf {
 }
 
 /// Writes the time of this moment as RFC 3339 in UTC, with milliseconds.
-fn now() -> String {
+pub(crate) fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }

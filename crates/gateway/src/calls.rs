@@ -35,8 +35,13 @@ pub(crate) struct Call {
     pub(crate) callee: Option<Arm>,
 }
 
-/// How many calls ended with which class of status.
-pub(crate) type Classes = [u64; CLASSES.len()];
+/// How many calls ended with which class of status; the last is for connections that passed bytes.
+pub(crate) type Classes = [u64; CLASSES.len() + 1];
+
+/// Names of the classes.
+pub(crate) fn classes() -> impl Iterator<Item = &'static str> {
+    CLASSES.into_iter().chain(["tcp"])
+}
 
 /// Calls as one worker counted them.
 #[derive(Debug, Default)]
@@ -47,9 +52,17 @@ pub(crate) struct Calls {
 impl Calls {
     /// Counts a call that is over.
     pub(crate) fn count(&self, point: &CallPoint, callee: Option<&Arm>, status: u16) {
+        self.add(point, callee, usize::from(status / 100).min(CLASSES.len() - 1));
+    }
+
+    /// Counts a connection that is over, and whether any bytes could be passed on it.
+    pub(crate) fn count_connection(&self, point: &CallPoint, callee: Option<&Arm>, passed: bool) {
+        self.add(point, callee, if passed { CLASSES.len() } else { 0 });
+    }
+
+    fn add(&self, point: &CallPoint, callee: Option<&Arm>, class: usize) {
         let service = callee.map_or(&point.service, |arm| &arm.service).clone();
         let call = Call { caller: point.caller.load_full(), service, callee: callee.cloned() };
-        let class = usize::from(status / 100).min(CLASSES.len() - 1);
         self.lock().entry(call).or_default()[class] += 1;
     }
 
@@ -110,6 +123,6 @@ mod tests {
         assert!(has(0) && has(versions - 1) && !has(1));
         assert_eq!(sums.len(), MAX_FORMER + 3);
         let own = sums.iter().find(|(call, _)| call.callee.is_none()).unwrap();
-        assert_eq!(own.1, &[0, 0, 0, 0, 0, 1]);
+        assert_eq!(own.1, &[0, 0, 0, 0, 0, 1, 0]);
     }
 }

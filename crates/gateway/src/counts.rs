@@ -10,6 +10,7 @@ use lockstep_domain::Arm;
 use crate::grpc::GrpcStatus;
 use crate::policy::CAUSES;
 use crate::report::Report;
+use crate::tcp::{TcpCounts, TcpSums};
 
 /// Upper bounds of the histogram of durations in milliseconds; the last class has none.
 pub(crate) const BOUNDS_MS: [u64; 13] =
@@ -33,6 +34,8 @@ pub(crate) struct Counts {
     shielded: AtomicU64,
     /// Calls of gRPC by their status.
     calls: [AtomicU64; GrpcStatus::COUNT],
+    /// Connections that are passed as bytes.
+    pub(crate) tcp: TcpCounts,
 }
 
 /// Counts of several workers, added up.
@@ -45,6 +48,7 @@ pub(crate) struct Sums {
     pub(crate) retried: [u64; CAUSES.len()],
     pub(crate) shielded: u64,
     pub(crate) calls: [u64; GrpcStatus::COUNT],
+    pub(crate) tcp: TcpSums,
 }
 
 impl Counts {
@@ -94,6 +98,7 @@ impl Counts {
         sums.total_us += read(&self.total_us);
         sums.retries += read(&self.retries);
         sums.shielded += read(&self.shielded);
+        self.tcp.add_to(&mut sums.tcp);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use lockstep_domain::certificate::CertificateFacts;
+use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::routes::index::RouteIndex;
@@ -95,6 +96,7 @@ pub(crate) struct Observation {
     pub(crate) handshakes: Vec<(&'static str, u64)>,
     /// The certificates that are shown, by name.
     pub(crate) certificates: Vec<(String, CertificateFacts)>,
+    pub(crate) closed_ports: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +106,8 @@ struct State {
     routes: Option<Arc<RouteTable>>,
     /// Whether the listeners of instances that this gateway opens are open.
     listens: Vec<ListensAt>,
+    /// The ports of services that speak TCP which are not open, and why.
+    closed_ports: BTreeMap<SocketAddr, String>,
     instances: BTreeMap<(InstanceId, SocketAddr), Known>,
     /// One tally for each worker.
     tallies: BTreeMap<Arm, Vec<Arc<Tally>>>,
@@ -183,6 +187,28 @@ impl Environment {
         state.listens = listens;
     }
 
+    /// Notes which ports of services that speak TCP are not open.
+    pub(crate) fn note_ports(&self, closed: BTreeMap<SocketAddr, String>) {
+        let mut state = self.state();
+        // Said once for each reason: it is tried again every second.
+        for (port, why) in closed.iter().filter(|(port, why)| state.closed_ports.get(port) != Some(why)) {
+            tracing::error!(environment = %self.name, %port, why, "a port of a service that speaks TCP is not open");
+        }
+        state.closed_ports = closed;
+    }
+
+    /// Returns the ports of services that speak TCP which are not open, and why.
+    pub(crate) fn closed_ports(&self) -> Vec<(SocketAddr, String)> {
+        self.state().closed_ports.clone().into_iter().collect()
+    }
+
+    /// Tells whether a service speaks TCP, as a worker's table says.
+    pub(crate) fn speaks_tcp(&self, worker: usize, service: &ServiceName) -> bool {
+        let table = self.tables[worker].load();
+        let Some(table) = table.as_ref().filter(|table| table.has_tcp) else { return false };
+        table.services.get(service).is_some_and(|service| service.speaks_tcp)
+    }
+
     /// Returns what clients who come by TLS are shown.
     pub(crate) fn tls(&self) -> &Tls {
         &self.tls
@@ -250,6 +276,7 @@ impl Environment {
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
             certificates: self.tls.certificates(),
+            closed_ports: state.closed_ports.keys().copied().collect(),
         }
     }
 
@@ -359,8 +386,17 @@ impl Environment {
             view.sweep(limit);
         }
         let table = self.tables.first().and_then(ArcSwapOption::load_full);
+        self.leave_behind(table.as_deref());
         let services = table.iter().flat_map(|table| table.services.values());
         services.flat_map(|service| &service.targets).for_each(|arm| arm.health.look(arm, Moment::now()));
+    }
+
+    /// Ends connections that pass bytes to instances which left the table long enough ago.
+    fn leave_behind(&self, table: Option<&WorkerTable>) {
+        let entry = table.and_then(|table| table.routes.entry.as_ref());
+        let drain_ms = entry.and_then(|entry| entry.tcp_drain_ms).unwrap_or(USUAL_DRAIN_MS);
+        let (drain, now) = (Duration::from_millis(drain_ms), Moment::now());
+        self.state().instances.values().for_each(|known| known.instance.leave_after(drain, now));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -471,7 +507,8 @@ impl State {
         let seats = self.routes_met.seats(table, worker);
         let states = self.states.of(table);
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
-        WorkerTable { routes, index, states, services, seats, asked, ruled }
+        let has_tcp = services.values().any(|service| service.speaks_tcp);
+        WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {
@@ -483,6 +520,7 @@ impl State {
             targets,
             trial,
             keeps_clients: false,
+            speaks_tcp: routes.speaks_tcp(),
         }
     }
 

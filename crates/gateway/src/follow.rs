@@ -191,7 +191,7 @@ async fn send_receipts(
 ) {
     let mut refused = None;
     loop {
-        gateway.keep_call_points(environment);
+        gateway.keep_listeners(environment);
         // A receipt that was not taken is not repeated: the next one says the same and more.
         match server.send_receipt(&gateway.report(environment)).await {
             Ok(()) => refused = None,

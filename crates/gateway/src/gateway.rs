@@ -153,9 +153,21 @@ impl Gateway {
         address: SocketAddr,
         entrance: &Entrance,
     ) -> Result<SocketAddr, ListenError> {
-        let stop = self.child_of_stop()?;
+        let (actual, listening) = self.open_on_all(&self.environment(environment), address, entrance)?;
+        lock(&self.state).listeners.insert((environment.clone(), actual), listening);
+        self.keep_listeners(environment);
+        Ok(actual)
+    }
+
+    /// Listens on an address with all workers.
+    pub(crate) fn open_on_all(
+        &self,
+        served: &Arc<Environment>,
+        address: SocketAddr,
+        entrance: &Entrance,
+    ) -> Result<(SocketAddr, Listening), ListenError> {
+        let (stop, environment) = (self.child_of_stop()?, served.name());
         let (actual, sockets) = listener::bind(environment, address, self.workers.len())?;
-        let served = self.environment(environment);
         for (socket, worker) in sockets.into_iter().zip(&self.workers) {
             let registered = {
                 let _runtime = worker.runtime().enter();
@@ -165,13 +177,10 @@ impl Gateway {
                 stop.cancel();
                 ListenError::Bind { address: actual, environment: environment.clone(), source }
             })?;
-            let (served, entrance) = (Arc::clone(&served), entrance.clone());
+            let (served, entrance) = (Arc::clone(served), entrance.clone());
             worker.spawn(listener::accept(socket, served, Arc::clone(worker), stop.clone(), entrance));
         }
-        let listening = Listening { stop, entrance: entrance.clone() };
-        lock(&self.state).listeners.insert((environment.clone(), actual), listening);
-        self.keep_call_points(environment);
-        Ok(actual)
+        Ok((actual, Listening { stop, entrance: entrance.clone() }))
     }
 
     /// Returns what a listener stops by; none begins when the gateway is about to end.
@@ -222,8 +231,14 @@ impl Gateway {
     pub fn apply(&self, table: RouteTable) -> Result<Applied, ApplyError> {
         let environment = table.environment.clone();
         let applied = self.environment(&environment).apply(table)?;
-        self.keep_call_points(&environment);
+        self.keep_listeners(&environment);
         Ok(applied)
+    }
+
+    /// Returns the table that is served for an environment.
+    #[must_use]
+    pub fn serving(&self, environment: &EnvironmentName) -> Option<Arc<RouteTable>> {
+        self.environment(environment).routes()
     }
 
     /// Returns what is served for an environment and what was counted; revision 0 means no table.

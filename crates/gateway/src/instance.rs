@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::affinity::Mark;
 use crate::ejection::{Ejection, FAILURES};
 use crate::keeping::Keeping;
@@ -43,6 +45,10 @@ pub(crate) struct Instance {
     times_out: AtomicU32,
     /// How often it was taken out since the gateway knows it, for people.
     ejections: AtomicU64,
+    /// When it left the table; 0 while it is in it.
+    retired_at: AtomicU64,
+    /// Told when connections to it that pass bytes have to end.
+    left: Notify,
 }
 
 impl Instance {
@@ -63,6 +69,8 @@ impl Instance {
             out_until: AtomicU64::new(0),
             times_out: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
+            retired_at: AtomicU64::new(0),
+            left: Notify::new(),
         }
     }
 
@@ -91,12 +99,29 @@ impl Instance {
 
     /// Takes the instance out of the table.
     pub(crate) fn retire(&self) {
+        let now = Moment::now().0.max(1);
+        // It may have left long ago.
+        let _ = self.retired_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.retired.store(true, Ordering::SeqCst);
     }
 
     /// Takes the instance in again after [`Self::retire`].
     pub(crate) fn revive(&self) {
         self.retired.store(false, Ordering::SeqCst);
+        self.retired_at.store(0, Ordering::Relaxed);
+    }
+
+    /// Ends connections that pass bytes, where it left the table so long ago.
+    pub(crate) fn leave_after(&self, drain: Duration, now: Moment) {
+        let since = self.retired_at.load(Ordering::Relaxed);
+        if since > 0 && now >= Moment(since) + drain {
+            self.left.notify_waiters();
+        }
+    }
+
+    /// Ends when connections that pass bytes have to; it is to be polled from the beginning of each on.
+    pub(crate) fn is_left(&self) -> impl Future<Output = ()> {
+        self.left.notified()
     }
 
     pub(crate) fn is_retired(&self) -> bool {

@@ -72,6 +72,7 @@ mod served;
 pub mod standalone;
 mod stream;
 mod table;
+mod tcp;
 mod tls;
 mod trace;
 mod tracestate;

@@ -18,6 +18,7 @@ use crate::listening::Entrance;
 use crate::owner::owner_of;
 use crate::peer::{At, Peer};
 use crate::proxy_header::Header;
+use crate::tcp::{Came, Guest};
 use crate::wire::Wire;
 use crate::worker::Worker;
 
@@ -122,11 +123,27 @@ async fn serve(
     let local = stream.local_addr().ok();
     let owner = || local.and_then(|local| owner_of(peer, local));
     let port = local.map_or(0, |address| address.port());
+    let call = match entrance {
+        Entrance::Of(point) => Some(point),
+        Entrance::Main | Entrance::Secure | Entrance::Port => None,
+    };
     let secure = matches!(entrance, Entrance::Secure);
     let hands_on = !matches!(entrance, Entrance::Of(_)) && environment.hands_on(worker.index, peer.ip());
     let is_of_this_host =
         peer.ip().to_canonical().is_loopback() || local.is_some_and(|it| it.ip() == peer.ip());
     let handed_on = hands_on.then_some(if is_of_this_host { Header::Optional } else { Header::Required });
+    let came = match call {
+        Some(point) if environment.speaks_tcp(worker.index, &point.service) => {
+            Some(Came::Call(Box::new(At::new(Arc::clone(point), owner()))))
+        }
+        None if matches!(entrance, Entrance::Port) => Some(Came::Outside(handed_on)),
+        _ => None,
+    };
+    if let Some(came) = came {
+        let (environment, of) = (Arc::clone(environment), Arc::clone(worker));
+        worker.spawn(Guest { socket: stream, peer, port, came, environment, worker: of }.serve(permit));
+        return;
+    }
     if secure || handed_on.is_some() {
         let (environment, stop) = (Arc::clone(environment), stop.clone());
         let arrival = Arrival {
@@ -142,10 +159,7 @@ async fn serve(
         worker.spawn(arrival.serve(permit));
         return;
     }
-    let at = match entrance {
-        Entrance::Main | Entrance::Secure => None,
-        Entrance::Of(point) => Some(Box::new(At::new(Arc::clone(point), owner()))),
-    };
+    let at = call.map(|point| Box::new(At::new(Arc::clone(point), owner())));
     let peer = Peer::new(peer, port, at);
     let connection =
         Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());

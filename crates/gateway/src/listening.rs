@@ -33,6 +33,8 @@ pub(crate) enum Entrance {
     Main,
     /// Everybody, within TLS.
     Secure,
+    /// Everybody, to a service that speaks TCP: the table says to which.
+    Port,
     /// One instance, which calls one service.
     Of(Arc<CallPoint>),
 }
@@ -44,6 +46,8 @@ pub enum Clients {
     Plain,
     /// Within TLS, which the gateway ends.
     Secure,
+    /// To services that speak TCP.
+    Tcp,
 }
 
 /// A listener that is open.
@@ -63,6 +67,7 @@ impl Listening {
         match self.entrance {
             Entrance::Main => Some(Clients::Plain),
             Entrance::Secure => Some(Clients::Secure),
+            Entrance::Port => Some(Clients::Tcp),
             Entrance::Of(_) => None,
         }
     }
@@ -75,9 +80,14 @@ struct Wanted<'a> {
 }
 
 impl Gateway {
-    /// Opens and closes listeners of instances, so that they are those of the table; also tries those again that could not be
-    /// opened. Whether they are open is in the next receipt.
-    pub fn keep_call_points(&self, name: &EnvironmentName) {
+    /// Opens and closes listeners of instances, and ports of services that speak TCP, so that they are those of the table; also tries those again
+    /// that could not be opened. Whether the former are open is in the next receipt.
+    pub fn keep_listeners(&self, name: &EnvironmentName) {
+        self.keep_call_points(name);
+        self.keep_ports(name);
+    }
+
+    fn keep_call_points(&self, name: &EnvironmentName) {
         let mut state = lock(&self.state);
         let Some(environment) = state.environments.get(name).cloned() else { return };
         let table = environment.routes();

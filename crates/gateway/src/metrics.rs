@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::calls::Call;
+use crate::calls::{Call, classes as classes_of_calls};
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
 use crate::policy::CAUSES;
@@ -62,6 +62,7 @@ impl Everything {
         self.failures(&mut text);
         self.calls(&mut text);
         self.tls(&mut text);
+        self.tcp(&mut text);
         text.0
     }
 
@@ -88,6 +89,53 @@ impl Everything {
                     "{name}{{environment=\"{environment}\",certificate=\"{certificate}\"}} {until}"
                 ));
             }
+        }
+    }
+
+    /// Says nothing where no service speaks TCP.
+    fn tcp(&self, text: &mut Text) {
+        let is_used = |seen: &Observation| {
+            let mut all = seen.arms.iter().map(|(_, sums)| sums).chain([&seen.own]);
+            all.any(|sums| !sums.tcp.is_empty()) || !seen.closed_ports.is_empty()
+        };
+        if !self.environments.iter().any(|(_, seen)| is_used(seen)) {
+            return;
+        }
+        let name = "lockstep_gateway_tcp_connections_total";
+        text.family(
+            name,
+            "counter",
+            "Connections to services that speak TCP which are over, by who ended them.",
+        );
+        self.each(|labels, sums| {
+            for (end, count) in sums.tcp.ends() {
+                text.line(format_args!("{name}{{{labels},end=\"{}\"}} {count}", end.word()));
+            }
+        });
+        let name = "lockstep_gateway_tcp_bytes_total";
+        text.family(name, "counter", "Bytes that were passed to instances (up) and to clients (down).");
+        self.each(|labels, sums| {
+            for (way, bytes) in [("up", sums.tcp.to_instance), ("down", sums.tcp.to_client)] {
+                if bytes > 0 {
+                    text.line(format_args!("{name}{{{labels},direction=\"{way}\"}} {bytes}"));
+                }
+            }
+        });
+        let name = "lockstep_gateway_tcp_connect_failures_total";
+        text.family(name, "counter", "Connections that instances did not take; others may have taken them.");
+        self.each(|labels, sums| {
+            if sums.tcp.refused > 0 {
+                text.line(format_args!("{name}{{{labels}}} {}", sums.tcp.refused));
+            }
+        });
+        let name = "lockstep_gateway_tcp_ports_closed";
+        text.family(
+            name,
+            "gauge",
+            "Ports of services that speak TCP which are not open, although the table names them.",
+        );
+        for (environment, seen) in &self.environments {
+            text.line(format_args!("{name}{{environment=\"{environment}\"}} {}", seen.closed_ports.len()));
         }
     }
 
@@ -253,7 +301,7 @@ impl Everything {
         for (environment, seen) in &self.environments {
             for (call, classes) in &seen.calls {
                 let labels = labels_of(environment, call);
-                for (class, count) in CLASSES.iter().zip(classes).filter(|(_, count)| **count > 0) {
+                for (class, count) in classes_of_calls().zip(classes).filter(|(_, count)| **count > 0) {
                     text.line(format_args!("{name}{{{labels},class=\"{class}\"}} {count}"));
                 }
             }

@@ -64,8 +64,13 @@ impl At {
         Self { point, who }
     }
 
+    /// Returns the listener.
+    pub(crate) fn point(&self) -> &CallPoint {
+        &self.point
+    }
+
     /// What is asked for here is the path as it stands: nothing of it says who asks.
-    fn origin(&self) -> Result<Origin, Problem> {
+    pub(crate) fn origin(&self) -> Result<Origin, Problem> {
         match self.who {
             Who::Same => Ok(Origin { caller: Caller::Instance, token: 0 }),
             Who::Unknown => Ok(Origin { caller: Caller::Outside, token: 0 }),

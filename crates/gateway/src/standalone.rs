@@ -269,6 +269,8 @@ async fn watch_file(
         if told || now != seen {
             seen = now;
             reload(&gateway, &environment, &path);
+        } else {
+            gateway.keep_listeners(&environment);
         }
     }
 }

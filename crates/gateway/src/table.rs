@@ -40,6 +40,8 @@ pub(crate) struct WorkerTable {
     pub(crate) asked: Arc<Asked>,
     /// Those that have rules of headers or cookies: looked at for every request, whatever service it is for.
     pub(crate) ruled: Vec<Arc<ServiceTargets>>,
+    /// Whether any service speaks TCP.
+    pub(crate) has_tcp: bool,
 }
 
 /// The arm that was chosen for a request.
@@ -61,6 +63,8 @@ pub(crate) struct ServiceTargets {
     pub(crate) trial: Option<Arc<Trial>>,
     /// Whether a route of it keeps a client at one instance; calls that name the service do so by their key then.
     pub(crate) keeps_clients: bool,
+    /// Whether connections to it are passed as bytes.
+    pub(crate) speaks_tcp: bool,
 }
 
 /// One arm's part of a service.

@@ -8,6 +8,7 @@ mod keep;
 
 use std::sync::Arc;
 
+use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::Matched;
 use lockstep_domain::routes::conditions::RequestView as _;
@@ -208,6 +209,9 @@ impl Desk {
                 service_name = Some(matched.service.clone());
                 break;
             };
+            if service.speaks_tcp {
+                return Err(speaks_tcp(&service.service));
+            }
             let choice =
                 service.choose(&notes.key, &notes.rules).unwrap_or(Choice { target: 0, ruled: false });
             let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
@@ -257,6 +261,12 @@ impl Desk {
 fn no_table() -> Problem {
     Problem::new(Status::Unavailable, "no_table", "the gateway has no route table of this environment yet")
         .hint("it gets one with the first deployment; see `lockstep status`")
+}
+
+fn speaks_tcp(service: &ServiceName) -> Problem {
+    let detail = format!("`{service}` speaks TCP, and no request of HTTP");
+    Problem::new(Status::BadGateway, "speaks_tcp", detail)
+        .hint("instances call it by `${service.NAME.host}` and `.port`; from outside it has the port that `lockstep environment set ENV --tcp PORT=NAME` gives it")
 }
 
 fn no_route(host: Option<&str>, path: &str) -> Problem {

@@ -13,7 +13,7 @@ mod jobs_only;
 pub(crate) mod limits;
 mod policy;
 mod process;
-mod protocol;
+pub(crate) mod protocol;
 mod reference;
 mod resource;
 pub(crate) mod route;
@@ -81,6 +81,9 @@ fn manifest(root: Table<'_>) -> Option<Manifest> {
         let what = nobody_calls(run.kind, processes);
         no_routes(&root, &what);
         no_contract_of_answers(&root, &what);
+    }
+    if run.as_ref().is_some_and(|(run, _)| run.kind.is_web() && !run.protocol.is_http()) {
+        protocol::refuse_beside(&root, name.as_ref());
     }
     let (run, processes) = run.unzip();
     root.finish();

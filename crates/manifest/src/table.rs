@@ -4,12 +4,14 @@
 //! Invariant: it is compiled into a [`RouteTable`], which alone has a meaning.
 
 mod service;
+mod tcp;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockstep_domain::entry::EntrySettings;
 use lockstep_domain::gateway_rules::{GatewayRules, NamedServices, Network};
-use lockstep_domain::routes::{Route, RouteTable};
+use lockstep_domain::routes::{Route, RouteTable, ServiceRoutes};
+use lockstep_domain::tcp_port::TcpPort;
 use lockstep_domain::{EnvironmentName, ServiceName, entry::Entry};
 
 use crate::document::read_document;
@@ -54,12 +56,15 @@ fn table(root: &Table<'_>) -> Option<(RouteTable, Vec<Place>)> {
     let environment: Option<EnvironmentName> = environment.and_then(|field| field.parse());
     let rules = root.table("rules", "[rules]").map(|table| rules(&table));
     let entry = root.table("entry", "[entry]").map(|table| entry(&table));
+    let ports = root.get("tcp", "[[tcp]] with port = 5433 and service = \"pgbouncer\"");
+    let ports = ports.and_then(|field| field.list()).unwrap_or_default();
     let mut places = Vec::new();
     let services = root.table("service", "[service.orders] with instances = [\"127.0.0.1:9000\"]");
     let services = services.map(|table| service::services(&table, &mut places)).unwrap_or_default();
     let list = root.get("route", "[[route]] with path = \"/\" and service = \"orders\"");
     let elements = list.and_then(|field| field.list()).unwrap_or_default();
-    let routes = routes(&elements, &services.routes.keys().collect(), &mut places);
+    let routes = routes(&elements, &services.routes, &mut places);
+    let entry = with_ports(entry, tcp::ports(&ports, &services.routes), root);
     root.check_asked();
     let table = RouteTable {
         format: 0,
@@ -112,15 +117,35 @@ fn entry(table: &Table<'_>) -> Entry {
             .and_then(|it| it.parse())
             .unwrap_or_default(),
         proxy_networks: networks.map(|field| field.parse_all()).unwrap_or_default(),
+        tcp: Vec::new(),
+        tcp_idle_ms: table.get("tcp_idle", "tcp_idle = \"10m\"").and_then(|field| duration(&field)),
     };
+    let drain = table.get("tcp_drain", "tcp_drain = \"1m\"").and_then(|field| duration(&field));
     if let Err(error) = settings.check() {
         table.contradicts(error);
     }
     table.check_asked();
-    Entry { settings, ..Entry::default() }
+    Entry { settings, tcp_drain_ms: drain, ..Entry::default() }
 }
 
-fn routes(elements: &[Field<'_>], services: &BTreeSet<&ServiceName>, places: &mut Vec<Place>) -> Vec<Route> {
+/// Adds the ports of services that speak TCP, where there are any.
+fn with_ports(entry: Option<Entry>, ports: Vec<TcpPort>, root: &Table<'_>) -> Option<Entry> {
+    if ports.is_empty() {
+        return entry;
+    }
+    let mut entry = entry.unwrap_or_default();
+    entry.settings.tcp = ports;
+    if let Err(error) = entry.settings.check() {
+        root.contradicts(error);
+    }
+    Some(entry)
+}
+
+fn routes(
+    elements: &[Field<'_>],
+    services: &BTreeMap<ServiceName, ServiceRoutes>,
+    places: &mut Vec<Place>,
+) -> Vec<Route> {
     let (mut routes, mut taken) = (Vec::new(), BTreeMap::new());
     for (number, element) in elements.iter().enumerate() {
         let Some(table) = element.table() else { continue };
@@ -133,9 +158,15 @@ fn routes(elements: &[Field<'_>], services: &BTreeSet<&ServiceName>, places: &mu
         }
         let name = service.as_ref().map_or_else(|| NOBODY.parse().ok(), Field::parse::<ServiceName>);
         if let (Some(field), Some(name)) = (&service, &name)
-            && !services.contains(name)
+            && !services.contains_key(name)
         {
             field.wrong(format_args!("there is no [service.{name}]"));
+        }
+        if let (Some(field), Some(name)) = (&service, &name)
+            && services.get(name).is_some_and(ServiceRoutes::speaks_tcp)
+        {
+            let hint = "lead a port to it: [[tcp]] with port and service";
+            field.wrong_because(format_args!("`{name}` speaks TCP, so no request can reach it"), hint);
         }
         for rule in route::route(table) {
             if let Some(first) = taken.insert(rule.key(), number).filter(|first| *first != number) {

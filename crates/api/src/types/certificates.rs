@@ -4,6 +4,7 @@ use lockstep_domain::acme::ChallengeKind;
 use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::entry::{ClientCertificates, PlainHttp, TlsVersion};
 use lockstep_domain::gateway_rules::Network;
+use lockstep_domain::tcp_port::TcpPort;
 use lockstep_domain::{Actor, CertificateName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,9 +31,21 @@ pub struct EntryChange {
     /// The networks of proxies whose connections begin with a PROXY header, instead of those there were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_networks: Option<Vec<Network>>,
+    /// Ports whose connections go to services that speak TCP, instead of those there were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Vec<TcpPort>>,
+    /// How long a connection to a service that speaks TCP may be silent; 0 for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_idle_ms: Option<u64>,
 }
 
 impl EntryChange {
+    /// Tells whether anything of services that speak TCP is to change.
+    #[must_use]
+    pub fn is_of_tcp(&self) -> bool {
+        self.tcp.is_some() || self.tcp_idle_ms.is_some()
+    }
+
     /// Tells whether nothing is to change.
     #[must_use]
     pub fn is_nothing(&self) -> bool {

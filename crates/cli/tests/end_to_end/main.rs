@@ -58,6 +58,7 @@ mod static_files;
 mod stopping;
 mod support;
 mod taking_over;
+mod tcp;
 mod tls;
 mod users;
 mod values;

@@ -25,6 +25,10 @@ pub(crate) fn changed_entry(settings: &EntrySettings, change: &EntryChange) -> E
         client_ca,
         client_certificates: change.client_certificates.unwrap_or(wanted),
         proxy_networks: change.proxy_networks.clone().unwrap_or_else(|| settings.proxy_networks.clone()),
+        tcp: change.tcp.clone().unwrap_or_else(|| settings.tcp.clone()),
+        tcp_idle_ms: change
+            .tcp_idle_ms
+            .map_or(settings.tcp_idle_ms, |idle| Some(idle).filter(|idle| *idle != 0)),
     }
 }
 
@@ -47,19 +51,42 @@ pub(crate) fn check_entry(
     if let Some(pem) = &entry.client_ca {
         read_authorities(pem.as_bytes()).map_err(|faults| refused(&faults))?;
     }
-    let Some(port) = entry.https_port else { return Ok(()) };
-    if port == settings.gateway_port {
-        let detail = format!("port {port} is that of plain HTTP; https needs another");
+    let mut own = ports_of(settings).filter(|port| *port != settings.gateway_port);
+    own.try_for_each(|port| check_port(world, name, port))?;
+    if ports_beside(settings).any(|port| port == settings.gateway_port) {
+        let detail =
+            format!("port {} is that of plain HTTP; what else comes in needs another", settings.gateway_port);
         return Err(Problem::new(ErrorCode::Refused, detail));
     }
-    let others = world.environments.values().filter(|other| other.name != *name);
-    let taken = others
-        .filter(|it| it.settings.gateway_port == port || it.settings.entry.https_port == Some(port))
-        .map(|it| it.name.clone())
-        .next();
+    check_services(world, settings)
+}
+
+/// The ports that the gateway of an environment has on this host.
+pub(crate) fn ports_of(settings: &EnvironmentSettings) -> impl Iterator<Item = u16> + use<'_> {
+    std::iter::once(settings.gateway_port).chain(ports_beside(settings))
+}
+
+fn ports_beside(settings: &EnvironmentSettings) -> impl Iterator<Item = u16> + use<'_> {
+    settings.entry.https_port.into_iter().chain(settings.entry.tcp.iter().map(|port| port.port))
+}
+
+fn check_port(world: &World, name: &EnvironmentName, port: u16) -> Result<(), Problem> {
+    let mut others = world.environments.values().filter(|other| other.name != *name);
+    let taken = others.find(|other| ports_of(&other.settings).any(|it| it == port));
     taken.map_or(Ok(()), |other| {
-        let detail = format!("port {port} belongs to the gateway of `{other}`");
+        let detail = format!("port {port} belongs to the gateway of `{}`", other.name);
         Err(Problem::new(ErrorCode::Refused, detail))
+    })
+}
+
+/// A port leads to a service that there is, also where it does not run here yet.
+fn check_services(world: &World, settings: &EnvironmentSettings) -> Result<(), Problem> {
+    let is_known = |service| world.service(world.current_name(service)).is_some();
+    let unknown = settings.entry.tcp.iter().find(|port| !is_known(&port.service));
+    unknown.map_or(Ok(()), |port| {
+        let detail =
+            format!("there is no service `{}`, to which port {} is to lead", port.service, port.place());
+        Err(Problem::new(ErrorCode::Refused, detail).with_hint("lockstep service list"))
     })
 }
 

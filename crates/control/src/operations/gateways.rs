@@ -3,7 +3,8 @@
 use lockstep_api::Problem;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
-    FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES, FORMAT_WITH_PROTOCOLS, RouteRule,
+    FORMAT_WITH_AFFINITY, FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES, FORMAT_WITH_PROTOCOLS,
+    FORMAT_WITH_TCP, RouteRule,
 };
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
@@ -19,6 +20,9 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if !version.run.protocol.is_http() {
+        return Some(Asked { format: FORMAT_WITH_TCP, what: "speaks TCP" });
+    }
     if version.routes.iter().any(|route| route.policy.is_some()) {
         let what = "has a route that asks for time limits, retries or limits of its own";
         return Some(Asked { format: FORMAT_WITH_POLICIES, what });

@@ -45,7 +45,7 @@ fn called(world: &World, run: &RunSpec, values: &Configuration) -> BTreeMap<Serv
     references_in(run, values).filter_map(|reference| by_name(world, reference)).collect()
 }
 
-fn by_name(world: &World, reference: Reference) -> Option<(ServiceName, Reference)> {
+pub(super) fn by_name(world: &World, reference: Reference) -> Option<(ServiceName, Reference)> {
     match &reference {
         Reference::Service(name, _) => Some((world.current_name(name).clone(), reference)),
         Reference::Own(_) | Reference::Resource(..) | Reference::Variable(_) => None,

@@ -13,7 +13,7 @@ use crate::name::{EnvironmentName, ProcessName, ServiceName};
 use crate::plan::order::Direction;
 use crate::plan::refusal::Refusal;
 use crate::plan::resolve::Resolved;
-use crate::plan::{calls, handover, listening};
+use crate::plan::{calls, handover, listening, protocols};
 use crate::reference::{self, Reader, Scope};
 use crate::resource::needs;
 use crate::retained::Retained;
@@ -56,6 +56,7 @@ pub(crate) fn check(
     let targets = changes.iter().filter_map(target);
     refusals.extend(targets.flat_map(|version| needs::lacking(world, environment, &version)));
     refusals.extend(calls::of_workers(world, environment, resolved, changes));
+    refusals.extend(protocols::no_url(world, environment, resolved, changes));
     refusals.extend(listening::out_of_reach(world, environment, resolved, changes));
     refusals.extend(changes.iter().flat_map(|change| fixed_ports(world, environment, resolved, change)));
     if let Some(new) = &resolved.replicas

@@ -11,6 +11,7 @@ use crate::lifecycle::ClosedGate;
 use crate::name::{Actor, EnvironmentName, JobName, ProcessName, ResourceName, ServiceName, StageName};
 use crate::operation::Operation;
 use crate::plan::rule_refusal::RuleRefusal;
+use crate::protocol::Protocol;
 use crate::reference::{Reference, ReferenceError};
 use crate::resource::ResourceKind;
 use crate::retained::Retained;
@@ -472,6 +473,26 @@ pub enum Refusal {
         /// To what.
         worker: VersionRef,
     },
+    /// What is not HTTP has no address of HTTP.
+    #[error("{caller} refers to `${{{reference}}}`, and {called} speaks TCP, which has no URL of HTTP")]
+    NoUrl {
+        /// Who refers to it.
+        caller: VersionRef,
+        /// By what.
+        reference: Reference,
+        /// To what.
+        called: VersionRef,
+    },
+    /// Connections of TCP and requests of HTTP cannot be split over two versions.
+    #[error("{version} speaks {} where the version before it speaks {}, so a share of the clients cannot be given to it", .is.as_str(), .was.as_str())]
+    SpeaksOtherwise {
+        /// What is to come.
+        version: VersionRef,
+        /// What was spoken.
+        was: Protocol,
+        /// What is to be spoken.
+        is: Protocol,
+    },
     /// No gateway can listen for the instances.
     #[error(
         "{caller} refers to `${{{reference}}}`, and instances of `{environment}` call others through {gateway}, which is not on their machine"
@@ -699,6 +720,11 @@ impl Refusal {
                 "refer to the `url` instead, or let a gateway on the machine of the instances be called: lockstep environment set {environment} --gateway-url server"
             )),
             Self::Reference { known, .. } => Some(format!("there are {}", known.join(", "))),
+            Self::NoUrl { called, .. } => {
+                let name = &called.service;
+                Some(format!("refer to `${{service.{name}.host}}` and `${{service.{name}.port}}` instead"))
+            }
+            Self::SpeaksOtherwise { .. } => Some("give it to all at once: --strategy all-at-once".to_owned()),
             Self::CallsWorker { caller, worker, .. } => Some(format!(
                 "take the reference out of {caller} or of its configuration; what {} does is asked for by its queue",
                 worker.service

@@ -25,6 +25,7 @@ mod rollout;
 mod same;
 mod schedules;
 mod simulation;
+mod speaking;
 mod staying;
 mod taking_over;
 mod two_at_once;

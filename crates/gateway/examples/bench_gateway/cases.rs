@@ -4,6 +4,7 @@ mod grpc;
 mod http1;
 mod idle;
 mod swap;
+mod tcp;
 mod tls;
 mod websocket;
 
@@ -21,7 +22,7 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order in which they are printed.
-pub(crate) const CASES: [Case; 9] = [
+pub(crate) const CASES: [Case; 12] = [
     Case { name: "small", amount: Amount { rounds: 5, requests: 60_000 }, run: http1::small },
     Case { name: "16k", amount: Amount { rounds: 5, requests: 30_000 }, run: http1::medium },
     Case { name: "1m", amount: Amount { rounds: 5, requests: 1_000 }, run: http1::large },
@@ -30,5 +31,8 @@ pub(crate) const CASES: [Case; 9] = [
     Case { name: "idle", amount: Amount { rounds: 1, requests: 9_000 }, run: idle::measure },
     Case { name: "tls", amount: Amount { rounds: 5, requests: 60_000 }, run: tls::kept },
     Case { name: "handshakes", amount: Amount { rounds: 5, requests: 2_000 }, run: tls::handshakes },
+    Case { name: "tcp", amount: Amount { rounds: 5, requests: 60_000 }, run: tcp::small },
+    Case { name: "tcp-1m", amount: Amount { rounds: 5, requests: 1_000 }, run: tcp::large },
+    Case { name: "tcp-connections", amount: Amount { rounds: 5, requests: 8_000 }, run: tcp::connections },
     Case { name: "swap", amount: Amount { rounds: 5, requests: 60_000 }, run: swap::measure },
 ];

@@ -79,6 +79,14 @@ pub(crate) fn start_all(setup: &Setup) -> Outcome<Vec<Proxy>> {
         match find(peer.name) {
             // It takes a new configuration by other ways than a file and a signal.
             Some(_) if setup.reloads && peer.name == "envoy" => {}
+            Some(_) if setup.protocol == Protocol::Tcp && peer.name == "envoy" => {}
+            Some(_)
+                if setup.protocol == Protocol::Tcp && peer.name == "nginx" && stream_module().is_none() =>
+            {
+                println!(
+                    "nginx has no module for streams (apt-get install libnginx-mod-stream, or its file as {STREAM_MODULE}), so it is left out"
+                );
+            }
             Some(program) => proxies.push(peer.start(setup, &program)?),
             None => println!("{} is not installed ({}), so it is left out", peer.name, peer.package),
         }
@@ -92,9 +100,15 @@ const FILE: &str = "config.json";
 fn gateway(setup: &Setup) -> Outcome<Proxy> {
     let folder = tempfile::tempdir()?;
     let (file, port) = (folder.path().join(FILE), free_port()?);
-    fs::write(&file, serde_json::to_vec(&table(setup, next_revision())?)?)?;
+    let mut table = table(setup, next_revision())?;
+    if setup.protocol == Protocol::Tcp {
+        table.routes.clear();
+        table.entry.get_or_insert_default().settings.tcp = vec![format!("{port}=orders").parse()?];
+    }
+    fs::write(&file, serde_json::to_vec(&table)?)?;
     let program = std::env::current_exe()?;
-    let port_text = port.to_string();
+    // Of services that speak TCP the port stands in the table.
+    let port_text = if setup.protocol == Protocol::Tcp { "0".to_owned() } else { port.to_string() };
     let arguments = ["--gateway".as_ref(), file.as_os_str(), port_text.as_ref()].into_iter();
     let arguments: Vec<OsString> =
         arguments.chain(setup.certificate.map(AsRef::as_ref)).map(ToOwned::to_owned).collect();
@@ -202,12 +216,35 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
     Ok(())
 }
 
+/// Names the module of nginx where it is not where Debian has it.
+const STREAM_MODULE: &str = "LOCKSTEP_BENCH_NGINX_STREAM";
+
+fn stream_module() -> Option<String> {
+    let debian = || "/usr/lib/nginx/modules/ngx_stream_module.so".to_owned();
+    let file = std::env::var(STREAM_MODULE).unwrap_or_else(|_| debian());
+    Path::new(&file).is_file().then_some(file)
+}
+
+fn nginx_stream(setup: &Setup, folder: &Path, port: u16) -> String {
+    let Setup { instances: [new, old], new_percent, .. } = setup;
+    let (folder, weight, module) = (folder.display(), 100 - new_percent, stream_module().unwrap_or_default());
+    format!(
+        "load_module {module};\ndaemon off;\nmaster_process off;\nworker_processes 1;\npid {folder}/pid;\nerror_log stderr crit;\n\
+         events {{ worker_connections {MOST_CONNECTIONS}; }}\n\
+         stream {{\n upstream orders {{ server {new} weight={new_percent}; server {old} weight={weight}; }}\n\
+         server {{ listen 127.0.0.1:{port}; proxy_pass orders; tcp_nodelay on; }}\n}}\n"
+    )
+}
+
 fn nginx(setup: &Setup, folder: &Path, port: u16) -> String {
+    if setup.protocol == Protocol::Tcp {
+        return nginx_stream(setup, folder, port);
+    }
     let Setup { instances: [new, old], new_percent, .. } = setup;
     let (folder, weight) = (folder.display(), 100 - new_percent);
     let process = if setup.reloads { "" } else { "master_process off;\n" };
     let (listen, pass) = match setup.protocol {
-        Protocol::Http1 => ("", "proxy_pass http://orders"),
+        Protocol::Http1 | Protocol::Tcp => ("", "proxy_pass http://orders"),
         Protocol::H2c => (" http2", "grpc_pass grpc://orders"),
     };
     let secure = setup.certificate.map(|file| {
@@ -234,18 +271,22 @@ fn nginx(setup: &Setup, folder: &Path, port: u16) -> String {
 fn haproxy(setup: &Setup, _folder: &Path, port: u16) -> String {
     let Setup { instances: [new, old], new_percent, .. } = setup;
     let weight = 100 - new_percent;
+    let (mode, reuse) = match setup.protocol {
+        Protocol::Tcp => ("tcp", ""),
+        Protocol::Http1 | Protocol::H2c => ("http\n option forwardfor", " http-reuse always\n"),
+    };
     let proto = match setup.protocol {
-        Protocol::Http1 => "",
+        Protocol::Http1 | Protocol::Tcp => "",
         Protocol::H2c => " proto h2",
     };
     let secure =
         setup.certificate.map(|file| format!(" ssl crt {file} ssl-min-ver TLSv1.3")).unwrap_or_default();
     format!(
         "global\n nbthread 1\n maxconn 9900\n tune.h2.max-concurrent-streams 1000\n\
-         defaults\n mode http\n option forwardfor\n timeout client 60s\n\
+         defaults\n mode {mode}\n timeout client 60s\n\
          timeout server 60s\n timeout connect 3s\n timeout tunnel 1h\n\
          frontend entry\n bind 127.0.0.1:{port}{proto}{secure}\n default_backend orders\n\
-         backend orders\n balance roundrobin\n http-reuse always\n\
+         backend orders\n balance roundrobin\n{reuse}\
          server new {new}{proto} weight {new_percent}\n server old {old}{proto} weight {weight}\n"
     )
 }
@@ -253,7 +294,7 @@ fn haproxy(setup: &Setup, _folder: &Path, port: u16) -> String {
 fn envoy(setup: &Setup, _folder: &Path, port: u16) -> String {
     let socket = |address: SocketAddr| serde_json::json!({"socket_address": {"address": address.ip(), "port_value": address.port()}});
     let options = match setup.protocol {
-        Protocol::Http1 => serde_json::json!({"http_protocol_options": {}}),
+        Protocol::Http1 | Protocol::Tcp => serde_json::json!({"http_protocol_options": {}}),
         Protocol::H2c => serde_json::json!({"http2_protocol_options": {}}),
     };
     let cluster = |name: &str, address: SocketAddr| {

@@ -112,6 +112,7 @@ impl World {
                 targets: vec![target],
                 trial: None,
                 keeps_clients: false,
+                speaks_tcp: false,
             }
         };
         Self {

@@ -20,6 +20,8 @@ fn full_entry() -> Entry {
         client_ca: Some(String::new()),
         client_certificates: ClientCertificates::Optional,
         proxy_networks: vec!["10.0.0.0/8".parse().unwrap()],
+        tcp: vec!["8883/mqtt.test=orders".parse().unwrap()],
+        tcp_idle_ms: Some(60_000),
     };
     let digest = lockstep_domain::Digest::from_bytes([0; 32]);
     let certificates = vec![TableCertificate { name: "shop".parse().unwrap(), digest }];
@@ -29,7 +31,7 @@ fn full_entry() -> Entry {
 /// A table that uses a field of every object that a person writes.
 fn rich() -> serde_json::Value {
     json!({
-        "format": 9, "environment": "production", "history": "abc", "revision": 3, "baseline": 1,
+        "format": 12, "environment": "production", "history": "abc", "revision": 3, "baseline": 1,
         "rules": { "named_services": "allow", "trusted_networks": ["10.0.0.0/8"], "timeout_ms": 5_000 },
         "aliases": { "old": "orders" },
         "entry": serde_json::to_value(full_entry()).unwrap(),

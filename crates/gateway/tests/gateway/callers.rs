@@ -161,7 +161,7 @@ fn listeners_stay_over_tables_as_long_as_their_instance_is_in_them() {
     wait_until("nobody listens for callers", || TcpStream::connect(at).is_err());
     // Another instance may be given the address then, and is who calls there.
     wait_until("it listens for another", || {
-        running.gateway.keep_call_points(&environment());
+        running.gateway.keep_listeners(&environment());
         let revision = running.gateway.receipt(&environment()).revision + 1;
         apply(&running, calling(revision, &new_arms, &[], vec![caller("web-9", 9, ip)]));
         listens(&running.gateway, ip) == Some(None)
@@ -221,7 +221,7 @@ fn a_process_of_another_user_is_refused() {
     assert_eq!(shop.served(), 0);
     apply(&running, calling(3, &arms, &[], vec![caller("web-1", 0, ip)]));
     wait_until("it listens for the right user", || {
-        running.gateway.keep_call_points(&environment());
+        running.gateway.keep_listeners(&environment());
         listens(&running.gateway, ip) == Some(None)
     });
     assert_eq!(Client::connect(SocketAddr::new(ip, 17_000)).get("/", "k").unwrap().text(), "shop");
@@ -267,7 +267,7 @@ fn an_address_that_somebody_has_is_said_and_tried_again() {
     assert_eq!(Client::connect(SocketAddr::new(ip, 17_000)).get("/", "k").unwrap().text(), "shop");
     drop(squatter);
     wait_until("it listens", || {
-        running.gateway.keep_call_points(&environment());
+        running.gateway.keep_listeners(&environment());
         listens(&running.gateway, ip) == Some(None)
     });
 }

@@ -26,6 +26,7 @@ mod soak;
 mod splits;
 mod streams;
 mod support;
+mod tcp;
 mod tracestate;
 mod trials;
 mod trust;

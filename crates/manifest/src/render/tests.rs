@@ -232,7 +232,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
         data,
         files,
         replace_after,
-        (limits(), user(), work(), any::<bool>()),
+        (limits(), user(), work(), prop::sample::select(&Protocol::ALL[..])),
     )
         .prop_map(
             |(
@@ -245,7 +245,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 replace_after,
-                (limits, user, work, h2c),
+                (limits, user, work, protocol),
             )| {
                 let (kind, replace, probe, port) = nature;
                 let start_timeout_ms = health.start_timeout_ms.max(100);
@@ -278,7 +278,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     protocol: Protocol::default(),
                 };
                 let mut run = run.with_values_noted();
-                run.protocol = if h2c { Protocol::H2c } else { Protocol::Http1 };
+                run.protocol = protocol;
                 if run.listens_on().is_none() {
                     run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
                 }
@@ -309,7 +309,9 @@ fn saying(mut run: RunSpec) -> RunSpec {
     if let (Some(_), Some(metrics)) = (&run.image, &mut run.work.metrics) {
         metrics.place = MetricsPlace::Http { path: "/metrics".to_owned() };
     }
-    if run.listens_on().is_none() {
+    // Who is asked by requests speaks HTTP, and so does who has routes or a contract of answers.
+    let is_asked = matches!(run.health.probe, Probe::Http { .. } | Probe::Grpc { .. });
+    if run.listens_on().is_none() || (!run.protocol.is_http() && (is_asked || run.kind.is_web())) {
         run.protocol = Protocol::Http1;
     }
     run

@@ -12,6 +12,7 @@ use lockstep_domain::version_rules::{Places, Takes};
 use lockstep_domain::{ConfigRevision, InstanceId, ServiceName, VersionNumber};
 
 use super::Place;
+use crate::parse::protocol;
 use crate::reader::{Field, Table};
 
 const INSTANCES: &str = "instances = [\"127.0.0.1:9000\"]";
@@ -153,7 +154,7 @@ fn role(field: &Field<'_>) -> Option<SplitRole> {
 
 /// Reads what runs, and what it speaks.
 fn runs(name: &str, table: &Table<'_>) -> (Protocol, Vec<Endpoint>, Vec<Endpoint>) {
-    let protocol = table.get("protocol", "protocol = \"h2c\"").and_then(|field| protocol(&field));
+    let protocol = table.get("protocol", "protocol = \"h2c\"").and_then(|field| protocol::read(&field));
     let instances = table.require("instances", INSTANCES);
     let leaving = table.get("leaving", "leaving = [\"127.0.0.1:9001\"]");
     let mut taken = BTreeSet::new();
@@ -162,15 +163,6 @@ fn runs(name: &str, table: &Table<'_>) -> (Protocol, Vec<Endpoint>, Vec<Endpoint
         elements.iter().filter_map(|element| instance(name, element, &mut taken)).collect()
     };
     (protocol.unwrap_or_default(), read(instances), read(leaving))
-}
-
-fn protocol(field: &Field<'_>) -> Option<Protocol> {
-    let text = field.text()?;
-    let known = [Protocol::Http1, Protocol::H2c].into_iter().find(|it| it.as_str() == text);
-    if known.is_none() {
-        field.wrong("what a service speaks is `http1` or `h2c`");
-    }
-    known
 }
 
 /// An address, or a table with a name. One without a name is named by its address, so that it keeps its name wherever it stands.

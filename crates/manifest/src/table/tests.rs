@@ -216,3 +216,47 @@ proptest! {
         let _ = parse_table(&junk, "t");
     }
 }
+
+const OF_TCP: &str = r#"
+environment = "production"
+[entry]
+tcp_idle = "10m"
+tcp_drain = "5m"
+[service.db]
+protocol = "tcp"
+instances = ["127.0.0.1:5432"]
+[service.web]
+instances = ["127.0.0.1:80"]
+"#;
+
+#[test]
+fn ports_lead_to_services_that_speak_tcp() {
+    let text = format!(
+        "{OF_TCP}[[tcp]]\nport = 5433\nservice = \"db\"\n[[tcp]]\nport = 8883\nhost = \"*.Shop.test\"\nservice = \"db\"\n"
+    );
+    let table = read(&text).table;
+    let entry = serde_json::to_value(table.entry.unwrap()).unwrap();
+    let ports =
+        json!([{ "port": 5433, "service": "db" }, { "port": 8883, "host": "*.shop.test", "service": "db" }]);
+    assert_eq!(entry, json!({ "tcp": ports, "tcp_idle_ms": 600_000, "tcp_drain_ms": 300_000 }));
+    assert_eq!(table.format, lockstep_domain::routes::FORMAT_WITH_TCP);
+}
+
+#[test]
+fn a_port_that_leads_nowhere_and_a_route_to_tcp_are_refused_with_their_lines() {
+    let text = format!(
+        "{OF_TCP}[[tcp]]\nport = 0\nservice = \"db\"\n[[tcp]]\nport = 1\nservice = \"no\"\n[[tcp]]\nport = 2\nservice = \"web\"\nhost = \"a b\"\n[[route]]\npath = \"/\"\nservice = \"db\"\n"
+    );
+    let found = problems_of(&text);
+    let expected = [
+        "12: tcp[0].port: ",
+        "16: tcp[1].service: there is no [service.no]",
+        "19: tcp[2].service: `web` speaks HTTP",
+        "20: tcp[2].host: a host is a name",
+        "23: route[0].service: `db` speaks TCP",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    assert!(found.iter().zip(expected).all(|(found, begin)| found.starts_with(begin)), "{found:#?}");
+    let twice = format!("{OF_TCP}[[tcp]]\nport = 1\nservice = \"db\"\n[[tcp]]\nport = 1\nservice = \"db\"\n");
+    assert!(problems_of(&twice)[0].contains("1 leads to two services"), "{:?}", problems_of(&twice));
+}

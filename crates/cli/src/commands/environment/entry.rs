@@ -6,9 +6,12 @@ use std::str::FromStr;
 use lockstep_api::types::EntryChange;
 use lockstep_domain::entry::{ClientCertificates, EntrySettings, MAX_CLIENT_CA_BYTES, PlainHttp, TlsVersion};
 use lockstep_domain::gateway_rules::{Network, NetworkError};
+use lockstep_domain::tcp_port::{TcpPort, TcpPortError};
 
 use crate::failure::Failure;
 use crate::given_file;
+use crate::output::times::exact;
+use crate::parse::duration::milliseconds;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct EntryOptions {
@@ -30,6 +33,13 @@ pub(super) struct EntryOptions {
     /// Connections from this network begin with a PROXY header (version 1 or 2), and must; may be repeated, `none` for none.
     #[arg(long = "proxy-protocol", value_name = "NETWORK")]
     proxy_networks: Vec<ProxyNetwork>,
+    /// Open a port for a service that speaks TCP: `5433=pgbouncer`, or `8883/mqtt.shop.test=mqtt` for clients that ask for this host within TLS; may be
+    /// repeated and replaces those there were, `none` for none.
+    #[arg(long, value_name = "PORT[/HOST]=SERVICE")]
+    tcp: Vec<GivenPort>,
+    /// Close a connection to a service that speaks TCP when it is silent for so long, like `10m`; `none` for never.
+    #[arg(long, value_name = "TIME", value_parser = idle_ms)]
+    tcp_idle: Option<u64>,
 }
 
 fn https_port(text: &str) -> Result<u16, String> {
@@ -37,6 +47,25 @@ fn https_port(text: &str) -> Result<u16, String> {
         "none" => Ok(0),
         "0" => Err("port 0 is not a port; `none` for no port".to_owned()),
         port => port.parse().map_err(|_| "expected a port, or `none`".to_owned()),
+    }
+}
+
+fn idle_ms(text: &str) -> Result<u64, String> {
+    if text == "none" { Ok(0) } else { milliseconds(text) }
+}
+
+/// One value of `--tcp`.
+#[derive(Debug, Clone)]
+enum GivenPort {
+    None,
+    One(TcpPort),
+}
+
+impl FromStr for GivenPort {
+    type Err = TcpPortError;
+
+    fn from_str(text: &str) -> Result<Self, TcpPortError> {
+        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::One) }
     }
 }
 
@@ -69,6 +98,10 @@ impl EntryOptions {
             ProxyNetwork::One(network) => Some(*network),
         };
         let given = !self.proxy_networks.is_empty();
+        let port = |port: &GivenPort| match port {
+            GivenPort::None => None,
+            GivenPort::One(port) => Some(port.clone()),
+        };
         Ok(EntryChange {
             https_port: self.https_port,
             http: self.http,
@@ -76,6 +109,8 @@ impl EntryOptions {
             client_ca: self.client_ca.as_ref().map(read).transpose()?,
             client_certificates: self.client_certificates,
             proxy_networks: given.then(|| self.proxy_networks.iter().filter_map(one).collect()),
+            tcp: (!self.tcp.is_empty()).then(|| self.tcp.iter().filter_map(port).collect()),
+            tcp_idle_ms: self.tcp_idle,
         })
     }
 }
@@ -99,6 +134,13 @@ pub(super) fn rows(entry: &EntrySettings) -> Vec<[String; 2]> {
     if !entry.proxy_networks.is_empty() {
         let networks: Vec<String> = entry.proxy_networks.iter().map(Network::to_string).collect();
         row("proxy protocol", networks.join(", "));
+    }
+    if !entry.tcp.is_empty() {
+        let ports: Vec<String> = entry.tcp.iter().map(TcpPort::to_string).collect();
+        row("tcp", ports.join(", "));
+    }
+    if let Some(idle) = entry.tcp_idle_ms {
+        row("tcp idle", exact(idle));
     }
     rows
 }

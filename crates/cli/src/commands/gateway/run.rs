@@ -99,6 +99,7 @@ impl RunArgs {
                 let scheme = match clients {
                     Clients::Plain => "http",
                     Clients::Secure => "https",
+                    Clients::Tcp => "tcp",
                 };
                 out.message(&format!("lockstep gateway of {environment} listens on {scheme}://{address}"));
             }

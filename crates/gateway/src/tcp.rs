@@ -1,0 +1,280 @@
+//! A client's connection to a service that speaks TCP: where it goes, and what became of it.
+//!
+//! Clients come from outside at a port that the environment opens, or are instances at a listener of their own. Nothing of a connection says for whom it is, so
+//! each is drawn for itself, as a request without a key. Invariant: a connection stays at the instance that it was given.
+
+mod counts;
+mod hello;
+mod pass;
+mod ports;
+mod reach;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use lockstep_domain::ServiceName;
+use lockstep_domain::tcp_port::{TcpPort, asks_for_names, find};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use crate::access::{TcpLine, now};
+use crate::counts::Counts;
+use crate::environment::Environment;
+use crate::peer::At;
+use crate::proxy_header::{Header, Proxied, take};
+use crate::tls::HandshakeEnd;
+use crate::trial::Key;
+use crate::wire::Wire;
+use crate::worker::Worker;
+
+pub(crate) use counts::{TcpCounts, TcpEnd, TcpSums};
+use hello::{MAX_HELLO, Said, server_name};
+use pass::pass;
+use reach::reach;
+
+/// What is read of a client's first message at once.
+const PIECE: usize = 4 * 1_024;
+
+/// How a client came.
+pub(crate) enum Came {
+    /// To a port that the environment opens; perhaps behind a PROXY header.
+    Outside(Option<Header>),
+    /// To a listener of an instance.
+    Call(Box<At>),
+}
+
+/// A client's connection to a service that speaks TCP.
+pub(crate) struct Guest {
+    pub(crate) socket: TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// The port of the gateway that it connected to.
+    pub(crate) port: u16,
+    pub(crate) came: Came,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) worker: Arc<Worker>,
+}
+
+/// What became of a connection.
+pub(crate) struct TcpReport {
+    began: Instant,
+    client: SocketAddr,
+    /// What the client asked for within TLS.
+    name: Option<String>,
+    service: Option<ServiceName>,
+    arm: Option<Arc<Counts>>,
+    instance: Option<SocketAddr>,
+    /// Instances that were asked for a connection.
+    tries: u32,
+    bytes: (u64, u64),
+    /// Why the last instance that was asked gave none.
+    why: Option<String>,
+}
+
+impl TcpReport {
+    fn begin(client: SocketAddr) -> Self {
+        Self {
+            began: Instant::now(),
+            client,
+            name: None,
+            service: None,
+            arm: None,
+            instance: None,
+            tries: 0,
+            bytes: (0, 0),
+            why: None,
+        }
+    }
+
+    fn asks(&mut self, counts: &Arc<Counts>, instance: SocketAddr) {
+        self.tries += 1;
+        self.arm = Some(Arc::clone(counts));
+        self.instance = Some(instance);
+    }
+}
+
+impl Guest {
+    /// Serves the connection to its end; `permit` is held until then.
+    pub(crate) async fn serve(self, permit: OwnedSemaphorePermit) {
+        let Self { mut socket, peer, port, came, environment, worker } = self;
+        let _one = permit;
+        let (mut report, mut early) = (TcpReport::begin(peer), BytesMut::new());
+        let parties = (&*environment, &*worker);
+        let arrived = arrive((&mut socket, &mut early), &came, port, parties, &mut report).await;
+        let mut wire = Wire::new(socket);
+        wire.input = early;
+        let end = match arrived {
+            Ok(service) => {
+                report.service = Some(service.clone());
+                connect(&mut wire, &service, parties, &mut report).await
+            }
+            Err(end) => end,
+        };
+        if !matches!(end, TcpEnd::Client | TcpEnd::Instance) {
+            wire.reset();
+        }
+        account(&report, &came, port, parties, end);
+    }
+}
+
+/// Finds the service that a client comes to.
+async fn arrive(
+    begun: (&mut TcpStream, &mut BytesMut),
+    came: &Came,
+    port: u16,
+    (environment, worker): (&Environment, &Worker),
+    report: &mut TcpReport,
+) -> Result<ServiceName, TcpEnd> {
+    let header = match came {
+        Came::Call(at) if at.origin().is_err() => return Err(TcpEnd::Stranger),
+        Came::Call(at) => return Ok(at.point().service.clone()),
+        Came::Outside(header) => *header,
+    };
+    let asks = with_ports(environment, worker, |ports| asks_for_names(ports, port)).unwrap_or(false);
+    if header.is_some() || asks {
+        begin(begun, header, asks, (environment, worker), report).await?;
+    }
+    let name = report.name.as_deref();
+    let found = with_ports(environment, worker, |ports| Some(find(ports, port, name)?.service.clone()));
+    found.flatten().ok_or(TcpEnd::NoService)
+}
+
+/// Looks at the ports of the table of this moment.
+fn with_ports<T>(
+    environment: &Environment,
+    worker: &Worker,
+    look: impl FnOnce(&[TcpPort]) -> T,
+) -> Option<T> {
+    let table = environment.table(worker.index).load();
+    let entry = table.as_ref()?.routes.entry.as_ref()?;
+    Some(look(&entry.settings.tcp))
+}
+
+/// Reads what comes before anything is passed: a PROXY header, and the name that the client asks for. Who says nothing in time asks for none.
+async fn begin(
+    (socket, early): (&mut TcpStream, &mut BytesMut),
+    header: Option<Header>,
+    asks_for_name: bool,
+    (environment, worker): (&Environment, &Worker),
+    report: &mut TcpReport,
+) -> Result<(), TcpEnd> {
+    let handshakes = &environment.tls().handshakes;
+    let refuse = |end| {
+        handshakes.count(end);
+        TcpEnd::ClientReset
+    };
+    // It is never closed, so this fails only when there are too many.
+    let _one = worker.handshakes.try_acquire().map_err(|_| refuse(HandshakeEnd::TooMany))?;
+    let limit = worker.timeouts.handshake;
+    if let Some(header) = header {
+        let begun = timeout(limit, take(socket, header)).await.map_err(|_| refuse(HandshakeEnd::Slow))?;
+        let begun = begun.map_err(|_| refuse(HandshakeEnd::ProxyHeader))?;
+        if let Proxied::For { client, .. } = begun.proxied {
+            report.client = client;
+        }
+        early.extend_from_slice(&begun.early);
+    }
+    if asks_for_name {
+        report.name = timeout(limit, name_of(socket, early)).await.unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Reads the name that a client asks for within TLS. What was read is passed on later.
+async fn name_of(socket: &mut TcpStream, early: &mut BytesMut) -> Option<String> {
+    loop {
+        match server_name(early) {
+            Said::Name(name) => return Some(name),
+            Said::Nothing => return None,
+            Said::More => {}
+        }
+        if early.len() >= MAX_HELLO {
+            return None;
+        }
+        let mut piece = [0; PIECE];
+        let read = socket.read(&mut piece).await.ok()?;
+        if read == 0 {
+            return None;
+        }
+        early.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// Opens a connection to an instance, and passes bytes until it ends.
+async fn connect(
+    client: &mut Wire,
+    service: &ServiceName,
+    (environment, worker): (&Environment, &Worker),
+    report: &mut TcpReport,
+) -> TcpEnd {
+    let drawn = worker.random.draw().to_be_bytes();
+    let key = Key { bytes: &drawn, is_new: true };
+    let reached = match reach((environment, worker), service, key, report).await {
+        Ok(reached) => reached,
+        Err(end) => return end,
+    };
+    let reach::Reached { mut wire, pick, mut judged } = reached;
+    let instance = Arc::clone(&pick.lease.endpoint().instance);
+    let idle = idle(environment, worker);
+    let end = pass(client, &mut wire, idle, instance.is_left(), &mut judged).await;
+    judged.ends(end);
+    report.bytes = judged.bytes();
+    if !matches!(end, TcpEnd::Client | TcpEnd::Instance) {
+        wire.reset();
+    }
+    end
+}
+
+fn idle(environment: &Environment, worker: &Worker) -> Option<Duration> {
+    let table = environment.table(worker.index).load();
+    let settings = &table.as_ref()?.routes.entry.as_ref()?.settings;
+    settings.tcp_idle_ms.map(Duration::from_millis)
+}
+
+/// Counts a connection that is over, and logs it.
+fn account(
+    report: &TcpReport,
+    came: &Came,
+    port: u16,
+    (environment, worker): (&Environment, &Worker),
+    end: TcpEnd,
+) {
+    match &report.arm {
+        Some(counts) => counts.tcp.ended(end),
+        None => environment.own(worker.index).tcp.ended(end),
+    }
+    let arm = report.arm.as_ref().and_then(|counts| counts.arm.as_ref());
+    let point = match came {
+        Came::Call(at) => Some(at.point()),
+        Came::Outside(_) => None,
+    };
+    if let Some(point) = point {
+        environment.calls(worker.index).count_connection(point, arm, end != TcpEnd::Unreachable);
+    }
+    let Some(log) = &worker.access else { return };
+    let instance = report.instance.map(|address| match environment.instance_at(address) {
+        Some(id) => id.to_string(),
+        None => address.to_string(),
+    });
+    log.note_connection(&TcpLine {
+        time: now(),
+        environment: environment.name().as_str(),
+        client: report.client.ip().to_canonical().to_string(),
+        caller: point.map(|point| point.instance.as_str()),
+        protocol: "tcp",
+        port,
+        server_name: report.name.as_deref(),
+        service: report.service.as_ref().map(ServiceName::as_str),
+        version: arm.map(|arm| arm.version_ref().to_string()),
+        instance,
+        ms: (report.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+        bytes_up: report.bytes.0,
+        bytes_down: report.bytes.1,
+        tries: report.tries,
+        why: report.why.as_deref(),
+        end: end.word(),
+    });
+}
