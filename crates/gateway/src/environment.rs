@@ -369,6 +369,8 @@ impl Environment {
             samples: Vec::new(),
             listens: state.listens.clone(),
             last: false,
+            taken_from: None,
+            handed_to: None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::certificate::ServerCertificate;
 use crate::config::GatewayConfig;
 use crate::environment::{Applied, Environment};
 use crate::error::{ApplyError, ListenError, StartError};
+use crate::handover::Handover;
 use crate::listener;
 use crate::listening::{Clients, Entrance, Listening};
 use crate::recent::Ring;
@@ -41,6 +42,7 @@ pub struct Gateway {
     stop: CancellationToken,
     leaving: Arc<AtomicBool>,
     access: Option<Arc<AccessLog>>,
+    pub(crate) handover: Handover,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +81,8 @@ impl Gateway {
         };
         let workers: Vec<_> = (0..workers.get()).map(start).collect::<Result<_, _>>()?;
         let (state, leaving) = (Arc::default(), Arc::default());
-        let gateway = Self { id, workers, state, stop: CancellationToken::new(), leaving, access };
+        let (stop, handover) = (CancellationToken::new(), Handover::default());
+        let gateway = Self { id, workers, state, stop, leaving, access, handover };
         if let Some(first) = gateway.workers.first() {
             let sweep = sweep(Arc::clone(&gateway.state), timeouts.upstream_idle);
             first.runtime().spawn(sweep);
@@ -167,20 +170,27 @@ impl Gateway {
         entrance: &Entrance,
     ) -> Result<(SocketAddr, Listening), ListenError> {
         let (stop, environment) = (self.child_of_stop()?, served.name());
-        let (actual, sockets) = listener::bind(environment, address, self.workers.len())?;
-        for (socket, worker) in sockets.into_iter().zip(&self.workers) {
+        let workers = self.workers.len();
+        let (actual, sockets) = match self.handover.inherited(address) {
+            Some(inherited) => (address, listener::complete(environment, address, inherited, workers)?),
+            None => listener::bind(environment, address, workers)?,
+        };
+        let mut open = Vec::with_capacity(sockets.len());
+        // Of a process with more workers there are more sockets.
+        for (socket, worker) in sockets.into_iter().zip(self.workers.iter().cycle()) {
             let registered = {
                 let _runtime = worker.runtime().enter();
                 TcpListener::from_std(socket)
             };
-            let socket = registered.map_err(|source| {
+            let socket = registered.map(Arc::new).map_err(|source| {
                 stop.cancel();
                 ListenError::Bind { address: actual, environment: environment.clone(), source }
             })?;
+            open.push(Arc::downgrade(&socket));
             let (served, entrance) = (Arc::clone(served), entrance.clone());
             worker.spawn(listener::accept(socket, served, Arc::clone(worker), stop.clone(), entrance));
         }
-        Ok((actual, Listening { stop, entrance: entrance.clone() }))
+        Ok((actual, Listening { stop, entrance: entrance.clone(), sockets: open }))
     }
 
     /// Returns what a listener stops by; none begins when the gateway is about to end.
@@ -244,7 +254,8 @@ impl Gateway {
     /// Returns what is served for an environment and what was counted; revision 0 means no table.
     #[must_use]
     pub fn receipt(&self, environment: &EnvironmentName) -> GatewayReceipt {
-        self.environment(environment).receipt(&self.id)
+        let (taken_from, handed_to) = self.handover.kin();
+        GatewayReceipt { taken_from, handed_to, ..self.environment(environment).receipt(&self.id) }
     }
 
     /// Notes that a table of an environment was given that cannot be read.
@@ -255,8 +266,8 @@ impl Gateway {
     /// Returns the same for whoever compares answers with contracts, with the answers that were taken since the last report.
     #[must_use]
     pub fn report(&self, environment: &EnvironmentName) -> GatewayReceipt {
-        let environment = self.environment(environment);
-        GatewayReceipt { samples: environment.samples(), ..environment.receipt(&self.id) }
+        let samples = self.environment(environment).samples();
+        GatewayReceipt { samples, ..self.receipt(environment) }
     }
 
     /// Returns what can be seen of the gateway from outside.
@@ -276,18 +287,20 @@ impl Gateway {
     pub async fn shutdown(&self, grace: Duration) {
         self.begin_to_leave();
         self.stop.cancel();
-        let finish = async {
-            for worker in &self.workers {
-                worker.tasks.close();
-                worker.tasks.wait().await;
-            }
-        };
-        if tokio::time::timeout(grace, finish).await.is_err() {
+        if tokio::time::timeout(grace, self.finished()).await.is_err() {
             tracing::warn!(grace_ms = grace.as_millis(), "requests cut off at the end of the grace time");
         }
         self.workers.iter().for_each(|worker| worker.end());
         if let Some(log) = &self.access {
             log.flush(LOG_FLUSH);
+        }
+    }
+
+    /// Returns when nothing of any client is under way.
+    pub(crate) async fn finished(&self) {
+        for worker in &self.workers {
+            worker.tasks.close();
+            worker.tasks.wait().await;
         }
     }
 

@@ -45,6 +45,20 @@ pub(crate) fn bind(
     Ok((actual, sockets))
 }
 
+/// Makes as many more sockets as there are more workers here than where these were made.
+pub(crate) fn complete(
+    environment: &EnvironmentName,
+    address: SocketAddr,
+    mut inherited: Vec<StdListener>,
+    workers: usize,
+) -> Result<Vec<StdListener>, ListenError> {
+    while inherited.len() < workers {
+        let more = socket(address, Sharing::Shared).map_err(failed(environment, address))?;
+        inherited.push(more.into());
+    }
+    Ok(inherited)
+}
+
 /// Says why an address cannot be listened on.
 pub(crate) fn failed(
     environment: &EnvironmentName,
@@ -77,7 +91,7 @@ pub(crate) fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket
 
 /// Accepts connections of one worker until `stop`; those that wait in the kernel at that moment are still served.
 pub(crate) async fn accept(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     environment: Arc<Environment>,
     worker: Arc<Worker>,
     stop: CancellationToken,
@@ -87,6 +101,8 @@ pub(crate) async fn accept(
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
+            // Whoever waits is accepted by the process that has the socket as well.
+            () = worker.handed_on() => return,
         };
         match accepted {
             Ok((stream, peer)) => serve(stream, peer, &environment, &worker, &stop, &entrance).await,

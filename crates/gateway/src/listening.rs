@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use lockstep_domain::EnvironmentName;
@@ -55,6 +55,8 @@ pub enum Clients {
 pub(crate) struct Listening {
     pub(crate) stop: CancellationToken,
     pub(crate) entrance: Entrance,
+    /// Its sockets while they are open.
+    pub(crate) sockets: Vec<Weak<TcpListener>>,
 }
 
 impl Listening {
@@ -160,17 +162,22 @@ impl Gateway {
     ) -> Result<Listening, ListenError> {
         let (stop, served) = (self.child_of_stop()?, Arc::clone(environment));
         let fail = listener::failed(environment.name(), address);
-        let socket = listener::socket(address, Sharing::Alone).map_err(&fail)?;
+        let inherited = self.handover.inherited(address).and_then(|sockets| sockets.into_iter().next());
+        let socket = match inherited {
+            Some(inherited) => inherited,
+            None => listener::socket(address, Sharing::Alone).map_err(&fail)?.into(),
+        };
         let last = if let IpAddr::V4(ip) = address.ip() { ip.octets()[3] } else { 0 };
         let chosen = usize::from(address.port()) + usize::from(last);
         let worker = &self.workers[chosen % self.workers.len()];
         let registered = {
             let _runtime = worker.runtime().enter();
-            TcpListener::from_std(socket.into())
+            TcpListener::from_std(socket)
         };
-        let socket = registered.map_err(&fail)?;
+        let socket = registered.map(Arc::new).map_err(&fail)?;
+        let sockets = vec![Arc::downgrade(&socket)];
         worker.spawn(listener::accept(socket, served, Arc::clone(worker), stop.clone(), entrance.clone()));
-        Ok(Listening { stop, entrance })
+        Ok(Listening { stop, entrance, sockets })
     }
 }
 

@@ -1,18 +1,18 @@
 //! The gateway as a process of its own: it follows a server, or serves one table file.
 
 mod certificates;
+mod operators;
+mod source;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lockstep_domain::EnvironmentName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use certificates::Kept;
 pub use certificates::{CertificateFiles, CertificateFilesError};
+use operators::Operators;
+use source::{Source, Stamp, stamp};
 
 use crate::config::GatewayConfig;
 use crate::error::{ApplyError, ListenError, StartError};
@@ -28,6 +30,7 @@ use crate::follow::{
 };
 use crate::gateway::Gateway;
 use crate::listening::Clients;
+use crate::takeover::{Ask, Offer, Successor, TakeoverError, take};
 
 /// How often a table file is looked at; `SIGHUP` makes it happen at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -42,8 +45,10 @@ pub struct StandaloneConfig {
     /// How long it goes on as before after `SIGTERM` or `SIGINT`, only no longer ready, so that whoever sends clients here
     /// can send them elsewhere.
     pub lame_duck: Duration,
-    /// How long requests may take to finish after that.
+    /// How long requests may take to finish after that, and clients of a process that was taken over to leave.
     pub grace: Duration,
+    /// Whether it takes over the sockets of the gateway that listens where it is to listen, if there is one.
+    pub takes_over: bool,
     /// Where it says how it is, if anywhere.
     pub admin: Option<SocketAddr>,
     /// Where it listens for clients who come within TLS, if anywhere.
@@ -106,6 +111,9 @@ pub enum StandaloneError {
     /// The table file cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The gateway that listens cannot be taken over.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverError),
     /// Certificates of files cannot be used.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Certificates(Vec<CertificateFilesError>),
@@ -143,20 +151,24 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
     let gateway = Arc::new(Gateway::start(config.gateway)?);
     let stop = CancellationToken::new();
     let mut followers = Vec::new();
-    let mut admin_address = None;
-    if let Some(address) = config.admin {
-        let failed = |source| StandaloneError::Admin { address, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        admin_address = Some(listener.local_addr().map_err(failed)?);
-        // It answers to the very end, so nothing waits for it.
-        tokio::spawn(gateway.admin().serve(listener, CancellationToken::new()));
-    }
     // What is wrong with files is said before anything is listened on.
     let files = config.certificates.map(Kept::read).transpose().map_err(StandaloneError::Certificates)?;
+    let source = Source::read(config.source)?;
+    let mut taken = match source.first().filter(|_| config.takes_over) {
+        Some(first) => take(first, &Ask::new(gateway.id(), source.environments())).await?,
+        None => None,
+    };
+    let mut inherited_admin = None;
+    if let Some(taken) = &mut taken {
+        gateway.handover.inherit(&taken.run, std::mem::take(&mut taken.sockets));
+        inherited_admin = taken.admin.take();
+    }
+    let admin =
+        config.admin.map(|address| Operators::listen(&gateway, address, inherited_admin)).transpose()?;
     let from = if files.is_some() { CertificatesFrom::Elsewhere } else { CertificatesFrom::Server };
     let (listen_tls, mut served) = (config.listen_tls, None);
-    match config.source {
-        TableSource::Server { server, store, environments } => {
+    match source {
+        Source::Server { server, store, environments } => {
             for (environment, address) in environments {
                 let environment_served = environment.clone();
                 start_from_disk(&gateway, &store, &environment);
@@ -176,11 +188,9 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
                 served.get_or_insert(environment_served);
             }
         }
-        TableSource::File { path, listen } => {
-            let seen = stamp(&path);
-            let table = read_written(&path)?.table;
+        Source::File { path, listen, seen, table } => {
             let environment = table.environment.clone();
-            gateway.apply(table)?;
+            gateway.apply(*table)?;
             gateway.listen(&environment, listen)?;
             let hangup = signal(SignalKind::hangup()).map_err(StandaloneError::Process)?;
             served = Some(environment.clone());
@@ -200,19 +210,58 @@ async fn serve(config: StandaloneConfig, ready: impl FnOnce(&Listening)) -> Resu
             gateway.listen_tls(environment, address)?;
         }
     }
-    ready(&Listening { environments: gateway.listening_to(), admin: admin_address });
+    let first = gateway.listening().into_iter().map(|(_, address)| address).min();
+    ready(&Listening {
+        environments: gateway.listening_to(),
+        admin: admin.as_ref().map(|operators| operators.place.0),
+    });
+    if let Some(taken) = taken {
+        tracing::info!(run = taken.run, "took over the sockets of the gateway before");
+        taken.serve().await;
+    }
+    gateway.handover.close_inherited();
     let mut signalled = async || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
-    signalled().await;
+    let given = tokio::select! {
+        () = signalled() => None,
+        successor = until_taken(&gateway, first, admin.as_ref()) => Some(successor),
+    };
+    let leaves = async {
+        match given {
+            None => leave(&gateway, config.lame_duck, config.grace, stop, followers).await,
+            Some(successor) => {
+                tracing::info!(
+                    run = successor.run,
+                    "another process has taken over; clients that are here finish"
+                );
+                admin.iter().for_each(|operators| operators.stop.cancel());
+                successor.leave().await;
+                gateway.hand_on(config.grace).await;
+                end_followers(stop, followers).await;
+            }
+        }
+    };
     tokio::select! {
-        () = leave(&gateway, config.lame_duck, config.grace, stop, followers) => {}
+        () = leaves => {}
         () = signalled() => tracing::warn!("a second signal: requests under way are cut off"),
     }
     Ok(())
+}
+
+/// Returns when another process has taken over the sockets, of which the first one's address is given.
+async fn until_taken(gateway: &Gateway, first: Option<SocketAddr>, admin: Option<&Operators>) -> Successor {
+    let offer = first.map_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()), Offer::at);
+    match offer {
+        Ok(offer) => offer.taken(gateway, admin.map(|operators| &operators.place)).await,
+        Err(error) => {
+            tracing::warn!(%error, "no other process can take over from this one (--takeover)");
+            std::future::pending().await
+        }
+    }
 }
 
 /// Ends a gateway in the order that its clients notice least. Tables are followed while clients still come.
@@ -227,6 +276,10 @@ async fn leave(
     tokio::time::sleep(lame_duck).await;
     // Until the last request is over its server has to hear of it, or it might end an instance under it.
     gateway.shutdown(grace).await;
+    end_followers(stop, followers).await;
+}
+
+async fn end_followers(stop: CancellationToken, followers: Vec<JoinHandle<()>>) {
     stop.cancel();
     for follower in followers {
         // A follower that panicked has been reported by the runtime; what matters here is that it has ended.
@@ -273,14 +326,6 @@ async fn watch_file(
             gateway.keep_listeners(&environment);
         }
     }
-}
-
-/// What tells one state of a file from the next. The time alone does not: two changes can fall into one tick of it.
-type Stamp = (SystemTime, u64, u64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 /// Reads a table file again. Whoever edits a file by hand need not count: it gets the next revision if it has no higher.

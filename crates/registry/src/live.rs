@@ -451,6 +451,8 @@ mod tests {
             samples: Vec::new(),
             listens: Vec::new(),
             last: false,
+            taken_from: None,
+            handed_to: None,
         }
     }
 

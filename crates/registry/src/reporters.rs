@@ -102,7 +102,7 @@ struct Reporter {
     last_run: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Run {
     seen: Timestamp,
     /// What it said last.
@@ -115,6 +115,22 @@ struct Run {
     is_contested: bool,
     /// It has said that it is over, so whoever comes next is alone.
     is_over: bool,
+    /// When it reported first.
+    since: Option<Timestamp>,
+    handover: Handover,
+}
+
+/// What a run says of the runs before and after it.
+#[derive(Debug, Default)]
+struct Handover {
+    taken_from: Option<String>,
+    handed_to: Option<String>,
+}
+
+impl Handover {
+    fn of(receipt: &GatewayReceipt) -> Self {
+        Self { taken_from: receipt.taken_from.clone(), handed_to: receipt.handed_to.clone() }
+    }
 }
 
 /// A receipt that was refused.
@@ -191,26 +207,26 @@ fn reported_as(gateway: &GatewayName, run: &str) -> String {
 
 impl Reporter {
     /// Two processes with one key are seen by their runs coming in turn: a process that was started again never does. Both
-    /// are waited for, and from then on neither counts. A run also does not count as long as another one may be there.
+    /// are waited for, and from then on neither counts. A run also does not count as long as another one may be there, unless the
+    /// two say of each other that one took over from the other.
     fn accept(&mut self, gateway: &GatewayName, receipt: &GatewayReceipt, now: Timestamp) -> GatewayReceipt {
         let id = &receipt.gateway;
-        if self.runs.contains_key(id) && self.last_run != *id {
+        self.make_room(id);
+        let is_known = self.runs.contains_key(id);
+        let run = self.run(id);
+        run.since.get_or_insert(now);
+        (run.seen, run.is_over, run.handover) = (now, receipt.last, Handover::of(receipt));
+        if is_known && self.last_run != *id && !self.may_be_one(id, &self.last_run, now) {
             for contested in [id, &self.last_run.clone()] {
                 self.runs.get_mut(contested).into_iter().for_each(|run| run.is_contested = true);
             }
         }
         self.last_run.clone_from(id);
-        self.make_room(id);
         let counted: Totals = receipt.traffic.iter().cloned().collect();
         let is_alone = self.is_alone(id, now);
-        let believed = if is_alone { counted.clone() } else { Totals::new() };
-        let (counted_first, watched) = (counted.clone(), Vec::new());
-        let fresh =
-            Run { seen: now, counted: counted_first, watched, believed, is_contested: false, is_over: false };
-        let run = self.runs.entry(id.clone()).or_insert(fresh);
-        run.seen = now;
-        run.is_over = receipt.last;
-        if is_alone && !run.is_contested {
+        let run = self.run(id);
+        let is_believed = is_alone && !run.is_contested;
+        if is_believed {
             for (arm, more) in since(counted.clone(), &run.counted) {
                 add(&mut run.believed, &arm, more);
             }
@@ -222,8 +238,7 @@ impl Reporter {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
-        let believed = is_alone && !self.runs.get(id).is_some_and(|run| run.is_contested);
-        let (latencies, watched, samples) = match believed {
+        let (latencies, watched, samples) = match is_believed {
             true => (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt)),
             false => Default::default(),
         };
@@ -231,9 +246,45 @@ impl Reporter {
         GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, ..receipt.clone() }
     }
 
+    fn run(&mut self, id: &str) -> &mut Run {
+        self.runs.entry(id.to_owned()).or_default()
+    }
+
     fn is_alone(&self, id: &str, now: Timestamp) -> bool {
         let mut others = self.runs.iter().filter(|(other, _)| *other != id);
-        others.all(|(_, run)| run.is_over || now.since_ms(run.seen) > GATEWAY_LEASE_MS)
+        others.all(|(other, run)| {
+            run.is_over || now.since_ms(run.seen) > GATEWAY_LEASE_MS || self.are_one(id, other)
+        })
+    }
+
+    /// Tells whether one of the two took over from the other, or from one that did: each says it of its neighbours. Who merely has
+    /// the key cannot make a run say that it gave its sockets away.
+    fn are_one(&self, one: &str, other: &str) -> bool {
+        self.comes_after(one, other) || self.comes_after(other, one)
+    }
+
+    fn comes_after(&self, first: &str, last: &str) -> bool {
+        let heir = |id: &String| self.heir(id).cloned();
+        // Runs that name each other in a circle end nowhere.
+        std::iter::successors(Some(first.to_owned()), heir).take(MAX_RUNS).any(|id| id == last)
+    }
+
+    fn heir(&self, id: &str) -> Option<&String> {
+        let heir = self.runs.get(id)?.handover.handed_to.as_ref()?;
+        let says = self.runs.get(heir)?.handover.taken_from.as_deref();
+        (says == Some(id)).then_some(heir)
+    }
+
+    /// Tells whether two may be one: what the older one says of it can come later than the first word of the younger.
+    fn may_be_one(&self, one: &str, other: &str, now: Timestamp) -> bool {
+        let claims = |young: &str, old: &str| {
+            let young = self.runs.get(young);
+            young.is_some_and(|run| {
+                let is_young = run.since.is_none_or(|since| now.since_ms(since) <= GATEWAY_LEASE_MS);
+                is_young && run.handover.taken_from.as_deref() == Some(old)
+            })
+        };
+        self.are_one(one, other) || claims(one, other) || claims(other, one)
     }
 
     fn make_room(&mut self, id: &str) {
@@ -250,8 +301,8 @@ fn check(
     known: &Known<'_>,
     now: Timestamp,
 ) -> Result<(), ReceiptFault> {
-    let plain = receipt.gateway.bytes().all(|b| b.is_ascii_graphic());
-    if receipt.gateway.is_empty() || receipt.gateway.len() > MAX_RUN_ID || !plain {
+    let runs = [Some(&receipt.gateway), receipt.taken_from.as_ref(), receipt.handed_to.as_ref()];
+    if !runs.into_iter().flatten().all(|id| is_run(id)) {
         return Err(ReceiptFault::Run);
     }
     if let Some(newest) = known.newest.as_ref().filter(|newest| is_beyond(receipt, newest)) {
@@ -271,6 +322,10 @@ fn check(
     }
     check_watched(&receipt.watched, before.map(|run| &run.watched[..]).unwrap_or_default())?;
     before.map_or(Ok(()), |run| check_growth(run, receipt, now))
+}
+
+fn is_run(id: &str) -> bool {
+    (1..=MAX_RUN_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Counters of versions on trial are what verdicts are made of: none of them may be what no gateway can have counted.
@@ -387,6 +442,8 @@ mod tests {
             samples: Vec::new(),
             listens: Vec::new(),
             last: false,
+            taken_from: None,
+            handed_to: None,
         }
     }
 
@@ -478,6 +535,53 @@ mod tests {
         assert_eq!(later.traffic[0].1.requests, 10);
         // Both are reported on, so that both are waited for.
         assert_eq!(forged.gateway, "edge-1/two");
+    }
+
+    fn handed(run: &str, requests: u64, from: Option<&str>, to: Option<&str>) -> GatewayReceipt {
+        let (taken_from, handed_to) = (from.map(str::to_owned), to.map(str::to_owned));
+        GatewayReceipt { taken_from, handed_to, ..receipt(run, requests, 0) }
+    }
+
+    #[test]
+    fn a_run_that_took_over_and_the_one_before_it_both_count_while_that_one_lets_its_clients_finish() {
+        let mut reporters = Reporters::default();
+        let mut told = |receipt: &GatewayReceipt, at| {
+            take(&mut reporters, receipt, at).unwrap().traffic.first().map_or(0, |it| it.1.requests)
+        };
+        assert_eq!(told(&handed("one", 100, None, None), 1_000), 100);
+        // The word of the new one comes first, and a word that the old one had said before.
+        assert_eq!(told(&handed("two", 3, Some("one"), None), 1_100), 0);
+        assert_eq!(told(&handed("one", 101, None, None), 1_150), 100);
+        assert_eq!(told(&handed("one", 104, None, Some("two")), 2_000), 103);
+        assert_eq!(told(&handed("two", 9, Some("one"), None), 2_100), 6);
+        // A third one, while the first is still there.
+        assert_eq!(told(&handed("two", 10, Some("one"), Some("three")), 3_000), 7);
+        assert_eq!(told(&handed("three", 5, Some("two"), None), 3_100), 5);
+        assert_eq!(told(&handed("one", 110, None, Some("two")), 3_200), 109);
+        assert_eq!(told(&handed("three", 8, Some("two"), None), 3_300), 8);
+        assert!(reporters.contested().is_empty());
+    }
+
+    #[test]
+    fn who_only_says_that_it_took_over_is_a_second_process_with_the_key() {
+        let mut reporters = Reporters::default();
+        take(&mut reporters, &handed("one", 100, None, None), 1_000).unwrap();
+        take(&mut reporters, &handed("thief", 1_000, Some("one"), None), 2_000).unwrap();
+        for at in 3..9 {
+            take(&mut reporters, &handed("one", 100 + at, None, None), at * 1_000).unwrap();
+            let forged = handed("thief", 1_000 * at, Some("one"), None);
+            assert_eq!(take(&mut reporters, &forged, at * 1_000 + 500).unwrap().traffic, []);
+        }
+        assert_eq!(reporters.contested(), ["edge-1/one", "edge-1/thief"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn runs_that_name_each_other_in_a_circle_end_nowhere() {
+        let mut reporters = Reporters::default();
+        for at in 0..4 {
+            let (one, other) = if at % 2 == 0 { ("one", "two") } else { ("two", "one") };
+            take(&mut reporters, &handed(one, at, Some(other), Some(other)), at * 1_000).unwrap();
+        }
     }
 
     #[test]

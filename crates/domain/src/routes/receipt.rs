@@ -59,6 +59,12 @@ pub struct GatewayReceipt {
     /// Nothing comes after it: the run is over, and has counted everything that it says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,
+    /// The run whose listening sockets this one took over, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
+    /// The run to which this one gave its listening sockets, if it did: it serves only clients that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed_to: Option<String>,
 }
 
 const fn format_before_aliases() -> u32 {

@@ -207,6 +207,7 @@ pub(crate) fn run_gateway(arguments: &[String]) -> Outcome<()> {
             source,
             lame_duck: Duration::ZERO,
             grace: Duration::ZERO,
+            takes_over: false,
             admin: None,
             listen_tls: certificate.map(|_| secure),
             certificates: certificate.map(pair),

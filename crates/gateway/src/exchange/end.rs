@@ -118,7 +118,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                 Problem::new(Status::BadGateway, "bad_answer", "the instance closed the connection")
             }
         };
-        let next = if self.stop.is_cancelled() { Next::Close } else { self.facts.next() };
+        let next = if self.desk.worker.ends(self.stop) { Next::Close } else { self.facts.next() };
         self.answer(&problem.of_version(&target.label), next).await
     }
 

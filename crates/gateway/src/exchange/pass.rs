@@ -64,7 +64,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         }
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
-        let open = persistent && upload.is_whole() && !self.stop.is_cancelled();
+        let open = persistent && upload.is_whole() && !self.desk.worker.ends(self.stop);
         let (recode, status) = (head.recode(asked), head.status);
         let mut tap = attempt.tap(&head, self.output.seen(), asked);
         let mut flow = Flow {
@@ -106,7 +106,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         attempt: &Attempt<'_>,
     ) -> After {
         let (patience, asked) = (self.patience(), self.facts.asked);
-        let open = self.facts.persistent && !self.stop.is_cancelled();
+        let open = self.facts.persistent && !self.desk.worker.ends(self.stop);
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, _, mut answer) = loan.ends();
         let delivery = Delivery::default();

@@ -146,7 +146,7 @@ impl TableStore {
     ) -> io::Result<()> {
         let path = self.certificate_path(environment, digest);
         let beside = path.with_extension("new");
-        fs::create_dir_all(self.folder())?;
+        let _alone = self.alone()?;
         // What an interrupted attempt left may have another mode.
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::{ROUTE_TABLE_FORMAT, RouteTable};
+use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use super::parse::{TableError, parse_table};
@@ -115,7 +116,7 @@ impl TableStore {
         let path = self.path(&table.environment);
         let beside = path.with_extension("new");
         let write = || {
-            fs::create_dir_all(&self.folder)?;
+            let _alone = self.alone()?;
             let mut file = File::create(&beside)?;
             file.write_all(&serde_json::to_vec(table)?)?;
             file.sync_all()?;
@@ -123,6 +124,15 @@ impl TableStore {
             File::open(&self.folder)?.sync_all()
         };
         write().map_err(|source| StoreError::Write { path: path.clone(), source })
+    }
+
+    /// Makes the folder, and keeps other processes from writing into it until the result is dropped: while a gateway takes over from
+    /// another both write here.
+    pub(super) fn alone(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.folder)?;
+        let folder = File::open(&self.folder)?;
+        flock(&folder, FlockOperation::LockExclusive)?;
+        Ok(folder)
     }
 
     /// Reads the stored table of an environment; `None` when there is none.

@@ -77,7 +77,14 @@ async fn run(mut connection: Connection<Wire, Bytes>, desk: Arc<Desk>, stop: Can
     let idle = desk.worker.timeouts.client_idle;
     let mut deadline = Deadline::after(idle);
     let patience = Arc::new(Patience { taken_back: AtomicU32::new(0), since: Instant::now() });
-    let mut stopped = pin!(stop.cancelled());
+    // Its clients are told which of their requests were served; so their connection can end while they are idle.
+    let worker = Arc::clone(&desk.worker);
+    let mut stopped = pin!(async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = worker.handed_on() => {}
+        }
+    });
     let mut leaves = false;
     loop {
         tokio::select! {

@@ -6,6 +6,7 @@
 
 mod leaks;
 mod process;
+mod takeover;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -19,13 +19,19 @@ use crate::{FakeServer, ask, environment, follow_server, instance, table, wait_u
 const ROLE: &str = "LOCKSTEP_TEST_GATEWAY";
 /// The server that it follows.
 const SERVER: &str = "LOCKSTEP_TEST_SERVER";
+/// The addresses, for clients and for operators, of the gateway that it takes over.
+pub(crate) const TAKES_OVER: &str = "LOCKSTEP_TEST_TAKES_OVER";
 /// How long it stays after the signal, in milliseconds.
 const LAME_DUCK: &str = "LOCKSTEP_TEST_LAME_DUCK";
 
 #[test]
 fn gateway_process() {
     let Some(path) = std::env::var_os(ROLE) else { return };
-    let (path, listen) = (Path::new(&path), SocketAddr::from(([127, 0, 0, 1], 0)));
+    let (path, any) = (Path::new(&path), SocketAddr::from(([127, 0, 0, 1], 0)));
+    let before = std::env::var(TAKES_OVER).ok();
+    let mut before = before.iter().flat_map(|both| both.split(' ')).map(|at| at.parse().unwrap());
+    let takes_over = std::env::var_os(TAKES_OVER).is_some();
+    let (listen, admin) = (before.next().unwrap_or(any), before.next().unwrap_or(any));
     let source = if path.is_dir() {
         // Nobody listens on the discard port.
         let server = std::env::var(SERVER).unwrap_or_else(|_| "http://127.0.0.1:9".into());
@@ -38,11 +44,12 @@ fn gateway_process() {
     let lame_duck =
         std::env::var(LAME_DUCK).map_or(Duration::ZERO, |ms| Duration::from_millis(ms.parse().unwrap()));
     let config = StandaloneConfig {
-        gateway: GatewayConfig::new("process"),
+        gateway: GatewayConfig::new(format!("process-{}", std::process::id())),
         source,
         lame_duck,
         grace: Duration::from_secs(10),
-        admin: Some(listen),
+        takes_over,
+        admin: Some(admin),
         listen_tls: None,
         certificates: None,
     };
@@ -53,11 +60,11 @@ fn gateway_process() {
 }
 
 pub(crate) struct Process {
-    child: Child,
+    pub(crate) child: Child,
     /// Open until the process has ended, or it could not write any more.
     _output: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Process {
@@ -65,7 +72,7 @@ impl Process {
         Self::start_with(path, &[])
     }
 
-    fn start_with(path: &Path, variables: &[(&str, String)]) -> Self {
+    pub(crate) fn start_with(path: &Path, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process::gateway_process", "--nocapture"])
             .env(ROLE, path)
@@ -81,7 +88,7 @@ impl Process {
         Self { child, _output: output, address, admin }
     }
 
-    fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         write!(stream, "GET /-/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -89,11 +96,11 @@ impl Process {
         answer
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.child.wait().unwrap()
     }
@@ -220,7 +227,7 @@ fn a_server_that_takes_connections_and_says_nothing_does_not_keep_a_gateway_from
 }
 
 /// The status of a question to the admin address.
-fn status(address: SocketAddr, path: &str) -> Option<String> {
+pub(crate) fn status(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n").as_bytes()).ok()?;
     let mut text = String::new();

@@ -135,6 +135,8 @@ impl Gateway {
             samples: Vec::new(),
             listens: Vec::new(),
             last: false,
+            taken_from: None,
+            handed_to: None,
         }
     }
 

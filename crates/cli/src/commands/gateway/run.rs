@@ -19,8 +19,6 @@ use crate::parse::duration;
 use crate::parse::seeing::{self, LogTarget};
 use crate::secret;
 
-/// How long requests may take to finish when the gateway ends.
-const GRACE: Duration = Duration::from_secs(30);
 /// Where it listens when nothing is said.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -35,7 +33,8 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
   lockstep gateway run --server https://lockstep.example.org --env production --key-file edge-1.key --data tables
   lockstep gateway run --table routes.json --listen 127.0.0.1:8080
   lockstep gateway run --table routes.json --listen-tls 0.0.0.0:8443 --certificate shop.pem --certificate-key shop.key
-  lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s")]
+  lockstep gateway run --env production --key-file edge-1.key --data tables --admin-address 9900 --access-log access.log --lame-duck 10s
+  lockstep gateway run --env production --key-file edge-1.key --listen 0.0.0.0:80 --data /var/lib/lockstep-gateway --takeover")]
 pub(crate) struct RunArgs {
     /// The environment it serves.
     #[arg(long = "env", value_name = "ENV", required_unless_present = "table")]
@@ -79,6 +78,13 @@ pub(crate) struct RunArgs {
     /// How long it goes on after SIGTERM, only not ready any more, before it takes no more clients.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "0s")]
     lame_duck: u64,
+    /// How long clients have to finish when it ends; with --takeover also the next request of a kept connection, and WebSockets.
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds, default_value = "30s")]
+    grace: u64,
+    /// Take the listening sockets over from the gateway that listens at --listen, which lets its clients finish and ends. Where
+    /// there is none, it starts as without.
+    #[arg(long)]
+    takeover: bool,
 }
 
 impl RunArgs {
@@ -87,13 +93,22 @@ impl RunArgs {
         let access_log = self.access_log.clone().map(|target| target.config(self.access_log_queries));
         let (admin, lame_duck) = (self.admin_address, Duration::from_millis(self.lame_duck));
         let (listen_tls, certificates) = (self.listen_tls, self.certificate_files());
-        let https_port = self.https_port;
+        let (https_port, takes_over) = (self.https_port, self.takeover);
+        let grace = Duration::from_millis(self.grace);
         let source = self.source(globals, out)?;
         start_logging(globals.verbose);
         let recent = admin.map_or(0, |_| RECENT);
         let gateway = GatewayConfig { access_log, recent, https_port, ..GatewayConfig::new(run_id()) };
-        let config =
-            StandaloneConfig { gateway, source, lame_duck, grace: GRACE, admin, listen_tls, certificates };
+        let config = StandaloneConfig {
+            gateway,
+            source,
+            lame_duck,
+            grace,
+            takes_over,
+            admin,
+            listen_tls,
+            certificates,
+        };
         standalone::run(config, |listening| {
             for (environment, address, clients) in &listening.environments {
                 let scheme = match clients {
@@ -154,7 +169,9 @@ fn failure(error: &StandaloneError) -> Failure {
     }
     let exit = match error {
         StandaloneError::Process(_) | StandaloneError::Start(_) => Exit::Internal,
-        StandaloneError::Listen(_) | StandaloneError::Admin { .. } => Exit::Conflict,
+        StandaloneError::Listen(_) | StandaloneError::Admin { .. } | StandaloneError::Takeover(_) => {
+            Exit::Conflict
+        }
         StandaloneError::Store(_) | StandaloneError::Apply(_) | StandaloneError::Certificates(_) => {
             Exit::Usage
         }
