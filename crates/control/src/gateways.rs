@@ -188,6 +188,7 @@ impl Control {
             history: seen.edition.history,
             revision: seen.edition.revision,
             refused: seen.refused,
+            left_alone: seen.left_alone,
             seen: seen.seen,
         });
         let refused = self.registry.refused(environment, now).into_iter().map(|refused| GatewayView {
@@ -195,6 +196,7 @@ impl Control {
             history: TableHistory::default(),
             revision: 0,
             refused: None,
+            left_alone: Vec::new(),
             seen: refused.at,
             problem: Some(format!("its receipts are not believed: {}", refused.why)),
         });

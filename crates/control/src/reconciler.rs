@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_api::{ErrorCode, Problem};
+use lockstep_domain::compat::Relation;
 use lockstep_domain::compile::compile_routes;
 use lockstep_domain::counting::periods;
+use lockstep_domain::degrade;
 use lockstep_domain::job::PlannedJob;
 use lockstep_domain::name::ResourceName;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::operation::Move;
 use lockstep_domain::reconcile::{Action, Look, next_actions, next_look};
+use lockstep_domain::routes::RouteTable;
 use lockstep_domain::{
     Arm, Digest, Environment, EnvironmentName, Event, Instance, InstanceId, Timestamp, World,
 };
@@ -159,6 +162,7 @@ impl Control {
         let mut table =
             compile_routes(&world, environment, &observed, &self.known_callers(name, &observed), 0, now);
         table = table.with_listeners(self.listeners(observed.everything()));
+        table = self.with_fallbacks(table, &world, environment, &observed, now);
         self.judging.mark(&mut table);
         let published = self.registry.publish(table, || self.editions.next());
         let applied = published.map(|table| self.gateway.apply(table));
@@ -177,6 +181,24 @@ impl Control {
         self.note_starts(&world, environment, &observed);
         let look = Look { world: &world, environment, observed: &observed, now, wall: wall() };
         if self.act(environment, next_actions(look)).await { Next::Again } else { Next::Wait(pause(look)) }
+    }
+
+    /// Says what stands in for versions that gateways leave alone. Contracts are read for it where that was never done.
+    fn with_fallbacks(
+        &self,
+        table: RouteTable,
+        world: &World,
+        environment: &Environment,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> RouteTable {
+        if !degrade::is_asked_for(&table) {
+            return table;
+        }
+        let contracts = self.stored_contracts();
+        let relation = Relation { world, contracts: &contracts };
+        let search = degrade::Search { relation, environment, observed, now };
+        tokio::task::block_in_place(|| degrade::with_fallbacks(table, search))
     }
 
     /// What gateways recognise instances of an environment by.

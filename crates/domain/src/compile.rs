@@ -61,16 +61,17 @@ pub fn compile_routes(
         listeners: None,
         entry: entry(environment),
     };
-    let table = with_drain(with_protocols(table, world), environment).in_its_format();
+    let table = with_drain(with_words_of_versions(table, world), environment).in_its_format();
     with_leaving(table, |arm| leaving(world, environment, observed, arm, now))
 }
 
-/// Says of each split what its version speaks.
-fn with_protocols(mut table: RouteTable, world: &World) -> RouteTable {
+/// Says of each split what its version speaks, and what it asks of gateways.
+fn with_words_of_versions(mut table: RouteTable, world: &World) -> RouteTable {
     for (service, routes) in &mut table.services {
         for split in &mut routes.splits {
             let version = world.find_version(service, &split.version);
             split.protocol = version.map(|version| version.run.protocol).unwrap_or_default();
+            split.policy = version.and_then(|version| version.run.gateway.clone());
         }
     }
     table
@@ -195,9 +196,16 @@ fn service_routes(
             endpoints: endpoints(&share.entry.arm(service), observed, environment),
             leaving: Vec::new(),
             protocol: Protocol::default(),
+            policy: None,
         })
         .collect();
-    ServiceRoutes { salt: salt(environment, service), splits, watch: None, version_rules: Vec::new() }
+    ServiceRoutes {
+        salt: salt(environment, service),
+        splits,
+        watch: None,
+        version_rules: Vec::new(),
+        fallback: None,
+    }
 }
 
 /// Adds the rules whose arms have a healthy instance. Until there is one, and when there is none any more, their requests get what
@@ -244,6 +252,7 @@ fn pinned(service: &ServiceName, rule: &SplitRule, observed: &Observed, environm
         endpoints: endpoints(&arm, observed, environment),
         leaving: Vec::new(),
         protocol: Protocol::default(),
+        policy: None,
     }
 }
 
@@ -254,7 +263,7 @@ fn salt(environment: &Environment, service: &ServiceName) -> String {
 }
 
 /// The healthy ones of the instances that stand; when there are none, all of them: an unhealthy answer is better than none.
-fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<Endpoint> {
+pub(crate) fn endpoints(arm: &Arm, observed: &Observed, environment: &Environment) -> Vec<Endpoint> {
     let mut standing = Fleet::serving(environment, observed, arm).standing;
     if standing.iter().any(|instance| instance.state.is_healthy()) {
         standing.retain(|instance| instance.state.is_healthy());

@@ -94,6 +94,7 @@ impl Job {
         let run = RunSpec {
             work: WorkSigns::default(),
             protocol: Protocol::default(),
+            gateway: None,
             kind: Kind::Job,
             command: self.command.clone(),
             variables,

@@ -13,11 +13,13 @@ mod receipt;
 mod regex;
 pub mod retries;
 mod rule;
+pub mod service_policy;
 pub mod template;
 mod told;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,13 +34,14 @@ use crate::name::{EnvironmentName, ServiceName};
 use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
 use crate::routes::index::RouteIndex;
+use crate::routes::service_policy::{Fallback, FallbackArm, ServicePolicy};
 use crate::version::VersionNumber;
 use crate::version_rules::{Pattern, Places};
 use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use crate::protocol::FORMAT_WITH_TCP;
-pub use receipt::{ArmTraffic, GatewayReceipt, RefusedTable};
+pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
 
 /// The format of [`RouteTable`] that this program writes. A gateway refuses a table with a higher number.
@@ -73,7 +76,12 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 12: versions that speak TCP, and ports that lead to them, which a gateway of an earlier format does not know. A table without them is written
 /// as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_TCP;
+///
+/// 13: versions that are left alone when they fail, and what stands in for them, which a gateway of an earlier format would pass over. A
+/// table without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_BREAKERS;
+/// The format that a gateway must take where a version has a breaker.
+pub const FORMAT_WITH_BREAKERS: u32 = 13;
 /// The format that a gateway must take where a route asks for something beside where its requests go.
 pub const FORMAT_WITH_POLICIES: u32 = 10;
 /// The format that a gateway must take where a table says how clients come in.
@@ -171,6 +179,10 @@ pub struct ServiceRoutes {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-since" = FORMAT_WITH_VERSION_RULES))]
     pub version_rules: Vec<SplitRule>,
+    /// What stands in for the stable arm while that is left alone because it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BREAKERS))]
+    pub fallback: Option<Fallback>,
 }
 
 /// A rule that gives certain requests of a service one of its splits.
@@ -240,6 +252,10 @@ pub struct Split {
     #[serde(default, skip_serializing_if = "Protocol::is_http1")]
     #[schemars(extend("x-since" = FORMAT_WITH_PROTOCOLS, "default" = Protocol::default()))]
     pub protocol: Protocol,
+    /// What it asks of gateways for all its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BREAKERS))]
+    pub policy: Option<Arc<ServicePolicy>>,
 }
 
 impl Split {
@@ -255,7 +271,7 @@ impl Split {
     }
 }
 
-/// Whether an arm is trusted, on trial, or there for rules alone.
+/// Whether an arm is trusted, on trial, or there for rules and as what stands in for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitRole {
@@ -263,7 +279,7 @@ pub enum SplitRole {
     Stable,
     /// On trial: a failed GET or HEAD without a body is asked again of the stable arm (and still counts as a failure).
     Candidate,
-    /// Serves what rules give it and nothing else.
+    /// Serves what rules give it, and in the place of another arm, and nothing else.
     Pinned,
 }
 
@@ -302,7 +318,9 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if self.is_of_tcp() {
+        let format = if self.needs_breakers() {
+            FORMAT_WITH_BREAKERS
+        } else if self.is_of_tcp() {
             FORMAT_WITH_TCP
         } else if self.entry.as_ref().is_some_and(|entry| !entry.challenges.is_empty()) {
             FORMAT_WITH_CHALLENGES
@@ -331,6 +349,14 @@ impl RouteTable {
     fn is_of_tcp(&self) -> bool {
         self.entry.as_ref().is_some_and(Entry::is_of_tcp)
             || self.services.values().any(ServiceRoutes::speaks_tcp)
+    }
+
+    /// Tells whether a gateway before [`FORMAT_WITH_BREAKERS`] would do something else.
+    fn needs_breakers(&self) -> bool {
+        let of_service = |routes: &ServiceRoutes| {
+            routes.fallback.is_some() || routes.splits.iter().any(|split| split.policy.is_some())
+        };
+        self.services.values().any(of_service) || self.routes.iter().any(|route| route.rule.has_fallback())
     }
 
     /// Returns the table with the listeners of instances, where there are any.
@@ -463,6 +489,15 @@ impl ServiceRoutes {
                 place < end
             })
             .or(self.splits.last())
+    }
+
+    /// Returns the arm that stands in for the stable one, if any does.
+    #[must_use]
+    pub fn fallback_arm(&self) -> Option<&FallbackArm> {
+        match &self.fallback {
+            Some(Fallback::To(arm)) => Some(arm),
+            Some(Fallback::Nobody(_)) | None => None,
+        }
     }
 
     /// Returns the split that serves without conditions, the last one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::intent::Configuration;
 use crate::limits::Limits;
 use crate::protocol::Protocol;
 use crate::reference::{Reader, Reference, has_references, references};
+use crate::routes::service_policy::ServicePolicy;
 use crate::static_files::StaticFiles;
 use crate::work::WorkSigns;
 use crate::work_path::WorkPath;
@@ -79,6 +81,9 @@ pub struct RunSpec {
     /// What it speaks on its port.
     #[serde(default, skip_serializing_if = "Protocol::is_http1")]
     pub protocol: Protocol,
+    /// What it asks of gateways for all its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Arc<ServicePolicy>>,
 }
 
 /// Whom a service runs as where the server is root. Elsewhere it runs as the user of the server.
@@ -267,6 +272,7 @@ impl RunSpec {
             user: RunUser::default(),
             work: WorkSigns::default(),
             protocol: Protocol::default(),
+            gateway: None,
         }
     }
 

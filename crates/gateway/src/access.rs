@@ -100,6 +100,8 @@ struct Line<'a> {
     retried: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     shielded: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
@@ -185,6 +187,7 @@ impl AccessLog {
             tries: report.tries,
             retried: report.retried.map(|cause| cause.to_string()),
             shielded: report.shielded,
+            degraded: report.degraded,
             end: report.end.word(),
             trace: &asked.trace,
         };

@@ -117,6 +117,9 @@ impl AnswerHead {
         if let Some(shielded) = verdict.shielded {
             output.field("lockstep-shielded", shielded.as_bytes());
         }
+        if let Some(degraded) = verdict.degraded {
+            output.field("lockstep-degraded", degraded.as_bytes());
+        }
         if let Some(cookie) = verdict.cookie {
             output.field("set-cookie", cookie.as_bytes());
         }
@@ -146,6 +149,8 @@ pub(crate) struct Verdict<'a> {
     pub(crate) version: &'a str,
     /// The version on trial that failed before.
     pub(crate) shielded: Option<&'a str>,
+    /// The version that is left alone, and for which this one answers.
+    pub(crate) degraded: Option<&'a str>,
     /// The cookie that the client gets.
     pub(crate) cookie: Option<&'a str>,
     /// What its route changes.

@@ -29,7 +29,7 @@ pub(crate) struct Pick {
 
 impl Pick {
     /// Tells whether connections to the instance could be opened lately.
-    fn is_good(&self, now: Moment) -> bool {
+    pub(crate) fn is_good(&self, now: Moment) -> bool {
         !self.lease.endpoint().instance.is_avoided(now)
     }
 }

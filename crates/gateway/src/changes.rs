@@ -62,7 +62,7 @@ impl Changes {
             return Err(redirected(redirect, rule, asked)?.with_fields(answer.gives));
         }
         if let Some(respond) = &actions.respond {
-            return Err(responded(respond).with_fields(answer.gives));
+            return Err(responded(respond, "respond").with_fields(answer.gives));
         }
         let replacement = actions.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_deref());
         let path = replacement.map(|new| replaced(rule, new, asked.path).ok_or_else(no_form)).transpose()?;
@@ -113,6 +113,11 @@ impl AnswerEdit {
         Self { drops, drops_cors: actions.cors.is_some(), gives }
     }
 
+    /// Goes through the fields that the client sees beside those of the instance.
+    pub(crate) fn gives(&self) -> impl Iterator<Item = &(String, String)> {
+        self.gives.iter()
+    }
+
     /// Tells whether the client does not see a field of the instance.
     pub(crate) fn drops(&self, name: &str) -> bool {
         let is_cors =
@@ -160,16 +165,11 @@ fn redirected(redirect: &Redirect, rule: &RouteRule, asked: &Asked<'_>) -> Resul
     Ok(Own::empty(redirect.status, "redirect").into_problem().with_fields([field]))
 }
 
-fn responded(respond: &Respond) -> Problem {
+/// Makes the answer that a route says; `code` says why it is given.
+pub(crate) fn responded(respond: &Respond, code: &'static str) -> Problem {
     let Respond { status, body, content_type } = respond;
-    Own {
-        status: *status,
-        code: "respond",
-        body: body.clone(),
-        content_type: content_type.clone(),
-        fields: Vec::new(),
-    }
-    .into_problem()
+    Own { status: *status, code, body: body.clone(), content_type: content_type.clone(), fields: Vec::new() }
+        .into_problem()
 }
 
 fn no_form() -> Problem {

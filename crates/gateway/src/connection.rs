@@ -278,6 +278,7 @@ impl Connection {
                 facts,
                 service: routed.service,
                 affinity: routed.affinity,
+                passage: routed.passage,
                 course: Course::default(),
                 report: &mut report,
             };

@@ -32,6 +32,8 @@ pub(crate) struct Counts {
     retried: [AtomicU64; CAUSES.len()],
     /// Requests that were answered by the stable arm for one on trial.
     shielded: AtomicU64,
+    /// Requests that were answered in the place of an arm that is left alone.
+    degraded: AtomicU64,
     /// Calls of gRPC by their status.
     calls: [AtomicU64; GrpcStatus::COUNT],
     /// Connections that are passed as bytes.
@@ -47,6 +49,7 @@ pub(crate) struct Sums {
     pub(crate) retries: u64,
     pub(crate) retried: [u64; CAUSES.len()],
     pub(crate) shielded: u64,
+    pub(crate) degraded: u64,
     pub(crate) calls: [u64; GrpcStatus::COUNT],
     pub(crate) tcp: TcpSums,
 }
@@ -78,6 +81,9 @@ impl Counts {
         if report.shielded {
             add(&self.shielded, 1);
         }
+        if report.degraded {
+            add(&self.degraded, 1);
+        }
     }
 
     /// Adds what was counted to `sums`.
@@ -99,6 +105,7 @@ impl Counts {
         sums.retries += read(&self.retries);
         sums.shielded += read(&self.shielded);
         self.tcp.add_to(&mut sums.tcp);
+        sums.degraded += read(&self.degraded);
     }
 }
 

@@ -21,6 +21,7 @@ use lockstep_domain::{Arm, EnvironmentName, InstanceId, ServiceName};
 
 use crate::affinity::Mark;
 use crate::balance::ArmHealth;
+use crate::breaker::{BreakerSeen, BreakerStates};
 use crate::calls::{Call, Calls, Classes};
 use crate::counts::{Counts, Sums};
 use crate::endpoint::Endpoint;
@@ -86,6 +87,7 @@ pub(crate) struct Observation {
     pub(crate) refuses: bool,
     pub(crate) in_flight: BTreeMap<InstanceId, u64>,
     pub(crate) ejections: Vec<Ejections>,
+    pub(crate) breakers: Vec<BreakerSeen>,
     pub(crate) arms: Vec<(Arm, Sums)>,
     pub(crate) own: Sums,
     pub(crate) routes: BTreeMap<RouteName, Sums>,
@@ -119,6 +121,8 @@ struct State {
     health: BTreeMap<Arm, Arc<ArmHealth>>,
     /// What is counted of routes that limit something.
     states: RouteStates,
+    /// Of the arms that are left alone when they fail.
+    breakers: BreakerStates,
     /// What was counted of services of which an arm is on trial.
     ledgers: BTreeMap<ServiceName, Ledger>,
 }
@@ -268,6 +272,7 @@ impl Environment {
             refuses: refused.is_some(),
             in_flight,
             ejections: ejections.collect(),
+            breakers: state.breakers.seen(),
             arms: arms.collect(),
             own: add_up(&self.own),
             routes: state.routes_met.sums(),
@@ -291,8 +296,8 @@ impl Environment {
                 *under_way.entry(arm_name(&split.arm(service))).or_default() += counts.sum::<u64>();
             }
         }
-        let Observation { revision, arms, routes, own, .. } = &seen;
-        let counters = Counters { revision: *revision, arms, routes, own };
+        let Observation { revision, arms, routes, own, breakers, .. } = &seen;
+        let counters = Counters { revision: *revision, arms, routes, own, breakers };
         EnvironmentTraffic::of(counters, salts, &under_way)
     }
 
@@ -332,6 +337,7 @@ impl Environment {
         let asked = Arc::new(Asked::of(&table));
         state.meet(&table, self.tables.len());
         state.states.follow(&table);
+        state.breakers.follow(&table);
         for (worker, slot) in self.tables.iter().enumerate() {
             slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), worker))));
         }
@@ -368,6 +374,7 @@ impl Environment {
             watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
             samples: Vec::new(),
             listens: state.listens.clone(),
+            left_alone: state.breakers.seen().into_iter().filter_map(BreakerSeen::left_alone).collect(),
             last: false,
             taken_from: None,
             handed_to: None,
@@ -425,6 +432,12 @@ fn latencies(tallies: &[Arc<Tally>]) -> Vec<u64> {
         sums.iter_mut().zip(tally.latencies()).for_each(|(sum, more)| *sum += more);
     }
     sums
+}
+
+/// The place of the arm that stands in for the stable one.
+fn fallback(routes: &ServiceRoutes) -> Option<usize> {
+    let arm = routes.fallback_arm()?;
+    routes.splits.iter().position(|split| (&split.version, split.config) == (&arm.version, arm.config))
 }
 
 fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
@@ -523,6 +536,7 @@ impl State {
             trial,
             keeps_clients: false,
             speaks_tcp: routes.speaks_tcp(),
+            fallback: fallback(routes),
         }
     }
 
@@ -542,6 +556,7 @@ impl State {
             meter: self.ledgers.get(service).and_then(|ledger| ledger.meter(routes, &arm)),
             endpoints: split.endpoints.iter().filter_map(view).collect(),
             leaving: split.leaving.iter().filter_map(view).collect(),
+            breakers: self.breakers.of(&arm, split),
         }
     }
 }

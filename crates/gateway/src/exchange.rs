@@ -18,7 +18,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::answer::is_failure;
+use lockstep_domain::breaker::{Ticket, TrialEnd};
+
 use crate::balance::Pick;
+use crate::breaker::Breaker;
 use crate::endpoint::Endpoint;
 use crate::failures::Cause;
 use crate::grpc::GrpcStatus;
@@ -31,6 +34,7 @@ use crate::report::End;
 use crate::table::Target;
 use crate::trial::{Key, Seen};
 use crate::tunnel::TunnelEnd;
+use crate::way::Passage;
 
 use attempt::Attempt;
 use state::{Asking, Failure, Held, Line, Lost};
@@ -47,6 +51,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         self.course.under_way = Some(self.desk.environment.repeats().enter(self.desk.worker.index));
         self.course.body_is_here = self.facts.body.is_done();
         let (mut pick, mut asked) = (first, began);
+        let passage = self.passage.take();
+        self.report.degraded = passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
         loop {
             let Pick { target: index, lease } = pick;
             let service = Arc::clone(&self.service);
@@ -55,8 +61,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             let shielded = self.course.shielded.clone();
             let endpoint = Arc::clone(lease.endpoint());
             let shielded = shielded.as_deref();
-            // An answer of the stable arm is no reason to move.
-            let keeping = self.affinity.as_deref().filter(|_| shielded.is_none());
+            let degraded = passage.as_ref().and_then(|passage| passage.degraded.as_ref());
+            // An answer of another arm is no reason to move.
+            let keeping = self.affinity.as_deref().filter(|_| shielded.is_none() && degraded.is_none());
             let cookie = keeping.and_then(|affinity| affinity.cookie_for(&endpoint.instance));
             let cookie = cookie.as_deref();
             // There has to be somebody else who can be asked.
@@ -64,6 +71,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             let retry = retry.as_deref().filter(|_| !self.course.repeated && target.endpoints.len() > 1);
             let attempt =
                 Attempt { may_hold, retry, shielded, cookie, ..self.attempt(target, &endpoint, asked) };
+            let (degraded, breaker) =
+                (degraded.map(|it| it.of.as_str()), self.breaker_of(target, passage.as_deref()));
+            let attempt = Attempt { degraded, breaker, ..attempt };
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask_in_time(lease, &attempt).await {
                 Ok(Asking::Passed(after)) => return after,
@@ -92,6 +102,10 @@ impl<'c, C: Client> Exchange<'c, C> {
             if next.is_some() && self.course.shielded.is_none() {
                 self.report.retried = Some(RetryCause::of(failure.reason()));
             }
+            if next.is_none() && loss == Loss::Unsent && self.course.lost.is_none() {
+                // It was not asked, and that is how it failed.
+                attempt.ended(TrialEnd::Failed);
+            }
             let lost = Lost { service: Arc::clone(&service), target: index, endpoint, how: failure };
             match next {
                 Some(next) if loss != Loss::Unsent => {
@@ -99,7 +113,7 @@ impl<'c, C: Client> Exchange<'c, C> {
                     pick = next;
                 }
                 Some(next) => pick = next,
-                None => return Box::pin(self.give_up(lost)).await,
+                None => return Box::pin(self.give_up(lost, degraded)).await,
             }
             asked = Instant::now();
         }
@@ -114,6 +128,8 @@ impl<'c, C: Client> Exchange<'c, C> {
             target,
             endpoint,
             shielded: None,
+            degraded: None,
+            breaker: None,
             cookie: None,
             edit: self.notes.changes.as_ref().map(|changes| changes.answer()),
             may_hold: false,
@@ -124,6 +140,19 @@ impl<'c, C: Client> Exchange<'c, C> {
             class: self.facts.class,
             ruled: self.facts.ruled,
         }
+    }
+
+    /// Finds what leaves an arm alone, and which trial of it this request is. Whom a rule sends to an arm wants to see how that does.
+    fn breaker_of<'a>(
+        &self,
+        target: &'a Target,
+        passage: Option<&Passage>,
+    ) -> Option<(&'a Breaker, Option<Ticket>)> {
+        let is_drawn = !self.facts.ruled || passage.is_some_and(|passage| passage.degraded.is_some());
+        let breaker = target.breakers.as_ref().filter(|_| is_drawn)?.of(&self.desk.peer)?;
+        let trying = passage.and_then(|passage| passage.trying.as_ref());
+        let trying = trying.filter(|trying| Arc::ptr_eq(&trying.breaker, breaker));
+        Some((breaker, trying.map(|trying| trying.ticket)))
     }
 
     /// Notes in the error log how an instance failed.

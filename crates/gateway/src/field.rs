@@ -90,6 +90,7 @@ impl Field {
             17 => &[
                 ("transfer-encoding", Self::TransferEncoding),
                 ("x-forwarded-proto", Self::ForwardedProto),
+                ("lockstep-degraded", Self::Verdict),
                 ("lockstep-shielded", Self::Verdict),
             ],
             18 => &[("proxy-authenticate", Self::HopByHop)],

@@ -14,6 +14,7 @@ mod affinity;
 mod answer;
 mod arrival;
 mod balance;
+mod breaker;
 mod buffers;
 mod by_hand;
 mod calls;

@@ -5,6 +5,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use lockstep_domain::breaker::Phase;
+
+use crate::breaker::BreakerSeen;
 use crate::calls::{Call, classes as classes_of_calls};
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::environment::{Ejections, Observation};
@@ -59,6 +62,7 @@ impl Everything {
         self.durations(&mut text);
         self.routes(&mut text);
         self.repeats(&mut text);
+        self.breakers(&mut text);
         self.failures(&mut text);
         self.calls(&mut text);
         self.tls(&mut text);
@@ -278,6 +282,47 @@ impl Everything {
         let name = "lockstep_gateway_shielded_total";
         text.family(name, "counter", "Requests that this arm answered for one on trial that failed.");
         self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.shielded)));
+    }
+
+    fn breakers(&self, text: &mut Text) {
+        let name = "lockstep_gateway_degraded_total";
+        text.family(name, "counter", "Requests that this arm answered for one that is left alone.");
+        self.each(|labels, sums| text.line(format_args!("{name}{{{labels}}} {}", sums.degraded)));
+        let name = "lockstep_gateway_breaker_state";
+        let help = "0 while a version gets its requests, 1 while it is tried again, 2 while it is left alone; of all callers, or of one that is known.";
+        text.family(name, "gauge", help);
+        self.each_breaker(|labels, seen| {
+            let state = match seen.phase {
+                Phase::Closed => 0,
+                Phase::HalfOpen => 1,
+                Phase::Open => 2,
+            };
+            text.line(format_args!("{name}{{{labels}}} {state}"));
+        });
+        let name = "lockstep_gateway_breaker_opened_total";
+        text.family(name, "counter", "How often a version was left alone because it failed its requests.");
+        self.each_breaker(|labels, seen| text.line(format_args!("{name}{{{labels}}} {}", seen.openings)));
+        let name = "lockstep_gateway_breaker_requests_total";
+        text.family(name, "counter", "Requests that a version was kept from, by what was done instead.");
+        self.each_breaker(|labels, seen| {
+            for (instead, count) in [("degraded", seen.degraded), ("answered", seen.answered)] {
+                text.line(format_args!("{name}{{{labels},instead=\"{instead}\"}} {count}"));
+            }
+        });
+    }
+
+    fn each_breaker(&self, mut write: impl FnMut(&str, &BreakerSeen)) {
+        for (environment, seen) in &self.environments {
+            for breaker in &seen.breakers {
+                let BreakerSeen { arm, caller, .. } = breaker;
+                let (service, version, config) = (&arm.service, &arm.version, arm.config.0);
+                let caller = caller.as_ref().map(|arm| arm.version_ref().to_string()).unwrap_or_default();
+                let labels = format!(
+                    "environment=\"{environment}\",service=\"{service}\",version=\"{version}\",config=\"{config}\",caller=\"{caller}\""
+                );
+                write(&labels, breaker);
+            }
+        }
     }
 
     fn failures(&self, text: &mut Text) {

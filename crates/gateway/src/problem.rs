@@ -20,6 +20,8 @@ pub(crate) struct Problem {
     location: Option<Box<str>>,
     /// How much its route takes over time.
     quota: Option<Box<Quota>>,
+    /// The version that is left alone, and for how many seconds.
+    degraded: Option<Box<(String, u64)>>,
     /// What a route answers instead of a document.
     own: Option<Box<Own>>,
 }
@@ -162,8 +164,15 @@ impl Problem {
             version: None,
             location: None,
             quota: None,
+            degraded: None,
             own: None,
         }
+    }
+
+    /// Says for which version it stands, and for how long that is left alone.
+    pub(crate) fn degraded(mut self, version: &str, wait_s: u64) -> Self {
+        self.degraded = Some(Box::new((version.to_owned(), wait_s)));
+        self
     }
 
     pub(crate) fn hint(mut self, hint: &'static str) -> Self {
@@ -243,8 +252,12 @@ impl Problem {
         for (name, value) in self.quota.iter().flat_map(|quota| quota.fields()) {
             output.field(name, value.as_bytes());
         }
+        if let Some((version, _)) = self.degraded.as_deref() {
+            output.field("lockstep-degraded", version.as_bytes());
+        }
         if self.status == Status::Unavailable {
-            output.field("retry-after", b"1");
+            let wait_s = self.degraded.as_deref().map_or(1, |(_, wait_s)| *wait_s);
+            output.field("retry-after", itoa::Buffer::new().format(wait_s).as_bytes());
         }
         output.end_head(ending);
         if !asked.is_head {
@@ -274,6 +287,9 @@ impl Problem {
         output.field("content-length", b"0");
         if let Some(version) = &self.version {
             output.field("lockstep-version", version.as_bytes());
+        }
+        if let Some((version, _)) = self.degraded.as_deref() {
+            output.field("lockstep-degraded", version.as_bytes());
         }
     }
 

@@ -72,6 +72,8 @@ pub(crate) enum Chosen {
     Key,
     /// A key that was made for it alone.
     Chance,
+    /// That the arm which was drawn is left alone.
+    Breaker,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +84,7 @@ struct Ended {
     took: Duration,
     tries: u32,
     shielded: bool,
+    degraded: bool,
     end: End,
 }
 
@@ -110,8 +113,8 @@ impl Ring {
     pub(crate) fn end(&self, number: u64, report: &Report, took: Duration) {
         let (mut kept, place) = (self.lock(), self.place(number));
         let Some(slot) = kept.slots.get_mut(place).filter(|slot| slot.number == number) else { return };
-        let &Report { status, code, instance, tries, shielded, end, .. } = report;
-        slot.ended = Some(Ended { status, code, instance, took, tries, shielded, end });
+        let &Report { status, code, instance, tries, shielded, degraded, end, .. } = report;
+        slot.ended = Some(Ended { status, code, instance, took, tries, shielded, degraded, end });
     }
 
     /// Copies up to `most` requests, the newest first. The worker waits for a few of them at a time.

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) retried: Option<RetryCause>,
     /// Whether the stable arm was asked for one on trial that failed.
     pub(crate) shielded: bool,
+    /// Whether the arm stood in for one that is left alone.
+    pub(crate) degraded: bool,
     /// Bytes that the client took, with the head.
     pub(crate) bytes: u64,
     pub(crate) end: End,
@@ -70,6 +72,7 @@ impl Report {
             tries: 0,
             retried: None,
             shielded: false,
+            degraded: false,
             bytes: 0,
             end: End::Whole,
             grpc: None,

@@ -9,13 +9,14 @@ use std::time::Duration;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::{
-    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, SplitRole, SplitRule,
-    SplitTakes,
+    ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
+    SplitRule, SplitTakes,
 };
 use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
 
 use crate::balance::ArmHealth;
+use crate::breaker::Breakers;
 use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
@@ -65,6 +66,8 @@ pub(crate) struct ServiceTargets {
     pub(crate) keeps_clients: bool,
     /// Whether connections to it are passed as bytes.
     pub(crate) speaks_tcp: bool,
+    /// Index of the arm that stands in for the stable one.
+    pub(crate) fallback: Option<usize>,
 }
 
 /// One arm's part of a service.
@@ -83,6 +86,8 @@ pub(crate) struct Target {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
     /// Those that only get what their own clients ask.
     pub(crate) leaving: Vec<Arc<Endpoint>>,
+    /// What leaves it alone when it fails, where it asks for that.
+    pub(crate) breakers: Option<Arc<Breakers>>,
 }
 
 impl Target {
@@ -119,6 +124,16 @@ impl ServiceTargets {
     /// Tells whether a failure of this arm can be answered by the stable one.
     pub(crate) fn shields(&self, target: usize) -> bool {
         self.targets[target].role == SplitRole::Candidate && self.stable().is_some()
+    }
+
+    /// Returns the arm that stands in for another while that is left alone.
+    pub(crate) fn stands_in_for(&self, target: usize) -> Option<usize> {
+        let stable = self.stable();
+        match self.targets[target].role {
+            SplitRole::Candidate => stable,
+            SplitRole::Stable if Some(target) == stable => self.fallback,
+            SplitRole::Stable | SplitRole::Pinned => None,
+        }
     }
 
     /// Returns the arm that serves without conditions.
@@ -261,6 +276,22 @@ pub(crate) fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Ve
     for (index, rule) in routes.version_rules.iter().enumerate().filter(|(_, rule)| leads_nowhere(rule)) {
         let place = format!("services.{name}.version_rules[{index}]");
         add(place, format!("rule {} of `{name}` leads to {}, which has no split", rule.id, rule.version));
+    }
+    if let Some(arm) = routes.fallback_arm() {
+        let is_it = |split: &&Split| (&split.version, split.config) == (&arm.version, arm.config);
+        let place = format!("services.{name}.fallback");
+        match routes.splits.iter().find(is_it) {
+            None => add(place, format!("{} stands in for others of `{name}` and has no split", arm.version)),
+            Some(split) if split.weight > 0 => {
+                add(place, format!("{} stands in for others of `{name}` and has a share", arm.version));
+            }
+            Some(_) => {}
+        }
+    }
+    for (index, split) in routes.splits.iter().enumerate() {
+        for problem in split.policy.iter().flat_map(|policy| policy.problems()) {
+            add(format!("services.{name}.splits[{index}].policy"), format!("{}: {problem}", split.arm(name)));
+        }
     }
     problems
 }

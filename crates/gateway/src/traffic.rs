@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::Arm;
+use lockstep_domain::breaker::Phase;
 use serde::{Deserialize, Serialize};
 
+use crate::breaker::BreakerSeen;
 use crate::counts::{BOUNDS_MS, CLASSES, Sums};
 use crate::seat::RouteName;
 
@@ -53,6 +55,17 @@ pub struct Counted {
     /// Requests under way at instances; known of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<u64>,
+    /// `open` or `half-open` while the version is left alone, by anybody who asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<String>,
+    /// Requests in which the version stood in for another that was left alone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub degraded: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counted {
@@ -62,6 +75,8 @@ impl Counted {
             failures: sums.classes[FAILED],
             durations: sums.durations.to_vec(),
             under_way,
+            breaker: None,
+            degraded: sums.degraded,
         }
     }
 
@@ -77,6 +92,8 @@ impl Counted {
             failures: self.failures.saturating_sub(before.failures),
             durations: self.durations.iter().zip(&before.durations).map(less).collect(),
             under_way: self.under_way,
+            breaker: self.breaker.clone(),
+            degraded: self.degraded.saturating_sub(before.degraded),
         }
     }
 
@@ -93,6 +110,12 @@ impl Counted {
         })?;
         Some(bounds.get(class).copied())
     }
+}
+
+/// Says how the breakers of a version are that are not closed.
+fn worst<'a>(breakers: impl Iterator<Item = &'a BreakerSeen>) -> Option<&'static str> {
+    let not_closed = breakers.map(|seen| seen.phase).filter(|phase| *phase != Phase::Closed);
+    not_closed.max_by_key(|phase| *phase == Phase::Open).map(Phase::word)
 }
 
 /// Names a version with its configuration, where it has one.
@@ -114,11 +137,12 @@ pub(crate) struct Counters<'a> {
     pub(crate) arms: &'a [(Arm, Sums)],
     pub(crate) routes: &'a BTreeMap<RouteName, Sums>,
     pub(crate) own: &'a Sums,
+    pub(crate) breakers: &'a [BreakerSeen],
 }
 
 impl EnvironmentTraffic {
     pub(crate) fn of(
-        Counters { revision, arms, routes, own }: Counters<'_>,
+        Counters { revision, arms, routes, own, breakers }: Counters<'_>,
         salts: BTreeMap<String, String>,
         under_way: &BTreeMap<String, u64>,
     ) -> Self {
@@ -126,7 +150,8 @@ impl EnvironmentTraffic {
         for (arm, sums) in arms {
             let name = arm_name(arm);
             let here = under_way.get(&name).copied().unwrap_or(0);
-            versions.insert(name, Counted::of(sums, Some(here)));
+            let breaker = worst(breakers.iter().filter(|seen| seen.arm == *arm)).map(str::to_owned);
+            versions.insert(name, Counted { breaker, ..Counted::of(sums, Some(here)) });
         }
         let route = |(route, service): &RouteName| {
             if route.is_empty() { String::new() } else { format!("{route} ({service})") }

@@ -5,6 +5,7 @@ mod account;
 mod entry;
 pub mod explain;
 mod keep;
+mod passage;
 
 use std::sync::Arc;
 
@@ -33,6 +34,10 @@ use crate::trial::Class;
 use crate::version_rules;
 use crate::waits::Waits;
 use crate::worker::Worker;
+
+use passage::{Found, count_kept_away};
+
+pub(crate) use passage::Passage;
 
 /// How often a request is routed again because the table changed under it.
 const MAX_TABLE_CHANGES: usize = 4;
@@ -79,8 +84,10 @@ pub(crate) struct Routed {
     /// Counts it for its route, until it is over.
     pub(crate) place: Option<Place>,
     pub(crate) class: Class,
-    /// Whether a rule chose the arm.
+    /// Whether its arm was not drawn: a rule chose it, or it stands in for the one that was.
     pub(crate) ruled: bool,
+    /// How it came past the breakers, where it did not simply pass.
+    pub(crate) passage: Option<Box<Passage>>,
     caller: Caller,
 }
 
@@ -225,19 +232,37 @@ impl Desk {
             let affinity = affinity.map(Box::new);
             let random = &self.worker.random;
             let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
-            if let Some(pick) = pick(service, choice.target, search) {
+            let found = match choice.ruled {
+                true => {
+                    pick(service, choice.target, search).map_or(Found::Nobody, |it| Found::Picked(it, None))
+                }
+                false => self.pass(service, choice.target, search),
+            };
+            let strip = token + matched.strip;
+            let class = || {
+                let seen = notes.changes.as_ref().and_then(|changes| changes.path());
+                service.classify(request.method, seen.unwrap_or(&request.path[strip..]))
+            };
+            if let Found::Shut(wait) = found {
+                let arm = &service.targets[choice.target];
+                count_kept_away(arm, class(), notes);
+                return Err(self.shut(arm, wait, matched.rule, notes));
+            }
+            if let Found::Picked(pick, passage) = found {
                 let waits = Waits::of(&self.worker.timeouts, table.routes.rules(), matched.rule);
                 let policy = matched.rule.and_then(|rule| rule.policy.clone());
                 let place = match &policy {
                     Some(policy) => self.admit((table, matched.place), policy, request, caller, key)?,
                     None => None,
                 };
-                let (service, strip) = (Arc::clone(service), token + matched.strip);
-                let seen = notes.changes.as_ref().and_then(|changes| changes.path());
-                let class = service.classify(request.method, seen.unwrap_or(&request.path[strip..]));
-                let ruled = choice.ruled;
+                let class = class();
+                let is_degraded = passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
+                if is_degraded {
+                    count_kept_away(&service.targets[choice.target], class, notes);
+                }
+                let ruled = choice.ruled || is_degraded;
                 return Ok(Routed {
-                    service,
+                    service: Arc::clone(service),
                     affinity,
                     pick,
                     strip,
@@ -246,6 +271,7 @@ impl Desk {
                     place,
                     class,
                     ruled,
+                    passage,
                     caller,
                 });
             }

@@ -163,6 +163,7 @@ pub(crate) fn manifest(
     let run = RunSpec {
         work: WorkSigns::default(),
         protocol,
+        gateway: None,
         kind: draft.kind,
         command: draft.command.clone(),
         variables: draft.variables.clone(),
@@ -237,6 +238,7 @@ fn as_worker(run: &RunSpec) -> RunSpec {
         files: Vec::new(),
         static_files: None,
         external: None,
+        gateway: None,
         ..run.clone()
     }
 }

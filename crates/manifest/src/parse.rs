@@ -7,6 +7,7 @@ mod build;
 mod contract;
 mod external;
 mod field;
+pub(crate) mod gateway;
 mod image;
 mod job;
 mod jobs_only;

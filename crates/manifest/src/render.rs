@@ -2,6 +2,7 @@
 //!
 //! Invariant: `parse(render(m)) == m` for every manifest.
 
+mod gateway;
 mod route;
 
 use std::borrow::Cow;
@@ -323,6 +324,7 @@ impl Writer<'_> {
         if run.protocol != run.health.probe.usual_protocol() {
             self.field("protocol", quoted(run.protocol.as_str()));
         }
+        run.gateway.iter().for_each(|policy| self.gateway(policy));
         if run.stop != usual.stop {
             self.field("stop", stop(&run.stop));
         }

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
 use lockstep_domain::observed::{Observed, Tables};
-use lockstep_domain::routes::{Endpoint, GatewayReceipt, RefusedTable, RouteTable, ServiceRoutes, Split};
+use lockstep_domain::routes::{
+    Endpoint, GatewayReceipt, LeftAlone, RefusedTable, RouteTable, ServiceRoutes, Split,
+};
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
 use lockstep_domain::{Arm, GatewayName, Instance, InstanceId, Timestamp};
 use tokio::sync::watch;
@@ -38,9 +40,14 @@ pub struct GatewaySeen {
     pub takes_format: Option<u32>,
     /// The table that it was given last and did not take.
     pub refused: Option<RefusedTable>,
+    /// Versions that it leaves alone because they fail.
+    pub left_alone: Vec<LeftAlone>,
     /// When it last reported.
     pub seen: Timestamp,
 }
+
+/// Versions, each for one caller, of which it is kept that a gateway leaves them alone: enough to see what is wrong.
+const MAX_LEFT_ALONE: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -175,9 +182,11 @@ impl Live {
             self.instances.forget_all_unrouted();
         }
         self.note(&receipt.gateway, receipt.edition(), now);
+        let left_alone = self.left_alone(receipt);
         if let Some(seen) = self.gateways.get_mut(&receipt.gateway) {
             seen.takes_format = Some(receipt.takes_format);
             seen.refused.clone_from(&receipt.refused);
+            seen.left_alone = left_alone;
         }
         self.in_flight.insert(receipt.gateway.clone(), receipt.in_flight.clone());
         self.listens.insert(receipt.gateway.clone(), self.of_the_table(receipt));
@@ -213,6 +222,17 @@ impl Live {
         .collect()
     }
 
+    /// What a gateway leaves alone of the newest table.
+    fn left_alone(&self, receipt: &GatewayReceipt) -> Vec<LeftAlone> {
+        let table = self.published.borrow();
+        let is_arm = |one: &&LeftAlone| {
+            let routes = table.as_ref().and_then(|table| table.services.get(&one.arm.service));
+            let mut splits = routes.iter().flat_map(|routes| &routes.splits);
+            splits.any(|split| (&split.version, split.config) == (&one.arm.version, one.arm.config))
+        };
+        receipt.left_alone.iter().filter(is_arm).take(MAX_LEFT_ALONE).cloned().collect()
+    }
+
     /// Tells whether a gateway listens at the address of an instance, or why none does; `None` when none has said so.
     pub(crate) fn listens_at(&self, address: IpAddr) -> Option<Result<(), String>> {
         let said = self.listens.values().flatten().filter(|one| one.address == address);
@@ -246,8 +266,14 @@ impl Live {
             longest.iter().for_each(|gateway| self.forget(gateway));
         }
         let gateway = gateway.to_owned();
-        let seen =
-            GatewaySeen { gateway: gateway.clone(), edition, takes_format: None, refused: None, seen: now };
+        let seen = GatewaySeen {
+            gateway: gateway.clone(),
+            edition,
+            takes_format: None,
+            refused: None,
+            left_alone: Vec::new(),
+            seen: now,
+        };
         self.gateways.insert(gateway, seen);
     }
 
@@ -450,6 +476,7 @@ mod tests {
             watched: Vec::new(),
             samples: Vec::new(),
             listens: Vec::new(),
+            left_alone: Vec::new(),
             last: false,
             taken_from: None,
             handed_to: None,
@@ -585,6 +612,7 @@ mod tests {
             role: SplitRole::Stable,
             endpoints: instances.iter().map(endpoint).collect(),
             leaving: Vec::new(),
+            policy: None,
             protocol: lockstep_domain::protocol::Protocol::default(),
         };
         let routes = ServiceRoutes {
@@ -592,6 +620,7 @@ mod tests {
             splits: vec![split],
             watch: None,
             version_rules: Vec::new(),
+            fallback: None,
         };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
     }

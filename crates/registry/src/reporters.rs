@@ -441,6 +441,7 @@ mod tests {
             watched: Vec::new(),
             samples: Vec::new(),
             listens: Vec::new(),
+            left_alone: Vec::new(),
             last: false,
             taken_from: None,
             handed_to: None,

@@ -278,6 +278,8 @@ impl SpecFile {
             Kind::Web => FORMAT_WITH_FILES,
         };
         let rooms = Some(rooms);
+        // What gateways are asked for is nothing to who runs it.
+        let run = RunSpec { gateway: None, ..run };
         Self {
             format,
             id,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_domain::edition::TableHistory;
-use lockstep_domain::routes::RefusedTable;
+use lockstep_domain::routes::{LeftAlone, RefusedTable};
 use lockstep_domain::{Actor, EnvironmentName, GatewayName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ pub struct GatewayView {
     /// The table that it was given last and did not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedTable>,
+    /// Versions that it leaves alone because they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<LeftAlone>,
     /// When it last reported.
     pub seen: Timestamp,
     /// What is wrong with it: it is not believed, or not in everything, or does not listen for calls between services.

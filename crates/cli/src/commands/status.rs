@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lockstep_api::types::{
-    DataFolderView, EntryView, EnvironmentView, ExposedInstance, LimitedArm, OtherVersion, PreparedArm,
-    ProcessStatus, ScheduleView, ServiceStatus,
+    DataFolderView, EntryView, EnvironmentView, ExposedInstance, GatewayView, LimitedArm, OtherVersion,
+    PreparedArm, ProcessStatus, ScheduleView, ServiceStatus,
 };
+use lockstep_domain::breaker::Phase;
+use lockstep_domain::routes::LeftAlone;
 use lockstep_domain::{Instance, InstanceState};
 
 use super::route::takes;
@@ -92,6 +94,7 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
         let (mark, who) = (style.warn("gateway:"), printable(&gateway.gateway));
         let _ = writeln!(text, "  {mark} {who} {}: {}", style.ago(gateway.seen), printable(problem));
     }
+    text.push_str(&left_alone(&view.gateways, style));
     text.push_str(&services(&view.services, style));
     text.push_str(&instances(&view.services, style));
     text.push_str(&work::lines(&view.services, style));
@@ -116,6 +119,26 @@ fn render(view: &EnvironmentView, style: &Style) -> String {
     {
         let (gateway, why) = (printable(gateway), printable(&refused.why));
         let _ = writeln!(text, "  gateway {gateway} refused route table {}: {why}", refused.revision);
+    }
+    text
+}
+
+/// What gateways leave alone because it fails.
+fn left_alone(gateways: &[GatewayView], style: &Style) -> String {
+    let mut text = String::new();
+    for (gateway, it) in gateways.iter().flat_map(|seen| seen.left_alone.iter().map(move |it| (seen, it))) {
+        let (who, arm) = (printable(&gateway.gateway), it.arm.version_ref());
+        let from =
+            it.caller.as_ref().map(|caller| format!(" of {}", caller.version_ref())).unwrap_or_default();
+        let how = match it.phase {
+            Phase::Open => "none of its requests",
+            Phase::Closed | Phase::HalfOpen => "one of its requests at a time",
+        };
+        let (mark, LeftAlone { degraded, answered, .. }) = (style.warn("fails:"), it);
+        let _ = writeln!(
+            text,
+            "  {mark} {arm} gets {how}{from} from gateway {who}; {degraded} went to the version before, {answered} were answered by the gateway"
+        );
     }
     text
 }
@@ -338,7 +361,6 @@ fn what(state: &InstanceState) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use lockstep_api::types::GatewayView;
     use lockstep_api::types::{ArmStatus, HeldVersion, WarmArm};
     use lockstep_domain::edition::TableHistory;
     use lockstep_domain::environment::{EnvironmentSettings, Hold};
@@ -445,6 +467,13 @@ mod tests {
                     revision: 3,
                     why: "it is older".into(),
                 }),
+                left_alone: vec![LeftAlone {
+                    arm: arm(4),
+                    caller: None,
+                    phase: Phase::Open,
+                    degraded: 120,
+                    answered: 3,
+                }],
                 seen: Timestamp(0),
                 problem: None,
             }],
@@ -459,6 +488,7 @@ mod tests {
         assert_eq!(
             text,
             "production  baseline 18, 30 s ago, gateway http://127.0.0.1:8500\n  \
+             fails: orders@1.4.0 gets none of its requests from gateway edge-1; 120 went to the version before, 3 were answered by the gateway\n  \
              SERVICE  VERSION  HEALTHY  REQUESTS  FAILED  BACK AT ONCE TO\n  \
              orders   1.4.0    1 of 1   20        2       1.3.0 for 1 min\n  \
              INSTANCE        STATE           ADDRESS         SINCE     RESTARTS\n  \

@@ -209,6 +209,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
     RunSpec {
         work: WorkSigns::default(),
         protocol: Protocol::default(),
+        gateway: None,
         kind: Kind::Web,
         command: command(resource.kind),
         variables: BTreeMap::new(),

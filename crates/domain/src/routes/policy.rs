@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::actions::{ActionError, Respond};
 use super::conditions::ConditionError;
 use super::limits::{MAX_BODY_BYTES, MAX_REQUESTS, RouteLimits};
 use super::retries::{MAX_ATTEMPTS, Retries};
-use super::{Patience, RouteRule};
+use super::{FORMAT_WITH_BREAKERS, Patience, RouteRule};
 use crate::gateway_rules::MAX_TIMEOUT_MS;
 
 /// What a route asks for beside where its requests go.
@@ -28,6 +29,10 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "RouteLimits::is_none")]
     #[schemars(extend("default" = RouteLimits::default()))]
     pub limits: RouteLimits,
+    /// What clients get while the version is left alone because it fails and no other stands in for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BREAKERS))]
+    pub fallback: Option<Respond>,
 }
 
 /// How long is waited for what, in milliseconds; as long as everywhere where nothing is said.
@@ -80,6 +85,9 @@ pub enum PolicyError {
     /// A time is none.
     #[error("`limits.rate.per` is from 1 ms to a day")]
     Per,
+    /// What clients get meanwhile is no answer.
+    #[error("`fallback`: {0}")]
+    Fallback(ActionError),
     /// No instance is asked.
     #[error("the gateway answers by itself here, so there is nothing to wait for, to ask again or to limit")]
     Answers,
@@ -102,6 +110,7 @@ impl Policy {
             .chain(self.timeouts.problems(rule.patience))
             .chain(retries)
             .chain(self.limits.problems())
+            .chain(self.fallback.iter().filter_map(|it| it.check().err()).map(PolicyError::Fallback))
             .collect()
     }
 
@@ -110,7 +119,15 @@ impl Policy {
     pub fn told(&self) -> Vec<String> {
         let told = |(name, ms): (_, Option<u64>)| Some(format!("timeouts.{name} {} ms", ms?));
         let retries = self.retries.as_ref().map(Retries::told);
-        self.timeouts.named().filter_map(told).chain(retries).chain(self.limits.told()).collect()
+        let fallback = self.fallback.iter();
+        let fallback = fallback.map(|it| format!("answers {} while nobody else can", it.status));
+        self.timeouts
+            .named()
+            .filter_map(told)
+            .chain(retries)
+            .chain(self.limits.told())
+            .chain(fallback)
+            .collect()
     }
 }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT_BEFORE_ALIASES;
+use crate::breaker::Phase;
 use crate::edition::{Edition, TableHistory};
 use crate::instance::{Arm, InstanceId};
 use crate::listeners::ListensAt;
@@ -56,6 +57,9 @@ pub struct GatewayReceipt {
     /// Of each instance whose listeners this gateway opens: whether it listens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<ListensAt>,
+    /// Versions that it leaves alone at this moment, because they fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<LeftAlone>,
     /// Nothing comes after it: the run is over, and has counted everything that it says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last: bool,
@@ -77,6 +81,22 @@ impl GatewayReceipt {
     pub fn edition(&self) -> Edition {
         Edition { history: self.history.clone(), revision: self.revision }
     }
+}
+
+/// A version that a gateway leaves alone because it fails its requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftAlone {
+    /// The version, with its configuration.
+    pub arm: Arm,
+    /// The version that is kept from it; none for everybody who is not known to call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Arm>,
+    /// Whether it is tried again already.
+    pub phase: Phase,
+    /// Requests that the version before was given instead, since it is known.
+    pub degraded: u64,
+    /// Requests that the gateway answered instead.
+    pub answered: u64,
 }
 
 /// A table that a gateway was given and did not take.

@@ -230,6 +230,12 @@ impl RouteRule {
         !self.path_type.is_prefix() || !self.when.is_empty() || self.then.is_some()
     }
 
+    /// Tells whether it says what clients get while a version is left alone.
+    #[must_use]
+    pub fn has_fallback(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.fallback.is_some())
+    }
+
     /// Returns the longest time for which it lets an instance be busy with a request that is no stream, where it says so.
     #[must_use]
     pub fn longest_ms(&self) -> Option<u64> {

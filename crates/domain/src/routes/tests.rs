@@ -22,9 +22,16 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
             endpoints: Vec::new(),
             leaving: Vec::new(),
             protocol: Protocol::default(),
+            policy: None,
         })
         .collect();
-    ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None, version_rules: Vec::new() }
+    ServiceRoutes {
+        salt: "orders@1.1.0".into(),
+        splits,
+        watch: None,
+        version_rules: Vec::new(),
+        fallback: None,
+    }
 }
 
 fn table() -> RouteTable {

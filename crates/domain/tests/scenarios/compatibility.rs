@@ -57,7 +57,7 @@ fn shape(number: u8) -> Digest {
     Digest::from_bytes([number; 32])
 }
 
-fn offers(kind: ContractKind, number: u8) -> impl FnOnce(&mut Version) {
+pub(crate) fn offers(kind: ContractKind, number: u8) -> impl FnOnce(&mut Version) {
     move |version| {
         version.contracts = vec![OfferedContract {
             kind,

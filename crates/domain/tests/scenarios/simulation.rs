@@ -448,6 +448,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
         run: RunSpec {
             work: Default::default(),
             protocol: Default::default(),
+            gateway: None,
             kind: Default::default(),
             command: vec!["./serve".into()],
             variables: BTreeMap::new(),

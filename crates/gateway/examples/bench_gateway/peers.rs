@@ -161,6 +161,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
             role,
             endpoints: vec![endpoint],
             leaving: Vec::new(),
+            policy: None,
             protocol: setup.protocol,
         })
     };
@@ -179,7 +180,13 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
         routes: vec![Route { rule, service: "orders".parse()? }],
         services: BTreeMap::from([(
             "orders".parse()?,
-            ServiceRoutes { salt: "orders@1.1.0".into(), splits, watch: None, version_rules: Vec::new() },
+            ServiceRoutes {
+                salt: "orders@1.1.0".into(),
+                splits,
+                watch: None,
+                version_rules: Vec::new(),
+                fallback: None,
+            },
         )]),
         rules: None,
         callers: Vec::new(),

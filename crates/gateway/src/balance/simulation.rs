@@ -99,12 +99,14 @@ impl World {
                 meter: None,
                 endpoints,
                 leaving: Vec::new(),
+                breakers: None,
             };
             let routes = ServiceRoutes {
                 salt: String::new(),
                 splits: Vec::new(),
                 watch: None,
                 version_rules: Vec::new(),
+                fallback: None,
             };
             ServiceTargets {
                 service: "shop".parse().unwrap(),
@@ -113,6 +115,7 @@ impl World {
                 trial: None,
                 keeps_clients: false,
                 speaks_tcp: false,
+                fallback: None,
             }
         };
         Self {

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockstep_domain::breaker::{Ticket, TrialEnd};
 use lockstep_domain::routes::retries::RetryOn;
 
 use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
 use crate::balance::note_failure;
+use crate::breaker::Breaker;
 use crate::changes::AnswerEdit;
 use crate::endpoint::Endpoint;
 use crate::latency::Sample;
@@ -24,6 +26,10 @@ pub(super) struct Attempt<'a> {
     pub(super) endpoint: &'a Arc<Endpoint>,
     /// The arm on trial that failed before.
     pub(super) shielded: Option<&'a str>,
+    /// The arm that is left alone, and for which this one is asked.
+    pub(super) degraded: Option<&'a str>,
+    /// What leaves the arm alone when it fails, and which trial this is.
+    pub(super) breaker: Option<(&'a Breaker, Option<Ticket>)>,
     /// The cookie that tells the client where it is kept, when it does not say so itself.
     pub(super) cookie: Option<&'a str>,
     /// What its route changes of the answer.
@@ -59,6 +65,16 @@ impl Attempt<'_> {
 
     /// Counts the request for the arm, with the time until its answer began or was given up.
     pub(super) fn count(&self, seen: Seen, took: Duration) {
+        let end = match seen {
+            Seen::Status(status) if !is_failure(status) => TrialEnd::Served,
+            Seen::Status(_) | Seen::Nothing => TrialEnd::Failed,
+            Seen::Left => TrialEnd::Unknown,
+        };
+        self.count_as(seen, took, end);
+    }
+
+    /// Counts the request for the arm, and as something else for its breaker.
+    pub(super) fn count_as(&self, seen: Seen, took: Duration, end: TrialEnd) {
         if self.is_counted {
             return;
         }
@@ -68,6 +84,7 @@ impl Attempt<'_> {
             Seen::Left => false,
         };
         self.target.tally.count(if failed { Outcome::Failed } else { Outcome::Served });
+        self.ended(end);
         if matches!(seen, Seen::Status(_)) {
             self.target.tally.took(took);
         }
@@ -100,13 +117,35 @@ impl Attempt<'_> {
             return;
         }
         self.target.tally.turned_bad();
+        if let Some((breaker, None)) = self.breaker {
+            breaker.turned_bad(Moment::now());
+        }
         if let Some(meter) = self.meter() {
             meter.broke_off(self.class, self.key);
         }
     }
 
     pub(super) fn verdict(&self) -> Verdict<'_> {
-        Verdict { version: &self.target.label, shielded: self.shielded, cookie: self.cookie, edit: self.edit }
+        let Self { shielded, degraded, cookie, edit, .. } = *self;
+        Verdict { version: &self.target.label, shielded, degraded, cookie, edit }
+    }
+
+    /// Tells the breaker of the arm that only the end of the answer says how the request went.
+    pub(super) fn begins(&self) {
+        if let Some((breaker, Some(ticket))) = self.breaker {
+            breaker.begins(ticket);
+        }
+    }
+
+    /// Tells the breaker of the arm how the request ended.
+    pub(super) fn ended(&self, end: TrialEnd) {
+        match self.breaker {
+            Some((breaker, Some(ticket))) => breaker.tried(ticket, end, Moment::now()),
+            Some((breaker, None)) if end != TrialEnd::Unknown => {
+                breaker.note(end == TrialEnd::Failed, Moment::now());
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// What the stable arm does for the one on trial is no merit or fault of its own, and whom a rule sends to one of them was not drawn.

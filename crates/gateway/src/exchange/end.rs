@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use lockstep_domain::breaker::TrialEnd;
+
 use crate::failures::Cause;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
@@ -11,6 +13,7 @@ use crate::problem::{Next, Problem, Status};
 use crate::relay::{AnswerSink as _, ClientEnd};
 use crate::report::End;
 use crate::trial::Seen;
+use crate::waits::STREAM;
 
 use super::attempt::Attempt;
 use super::ends::Client;
@@ -28,7 +31,10 @@ impl<'c, C: Client> Exchange<'c, C> {
         let began = self.report.status != 0;
         if !began || self.course.open_call.is_some() {
             let took = self.course.open_call.take().unwrap_or_else(|| attempt.asked.elapsed());
-            attempt.count(Seen::Status(problem.status()), took);
+            // Nor is its arm left alone, unless the client waited for long: others would get nothing by the choice of one.
+            let waited = !began && took >= PATIENCE;
+            let end = if waited { TrialEnd::Failed } else { TrialEnd::Unknown };
+            attempt.count_as(Seen::Status(problem.status()), took, end);
             // How short the time is was the client's choice: no instance is left alone for it.
             let waited = micros(attempt.asked.elapsed());
             attempt.endpoint.instance.see(Sample::Abandoned(waited), Moment::now());
@@ -87,7 +93,11 @@ impl<'c, C: Client> Exchange<'c, C> {
     /// Notes that the client left before there was an answer. Who had to wait for long was failed by the arm; but no
     /// instance is left alone for it, since long waits may be what was asked for.
     pub(super) fn gone(&self, attempt: &Attempt<'_>, after: Duration) {
-        attempt.count(if after >= PATIENCE { Seen::Nothing } else { Seen::Left }, after);
+        let seen = if after >= PATIENCE { Seen::Nothing } else { Seen::Left };
+        // Who waits for what may come at any time leaves at any time.
+        let is_failed = seen == Seen::Nothing && self.facts.waits.answer < STREAM;
+        let end = if is_failed { TrialEnd::Failed } else { TrialEnd::Unknown };
+        attempt.count_as(seen, after, end);
         // While the body was on its way, the time was the client's own.
         if self.facts.body.is_done() {
             attempt.endpoint.instance.see(Sample::Abandoned(micros(after)), Moment::now());
@@ -95,12 +105,12 @@ impl<'c, C: Client> Exchange<'c, C> {
     }
 
     /// Answers for an arm that did not. What became of the instance that read the request first says most.
-    pub(super) async fn give_up(&mut self, last: Lost<C::Output>) -> After {
+    pub(super) async fn give_up(&mut self, last: Lost<C::Output>, degraded: Option<&str>) -> After {
         let Lost { service, target, endpoint, how } = self.course.lost.take().unwrap_or(last);
         let target = &service.targets[target];
         let problem = match how {
             Failure::Held(held) => {
-                let attempt = self.attempt(target, &endpoint, self.report.began);
+                let attempt = Attempt { degraded, ..self.attempt(target, &endpoint, self.report.began) };
                 return self.release(held, &attempt).await;
             }
             Failure::Unreachable(error) => {

@@ -23,6 +23,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         let past = Past { most, tries: self.course.tried.len(), repeated: self.course.repeated };
         match next_step(loss, again, stable.is_some(), past) {
             Step::GiveUp => None,
+            // Elsewhere is the arm that is left alone.
+            Step::Elsewhere if self.report.degraded => self.beside(failed),
             Step::Elsewhere => self.elsewhere(failed),
             Step::Beside => self.beside(failed),
             Step::Repeat => {

@@ -59,6 +59,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         let took = heard.saturating_duration_since(attempt.asked);
         if head.is_open_call(asked) {
             self.course.open_call = Some(took);
+            attempt.begins();
         } else {
             attempt.count(Seen::Status(head.counted()), took);
         }

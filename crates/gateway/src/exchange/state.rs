@@ -19,7 +19,7 @@ use crate::repeat::{Counted, Loss};
 use crate::report::Report;
 use crate::table::ServiceTargets;
 use crate::trial::Seen;
-use crate::way::{Desk, Notes};
+use crate::way::{Desk, Notes, Passage};
 
 use super::ends::Client;
 use super::facts::{After, Facts};
@@ -46,6 +46,8 @@ pub(crate) struct Exchange<'c, C: Client> {
     pub(crate) service: Arc<ServiceTargets>,
     /// Where the client is to be kept at one instance.
     pub(crate) affinity: Option<Box<Affinity>>,
+    /// How it came past the breakers, where it did not simply pass.
+    pub(crate) passage: Option<Box<Passage>>,
     pub(crate) course: Course<'c, C::Output>,
     pub(crate) report: &'c mut Report,
 }

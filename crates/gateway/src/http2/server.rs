@@ -237,6 +237,7 @@ async fn exchange(
         facts,
         service: routed.service,
         affinity: routed.affinity,
+        passage: routed.passage,
         course: Course::default(),
         report,
     };

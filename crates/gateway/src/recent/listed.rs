@@ -51,7 +51,7 @@ pub struct Recent {
     /// The version that was chosen first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// What chose the version: `rule`, `key`, or `chance` for a request without a key.
+    /// What chose the version: `rule`, `key`, `chance` for a request without a key, or `breaker` where another one is left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_by: Option<String>,
     /// Where its key lies from 0 to 9,999, drawn for its service.
@@ -93,6 +93,9 @@ pub struct EndedAs {
     /// Whether the stable version answered for one on trial.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shielded: bool,
+    /// Whether the version stood in for one that is left alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
     /// `whole`, `client_left` or `broken_off`.
     pub end: String,
 }
@@ -143,7 +146,7 @@ fn known(asked: &Asked, facts: &super::Facts) -> Vec<Known> {
 }
 
 impl From<Ended> for EndedAs {
-    fn from(Ended { status, code, instance, took, tries, shielded, end }: Ended) -> Self {
+    fn from(Ended { status, code, instance, took, tries, shielded, degraded, end }: Ended) -> Self {
         Self {
             status,
             code: code.map(str::to_owned),
@@ -151,6 +154,7 @@ impl From<Ended> for EndedAs {
             ms: (took.as_secs_f64() * 1e6).round() / 1e3,
             tries,
             shielded,
+            degraded,
             end: end.word().to_owned(),
         }
     }
@@ -179,5 +183,6 @@ const fn by(chosen: Chosen) -> &'static str {
         Chosen::Rule => "rule",
         Chosen::Key => "key",
         Chosen::Chance => "chance",
+        Chosen::Breaker => "breaker",
     }
 }

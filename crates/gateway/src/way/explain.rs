@@ -55,7 +55,7 @@ pub struct Explanation {
 /// One thing that is decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What it is about: `request`, `caller`, `tls`, `route`, `key`, `version`, `instance`.
+    /// What it is about: `request`, `caller`, `tls`, `route`, `key`, `version`, `instance`, `breaker`.
     pub about: &'static str,
     /// What is decided, and why.
     pub says: String,
@@ -253,6 +253,9 @@ impl Account {
         if fixed {
             let chosen = service.choose(&notes.key, &notes.rules).map(|choice| choice.target);
             self.say("instance", words::instance(service, chosen, routed));
+        }
+        if let Some(breaker) = words::breaker(service, routed) {
+            self.say("breaker", breaker);
         }
         let seen = notes.changes.as_ref().and_then(|changes| changes.path());
         let rest = &request.path[routed.strip..];

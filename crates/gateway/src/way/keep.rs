@@ -40,7 +40,10 @@ impl Desk {
         notes: &Notes,
         routed: Option<&Routed>,
     ) -> Way {
+        let is_degraded =
+            |routed: &Routed| routed.passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
         let chosen = |routed: &Routed| match (routed.ruled, notes.key_is_new) {
+            (true, _) if is_degraded(routed) => Chosen::Breaker,
             (true, _) => Chosen::Rule,
             (false, true) => Chosen::Chance,
             (false, false) => Chosen::Key,

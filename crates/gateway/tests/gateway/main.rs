@@ -4,6 +4,7 @@
 
 mod affinity;
 mod bodies;
+mod breakers;
 mod callers;
 mod explain;
 mod failures;

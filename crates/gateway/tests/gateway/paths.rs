@@ -32,6 +32,7 @@ impl Shop {
                 splits: table.services.into_values().next().unwrap().splits,
                 watch: None,
                 version_rules: Vec::new(),
+                fallback: None,
             }
         };
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());

@@ -343,6 +343,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
             .map(|(id, address)| Endpoint { instance: id.parse().unwrap(), address: *address })
             .collect(),
         leaving: Vec::new(),
+        policy: None,
         protocol: lockstep_domain::protocol::Protocol::default(),
     };
     let rule = RouteRule { host: Some("shop.test".into()), path: "/".into(), ..RouteRule::default() };
@@ -351,6 +352,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         splits: arms.iter().map(split).collect(),
         watch: None,
         version_rules: Vec::new(),
+        fallback: None,
     };
     RouteTable {
         listeners: None,

@@ -47,6 +47,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         role: SplitRole::Stable,
         endpoints: vec![endpoint],
         leaving: Vec::new(),
+        policy: None,
         protocol: lockstep_domain::protocol::Protocol::default(),
     };
     let rule = RouteRule { host: None, path: "/".into(), ..RouteRule::default() };
@@ -67,6 +68,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
                 splits: vec![split],
                 watch: None,
                 version_rules: Vec::new(),
+                fallback: None,
             },
         )]),
         rules: None,

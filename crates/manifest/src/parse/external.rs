@@ -5,9 +5,9 @@ use lockstep_domain::reference::{self, Reader, Reference, Scope};
 use lockstep_domain::run::{HealthCheck, Probe, ReplaceAfter, RunSpec};
 
 use super::field::{duration, environment};
-use super::protocol;
 use super::reference::filled_variables;
 use super::run::{HEALTH_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, health, stop};
+use super::{gateway, protocol};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -94,6 +94,7 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
     let why = "a service that somebody else runs is asked in HTTP/1.1";
     protocol::refuse(&table, asked.as_ref().map(|health| &health.probe), why);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
+    let gateway = gateway::of(&table, lockstep_domain::run::Kind::Web);
     table.finish();
     let run = RunSpec {
         kind: lockstep_domain::run::Kind::Web,
@@ -102,6 +103,7 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
         stop: stop.unwrap_or_default(),
         replace_after: ReplaceAfter::Never,
         external: Some(external),
+        gateway,
         ..RunSpec::of_jobs()
     };
     Some(run.with_values_noted())

@@ -8,7 +8,7 @@ use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
 use lockstep_domain::routes::retries::{MAX_ATTEMPTS, Retries};
 
 use super::field::{duration, size};
-use super::route::methods;
+use super::route::{methods, respond};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -30,6 +30,10 @@ pub(super) fn policy(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Policy>>
     if let Some(field) = table.get("limits", "limits = { body = \"1MiB\", concurrency = 100 }") {
         let limits = limits(&field).unwrap_or_default();
         add(&field, Policy { limits, ..Policy::default() }, &|all, one| all.limits = one.limits);
+    }
+    if let Some(field) = table.get("fallback", "fallback = { status = 503, body = \"back soon\" }") {
+        let fallback = respond(&field);
+        add(&field, Policy { fallback, ..Policy::default() }, &|all, one| all.fallback = one.fallback);
     }
     (!all.is_none()).then(|| Arc::new(all))
 }

@@ -14,7 +14,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{external, image, protocol, static_files, work};
+use super::{external, gateway, image, protocol, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -121,6 +121,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         no_port(&table);
     }
     let protocol = protocol::of(&table, &health.probe, listens);
+    let gateway = gateway::of(&table, kind);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let restart = table.table("restart", RESTART_EXAMPLE).map(restart);
     let others = [data.as_slice(), shared.files.as_slice()].concat();
@@ -165,6 +166,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         user: user.unwrap_or_default(),
         work,
         protocol,
+        gateway,
     };
     Some(run.with_values_noted())
 }

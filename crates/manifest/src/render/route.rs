@@ -41,7 +41,7 @@ impl Writer<'_> {
         route.policy.iter().for_each(|policy| self.policy(policy));
     }
 
-    fn policy(&mut self, Policy { timeouts, retries, limits }: &Policy) {
+    fn policy(&mut self, Policy { timeouts, retries, limits, fallback }: &Policy) {
         if !timeouts.is_none() {
             self.field("timeouts", table(timeouts.named().map(|(name, ms)| (name, ms.map(duration)))));
         }
@@ -50,6 +50,9 @@ impl Writer<'_> {
         }
         if !limits.is_none() {
             self.field("limits", self::limits(limits));
+        }
+        if let Some(fallback) = fallback {
+            self.field("fallback", respond(fallback));
         }
     }
 

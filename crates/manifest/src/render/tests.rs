@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
 use lockstep_domain::external::{Clients, External, VersionQuestion};
@@ -20,6 +21,7 @@ use lockstep_domain::routes::cors::Cors;
 use lockstep_domain::routes::limits::{RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
 use lockstep_domain::routes::retries::{Retries, RetryOn};
+use lockstep_domain::routes::service_policy::{Degrade, ServicePolicy, StandIn};
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
@@ -232,7 +234,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
         data,
         files,
         replace_after,
-        (limits(), user(), work(), prop::sample::select(&Protocol::ALL[..])),
+        (limits(), user(), work(), prop::sample::select(&Protocol::ALL[..]), option::of(gateway())),
     )
         .prop_map(
             |(
@@ -245,7 +247,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 replace_after,
-                (limits, user, work, protocol),
+                (limits, user, work, protocol, gateway),
             )| {
                 let (kind, replace, probe, port) = nature;
                 let start_timeout_ms = health.start_timeout_ms.max(100);
@@ -276,9 +278,11 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     image: None,
                     work: if kind == Kind::Worker { work } else { WorkSigns::default() },
                     protocol: Protocol::default(),
+                    gateway: None,
                 };
                 let mut run = run.with_values_noted();
                 run.protocol = protocol;
+                run.gateway = gateway.filter(|_| kind.is_web() && protocol.is_http()).map(Arc::new);
                 if run.listens_on().is_none() {
                     run.texts_mut().for_each(|text| *text = text.replace("${self.port}", "${self.version}"));
                 }
@@ -436,11 +440,26 @@ fn policy() -> impl Strategy<Value = Policy> {
         .prop_map(|(requests, per_ms, burst, by)| RateLimit { requests, per_ms, burst, by });
     let limits = (option::of(0..1_u64 << 40), option::of(1..9_u32), option::of(rate))
         .prop_map(|(body_bytes, concurrency, rate)| RouteLimits { body_bytes, concurrency, rate });
-    (timeouts, option::of(retries), limits).prop_map(|(timeouts, retries, limits)| Policy {
-        timeouts,
-        retries,
-        limits,
-    })
+    let fallback = (200..=599_u16, "[ -~]{1,9}", "text/[a-z]{4}")
+        .prop_filter("a body", |(status, ..)| !matches!(status, 204 | 205 | 304))
+        .prop_map(|(status, body, content_type)| Respond { status, body, content_type });
+    (timeouts, option::of(retries), limits, option::of(fallback))
+        .prop_map(|(timeouts, retries, limits, fallback)| Policy { timeouts, retries, limits, fallback })
+}
+
+/// What a version asks of gateways.
+fn gateway() -> impl Strategy<Value = ServicePolicy> {
+    let rule = (1..=100_u32, 1..100_u32, 1_000..9_000_u64, 0..99_u32, 100..9_000_u64, 0..9_000_u64, 1..9_u32);
+    let rule =
+        rule.prop_map(|(failures_percent, requests, window_ms, consecutive, open_ms, more, trials)| {
+            let longest_ms = open_ms + more;
+            BreakerRule { failures_percent, requests, window_ms, consecutive, open_ms, longest_ms, trials }
+        });
+    let rule = prop_oneof![Just(BreakerRule::default()), rule];
+    let to = prop_oneof![Just(StandIn::Previous), Just(StandIn::Nobody)];
+    let degrade = (to, 1..9_000_u32).prop_map(|(to, requests)| Degrade { to, requests });
+    let degrade = prop_oneof![Just(Degrade::default()), degrade];
+    (rule, degrade).prop_map(|(rule, degrade)| ServicePolicy { breaker: Some(rule), degrade })
 }
 
 fn routes() -> impl Strategy<Value = Vec<RouteRule>> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use lockstep_domain::protocol::Protocol;
+use lockstep_domain::routes::service_policy::{Fallback, FallbackArm};
 use lockstep_domain::routes::{
     Endpoint, FULL_WEIGHT, ServiceRoutes, Split, SplitRole, SplitRule, SplitTakes,
 };
@@ -12,7 +13,7 @@ use lockstep_domain::version_rules::{Places, Takes};
 use lockstep_domain::{ConfigRevision, InstanceId, ServiceName, VersionNumber};
 
 use super::Place;
-use crate::parse::protocol;
+use crate::parse::{gateway, protocol};
 use crate::reader::{Field, Table};
 
 const INSTANCES: &str = "instances = [\"127.0.0.1:9000\"]";
@@ -52,13 +53,17 @@ fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
     let salt = table.get("salt", "salt = \"orders-2\"").and_then(|field| Some(field.text()?.to_owned()));
     let versions = table.get("version", VERSIONS);
     let is_many = versions.as_ref().is_some_and(|field| field.as_list().is_some());
-    let mut splits = if is_many { many(name, table, versions.as_ref()) } else { one(name, table) };
+    let (mut splits, fallback) = match is_many {
+        true => many(name, table, versions.as_ref()),
+        false => (one(name, table), None),
+    };
     let version_rules = table.get("rule", "[[service.orders.rule]] with version = \"1.1.0\"");
     let version_rules = version_rules.map(|field| self::rules(&field, &splits, rules)).unwrap_or_default();
     // Those on trial come before the others, so that a share that grows moves only what is added.
     splits.sort_by_key(|split| split.role == SplitRole::Stable);
     table.check_asked();
-    ServiceRoutes { salt: salt.unwrap_or_else(|| name.to_owned()), splits, watch: None, version_rules }
+    let salt = salt.unwrap_or_else(|| name.to_owned());
+    ServiceRoutes { salt, splits, watch: None, version_rules, fallback }
 }
 
 /// A service whose table is its only version.
@@ -73,19 +78,20 @@ fn one(name: &str, table: &Table<'_>) -> Vec<Split> {
         endpoints,
         leaving,
         protocol,
+        policy: gateway::policy(table),
     }]
 }
 
-fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> Vec<Split> {
+fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> (Vec<Split>, Option<Fallback>) {
     if let Some(instances) = table.get("instances", INSTANCES) {
         instances.wrong_because("each version has instances of its own", "move them to a version");
     }
     let elements = versions.and_then(Field::list).unwrap_or_default();
     let read = elements.iter().filter_map(|element| Some((element, version(name, &element.table()?)?)));
-    let read: Vec<(&Field<'_>, (Split, Option<u32>))> = read.collect();
-    let said: u32 = read.iter().filter_map(|(_, (_, share))| *share).sum();
-    let (mut left, mut splits) = (FULL_WEIGHT.checked_sub(said), Vec::new());
-    for (element, (split, share)) in read {
+    let read: Vec<(&Field<'_>, Version)> = read.collect();
+    let said: u32 = read.iter().filter_map(|(_, version)| version.share).sum();
+    let (mut left, mut splits, mut fallback) = (FULL_WEIGHT.checked_sub(said), Vec::new(), None);
+    for (element, Version { split, share, stands_in }) in read {
         let is_twice = |known: &Split| (&known.version, known.config) == (&split.version, split.config);
         if splits.iter().any(is_twice) {
             element.wrong_because(
@@ -96,7 +102,7 @@ fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> Vec<Spli
         let weight = match share {
             Some(share) if split.role == SplitRole::Pinned && share > 0 => {
                 element.wrong_because(
-                    "a pinned version serves what rules give it and nothing else",
+                    "a version that is pinned or a fallback serves what is given to it and nothing else",
                     "leave out its `share`, or its `role`",
                 );
                 share
@@ -105,6 +111,12 @@ fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> Vec<Spli
             None if split.role == SplitRole::Pinned => 0,
             None => left.replace(0).unwrap_or(0),
         };
+        if stands_in {
+            let (version, config) = (split.version.clone(), split.config);
+            if fallback.replace(Fallback::To(FallbackArm { version, config })).is_some() {
+                element.wrong_because("one version stands in for the others", "remove one `role`");
+            }
+        }
         splits.push(Split { weight, ..split });
     }
     let sum: u32 = splits.iter().map(|split| split.weight).sum();
@@ -113,40 +125,54 @@ fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> Vec<Spli
         let shown = lockstep_domain::share::percent(sum);
         field.wrong_because(format_args!("the shares add up to {shown} instead of 100 %"), hint);
     }
-    splits
+    (splits, fallback)
 }
 
-/// Reads a version, and its share where it says one.
-fn version(name: &str, table: &Table<'_>) -> Option<(Split, Option<u32>)> {
+/// A version of several.
+struct Version {
+    split: Split,
+    /// Its share, where it says one.
+    share: Option<u32>,
+    /// Whether it stands in for the stable one.
+    stands_in: bool,
+}
+
+fn version(name: &str, table: &Table<'_>) -> Option<Version> {
     let number = table.require("number", "number = \"1.1.0\"").and_then(|field| field.parse());
     let config = table.get("config", "config = 2").and_then(|field| field.integer(0..=u32::MAX));
     let share = table.get("share", "share = \"5%\"").and_then(|field| share(&field));
     let role = table.get("role", "role = \"candidate\"").and_then(|field| role(&field));
     let (protocol, endpoints, leaving) = runs(name, table);
+    let policy = gateway::policy(table);
     table.check_asked();
     let split = Split {
         version: number?,
         config: ConfigRevision(config.unwrap_or(0)),
         weight: 0,
-        role: role.unwrap_or(SplitRole::Stable),
+        role: role.map_or(SplitRole::Stable, |(role, _)| role),
         endpoints,
         leaving,
         protocol,
+        policy,
     };
-    Some((split, share))
+    Some(Version { split, share, stands_in: role.is_some_and(|(_, stands_in)| stands_in) })
 }
 
 fn share(field: &Field<'_>) -> Option<u32> {
     in_10000(field.text()?).map_err(|error| field.wrong(error)).ok()
 }
 
-fn role(field: &Field<'_>) -> Option<SplitRole> {
+/// Reads a role, and whether it is that of the version that stands in for the stable one.
+fn role(field: &Field<'_>) -> Option<(SplitRole, bool)> {
     match field.text()? {
-        "stable" => Some(SplitRole::Stable),
-        "candidate" => Some(SplitRole::Candidate),
-        "pinned" => Some(SplitRole::Pinned),
+        "stable" => Some((SplitRole::Stable, false)),
+        "candidate" => Some((SplitRole::Candidate, false)),
+        "pinned" => Some((SplitRole::Pinned, false)),
+        "fallback" => Some((SplitRole::Pinned, true)),
         _ => {
-            field.wrong("a version is `stable`, a `candidate` on trial, or `pinned` for rules alone");
+            field.wrong(
+                "a version is `stable`, a `candidate` on trial, `pinned` for rules alone, or a `fallback`",
+            );
             None
         }
     }

@@ -211,6 +211,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
         run: RunSpec {
             work: Default::default(),
             protocol: Default::default(),
+            gateway: None,
             kind,
             command: vec!["./serve".into()],
             variables: [].into(),

@@ -134,6 +134,7 @@ impl Gateway {
             watched: Vec::new(),
             samples: Vec::new(),
             listens: Vec::new(),
+            left_alone: Vec::new(),
             last: false,
             taken_from: None,
             handed_to: None,

@@ -12,6 +12,7 @@ fn run_spec() -> RunSpec {
     RunSpec {
         work: Default::default(),
         protocol: Default::default(),
+        gateway: None,
         kind: Default::default(),
         command: vec!["./orders".to_owned()],
         variables: [].into(),

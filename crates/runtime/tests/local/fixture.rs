@@ -86,6 +86,7 @@ impl Fixture {
             run: RunSpec {
                 work: Default::default(),
                 protocol: Default::default(),
+                gateway: None,
                 kind: Default::default(),
                 command,
                 variables: BTreeMap::new(),

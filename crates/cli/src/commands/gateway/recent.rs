@@ -102,5 +102,8 @@ fn ended(request: &Recent) -> (String, String) {
     if ended.shielded {
         status = format!("{status}, shielded");
     }
+    if ended.degraded {
+        status = format!("{status}, degraded");
+    }
     (status, format!("{:.1}", ended.ms))
 }

@@ -65,6 +65,9 @@ struct Row {
     p99_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     under_way: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<String>,
+    degraded: u64,
     /// Whether the last bound was passed.
     #[serde(skip)]
     beyond: bool,
@@ -131,6 +134,8 @@ fn row(counted: &Counted, ms: u64, bounds: &[u64]) -> Row {
         p50_ms: p50.flatten(),
         p99_ms: p99.flatten(),
         under_way: counted.under_way,
+        breaker: counted.breaker.clone(),
+        degraded: counted.degraded,
         beyond: p99 == Some(None),
     }
 }
@@ -144,6 +149,7 @@ fn render(look: &Look, style: &Style) -> String {
         seen.versions.iter().for_each(|(name, row)| table.row(cells(name, row)));
         table.row(cells("(the gateway itself)", &seen.own));
         text.push_str(&table.render(style));
+        text.push_str(&left_alone(&seen.versions, style));
         let mut table = Table::new(["ROUTE", "REQUESTS/S", "FAILED", "P50", "P99"]);
         for (name, row) in &seen.routes {
             let name = if name.is_empty() { "(all others)" } else { name };
@@ -151,6 +157,21 @@ fn render(look: &Look, style: &Style) -> String {
             table.row([route, rate, failed, p50, p99]);
         }
         let _ = write!(text, "\n{}", table.render(style));
+    }
+    text
+}
+
+/// Says which versions get no requests because they fail, and which stood in for others.
+fn left_alone(versions: &BTreeMap<String, Row>, style: &Style) -> String {
+    let mut text = String::new();
+    for (name, row) in versions {
+        if let Some(breaker) = &row.breaker {
+            let _ = writeln!(text, "{} the breaker of {name} is {breaker}", style.warn("fails:"));
+        }
+        if row.degraded > 0 {
+            let _ =
+                writeln!(text, "{name} answered {} requests in the place of another version", row.degraded);
+        }
     }
     text
 }
@@ -178,7 +199,10 @@ mod tests {
 
     fn traffic(gateway: &str, up_ms: u64, requests: u64) -> Traffic {
         let durations = vec![requests, 0, 0];
-        let counted = Counted { requests, failures: requests / 10, durations, under_way: Some(1) };
+        let failures = requests / 10;
+        let breaker = Some("open".to_owned());
+        let counted =
+            Counted { requests, failures, durations, under_way: Some(1), breaker, degraded: requests / 2 };
         let environment = EnvironmentTraffic {
             revision: 1,
             salts: BTreeMap::new(),
@@ -204,5 +228,6 @@ mod tests {
         assert_eq!((nothing.requests_per_s, nothing.p50_ms), (0.0, None));
         let text = render(&look(&traffic("a", 1_000, 50), &traffic("a", 3_000, 150)), &Style::new(false));
         assert!(text.contains("a@1.0.0") && text.contains("(all others)") && text.contains("50.0"), "{text}");
+        assert!(text.contains("the breaker of a@1.0.0 is open\na@1.0.0 answered 50 requests"), "{text}");
     }
 }

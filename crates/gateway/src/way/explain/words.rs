@@ -2,6 +2,7 @@
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::index::Verdict;
+use lockstep_domain::routes::service_policy::Fallback;
 use lockstep_domain::routes::{FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRule, SplitTakes, slot};
 
 use super::super::Routed;
@@ -122,7 +123,7 @@ fn places(splits: &[Split]) -> String {
         let role = match split.role {
             SplitRole::Stable => "",
             SplitRole::Candidate => " (on trial)",
-            SplitRole::Pinned => " (for rules alone)",
+            SplitRole::Pinned => " (without a share)",
         };
         let version = &split.version;
         match split.weight {
@@ -132,6 +133,24 @@ fn places(splits: &[Split]) -> String {
         }
     };
     splits.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// Says when the version that is asked would be left alone, and what happens then.
+pub(super) fn breaker(service: &ServiceTargets, routed: &Routed) -> Option<String> {
+    let asked = routed.pick.target;
+    let rule = service.routes.splits[asked].policy.as_ref()?.breaker?;
+    if routed.ruled {
+        return Some("none: whom a rule sends to a version sees how it does".to_owned());
+    }
+    let stands_in = service.stands_in_for(asked).map(|other| &service.targets[other].label);
+    let instead = match (stands_in, &service.routes.fallback) {
+        (Some(label), _) => format!("{label} stands in for it"),
+        (None, Some(Fallback::Nobody(why))) => format!("nobody stands in for it: {why}"),
+        (None, _) => "nobody stands in for it".to_owned(),
+    };
+    let answer = routed.policy.as_ref().and_then(|policy| policy.fallback.as_ref());
+    let answer = answer.map_or(503, |respond| respond.status);
+    Some(format!("{}; {instead}, else the answer is {answer}", rule.told()))
 }
 
 pub(super) fn instance(service: &ServiceTargets, chosen: Option<usize>, routed: &Routed) -> String {

@@ -1,0 +1,147 @@
+//! `[run.gateway]`: what a version asks of gateways for all its requests. A version in a table by hand says the same.
+
+use std::sync::Arc;
+
+use lockstep_domain::breaker::BreakerRule;
+use lockstep_domain::routes::service_policy::{Degrade, MAX_DEGRADED, ServicePolicy, StandIn};
+use lockstep_domain::run::Kind;
+use lockstep_domain::share::in_10000;
+
+use super::field::duration;
+use crate::reader::{Field, Table};
+
+const EXAMPLE: &str = "[run.gateway] with breaker = true";
+const BREAKER: &str = "breaker = { failures = \"50%\", requests = 20, window = \"10s\" }, or true";
+const DEGRADE: &str = "degrade = \"previous\", or \"nobody\"";
+
+/// Reads what the table of a process says.
+pub(super) fn of(run: &Table<'_>, kind: Kind) -> Option<Arc<ServicePolicy>> {
+    let field = run.get("gateway", EXAMPLE)?;
+    if !kind.is_web() {
+        field.wrong_because("only a `web` service gets requests", "remove it");
+    }
+    let table = field.table()?;
+    let policy = policy(&table);
+    table.finish();
+    if policy.is_none() {
+        field.wrong("it asks for nothing");
+    }
+    policy
+}
+
+/// Reads what a table says beside other things.
+pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
+    let breaker = table.get("breaker", BREAKER);
+    let degrade = table.get("degrade", DEGRADE);
+    let policy = ServicePolicy {
+        breaker: breaker.as_ref().and_then(self::breaker),
+        degrade: degrade.as_ref().and_then(self::degrade).unwrap_or_default(),
+    };
+    if let Some(field) = breaker.as_ref().or(degrade.as_ref()) {
+        policy.problems().iter().for_each(|problem| field.wrong(problem));
+    }
+    (!policy.is_none()).then(|| Arc::new(policy))
+}
+
+fn breaker(field: &Field<'_>) -> Option<BreakerRule> {
+    let Some(table) = field.as_table() else {
+        return field.boolean()?.then(BreakerRule::default);
+    };
+    let usual = BreakerRule::default();
+    let number = |name, example| table.get(name, example).and_then(|field| field.integer(0..=u32::MAX));
+    let failures = table.get("failures", "failures = \"50%\"").and_then(|field| percent(&field));
+    let rule = BreakerRule {
+        failures_percent: failures.unwrap_or(usual.failures_percent),
+        requests: number("requests", "requests = 20").unwrap_or(usual.requests),
+        window_ms: duration(&table, "window", "window = \"10s\"").unwrap_or(usual.window_ms),
+        consecutive: number("consecutive", "consecutive = 10; 0 is never").unwrap_or(usual.consecutive),
+        open_ms: duration(&table, "open", "open = \"5s\"").unwrap_or(usual.open_ms),
+        longest_ms: duration(&table, "longest", "longest = \"1m\"").unwrap_or(usual.longest_ms),
+        trials: number("trials", "trials = 3").unwrap_or(usual.trials),
+    };
+    table.finish();
+    Some(rule)
+}
+
+/// Reads whole percents.
+fn percent(field: &Field<'_>) -> Option<u32> {
+    let share = in_10000(field.text()?).map_err(|error| field.wrong(error)).ok()?;
+    if share % 100 != 0 {
+        field.wrong("it is a whole number of percents, such as 50%");
+    }
+    Some(share / 100)
+}
+
+fn degrade(field: &Field<'_>) -> Option<Degrade> {
+    let usual = Degrade::default();
+    let Some(table) = field.as_table() else { return Some(Degrade { to: stand_in(field)?, ..usual }) };
+    let to = table.get("to", "to = \"previous\"").and_then(|field| stand_in(&field));
+    let requests = table.get("requests", "requests = 1000").and_then(|field| field.integer(1..=MAX_DEGRADED));
+    table.finish();
+    Some(Degrade { to: to.unwrap_or(usual.to), requests: requests.unwrap_or(usual.requests) })
+}
+
+fn stand_in(field: &Field<'_>) -> Option<StandIn> {
+    match field.text()? {
+        "previous" => Some(StandIn::Previous),
+        "nobody" => Some(StandIn::Nobody),
+        _ => {
+            field.wrong("what stands in for a version is the `previous` one, or `nobody`");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    fn read(gateway: &str) -> Result<Option<Arc<ServicePolicy>>, Vec<String>> {
+        let text = format!("name = \"orders\"\n[run]\ncommand = \"./orders\"\n[run.gateway]\n{gateway}");
+        let shown =
+            |problem: crate::Problem| format!("{} {}: {}", problem.line, problem.field, problem.message);
+        parse(&text, "lockstep.toml")
+            .map(|manifest| manifest.run.gateway)
+            .map_err(|all| all.into_iter().map(shown).collect())
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_usual() {
+        let policy = read("breaker = true").unwrap().unwrap();
+        assert_eq!(policy.breaker, Some(BreakerRule::default()));
+        assert!(policy.degrades());
+        let policy = read("breaker = { failures = \"20%\", open = \"1s\" }\ndegrade = \"nobody\"");
+        let policy = policy.unwrap().unwrap();
+        let expected = BreakerRule { failures_percent: 20, open_ms: 1_000, ..BreakerRule::default() };
+        assert_eq!((policy.breaker, policy.degrades()), (Some(expected), false));
+        let policy = read("breaker = true\ndegrade = { requests = 7 }").unwrap().unwrap();
+        assert_eq!(policy.degrade, Degrade { to: StandIn::Previous, requests: 7 });
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_with_its_line() {
+        let wrong = read(
+            "breaker = { failures = \"2.5%\", requests = 0, open = \"2m\", trial = 1 }\ndegrade = \"next\"",
+        );
+        assert_eq!(
+            wrong.unwrap_err(),
+            [
+                "5 run.gateway.breaker: `breaker.requests` is from 1 to 10000",
+                "5 run.gateway.breaker: `breaker.longest` is shorter than `breaker.open`",
+                "5 run.gateway.breaker.failures: it is a whole number of percents, such as 50%",
+                "5 run.gateway.breaker.trial: unknown field",
+                "6 run.gateway.degrade: what stands in for a version is the `previous` one, or `nobody`",
+            ]
+        );
+        assert_eq!(
+            read("degrade = \"nobody\"").unwrap_err(),
+            ["5 run.gateway.degrade: `degrade` means nothing without `breaker`"]
+        );
+        assert_eq!(read("breaker = false").unwrap_err(), ["4 run.gateway: it asks for nothing"]);
+        let worker =
+            "name = \"a\"\n[run]\ncommand = \"./a\"\nkind = \"worker\"\ngateway = { breaker = true }";
+        let problems = parse(worker, "lockstep.toml").unwrap_err();
+        assert!(problems[0].message.contains("only a `web` service gets requests"), "{problems:?}");
+    }
+}
