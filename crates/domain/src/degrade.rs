@@ -102,6 +102,9 @@ impl Search<'_> {
         else {
             return Some("it is not known any more".to_owned());
         };
+        if left.run.protocol.is_http() != version.run.protocol.is_http() {
+            return Some(format!("{} speaks {}", version.number, version.run.protocol.as_str()));
+        }
         self.unmet(to)
             .or_else(|| (from.version != to.version).then(|| self.of_state(left, version, to)).flatten())
     }

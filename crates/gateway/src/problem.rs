@@ -18,12 +18,19 @@ pub(crate) struct Problem {
     version: Option<Box<str>>,
     /// Where it is to be asked instead.
     location: Option<Box<str>>,
-    /// How much its route takes over time.
-    quota: Option<Box<Quota>>,
-    /// The version that is left alone, and for how many seconds.
-    degraded: Option<Box<(String, u64)>>,
+    /// When it may be asked again, and why not before.
+    later: Option<Box<Later>>,
     /// What a route answers instead of a document.
     own: Option<Box<Own>>,
+}
+
+/// Why something may only be asked again later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Later {
+    /// Its route takes so much over time.
+    Quota(Quota),
+    /// The version is left alone for so many seconds.
+    LeftAlone { version: String, wait_s: u64 },
 }
 
 /// How much a route takes over time, and when there is room again.
@@ -163,15 +170,14 @@ impl Problem {
             hint: None,
             version: None,
             location: None,
-            quota: None,
-            degraded: None,
+            later: None,
             own: None,
         }
     }
 
     /// Says for which version it stands, and for how long that is left alone.
     pub(crate) fn degraded(mut self, version: &str, wait_s: u64) -> Self {
-        self.degraded = Some(Box::new((version.to_owned(), wait_s)));
+        self.later = Some(Box::new(Later::LeftAlone { version: version.to_owned(), wait_s }));
         self
     }
 
@@ -186,7 +192,7 @@ impl Problem {
     }
 
     pub(crate) fn with_quota(mut self, quota: Quota) -> Self {
-        self.quota = Some(Box::new(quota));
+        self.later = Some(Box::new(Later::Quota(quota)));
         self
     }
 
@@ -249,14 +255,18 @@ impl Problem {
         if let Some(location) = &self.location {
             output.field("location", location.as_bytes());
         }
-        for (name, value) in self.quota.iter().flat_map(|quota| quota.fields()) {
-            output.field(name, value.as_bytes());
-        }
-        if let Some((version, _)) = self.degraded.as_deref() {
-            output.field("lockstep-degraded", version.as_bytes());
+        let mut wait_s = 1;
+        match self.later.as_deref() {
+            Some(Later::Quota(quota)) => {
+                quota.fields().iter().for_each(|(name, value)| output.field(name, value.as_bytes()));
+            }
+            Some(Later::LeftAlone { version, wait_s: until }) => {
+                output.field("lockstep-degraded", version.as_bytes());
+                wait_s = *until;
+            }
+            None => {}
         }
         if self.status == Status::Unavailable {
-            let wait_s = self.degraded.as_deref().map_or(1, |(_, wait_s)| *wait_s);
             output.field("retry-after", itoa::Buffer::new().format(wait_s).as_bytes());
         }
         output.end_head(ending);
@@ -288,7 +298,7 @@ impl Problem {
         if let Some(version) = &self.version {
             output.field("lockstep-version", version.as_bytes());
         }
-        if let Some((version, _)) = self.degraded.as_deref() {
+        if let Some(Later::LeftAlone { version, .. }) = self.later.as_deref() {
             output.field("lockstep-degraded", version.as_bytes());
         }
     }

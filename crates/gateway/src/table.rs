@@ -289,6 +289,10 @@ pub(crate) fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Ve
         }
     }
     for (index, split) in routes.splits.iter().enumerate() {
+        if split.policy.is_some() && !split.protocol.is_http() {
+            let place = format!("services.{name}.splits[{index}].policy");
+            add(place, format!("{} speaks TCP, of which nobody knows whether it fails", split.arm(name)));
+        }
         for problem in split.policy.iter().flat_map(|policy| policy.problems()) {
             add(format!("services.{name}.splits[{index}].policy"), format!("{}: {problem}", split.arm(name)));
         }

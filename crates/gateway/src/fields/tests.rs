@@ -13,7 +13,7 @@ fn all_fields() -> Vec<(String, FieldDoc)> {
 }
 
 /// Numbers that count or name something.
-const WITHOUT_UNIT: [&str; 14] = [
+const WITHOUT_UNIT: [&str; 16] = [
     "format",
     "revision",
     "baseline",
@@ -28,6 +28,8 @@ const WITHOUT_UNIT: [&str; 14] = [
     "requests",
     "burst",
     "concurrency",
+    "consecutive",
+    "trials",
 ];
 
 #[test]

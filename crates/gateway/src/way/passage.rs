@@ -49,7 +49,8 @@ pub(super) enum Found {
 impl Desk {
     /// Picks an instance for a request of an arm that no rule chose.
     pub(super) fn pass(&self, service: &ServiceTargets, target: usize, search: Search<'_>) -> Found {
-        let breakers = service.targets[target].breakers.as_deref();
+        // A service may have no version at all.
+        let breakers = service.targets.get(target).and_then(|arm| arm.breakers.as_deref());
         let Some((breakers, breaker)) = breakers.and_then(|all| Some((all, all.of(&self.peer)?))) else {
             return pick(service, target, search).map_or(Found::Nobody, |pick| Found::Picked(pick, None));
         };

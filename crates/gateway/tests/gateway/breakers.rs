@@ -98,7 +98,7 @@ fn the_version_before_gets_nothing_until_the_rule_opens_and_then_everything() {
 fn a_version_that_fails_less_than_the_rule_says_keeps_its_requests() {
     let count = AtomicUsize::new(0);
     let new = Instance::start(move |_, stream| {
-        let status = if count.fetch_add(1, Ordering::SeqCst) % 3 == 0 { 500 } else { 200 };
+        let status = if count.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) { 500 } else { 200 };
         answer(stream, status, b"new")
     });
     let old = Instance::named("old");

@@ -115,10 +115,16 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         role: SplitRole::Stable,
         endpoints: vec![Endpoint { instance: "raw-1".parse().unwrap(), address }],
         leaving: Vec::new(),
+        policy: None,
         protocol: Protocol::Http1,
     };
-    let service =
-        ServiceRoutes { salt: "raw".into(), splits: vec![split], watch: None, version_rules: Vec::new() };
+    let service = ServiceRoutes {
+        salt: "raw".into(),
+        splits: vec![split],
+        watch: None,
+        version_rules: Vec::new(),
+        fallback: None,
+    };
     let rule = RouteRule { path: "/".into(), ..RouteRule::default() };
     RouteTable {
         listeners: None,

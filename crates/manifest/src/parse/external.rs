@@ -1,6 +1,7 @@
 //! `[run]` of a service that somebody else runs: `kind = "external"`.
 
 use lockstep_domain::external::{self, Clients, External, VersionQuestion};
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::reference::{self, Reader, Reference, Scope};
 use lockstep_domain::run::{HealthCheck, Probe, ReplaceAfter, RunSpec};
 
@@ -94,7 +95,7 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
     let why = "a service that somebody else runs is asked in HTTP/1.1";
     protocol::refuse(&table, asked.as_ref().map(|health| &health.probe), why);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
-    let gateway = gateway::of(&table, lockstep_domain::run::Kind::Web);
+    let gateway = gateway::of(&table, lockstep_domain::run::Kind::Web, Protocol::Http1);
     table.finish();
     let run = RunSpec {
         kind: lockstep_domain::run::Kind::Web,

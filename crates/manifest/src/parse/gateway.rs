@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_domain::breaker::BreakerRule;
+use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::service_policy::{Degrade, MAX_DEGRADED, ServicePolicy, StandIn};
 use lockstep_domain::run::Kind;
 use lockstep_domain::share::in_10000;
@@ -15,10 +16,12 @@ const BREAKER: &str = "breaker = { failures = \"50%\", requests = 20, window = \
 const DEGRADE: &str = "degrade = \"previous\", or \"nobody\"";
 
 /// Reads what the table of a process says.
-pub(super) fn of(run: &Table<'_>, kind: Kind) -> Option<Arc<ServicePolicy>> {
+pub(super) fn of(run: &Table<'_>, kind: Kind, protocol: Protocol) -> Option<Arc<ServicePolicy>> {
     let field = run.get("gateway", EXAMPLE)?;
     if !kind.is_web() {
         field.wrong_because("only a `web` service gets requests", "remove it");
+    } else if !protocol.is_http() {
+        field.wrong_because("of what speaks TCP nobody knows whether it fails", "remove it");
     }
     let table = field.table()?;
     let policy = policy(&table);
@@ -143,5 +146,8 @@ mod tests {
             "name = \"a\"\n[run]\ncommand = \"./a\"\nkind = \"worker\"\ngateway = { breaker = true }";
         let problems = parse(worker, "lockstep.toml").unwrap_err();
         assert!(problems[0].message.contains("only a `web` service gets requests"), "{problems:?}");
+        let tcp = "name = \"a\"\n[run]\ncommand = \"./a\"\nprotocol = \"tcp\"\ngateway = { breaker = true }";
+        let problems = parse(tcp, "lockstep.toml").unwrap_err();
+        assert!(problems[0].message.contains("of what speaks TCP nobody knows"), "{problems:?}");
     }
 }

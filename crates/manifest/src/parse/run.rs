@@ -121,7 +121,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         no_port(&table);
     }
     let protocol = protocol::of(&table, &health.probe, listens);
-    let gateway = gateway::of(&table, kind);
+    let gateway = gateway::of(&table, kind, protocol);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let restart = table.table("restart", RESTART_EXAMPLE).map(restart);
     let others = [data.as_slice(), shared.files.as_slice()].concat();

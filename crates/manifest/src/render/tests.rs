@@ -689,6 +689,7 @@ fn of_image(run: RunSpec, which: u8) -> RunSpec {
 fn of_jobs(run: RunSpec) -> RunSpec {
     let mut run = RunSpec {
         kind: Kind::Job,
+        gateway: None,
         command: Vec::new(),
         port: Port::Assigned,
         health: HealthCheck::new(Probe::Ends),
@@ -723,6 +724,7 @@ fn beside(run: &RunSpec, has_main: bool, own: RunSpec) -> RunSpec {
     let health = HealthCheck { probe: Probe::Lives { for_ms: 1 }, ..own.health };
     let mut own = RunSpec {
         kind: Kind::Worker,
+        gateway: None,
         port: Port::Assigned,
         data: run.data.clone(),
         static_files: None,
