@@ -35,8 +35,8 @@ use crate::types::{
     BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
     ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
     EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
-    LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService, ReleaseRequest,
-    RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
+    LifecycleView, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService,
+    ReleaseRequest, RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
     RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
     ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
@@ -504,6 +504,11 @@ impl Client {
     /// Lists the rules that give certain requests a version of their own.
     pub fn version_rules(&self, environment: &EnvironmentName) -> Answer<VersionRuleList> {
         self.get(&format!("/environments/{environment}/version-rules"))
+    }
+
+    /// Lists the versions that get copies of requests, and what was found by them.
+    pub fn mirrors(&self, environment: &EnvironmentName) -> Answer<MirrorList> {
+        self.get(&format!("/environments/{environment}/mirrors"))
     }
 
     /// Gives certain requests of a service a version of their own.

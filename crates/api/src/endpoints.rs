@@ -16,7 +16,7 @@ use crate::types::{
     BuildView, CertificateBundle, CertificateList, ChangeResource, CollectReport, CollectRequest,
     CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
     EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
-    KeysView, LifecycleView, ManifestRequest, OperationAnswer, OperationRequest, RegisterService,
+    KeysView, LifecycleView, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService,
     ReleaseRequest, RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
     RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
     ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
@@ -407,6 +407,12 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes rules, all that are named or none; answers with those that are left",
             of::<RemoveVersionRules>,
             Json(of::<VersionRuleList>),
+        ),
+        get(
+            "/environments/{environment}/mirrors",
+            "listMirrors",
+            "Lists the versions that get copies of requests, and what was found by them",
+            Json(of::<MirrorList>),
         ),
         post(
             "/environments/{environment}/operations",

@@ -24,6 +24,7 @@ mod instances;
 mod judging;
 mod ledger;
 mod manifests;
+mod mirrors;
 mod operations;
 mod own_token;
 mod place;

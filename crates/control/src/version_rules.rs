@@ -14,7 +14,7 @@ use lockstep_domain::mend::sickness;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::plan::{WantedRule, add_rule};
 use lockstep_domain::replicas::replicas;
-use lockstep_domain::routes::{FORMAT_WITH_VERSION_RULES, RouteTable};
+use lockstep_domain::routes::{FORMAT_WITH_MIRRORS, FORMAT_WITH_VERSION_RULES, RouteTable, ServiceRoutes};
 use lockstep_domain::version_rules::{Takes, VersionRule};
 use lockstep_domain::{Actor, EnvironmentName, Event, InstanceState, VersionRef, World};
 use lockstep_gateway::is_own_header;
@@ -40,7 +40,7 @@ impl Control {
         let AddVersionRule { service, version, takes, reason } = request;
         check_reason(reason)?;
         check_header(takes)?;
-        self.check_knows_rules(name)?;
+        self.check_knows_rules(name, takes)?;
         let wanted = WantedRule {
             service: service.clone(),
             version: version.clone(),
@@ -85,6 +85,7 @@ impl Control {
                 let event = |&rule: &u32| Event::VersionRuleRemoved {
                     environment: name.clone(),
                     rule,
+                    found: self.found_of(environment, rule),
                     reason: request.reason.clone(),
                 };
                 Ok((numbers.iter().map(event).collect(), ()))
@@ -121,8 +122,9 @@ impl Control {
     }
 
     /// A gateway that does not take tables with rules would go on with its last one, whatever ends after that.
-    fn check_knows_rules(&self, name: &EnvironmentName) -> Result<(), Problem> {
-        self.check_takes_format(name, FORMAT_WITH_VERSION_RULES, |gateway| {
+    fn check_knows_rules(&self, name: &EnvironmentName, takes: &Takes) -> Result<(), Problem> {
+        let format = if takes.mirror().is_some() { FORMAT_WITH_MIRRORS } else { FORMAT_WITH_VERSION_RULES };
+        self.check_takes_format(name, format, |gateway| {
             format!("gateway `{gateway}` of `{name}` is of a release that knows no such rules")
         })
     }
@@ -187,7 +189,11 @@ fn because(ended: &lockstep_domain::version_rules::EndedRule) -> String {
 }
 
 fn rules_of(table: &RouteTable) -> impl Iterator<Item = u64> {
-    table.services.values().flat_map(|routes| routes.version_rules.iter().map(|rule| rule.id))
+    let of = |routes: &ServiceRoutes| {
+        let mirror = routes.mirror.as_ref().map(|mirror| mirror.id);
+        routes.version_rules.iter().map(|rule| rule.id).chain(mirror).collect::<Vec<_>>()
+    };
+    table.services.values().flat_map(of)
 }
 
 fn force(

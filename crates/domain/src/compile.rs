@@ -12,6 +12,7 @@ use crate::fleet::Fleet;
 use crate::instance::{Arm, Instance};
 use crate::intent::Strategy;
 use crate::leaving::leaving;
+use crate::mirror::SplitMirror;
 use crate::name::ServiceName;
 use crate::observed::Observed;
 use crate::operation::{Operation, Phase};
@@ -40,6 +41,7 @@ pub fn compile_routes(
         .iter()
         .map(|(service, shares)| (service.clone(), service_routes(service, shares, observed, environment)))
         .map(|(service, routes)| (service.clone(), ruled(&service, routes, observed, environment)))
+        .map(|(service, routes)| (service.clone(), mirrored(&service, routes, observed, environment)))
         .collect();
     let aliases: BTreeMap<_, _> = world
         .renamed
@@ -205,6 +207,7 @@ fn service_routes(
         watch: None,
         version_rules: Vec::new(),
         fallback: None,
+        mirror: None,
     }
 }
 
@@ -218,38 +221,62 @@ fn ruled(
 ) -> ServiceRoutes {
     let serves = |rule: &&VersionRule| Fleet::serving(environment, observed, &rule.arm()).healthy() > 0;
     for rule in environment.version_rules.of(service).filter(serves) {
-        let rule = SplitRule {
-            id: rule.record,
-            version: rule.version.clone(),
-            config: rule.config,
-            takes: split_takes(rule),
-        };
+        let Some(takes) = split_takes(rule) else { continue };
+        let arm = rule.arm();
+        let rule = SplitRule { id: rule.record, version: arm.version.clone(), config: arm.config, takes };
         if !routes.splits.iter().any(|split| rule.leads_to(split)) {
-            routes.splits.insert(0, pinned(service, &rule, observed, environment));
+            routes.splits.insert(0, pinned(&arm, observed, environment));
         }
         routes.version_rules.push(rule);
     }
     routes
 }
 
-fn split_takes(rule: &VersionRule) -> SplitTakes {
+/// Returns which requests a rule takes; `None` for one that takes none.
+fn split_takes(rule: &VersionRule) -> Option<SplitTakes> {
     match &rule.takes {
-        Takes::Header(pattern) => SplitTakes::Header(pattern.clone()),
-        Takes::Cookie(pattern) => SplitTakes::Cookie(pattern.clone()),
-        Takes::Share(_) => SplitTakes::Places(rule.places.clone()),
+        Takes::Header(pattern) => Some(SplitTakes::Header(pattern.clone())),
+        Takes::Cookie(pattern) => Some(SplitTakes::Cookie(pattern.clone())),
+        Takes::Share(_) => Some(SplitTakes::Places(rule.places.clone())),
+        Takes::Mirror(_) => None,
     }
 }
 
+/// Adds the mirror of a service whose arm has a healthy instance, as long as that has no share: what has requests of its own
+/// is known by those, and copies would only be load for what is judged.
+fn mirrored(
+    service: &ServiceName,
+    mut routes: ServiceRoutes,
+    observed: &Observed,
+    environment: &Environment,
+) -> ServiceRoutes {
+    let mut rules = environment.version_rules.of(service);
+    let Some((rule, mirror)) = rules.find_map(|rule| Some((rule, rule.takes.mirror()?))) else {
+        return routes;
+    };
+    let arm = rule.arm();
+    if Fleet::serving(environment, observed, &arm).healthy() == 0 {
+        return routes;
+    }
+    let mirror =
+        SplitMirror { id: rule.record, version: arm.version.clone(), config: arm.config, copies: *mirror };
+    match routes.splits.iter().find(|split| mirror.leads_to(&split.version, split.config)) {
+        Some(split) if split.role != SplitRole::Pinned => return routes,
+        Some(_) => {}
+        None => routes.splits.insert(0, pinned(&arm, observed, environment)),
+    }
+    routes.mirror = Some(mirror);
+    routes
+}
+
 /// The split of an arm that only rules lead to. It comes before the others, where no weight moves anything.
-fn pinned(service: &ServiceName, rule: &SplitRule, observed: &Observed, environment: &Environment) -> Split {
-    let (version, config) = (rule.version.clone(), rule.config);
-    let arm = Arm { service: service.clone(), version, config, process: None };
+fn pinned(arm: &Arm, observed: &Observed, environment: &Environment) -> Split {
     Split {
-        version: rule.version.clone(),
-        config: rule.config,
+        version: arm.version.clone(),
+        config: arm.config,
         weight: 0,
         role: SplitRole::Pinned,
-        endpoints: endpoints(&arm, observed, environment),
+        endpoints: endpoints(arm, observed, environment),
         leaving: Vec::new(),
         protocol: Protocol::default(),
         policy: None,

@@ -19,6 +19,7 @@ use crate::fault::Blame;
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::job::PlannedJob;
 use crate::lifecycle::Lifecycle;
+use crate::mirror::MirrorCounts;
 use crate::name::{
     Actor, CertificateName, EnvironmentName, GatewayName, JobName, ResourceName, ServiceName, StageName,
 };
@@ -502,6 +503,9 @@ pub enum Event {
         environment: EnvironmentName,
         /// The number of the rule.
         rule: u32,
+        /// What it had found, where it is a mirror.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<Box<MirrorCounts>>,
         /// Why.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         reason: String,

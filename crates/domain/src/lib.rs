@@ -50,6 +50,7 @@ pub mod limits;
 pub mod listeners;
 pub mod lost_runs;
 pub mod mend;
+pub mod mirror;
 pub mod name;
 pub mod observed;
 pub mod operation;

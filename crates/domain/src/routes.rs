@@ -30,6 +30,7 @@ use crate::entry::Entry;
 use crate::gateway_rules::{Caller, GatewayRules};
 use crate::instance::{Arm, ConfigRevision, InstanceId};
 use crate::listeners::Listeners;
+use crate::mirror::SplitMirror;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::protocol::Protocol;
 use crate::routes::conditions::RequestView;
@@ -40,6 +41,7 @@ use crate::version_rules::{Pattern, Places};
 use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
+pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
 pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRule};
@@ -79,7 +81,9 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 13: versions that are left alone when they fail, and what stands in for them, which a gateway of an earlier format would pass over. A
 /// table without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_BREAKERS;
+///
+/// 14: versions that get copies of requests, which a gateway of an earlier format would not send. A table without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_MIRRORS;
 /// The format that a gateway must take where a version has a breaker.
 pub const FORMAT_WITH_BREAKERS: u32 = 13;
 /// The format that a gateway must take where a route asks for something beside where its requests go.
@@ -183,6 +187,10 @@ pub struct ServiceRoutes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_BREAKERS))]
     pub fallback: Option<Fallback>,
+    /// The version that gets copies of requests, and whose answers no client gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_MIRRORS))]
+    pub mirror: Option<SplitMirror>,
 }
 
 /// A rule that gives certain requests of a service one of its splits.
@@ -318,7 +326,9 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if self.needs_breakers() {
+        let format = if self.services.values().any(|routes| routes.mirror.is_some()) {
+            FORMAT_WITH_MIRRORS
+        } else if self.needs_breakers() {
             FORMAT_WITH_BREAKERS
         } else if self.is_of_tcp() {
             FORMAT_WITH_TCP

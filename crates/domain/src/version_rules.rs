@@ -1,5 +1,5 @@
 //! Rules that give certain requests of a service a version of their own, whatever the others get: by a header, by a cookie, or
-//! a lasting share of the clients.
+//! a lasting share of the clients. A mirror is one, too: its version gets copies, and no client anything of it.
 //!
 //! A rule keeps its version running. It makes no baseline: it stands beside them until somebody removes it, or goes back from
 //! its version. Invariant: the places of the shares of one service do not overlap, and whoever is in a share stays in it whatever
@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::environment::Environment;
 use crate::instance::{Arm, ConfigRevision};
 use crate::intent::ConfigValue;
+use crate::mirror::{Mirror, MirrorCounts};
 use crate::name::{Actor, ServiceName};
 use crate::operation::Move;
 use crate::routes::FULL_WEIGHT;
@@ -41,6 +42,8 @@ pub enum Takes {
     Cookie(Pattern),
     /// Those of a share of the clients, in 1/10,000.
     Share(u32),
+    /// None: its version gets copies.
+    Mirror(Mirror),
 }
 
 /// A name and the value that is looked for, byte by byte.
@@ -72,6 +75,9 @@ pub enum TakesError {
     /// Nobody, or everybody.
     #[error("a share is more than 0 % and less than 100 %: for everything there is `lockstep deploy`")]
     Share,
+    /// No copies, or more than there are requests.
+    #[error("copies are made of more than 0 % and at most 100 % of the requests")]
+    Copies,
 }
 
 impl Takes {
@@ -104,6 +110,8 @@ impl Takes {
             Self::Cookie(pattern) => pattern.check(|byte| byte != b';')?,
             Self::Share(weight) if (1..FULL_WEIGHT).contains(weight) => {}
             Self::Share(_) => return Err(TakesError::Share),
+            Self::Mirror(mirror) if (1..=FULL_WEIGHT).contains(&mirror.share) => {}
+            Self::Mirror(_) => return Err(TakesError::Copies),
         }
         Ok(self)
     }
@@ -113,7 +121,16 @@ impl Takes {
     pub const fn share(&self) -> Option<u32> {
         match self {
             Self::Share(weight) => Some(*weight),
-            Self::Header(_) | Self::Cookie(_) => None,
+            Self::Header(_) | Self::Cookie(_) | Self::Mirror(_) => None,
+        }
+    }
+
+    /// Returns which requests are copied, where that is all it does.
+    #[must_use]
+    pub const fn mirror(&self) -> Option<&Mirror> {
+        match self {
+            Self::Mirror(mirror) => Some(mirror),
+            Self::Header(_) | Self::Cookie(_) | Self::Share(_) => None,
         }
     }
 }
@@ -143,6 +160,9 @@ impl fmt::Display for Takes {
             Self::Header(Pattern { name, value }) => write!(f, "header {name}: {value}"),
             Self::Cookie(Pattern { name, value }) => write!(f, "cookie {name}={value}"),
             Self::Share(weight) => write!(f, "{} % of the clients", f64::from(*weight) / 100.0),
+            Self::Mirror(mirror) => {
+                write!(f, "copies of {} % of the requests", f64::from(mirror.share) / 100.0)
+            }
         }
     }
 }
@@ -224,6 +244,9 @@ pub struct EndedRule {
     /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub because: String,
+    /// What a mirror had found when somebody ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Box<MirrorCounts>>,
 }
 
 /// The rules of an environment.
@@ -328,10 +351,18 @@ impl VersionRules {
     ) {
         let (over, left): (Vector<_>, Vector<_>) = self.rules.iter().cloned().partition(is_meant);
         self.rules = left;
-        let ended = |rule| EndedRule { rule, by: by.clone(), ended: at, because: because.to_owned() };
+        let ended =
+            |rule| EndedRule { rule, by: by.clone(), ended: at, because: because.to_owned(), found: None };
         self.ended.extend(over.into_iter().map(ended));
         while self.ended.len() > MAX_ENDED {
             self.ended.pop_front();
+        }
+    }
+
+    /// Notes what a mirror that has ended had found. Folding only.
+    pub(crate) fn note_found(&mut self, number: u32, found: Option<&MirrorCounts>) {
+        if let Some(ended) = self.ended.iter_mut().rev().find(|ended| ended.rule.number == number) {
+            ended.found = found.cloned().map(Box::new);
         }
     }
 

@@ -386,9 +386,10 @@ impl World {
                 let new = NewRule { service, version, config: *config, takes, reason };
                 environment.version_rules.add(new, recorded.seq, (&recorded.actor, at))
             }
-            Event::VersionRuleRemoved { rule, reason, .. } => {
+            Event::VersionRuleRemoved { rule, found, reason, .. } => {
                 environment.version_rules.find(*rule).ok_or_else(|| format!("no rule {rule}"))?;
                 environment.version_rules.end(|it| it.number == *rule, (&recorded.actor, at), reason);
+                environment.version_rules.note_found(*rule, found.as_deref());
                 Ok(())
             }
             Event::CertificateAdded { certificate, facts, secret, .. } => {

@@ -102,6 +102,8 @@ struct Line<'a> {
     shielded: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     degraded: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mirrored: bool,
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
@@ -188,6 +190,7 @@ impl AccessLog {
             retried: report.retried.map(|cause| cause.to_string()),
             shielded: report.shielded,
             degraded: report.degraded,
+            mirrored: report.mirrored,
             end: report.end.word(),
             trace: &asked.trace,
         };

@@ -19,6 +19,7 @@ use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts, Head};
 use crate::framing::{Body, Recode};
 use crate::http2::{self, PREFACE};
+use crate::mirror;
 use crate::peer::Peer;
 use crate::problem::{Next, Problem, Status};
 use crate::report::Report;
@@ -223,13 +224,17 @@ impl Connection {
         let read = read.map_err(|problem| Refusal { problem, asked: UNREAD, next: Next::Close })?;
         let Some((length, mut request)) = read else { return Ok(None) };
         let routed = self.desk.find_way(&request, &mut self.notes);
+        let mut copy = None;
         let routed = routed.and_then(|routed| {
             request.is_for(routed.target().speaks_h2c())?;
             routed.limit(&mut request.body);
             self.head = head_for(&request, &routed, &self.desk.onward(&routed, &self.notes), length)?;
+            let has_body = !request.body.is_done();
+            copy = mirror::Plan::of(&request, &routed, (&self.desk, &self.notes), has_body);
             Ok(routed)
         });
-        let facts = Facts::of(request, routed.as_ref().ok());
+        let mut facts = Facts::of(request, routed.as_ref().ok());
+        facts.copy = copy;
         self.client.input.advance(length);
         match routed {
             Ok(routed) => Ok(Some(Box::new(self.with_body(facts, routed)?))),
@@ -244,14 +249,20 @@ impl Connection {
         if is_here {
             let mut body = Vec::new();
             let place = if let Head::Bytes(head) = &mut self.head { head } else { &mut body };
+            let before = place.len();
             let moved = facts.body.advance(&mut self.client.input, place, Recode::Plain);
             moved.map_err(|error| {
                 let problem = Problem::new(Status::BadRequest, "bad_body", error.to_string());
                 Refusal { problem, asked: facts.asked, next: Next::Close }
             })?;
+            if facts.copy.is_some() {
+                mirror::settle(&mut facts, Some((&place[before..], true)));
+            }
             if let Head::Parts(_, early) = &mut self.head {
                 *early = body.into();
             }
+        } else if facts.copy.is_some() {
+            mirror::settle(&mut facts, None);
         }
         Ok(Prepared { facts, routed })
     }

@@ -12,6 +12,7 @@ use lockstep_domain::certificate::CertificateFacts;
 use lockstep_domain::drain::USUAL_DRAIN_MS;
 use lockstep_domain::edition::Edition;
 use lockstep_domain::listeners::ListensAt;
+use lockstep_domain::mirror::MirrorCounts;
 use lockstep_domain::routes::index::RouteIndex;
 use lockstep_domain::routes::{
     ArmTraffic, GatewayReceipt, ROUTE_TABLE_FORMAT, RouteTable, ServiceRoutes, Split,
@@ -28,6 +29,7 @@ use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 use crate::failures::{Cause, FailureLog};
 use crate::instance::Instance;
+use crate::mirror::{Copies, Mirrors, mirrors};
 use crate::moment::Moment;
 use crate::policy::RouteStates;
 use crate::recent::Asked;
@@ -96,6 +98,8 @@ pub(crate) struct Observation {
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
     pub(crate) handshakes: Vec<(&'static str, u64)>,
+    /// What was found by copies, by the version that got them.
+    pub(crate) mirrored: Vec<(String, MirrorCounts)>,
     /// The certificates that are shown, by name.
     pub(crate) certificates: Vec<(String, CertificateFacts)>,
     pub(crate) closed_ports: Vec<SocketAddr>,
@@ -125,6 +129,8 @@ struct State {
     breakers: BreakerStates,
     /// What was counted of services of which an arm is on trial.
     ledgers: BTreeMap<ServiceName, Ledger>,
+    /// What was found by copies.
+    mirrors: Mirrors,
 }
 
 /// An instance, and each worker's way to it.
@@ -280,6 +286,7 @@ impl Environment {
             failures: self.failures.totals(),
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
+            mirrored: state.mirrors.by_version(),
             certificates: self.tls.certificates(),
             closed_ports: state.closed_ports.keys().copied().collect(),
         }
@@ -338,6 +345,7 @@ impl Environment {
         state.meet(&table, self.tables.len());
         state.states.follow(&table);
         state.breakers.follow(&table);
+        state.mirrors.follow(&table);
         for (worker, slot) in self.tables.iter().enumerate() {
             slot.store(Some(Arc::new(state.compile(&table, (&index, &asked), worker))));
         }
@@ -373,6 +381,7 @@ impl Environment {
             latencies: state.tallies.iter().map(|(arm, tallies)| (arm.clone(), latencies(tallies))).collect(),
             watched: state.ledgers.iter().flat_map(|(service, ledger)| ledger.read(service)).collect(),
             samples: Vec::new(),
+            mirrored: state.mirrors.read(),
             listens: state.listens.clone(),
             left_alone: state.breakers.seen().into_iter().filter_map(BreakerSeen::left_alone).collect(),
             last: false,
@@ -521,9 +530,10 @@ impl State {
         let ruled = ruled.filter(|service| service.is_ruled()).cloned().collect();
         let seats = self.routes_met.seats(table, worker);
         let states = self.states.of(table);
+        let mirrors = mirrors(table).map(|(_, mirror)| mirror.id).collect();
         let (routes, index, asked) = (Arc::clone(table), Arc::clone(index), Arc::clone(asked));
         let has_tcp = services.values().any(|service| service.speaks_tcp);
-        WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp }
+        WorkerTable { routes, index, states, services, seats, asked, ruled, has_tcp, mirrors }
     }
 
     fn targets(&self, service: &ServiceName, routes: &ServiceRoutes, worker: usize) -> ServiceTargets {
@@ -537,6 +547,7 @@ impl State {
             keeps_clients: false,
             speaks_tcp: routes.speaks_tcp(),
             fallback: fallback(routes),
+            mirror: Copies::of(routes, &self.mirrors),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod ask;
 mod attempt;
+mod copy;
 mod end;
 mod ends;
 mod facts;
@@ -76,7 +77,10 @@ impl<'c, C: Client> Exchange<'c, C> {
             let attempt = Attempt { degraded, breaker, ..attempt };
             self.report.asks(&target.counts, endpoint.instance.address);
             let failure = match self.ask_in_time(lease, &attempt).await {
-                Ok(Asking::Passed(after)) => return after,
+                Ok(Asking::Passed(after)) => {
+                    self.send_copy();
+                    return after;
+                }
                 Ok(Asking::Held(held)) if held.head.is_switch() => {
                     return Box::pin(self.switch(held, &attempt)).await;
                 }

@@ -54,6 +54,7 @@ mod listener;
 mod listening;
 mod loan;
 mod metrics;
+mod mirror;
 mod moment;
 mod outgoing;
 mod owner;

@@ -67,7 +67,33 @@ impl Everything {
         self.calls(&mut text);
         self.tls(&mut text);
         self.tcp(&mut text);
+        self.mirrors(&mut text);
         text.0
+    }
+
+    fn mirrors(&self, text: &mut Text) {
+        let name = "lockstep_gateway_mirrored_requests_total";
+        text.family(
+            name,
+            "counter",
+            "Requests that were to be copied to a version that is tried, by what became of the copy.",
+        );
+        for (environment, seen) in &self.environments {
+            for (version, found) in &seen.mirrored {
+                let results = [
+                    ("same", found.same),
+                    ("different", found.different),
+                    ("unanswered", found.unanswered),
+                    ("dropped", found.dropped),
+                    ("uncopied", found.uncopied),
+                ];
+                for (result, count) in results {
+                    text.line(format_args!(
+                        "{name}{{environment=\"{environment}\",version=\"{version}\",result=\"{result}\"}} {count}"
+                    ));
+                }
+            }
+        }
     }
 
     fn tls(&self, text: &mut Text) {

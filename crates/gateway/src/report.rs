@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) shielded: bool,
     /// Whether the arm stood in for one that is left alone.
     pub(crate) degraded: bool,
+    /// Whether a copy was sent to a version that is tried.
+    pub(crate) mirrored: bool,
     /// Bytes that the client took, with the head.
     pub(crate) bytes: u64,
     pub(crate) end: End,
@@ -73,6 +75,7 @@ impl Report {
             retried: None,
             shielded: false,
             degraded: false,
+            mirrored: false,
             bytes: 0,
             end: End::Whole,
             grpc: None,

@@ -12,6 +12,7 @@ use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
     SplitRule, SplitTakes,
 };
+use lockstep_domain::version_rules::Takes;
 use lockstep_domain::watch::LATENCY_CLASSES;
 use lockstep_domain::{Arm, ServiceName};
 
@@ -21,6 +22,7 @@ use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 use crate::listening;
+use crate::mirror::Copies;
 use crate::policy::RouteState;
 use crate::recent::Asked;
 use crate::seat::Seat;
@@ -43,6 +45,8 @@ pub(crate) struct WorkerTable {
     pub(crate) ruled: Vec<Arc<ServiceTargets>>,
     /// Whether any service speaks TCP.
     pub(crate) has_tcp: bool,
+    /// The mirrors of all services: what a copy causes is marked with the one that it is of.
+    pub(crate) mirrors: Vec<u64>,
 }
 
 /// The arm that was chosen for a request.
@@ -68,6 +72,8 @@ pub(crate) struct ServiceTargets {
     pub(crate) speaks_tcp: bool,
     /// Index of the arm that stands in for the stable one.
     pub(crate) fallback: Option<usize>,
+    /// The version that gets copies.
+    pub(crate) mirror: Option<Copies>,
 }
 
 /// One arm's part of a service.
@@ -170,10 +176,7 @@ impl Tally {
 
     /// Counts how long an answer took to begin.
     pub(crate) fn took(&self, took: Duration) {
-        // A part of a millisecond counts as one more.
-        let ms = took.as_nanos().saturating_sub(1) / 1_000_000;
-        let class = (u128::BITS - ms.leading_zeros()) as usize;
-        self.latencies[class.min(LATENCY_CLASSES - 1)].fetch_add(1, Ordering::Relaxed);
+        self.latencies[latency_class(took)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns how many answers took how long to begin, by class.
@@ -192,6 +195,14 @@ impl Tally {
         let failures = self.failures.load(Ordering::Relaxed);
         ArmTraffic { requests: self.requests.load(Ordering::Relaxed), failures }
     }
+}
+
+/// Returns the class of latency of a time.
+pub(crate) fn latency_class(took: Duration) -> usize {
+    // A part of a millisecond counts as one more.
+    let ms = took.as_nanos().saturating_sub(1) / 1_000_000;
+    let class = (u128::BITS - ms.leading_zeros()) as usize;
+    class.min(LATENCY_CLASSES - 1)
 }
 
 /// Something wrong with a table, and where.
@@ -295,6 +306,24 @@ pub(crate) fn service_problems(name: &ServiceName, routes: &ServiceRoutes) -> Ve
         }
         for problem in split.policy.iter().flat_map(|policy| policy.problems()) {
             add(format!("services.{name}.splits[{index}].policy"), format!("{}: {problem}", split.arm(name)));
+        }
+    }
+    if let Some(mirror) = &routes.mirror {
+        let place = || format!("services.{name}.mirror");
+        let split = routes.splits.iter().find(|it| mirror.leads_to(&it.version, it.config));
+        match split.map(|split| split.role) {
+            Some(SplitRole::Pinned) => {}
+            Some(_) => add(
+                place(),
+                format!("{} has requests of its own: only a pinned version gets copies", mirror.version),
+            ),
+            None => add(
+                place(),
+                format!("the mirror of `{name}` leads to {}, which has no split", mirror.version),
+            ),
+        }
+        if let Err(error) = Takes::Mirror(mirror.copies).checked() {
+            add(place(), error.to_string());
         }
     }
     problems

@@ -21,7 +21,7 @@ const MAX_CARRIED: usize = 64;
 /// Notes the rules that take a request, at most one of each service: what an earlier hop decided, else the first that matches.
 pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, request: &Request<'_>, caller: Caller) {
     rules.clear();
-    if table.ruled.is_empty() {
+    if table.ruled.is_empty() && table.mirrors.is_empty() {
         return;
     }
     let carried = if caller.is_trusted() { carried(request) } else { Vec::new() };
@@ -31,6 +31,8 @@ pub(crate) fn note(rules: &mut Vec<u64>, table: &WorkerTable, request: &Request<
         let first = || known.iter().find(|rule| matches(request, rule));
         rules.extend(decided.or_else(first).map(|rule| rule.id));
     }
+    // What a copy causes is told apart from what clients ask, in the whole chain of calls.
+    rules.extend(table.mirrors.iter().filter(|id| carried.contains(id)));
 }
 
 fn matches(request: &Request<'_>, rule: &SplitRule) -> bool {

@@ -260,7 +260,9 @@ impl Desk {
                 if is_degraded {
                     count_kept_away(&service.targets[choice.target], class, notes);
                 }
-                let ruled = choice.ruled || is_degraded;
+                // What is asked because of a copy is as little drawn as what a rule sends, and says nothing about a split.
+                let is_of_copy = table.mirrors.iter().any(|id| notes.rules.contains(id));
+                let ruled = choice.ruled || is_degraded || is_of_copy;
                 return Ok(Routed {
                     service: Arc::clone(service),
                     affinity,

@@ -7,6 +7,7 @@ mod instances;
 mod lately;
 mod latencies;
 mod live;
+mod mirrors;
 mod reporters;
 mod told;
 mod traffic;
@@ -19,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lockstep_domain::counting::CountingPeriod;
 use lockstep_domain::edition::Edition;
+use lockstep_domain::mirror::MirrorCounts;
 use lockstep_domain::observed::Observed;
 use lockstep_domain::routes::{GatewayReceipt, RouteTable};
 use lockstep_domain::watch::{AnswerSample, LATENCY_CLASSES};
@@ -83,6 +85,12 @@ impl Registry {
     /// Returns how many answers of an arm took how long to begin, by the classes of `watch::latency_bound_ms`.
     pub fn latencies(&self, environment: &EnvironmentName, arm: &Arm) -> [u64; LATENCY_CLASSES] {
         self.with(environment, |live| live.latencies(arm))
+    }
+
+    /// Returns what was found by the mirror that a record made.
+    #[must_use]
+    pub fn mirrored(&self, environment: &EnvironmentName, record: u64) -> MirrorCounts {
+        self.with(environment, |live| live.mirrors.of(record))
     }
 
     /// Hands out the answers of present trials that gateways took to be compared with contracts; nobody gets them again.

@@ -17,6 +17,7 @@ use crate::counting::Counting;
 use crate::instances::Instances;
 use crate::lately::{Lately, Samples};
 use crate::latencies::Latencies;
+use crate::mirrors::Mirrors;
 use crate::reporters::{Known, MAX_WHY, ReceiptFault, Reporters};
 use crate::told::Told;
 use crate::traffic::{Totals, Traffic};
@@ -62,6 +63,7 @@ pub(crate) struct Live {
     samples: Samples,
     watched: WatchedTraffic,
     latencies: Latencies,
+    pub(crate) mirrors: Mirrors,
     instances: Instances,
     pub(crate) told: Told,
     /// Who reports with a key of their own.
@@ -82,6 +84,7 @@ impl Default for Live {
             samples: Samples::default(),
             watched: WatchedTraffic::default(),
             latencies: Latencies::default(),
+            mirrors: Mirrors::default(),
             instances: Instances::default(),
             told: Told::default(),
             reporters: Reporters::default(),
@@ -193,6 +196,7 @@ impl Live {
         self.watched.receive(&receipt.gateway, &receipt.watched);
         self.watched.keep(&receipt.samples);
         self.latencies.receive(receipt);
+        self.mirrors.receive(&receipt.gateway, &receipt.mirrored);
         // A gateway may have counted for days before this server first heard of it: none of that is of the last hour.
         for (arm, traffic) in self.traffic.receive(receipt) {
             self.samples.discount(&arm, traffic);
@@ -475,6 +479,7 @@ mod tests {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            mirrored: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             last: false,
@@ -621,6 +626,7 @@ mod tests {
             watch: None,
             version_rules: Vec::new(),
             fallback: None,
+            mirror: None,
         };
         RouteTable { services: BTreeMap::from([(arm().service, routes)]), ..table(baseline) }
     }

@@ -12,6 +12,7 @@ use lockstep_domain::{Arm, GatewayName, InstanceId, ServiceName, Timestamp};
 use thiserror::Error;
 
 use crate::live::GATEWAY_LEASE_MS;
+use crate::mirrors;
 use crate::traffic::{Totals, add, since};
 
 /// Runs of one gateway that are remembered: it is restarted now and then, not all the time.
@@ -238,12 +239,15 @@ impl Reporter {
             refused.why = refused.why.chars().take(MAX_WHY).collect();
             refused
         });
-        let (latencies, watched, samples) = match is_believed {
-            true => (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt)),
+        let (latencies, watched, samples, mirrored) = match is_believed {
+            true => {
+                let mirrored = mirrors::believed(&receipt.mirrored);
+                (receipt.latencies.clone(), receipt.watched.clone(), samples(receipt), mirrored)
+            }
             false => Default::default(),
         };
         let gateway = reported_as(gateway, id);
-        GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, ..receipt.clone() }
+        GatewayReceipt { gateway, traffic, refused, latencies, watched, samples, mirrored, ..receipt.clone() }
     }
 
     fn run(&mut self, id: &str) -> &mut Run {
@@ -440,6 +444,7 @@ mod tests {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            mirrored: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             last: false,

@@ -72,6 +72,7 @@ fn table() -> Vec<(&'static str, MethodRouter<AppState>)> {
         ("/environments/{environment}/configurations/{service}", get(handlers::configuration)),
         ("/environments/{environment}/version-rules", get(version_rules::list).post(version_rules::add)),
         ("/environments/{environment}/version-rules/remove", post(version_rules::remove)),
+        ("/environments/{environment}/mirrors", get(version_rules::mirrors)),
         ("/environments/{environment}/resources", get(resources::list).post(resources::add)),
         ("/environments/{environment}/resources/run", post(resources::run)),
         ("/environments/{environment}/resources/{resource}", get(resources::show).post(resources::change)),

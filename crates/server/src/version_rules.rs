@@ -1,7 +1,7 @@
 //! Handlers of rules that give certain requests a version of their own: parse, one call, convert.
 
 use axum::extract::State;
-use lockstep_api::types::{AddVersionRule, RemoveVersionRules, VersionRuleList};
+use lockstep_api::types::{AddVersionRule, MirrorList, RemoveVersionRules, VersionRuleList};
 use lockstep_domain::EnvironmentName;
 
 use crate::answer::{Answer, At, Body, By, Json};
@@ -12,6 +12,10 @@ pub(crate) async fn list(
     At(environment): At<EnvironmentName>,
 ) -> Answer<VersionRuleList> {
     Ok(Json(control.version_rules(&environment)?))
+}
+
+pub(crate) async fn mirrors(State(control): App, At(environment): At<EnvironmentName>) -> Answer<MirrorList> {
+    Ok(Json(control.mirror_list(&environment)?))
 }
 
 pub(crate) async fn add(

@@ -112,13 +112,17 @@ fn rule_row(rule: &VersionRule, style: &Style) -> [String; 6] {
 }
 
 fn ended_row(ended: &EndedRule, style: &Style) -> [String; 6] {
-    let EndedRule { rule, by, ended, because } = ended;
+    let EndedRule { rule, by, ended, because, found: _ } = ended;
+    let instead = match rule.takes.mirror() {
+        Some(_) => format!("{}: no copies any more", rule.service),
+        None => format!("{} -> what all others get of {}", takes(&rule.takes), rule.service),
+    };
     [
         "-".into(),
         style.ago(*ended),
         by.to_string(),
         format!("rule {} ended", rule.number),
-        format!("{} -> what all others get of {}", takes(&rule.takes), rule.service),
+        instead,
         because.clone(),
     ]
 }

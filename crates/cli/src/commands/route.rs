@@ -131,30 +131,40 @@ impl AddArgs {
         let takes = self.header.or(self.cookie).or(self.share);
         let takes = takes.ok_or_else(|| Failure::usage("which requests is not said"))?;
         let request = AddVersionRule { service, version, takes, reason };
-        let list = ctx.client.add_version_rule(&environment, &request)?;
-        let Some(number) = newest(&list, &request) else {
-            let gone = "somebody has removed the rule already, or gone back from its version";
-            return Err(Failure::ended_badly(gone, None).hint(format!("lockstep history {environment}")));
-        };
-        let limit = if no_wait { Duration::ZERO } else { IN_FORCE_WITHIN };
-        let is_done = |list: &VersionRuleList| match find(list, number) {
-            Some(rule) => matches!(rule.force, Force::InForce | Force::NotServed { failed: true, .. }),
-            None => true,
-        };
-        let list = wait(ctx, &environment, list, limit, is_done)?;
-        ctx.out.show(&list, |list, style| added(list, number, style))?;
-        match find(&list, number) {
-            Some(rule) if no_wait || rule.force == Force::InForce => Ok(()),
-            Some(rule) => {
-                let why = format!("rule {number} is recorded, and not in force yet: {}", state(rule));
-                let hint = format!(
-                    "wait for it with `lockstep route list --env {environment}`, or `lockstep route remove {number} --env {environment}`"
-                );
-                Err(Failure::ended_badly(why, None).hint(hint))
-            }
-            None => Err(Failure::ended_badly(format!("rule {number} ended meanwhile"), None)
-                .hint(format!("lockstep history {environment}"))),
+        add(ctx, &environment, &request, no_wait)
+    }
+}
+
+/// Adds a rule, and waits until it is in force.
+pub(super) fn add(
+    ctx: &Context,
+    environment: &EnvironmentName,
+    request: &AddVersionRule,
+    no_wait: bool,
+) -> Result<(), Failure> {
+    let list = ctx.client.add_version_rule(environment, request)?;
+    let Some(number) = newest(&list, request) else {
+        let gone = "somebody has removed the rule already, or gone back from its version";
+        return Err(Failure::ended_badly(gone, None).hint(format!("lockstep history {environment}")));
+    };
+    let limit = if no_wait { Duration::ZERO } else { IN_FORCE_WITHIN };
+    let is_done = |list: &VersionRuleList| match find(list, number) {
+        Some(rule) => matches!(rule.force, Force::InForce | Force::NotServed { failed: true, .. }),
+        None => true,
+    };
+    let list = wait(ctx, environment, list, limit, is_done)?;
+    ctx.out.show(&list, |list, style| added(list, number, style))?;
+    match find(&list, number) {
+        Some(rule) if no_wait || rule.force == Force::InForce => Ok(()),
+        Some(rule) => {
+            let why = format!("rule {number} is recorded, and not in force yet: {}", state(rule));
+            let hint = format!(
+                "wait for it with `lockstep route list --env {environment}`, or `lockstep route remove {number} --env {environment}`"
+            );
+            Err(Failure::ended_badly(why, None).hint(hint))
         }
+        None => Err(Failure::ended_badly(format!("rule {number} ended meanwhile"), None)
+            .hint(format!("lockstep history {environment}"))),
     }
 }
 
@@ -216,11 +226,12 @@ fn find(list: &VersionRuleList, number: u32) -> Option<&VersionRuleView> {
 pub(crate) fn takes(takes: &Takes) -> String {
     match takes {
         Takes::Share(weight) => format!("{} of the clients", percent(*weight)),
+        Takes::Mirror(mirror) => format!("copies of {} of the requests", percent(mirror.share)),
         matched => printable(&matched.to_string()).into_owned(),
     }
 }
 
-fn state(view: &VersionRuleView) -> String {
+pub(super) fn state(view: &VersionRuleView) -> String {
     match &view.force {
         Force::InForce => "in force".to_owned(),
         Force::Changing { behind } if behind.is_empty() => "being published".to_owned(),

@@ -42,6 +42,7 @@ mod journal;
 mod kept_manifests;
 mod limits;
 mod meeting;
+mod mirrors;
 mod no_repository;
 mod numbers;
 mod passwords;

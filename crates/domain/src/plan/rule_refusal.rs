@@ -20,6 +20,14 @@ pub enum RuleRefusal {
     /// Another one takes the same requests.
     #[error("{0} takes the same requests")]
     Same(Box<VersionRule>, EnvironmentName),
+    /// The service has a mirror already.
+    #[error("{0} is a mirror of the same service, which has one at a time")]
+    Mirrored(Box<VersionRule>, EnvironmentName),
+    /// What it would copy to is deployed, or on its way.
+    #[error(
+        "{0} runs in `{1}` or is on its way there, so it has requests of its own: copies are for a version that has none"
+    )]
+    HasRequests(VersionRef, EnvironmentName),
     /// Shares leave nothing for what is deployed.
     #[error("the shares of `{service}` would be {} %, and what is deployed has to keep some", percent(*.shares))]
     Shares {
@@ -103,10 +111,11 @@ impl RuleRefusal {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Takes(_) => None,
+            Self::HasRequests(_, environment) => Some(format!("lockstep status {environment}")),
             Self::TooMany(environment) | Self::Shares { environment, .. } => {
                 Some(format!("lockstep route list --env {environment}"))
             }
-            Self::Same(rule, environment) => {
+            Self::Same(rule, environment) | Self::Mirrored(rule, environment) => {
                 Some(format!("remove it first: {}", remove([&**rule], environment)))
             }
             Self::NoRequests(version) => Some(format!("lockstep show {version}")),

@@ -19,6 +19,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::resolve::{Resolved, missing};
 use crate::plan::rule_refusal::RuleRefusal;
 use crate::process;
+use crate::protocol::Protocol;
 use crate::routes::FULL_WEIGHT;
 use crate::run::same_port;
 use crate::time::Timestamp;
@@ -59,7 +60,7 @@ pub fn add_rule(
         return Err(vec![refusal]);
     }
     let takes = wanted.takes.clone().checked();
-    let mut refusals: Vec<Refusal> = bounds(environment, &service, &wanted.takes);
+    let mut refusals: Vec<Refusal> = bounds(environment, &reference, &wanted.takes);
     refusals.extend(takes.as_ref().err().map(|error| RuleRefusal::from(error.clone()).into()));
     if !environment.entries().contains_key(&service) {
         refusals
@@ -68,6 +69,10 @@ pub fn add_rule(
     let config = environment.configuration_in_force(&service);
     let arm = Arm { service: service.clone(), version: wanted.version.clone(), config, process: None };
     refusals.extend(kinds(world, environment, &arm));
+    let is_tcp = world.version(&reference).is_some_and(|version| version.run.protocol == Protocol::Tcp);
+    if is_tcp && wanted.takes.mirror().is_some() {
+        refusals.push(RuleRefusal::NoRequests(reference).into());
+    }
     refusals.extend(as_deployed(relation, environment, &arm, now));
     refusals.extend(meetings(relation, environment, &arm));
     refusals.dedup();
@@ -81,11 +86,24 @@ pub fn add_rule(
 }
 
 /// Checks what is bounded.
-fn bounds(environment: &Environment, service: &ServiceName, takes: &Takes) -> Vec<Refusal> {
+fn bounds(
+    environment: &Environment,
+    VersionRef { service, version }: &VersionRef,
+    takes: &Takes,
+) -> Vec<Refusal> {
     let (name, known) = (&environment.name, &environment.version_rules);
     let mut refusals = Vec::new();
     if known.rules.len() >= MAX_RULES {
         refusals.push(RuleRefusal::TooMany(name.clone()).into());
+    }
+    let other = known.of(service).find(|rule| takes.mirror().is_some() && rule.takes.mirror().is_some());
+    refusals.extend(other.map(|rule| RuleRefusal::Mirrored(Box::new(rule.clone()), name.clone()).into()));
+    let comes = check::states(environment).any(|entries| {
+        entries.get(service).is_some_and(|entry| takes.mirror().is_some() && entry.version == *version)
+    });
+    if comes {
+        let version = VersionRef { service: service.clone(), version: version.clone() };
+        refusals.push(RuleRefusal::HasRequests(version, name.clone()).into());
     }
     match takes.share() {
         Some(weight) if weight >= known.unshared(service) => {
@@ -94,6 +112,7 @@ fn bounds(environment: &Environment, service: &ServiceName, takes: &Takes) -> Ve
             refusals.push(RuleRefusal::Shares { service, environment, shares }.into());
         }
         Some(_) => {}
+        None if takes.mirror().is_some() => {}
         None => {
             let checked = takes.clone().checked();
             let same = known.of(service).find(|rule| checked.as_ref() == Ok(&rule.takes));
@@ -291,7 +310,9 @@ pub(super) fn elsewhere(environment: &Environment, intent: &Intent) -> Option<Re
     };
     let is_elsewhere = |rule: &&VersionRule| {
         let runs = environment.entries().get(&rule.service);
-        goes_back_to(&rule.service) && runs.is_some_and(|runs| runs.version != rule.version)
+        goes_back_to(&rule.service)
+            && rule.takes.mirror().is_none()
+            && runs.is_some_and(|runs| runs.version != rule.version)
     };
     let rules: Vec<_> = environment.version_rules.rules.iter().filter(is_elsewhere).cloned().collect();
     let environment = environment.name.clone();

@@ -10,6 +10,7 @@ use crate::breaker::Phase;
 use crate::edition::{Edition, TableHistory};
 use crate::instance::{Arm, InstanceId};
 use crate::listeners::ListensAt;
+use crate::mirror::Mirrored;
 use crate::name::EnvironmentName;
 use crate::watch::{AnswerSample, Watched};
 
@@ -54,6 +55,9 @@ pub struct GatewayReceipt {
     /// Answers to be compared with contracts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<AnswerSample>,
+    /// What was found by copies of requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrored: Vec<Mirrored>,
     /// Of each instance whose listeners this gateway opens: whether it listens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listens: Vec<ListensAt>,

@@ -31,6 +31,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
         watch: None,
         version_rules: Vec::new(),
         fallback: None,
+        mirror: None,
     }
 }
 

@@ -100,7 +100,7 @@ fn a_version_with_a_rule_is_started_serves_its_requests_alone_and_ends_with_the_
     steps(&mut stage, 10_000);
     assert_eq!(running(&stage), ["orders@1.0.0", "orders@1.1.0", "web@1.0.0"]);
     let (environment, reason) = (environment(PLACE), String::new());
-    stage.record(Event::VersionRuleRemoved { environment, rule: 1, reason });
+    stage.record(Event::VersionRuleRemoved { environment, rule: 1, found: None, reason });
     steps(&mut stage, 3);
     assert_eq!(running(&stage), ["orders@1.0.0", "web@1.0.0"]);
     assert!(stage.table(PLACE).format < FORMAT_WITH_VERSION_RULES);
@@ -210,8 +210,12 @@ fn rules_meet_each_other_what_is_on_its_way_and_what_comes_later() {
     // On its way: what comes has to fit too.
     let canary = Strategy::canary(&[50, 100], 60_000);
     stage.release("orders@3.0.0", &[("web", "^2.0")]);
-    let removed =
-        Event::VersionRuleRemoved { environment: environment(PLACE), rule: 1, reason: String::new() };
+    let removed = Event::VersionRuleRemoved {
+        environment: environment(PLACE),
+        rule: 1,
+        found: None,
+        reason: String::new(),
+    };
     stage.record(removed);
     stage.begin(PLACE, &deploy(&["web@3.0.0"]), Some(&canary));
     let on_its_way = rule(&stage, "orders@3.0.0", jason()).unwrap_err();
@@ -449,7 +453,7 @@ fn carry_out(stage: &mut Stage, command: &Command) {
         }
         Command::Remove(rule) if stage.env(PLACE).version_rules.find(*rule).is_some() => {
             let (environment, rule, reason) = (environment(PLACE), *rule, String::new());
-            stage.record(Event::VersionRuleRemoved { environment, rule, reason });
+            stage.record(Event::VersionRuleRemoved { environment, rule, found: None, reason });
         }
         Command::Deploy(minor, canary) => {
             let strategy = canary.then(|| Strategy::canary(&[30, 100], 200));

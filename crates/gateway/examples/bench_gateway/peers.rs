@@ -186,6 +186,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
                 watch: None,
                 version_rules: Vec::new(),
                 fallback: None,
+                mirror: None,
             },
         )]),
         rules: None,

@@ -107,6 +107,7 @@ impl World {
                 watch: None,
                 version_rules: Vec::new(),
                 fallback: None,
+                mirror: None,
             };
             ServiceTargets {
                 service: "shop".parse().unwrap(),
@@ -116,6 +117,7 @@ impl World {
                 keeps_clients: false,
                 speaks_tcp: false,
                 fallback: None,
+                mirror: None,
             }
         };
         Self {

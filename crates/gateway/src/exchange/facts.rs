@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::Asked;
 use crate::framing::{Body, Recode};
+use crate::mirror::Plan;
 use crate::policy::{Retry, Total};
 use crate::problem::Next;
 use crate::repeat::Repeat;
@@ -42,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) class: Class,
     /// Whether a rule chose its arm.
     pub(crate) ruled: bool,
+    /// Its copy, where it has one.
+    pub(crate) copy: Option<Box<Plan>>,
 }
 
 impl Facts {
@@ -82,6 +85,7 @@ impl Facts {
             total: limit.map(|ms| Total::begin(Duration::from_millis(ms))),
             until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             class: routed.map(|routed| routed.class).unwrap_or_default(),
+            copy: None,
             body: request.body,
             body_limit: policy.and_then(|policy| policy.limits.body_bytes),
         }

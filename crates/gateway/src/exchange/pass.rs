@@ -68,6 +68,10 @@ impl<'c, C: Client> Exchange<'c, C> {
         let open = persistent && upload.is_whole() && !self.desk.worker.ends(self.stop);
         let (recode, status) = (head.recode(asked), head.status);
         let mut tap = attempt.tap(&head, self.output.seen(), asked);
+        let is_watched = tap.is_some();
+        if let (Some(copy), None) = (&self.facts.copy, &tap) {
+            tap = copy.tap(self.output.seen(), recode);
+        }
         let mut flow = Flow {
             answer: &mut answer,
             recode,
@@ -83,7 +87,12 @@ impl<'c, C: Client> Exchange<'c, C> {
             self.report.grpc = flow.answer.grpc();
             attempt.count_call(self.report, took);
         }
-        if let (Some(tap), Some(meter), End::Whole) = (tap, attempt.meter(), self.report.end) {
+        if let Some(copy) = &mut self.facts.copy {
+            copy.answered(status, self.report.grpc, took, tap.clone());
+        }
+        if let (Some(tap), Some(meter), End::Whole) =
+            (tap.filter(|_| is_watched), attempt.meter(), self.report.end)
+        {
             meter.keep(attempt.class, attempt.key, status, tap);
         }
         let lingers = !upload.is_whole() && after != After::Reset;

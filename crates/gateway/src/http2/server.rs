@@ -26,6 +26,7 @@ use crate::exchange::{Course, Exchange, Facts, Head};
 use crate::framing::Body;
 use crate::grpc::is_call;
 use crate::grpc_web::WebForm;
+use crate::mirror;
 use crate::outgoing::{Frames, Outgoing};
 use crate::policy;
 use crate::problem::{Next, Problem};
@@ -179,6 +180,7 @@ fn prepare(
     let limit = routed.body_limit();
     let early =
         take_early(&mut request.body, early, is_all, limit).map_err(|problem| (problem, asked_of(parts)))?;
+    let copy = mirror::Plan::of(&request, &routed, (desk, notes), !ends).map(|plan| (plan, early.clone()));
     let onward = desk.onward(&routed, notes);
     let by_streams = request.call.is_some() || routed.target().speaks_h2c();
     let recode = request.recode();
@@ -191,6 +193,10 @@ fn prepare(
     let mut facts = Facts::of(request, Some(&routed));
     if is_all {
         facts.body = Body::Done;
+    }
+    if let Some((plan, early)) = copy {
+        facts.copy = Some(plan);
+        mirror::settle(&mut facts, Some((&early, is_all)));
     }
     Ok(Prepared { head, facts, routed })
 }

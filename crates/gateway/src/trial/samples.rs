@@ -91,7 +91,7 @@ impl Samples {
 }
 
 /// What is copied of a body while it passes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tap {
     pub(crate) media_type: String,
     /// Whether the body is needed: of what is not JSON it is enough to know that.
@@ -117,6 +117,11 @@ impl Tap {
         }
         let is_json = media_type == "application/json" || media_type.ends_with("+json");
         Some(Self { media_type, is_json, recode, bytes: Vec::new(), is_too_long: false })
+    }
+
+    /// Tells whether it says that it is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// Copies what passes.

@@ -257,6 +257,9 @@ impl Account {
         if let Some(breaker) = words::breaker(service, routed) {
             self.say("breaker", breaker);
         }
+        if let Some(copies) = words::copies(service, request, routed) {
+            self.say("copy", copies);
+        }
         let seen = notes.changes.as_ref().and_then(|changes| changes.path());
         let rest = &request.path[routed.strip..];
         let path = seen.unwrap_or(if rest.is_empty() { "/" } else { rest }).to_owned();

@@ -14,6 +14,7 @@ mod hygiene;
 mod leaks;
 mod life;
 mod limits;
+mod mirrors;
 mod ordinary;
 mod paths;
 mod policies;

@@ -33,6 +33,7 @@ impl Shop {
                 watch: None,
                 version_rules: Vec::new(),
                 fallback: None,
+                mirror: None,
             }
         };
         let services = ["orders", "exact", "below"].map(|name| name.parse().unwrap());

@@ -353,6 +353,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         watch: None,
         version_rules: Vec::new(),
         fallback: None,
+        mirror: None,
     };
     RouteTable {
         listeners: None,

@@ -124,6 +124,7 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         watch: None,
         version_rules: Vec::new(),
         fallback: None,
+        mirror: None,
     };
     let rule = RouteRule { path: "/".into(), ..RouteRule::default() };
     RouteTable {

@@ -69,6 +69,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
                 watch: None,
                 version_rules: Vec::new(),
                 fallback: None,
+                mirror: None,
             },
         )]),
         rules: None,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use lockstep_domain::mirror::{Mirror, SplitMirror};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::service_policy::{Fallback, FallbackArm};
 use lockstep_domain::routes::{
@@ -18,6 +19,7 @@ use crate::reader::{Field, Table};
 
 const INSTANCES: &str = "instances = [\"127.0.0.1:9000\"]";
 const VERSIONS: &str = "[[service.orders.version]] with number = \"1.0.0\"";
+const MIRROR: &str = "mirror = { version = \"1.1.0\", share = \"5%\" }";
 /// What a version is called that has no number.
 const UNNUMBERED: VersionNumber = VersionNumber::new(0, 0, 0);
 
@@ -59,11 +61,12 @@ fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
     };
     let version_rules = table.get("rule", "[[service.orders.rule]] with version = \"1.1.0\"");
     let version_rules = version_rules.map(|field| self::rules(&field, &splits, rules)).unwrap_or_default();
+    let mirror = table.get("mirror", MIRROR).and_then(|field| mirror(&field, &splits, rules));
     // Those on trial come before the others, so that a share that grows moves only what is added.
     splits.sort_by_key(|split| split.role == SplitRole::Stable);
     table.check_asked();
     let salt = salt.unwrap_or_else(|| name.to_owned());
-    ServiceRoutes { salt, splits, watch: None, version_rules, fallback }
+    ServiceRoutes { salt, splits, watch: None, version_rules, fallback, mirror }
 }
 
 /// A service whose table is its only version.
@@ -242,6 +245,38 @@ fn rules(field: &Field<'_>, splits: &[Split], given: &mut u64) -> Vec<SplitRule>
     field.list().unwrap_or_default().iter().filter_map(&mut read).collect()
 }
 
+fn mirror(field: &Field<'_>, splits: &[Split], given: &mut u64) -> Option<SplitMirror> {
+    let table = field.table()?;
+    *given += 1;
+    let id = *given;
+    let version = table.require("version", "version = \"1.1.0\"");
+    let share = table.require("share", "share = \"5%\"").and_then(|field| {
+        let share = share(&field)?;
+        let checked = Takes::Mirror(Mirror { share, unsafe_methods: false }).checked();
+        checked.map_err(|error| field.wrong(error)).ok().map(|_| share)
+    });
+    let unsafe_methods = table.get("unsafe_methods", "unsafe_methods = true");
+    let unsafe_methods = unsafe_methods.and_then(|field| field.boolean()).unwrap_or_default();
+    table.check_asked();
+    let version = version?;
+    let number = version.parse::<VersionNumber>()?;
+    match splits.iter().find(|split| split.version == number) {
+        Some(split) if split.role == SplitRole::Pinned => {
+            let copies = Mirror { share: share?, unsafe_methods };
+            Some(SplitMirror { id, version: number, config: split.config, copies })
+        }
+        Some(_) => {
+            let why = format_args!("version {number} has requests of its own: only a pinned one gets copies");
+            version.wrong_because(why, "role = \"pinned\" at the version");
+            None
+        }
+        None => {
+            version.wrong(format_args!("the service has no version {number}"));
+            None
+        }
+    }
+}
+
 /// Shares are given their places one behind the other.
 fn takes(table: &Table<'_>, element: &Field<'_>, from: &mut u32) -> Option<SplitTakes> {
     let header = table.get("header", "header = { x-user = \"ann\" }");
@@ -268,7 +303,7 @@ fn takes(table: &Table<'_>, element: &Field<'_>, from: &mut u32) -> Option<Split
     match made.map_err(|error| field.wrong(error)).ok()? {
         Takes::Header(pattern) => Some(SplitTakes::Header(pattern)),
         Takes::Cookie(pattern) => Some(SplitTakes::Cookie(pattern)),
-        Takes::Share(_) => None,
+        Takes::Share(_) | Takes::Mirror(_) => None,
     }
 }
 

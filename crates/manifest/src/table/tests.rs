@@ -260,3 +260,40 @@ fn a_port_that_leads_nowhere_and_a_route_to_tcp_are_refused_with_their_lines() {
     let twice = format!("{OF_TCP}[[tcp]]\nport = 1\nservice = \"db\"\n[[tcp]]\nport = 1\nservice = \"db\"\n");
     assert!(problems_of(&twice)[0].contains("1 leads to two services"), "{:?}", problems_of(&twice));
 }
+
+const MIRRORED: &str = r#"
+environment = "production"
+
+[[service.hello.version]]
+number = "1.0.0"
+instances = ["127.0.0.1:9000"]
+
+[[service.hello.version]]
+number = "1.1.0"
+role = "pinned"
+instances = ["127.0.0.1:9001"]
+
+[service.hello.mirror]
+version = "1.1.0"
+share = "5%"
+"#;
+
+#[test]
+fn a_mirror_is_read_and_what_is_wrong_with_it_is_said_with_its_line() {
+    let table = read(MIRRORED).table;
+    let routes = table.services.values().next().unwrap();
+    let mirror = routes.mirror.as_ref().unwrap();
+    assert_eq!((mirror.version.to_string(), mirror.copies.share), ("1.1.0".to_owned(), 500));
+    assert!(!mirror.copies.unsafe_methods);
+    assert_eq!(table.format, lockstep_domain::mirror::FORMAT_WITH_MIRRORS);
+    for (from, to, said) in [
+        ("share = \"5%\"", "share = \"0\"", "at most 100 %"),
+        ("share = \"5%\"", "", "share"),
+        ("share = \"5%\"", "share = \"5%\"\nall = true", "all"),
+        ("role = \"pinned\"\n", "share = \"1%\"\n", "requests of its own"),
+        ("version = \"1.1.0\"\nshare", "version = \"1.2.0\"\nshare", "has no version 1.2.0"),
+    ] {
+        let problems = problems_of(&MIRRORED.replace(from, to)).join("; ");
+        assert!(problems.contains(said), "{said}: {problems}");
+    }
+}

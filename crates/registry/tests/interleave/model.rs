@@ -133,6 +133,7 @@ impl Gateway {
             latencies: Vec::new(),
             watched: Vec::new(),
             samples: Vec::new(),
+            mirrored: Vec::new(),
             listens: Vec::new(),
             left_alone: Vec::new(),
             last: false,

@@ -8,7 +8,17 @@ use lockstep_domain::routes::{FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRu
 use super::super::Routed;
 use super::Share;
 use crate::problem::{Problem, Status};
+use crate::request::Request;
 use crate::table::ServiceTargets;
+
+/// Says whether such a request may be copied, and where to.
+pub(super) fn copies(service: &ServiceTargets, request: &Request<'_>, routed: &Routed) -> Option<String> {
+    let copies = service.mirror.as_ref()?;
+    let is_meant = !routed.ruled && copies.which.takes(request.method, request.call.is_some());
+    let share = lockstep_domain::share::percent(copies.which.share);
+    let label = &service.targets[copies.target].label;
+    is_meant.then(|| format!("{share} of such requests are copied to {label}, whose answers nobody gets"))
+}
 
 pub(super) fn no_head() -> Problem {
     Problem::new(Status::BadRequest, "bad_request", "the head is not complete")
