@@ -1,6 +1,7 @@
 //! HTTP/2 on both sides, and gRPC, with raw clients and instances.
 
 mod frames;
+mod hostile;
 mod limits;
 pub(crate) mod support;
 mod timeouts;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod floods;
 mod leaks;
 mod process;
 mod takeover;
