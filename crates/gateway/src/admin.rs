@@ -2,7 +2,7 @@
 //!
 //! It is never on the address of clients, answers nothing else, changes nothing, and is bounded in all that it takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use lockstep_domain::EnvironmentName;
 use lockstep_domain::routes::conditions::parameter;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::RECENT;
@@ -135,23 +135,15 @@ impl Admin {
 
     /// Answers on a listener until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let admin = Arc::new(self);
+        let (admin, mut visitors) = (Arc::new(self), Visitors::default());
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            visitors.make_room().await;
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let admin = Arc::clone(&admin);
-                    tokio::spawn(async move {
-                        // Whoever is too slow is cut off; there is nobody to tell.
-                        let _ = tokio::time::timeout(LIMIT, answer_on(stream, peer, &admin)).await;
-                        drop(slot);
-                    });
-                }
+                Ok((stream, peer)) => visitors.take_in(stream, peer, Arc::clone(&admin)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection of the admin address");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -215,9 +207,53 @@ fn is_of_this_host<B>(request: &Request<B>, (peer, local): Ends) -> bool {
     is_this && host.is_none_or(is_here)
 }
 
-async fn answer_on(stream: TcpStream, peer: SocketAddr, admin: &Admin) -> hyper::Result<()> {
+/// Those who are being answered, the oldest first.
+#[derive(Default)]
+struct Visitors(VecDeque<Visitor>);
+
+struct Visitor {
+    task: JoinHandle<()>,
+    /// Whether it has asked: its whole head is here.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Visitors {
+    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr, admin: Arc<Admin>) {
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&has_asked);
+        let task = tokio::spawn(async move {
+            // Whoever is too slow is cut off; there is nobody to tell.
+            let _ = tokio::time::timeout(LIMIT, answer_on(stream, peer, &admin, &asked)).await;
+        });
+        self.0.push_back(Visitor { task, has_asked });
+    }
+
+    /// Waits until there is room for one more. The oldest who has not asked yet has to go for it: connections on which nobody
+    /// asks must not keep away those who do.
+    async fn make_room(&mut self) {
+        self.0.retain(|visitor| !visitor.task.is_finished());
+        if self.0.len() < MAX_CONNECTIONS {
+            return;
+        }
+        let silent = self.0.iter().position(|visitor| !visitor.has_asked.load(Ordering::Relaxed));
+        let Some(Visitor { task, .. }) = self.0.remove(silent.unwrap_or_default()) else { return };
+        if silent.is_some() {
+            task.abort();
+        }
+        // One that was ended, or that panicked, has ended.
+        let _ = task.await;
+    }
+}
+
+async fn answer_on(
+    stream: TcpStream,
+    peer: SocketAddr,
+    admin: &Admin,
+    has_asked: &AtomicBool,
+) -> hyper::Result<()> {
     let ends = (peer, stream.local_addr().ok());
     let service = service_fn(|request: Request<_>| {
+        has_asked.store(true, Ordering::Relaxed);
         let answer = admin.answer(&request, ends);
         async move { Ok::<_, Infallible>(answer) }
     });

@@ -199,7 +199,7 @@ pub(crate) fn read(
     let persistent = !facts.close && (minor == 1 || facts.keep_alive);
     let reusable =
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
-    let is_stream = facts.events || asked.is_call;
+    let is_stream = facts.streams || asked.is_call;
     let grpc = facts.grpc(asked, &body);
     Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc, web: None }))
 }
@@ -250,14 +250,15 @@ pub(crate) fn read_parts(
         Some(length) => Body::Length(length),
         None => Body::Framed(u64::MAX),
     };
-    let is_stream = facts.events || asked.is_call;
+    let is_stream = facts.streams || asked.is_call;
     let grpc = facts.grpc(asked, &body);
     Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc, web })
 }
 
-fn is_event_stream(kind: &[u8]) -> bool {
-    let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+/// Tells whether an answer of this type may be silent for long: an event stream, and a call of gRPC-Web that its service answers itself.
+fn is_stream(kind: &[u8]) -> bool {
+    let essence = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    essence.eq_ignore_ascii_case(b"text/event-stream") || WebForm::read(essence).is_some()
 }
 
 #[derive(Debug, Default)]
@@ -271,7 +272,7 @@ struct Facts<'b> {
     close: bool,
     keep_alive: bool,
     websocket: bool,
-    events: bool,
+    streams: bool,
     grpc: Option<&'b [u8]>,
     dropped: Vec<&'b str>,
 }
@@ -291,7 +292,7 @@ impl<'b> Facts<'b> {
                     facts.grpc = Some(header.value);
                 }
                 Field::Other if header.name.eq_ignore_ascii_case("content-type") => {
-                    facts.events = is_event_stream(header.value);
+                    facts.streams = is_stream(header.value);
                 }
                 _ => {}
             }

@@ -53,7 +53,7 @@ pub(crate) fn read_json(text: &str) -> Result<Written, Refused> {
         let line = lines.line(document.nearest(&problem.place).offset);
         TableProblem { line: Some(line), ..problem }
     };
-    problems.extend(wrong.into_iter().chain(table.iter().flat_map(shares_of_pinned)).map(placed));
+    problems.extend(wrong.into_iter().chain(table.iter().flat_map(of_whole)).map(placed));
     problems.sort_by_key(|problem| problem.line);
     match table {
         Some(table) if problems.is_empty() => Ok(Written { table, lines: Lines::of(&document, &lines) }),
@@ -67,9 +67,28 @@ pub(crate) fn read_toml(text: &str, file: &str) -> Result<Written, Refused> {
     let WrittenTable { table, places } =
         written.map_err(|problems| Refused::Wrong(problems.into_iter().map(of_toml).collect()))?;
     let lines = Lines::of_toml(places);
-    let problems: Vec<_> =
-        crate::table::problems(&table).into_iter().map(|problem| lines.place(problem)).collect();
+    let problems = crate::table::problems(&table).into_iter().chain(authorities(&table));
+    let problems: Vec<_> = problems.map(|problem| lines.place(problem)).collect();
     if problems.is_empty() { Ok(Written { table, lines }) } else { Err(Refused::Wrong(problems)) }
+}
+
+/// Finds what is wrong with a table in JSON whose pieces are right, and what a gateway would not say of one of a server.
+fn of_whole(table: &RouteTable) -> Vec<TableProblem> {
+    shares_of_pinned(table).into_iter().chain(authorities(table)).chain(too_old(table)).collect()
+}
+
+/// A table whose authorities are no certificates is served until there is a certificate to be shown, and refused then.
+fn authorities(table: &RouteTable) -> Option<TableProblem> {
+    let why = crate::tls::client_ca_problem(&table.entry.as_ref()?.settings)?;
+    Some(TableProblem::new("entry.client_ca".to_owned(), format!("the authorities of clients: {why}")))
+}
+
+/// A gateway that knows no more than what the format says would pass over what is newer.
+fn too_old(table: &RouteTable) -> Option<TableProblem> {
+    let needed = table.clone().in_its_format().format;
+    let detail = format!("what it says there is since format {needed}; an older gateway would pass over it");
+    let hint = Some(format!("write \"format\": {needed}"));
+    (table.format < needed).then(|| TableProblem { hint, ..TableProblem::new("format".to_owned(), detail) })
 }
 
 /// Finds versions for rules alone that are given a share as well. Tables of servers have none.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lockstep_domain::routes::RouteTable;
+use lockstep_domain::ServiceName;
+use lockstep_domain::routes::{RouteTable, ServiceRoutes, SplitRole};
 
 use crate::by_hand::{Lines, Written};
 use crate::environment::Environment;
@@ -45,7 +46,7 @@ const fn place_of(error: &ApplyError) -> &'static str {
     }
 }
 
-/// Routes that take nothing, or lead nowhere.
+/// Routes that take nothing, or lead nowhere; services that cannot do what they look like.
 fn doubts(table: &RouteTable, lines: &Lines) -> Vec<TableProblem> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut doubts = Vec::new();
@@ -68,5 +69,62 @@ fn doubts(table: &RouteTable, lines: &Lines) -> Vec<TableProblem> {
             add(index, "leads to a service that is not in the table: its requests get 503".to_owned());
         }
     }
+    doubts.extend(
+        table.services.iter().flat_map(|(name, routes)| of_service(name, routes)).map(|it| lines.place(it)),
+    );
     doubts
+}
+
+/// A version on trial that nothing is behind, and rules that take nothing.
+fn of_service(name: &ServiceName, routes: &ServiceRoutes) -> Vec<TableProblem> {
+    let mut doubts = Vec::new();
+    let has = |role| routes.splits.iter().any(|split| split.role == role);
+    if has(SplitRole::Candidate) && !has(SplitRole::Stable) {
+        let detail = format!(
+            "`{name}` has a version on trial and no stable one: nothing answers for it when it fails"
+        );
+        doubts.push(TableProblem::new(format!("services.{name}"), detail));
+    }
+    for (index, rule) in routes.version_rules.iter().enumerate() {
+        let first = routes.version_rules[..index].iter().position(|known| known.takes == rule.takes);
+        doubts.extend(first.map(|first| {
+            let detail = format!(
+                "rule {} of `{name}` takes nothing: rule {} takes the very same requests",
+                rule.id,
+                first + 1
+            );
+            TableProblem::new(format!("services.{name}.version_rules[{index}]"), detail)
+        }));
+    }
+    doubts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubts_of(text: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.toml");
+        std::fs::write(&path, text).unwrap();
+        check_file(&path).unwrap().doubts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_said_with_its_line() {
+        let text = "environment = \"e\"\n[service.a]\n[[service.a.version]]\nnumber = \"1.0.0\"\nrole = \"candidate\"\n\
+            instances = []\n[[service.a.rule]]\nversion = \"1.0.0\"\nheader = { x = \"y\" }\n[[service.a.rule]]\n\
+            version = \"1.0.0\"\nheader = { X = \"y\" }\n[[route]]\nhost = [\"b.test\", \"b.test\"]\nservice = \"a\"\n";
+        let found = doubts_of(text);
+        for words in [
+            "a version on trial and no stable one",
+            "rule 2 of `a` takes nothing",
+            "takes the very same requests",
+        ] {
+            assert!(
+                found.iter().any(|it| it.starts_with("line ") && it.contains(words)),
+                "{words}: {found:#?}"
+            );
+        }
+    }
 }

@@ -19,6 +19,7 @@ use crate::environment::Environment;
 use crate::exchange::{After, Course, Exchange, Facts, Head};
 use crate::framing::{Body, Recode};
 use crate::http2::{self, PREFACE};
+use crate::leaving::Delivery;
 use crate::mirror;
 use crate::peer::Peer;
 use crate::problem::{Next, Problem, Status};
@@ -277,7 +278,7 @@ impl Connection {
         async move {
             let Prepared { facts, routed } = prepared;
             let _place = routed.place;
-            let mut report = Report::begin();
+            let (mut report, delivery) = (Report::begin(), Delivery::default());
             let exchange = Exchange {
                 client: &mut self.client,
                 deadline: &mut self.deadline,
@@ -291,6 +292,7 @@ impl Connection {
                 affinity: routed.affinity,
                 passage: routed.passage,
                 course: Course::default(),
+                delivery: &delivery,
                 report: &mut report,
             };
             let after = exchange.run(routed.pick).await;

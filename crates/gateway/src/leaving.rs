@@ -35,6 +35,11 @@ impl Delivery {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Begins with another answer.
+    pub(crate) fn begin(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
     /// Returns how much it took, with the head.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

@@ -153,6 +153,22 @@ impl Tls {
     }
 }
 
+/// Reads the authorities of clients.
+fn roots(pem: &str) -> Result<RootCertStore, String> {
+    let authorities = read_authorities(pem.as_bytes())
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority).map_err(|error| error.to_string())?;
+    }
+    Ok(roots)
+}
+
+/// Says why the authorities of clients cannot be used, also while there is no certificate to be shown.
+pub(crate) fn client_ca_problem(settings: &EntrySettings) -> Option<String> {
+    roots(settings.client_ca.as_ref()?).err()
+}
+
 fn config(
     terms: &Terms,
     names: &Arc<Names>,
@@ -169,13 +185,7 @@ fn config(
         None => builder.with_no_client_auth(),
         Some((pem, wanted)) => {
             let unusable = |why: String| rustls::Error::General(format!("the authorities of clients: {why}"));
-            let authorities = read_authorities(pem.as_bytes()).map_err(|faults| {
-                unusable(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })?;
-            let mut roots = RootCertStore::empty();
-            for authority in authorities {
-                roots.add(authority)?;
-            }
+            let roots = roots(pem).map_err(unusable)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier = match wanted {
                 ClientCertificates::Required => verifier,

@@ -6,6 +6,7 @@ use lockstep_domain::ServiceName;
 use lockstep_domain::routes::{Route, RouteRule, RouteTable, ServiceRoutes, Split, SplitRule};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use serde_path_to_error::Segment;
 
 use super::node::{Content, Node};
 use crate::table::{self, TableProblem};
@@ -98,18 +99,58 @@ fn list<T: DeserializeOwned>(
     read.into_iter().collect()
 }
 
-/// Reads one piece, and says what is wrong with it and where in it.
-fn piece<T: DeserializeOwned>(value: Value, place: &str, problems: &mut Vec<TableProblem>) -> Option<T> {
-    let read = serde_path_to_error::deserialize(value);
-    let failed = |error: serde_path_to_error::Error<serde_json::Error>| {
-        let inner = error.path().to_string();
-        let place = match (place, inner.trim_start_matches('.')) {
-            (place, "" | "?") => place.to_owned(),
-            ("", inner) => inner.to_owned(),
-            (place, inner) if inner.starts_with('[') => format!("{place}{inner}"),
-            (place, inner) => format!("{place}.{inner}"),
+/// Most mistakes that are named of one piece.
+const MAX_MISTAKES: usize = 20;
+
+/// Reads one piece, and says what is wrong with it and where in it. What is wrong is taken out, to find what is wrong besides.
+fn piece<T: DeserializeOwned>(mut value: Value, place: &str, problems: &mut Vec<TableProblem>) -> Option<T> {
+    let mut taken: Vec<String> = Vec::new();
+    while taken.len() < MAX_MISTAKES {
+        let error = match serde_path_to_error::deserialize(value.clone()) {
+            Ok(read) => return taken.is_empty().then_some(read),
+            Err(error) => error,
         };
-        TableProblem::new(place, error.inner().to_string())
-    };
-    read.map_err(|error| problems.push(failed(error))).ok()
+        let text = error.inner().to_string();
+        // That it is missing now is no mistake of whoever wrote it: what it was in is taken out as well, to go on.
+        if !taken.iter().any(|name| text.starts_with(&format!("missing field `{name}`"))) {
+            problems.push(TableProblem::new(within(place, &error.path().to_string()), text));
+        }
+        match take_out(&mut value, error.path()) {
+            Some(name) => taken.push(name),
+            None => break,
+        }
+    }
+    None
+}
+
+/// Returns the place of what is within a piece.
+fn within(place: &str, inner: &str) -> String {
+    match (place, inner.trim_start_matches('.')) {
+        (place, "" | "?") => place.to_owned(),
+        ("", inner) => inner.to_owned(),
+        (place, inner) if inner.starts_with('[') => format!("{place}{inner}"),
+        (place, inner) => format!("{place}.{inner}"),
+    }
+}
+
+/// Takes out the field that a path leads to, or the element; returns the name of the field, if it is one.
+fn take_out(value: &mut Value, path: &serde_path_to_error::Path) -> Option<String> {
+    // A word that is none of those that can stand there is taken out as a whole.
+    let known = |step: &&Segment| matches!(step, Segment::Map { .. } | Segment::Seq { .. });
+    let (mut at, mut steps) = (value, path.iter().take_while(known).peekable());
+    while let Some(step) = steps.next() {
+        let is_last = steps.peek().is_none();
+        match step {
+            Segment::Map { key } if is_last => return at.as_object_mut()?.remove(key).map(|_| key.clone()),
+            Segment::Map { key } => at = at.get_mut(key)?,
+            Segment::Seq { index } if is_last => {
+                let list = at.as_array_mut().filter(|list| *index < list.len())?;
+                list.remove(*index);
+                return Some(String::new());
+            }
+            Segment::Seq { index } => at = at.get_mut(*index)?,
+            Segment::Enum { .. } | Segment::Unknown => return None,
+        }
+    }
+    None
 }

@@ -12,12 +12,18 @@ fn problems_of(text: &str) -> Vec<String> {
     }
 }
 
+fn authority() -> String {
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+}
+
 fn full_entry() -> Entry {
     let settings = EntrySettings {
         https_port: Some(1),
         http: PlainHttp::Redirect,
         tls_min: TlsVersion::V1_3,
-        client_ca: Some(String::new()),
+        client_ca: Some(authority()),
         client_certificates: ClientCertificates::Optional,
         proxy_networks: vec!["10.0.0.0/8".parse().unwrap()],
         tcp: vec!["8883/mqtt.test=orders".parse().unwrap()],
@@ -130,6 +136,70 @@ fn what_is_wrong_with_one_route_hides_nothing_of_the_others() {
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "{found}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_with_one_object_is_named() {
+    let text = r#"{
+  "format": "x", "environment": "Production!", "revision": 1, "baseline": "none",
+  "routes": [
+    {"path": 7, "host": 8, "prefix": "cut", "patience": {"limit_ms": "long"}, "service": "Orders",
+      "when": {"methods": [1, "GET"], "headers": [{"name": 1, "value": "present"}]}}],
+  "services": {"orders": {"salt": 5, "splits": [
+      {"version": "1.x", "config": "a", "weight": -1, "role": "new", "endpoints": [{"instance": "a", "address": "here"}]}]}}
+}"#;
+    let found = problems_of(text);
+    for place in [
+        "format",
+        "environment",
+        "baseline",
+        "routes[0].path",
+        "routes[0].host",
+        "routes[0].prefix",
+        "routes[0].patience",
+        "routes[0].service",
+        "routes[0].when",
+        "services.orders.salt",
+        "services.orders.splits[0].version",
+        "services.orders.splits[0].config",
+        "services.orders.splits[0].weight",
+        "services.orders.splits[0].role",
+        "services.orders.splits[0].endpoints",
+    ] {
+        assert!(found.iter().any(|it| it.contains(&format!("`{place}"))), "{place}: {found:#?}");
+    }
+    assert!(!found.iter().any(|it| it.contains("missing field")), "{found:#?}");
+}
+
+#[test]
+fn what_is_newer_than_the_format_says_is_named() {
+    let policy = json!({ "path": "/", "service": "a", "policy": { "timeouts": { "head_ms": 5 } } });
+    let table = |format| json!({ "format": format, "environment": "a", "revision": 1, "baseline": 1, "routes": [policy], "services": {} });
+    let found = problems_of(&table(9).to_string());
+    assert_eq!(
+        found,
+        ["line 1: `format`: what it says there is since format 10; an older gateway would pass over it"]
+    );
+    assert_eq!(problems_of(&table(10).to_string()), [""; 0]);
+}
+
+#[test]
+fn authorities_of_clients_are_looked_at_without_a_certificate() {
+    let mut table = rich();
+    for (pem, words) in [
+        ("", "certificate"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate"),
+    ] {
+        table["entry"]["client_ca"] = json!(pem);
+        let found = problems_of(&table.to_string());
+        assert!(
+            found.len() == 1 && found[0].contains("`entry.client_ca`") && found[0].contains(words),
+            "{found:?}"
+        );
+    }
+    let toml = "environment = \"a\"\n[entry]\nhttps_port = 1\nhttp = \"redirect\"\nclient_ca = \"no\"\n";
+    let Err(Refused::Wrong(found)) = read_toml(toml, "t") else { panic!("it was taken") };
+    assert!(found[0].to_string().contains("entry.client_ca"), "{found:?}");
 }
 
 #[test]

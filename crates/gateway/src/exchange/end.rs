@@ -44,6 +44,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             return self.answer(&problem.of_version(&attempt.target.label), next).await;
         }
         self.report.grpc = Some(problem.grpc());
+        self.report.bytes = self.delivery.bytes();
         self.client.end_call(&problem, self.facts.asked.web);
         After::Close
     }
@@ -53,6 +54,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn out_of_time(&mut self, attempt: &Attempt<'_>) -> After {
         if self.report.status != 0 {
             self.report.end = End::OutOfTime;
+            self.report.bytes = self.delivery.bytes();
             return if self.facts.asked.minor == 0 { After::Reset } else { After::Close };
         }
         let Some(total) = self.facts.total.clone() else { return After::Close };

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{AnswerHead, Asked};
 use crate::forerun::Forerun;
-use crate::leaving::Delivery;
 use crate::moment::Moment;
 use crate::outgoing::Outgoing as _;
 use crate::problem::Next;
@@ -39,8 +38,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, upload, mut answer) = loan.ends();
         let _watch = self.facts.total.as_deref().map(|total| total.watch(upload));
-        let delivery = Delivery::default();
-        let side = client_side(source, self.facts.recode, writer, &delivery, patience);
+        let delivery = self.delivery;
+        delivery.begin();
+        let side = client_side(source, self.facts.recode, writer, delivery, patience);
         let mut side = pin!(side);
         let limit = Limit { upload, answer: limit, deadline: self.deadline };
         let sent = upload.ended().filter(|_| upload.is_whole());
@@ -78,7 +78,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             tap: tap.as_mut(),
             output: self.output,
             client: &mut to_client,
-            delivery: &delivery,
+            delivery,
             silence: if head.is_stream { STREAM } else { silence },
             stall,
         };
@@ -119,8 +119,9 @@ impl<'c, C: Client> Exchange<'c, C> {
         let open = self.facts.persistent && !self.desk.worker.ends(self.stop);
         let (source, mut to_client) = self.client.ends(&mut self.facts.body);
         let (writer, _, mut answer) = loan.ends();
-        let delivery = Delivery::default();
-        let side = pin!(client_side(source, self.facts.recode, writer, &delivery, patience));
+        let delivery = self.delivery;
+        delivery.begin();
+        let side = pin!(client_side(source, self.facts.recode, writer, delivery, patience));
         let recode = head.recode(asked);
         let mut flow = Flow {
             answer: &mut answer,
@@ -128,7 +129,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             tap: None,
             output: self.output,
             client: &mut to_client,
-            delivery: &delivery,
+            delivery,
             silence: self.facts.waits.silence,
             stall: patience.stall,
         };

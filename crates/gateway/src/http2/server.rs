@@ -26,6 +26,7 @@ use crate::exchange::{Course, Exchange, Facts, Head};
 use crate::framing::Body;
 use crate::grpc::is_call;
 use crate::grpc_web::WebForm;
+use crate::leaving::Delivery;
 use crate::mirror;
 use crate::outgoing::{Frames, Outgoing};
 use crate::policy;
@@ -231,7 +232,7 @@ async fn exchange(
     report: &mut Report,
 ) {
     let _place = routed.place;
-    let mut deadline = Deadline::after(facts.waits.answer);
+    let (mut deadline, delivery) = (Deadline::after(facts.waits.answer), Delivery::default());
     let exchange = Exchange {
         client,
         deadline: &mut deadline,
@@ -245,6 +246,7 @@ async fn exchange(
         affinity: routed.affinity,
         passage: routed.passage,
         course: Course::default(),
+        delivery: &delivery,
         report,
     };
     // What happens to a connection afterwards is nothing to a stream.

@@ -13,7 +13,7 @@ use lockstep_domain::request_host::Authority;
 use lockstep_domain::routes::actions::Actions;
 use lockstep_domain::routes::conditions::{RequestView, Sort};
 use lockstep_domain::routes::index::RouteIndex;
-use lockstep_domain::routes::{RouteTable, ServiceRoutes, SplitRule, SplitTakes};
+use lockstep_domain::routes::{RouteRule, RouteTable, ServiceRoutes, SplitRule, SplitTakes};
 use serde::Serialize;
 
 use super::facts::Asked;
@@ -29,6 +29,10 @@ pub struct Replay {
     pub requests: usize,
     /// How many would go where they went.
     pub same: usize,
+    /// Of how many of those the service alone was compared, since their version cannot be told.
+    pub by_service: usize,
+    /// How many would come to a route that limits how much it takes: which of them it would refuse is not told.
+    pub limited: usize,
     /// How many would go elsewhere.
     pub elsewhere: usize,
     /// How many cannot be told.
@@ -74,6 +78,8 @@ pub struct Place {
 pub fn replay(table: RouteTable, salts: &BTreeMap<String, String>, recent: &[Recent]) -> Replay {
     let table = table.prepared();
     let (asks, index) = (Asked::of(&table), RouteIndex::new(&table.routes));
+    let limiting = table.routes.iter().filter(|route| limits(&route.rule));
+    let limiting: BTreeSet<String> = limiting.map(|route| route.rule.to_string()).collect();
     let candidate = Candidate { table, asks, index, salts };
     let mut replay = Replay { requests: recent.len(), ..Replay::default() };
     let mut moves: BTreeMap<(Place, Place), (usize, Vec<String>)> = BTreeMap::new();
@@ -84,9 +90,13 @@ pub fn replay(table: RouteTable, salts: &BTreeMap<String, String>, recent: &[Rec
                 missing.into_iter().for_each(|what| *replay.missing.entry(what).or_default() += 1);
             }
             Ok(to) => {
+                replay.limited +=
+                    usize::from(to.route.as_ref().is_some_and(|route| limiting.contains(route)));
                 let (from, to) = comparable(went(request), to);
                 if from.is_same(&to) {
                     replay.same += 1;
+                    replay.by_service +=
+                        usize::from(to.service.is_some() && to.version.is_none() && to.answer.is_none());
                     continue;
                 }
                 replay.elsewhere += 1;
@@ -103,6 +113,11 @@ pub fn replay(table: RouteTable, salts: &BTreeMap<String, String>, recent: &[Rec
     replay.moves = moves.into_iter().map(made).collect();
     replay.moves.sort_by_key(|one| std::cmp::Reverse(one.requests));
     replay
+}
+
+/// Tells whether a route limits how much it takes.
+fn limits(rule: &RouteRule) -> bool {
+    rule.policy.as_ref().is_some_and(|policy| !policy.limits.is_none())
 }
 
 impl Place {

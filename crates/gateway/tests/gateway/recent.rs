@@ -174,6 +174,27 @@ fn another_table_is_tried_against_what_came_and_what_was_not_kept_cannot_be_told
 }
 
 #[test]
+fn what_is_compared_by_service_alone_and_what_limits_may_refuse_is_counted() {
+    let instance = Instance::start(|_, stream| answer(stream, 200, b"said"));
+    let arms = |weight| table(1, &canary(weight, ("new", instance.address), ("old", instance.address)));
+    let (_gateway, asked, mut client) = start(arms(1_000), 100);
+    for number in 0..10 {
+        client.get("/", &format!("key-{number}")).unwrap();
+    }
+    let mut other = arms(9_000);
+    other.services.values_mut().for_each(|service| service.salt = "other".into());
+    other.routes[0].rule.policy = Some(serde_json::from_str(r#"{"limits":{"concurrency":1}}"#).unwrap());
+    let replay = replayed(&asked, other, 10);
+    assert_eq!(
+        (replay.same, replay.by_service, replay.limited, replay.elsewhere),
+        (10, 10, 10, 0),
+        "{replay:?}"
+    );
+    let same = replayed(&asked, arms(1_000), 10);
+    assert_eq!((same.same, same.by_service, same.limited), (10, 0, 0), "{same:?}");
+}
+
+#[test]
 fn a_share_that_grows_moves_those_whose_places_it_takes() {
     let instance = Instance::start(|_, stream| answer(stream, 200, b"said"));
     let arms = |weight| table(1, &canary(weight, ("new", instance.address), ("old", instance.address)));

@@ -250,6 +250,44 @@ fn each_request_is_a_line_that_says_how_it_went_and_no_secret() {
 }
 
 #[test]
+fn what_a_client_took_before_its_time_was_over_is_in_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let instance = Instance::start(|_, stream| {
+        raw(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")?;
+        let _ = stream.read(&mut [0]);
+        Ok(Then::Close)
+    });
+    let (gateway, address) = logged(&path, false);
+    let limited = serde_json::json!({ "timeouts": { "request_ms": 200 } });
+    let table = table(1, &[stable(0, &[("one", instance.address)])]);
+    gateway.apply(crate::policies::asking(table, &limited)).unwrap();
+    let mut client = Client::connect(address);
+    client.send("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+    let got = client.rest();
+    assert!(got.ends_with(b"half"));
+    let line = &lines(&path, 1)[0];
+    assert_eq!((&line["end"], &line["bytes"]), (&"out_of_time".into(), &got.len().into()));
+}
+
+#[test]
+fn connections_on_which_nobody_asks_do_not_keep_the_admin_address_from_others() {
+    let running = Running::start(&[]);
+    let asked = Asked::serve(running.gateway.admin());
+    let half = |_| {
+        let mut client = Client::connect(asked.address);
+        client.send("GET /-/health HTTP/1.1\r\nhost: 127").unwrap();
+        client
+    };
+    let silent: Vec<Client> = (0..40).map(half).collect();
+    assert_eq!(asked.ask("/-/health").0, 200);
+    // It was answered before any of them was too slow.
+    let last = silent.last().unwrap().socket();
+    last.set_nonblocking(true).unwrap();
+    assert_eq!(last.peek(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn queries_are_logged_only_when_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");

@@ -29,6 +29,11 @@ fn hesitant() -> Instance {
                 thread::sleep(SHORT * 3);
                 return raw(stream, b"later");
             }
+            "/web" => {
+                raw(stream, begins("application/grpc-web-text+proto").as_bytes())?;
+                thread::sleep(SHORT * 3);
+                return raw(stream, b"later");
+            }
             "/plain" => {
                 raw(stream, begins("text/plain").as_bytes())?;
                 thread::sleep(SHORT * 3);
@@ -87,6 +92,11 @@ fn streams_live_as_long_as_their_clients() {
         events.client().get("/events", "k").unwrap().text(),
         "firstlater",
         "events are known by their type"
+    );
+    assert_eq!(
+        events.client().get("/web", "k").unwrap().text(),
+        "firstlater",
+        "and so are calls of gRPC-Web"
     );
     let strict = Timeouts { answer: SHORT, stall: SHORT, ..Timeouts::default() };
     let stream = start(&instance, strict, limited(), Some(Patience::Stream));

@@ -46,8 +46,9 @@ fn timeouts(field: &Field<'_>) -> Option<RouteTimeouts> {
         idle_ms: duration(&table, "idle", "idle = \"1m\""),
         request_ms: duration(&table, "request", "request = \"10s\""),
     };
+    let says_any = ["connect", "head", "idle", "request"].iter().any(|name| table.get(name, "").is_some());
     table.finish();
-    if timeouts.is_none() {
+    if !says_any {
         field.wrong("it says none of connect, head, idle and request");
     }
     Some(timeouts)
@@ -78,8 +79,9 @@ fn limits(field: &Field<'_>) -> Option<RouteLimits> {
         concurrency: concurrency.and_then(|field| field.integer(1..=MAX_REQUESTS)),
         rate: rate.and_then(|field| self::rate(&field)),
     };
+    let says_any = ["body", "concurrency", "rate"].iter().any(|name| table.get(name, "").is_some());
     table.finish();
-    if limits.is_none() {
+    if !says_any {
         field.wrong("it says none of body, concurrency and rate");
     }
     Some(limits)

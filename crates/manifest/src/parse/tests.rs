@@ -254,6 +254,24 @@ fn a_route_asks_how_long_is_waited_for_it() {
 }
 
 #[test]
+fn what_is_wrong_with_a_value_is_said_once() {
+    for route in [
+        "limits = { body = \"much\" }",
+        "limits = { concurrency = 0 }",
+        "limits = { rate = { requests = 0, per = \"1s\" } }",
+        "timeouts = { head = \"soon\" }",
+        "timeouts = { idle = 5 }",
+        "limits = 5",
+        "timeouts = \"1s\"",
+        "retries = { attempts = 9 }",
+    ] {
+        let text = format!("name = \"a\"\nrun.command = \"./a\"\n[[route]]\n{route}\n");
+        let problems: Vec<_> = parse(&text, "f").unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 1, "{route}: {problems:?}");
+    }
+}
+
+#[test]
 fn a_route_has_conditions_and_does_something() {
     let text = r#"name = "a"
 run.command = "./a"

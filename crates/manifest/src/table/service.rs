@@ -94,6 +94,7 @@ fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> (Vec<Spl
     let read: Vec<(&Field<'_>, Version)> = read.collect();
     let said: u32 = read.iter().filter_map(|(_, version)| version.share).sum();
     let (mut left, mut splits, mut fallback) = (FULL_WEIGHT.checked_sub(said), Vec::new(), None);
+    let mut has_rest = false;
     for (element, Version { split, share, stands_in }) in read {
         let is_twice = |known: &Split| (&known.version, known.config) == (&split.version, split.config);
         if splits.iter().any(is_twice) {
@@ -112,6 +113,13 @@ fn many(name: &str, table: &Table<'_>, versions: Option<&Field<'_>>) -> (Vec<Spl
             }
             Some(share) => share,
             None if split.role == SplitRole::Pinned => 0,
+            None if std::mem::replace(&mut has_rest, true) => {
+                element.wrong_because(
+                    "another version gets what is left already",
+                    "say the `share` of all versions but one",
+                );
+                0
+            }
             None => left.replace(0).unwrap_or(0),
         };
         if stands_in {

@@ -196,6 +196,25 @@ fn a_version_for_rules_alone_has_no_share() {
     assert_eq!(table("share = \"60%\"\n").unwrap_err(), 1);
 }
 
+#[test]
+fn only_one_version_gets_what_is_left() {
+    let version = |number: &str, share: &str| {
+        format!("[[service.a.version]]\nnumber = \"{number}\"\n{share}instances = []\n")
+    };
+    let table =
+        |versions: &[String]| problems_of_or_none(&format!("environment = \"e\"\n{}", versions.concat()));
+    assert_eq!(table(&[version("1.0.0", "share = \"5%\"\n"), version("2.0.0", "")]), [""; 0]);
+    let found = table(&[version("1.0.0", ""), version("2.0.0", ""), version("3.0.0", "")]);
+    let expected =
+        ["5: service.a.version[1]: another version gets what is left", "8: service.a.version[2]: another"];
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    assert!(found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected)), "{found:?}");
+}
+
+fn problems_of_or_none(text: &str) -> Vec<String> {
+    if parse_table(text, "t").is_ok() { Vec::new() } else { problems_of(text) }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic_and_every_share_adds_up(shares in prop::collection::vec(0_u32..4_000, 1..4), junk in ".{0,40}") {

@@ -80,11 +80,23 @@ fn replayed(address: SocketAddr, table: &RouteTable) -> Result<Replay, Failure> 
 
 /// Says what would change, in words.
 fn told(replay: &Replay) -> String {
-    let Replay { requests, same, elsewhere, unknown, moves, missing } = replay;
+    let Replay { requests, same, by_service, limited, elsewhere, unknown, moves, missing } = replay;
     let mut text = format!(
         "of the last {} {elsewhere} would go elsewhere, {same} where they went, {unknown} cannot be told\n",
         counted(*requests, "request")
     );
+    if *by_service > 0 {
+        let _ = writeln!(
+            text,
+            "  of {by_service} of those where they went the service alone is compared: their version cannot be told"
+        );
+    }
+    if *limited > 0 {
+        let _ = writeln!(
+            text,
+            "  {limited} come to a route with limits, which are not tried: some may be refused"
+        );
+    }
     for Move { from, to, requests, examples } in moves {
         let _ = writeln!(text, "  {requests}: {} -> {}", place(from), place(to));
         let _ = writeln!(text, "     such as {}", printable(&examples.join(", ")));
