@@ -54,6 +54,7 @@ pub mod mirror;
 pub mod name;
 pub mod observed;
 pub mod operation;
+pub mod outliers;
 mod over;
 pub mod plan;
 pub mod process;

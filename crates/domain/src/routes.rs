@@ -83,7 +83,12 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 /// table without them is written as before.
 ///
 /// 14: versions that get copies of requests, which a gateway of an earlier format would not send. A table without them is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_MIRRORS;
+///
+/// 15: how the instances of a version are chosen, which a gateway of an earlier format would do as ever. A table that says nothing of it is
+/// written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_BALANCING;
+/// The format that a gateway must take where a version says how its instances are chosen.
+pub const FORMAT_WITH_BALANCING: u32 = 15;
 /// The format that a gateway must take where a version has a breaker.
 pub const FORMAT_WITH_BREAKERS: u32 = 13;
 /// The format that a gateway must take where a route asks for something beside where its requests go.
@@ -326,7 +331,11 @@ impl RouteTable {
     #[must_use]
     pub fn in_its_format(self) -> Self {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
-        let format = if self.services.values().any(|routes| routes.mirror.is_some()) {
+        let policies = self.services.values().flat_map(|routes| &routes.splits);
+        let mut policies = policies.filter_map(|split| split.policy.as_ref());
+        let format = if policies.any(|policy| policy.needs_balancing()) {
+            FORMAT_WITH_BALANCING
+        } else if self.services.values().any(|routes| routes.mirror.is_some()) {
             FORMAT_WITH_MIRRORS
         } else if self.needs_breakers() {
             FORMAT_WITH_BREAKERS

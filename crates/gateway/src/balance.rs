@@ -6,13 +6,16 @@
 #[cfg(test)]
 mod simulation;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use lockstep_domain::outliers::{Counted, Outlier};
 use lockstep_domain::routes::SplitRole;
+use lockstep_domain::routes::service_policy::Balance;
 
 use crate::affinity::Affinity;
-use crate::ejection::{has_room, is_panic};
 use crate::endpoint::{Endpoint, Lease};
 use crate::latency::{Load, second_is_better};
 use crate::moment::Moment;
@@ -60,6 +63,10 @@ impl Search<'_> {
 pub(crate) fn pick(service: &ServiceTargets, wanted: usize, search: Search<'_>) -> Option<Pick> {
     let now = search.now;
     let own = pick_in(service, wanted, search);
+    if own.is_none() && service.targets.get(wanted).is_some_and(Target::is_full) {
+        // What a version has no room for is refused: no other was meant for it.
+        return None;
+    }
     if own.as_ref().is_some_and(|own| own.is_good(now)) {
         return own;
     }
@@ -78,7 +85,8 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
     let kept = search.affinity.and_then(|affinity| kept(arm, affinity, search));
     let lease = kept.or_else(|| match arm.endpoints.as_slice() {
         [] => None,
-        [only] => Some(only).filter(|it| !is_tried(it, search.tried)).and_then(Endpoint::lease),
+        [only] => Some(only).filter(|it| !is_tried(it, search.tried)).and_then(|it| arm.lease(it)),
+        many if arm.takes_turns() => in_turn(arm, many, search),
         many => two_choices(arm, many, search),
     })?;
     Some(Pick { target, lease })
@@ -86,35 +94,99 @@ pub(crate) fn pick_in(service: &ServiceTargets, target: usize, search: Search<'_
 
 /// Picks the instance that a client is kept at, while that serves.
 fn kept(arm: &Target, affinity: &Affinity, search: Search<'_>) -> Option<Lease> {
-    affinity.choose(&arm.endpoints, &arm.leaving, |it| search.serves(arm, it))?.lease()
+    arm.lease(affinity.choose(&arm.endpoints, &arm.leaving, |it| search.serves(arm, it))?)
 }
 
 fn two_choices(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
     let Search { tried, random, now, .. } = search;
     let serves = |it: &Arc<Endpoint>| search.serves(arm, it);
-    let (first, second) = draw(endpoints, random);
+    let (first, second) = draw(arm, endpoints, (random, now));
     if serves(first)
         && serves(second)
-        && let Some(lease) = better(arm, first, second, now).lease()
+        && let Some(lease) = arm.lease(better(arm, first, second, now))
     {
         return Some(lease);
     }
     let serving: Vec<_> = endpoints.iter().filter(|it| serves(it)).cloned().collect();
     let lease = match serving.as_slice() {
         [] => None,
-        [only] => only.lease(),
+        [only] => arm.lease(only),
         many => {
-            let (first, second) = draw(many, random);
-            better(arm, first, second, now).lease()
+            let (first, second) = draw(arm, many, (random, now));
+            arm.lease(better(arm, first, second, now))
         }
     };
-    lease.or_else(|| last_resort(endpoints, tried, now))
+    lease.or_else(|| last_resort(arm, tried, now))
 }
 
-/// Draws two different ones of at least two.
-fn draw<'e>(endpoints: &'e [Arc<Endpoint>], random: &Random) -> (&'e Arc<Endpoint>, &'e Arc<Endpoint>) {
-    let first = random.below(endpoints.len());
-    let second = (first + 1 + random.below(endpoints.len() - 1)) % endpoints.len();
+/// One after the other. In the place of one that does not serve another is drawn, so that no neighbour gets twice as much.
+fn in_turn(arm: &Target, endpoints: &[Arc<Endpoint>], search: Search<'_>) -> Option<Lease> {
+    let Search { tried, random, now, .. } = search;
+    let turn = &endpoints[arm.choosing.turn.fetch_add(1, Ordering::Relaxed) % endpoints.len()];
+    if search.serves(arm, turn)
+        && arm.is_warm(turn, (random, now))
+        && let Some(lease) = arm.lease(turn)
+    {
+        return Some(lease);
+    }
+    let serving: Vec<_> = endpoints.iter().filter(|it| search.serves(arm, it)).collect();
+    let drawn = || serving[random.below(serving.len())];
+    let warm = (0..REDRAWS).filter(|_| !serving.is_empty()).map(|_| drawn());
+    let lease = warm.filter(|it| arm.is_warm(it, (random, now))).find_map(|it| arm.lease(it));
+    lease.or_else(|| last_resort(arm, tried, now))
+}
+
+impl Target {
+    /// Counts a request as under way at an instance that has room for it.
+    fn lease(&self, endpoint: &Arc<Endpoint>) -> Option<Lease> {
+        endpoint.lease(self.choosing.most)
+    }
+
+    /// Tells whether its instances are asked one after the other. On trial they are balanced by requests under way alone.
+    fn takes_turns(&self) -> bool {
+        self.choosing.balance == Balance::RoundRobin && self.role != SplitRole::Candidate
+    }
+
+    /// Returns the part of requests that an instance gets beside others: all, unless it is fresh.
+    fn warmth(&self, endpoint: &Endpoint, now: Moment) -> f64 {
+        self.choosing.slow_start.map_or(1.0, |over| endpoint.instance.warmth(over, now))
+    }
+
+    /// Tells whether an instance that was drawn is taken: a fresh one is with a probability that grows.
+    fn is_warm(&self, endpoint: &Endpoint, (random, now): (&Random, Moment)) -> bool {
+        let warmth = self.warmth(endpoint, now);
+        // A draw of 53 bits is a number below 1.
+        warmth >= 1.0 || (random.draw() >> 11) as f64 / (1_u64 << 53) as f64 <= warmth
+    }
+}
+
+/// How often is drawn anew in the place of a fresh instance.
+const REDRAWS: usize = 16;
+
+/// Draws two different ones of at least two; twice the same where the other is fresh and its turn has not come.
+fn draw<'e>(
+    arm: &Target,
+    endpoints: &'e [Arc<Endpoint>],
+    (random, now): (&Random, Moment),
+) -> (&'e Arc<Endpoint>, &'e Arc<Endpoint>) {
+    let count = endpoints.len();
+    let mut first = random.below(count);
+    let beside = |first: usize| (first + 1 + random.below(count - 1)) % count;
+    if arm.choosing.slow_start.is_none() {
+        return (&endpoints[first], &endpoints[beside(first)]);
+    }
+    if !arm.is_warm(&endpoints[first], (random, now)) {
+        let drawn = (0..REDRAWS).map(|_| random.below(count));
+        let mut warm = drawn.filter(|&it| arm.is_warm(&endpoints[it], (random, now)));
+        first = warm.next().unwrap_or(first);
+    }
+    // A fresh one is less busy and would win: it is asked when it is drawn first, and not as the better of two.
+    let is_fresh = |it: usize| arm.warmth(&endpoints[it], now) < 1.0;
+    let second = if is_fresh(first) {
+        beside(first)
+    } else {
+        (0..REDRAWS).map(|_| beside(first)).find(|&it| !is_fresh(it)).unwrap_or(first)
+    };
     (&endpoints[first], &endpoints[second])
 }
 
@@ -125,17 +197,21 @@ fn better<'e>(
     now: Moment,
 ) -> &'e Arc<Endpoint> {
     let load = |it: &Arc<Endpoint>| match arm.role {
-        SplitRole::Stable | SplitRole::Pinned => it.instance.load(now),
-        SplitRole::Candidate => Load { under_way: it.instance.in_flight(), latency: None },
+        SplitRole::Stable | SplitRole::Pinned if arm.choosing.balance != Balance::LeastRequests => {
+            it.instance.load(now)
+        }
+        SplitRole::Stable | SplitRole::Pinned | SplitRole::Candidate => {
+            Load { under_way: it.instance.in_flight(), latency: None }
+        }
     };
     if second_is_better(load(first), load(second)) { second } else { first }
 }
 
 /// None serves well: a doubtful answer is better than none.
-fn last_resort(endpoints: &[Arc<Endpoint>], tried: &[Arc<Endpoint>], now: Moment) -> Option<Lease> {
-    let mut rest: Vec<_> = endpoints.iter().filter(|it| !is_tried(it, tried)).collect();
+fn last_resort(arm: &Target, tried: &[Arc<Endpoint>], now: Moment) -> Option<Lease> {
+    let mut rest: Vec<_> = arm.endpoints.iter().filter(|it| !is_tried(it, tried)).collect();
     rest.sort_by_key(|it| (it.instance.is_avoided(now), it.instance.in_flight()));
-    rest.into_iter().find_map(Endpoint::lease)
+    rest.into_iter().find_map(|it| arm.lease(it))
 }
 
 fn is_tried(endpoint: &Arc<Endpoint>, tried: &[Arc<Endpoint>]) -> bool {
@@ -149,6 +225,8 @@ pub(crate) struct ArmHealth {
     panic: AtomicBool,
     /// Held while one is taken out, so that two workers do not take out one each.
     taking_out: Mutex<()>,
+    /// What was counted of each instance at the last looks, the oldest first, where they are compared.
+    history: Mutex<VecDeque<(Moment, BTreeMap<SocketAddr, Counted>)>>,
 }
 
 impl ArmHealth {
@@ -159,17 +237,16 @@ impl ArmHealth {
 
     /// Looks at all instances of the arm, and says in the log when it comes to ask all of them, and when no longer.
     pub(crate) fn look(&self, arm: &Target, now: Moment) {
+        if arm.choosing.ejection.compares() && arm.role != SplitRole::Candidate {
+            self.compare(arm, now);
+        }
         let healthy = |it: &&Arc<Endpoint>| !it.instance.is_out(now) && !it.instance.is_avoided(now);
         let (all, healthy) = (arm.endpoints.len(), arm.endpoints.iter().filter(healthy).count());
-        let (panic, version) = (is_panic(all, healthy), arm.label.as_str());
+        let panic = arm.choosing.ejection.is_panic(all, healthy);
+        let version = arm.label.as_str();
         match (self.panic.swap(panic, Ordering::Relaxed), panic) {
             (false, true) => {
-                tracing::warn!(
-                    version,
-                    healthy,
-                    all,
-                    "fewer than half of the instances are healthy; asking all"
-                );
+                tracing::warn!(version, healthy, all, "too few of the instances are healthy; asking all");
             }
             (true, false) => {
                 tracing::info!(version, healthy, all, "enough instances are healthy again");
@@ -179,18 +256,74 @@ impl ArmHealth {
     }
 }
 
+impl ArmHealth {
+    /// Takes out those that do worse than the others.
+    fn compare(&self, arm: &Target, now: Moment) {
+        let rule = &arm.choosing.ejection;
+        let present = |it: &Arc<Endpoint>| (it.instance.address, it.instance.counted());
+        let counted: BTreeMap<_, _> = arm.endpoints.iter().map(present).collect();
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.push_back((now, counted));
+        let window = rule.window_ms * 1_000;
+        while history.front().is_some_and(|(at, _)| now.since(*at) > window) {
+            history.pop_front();
+        }
+        let lately: Vec<_> = arm.endpoints.iter().map(|it| since(&history, it)).collect();
+        drop(history);
+        for (place, outlier) in rule.outliers(&lately) {
+            let endpoint = &arm.endpoints[place];
+            take_out(arm, endpoint, now, outlier);
+        }
+    }
+}
+
+/// What was counted of an instance in the window, but nothing of before it came back.
+fn since(history: &VecDeque<(Moment, BTreeMap<SocketAddr, Counted>)>, endpoint: &Endpoint) -> Counted {
+    let (address, back) = (endpoint.instance.address, endpoint.instance.back_at());
+    let mut seen = history.iter().filter(|(at, _)| *at >= back).filter_map(|(_, all)| all.get(&address));
+    let before = seen.next().copied().unwrap_or_default();
+    let now = seen.next_back().copied().unwrap_or(before);
+    Counted {
+        requests: now.requests.saturating_sub(before.requests),
+        failures: now.failures.saturating_sub(before.failures),
+        total_us: now.total_us.saturating_sub(before.total_us),
+    }
+}
+
+/// Takes an instance out where others are left.
+fn take_out(arm: &Target, endpoint: &Endpoint, now: Moment, why: Outlier) {
+    // Another worker that is at it decides; a further look will ask again.
+    let Ok(_alone) = arm.health.taking_out.try_lock() else { return };
+    let out = arm.endpoints.iter().filter(|it| it.instance.is_out(now)).count();
+    let rule = &arm.choosing.ejection;
+    if endpoint.instance.is_out(now) || !rule.has_room(arm.endpoints.len(), out) {
+        return;
+    }
+    let time = endpoint.instance.take_out(rule, now);
+    let (version, address, seconds) = (arm.label.as_str(), endpoint.instance.address, time.as_secs());
+    match why {
+        Outlier::Fails(percent) => {
+            tracing::warn!(version, %address, seconds, percent, "an instance that fails more than others is left alone");
+        }
+        Outlier::Slow(times) => {
+            tracing::warn!(version, %address, seconds, times, "an instance that is slower than others is left alone");
+        }
+    }
+}
+
 /// Notes that an instance failed a request, and takes it out when it does so again and again and others are left.
 pub(crate) fn note_failure(arm: &Target, endpoint: &Endpoint, now: Moment) {
-    if !endpoint.instance.failed() || arm.role == SplitRole::Candidate {
+    let rule = &arm.choosing.ejection;
+    if !endpoint.instance.failed(rule) || arm.role == SplitRole::Candidate {
         return;
     }
     // Another worker that is at it decides; a further failure will ask again.
     let Ok(_alone) = arm.health.taking_out.try_lock() else { return };
     let out = arm.endpoints.iter().filter(|it| it.instance.is_out(now)).count();
-    if endpoint.instance.is_out(now) || !has_room(arm.endpoints.len(), out) {
+    if endpoint.instance.is_out(now) || !rule.has_room(arm.endpoints.len(), out) {
         return;
     }
-    let time = endpoint.instance.take_out(now);
+    let time = endpoint.instance.take_out(rule, now);
     let (version, address) = (arm.label.as_str(), endpoint.instance.address);
     tracing::warn!(version, %address, seconds = time.as_secs(), "an instance that fails again and again is left alone");
     arm.health.look(arm, now);

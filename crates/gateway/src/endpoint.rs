@@ -50,9 +50,9 @@ impl Endpoint {
         Self { instance, idle: Mutex::new(Vec::new()), trunks: Trunks::default() }
     }
 
-    /// Counts a request as under way, unless the instance has left the table.
-    pub(crate) fn lease(self: &Arc<Self>) -> Option<Lease> {
-        self.instance.enter().then(|| Lease { endpoint: Arc::clone(self) })
+    /// Counts a request as under way, unless the instance has left the table or `most` are under way.
+    pub(crate) fn lease(self: &Arc<Self>, most: Option<u32>) -> Option<Lease> {
+        self.instance.enter(most).then(|| Lease { endpoint: Arc::clone(self) })
     }
 
     /// Closes the idle connections of an instance that was retired; none is kept any more.
@@ -111,13 +111,13 @@ mod tests {
         let instance = Arc::new(Instance::new(SocketAddr::from(([127, 0, 0, 1], 1)), Mark::default()));
         // Two workers.
         let views = [(); 2].map(|()| Arc::new(Endpoint::new(Arc::clone(&instance))));
-        let lease = views[0].lease().unwrap();
+        let lease = views[0].lease(None).unwrap();
         instance.retire();
-        assert!(views.iter().all(|view| view.lease().is_none()));
+        assert!(views.iter().all(|view| view.lease(None).is_none()));
         assert_eq!(instance.in_flight(), 1);
         drop(lease);
         assert_eq!(instance.in_flight(), 0);
         instance.revive();
-        assert!(views[1].lease().is_some());
+        assert!(views[1].lease(None).is_some());
     }
 }

@@ -36,7 +36,7 @@ use crate::recent::Asked;
 use crate::repeat::RepeatBudget;
 use crate::seat::{RouteCounts, RouteName};
 use crate::served::Served;
-use crate::table::{ServiceTargets, Tally, Target, WorkerTable, check};
+use crate::table::{Choosing, ServiceTargets, Tally, Target, WorkerTable, check};
 use crate::tls::Tls;
 use crate::traffic::{Counters, EnvironmentTraffic, arm_name};
 use crate::trial::Ledger;
@@ -568,6 +568,7 @@ impl State {
             endpoints: split.endpoints.iter().filter_map(view).collect(),
             leaving: split.leaving.iter().filter_map(view).collect(),
             breakers: self.breakers.of(&arm, split),
+            choosing: Choosing::of(split),
         }
     }
 }

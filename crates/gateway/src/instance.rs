@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::outliers::{Counted, EjectionRule};
 use tokio::sync::Notify;
 
 use crate::affinity::Mark;
-use crate::ejection::{Ejection, FAILURES};
+use crate::ejection::Ejection;
 use crate::keeping::Keeping;
 use crate::latency::{Latency, Load, Sample};
 use crate::moment::Moment;
@@ -49,10 +50,20 @@ pub(crate) struct Instance {
     retired_at: AtomicU64,
     /// Told when connections to it that pass bytes have to end.
     left: Notify,
+    /// When the gateway first knew it.
+    since: Moment,
+    /// What was counted since then, where instances of its version are compared.
+    requests: AtomicU64,
+    failures: AtomicU64,
+    total_us: AtomicU64,
 }
 
 impl Instance {
     pub(crate) fn new(address: SocketAddr, mark: Mark) -> Self {
+        Self::known_since(address, mark, Moment::now())
+    }
+
+    pub(crate) fn known_since(address: SocketAddr, mark: Mark, since: Moment) -> Self {
         Self {
             address,
             mark,
@@ -71,16 +82,20 @@ impl Instance {
             ejections: AtomicU64::new(0),
             retired_at: AtomicU64::new(0),
             left: Notify::new(),
+            since,
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            total_us: AtomicU64::new(0),
         }
     }
 
-    /// Counts a request as under way; returns `false`, and does not, when the instance has left the table.
+    /// Counts a request as under way; returns `false`, and does not, when the instance has left the table, or `most` are under way.
     ///
     /// The count is raised before the flag is read, and `retire` writes the flag before anyone reads the count: so
     /// either the request sees that it must not go there, or the receipt after the change shows it.
-    pub(crate) fn enter(&self) -> bool {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let enters = !self.is_retired();
+    pub(crate) fn enter(&self, most: Option<u32>) -> bool {
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let enters = !self.is_retired() && most.is_none_or(|most| before < u64::from(most));
         if !enters {
             self.leave();
         }
@@ -186,14 +201,46 @@ impl Instance {
     }
 
     /// Notes that a request failed; returns whether that is reason to take the instance out.
-    pub(crate) fn failed(&self) -> bool {
-        self.failures_in_row.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
+    pub(crate) fn failed(&self, rule: &EjectionRule) -> bool {
+        let row = self.failures_in_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        rule.consecutive > 0 && row >= rule.consecutive
+    }
+
+    /// Counts a request for the comparison with others of its version.
+    pub(crate) fn count(&self, failed: bool, took: Duration) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.total_us.fetch_add(crate::moment::micros(took), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns what was counted since the gateway knows it.
+    pub(crate) fn counted(&self) -> Counted {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        // Failures first: read in between, none must show before its request.
+        let failures = read(&self.failures);
+        Counted { requests: read(&self.requests), failures, total_us: read(&self.total_us) }
+    }
+
+    /// Returns the part of requests that a fresh instance gets beside others, from a tenth to all, over a time from its beginning or its
+    /// return: Envoy's `slow_start` with an aggression of 1.
+    pub(crate) fn warmth(&self, over: Duration, now: Moment) -> f64 {
+        let since = self.since.max(Moment(self.out_until.load(Ordering::Relaxed)));
+        let share = now.since(since) as f64 / crate::moment::micros(over).max(1) as f64;
+        share.clamp(0.1, 1.0)
+    }
+
+    /// Returns when it comes or came back the last time.
+    pub(crate) fn back_at(&self) -> Moment {
+        Moment(self.out_until.load(Ordering::Relaxed))
     }
 
     /// Takes the instance out for a while. After it, it is as good as new. Returns how long that is.
-    pub(crate) fn take_out(&self, now: Moment) -> Duration {
+    pub(crate) fn take_out(&self, rule: &EjectionRule, now: Moment) -> Duration {
         self.ejections.fetch_add(1, Ordering::Relaxed);
-        let next = self.ejection().again(now);
+        let next = self.ejection().again(rule, now);
         self.times_out.store(next.times, Ordering::Relaxed);
         self.failures_in_row.store(0, Ordering::Relaxed);
         self.latency_at.store(0, Ordering::Relaxed);
@@ -270,9 +317,11 @@ mod tests {
     #[test]
     fn five_failures_in_a_row_are_a_reason_and_a_success_begins_anew() {
         let instance = instance();
-        assert!((0..4).all(|_| !instance.failed()));
+        let rule = EjectionRule::default();
+        assert!((0..4).all(|_| !instance.failed(&rule)));
         instance.succeeded();
-        assert!((0..4).all(|_| !instance.failed()));
-        assert!(instance.failed());
+        assert!((0..4).all(|_| !instance.failed(&rule)));
+        assert!(instance.failed(&rule));
+        assert!(!instance.failed(&EjectionRule { consecutive: 0, ..rule }));
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::index::RouteIndex;
+use lockstep_domain::routes::service_policy::Balance;
 use lockstep_domain::routes::{
     ArmTraffic, FULL_WEIGHT, ROUTE_TABLE_FORMAT, Route, RouteTable, ServiceRoutes, Split, SplitRole,
     SplitRule, SplitTakes,
@@ -94,9 +96,44 @@ pub(crate) struct Target {
     pub(crate) leaving: Vec<Arc<Endpoint>>,
     /// What leaves it alone when it fails, where it asks for that.
     pub(crate) breakers: Option<Arc<Breakers>>,
+    pub(crate) choosing: Choosing,
+}
+
+/// How the instances of an arm are chosen.
+#[derive(Debug, Default)]
+pub(crate) struct Choosing {
+    pub(crate) balance: Balance,
+    /// When one is left alone.
+    pub(crate) ejection: EjectionRule,
+    /// For how long a fresh one gets less than the others.
+    pub(crate) slow_start: Option<Duration>,
+    /// Requests under way at each of them at once.
+    pub(crate) most: Option<u32>,
+    /// Whose turn it is, where they take turns.
+    pub(crate) turn: AtomicUsize,
+}
+
+impl Choosing {
+    /// Finds what a split says.
+    pub(crate) fn of(split: &Split) -> Self {
+        let Some(policy) = split.policy.as_deref() else { return Self::default() };
+        Self {
+            balance: policy.balance,
+            ejection: policy.ejection.unwrap_or_default(),
+            slow_start: policy.slow_start_ms.map(Duration::from_millis),
+            most: policy.max_requests,
+            turn: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Target {
+    /// Tells whether one of its instances has as many requests under way as it takes.
+    pub(crate) fn is_full(&self) -> bool {
+        let is_full = |most: u32| self.endpoints.iter().any(|it| it.instance.in_flight() >= u64::from(most));
+        self.choosing.most.is_some_and(is_full)
+    }
+
     /// Tells whether its instances speak HTTP/2.
     pub(crate) fn speaks_h2c(&self) -> bool {
         self.protocol == Protocol::H2c

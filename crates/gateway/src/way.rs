@@ -14,6 +14,7 @@ use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::Matched;
 use lockstep_domain::routes::conditions::RequestView as _;
 use lockstep_domain::routes::policy::Policy;
+use lockstep_domain::routes::service_policy::Balance;
 
 use crate::access;
 use crate::affinity::Affinity;
@@ -229,6 +230,9 @@ impl Desk {
                 }),
                 None => key.filter(|_| service.keeps_clients).map(Affinity::by_key),
             };
+            let target = service.targets.get(choice.target);
+            let chooses_by_key = || target.is_some_and(|arm| arm.choosing.balance == Balance::Key);
+            let affinity = affinity.or_else(|| key.filter(|_| chooses_by_key()).map(Affinity::by_key));
             let affinity = affinity.map(Box::new);
             let random = &self.worker.random;
             let search = Search { tried: &[], affinity: affinity.as_deref(), random, now: Moment::now() };
@@ -277,6 +281,12 @@ impl Desk {
                     caller,
                 });
             }
+            if let Some(arm) = service.targets.get(choice.target)
+                && let Some(most) = arm.choosing.most
+                && arm.is_full()
+            {
+                return Err(full(arm, most));
+            }
             // Either there is none, or those there were have just left the table.
             service_name = Some(matched.service.clone());
         }
@@ -284,6 +294,13 @@ impl Desk {
         let detail = format!("no instance of `{name}` takes requests");
         Err(Problem::new(Status::Unavailable, "no_instance", detail).hint("see `lockstep status`"))
     }
+}
+
+/// What a client is told of whose version no instance takes one more.
+fn full(arm: &Target, most: u32) -> Problem {
+    let detail =
+        format!("each instance of `{}` has {most} requests under way and takes no more at once", arm.label);
+    Problem::new(Status::Unavailable, "busy", detail)
 }
 
 fn no_table() -> Problem {

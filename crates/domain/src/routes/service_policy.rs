@@ -6,6 +6,8 @@ use thiserror::Error;
 
 use crate::breaker::{BreakerError, BreakerRule};
 use crate::instance::ConfigRevision;
+use crate::outliers::EjectionRule;
+use crate::routes::FORMAT_WITH_BALANCING;
 use crate::version::VersionNumber;
 
 /// Most requests at once that can be said of what stands in for a version.
@@ -22,6 +24,59 @@ pub struct ServicePolicy {
     #[serde(default, skip_serializing_if = "Degrade::is_usual")]
     #[schemars(extend("default" = Degrade::default()))]
     pub degrade: Degrade,
+    /// When an instance of it is left alone; as everywhere when nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BALANCING))]
+    pub ejection: Option<EjectionRule>,
+    /// Which of its instances is asked.
+    #[serde(default, skip_serializing_if = "Balance::is_usual")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BALANCING, "default" = Balance::default()))]
+    pub balance: Balance,
+    /// For how long a fresh instance gets less than the others, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BALANCING))]
+    pub slow_start_ms: Option<u64>,
+    /// How many requests are under way at an instance at once, from each gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_BALANCING))]
+    pub max_requests: Option<u32>,
+}
+
+/// Which instance of a version is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Of two that are drawn the one with the lower product of how slow it seems and requests under way.
+    #[default]
+    LeastLatency,
+    /// Of two that are drawn the one with fewer requests under way.
+    LeastRequests,
+    /// One after the other.
+    RoundRobin,
+    /// The one that a client's key chooses; as usual for who has none.
+    Key,
+}
+
+impl Balance {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::LeastLatency, Self::LeastRequests, Self::RoundRobin, Self::Key];
+
+    /// Tells whether it is what is meant when nothing is said.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::LeastLatency
+    }
+
+    /// Returns it as a manifest says it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::LeastLatency => "least-latency",
+            Self::LeastRequests => "least-requests",
+            Self::RoundRobin => "round-robin",
+            Self::Key => "key",
+        }
+    }
 }
 
 /// What stands in for a version that is left alone.
@@ -71,6 +126,21 @@ pub enum ServicePolicyError {
     /// A number is out of its bounds.
     #[error("`degrade.requests` is from 1 to {MAX_DEGRADED}")]
     Degraded,
+    /// A number or a time in milliseconds is out of its bounds.
+    #[error("`{0}` is from {1} to {2}")]
+    Number(String, u64, u64),
+}
+
+impl ServicePolicyError {
+    /// Returns the name of what it is about.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Breaker(_) => "breaker",
+            Self::NoBreaker | Self::Degraded => "degrade",
+            Self::Number(name, ..) => name.split('.').next().unwrap_or_default(),
+        }
+    }
 }
 
 impl ServicePolicy {
@@ -89,7 +159,31 @@ impl ServicePolicy {
         breaker
             .chain(alone.then_some(ServicePolicyError::NoBreaker))
             .chain(many.then_some(ServicePolicyError::Degraded))
+            .chain(self.out_of_bounds())
             .collect()
+    }
+
+    fn out_of_bounds(&self) -> Vec<ServicePolicyError> {
+        let ejection = self.ejection.iter().flat_map(EjectionRule::out_of_bounds);
+        let ejection = ejection
+            .map(|(name, least, most)| ServicePolicyError::Number(format!("ejection.{name}"), least, most));
+        let others = [
+            ("slow_start", self.slow_start_ms, 1_000, 3_600_000),
+            ("max_requests", self.max_requests.map(u64::from), 1, 1_000_000),
+        ];
+        let wrong = others
+            .into_iter()
+            .filter(|(_, it, least, most)| it.is_some_and(|it| !(*least..=*most).contains(&it)));
+        let wrong =
+            wrong.map(|(name, _, least, most)| ServicePolicyError::Number(name.to_owned(), least, most));
+        ejection.chain(wrong).collect()
+    }
+
+    /// Tells whether a gateway before [`FORMAT_WITH_BALANCING`] would do something else.
+    #[must_use]
+    pub fn needs_balancing(&self) -> bool {
+        let says = self.ejection.is_some() || self.slow_start_ms.is_some() || self.max_requests.is_some();
+        says || !self.balance.is_usual()
     }
 
     /// Tells whether the version before may stand in for it.
@@ -138,7 +232,20 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_told() {
-        let alone = ServicePolicy { breaker: None, degrade: Degrade { requests: 0, ..Degrade::default() } };
+        let degrade = Degrade { requests: 0, ..Degrade::default() };
+        let alone = ServicePolicy { degrade, ..ServicePolicy::default() };
         assert_eq!(alone.problems(), [ServicePolicyError::NoBreaker, ServicePolicyError::Degraded]);
+        let ejection = Some(EjectionRule { requests: 0, longest_ms: 1, ..EjectionRule::default() });
+        let out =
+            ServicePolicy { ejection, max_requests: Some(0), slow_start_ms: Some(1), ..Default::default() };
+        let told: Vec<_> = out.problems().iter().map(ToString::to_string).collect();
+        let expected = [
+            "`ejection.requests` is from 1 to 1000000",
+            "`ejection.longest` is from 30000 to 86400000",
+            "`slow_start` is from 1000 to 3600000",
+            "`max_requests` is from 1 to 1000000",
+        ];
+        assert_eq!(told, expected);
+        assert!(out.needs_balancing() && !alone.needs_balancing());
     }
 }

@@ -18,7 +18,7 @@ use crate::simulation::{Stage, deploy, service};
 
 fn guarded(version: &mut Version) {
     let breaker = Some(BreakerRule::default());
-    version.run.gateway = Some(Arc::new(ServicePolicy { breaker, degrade: Degrade::default() }));
+    version.run.gateway = Some(Arc::new(ServicePolicy { breaker, ..ServicePolicy::default() }));
 }
 
 fn table(stage: &Stage) -> RouteTable {
@@ -76,8 +76,11 @@ fn who_does_not_ask_for_it_has_a_table_as_ever() {
     assert_eq!(table(&stage), stage.table("staging"));
     stage.release_with("orders@1.2.0", &[], |version| {
         let degrade = Degrade { to: StandIn::Nobody, ..Degrade::default() };
-        version.run.gateway =
-            Some(Arc::new(ServicePolicy { breaker: Some(BreakerRule::default()), degrade }));
+        version.run.gateway = Some(Arc::new(ServicePolicy {
+            breaker: Some(BreakerRule::default()),
+            degrade,
+            ..ServicePolicy::default()
+        }));
     });
     stage.run("staging", &deploy(&["orders@1.2.0"]), None);
     assert_eq!(table(&stage).services[&service("orders")].fallback, None);

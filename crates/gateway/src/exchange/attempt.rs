@@ -56,6 +56,9 @@ impl Attempt<'_> {
 
     /// Notes how a request was answered, and how long after it was sent.
     pub(super) fn heard(&self, head: &AnswerHead, slow: Option<Duration>, now: Moment) {
+        if !head.is_failure() {
+            self.compare(false, slow.unwrap_or_default());
+        }
         match (head.is_failure(), slow) {
             (true, slow) => self.failed(slow.unwrap_or_default()),
             (false, Some(slow)) => self.endpoint.instance.see(Sample::Served(micros(slow)), now),
@@ -161,8 +164,16 @@ impl Attempt<'_> {
         meter.wants(self.class).then(|| written.tap(head.recode(asked)))?
     }
 
+    /// Counts the request for the comparison of instances, where its version asks for that.
+    fn compare(&self, failed: bool, took: Duration) {
+        if self.target.choosing.ejection.compares() {
+            self.endpoint.instance.count(failed, took);
+        }
+    }
+
     /// Notes that the instance failed a request.
     pub(super) fn failed(&self, after: Duration) {
+        self.compare(true, after);
         let now = Moment::now();
         self.endpoint.instance.see(Sample::Failed(micros(after)), now);
         note_failure(self.target, self.endpoint, now);

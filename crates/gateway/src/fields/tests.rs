@@ -13,7 +13,7 @@ fn all_fields() -> Vec<(String, FieldDoc)> {
 }
 
 /// Numbers that count or name something.
-const WITHOUT_UNIT: [&str; 16] = [
+const WITHOUT_UNIT: [&str; 18] = [
     "format",
     "revision",
     "baseline",
@@ -30,6 +30,8 @@ const WITHOUT_UNIT: [&str; 16] = [
     "concurrency",
     "consecutive",
     "trials",
+    "slower",
+    "max_requests",
 ];
 
 #[test]

@@ -58,7 +58,9 @@ impl Desk {
             Answer::Free => match pick(service, target, search) {
                 Some(pick) => Found::Picked(pick, None),
                 None => {
-                    breaker.note(true, search.now);
+                    if !service.targets[target].is_full() {
+                        breaker.note(true, search.now);
+                    }
                     Found::Nobody
                 }
             },
@@ -68,7 +70,9 @@ impl Desk {
                     Found::Picked(pick, Some(Box::new(passage)))
                 }
                 None => {
-                    breaker.tried(trying.ticket, TrialEnd::Failed, search.now);
+                    if !service.targets[target].is_full() {
+                        breaker.tried(trying.ticket, TrialEnd::Failed, search.now);
+                    }
                     Found::Nobody
                 }
             },

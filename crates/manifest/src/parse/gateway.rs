@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use lockstep_domain::breaker::BreakerRule;
+use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::protocol::Protocol;
-use lockstep_domain::routes::service_policy::{Degrade, MAX_DEGRADED, ServicePolicy, StandIn};
+use lockstep_domain::routes::service_policy::{Balance, Degrade, MAX_DEGRADED, ServicePolicy, StandIn};
 use lockstep_domain::run::Kind;
 use lockstep_domain::share::in_10000;
 
@@ -14,6 +15,10 @@ use crate::reader::{Field, Table};
 const EXAMPLE: &str = "[run.gateway] with breaker = true";
 const BREAKER: &str = "breaker = { failures = \"50%\", requests = 20, window = \"10s\" }, or true";
 const DEGRADE: &str = "degrade = \"previous\", or \"nobody\"";
+
+const EJECTION: &str = "ejection = { failures = \"50%\", slower = 5 }";
+const BALANCE: &str = "balance = \"round-robin\"";
+const SLOW_START: &str = "slow_start = \"30s\"";
 
 /// Reads what the table of a process says.
 pub(super) fn of(run: &Table<'_>, kind: Kind, protocol: Protocol) -> Option<Arc<ServicePolicy>> {
@@ -36,12 +41,28 @@ pub(super) fn of(run: &Table<'_>, kind: Kind, protocol: Protocol) -> Option<Arc<
 pub(crate) fn policy(table: &Table<'_>) -> Option<Arc<ServicePolicy>> {
     let breaker = table.get("breaker", BREAKER);
     let degrade = table.get("degrade", DEGRADE);
+    let ejection = table.get("ejection", EJECTION);
+    let balance = table.get("balance", BALANCE);
+    let max_requests = table.get("max_requests", "max_requests = 100");
     let policy = ServicePolicy {
         breaker: breaker.as_ref().and_then(self::breaker),
         degrade: degrade.as_ref().and_then(self::degrade).unwrap_or_default(),
+        ejection: ejection.as_ref().and_then(self::ejection),
+        balance: balance.as_ref().and_then(self::balance).unwrap_or_default(),
+        slow_start_ms: duration(table, "slow_start", SLOW_START),
+        max_requests: max_requests.as_ref().and_then(|field| field.integer(0..=u32::MAX)),
     };
-    if let Some(field) = breaker.as_ref().or(degrade.as_ref()) {
-        policy.problems().iter().for_each(|problem| field.wrong(problem));
+    let slow_start = table.get("slow_start", SLOW_START);
+    let said = [
+        ("breaker", &breaker),
+        ("degrade", &degrade),
+        ("ejection", &ejection),
+        ("slow_start", &slow_start),
+        ("max_requests", &max_requests),
+    ];
+    for problem in policy.problems() {
+        let place = said.iter().find(|(name, _)| *name == problem.place());
+        place.and_then(|(_, field)| field.as_ref()).into_iter().for_each(|field| field.wrong(&problem));
     }
     (!policy.is_none()).then(|| Arc::new(policy))
 }
@@ -64,6 +85,35 @@ fn breaker(field: &Field<'_>) -> Option<BreakerRule> {
     };
     table.finish();
     Some(rule)
+}
+
+fn ejection(field: &Field<'_>) -> Option<EjectionRule> {
+    let table = field.table()?;
+    let usual = EjectionRule::default();
+    let number = |name, example| table.get(name, example).and_then(|field| field.integer(0..=u32::MAX));
+    let share = |name, example| table.get(name, example).and_then(|field| percent(&field));
+    let rule = EjectionRule {
+        consecutive: number("consecutive", "consecutive = 5; 0 is never").unwrap_or(usual.consecutive),
+        failures_percent: share("failures", "failures = \"50%\"").unwrap_or(usual.failures_percent),
+        slower: number("slower", "slower = 5").unwrap_or(usual.slower),
+        requests: number("requests", "requests = 50").unwrap_or(usual.requests),
+        window_ms: duration(&table, "window", "window = \"10s\"").unwrap_or(usual.window_ms),
+        first_ms: duration(&table, "first", "first = \"30s\"").unwrap_or(usual.first_ms),
+        longest_ms: duration(&table, "longest", "longest = \"5m\"").unwrap_or(usual.longest_ms),
+        most_percent: share("most", "most = \"10%\"").unwrap_or(usual.most_percent),
+        panic_percent: share("panic", "panic = \"50%\"").unwrap_or(usual.panic_percent),
+    };
+    table.finish();
+    Some(rule)
+}
+
+fn balance(field: &Field<'_>) -> Option<Balance> {
+    let text = field.text()?;
+    let known = Balance::ALL.into_iter().find(|it| it.word() == text);
+    if known.is_none() {
+        field.wrong("instances are chosen by `least-latency`, `least-requests`, `round-robin` or `key`");
+    }
+    known
 }
 
 /// Reads whole percents.
@@ -120,6 +170,25 @@ mod tests {
         assert_eq!((policy.breaker, policy.degrades()), (Some(expected), false));
         let policy = read("breaker = true\ndegrade = { requests = 7 }").unwrap().unwrap();
         assert_eq!(policy.degrade, Degrade { to: StandIn::Previous, requests: 7 });
+    }
+
+    #[test]
+    fn how_instances_are_chosen_is_read_and_what_is_out_of_bounds_named() {
+        let policy = read(
+            "balance = \"round-robin\"\nslow_start = \"30s\"\nmax_requests = 9\nejection = { slower = 3, most = \"20%\" }",
+        );
+        let policy = policy.unwrap().unwrap();
+        let ejection = EjectionRule { slower: 3, most_percent: 20, ..EjectionRule::default() };
+        assert_eq!((policy.balance, policy.slow_start_ms), (Balance::RoundRobin, Some(30_000)));
+        assert_eq!((policy.ejection, policy.max_requests), (Some(ejection), Some(9)));
+        assert_eq!(
+            read("balance = \"random\"\nejection = { requests = 0 }\nmax_requests = 0").unwrap_err(),
+            [
+                "5 run.gateway.balance: instances are chosen by `least-latency`, `least-requests`, `round-robin` or `key`",
+                "6 run.gateway.ejection: `ejection.requests` is from 1 to 1000000",
+                "7 run.gateway.max_requests: `max_requests` is from 1 to 1000000",
+            ]
+        );
     }
 
     #[test]

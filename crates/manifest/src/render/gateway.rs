@@ -1,16 +1,22 @@
 //! Writes what a version asks of gateways for all its requests.
 
 use lockstep_domain::breaker::BreakerRule;
+use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::routes::service_policy::{Degrade, ServicePolicy, StandIn};
 
 use super::{Writer, duration, inline, quoted};
 
 impl Writer<'_> {
     pub(super) fn gateway(&mut self, policy: &ServicePolicy) {
-        let ServicePolicy { breaker, degrade } = policy;
+        let ServicePolicy { breaker, degrade, ejection, balance, slow_start_ms, max_requests } = policy;
         let breaker = breaker.as_ref().map(|rule| ("breaker", self::breaker(rule)));
         let degrade = (!degrade.is_usual()).then(|| ("degrade", self::degrade(degrade)));
-        self.field("gateway", inline(breaker.into_iter().chain(degrade)));
+        let ejection = ejection.as_ref().map(|rule| ("ejection", self::ejection(rule)));
+        let balance = (!balance.is_usual()).then(|| ("balance", quoted(balance.word())));
+        let slow_start = slow_start_ms.map(|ms| ("slow_start", duration(ms)));
+        let max_requests = max_requests.map(|most| ("max_requests", most.to_string()));
+        let fields = [breaker, degrade, ejection, balance, slow_start, max_requests];
+        self.field("gateway", inline(fields.into_iter().flatten()));
     }
 }
 
@@ -33,6 +39,24 @@ fn breaker(rule: &BreakerRule) -> String {
     ];
     let said: Vec<_> = fields.into_iter().flatten().collect();
     if said.is_empty() { "true".to_owned() } else { inline(said.into_iter()) }
+}
+
+fn ejection(rule: &EjectionRule) -> String {
+    let EjectionRule { consecutive, failures_percent, slower, requests, .. } = *rule;
+    let EjectionRule { window_ms, first_ms, longest_ms, most_percent, panic_percent, .. } = *rule;
+    let percent = |percent: u32| quoted(&format!("{percent}%"));
+    let fields = [
+        ("consecutive", consecutive.to_string()),
+        ("failures", percent(failures_percent)),
+        ("slower", slower.to_string()),
+        ("requests", requests.to_string()),
+        ("window", duration(window_ms)),
+        ("first", duration(first_ms)),
+        ("longest", duration(longest_ms)),
+        ("most", percent(most_percent)),
+        ("panic", percent(panic_percent)),
+    ];
+    inline(fields.into_iter())
 }
 
 fn degrade(Degrade { to, requests }: &Degrade) -> String {

@@ -11,6 +11,7 @@ use lockstep_domain::image_run::ImageRun;
 use lockstep_domain::job::{Job, When};
 use lockstep_domain::limits::Limits;
 use lockstep_domain::name::ProcessName;
+use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::routes::actions::{
@@ -21,7 +22,7 @@ use lockstep_domain::routes::cors::Cors;
 use lockstep_domain::routes::limits::{RateBy, RateLimit, RouteLimits};
 use lockstep_domain::routes::policy::{Policy, RouteTimeouts};
 use lockstep_domain::routes::retries::{Retries, RetryOn};
-use lockstep_domain::routes::service_policy::{Degrade, ServicePolicy, StandIn};
+use lockstep_domain::routes::service_policy::{Balance, Degrade, ServicePolicy, StandIn};
 use lockstep_domain::routes::{Affinity, PathType, Patience, PrefixHandling, RouteRule};
 use lockstep_domain::run::{Kind, Probe, Values};
 use lockstep_domain::schedule::{Missed, Overlap, Schedule};
@@ -459,7 +460,26 @@ fn gateway() -> impl Strategy<Value = ServicePolicy> {
     let to = prop_oneof![Just(StandIn::Previous), Just(StandIn::Nobody)];
     let degrade = (to, 1..9_000_u32).prop_map(|(to, requests)| Degrade { to, requests });
     let degrade = prop_oneof![Just(Degrade::default()), degrade];
-    (rule, degrade).prop_map(|(rule, degrade)| ServicePolicy { breaker: Some(rule), degrade })
+    let ejection = (0..9_u32, 0..=100_u32, 0..9_u32, 1..99_u32, 1_000..9_000_u64, 1..=100_u32).prop_map(
+        |(consecutive, failures_percent, slower, requests, window_ms, most_percent)| EjectionRule {
+            consecutive,
+            failures_percent,
+            slower,
+            requests,
+            window_ms,
+            most_percent,
+            ..EjectionRule::default()
+        },
+    );
+    let choosing = (
+        option::of(ejection),
+        prop::sample::select(Balance::ALL.to_vec()),
+        option::of(1_000..9_000_u64),
+        option::of(1..9_u32),
+    );
+    (rule, degrade, choosing).prop_map(|(rule, degrade, (ejection, balance, slow_start_ms, max_requests))| {
+        ServicePolicy { breaker: Some(rule), degrade, ejection, balance, slow_start_ms, max_requests }
+    })
 }
 
 fn routes() -> impl Strategy<Value = Vec<RouteRule>> {

@@ -2,7 +2,7 @@
 
 use lockstep_domain::gateway_rules::Caller;
 use lockstep_domain::routes::index::Verdict;
-use lockstep_domain::routes::service_policy::Fallback;
+use lockstep_domain::routes::service_policy::{Balance, Fallback};
 use lockstep_domain::routes::{FULL_WEIGHT, SHARE_SALT, Split, SplitRole, SplitRule, SplitTakes, slot};
 
 use super::super::Routed;
@@ -163,6 +163,14 @@ pub(super) fn breaker(service: &ServiceTargets, routed: &Routed) -> Option<Strin
     Some(format!("{}; {instead}, else the answer is {answer}", rule.told()))
 }
 
+fn how_chosen(balance: Balance) -> &'static str {
+    match balance {
+        Balance::LeastLatency | Balance::Key => "the better of two that are drawn, of ",
+        Balance::LeastRequests => "the less busy of two that are drawn, of ",
+        Balance::RoundRobin => "one after the other, of ",
+    }
+}
+
 pub(super) fn instance(service: &ServiceTargets, chosen: Option<usize>, routed: &Routed) -> String {
     let asked = routed.pick.target;
     let split = &service.routes.splits[asked];
@@ -179,7 +187,7 @@ pub(super) fn instance(service: &ServiceTargets, chosen: Option<usize>, routed: 
     let how = match (count, routed.affinity.is_some()) {
         (_, true) => "where its client is kept, of ",
         (0 | 1, false) => "",
-        (_, false) => "the better of two that are drawn, of ",
+        (_, false) => how_chosen(service.targets[asked].choosing.balance),
     };
     format!("{instead}{how}{}, by {}", names.join(", "), split.protocol.as_str())
 }
