@@ -1,4 +1,5 @@
 //! `cargo xtask fuzz contract`, `cargo xtask fuzz avro` and `cargo xtask fuzz sql`: the long runs of the semantic oracles.
+//! `cargo xtask fuzz gateway`: what comes to a gateway from strangers, changed at random.
 //!
 //! Random statements that worked on an old schema are run on the new one, on real databases (`sql`); random documents that one
 //! schema allows are given to the other (`contract`). One that is refused although the verdict says compatible is a bug: the run
@@ -93,10 +94,13 @@ enum What {
     Avro,
     /// Verdicts on migrations, on SQLite, PostgreSQL and MariaDB
     Sql,
+    /// Heads, bodies, answers, PROXY headers, first messages of TLS and route tables, through their readers and through a whole gateway
+    Gateway,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (oracle, usual) = match args.what {
+        What::Gateway => return gateway(args.documents.unwrap_or(200_000), args.seed),
         What::Contract => (&CONTRACT, 1_000_000),
         What::Avro => (&AVRO, 1_000_000),
         What::Sql => (&SQL, 100_000),
@@ -116,6 +120,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         found.failures.is_empty(),
         "verdicts are wrong; run again with the seed that is named and --documents 1"
     );
+    Ok(())
+}
+
+/// Properties of readers, each with so many inputs, and a tenth as many messages through a gateway. What fails is shown at its smallest, or by
+/// its seed.
+fn gateway(documents: u64, seed: u64) -> Result<()> {
+    let readers = [
+        "fuzz::",
+        "chunked::",
+        "proxy_header::",
+        "tcp::hello::",
+        "grpc_web::",
+        "tracestate::",
+        "certificate::ocsp::",
+        "request::parts::",
+    ];
+    let mut command = cargo(&["test", "--release", "--package", "lockstep-gateway", "--lib", "--"]);
+    let (status, _) = shell::run(command.args(readers).env("PROPTEST_CASES", documents.to_string()))?;
+    ensure!(status.success(), "a reader of the gateway does what it must not");
+    let mut command = cargo(&["test", "--release", "--package", "lockstep-gateway", "--test", "peers", "--"]);
+    command.env("LOCKSTEP_PEERS_SEED", seed.to_string());
+    command.env("LOCKSTEP_PEERS_RANDOM", (documents / 10).max(1).to_string());
+    let (status, _) = shell::run(command.arg("what_no_rule_thought_of"))?;
+    ensure!(status.success(), "the gateway sends on what is read in two ways, or to whom it does not belong");
     Ok(())
 }
 

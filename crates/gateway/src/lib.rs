@@ -38,6 +38,8 @@ pub mod fields;
 pub mod follow;
 mod forerun;
 mod framing;
+#[cfg(test)]
+mod fuzz;
 mod gateway;
 mod grpc;
 mod grpc_web;

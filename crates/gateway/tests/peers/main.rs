@@ -15,6 +15,7 @@ mod case;
 mod compare;
 mod explained;
 mod proxies;
+mod random;
 mod reader;
 mod reply;
 mod requests;
@@ -56,19 +57,36 @@ fn run_all(proxy: &Proxy, cases: &[&Case]) -> Vec<Outcome> {
     found.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
+/// Says which cases did what must never be.
+fn dangers(cases: &[&Case], outcomes: &[Outcome]) -> Vec<String> {
+    let told = |(case, outcome): (&&Case, &Outcome)| {
+        Some(format!("{}: {}: {}", case.family, case.name, outcome.danger.as_ref()?))
+    };
+    cases.iter().zip(outcomes).filter_map(told).collect()
+}
+
 #[test]
 fn nothing_that_is_read_in_two_ways_is_sent_on_and_nobody_gets_what_is_not_his() {
     let cases = corpus();
     let all: Vec<&Case> = cases.iter().collect();
     let ours = proxies::start_ours(LANES);
-    let outcomes = run_all(&ours, &all);
-    let dangers: Vec<String> = all
-        .iter()
-        .zip(&outcomes)
-        .filter_map(|(case, outcome)| {
-            Some(format!("{}: {}: {}", case.family, case.name, outcome.danger.as_ref()?))
-        })
-        .collect();
+    let dangers = dangers(&all, &run_all(&ours, &all));
+    assert!(dangers.is_empty(), "{} of {} cases:\n{}", dangers.len(), all.len(), dangers.join("\n"));
+}
+
+/// Where the random cases begin, and how many there are.
+fn random() -> (u64, usize) {
+    let of = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    (of("LOCKSTEP_PEERS_SEED").unwrap_or(0), of("LOCKSTEP_PEERS_RANDOM").unwrap_or(1_000) as usize)
+}
+
+#[test]
+fn what_no_rule_thought_of_is_read_in_one_way_too() {
+    let (seed, count) = random();
+    let cases = random::cases(seed, count);
+    let all: Vec<&Case> = cases.iter().collect();
+    let ours = proxies::start_ours(LANES);
+    let dangers = dangers(&all, &run_all(&ours, &all));
     assert!(dangers.is_empty(), "{} of {} cases:\n{}", dangers.len(), all.len(), dangers.join("\n"));
 }
 

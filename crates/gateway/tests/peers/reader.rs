@@ -9,7 +9,7 @@ pub(crate) enum Habit {
     BareLf,
     /// A carriage return alone ends a line.
     BareCr,
-    /// What stands around a name is taken off.
+    /// What cannot be seen in a name is passed over.
     TrimmedNames,
     /// `_` in a name is `-`, as for programs behind CGI.
     Underscores,
@@ -193,8 +193,7 @@ impl Reader {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { return };
         let mut name = line[..colon].to_ascii_lowercase();
         if self.has(Habit::TrimmedNames) {
-            let kept = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            name.retain(kept);
+            name.retain(u8::is_ascii_graphic);
         }
         if self.has(Habit::Underscores) {
             name.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
