@@ -41,7 +41,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockstep-manifest",
         ],
     ),
-    ("lockstep-runtime", &["lockstep-archive", "lockstep-confine", "lockstep-domain", "lockstep-files"]),
+    (
+        "lockstep-runtime",
+        &["lockstep-archive", "lockstep-confine", "lockstep-domain", "lockstep-files", "lockstep-reach"],
+    ),
     ("lockstep-monitor", &["lockstep-domain", "lockstep-judge"]),
     ("lockstep-api", &["lockstep-domain", "lockstep-reach"]),
     (

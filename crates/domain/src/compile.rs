@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::approach::Approach;
 use crate::baseline::BaselineEntry;
 use crate::certificate::TableCertificate;
 use crate::digest::Digest;
@@ -74,6 +75,7 @@ fn with_words_of_versions(mut table: RouteTable, world: &World) -> RouteTable {
             let version = world.find_version(service, &split.version);
             split.protocol = version.map(|version| version.run.protocol).unwrap_or_default();
             split.policy = version.and_then(|version| version.run.gateway.clone());
+            split.approach = version.map(|version| version.run.approach.clone()).unwrap_or_default();
         }
     }
     table
@@ -199,6 +201,7 @@ fn service_routes(
             leaving: Vec::new(),
             protocol: Protocol::default(),
             policy: None,
+            approach: Approach::default(),
         })
         .collect();
     ServiceRoutes {
@@ -280,6 +283,7 @@ fn pinned(arm: &Arm, observed: &Observed, environment: &Environment) -> Split {
         leaving: Vec::new(),
         protocol: Protocol::default(),
         policy: None,
+        approach: Approach::default(),
     }
 }
 

@@ -163,6 +163,7 @@ impl Search<'_> {
             endpoints: endpoints(arm, self.observed, self.environment),
             leaving: Vec::new(),
             protocol: version.map(|version| version.run.protocol).unwrap_or_default(),
+            approach: version.map(|version| version.run.approach.clone()).unwrap_or_default(),
             policy: version.and_then(|version| version.run.gateway.as_ref().map(Arc::clone)),
         }
     }

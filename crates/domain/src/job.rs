@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::approach::Approach;
 use crate::instance::{Arm, InstanceId};
 use crate::limits::Limits;
 use crate::name::JobName;
@@ -95,6 +96,7 @@ impl Job {
             work: WorkSigns::default(),
             protocol: Protocol::default(),
             gateway: None,
+            approach: Approach::default(),
             kind: Kind::Job,
             command: self.command.clone(),
             variables,

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::approach::Approach;
 use crate::digest::Digest;
 use crate::edition::{Edition, TableHistory};
 use crate::entry::Entry;
@@ -41,6 +42,7 @@ use crate::version_rules::{Pattern, Places};
 use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
+pub use crate::approach::FORMAT_WITH_APPROACH;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
@@ -86,7 +88,10 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 15: how the instances of a version are chosen, which a gateway of an earlier format would do as ever. A table that says nothing of it is
 /// written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_BALANCING;
+///
+/// 16: instances that speak TLS or want a PROXY header, which a gateway of an earlier format would ask without. A table without them is written as
+/// before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_APPROACH;
 /// The format that a gateway must take where a version says how its instances are chosen.
 pub const FORMAT_WITH_BALANCING: u32 = 15;
 /// The format that a gateway must take where a version has a breaker.
@@ -269,6 +274,10 @@ pub struct Split {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-since" = FORMAT_WITH_BREAKERS))]
     pub policy: Option<Arc<ServicePolicy>>,
+    /// What comes before that on a connection.
+    #[serde(default, skip_serializing_if = "Approach::is_plain")]
+    #[schemars(extend("x-since" = FORMAT_WITH_APPROACH, "default" = Approach::default()))]
+    pub approach: Approach,
 }
 
 impl Split {
@@ -333,7 +342,10 @@ impl RouteTable {
         let mut splits = self.services.values().flat_map(|routes| &routes.splits);
         let policies = self.services.values().flat_map(|routes| &routes.splits);
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
-        let format = if policies.any(|policy| policy.needs_balancing()) {
+        let is_plain = |split: &Split| split.approach.is_plain();
+        let format = if !self.services.values().flat_map(|routes| &routes.splits).all(is_plain) {
+            FORMAT_WITH_APPROACH
+        } else if policies.any(|policy| policy.needs_balancing()) {
             FORMAT_WITH_BALANCING
         } else if self.services.values().any(|routes| routes.mirror.is_some()) {
             FORMAT_WITH_MIRRORS

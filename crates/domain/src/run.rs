@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::approach::Approach;
 use crate::external::External;
 use crate::image_run::ImageRun;
 use crate::intent::Configuration;
@@ -84,6 +85,9 @@ pub struct RunSpec {
     /// What it asks of gateways for all its requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Arc<ServicePolicy>>,
+    /// What comes before that on a connection.
+    #[serde(default, skip_serializing_if = "Approach::is_plain")]
+    pub approach: Approach,
 }
 
 /// Whom a service runs as where the server is root. Elsewhere it runs as the user of the server.
@@ -273,6 +277,7 @@ impl RunSpec {
             work: WorkSigns::default(),
             protocol: Protocol::default(),
             gateway: None,
+            approach: Approach::default(),
         }
     }
 

@@ -26,8 +26,8 @@ const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
 pub(crate) struct Arrival {
     pub(crate) socket: TcpStream,
     pub(crate) peer: SocketAddr,
-    /// The port of the gateway that it connected to.
-    pub(crate) port: u16,
+    /// Where it connected to.
+    pub(crate) to: SocketAddr,
     /// Whether it begins with a PROXY header; `None` where nothing of it is read.
     pub(crate) handed_on: Option<Header>,
     /// Whether it is within TLS.
@@ -77,16 +77,16 @@ impl Arrival {
     }
 
     async fn enter(self) -> Result<(Connection, Option<HandshakeEnd>), HandshakeEnd> {
-        let Self { mut socket, peer, port, handed_on, secure, environment, worker, stop } = self;
+        let Self { mut socket, peer, to, handed_on, secure, environment, worker, stop } = self;
         let Begun { proxied, early } = match handed_on {
             Some(header) => take(&mut socket, header).await.map_err(|_| HandshakeEnd::ProxyHeader)?,
             None => Begun { proxied: Proxied::Itself, early: Vec::new() },
         };
-        let (client, port) = match proxied {
-            Proxied::For { client, to } => (client, to.port()),
-            Proxied::Itself => (peer, port),
+        let (client, to) = match proxied {
+            Proxied::For { client, to } => (client, to),
+            Proxied::Itself => (peer, to),
         };
-        let mut peer = Peer::new(client, port, None);
+        let mut peer = Peer::new(client, to, None);
         if !secure {
             let mut wire = Wire::new(socket);
             wire.input.extend_from_slice(&early);

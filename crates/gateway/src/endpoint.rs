@@ -77,7 +77,7 @@ impl Endpoint {
     /// Keeps a connection for the next request.
     pub(crate) fn keep(&self, whole: Whole) {
         let since = Instant::now();
-        if !self.instance.keeping.is_worth_it(Moment::of(since)) {
+        if !self.instance.keeping.is_worth_it(Moment::of(since)) || self.instance.is_for_one() {
             return;
         }
         let mut wire = whole.into_idle();

@@ -64,7 +64,7 @@ pub(crate) struct Environment {
     repeats: RepeatBudget,
     failures: FailureLog,
     /// What clients who come by TLS are shown.
-    tls: Tls,
+    tls: Arc<Tls>,
     /// What each worker answered before it had chosen an arm.
     own: Vec<Counts>,
     /// What instances called at listeners of their own, for each worker.
@@ -164,7 +164,7 @@ impl Environment {
             tables,
             repeats: RepeatBudget::new(workers),
             failures,
-            tls: Tls::default(),
+            tls: Arc::default(),
             own,
             calls,
             state: Mutex::default(),
@@ -342,7 +342,7 @@ impl Environment {
         let table = Arc::new(table.prepared());
         let index = Arc::new(RouteIndex::new(&table.routes));
         let asked = Arc::new(Asked::of(&table));
-        state.meet(&table, self.tables.len());
+        state.meet(&table, self.tables.len(), &self.tls);
         state.states.follow(&table);
         state.breakers.follow(&table);
         state.mirrors.follow(&table);
@@ -455,7 +455,7 @@ fn splits(table: &RouteTable) -> impl Iterator<Item = (&ServiceName, &Split)> {
 
 impl State {
     /// Makes views and tallies for what the table names, and takes former instances in again.
-    fn meet(&mut self, table: &RouteTable, workers: usize) {
+    fn meet(&mut self, table: &RouteTable, workers: usize, tls: &Arc<Tls>) {
         self.routes_met.meet(table, workers);
         let mut before = std::mem::take(&mut self.ledgers);
         self.ledgers = table
@@ -479,6 +479,9 @@ impl State {
                     .instances
                     .entry(key)
                     .or_insert_with(|| Known::new(endpoint.address, mark(), workers));
+                if known.instance.begin_by(&split.approach, tls) {
+                    known.views.iter().for_each(|view| view.clear());
+                }
                 known.instance.revive();
             }
         }

@@ -5,19 +5,27 @@
 //!
 //! Invariant: once [`Instance::retire`] returned, no request is counted in, so those under way only get fewer.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use lockstep_domain::approach::Approach;
 use lockstep_domain::outliers::{Counted, EjectionRule};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::affinity::Mark;
+use crate::dial::{Dialling, Speaks, dial};
 use crate::ejection::Ejection;
 use crate::keeping::Keeping;
 use crate::latency::{Latency, Load, Sample};
 use crate::moment::Moment;
+use crate::proxy_out::Told;
+use crate::tls::Tls;
+use crate::wire::Wire;
 
 /// How long an instance is avoided after the first connection that could not be opened; doubles with each further one.
 const FIRST_AVOIDANCE: Duration = Duration::from_millis(100);
@@ -31,6 +39,10 @@ pub(crate) struct Instance {
     /// What names it to clients that are kept at it.
     pub(crate) mark: Mark,
     pub(crate) keeping: Keeping,
+    /// How connections to it begin; nothing where they begin with what is spoken.
+    dialling: ArcSwapOption<Dialling>,
+    /// Whether a connection to it serves the client that it was opened for alone.
+    is_for_one: AtomicBool,
     in_flight: AtomicU64,
     retired: AtomicBool,
     refusals: AtomicU32,
@@ -68,6 +80,8 @@ impl Instance {
             address,
             mark,
             keeping: Keeping::default(),
+            dialling: ArcSwapOption::empty(),
+            is_for_one: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             refusals: AtomicU32::new(0),
@@ -137,6 +151,34 @@ impl Instance {
     /// Ends when connections that pass bytes have to; it is to be polled from the beginning of each on.
     pub(crate) fn is_left(&self) -> impl Future<Output = ()> {
         self.left.notified()
+    }
+
+    /// Begins connections in another way from now on, where it is another; returns whether it is.
+    pub(crate) fn begin_by(&self, approach: &Approach, store: &Arc<Tls>) -> bool {
+        let known = self.dialling.load();
+        let is_same = known.as_ref().map_or(approach.is_plain(), |known| known.approach == *approach);
+        if !is_same {
+            self.dialling.store(Dialling::of(approach, self.address, store));
+            self.is_for_one.store(approach.proxy_protocol.is_some(), Ordering::Relaxed);
+        }
+        !is_same
+    }
+
+    /// Opens a connection; it counts as an attempt whether it opens or not.
+    pub(crate) async fn dial(&self, told: &Told<'_>, speaks: Speaks, limit: Duration) -> io::Result<Wire> {
+        let dialling = self.dialling.load_full();
+        let dialled = timeout(limit, dial(self.address, dialling.as_deref(), told, speaks)).await;
+        let dialled = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match &dialled {
+            Ok(_) => self.connected(),
+            Err(_) => self.refused(Moment::now()),
+        }
+        dialled
+    }
+
+    /// Tells whether a connection to it serves the client that it was opened for alone.
+    pub(crate) fn is_for_one(&self) -> bool {
+        self.is_for_one.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_retired(&self) -> bool {

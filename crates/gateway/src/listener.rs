@@ -138,7 +138,7 @@ async fn serve(
     // A connection that has gone already has no address, and nobody who would hear of it.
     let local = stream.local_addr().ok();
     let owner = || local.and_then(|local| owner_of(peer, local));
-    let port = local.map_or(0, |address| address.port());
+    let to = local.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
     let call = match entrance {
         Entrance::Of(point) => Some(point),
         Entrance::Main | Entrance::Secure | Entrance::Port => None,
@@ -157,7 +157,7 @@ async fn serve(
     };
     if let Some(came) = came {
         let (environment, of) = (Arc::clone(environment), Arc::clone(worker));
-        worker.spawn(Guest { socket: stream, peer, port, came, environment, worker: of }.serve(permit));
+        worker.spawn(Guest { socket: stream, peer, to, came, environment, worker: of }.serve(permit));
         return;
     }
     if secure || handed_on.is_some() {
@@ -165,7 +165,7 @@ async fn serve(
         let arrival = Arrival {
             socket: stream,
             peer,
-            port,
+            to,
             handed_on,
             secure,
             environment,
@@ -176,7 +176,7 @@ async fn serve(
         return;
     }
     let at = call.map(|point| Box::new(At::new(Arc::clone(point), owner())));
-    let peer = Peer::new(peer, port, at);
+    let peer = Peer::new(peer, to, at);
     let connection =
         Connection::new(Wire::new(stream), peer, Arc::clone(environment), Arc::clone(worker), stop.clone());
     worker.spawn(connection.serve(permit));

@@ -9,13 +9,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::dial::Speaks;
 use crate::endpoint::Lease;
 use crate::exchange::Ends;
 use crate::moment::Moment;
+use crate::proxy_out::Told;
 use crate::reply::{AnswerReader, Reply};
 use crate::tunnel::{Side, TunnelEnd, tunnel};
 use crate::upload::{RequestWriter, Upload};
@@ -57,15 +57,9 @@ impl Loan {
     }
 
     /// Opens a connection; it counts as an attempt of the instance whether it opens or not.
-    pub(crate) async fn open(lease: Lease, limit: Duration) -> io::Result<Self> {
-        let instance = &lease.endpoint().instance;
-        let connecting = timeout(limit, TcpStream::connect(instance.address)).await;
-        let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match &connected {
-            Ok(_) => instance.connected(),
-            Err(_) => instance.refused(Moment::now()),
-        }
-        Ok(Self::new(Wire::new(connected?), lease, Origin::New))
+    pub(crate) async fn open(lease: Lease, told: &Told<'_>, limit: Duration) -> io::Result<Self> {
+        let wire = lease.endpoint().instance.dial(told, Speaks::Http1, limit).await?;
+        Ok(Self::new(wire, lease, Origin::New))
     }
 
     fn new(wire: Wire, lease: Lease, origin: Origin) -> Self {

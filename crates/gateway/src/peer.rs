@@ -11,11 +11,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::calls::CallPoint;
 use crate::problem::{Problem, Status};
+use crate::proxy_out::Told;
 
 /// Who is at the other end of a client's connection.
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: IpAddr,
+    client_port: u16,
+    /// The address of the gateway that it connected to.
+    to: IpAddr,
     /// The address without port, as services are told.
     pub(crate) text: HeaderValue,
     /// The port of the gateway that it connected to.
@@ -88,15 +92,26 @@ pub(crate) struct Origin {
 }
 
 impl Peer {
-    pub(crate) fn new(peer: SocketAddr, port: u16, at: Option<Box<At>>) -> Self {
+    pub(crate) fn new(peer: SocketAddr, to: SocketAddr, at: Option<Box<At>>) -> Self {
         let address = peer.ip().to_canonical();
         let text = HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { address, text, port, at, secure: None }
+        Self { address, client_port: peer.port(), to: to.ip(), text, port: to.port(), at, secure: None }
     }
 
     /// Returns the scheme of the requests that come on the connection.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.secure.is_some() { "https" } else { "http" }
+    }
+
+    /// Returns what an instance is told of it that wants to know for whom a connection is opened.
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            client: SocketAddr::new(self.address, self.client_port),
+            to: SocketAddr::new(self.to, self.port),
+            tls: self.secure.as_ref().map(|secure| secure.version),
+            has_certificate: self.secure.as_ref().is_some_and(|secure| secure.identity.is_some()),
+            name: None,
+        }
     }
 
     /// Returns its address as a text.
@@ -185,7 +200,11 @@ mod tests {
     }
 
     fn origin(table: &RouteTable, peer: &str, path: &str) -> Option<(Caller, usize)> {
-        let peer = Peer::new(SocketAddr::new(peer.parse().unwrap(), 1), 80, None);
+        let peer = Peer::new(
+            SocketAddr::new(peer.parse().unwrap(), 1),
+            SocketAddr::from(([127, 0, 0, 1], 80)),
+            None,
+        );
         peer.origin(table, path).ok().map(|origin| (origin.caller, origin.token))
     }
 
@@ -216,7 +235,11 @@ mod tests {
                 user,
             };
             let at = Some(Box::new(At::new(Arc::new(point), owner)));
-            let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), 17_000, at);
+            let peer = Peer::new(
+                SocketAddr::from(([127, 0, 0, 1], 1)),
+                SocketAddr::from(([127, 0, 0, 1], 17_000)),
+                at,
+            );
             peer.origin(&table, path).ok().map(|origin| (origin.caller, origin.token))
         };
         for path in ["/", "/@~secret/@stock/7", "/@~wrong"] {

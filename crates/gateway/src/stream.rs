@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsStream, client, server};
 
 /// A session and its socket. Both halves of a connection are used by one task, so nobody ever waits for this lock.
 type Session = Mutex<TlsStream<TcpStream>>;
@@ -23,7 +23,7 @@ type Session = Mutex<TlsStream<TcpStream>>;
 pub(crate) enum Stream {
     /// As they are on the wire.
     Plain(TcpStream),
-    /// Within TLS, which this side ends.
+    /// Within TLS: with a client, or with an instance.
     Tls(Box<Session>),
 }
 
@@ -33,9 +33,15 @@ impl From<TcpStream> for Stream {
     }
 }
 
-impl From<TlsStream<TcpStream>> for Stream {
-    fn from(session: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Box::new(Mutex::new(session)))
+impl From<server::TlsStream<TcpStream>> for Stream {
+    fn from(session: server::TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(Mutex::new(session.into())))
+    }
+}
+
+impl From<client::TlsStream<TcpStream>> for Stream {
+    fn from(session: client::TlsStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(Mutex::new(session.into())))
     }
 }
 

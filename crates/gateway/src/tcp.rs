@@ -26,6 +26,7 @@ use crate::counts::Counts;
 use crate::environment::Environment;
 use crate::peer::At;
 use crate::proxy_header::{Header, Proxied, take};
+use crate::proxy_out::Told;
 use crate::tls::HandshakeEnd;
 use crate::trial::Key;
 use crate::wire::Wire;
@@ -51,8 +52,8 @@ pub(crate) enum Came {
 pub(crate) struct Guest {
     pub(crate) socket: TcpStream,
     pub(crate) peer: SocketAddr,
-    /// The port of the gateway that it connected to.
-    pub(crate) port: u16,
+    /// Where it connected to.
+    pub(crate) to: SocketAddr,
     pub(crate) came: Came,
     pub(crate) environment: Arc<Environment>,
     pub(crate) worker: Arc<Worker>,
@@ -62,6 +63,8 @@ pub(crate) struct Guest {
 pub(crate) struct TcpReport {
     began: Instant,
     client: SocketAddr,
+    /// Where the client connected to.
+    to: SocketAddr,
     /// What the client asked for within TLS.
     name: Option<String>,
     service: Option<ServiceName>,
@@ -75,10 +78,11 @@ pub(crate) struct TcpReport {
 }
 
 impl TcpReport {
-    fn begin(client: SocketAddr) -> Self {
+    fn begin(client: SocketAddr, to: SocketAddr) -> Self {
         Self {
             began: Instant::now(),
             client,
+            to,
             name: None,
             service: None,
             arm: None,
@@ -87,6 +91,12 @@ impl TcpReport {
             bytes: (0, 0),
             why: None,
         }
+    }
+
+    /// Returns what an instance is told that wants to know for whom a connection is opened.
+    fn told(&self) -> Told<'_> {
+        let (client, to, name) = (self.client, self.to, self.name.as_deref());
+        Told { client, to, tls: None, has_certificate: false, name }
     }
 
     fn asks(&mut self, counts: &Arc<Counts>, instance: SocketAddr) {
@@ -99,9 +109,10 @@ impl TcpReport {
 impl Guest {
     /// Serves the connection to its end; `permit` is held until then.
     pub(crate) async fn serve(self, permit: OwnedSemaphorePermit) {
-        let Self { mut socket, peer, port, came, environment, worker } = self;
+        let Self { mut socket, peer, to, came, environment, worker } = self;
         let _one = permit;
-        let (mut report, mut early) = (TcpReport::begin(peer), BytesMut::new());
+        let (mut report, mut early) = (TcpReport::begin(peer, to), BytesMut::new());
+        let port = to.port();
         let parties = (&*environment, &*worker);
         let arrived = arrive((&mut socket, &mut early), &came, port, parties, &mut report).await;
         let mut wire = Wire::new(socket);
@@ -172,8 +183,8 @@ async fn begin(
     if let Some(header) = header {
         let begun = timeout(limit, take(socket, header)).await.map_err(|_| refuse(HandshakeEnd::Slow))?;
         let begun = begun.map_err(|_| refuse(HandshakeEnd::ProxyHeader))?;
-        if let Proxied::For { client, .. } = begun.proxied {
-            report.client = client;
+        if let Proxied::For { client, to } = begun.proxied {
+            (report.client, report.to) = (client, to);
         }
         early.extend_from_slice(&begun.early);
     }

@@ -3,6 +3,7 @@
 //! To add a field: read it in the function of its table, keep it in [`crate::model`], write it in [`crate::render`],
 //! and add it to the generator of the round-trip test there.
 
+pub(crate) mod approach;
 mod build;
 mod contract;
 mod external;

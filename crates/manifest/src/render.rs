@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
+use lockstep_domain::approach::{Believes, InstanceTls};
 use lockstep_domain::contract::{ContractKind, ContractSettings};
 use lockstep_domain::external::{Clients, External};
 use lockstep_domain::job::{Job, USUAL_JOB_TIMEOUT_MS};
@@ -325,6 +326,12 @@ impl Writer<'_> {
             self.field("protocol", quoted(run.protocol.as_str()));
         }
         run.gateway.iter().for_each(|policy| self.gateway(policy));
+        if let Some(version) = run.approach.proxy_protocol {
+            self.field("proxy_protocol", quoted(version.as_str()));
+        }
+        if let Some(tls) = &run.approach.tls {
+            self.field("tls", of_tls(tls));
+        }
         if run.stop != usual.stop {
             self.field("stop", stop(&run.stop));
         }
@@ -609,3 +616,13 @@ fn push_duration(fields: &mut Vec<(&str, String)>, name: &'static str, ms: u64, 
 
 #[cfg(test)]
 mod tests;
+
+fn of_tls(tls: &InstanceTls) -> String {
+    let text = |name: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("{name} = {}", quoted(value)))
+    };
+    let certificate = tls.certificate.as_ref().map(|name| format!("certificate = {}", quoted(name.as_str())));
+    let any = (tls.believes == Believes::Everybody).then(|| "accept_any_certificate = true".to_owned());
+    let fields = [text("server_name", &tls.server_name), text("ca_pem", &tls.ca_pem), certificate, any];
+    format!("{{ {} }}", fields.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}

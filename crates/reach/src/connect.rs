@@ -199,6 +199,23 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     None
 }
 
+/// Says in words for a person why there was no handshake of TLS.
+#[must_use]
+pub fn words_of_handshake(error: &io::Error) -> String {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            format!("its certificate {}", CertificateFault::from(why))
+        }
+        Some(rustls::Error::AlertReceived(alert)) => format!("it ended the handshake of TLS: {alert:?}"),
+        Some(rustls::Error::InvalidMessage(_)) => "it speaks no TLS".to_owned(),
+        Some(other) => format!("no handshake of TLS: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it closed the connection in the handshake of TLS".to_owned()
+        }
+        None => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use socket2::{Domain, Socket, Type};

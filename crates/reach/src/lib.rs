@@ -8,6 +8,7 @@
 mod address;
 mod connect;
 mod error;
+mod everybody;
 mod fault;
 mod first;
 mod trust;
@@ -22,11 +23,12 @@ use hyper::{Method, Request, Response};
 
 pub use address::{AddressError, ServerAddress};
 pub use error::{Destination, ReachError};
+pub use everybody::believing_everybody;
 pub use fault::CertificateFault;
 pub use trust::{Trust, TrustError};
 
 use connect::Connection;
-pub use connect::{Dialled, Outgoing, Stream, Witness};
+pub use connect::{Dialled, Outgoing, Stream, Witness, words_of_handshake};
 
 /// Whether a token may go over plain HTTP beyond loopback, where everybody on the way can read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -101,6 +101,14 @@ impl Trust {
         Self { file: None, given: Some(pem), loaded: Mutex::new(None) }
     }
 
+    /// Returns how TLS is spoken with whom these authorities vouch for.
+    ///
+    /// # Errors
+    /// When they cannot be read, or there are none.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        self.load()
+    }
+
     pub(crate) fn load(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = &*loaded {

@@ -619,6 +619,7 @@ mod tests {
             leaving: Vec::new(),
             policy: None,
             protocol: lockstep_domain::protocol::Protocol::default(),
+            approach: Default::default(),
         };
         let routes = ServiceRoutes {
             salt: String::new(),

@@ -4,10 +4,12 @@
 //! first bytes in the reason. Bodies are read only to be polite.
 
 use std::io;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::talk::{connect, instance, is_late, read, send};
+use lockstep_domain::approach::Approach;
+
+use crate::approach::open;
+use crate::talk::{Line, is_late, read, send};
 
 /// Longest status line that is read; real ones have less than 100 bytes.
 const MAX_STATUS_LINE: usize = 1024;
@@ -23,9 +25,9 @@ const SHOWN_BYTES: usize = 40;
 /// # Errors
 ///
 /// Says what was answered instead, or why there was no answer.
-pub(crate) fn http(port: u16, path: &str, timeout: Duration) -> Result<(), String> {
-    let line =
-        ask(port, path, timeout).map_err(|error| explain(&format!("GET {path}"), port, timeout, &error))?;
+pub(crate) fn http(port: u16, path: &str, timeout: Duration, approach: &Approach) -> Result<(), String> {
+    let line = ask(port, path, timeout, approach)
+        .map_err(|error| explain(&format!("GET {path}"), port, timeout, &error))?;
     match status_of(&line) {
         Some(200..=399) => Ok(()),
         Some(status) => Err(format!("GET {path} on port {port} answered with status {status}")),
@@ -37,13 +39,13 @@ pub(crate) fn http(port: u16, path: &str, timeout: Duration) -> Result<(), Strin
     }
 }
 
-/// Connects and closes.
+/// Connects, says what comes before anything else, shakes hands where there is TLS, and closes.
 ///
 /// # Errors
 ///
 /// Says why the connection was not accepted.
-pub(crate) fn tcp(port: u16, timeout: Duration) -> Result<(), String> {
-    match TcpStream::connect_timeout(&instance(port), timeout) {
+pub(crate) fn tcp(port: u16, timeout: Duration, approach: &Approach) -> Result<(), String> {
+    match open(port, approach, Instant::now() + timeout) {
         Ok(_) => Ok(()),
         Err(error) => Err(explain("a connection", port, timeout, &error)),
     }
@@ -59,19 +61,19 @@ fn explain(what: &str, port: u16, timeout: Duration, error: &io::Error) -> Strin
     }
 }
 
-fn ask(port: u16, path: &str, timeout: Duration) -> io::Result<Vec<u8>> {
+fn ask(port: u16, path: &str, timeout: Duration, approach: &Approach) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + timeout;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: lockstep-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
-    let mut stream = connect(instance(port), deadline)?;
-    send(&mut stream, request.as_bytes(), deadline)?;
-    let line = read_line(&mut stream, deadline)?;
-    drain(stream);
+    let mut stream = open(port, approach, deadline)?;
+    send(&mut *stream, request.as_bytes(), deadline)?;
+    let line = read_line(&mut *stream, deadline)?;
+    drain(&mut *stream);
     Ok(line)
 }
 
-fn read_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
+fn read_line(stream: &mut dyn Line, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut buffer = [0; 256];
     while line.len() < MAX_STATUS_LINE {
@@ -88,12 +90,12 @@ fn read_line(stream: &mut TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn drain(mut stream: TcpStream) {
+fn drain(stream: &mut dyn Line) {
     let deadline = Instant::now() + REST_WAIT;
     let mut buffer = [0; 4096];
     let mut left = MAX_REST;
     while left > 0 {
-        match read(&mut stream, &mut buffer, deadline) {
+        match read(stream, &mut buffer, deadline) {
             Ok([]) | Err(_) => return,
             Ok(news) => left = left.saturating_sub(news.len()),
         }
@@ -138,7 +140,7 @@ mod tests {
     }
 
     fn check(bytes: &'static [u8]) -> Result<(), String> {
-        http(answering(bytes), "/health", TIMEOUT)
+        http(answering(bytes), "/health", TIMEOUT, &Approach::default())
     }
 
     #[test]
@@ -166,7 +168,7 @@ mod tests {
     fn a_service_that_says_nothing_is_given_up_in_time() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let error = http(port, "/", Duration::from_millis(30)).unwrap_err();
+        let error = http(port, "/", Duration::from_millis(30), &Approach::default()).unwrap_err();
         assert!(error.ends_with("was not answered within 30 ms"), "{error}");
     }
 
@@ -181,7 +183,7 @@ mod tests {
             }
         });
         let started = Instant::now();
-        assert!(http(port, "/", Duration::from_millis(60)).is_err());
+        assert!(http(port, "/", Duration::from_millis(60), &Approach::default()).is_err());
         assert!(started.elapsed() < TIMEOUT);
     }
 
@@ -189,9 +191,9 @@ mod tests {
     fn a_closed_port_is_named() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert_eq!(tcp(port, TIMEOUT), Ok(()));
+        assert_eq!(tcp(port, TIMEOUT, &Approach::default()), Ok(()));
         drop(listener);
-        assert_eq!(tcp(port, TIMEOUT), Err(format!("nothing listens on port {port}")));
+        assert_eq!(tcp(port, TIMEOUT, &Approach::default()), Err(format!("nothing listens on port {port}")));
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: every process that belongs to an instance can be found again from the folder of the instance alone.
 
+mod approach;
 mod control_group;
 mod data;
 mod driver;

@@ -3,8 +3,8 @@
 use lockstep_api::Problem;
 use lockstep_domain::operation::Move;
 use lockstep_domain::routes::{
-    FORMAT_WITH_AFFINITY, FORMAT_WITH_BALANCING, FORMAT_WITH_BREAKERS, FORMAT_WITH_CONDITIONS,
-    FORMAT_WITH_POLICIES, FORMAT_WITH_PROTOCOLS, FORMAT_WITH_TCP, RouteRule,
+    FORMAT_WITH_AFFINITY, FORMAT_WITH_APPROACH, FORMAT_WITH_BALANCING, FORMAT_WITH_BREAKERS,
+    FORMAT_WITH_CONDITIONS, FORMAT_WITH_POLICIES, FORMAT_WITH_PROTOCOLS, FORMAT_WITH_TCP, RouteRule,
 };
 use lockstep_domain::service::Version;
 use lockstep_domain::{Arm, EnvironmentName, Plan, World};
@@ -20,6 +20,9 @@ struct Asked {
 }
 
 fn asked(version: &Version) -> Option<Asked> {
+    if !version.run.approach.is_plain() {
+        return Some(Asked { format: FORMAT_WITH_APPROACH, what: "speaks TLS or wants a PROXY header" });
+    }
     if version.run.gateway.as_ref().is_some_and(|policy| policy.needs_balancing()) {
         return Some(Asked { format: FORMAT_WITH_BALANCING, what: "says how its instances are chosen" });
     }

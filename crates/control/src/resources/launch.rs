@@ -210,6 +210,7 @@ fn run_spec(resource: &Resource, port: u16) -> RunSpec {
         work: WorkSigns::default(),
         protocol: Protocol::default(),
         gateway: None,
+        approach: Default::default(),
         kind: Kind::Web,
         command: command(resource.kind),
         variables: BTreeMap::new(),

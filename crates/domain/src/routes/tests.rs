@@ -23,6 +23,7 @@ fn splits(weights: &[u32]) -> ServiceRoutes {
             leaving: Vec::new(),
             protocol: Protocol::default(),
             policy: None,
+            approach: Default::default(),
         })
         .collect();
     ServiceRoutes {

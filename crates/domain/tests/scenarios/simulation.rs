@@ -449,6 +449,7 @@ fn bare_version(reference: &lockstep_domain::VersionRef, now: Timestamp) -> Vers
             work: Default::default(),
             protocol: Default::default(),
             gateway: None,
+            approach: Default::default(),
             kind: Default::default(),
             command: vec!["./serve".into()],
             variables: BTreeMap::new(),

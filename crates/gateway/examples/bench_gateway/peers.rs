@@ -163,6 +163,7 @@ fn table(setup: &Setup, revision: u64) -> Outcome<RouteTable> {
             leaving: Vec::new(),
             policy: None,
             protocol: setup.protocol,
+            approach: Default::default(),
         })
     };
     let new = setup.new_percent * FULL_WEIGHT / 100;

@@ -104,6 +104,7 @@ impl World {
             endpoints: Vec::new(),
             leaving: Vec::new(),
             protocol: Default::default(),
+            approach: Default::default(),
             policy: Some(Arc::new(policy.clone())),
         };
         let health = Arc::new(ArmHealth::default());

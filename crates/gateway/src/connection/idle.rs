@@ -119,7 +119,7 @@ async fn the_task_of_a_connection_is_small() {
     let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let environment = Arc::new(Environment::new("production".parse().unwrap(), 1));
     let worker = Worker::start(0, Timeouts::default(), None, None, None).unwrap();
-    let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), 1, None);
+    let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 1)), None);
     let connection = Connection::new(Wire::new(stream), peer, environment, worker, CancellationToken::new());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let bytes = size_of_val(&connection.serve(permit));
@@ -133,7 +133,7 @@ async fn the_task_of_a_connection_within_tls_is_hardly_larger() {
     let arrival = Arrival {
         socket,
         peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-        port: 1,
+        to: SocketAddr::from(([127, 0, 0, 1], 1)),
         handed_on: None,
         secure: true,
         environment: Arc::new(Environment::new("production".parse().unwrap(), 1)),

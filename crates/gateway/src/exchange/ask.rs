@@ -57,7 +57,9 @@ impl<'c, C: Client> Exchange<'c, C> {
             },
             Err(lease) => lease,
         };
-        let new = Loan::open(lease, self.facts.waits.connect).await.map_err(Failure::Unreachable)?;
+        let new = Loan::open(lease, &self.desk.peer.told(), self.facts.waits.connect)
+            .await
+            .map_err(Failure::Unreachable)?;
         self.converse(new, attempt).await
     }
 
@@ -89,7 +91,8 @@ impl<'c, C: Client> Exchange<'c, C> {
         if let (true, Some(kept)) = (self.course.is_touched, self.client.kept()) {
             early = [early, kept].concat().into();
         }
-        let place = Place::find(lease, &self.desk.worker, self.facts.waits.connect).await;
+        let place =
+            Place::find(lease, &self.desk.peer.told(), &self.desk.worker, self.facts.waits.connect).await;
         let place = place.map_err(Failure::Unreachable)?;
         if let Some(until) = self.facts.until {
             let left = write_timeout(until.saturating_duration_since(Instant::now()));

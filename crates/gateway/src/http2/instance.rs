@@ -16,19 +16,20 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use http::request::Parts;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::send::{send_body, send_now, send_piece};
 use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
 use crate::answer::{self, AnswerHead, Asked};
 use crate::chunked::ChunkError;
+use crate::dial::Speaks;
 use crate::endpoint::Lease;
 use crate::exchange::Ends;
 use crate::framing::{Body, Recode};
 use crate::grpc::GrpcStatus;
 use crate::moment::{Moment, micros};
 use crate::outgoing::{Frames, Outgoing, Pieces};
+use crate::proxy_out::Told;
 use crate::reply::{AnswerSource, HearError};
 use crate::request::MAX_HEAD;
 use crate::upload::{RequestSink, Upload};
@@ -159,9 +160,18 @@ pub(crate) struct Place {
 
 impl Place {
     /// Finds a place, on a new connection where there is none; opening counts as an attempt of the instance.
-    pub(crate) async fn find(lease: Lease, worker: &Worker, limit: Duration) -> io::Result<Self> {
+    pub(crate) async fn find(
+        lease: Lease,
+        told: &Told<'_>,
+        worker: &Worker,
+        limit: Duration,
+    ) -> io::Result<Self> {
         let endpoint = Arc::clone(lease.endpoint());
         let trunks = &endpoint.trunks;
+        if endpoint.instance.is_for_one() {
+            let seat = open(&lease, told, worker, limit).await?;
+            return Ok(Self { seat, lease });
+        }
         if let Some(seat) = trunks.seat() {
             return Ok(Self { seat, lease });
         }
@@ -169,7 +179,7 @@ impl Place {
             let _alone = trunks.opening.lock().await;
             match trunks.seat() {
                 Some(seat) => Ok(seat),
-                None => open(&lease, worker).await,
+                None => open(&lease, told, worker, limit).await,
             }
         };
         let opened = timeout(limit, opening).await;
@@ -203,9 +213,9 @@ impl Place {
 }
 
 /// Opens a connection, and waits for the instance to say how many streams it takes: only one that speaks HTTP/2 does.
-async fn open(lease: &Lease, worker: &Worker) -> io::Result<Seat> {
+async fn open(lease: &Lease, told: &Told<'_>, worker: &Worker, limit: Duration) -> io::Result<Seat> {
     let endpoint = lease.endpoint();
-    let wire = Wire::new(TcpStream::connect(endpoint.instance.address).await?);
+    let wire = endpoint.instance.dial(told, Speaks::Http2, limit).await?;
     let mut builder = Builder::new();
     builder
         .initial_max_send_streams(0)
@@ -228,7 +238,7 @@ async fn open(lease: &Lease, worker: &Worker) -> io::Result<Seat> {
             trunk.gone.store(true, Ordering::Relaxed);
         }
     });
-    if !endpoint.instance.is_retired() {
+    if !endpoint.instance.is_retired() && !endpoint.instance.is_for_one() {
         endpoint.trunks.open().push(Arc::clone(&trunk));
     }
     let requests = trunk.requests.clone();

@@ -18,6 +18,7 @@ use crate::http2::instance::Place;
 use crate::loan::{Loan, Whole};
 use crate::moment::Moment;
 use crate::outgoing::{Outgoing as _, Pieces as _};
+use crate::proxy_out::NOBODY;
 use crate::reply::AnswerSource as _;
 use crate::table::latency_class;
 use crate::upload::RequestSink as _;
@@ -94,7 +95,7 @@ impl Plan {
         let head = match &self.head {
             Head::Bytes(head) => [&head[..], &self.body].concat(),
             Head::Parts(parts, _) => {
-                let place = Place::find(lease, worker, self.connect).await.ok()?;
+                let place = Place::find(lease, &NOBODY, worker, self.connect).await.ok()?;
                 let sent = place.send((**parts).clone(), self.body.clone(), &Body::Done).await;
                 return hear(&mut sent.ok()?, self.asked, stall, began).await;
             }
@@ -111,7 +112,7 @@ impl Plan {
             },
             Err(lease) => lease,
         };
-        let mut new = Loan::open(lease, self.connect).await.ok()?;
+        let mut new = Loan::open(lease, &NOBODY, self.connect).await.ok()?;
         let heard = converse(&mut new, &head, self.asked, stall, began).await?;
         self.keep(new);
         Some(heard)

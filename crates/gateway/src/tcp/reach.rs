@@ -3,18 +3,16 @@
 //!
 //! What is judged of a version is what its clients meet: that no instance of it could be reached, or that it broke off before it sent a byte.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_domain::ServiceName;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::TcpReport;
 use super::counts::TcpEnd;
 use super::pass::Witness;
 use crate::balance::{Pick, Search, pick, pick_in};
+use crate::dial::Speaks;
 use crate::environment::Environment;
 use crate::failures::Cause;
 use crate::moment::Moment;
@@ -68,7 +66,8 @@ pub(super) async fn reach<'a>(
         }
         let (target, endpoint) = (&service.targets[pick.target], Arc::clone(pick.lease.endpoint()));
         report.asks(&target.counts, endpoint.instance.address);
-        match open(&pick, worker.timeouts.connect).await {
+        let instance = &endpoint.instance;
+        match instance.dial(&report.told(), Speaks::Bytes, worker.timeouts.connect).await {
             Ok(wire) => {
                 let is_drawn = is_drawn && !choice.ruled;
                 let (target, took) = (pick.target, began.elapsed());
@@ -105,17 +104,6 @@ fn worker_service(
 ) -> Option<Arc<ServiceTargets>> {
     let table = environment.table(worker.index).load();
     table.as_ref()?.services.get(name).filter(|service| service.speaks_tcp).cloned()
-}
-
-async fn open(pick: &Pick, limit: Duration) -> io::Result<Wire> {
-    let instance = &pick.lease.endpoint().instance;
-    let connecting = timeout(limit, TcpStream::connect(instance.address)).await;
-    let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    match &connected {
-        Ok(_) => instance.connected(),
-        Err(_) => instance.refused(Moment::now()),
-    }
-    connected.map(Wire::new)
 }
 
 /// Counts that no instance of an arm could be reached.

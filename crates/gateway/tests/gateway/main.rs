@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod affinity;
+mod approach;
 mod bodies;
 mod breakers;
 mod callers;

@@ -345,6 +345,7 @@ pub(crate) fn table(revision: u64, arms: &[ArmSpec<'_>]) -> RouteTable {
         leaving: Vec::new(),
         policy: None,
         protocol: lockstep_domain::protocol::Protocol::default(),
+        approach: Default::default(),
     };
     let rule = RouteRule { host: Some("shop.test".into()), path: "/".into(), ..RouteRule::default() };
     let service = ServiceRoutes {

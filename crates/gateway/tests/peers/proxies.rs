@@ -117,6 +117,7 @@ fn table(environment: EnvironmentName, address: SocketAddr) -> RouteTable {
         leaving: Vec::new(),
         policy: None,
         protocol: Protocol::Http1,
+        approach: Default::default(),
     };
     let service = ServiceRoutes {
         salt: "raw".into(),

@@ -50,6 +50,7 @@ fn table(revision: u64, address: SocketAddr) -> RouteTable {
         leaving: Vec::new(),
         policy: None,
         protocol: lockstep_domain::protocol::Protocol::default(),
+        approach: Default::default(),
     };
     let rule = RouteRule { host: None, path: "/".into(), ..RouteRule::default() };
     RouteTable {

@@ -8,7 +8,7 @@ use lockstep_domain::run::{HealthCheck, Probe, ReplaceAfter, RunSpec};
 use super::field::{duration, environment};
 use super::reference::filled_variables;
 use super::run::{HEALTH_EXAMPLE, KIND_EXAMPLE, STOP_EXAMPLE, health, stop};
-use super::{gateway, protocol};
+use super::{approach, gateway, protocol};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -93,6 +93,7 @@ pub(super) fn run(table: Table<'_>, scope: &Scope<'_>) -> Option<RunSpec> {
         );
     }
     let why = "a service that somebody else runs is asked in HTTP/1.1";
+    approach::refuse(&table, why);
     protocol::refuse(&table, asked.as_ref().map(|health| &health.probe), why);
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let gateway = gateway::of(&table, lockstep_domain::run::Kind::Web, Protocol::Http1);

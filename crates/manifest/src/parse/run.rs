@@ -14,7 +14,7 @@ use lockstep_domain::work_path::WorkPath;
 use super::field::{duration, environment};
 use super::limits;
 use super::reference::{filled_command, filled_variables, names_its_port, refuse_own_port};
-use super::{external, gateway, image, protocol, static_files, work};
+use super::{approach, external, gateway, image, protocol, static_files, work};
 use crate::reader::{Field, Table};
 use crate::value;
 
@@ -122,6 +122,13 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
     }
     let protocol = protocol::of(&table, &health.probe, listens);
     let gateway = gateway::of(&table, kind, protocol);
+    let approach = approach::of(&table);
+    approach::fits(&table, &approach, protocol, &health.probe);
+    if !listens {
+        approach::refuse(&table, "it listens on no port, so nobody connects to it");
+    } else if static_files.is_some() {
+        approach::refuse(&table, "the files of a `static` service are served by Lockstep");
+    }
     let stop = table.table("stop", STOP_EXAMPLE).map(stop);
     let restart = table.table("restart", RESTART_EXAMPLE).map(restart);
     let others = [data.as_slice(), shared.files.as_slice()].concat();
@@ -167,6 +174,7 @@ pub(super) fn process(table: Table<'_>, kind: Kind, scope: &Scope<'_>, shared: &
         work,
         protocol,
         gateway,
+        approach,
     };
     Some(run.with_values_noted())
 }

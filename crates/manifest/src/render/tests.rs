@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lockstep_domain::approach::{Approach, Believes, InstanceTls, ProxyVersion};
 use lockstep_domain::breaker::BreakerRule;
 use lockstep_domain::contract::{MessageRole, ProtobufPolicy, ServerVersion, SqlDialect, UnknownFields};
 use lockstep_domain::evidence::EvidenceKind;
@@ -235,7 +236,13 @@ fn run() -> impl Strategy<Value = RunSpec> {
         data,
         files,
         replace_after,
-        (limits(), user(), work(), prop::sample::select(&Protocol::ALL[..]), option::of(gateway())),
+        (
+            limits(),
+            user(),
+            work(),
+            prop::sample::select(&Protocol::ALL[..]),
+            (option::of(gateway()), approach()),
+        ),
     )
         .prop_map(
             |(
@@ -248,7 +255,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                 data,
                 files,
                 replace_after,
-                (limits, user, work, protocol, gateway),
+                (limits, user, work, protocol, (gateway, approach)),
             )| {
                 let (kind, replace, probe, port) = nature;
                 let start_timeout_ms = health.start_timeout_ms.max(100);
@@ -280,6 +287,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
                     work: if kind == Kind::Worker { work } else { WorkSigns::default() },
                     protocol: Protocol::default(),
                     gateway: None,
+                    approach,
                 };
                 let mut run = run.with_values_noted();
                 run.protocol = protocol;
@@ -319,7 +327,32 @@ fn saying(mut run: RunSpec) -> RunSpec {
     if run.listens_on().is_none() || (!run.protocol.is_http() && (is_asked || run.kind.is_web())) {
         run.protocol = Protocol::Http1;
     }
+    // A check of health speaks HTTP/2 only where nothing comes before it, and has no certificate to show.
+    let shows = run.approach.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+    if run.listens_on().is_none() || (is_asked && (shows || run.protocol == Protocol::H2c)) {
+        run.approach = Approach::default();
+    }
+    if matches!(run.health.probe, Probe::Grpc { .. }) {
+        run.approach = Approach::default();
+    }
     run
+}
+
+/// What comes before anything else on a connection.
+fn approach() -> impl Strategy<Value = Approach> {
+    let pem = "-----BEGIN CERTIFICATE-----\\n[A-Za-z0-9+/\\n]{0,40}\\n-----END CERTIFICATE-----\\n";
+    let checked = ("[a-z]{1,8}(\\.[a-z]{1,5})?", option::of(pem), option::of("[a-z]{1,8}"));
+    let checked = checked.prop_map(|(name, ca_pem, certificate)| InstanceTls {
+        server_name: Some(name),
+        ca_pem,
+        certificate: certificate.map(|name| name.parse().unwrap()),
+        believes: Believes::Checked,
+    });
+    let any =
+        InstanceTls { server_name: None, ca_pem: None, certificate: None, believes: Believes::Everybody };
+    let proxy = prop::sample::select(vec![ProxyVersion::V1, ProxyVersion::V2]);
+    (option::of(prop_oneof![checked, Just(any)].prop_map(Box::new)), option::of(proxy))
+        .prop_map(|(tls, proxy_protocol)| Approach { proxy_protocol, tls })
 }
 
 fn user() -> impl Strategy<Value = RunUser> {
@@ -640,7 +673,8 @@ fn serving(run: RunSpec, files: Option<StaticFiles>) -> RunSpec {
                 probe => probe,
             };
             let (health, protocol) = (HealthCheck { probe, ..run.health }, Protocol::Http1);
-            RunSpec { command: Vec::new(), static_files: Some(files), health, protocol, ..run }
+            let approach = Approach::default();
+            RunSpec { command: Vec::new(), static_files: Some(files), health, protocol, approach, ..run }
                 .with_values_noted()
         }
         _ => run,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use lockstep_domain::approach::Approach;
 use lockstep_domain::mirror::{Mirror, SplitMirror};
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::service_policy::{Fallback, FallbackArm};
@@ -14,7 +15,7 @@ use lockstep_domain::version_rules::{Places, Takes};
 use lockstep_domain::{ConfigRevision, InstanceId, ServiceName, VersionNumber};
 
 use super::Place;
-use crate::parse::{gateway, protocol};
+use crate::parse::{approach, gateway, protocol};
 use crate::reader::{Field, Table};
 
 const INSTANCES: &str = "instances = [\"127.0.0.1:9000\"]";
@@ -72,7 +73,7 @@ fn service(name: &str, table: &Table<'_>, rules: &mut u64) -> ServiceRoutes {
 /// A service whose table is its only version.
 fn one(name: &str, table: &Table<'_>) -> Vec<Split> {
     let number = table.get("version", "version = \"1.0.0\"").and_then(|field| field.parse());
-    let (protocol, endpoints, leaving) = runs(name, table);
+    let (protocol, approach, endpoints, leaving) = runs(name, table);
     vec![Split {
         version: number.unwrap_or(UNNUMBERED),
         config: ConfigRevision(0),
@@ -82,6 +83,7 @@ fn one(name: &str, table: &Table<'_>) -> Vec<Split> {
         leaving,
         protocol,
         policy: gateway::policy(table),
+        approach,
     }]
 }
 
@@ -153,7 +155,7 @@ fn version(name: &str, table: &Table<'_>) -> Option<Version> {
     let config = table.get("config", "config = 2").and_then(|field| field.integer(0..=u32::MAX));
     let share = table.get("share", "share = \"5%\"").and_then(|field| share(&field));
     let role = table.get("role", "role = \"candidate\"").and_then(|field| role(&field));
-    let (protocol, endpoints, leaving) = runs(name, table);
+    let (protocol, approach, endpoints, leaving) = runs(name, table);
     let policy = gateway::policy(table);
     table.check_asked();
     let split = Split {
@@ -165,6 +167,7 @@ fn version(name: &str, table: &Table<'_>) -> Option<Version> {
         leaving,
         protocol,
         policy,
+        approach,
     };
     Some(Version { split, share, stands_in: role.is_some_and(|(_, stands_in)| stands_in) })
 }
@@ -190,7 +193,7 @@ fn role(field: &Field<'_>) -> Option<(SplitRole, bool)> {
 }
 
 /// Reads what runs, and what it speaks.
-fn runs(name: &str, table: &Table<'_>) -> (Protocol, Vec<Endpoint>, Vec<Endpoint>) {
+fn runs(name: &str, table: &Table<'_>) -> (Protocol, Approach, Vec<Endpoint>, Vec<Endpoint>) {
     let protocol = table.get("protocol", "protocol = \"h2c\"").and_then(|field| protocol::read(&field));
     let instances = table.require("instances", INSTANCES);
     let leaving = table.get("leaving", "leaving = [\"127.0.0.1:9001\"]");
@@ -199,7 +202,7 @@ fn runs(name: &str, table: &Table<'_>) -> (Protocol, Vec<Endpoint>, Vec<Endpoint
         let elements = list.and_then(|field| field.list()).unwrap_or_default();
         elements.iter().filter_map(|element| instance(name, element, &mut taken)).collect()
     };
-    (protocol.unwrap_or_default(), read(instances), read(leaving))
+    (protocol.unwrap_or_default(), approach::of(table), read(instances), read(leaving))
 }
 
 /// An address, or a table with a name. One without a name is named by its address, so that it keeps its name wherever it stands.

@@ -212,6 +212,7 @@ fn version(minor: u64, work: Work, now: Timestamp) -> Version {
             work: Default::default(),
             protocol: Default::default(),
             gateway: None,
+            approach: Default::default(),
             kind,
             command: vec!["./serve".into()],
             variables: [].into(),

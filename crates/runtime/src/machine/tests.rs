@@ -13,6 +13,7 @@ fn run_spec() -> RunSpec {
         work: Default::default(),
         protocol: Default::default(),
         gateway: None,
+        approach: Default::default(),
         kind: Default::default(),
         command: vec!["./orders".to_owned()],
         variables: [].into(),

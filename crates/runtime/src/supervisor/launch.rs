@@ -266,9 +266,9 @@ pub(super) fn check(
         Probe::Http { path } if spec.run.protocol == Protocol::H2c => {
             health_h2::http(port_of(spec)?, path, timeout)
         }
-        Probe::Http { path } => health::http(port_of(spec)?, path, timeout),
+        Probe::Http { path } => health::http(port_of(spec)?, path, timeout, &spec.run.approach),
         Probe::Grpc { service } => health_h2::grpc(port_of(spec)?, service, timeout),
-        Probe::Tcp => health::tcp(port_of(spec)?, timeout),
+        Probe::Tcp => health::tcp(port_of(spec)?, timeout, &spec.run.approach),
         Probe::Ends => Err("it has not ended yet".to_owned()),
         Probe::Command { command } => {
             let place = process.map_or(In::Own, In::That);

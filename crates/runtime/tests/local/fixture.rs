@@ -87,6 +87,7 @@ impl Fixture {
                 work: Default::default(),
                 protocol: Default::default(),
                 gateway: None,
+                approach: Default::default(),
                 kind: Default::default(),
                 command,
                 variables: BTreeMap::new(),

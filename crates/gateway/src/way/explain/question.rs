@@ -72,7 +72,8 @@ impl Question {
 
     pub(super) fn peer(&self) -> Peer {
         let port = if self.https { 443 } else { 80 };
-        let mut peer = Peer::new(SocketAddr::new(self.client, 0), port, None);
+        let mut peer =
+            Peer::new(SocketAddr::new(self.client, 0), SocketAddr::from(([127, 0, 0, 1], port)), None);
         peer.secure = self.https.then(|| Box::new(Secure { version: "1.3", identity: None }));
         peer
     }
