@@ -31,14 +31,15 @@ use thiserror::Error;
 
 use crate::problem::{ErrorCode, Problem};
 use crate::types::{
-    AcceptRequest, AddCertificate, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff,
-    BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer, CompatMatrix,
-    ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
-    EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
+    AcceptRequest, AddCertificate, AddFault, AddGateway, AddResource, AddVersionRule, ApprovalRequest,
+    BaselineDiff, BuildView, CertificateList, ChangeResource, CollectReport, CollectRequest, CompatAnswer,
+    CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest, EnvironmentSummary,
+    EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView, Health, History, JournalReport, KeysView,
     LifecycleView, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService,
-    ReleaseRequest, RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
-    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    ReleaseRequest, RemoveData, RemoveFaults, RemoveRequest, RemoveResource, RemoveVersionRules,
+    RenameRequest, Renaming, RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest,
+    RunResource, ServiceTraffic, ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList,
+    VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -504,6 +505,21 @@ impl Client {
     /// Lists the rules that give certain requests a version of their own.
     pub fn version_rules(&self, environment: &EnvironmentName) -> Answer<VersionRuleList> {
         self.get(&format!("/environments/{environment}/version-rules"))
+    }
+
+    /// Lists the faults that requests meet on purpose.
+    pub fn faults(&self, environment: &EnvironmentName) -> Answer<FaultList> {
+        self.get(&format!("/environments/{environment}/faults"))
+    }
+
+    /// Injects a fault for some time.
+    pub fn add_fault(&self, environment: &EnvironmentName, request: &AddFault) -> Answer<FaultList> {
+        self.post(&format!("/environments/{environment}/faults"), request)
+    }
+
+    /// Ends faults, all that are named or none.
+    pub fn remove_faults(&self, environment: &EnvironmentName, request: &RemoveFaults) -> Answer<FaultList> {
+        self.post(&format!("/environments/{environment}/faults/remove"), request)
     }
 
     /// Lists the versions that get copies of requests, and what was found by them.

@@ -12,14 +12,15 @@ use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 use crate::types::{
-    AcceptRequest, AddCertificate, AddGateway, AddResource, AddVersionRule, ApprovalRequest, BaselineDiff,
-    BuildView, CertificateBundle, CertificateList, ChangeResource, CollectReport, CollectRequest,
-    CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView, DismissRequest,
-    EnvironmentSummary, EnvironmentView, GatewayAdded, GatewayIdentityView, Health, History, JournalReport,
-    KeysView, LifecycleView, ManifestRequest, MirrorList, OperationAnswer, OperationRequest, RegisterService,
-    ReleaseRequest, RemoveData, RemoveRequest, RemoveResource, RemoveVersionRules, RenameRequest, Renaming,
-    RequestCertificate, ResourceView, RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic,
-    ServiceView, SettingsChange, StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
+    AcceptRequest, AddCertificate, AddFault, AddGateway, AddResource, AddVersionRule, ApprovalRequest,
+    BaselineDiff, BuildView, CertificateBundle, CertificateList, ChangeResource, CollectReport,
+    CollectRequest, CompatAnswer, CompatMatrix, ConfigurationView, CreateEnvironment, DataFolderView,
+    DismissRequest, EnvironmentSummary, EnvironmentView, FaultList, GatewayAdded, GatewayIdentityView,
+    Health, History, JournalReport, KeysView, LifecycleView, ManifestRequest, MirrorList, OperationAnswer,
+    OperationRequest, RegisterService, ReleaseRequest, RemoveData, RemoveFaults, RemoveRequest,
+    RemoveResource, RemoveVersionRules, RenameRequest, Renaming, RequestCertificate, ResourceView,
+    RevokeRequest, Revoked, RotateRequest, RunResource, ServiceTraffic, ServiceView, SettingsChange,
+    StageRequest, Upload, VersionRuleList, VersionView, WaysBack,
 };
 use crate::{FILE_MEDIA_TYPE, PREFIX};
 
@@ -407,6 +408,26 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Removes rules, all that are named or none; answers with those that are left",
             of::<RemoveVersionRules>,
             Json(of::<VersionRuleList>),
+        ),
+        get(
+            "/environments/{environment}/faults",
+            "listFaults",
+            "Lists the faults that requests of an environment meet on purpose",
+            Json(of::<FaultList>),
+        ),
+        post(
+            "/environments/{environment}/faults",
+            "addFault",
+            "Injects a fault for some time, where the environment allows it; answers with all faults",
+            of::<AddFault>,
+            Json(of::<FaultList>),
+        ),
+        post(
+            "/environments/{environment}/faults/remove",
+            "removeFaults",
+            "Ends faults, all that are named or none; answers with those that are left",
+            of::<RemoveFaults>,
+            Json(of::<FaultList>),
         ),
         get(
             "/environments/{environment}/mirrors",

@@ -23,6 +23,7 @@ pub(crate) mod environment;
 pub(crate) mod environments;
 pub(crate) mod exit_codes;
 pub(crate) mod explain;
+pub(crate) mod fault;
 pub(crate) mod gateway;
 pub(crate) mod history;
 pub(crate) mod hold;

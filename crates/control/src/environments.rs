@@ -12,6 +12,7 @@ use lockstep_api::{ErrorCode, Problem};
 use lockstep_domain::baseline::{EntryChange, difference};
 use lockstep_domain::environment::{EnvironmentSettings, STAY_MS};
 use lockstep_domain::gateway_rules::{GatewayRules, MAX_TIMEOUT_MS};
+use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::{ConfigValue, Configuration, FailureBound, Step};
 use lockstep_domain::name::ProcessName;
@@ -124,6 +125,10 @@ impl Control {
         if !change.entry.is_nothing() {
             self.check_environment(name)?;
             self.check_knows_entry(name)?;
+        }
+        if change.fault_injection == Some(FaultInjection::Allow) {
+            self.check_environment(name)?;
+            self.check_knows_faults(name)?;
         }
         if change.entry.is_of_tcp() {
             self.check_knows_tcp(name)?;
@@ -558,10 +563,14 @@ fn changed(settings: &EnvironmentSettings, change: &SettingsChange) -> Environme
 
 fn changed_rules(rules: &GatewayRules, change: &SettingsChange) -> GatewayRules {
     let networks = change.trusted_networks.clone();
+    let fault_injection = change.fault_injection.unwrap_or(rules.fault_injection);
     GatewayRules {
         named_services: change.named_services.unwrap_or(rules.named_services),
         trusted_networks: networks.unwrap_or_else(|| rules.trusted_networks.clone()),
         timeout_ms: change.request_timeout_ms.or(rules.timeout_ms),
+        fault_injection,
+        // Who allows none any more wants all to end.
+        faults: if fault_injection.is_refused() { Vec::new() } else { rules.faults.clone() },
     }
 }
 

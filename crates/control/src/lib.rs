@@ -17,6 +17,7 @@ mod dismiss;
 mod editions;
 mod entry;
 mod environments;
+mod faults;
 mod gateway_formats;
 mod gateway_ports;
 mod gateways;

@@ -140,7 +140,7 @@ impl Control {
     }
 }
 
-fn check_header(takes: &Takes) -> Result<(), Problem> {
+pub(crate) fn check_header(takes: &Takes) -> Result<(), Problem> {
     let Takes::Header(pattern) = takes else { return Ok(()) };
     let name = pattern.name.to_ascii_lowercase();
     if name == SECRET_HEADER {

@@ -59,7 +59,7 @@ pub fn compile_routes(
         routes: entry_points(world, &shares),
         services,
         aliases,
-        rules: Some(environment.settings.gateway_rules.clone()),
+        rules: Some(environment.settings.gateway_rules.at(now)),
         callers: callers.to_vec(),
         listeners: None,
         entry: entry(environment),

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::as_text::as_text;
+use crate::injection::{self, FORMAT_WITH_FAULTS, Fault, FaultError, FaultInjection};
+use crate::name::ServiceName;
+use crate::time::Timestamp;
 
 /// Most trusted networks: each is looked at for each request.
 const MAX_TRUSTED_NETWORKS: usize = 64;
@@ -25,6 +28,9 @@ pub enum GatewayRulesError {
     /// The time is none, or longer than a day.
     #[error("a service is given from 1 ms to a day for an answer")]
     Timeout,
+    /// There is a fault that cannot be.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
 }
 
 /// What a gateway believes of a request, and how long it waits.
@@ -39,19 +45,37 @@ pub struct GatewayRules {
     /// How long a service may say nothing in milliseconds, where its route does not say; a minute when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Whether faults can be injected.
+    #[serde(default, skip_serializing_if = "FaultInjection::is_refused")]
+    #[schemars(extend("x-since" = FORMAT_WITH_FAULTS, "default" = FaultInjection::default()))]
+    pub fault_injection: FaultInjection,
+    /// Faults that requests of services meet on purpose; the first that takes a request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-since" = FORMAT_WITH_FAULTS))]
+    pub faults: Vec<Fault>,
 }
 
 impl GatewayRules {
     /// Returns what held before there were rules, for what an older release wrote.
     #[must_use]
     pub const fn before_rules() -> Self {
-        Self { named_services: NamedServices::Allow, trusted_networks: Vec::new(), timeout_ms: None }
+        Self::with(NamedServices::Allow)
     }
 
     /// Returns what holds where nobody said otherwise.
     #[must_use]
     pub const fn usual() -> Self {
-        Self { named_services: NamedServices::Instances, trusted_networks: Vec::new(), timeout_ms: None }
+        Self::with(NamedServices::Instances)
+    }
+
+    const fn with(named_services: NamedServices) -> Self {
+        Self {
+            named_services,
+            trusted_networks: Vec::new(),
+            timeout_ms: None,
+            fault_injection: FaultInjection::Refuse,
+            faults: Vec::new(),
+        }
     }
 
     /// Checks the bounds.
@@ -62,8 +86,22 @@ impl GatewayRules {
         if self.trusted_networks.len() > MAX_TRUSTED_NETWORKS {
             return Err(GatewayRulesError::TooManyNetworks);
         }
+        injection::check(&self.faults, self.fault_injection)?;
         let valid = self.timeout_ms.is_none_or(|timeout| (1..=MAX_TIMEOUT_MS).contains(&timeout));
         if valid { Ok(()) } else { Err(GatewayRulesError::Timeout) }
+    }
+
+    /// Returns it without the faults that are over.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        let mut rules = self.clone();
+        rules.faults.retain(|fault| fault.is_in_force(now));
+        rules
+    }
+
+    /// Goes through the faults of a service.
+    pub fn faults_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a Fault> {
+        self.faults.iter().filter(move |fault| fault.service == *service)
     }
 
     /// Tells whether what a peer says of the request before it is believed.

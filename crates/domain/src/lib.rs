@@ -39,6 +39,7 @@ pub mod gateway;
 mod gateway_keys;
 pub mod gateway_rules;
 pub mod image_run;
+pub mod injection;
 pub mod instance;
 pub mod instance_ports;
 pub mod intent;

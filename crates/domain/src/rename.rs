@@ -221,6 +221,8 @@ impl Renaming<'_> {
         self.key(&mut renamed.scheduled);
         renamed.each_schedule(|scheduled| scheduled.planned_mut().for_each(|planned| self.planned(planned)));
         renamed.version_rules.each(|rule| self.rule(rule));
+        let faults = renamed.settings.gateway_rules.faults.iter_mut();
+        faults.filter(|fault| fault.service == *self.from).for_each(|fault| fault.service = self.to.clone());
         self.key(&mut renamed.said);
         let said = renamed.said.get_mut(self.to).into_iter().flatten();
         said.for_each(|it| it.arm = self.arm(it.arm.clone()));

@@ -43,6 +43,7 @@ use crate::watch::Watch;
 
 pub use crate::acme::FORMAT_WITH_CHALLENGES;
 pub use crate::approach::FORMAT_WITH_APPROACH;
+pub use crate::injection::FORMAT_WITH_FAULTS;
 pub use crate::mirror::FORMAT_WITH_MIRRORS;
 pub use crate::protocol::FORMAT_WITH_TCP;
 pub use receipt::{ArmTraffic, GatewayReceipt, LeftAlone, RefusedTable};
@@ -91,7 +92,10 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 16: instances that speak TLS or want a PROXY header, which a gateway of an earlier format would ask without. A table without them is written as
 /// before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_APPROACH;
+///
+/// 17: faults that requests meet on purpose, which a gateway of an earlier format would not inject. A table without them, of an environment
+/// that allows none, is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_FAULTS;
 /// The format that a gateway must take where a version says how its instances are chosen.
 pub const FORMAT_WITH_BALANCING: u32 = 15;
 /// The format that a gateway must take where a version has a breaker.
@@ -343,7 +347,10 @@ impl RouteTable {
         let policies = self.services.values().flat_map(|routes| &routes.splits);
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
-        let format = if !self.services.values().flat_map(|routes| &routes.splits).all(is_plain) {
+        let rules = self.rules();
+        let format = if !rules.faults.is_empty() || !rules.fault_injection.is_refused() {
+            FORMAT_WITH_FAULTS
+        } else if !self.services.values().flat_map(|routes| &routes.splits).all(is_plain) {
             FORMAT_WITH_APPROACH
         } else if policies.any(|policy| policy.needs_balancing()) {
             FORMAT_WITH_BALANCING

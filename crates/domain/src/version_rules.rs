@@ -19,7 +19,7 @@ use crate::intent::ConfigValue;
 use crate::mirror::{Mirror, MirrorCounts};
 use crate::name::{Actor, ServiceName};
 use crate::operation::Move;
-use crate::routes::FULL_WEIGHT;
+use crate::routes::{FORMAT_WITH_VERSION_RULES, FULL_WEIGHT};
 use crate::time::Timestamp;
 use crate::version::{VersionNumber, VersionRef};
 
@@ -51,8 +51,10 @@ pub enum Takes {
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
     /// Of the header field in lower case, or of the cookie as it is spelled.
+    #[schemars(extend("x-since" = FORMAT_WITH_VERSION_RULES))]
     pub name: String,
     /// What it has to be, as a whole.
+    #[schemars(extend("x-since" = FORMAT_WITH_VERSION_RULES))]
     pub value: String,
 }
 

@@ -104,6 +104,8 @@ struct Line<'a> {
     degraded: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     mirrored: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    delayed: bool,
     end: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace: &'a str,
@@ -191,6 +193,7 @@ impl AccessLog {
             shielded: report.shielded,
             degraded: report.degraded,
             mirrored: report.mirrored,
+            delayed: report.delayed,
             end: report.end.word(),
             trace: &asked.trace,
         };

@@ -120,6 +120,9 @@ impl AnswerHead {
         if let Some(degraded) = verdict.degraded {
             output.field("lockstep-degraded", degraded.as_bytes());
         }
+        if verdict.delayed {
+            output.field(crate::injection::HEADER, b"delay");
+        }
         if let Some(cookie) = verdict.cookie {
             output.field("set-cookie", cookie.as_bytes());
         }
@@ -155,6 +158,8 @@ pub(crate) struct Verdict<'a> {
     pub(crate) cookie: Option<&'a str>,
     /// What its route changes.
     pub(crate) edit: Option<&'a AnswerEdit>,
+    /// Whether it came later on purpose.
+    pub(crate) delayed: bool,
 }
 
 /// Reads a head from the beginning of `input` and writes its status line and fields to `output`.

@@ -28,6 +28,7 @@ use crate::counts::{Counts, Sums};
 use crate::endpoint::Endpoint;
 use crate::error::ApplyError;
 use crate::failures::{Cause, FailureLog};
+use crate::injection::FaultCounts;
 use crate::instance::Instance;
 use crate::mirror::{Copies, Mirrors, mirrors};
 use crate::moment::Moment;
@@ -62,6 +63,8 @@ pub(crate) struct Environment {
     name: EnvironmentName,
     tables: Vec<ArcSwapOption<WorkerTable>>,
     repeats: RepeatBudget,
+    /// How many requests met a fault that was injected.
+    faults: FaultCounts,
     failures: FailureLog,
     /// What clients who come by TLS are shown.
     tls: Arc<Tls>,
@@ -98,6 +101,8 @@ pub(crate) struct Observation {
     pub(crate) failures: BTreeMap<(String, Cause), u64>,
     pub(crate) calls: BTreeMap<Call, Classes>,
     pub(crate) handshakes: Vec<(&'static str, u64)>,
+    /// Requests that met a fault, by what that was.
+    pub(crate) faults: [(&'static str, u64); 2],
     /// What was found by copies, by the version that got them.
     pub(crate) mirrored: Vec<(String, MirrorCounts)>,
     /// The certificates that are shown, by name.
@@ -163,6 +168,7 @@ impl Environment {
             name,
             tables,
             repeats: RepeatBudget::new(workers),
+            faults: FaultCounts::default(),
             failures,
             tls: Arc::default(),
             own,
@@ -236,6 +242,11 @@ impl Environment {
         &self.repeats
     }
 
+    /// Returns where requests are counted that meet a fault.
+    pub(crate) fn faults(&self) -> &FaultCounts {
+        &self.faults
+    }
+
     pub(crate) fn name(&self) -> &EnvironmentName {
         &self.name
     }
@@ -286,6 +297,7 @@ impl Environment {
             failures: self.failures.totals(),
             calls: self.called(),
             handshakes: self.tls.handshakes.read(),
+            faults: self.faults.read(),
             mirrored: state.mirrors.by_version(),
             certificates: self.tls.certificates(),
             closed_ports: state.closed_ports.keys().copied().collect(),
@@ -518,6 +530,7 @@ impl State {
     ) -> WorkerTable {
         let targets = |name, routes| ServiceTargets {
             keeps_clients: table.keeps_clients_of(name),
+            faults: table.rules().faults_of(name).cloned().collect(),
             ..self.targets(name, routes, worker)
         };
         let services = table.services.iter();
@@ -551,6 +564,7 @@ impl State {
             speaks_tcp: routes.speaks_tcp(),
             fallback: fallback(routes),
             mirror: Copies::of(routes, &self.mirrors),
+            faults: Vec::new(),
         }
     }
 

@@ -52,6 +52,10 @@ impl<'c, C: Client> Exchange<'c, C> {
         self.course.under_way = Some(self.desk.environment.repeats().enter(self.desk.worker.index));
         self.course.body_is_here = self.facts.body.is_done();
         let (mut pick, mut asked) = (first, began);
+        if let Some(delay) = self.facts.delay {
+            Box::pin(self.pause(delay)).await;
+            asked = Instant::now();
+        }
         let passage = self.passage.take();
         self.report.degraded = passage.as_ref().is_some_and(|passage| passage.degraded.is_some());
         loop {
@@ -143,6 +147,7 @@ impl<'c, C: Client> Exchange<'c, C> {
             key,
             class: self.facts.class,
             ruled: self.facts.ruled,
+            delayed: self.facts.delay.is_some(),
         }
     }
 

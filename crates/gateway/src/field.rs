@@ -68,6 +68,7 @@ impl Field {
             11 => &[("traceparent", Self::Traceparent), ("x-client-ip", Self::Claim)],
             13 => &[("x-rewrite-url", Self::Claim), ("x-original-ip", Self::Claim)],
             14 => &[
+                ("lockstep-fault", Self::Verdict),
                 ("true-client-ip", Self::Claim),
                 ("x-original-url", Self::Claim),
                 ("content-length", Self::ContentLength),

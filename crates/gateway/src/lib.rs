@@ -48,6 +48,7 @@ mod handover;
 mod head;
 mod host;
 mod http2;
+mod injection;
 mod instance;
 mod keeping;
 mod key;

@@ -68,7 +68,18 @@ impl Everything {
         self.tls(&mut text);
         self.tcp(&mut text);
         self.mirrors(&mut text);
+        self.faults(&mut text);
         text.0
+    }
+
+    fn faults(&self, text: &mut Text) {
+        let name = "lockstep_gateway_injected_faults_total";
+        text.family(name, "counter", "Requests that met a fault on purpose, by what that was.");
+        for (environment, seen) in &self.environments {
+            for (fault, count) in seen.faults.iter().filter(|(_, count)| *count > 0) {
+                text.line(format_args!("{name}{{environment=\"{environment}\",fault=\"{fault}\"}} {count}"));
+            }
+        }
     }
 
     fn mirrors(&self, text: &mut Text) {

@@ -29,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) shielded: bool,
     /// Whether the arm stood in for one that is left alone.
     pub(crate) degraded: bool,
+    /// Whether it was sent on later, because of a fault that it met on purpose.
+    pub(crate) delayed: bool,
     /// Whether a copy was sent to a version that is tried.
     pub(crate) mirrored: bool,
     /// Bytes that the client took, with the head.
@@ -75,6 +77,7 @@ impl Report {
             retried: None,
             shielded: false,
             degraded: false,
+            delayed: false,
             mirrored: false,
             bytes: 0,
             end: End::Whole,

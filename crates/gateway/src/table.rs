@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lockstep_domain::injection::Fault;
 use lockstep_domain::outliers::EjectionRule;
 use lockstep_domain::protocol::Protocol;
 use lockstep_domain::routes::index::RouteIndex;
@@ -76,6 +77,8 @@ pub(crate) struct ServiceTargets {
     pub(crate) fallback: Option<usize>,
     /// The version that gets copies.
     pub(crate) mirror: Option<Copies>,
+    /// What its requests meet on purpose.
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// One arm's part of a service.
@@ -296,7 +299,9 @@ pub(crate) fn problems(table: &RouteTable) -> Vec<TableProblem> {
     let entry = table.entry.iter().filter_map(|entry| entry.settings.check().err());
     let entry =
         entry.map(|error| TableProblem::new("entry".to_owned(), format!("how clients come in: {error}")));
-    services.chain(routes).chain(entry).chain(listeners).collect()
+    let rules = table.rules.iter().filter_map(|rules| rules.check().err());
+    let rules = rules.map(|error| TableProblem::new("rules".to_owned(), error.to_string()));
+    rules.chain(services).chain(routes).chain(entry).chain(listeners).collect()
 }
 
 /// Returns everything that is wrong with a route.

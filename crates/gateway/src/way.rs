@@ -8,6 +8,7 @@ mod keep;
 mod passage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_domain::ServiceName;
 use lockstep_domain::gateway_rules::Caller;
@@ -22,6 +23,7 @@ use crate::balance::{Pick, Search, pick};
 use crate::changes::{Asked, Changes};
 use crate::environment::Environment;
 use crate::framing::Body;
+use crate::injection;
 use crate::moment::Moment;
 use crate::peer::{Origin, Peer};
 use crate::policy::{Place, Who};
@@ -87,6 +89,8 @@ pub(crate) struct Routed {
     pub(crate) class: Class,
     /// Whether its arm was not drawn: a rule chose it, or it stands in for the one that was.
     pub(crate) ruled: bool,
+    /// How much later it is sent on, because of a fault that it met on purpose.
+    pub(crate) delay: Option<Duration>,
     /// How it came past the breakers, where it did not simply pass.
     pub(crate) passage: Option<Box<Passage>>,
     caller: Caller,
@@ -220,6 +224,10 @@ impl Desk {
             if service.speaks_tcp {
                 return Err(speaks_tcp(&service.service));
             }
+            let delay = match service.faults.as_slice() {
+                [] => None,
+                faults => injection::meet(faults, request, &self.worker.random, self.environment.faults())?,
+            };
             let choice =
                 service.choose(&notes.key, &notes.rules).unwrap_or(Choice { target: 0, ruled: false });
             let key = Some(notes.key.as_slice()).filter(|_| !notes.key_is_new);
@@ -266,7 +274,8 @@ impl Desk {
                 }
                 // What is asked because of a copy is as little drawn as what a rule sends, and says nothing about a split.
                 let is_of_copy = table.mirrors.iter().any(|id| notes.rules.contains(id));
-                let ruled = choice.ruled || is_degraded || is_of_copy;
+                // Nor is what was slow on purpose.
+                let ruled = choice.ruled || is_degraded || is_of_copy || delay.is_some();
                 return Ok(Routed {
                     service: Arc::clone(service),
                     affinity,
@@ -277,6 +286,7 @@ impl Desk {
                     place,
                     class,
                     ruled,
+                    delay,
                     passage,
                     caller,
                 });

@@ -91,6 +91,7 @@ fn rules(table: &Table<'_>) -> GatewayRules {
         named_services: named.and_then(|field| field.parse::<NamedServices>()).unwrap_or_default(),
         trusted_networks: networks.map(|field| field.parse_all::<Network>()).unwrap_or_default(),
         timeout_ms: timeout.and_then(|field| duration(&field)),
+        ..GatewayRules::usual()
     };
     if let Err(error) = rules.check() {
         table.contradicts(error);

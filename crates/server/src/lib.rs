@@ -8,6 +8,7 @@ mod brake;
 mod certificates;
 mod compat;
 mod connections;
+mod faults;
 mod handlers;
 mod lines;
 mod named;

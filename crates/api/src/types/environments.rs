@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use lockstep_domain::environment::{EnvironmentSettings, Hold};
 use lockstep_domain::gateway_rules::{NamedServices, Network};
+use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::intent::Step;
 use lockstep_domain::limits::Held;
@@ -77,6 +78,9 @@ pub struct SettingsChange {
     /// How long a service may say nothing, where its route does not say.
     #[serde(default)]
     pub request_timeout_ms: Option<u64>,
+    /// Whether faults can be injected; refusing ends all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_injection: Option<FaultInjection>,
     /// Whether answers of versions on trial are compared with their contracts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_checks: Option<AnswerChecks>,

@@ -8,6 +8,7 @@ use lockstep_api::types::{
     CreateEnvironment, EnvironmentView, GatewayIdentityView, RemoveRequest, SettingsChange,
 };
 use lockstep_domain::gateway_rules::{NamedServices, Network, NetworkError};
+use lockstep_domain::injection::FaultInjection;
 use lockstep_domain::instance_ports::InstancePorts;
 use lockstep_domain::watch::AnswerChecks;
 use lockstep_domain::{CallAddress, EnvironmentName, StageName, Strategy};
@@ -169,6 +170,9 @@ struct SettingsOptions {
     /// How long a service may say nothing before its answer and within it, where its route does not say.
     #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
     request_timeout: Option<u64>,
+    /// Whether faults can be injected (`lockstep fault`): `allow`, or `refuse`, which also ends all there are.
+    #[arg(long, value_name = "WHAT")]
+    fault_injection: Option<FaultInjection>,
     /// Whether a few answers of versions on trial are compared with their contracts: `sampled`, or `off`, and no body is looked at.
     #[arg(long, value_name = "WHAT", value_parser = answer_checks)]
     check_answers: Option<AnswerChecks>,
@@ -216,6 +220,7 @@ impl SettingsOptions {
             named_services: self.named_services,
             trusted_networks: self.trusted_networks(),
             request_timeout_ms: self.request_timeout,
+            fault_injection: self.fault_injection,
             answer_checks: self.check_answers,
             entry: self.entry.change()?,
         })
@@ -286,6 +291,9 @@ fn settings_text(view: &EnvironmentView, style: &Style) -> String {
     table.row(["named services".into(), rules.named_services.to_string()]);
     table.row(["trusted".into(), trusted(&rules.trusted_networks)]);
     table.row(["request timeout".into(), rules.timeout_ms.map_or_else(|| "1m".into(), exact)]);
+    if !rules.fault_injection.is_refused() {
+        table.row(["fault injection".into(), rules.fault_injection.to_string()]);
+    }
     let compared = if settings.answer_checks.is_off() { "off" } else { "sampled while on trial" };
     table.row(["answers checked".into(), compared.into()]);
     entry::rows(&settings.entry).into_iter().for_each(|row| table.row(row));

@@ -141,6 +141,7 @@ impl World {
                 speaks_tcp: false,
                 fallback: None,
                 mirror: None,
+                faults: Vec::new(),
             }
         };
         Self {

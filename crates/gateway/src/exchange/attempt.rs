@@ -45,6 +45,8 @@ pub(super) struct Attempt<'a> {
     pub(super) class: Class,
     /// Whether a rule chose the arm.
     pub(super) ruled: bool,
+    /// Whether it was asked later on purpose.
+    pub(super) delayed: bool,
 }
 
 impl Attempt<'_> {
@@ -130,7 +132,7 @@ impl Attempt<'_> {
 
     pub(super) fn verdict(&self) -> Verdict<'_> {
         let Self { shielded, degraded, cookie, edit, .. } = *self;
-        Verdict { version: &self.target.label, shielded, degraded, cookie, edit }
+        Verdict { version: &self.target.label, shielded, degraded, cookie, edit, delayed: self.delayed }
     }
 
     /// Tells the breaker of the arm that only the end of the answer says how the request went.

@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) class: Class,
     /// Whether a rule chose its arm.
     pub(crate) ruled: bool,
+    /// How much later it is sent on, because of a fault that it met on purpose.
+    pub(crate) delay: Option<Duration>,
     /// Its copy, where it has one.
     pub(crate) copy: Option<Box<Plan>>,
 }
@@ -85,6 +87,7 @@ impl Facts {
             total: limit.map(|ms| Total::begin(Duration::from_millis(ms))),
             until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             class: routed.map(|routed| routed.class).unwrap_or_default(),
+            delay: routed.and_then(|routed| routed.delay),
             copy: None,
             body: request.body,
             body_limit: policy.and_then(|policy| policy.limits.body_bytes),

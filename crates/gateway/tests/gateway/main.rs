@@ -12,6 +12,7 @@ mod failures;
 mod faults;
 mod health;
 mod hygiene;
+mod injected;
 mod leaks;
 mod life;
 mod limits;

@@ -1,0 +1,117 @@
+//! Faults that requests meet on purpose: who meets them, what is said of them, and that no version is judged by them.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lockstep_domain::Timestamp;
+use lockstep_domain::gateway_rules::GatewayRules;
+use lockstep_domain::injection::{FORMAT_WITH_FAULTS, Fault, FaultInjection, Injected};
+use lockstep_domain::routes::{FULL_WEIGHT, RouteTable};
+use lockstep_domain::version_rules::Pattern;
+use lockstep_gateway::ApplyError;
+
+use crate::support::*;
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+fn fault(does: Injected) -> Fault {
+    let service = "shop".parse().unwrap();
+    Fault { number: 3, service, does, share: FULL_WEIGHT, header: None, until: Timestamp(now() + HOUR_MS) }
+}
+
+fn with(mut table: RouteTable, faults: &[Fault], fault_injection: FaultInjection) -> RouteTable {
+    let rules = GatewayRules { fault_injection, faults: faults.to_vec(), ..GatewayRules::default() };
+    table.rules = Some(rules);
+    table.in_its_format()
+}
+
+fn serving(faults: &[Fault]) -> (Running, Instance) {
+    let instance = Instance::start(|_, stream| answer(stream, 200, b"ok"));
+    let running = Running::start(&[stable(0, &[("one", instance.address)])]);
+    let table = table(2, &[stable(0, &[("one", instance.address)])]);
+    running.gateway.apply(with(table, faults, FaultInjection::Allow)).unwrap();
+    (running, instance)
+}
+
+fn ask(running: &Running, fields: &str) -> Message {
+    running.client().ask(format!("GET / HTTP/1.1\r\nhost: shop.test\r\n{fields}\r\n")).unwrap()
+}
+
+#[test]
+fn an_aborted_request_reaches_nobody_and_says_that_it_was_injected() {
+    let (running, instance) = serving(&[fault(Injected::Abort(503))]);
+    let got = ask(&running, "");
+    assert_eq!((got.status(), got.header("lockstep-fault")), (503, Some("abort")));
+    assert!(got.text().contains("injected_fault") && got.text().contains("fault 3"), "{}", got.text());
+    assert_eq!(instance.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert_eq!(running.traffic(0).requests, 0, "no version is counted for it");
+}
+
+#[test]
+fn a_fault_takes_those_with_its_header_and_is_over_at_its_end() {
+    let header = Some(Pattern { name: "x-user".into(), value: "jason".into() });
+    let (running, _instance) = serving(&[Fault { header, ..fault(Injected::Abort(429)) }]);
+    assert_eq!(ask(&running, "X-User: jason\r\n").status(), 429);
+    assert_eq!((ask(&running, "").status(), ask(&running, "x-user: eve\r\n").status()), (200, 200));
+    let (running, _instance) = serving(&[Fault { until: Timestamp(now()), ..fault(Injected::Abort(429)) }]);
+    assert_eq!(ask(&running, "").status(), 200);
+}
+
+#[test]
+fn a_share_is_drawn_for_each_request() {
+    let (running, _instance) = serving(&[Fault { share: 5_000, ..fault(Injected::Abort(500)) }]);
+    let mut client = running.client();
+    let mut aborted = 0;
+    for _ in 0..400 {
+        let got = client.ask("GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n").unwrap();
+        aborted += u32::from(got.status() == 500);
+    }
+    // The chance to be outside is less than one in ten million.
+    assert!((140..=260).contains(&aborted), "{aborted}");
+}
+
+#[test]
+fn a_delayed_request_is_answered_later_and_is_no_evidence_in_a_trial() {
+    let (new, old) = (
+        Instance::start(|_, stream| answer(stream, 500, b"no")),
+        Instance::start(|_, stream| answer(stream, 200, b"ok")),
+    );
+    let arms = canary(9_999, ("new", new.address), ("old", old.address));
+    let running = Running::start(&arms);
+    let mut table = table(2, &arms);
+    let watch = serde_json::json!({ "trial": "operation 1", "statuses": ["5xx"] });
+    let watch: lockstep_domain::watch::Watch = serde_json::from_value(watch).unwrap();
+    table.services.values_mut().for_each(|routes| routes.watch = Some(watch.clone()));
+    let header = Some(Pattern { name: "x-slow".into(), value: "1".into() });
+    let slow = Fault { header, ..fault(Injected::DelayMs(60)) };
+    running.gateway.apply(with(table, &[slow], FaultInjection::Allow)).unwrap();
+    let begun = Instant::now();
+    let got = ask(&running, "x-slow: 1\r\n");
+    assert_eq!((got.status(), got.header("lockstep-fault")), (500, Some("delay")));
+    assert!(begun.elapsed() >= Duration::from_millis(60));
+    let counted = || {
+        let watched = running.gateway.receipt(&environment()).watched;
+        watched.iter().flat_map(|it| &it.arms).map(|(_, counts)| counts.total.requests).sum::<u64>()
+    };
+    assert_eq!(counted(), 0);
+    assert_eq!(ask(&running, "").header("lockstep-fault"), None);
+    wait_until("a request of somebody else is counted", || counted() == 1);
+}
+
+#[test]
+fn a_table_with_faults_that_are_not_allowed_is_refused() {
+    let (running, instance) = serving(&[]);
+    let arms = [stable(0, &[("one", instance.address)])];
+    let refused = with(table(3, &arms), &[fault(Injected::Abort(503))], FaultInjection::Refuse);
+    assert_eq!(refused.format, FORMAT_WITH_FAULTS);
+    match running.gateway.apply(refused) {
+        Err(ApplyError::Invalid { problems, .. }) => {
+            assert!(problems[0].contains("does not allow"), "{problems:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(with(table(3, &arms), &[], FaultInjection::Refuse).format < FORMAT_WITH_FAULTS);
+}
