@@ -4,6 +4,7 @@
 //! request's key, so every gateway gives the same client the same version with nothing shared.
 
 pub mod actions;
+pub mod compress;
 pub mod conditions;
 pub mod cors;
 pub mod index;
@@ -95,7 +96,11 @@ pub use rule::{Affinity, PathType, Patience, Precedence, PrefixHandling, RouteRu
 ///
 /// 17: faults that requests meet on purpose, which a gateway of an earlier format would not inject. A table without them, of an environment
 /// that allows none, is written as before.
-pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_FAULTS;
+///
+/// 18: answers that are compressed, which a gateway of an earlier format does not do. A table without them is written as before.
+pub const ROUTE_TABLE_FORMAT: u32 = FORMAT_WITH_COMPRESSION;
+/// The format that a gateway must take where a route has answers compressed.
+pub const FORMAT_WITH_COMPRESSION: u32 = 18;
 /// The format that a gateway must take where a version says how its instances are chosen.
 pub const FORMAT_WITH_BALANCING: u32 = 15;
 /// The format that a gateway must take where a version has a breaker.
@@ -348,7 +353,9 @@ impl RouteTable {
         let mut policies = policies.filter_map(|split| split.policy.as_ref());
         let is_plain = |split: &Split| split.approach.is_plain();
         let rules = self.rules();
-        let format = if !rules.faults.is_empty() || !rules.fault_injection.is_refused() {
+        let format = if self.routes.iter().any(|route| route.rule.compresses()) {
+            FORMAT_WITH_COMPRESSION
+        } else if !rules.faults.is_empty() || !rules.fault_injection.is_refused() {
             FORMAT_WITH_FAULTS
         } else if !self.services.values().flat_map(|routes| &routes.splits).all(is_plain) {
             FORMAT_WITH_APPROACH

@@ -69,6 +69,8 @@ pub(crate) struct AnswerHead {
     pub(crate) grpc: Option<GrpcStatus>,
     /// How the body is written, where it is that of a call of gRPC-Web.
     pub(crate) web: Option<WebForm>,
+    /// Whether the body is compressed on its way, so that its length is not known.
+    pub(crate) packed: bool,
 }
 
 impl AnswerHead {
@@ -105,7 +107,7 @@ impl AnswerHead {
     /// Tells whether the body says itself where it ends; what stands behind it in gRPC-Web is part of it.
     fn is_open(&self) -> bool {
         let framed = matches!(self.body, Body::Chunked(_) | Body::UntilClose | Body::Framed(_));
-        framed || (self.web.is_some() && !self.body.is_done())
+        framed || self.packed || (self.web.is_some() && !self.body.is_done())
     }
 
     /// Writes what the gateway adds, and the end of the head.
@@ -206,7 +208,7 @@ pub(crate) fn read(
         persistent && !facts.odd && !matches!(body, Body::UntilClose) && !facts.may_have_more(status, asked);
     let is_stream = facts.streams || asked.is_call;
     let grpc = facts.grpc(asked, &body);
-    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc, web: None }))
+    Ok(Some(AnswerHead { status, body, reusable, length, is_stream, grpc, web: None, packed: false }))
 }
 
 /// Takes in a head of HTTP/2, and writes its status and fields to `output`; `ends` tells whether no body follows.
@@ -257,7 +259,7 @@ pub(crate) fn read_parts(
     };
     let is_stream = facts.streams || asked.is_call;
     let grpc = facts.grpc(asked, &body);
-    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc, web })
+    Ok(AnswerHead { status, body, reusable: true, length: 0, is_stream, grpc, web, packed: false })
 }
 
 /// Tells whether an answer of this type may be silent for long: an event stream, and a call of gRPC-Web that its service answers itself.

@@ -10,6 +10,7 @@ use lockstep_domain::routes::RouteRule;
 use lockstep_domain::routes::actions::{Actions, Redirect, Respond, Rewrite, Scheme, replaced};
 use lockstep_domain::routes::cors::Cors;
 
+use crate::compress::Packing;
 use crate::key;
 use crate::outgoing::Pieces;
 use crate::problem::{Own, Problem, Status};
@@ -31,6 +32,7 @@ pub(crate) struct AnswerEdit {
     /// Whether what the instance says of other origins is dropped.
     drops_cors: bool,
     gives: Vec<(String, String)>,
+    packing: Option<Packing>,
 }
 
 /// What a route is asked about.
@@ -57,7 +59,10 @@ impl Changes {
         {
             return Err(preflight(cors, origin));
         }
-        let answer = AnswerEdit::of(actions, asked, origin);
+        let answer = AnswerEdit {
+            packing: Packing::of(actions, asked.request),
+            ..AnswerEdit::of(actions, asked, origin)
+        };
         if let Some(redirect) = &actions.redirect {
             return Err(redirected(redirect, rule, asked)?.with_fields(answer.gives));
         }
@@ -110,7 +115,7 @@ impl AnswerEdit {
             gives.push(("set-cookie".to_owned(), key::cookie(asked.key, seconds, asked.https)));
         }
         let drops = changes.remove.iter().chain(changes.set.keys()).cloned().collect();
-        Self { drops, drops_cors: actions.cors.is_some(), gives }
+        Self { drops, drops_cors: actions.cors.is_some(), gives, packing: None }
     }
 
     /// Goes through the fields that the client sees beside those of the instance.
@@ -123,6 +128,11 @@ impl AnswerEdit {
         let is_cors =
             |name: &str| name.get(..15).is_some_and(|it| it.eq_ignore_ascii_case("access-control-"));
         (self.drops_cors && is_cors(name)) || self.drops.iter().any(|it| it.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns how the answer may be compressed.
+    pub(crate) fn packing(&self) -> Option<&Packing> {
+        self.packing.as_ref()
     }
 
     /// Changes a head of which status and fields are written.

@@ -23,6 +23,7 @@ mod changes;
 pub mod check;
 mod chunked;
 mod client_identity;
+mod compress;
 mod config;
 mod connection;
 mod counts;

@@ -66,6 +66,9 @@ pub(crate) trait Pieces: Fields {
     /// Takes fields out of a head of which nothing but status and fields is written.
     fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool);
 
+    /// Returns the first value of a field of such a head.
+    fn value_of(&self, name: &str) -> Option<Vec<u8>>;
+
     /// Notes that nothing follows.
     fn whole(&mut self);
 
@@ -163,6 +166,15 @@ impl Pieces for Vec<u8> {
             }
         }
         *self = kept;
+    }
+
+    fn value_of(&self, name: &str) -> Option<Vec<u8>> {
+        let mut lines = self.split(|&byte| byte == b'\n').skip(1);
+        lines.find_map(|line| {
+            let (is, value) = line.split_at_checked(name.len())?;
+            let value = value.strip_prefix(b":").filter(|_| is.eq_ignore_ascii_case(name.as_bytes()))?;
+            Some(value.trim_ascii().to_vec())
+        })
     }
 
     fn whole(&mut self) {}
@@ -349,6 +361,10 @@ impl Pieces for Frames {
     fn drop_fields(&mut self, drops: &dyn Fn(&str) -> bool) {
         let gone: Vec<HeaderName> = self.fields.keys().filter(|name| drops(name.as_str())).cloned().collect();
         gone.iter().for_each(|name| drop(self.fields.remove(name)));
+    }
+
+    fn value_of(&self, name: &str) -> Option<Vec<u8>> {
+        Some(self.fields.get(name)?.as_bytes().to_vec())
     }
 
     fn whole(&mut self) {

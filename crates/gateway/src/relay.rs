@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::answer::{AnswerHead, Asked};
 use crate::buffers::{BODY_ROOM, Output};
 use crate::chunked::ChunkError;
+use crate::compress::Packer;
 use crate::deadline::Deadline;
 use crate::forerun::Forerun;
 use crate::framing::{Body, Recode};
@@ -258,6 +259,8 @@ pub(crate) async fn relay<A: AnswerSource, W: AnswerSink>(
 pub(crate) struct Flow<'a, A, W: AnswerSink> {
     pub(crate) answer: &'a mut A,
     pub(crate) recode: Recode,
+    /// What compresses the body, if anything.
+    pub(crate) packer: Option<Packer>,
     /// Where the body is copied to, if anywhere.
     pub(crate) tap: Option<&'a mut Tap>,
     pub(crate) output: &'a mut W::Output,
@@ -271,6 +274,10 @@ pub(crate) struct Flow<'a, A, W: AnswerSink> {
 
 impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
     async fn run(&mut self) -> Result<(), RelayError> {
+        if let Some(packer) = self.packer.take() {
+            // What only some answers need is not part of all of them.
+            return Box::pin(self.pack(packer)).await;
+        }
         loop {
             let before = self.output.seen().mark();
             let ended = self.answer.take(self.output, self.recode)?;
@@ -286,6 +293,57 @@ impl<A: AnswerSource, W: AnswerSink> Flow<'_, A, W> {
                 Ok(read) if read > 0 => {}
                 _ => return Err(RelayError::Cut),
             }
+        }
+    }
+
+    /// Compresses what comes, and sends what is ready before it waits.
+    async fn pack(&mut self, mut packer: Packer) -> Result<(), RelayError> {
+        let mut plain = Output::default();
+        loop {
+            let mut ended = self.answer.take(&mut plain, Recode::Plain)?;
+            if let Some(tap) = &mut self.tap {
+                plain.seen().copy_since(0, tap);
+            }
+            packer.push(plain.bytes()).map_err(|_| RelayError::Cut)?;
+            plain.give_back();
+            if !ended {
+                let read = self.more_of_packed(&mut packer).await?;
+                ended = matches!(read, Ok(0)) && self.answer.close(&mut plain, Recode::Plain);
+                if !ended && !matches!(read, Ok(1..)) {
+                    return Err(RelayError::Cut);
+                }
+            }
+            if ended {
+                let rest = [packer.ready(), packer.finish().map_err(|_| RelayError::Cut)?];
+                let output = self.output.lend();
+                rest.into_iter().filter(|it| !it.is_empty()).for_each(|it| output.piece(it, self.recode));
+                output.trailers(std::iter::empty(), self.recode);
+                return self.flush().await;
+            }
+        }
+    }
+
+    /// Waits for more of an answer that is compressed. What came before is sent where there is enough of it, and always before there is
+    /// nothing to read: a client must not wait for what an instance has said.
+    async fn more_of_packed(&mut self, packer: &mut Packer) -> Result<io::Result<usize>, RelayError> {
+        let ready = tokio::select! {
+            biased;
+            more = self.more() => Some(more?),
+            () = std::future::ready(()) => None,
+        };
+        if ready.is_none() {
+            packer.flush().map_err(|_| RelayError::Cut)?;
+        }
+        if ready.is_none() || packer.len() >= BODY_ROOM {
+            let piece = packer.ready();
+            if !piece.is_empty() {
+                self.output.lend().piece(piece, self.recode);
+            }
+            self.flush().await?;
+        }
+        match ready {
+            Some(more) => Ok(more),
+            None => self.more().await,
         }
     }
 

@@ -8,9 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::compress::{Compress, CompressError};
 use super::cors::{Cors, CorsError};
 use super::template::{self, Segment, TemplateError};
-use super::{PathType, PrefixHandling, RouteRule};
+use super::{FORMAT_WITH_COMPRESSION, PathType, PrefixHandling, RouteRule};
 use crate::request_host::normalize_route_host;
 use crate::request_path::normalize_path;
 
@@ -50,6 +51,10 @@ pub struct Actions {
     /// For how many seconds a browser without a key gets one of the gateway's in a cookie, so that it stays on one side of a split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_s: Option<u64>,
+    /// How answers are compressed for clients who take that; not at all when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-since" = FORMAT_WITH_COMPRESSION))]
+    pub compress: Option<Compress>,
 }
 
 /// Where a client is sent.
@@ -187,6 +192,9 @@ pub enum ActionError {
     /// What cannot be said of other origins.
     #[error(transparent)]
     Cors(#[from] CorsError),
+    /// What cannot be compressed so.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
     /// The time is none, or longer than browsers keep cookies.
     #[error("a visitor stays for one second to 400 days")]
     Sticky,
@@ -223,6 +231,7 @@ impl Actions {
         problems.extend(self.request_headers.problems());
         problems.extend(self.response_headers.problems());
         problems.extend(self.cors.iter().flat_map(Cors::problems).map(ActionError::from));
+        problems.extend(self.compress.iter().flat_map(Compress::problems).map(ActionError::from));
         let lasts = self.sticky_s.is_none_or(|it| (1..=MAX_STICKY_S).contains(&it));
         problems.extend((!lasts).then_some(ActionError::Sticky));
         problems

@@ -236,6 +236,12 @@ impl RouteRule {
         self.policy.as_ref().is_some_and(|policy| policy.fallback.is_some())
     }
 
+    /// Tells whether answers are compressed.
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.then.as_ref().is_some_and(|then| then.compress.is_some())
+    }
+
     /// Returns the longest time for which it lets an instance be busy with a request that is no stream, where it says so.
     #[must_use]
     pub fn longest_ms(&self) -> Option<u64> {

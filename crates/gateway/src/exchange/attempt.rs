@@ -10,7 +10,9 @@ use crate::answer::{AnswerHead, Asked, Verdict, is_failure};
 use crate::balance::note_failure;
 use crate::breaker::Breaker;
 use crate::changes::AnswerEdit;
+use crate::compress::Packer;
 use crate::endpoint::Endpoint;
+use crate::framing::Recode;
 use crate::latency::Sample;
 use crate::moment::{Moment, micros};
 use crate::outgoing::Pieces;
@@ -50,6 +52,24 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// Begins to compress an answer whose head is written, where its route wants that.
+    pub(super) fn packer(&self, head: &AnswerHead, fields: &impl Pieces, asked: Asked) -> Option<Packer> {
+        self.edit?.packing()?.packer(head, fields, asked)
+    }
+
+    /// Says in such a head that the answer is compressed, or could have been.
+    pub(super) fn tell(
+        &self,
+        packer: Option<&Packer>,
+        head: &mut AnswerHead,
+        fields: &mut impl Pieces,
+        asked: Asked,
+    ) {
+        if let Some(packing) = self.edit.and_then(AnswerEdit::packing) {
+            packing.tell(packer, head, fields, asked);
+        }
+    }
+
     /// Tells whether an answer is held back, so that somebody else can be asked.
     pub(super) fn holds(&self, head: &AnswerHead) -> bool {
         let by_route = |retry: &Retry| retry.is_after(RetryOn::Status(head.counted()));
@@ -160,10 +180,15 @@ impl Attempt<'_> {
     }
 
     /// Begins to copy the answer where one is wanted to be compared with the contract; `written` is its head.
-    pub(super) fn tap(&self, head: &AnswerHead, written: &impl Pieces, asked: Asked) -> Option<Tap> {
+    pub(super) fn tap(
+        &self,
+        head: &AnswerHead,
+        written: &impl Pieces,
+        (asked, recode): (Asked, Recode),
+    ) -> Option<Tap> {
         let has_body = !asked.is_head && matches!(head.status, 200..=203 | 206..=299) && !head.is_stream;
         let meter = self.meter().filter(|_| has_body && head.status != 206)?;
-        meter.wants(self.class).then(|| written.tap(head.recode(asked)))?
+        meter.wants(self.class).then(|| written.tap(recode))?
     }
 
     /// Counts the request for the comparison of instances, where its version asks for that.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{AnswerHead, Asked};
 use crate::forerun::Forerun;
+use crate::framing::Recode;
 use crate::moment::Moment;
 use crate::outgoing::Outgoing as _;
 use crate::problem::Next;
@@ -46,7 +47,7 @@ impl<'c, C: Client> Exchange<'c, C> {
         let sent = upload.ended().filter(|_| upload.is_whole());
         let unanswered = sent.map(|sent| attempt.endpoint.instance.ask(Moment::of(sent)));
         let forerun = Forerun::new(&mut to_client, asked, &mut self.facts.waits_to_go_on, stall);
-        let head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
+        let mut head = hear(side.as_mut(), &mut answer, self.output, limit, forerun, asked).await?;
         let heard = Instant::now();
         unanswered.into_iter().for_each(|it| it.heard(Moment::of(heard)));
         attempt.heard(&head, upload.ended().map(|ended| heard - ended), Moment::of(heard));
@@ -66,15 +67,20 @@ impl<'c, C: Client> Exchange<'c, C> {
         // There is a better answer than one that was held back; its instance need not wait any longer.
         self.course.lost = None;
         let open = persistent && upload.is_whole() && !self.desk.worker.ends(self.stop);
-        let (recode, status) = (head.recode(asked), head.status);
-        let mut tap = attempt.tap(&head, self.output.seen(), asked);
+        let packer = attempt.packer(&head, self.output.seen(), asked);
+        // What is copied is what the instance said.
+        let seen_in = if packer.is_some() { Recode::Plain } else { head.recode(asked) };
+        let mut tap = attempt.tap(&head, self.output.seen(), (asked, seen_in));
         let is_watched = tap.is_some();
         if let (Some(copy), None) = (&self.facts.copy, &tap) {
-            tap = copy.tap(self.output.seen(), recode);
+            tap = copy.tap(self.output.seen(), seen_in);
         }
+        attempt.tell(packer.as_ref(), &mut head, self.output.lend(), asked);
+        let (recode, status) = (head.recode(asked), head.status);
         let mut flow = Flow {
             answer: &mut answer,
             recode,
+            packer,
             tap: tap.as_mut(),
             output: self.output,
             client: &mut to_client,
@@ -112,7 +118,7 @@ impl<'c, C: Client> Exchange<'c, C> {
     pub(super) async fn pass_held<L: Ends>(
         &mut self,
         loan: &mut L,
-        head: AnswerHead,
+        mut head: AnswerHead,
         attempt: &Attempt<'_>,
     ) -> After {
         let (patience, asked) = (self.patience(), self.facts.asked);
@@ -122,10 +128,13 @@ impl<'c, C: Client> Exchange<'c, C> {
         let delivery = self.delivery;
         delivery.begin();
         let side = pin!(client_side(source, self.facts.recode, writer, delivery, patience));
+        let packer = attempt.packer(&head, self.output.seen(), asked);
+        attempt.tell(packer.as_ref(), &mut head, self.output.lend(), asked);
         let recode = head.recode(asked);
         let mut flow = Flow {
             answer: &mut answer,
             recode,
+            packer,
             tap: None,
             output: self.output,
             client: &mut to_client,

@@ -7,6 +7,7 @@ mod approach;
 mod bodies;
 mod breakers;
 mod callers;
+mod compress;
 mod explain;
 mod failures;
 mod faults;

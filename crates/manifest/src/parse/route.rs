@@ -9,6 +9,7 @@ use lockstep_domain::request_path::normalize_path;
 use lockstep_domain::routes::actions::{
     ActionError, Actions, FieldChanges, Redirect, Respond, Rewrite, Scheme, plain_text,
 };
+use lockstep_domain::routes::compress::{Coding, Compress};
 use lockstep_domain::routes::conditions::{
     Conditions, MAX_CONDITIONS, Sort, Wanted, WantedValue, check_method,
 };
@@ -17,6 +18,7 @@ use lockstep_domain::routes::{
     Affinity, PathType, Patience, PrefixHandling, RouteRule, SERVICE_PATH_PREFIX, template,
 };
 
+use super::field::size;
 use super::policy::policy;
 use crate::reader::{Field, Table};
 use crate::value;
@@ -291,10 +293,38 @@ fn actions(table: &Table<'_>, rule: &RouteRule) -> Option<Arc<Actions>> {
         let seconds = ms.map(|ms| ms / 1_000);
         add(&field, &|actions| actions.sticky_s = seconds);
     }
+    if let Some(field) = table.get("compress", "compress = true") {
+        let compress = compress(&field);
+        add(&field, &|actions| actions.compress.clone_from(&compress));
+    }
     for problem in all.problems(rule).iter().filter(|it| matches!(it, ActionError::Both(..))) {
         table.contradicts(problem);
     }
     (!all.is_none()).then(|| Arc::new(all))
+}
+
+/// Reads `true`, or a table of what is to be otherwise than usual.
+fn compress(field: &Field<'_>) -> Option<Compress> {
+    let Some(table) = field.as_table() else { return field.boolean()?.then(Compress::default) };
+    let mut compress = Compress::default();
+    if let Some(field) = table.get("encodings", "encodings = [\"br\", \"gzip\"]") {
+        let one = |field: &Field<'_>| {
+            let coding = Coding::of(field.text()?);
+            if coding.is_none() {
+                field.wrong("a coding is `zstd`, `br` or `gzip`");
+            }
+            coding
+        };
+        compress.encodings = field.list()?.iter().map(one).collect::<Option<_>>()?;
+    }
+    if let Some(field) = table.get("types", "types = [\"text/*\", \"application/json\"]") {
+        let types = field.list()?;
+        compress.types =
+            types.iter().map(|it| Some(it.text()?.to_ascii_lowercase())).collect::<Option<_>>()?;
+    }
+    compress.min_bytes = size(&table, "min", "min = \"1KiB\"").unwrap_or(compress.min_bytes);
+    table.finish();
+    Some(compress)
 }
 
 fn redirect(field: &Field<'_>) -> Option<Redirect> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_domain::routes::actions::{Actions, FieldChanges, Redirect, Respond, Rewrite, plain_text};
+use lockstep_domain::routes::compress::Compress;
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
 use lockstep_domain::routes::limits::{RateLimit, RouteLimits};
@@ -71,7 +72,16 @@ impl Writer<'_> {
     }
 
     fn actions(&mut self, then: &Actions) {
-        let Actions { redirect, respond, rewrite, request_headers, response_headers, cors, sticky_s } = then;
+        let Actions {
+            redirect,
+            respond,
+            rewrite,
+            request_headers,
+            response_headers,
+            cors,
+            sticky_s,
+            compress,
+        } = then;
         let fields = [
             ("redirect", redirect.as_ref().map(self::redirect)),
             ("respond", respond.as_ref().map(self::respond)),
@@ -80,11 +90,25 @@ impl Writer<'_> {
             ("response_headers", changes(response_headers)),
             ("cors", cors.as_ref().map(self::cors)),
             ("sticky", sticky_s.map(|seconds| duration(seconds * 1_000))),
+            ("compress", compress.as_ref().map(self::compress)),
         ];
         for (name, value) in fields {
             value.into_iter().for_each(|value| self.field(name, value));
         }
     }
+}
+
+fn compress(all: &Compress) -> String {
+    let (Compress { encodings, types, min_bytes }, usual) = (all, Compress::default());
+    if *all == usual {
+        return "true".to_owned();
+    }
+    let names: Vec<String> = encodings.iter().map(|it| it.as_str().to_owned()).collect();
+    table([
+        ("encodings", (*encodings != usual.encodings).then(|| strings(&names))),
+        ("types", (*types != usual.types).then(|| strings(types))),
+        ("min", (*min_bytes != usual.min_bytes).then(|| quoted(&write_size(*min_bytes)))),
+    ])
 }
 
 fn retries(Retries { attempts, on, methods, idempotency_key }: &Retries) -> String {

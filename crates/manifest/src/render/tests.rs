@@ -18,6 +18,7 @@ use lockstep_domain::resource::ResourceKind;
 use lockstep_domain::routes::actions::{
     Actions, FieldChanges, Redirect, Respond, Rewrite, Scheme, plain_text,
 };
+use lockstep_domain::routes::compress::{Coding, Compress};
 use lockstep_domain::routes::conditions::{Conditions, Wanted, WantedValue};
 use lockstep_domain::routes::cors::Cors;
 use lockstep_domain::routes::limits::{RateBy, RateLimit, RouteLimits};
@@ -441,9 +442,14 @@ fn actions() -> impl Strategy<Value = Option<Arc<Actions>>> {
         Just(Actions::default()),
     ];
     let sticky = option::of(1..86_400_u64);
-    (own, changes(), changes(), option::of(cors()), sticky).prop_map(
-        |(own, request_headers, response_headers, cors, sticky_s)| {
-            let all = Actions { request_headers, response_headers, cors, sticky_s, ..own };
+    let compress = prop_oneof![
+        Just(Compress::default()),
+        (1..2_000_u64).prop_map(|min_bytes| Compress { min_bytes, ..Compress::default() }),
+        Just(Compress { encodings: vec![Coding::Gzip], types: vec!["text/*".into()], min_bytes: 1 }),
+    ];
+    (own, changes(), changes(), option::of(cors()), sticky, option::of(compress)).prop_map(
+        |(own, request_headers, response_headers, cors, sticky_s, compress)| {
+            let all = Actions { request_headers, response_headers, cors, sticky_s, compress, ..own };
             (!all.is_none()).then(|| Arc::new(all))
         },
     )
