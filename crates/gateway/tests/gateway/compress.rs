@@ -57,13 +57,13 @@ fn instance() -> Instance {
     })
 }
 
-fn compressing(instance: &Instance, compress: Value) -> RouteTable {
+fn compressing(instance: &Instance, compress: &Value) -> RouteTable {
     let mut table = table(2, &[stable(0, &[("shop-1", instance.address)])]);
     table.routes[0].rule.then = serde_json::from_value(json!({ "compress": compress })).unwrap();
     table
 }
 
-fn open(instance: &Instance, compress: Value) -> Running {
+fn open(instance: &Instance, compress: &Value) -> Running {
     let running = Running::start(&[]);
     assert_eq!(running.gateway.apply(compressing(instance, compress)).unwrap(), Applied::Now);
     running
@@ -89,7 +89,7 @@ fn unpacked(message: &Message) -> String {
 #[test]
 fn a_client_gets_the_coding_that_it_takes_and_what_it_reads_is_what_the_instance_said() {
     let instance = instance();
-    let running = open(&instance, json!({}));
+    let running = open(&instance, &json!({}));
     for path in ["/", "/chunks", "/until-close", "/wrong"] {
         for (accepts, coding) in
             [("gzip, br, zstd", "zstd"), ("br;q=0.9, gzip;q=0.8", "br"), ("gzip", "gzip")]
@@ -110,7 +110,7 @@ fn a_client_gets_the_coding_that_it_takes_and_what_it_reads_is_what_the_instance
 #[test]
 fn what_must_not_be_changed_or_is_not_worth_it_passes_as_it_is() {
     let instance = instance();
-    let running = open(&instance, json!({}));
+    let running = open(&instance, &json!({}));
     for path in ["/gzipped", "/image", "/part", "/no-transform", "/digest", "/short"] {
         let answer = ask(&running, &format!("GET {path} HTTP/1.1"), "gzip");
         assert!(answer.header("content-length").is_some(), "{path}");
@@ -142,7 +142,7 @@ fn what_must_not_be_changed_or_is_not_worth_it_passes_as_it_is() {
 fn a_route_says_by_what_and_what() {
     let instance = instance();
     let only = json!({ "encodings": ["gzip"], "types": ["image/*"], "min_bytes": 1 });
-    let running = open(&instance, only);
+    let running = open(&instance, &only);
     let image = ask(&running, "GET /image HTTP/1.1", "zstd, gzip;q=0.1");
     assert_eq!((image.header("content-encoding"), unpacked(&image)), (Some("gzip"), text()));
     assert_eq!(ask(&running, "GET / HTTP/1.1", "gzip").header("content-encoding"), None);
@@ -152,7 +152,7 @@ fn a_route_says_by_what_and_what() {
 #[test]
 fn a_client_of_http2_gets_frames() {
     let instance = instance();
-    let running = open(&instance, json!({}));
+    let running = open(&instance, &json!({}));
     let (packed, coding) = runtime().block_on(async {
         let stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
         let (mut requests, driver) = h2::client::handshake(stream).await.unwrap();
@@ -186,7 +186,7 @@ fn what_an_instance_has_said_of_a_stream_reaches_the_client_before_it_says_more(
         wait.lock().unwrap().recv().unwrap();
         raw(stream, b"8\r\nsecond\n\n\r\n0\r\n\r\n")
     });
-    let running = open(&instance, json!({ "encodings": ["gzip"] }));
+    let running = open(&instance, &json!({ "encodings": ["gzip"] }));
     let mut client = running.client();
     client.send("GET / HTTP/1.1\r\nhost: shop.test\r\naccept-encoding: gzip\r\n\r\n").unwrap();
     let head = client.read_to_head().unwrap();
