@@ -36,6 +36,8 @@ enum FaultCommand {
 }
 
 /// Lists the faults of an environment that are in force.
+///
+/// Of several faults of a service, a request meets the first that takes it.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep fault list --env staging\n  lockstep fault list --json")]
 struct ListArgs {
@@ -77,6 +79,8 @@ struct AddArgs {
 }
 
 /// Ends faults before their time, by their numbers.
+///
+/// All end at once with lockstep environment set ENV --fault-injection refuse.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep fault remove 1 --env staging")]
 struct RemoveArgs {

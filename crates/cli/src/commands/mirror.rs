@@ -42,6 +42,8 @@ enum MirrorCommand {
 }
 
 /// Shows what was found by copies, of each mirror of an environment or of those of one service.
+///
+/// Those that are over come last, with what was recorded of them when somebody removed them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Examples:\n  lockstep mirror show --env staging\n  lockstep mirror show orders --json"
@@ -86,6 +88,8 @@ struct AddArgs {
 }
 
 /// Ends the mirror of a service; what it found is recorded in the journal.
+///
+/// Its version ends once its copies have finished, where nothing else keeps it running.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:\n  lockstep mirror remove orders --env staging")]
 struct RemoveArgs {

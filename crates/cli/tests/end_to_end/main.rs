@@ -26,6 +26,7 @@ mod disk_states;
 mod draining;
 mod explaining;
 mod external;
+mod faults;
 mod folders;
 mod forecasts;
 mod foreign;
