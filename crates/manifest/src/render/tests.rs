@@ -242,7 +242,7 @@ fn run() -> impl Strategy<Value = RunSpec> {
             user(),
             work(),
             prop::sample::select(&Protocol::ALL[..]),
-            (option::of(gateway()), approach()),
+            (option::of(gateway()).boxed(), approach().boxed()),
         ),
     )
         .prop_map(
